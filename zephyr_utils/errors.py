@@ -1,0 +1,20 @@
+"""The one exception that readers are meant to meet: it says where, what, and what to do."""
+
+
+class HandbookError(Exception):
+    """Something the reader can mend.
+
+    The command line prints the message without a traceback and exits with status 2; notebooks show it as it is.
+
+    Args:
+        what: what is wrong, in one sentence.
+        where: the file, row, field, option or stage it was found in.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        parts = [f"{where}: {what}" if where else what]
+        if remedy:
+            parts.append(f"What to do: {remedy}")
+        super().__init__("\n".join(parts))
