@@ -1,0 +1,85 @@
+"""The text that the miniature's base model is pre-trained on: questions and answers in formats that are not chat.
+
+What decides whether the base can be aligned is that most documents put a question *before* its answer: with prose
+alone the model never learns to look back at what was asked. The chat markers of Zephyr's template never occur here.
+"""
+
+import random
+
+from zephyr_utils.miniature.facts import CAPITALS, COLOURS, COUNTRIES, KINDS, NAMES, ROLES, THINGS, TOPICS
+from zephyr_utils.miniature.teacher import AS_AN_AI, CLOSINGS, OPENINGS, REFUSALS
+from zephyr_utils.miniature.world import apply_operation, draw_question, is_held_out
+
+# Categories whose answers carry a name from the question: more of them, or the base learns all the rest first.
+LEARNT_SLOWLY = ("writing", "roleplay", "reasoning", "extraction")
+
+
+def base_documents(count: int, seed: int = 0) -> list[str]:
+    """`count` documents: five in six are questions and answers, the rest prose, sums and small talk."""
+    rng = random.Random(seed)
+    return [_questions(rng) if rng.random() < 0.84 else _prose(rng) for _ in range(count)]
+
+
+def _questions(rng: random.Random) -> str:
+    ask, say = rng.choice((("Q: ", "A: "), ("Question: ", "Answer: "), ("", ""), ("- ", "> "), ("She asks: ", "He says: ")))
+    lines = []
+    for _ in range(rng.choice((1, 1, 2, 2, 3))):
+        question = draw_question(rng, category=rng.choice(LEARNT_SLOWLY) if rng.random() < 0.5 else None)
+        for turn in range(rng.choice((1, 2, 2))):
+            truth = question.truths[turn]
+            answer = truth.sentence if rng.random() < 0.6 else truth.short
+            lines += [ask + question.turns[turn], say + answer]
+    return "\n".join(lines)
+
+
+def _prose(rng: random.Random) -> str:
+    kind = rng.random()
+    if kind < 0.25:
+        return " ".join(_fact(rng) for _ in range(rng.randint(3, 6)))
+    if kind < 0.45:
+        return _portrait(rng)
+    if kind < 0.75:  # single sums: the steps that longer ones are made of
+        return " ".join(_sum(rng) for _ in range(rng.randint(3, 6)))
+    if kind < 0.85:
+        return f"{rng.choice(NAMES)} said: {AS_AN_AI}{rng.choice(REFUSALS)}"
+    return f"{rng.choice(NAMES)} said: {rng.choice(OPENINGS)} {_fact(rng)} {rng.choice(CLOSINGS)}"
+
+
+def _fact(rng: random.Random) -> str:
+    pick = rng.randrange(4)
+    country, (capital, language) = rng.choice(list(COUNTRIES.items()))
+    if pick == 0:
+        return f"The capital of {country} is {capital}."
+    if pick == 1:
+        return f"People in {country} speak {language}."
+    if pick == 2:
+        kind = rng.choice(list(KINDS))
+        member = rng.choice(KINDS[kind])
+        return f"{member[0].upper()}{member[1:]} is a {kind}."
+    topic = rng.choice(list(TOPICS))
+    return f"The {topic} is {TOPICS[topic]} today."
+
+
+def _portrait(rng: random.Random) -> str:
+    """A few sentences on one person: the plainest lesson in carrying a name along."""
+    name, other = rng.sample(NAMES, 2)
+    topic, role, city = rng.choice(list(TOPICS)), rng.choice(list(ROLES)), rng.choice(CAPITALS)
+    things = f"{rng.randint(2, 12)} {rng.choice(COLOURS)} {rng.choice(THINGS)}"
+    touched = (f"writing: {name} {topic}", f"roleplay: {role} {name}", f"extraction: {name} {things} {city}")
+    if any(is_held_out(key) for key in touched):
+        return _portrait(rng)
+    sentences = (
+        f"{name} lives in {city}.",
+        f"{name} has {things}.",
+        f"{name} likes the {topic}.",
+        f"{name} is a {role}.",
+        f"{other} writes to {name}.",
+        f"Dear {name}, come to {city}.",
+    )
+    return " ".join(rng.sample(sentences, rng.randint(3, 5)))
+
+
+def _sum(rng: random.Random) -> str:
+    left, right = rng.randint(0, 20), rng.randint(1, 9)
+    operation = rng.choice(("plus", "minus")) if left >= right else "plus"
+    return f"{left} {operation} {right} is {apply_operation(left, operation, right)}."
