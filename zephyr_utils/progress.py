@@ -1,0 +1,61 @@
+"""One progress bar for everything that may take longer than two seconds."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 2.0  # seconds a reader waits without asking what is going on
+
+
+def watched(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Hand the items on; after two seconds show a bar with count, rate of work and time left on stderr.
+
+    Nothing is shown when stderr is no terminal (a log file, a notebook run by papermill), nor for quick work.
+
+    Args:
+        items: what is worked through; the time between two items is the caller's.
+        what: the words before the bar, such as "reading feedback.jsonl".
+        total: how many items are expected, if known; ``len(items)`` is tried first.
+    """
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)  # type: ignore[arg-type]
+    started, bar, task = time.monotonic(), None, None
+    try:
+        for n, item in enumerate(items):
+            if bar is not None:
+                bar.update(task, completed=n)
+            elif time.monotonic() - started > PATIENCE:
+                bar = _bar()
+                task = bar.add_task(what, total=total, completed=n)
+                bar.start()
+            yield item
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar():
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ]
+    return Progress(*columns, console=Console(stderr=True), transient=True)
