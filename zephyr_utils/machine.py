@@ -1,0 +1,88 @@
+"""What a number was measured on: the machine, the versions, the memory a process has held."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import zephyr_utils
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+)  # those whose version changes what is trained
+
+
+def code_versions() -> dict[str, str]:
+    """The handbook's version and those of the libraries that change what is trained."""
+    return {"zephyr_utils": zephyr_utils.__version__} | {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held so far, in MB (2^20 bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: its getrusage would also count the process that started this one
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return round(int(line.split()[1]) / 2**10, 1)
+    if sys.platform == "win32":
+        import psutil
+
+        return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
+    import resource  # not there on Windows
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)  # macOS counts bytes
+
+
+def peak_memory() -> dict[str, float]:
+    """Peak memory of this process, and of its accelerator if one was used, in MB."""
+    peaks = {"peak_memory_mb": peak_memory_mb()}
+    torch = sys.modules.get("torch")  # a process that never imported it used no accelerator
+    if torch is not None and torch.cuda.is_available():
+        peaks["peak_accelerator_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peaks
+
+
+def environment_stamp() -> dict[str, Any]:
+    """The machine and the versions a result belongs to; no host name, no path, no user name."""
+    import psutil
+    import torch  # here, so that commands that train nothing start quickly
+
+    accelerator = "mps" if torch.backends.mps.is_available() else "none"
+    if torch.cuda.is_available():
+        accelerator = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "cores": usable_cores(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        **code_versions(),
+        "threads": torch.get_num_threads(),
+        "accelerator": accelerator,
+    }
+
+
+def usable_cores() -> int:
+    """The cores this process may use, which in a container are often fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,307 @@
+"""Run folders: where artefacts lie, how they are made once, reused, resumed and stamped.
+
+An artefact is a folder. ``manifest.json`` is written into it last, so a folder without a matching manifest is
+not whole and is made again. ``in_progress.json`` marks a folder that somebody is making, or was making when the
+process died: the same work started again finds its files (a training finds its checkpoints) and goes on.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb
+from zephyr_utils.machine import environment_stamp as environment_stamp  # part of this room for its callers
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+)  # those whose version changes what is trained
+MANIFEST, IN_PROGRESS, METRICS = "manifest.json", "in_progress.json", "metrics.json"
+NOT_PART_OF_AN_ARTEFACT = {
+    MANIFEST,
+    IN_PROGRESS,
+    METRICS,
+}  # written by the workflow and the chapter, not by make
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a finished artefact; ``manifest.json`` holds all fields but ``folder`` and ``reused``."""
+
+    folder: Path
+    key: str
+    inputs: dict[str, str]
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+    seed: int | None
+    seconds: float
+    peak_memory_mb: float
+    rows: dict[str, int]
+    results: dict[str, Any]
+    files: dict[str, dict[str, Any]] = field(repr=False)
+    resumed: bool = False
+    reused: bool = False
+
+
+def runs_folder() -> Path:
+    """Where all runs lie: $ZEPHYR_RUNS, else ``runs/`` at the root of the checkout around the working
+    directory, else ``./runs``.
+    """
+    if chosen := os.environ.get("ZEPHYR_RUNS"):
+        return Path(chosen).expanduser().resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "pyproject.toml").is_file() and (folder / "notebooks").is_dir():
+            return folder / "runs"
+    return here / "runs"
+
+
+def fingerprint(path_or_value: Any) -> str:
+    """The sha256 of what a ``Path`` holds, or of a value written as JSON (a string is a value, not a path).
+
+    A folder's fingerprint covers the relative names and the contents of its files. Contents are read once per
+    (path, size, time of change).
+    """
+    if not isinstance(path_or_value, Path):
+        text = json.dumps(_plain(path_or_value), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+    path = path_or_value
+    if path.is_dir():
+        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        return fingerprint({name: fingerprint(path / name) for name in names})
+    try:
+        status = path.stat()
+    except OSError as error:
+        remedy = "check the spelling, or make the file first"
+        raise HandbookError("there is no such file or folder", where=str(path), remedy=remedy) from error
+    return _file_hash(str(path.resolve()), status.st_size, status.st_mtime_ns)
+
+
+@functools.cache
+def _file_hash(path: str, size: int, changed_ns: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def build_artefact(
+    folder: Path, *, inputs: dict[str, str], recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]
+) -> Manifest:
+    """Return the manifest of ``folder``, making the artefact only if it is not there already.
+
+    Args:
+        folder: where the artefact lies. What else it holds is emptied before a new make.
+        inputs: name -> ``fingerprint`` of everything the artefact is made from.
+        recipe: every setting that changes the outcome; ``recipe["seed"]`` is shown in the manifest.
+        make: fills the folder it is given and returns numbers to keep. It may find files of its own there: a
+            process that died left them, and the inputs, the recipe and the versions are the same. If it returns
+            ``rows_in``, ``rows_out`` and ``rows_set_aside``, they have to add up.
+
+    Raises:
+        HandbookError: the disk is full, the folder holds somebody else's files, or rows vanished.
+    """
+    folder = Path(folder)
+    inputs, recipe, versions = dict(inputs), _plain(recipe), code_versions()
+    key = fingerprint({"inputs": inputs, "recipe": recipe, "versions": versions})
+    with explain_full_disk(folder), _one_at_a_time(folder):
+        if manifest := _whole(folder, key):
+            # The marker is still there if the process was killed between its last two steps.
+            (folder / IN_PROGRESS).unlink(missing_ok=True)
+            return manifest
+        resumed = _prepare(folder, key)
+        started = time.perf_counter()
+        results = _plain(make(folder))
+        rows = {name: count for name, count in results.items() if name.startswith("rows_")}
+        _check_rows(rows, folder)
+        manifest = Manifest(
+            folder, key, inputs, recipe, versions, recipe.get("seed"),
+            seconds=round(time.perf_counter() - started, 3), peak_memory_mb=peak_memory_mb(),
+            rows=rows, results=results, files=_files_of(folder), resumed=resumed,
+        )  # fmt: skip
+        fields = dataclasses.asdict(manifest)
+        write_json(
+            folder / MANIFEST, {name: fields[name] for name in fields if name not in ("folder", "reused")}
+        )
+        (folder / IN_PROGRESS).unlink()
+        return manifest
+
+
+def _whole(folder: Path, key: str) -> Manifest | None:
+    """The manifest if it has this key and every file it lists is there with its size."""
+    known = read_json(folder / MANIFEST)
+    expected = {part.name for part in dataclasses.fields(Manifest)} - {"folder", "reused"}
+    if known.get("key") != key or set(known) != expected:
+        return None
+    for name, facts in known["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != facts["size"]:
+            return None
+    return Manifest(folder=folder, reused=True, **known)
+
+
+def _prepare(folder: Path, key: str) -> bool:
+    """Make the folder ready for ``make``; true if it holds work of a killed run to go on with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    marker = folder / IN_PROGRESS
+    if read_json(marker) == {"key": key, "state": "making"}:
+        return True
+    held = {path.name for path in folder.iterdir()}
+    if held - {METRICS} and not held & {MANIFEST, IN_PROGRESS}:
+        raise HandbookError(
+            "the folder holds files that the handbook did not make, and would have to be emptied",
+            where=str(folder),
+            remedy="name a new or an empty folder, or move those files away",
+        )
+    # Killed while emptying, a folder must not look like work to go on with: hence two states.
+    write_json(marker, {"key": key, "state": "emptying"})
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != marker:
+            path.unlink()
+    write_json(marker, {"key": key, "state": "making"})
+    return False
+
+
+def _files_of(folder: Path) -> dict[str, dict[str, Any]]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {
+        name: {"size": path.stat().st_size, "sha256": fingerprint(path)}
+        for name, path in names.items()
+        if name not in NOT_PART_OF_AN_ARTEFACT and not path.name.startswith(".")
+    }
+
+
+def _check_rows(rows: dict[str, int], folder: Path) -> None:
+    if {"rows_in", "rows_out", "rows_set_aside"} <= set(rows):
+        missing = rows["rows_in"] - rows["rows_out"] - rows["rows_set_aside"]
+        if missing:
+            raise HandbookError(
+                f"{rows['rows_in']} rows went in, {rows['rows_out']} came out and {rows['rows_set_aside']} were set "
+                f"aside: {missing} are not accounted for",
+                where=str(folder),
+                remedy="this is a fault of the handbook, not of your data: please report it with this message",
+            )
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, because the folder is emptied. The system releases the lock of a killed process.
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"Process {os.getpid()} waits: another run is making {folder} and is asked first.", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn "no space left on device", from whichever library, into an error that says where and what to do."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, HandbookError) or not _is_full_disk(error):
+            raise
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(there).free / 2**20
+        raise HandbookError(
+            f"the disk is full: {free:.0f} MB are free",
+            where=str(folder),
+            remedy="free some space, or set ZEPHYR_RUNS to a folder on a larger disk, and start the same command again",
+        ) from error
+
+
+def _is_full_disk(error: Exception) -> bool:
+    # safetensors and torch report it in words, as errors of their own that are no OSError.
+    words = ("No space left on device", "PytorchStreamWriter failed writing")
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(word in str(error) for word in words)
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Write a chapter's ``metrics.json`` and return what was written.
+
+    Numbers that are not finite become null; the peak memory of this process (MB) is added.
+    """
+    stamped = _plain({**metrics, **peak_memory()})
+    folder = Path(folder)
+    with explain_full_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / METRICS, stamped)
+    return stamped
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics a chapter wrote into its folder."""
+    if metrics := read_json(Path(folder) / METRICS):
+        return metrics
+    raise HandbookError(
+        "there is no readable metrics.json: the chapter has not been run to its end",
+        where=str(folder),
+        remedy=f"run it: zephyr run --chapters {Path(folder).name[:2]}",
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write under a temporary name, then rename: a reader sees the old file or the new one, never a half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            json.dump(value, stream, indent=2, ensure_ascii=False, allow_nan=False)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The dictionary a file holds; empty if the file is missing or is not one."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(value: Any) -> Any:
+    """Only what JSON holds: array scalars become numbers, numbers that are not finite become None."""
+    if isinstance(value, dict):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # numpy and torch, scalars too
+        return _plain(value.tolist())
+    raise TypeError(
+        f"{type(value).__name__} cannot be kept in a manifest: give a number, a string, a list or a dict"
+    )
