@@ -1,0 +1,169 @@
+"""Figures show the numbers they are given, to readers who see no colours, or no figures, too."""
+
+import base64
+import re
+
+import numpy as np
+import pytest
+
+from zephyr_utils import figures
+from zephyr_utils.errors import HandbookError
+
+LOG = {
+    "rewards/chosen": {10: 0.1, 20: 0.3},
+    "rewards/rejected": {10: -0.1, 20: -0.4},
+    "rewards/margins": {10: 0.2, 20: 0.7},
+    "rewards/accuracies": {10: 0.6, 20: 0.8},
+    "eval_rewards/chosen": {20: 0.2},
+    "eval_rewards/rejected": {20: -0.3},
+    "eval_rewards/margins": {20: 0.5},
+    "eval_rewards/accuracies": {20: 0.7},
+}
+MODELS = {"dSFT": [3.0, 4.0, 5.0], "dSFT + dDPO": [6.0, 7.0, 8.0]}
+ALL = {
+    "loss_curve": lambda: figures.loss_curve({"training": {2: 1.0, 1: 2.0}, "held out": {2: 1.5}}),
+    "reward_curves": lambda: figures.reward_curves(LOG),
+    "margin_histogram": lambda: figures.margin_histogram([-0.2, 0.1, 0.0, 0.3], [0.5, 1.0, -0.5, 2.0]),
+    "learning_rate_schedule": lambda: figures.learning_rate_schedule([0, 1, 2], [0.0, 1e-3, 5e-4]),
+    "dpo_loss_figure": lambda: figures.dpo_loss_figure([0.01, 0.1]),
+    "length_histogram": lambda: figures.length_histogram(
+        {"chosen": [3, 9, 20], "rejected": [5, 6]}, limit=10
+    ),
+    "rating_heatmap": lambda: figures.rating_heatmap(["a", "b"], ["x", "y", "z"], [[1, 2, 3], [4, 5, 1]]),
+    "score_bars": lambda: figures.score_bars(["dSFT", "dDPO"], [5.0, 7.0], [(4.5, 5.5), (6.5, 7.25)]),
+    "category_radar": lambda: figures.category_radar(["writing", "coding", "STEM"], MODELS),
+}
+
+
+def labelled(axes):
+    return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_figure_becomes_html_that_is_small_and_always_the_same(name):
+    first, again = (
+        figures.figure_html(ALL[name](), alt="what it shows", caption="A caption.") for _ in range(2)
+    )
+    assert first == again
+    assert len(first) < 110_000
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_series_is_told_from_another_by_colour_alone(name):
+    for axes in ALL[name]().axes:
+        looks = [
+            (line.get_linestyle(), line.get_marker(), line.get_markerfacecolor() == "#ffffff")
+            for line in labelled(axes).values()
+        ]
+        assert len(looks) == len(set(looks))
+        bars = [container.patches[0] for container in axes.containers if getattr(container, "patches", None)]
+        hatches = [bar.get_hatch() for bar in bars]
+        assert len(hatches) == len(set(hatches))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in ("rating_heatmap", "category_radar")])
+def test_every_axis_says_what_it_shows(name):
+    for axes in ALL[name]().axes:
+        assert axes.get_xlabel()
+        assert axes.get_ylabel() or name == "score_bars"  # whose bars carry the models' names
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_background_is_opaque_so_that_dark_pages_show_the_same(name):
+    fig = ALL[name]()
+    assert fig.get_facecolor()[3] == 1.0 and min(fig.get_facecolor()) > 0.9
+
+
+def test_loss_curve_draws_each_series_in_the_order_of_its_steps():
+    lines = labelled(ALL["loss_curve"]().axes[0])
+    assert list(lines["training"].get_xdata()) == [1, 2]
+    assert list(lines["training"].get_ydata()) == [2.0, 1.0]
+    assert list(lines["held out"].get_ydata()) == [1.5]
+
+
+def test_reward_curves_put_each_metric_into_its_panel():
+    rewards, margins, accuracies = figures.reward_curves(LOG).axes
+    assert list(labelled(rewards)["rejected, training"].get_ydata()) == [-0.1, -0.4]
+    assert list(labelled(rewards)["chosen, held out"].get_ydata()) == [0.2]
+    assert list(labelled(margins)["margin and accuracy, training"].get_ydata()) == [0.2, 0.7]
+    assert [0.6, 0.8] in [list(line.get_ydata()) for line in accuracies.lines]
+
+
+def test_reward_curves_do_without_held_out_numbers():
+    training = {key: series for key, series in LOG.items() if not key.startswith("eval_")}
+    assert set(labelled(figures.reward_curves(training).axes[0])) == {
+        "chosen, training",
+        "rejected, training",
+    }
+
+
+def test_a_margin_of_zero_is_not_counted_as_above_zero():
+    fig = figures.margin_histogram([0.0, 0.0, 0.0, 0.0], [1.0, 2.0, -1.0, 0.0])
+    labels = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert labels == ["before: 0% above 0", "after: 50% above 0"]
+    assert [sum(bar.get_height() for bar in bars) for bars in fig.axes[0].containers] == [4, 4]
+
+
+def test_the_loss_figure_passes_through_ln_2_and_one_half_where_the_log_ratios_are_equal():
+    loss, weight = figures.dpo_loss_figure([0.01, 0.1, 1.0]).axes
+    for axes, level in ((loss, np.log(2)), (weight, 0.5)):
+        for name, line in labelled(axes).items():
+            assert name.startswith("β = ")
+            assert np.interp(0, line.get_xdata(), line.get_ydata()) == pytest.approx(level)
+
+
+def test_the_length_histogram_counts_what_exceeds_the_context():
+    fig = ALL["length_histogram"]()
+    assert "context: 10 tokens (1 longer)" in [text.get_text() for text in fig.legends[0].get_texts()]
+
+
+def test_heatmap_cells_show_their_numbers():
+    texts = [text.get_text() for text in ALL["rating_heatmap"]().axes[0].texts]
+    assert texts == ["1.00", "2.00", "3.00", "4.00", "5.00", "1.00"]
+
+
+def test_score_bars_start_at_zero_and_show_their_intervals():
+    axes = ALL["score_bars"]().axes[0]
+    assert axes.get_xlim()[0] == 0
+    assert [bar.get_width() for bar in axes.patches] == [5.0, 7.0]
+    segments = [segment[:, 0].tolist() for segment in axes.collections[0].get_segments()]
+    assert segments == [[4.5, 5.5], [6.5, 7.25]]
+
+
+def test_the_radar_closes_each_outline():
+    lines = labelled(ALL["category_radar"]().axes[0])
+    assert list(lines["dSFT"].get_ydata()) == [3.0, 4.0, 5.0, 3.0]
+
+
+def test_figure_html_escapes_its_texts_and_holds_an_svg():
+    page = figures.figure_html(ALL["score_bars"](), alt='5 < 7 "sure"', caption="<b>bold</b>")
+    assert 'alt="5 &lt; 7 &quot;sure&quot;"' in page
+    assert "<figcaption>&lt;b&gt;bold&lt;/b&gt;</figcaption>" in page
+    data = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', page).group(1)
+    assert b"<svg" in base64.b64decode(data)
+
+
+@pytest.mark.parametrize("texts", [{"alt": " ", "caption": "c"}, {"alt": "a", "caption": ""}])
+def test_a_figure_without_words_is_refused(texts):
+    with pytest.raises(HandbookError, match="a figure needs"):
+        figures.figure_html(ALL["score_bars"](), **texts)
+
+
+def test_show_displays_the_figure_once_and_returns_nothing(monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", shown.append)
+    assert figures.show(ALL["score_bars"](), alt="a", caption="c") is None
+    assert [type(item).__name__ for item in shown] == ["HTML"]
+
+
+def test_the_before_and_after_table_escapes_answers_and_keeps_their_columns():
+    rows = [
+        {"prompt": "2 < 3?", "dSFT": "<script>no</script>", "dDPO": "Yes.\nAnything else?"},
+        {"prompt": "Why?", "dSFT": "&", "dDPO": ""},
+    ]
+    table = figures.before_after_table(rows, caption="Same <prompts>")
+    assert "<script" not in table and "&lt;script&gt;no" in table and "2 &lt; 3?" in table
+    assert table.count("<tr>") == 3 and table.count("<td") == 6
+    assert re.findall(r'<th scope="col">(\w+)</th>', table) == ["prompt", "dSFT", "dDPO"]
+    assert "<caption>Same &lt;prompts&gt;</caption>" in table
+    assert "Yes.\nAnything else?" in table and "white-space:pre-wrap" in table

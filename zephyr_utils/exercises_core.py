@@ -1,0 +1,154 @@
+"""How an exercise is checked: right, wrong with the misconception named, or not attempted yet.
+
+A check is a function that takes the reader's answer. It prints its verdict and lets the run of a notebook go on
+whatever the verdict is. Each is registered together with a reference solution and with the wrong answers that readers
+are known to give, and one test runs every check against all of them.
+"""
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+
+class NotAttempted(Exception):
+    """The stub has not been touched."""
+
+
+class Wrong(Exception):
+    """What a grader raises for a wrong answer; the message names the misconception."""
+
+
+class WrongAnswer(AssertionError):
+    """What a check raises for a wrong answer when it is called with ``strict=True``."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the reader is told."""
+
+    status: Literal["right", "wrong", "not attempted"]
+    message: str
+
+    def __str__(self) -> str:
+        opening = {"right": "Right.", "wrong": "Not quite.", "not attempted": "Not attempted yet."}
+        return f"{opening[self.status]} {self.message}"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: how it is graded, and answers whose verdict is known.
+
+    Attributes:
+        name: the name of its check, such as "check_dpo_loss".
+        chapter: the notebook that sets it.
+        grader: takes an answer; raises Wrong or NotAttempted, returns nothing for a right one.
+        right: one sentence for a right answer, that says what it is good for.
+        solution: a right answer.
+        wrong: answers known to be wrong, by words that the message about them has to contain.
+    """
+
+    name: str
+    chapter: str
+    grader: Callable[[Any], None]
+    right: str
+    solution: Any
+    wrong: Mapping[str, Any]
+
+    def verdict(self, answer: Any) -> Verdict:
+        """Grade an answer."""
+        try:
+            if answer is None or answer is ...:
+                raise NotAttempted("Fill in the stub above, then run this cell again.")
+            self.grader(answer)
+        except NotAttempted as reason:
+            return Verdict("not attempted", str(reason))
+        except Wrong as reason:
+            return Verdict("wrong", str(reason))
+        return Verdict("right", self.right)
+
+
+REGISTRY: dict[str, Exercise] = {}
+
+
+def exercise(chapter: str, *, right: str, solution: Any, wrong: Mapping[str, Any]):
+    """Make the decorated grader a check, and register it. See :class:`Exercise` for the arguments.
+
+    The check takes ``strict=True`` to raise WrongAnswer for a wrong answer instead of printing it.
+    """
+
+    def register(grader: Callable[[Any], None]) -> Callable[..., None]:
+        REGISTRY[grader.__name__] = Exercise(grader.__name__, chapter, grader, right, solution, wrong)
+
+        @functools.wraps(grader)
+        def check(answer: Any, *, strict: bool = False) -> None:
+            verdict = REGISTRY[grader.__name__].verdict(answer)
+            if strict and verdict.status == "wrong":
+                raise WrongAnswer(verdict.message)
+            print(verdict)
+
+        return check
+
+    return register
+
+
+# --- for graders -------------------------------------------------------------------------------------------------
+
+
+def attempt(function: Callable, *arguments: Any, none_is_an_answer: bool = False) -> Any:
+    """Call the reader's function on copies of the arguments.
+
+    Raises:
+        NotAttempted: it returned ``...`` or None, or raised NotImplementedError, as stubs do.
+        Wrong: it is no function, or stopped with another error.
+    """
+    if not callable(function):
+        raise Wrong(f"The check wants your function itself, not {_short(function)}: leave out the brackets.")
+    try:
+        result = function(*copy.deepcopy(arguments))
+    except NotImplementedError:
+        result = ...
+    except Exception as error:  # whatever a reader's code may raise
+        shown = ", ".join(map(_short, arguments))
+        raise Wrong(f"Given {shown}, your function stopped with {type(error).__name__}: {error}") from error
+    if result is ... or (result is None and not none_is_an_answer):
+        raise NotAttempted("Your function returns nothing. If you have written it, does it end with return?")
+    return result
+
+
+def compare(
+    got: Any, expected: Any, mistakes: Mapping[str, Any], otherwise: str, tolerance: float = 1e-6
+) -> None:
+    """Compare numbers, or lists of them, with the right ones; if they differ, say why where that can be told.
+
+    Args:
+        mistakes: what each misconception yields here, by the message that explains it.
+        otherwise: the message where none of them fits.
+    """
+    if _close(got, expected, tolerance):
+        return
+    for message, value in mistakes.items():
+        if _close(got, value, tolerance):
+            raise Wrong(message)
+    raise Wrong(f"{otherwise} Expected {_short(expected)}, got {_short(got)}.")
+
+
+def _close(got: Any, expected: Any, tolerance: float) -> bool:
+    try:
+        left, right = _numbers(got), _numbers(expected)
+    except (TypeError, ValueError):  # words, or lists of unequal lengths
+        return False
+    return left.shape == right.shape and bool(np.allclose(left, right, rtol=0, atol=tolerance))
+
+
+def _numbers(value: Any) -> np.ndarray:
+    value = value.detach().cpu() if hasattr(value, "detach") else value
+    return np.asarray(value, dtype=float)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
