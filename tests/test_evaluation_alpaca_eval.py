@@ -1,0 +1,238 @@
+"""AlpacaEval: every published rate we hold the records of, the codings of both versions, and bad records."""
+
+import csv
+import warnings
+
+import numpy as np
+import pytest
+from real_records import REAL, needs
+
+from zephyr_utils.evaluation import (
+    EvaluationError,
+    EvaluationWarning,
+    alpaca_eval_win_rate,
+    length_controlled_win_rate,
+    read_rows,
+    shared_annotations,
+    win_rate_by_length,
+    win_rate_difference,
+)
+
+RECORDS = REAL / "alpaca_eval_ccbync"
+BOARDS = {
+    "ae1_leaderboard.shared.csv": "ae1_alpaca_eval_gpt4_slim",
+    "ae2_leaderboard.shared.csv": "ae2_weighted_gpt4_turbo_slim",
+    "ae2_leaderboard_llm-extrapolation.shared.csv": "ae2_weighted_gpt4_turbo_slim_llm-extrapolation",
+}
+
+
+def annotations(*preferences, **fields):
+    return [{"index": i, "preference": p, **fields} for i, p in enumerate(preferences)]
+
+
+def quietly(*args, **keywords):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EvaluationWarning)
+        return alpaca_eval_win_rate(*args, **keywords)
+
+
+@needs("alpaca_eval_ccbync")
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_published_rate_comes_out_of_the_raw_annotations(board):
+    with (RECORDS / board).open(encoding="utf-8") as file:
+        published = list(csv.DictReader(file))
+    for row in published:
+        found = quietly(read_rows(RECORDS / BOARDS[board] / f"{row['']}.jsonl"))
+        assert found.win_rate == pytest.approx(float(row["win_rate"]), abs=1e-9), row[""]
+        assert found.standard_error == pytest.approx(float(row["standard_error"]), abs=1e-9), row[""]
+        counts = (found.n_wins, found.n_losses, found.n_draws, found.n_scored)
+        assert counts == tuple(int(row[name]) for name in ("n_wins", "n_wins_base", "n_draws", "n_total")), (
+            row[""]
+        )
+
+
+@needs("alpaca_eval_ccbync")
+def test_zephyrs_rate_is_the_one_in_table_1_and_its_failures_are_named():
+    rows = read_rows(RECORDS / BOARDS["ae1_leaderboard.shared.csv"] / "zephyr-7b-beta.jsonl")
+    with pytest.warns(EvaluationWarning, match="2 of 805 annotations are left out: 2 x preference is null"):
+        found = alpaca_eval_win_rate(rows)
+    assert (round(found.win_rate, 2), round(found.standard_error, 2)) == (90.60, 1.03)
+    assert (found.n_wins, found.n_losses, found.n_draws, found.n_missing) == (727, 75, 1, 2)
+    assert found.average_length == 1444
+
+
+@needs("alpaca_eval_ccbync")
+def test_whole_records_with_texts_give_the_same_as_their_slim_form():
+    whole = read_rows(RECORDS / "ae1_full_every4th" / "zephyr-7b-beta.annotations.json")
+    slim = {r["index"]: r for r in read_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / "zephyr-7b-beta.jsonl")}
+    ours, theirs = quietly(whole, model="zephyr-7b-beta"), quietly([slim[row["index"]] for row in whole])
+    assert (ours.win_rate, ours.average_length) == (theirs.win_rate, theirs.average_length)
+
+
+@needs("alpaca_eval_ccbync")
+def test_our_length_controlled_rate_follows_the_published_one():
+    lengths = {
+        row["index"]: len(row["reference_output"]) for row in read_rows(RECORDS / "alpaca_eval_set.jsonl")
+    }
+    with (RECORDS / "ae1_leaderboard.shared.csv").open(encoding="utf-8") as file:
+        published = list(csv.DictReader(file))
+    ours, theirs = [], []
+    for row in published:
+        rows = read_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / f"{row['']}.jsonl")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", EvaluationWarning)
+            ours.append(length_controlled_win_rate(rows, lengths).win_rate)
+        theirs.append(float(row["length_controlled_winrate"]))
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.97
+    assert np.abs(np.subtract(ours, theirs)).mean() < 4
+
+
+@needs("alpaca_eval_ccbync")
+def test_no_two_of_the_real_models_are_taken_for_copies_but_a_copy_is():
+    folder = RECORDS / "ae1_alpaca_eval_gpt4_slim"
+    models = {path.stem: read_rows(path) for path in sorted(folder.glob("*.jsonl"))}
+    assert shared_annotations(models) == []
+    with pytest.warns(EvaluationWarning, match="copy"):
+        assert shared_annotations(models | {"copy": models["claude-2"]}) == [("claude-2", "copy")]
+
+
+def test_version_1_scores_draws_of_both_codings_and_leaves_failures_out():
+    with pytest.warns(EvaluationWarning, match="1 x preference is null"):
+        found = alpaca_eval_win_rate(annotations(1, 2, 2.0, 0, 1.5, None))
+    assert found.win_rate == pytest.approx(60)
+    assert found.standard_error == pytest.approx(100 * np.std([0, 1, 1, 0.5, 0.5], ddof=1) / np.sqrt(5))
+    assert (found.n_wins, found.n_losses, found.n_draws, found.n_missing) == (2, 1, 2, 1)
+
+
+def test_version_2_scores_continuous_preferences_and_tells_silent_draws_from_real_ones():
+    rows = [
+        {"index": 0, "preference": 1.25, "token": "m"},
+        {"index": 1, "preference": 1.75, "token": "M"},
+        {"index": 2, "preference": 1.5, "token": None},
+        {"index": 3, "preference": 1.5, "token": "M"},
+    ]
+    found = alpaca_eval_win_rate(rows)
+    assert (found.win_rate, found.n_wins, found.n_losses, found.n_draws) == (50, 1, 1, 2)
+    assert (found.n_missing, found.n_missing_as_draw) == (0, 1)
+
+
+def test_rows_that_cannot_be_scored_are_named_and_counted():
+    rows = annotations(2, 1, float("nan"), 7, "2", True, None)
+    rows.append({"index": 99})
+    with pytest.warns(EvaluationWarning) as caught:
+        found = alpaca_eval_win_rate(rows)
+    assert found.n_wins + found.n_losses + found.n_draws + found.n_missing == len(rows)
+    assert (found.win_rate, found.n_missing) == (50, 6)
+    assert found.missing == {
+        "preference is NaN": 1,
+        "preference 7 is outside 1 to 2": 1,
+        "preference is not a finite number": 2,
+        "preference is null": 1,
+        "no preference field": 1,
+    }
+    assert "6 of 8 annotations are left out" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("rows", [[], annotations(None, None), [{"index": 1}]])
+def test_nothing_to_score_is_an_error(rows):
+    with pytest.raises(ValueError):
+        alpaca_eval_win_rate(rows)
+
+
+def test_a_row_that_is_no_record_is_named():
+    with pytest.raises(EvaluationError, match="annotation 2: is float"):
+        alpaca_eval_win_rate([{"preference": 1}, 2.0])
+
+
+def test_duplicates_are_found():
+    with pytest.warns(EvaluationWarning, match="2 annotations repeat an instruction"):
+        found = alpaca_eval_win_rate(annotations(1, 2) + annotations(1, 2))
+    assert (found.n_duplicates, found.n_scored) == (2, 4)
+    by_text = [{"instruction": "Say hello.", "preference": 2}, {"instruction": "Say hello.", "preference": 1}]
+    assert quietly(by_text).n_duplicates == 1
+
+
+def test_annotations_of_another_model_or_of_several_are_found():
+    with pytest.warns(EvaluationWarning, match="judge 'phi', not 'zephyr'"):
+        alpaca_eval_win_rate(annotations(1, 2, generator_2="phi"), model="zephyr")
+    mixed = [*annotations(1, 2, generator_2="phi"), {"index": 5, "preference": 2, "generator_2": "zephyr"}]
+    with pytest.warns(EvaluationWarning, match="several models: phi"):
+        alpaca_eval_win_rate(mixed)
+
+
+def test_sound_records_give_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EvaluationWarning)
+        found = alpaca_eval_win_rate(annotations(1, 2, generator_2="zephyr"), model="zephyr")
+    assert found.warnings == ()
+
+
+def test_a_few_reannotated_rows_do_not_hide_a_copy_and_constant_ones_are_none():
+    rng = np.random.default_rng(0)
+    original = annotations(*rng.choice([1.0, 2.0], size=100).tolist())
+    copy = [dict(row) for row in original]
+    copy[3]["preference"] = 3 - copy[3]["preference"]
+    with pytest.warns(EvaluationWarning, match=r"99.0% of the rows are equal"):
+        assert shared_annotations({"a": original, "b": copy}) == [("a", "b")]
+    assert shared_annotations({"a": annotations(*[2] * 50), "b": annotations(*[2] * 50)}) == []
+
+
+def test_two_models_are_paired_by_instruction():
+    first, second = annotations(2, 2, 2, 1), annotations(1, 1, 2, 1)[::-1]
+    found = win_rate_difference(first, second)
+    assert (found.mean, found.n) == (50, 4)
+    with pytest.warns(EvaluationWarning, match="1 instructions were scored for one of the two"):
+        assert win_rate_difference(first, second[1:]).n == 3
+    with pytest.raises(EvaluationError, match="no common instruction"):
+        win_rate_difference(first, [{"index": 77, "preference": 1}])
+
+
+def lengthy(score_of, differences):
+    return [
+        {"index": i, "preference": 1 + score_of(d), "len_output_1": 1000, "len_output_2": 1000 + d}
+        for i, d in enumerate(differences)
+    ]
+
+
+def test_length_control_recovers_a_curve_that_was_put_in():
+    differences = np.random.default_rng(3).normal(400, 300, size=4000).round()
+    scale = differences.std()
+    rows = lengthy(lambda d: 1 / (1 + np.exp(-(0.4 + 1.2 * np.tanh(d / scale)))), differences)
+    found = length_controlled_win_rate(rows)
+    assert found.theta == pytest.approx(0.4, abs=0.01)
+    assert found.phi == pytest.approx(1.2, abs=0.02)
+    assert found.win_rate == pytest.approx(100 / (1 + np.exp(-0.4)), abs=0.2)
+    assert quietly(rows).win_rate > found.win_rate + 10
+
+
+def test_length_control_of_equal_lengths_is_the_plain_rate():
+    rows = lengthy(lambda d: d * 0 + 0.7, [0.0] * 10)
+    assert length_controlled_win_rate(rows).win_rate == pytest.approx(70, abs=1e-6)
+
+
+def test_length_control_counts_rows_without_lengths_and_needs_two():
+    rows = lengthy(lambda d: 0.6, [10, 20, 30]) + annotations(2)
+    with pytest.warns(EvaluationWarning, match="1 annotations lack"):
+        assert length_controlled_win_rate(rows).n_left_out == 1
+    with pytest.raises(EvaluationError, match="baseline_lengths"):
+        length_controlled_win_rate(annotations(1, 2, 2))
+
+
+@pytest.mark.parametrize("preference", [1, 2])
+def test_length_control_of_a_clean_sweep_is_finite(preference):
+    rows = lengthy(lambda d: preference - 1, [100, 200, 300])
+    assert length_controlled_win_rate(rows).win_rate == 100 * (preference - 1)
+
+
+def test_length_control_of_separated_lengths_is_finite():
+    rows = lengthy(lambda d: float(d > 0), [-300, -200, -100, 100, 200, 300])
+    assert length_controlled_win_rate(rows).win_rate == pytest.approx(50, abs=1e-6)
+
+
+def test_groups_by_length_hold_every_row_in_order_of_length():
+    groups = win_rate_by_length(lengthy(lambda d: float(d > 0), [30, -10, 20, -40, 10, -20]), n_bins=2)
+    assert [group.win_rate for group in groups] == [0, 100]
+    assert [round(group.length_difference, 2) for group in groups] == [-23.33, 20]
+    assert sum(group.n for group in groups) == 6
+    with pytest.raises(EvaluationError, match="do not fill"):
+        win_rate_by_length(lengthy(lambda d: 1.0, [1, 2, 3]), n_bins=2)

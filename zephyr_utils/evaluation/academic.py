@@ -1,0 +1,165 @@
+"""Academic tasks (multiple choice, no judge) through EleutherAI's lm-eval, which is an optional extra.
+
+The paper's Table 2 is the first Open LLM Leaderboard: four tasks at fixed numbers of worked examples. We do not
+re-implement them; this file writes the command for a model of the reader's and reads what lm-eval reports.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zephyr_utils.evaluation.common import EvaluationError, as_number
+
+
+@dataclass(frozen=True)
+class AcademicTask:
+    """One task as lm-eval names it, how it is set, and Zephyr-7B-beta's published figure in percent."""
+
+    title: str
+    task: str
+    shots: int
+    metric: str
+    zephyr: float
+    chance: float | None
+    source: str
+
+
+_TABLE_2 = "arXiv 2310.16944, Table 2"
+_LEADERBOARD = "nadavlab/MedConceptsQA, leaderboard (arXiv 2405.07348)"
+# MedConceptsQA's figures are means over samples of 250 questions per part, its error of the zero-shot one 3.1 points.
+ACADEMIC_TASKS = (
+    AcademicTask("ARC challenge", "arc_challenge", 25, "acc_norm", 62.03, 25.0, _TABLE_2),
+    AcademicTask("HellaSwag", "hellaswag", 10, "acc_norm", 84.52, 25.0, _TABLE_2),
+    AcademicTask("MMLU", "mmlu", 5, "acc", 61.44, 25.0, _TABLE_2),
+    AcademicTask("TruthfulQA", "truthfulqa_mc2", 0, "acc", 57.44, None, _TABLE_2),
+    AcademicTask("MedConceptsQA, zero-shot", "med_concepts_qa", 0, "acc", 25.5, 25.0, _LEADERBOARD),
+    AcademicTask("MedConceptsQA, few-shot", "med_concepts_qa", 4, "acc", 25.1, 25.0, _LEADERBOARD),
+)
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """One figure of one task, in percent, with lm-eval's standard error (None where it gives none)."""
+
+    task: str
+    metric: str
+    score: float
+    standard_error: float | None
+    shots: int | None
+
+
+def lm_eval_command(
+    model: str | Path,
+    task: str,
+    shots: int = 0,
+    *,
+    output: str | Path,
+    limit: int | None = None,
+    task_folder: str | Path | None = None,
+) -> list[str]:
+    """The lm-eval command for one task, ready for ``subprocess.run``.
+
+    Args:
+        model: a model directory or an address on the Hub.
+        task: lm-eval's name of the task, such as those in ``ACADEMIC_TASKS``.
+        shots: worked examples shown before each question.
+        output: folder for the results file that :func:`read_lm_eval_results` reads.
+        limit: questions to ask, for a quick look (the figure is then no benchmark result).
+        task_folder: folder with task files of one's own.
+    """
+    # lm-eval splits its model arguments at commas and equals signs; such a path would be cut in two.
+    if set(str(model)) & {",", "="}:
+        raise EvaluationError(
+            f"the model path {str(model)!r} has a comma or an equals sign, at which lm-eval would cut it",
+            where="model",
+            remedy="move or link the model to a path without them.",
+        )
+    command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model}"]
+    command += [
+        "--tasks",
+        task,
+        "--num_fewshot",
+        str(shots),
+        "--batch_size",
+        "8",
+        "--output_path",
+        str(output),
+    ]
+    if limit is not None:
+        command += ["--limit", str(limit)]
+    if task_folder is not None:
+        command += ["--include_path", str(task_folder)]
+    return command
+
+
+def _newest_results(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = sorted(path.rglob("results*.json"), key=lambda file: (file.stat().st_mtime, file.name))
+    if not found:
+        raise EvaluationError(
+            "no results*.json in it",
+            where=str(path),
+            remedy="give the folder that was lm-eval's --output_path.",
+        )
+    return found[-1]
+
+
+def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -> list[TaskScore]:
+    """The accuracies in a results file of lm-eval, in percent.
+
+    Args:
+        path: the file, or the folder given as ``--output_path`` (its newest results file is read).
+        tasks: keep these tasks only; each must be there.
+
+    Raises:
+        EvaluationError: no file, not lm-eval's results, a wanted task that is missing, or a figure that is NaN.
+    """
+    file = _newest_results(Path(path))
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        results = dict(report["results"])
+    except OSError as error:
+        raise EvaluationError(
+            f"cannot be read ({error.strerror})", where=str(file), remedy="check the path."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(
+            "is not a results file of lm-eval (no whole JSON with a field 'results')",
+            where=str(file),
+            remedy="run lm-eval again with --output_path; the run may have been stopped.",
+        ) from error
+    if absent := [task for task in tasks or () if task not in results]:
+        raise EvaluationError(
+            f"has no results for {', '.join(absent)}",
+            where=str(file),
+            remedy=f"it holds: {', '.join(results)}.",
+        )
+    shots = report.get("n-shot", {})
+    scores = []
+    for task in tasks if tasks is not None else results:
+        for key, value in results[task].items():
+            metric, _, filtered_by = key.partition(",")
+            if metric not in ("acc", "acc_norm", "exact_match"):
+                continue
+            score = as_number(value)
+            if score is None:
+                raise EvaluationError(
+                    f"{metric} of {task} is {value!r}, not a number",
+                    where=str(file),
+                    remedy="run that task again.",
+                )
+            spread = as_number(results[task].get(f"{metric}_stderr,{filtered_by}"))
+            n_shots = shots.get(task)
+            scores.append(
+                TaskScore(
+                    task,
+                    metric,
+                    100 * score,
+                    None if spread is None else 100 * spread,
+                    n_shots if isinstance(n_shots, int) else None,
+                )
+            )
+    return scores

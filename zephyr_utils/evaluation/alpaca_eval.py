@@ -1,0 +1,253 @@
+"""AlpacaEval's win rate, from the raw annotations: versions 1 and 2, with every row accounted for.
+
+A judge sees the baseline's answer (output 1) and the model's (output 2) to the same instruction and states a
+preference: 1 for the baseline, 2 for the model. Version 1 knows whole preferences and draws, which are stored as
+0 by some runs and as 1.5 by others, and stores a failed annotation as null. Version 2 stores a continuous
+preference between 1 and 2, made from the judge's probabilities, and stores a failed annotation as the draw 1.5.
+
+Published rates follow the same arithmetic as here: the score of a row is ``preference - 1``, a draw is one half,
+nulls are left out, the rate is the mean and its standard error the standard deviation (n - 1) over root n.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from zephyr_utils.evaluation.common import EvaluationError, as_number, checked_rows, name_some, warn_all
+from zephyr_utils.evaluation.intervals import PairedDifference, paired_difference
+
+# Fewer shared rows than this may agree by chance.
+_ENOUGH_TO_COMPARE = 20
+# Agreement beyond chance above which two sets of annotations are taken for one; see shared_annotations.
+_COPIED_KAPPA = 0.9
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """A model's rate against the baseline. ``n_wins + n_losses + n_draws + n_missing`` is the number of rows read.
+
+    Attributes:
+        win_rate: in percent; a draw counts one half.
+        standard_error: in percent; NaN when a single row was scored.
+        n_wins, n_losses, n_draws: rows scored above, below and at one half.
+        n_missing: rows left out, with the reasons and their counts in ``missing``.
+        n_missing_as_draw: rows among the draws whose judge gave no answer (version 2 stores them as 1.5).
+        n_duplicates: rows beyond the first for the same instruction; scored, as the published rates are.
+        average_length: mean length of the model's answers in characters, cut to a whole number, if known.
+        warnings: what to look at before believing the figure; also issued as warnings.
+    """
+
+    win_rate: float
+    standard_error: float
+    n_wins: int
+    n_losses: int
+    n_draws: int
+    n_missing: int
+    n_missing_as_draw: int
+    n_duplicates: int
+    missing: dict[str, int]
+    average_length: int | None
+    warnings: tuple[str, ...]
+
+    @property
+    def n_scored(self) -> int:
+        """Rows that the rate is the mean of."""
+        return self.n_wins + self.n_losses + self.n_draws
+
+    def __str__(self) -> str:
+        return (
+            f"{self.win_rate:.2f} % ± {self.standard_error:.2f} ({self.n_wins} won, {self.n_losses} lost, "
+            f"{self.n_draws} drawn, {self.n_missing} missing)"
+        )
+
+
+def row_key(row: dict, position: int) -> Hashable:
+    """What says that two rows are about one instruction: its index, else its text, else the row's own place."""
+    for field in ("index", "instruction"):
+        if row.get(field) is not None:
+            return row[field]
+    return ("row", position)
+
+
+def row_score(row: dict) -> tuple[float | None, str]:
+    """The model's score of one row in [0, 1], or None with the reason why the row cannot be scored."""
+    if "preference" not in row:
+        return None, "no preference field"
+    preference = as_number(row["preference"])
+    if preference is None:
+        value = row["preference"]
+        if value is None:
+            return None, "preference is null"
+        return None, "preference is NaN" if value != value else "preference is not a finite number"
+    if preference == 0:
+        return 0.5, ""
+    if not 1 <= preference <= 2:
+        return None, f"preference {preference:g} is outside 1 to 2"
+    return preference - 1, ""
+
+
+def output_length(row: dict, which: int) -> int | None:
+    """Length in characters of output 1 (baseline) or 2 (model), as stored or as counted from the text."""
+    stored = as_number(row.get(f"len_output_{which}"))
+    if stored is not None:
+        return int(stored)
+    text = row.get(f"output_{which}")
+    return len(text) if isinstance(text, str) else None
+
+
+def scores_by_instruction(annotations: Iterable[dict]) -> dict[Hashable, float]:
+    """One score in [0, 1] per instruction that could be scored (the first, where rows are duplicated)."""
+    scores: dict[Hashable, float] = {}
+    for position, row in enumerate(checked_rows(annotations, "annotation")):
+        score, _ = row_score(row)
+        if score is not None:
+            scores.setdefault(row_key(row, position), score)
+    return scores
+
+
+def _judge_gave_nothing(row: dict) -> bool:
+    return any(field in row and row[field] is None for field in ("token", "raw_completion"))
+
+
+def _row_warnings(rows: list[dict], model: str | None, missing: Counter[str], n_duplicates: int) -> list[str]:
+    messages = []
+    if missing:
+        reasons = name_some(f"{count} x {reason}" for reason, count in missing.most_common())
+        messages.append(f"{missing.total()} of {len(rows)} annotations are left out: {reasons}")
+    if n_duplicates:
+        messages.append(
+            f"{n_duplicates} annotations repeat an instruction that was judged before; all are averaged, as the "
+            "published rates are"
+        )
+    generators = Counter(row["generator_2"] for row in rows if isinstance(row.get("generator_2"), str))
+    if len(generators) > 1:
+        found = name_some(f"{name} ({count})" for name, count in generators.most_common())
+        messages.append(f"the annotations belong to several models: {found}")
+    elif model is not None and generators and model not in generators:
+        messages.append(f"the annotations say they judge {next(iter(generators))!r}, not {model!r}")
+    for field, what in (("generator_1", "baselines"), ("annotator", "judges")):
+        names = {row[field] for row in rows if isinstance(row.get(field), str)}
+        if len(names) > 1:
+            messages.append(f"several {what} are mixed: {name_some(sorted(names))}")
+    return messages
+
+
+def alpaca_eval_win_rate(annotations: Iterable[dict], model: str | None = None) -> WinRate:
+    """The win rate of one model from its annotations, of either version.
+
+    Args:
+        annotations: records with ``preference``; ``index`` or ``instruction``, ``generator_1``, ``generator_2``,
+            ``output_2`` or ``len_output_2`` are used for the checks and the average length where they are there.
+        model: the name that ``generator_2`` should bear, if the caller knows it.
+
+    Warns:
+        EvaluationWarning: rows left out, duplicates, several models, another model, several baselines or judges.
+
+    Raises:
+        EvaluationError: there are no records, or none of them can be scored.
+
+    Source: the AlpacaEval leaderboards' own figures; Zephyr-7B-beta's 90.60 (1.03) in Table 1 of arXiv 2310.16944.
+    """
+    rows = checked_rows(annotations, "annotation")
+    missing: Counter[str] = Counter()
+    scores = []
+    n_missing_as_draw = 0
+    for row in rows:
+        score, reason = row_score(row)
+        if score is None:
+            missing[reason] += 1
+            continue
+        scores.append(score)
+        n_missing_as_draw += score == 0.5 and _judge_gave_nothing(row)
+    if not scores:
+        raise EvaluationError(
+            f"none of {len(rows)} annotations can be scored ({name_some(missing)})",
+            where="annotations",
+            remedy="each record needs a preference of 1 (baseline), 2 (model), or 0 or 1.5 (draw).",
+        )
+    values = np.asarray(scores)
+    keys = [row_key(row, position) for position, row in enumerate(rows)]
+    n_duplicates = len(keys) - len(set(keys))
+    lengths = [length for row in rows if (length := output_length(row, 2)) is not None]
+    return WinRate(
+        win_rate=float(100 * values.mean()),
+        standard_error=float(100 * values.std(ddof=1) / np.sqrt(values.size))
+        if values.size > 1
+        else float("nan"),
+        n_wins=int((values > 0.5).sum()),
+        n_losses=int((values < 0.5).sum()),
+        n_draws=int((values == 0.5).sum()),
+        n_missing=missing.total(),
+        n_missing_as_draw=n_missing_as_draw,
+        n_duplicates=n_duplicates,
+        missing=dict(missing),
+        average_length=int(sum(lengths) / len(lengths)) if lengths else None,
+        warnings=warn_all(_row_warnings(rows, model, missing, n_duplicates)),
+    )
+
+
+def win_rate_difference(first: Iterable[dict], second: Iterable[dict], seed: int = 0) -> PairedDifference:
+    """First model minus second, in percentage points, paired over the instructions that both were scored on.
+
+    Warns:
+        EvaluationWarning: instructions that only one of the two was scored on, with their number.
+    """
+    ours, theirs = scores_by_instruction(first), scores_by_instruction(second)
+    common = [key for key in ours if key in theirs]
+    if not common:
+        raise EvaluationError(
+            "the two models were scored on no common instruction",
+            where="win rate difference",
+            remedy="compare two runs on one evaluation set.",
+        )
+    alone = len(ours) + len(theirs) - 2 * len(common)
+    warn_all(
+        [f"{alone} instructions were scored for one of the two models only and are left out"] if alone else []
+    )
+    return paired_difference(
+        [100 * ours[key] for key in common], [100 * theirs[key] for key in common], seed=seed
+    )
+
+
+def shared_annotations(annotations_by_model: Mapping[str, Iterable[dict]]) -> list[tuple[str, str]]:
+    """Pairs of models that share one set of annotations, or all but a few rows of it.
+
+    Two strong models agree on nine instructions of ten because both nearly always win, so plain agreement proves
+    nothing; Cohen's kappa takes the agreement by chance out. Unrelated models stay far below the limit of 0.9,
+    a copied file reaches 1. Fewer than 20 shared instructions are not judged.
+
+    Warns:
+        EvaluationWarning: each pair that is found, with the share of equal rows.
+    """
+    preferences = {
+        model: {
+            row_key(row, i): as_number(row.get("preference"))
+            for i, row in enumerate(checked_rows(rows, "annotation"))
+        }
+        for model, rows in annotations_by_model.items()
+    }
+    pairs, messages = [], []
+    for first, second in combinations(preferences, 2):
+        common = preferences[first].keys() & preferences[second].keys()
+        if len(common) < _ENOUGH_TO_COMPARE:
+            continue
+        ours = [preferences[first][key] for key in common]
+        theirs = [preferences[second][key] for key in common]
+        agreement = sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(common)
+        if _kappa(ours, theirs, agreement) > _COPIED_KAPPA:
+            pairs.append((first, second))
+            messages.append(
+                f"{first} and {second} have one set of annotations ({agreement:.1%} of the rows are equal)"
+            )
+    warn_all(messages)
+    return pairs
+
+
+def _kappa(ours: list[float | None], theirs: list[float | None], agreement: float) -> float:
+    """Agreement beyond chance; zero where chance alone explains everything (all won, or all lost)."""
+    first, second = Counter(ours), Counter(theirs)
+    by_chance = sum(first[value] * second[value] for value in first) / len(ours) ** 2
+    return (agreement - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0

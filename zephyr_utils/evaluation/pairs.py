@@ -1,0 +1,184 @@
+"""Pairwise judging in both orders: a judge that prefers whatever it reads first must not decide anything.
+
+Every pair is judged twice, once with each answer first. A model wins a question only when both judgments name it;
+the rest are ties, contradictions (which measure the judge's liking for a place), or errors.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zephyr_utils.evaluation.common import EvaluationError, checked_rows, name_some, warn_all
+from zephyr_utils.evaluation.grading import answers_by_question
+from zephyr_utils.evaluation.intervals import Interval, wilson_interval
+from zephyr_utils.evaluation.judges import Judge
+
+WINNERS = ("model_1", "model_2", "tie")
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """The outcome of two models judged against each other. The five outcomes add up to the records read.
+
+    Attributes:
+        n_wins_1, n_wins_2: both orders name that model.
+        n_ties: both orders say "tie".
+        n_inconsistent: the two orders disagree.
+        n_errors: no choice could be read in at least one order.
+        n_first_place, n_second_place: contradictions in which the judge named the place, first or second, twice.
+        win_rate_2: model 2's rate in percent; everything that is no win counts one half, except errors, which are
+            left out (None if nothing is left).
+        decided: model 2's share of the decided questions with Wilson's interval (None without any).
+    """
+
+    model_1: str
+    model_2: str
+    n_wins_1: int
+    n_wins_2: int
+    n_ties: int
+    n_inconsistent: int
+    n_errors: int
+    n_first_place: int
+    n_second_place: int
+    win_rate_2: float | None
+    decided: Interval | None
+
+    @property
+    def n_undecided(self) -> int:
+        """Questions that neither model won: ties, contradictions and errors."""
+        return self.n_ties + self.n_inconsistent + self.n_errors
+
+
+def pair_outcome(record: dict) -> str:
+    """ "model_1", "model_2", "tie", "inconsistent" or "error" from the winners of the two orders."""
+    first, second = record.get("g1_winner"), record.get("g2_winner")
+    if first not in WINNERS or second not in WINNERS:
+        return "error"
+    return first if first == second else "inconsistent"
+
+
+def pair_score(judgments: Iterable[dict]) -> PairScore:
+    """Count the outcomes of one pair of models over all records.
+
+    Args:
+        judgments: records ``{question_id, model_1, model_2, g1_winner, g2_winner, turn}``, where each winner is
+            "model_1", "model_2", "tie" or "error"; in the first game model 1 is shown first, in the second model 2.
+
+    Warns:
+        EvaluationWarning: a question and turn that is judged more than once.
+
+    Raises:
+        EvaluationError: no records, missing names, or more than one pair of models.
+    """
+    rows = checked_rows(judgments, "pair judgment")
+    for position, row in enumerate(rows, start=1):
+        if not all(isinstance(row.get(field), str) for field in ("model_1", "model_2")):
+            raise EvaluationError(
+                "needs the names model_1 and model_2",
+                where=f"pair judgment {position}",
+                remedy="write records as {question_id, model_1, model_2, g1_winner, g2_winner}.",
+            )
+    pairs = sorted({(row["model_1"], row["model_2"]) for row in rows})
+    if len(pairs) > 1:
+        raise EvaluationError(
+            f"they are of several pairs: {name_some(' and '.join(pair) for pair in pairs)}",
+            where="pair judgments",
+            remedy="score one pair of models at a time, always in the same order.",
+        )
+    seen = Counter((str(row.get("question_id")), row.get("turn")) for row in rows)
+    repeated = [f"{question} turn {turn}" for (question, turn), count in seen.items() if count > 1]
+    warn_all([f"{len(repeated)} pairs are judged more than once: {name_some(repeated)}"] if repeated else [])
+    model_1, model_2 = pairs[0]
+    outcomes = Counter(pair_outcome(row) for row in rows)
+    winners = Counter((row.get("g1_winner"), row.get("g2_winner")) for row in rows)
+    decided = outcomes["model_1"] + outcomes["model_2"]
+    counted = len(rows) - outcomes["error"]
+    halves = outcomes["tie"] + outcomes["inconsistent"]
+    return PairScore(
+        model_1=model_1,
+        model_2=model_2,
+        n_wins_1=outcomes["model_1"],
+        n_wins_2=outcomes["model_2"],
+        n_ties=outcomes["tie"],
+        n_inconsistent=outcomes["inconsistent"],
+        n_errors=outcomes["error"],
+        n_first_place=winners["model_1", "model_2"],
+        n_second_place=winners["model_2", "model_1"],
+        win_rate_2=100 * (outcomes["model_2"] + halves / 2) / counted if counted else None,
+        decided=wilson_interval(outcomes["model_2"], decided) if decided else None,
+    )
+
+
+def judge_pairs(
+    questions: Iterable[dict],
+    answers_1: Iterable[dict],
+    answers_2: Iterable[dict],
+    judge: Judge,
+    model_1: str,
+    model_2: str,
+) -> list[dict]:
+    """Judge the first turns of two models against each other, in both orders, question by question.
+
+    Args:
+        questions, answers_1, answers_2: as for :func:`~zephyr_utils.evaluation.grading.grade_answers`.
+        judge: asked twice a question.
+
+    Returns:
+        Records ``{question_id, model_1, model_2, g1_winner, g2_winner, judge, g1_judgment, g2_judgment, turn: 1,
+        output_1, output_2}`` for the questions that both models answered.
+
+    Warns:
+        EvaluationWarning: questions that one of the two did not answer, with their number; they are left out.
+    """
+    if model_1 == model_2:
+        raise EvaluationError(
+            f"both are called {model_1!r}", where="models", remedy="give the two models names of their own."
+        )
+    asked, first = answers_by_question(list(questions), answers_1, model_1)
+    _, second = answers_by_question(asked, answers_2, model_2)
+    records, left_out = [], []
+    for question in asked:
+        key = question["question_id"]
+        if not first.get(key) or not second.get(key):
+            left_out.append(key)
+            continue
+        one, two = first[key][0], second[key][0]
+        straight, swapped = judge.compare(question, one, two), judge.compare(question, two, one)
+        records.append(
+            {
+                "question_id": key,
+                "model_1": model_1,
+                "model_2": model_2,
+                "g1_winner": {"A": "model_1", "B": "model_2"}.get(straight.winner, straight.winner),
+                "g2_winner": {"A": "model_2", "B": "model_1"}.get(swapped.winner, swapped.winner),
+                "judge": [judge.name, straight.prompt_name],
+                "g1_judgment": straight.text,
+                "g2_judgment": swapped.text,
+                "turn": 1,
+                "output_1": one,
+                "output_2": two,
+            }
+        )
+    warn_all(
+        [f"{len(left_out)} questions lack one of the two answers: {name_some(left_out)}"] if left_out else []
+    )
+    return records
+
+
+def as_annotations(judgments: Iterable[dict]) -> list[dict]:
+    """Pair judgments as AlpacaEval annotations (version 1), model 1 being the baseline.
+
+    A win is 1 or 2, a tie or a contradiction the draw 1.5, an error null; lengths are taken from the outputs.
+    """
+    preferences = {"model_1": 1.0, "model_2": 2.0, "tie": 1.5, "inconsistent": 1.5, "error": None}
+    annotations = []
+    for row in checked_rows(judgments, "pair judgment"):
+        annotation = {
+            "index": row["question_id"],
+            "generator_1": row["model_1"],
+            "generator_2": row["model_2"],
+            "annotator": row["judge"][0],
+            "preference": preferences[pair_outcome(row)],
+        }
+        annotations.append(annotation | {key: row[key] for key in ("output_1", "output_2") if key in row})
+    return annotations
