@@ -1,0 +1,346 @@
+"""From ratings to pairs, and the audit: what is chosen, what is set aside, and that all of it is counted."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from real_records import REAL, needs
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.preferences import POLICIES, audit, binarize, compare_policies, mean_rating, pair_faults
+from zephyr_utils.records import ASPECTS, RecordError, check_preference, load_records
+
+PUBLISHED = {"score": "overall", "ties": "keep", "seed": 42}
+
+
+def completion(mean=None, overall=None, model="a", response=None):
+    """An answer with the same rating in all four aspects."""
+    annotations = {} if mean is None else {a: {"Rating": str(mean), "Rationale": ""} for a in ASPECTS}
+    response = f"{model} says {mean}, {overall}" if response is None else response
+    return {
+        "model": model,
+        "response": response,
+        "annotations": annotations,
+        "overall_score": overall,
+        "critique": "",
+    }
+
+
+def row(prompt, *means, overall=None):
+    overall = overall or means
+    answers = [completion(m, o, "abcdefgh"[i]) for i, (m, o) in enumerate(zip(means, overall, strict=True))]
+    return {
+        "source": "",
+        "instruction": prompt,
+        "models": [a["model"] for a in answers],
+        "completions": answers,
+    }
+
+
+def pair(chosen="Yes.", rejected="No.", scores=(8.0, 3.0), prompt="Hi", **more):
+    return {
+        "prompt": prompt,
+        "chosen": chosen,
+        "rejected": rejected,
+        "score_chosen": scores[0],
+        "score_rejected": scores[1],
+    } | more
+
+
+MEANS = st.lists(st.one_of(st.none(), st.integers(1, 5)), max_size=5)
+FEEDBACK = st.lists(MEANS, max_size=8).map(
+    lambda rows: [row(f"question {n}", *means) for n, means in enumerate(rows)]
+)
+
+
+# --- ratings -------------------------------------------------------------------------------------------------------
+
+
+def test_the_mean_rating_is_over_the_aspects_that_were_rated():
+    ratings = {"instruction_following": "5", "honesty": "N/A", "truthfulness": "4", "helpfulness": 3}
+    assert mean_rating({"annotations": {aspect: {"Rating": r} for aspect, r in ratings.items()}}) == 4.0
+
+
+@pytest.mark.parametrize("rating", ["N/A", "", "0", "6", "nan", "five", None, True, [5]])
+def test_what_is_no_rating_from_one_to_five_is_not_counted(rating):
+    assert mean_rating({"annotations": {"honesty": {"Rating": rating}}}) is None
+    assert (
+        mean_rating({"annotations": {"honesty": {"Rating": rating}, "helpfulness": {"Rating": "2"}}}) == 2.0
+    )
+
+
+@pytest.mark.parametrize(
+    "unrated", [{}, {"annotations": None}, {"annotations": {}}, {"annotations": {"honesty": None}}]
+)
+def test_an_answer_without_annotations_has_no_mean_rating(unrated):
+    assert mean_rating(unrated) is None
+
+
+# --- pairs ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_answer_is_set_against_another_with_scores_and_models():
+    (made,) = binarize([row("Hi", 2, 5)])
+    assert made == check_preference(made)
+    assert made["chosen"] == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "b says 5, 5"},
+    ]
+    assert (made["score_chosen"], made["score_rejected"]) == (5.0, 2.0)
+    assert (made["chosen_model"], made["rejected_model"]) == ("b", "a")
+
+
+def test_the_score_decides_what_is_best():
+    feedback = [row("Hi", 2, 5, overall=(9, 4))]
+    assert [binarize(feedback, score=s).pairs[0]["chosen_model"] for s in ("mean", "overall")] == ["b", "a"]
+
+
+def test_lowest_takes_the_worst_and_all_takes_every_other_answer():
+    feedback = [row("Hi", 3, 1, 5, 2)]
+    assert binarize(feedback, rejected="lowest").pairs[0]["rejected_model"] == "b"
+    assert [p["rejected_model"] for p in binarize(feedback, rejected="all")] == ["a", "b", "d"]
+
+
+def test_random_takes_each_lower_answer_about_equally_often():
+    feedback = [row(f"question {n}", 5, 1, 2, 3) for n in range(1500)]
+    counts = Counter(p["rejected_model"] for p in binarize(feedback))
+    assert set(counts) == {"b", "c", "d"} and all(420 < n < 580 for n in counts.values())
+
+
+def test_of_several_best_answers_each_is_chosen_about_equally_often():
+    counts = Counter(
+        p["chosen_model"] for p in binarize([row(f"question {n}", 5, 5, 1) for n in range(1000)])
+    )
+    assert set(counts) == {"a", "b"} and all(430 < n < 570 for n in counts.values())
+
+
+def test_dropping_ties_rejects_only_lower_answers_and_keeping_them_rejects_any_other():
+    feedback = [row(f"question {n}", 5, 5, 5, 1) for n in range(300)]
+    dropped, kept = binarize(feedback, ties="drop"), binarize(feedback, ties="keep")
+    assert {p["rejected_model"] for p in dropped} == {"d"} and dropped.left_out == {
+        "tied with the chosen answer": 600
+    }
+    assert 150 < audit(kept).n_ties < 250 and len(kept) == len(dropped) == 300
+
+
+def test_rows_without_a_pair_are_set_aside_by_reason():
+    feedback = [
+        row("none"),
+        row("one", 4),
+        row("unrated", 4, None, None),
+        row("tied", 3, 3),
+        row("good", 4, 2, None),
+    ]
+    made = binarize(feedback)
+    assert made.reasons() == {"fewer_than_two_answers": 2, "fewer_than_two_scores": 1, "all_tied": 1}
+    assert (made.n_rows, made.rows, made.left_out) == (5, [4], {"no score": 1})
+    assert made.set_aside[2].record is feedback[2] and "row 3: 1 of 3 answers" in made.set_aside[2].detail
+    assert "5 rows in = 1 used + 4 set aside; 1 pairs" in made.report()
+
+
+def test_repeated_prompts_are_used_and_counted():
+    made = binarize([row("Hi", 1, 2), row("Hi", 3, 4)])
+    assert (len(made), made.n_repeated) == (2, 1) and "1 rows repeat" in made.report()
+
+
+def test_a_row_that_is_no_feedback_is_named():
+    with pytest.raises(RecordError, match="row 2, field completions"):
+        binarize([row("Hi", 1, 2), {"instruction": "Hi"}])
+    with pytest.raises(RecordError, match=r"row 1, field completions\[0\]\.response"):
+        binarize(
+            [{"instruction": "Hi", "completions": [{"model": "a", "overall_score": 1.0}, completion(2, 2)]}],
+            "overall",
+        )
+
+
+@pytest.mark.parametrize("option", ["score", "rejected", "ties", "randomness"])
+def test_an_unknown_option_is_refused_with_the_known_ones(option):
+    with pytest.raises(HandbookError, match="use one of"):
+        binarize([], **{option: "worst"})
+
+
+@given(
+    FEEDBACK, st.sampled_from(["random", "lowest", "all"]), st.sampled_from(["drop", "keep"]), st.randoms()
+)
+def test_every_rows_pairs_are_its_own_whatever_the_order_of_the_rows(feedback, rejected, ties, rng):
+    shuffled = rng.sample(feedback, len(feedback))
+    options = {"rejected": rejected, "ties": ties, "seed": 3}
+
+    def ordered(rows):
+        return sorted(map(str, binarize(rows, **options)))
+
+    assert ordered(feedback) == ordered(shuffled)
+    assert ordered(feedback) == sorted(str(p) for r in feedback for p in binarize([r], **options))
+
+
+@given(FEEDBACK, st.sampled_from(["random", "lowest"]), st.sampled_from(["drop", "keep"]))
+def test_rows_in_are_pairs_and_rows_set_aside(feedback, rejected, ties):
+    made = binarize(feedback, rejected=rejected, ties=ties)
+    assert len(feedback) == made.n_rows == len(made.pairs) + len(made.set_aside)
+    faults = {fault for p in made for fault in pair_faults(p)}
+    assert faults <= ({"tied"} if ties == "keep" else set())
+
+
+@given(FEEDBACK, st.sampled_from(["drop", "keep"]))
+def test_with_all_every_answer_of_a_used_row_is_in_a_pair_or_left_out(feedback, ties):
+    made = binarize(feedback, rejected="all", ties=ties)
+    answers = sum(len(feedback[n]["completions"]) for n in set(made.rows))
+    assert answers == made.n_used + len(made.pairs) + made.left_out.total()
+
+
+def test_another_seed_draws_other_answers():
+    feedback = [row(f"question {n}", 5, 1, 2, 3) for n in range(100)]
+    first, again, other = (binarize(feedback, seed=s).pairs for s in (0, 0, 1))
+    assert first == again != other
+
+
+# --- as published --------------------------------------------------------------------------------------------------
+
+
+def four_answers(count):
+    rng = random.Random(5)
+    return [
+        row(f"question {n}", *[3] * 4, overall=[rng.randint(1, 10) for _ in range(4)]) for n in range(count)
+    ]
+
+
+def test_version_one_always_rejected_the_first_answer_or_the_third():
+    made = binarize(four_answers(300), **PUBLISHED, randomness="published-v1")
+    by_choice = {(p["chosen_model"] == "a", p["rejected_model"]) for p in made}
+    assert by_choice == {(False, "a"), (True, "c")}
+
+
+def test_version_two_draws_on_from_row_to_row_and_chooses_the_first_of_several_best():
+    feedback = four_answers(300)
+    made = binarize(feedback, **PUBLISHED, randomness="published-v2")
+    rng, expected = random.Random(42), []
+    for record in feedback:  # the published script's loop in short
+        answers = record["completions"]
+        best = max(answers, key=lambda a: a["overall_score"])
+        drawn = rng.choice(answers)
+        while drawn is best:
+            drawn = rng.choice(answers)
+        expected.append((best["model"], drawn["model"]))
+    assert [(p["chosen_model"], p["rejected_model"]) for p in made] == expected
+    assert audit(made).n_ties > 10 and set(audit(made).rejected_by_model) == set("abcd")
+    assert binarize(feedback[1:], **PUBLISHED, randomness="published-v2").pairs != made.pairs[1:]
+
+
+def test_the_published_draw_can_drop_its_ties_and_does_not_draw_for_ever_from_equals():
+    feedback = four_answers(300)
+    kept = binarize(feedback, **PUBLISHED, randomness="published-v2")
+    dropped = binarize(feedback, **PUBLISHED | {"ties": "drop"}, randomness="published-v2")
+    assert dropped.reasons() == {"tied": audit(kept).n_ties} and len(dropped) == 300 - audit(kept).n_ties
+    same = row("Hi", 3, 3)
+    same["completions"] = [completion(3, 7, response="Hello.")] * 2
+    assert binarize([same], **PUBLISHED, randomness="published-v2").reasons() == {"tied": 1}
+
+
+def test_the_published_draw_has_no_other_way_to_reject():
+    with pytest.raises(HandbookError, match="draws at random"):
+        binarize([], rejected="all", randomness="published-v2")
+
+
+# --- the audit -----------------------------------------------------------------------------------------------------
+
+
+def test_the_audit_counts_each_fault():
+    faulty = [pair("Yes.", "No, never.", (5, 5)), pair("Same.", "Same.", (4, 2), "Ho")]
+    empty = [pair("", "No.", (3, 4), "Hu"), pair("Yes.", " ", (9, 4), "Ha"), pair("", "", (1, 1), "He")]
+    found = audit([pair(), pair(), *faulty, *empty])
+    assert (found.n_pairs, found.n_ties, found.n_reversed, found.n_identical, found.n_empty) == (
+        7,
+        2,
+        1,
+        2,
+        3,
+    )
+    assert (found.n_empty_chosen, found.n_empty_rejected) == (2, 2)
+    assert (found.n_duplicates, found.n_repeated_prompts) == (1, 2)
+    assert found.share_chosen_longer == pytest.approx(3 / 7) and found.share_same_length == pytest.approx(
+        2 / 7
+    )
+    assert found.mean_length_chosen == pytest.approx((4 * 4 + 5) / 7)
+    assert found.scores_chosen == {8: 2, 5: 1, 4: 1, 3: 1, 9: 1, 1: 1}
+    assert found.mean_gap == pytest.approx((5 + 5 + 0 + 2 - 1 + 5 + 0) / 7) and found.median_gap == 2
+
+
+def test_the_faulty_tens_are_found_from_the_aspect_ratings():
+    feedback = [row("Hi", 1, 5, 3, overall=(10, 9, 10)), row("Ho", 5, 1, None, 2, overall=(10, 1, 10, 10))]
+    by_overall = binarize([feedback[0]], score="overall", ties="keep", seed=42, randomness="published-v2")
+    assert audit(by_overall, feedback=feedback).tens.__dict__ == {
+        "n": 5,
+        "n_faulty": 2,
+        "n_doubtful": 1,
+        "n_chosen": 1,
+    }
+    assert audit(binarize(feedback), feedback=feedback).tens.n_chosen == 0
+    assert audit(by_overall).tens is None
+    with pytest.raises(RecordError, match="row 1, field completions"):
+        audit([], feedback=[{"instruction": "Hi"}])
+
+
+def test_the_audit_prints_as_a_table_and_as_html_in_which_nothing_of_a_model_is_live():
+    found = audit([pair(chosen_model="<script>alert(1)</script>", rejected_model="b")])
+    assert "ties (equal scores)" in str(found) and "<script>" in str(found)
+    assert "<script>" not in found._repr_html_() and "&lt;script&gt;" in found._repr_html_()
+    assert found._repr_html_().count("<tr>") == len(found.rows()) + 1
+
+
+def test_an_empty_set_is_audited_too():
+    assert audit([]).n_pairs == 0 and "Audit of 0 preference pairs" in str(audit([]))
+
+
+def test_a_row_that_is_no_preference_is_named():
+    with pytest.raises(RecordError, match="pair 2, field score_chosen"):
+        audit([pair(), {"prompt": "Hi", "chosen": "a", "rejected": "b", "score_rejected": 1}])
+
+
+def test_policies_are_compared_by_the_chosen_answers_that_change():
+    feedback = [
+        row("Hi", 5, 1, overall=(2, 9)),
+        row("Ho", 4, 2, overall=(8, 1)),
+        row("Ha", 3, 3, overall=(8, 1)),
+    ]
+    found = compare_policies(feedback, {"mean": {}, "overall": {"score": "overall"}})
+    assert found.n_pairs == {"mean": 2, "overall": 3} and found.n_set_aside == {"mean": 1, "overall": 0}
+    assert found.changed["mean", "overall"] == found.changed["overall", "mean"] == (1, 2)
+    assert "1 (50.0%)" in str(found) and "1 (50.0%)" in found._repr_html_()
+
+
+def test_ways_to_reject_never_change_what_is_chosen():
+    found = compare_policies(four_answers(100), POLICIES)
+    assert set(found.n_pairs) == set(POLICIES) and len(POLICIES) == 5
+    assert (
+        found.changed["mean, random", "mean, lowest"][0] == found.changed["mean, random", "mean, all"][0] == 0
+    )
+
+
+# --- real records --------------------------------------------------------------------------------------------------
+
+
+@needs("ultrafeedback_binarized_sample")
+def test_the_audit_of_the_real_pairs_finds_their_ties_and_empty_answers():
+    path = REAL / "ultrafeedback_binarized_sample" / "train_clean.shared.jsonl"
+    found = audit(load_records(path, "preference"))
+    assert (found.n_pairs, found.n_ties, found.n_identical, found.n_empty, found.n_reversed) == (
+        800,
+        86,
+        2,
+        2,
+        0,
+    )
+    assert (found.n_empty_chosen, found.n_empty_rejected) == (1, 1)
+    assert found.share_chosen_longer == pytest.approx(441 / 800) and found.mean_gap == pytest.approx(
+        1.881, abs=1e-3
+    )
+
+
+@needs("ultrafeedback_schema")
+def test_the_published_example_of_feedback_has_one_rated_answer_and_is_set_aside():
+    path = REAL / "ultrafeedback_schema" / "openbmb_readme_example.json"
+    feedback = load_records(path, "feedback").records
+    assert mean_rating(feedback[0]["completions"][0]) is not None
+    assert binarize(feedback).reasons() == {"fewer_than_two_scores": 1}
