@@ -205,6 +205,17 @@ def test_length_control_recovers_a_curve_that_was_put_in():
     assert quietly(rows).win_rate > found.win_rate + 10
 
 
+def test_the_length_controlled_rates_error_is_the_plain_one_when_length_does_not_vary():
+    wins = np.random.default_rng(4).random(2000) < 0.7
+    rows = [
+        row | {"preference": 1.0 + win}
+        for row, win in zip(lengthy(lambda d: 0.0, [0.0] * 2000), wins, strict=True)
+    ]
+    assert length_controlled_win_rate(rows).standard_error == pytest.approx(
+        quietly(rows).standard_error, rel=1e-3
+    )
+
+
 def test_length_control_of_equal_lengths_is_the_plain_rate():
     rows = lengthy(lambda d: d * 0 + 0.7, [0.0] * 10)
     assert length_controlled_win_rate(rows).win_rate == pytest.approx(70, abs=1e-6)

@@ -110,6 +110,16 @@ def test_failures_leave_every_average():
     assert found.overall == (9 * 14 + 10) / 19
 
 
+def test_the_interval_is_over_questions_and_lies_around_the_mean_of_grades():
+    # Every question's two grades agree, so there are two independent figures, not four: the resamples are 4, 6 and 8.
+    found = mt_bench_score(judgments((4, 4), (8, 8)))
+    assert (found.interval.low, found.interval.estimate, found.interval.high) == (4, 6, 8)
+    # One grade of the second question failed: the mean over grades is 16 / 3, not the mean over questions.
+    found = quietly([*judgments((4, 4), (8, -1))], allow_failures=True)
+    assert found.interval.estimate == found.overall == 16 / 3
+    assert (found.interval.low + found.interval.high) / 2 == pytest.approx(16 / 3)
+
+
 def test_exactly_a_tenth_may_fail_but_no_more():
     rows = judgments(*[(8, 6)] * 10)
     for row in rows[:2]:
