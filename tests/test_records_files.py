@@ -19,6 +19,7 @@ from zephyr_utils.records import (
     RecordError,
     check_dialogue,
     check_feedback,
+    check_preference,
     iter_records,
     load_records,
     save_records,

@@ -1,21 +1,26 @@
 """The checks behind the exercises: ``exercises.check_dpo_loss(my_dpo_loss)`` prints what is right or wrong and why.
 
 Each check is registered with a solution and with known wrong answers; the words that name a wrong answer must occur in
-the message it gets. The checks live in ``exercises_data`` and ``exercises_models``, their machinery in
-``exercises_core``.
+the message it gets. The checks live in the rooms named ``exercises_...``, their machinery in ``exercises_core``.
 """
 
 from zephyr_utils.exercises_core import WrongAnswer
 from zephyr_utils.exercises_data import check_choose_pair, check_mean_rating, check_sentence_starts
+from zephyr_utils.exercises_ddpo import check_first_step, check_optimal_policy
+from zephyr_utils.exercises_dsft import check_combine_batches, check_merge
 from zephyr_utils.exercises_models import check_dpo_loss, check_implied_beta, check_loss_mask, check_win_rate
 
 __all__ = [
     "WrongAnswer",
     "check_choose_pair",
+    "check_combine_batches",
     "check_dpo_loss",
+    "check_first_step",
     "check_implied_beta",
     "check_loss_mask",
     "check_mean_rating",
+    "check_merge",
+    "check_optimal_policy",
     "check_sentence_starts",
     "check_win_rate",
 ]

@@ -109,7 +109,12 @@ def check_preference(record: Any, where: str = "") -> dict:
         )
     prompt, prompt_id = _prompt_and_id(record, chosen, where)
     scores = record.get("metadata") if isinstance(record.get("metadata"), dict) else {}
-    checked = {"prompt": prompt, "prompt_id": prompt_id, "chosen": chosen, "rejected": rejected}
+    checked: dict[str, Any] = {
+        "prompt": prompt,
+        "prompt_id": prompt_id,
+        "chosen": chosen,
+        "rejected": rejected,
+    }
     for field in ("score_chosen", "score_rejected"):
         holder, name = (
             (scores, f"metadata.{field}") if field not in record and field in scores else (record, field)

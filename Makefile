@@ -1,0 +1,50 @@
+# The handbook's commands. `make` alone lists them; each makes the environment first if it is missing or out of date.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ENVIRONMENT := .venv/made-from-requirements
+
+.DEFAULT_GOAL := help
+.PHONY: help env run test book lab sync lint bench claims
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(ENVIRONMENT) ## Make the environment in .venv from requirements.txt
+
+run: $(ENVIRONMENT) ## Walk the whole road at the miniature scale, then build the website
+	$(BIN)/zephyr run --scale miniature
+	$(BIN)/python book/build.py
+
+test: $(ENVIRONMENT) ## Run every test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests
+
+book: $(ENVIRONMENT) ## Build the website from the last run
+	$(BIN)/python book/build.py
+
+lab: $(ENVIRONMENT) ## Open the chapters in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+sync: $(ENVIRONMENT) ## Write notebooks/*.ipynb from notebooks/*.py
+	$(BIN)/python book/sync.py
+
+lint: $(ENVIRONMENT) ## Check style and spelling (the .ipynb are written from the .py)
+	$(BIN)/ruff check --extend-exclude '*.ipynb' .
+	$(BIN)/ruff format --check --extend-exclude '*.ipynb' .
+	$(BIN)/codespell
+
+bench: $(ENVIRONMENT) ## Print where the time of the last run went, chapter by chapter
+	$(BIN)/python benchmarks/chapters.py
+
+claims: $(ENVIRONMENT) ## Train over several seeds and measure what the README claims (long)
+	$(BIN)/python benchmarks/claims.py
+
+# --no-build-isolation: setuptools is among the requirements, so nothing is fetched a second time.
+$(ENVIRONMENT): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "The handbook needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Making the environment in .venv; the first time this fetches about 1 GB."
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,338 @@
+"""The website: what the build refuses, what it puts on the pages, and the pages in a browser."""
+
+import functools
+import http.server
+import shutil
+import threading
+
+import nbformat
+import pytest
+import yaml
+from book_scripts import BOOK, load
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.workflow import fingerprint, write_json
+
+build = load("build")
+CHAPTERS = ["00_overview", "01_truecasing"]
+WIDGET = "0123456789abcdef0123456789abcdef"
+ESM = """
+export default {
+  initialize({ model }) { model.set("ready", true); },
+  render({ model, el }) {
+    const input = Object.assign(document.createElement("input"), { type: "range", value: model.get("beta") });
+    input.setAttribute("aria-label", "beta");
+    const output = document.createElement("output");
+    const show = () => { output.textContent = `beta ${model.get("beta")} ${model.get("ready")}`; };
+    input.addEventListener("input", () => { model.set("beta", Number(input.value)); model.save_changes(); });
+    model.on("change:beta", show);
+    show();
+    el.append(input, output);
+  },
+};
+"""
+
+
+def executed_copy(name, output="0.693"):
+    """A chapter as papermill leaves it, with a widget, an exercise, maths and a citation."""
+    view = {"model_id": WIDGET, "version_major": 2, "version_minor": 0}
+    no_kernel = {**view, "model_id": "f" * 32}
+    exercise = f"```{{exercise}} A title\n:label: ex-{name[:2]}-one\nDo it.\n```"
+    solution = f"````{{solution}} ex-{name[:2]}-one\n:class: dropdown\n```python\nprint(1)\n```\n````"
+    cell, text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    display = functools.partial(nbformat.v4.new_output, "display_data")
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        text(f"# Chapter {name}\n\nThe loss is $\\log 2$ {{cite:p}}`rafailov2023dpo`."),
+        cell("print(1)", outputs=[nbformat.v4.new_output("stream", text=output)]),
+        cell(
+            "Explorer()",
+            outputs=[display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "E"})],
+        ),
+        cell(
+            "Slider()",
+            outputs=[display({"application/vnd.jupyter.widget-view+json": no_kernel, "text/plain": "S"})],
+        ),
+        text(f"{exercise}\n\n{solution}"),
+    ]
+    states = {WIDGET: {"_esm": ESM, "beta": 3}, "f" * 32: {"value": 1}}
+    models = {
+        name: {
+            "model_name": "AnyModel",
+            "model_module": "anywidget",
+            "model_module_version": "~0.11.*",
+            "state": state,
+        }
+        for name, state in states.items()
+    }
+    content = {"state": models, "version_major": 2, "version_minor": 0}
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "widgets": {"application/vnd.jupyter.widget-state+json": content},
+        "papermill": {"output_path": "somewhere"},
+    }
+    return notebook
+
+
+class Workplace:
+    """A small checkout in a temporary folder: the real book/ with two chapters and their last run."""
+
+    def __init__(self, folder):
+        self.book, self.notebooks, self.run, self.target = (
+            folder / part for part in ("book", "notebooks", "run", "out")
+        )
+        shutil.copytree(BOOK, self.book, ignore=shutil.ignore_patterns("__pycache__"))
+        (self.run / "notebooks").mkdir(parents=True)
+        self.notebooks.mkdir()
+        self.front = self.book / "index.md"
+        self.front.write_text(f"# The book\n\n{build.LAST_RUN}\n")
+        parts = [{"caption": "Road", "chapters": [{"file": f"notebooks/{name}"} for name in CHAPTERS]}]
+        parts.append({"caption": "Beside", "chapters": [{"file": "references"}]})
+        (self.book / "_toc.yml").write_text(yaml.dump({"format": "jb-book", "root": "index", "parts": parts}))
+        self.report = {}
+        for name in CHAPTERS:
+            self.add(name)
+
+    def add(self, name, **changes):
+        (self.notebooks / f"{name}.ipynb").write_text(name)
+        nbformat.write(executed_copy(name, **changes), self.run / "notebooks" / f"{name}.ipynb")
+        stamp = {
+            library: "1.2.3" for library in ("python", "torch", "transformers", "trl", "peft", "datasets")
+        }
+        self.report[name] = {
+            "seconds": 35.2, "seconds_reused": 40.1, "metrics": {"loss": 0.69, "peak_memory_mb": 812.4},
+            "ranges": {"loss": [0.6, 0.7]}, "source": fingerprint(self.notebooks / f"{name}.ipynb"),
+            "finished": "2026-11-20T10:00:00+00:00",
+            "environment": {**stamp, "cores": 2, "cpu": "A CPU", "memory_gb": 16.0, "accelerator": "none"},
+        }  # fmt: skip
+        self.save()
+
+    def save(self):
+        write_json(self.run / "report.json", {"chapters": self.report})
+
+    def build(self):
+        return build.build(self.run, book=self.book, notebooks=self.notebooks, target=self.target)
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    return Workplace(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return Workplace(tmp_path_factory.mktemp("site")).build()
+
+
+def page(site, name):
+    return (site / f"{name}.html").read_text(encoding="utf-8")
+
+
+def test_the_real_configuration_builds_without_a_warning(site):
+    assert build.check(site, CHAPTERS) == []
+
+
+def test_a_chapter_says_under_its_title_what_its_last_run_took(site):
+    text = page(site, "notebooks/00_overview")
+    title, box, prose = (
+        text.index(words) for words in ("<h1>Chapter", "Time and memory, from the last run", "The loss is")
+    )
+    assert title < box < prose
+    for words in (
+        "1 min 15 s",
+        "40 s of it by an earlier run",
+        "812 MB of memory",
+        "2 cores of A CPU",
+        "torch 1.2.3",
+    ):
+        assert words in text
+
+
+def test_the_front_page_shows_the_last_run(site):
+    text = page(site, "index")
+    assert "0.6 to 0.7" in text and "Together 2 min 31 s" in text and build.LAST_RUN not in text
+
+
+def test_launch_buttons_lead_to_the_committed_notebook_at_the_one_address(site):
+    address = yaml.safe_load((BOOK / "_config.yml").read_text())["repository"]["url"]
+    owner_and_name = address.removeprefix("https://github.com/")
+    text = page(site, "notebooks/01_truecasing")
+    assert (
+        f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/01_truecasing.ipynb"
+        in text
+    )
+    assert (
+        f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/notebooks/01_truecasing.ipynb"
+        in text
+    )
+    others = [
+        path
+        for path in BOOK.rglob("*.*")
+        if path.suffix in {".md", ".css", ".py", ".yml"} and path.name != "_config.yml"
+    ]
+    assert others and not [path.name for path in others if owner_and_name in path.read_text(encoding="utf-8")]
+
+
+def test_nothing_of_papermills_notes_reaches_the_site(site):
+    assert not [path for path in site.rglob("*.ipynb") if "papermill" in path.read_text(encoding="utf-8")]
+
+
+def fails(workplace, words):
+    with pytest.raises(HandbookError) as caught:
+        workplace.build()
+    assert words in str(caught.value)
+
+
+def test_a_chapter_without_a_whole_run_is_refused(workplace):
+    del workplace.report["01_truecasing"]
+    workplace.save()
+    fails(workplace, "01_truecasing: its last run did not come to an end")
+
+
+def test_a_chapter_changed_after_its_run_is_refused(workplace):
+    (workplace.notebooks / "01_truecasing.ipynb").write_text("other")
+    fails(workplace, "01_truecasing: the notebook was changed after its last run")
+
+
+def test_a_chapter_missing_from_the_table_of_contents_is_refused(workplace):
+    workplace.add("02_dsft")
+    fails(workplace, "02_dsft: the chapter is not in book/_toc.yml")
+
+
+def test_a_chapter_in_the_table_of_contents_alone_is_refused(workplace):
+    (workplace.notebooks / "01_truecasing.ipynb").unlink()
+    fails(workplace, "01_truecasing: book/_toc.yml lists it, but there is no such notebook")
+
+
+def test_an_output_with_a_folder_of_this_machine_is_refused(workplace):
+    workplace.add("01_truecasing", output=f"{build.ROOT}/runs/miniature")
+    fails(workplace, "01_truecasing: an output shows the folder")
+
+
+@pytest.mark.parametrize("harm", ["no cell has an output", "a cell ended with an error", "is not the title"])
+def test_an_executed_copy_that_is_not_fit_to_be_shown_is_refused(workplace, harm):
+    path = workplace.run / "notebooks" / "00_overview.ipynb"
+    notebook = nbformat.read(path, 4)
+    if harm == "no cell has an output":
+        notebook.cells = notebook.cells[:1]
+    elif harm == "is not the title":
+        notebook.cells = notebook.cells[1:]
+    else:
+        notebook.cells[1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="v", traceback=[])]
+    nbformat.write(notebook, path)
+    fails(workplace, f"00_overview: {harm}" if "title" not in harm else harm)
+
+
+def test_a_warning_fails_the_build_and_names_the_page(workplace):
+    workplace.front.write_text("# The book\n\n[nowhere](notebooks/09_nowhere)\n")
+    fails(workplace, "index.md:3: WARNING")
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<script src="https://cdn.example/a.js"></script>',
+        '<link rel="stylesheet" href="//cdn.example/a.css">',
+        '<link rel="preload" as="font" href="https://cdn.example/a.woff2">',
+        '<img src="https://cdn.example/a.png">',
+        '<iframe src="https://cdn.example/"></iframe>',
+    ],
+)
+def test_a_tag_that_loads_from_another_host_is_seen(tag):
+    assert len(build.loads_of(f"<html><body>{tag}</body></html>")) == 1
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<a href="https://arxiv.org/abs/2310.16944">',
+        '<script src="../_static/a.js">',
+        '<link rel="canonical" href="https://a.b/">',
+    ],
+)
+def test_a_link_that_one_follows_and_a_file_of_ours_are_no_loads(tag):
+    assert build.loads_of(tag) == []
+
+
+def test_the_check_sees_missing_pages_pages_without_outputs_and_styles_from_elsewhere(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "index.html").write_text("<html></html>")
+    (tmp_path / "notebooks" / "00_overview.html").write_text("<p>words alone</p>")
+    (tmp_path / "theme.css").write_text(
+        "@import 'https://fonts.example/a.css'; a { background: url(data:x) }"
+    )
+    assert build.check(tmp_path, CHAPTERS) == [
+        "notebooks/01_truecasing.html: the page is missing",
+        "2 pages were built for 2 chapters and a front page",
+        "notebooks/00_overview.html: the page shows no output",
+        "theme.css: loads https://fonts.example/a.css",
+    ]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium; its flags keep it from asking the network for anything of its own."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not executable:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(
+            executable_path=executable, args=[*flags.split(), "--disable-component-update", "--disable-sync"]
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture
+def tab(browser, address):
+    """A page that records what must not happen."""
+    opened = browser.new_page()
+    opened.complaints = []
+    opened.on("pageerror", lambda error: opened.complaints.append(f"error {error}"))
+    opened.on("console", lambda line: opened.complaints.append(line.text) if line.type == "error" else None)
+    opened.on(
+        "response", lambda answer: opened.complaints.append(answer.url) if answer.status >= 400 else None
+    )
+    own = (address, "blob:", "data:")
+    opened.on(
+        "request",
+        lambda asked: opened.complaints.append(asked.url) if not asked.url.startswith(own) else None,
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["index", "references", *(f"notebooks/{name}" for name in CHAPTERS)])
+def test_a_page_opens_without_errors_requests_to_other_hosts_or_sideways_scrolling(tab, address, name):
+    tab.set_viewport_size({"width": 375, "height": 800})
+    tab.goto(f"{address}{name}.html", wait_until="networkidle")
+    assert tab.complaints == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.browser
+def test_maths_is_set_and_a_widget_lives_without_a_kernel(tab, address):
+    tab.goto(f"{address}notebooks/00_overview.html")
+    tab.wait_for_selector("html[data-afm-host=ready]", state="attached")
+    tab.wait_for_selector("mjx-container svg")
+    shown = tab.locator("[data-afm=mounted] output")
+    assert shown.inner_text() == "beta 3 true"
+    tab.locator("[data-afm=mounted] input").press("ArrowRight")
+    assert shown.inner_text() == "beta 4 true"
+    assert "needs a running kernel" in tab.locator("[data-afm=needs-kernel]").inner_text()
+    assert tab.complaints == []

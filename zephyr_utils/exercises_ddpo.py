@@ -1,0 +1,118 @@
+"""The further checks of chapter 05: the best policy under a price for moving, and which model a run started from."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zephyr_utils.exercises_core import Wrong, attempt, compare, exercise
+
+Array = NDArray[np.float64]
+
+
+def _best(reference: Array, rewards: Array, beta: float) -> Array:
+    tilted = reference * np.exp(rewards / beta)
+    return tilted / tilted.sum()
+
+
+@exercise(
+    "05_ddpo",
+    right="This is the policy that dDPO heads for, and no reward model was needed to write it down.",
+    solution=_best,
+    wrong={
+        "add up to 1": lambda reference, rewards, beta: reference * np.exp(rewards / beta),
+        "reference is forgotten": lambda reference, rewards, beta: _best(
+            np.ones(len(rewards)), rewards, beta
+        ),
+        "divide by beta": lambda reference, rewards, beta: _best(reference, rewards * beta**2, beta),
+        "beta is missing": lambda reference, rewards, beta: _best(reference, rewards, 1.0),
+        "everything on the best": lambda reference, rewards, beta: np.eye(len(rewards))[np.argmax(rewards)],
+        "sign": lambda reference, rewards, beta: _best(reference, -rewards, beta),
+    },
+)
+def check_optimal_policy(fn: Callable[[Array, Array, float], Array]) -> None:
+    """``fn(reference, rewards, beta) -> policy``: arrays of one entry an answer; the best policy at that price beta."""
+    reference, rewards, beta = np.array([0.5, 0.3, 0.15, 0.05]), np.array([0.2, 1.0, -0.5, 1.4]), 0.5
+    mistakes = {
+        "These do not add up to 1: divide by their sum, Z.": reference * np.exp(rewards / beta),
+        "The reference is forgotten: an answer it would never give stays unlikely.": _best(
+            np.ones(4), rewards, beta
+        ),
+        "You multiply by beta; divide by beta: the higher the price of moving, the smaller the tilt.": (
+            _best(reference, rewards * beta, 1.0)
+        ),
+        "beta is missing: this is the policy at a price of 1.": _best(reference, rewards, 1.0),
+        "This puts everything on the best answer, which is the limit of a price of nothing.": np.eye(4)[3],
+        "The sign is wrong: answers with a high reward become likelier.": _best(reference, -rewards, beta),
+    }
+    compare(
+        attempt(fn, reference, rewards, beta),
+        _best(reference, rewards, beta),
+        mistakes,
+        "The reference times exp(reward / beta), divided by the sum of that.",
+    )
+
+
+def _start(logged: Array, dsft: Array, base: Array) -> str:
+    for name, own in (("dsft", dsft), ("base", base)):
+        if np.abs(logged - own).max() < 0.01:
+            return name
+    return "neither"
+
+
+def _nearest(logged: Array, dsft: Array, base: Array) -> str:
+    return "dsft" if np.abs(logged - dsft).sum() < np.abs(logged - base).sum() else "base"
+
+
+_SWAPPED = {"dsft": "base", "base": "dsft", "neither": "neither"}
+
+
+@exercise(
+    "05_ddpo",
+    right="One line before the first step tells what a loss of ln 2 cannot.",
+    solution=_start,
+    wrong={
+        "whatever the numbers": lambda logged, dsft, base: "dsft",
+        "last digit": lambda logged, dsft, base: (
+            "dsft" if (logged == dsft).all() else "base" if (logged == base).all() else "neither"
+        ),
+        "wrong way round": lambda logged, dsft, base: _SWAPPED[_start(logged, dsft, base)],
+        "only the nearer": _nearest,
+        "one of the words": lambda logged, dsft, base: bool(np.allclose(logged, dsft)),
+    },
+)
+def check_first_step(fn: Callable[[Array, Array, Array], str]) -> None:
+    """``fn(logged, dsft, base) -> "dsft", "base" or "neither"``: whose log-probabilities a run logged at its start."""
+    dsft, base = np.array([-16.04, -22.51, -9.87]), np.array([-16.35, -40.20, -31.08])
+    rounding = np.array([4e-5, -2e-5, 1e-5])  # another batch size, another order of summing
+    runs = {"dsft": dsft + rounding, "base": base - rounding, "neither": dsft - 3.0}
+    got = tuple(attempt(fn, logged, dsft, base) for logged in runs.values())
+    if not all(isinstance(word, str) and word in runs for word in got):
+        raise Wrong('Return one of the words "dsft", "base" and "neither".')
+    mistakes = {
+        (
+            "dsft",
+            "dsft",
+            "dsft",
+        ): "This says dsft whatever the numbers are, as a look at the loss alone would.",
+        (
+            "neither",
+            "neither",
+            "neither",
+        ): "Sums in another order differ in the last digit: allow a small difference.",
+        ("base", "dsft", "neither"): "The names are the wrong way round.",
+        (
+            "dsft",
+            "base",
+            "dsft",
+        ): "This asks only the nearer of the two; a model that is neither has to be told too.",
+        (
+            "dsft",
+            "base",
+            "base",
+        ): "This asks only the nearer of the two; a model that is neither has to be told too.",
+    }
+    if got != tuple(runs):
+        raise Wrong(
+            mistakes.get(got, f"For three runs that began at {', '.join(runs)}, you say {', '.join(got)}.")
+        )

@@ -1,0 +1,275 @@
+"""dSFT and dDPO with LoRA on TRL's trainers. The only room that knows TRL's argument names.
+
+Both stages read a model directory and rows, and leave a directory with
+
+- ``model/``: the merged model, safetensors and tokenizer, which `from_pretrained` loads;
+- ``adapter/``: the LoRA adapter alone;
+- ``log.json``: the trainer's log history.
+
+While they run, ``checkpoints/`` holds what a killed run goes on from; the same call then ends with the same weights.
+"""
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import trl
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from zephyr_utils.chat import encode, load_model, prepare_tokenizer
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.objectives import sequence_log_probs, token_weighted_nll
+from zephyr_utils.recipes import check_recipe, model_fields, trainer_fields
+from zephyr_utils.training_rows import split_prompt
+from zephyr_utils.training_watch import OneLineProgress, StopWhenBroken
+
+MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
+FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a stage leaves.
+
+    Attributes:
+        model: directory of the merged model.
+        log: the trainer's log history, one dictionary a logged step.
+        metrics: numbers before and after, see the stage.
+    """
+
+    model: Path
+    log: list[dict[str, float]]
+    metrics: dict[str, Any]
+
+
+def dsft(base_model: str | Path, dialogues: list[dict], held_out: list[dict], output: Path, recipe: dict[str, Any]) -> Trained:
+    """Distilled supervised fine-tuning (paper, section 3): maximum likelihood on the teacher's dialogues.
+
+    Args:
+        base_model: a model directory or a Hub address.
+        dialogues: dialogue records that fit the context (`training_rows.fit_dialogues`).
+        held_out: dialogue records to measure on.
+        output: folder for what it leaves.
+        recipe: TRL's arguments by name, see `recipes`.
+
+    Returns:
+        `Trained` with `held_out_loss_before` and `held_out_loss`: token-weighted negative log-likelihood in nats
+        a token, so that they do not depend on how rows are batched (the trainer's own evaluation loss does).
+
+    Raises:
+        HandbookError: no model, a recipe with an unknown key, a loss that is not a number.
+    """
+    check_recipe(recipe, "dsft")
+    model, tokenizer = _load_to_train(base_model, recipe)
+    before = held_out_loss(model, tokenizer, held_out)
+    trainer = trl.SFTTrainer(
+        model=model,
+        args=_arguments(trl.SFTConfig, "dsft", output, recipe),
+        # Only the messages: a row that also has `prompt` would be taken for prompt and completion.
+        train_dataset=Dataset.from_list([{"messages": row["messages"]} for row in dialogues]),
+        processing_class=tokenizer,
+        peft_config=_adapter(recipe),
+        callbacks=[OneLineProgress("dSFT"), StopWhenBroken()],
+    )
+    log = _train(trainer, output)
+    merged = _save(trainer, tokenizer, output, log)
+    after = held_out_loss(merged, tokenizer, held_out)
+    return Trained(output / MODEL, log, {"held_out_loss_before": before, "held_out_loss": after})
+
+
+def ddpo(sft_model: str | Path, pairs: list[dict], output: Path, recipe: dict[str, Any]) -> Trained:
+    """Distilled direct preference optimisation (paper, equation 1) of a dSFT model with a new adapter.
+
+    The reference is the dSFT model itself: the new adapter switched off. Its log-probabilities are computed once.
+    Before the first step the policy must *be* the dSFT model, which is checked in two ways, because a loss of ln 2
+    alone says only that policy and reference agree, not that they are the right model.
+
+    Args:
+        sft_model: directory of the merged dSFT model.
+        pairs: preference records that fit the context (`training_rows.fit_pairs`).
+        output, recipe: as in `dsft`.
+
+    Returns:
+        `Trained` with `first_step_loss`, `first_step_logps_chosen` and `sft_logps_chosen`.
+
+    Raises:
+        HandbookError: as in `dsft`, and when the first step does not start at the dSFT model.
+    """
+    check_recipe(recipe, "ddpo")
+    model, tokenizer = _load_to_train(sft_model, recipe)
+    rows = [split_prompt(pair) for pair in pairs]
+    trainer = trl.DPOTrainer(
+        model=model,
+        args=_arguments(trl.DPOConfig, "ddpo", output, recipe),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=_adapter(recipe),
+        callbacks=[OneLineProgress("dDPO"), StopWhenBroken()],
+    )
+    first_step = check_first_step(trainer, sft_model, pairs, recipe)
+    log = _train(trainer, output)
+    _save(trainer, tokenizer, output, log)
+    return Trained(output / MODEL, log, first_step)
+
+
+def check_first_step(trainer: trl.DPOTrainer, sft_model: str | Path, pairs: list[dict], recipe: dict[str, Any]) -> dict[str, float]:
+    """Loss and log-probabilities of the first rows before any update, against ln 2 and the dSFT model's own.
+
+    Raises:
+        HandbookError: the loss is not ln 2, or `logps/chosen` is not what `sft_model`, loaded afresh, gives.
+    """
+    rows = pairs[:8]
+    trainer.model.eval()
+    with torch.no_grad():
+        batch = trainer.data_collator([trainer.train_dataset[i] for i in range(len(rows))])
+        batch = trainer._prepare_inputs(batch)
+        loss = trainer.compute_loss(trainer.model, batch).item()
+    logged = trainer._metrics["eval"].pop("logps/chosen")[-1]
+    trainer._metrics["eval"].clear()
+    trainer.model.train()
+    reference, tokenizer = _load_to_train(sft_model, recipe)
+    own = float(answer_log_probs(reference, tokenizer, [row["chosen"] for row in rows]).mean())
+    values = {"first_step_loss": loss, "first_step_logps_chosen": logged, "sft_logps_chosen": own}
+    if recipe.get("loss_type", ["sigmoid"]) == ["sigmoid"] and abs(loss - float(torch.log(torch.tensor(2.0)))) > 1e-4:
+        raise HandbookError(f"the first loss is {loss:.4f}, not ln 2 = 0.6931: policy and reference differ", where="dDPO")
+    if abs(logged - own) > FIRST_STEP_TOLERANCE * max(1.0, abs(own)):
+        raise HandbookError(
+            f"the policy starts at log-probability {logged:.4f} for the chosen answers, the dSFT model gives {own:.4f}",
+            where="dDPO",
+            remedy="start from the merged dSFT model: an adapter that was left out would start from the base",
+        )
+    return values
+
+
+@torch.no_grad()
+def answer_log_probs(model, tokenizer, conversations: list[list[dict]], batch_size: int = 32) -> torch.Tensor:
+    """log p(last message | the messages before it) of each conversation, summed over the message's tokens.
+
+    Args:
+        conversations: message lists that end with the assistant's answer.
+
+    Returns:
+        Tensor of shape (conversations,), in nats, in the order given.
+    """
+    # As TRL counts: the prompt ends behind the generation prompt, the answer runs to the template's last newline.
+    rows = []
+    for messages in conversations:
+        prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=True)["input_ids"]
+        rows.append((encode(tokenizer, messages)[0], len(prompt)))
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
+    sums = torch.empty(len(rows))
+    for start in range(0, len(order), batch_size):
+        picked = order[start : start + batch_size]
+        width = max(len(rows[i][0]) for i in picked)
+        ids = torch.full((len(picked), width), tokenizer.pad_token_id)
+        labels = torch.full((len(picked), width), -100)
+        for line, i in enumerate(picked):
+            tokens, prompt_length = rows[i]
+            ids[line, : len(tokens)] = torch.tensor(tokens)
+            labels[line, prompt_length : len(tokens)] = torch.tensor(tokens[prompt_length:])
+        mask = torch.arange(width) < torch.tensor([[len(rows[i][0])] for i in picked])
+        logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
+        sums[picked] = sequence_log_probs(logits.float(), labels.to(model.device)).cpu()
+    return sums
+
+
+@torch.no_grad()
+def held_out_loss(model, tokenizer, dialogues: list[dict], batch_size: int = 16) -> float:
+    """Token-weighted negative log-likelihood of whole dialogues, in nats a token."""
+    model.eval()
+    encoded = sorted((encode(tokenizer, row["messages"])[0] for row in dialogues), key=len)
+    total, count = 0.0, 0
+    for start in range(0, len(encoded), batch_size):
+        batch = encoded[start : start + batch_size]
+        width = max(map(len, batch))
+        ids = torch.tensor([tokens + [tokenizer.pad_token_id] * (width - len(tokens)) for tokens in batch])
+        labels = torch.tensor([tokens + [-100] * (width - len(tokens)) for tokens in batch])
+        ids, labels = ids.to(model.device), labels.to(model.device)
+        # Right padding under a causal mask: no real token sees a pad, so no attention mask is needed.
+        nll, tokens = token_weighted_nll(model(input_ids=ids).logits.float(), labels)
+        total, count = total + float(nll), count + int(tokens)
+    model.train()
+    return total / count
+
+
+def _load_to_train(source: str | Path, recipe: dict[str, Any]) -> tuple:
+    """The model in the recipe's dtype and its tokenizer with Zephyr's template and a padding token."""
+    dtype = recipe.get("dtype") or "float32"
+    if Path(source).is_dir() or "/" not in str(source):
+        model, tokenizer = load_model(source, dtype=dtype)
+    else:
+        revision = recipe.get("model_revision")
+        options = {"revision": revision} if revision else {}
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **_quantised(recipe), **options)
+    prepare_tokenizer(tokenizer)
+    return model, tokenizer
+
+
+def _quantised(recipe: dict[str, Any]) -> dict[str, Any]:
+    config = trl.get_quantization_config(_model_config(recipe))
+    return {"quantization_config": config} if config else {}
+
+
+def _model_config(recipe: dict[str, Any]) -> trl.ModelConfig:
+    return trl.ModelConfig(**{key: recipe[key] for key in model_fields() & set(recipe)})
+
+
+def _adapter(recipe: dict[str, Any]):
+    return trl.get_peft_config(_model_config(recipe))
+
+
+def _arguments(config: type, stage: str, output: Path, recipe: dict[str, Any]):
+    """TRL's config from the recipe, without what a lesson does not want: uploads, bars, reports."""
+    chosen = {key: recipe[key] for key in trainer_fields(stage) & set(recipe)}
+    fixed = {"output_dir": str(output / CHECKPOINTS), "report_to": "none", "disable_tqdm": True, "push_to_hub": False}
+    if not torch.cuda.is_available():
+        fixed["use_cpu"] = True
+    return config(**{**chosen, **fixed})
+
+
+def _train(trainer, output: Path) -> list[dict[str, float]]:
+    """Train to the end, from the last whole checkpoint if a killed run left one."""
+    for callback in list(trainer.callback_handler.callbacks):
+        if type(callback).__name__ in ("PrinterCallback", "ProgressCallback", "NotebookProgressCallback"):
+            trainer.remove_callback(callback)  # a wall of dictionaries; OneLineProgress says it in a line
+    set_seed(trainer.args.seed)
+    checkpoints = output / CHECKPOINTS
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+    return trainer.state.log_history
+
+
+def _save(trainer, tokenizer, output: Path, log: list[dict[str, float]]):
+    """Write adapter, merged model and log; drop the checkpoints. Returns the merged model."""
+    model = trainer.model
+    if hasattr(model, "merge_and_unload"):
+        model.save_pretrained(output / ADAPTER)
+        _without_local_path(output / ADAPTER)
+        model = model.merge_and_unload()
+    model.save_pretrained(output / MODEL)
+    tokenizer.save_pretrained(output / MODEL)
+    (output / LOG).write_text(json.dumps(log, indent=1) + "\n")
+    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+    return model
+
+
+def _without_local_path(adapter: Path) -> None:
+    """PEFT records where the base lay on this machine; say its name only."""
+    path = adapter / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["base_model_name_or_path"] = Path(config["base_model_name_or_path"] or "").name
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def describe_recipe(recipe: dict[str, Any], stage: str) -> dict[str, Any]:
+    """The recipe's values that differ from TRL's defaults, for tables: name -> (ours, TRL's)."""
+    config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return {key: (value, defaults.get(key)) for key, value in recipe.items() if defaults.get(key, value) != value}

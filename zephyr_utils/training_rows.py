@@ -1,0 +1,100 @@
+"""Which rows a training takes, which it sets aside, and which it keeps back to measure on."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+
+from zephyr_utils.chat import encode
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.preferences import pair_faults
+
+
+@dataclass
+class FittedRows:
+    """Rows that fit the context, and the books: ``rows_in == len(rows) + sum(set_aside.values())``.
+
+    Attributes:
+        rows: what is trained on or measured on.
+        set_aside: reason -> count.
+        shortened: rows kept of which the last exchanges were left out.
+    """
+
+    rows: list[dict]
+    set_aside: Counter = field(default_factory=Counter)
+    shortened: int = 0
+
+    @property
+    def rows_in(self) -> int:
+        return len(self.rows) + sum(self.set_aside.values())
+
+    def report(self) -> str:
+        """One line: rows in, rows kept, and why the others were not."""
+        why = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.set_aside.most_common())
+        shorter = f" ({self.shortened} of them shortened to whole exchanges)" if self.shortened else ""
+        return f"{self.rows_in} rows in, {len(self.rows)} kept{shorter}, set aside: {why or 'none'}"
+
+
+def fit_dialogues(tokenizer, dialogues: list[dict], max_length: int) -> FittedRows:
+    """Shorten dialogues to the whole exchanges that fit into `max_length` tokens; set aside what never fits.
+
+    Cutting in mid-answer would lose the end-of-sequence token, and with it the lesson of when to stop.
+    """
+    fitted = FittedRows([])
+    for dialogue in dialogues:
+        messages = dialogue["messages"]
+        kept = _whole_exchanges(tokenizer, messages, max_length)
+        if not kept:
+            fitted.set_aside["first_exchange_too_long"] += 1
+            continue
+        fitted.shortened += len(kept) < len(messages)
+        fitted.rows.append({**dialogue, "messages": kept})
+    return fitted
+
+
+def _whole_exchanges(tokenizer, messages: list[dict], max_length: int) -> list[dict]:
+    kept = messages
+    while kept and len(encode(tokenizer, kept)[0]) > max_length:
+        kept = kept[:-2] if kept[-1]["role"] == "assistant" else kept[:-1]
+    return kept if any(message["role"] == "assistant" for message in kept) else []
+
+
+def fit_pairs(tokenizer, pairs: list[dict], max_length: int) -> FittedRows:
+    """Set aside pairs that teach nothing (`preferences.pair_faults`) or take more than `max_length` tokens.
+
+    An over-long row is never cut: it would lose the end of its answers, and the token that ends them.
+    """
+    fitted = FittedRows([])
+    for pair in pairs:
+        faults = pair_faults(pair)
+        if not faults and max(len(encode(tokenizer, pair[side])[0]) for side in ("chosen", "rejected")) > max_length:
+            faults = ["too_long"]
+        if faults:
+            fitted.set_aside[faults[0]] += 1
+        else:
+            fitted.rows.append(pair)
+    return fitted
+
+
+def hold_out(rows: list[dict], share: float = 0.05) -> tuple[list[dict], list[dict]]:
+    """Split into (train, held out) by a hash of the prompt: the same row falls on the same side in every run.
+
+    All rows of one prompt fall on one side, so no prompt is on both.
+
+    Raises:
+        HandbookError: one of the two would be empty.
+    """
+    train, held = [], []
+    for row in rows:
+        number = int.from_bytes(hashlib.sha256(row["prompt"].encode()).digest()[:8])
+        (held if number / 2**64 < share else train).append(row)
+    if not train or not held:
+        raise HandbookError(
+            f"{len(rows)} rows leave none to {'measure' if train else 'train'} on",
+            remedy="give more rows: a few dozen different prompts at the least",
+        )
+    return train, held
+
+
+def split_prompt(pair: dict) -> dict:
+    """A preference as TRL wants it: the shared messages as `prompt`, the answers as one message each."""
+    return {"prompt": pair["chosen"][:-1], "chosen": pair["chosen"][-1:], "rejected": pair["rejected"][-1:]}

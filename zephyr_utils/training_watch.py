@@ -1,0 +1,67 @@
+"""What watches a training while it runs: one line of progress, and a guard that stops a run gone wrong."""
+
+import math
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+
+from zephyr_utils.errors import HandbookError
+
+
+class OneLineProgress(TrainerCallback):
+    """A bar in a terminal, one line that rewrites itself in a notebook, nothing in a pipe.
+
+    Args:
+        what: the words before the bar, such as "dSFT".
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self.bar, self.task, self.handle = what, None, None, None
+
+    def on_train_begin(self, args, state, control, **_):
+        self.started, self.first_step = time.monotonic(), state.global_step
+        if sys.stderr.isatty():
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"))
+            self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task(self.what, total=state.max_steps, loss="")
+            self.bar.start()
+        elif "ipykernel" in sys.modules:
+            from IPython.display import display
+
+            self.handle = display(f"{self.what}: starting", display_id=True)
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if "loss" not in (logs or {}):
+            return
+        shown = f"loss {logs['loss']:.3f}"
+        if self.bar:
+            self.bar.update(self.task, completed=state.global_step, loss=shown)
+        elif self.handle:
+            pace = (time.monotonic() - self.started) / max(state.global_step - self.first_step, 1)
+            left = pace * (state.max_steps - state.global_step)
+            self.handle.update(f"{self.what}: step {state.global_step} of {state.max_steps}, {shown}, {left:.0f} s left")
+
+    def on_train_end(self, args, state, control, **_):
+        seconds = time.monotonic() - self.started
+        if self.bar:
+            self.bar.stop()
+        elif self.handle:
+            self.handle.update(f"{self.what}: {state.max_steps} steps in {seconds:.0f} s")
+
+
+class StopWhenBroken(TrainerCallback):
+    """Stop on a loss that is not a number, or exactly zero: hours of training would not mend it."""
+
+    def on_log(self, args, state, control, logs=None, **_):
+        loss = (logs or {}).get("loss")
+        if loss is None or (math.isfinite(loss) and loss != 0.0):
+            return
+        raise HandbookError(
+            f"the loss is {loss} at step {state.global_step}",
+            where=str(args.output_dir),
+            remedy="lower learning_rate; on a card without bfloat16 use float32 weights for the adapter, not float16; "
+            "and look whether any token of the rows counts in the loss",
+        )

@@ -1,0 +1,144 @@
+"""Finding wrongly cased messages, cheaply: most messages are fine and must cost next to nothing.
+
+Four faults are told apart. ``capitalized``: everything after the first character is lower case, as Python's
+``str.capitalize`` leaves it. ``lower`` and ``upper``: the whole message. ``sentence``: cased otherwise, yet a sentence
+starts in lower case in mid-message. A message without evidence (a one-liner, a list of words, code) is ``ok``.
+"""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+
+from zephyr_utils.truecasing.arrays import TextBuffer, check_text_array, from_arrow
+from zephyr_utils.truecasing.protect import protected_bytes
+from zephyr_utils.truecasing.starts import sentence_candidates
+
+LABELS = ("ok", "capitalized", "lower", "upper", "sentence")
+OK, CAPITALIZED, LOWER, UPPER, SENTENCE = range(5)
+HEAD = 256  # bytes looked at in every message before any is read whole
+STRAY = 0.004  # share of letters that may have the other case in a message that counts as wholly faulty
+MIN_SHOUTED = 40  # letters; shorter shouting is left alone
+
+_UPPER, _LOWER = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
+_UPPER[65:91] = True
+_LOWER[97:123] = True
+
+STARTS = re.compile(
+    rb"(?<![.\s][a-z])(?<=[a-z)\"'])[.!?]+[\"')*]{0,2}\s{1,3}[a-z][a-z']*(?= |,|\n)|(?<![\w'.])i(?:'(?:m|ve|ll|d)\b| (?:am|do|have|can|was|will|would|think)\b)"
+)
+SHORTENED = re.compile(
+    rb"(?:\b(?:e\.g|i\.e|etc|vs|cf|no|mr|mrs|ms|dr|st|jr|sr|inc|ltd|co|approx|fig|vol|pp?|al|ca|dept|est|min|max|oz|tsp|tbsp|lbs?|ft|hrs?|[a-z]|(?:[a-z]\.)+[a-z])|\.\.)[.!?]",
+    re.I,
+)
+FUNCTION_WORDS = re.compile(rb"\b(?:THE|OF|AND|TO|IN|IS|IT|YOU|THAT|FOR|ARE|WITH|THIS)\b")
+
+
+def detect_case_noise(array: pa.Array | pa.ChunkedArray, truecaser=None) -> pa.Array | pa.ChunkedArray:
+    """Label the case of each message: ok, capitalized, lower, upper or sentence.
+
+    Args:
+        array: strings; large strings, slices, chunks and nulls are fine.
+        truecaser: with a fitted ``Truecaser`` the labels are those that it acts on, which finds faults that have no
+            surface evidence (names in lower case) and spares more of what only looks like a fault. Without one the
+            evidence is on the surface: sentence starts and the pronoun `i`.
+
+    Returns:
+        A string array of the same length and chunks; null where the message is null.
+
+    Raises:
+        HandbookError: the array holds no strings.
+    """
+    check_text_array(array)
+    if isinstance(array, pa.ChunkedArray):
+        return pa.chunked_array([detect_case_noise(chunk, truecaser) for chunk in array.chunks], pa.string())
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), pa.string())
+    if pa.types.is_string_view(array.type):
+        array = array.cast(pa.large_string())
+    text = from_arrow(array)
+    codes = truecaser.repair(text).labels if truecaser is not None else surface_labels(text)
+    labels = pa.array(np.array(LABELS, dtype=object)[codes], pa.string(), mask=np.asarray(array.is_null()))
+    return labels
+
+
+def surface_labels(text: TextBuffer) -> np.ndarray:
+    """Label codes of the rows by their surface alone (int8)."""
+    labels = np.zeros(len(text), np.int8)
+    for row in np.flatnonzero(whole_candidates(text)):
+        labels[row] = surface_label(text.row(row))
+    positions, rows = sentence_candidates(text)
+    for row in np.unique(rows[labels[rows] == OK]):
+        raw = text.row(row)
+        spans = protected_bytes(raw)
+        places = positions[rows == row] - text.starts[row]
+        if any(not _inside(place, spans) and not _shortened(raw, place) for place in places.tolist()):
+            labels[row] = SENTENCE
+    return labels
+
+
+def surface_label(raw: bytes) -> int:
+    """The code of one message that may be wholly faulty."""
+    label = whole_label(raw)
+    if label == OK:
+        return OK
+    spans = protected_bytes(raw)
+    if label == UPPER:
+        return UPPER if len(FUNCTION_WORDS.findall(raw)) >= 3 else OK
+    for match in STARTS.finditer(raw):
+        if not _inside(match.start(), spans) and not _shortened(raw, match.end()):
+            return label
+    return OK
+
+
+def _inside(place: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= place < end for start, end in spans)
+
+
+def _shortened(raw: bytes, place: int) -> bool:
+    """Whether the last full stop before a place belongs to an abbreviation rather than to a sentence."""
+    before = raw[max(0, place - 24) : place]
+    stop = max(before.rfind(b"."), before.rfind(b"!"), before.rfind(b"?"))
+    return any(match.end() == stop + 1 for match in SHORTENED.finditer(before, 0, stop + 1))
+
+
+def whole_candidates(text: TextBuffer) -> np.ndarray:
+    """Rows whose first bytes leave it open that the whole message is in one case."""
+    if not len(text) or not len(text.data):
+        return np.zeros(len(text), np.bool_)
+    last = len(text.data) - 1
+    candidates = text.ends > text.starts
+    for begin, end in ((1, 25), (25, 81), (81, HEAD)):  # nearly all rows are out after the first few bytes
+        rows = np.flatnonzero(candidates)
+        for low in range(0, len(rows), 4096):
+            part = rows[low : low + 4096]
+            places = text.starts[part, None] + np.arange(begin, end)
+            within = places < text.ends[part, None]
+            head = text.data.take(np.minimum(places, last))
+            any_upper = (_UPPER.take(head) & within).any(axis=1)
+            any_lower = (_LOWER.take(head) & within).any(axis=1)
+            candidates[part] = ~(any_upper & any_lower)
+    return candidates
+
+
+def whole_label(raw: bytes) -> int:
+    """CAPITALIZED, LOWER or UPPER if the message is in one case but for a stray letter, else OK."""
+    array = np.frombuffer(raw, np.uint8)
+    label = _one_case(array)
+    if label == OK and len(array) > HEAD and (spans := protected_bytes(raw)):
+        array = array.copy()
+        for start, end in spans:
+            array[start:end] = 32
+        label = _one_case(array)
+    return label
+
+
+def _one_case(array: np.ndarray) -> int:
+    upper, lower = int(np.count_nonzero(_UPPER.take(array))), int(np.count_nonzero(_LOWER.take(array)))
+    first = int(len(array) > 0 and _UPPER[array[0]])
+    if lower and upper - first <= STRAY * (upper + lower):
+        stripped = array[:64].tobytes().lstrip()
+        return LOWER if stripped[:1].islower() else CAPITALIZED
+    if upper >= MIN_SHOUTED and lower <= STRAY * (upper + lower):
+        return UPPER
+    return OK

@@ -1,0 +1,215 @@
+"""Fitting: counts of the words, then a logistic regression on hashed features by AdaGrad (Duchi et al. 2011).
+
+Both look at well-cased messages alone. A word's statistics as a feature leave its own message out, or else the model
+would lean on them more than they deserve on a message it has never seen.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from zephyr_utils.truecasing.features import TABLE_BITS, feature_columns, shifted
+from zephyr_utils.truecasing.lexicon import Lexicon, buckets
+from zephyr_utils.truecasing.protect import join_messages, protected_ranges
+from zephyr_utils.truecasing.words import Words, split_words
+
+CHUNK_BYTES = 1 << 18
+EPOCHS = 4
+BATCH = 4096
+RATE = 0.2
+
+
+def protected_words(words: Words, joined: np.ndarray) -> np.ndarray:
+    """Whether each word lies in, or reaches into, something that must not be touched."""
+    spans = protected_ranges(joined)
+    if not spans:
+        return np.zeros(len(words), np.bool_)
+    starts, ends = np.array(spans, np.int64).T
+    nearest = np.searchsorted(ends, words.start, side="right")
+    starts = np.append(starts, np.iinfo(np.int64).max)
+    return starts[nearest] < words.end
+
+
+def chunks(messages: list[bytes], size: int = CHUNK_BYTES) -> Iterator[list[bytes]]:
+    """Runs of messages of about this many bytes."""
+    run: list[bytes] = []
+    held = 0
+    for message in messages:
+        run.append(message)
+        held += len(message)
+        if held >= size:
+            yield run
+            run, held = [], 0
+    if run:
+        yield run
+
+
+def capital_masks(words: Words) -> np.ndarray:
+    """Which bytes of each word are capital, as bits from its first byte; bytes past the 32nd are left out."""
+    masks = np.zeros(len(words), np.uint32)
+    places = np.flatnonzero(words.upper)
+    word = np.searchsorted(words.start, places, side="right") - 1
+    inside = (word >= 0) & (places < words.end[word])
+    places, word = places[inside], word[inside]
+    offset = places - words.start[word]
+    near = offset < 32
+    np.bitwise_or.at(masks, word[near], np.uint32(1) << offset[near].astype(np.uint32))
+    return masks
+
+
+@dataclass
+class Example:
+    """One chunk of the corpus, ready to learn from."""
+
+    words: Words
+    masks: np.ndarray
+    protected: np.ndarray
+
+
+def read_example(messages: list[bytes]) -> Example:
+    joined = join_messages(messages)
+    words = split_words(joined)
+    return Example(words, capital_masks(words), protected_words(words, joined))
+
+
+def in_titles(words: Words, masks: np.ndarray) -> np.ndarray:
+    """Words of lines where most long words are capital: headings in title case tell nothing of a name."""
+    line = np.cumsum(words.breaks) - 1
+    long = (words.end - words.start >= 4) & ~words.digits & ~words.ends_sentence
+    count = np.bincount(line, long)
+    capital = np.bincount(line, long & (masks > 0))
+    return ((capital > 0.6 * count) & (count > 0))[line]
+
+
+class WordCounts:
+    """Running counts by word, form and place."""
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+        self.forms: list[np.ndarray] = []
+
+    def add(self, example: Example) -> None:
+        words = example.words
+        opening = words.ends_sentence | in_titles(words, example.masks)
+        used = ~example.protected & ~words.digits
+        pairs = np.empty(int(used.sum()), [("word", np.uint64), ("row", np.int64)])
+        pairs["word"], pairs["row"] = words.word[used], words.row[used]
+        documents = np.unique(pairs)["word"]
+        stop = shifted(words.ends_sentence & ~words.breaks & ~words.digits, 1, words.row, False)
+        stop &= words.lower[np.minimum(words.end, len(words.lower) - 1)] == 46
+        stop_lower = stop & (shifted(example.masks, 1, words.row, 1) == 0)
+        self._collect(
+            words.word[used], example.masks[used], opening[used], stop[used], stop_lower[used], documents
+        )
+
+    def _collect(self, word, masks, opening, stop, stop_lower, documents) -> None:
+        keys, inverse = np.unique(word, return_inverse=True)
+        capital = masks > 0
+        table = np.zeros(len(keys), [("word", np.uint64), ("counts", np.int64, 7)])
+        table["word"] = keys
+        for column, chosen in enumerate((~opening, ~opening & capital, opening, opening & capital)):
+            table["counts"][:, column] = np.bincount(inverse, chosen, minlength=len(keys))
+        table["counts"][:, 4] = np.bincount(np.searchsorted(keys, documents), minlength=len(keys))
+        table["counts"][:, 5] = np.bincount(inverse, stop, minlength=len(keys))
+        table["counts"][:, 6] = np.bincount(inverse, stop_lower, minlength=len(keys))
+        self.parts.append(table)
+        forms = np.empty(
+            int(capital.sum()), [("word", np.uint64), ("opening", np.bool_), ("mask", np.uint32)]
+        )
+        forms["word"], forms["opening"], forms["mask"] = word[capital], opening[capital], masks[capital]
+        unique, count = np.unique(forms, return_counts=True)
+        counted = np.empty(len(unique), [("form", forms.dtype), ("count", np.int64)])
+        counted["form"], counted["count"] = unique, count
+        self.forms.append(counted)
+
+    def lexicon(self, min_documents: int = 2) -> Lexicon:
+        """Everything seen in at least so many messages: what one message alone knows must not be learnt as known."""
+        parts = np.concatenate(self.parts)
+        keys, inverse = np.unique(parts["word"], return_inverse=True)
+        counts = np.stack(
+            [np.bincount(inverse, parts["counts"][:, column]) for column in range(7)], axis=1
+        ).astype(np.int64)
+        kept = counts[:, 4] >= min_documents
+        keys, counts = keys[kept], counts[kept]
+        forms = np.concatenate(self.forms)
+        unique, inverse = np.unique(forms["form"], return_inverse=True)
+        count = np.bincount(inverse, forms["count"]).astype(np.int64)
+        inside, opening = _best_forms(keys, unique, count)
+        zero = np.zeros((1, 7), np.int64)
+        counts = np.concatenate([zero, counts])
+        keys = np.concatenate([np.zeros(1, np.uint64), keys])
+        return Lexicon(keys, *counts.T.astype(np.int32), inside, opening)
+
+
+def _best_forms(keys: np.ndarray, forms: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The most frequent capital form of each word, inside sentences and at starts; ties go to the smaller mask."""
+    result = []
+    place = np.searchsorted(keys, forms["word"])
+    known = (
+        (place < len(keys)) & (keys[np.minimum(place, len(keys) - 1)] == forms["word"])
+        if len(keys)
+        else np.zeros(len(forms), bool)
+    )
+    for opening in (False, True):
+        best = np.ones(len(keys) + 1, np.uint32)
+        chosen = known & (forms["opening"] == opening)
+        order = np.lexsort((-forms["mask"][chosen].astype(np.int64), count[chosen]))
+        best[place[chosen][order] + 1] = forms["mask"][chosen][
+            order
+        ]  # the last written wins: the most frequent
+        result.append(best)
+    inside, opening = result
+    seen_inside = np.zeros(len(keys) + 1, np.bool_)
+    seen_inside[place[known & ~forms["opening"]] + 1] = True
+    return np.where(seen_inside, inside, opening).astype(np.uint32), opening
+
+
+def held_out_buckets(words: Words, example: Example, entry: np.ndarray, lexicon: Lexicon) -> np.ndarray:
+    """Buckets of the words with the counts of their own message left out."""
+    opening = words.ends_sentence | in_titles(words, example.masks)
+    used = ~example.protected & ~words.digits
+    pair = words.row * np.int64(len(lexicon) + 1) + entry
+    _, inverse = np.unique(pair, return_inverse=True)
+    capital = example.masks > 0
+    own = [
+        np.bincount(inverse, chosen & used)[inverse]
+        for chosen in (~opening, ~opening & capital, opening, opening & capital)
+    ]
+    counts = [lexicon.inside, lexicon.capital, lexicon.opening, lexicon.opening_capital]
+    left = [np.maximum(total[entry] - mine, 0) for total, mine in zip(counts, own, strict=True)]
+    held_out = buckets(*left)
+    held_out[entry == 0] = 0
+    return held_out
+
+
+def fit_weights(messages: list[bytes], lexicon: Lexicon, epochs: int = EPOCHS) -> np.ndarray:
+    """Weights of the features: the log-odds of a capital is their sum.
+
+    Returns:
+        float32 array of 2 ** TABLE_BITS weights.
+    """
+    weights = np.zeros(1 << TABLE_BITS, np.float32)
+    squares = np.full(1 << TABLE_BITS, 1e-6, np.float32)
+    rng = np.random.default_rng(0)
+    runs = list(chunks(messages))
+    for _ in range(epochs):
+        for run in rng.permutation(len(runs)):
+            example = read_example(runs[run])
+            words = example.words
+            bucket = held_out_buckets(words, example, lexicon.lookup(words.word), lexicon)
+            columns = np.stack(list(feature_columns(words, bucket)), axis=1)
+            used = np.flatnonzero(~example.protected & ~words.digits)
+            target = (example.masks > 0).astype(np.float32)
+            for batch in np.array_split(used, max(1, len(used) // BATCH)):
+                _step(weights, squares, columns[batch], target[batch])
+    return weights
+
+
+def _step(weights: np.ndarray, squares: np.ndarray, columns: np.ndarray, target: np.ndarray) -> None:
+    score = weights[columns].sum(axis=1)
+    slope = 1 / (1 + np.exp(-np.clip(score, -30, 30))) - target
+    flat = columns.ravel()
+    each = np.repeat(slope, columns.shape[1]).astype(np.float32)
+    np.add.at(squares, flat, each * each)
+    np.add.at(weights, flat, -RATE * each / np.sqrt(squares[flat]))

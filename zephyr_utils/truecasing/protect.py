@@ -1,0 +1,225 @@
+"""What must not be touched: code, addresses, paths, markup and maths.
+
+Block patterns may cross lines (fences, display maths, `<pre>`). Everything else is found from *triggers*: bytes such as
+a backtick, a slash, or a full stop with a letter right behind it. Triggers are rare and found by array arithmetic, and
+only at a trigger is a pattern tried, which keeps this cheap. Every pattern ignores case, so a text and its recased
+form protect the same bytes; every repeat is bounded or anchored, so the time is linear in the text.
+"""
+
+import re
+
+import numpy as np
+
+BLOCK = re.compile(
+    rb"""
+      ```.*?(?:```|\Z)                                   # a fence; left unclosed it runs to the end of the message
+    | (?:(?<=\n)|\A)[ \t]{0,3}~~~.*?(?:\n[ \t]{0,3}~~~|\Z)
+    | \$\$.{1,2000}?\$\$ | \\\[.{1,2000}?\\\] | \\\(.{1,1000}?\\\)
+    | \\begin\{(?P<env>[a-z*]{1,30})\}.{0,5000}?\\end\{(?P=env)\}
+    | <!--.{0,5000}?-->
+    | <(?P<tag>pre|code|script|style|kbd|math|svg)\b[^<>]{0,200}>.{0,20000}?</(?P=tag)>
+    """,
+    re.X | re.S | re.I,
+)
+
+CODE_LINE = re.compile(
+    rb"""[ \t]*(?:
+        >>>|\#!|\#(?:include|define|ifdef|pragma)\b|import[ ][\w.]+(?:[ ]as[ ]\w+)?[ \t]*$|from[ ][\w.]+[ ]import\b
+      | (?:async[ ])?def[ ]\w+\(|class[ ]\w+[(:{]|print\(|\$[ ][a-z]|(?:sudo|apt-get|docker|kubectl|chmod|mkdir|curl|wget)[ ][\w./-]
+      | (?:public|private|protected|static|const|let|var|void|int|char|float|double|bool|string|function)[ ]\w+[ \t]*[=(;{]
+      | (?:for|while|if|else[ ]if|switch|catch|foreach)[ ]?\([^\n]{0,200}[){][ \t]*$
+      | for[ ]\w+(?:,[ ]?\w+)?[ ]in[ ][^\n]{1,80}:[ \t]*$ | (?:else|try|finally)[ ]?:[ \t]*$
+      | (?:elif|if|while)[ ][^\n]{0,80}(?:[=!<>]=|[<>]|\(\))[^\n]{0,80}:[ \t]*$ | return[ ][^\n]{0,80}[;)\]}][ \t]*$
+      | (?:insert[ ]into|create[ ]table|alter[ ]table|drop[ ]table|delete[ ]from)[ ]\w+
+      | select[ ][\w*.,() ]{1,200}?[ ]from[ ]\w+[ \t]*(?:$|;|where\b|join\b|group\b|order\b)
+    )""",
+    re.X | re.I,
+)
+CODE_LINE_END = re.compile(rb"[{}][ \t\r]*$|[=()\[\]{}].{0,200};[ \t\r]*$")
+
+# What a trigger may open, tried at the trigger's own byte.
+AT = {
+    ord(character): re.compile(pattern, re.I)
+    for character, pattern in {
+        "`": rb"(`{1,3})(?!`)[^\n]{1,400}?(?<!`)\1(?!`)",
+        "$": rb"\$(?=[^\s$])[^$\n]{0,300}(?<=\S)\$(?!\d)|\$\{?[a-z_]\w{0,40}\}?",
+        "\\": rb"\\[a-z]{1,40}\*?(?:\{[^{}\n]{0,200}\}|\[[^\[\]\n]{0,80}\]){0,9}",
+        "/": rb"/[^\s<>\"()]+",
+        "@": rb"@[a-z_]\w*",
+        "#": rb"#[a-z_]\w*",
+        "{": rb"\{[^{}\n]{1,80}\}",
+        "<": rb"</?[a-z!][^<>\n]{0,400}>",
+        "&": rb"&(?:[a-z]{2,10}|#\w{1,8});",
+        "]": rb"\](?:\([^()\n]{1,300}\)|:[ \t]+(?:https?:|/|<)\S+)",
+        "(": rb"\((?!(?:s|es|ies|d|ed)\))(?:[^()\s]{0,80}|[^()\n]{0,80}[=,\"'\[][^()\n]{0,80})\)",
+        "=": rb"=[=>]? ?[\"']?[\w.()\[\]*/+^-]{1,200}",
+        "^": rb"\^[\w({-]+",
+        "-": rb"--[a-z][\w-]*(?:=\S+)?|-[a-z](?=[\s,])",
+        ".": rb"\.[a-z]\w*",
+        ":": rb":(?://|\\|/)[^\s<>\"]+|:[^\s<>\"]+",
+    }.items()
+}
+NEEDS_WORD_BEFORE = frozenset(b"(=^")
+NEEDS_WORD_OR_NOTHING_BEFORE = {ord("/"): b"~.", ord("@"): b"", ord("#"): b"", ord("-"): b"", ord("."): b""}
+JOINERS = frozenset(b"._/\\@")
+SCHEMES = re.compile(rb"[a-z][a-z0-9+.-]{0,20}\Z", re.I)
+OPEN_SCHEMES = frozenset((b"mailto", b"tel", b"data", b"javascript"))
+ABBREVIATION = re.compile(rb"[a-z](?:\.[a-z])+\.?", re.I)
+
+# What each byte may be: inside a token (bit 0), a trigger beside the right neighbours (bit 1), a trigger always (bit 2).
+_INSIDE, _SOMETIMES, _ALONE = 1, 2, 4
+_WORD = np.zeros(256, np.bool_)
+_WORD[list(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")] = True
+_WORD[128:] = True
+_LETTER = _WORD.copy()
+_LETTER[list(b"0123456789")] = False
+_KIND = _WORD.astype(np.uint8)
+_KIND[list(b"./\\@-%+~")] |= _INSIDE
+_KIND[list(b"./:-](~")] |= _SOMETIMES
+_KIND[list(b"`$<\\@_#{=^&")] |= _ALONE
+_BLOCKISH = np.zeros(256, np.bool_)
+_BLOCKISH[list(b"`$<\\~")] = True
+
+
+def protected_spans(text: str) -> list[tuple[int, int]]:
+    """The spans of a text that truecasing never alters, as (start, end) in characters, sorted and disjoint."""
+    raw = text.encode("utf-8", "surrogatepass")
+    spans = protected_bytes(raw)
+    if len(raw) == len(text) or not spans:
+        return spans
+    # Every character has one byte that is no continuation byte; counting those before an edge gives its index.
+    characters = np.concatenate([[0], np.cumsum((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)])
+    return [(int(characters[start]), int(characters[end])) for start, end in spans]
+
+
+def protected_bytes(raw: bytes) -> list[tuple[int, int]]:
+    """The same spans of one message in UTF-8, in bytes."""
+    return [(start - 1, end - 1) for start, end in protected_ranges(join_messages([raw]))]
+
+
+def join_messages(messages: list[bytes]) -> np.ndarray:
+    """The messages between zero bytes; zero bytes of their own become another control character."""
+    joined = b"\0".join(message.replace(b"\0", b"\1") for message in messages)
+    return np.frombuffer(b"\0" + joined + b"\0", np.uint8)
+
+
+def protected_ranges(joined: np.ndarray) -> list[tuple[int, int]]:
+    """The spans of messages that are joined, and surrounded, by zero bytes; none reaches over one."""
+    hits, left, right = _triggers(joined)
+    if not len(hits):
+        return []
+    raw = joined.tobytes()
+    zeros = np.flatnonzero(joined == 0)
+    message = np.searchsorted(zeros, hits) - 1
+    finish = zeros[message + 1]
+    spans: list[tuple[int, int]] = []
+    for which in np.unique(message[_BLOCKISH.take(joined[hits])]).tolist():
+        start, end = int(zeros[which]) + 1, int(zeros[which + 1])
+        # A slice, since \A must mean the message's start.
+        spans += [(match.start() + start, match.end() + start) for match in BLOCK.finditer(raw[start:end])]
+    spans += _code_lines(raw, joined, hits)
+    covered = 0
+    for at, start, end, limit in zip(
+        hits.tolist(), left.tolist(), right.tolist(), finish.tolist(), strict=True
+    ):
+        if at >= covered and (span := _opened(raw, at, start, end, limit)) is not None:
+            spans.append(span)
+            covered = span[1]
+    return _merged(spans)
+
+
+def _triggers(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions of the triggers, with the bounds of the token that each stands in."""
+    kind = _KIND.take(array)
+    places = np.flatnonzero(kind >= _SOMETIMES)  # what may be a trigger, by its neighbours
+    places = places[(places > 0) & (places < len(array) - 1)]
+    here, before, after = array[places], array[places - 1], array[places + 1]
+    letter_before, letter_after = _LETTER.take(before), _LETTER.take(after)
+    hit = kind[places] >= _ALONE
+    hit |= (here == 46) & letter_after  # .x
+    hit |= (here == 47) & (letter_before | letter_after)  # x/ /x
+    hit |= (here == 58) & (letter_after | (after == 47) | (after == 92))  # :x :/ :\
+    hit |= (here == 45) & ((after == 45) | (letter_after & (before == 32)))  # -- " -x"
+    hit |= (here == 93) & ((after == 40) | (after == 58))  # ]( ]:
+    hit |= (here == 40) & letter_before  # x(
+    hit |= (here == 126) & (after == 126)  # ~~
+    hits = places[hit]
+    if not len(hits):
+        return hits, hits, hits
+    gap = kind & _INSIDE == 0
+    symbols = np.flatnonzero(array == 0xE2)  # dashes and quotation marks are three bytes from here
+    for offset in range(3):
+        gap[np.minimum(symbols + offset, len(array) - 1)] = True
+    gaps = np.flatnonzero(gap)
+    following = np.searchsorted(gaps, hits)
+    left = gaps[following - 1] + 1
+    right = np.where(gap[hits], hits, gaps[np.minimum(following, len(gaps) - 1)])
+    return hits, left, right
+
+
+def _code_lines(raw: bytes, array: np.ndarray, hits: np.ndarray) -> list[tuple[int, int]]:
+    """Lines that are code as a whole, among those that hold a trigger."""
+    breaks = np.flatnonzero((array == 10) | (array == 0))
+    lines = np.unique(np.searchsorted(breaks, hits))
+    starts, ends = breaks[lines - 1] + 1, breaks[lines]
+    found = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if end - start > 2000:  # no line of code is that long, and prose lines may be
+            continue
+        if CODE_LINE.match(raw, start, end) or (
+            (last := raw[start:end].rstrip()[-1:])
+            and last in b"{};"
+            and CODE_LINE_END.search(raw, max(start, end - 210), end)
+        ):
+            found.append((start, end))
+    return found
+
+
+def _opened(raw: bytes, at: int, start: int, end: int, limit: int) -> tuple[int, int] | None:
+    """The span that the trigger at a byte opens or stands in, if it does.
+
+    Start and end bound its token, and the limit is the end of its message.
+    """
+    byte = raw[at]
+    wordish_before = at > start and bool(_WORD[raw[at - 1]])
+    if byte in JOINERS and (byte == 95 or (wordish_before and at + 1 < end and _WORD[raw[at + 1]])):
+        while end > at + 1 and raw[end - 1] in b".-%+~":
+            end -= 1
+        return None if ABBREVIATION.fullmatch(raw, start, end) else (start, end)
+    if byte not in AT:
+        return None
+    if byte == 58:  # a colon: a scheme before it makes an address or a drive of it
+        scheme = raw[start:at]
+        if not SCHEMES.match(scheme) or not (
+            raw[at + 1 : at + 2] in b"/\\" or scheme.lower() in OPEN_SCHEMES
+        ):
+            return None
+    elif byte in NEEDS_WORD_BEFORE:
+        if byte == 61 and raw[at - 1 : at] in (b" ", b"!", b"<", b">", b":", b"+", b"-", b"*", b"/"):
+            start = at - 1
+            while (
+                start > 0
+                and at - start < 60
+                and (_WORD[raw[start - 1]] or (raw[start - 1] == 32 and start == at - 1))
+            ):
+                start -= 1
+        elif not wordish_before:
+            return None
+    elif byte in NEEDS_WORD_OR_NOTHING_BEFORE:
+        if any(other not in NEEDS_WORD_OR_NOTHING_BEFORE[byte] for other in raw[start:at]):
+            return None
+    else:
+        start = at
+    match = AT[byte].match(raw, at, limit)
+    return (start, match.end()) if match else None
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    spans.sort()
+    merged: list[tuple[int, int]] = []
+    for start, end in spans:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

@@ -1,0 +1,102 @@
+"""Lower-case sentence starts in messages that are well cased otherwise: where one might be.
+
+Found by array arithmetic over the whole buffer, since nearly all text has none; the few places found are then read one
+by one, and what is plainly no start is dropped. Whether a place is repaired is for the model to say.
+"""
+
+import re
+
+import numpy as np
+
+from zephyr_utils.truecasing.arrays import TextBuffer
+
+BLOCK = 1 << 17
+# Behind these no sentence starts: an ellipsis, a single letter, a dotted abbreviation, a name that ends in "!".
+NOT_A_START = re.compile(
+    rb"""(?:\.\. | (?<![A-Za-z])[A-Za-z]\. | [A-Za-z]\.[A-Za-z]{1,4}\. | \([A-Za-z]\)\.
+    | (?<=[a-z,][ ])[A-Z][A-Za-z]*!)\s+"?\Z""",
+    re.X,
+)
+LIST_LETTER = re.compile(rb"[a-z]{1,4}[.):]|[b-hj-z](?![a-z'])")  # "b) ", "ii. ", and variables: "x is"
+ITEM = re.compile(rb"(?:\n|\A)[ \t]*\d{1,3}[.)][ \t]+\Z")
+PARAGRAPH = re.compile(rb"[:*`\"-][ \t]*\n[ \t]*\n[ \t]*\Z")  # not behind a formula, which a paragraph may continue
+MIN_WORDS = 5  # of a line that opens in lower case after no sentence's end, to be taken for prose
+
+_LOWER, _SPACE, _ENDABLE = (np.zeros(256, np.bool_) for _ in range(3))
+_LOWER[97:123] = True
+_SPACE[list(b" \n\r\t")] = True
+_ENDABLE[list(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")] = True
+_ENDABLE[list(b")]")] = True
+_ENDABLE[128:] = True
+_BEFORE_BLANK = _SPACE.copy()
+_BEFORE_BLANK[list(b".!?:*`\"-")] = True
+
+
+def sentence_candidates(text: TextBuffer, passed_over: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Lower-case letters that may open a sentence in mid-message.
+
+    They stand behind one of .!? and white space, behind a blank line, or behind an item's number; in the latter two
+    cases only if the line reads like prose.
+
+    Args:
+        text: the messages; their order must be the buffer's.
+        passed_over: rows not to look at, as a mask.
+
+    Returns:
+        Positions in the buffer, ascending, and the row of each.
+    """
+    nothing = np.zeros(0, np.int64)
+    if not len(text) or not len(text.data):
+        return nothing, nothing
+    places = _places(text.data, int(text.starts[0]), int(text.ends.max()))
+    rows = np.searchsorted(text.ends, places, side="right")
+    inside = rows < len(text)
+    places, rows = places[inside], rows[inside]
+    later = places > text.starts[rows]
+    if passed_over is not None:
+        later &= ~passed_over[rows]
+    places, rows = places[later], rows[later]
+    kept = [
+        _plausible(text.data, begin, place, end)
+        for begin, place, end in zip(
+            text.starts[rows].tolist(), places.tolist(), text.ends[rows].tolist(), strict=True
+        )
+    ]
+    return places[kept], rows[kept]
+
+
+def _places(data: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Lower-case letters at most four white spaces behind one of .!?) or a blank line."""
+    found = []
+    for begin in range(low, high, BLOCK):
+        block = data[begin : min(begin + BLOCK, high)]
+        marks = (block == 46) | (block == 33) | (block == 63) | (block == 10)
+        found.append(np.flatnonzero(marks) + begin)
+    marks = np.concatenate(found)
+    last = len(data) - 1
+    after = marks + 1
+    following = data.take(np.minimum(after, last))
+    breaks = data.take(marks) == 10
+    # Behind a line break the letter may follow at once, if the line before is blank; else white space must come first.
+    blank = breaks & _SPACE.take(data.take(np.maximum(marks - 1, 0)))
+    blank &= _BEFORE_BLANK.take(data.take(np.maximum(marks - 2, 0)))
+    ended = ~breaks & _SPACE.take(following) & _ENDABLE.take(data.take(np.maximum(marks - 1, 0)))
+    after = after[blank | ended]
+    for _ in range(4):
+        after = after + _SPACE.take(data.take(np.minimum(after, last)))
+    after = after + (data.take(np.minimum(after, last)) == 34)
+    after = after[after <= last]
+    return np.unique(after[_LOWER.take(data[after])])
+
+
+def _plausible(data: np.ndarray, begin: int, place: int, end: int) -> bool:
+    before = data[max(begin, place - 24) : place].tobytes()
+    if LIST_LETTER.match(data[place : min(place + 6, end)].tobytes()):
+        return False
+    stripped = before.rstrip(b' \t\r\n"')
+    if stripped[-1:] in (b".", b"!", b"?") and not ITEM.search(before):
+        return NOT_A_START.search(before) is None
+    if before.endswith(b'"') or not (PARAGRAPH.search(before) or ITEM.search(before)):
+        return False
+    line = data[place : min(place + 4000, end)].tobytes().split(b"\n", 1)[0].split()
+    return len(line) >= MIN_WORDS and line[-1][-1:] in b".!?"
