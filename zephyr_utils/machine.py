@@ -74,6 +74,16 @@ def environment_stamp() -> dict[str, Any]:
     }
 
 
+def hardware_found() -> str:
+    """What this machine has to train on, in a sentence."""
+    import torch
+
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_properties(0)
+        return f"{torch.cuda.device_count()} x {device.name}, {device.total_memory / 2**30:.0f} GiB each"
+    return f"no GPU; {torch.get_num_threads()} CPU threads"
+
+
 def usable_cores() -> int:
     """The cores this process may use, which in a container are often fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.machine import hardware_found
 from zephyr_utils.recipes import load_recipe, recipe_path
 from zephyr_utils.records import HubAddress
 
@@ -119,13 +120,10 @@ def check_machine(scale: Scale) -> str:
     """
     import torch
 
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_properties(0)
-        return f"{torch.cuda.device_count()} x {device.name}, {device.total_memory / 2**30:.0f} GiB each"
-    if scale.needs_gpu:
+    if scale.needs_gpu and not torch.cuda.is_available():
         raise HandbookError(
             f"the scale `{scale.name}` needs a GPU and PyTorch sees none ({scale.runs_on})",
             where="--scale",
             remedy="use --scale miniature on this machine, or open the chapter on a machine with a GPU",
         )
-    return f"no GPU; {torch.get_num_threads()} CPU threads"
+    return hardware_found()
