@@ -237,10 +237,11 @@ class Road:
 
         def make(folder: Path) -> dict[str, Any]:
             train, held_out, fitted = self.split_pairs()
-            trained = training.ddpo(start, train, folder, recipe)
+            trained = training.ddpo(start, train, folder, recipe, held_out)
             return {**_books(fitted), "rows_trained": len(train), "rows_held_out": len(held_out), **trained.metrics}
 
-        return build_artefact(folder, inputs={"start": start_key, "pairs": pairs.key}, recipe=recipe, make=make)
+        inputs = {"start": start_key, "pairs": pairs.key}
+        return build_artefact(folder, inputs=inputs, recipe=recipe | {"watched": training.WATCHED}, make=make)
 
     def margins(self) -> Manifest:
         """Step 6: implicit rewards of the held-out pairs, in ``log_probs.npz``."""

@@ -31,6 +31,8 @@ from zephyr_utils.training_watch import OneLineProgress, StopWhenBroken
 
 MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
 FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
+WATCHED = 256  # held-out pairs measured before, during and after dDPO; Zephyr's own curve is of 64
+WATCHING = {"eval_strategy": "steps", "eval_steps": 0.125, "eval_on_start": True, "per_device_eval_batch_size": 32}
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def dsft(base_model: str | Path, dialogues: list[dict], held_out: list[dict], ou
     return Trained(output / MODEL, log, {"held_out_loss_before": before, "held_out_loss": after})
 
 
-def ddpo(sft_model: str | Path, pairs: list[dict], output: Path, recipe: dict[str, Any]) -> Trained:
+def ddpo(
+    sft_model: str | Path, pairs: list[dict], output: Path, recipe: dict[str, Any], held_out: list[dict] | None = None
+) -> Trained:
     """Distilled direct preference optimisation (paper, equation 1) of a dSFT model with a new adapter.
 
     The reference is the dSFT model itself: the new adapter switched off. Its log-probabilities are computed once.
@@ -94,6 +98,8 @@ def ddpo(sft_model: str | Path, pairs: list[dict], output: Path, recipe: dict[st
         sft_model: directory of the merged dSFT model.
         pairs: preference records that fit the context (`training_rows.fit_pairs`).
         output, recipe: as in `dsft`.
+        held_out: pairs not trained on; the first `WATCHED` of them are measured before the first step and at every
+            eighth of the run (unless the recipe says otherwise), so that the log holds evaluation rows too.
 
     Returns:
         `Trained` with `first_step_loss`, `first_step_logps_chosen` and `sft_logps_chosen`.
@@ -104,10 +110,12 @@ def ddpo(sft_model: str | Path, pairs: list[dict], output: Path, recipe: dict[st
     check_recipe(recipe, "ddpo")
     model, tokenizer = _load_to_train(sft_model, recipe)
     rows = [split_prompt(pair) for pair in pairs]
+    watched = [split_prompt(pair) for pair in (held_out or [])[:WATCHED]]
     trainer = trl.DPOTrainer(
         model=model,
-        args=_arguments(trl.DPOConfig, "ddpo", output, recipe),
+        args=_arguments(trl.DPOConfig, "ddpo", output, (WATCHING if watched else {}) | recipe),
         train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(watched) if watched else None,
         processing_class=tokenizer,
         peft_config=_adapter(recipe),
         callbacks=[OneLineProgress("dDPO"), StopWhenBroken()],
