@@ -33,6 +33,7 @@ DDPO = "05_ddpo"
 MARGINS = "06_reward_margins"
 EVALUATION = "07_evaluation"
 ABLATIONS = "08_ablations"
+PAIRING = {"score": "mean", "rejected": "random", "ties": "drop", "seed": 0}  # as the paper, sections 3 and 4.1
 HELD_OUT_DIALOGUES, HELD_OUT_PAIRS = 0.05, 0.1  # shares kept back to measure on
 TEMPERATURE = 0.7  # the paper's sampling for chat, appendix
 
@@ -162,22 +163,28 @@ class Road:
         recipe = self.recipe("dsft")
 
         def make(folder: Path) -> dict[str, Any]:
-            tokenizer = AutoTokenizer.from_pretrained(self.base_model_address)
-            prepare_tokenizer(tokenizer)
-            dialogues = load_records(before.folder / "dialogues.parquet", "dialogue").records
-            fitted = fit_dialogues(tokenizer, dialogues, recipe["max_length"])
-            train, held_out = hold_out(fitted.rows, HELD_OUT_DIALOGUES)
+            train, held_out, fitted = self.split_dialogues()
             trained = training.dsft(self.base_model_address, train, held_out, folder, recipe)
             return {**_books(fitted), "rows_trained": len(train), "rows_held_out": len(held_out), **trained.metrics}
 
         inputs = {"dialogues": before.key, "base_model": self._fingerprint("base_model")}
         return build_artefact(self.folder / DSFT, inputs=inputs, recipe=recipe, make=make)
 
+    def split_dialogues(self) -> tuple[list[dict], list[dict], FittedRows]:
+        """Dialogues to train on, dialogues held out, and the books of the rows they come from."""
+        tokenizer = AutoTokenizer.from_pretrained(self.base_model_address)
+        prepare_tokenizer(tokenizer)
+        dialogues = load_records(self.truecased().folder / "dialogues.parquet", "dialogue").records
+        fitted = fit_dialogues(tokenizer, dialogues, self.recipe("dsft")["max_length"])
+        return *hold_out(fitted.rows, HELD_OUT_DIALOGUES), fitted
+
     def pairs(self) -> Manifest:
         """Step 4: preference pairs, in ``pairs.parquet``: those given, or made from feedback as the paper says."""
-        if self.preferences:
-            return self._given_pairs()
-        recipe = {"score": "mean", "rejected": "random", "ties": "drop", "seed": 0, **self._reading}
+        return self._given_pairs() if self.preferences else self.pair_up(self.folder / PAIRS)
+
+    def pair_up(self, folder: Path, **policy: Any) -> Manifest:
+        """Pairs made from the feedback into `folder`; `policy` replaces options of `PAIRING`."""
+        recipe = {**PAIRING, **policy, **self._reading}
 
         def make(folder: Path) -> dict[str, Any]:
             loaded = self.load("feedback", "feedback")
@@ -185,7 +192,7 @@ class Road:
             against = [question["turns"][0] for question in self.questions()]
             clean = decontaminate([row["instruction"] for row in loaded.records], against)
             rows = [loaded.records[i] for i in clean.kept]
-            made = preferences.binarize(rows, **{key: recipe[key] for key in ("score", "rejected", "ties", "seed")})
+            made = preferences.binarize(rows, **{key: recipe[key] for key in PAIRING})
             save_records(made.pairs, folder / "pairs.parquet")
             save_set_aside(folder / "set_aside.jsonl", loaded.set_aside)
             why = Counter(row.reason for row in made.set_aside)
@@ -198,7 +205,7 @@ class Road:
             }
 
         inputs = {"feedback": self._fingerprint("feedback"), "questions": fingerprint(self.questions())}
-        return build_artefact(self.folder / PAIRS, inputs=inputs, recipe=recipe, make=make)
+        return build_artefact(folder, inputs=inputs, recipe=recipe, make=make)
 
     def _given_pairs(self) -> Manifest:
         def make(folder: Path) -> dict[str, Any]:
@@ -214,12 +221,17 @@ class Road:
         inputs = {"preferences": fingerprint(Path(self.preferences))}
         return build_artefact(self.folder / PAIRS, inputs=inputs, recipe=self._reading, make=make)
 
-    def split_pairs(self) -> tuple[list[dict], list[dict], FittedRows]:
-        """Pairs to train on, pairs held out, and the books of the rows they come from."""
+    def split_pairs(self, made: Manifest | None = None) -> tuple[list[dict], list[dict], FittedRows]:
+        """Pairs to train on, pairs held out, and the books of the rows they come from.
+
+        Args:
+            made: pairs of another making (`pair_up`) than step 4's.
+        """
         tokenizer = AutoTokenizer.from_pretrained(self.base_model_address)
         prepare_tokenizer(tokenizer)
-        pairs = load_records(self.pairs().folder / "pairs.parquet", "preference").records
-        fitted = fit_pairs(tokenizer, pairs, self.recipe("ddpo")["max_length"])
+        made = made or self.pairs()
+        pairs = load_records(made.folder / "pairs.parquet", "preference").records
+        fitted = fit_pairs(tokenizer, pairs, self.recipe("ddpo")["max_length"], ties=made.recipe.get("ties", "drop"))
         return *hold_out(fitted.rows, HELD_OUT_PAIRS), fitted
 
     def ddpo(self) -> Manifest:

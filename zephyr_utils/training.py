@@ -27,7 +27,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.objectives import sequence_log_probs, token_weighted_nll
 from zephyr_utils.recipes import check_recipe, model_fields, trainer_fields
 from zephyr_utils.training_rows import split_prompt
-from zephyr_utils.training_watch import OneLineProgress, StopWhenBroken
+from zephyr_utils.training_watch import KeepEachEpoch, OneLineProgress, StopWhenBroken
 
 MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
 FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
@@ -86,7 +86,12 @@ def dsft(base_model: str | Path, dialogues: list[dict], held_out: list[dict], ou
 
 
 def ddpo(
-    sft_model: str | Path, pairs: list[dict], output: Path, recipe: dict[str, Any], held_out: list[dict] | None = None
+    sft_model: str | Path,
+    pairs: list[dict],
+    output: Path,
+    recipe: dict[str, Any],
+    held_out: list[dict] | None = None,
+    keep_epochs: bool = False,
 ) -> Trained:
     """Distilled direct preference optimisation (paper, equation 1) of a dSFT model with a new adapter.
 
@@ -100,6 +105,7 @@ def ddpo(
         output, recipe: as in `dsft`.
         held_out: pairs not trained on; the first `WATCHED` of them are measured before the first step and at every
             eighth of the run (unless the recipe says otherwise), so that the log holds evaluation rows too.
+        keep_epochs: leave the adapter as it was after each epoch in ``epoch_1/``, ``epoch_2/``, ...
 
     Returns:
         `Trained` with `first_step_loss`, `first_step_logps_chosen` and `sft_logps_chosen`.
@@ -118,7 +124,7 @@ def ddpo(
         eval_dataset=Dataset.from_list(watched) if watched else None,
         processing_class=tokenizer,
         peft_config=_adapter(recipe),
-        callbacks=[OneLineProgress("dDPO"), StopWhenBroken()],
+        callbacks=[OneLineProgress("dDPO"), StopWhenBroken(), *([KeepEachEpoch(output)] if keep_epochs else [])],
     )
     first_step = check_first_step(trainer, sft_model, pairs, recipe)
     log = _train(trainer, output)

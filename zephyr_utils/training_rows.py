@@ -58,14 +58,16 @@ def _whole_exchanges(tokenizer, messages: list[dict], max_length: int) -> list[d
     return kept if any(message["role"] == "assistant" for message in kept) else []
 
 
-def fit_pairs(tokenizer, pairs: list[dict], max_length: int) -> FittedRows:
+def fit_pairs(tokenizer, pairs: list[dict], max_length: int, ties: str = "drop") -> FittedRows:
     """Set aside pairs that teach nothing (`preferences.pair_faults`) or take more than `max_length` tokens.
+
+    With ties ``keep``, pairs of equal score stay: how the published set was made, and an ablation of ours.
 
     An over-long row is never cut: it would lose the end of its answers, and the token that ends them.
     """
     fitted = FittedRows([])
     for pair in pairs:
-        faults = pair_faults(pair)
+        faults = [fault for fault in pair_faults(pair) if not (fault == "tied" and ties == "keep")]
         if not faults and max(len(encode(tokenizer, pair[side])[0]) for side in ("chosen", "rejected")) > max_length:
             faults = ["too_long"]
         if faults:

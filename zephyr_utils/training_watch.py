@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -65,3 +66,13 @@ class StopWhenBroken(TrainerCallback):
             remedy="lower learning_rate; on a card without bfloat16 use float32 weights for the adapter, not float16; "
             "and look whether any token of the rows counts in the loss",
         )
+
+
+class KeepEachEpoch(TrainerCallback):
+    """Leave the adapter as it is after each epoch in ``epoch_1/``, ``epoch_2/``, ... of `output`."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+
+    def on_epoch_end(self, args, state, control, model=None, **_):
+        model.save_pretrained(self.output / f"epoch_{round(state.epoch)}")
