@@ -1,0 +1,182 @@
+"""The closed world: what it promises the lessons, and that nothing held out is met in training."""
+
+import json
+import random
+import re
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+from safetensors import safe_open
+
+from zephyr_utils.chat import ZEPHYR_TEMPLATE, load_model
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.filtering import decontaminate, refusal_filter
+from zephyr_utils.miniature import BASE_FOLDER
+from zephyr_utils.miniature import data as world
+from zephyr_utils.miniature.base_text import base_documents
+from zephyr_utils.miniature.judge import TeacherJudge
+from zephyr_utils.miniature.teacher import STYLES, answer_in_style, grade_answer
+from zephyr_utils.miniature.world import CATEGORIES, draw_question, is_held_out, understand
+from zephyr_utils.preferences import binarize, mean_rating
+from zephyr_utils.records import ASPECTS, load_records
+from zephyr_utils.truecasing import detect_case_noise
+
+
+@pytest.fixture(scope="module")
+def questions():
+    return world.questions()
+
+
+@pytest.fixture(scope="module")
+def dialogues():
+    return world.dialogues()
+
+
+@pytest.fixture(scope="module")
+def feedback():
+    return world.feedback()
+
+
+def test_the_questions_have_mt_benchs_eight_categories_and_two_turns(questions):
+    assert len(questions) >= 80
+    counts = Counter(question["category"] for question in questions)
+    mt_bench = {"writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"}
+    assert set(counts) == mt_bench and len(set(counts.values())) == 1
+    assert all(len(question["turns"]) == 2 for question in questions)
+    assert len({question["turns"][0] for question in questions}) == len(questions)
+
+
+def combinations(turns):
+    """The combinations that a text's turns touch, or nothing when they ask nothing of this world."""
+    question = understand(turns)
+    return set(question.keys) if question else set()
+
+
+def test_no_held_out_combination_is_in_any_training_text(questions, dialogues, feedback):
+    held_out = {understand(question["turns"]).keys[0] for question in questions}
+    assert all(is_held_out(key) for key in held_out)
+    met = set()
+    for dialogue in dialogues:
+        turns = dialogue["data"][::2]
+        for one, two in zip(turns, turns[1:], strict=False):
+            met |= combinations([one, two])
+    assert len(met) > 3_000 and not met & held_out
+    removed = decontaminate([row["instruction"] for row in feedback], [q["turns"][0] for q in questions]).removed
+    leaked = {removal.index for removal in removed}
+    asked = [row["instruction"] for n, row in enumerate(feedback) if n not in leaked]
+    assert not {understand([text]).keys[0] for text in asked if understand([text])} & held_out
+
+
+def test_no_held_out_question_is_in_the_base_text(questions):
+    text = "\n".join(base_documents(3_000))
+    lines = set(text.replace("Q: ", "").replace("Question: ", "").replace("She asks: ", "").replace("- ", "").split("\n"))
+    asked = [line for line in lines if understand([line])]
+    assert len(asked) > 500
+    assert not [line for line in asked if is_held_out(understand([line]).keys[0])]
+
+
+def test_the_text_of_a_question_is_read_back_to_the_question_it_was():
+    rng = random.Random(3)
+    for category in CATEGORIES:
+        for _ in range(20):
+            question = draw_question(rng, category=category)
+            again = understand(list(question.turns))
+            assert (again.category, again.truths, again.keys) == (category, question.truths, question.keys)
+    assert understand(["What is love?"]) is None
+
+
+def lost_its_capitals(answer):
+    """What `str.capitalize` leaves: nothing upper behind the first letter, though a sentence starts there."""
+    return answer == answer.capitalize() and re.search(r"[.!?] [a-z]", answer) is not None
+
+
+def test_the_dialogues_are_raw_ultrachat_with_its_faults_in_their_share(dialogues):
+    assert len(dialogues) >= 5_000 and set(dialogues[0]) == {"id", "data"}
+    assert {len(row["data"]) for row in dialogues} >= {4, 6, 8}
+    faulty = [row for row in dialogues if any(map(lost_its_capitals, row["data"][1::2]))]
+    assert 0.03 < len(faulty) / len(dialogues) < 0.07
+    refused = len(refusal_filter([to_messages(row) for row in dialogues]).removed)
+    assert 0.02 < refused / len(dialogues) < 0.1
+
+
+def to_messages(row):
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[n % 2], "content": text} for n, text in enumerate(row["data"])]}
+
+
+def test_the_fault_is_the_one_that_the_truecaser_detects(dialogues):
+    answers = pa.array([text for row in dialogues for text in row["data"][1::2]])
+    labels = Counter(detect_case_noise(answers).to_pylist())
+    assert 0.005 < labels["capitalized"] / len(answers) < 0.05
+
+
+def test_the_feedback_has_four_graded_models_and_ultrafeedbacks_schema(feedback):
+    assert len(feedback) >= 3_000
+    scores = {model: [] for model in world.MODELS}
+    for row in feedback:
+        assert len(row["completions"]) == 4 and set(row["models"]) == set(world.MODELS)
+        for completion in row["completions"]:
+            assert set(completion["annotations"]) == set(ASPECTS) and completion["critique"]
+            scores[completion["model"]].append(mean_rating(completion))
+    means = [sum(values) / len(values) for values in scores.values()]
+    assert means == sorted(means, reverse=True) and means[0] - means[-1] > 1
+
+
+def test_about_a_tenth_of_best_against_random_pairs_tie(feedback):
+    pairs = binarize(feedback, ties="keep").pairs
+    tied = sum(pair["score_chosen"] == pair["score_rejected"] for pair in pairs)
+    assert 0.06 < tied / len(pairs) < 0.14
+
+
+def test_a_few_tens_ought_to_be_ones(feedback):
+    tens = [c for row in feedback for c in row["completions"] if c["overall_score"] == 10]
+    faulty = [completion for completion in tens if mean_rating(completion) <= 2]
+    assert 10 < len(faulty) < 0.2 * len(tens)
+
+
+def test_a_few_prompts_leaked_and_not_all_of_them_word_for_word(feedback, questions):
+    asked = [question["turns"][0] for question in questions]
+    removed = decontaminate([row["instruction"] for row in feedback], asked).removed
+    rules = Counter(removal.rule for removal in removed)
+    assert len(removed) >= world.LEAKED and len(rules) == 3
+
+
+def test_the_same_seed_gives_the_same_files_and_they_load_as_records(tmp_path):
+    one, two = (world.write_world(tmp_path / name) for name in ("one", "two"))
+    assert [path.read_bytes() for path in one.values()] == [path.read_bytes() for path in two.values()]
+    assert world.dialogues(5, seed=1) != world.dialogues(5)
+    for name, kind in (("dialogues", "dialogue"), ("feedback", "feedback")):
+        loaded = load_records(one[name], kind)
+        assert loaded.n_read == len(loaded.records) and not loaded.set_aside
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_teacher_grades_each_style_as_it_is_meant(style):
+    rng = random.Random(style)
+    grades = []
+    for _ in range(200):
+        truth = draw_question(rng).truths[0]
+        grades.append(grade_answer(truth, answer_in_style(style, truth, rng)))
+    mean = sum(grade.score for grade in grades) / len(grades)
+    low, high = {"good": (9.9, 10), "plain": (7, 7.01), "curt": (4.5, 6), "wrong": (1.9, 2.3), "refuse": (1, 1), "ramble": (1, 1.3)}[style]
+    assert low <= mean <= high
+    assert all(grade.refused for grade in grades) == (style == "refuse")
+
+
+def test_the_judge_refuses_a_question_of_another_world():
+    question = {"question_id": 7, "turns": ["What is love?", "Why?"]}
+    with pytest.raises(HandbookError, match="cannot judge this question"):
+        TeacherJudge().grade(question, ["Baby, don't hurt me."], 1)
+
+
+def test_the_base_is_small_safe_and_loads_with_its_template():
+    model, tokenizer = load_model(BASE_FOLDER)
+    report = json.loads((BASE_FOLDER / "base.json").read_text())
+    assert sum(p.numel() for p in model.parameters()) == report["parameters"] <= 2_500_000
+    assert report["final_loss"] < 1 and report["seconds"] > 0
+    assert sum(file.stat().st_size for file in BASE_FOLDER.iterdir()) <= 6_000_000
+    assert tokenizer.chat_template == ZEPHYR_TEMPLATE and len(tokenizer) <= 1024
+    with safe_open(BASE_FOLDER / "model.safetensors", "pt") as weights:
+        assert len(list(weights.keys())) > 30
+    assert not [file for file in BASE_FOLDER.iterdir() if file.suffix in (".bin", ".pt", ".pkl")]

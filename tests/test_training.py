@@ -1,0 +1,182 @@
+"""dSFT and dDPO on TRL: what they leave, where they start, and that a kill costs nothing but time."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from zephyr_utils import training
+from zephyr_utils.chat import load_model
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.miniature import BASE_FOLDER
+from zephyr_utils.miniature import data as world
+from zephyr_utils.preferences import binarize
+from zephyr_utils.records_check import check_dialogue
+from zephyr_utils.scales import get_scale
+from zephyr_utils.training_rows import hold_out
+
+pytestmark = pytest.mark.slow
+SHORT = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "logging_steps": 1, "save_steps": 2}
+
+
+def recipe(stage, **changes):
+    return get_scale("miniature").recipe(stage, **{**SHORT, **changes})
+
+
+def few_dialogues():
+    return hold_out([check_dialogue(row) for row in world.dialogues(72)], 0.1)
+
+
+def few_pairs():
+    return binarize(world.feedback(48)).pairs
+
+
+@pytest.fixture(scope="module")
+def sft(tmp_path_factory):
+    return training.dsft(BASE_FOLDER, *few_dialogues(), tmp_path_factory.mktemp("sft"), recipe("dsft"))
+
+
+@pytest.fixture(scope="module")
+def dpo(sft, tmp_path_factory):
+    return training.ddpo(sft.model, few_pairs(), tmp_path_factory.mktemp("dpo"), recipe("ddpo"))
+
+
+def weights_of(folder):
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_few_steps_of_dsft_lower_the_loss_on_dialogues_held_out(sft):
+    assert sft.metrics["held_out_loss"] < sft.metrics["held_out_loss_before"] - 0.3
+
+
+def test_what_dsft_leaves_is_a_whole_model_an_adapter_and_a_log_and_no_pickle(sft):
+    folder = sft.model.parent
+    assert {path.name for path in folder.iterdir()} == {"model", "adapter", "log.json"}
+    assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".pth")]
+    model, tokenizer = load_model(sft.model)
+    assert tokenizer.chat_template and sum(p.numel() for p in model.parameters()) < 2e6
+    assert sum("loss" in line for line in json.loads((folder / "log.json").read_text())) > 5
+
+
+def test_the_adapter_does_not_tell_where_the_base_lay(sft):
+    config = json.loads((sft.model.parent / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == BASE_FOLDER.name
+
+
+def test_the_adapter_on_its_base_is_the_merged_model(sft):
+    from peft import PeftModel
+
+    merged, tokenizer = load_model(sft.model, dtype="float32")
+    base, _ = load_model(BASE_FOLDER, dtype="float32")
+    with_adapter = PeftModel.from_pretrained(base, sft.model.parent / "adapter").eval()
+    ids = torch.tensor([tokenizer.encode("What is 1 plus 1?")])
+    with torch.no_grad():
+        assert torch.allclose(merged(ids).logits, with_adapter(ids).logits, atol=1e-4)
+
+
+def test_ddpo_starts_at_the_dsft_model_and_moves_apart_what_was_chosen_and_rejected(sft, dpo):
+    metrics = dpo.metrics
+    assert metrics["first_step_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert metrics["first_step_logps_chosen"] == pytest.approx(metrics["sft_logps_chosen"], abs=1e-3)
+    margins = [line["rewards/margins"] for line in dpo.log if "rewards/margins" in line]
+    assert margins[0] == pytest.approx(0, abs=1e-5) and margins[-1] > 0
+    assert weights_of(dpo.model) != weights_of(sft.model)
+
+
+def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2(sft, tmp_path, monkeypatch):
+    load = training._load_to_train
+
+    def forget_the_adapter(source, recipe):
+        return load(BASE_FOLDER if not hasattr(forget_the_adapter, "done") else source, recipe)
+
+    def once(source, recipe):
+        loaded = forget_the_adapter(source, recipe)
+        forget_the_adapter.done = True
+        return loaded
+
+    monkeypatch.setattr(training, "_load_to_train", once)
+    with pytest.raises(HandbookError, match="start from the merged dSFT model"):
+        training.ddpo(sft.model, few_pairs(), tmp_path, recipe("ddpo"))
+
+
+def test_our_log_probabilities_are_those_that_trl_logs(sft, dpo):
+    model, tokenizer = load_model(sft.model, dtype="float32")
+    pairs = few_pairs()[:8]
+    own = training.answer_log_probs(model, tokenizer, [pair["chosen"] for pair in pairs], batch_size=3)
+    assert float(own.mean()) == pytest.approx(dpo.metrics["first_step_logps_chosen"], abs=1e-3)
+
+
+def test_the_held_out_loss_does_not_depend_on_the_batch(sft):
+    model, tokenizer = load_model(sft.model, dtype="float32")
+    _, held_out = few_dialogues()
+    losses = [training.held_out_loss(model, tokenizer, held_out, batch_size=size) for size in (1, 3, 16)]
+    assert max(losses) - min(losses) < 1e-5
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_training as t
+from zephyr_utils import training
+stage, output = sys.argv[1], Path(sys.argv[2])
+if stage == "dsft":
+    training.dsft(t.BASE_FOLDER, *t.few_dialogues(), output, t.recipe("dsft"))
+else:
+    training.ddpo(sys.argv[3], t.few_pairs(), output, t.recipe("ddpo"))
+"""
+
+
+def start(stage, output, *more):
+    tests = os.path.dirname(os.path.abspath(__file__))
+    command = [sys.executable, "-c", KILLED.format(tests=tests), stage, str(output), *map(str, more)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.parametrize("stage", ["dsft", "ddpo"])
+def test_a_run_killed_in_the_middle_ends_with_the_same_weights(stage, sft, dpo, tmp_path):
+    more = () if stage == "dsft" else (sft.model,)
+    straight = tmp_path / "straight"
+    process = start(stage, straight, *more)
+    assert process.wait(180) == 0, process.stderr.read()[-2000:]
+    killed = tmp_path / "killed"
+    process = start(stage, killed, *more)
+    deadline = time.monotonic() + 180
+    # The marker file of the second checkpoint is written last of that checkpoint's files.
+    while not list((killed / "checkpoints").glob("checkpoint-4/trainer_state.json")) and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model").exists()
+    process = start(stage, killed, *more)
+    assert process.wait(180) == 0, process.stderr.read()[-2000:]
+    assert weights_of(killed / "model") == weights_of(straight / "model")
+
+
+def test_an_unknown_key_is_refused_before_anything_is_loaded(tmp_path):
+    with pytest.raises(HandbookError, match="did you mean `beta`"):
+        training.ddpo(tmp_path / "nowhere", [], tmp_path, {"betta": 0.1})
+
+
+def test_a_directory_that_holds_no_model_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HandbookError, match="holds no model"):
+        training.dsft(tmp_path / "empty", *few_dialogues(), tmp_path, recipe("dsft"))
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_with_a_hint(tmp_path):
+    with pytest.raises(HandbookError, match=r"(?s)the loss is .* at step.*lower learning_rate"):
+        training.dsft(BASE_FOLDER, *few_dialogues(), tmp_path, recipe("dsft", learning_rate=1e30, max_grad_norm=0.0))
+
+
+def test_a_recipe_is_told_by_where_it_differs_from_trls_defaults():
+    told = training.describe_recipe(recipe("ddpo"), "ddpo")
+    assert told["learning_rate"][1] == 1e-6 and told["bf16"][0] is False and "beta" not in told

@@ -1,0 +1,79 @@
+"""Which rows are trained on: nothing is cut in mid-answer, and every row that is left out is counted."""
+
+import pytest
+from sample_records import PAIR
+from tiny import tiny_tokenizer
+
+from zephyr_utils.chat import encode, prepare_tokenizer
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.training_rows import fit_dialogues, fit_pairs, hold_out, split_prompt
+
+
+def ready_tokenizer():
+    tokenizer = tiny_tokenizer()
+    prepare_tokenizer(tokenizer)
+    return tokenizer
+
+
+def dialogue(exchanges, words=4):
+    messages = []
+    for n in range(exchanges):
+        messages += [
+            {"role": "user", "content": f"Question {n}"},
+            {"role": "assistant", "content": "answer " * words},
+        ]
+    return {"prompt": f"Question of {exchanges}", "messages": messages}
+
+
+def test_a_long_dialogue_keeps_the_whole_exchanges_that_fit():
+    tokenizer = ready_tokenizer()
+    two = len(encode(tokenizer, dialogue(2)["messages"])[0])
+    fitted = fit_dialogues(tokenizer, [dialogue(1), dialogue(2), dialogue(5)], two)
+    assert [len(row["messages"]) for row in fitted.rows] == [2, 4, 4]
+    assert fitted.shortened == 1 and not fitted.set_aside
+    assert all(encode(tokenizer, row["messages"])[0][-2] == tokenizer.eos_token_id for row in fitted.rows)
+
+
+def test_a_dialogue_whose_first_exchange_is_too_long_is_set_aside_and_counted():
+    fitted = fit_dialogues(ready_tokenizer(), [dialogue(1), dialogue(2, words=400)], 100)
+    assert len(fitted.rows) == 1 and fitted.set_aside == {"first_exchange_too_long": 1} and fitted.rows_in == 2
+    assert "2 rows in, 1 kept" in fitted.report() and "1 first exchange too long" in fitted.report()
+
+
+def pair(**changes):
+    return PAIR | changes
+
+
+def test_pairs_that_teach_nothing_are_set_aside_by_reason():
+    user = PAIR["chosen"][:1]
+    empty = [*user, {"role": "assistant", "content": "  "}]
+    long = [*user, {"role": "assistant", "content": "word " * 300}]
+    rows = [
+        pair(),
+        pair(score_rejected=PAIR["score_chosen"]),
+        pair(rejected=PAIR["chosen"]),
+        pair(rejected=empty),
+        pair(chosen=long),
+    ]
+    fitted = fit_pairs(ready_tokenizer(), rows, 200)
+    assert len(fitted.rows) == 1 and sum(fitted.set_aside.values()) == 4 and len(fitted.set_aside) == 4
+    assert fitted.set_aside["too_long"] == 1
+
+
+def test_all_rows_of_a_prompt_fall_on_one_side_and_the_same_in_every_run():
+    rows = [{"prompt": f"prompt {n % 50}", "n": n} for n in range(200)]
+    train, held_out = hold_out(rows, 0.2)
+    assert len(train) + len(held_out) == 200
+    assert not {row["prompt"] for row in train} & {row["prompt"] for row in held_out}
+    assert hold_out(list(reversed(rows)), 0.2)[1] == list(reversed(held_out))
+
+
+def test_too_few_rows_to_hold_any_out_is_said():
+    with pytest.raises(HandbookError, match=r"(?s)leave none to measure on.*give more rows"):
+        hold_out([{"prompt": "one"}], 0.05)
+
+
+def test_a_pair_is_split_into_the_shared_messages_and_one_answer_each():
+    split = split_prompt(PAIR)
+    assert split["prompt"] == PAIR["chosen"][:1]
+    assert [len(split[side]) for side in ("chosen", "rejected")] == [1, 1]
