@@ -1,0 +1,131 @@
+"""The DPO-loss explorer: its formulas are those of the objectives, and its script draws the same numbers."""
+
+import json
+import math
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from zephyr_utils import objectives
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers import dpo_loss
+from zephyr_utils.explorers.common import FOLDER
+
+MARGINS = [-800.0, -30.0, -3.0, -0.5, 0.0, 1e-9, 0.5, 2.94, 6.0, 40.0, 800.0]
+NOISES = [0.0, 0.01, 0.1, 0.25, 0.4]
+GRID = [(kind, margin, noise) for kind in dpo_loss.KINDS for margin in MARGINS for noise in NOISES]
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+
+
+def in_node(program: str, data=None):
+    """What a JavaScript program prints as JSON; `dpo` is the explorer's module, `data` what it is given."""
+    script = (FOLDER / "dpo_loss.js").as_uri()
+    source = f'import * as dpo from "{script}"; const data = {json.dumps(data)}; {program}'
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", source], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def tensor_loss(kind, margin, noise):
+    zero = torch.zeros(1, dtype=torch.float64)
+    options = {} if kind == "sigmoid" else {"label_smoothing": noise}
+    return objectives.LOSSES[kind](margin[None], zero, zero, zero, 1.0, **options)
+
+
+@pytest.mark.parametrize("kind", dpo_loss.KINDS)
+@pytest.mark.parametrize("noise", NOISES)
+def test_loss_and_pull_are_those_of_the_objectives_and_of_autograd(kind, noise):
+    for value in MARGINS:
+        margin = torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        expected = tensor_loss(kind, margin, noise)
+        expected.backward()
+        assert dpo_loss.loss(kind, value, noise) == pytest.approx(expected.item(), rel=1e-9, abs=1e-12)
+        assert dpo_loss.pull(kind, value, noise) == pytest.approx(-margin.grad.item(), rel=1e-9, abs=1e-12)
+
+
+def test_the_conservative_loss_rests_where_its_pull_is_zero_and_the_others_never_rest():
+    for noise in (0.01, 0.1, 0.4):
+        rest = dpo_loss.resting_margin("conservative", noise)
+        assert dpo_loss.pull("conservative", rest, noise) == pytest.approx(0, abs=1e-12)
+        assert (
+            dpo_loss.pull("conservative", rest - 1, noise)
+            > 0
+            > dpo_loss.pull("conservative", rest + 1, noise)
+        )
+        assert dpo_loss.resting_margin("robust", noise) == dpo_loss.resting_margin("sigmoid") == math.inf
+        assert dpo_loss.pull("robust", 800.0, noise) == pytest.approx(noise / (1 - 2 * noise))
+    assert dpo_loss.resting_margin("conservative", 0.0) == math.inf
+
+
+@needs_node
+def test_the_script_and_python_agree_over_a_grid():
+    program = """
+      const rest = (value) => (Number.isFinite(value) ? value : null);
+      console.log(JSON.stringify(data.map(([kind, margin, noise]) =>
+        [dpo.loss(kind, margin, noise), dpo.pull(kind, margin, noise), rest(dpo.restingMargin(kind, noise))])));"""
+    for (kind, margin, noise), (loss, pull, rest) in zip(GRID, in_node(program, GRID), strict=True):
+        assert loss == pytest.approx(dpo_loss.loss(kind, margin, noise), rel=1e-12, abs=1e-15)
+        assert pull == pytest.approx(dpo_loss.pull(kind, margin, noise), rel=1e-12, abs=1e-15)
+        assert (math.inf if rest is None else rest) == pytest.approx(dpo_loss.resting_margin(kind, noise))
+
+
+@needs_node
+def test_the_summary_of_pairs_is_their_mean_loss_their_accuracy_and_who_pulls():
+    pairs = [-40.0, -5.0, 0.0, 3.0, 8.0, 12.5, 20.0, 31.0, 44.0, 55.0]
+    found = in_node('console.log(JSON.stringify(dpo.summary(data, 0.1, "conservative", 0.1)));', pairs)
+    margins = [0.1 * pair for pair in pairs]
+    pulls = [abs(dpo_loss.pull("conservative", margin, 0.1)) for margin in margins]
+    losses = [dpo_loss.loss("conservative", margin, 0.1) for margin in margins]
+    assert found == pytest.approx(
+        {
+            "count": 10,
+            "accuracy": 0.7,  # a difference of 0 ranks nothing
+            "meanLoss": sum(losses) / 10,
+            "hardestTenth": max(pulls) / sum(pulls),
+        }
+    )
+
+
+@needs_node
+def test_the_words_name_margin_loss_pull_and_where_pairs_come_to_rest():
+    program = "console.log(JSON.stringify(data.map(dpo.inWords)));"
+    base = {"beta": 0.1, "difference": -20.0, "noise": 0.1, "pairs": []}
+    plain, conservative, robust = in_node(program, [{**base, "kind": kind} for kind in dpo_loss.KINDS])
+    assert "margin of −2.000: the pair is ranked wrong" in plain
+    assert "Loss 2.127, pull 0.881, times beta: 0.0881" in plain
+    assert "rest at a margin of 2.20, a difference of 22.0" in conservative
+    assert "never falls below 0.125" in robust
+
+
+@needs_node
+def test_every_pair_is_in_one_bar_of_the_histogram_also_those_beyond_the_axis():
+    bars = in_node(
+        "console.log(JSON.stringify(dpo.histogram(data)));", [-1000.0, -59.0, 0.0, 1.0, 2.0, 3.9, 60.0, 99.0]
+    )
+    shares = {bar["from"]: bar["share"] for bar in bars if bar["share"]}
+    assert shares == {-60: 0.5, 0: 1.0, 56: 0.5}
+
+
+@needs_node
+def test_ticks_are_round_and_inside():
+    assert in_node("console.log(JSON.stringify(dpo.ticks(-0.2, 6.4)));") == [0, 2, 4, 6]
+    assert in_node("console.log(JSON.stringify(dpo.ticks(-0.05, 1.05)));") == [0, 0.5, 1]
+
+
+def test_the_explorer_holds_the_pairs_it_is_given_and_refuses_what_it_cannot_draw():
+    assert dpo_loss.DpoLoss(pairs=torch.tensor([1.23456, -2.0])).pairs == [1.235, -2.0]
+    with pytest.raises(HandbookError, match="1 of 2 differences are NaN"):
+        dpo_loss.DpoLoss(pairs=[1.0, math.nan])
+    with pytest.raises(HandbookError, match="2001 pairs are more than the 2000"):
+        dpo_loss.DpoLoss(pairs=[0.0] * 2001)
+
+
+def test_the_page_gets_script_and_style_and_less_than_300_kilobytes():
+    state = dpo_loss.DpoLoss(pairs=[-12.345] * dpo_loss.MOST_PAIRS).get_state()
+    assert "export default" in state["_esm"] and ".zx" in state["_css"]
+    assert len(json.dumps(state)) < 300_000
+    assert "innerHTML" not in state["_esm"]
