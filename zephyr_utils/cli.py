@@ -175,17 +175,77 @@ def dpo(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="base, dsft, ddpo, or a model directory.")] = "ddpo",
+    models: Annotated[
+        list[str] | None, typer.Argument(help="base, dsft, ddpo, model directories, or files of answers. Default: ddpo.")
+    ] = None,
+    against: Annotated[str, typer.Option(help="Also compare each model with this one, in both orders.")] = "",
+    questions: Annotated[Path | None, typer.Option(help="Questions in MT-Bench's schema; default: the miniature's.")] = None,
+    judge: Annotated[str, typer.Option(help="teacher (rule-based), or a model's name at an endpoint.")] = "teacher",
+    judge_url: Annotated[str, typer.Option(help="OpenAI-compatible endpoint; default $OPENAI_BASE_URL.")] = "",
+    judgments: Annotated[list[Path] | None, typer.Option(help="Recorded MT-Bench judgments: a file or folder.")] = None,
+    annotations: Annotated[list[Path] | None, typer.Option(help="Recorded AlpacaEval annotations: a file or folder.")] = None,
+    academic: Annotated[str, typer.Option(help="lm-eval tasks (arc_challenge:25,...), or a results file of lm-eval.")] = "",
+    temperature: Annotated[
+        float | None, typer.Option(help="0 is greedy. Default 0.7; with --questions FastChat's, by category.")
+    ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Longest answer; default 96, with --questions 1024.")] = None,
+    allow_failures: Annotated[
+        bool, typer.Option("--allow-failures", help="Average even when more than a tenth of the grades failed.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
     scale: ScaleOption = "miniature",
     seed: SeedOption = 0,
-    temperature: Annotated[float, typer.Option(help="0 is greedy; the paper samples at 0.7.")] = 0.7,
     runs: RunsOption = "",
 ) -> None:
-    """Put the held-out questions to a model and grade its answers."""
-    road = _road(scale, seed, "", "", "", "", runs, False)
-    directory = model if Path(model).is_dir() else road.model_directory(model)
-    name = Path(model).name if Path(model).is_dir() else model
-    _tell(road.evaluate(name, directory, temperature), "score", "turn_1", "turn_2", "right", "ended")
+    """Grade models on two-turn questions, compare them, or score recorded judgments; leaves a report to keep."""
+    from zephyr_utils.evaluation import Report, academic_scores
+
+    recorded = bool(judgments or annotations or (academic and Path(academic).exists()))
+    found = Report("Evaluation of recorded judgments", {"Questions": questions.name if questions else "as recorded"})
+    addresses: dict[str, str] = {}
+    if models or not recorded:
+        from zephyr_utils.exam_runs import Exam, evaluate_models, model_name
+        from zephyr_utils.road import EVALUATION
+
+        models, road = models or ["ddpo"], _road(scale, seed, "", "", "", "", runs, False)
+        exam = Exam(questions, judge, judge_url, temperature, max_new_tokens, allow_failures)
+        found = Report("Evaluation", exam.about(road))
+        for manifest in evaluate_models(road, models, exam, found, against).values():
+            _tell(manifest, *(name for name in ("right", "ended", "tokens") if name in manifest.results))
+        if academic:
+            addresses = {model_name(m): m if Path(m).is_dir() else road.model_directory(m) for m in models}
+        folder = road.folder / EVALUATION
+    else:
+        from zephyr_utils.workflow import runs_folder
+
+        folder = (Path(runs) if runs else runs_folder()) / "evaluation"
+    found.add_recorded(judgments or [], annotations or [], questions, allow_failures)
+    if academic:
+        found.add_academic(academic_scores(academic, addresses, folder / "academic"))
+    _tell_report(found, found.write(report or folder / "report"))
+
+
+def _tell_report(found, page: Path) -> None:
+    """A line for every figure of a report, what looks odd about them, and where the page lies."""
+    lines = []
+    for grades in sorted(found.grades.values(), key=lambda grades: -grades.overall):
+        lines.append(f"{grades}  95 %: {grades.interval.low:.2f} to {grades.interval.high:.2f}")
+    for pair in found.pairs:
+        rate = "no" if pair.win_rate_2 is None else f"{pair.win_rate_2:.1f} %"
+        by_place = pair.n_first_place + pair.n_second_place
+        lines.append(
+            f"{pair.model_2} against {pair.model_1}: {rate} ({pair.n_wins_2} won, {pair.n_wins_1} lost, {pair.n_ties} tied, "
+            f"{pair.n_inconsistent} contradictory, {by_place} of them by place, {pair.n_errors} errors)"
+        )
+    lines += [f"{m}: {rate}" for m, rate in sorted(found.rates.items(), key=lambda item: -item[1].win_rate)]
+    for score in found.academic:
+        error = "" if score.standard_error is None else f" ± {score.standard_error:.2f}"
+        lines.append(f"{score.task} ({score.metric}): {score.score:.2f} %{error}")
+    out.print(*lines, f"Report: {page}", sep="\n", highlight=False, markup=False, soft_wrap=True)
+    for warning in found.warnings[:8]:
+        err.print(f"Look at this: {warning}", highlight=False, markup=False, soft_wrap=True)
+    if len(found.warnings) > 8:
+        err.print(f"... and {len(found.warnings) - 8} more, at the top of the report.", highlight=False)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from zephyr_utils.evaluation.academic import (
     ACADEMIC_TASKS,
     AcademicTask,
     TaskScore,
+    academic_scores,
     lm_eval_command,
     read_lm_eval_results,
 )
@@ -33,18 +34,28 @@ from zephyr_utils.evaluation.judges import (
     parse_rating,
     parse_verdict,
 )
+from zephyr_utils.evaluation.judges_kept import KeptJudge
 from zephyr_utils.evaluation.length_control import (
     LengthControlledRate,
     length_controlled_win_rate,
     win_rate_by_length,
 )
-from zephyr_utils.evaluation.mt_bench import CATEGORIES, MTBenchScore, mt_bench_score
+from zephyr_utils.evaluation.mt_bench import (
+    CATEGORIES,
+    FASTCHAT_TEMPERATURES,
+    MTBenchScore,
+    mt_bench_score,
+    public_category,
+)
 from zephyr_utils.evaluation.mt_bench_table import mt_bench_difference, mt_bench_table, wrong_model_judgments
 from zephyr_utils.evaluation.pairs import PairScore, as_annotations, judge_pairs, pair_score
+from zephyr_utils.evaluation.recorded import annotation_files, read_annotations, read_judgments
+from zephyr_utils.evaluation.report import Report
 
 __all__ = [
     "ACADEMIC_TASKS",
     "CATEGORIES",
+    "FASTCHAT_TEMPERATURES",
     "AcademicTask",
     "EvaluationError",
     "EvaluationWarning",
@@ -52,16 +63,20 @@ __all__ = [
     "IntervalError",
     "Judge",
     "Judgment",
+    "KeptJudge",
     "LengthControlledRate",
     "MTBenchScore",
     "OpenAIJudge",
     "PairScore",
     "PairedDifference",
     "RecordedJudge",
+    "Report",
     "TaskScore",
     "Verdict",
     "WinRate",
+    "academic_scores",
     "alpaca_eval_win_rate",
+    "annotation_files",
     "as_annotations",
     "bootstrap_interval",
     "grade_answers",
@@ -75,6 +90,9 @@ __all__ = [
     "paired_difference",
     "parse_rating",
     "parse_verdict",
+    "public_category",
+    "read_annotations",
+    "read_judgments",
     "read_lm_eval_results",
     "read_rows",
     "seeds_interval",

@@ -4,10 +4,13 @@ The paper's Table 2 is the first Open LLM Leaderboard: four tasks at fixed numbe
 re-implement them; this file writes the command for a model of the reader's and reads what lm-eval reports.
 """
 
+import importlib.util
 import json
+import re
+import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zephyr_utils.evaluation.common import EvaluationError, as_number
@@ -162,4 +165,45 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
                     n_shots if isinstance(n_shots, int) else None,
                 )
             )
+    return scores
+
+
+def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> list[TaskScore]:
+    """lm-eval's accuracies: read from a results file or folder, or measured by running tasks on each model.
+
+    Args:
+        wanted: a path, or task names with their shots: ``arc_challenge:25,truthfulqa_mc2:0``.
+        models: name -> model directory or address; not used for a path.
+        folder: where lm-eval writes its results, a folder for each model and task.
+
+    Returns:
+        The scores; a task's name has the model's before it (``ddpo: arc_challenge``) where it was run here.
+
+    Raises:
+        EvaluationError: lm-eval is not installed, an entry that is no task, or a task that stopped (with lm-eval's
+            own last line).
+    """
+    if Path(wanted).exists():
+        return read_lm_eval_results(wanted)
+    if importlib.util.find_spec("lm_eval") is None:
+        raise EvaluationError(
+            "lm-eval is not installed, and there is no results file of that name",
+            where=f"--academic {wanted}",
+            remedy='pip install "zephyr-handbook[academic]", or give a results file that lm-eval wrote.',
+        )
+    scores = []
+    for name, directory in models.items():
+        for entry in wanted.split(","):
+            task, _, shots = entry.strip().partition(":")
+            if not re.fullmatch(r"[\w.-]+", task) or not (shots or "0").isdigit():
+                raise EvaluationError(
+                    f"{entry!r} is no task", where="--academic", remedy="write task:shots, such as arc_challenge:25."
+                )
+            output = folder / f"{name}-{task}-{shots or 0}"
+            command = lm_eval_command(directory, task, int(shots or 0), output=output)
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise EvaluationError(f"lm-eval stopped: {last}", where=f"{task} on {name}", remedy="mend that, start again.")
+            scores += [replace(score, task=f"{name}: {score.task}") for score in read_lm_eval_results(output)]
     return scores

@@ -67,7 +67,7 @@ class WinRate:
 def row_key(row: dict, position: int) -> Hashable:
     """What says that two rows are about one instruction: its index, else its text, else the row's own place."""
     for field in ("index", "instruction"):
-        if row.get(field) is not None:
+        if isinstance(row.get(field), (int, float, str)):
             return row[field]
     return ("row", position)
 

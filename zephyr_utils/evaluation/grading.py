@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from zephyr_utils.evaluation.common import EvaluationError, checked_rows, name_some, warn_all
 from zephyr_utils.evaluation.judges import FAILED, Judge
+from zephyr_utils.progress import watched
 
 
 def answer_turns(record: dict) -> list[str]:
@@ -110,7 +111,7 @@ def grade_answers(
     """
     asked, given = answers_by_question(questions, answers, model_name)
     records, cut_short = [], []
-    for question in asked:
+    for question in watched(asked, f"judging {model_name}"):
         key = question["question_id"]
         turns = given.get(key, [])
         if key in given and len(turns) < len(question["turns"]):

@@ -186,16 +186,17 @@ class OpenAIJudge:
     Args:
         model: the judge model's name at the endpoint.
         max_tokens: longest judgment asked for.
+        base_url: the endpoint's address in place of ``OPENAI_BASE_URL``.
     """
 
-    def __init__(self, model: str, max_tokens: int = 1024) -> None:
+    def __init__(self, model: str, max_tokens: int = 1024, base_url: str | None = None) -> None:
         import openai  # here, so that scoring recorded judgments needs no client
 
         self.name = model
         self._max_tokens = max_tokens
         self._openai = openai
         try:
-            self._client = openai.OpenAI(max_retries=3, timeout=120.0)
+            self._client = openai.OpenAI(base_url=base_url, max_retries=3, timeout=120.0)
         except openai.OpenAIError as error:
             raise EvaluationError(
                 "the endpoint's key is not set",

@@ -17,6 +17,8 @@ from zephyr_utils.evaluation.judges import parse_rating
 # FastChat's public questions come in blocks of ten, 81 to 160, in this order; its judgments bear the number only.
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
 UNCATEGORISED = "uncategorised"
+# The temperatures at which FastChat asks each category (fastchat/llm_judge/common.py).
+FASTCHAT_TEMPERATURES = dict(zip(CATEGORIES, (0.7, 0.7, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1), strict=True))
 # Beyond this share of failed grades an average no longer speaks for the question set.
 FAILURE_LIMIT = 0.1
 TURNS = (1, 2)

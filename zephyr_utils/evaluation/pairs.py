@@ -12,6 +12,7 @@ from zephyr_utils.evaluation.common import EvaluationError, checked_rows, name_s
 from zephyr_utils.evaluation.grading import answers_by_question
 from zephyr_utils.evaluation.intervals import Interval, wilson_interval
 from zephyr_utils.evaluation.judges import Judge
+from zephyr_utils.progress import watched
 
 WINNERS = ("model_1", "model_2", "tie")
 
@@ -137,7 +138,7 @@ def judge_pairs(
     asked, first = answers_by_question(list(questions), answers_1, model_1)
     _, second = answers_by_question(asked, answers_2, model_2)
     records, left_out = [], []
-    for question in asked:
+    for question in watched(asked, f"judging {model_2} against {model_1}"):
         key = question["question_id"]
         if not first.get(key) or not second.get(key):
             left_out.append(key)

@@ -1,0 +1,64 @@
+"""Recorded judgments and annotations on disk: one file, or a folder of them, as their projects lay them out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from zephyr_utils.evaluation.common import EvaluationError, read_rows
+
+_ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]  # a missing file is named by whoever reads it
+    found = sorted(file for file in path.rglob("*") if file.name.endswith(_ENDINGS) and file.is_file())
+    if not found:
+        raise EvaluationError(
+            "holds no .json or .jsonl file",
+            where=str(path),
+            remedy="name the file of records, or the folder that holds such files.",
+        )
+    return found
+
+
+def annotation_files(paths: Iterable[str | Path]) -> dict[str, Path]:
+    """Model names and their files of AlpacaEval annotations.
+
+    Two layouts are known: ``<model>.jsonl``, and AlpacaEval's own ``<model>/<judge>/annotations.json``. A model that
+    several judges annotated is named ``model (judge)``.
+
+    Args:
+        paths: files, or folders that are searched through and through.
+
+    Raises:
+        EvaluationError: a folder without such files, or one name for two files.
+    """
+    named: list[tuple[str, str, Path]] = []
+    for path in paths:
+        for file in _files(Path(path)):
+            name = file.name.partition(".")[0] if file.name.startswith("annotations.") else file.name.rpartition(".json")[0]
+            folders = [folder.name for folder in file.resolve().parents[:2]]
+            named.append((folders[1], folders[0], file) if name == "annotations" else (name, "", file))
+    models = [model for model, _, _ in named]
+    files: dict[str, Path] = {}
+    for model, judge, file in named:
+        name = f"{model} ({judge})" if judge and models.count(model) > 1 else model
+        if name in files:
+            raise EvaluationError(
+                f"two files are about {name!r}: {files[name].name} and {file.name}",
+                where="annotations",
+                remedy="give each model's file a name of its own.",
+            )
+        files[name] = file
+    return files
+
+
+def read_annotations(paths: Iterable[str | Path]) -> dict[str, list[dict]]:
+    """Annotations by model, from files or folders; names as :func:`annotation_files` finds them."""
+    return {name: read_rows(file) for name, file in annotation_files(paths).items()}
+
+
+def read_judgments(paths: Iterable[str | Path]) -> tuple[list[dict], list[dict]]:
+    """MT-Bench judgments from files or folders: the single grades, and the pairwise ones (known by ``g1_winner``)."""
+    rows = [row for path in paths for file in _files(Path(path)) for row in read_rows(file)]
+    return [r for r in rows if "g1_winner" not in r], [r for r in rows if "g1_winner" in r]
