@@ -236,24 +236,15 @@ class Road:
 
     def ddpo(self) -> Manifest:
         """Step 5: the dDPO model, in ``model/``; the dSFT model is where it starts and its reference."""
-        sft = self.dsft()
-        return self._ddpo(self.folder / DDPO, str(sft.folder / training.MODEL), sft.key)
-
-    def ddpo_without_dsft(self) -> Manifest:
-        """Table 3's first row: dDPO started from the base model, which has never seen a dialogue."""
-        folder = self.folder / ABLATIONS / "ddpo_without_dsft"
-        return self._ddpo(folder, self.base_model_address, self._fingerprint("base_model"))
-
-    def _ddpo(self, folder: Path, start: str, start_key: str) -> Manifest:
-        pairs, recipe = self.pairs(), self.recipe("ddpo")
+        sft, pairs, recipe = self.dsft(), self.pairs(), self.recipe("ddpo")
 
         def make(folder: Path) -> dict[str, Any]:
             train, held_out, fitted = self.split_pairs()
-            trained = training.ddpo(start, train, folder, recipe, held_out)
+            trained = training.ddpo(sft.folder / training.MODEL, train, folder, recipe, held_out)
             return {**_books(fitted), "rows_trained": len(train), "rows_held_out": len(held_out), **trained.metrics}
 
-        inputs = {"start": start_key, "pairs": pairs.key}
-        return build_artefact(folder, inputs=inputs, recipe=recipe | {"watched": training.WATCHED}, make=make)
+        inputs, recipe_and_watch = {"start": sft.key, "pairs": pairs.key}, recipe | {"watched": training.WATCHED}
+        return build_artefact(self.folder / DDPO, inputs=inputs, recipe=recipe_and_watch, make=make)
 
     def margins(self) -> Manifest:
         """Step 6: implicit rewards of the held-out pairs, in ``log_probs.npz``."""
@@ -288,10 +279,10 @@ class Road:
         return {name: self.evaluate(name, self.model_directory(name)) for name in models}
 
     def model_directory(self, name: str) -> str:
-        """Where ``base``, ``dsft``, ``ddpo`` or ``ddpo_without_dsft`` lies; makes it if it must."""
+        """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must."""
         if name == "base":
             return self.base_model_address
-        steps = {"dsft": self.dsft, "ddpo": self.ddpo, "ddpo_without_dsft": self.ddpo_without_dsft}
+        steps = {"dsft": self.dsft, "ddpo": self.ddpo}
         if name not in steps:
             raise HandbookError(f"there is no model `{name}`", remedy=f"choose one of base, {', '.join(steps)}")
         return str(steps[name]().folder / training.MODEL)
