@@ -12,15 +12,17 @@ While they run, ``checkpoints/`` holds what a killed run goes on from; the same 
 import dataclasses
 import json
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import trl
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.logging import disable_progress_bar
 
 from zephyr_utils.chat import encode, load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
@@ -33,6 +35,11 @@ MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
 FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
 WATCHED = 256  # held-out pairs measured before, during and after dDPO; Zephyr's own curve is of 64
 WATCHING = {"eval_strategy": "steps", "eval_steps": 0.125, "eval_on_start": True, "per_device_eval_batch_size": 32}
+
+# One line of ours says how far a training is; six bars a training and what TRL still calls by its old name do not help.
+disable_progress_bars()
+disable_progress_bar()
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
 
 @dataclass(frozen=True)
@@ -113,23 +120,34 @@ def ddpo(
     Raises:
         HandbookError: as in `dsft`, and when the first step does not start at the dSFT model.
     """
+    trainer = ddpo_trainer(sft_model, pairs, output, recipe, held_out)
+    if keep_epochs:
+        trainer.add_callback(KeepEachEpoch(output))
+    first_step = check_first_step(trainer, sft_model, pairs, recipe)
+    log = _train(trainer, output)
+    _save(trainer, trainer.processing_class, output, log)
+    return Trained(output / MODEL, log, first_step)
+
+
+def ddpo_trainer(
+    start: str | Path, pairs: list[dict], output: Path, recipe: dict[str, Any], held_out: list[dict] | None = None
+) -> trl.DPOTrainer:
+    """TRL's trainer as `ddpo` uses it, before the first step: the model of `start` under a new adapter.
+
+    The reference is whatever `start` is, for it is the new adapter switched off: a wrong start is a wrong reference.
+    """
     check_recipe(recipe, "ddpo")
-    model, tokenizer = _load_to_train(sft_model, recipe)
-    rows = [split_prompt(pair) for pair in pairs]
+    model, tokenizer = _load_to_train(start, recipe)
     watched = [split_prompt(pair) for pair in (held_out or [])[:WATCHED]]
-    trainer = trl.DPOTrainer(
+    return trl.DPOTrainer(
         model=model,
         args=_arguments(trl.DPOConfig, "ddpo", output, (WATCHING if watched else {}) | recipe),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list([split_prompt(pair) for pair in pairs]),
         eval_dataset=Dataset.from_list(watched) if watched else None,
         processing_class=tokenizer,
         peft_config=_adapter(recipe),
-        callbacks=[OneLineProgress("dDPO"), StopWhenBroken(), *([KeepEachEpoch(output)] if keep_epochs else [])],
+        callbacks=[OneLineProgress("dDPO"), StopWhenBroken()],
     )
-    first_step = check_first_step(trainer, sft_model, pairs, recipe)
-    log = _train(trainer, output)
-    _save(trainer, tokenizer, output, log)
-    return Trained(output / MODEL, log, first_step)
 
 
 def check_first_step(trainer: trl.DPOTrainer, sft_model: str | Path, pairs: list[dict], recipe: dict[str, Any]) -> dict[str, float]:
