@@ -114,6 +114,35 @@ def truecase(
 
 
 @app.command()
+def feedback(
+    prompts: Annotated[Path, typer.Argument(help="Prompts: JSONL or Parquet with `prompt`, `instruction` or `messages`. Without --models: answers to rate.")],
+    output: Annotated[Path, typer.Argument(help="File for the feedback: .jsonl or .parquet.")],
+    models: Annotated[str, typer.Option(help="Models that answer: a,b,c,d; or label=name,... to have labels in the records.")] = "",
+    judge: Annotated[str, typer.Option(help="Model that rates the answers; without it they stay unrated.")] = "",
+    base_url: Annotated[str, typer.Option(help="Any OpenAI-compatible endpoint; default $OPENAI_BASE_URL, else OpenAI.")] = "",
+    key_from: Annotated[str, typer.Option(help="Environment variable that holds the key; a local server needs none.")] = "OPENAI_API_KEY",
+    judge_base_url: Annotated[str, typer.Option(help="The judge's endpoint, if it is another.")] = "",
+    judge_key_from: Annotated[str, typer.Option(help="Environment variable with the judge's key, if it is another.")] = "",
+    prices: Annotated[Path | None, typer.Option(help="Price table (YAML), for costs.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")] = False,
+    concurrency: Annotated[int, typer.Option(help="Calls under way at once.")] = 16,
+    journal: Annotated[Path | None, typer.Option(help="Where every reply is kept; default OUTPUT.journal.jsonl.")] = None,
+    temperature: Annotated[float, typer.Option(help="Of the answers; the judge is asked at 0.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 512,
+    seed: Annotated[int | None, typer.Option(help="Sampling seed, sent to servers that take one.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many rows.")] = None,
+    critiques: Annotated[bool, typer.Option(help="Ask for critiques with an overall grade as well.")] = True,
+    set_aside: SetAsideOption = False,
+) -> None:
+    """Collect several models' answers and a judge's ratings. The same command, after a kill, pays for nothing twice."""
+    given = dict(locals())
+    from zephyr_utils.feedback_command import FeedbackCommand
+
+    whole = FeedbackCommand(**given).run(lambda text: out.print(text, highlight=False, markup=False, soft_wrap=True))
+    raise typer.Exit(0 if whole else 1)
+
+
+@app.command()
 def pairs(
     feedback: Annotated[Path, typer.Argument(help="Rated answers in UltraFeedback's schema: JSONL or Parquet.")],
     output: Annotated[Path, typer.Option(help="File for the pairs: .jsonl or .parquet.")],

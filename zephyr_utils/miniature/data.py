@@ -121,14 +121,19 @@ def _rated(prompt: str, question: Question, rng: random.Random) -> dict:
     }
 
 
-def _ratings(grade: Grade, rng: random.Random) -> dict:
-    """What the judge writes of one answer: four aspects (1 to 5), a critique and an overall grade (1 to 10)."""
-    aspects = {
+def aspect_values(grade: Grade) -> dict[str, float]:
+    """What an exact judge would give in the four aspects, 1 to 5, before noise and rounding."""
+    return {
         "instruction_following": (1.0 if grade.refused else 2.0 + 2.0 * grade.right + 1.0 * grade.complete),
         "honesty": 4.0 if grade.refused else 2.5 + 2.5 * grade.right,
         "truthfulness": 3.5 if grade.refused else 1.5 + 3.5 * grade.right,
         "helpfulness": 1.0 + 0.4 * grade.score,
     }
+
+
+def _ratings(grade: Grade, rng: random.Random) -> dict:
+    """What the judge writes of one answer: four aspects (1 to 5), a critique and an overall grade (1 to 10)."""
+    aspects = aspect_values(grade)
     annotations = {
         name: {"Rating": str(_clipped(value + rng.gauss(0, ASPECT_NOISE), 1, 5)), "Rationale": grade.reason}
         for name, value in aspects.items()

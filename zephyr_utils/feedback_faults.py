@@ -1,0 +1,78 @@
+"""What can go wrong with a call, and what it means: try again, give the call up, or stop the run."""
+
+import contextlib
+from typing import Any
+
+MOST_WORDS = 200  # characters of a server's error text that are passed on
+
+
+class Fault(Exception):
+    """A try that brought no reply.
+
+    Attributes:
+        reason: in a word, for counting.
+        again: whether another try may help.
+        fatal: what to do about it, if every further call would meet the same; "" otherwise.
+        wait: seconds that the server asks to wait.
+    """
+
+    def __init__(
+        self, reason: str, detail: str, *, again: bool = False, fatal: str = "", wait: float = 0.0
+    ) -> None:
+        super().__init__(detail)
+        self.reason, self.again, self.fatal, self.wait = reason, again, fatal, wait
+
+
+def without_key(said: Any, key: str) -> str:
+    """A server's words in one line, cut, and without the key: some servers repeat it."""
+    text = " ".join(str(said).split())
+    return (text.replace(key, "[key]") if len(key) >= 4 else text)[:MOST_WORDS]
+
+
+def fault_of(error: Exception, *, key: str, key_from: str, timeout: float) -> Fault:
+    """What an error of the ``openai`` client means; an error that is none of its is raised again.
+
+    Args:
+        key, key_from: to leave the key out of the message, and to name where it came from.
+        timeout: seconds that were waited.
+    """
+    import openai
+
+    said = without_key(getattr(error, "message", None) or error, key)
+    if isinstance(error, TimeoutError | openai.APITimeoutError):
+        return Fault("timed_out", f"no reply within {timeout:g} s", again=True)
+    if isinstance(error, openai.APIConnectionError):
+        if "Connect" in type(error.__cause__).__name__:
+            return Fault("no_connection", "nobody answers", again=True)
+        return Fault("cut_connection", "the connection was cut", again=True)
+    if isinstance(error, openai.APIStatusError):
+        return _status_fault(error, said, key_from)
+    if isinstance(error, openai.OpenAIError | ValueError):  # a body that is no JSON, or another's
+        return Fault("unreadable_reply", f"a reply that is no chat completion: {said}", again=True)
+    raise error
+
+
+def _status_fault(error: Any, said: str, key_from: str) -> Fault:
+    status = error.status_code
+    if status in (401, 403):
+        fatal = f"check the key in {key_from} and the address (--base-url)"
+        return Fault("refused_key", f"the endpoint refuses the key (status {status})", fatal=fatal)
+    if status == 404:
+        fatal = "check the model's name and the address (--base-url; most end in /v1)"
+        return Fault("not_found", f"not found: {said}", fatal=fatal)
+    if error.code == "insufficient_quota":
+        return Fault("no_credit", "the account's credit is used up", fatal="add credit")
+    if status == 400 and "max_completion_tokens" in said:
+        # Some newer models take the limit only by its newer name.
+        return Fault("renamed_parameter", said)
+    wait = _retry_after(error)
+    if status == 429:
+        return Fault("rate_limited", "status 429: too many calls", again=True, wait=wait)
+    again = status in (408, 409) or status >= 500
+    return Fault(f"status_{status}", f"status {status}: {said}", again=again, wait=wait)
+
+
+def _retry_after(error: Any) -> float:
+    with contextlib.suppress(ValueError, TypeError):
+        return min(max(float(error.response.headers.get("retry-after")), 0.0), 600.0)
+    return 0.0
