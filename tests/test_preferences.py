@@ -1,5 +1,6 @@
 """From ratings to pairs, and the audit: what is chosen, what is set aside, and that all of it is counted."""
 
+import json
 import random
 from collections import Counter
 
@@ -145,6 +146,25 @@ def test_repeated_prompts_are_used_and_counted():
     assert (len(made), made.n_repeated) == (2, 1) and "1 rows repeat" in made.report()
 
 
+def test_of_a_file_with_every_kind_of_bad_row_all_rows_are_accounted_for(tmp_path):
+    bad_ratings = row("no numbers", 4, 2)
+    for answer in bad_ratings["completions"]:
+        answer["annotations"] = {aspect: {"Rating": "N/A", "Rationale": ""} for aspect in ASPECTS}
+    no_annotations = row("no annotations", 4, 2)
+    del no_annotations["completions"][1]["annotations"]
+    rows = [
+        row("good", 4, 2), row("good", 1, 5), row("one answer", 3), bad_ratings, no_annotations,
+        {"instruction": "no answers"}, row("tied", 3, 3),
+    ]  # fmt: skip
+    path = tmp_path / "feedback.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows) + "{broken\n")
+    loaded = load_records(path, "feedback", set_aside=True)
+    made = binarize(loaded)
+    assert (loaded.n_read, len(loaded), loaded.n_duplicate_ids, made.n_repeated) == (8, 6, 1, 1)
+    assert made.reasons() == {"fewer_than_two_answers": 1, "fewer_than_two_scores": 2, "all_tied": 1}
+    assert loaded.n_read == len(made) + len(made.set_aside) + len(loaded.set_aside)
+
+
 def test_a_row_that_is_no_feedback_is_named():
     with pytest.raises(RecordError, match="row 2, field completions"):
         binarize([row("Hi", 1, 2), {"instruction": "Hi"}])
@@ -280,6 +300,27 @@ def test_the_faulty_tens_are_found_from_the_aspect_ratings():
     assert audit(by_overall).tens is None
     with pytest.raises(RecordError, match="row 1, field completions"):
         audit([], feedback=[{"instruction": "Hi"}])
+
+
+def test_the_audit_counts_the_chosen_answers_that_another_score_would_not_choose():
+    feedback = [
+        row("agree", 5, 1, overall=(9, 2)),
+        row("disagree", 5, 1, overall=(3, 8)),
+        row("tied overall", 5, 1, overall=(6, 6)),
+        row("without grades", 5, 1, overall=("N/A", None)),
+    ]
+    found = audit(binarize(feedback), feedback=feedback)
+    assert found.chosen_not_best == {"mean": (0, 4), "overall": (1, 3)}
+    assert "chosen is not the best by overall  1" in str(found)
+    assert audit(binarize(feedback)).chosen_not_best == {}
+    of_others = audit([pair("never seen", prompt="agree"), pair(prompt="unknown")], feedback=feedback)
+    assert of_others.chosen_not_best == {"mean": (1, 1), "overall": (1, 1)}
+
+
+def test_the_length_bias_is_counted_where_lengths_differ():
+    same, longer, shorter = pair("Yes.", "Nay."), pair("Yes, sir.", "No."), pair("No.", "Yes, sir.")
+    assert audit([same, longer, longer, shorter]).length_bias == pytest.approx(2 / 3)
+    assert audit([same]).length_bias == audit([]).length_bias == 0.5
 
 
 def test_the_audit_prints_as_a_table_and_as_html_in_which_nothing_of_a_model_is_live():

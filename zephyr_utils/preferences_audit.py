@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from zephyr_utils.preferences_pairs import POLICIES, binarize, mean_rating, overall_rating, pair_faults
+from zephyr_utils.preferences_pairs import (
+    POLICIES,
+    SCORES,
+    binarize,
+    pair_faults,
+)
 from zephyr_utils.records import check_feedback, check_preference
 
 # The repair of UltraFeedback's faulty overall grades went by the mean of the aspect ratings: a 10 with a mean of at
@@ -60,7 +65,17 @@ class Tens:
 
 @dataclass(repr=False)
 class Audit(_Table):
-    """What `audit` found. Lengths are in characters of the last answer; every share is of ``n_pairs``."""
+    """What `audit` found. Lengths are in characters of the last answer; every share is of ``n_pairs``.
+
+    Attributes:
+        n_empty: pairs with an empty answer on either side.
+        n_duplicates: pairs that repeat an earlier one in prompt and both answers.
+        n_repeated_prompts: pairs with a prompt that occurred before.
+        scores_chosen, scores_rejected: how many pairs have which score.
+        tens: with feedback given, the answers graded 10.
+        chosen_not_best: with feedback given, by score (mean, overall): pairs whose chosen answer has not the highest
+            score of its row, so that this policy would have chosen another; and the pairs it can be said of.
+    """
 
     n_pairs: int = 0
     n_ties: int = 0
@@ -82,6 +97,13 @@ class Audit(_Table):
     chosen_by_model: Counter = field(default_factory=Counter)
     rejected_by_model: Counter = field(default_factory=Counter)
     tens: Tens | None = None
+    chosen_not_best: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def length_bias(self) -> float:
+        """How often the longer answer is the chosen one, where the two differ in length; 0.5 is no bias."""
+        unequal = 1 - self.share_same_length
+        return self.share_chosen_longer / unequal if self.n_pairs and unequal > 0 else 0.5
 
     header = ("what", "figure", "share or range")
 
@@ -104,8 +126,8 @@ class Audit(_Table):
         rows += [
             (
                 "chosen answer longer",
-                "",
-                f"{self.share_chosen_longer:.1%} (as long: {self.share_same_length:.1%})",
+                f"{self.share_chosen_longer * self.n_pairs:,.0f}",
+                f"{self.share_chosen_longer:.1%}; {self.length_bias:.1%} where lengths differ",
             ),
             ("mean length, chosen", f"{self.mean_length_chosen:,.0f}", "characters"),
             ("mean length, rejected", f"{self.mean_length_rejected:,.0f}", "characters"),
@@ -124,6 +146,8 @@ class Audit(_Table):
                 (f"  up to {SOUND_MEAN:g}", f"{self.tens.n_doubtful:,}", "doubtful"),
                 ("pairs that choose a faulty 10", f"{self.tens.n_chosen:,}", ""),
             ]
+        for score, (n, of) in self.chosen_not_best.items():
+            rows.append((f"chosen is not the best by {score}", f"{n:,}", f"{n / max(of, 1):.1%} of {of:,}"))
         for model in sorted(self.chosen_by_model | self.rejected_by_model):
             won, lost = self.chosen_by_model[model], self.rejected_by_model[model]
             rows.append(
@@ -141,19 +165,18 @@ def audit(preferences: Iterable[dict], *, feedback: Iterable[dict] | None = None
 
     Args:
         preferences: preference records (the flat form too).
-        feedback: the feedback they were made from, if at hand: the faulty tens are found from its aspect ratings.
+        feedback: the feedback they were made from, if at hand: the faulty tens are found from its aspect ratings, and
+            how many chosen answers another score would not have chosen.
 
     Returns:
-        `Audit`, which prints as a table. ``n_empty`` counts pairs with an empty answer on either side;
-        ``n_duplicates`` pairs that repeat an earlier one in prompt and both answers, ``n_repeated_prompts`` pairs
-        with a prompt that occurred before.
+        `Audit`, which prints as a table.
 
     Raises:
         RecordError: a row is no record of its kind.
     """
     found = Audit()
-    tens, faulty = _find_tens(feedback) if feedback is not None else (None, set())
-    n_chosen = 0
+    known = _read_feedback(feedback) if feedback is not None else None
+    n_faulty_chosen, not_best, rated = 0, Counter(), Counter()
     pairs: set[int] = set()
     prompts: set[str] = set()
     lengths: list[tuple[int, int]] = []
@@ -181,37 +204,63 @@ def audit(preferences: Iterable[dict], *, feedback: Iterable[dict] | None = None
         found.scores_rejected[pair["score_rejected"]] += 1
         found.chosen_by_model.update([pair["chosen_model"]] if "chosen_model" in pair else [])
         found.rejected_by_model.update([pair["rejected_model"]] if "rejected_model" in pair else [])
-        n_chosen += (pair["prompt"], chosen) in faulty
+        if known is not None:
+            answer = hash((pair["prompt"], chosen))
+            n_faulty_chosen += answer in known.faulty
+            for score, best in known.best.items():
+                if hash(pair["prompt"]) in known.rated[score]:
+                    rated[score] += 1
+                    not_best[score] += answer not in best
     if lengths:
         both = np.array(lengths)
         found.mean_length_chosen, found.mean_length_rejected = map(float, both.mean(axis=0))
         found.share_chosen_longer = float((both[:, 0] > both[:, 1]).mean())
         found.share_same_length = float((both[:, 0] == both[:, 1]).mean())
         found.mean_gap, found.median_gap = float(np.mean(gaps)), float(np.median(gaps))
-    if tens is not None:
-        found.tens = Tens(**tens, n_chosen=n_chosen)
+    if known is not None:
+        found.tens = Tens(**known.tens, n_chosen=n_faulty_chosen)
+        found.chosen_not_best = {score: (not_best[score], rated[score]) for score in known.best}
     return found
 
 
-def _find_tens(feedback: Iterable[dict]) -> tuple[dict[str, int], set[tuple[str, str]]]:
-    counts = {"n": 0, "n_faulty": 0, "n_doubtful": 0}
-    faulty: set[tuple[str, str]] = set()
+class _Known:
+    """What the feedback says of its answers. Texts are kept as hashes: of the prompt, or of prompt and answer."""
+
+    def __init__(self) -> None:
+        self.tens = {"n": 0, "n_faulty": 0, "n_doubtful": 0}
+        self.faulty: set[int] = set()
+        self.best: dict[str, set[int]] = {score: set() for score in SCORES}
+        self.rated: dict[str, set[int]] = {score: set() for score in SCORES}
+
+    def add(self, prompt: str, answers: list[dict]) -> None:
+        keys = [hash((prompt, answer["response"])) for answer in answers]
+        scores = {name: [rate(answer) for answer in answers] for name, rate in SCORES.items()}
+        for name, values in scores.items():
+            if rated := [value for value in values if value is not None]:
+                self.rated[name].add(hash(prompt))
+                # Of a prompt that several rows have, each row's best counts.
+                self.best[name].update(
+                    key for key, value in zip(keys, values, strict=True) if value == max(rated)
+                )
+        for key, mean, overall in zip(keys, scores["mean"], scores["overall"], strict=True):
+            if overall == 10:
+                self.tens["n"] += 1
+                if mean is not None and mean <= FAULTY_MEAN:
+                    self.tens["n_faulty"] += 1
+                    self.faulty.add(key)
+                elif mean is not None and mean <= SOUND_MEAN:
+                    self.tens["n_doubtful"] += 1
+
+
+def _read_feedback(feedback: Iterable[dict]) -> _Known:
+    known = _Known()
     for number, record in enumerate(feedback, start=1):
         try:
-            for completion in record["completions"]:
-                if overall_rating(completion) != 10:
-                    continue
-                counts["n"] += 1
-                mean = mean_rating(completion)
-                if mean is not None and mean <= FAULTY_MEAN:
-                    counts["n_faulty"] += 1
-                    faulty.add((record["instruction"], completion["response"]))
-                elif mean is not None and mean <= SOUND_MEAN:
-                    counts["n_doubtful"] += 1
+            known.add(record["instruction"], record["completions"])
         except (KeyError, TypeError, AttributeError):
             check_feedback(record, f"row {number}")  # says what is wrong with the row
             raise
-    return counts, faulty
+    return known
 
 
 def _spread(scores: Counter) -> tuple[str, str]:
