@@ -37,7 +37,10 @@ class Element {
   }
 }
 
-globalThis.document = { createElement: (tag) => new Element(tag) };
+globalThis.document = {
+  createElement: (tag) => new Element(tag),
+  createElementNS: (_, tag) => new Element(tag),
+};
 
 /** An element to draw into. */
 export const page = () => new Element("main");
