@@ -167,7 +167,7 @@ def pairs(
         rows = [rows[i] for i in clean.kept]
     made = binarize(rows, score=score, rejected=rejected, ties=ties, seed=seed)
     save_records(made.pairs, output)
-    out.print(loaded.report(), made.report(), str(audit(made.pairs, rows)), sep="\n", highlight=False, markup=False)
+    out.print(loaded.report(), made.report(), str(audit(made.pairs, feedback=rows)), sep="\n", highlight=False, markup=False)
     out.print(f"{len(made.pairs)} pairs in {output}", highlight=False)
 
 
