@@ -8,23 +8,31 @@ from zephyr_utils.exercises_core import WrongAnswer
 from zephyr_utils.exercises_data import check_choose_pair, check_mean_rating, check_sentence_starts
 from zephyr_utils.exercises_ddpo import check_first_step, check_optimal_policy
 from zephyr_utils.exercises_dsft import check_combine_batches, check_merge
+from zephyr_utils.exercises_evaluation import check_both_orders, check_paired_error, check_questions_needed
 from zephyr_utils.exercises_margins import check_displaced_share, check_measured_on, check_pairs_needed
 from zephyr_utils.exercises_models import check_dpo_loss, check_implied_beta, check_loss_mask, check_win_rate
+from zephyr_utils.exercises_pairs import check_faulty_ten, check_leak, check_length_bias
 
 __all__ = [
     "WrongAnswer",
+    "check_both_orders",
     "check_choose_pair",
     "check_combine_batches",
     "check_displaced_share",
     "check_dpo_loss",
+    "check_faulty_ten",
     "check_first_step",
     "check_implied_beta",
+    "check_leak",
+    "check_length_bias",
     "check_loss_mask",
     "check_mean_rating",
     "check_measured_on",
     "check_merge",
     "check_optimal_policy",
+    "check_paired_error",
     "check_pairs_needed",
+    "check_questions_needed",
     "check_sentence_starts",
     "check_win_rate",
 ]
