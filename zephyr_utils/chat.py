@@ -123,7 +123,8 @@ def generate(
     """
     prompts = [_prompt_ids(model, tokenizer, c, n, max_new_tokens) for n, c in enumerate(conversations)]
     sampling = (
-        {"do_sample": True, "temperature": temperature, "top_p": top_p}
+        # top_k is set, since transformers would take one from the model's own generation config otherwise.
+        {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
         if temperature > 0
         else {"do_sample": False}
     )
@@ -131,9 +132,7 @@ def generate(
         max_new_tokens=max_new_tokens,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        # Set, since transformers would take these from the model's own generation config otherwise.
-        top_k=0,
-        repetition_penalty=1.0,
+        repetition_penalty=1.0,  # set for the same reason
         use_cache=True,
         **sampling,
     )
