@@ -1,0 +1,93 @@
+"""One prompt at a time: its answers, their ratings, and the pair that each policy makes of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import traitlets
+
+from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.preferences import POLICIES, binarize, overall_rating
+from zephyr_utils.records import ASPECTS
+
+LONGEST_TEXT = 700  # characters of a prompt or an answer; the rest is cut and counted
+BUDGET = 250_000  # characters of JSON: what a page can carry of one figure
+
+
+class PairBrowser(Explorer, script="pair_browser"):
+    """Browse feedback by prompt, beside the pair that each policy makes of it; search, and filter by disagreement.
+
+    Args:
+        feedback: feedback records. The pairs are made of all of them, since one policy's draw runs through the file.
+        shown: numbers of the rows to show; default: 60 spread evenly. They end where the page's budget does.
+        policies: a name for each set of `preferences.binarize`'s options.
+
+    Attributes:
+        policies: the names.
+        aspects: the names of the rated aspects.
+        rows: ``[{number, prompt, answers: [{model, text, ratings, overall}], pairs}]``; ``pairs`` holds for each policy
+            ``[chosen, [rejected, ...]]`` as places in ``answers``, or None where it makes no pair.
+    """
+
+    policies = traitlets.List().tag(sync=True)
+    aspects = traitlets.List().tag(sync=True)
+    rows = traitlets.List().tag(sync=True)
+
+    def __init__(
+        self,
+        feedback: Sequence[dict],
+        shown: Sequence[int] | None = None,
+        policies: Mapping[str, Mapping[str, Any]] = POLICIES,
+    ) -> None:
+        if shown is None:
+            shown = range(0, len(feedback), max(len(feedback) // 60, 1))
+        pairs = [_places(feedback, options) for options in policies.values()]
+        rows: list[dict[str, Any]] = []
+        size = 0
+        for number in shown:
+            row = _shown(number, feedback[number], [made.get(number) for made in pairs])
+            size += len(json.dumps(row))
+            if rows and size > BUDGET:
+                break
+            rows.append(row)
+        super().__init__(policies=list(policies), aspects=list(ASPECTS), rows=rows)
+
+
+def _places(feedback: Sequence[dict], options: Mapping[str, Any]) -> dict[int, list]:
+    """Row number -> [place of the chosen answer, [places of the rejected ones]]."""
+    made = binarize(feedback, **options)
+    places: dict[int, list] = {}
+    for number, pair in zip(made.rows, made.pairs, strict=True):
+        answers = [(answer["model"], answer["response"]) for answer in feedback[number]["completions"]]
+        chosen, rejected = (
+            answers.index((pair[f"{side}_model"], pair[side][-1]["content"]))
+            for side in ("chosen", "rejected")
+        )
+        places.setdefault(number, [chosen, []])[1].append(rejected)
+    return places
+
+
+def _shown(number: int, record: dict, pairs: list) -> dict[str, Any]:
+    answers = [
+        {
+            "model": answer["model"],
+            "text": _cut(answer["response"]),
+            "ratings": [_rating(answer, aspect) for aspect in ASPECTS],
+            "overall": overall_rating(answer),
+        }
+        for answer in record["completions"]
+    ]
+    return {"number": number, "prompt": _cut(record["instruction"]), "answers": answers, "pairs": pairs}
+
+
+def _rating(answer: dict, aspect: str) -> str:
+    """As it was written, "N/A" included."""
+    return str(((answer.get("annotations") or {}).get(aspect) or {}).get("Rating", "N/A"))
+
+
+def _cut(text: str) -> str:
+    return (
+        text
+        if len(text) <= LONGEST_TEXT
+        else f"{text[:LONGEST_TEXT]} … ({len(text) - LONGEST_TEXT} characters more)"
+    )
