@@ -1,0 +1,134 @@
+"""A chat server that misbehaves to order, on loopback, for the tests of the feedback collection."""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+PATIENT = {"timeout": 5.0, "retries": 4, "first_wait": 0.01, "longest_wait": 0.05}
+
+
+def completion(text: str, model: str = "m", finish_reason: str = "stop") -> dict:
+    """A reply in the protocol's form."""
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
+        "choices": [
+            {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}}
+        ],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13},
+    }
+
+
+@dataclass
+class Chat:
+    """A running server.
+
+    Attributes:
+        url: its base URL.
+        asked: requests, by a text that tells them apart; ``paid``: those answered with 200 and a completion.
+        keys: the authorization headers that came.
+        most_at_once: requests under way at the same time, at most.
+    """
+
+    url: str = ""
+    asked: Counter = field(default_factory=Counter)
+    paid: Counter = field(default_factory=Counter)
+    keys: Counter = field(default_factory=Counter)
+    bodies: list = field(default_factory=list)
+    most_at_once: int = 0
+    now: int = 0
+
+
+def identity(body: dict) -> str:
+    """What tells two requests apart."""
+    return json.dumps([body["model"], body["messages"]])
+
+
+@contextlib.contextmanager
+def chat_server(
+    behave: Callable[[dict, int], object] = lambda body, n: "Hello.", delay: float = 0.0
+) -> Iterator[Chat]:
+    """Serve while the context lasts.
+
+    Args:
+        behave: (request, how often this very request came before) -> a text; a dict (a body sent with 200);
+            (status, body) or (status, body, headers), the body as it is; "<hang>"; "<cut>" (half a reply, then the end); "<drop>" (the
+            connection is closed without a word).
+        delay: seconds before every reply.
+    """
+    chat = Chat()
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await one(reader, writer):
+                pass
+        writer.close()
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+        body = json.loads(await reader.readexactly(int(headers["content-length"])))
+        name = identity(body)
+        before, chat.asked[name] = chat.asked[name], chat.asked[name] + 1
+        chat.keys[headers.get("authorization", "")] += 1
+        chat.bodies.append(body)
+        chat.now += 1
+        chat.most_at_once = max(chat.most_at_once, chat.now)
+        try:
+            await asyncio.sleep(delay)
+            does = behave(body, before)
+            if does == "<hang>":
+                await asyncio.sleep(60)
+            if does == "<drop>":
+                return False
+            status, value, *more = does if isinstance(does, tuple) else (200, does)
+            if isinstance(value, str) and not isinstance(does, tuple):
+                value = completion(value, body["model"])
+            data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+            extra = "".join(f"{k}: {v}\r\n" for k, v in (more[0] if more else {}).items())
+            lines = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n{extra}\r\n"
+            if does == "<cut>":
+                writer.write(lines.encode() + data[: len(data) // 2])
+                await writer.drain()
+                return False
+            if status == 200 and isinstance(value, dict) and value.get("choices"):
+                chat.paid[name] += 1
+            writer.write(lines.encode() + data)
+            await writer.drain()
+        finally:
+            chat.now -= 1
+        return True
+
+    async def serve() -> None:
+        server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=256)
+        chat.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        ready.set()
+        async with server:
+            await server.serve_forever()
+
+    def in_thread() -> None:
+        asyncio.set_event_loop(loop)
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+        for left in asyncio.all_tasks(loop):
+            left.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+    task = loop.create_task(serve())
+    thread = threading.Thread(target=in_thread, daemon=True)
+    thread.start()
+    ready.wait(10)
+    try:
+        yield chat
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(10)
