@@ -1,147 +1,144 @@
-"""The miniature's claims over five seeds: ``make claims``.
+"""The paper's claims over several seeds: ``make claims``.
 
-Trains dSFT, dSFT + dDPO and dDPO without dSFT with each seed, samples their answers to the held-out questions at
-T = 0.7, and writes scores, differences with 95 % intervals over seeds (Student's t), and the machine's stamp to
-``benchmarks/results/claims.json``. With ``--write-ranges`` also the ranges of ``tests/expected/miniature.yaml``.
+Trains every row of the ablations with each seed, puts the held-out questions to each model at T = 0.7, and writes scores,
+differences with 95 % intervals over seeds (Student's t), verdicts and the machine's stamp to
+``benchmarks/results/claims.json``. What is finished is reused: a run that was killed goes on where it was, and the file is
+written anew after each part.
 
-Each seed is a process of its own with one thread: on small matrices two threads gain little and quarrel much.
+    python benchmarks/claims.py --write-ranges    # also the ranges of tests/expected/miniature.yaml
+    python benchmarks/claims.py --write-readme    # also the table in README.md
+
+Each part is a process of its own with one thread: on small matrices two threads gain little and quarrel much.
 """
 
 import argparse
-import json
-import os
+import re
 import statistics
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.markdown import Markdown
 
-from zephyr_utils.evaluation import seeds_interval
+from zephyr_utils.claims import Measured, findings_table, judge_all, models_table, row_scores
 from zephyr_utils.machine import environment_stamp, usable_cores
-from zephyr_utils.workflow import write_json
+from zephyr_utils.road import Road
+from zephyr_utils.road_ablations import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3, run_in_parallel
+from zephyr_utils.workflow import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
 RANGES = ROOT / "tests" / "expected" / "miniature.yaml"
-MODELS = ("base", "ddpo_without_dsft", "dsft", "ddpo")
-DIFFERENCES = {
-    "dsft - base": ("dsft", "base"),
-    "ddpo - dsft": ("ddpo", "dsft"),
-    "ddpo_without_dsft - base": ("ddpo_without_dsft", "base"),
+README = ROOT / "README.md"
+BLOCK = re.compile(r"<!-- claims -->\n(?:.*?<!-- /claims -->\n)?", re.S)
+# Parts of the work, the most important first; each is one process for each seed.
+PARTS = {
+    "table3": TABLE_3,
+    "few": tuple(dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))),
+    "epochs": EPOCHS,
 }
-# chapter -> metric of its metrics.json -> where it stands in a seed's results
+# chapter -> metric of its metrics.json -> where it stands in a seed's results; a chapter's first is its headline
 GUARDED = {
-    "02_dsft": {"held_out_loss": ("dsft", "held_out_loss")},
-    "05_ddpo": {"first_step_loss": ("ddpo", "first_step_loss")},
-    "06_reward_margins": {"accuracy": ("margins", "accuracy"), "mean_margin": ("margins", "margin")},
+    "02_dsft": {"held_out_loss": ("ddpo", "dsft", "held_out_loss")},
+    "05_ddpo": {"first_step_loss": ("ddpo", "trained", "first_step_loss")},
+    "06_reward_margins": {"accuracy": ("ddpo", "margins", "accuracy"), "mean_margin": ("ddpo", "margins", "margin")},
     "07_evaluation": {
-        "score_ddpo": ("evaluation", "ddpo", "score"),
-        "score_dsft": ("evaluation", "dsft", "score"),
-        "score_base": ("evaluation", "base", "score"),
+        "score_ddpo": ("ddpo", "exam", "score"),
+        "score_dsft": ("dsft", "exam", "score"),
+        "score_base": ("base", "exam", "score"),
     },
 }
 
 
-def run_seed(seed: int) -> dict:
-    """Everything of one seed, in this process."""
-    from zephyr_utils.road import Road
-
-    road = Road(seed=seed)
-    evaluated = {name: road.evaluate(name, road.model_directory(name)).results for name in MODELS}
-    return {
-        "seed": seed,
-        "dsft": road.dsft().results,
-        "ddpo": road.ddpo().results,
-        "margins": road.margins().results,
-        "evaluation": evaluated,
-    }
+def measure_all(seeds: int, workers: int, parts: list[str], console: Console) -> Measured:
+    """Run the parts for all seeds, writing the results after each."""
+    started = time.perf_counter()
+    tasks = [(Road(seed=seed), PARTS[part]) for part in parts for seed in range(seeds)]
+    measured: Measured = {}
+    for seed, results in run_in_parallel(tasks, workers, lambda line: console.print(line, highlight=False)):
+        measured[seed] = measured.get(seed, {}) | results
+        write_results(dict(sorted(measured.items())), round(time.perf_counter() - started))
+    return dict(sorted(measured.items()))
 
 
-def in_a_process(seed: int) -> dict:
-    """`run_seed` in a process of its own; its last line is the result."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    command = [sys.executable, __file__, "--one-seed", str(seed)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"seed {seed} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def write_results(measured: Measured, seconds: int) -> None:
+    """Scores, verdicts, and all that they were made from."""
+    rows = sorted({row for results in measured.values() for row in results})
+    write_json(
+        RESULTS,
+        {
+            "stamp": environment_stamp(),
+            "seconds_of_the_last_run": seconds,
+            "findings": {found.claim.key: found.as_record() for found in judge_all(measured)},
+            "scores": {row: row_scores(measured, row) for row in rows},
+            "measured": measured,
+        },
+    )
 
 
-def summarise(seeds: list[dict]) -> dict:
-    """Scores per model and seed, and the differences that the claims are about."""
-    keys = ("score", "turn_1", "turn_2", "right", "right_turn_1", "right_turn_2", "ended", "tokens")
-    models = {name: {key: [s["evaluation"][name][key] for s in seeds] for key in keys} for name in MODELS}
-    differences = {}
-    for claim, (better, worse) in DIFFERENCES.items():
-        gaps = [a - b for a, b in zip(models[better]["score"], models[worse]["score"], strict=True)]
-        interval = seeds_interval(gaps)
-        differences[claim] = {"per_seed": gaps, "mean": interval.estimate, "low": interval.low, "high": interval.high}
-    return {
-        "models": {name: values["score"] for name, values in models.items()},
-        "details": models,
-        "differences": differences,
-        "margins": [s["margins"] for s in seeds],
-        "held_out_loss": [s["dsft"]["held_out_loss"] for s in seeds],
-    }
+def known_results() -> Measured:
+    """What the file holds."""
+    return {int(seed): rows for seed, rows in read_json(RESULTS).get("measured", {}).items()}
 
 
-def ranges(seeds: list[dict]) -> dict[str, dict[str, list[float]]]:
+def ranges(measured: Measured) -> dict[str, dict[str, list[float]]]:
     """For each guarded number: the seeds' mean plus and minus four standard deviations (at least 2 % of the mean)."""
     found: dict[str, dict[str, list[float]]] = {}
     for chapter, metrics in GUARDED.items():
         for metric, path in metrics.items():
             values = []
-            for seed in seeds:
-                value = seed
+            for seed in measured.values():
                 for key in path:
-                    value = value[key]
-                values.append(value)
+                    seed = seed[key]
+                values.append(seed)
             mean = statistics.mean(values)
             reach = max(4 * statistics.stdev(values), 0.02 * abs(mean))
             found.setdefault(chapter, {})[metric] = [round(mean - reach, 4), round(mean + reach, 4)]
     return found
 
 
-def print_table(summary: dict, console: Console) -> None:
-    """The claims as a table, for the terminal."""
-    table = Table(title="Held-out questions, T = 0.7, mean grade of both turns (1 to 10)")
-    for column in ("model", "score (mean of seeds)", "right, turn 1", "right, turn 2", "ends by itself"):
-        table.add_column(column)
-    for name, values in summary["details"].items():
-        shares = [f"{statistics.mean(values[key]):.0%}" for key in ("right_turn_1", "right_turn_2", "ended")]
-        table.add_row(name, f"{statistics.mean(values['score']):.2f}", *shares)
-    console.print(table)
-    for claim, gap in summary["differences"].items():
-        console.print(f"{claim}: {gap['mean']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]", highlight=False)
+def write_ranges(measured: Measured) -> None:
+    """Replace the guarded chapters' ranges; those of other chapters and the file's opening comment stay."""
+    text = RANGES.read_text(encoding="utf-8")
+    comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    known = yaml.safe_load(text) or {}
+    for chapter, metrics in ranges(measured).items():
+        known[chapter] = {**metrics, **{key: v for key, v in known.get(chapter, {}).items() if key not in metrics}}
+    RANGES.write_text(comment + yaml.safe_dump(known, sort_keys=False), encoding="utf-8")
+
+
+def write_readme(measured: Measured) -> None:
+    """The models and the verdicts, between the marks in README.md."""
+    block = (
+        "<!-- claims -->\n## What holds in miniature\n\n"
+        "Made by `make claims` from `benchmarks/results/claims.json`, never by hand. "
+        "Grades are a rule-based teacher's, 1 to 10, on 160 two-turn questions that no training text holds, at T = 0.7.\n\n"
+        f"{models_table(measured, TABLE_3)}\n\n{findings_table(judge_all(measured), why=False)}\n\n"
+        "Reasons, searches and all numbers are in [chapter 08](notebooks/08_ablations.ipynb).\n<!-- /claims -->\n"
+    )
+    README.write_text(BLOCK.sub(lambda _: block, README.read_text(encoding="utf-8"), count=1), encoding="utf-8")
 
 
 def main() -> None:
-    """Run the seeds side by side, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--one-seed", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="default: all")
     parser.add_argument("--write-ranges", action="store_true", help="rewrite the regression's ranges from these seeds")
+    parser.add_argument("--write-readme", action="store_true", help="rewrite the table in README.md")
+    parser.add_argument("--known", action="store_true", help="measure nothing: print and write from the results as they are")
     options = parser.parse_args()
-    if options.one_seed is not None:
-        print(json.dumps(run_seed(options.one_seed)))
-        return
-    started = time.perf_counter()
-    with ThreadPoolExecutor(options.workers) as pool:  # threads that wait for processes
-        seeds = list(pool.map(in_a_process, range(options.seeds)))
-    summary = summarise(seeds)
-    summary |= {"seeds": options.seeds, "seconds": round(time.perf_counter() - started), "stamp": environment_stamp()}
-    print_table(summary, Console())
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    write_json(RESULTS, summary)
+    console = Console()
+    measured = known_results() if options.known else measure_all(options.seeds, options.workers, options.parts, console)
+    if options.known:
+        write_results(measured, read_json(RESULTS).get("seconds_of_the_last_run", 0))
+    console.print(Markdown(models_table(measured, TABLE_3)), Markdown(findings_table(judge_all(measured))))
     if options.write_ranges:
-        known = yaml.safe_load(RANGES.read_text(encoding="utf-8")) if RANGES.exists() else {}
-        RANGES.write_text(yaml.safe_dump({**(known or {}), **ranges(seeds)}, sort_keys=True), encoding="utf-8")
+        write_ranges(measured)
+    if options.write_readme:
+        write_readme(measured)
 
 
 if __name__ == "__main__":

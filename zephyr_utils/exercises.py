@@ -4,9 +4,10 @@ Each check is registered with a solution and with known wrong answers; the words
 the message it gets. The checks live in the rooms named ``exercises_...``, their machinery in ``exercises_core``.
 """
 
+from zephyr_utils.exercises_ablations import check_holm, check_seed_difference, check_verdict
 from zephyr_utils.exercises_core import WrongAnswer
 from zephyr_utils.exercises_data import check_choose_pair, check_mean_rating, check_sentence_starts
-from zephyr_utils.exercises_ddpo import check_first_step, check_optimal_policy
+from zephyr_utils.exercises_ddpo import check_answer_log_prob, check_first_step, check_optimal_policy
 from zephyr_utils.exercises_dsft import check_combine_batches, check_merge
 from zephyr_utils.exercises_evaluation import check_both_orders, check_paired_error, check_questions_needed
 from zephyr_utils.exercises_margins import check_displaced_share, check_measured_on, check_pairs_needed
@@ -15,6 +16,7 @@ from zephyr_utils.exercises_pairs import check_faulty_ten, check_leak, check_len
 
 __all__ = [
     "WrongAnswer",
+    "check_answer_log_prob",
     "check_both_orders",
     "check_choose_pair",
     "check_combine_batches",
@@ -22,6 +24,7 @@ __all__ = [
     "check_dpo_loss",
     "check_faulty_ten",
     "check_first_step",
+    "check_holm",
     "check_implied_beta",
     "check_leak",
     "check_length_bias",
@@ -33,6 +36,8 @@ __all__ = [
     "check_paired_error",
     "check_pairs_needed",
     "check_questions_needed",
+    "check_seed_difference",
     "check_sentence_starts",
+    "check_verdict",
     "check_win_rate",
 ]

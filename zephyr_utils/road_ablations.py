@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -259,25 +259,34 @@ def development_questions() -> list[dict]:
 
 
 def run_in_parallel(
-    roads: Iterable[Road], names: Iterable[str], workers: int = 2, say: Callable[[str], None] = print
-) -> dict[int, dict[str, Any]]:
-    """Measure rows for several roads (seeds), each road in a process of its own with one thread.
+    tasks: Iterable[tuple[Road, Iterable[str]]], workers: int = 2, say: Callable[[str], None] = print
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Measure rows of several roads (seeds), each task in a process of its own with one thread.
 
-    On matrices this small two threads gain little and quarrel much, so two seeds side by side are faster. Every row that
-    was finished before a kill is reused.
+    On matrices this small two threads gain little and quarrel much, so two seeds side by side are faster. What was
+    finished before a kill is reused.
 
-    Returns:
-        seed -> row -> what `measure` gives.
+    Args:
+        tasks: a road, and the names of the rows to be measured for it.
+        say: told of every row as it is done.
+
+    Yields:
+        The seed and its rows' results (`measure`), task by task as they are done.
+
+    Raises:
+        HandbookError: a process failed; the message holds the end of what it said.
     """
-    names = list(names)
 
-    def one(road: Road) -> tuple[int, dict[str, Any]]:
-        task = json.dumps({"road": road.parameters, "rows": names})
-        command = [sys.executable, "-m", __name__, task]
+    def one(road: Road, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
+        task = json.dumps({"road": road.parameters, "rows": list(names)})
         results = {}
         with tempfile.TemporaryFile("w+") as errors:  # not a pipe: nobody reads it until the process has ended
             process = subprocess.Popen(
-                command, env={**os.environ, **QUIET}, stdout=subprocess.PIPE, stderr=errors, text=True
+                [sys.executable, "-m", __name__, task],
+                env={**os.environ, **QUIET},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
             )
             for line in process.stdout:
                 if line.startswith("{"):
@@ -291,7 +300,13 @@ def run_in_parallel(
         return road.seed, results
 
     with ThreadPoolExecutor(workers) as pool:  # threads that wait for processes
-        return dict(pool.map(one, roads))
+        futures = [pool.submit(one, road, names) for road, names in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()  # those that have not begun
 
 
 def main() -> None:

@@ -125,6 +125,8 @@ def ddpo(
         trainer.add_callback(KeepEachEpoch(output))
     first_step = check_first_step(trainer, sft_model, pairs, recipe)
     log = _train(trainer, output)
+    for kept in output.glob("epoch_*"):
+        _without_local_path(kept)
     _save(trainer, trainer.processing_class, output, log)
     return Trained(output / MODEL, log, first_step)
 
