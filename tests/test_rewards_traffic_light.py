@@ -1,10 +1,13 @@
 """The traffic light: published runs are green, and every way of breaking one is seen."""
 
+import json
 import math
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from zephyr_utils.cli import app
 from zephyr_utils.published import ZEPHYR_DPO_LOG
 from zephyr_utils.rewards import TrainingLogError, read_training_log, traffic_light
 
@@ -167,3 +170,14 @@ def test_a_run_without_evaluations_is_amber():
 def test_the_log_of_a_dsft_run_is_not_judged():
     with pytest.raises(TrainingLogError, match="not the log of a preference run"):
         light([{"loss": 1.2, "step": 10}, {"eval_loss": 1.1, "step": 10}])
+
+
+def test_the_command_prints_the_light_and_ends_with_status_1_on_red(tmp_path):
+    zephyr = CliRunner().invoke(app, ["check-log", str(ZEPHYR_DPO_LOG), "--beta", "0.1"])
+    assert zephyr.exit_code == 0 and zephyr.stdout.startswith("GREEN")
+    rows = run()
+    swapped(rows)
+    path = tmp_path / "trainer_state.json"
+    path.write_text(json.dumps({"log_history": rows}))
+    broken = CliRunner().invoke(app, ["check-log", str(path)])
+    assert broken.exit_code == 1 and "rejected answers are preferred" in " ".join(broken.stdout.split())

@@ -203,6 +203,19 @@ def dpo(
 
 
 @app.command()
+def check_log(
+    log: Annotated[Path, typer.Argument(help="trainer_state.json, a model card's table (CSV), or log rows (JSON, JSONL).")],
+    beta: Annotated[float | None, typer.Option(help="The beta the run was meant to use.")] = None,
+) -> None:
+    """Is my DPO broken? Green, amber or red for a preference run, with reasons; red ends with status 1."""
+    from zephyr_utils.rewards import read_training_log, traffic_light
+
+    light = traffic_light(read_training_log(log), beta=beta)
+    out.print(str(light), highlight=False, markup=False)
+    raise typer.Exit(1 if light.colour == "red" else 0)
+
+
+@app.command()
 def evaluate(
     models: Annotated[
         list[str] | None, typer.Argument(help="base, dsft, ddpo, model directories, or files of answers. Default: ddpo.")
@@ -325,7 +338,7 @@ def main() -> None:
     try:
         app()
     except HandbookError as error:
-        err.print(f"[bold red]Error[/bold red] {_escaped(str(error))}", highlight=False)
+        err.print(f"[bold red]Error[/bold red] {_escaped(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         err.print("Stopped. The same command goes on from here.", highlight=False)
