@@ -62,7 +62,9 @@ def test_no_held_out_combination_is_in_any_training_text(questions, dialogues, f
         for one, two in zip(turns, turns[1:], strict=False):
             met |= combinations([one, two])
     assert len(met) > 3_000 and not met & held_out
-    removed = decontaminate([row["instruction"] for row in feedback], [q["turns"][0] for q in questions]).removed
+    removed = decontaminate(
+        [row["instruction"] for row in feedback], [q["turns"][0] for q in questions]
+    ).removed
     leaked = {removal.index for removal in removed}
     asked = [row["instruction"] for n, row in enumerate(feedback) if n not in leaked]
     assert not {understand([text]).keys[0] for text in asked if understand([text])} & held_out
@@ -70,7 +72,13 @@ def test_no_held_out_combination_is_in_any_training_text(questions, dialogues, f
 
 def test_no_held_out_question_is_in_the_base_text(questions):
     text = "\n".join(base_documents(3_000))
-    lines = set(text.replace("Q: ", "").replace("Question: ", "").replace("She asks: ", "").replace("- ", "").split("\n"))
+    lines = set(
+        text.replace("Q: ", "")
+        .replace("Question: ", "")
+        .replace("She asks: ", "")
+        .replace("- ", "")
+        .split("\n")
+    )
     asked = [line for line in lines if understand([line])]
     assert len(asked) > 500
     assert not [line for line in asked if is_held_out(understand([line]).keys[0])]
@@ -159,7 +167,14 @@ def test_the_teacher_grades_each_style_as_it_is_meant(style):
         truth = draw_question(rng).truths[0]
         grades.append(grade_answer(truth, answer_in_style(style, truth, rng)))
     mean = sum(grade.score for grade in grades) / len(grades)
-    low, high = {"good": (9.9, 10), "plain": (7, 7.01), "curt": (4.5, 6), "wrong": (1.9, 2.3), "refuse": (1, 1), "ramble": (1, 1.3)}[style]
+    low, high = {
+        "good": (9.9, 10),
+        "plain": (7, 7.01),
+        "curt": (4.5, 6),
+        "wrong": (1.9, 2.3),
+        "refuse": (1, 1),
+        "ramble": (1, 1.3),
+    }[style]
     assert low <= mean <= high
     assert all(grade.refused for grade in grades) == (style == "refuse")
 

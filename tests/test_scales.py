@@ -19,7 +19,9 @@ def test_trls_own_parser_takes_a_recipe_as_it_is(scale, stage):
     path = recipe_path(scale, stage)
     parser = trl.TrlParser((config, trl.ModelConfig))
     # --use_cpu: the recipes of the large scales ask for bfloat16, which the parser refuses where there is no GPU.
-    arguments, model = parser.parse_args_and_config(["--config", str(path), "--output_dir", "out", "--use_cpu", "true"])
+    arguments, model = parser.parse_args_and_config(
+        ["--config", str(path), "--output_dir", "out", "--use_cpu", "true"]
+    )
     recipe = get_scale(scale).recipe(stage)
     assert arguments.learning_rate == recipe["learning_rate"]
     assert model.use_peft == recipe.get("use_peft", False)
@@ -28,7 +30,15 @@ def test_trls_own_parser_takes_a_recipe_as_it_is(scale, stage):
 @pytest.mark.parametrize(("scale", "stage"), EVERY)
 def test_a_recipe_sets_what_trl_would_choose_otherwise(scale, stage):
     recipe = get_scale(scale).recipe(stage)
-    for name in ("learning_rate", "lr_scheduler_type", "warmup_steps", "num_train_epochs", "max_length", "bf16", "optim"):
+    for name in (
+        "learning_rate",
+        "lr_scheduler_type",
+        "warmup_steps",
+        "num_train_epochs",
+        "max_length",
+        "bf16",
+        "optim",
+    ):
         assert name in recipe, f"{scale}/{stage}.yaml leaves {name} to TRL's default"
 
 
@@ -51,7 +61,9 @@ def test_a_local_path_replaces_an_address_and_an_empty_one_does_not():
 
 
 def test_an_unknown_key_is_refused_and_the_nearest_named():
-    with pytest.raises(HandbookError, match=r"(?s)`learning_rat` is no argument.*did you mean `learning_rate`"):
+    with pytest.raises(
+        HandbookError, match=r"(?s)`learning_rat` is no argument.*did you mean `learning_rate`"
+    ):
         check_recipe({"learning_rat": 1}, "dsft")
     with pytest.raises(HandbookError, match="`max_prompt_length` is no argument"):
         check_recipe({"max_prompt_length": 512}, "ddpo")
@@ -71,7 +83,10 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, words):
 
 def test_a_change_replaces_a_value_and_none_leaves_it():
     changed = get_scale("miniature").recipe("dsft", seed=7, learning_rate=None)
-    assert changed["seed"] == 7 and changed["learning_rate"] == get_scale("miniature").recipe("dsft")["learning_rate"]
+    assert (
+        changed["seed"] == 7
+        and changed["learning_rate"] == get_scale("miniature").recipe("dsft")["learning_rate"]
+    )
 
 
 def test_a_scale_that_needs_a_gpu_says_so_where_there_is_none(monkeypatch):

@@ -137,7 +137,9 @@ else:
 def start(stage, output, *more):
     tests = os.path.dirname(os.path.abspath(__file__))
     command = [sys.executable, "-c", KILLED.format(tests=tests), stage, str(output), *map(str, more)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
 
 
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])
@@ -150,7 +152,10 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_weights(stage, sft, dpo, 
     process = start(stage, killed, *more)
     deadline = time.monotonic() + 180
     # The marker file of the second checkpoint is written last of that checkpoint's files.
-    while not list((killed / "checkpoints").glob("checkpoint-4/trainer_state.json")) and time.monotonic() < deadline:
+    while (
+        not list((killed / "checkpoints").glob("checkpoint-4/trainer_state.json"))
+        and time.monotonic() < deadline
+    ):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -174,7 +179,9 @@ def test_a_directory_that_holds_no_model_is_refused(tmp_path):
 
 def test_a_loss_that_is_not_a_number_stops_the_run_with_a_hint(tmp_path):
     with pytest.raises(HandbookError, match=r"(?s)the loss is .* at step.*lower learning_rate"):
-        training.dsft(BASE_FOLDER, *few_dialogues(), tmp_path, recipe("dsft", learning_rate=1e30, max_grad_norm=0.0))
+        training.dsft(
+            BASE_FOLDER, *few_dialogues(), tmp_path, recipe("dsft", learning_rate=1e30, max_grad_norm=0.0)
+        )
 
 
 def test_a_recipe_is_told_by_where_it_differs_from_trls_defaults():

@@ -36,7 +36,9 @@ def test_a_long_dialogue_keeps_the_whole_exchanges_that_fit():
 
 def test_a_dialogue_whose_first_exchange_is_too_long_is_set_aside_and_counted():
     fitted = fit_dialogues(ready_tokenizer(), [dialogue(1), dialogue(2, words=400)], 100)
-    assert len(fitted.rows) == 1 and fitted.set_aside == {"first_exchange_too_long": 1} and fitted.rows_in == 2
+    assert (
+        len(fitted.rows) == 1 and fitted.set_aside == {"first_exchange_too_long": 1} and fitted.rows_in == 2
+    )
     assert "2 rows in, 1 kept" in fitted.report() and "1 first exchange too long" in fitted.report()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers.utils.logging import disable_progress_bar
 
 from zephyr_utils.chat_tokens import (
     ZEPHYR_TEMPLATE,
@@ -36,6 +37,8 @@ __all__ = [
     "token_view",
     "token_view_html",
 ]
+
+disable_progress_bar()  # a bar for the loading of a small model is noise, in a notebook as in a terminal
 
 
 def load_model(directory: str | Path, dtype: torch.dtype | str | None = None) -> tuple:

@@ -142,7 +142,7 @@ def iter_records(
                     error.reason,
                     error.what,
                     where=error.where,
-                    remedy=f"{error.remedy}; or have bad rows set aside and counted (set_aside=True)",
+                    remedy=f"{error.remedy}; or have bad rows set aside and counted (set_aside=True, on the command line --set-aside)",
                 ) from None
             set_aside.append(SetAside(row.where, error.reason, f"{error.where}: {error.what}", row.value))
     if empty:

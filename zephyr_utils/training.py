@@ -22,7 +22,6 @@ import trl
 from datasets import Dataset, disable_progress_bars
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils.logging import disable_progress_bar
 
 from zephyr_utils.chat import encode, load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
@@ -38,7 +37,6 @@ WATCHING = {"eval_strategy": "steps", "eval_steps": 0.125, "eval_on_start": True
 
 # One line of ours says how far a training is; six bars a training and what TRL still calls by its old name do not help.
 disable_progress_bars()
-disable_progress_bar()
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
 
