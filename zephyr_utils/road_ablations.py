@@ -87,8 +87,9 @@ ROWS = {
         Row("sppo_hard", "SPPO, hard labels", recipe={"loss_type": ["sppo_hard"]}),
         Row("apo_zero", "APO-zero", recipe={"loss_type": ["apo_zero"]}),
         Row("dsft_short", "dSFT, 1 epoch", trains="dsft", start="base", recipe={"num_train_epochs": 1}, few=False),
-        Row("epochs", "dSFT, then dDPO epoch by epoch", epochs=3),
-        Row("epochs_short", "dSFT of 1 epoch, then dDPO epoch by epoch", start="dsft_short", epochs=3),
+        Row("epochs", "dSFT, then dDPO epoch by epoch", recipe={"num_train_epochs": 3}, epochs=3),
+        Row("epochs_short", "dSFT of 1 epoch, then dDPO epoch by epoch", start="dsft_short",
+            recipe={"num_train_epochs": 3}, epochs=3),
     )
 }
 TABLE_3 = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "ddpo")
