@@ -1,11 +1,12 @@
-"""The search behind the miniature's recipes: learning rate and epochs of dSFT, then of dDPO.
+"""The search behind the miniature's recipes: learning rate and epochs of dSFT, of dDPO, and of every row of chapter 08.
 
-    python benchmarks/search.py --stage dsft
-    python benchmarks/search.py --stage ddpo      # from the dSFT model of the recipe as it now stands
+    python benchmarks/search.py --stages dsft
+    python benchmarks/search.py --stages ddpo     # from the dSFT model of the recipe as it now stands
+    python benchmarks/search.py --stages rows     # every ablation, each on its own
 
 Every setting is trained once (seed 0) and graded at T = 0.7 on *development* questions: held-out combinations that the
 evaluation does not ask about. Each result is added to ``benchmarks/results/search.json`` as it comes, so a search that was
-killed goes on where it stopped; ``--afresh`` forgets the stage's earlier results.
+killed goes on where it stopped; ``--afresh`` forgets the stages' earlier results.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,15 +25,28 @@ from rich.console import Console
 from rich.table import Table
 
 from zephyr_utils.machine import environment_stamp, usable_cores
+from zephyr_utils.road_ablations import BETAS, LOSSES, PAIRINGS, QUIET, ROWS
 from zephyr_utils.workflow import read_json, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
-# stage -> (learning rate, epochs) of each setting: a line first, then the neighbours of its best
-SETTINGS = {
-    "dsft": ((4e-3, 2), (4e-3, 1), (8e-3, 1), (8e-3, 2), (2e-3, 2)),
-    "ddpo": ((2e-4, 1), (4e-4, 1), (8e-4, 1), (1e-4, 1), (4e-4, 2), (2e-4, 2)),
-}
 KEPT = ("score", "turn_1", "turn_2", "right_turn_1", "right_turn_2", "ended", "tokens")
+FEW = tuple({"learning_rate": rate} for rate in (4e-4, 8e-4, 1.6e-3))
+# stage or row -> the settings tried: a line of learning rates first, then the neighbours of its best
+SETTINGS: dict[str, tuple[dict, ...]] = {
+    "dsft": tuple(
+        {"learning_rate": rate, "num_train_epochs": epochs}
+        for rate, epochs in ((2e-3, 1), (4e-3, 1), (8e-3, 1), (2e-3, 2), (4e-3, 2), (8e-3, 2))
+    ),
+    "ddpo": tuple(
+        {"learning_rate": rate, "num_train_epochs": epochs}
+        for rate, epochs in ((1e-4, 1), (2e-4, 1), (4e-4, 1), (8e-4, 1), (2e-4, 2), (4e-4, 2))
+    ),
+    "ddpo_without_dsft": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (1e-4, 4e-4)),
+    "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (1e-3, 2e-3, 4e-3)),
+    **{row: FEW for row in dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))},
+    # IPO's beta is a distance per token, not DPO's: its own scale has to be searched too.
+    "ipo": tuple({"learning_rate": rate, "beta": beta} for beta in (0.1, 1.0) for rate in (4e-4, 1.6e-3)),
+}
 
 
 def try_setting(stage: str, changes: dict) -> dict:
@@ -39,71 +54,80 @@ def try_setting(stage: str, changes: dict) -> dict:
     from zephyr_utils import training
     from zephyr_utils.chat import load_model
     from zephyr_utils.exam import examine
-    from zephyr_utils.records import load_records
-    from zephyr_utils.road import HELD_OUT_DIALOGUES, TEMPERATURE, Road
-    from zephyr_utils.road_ablations import development_questions
-    from zephyr_utils.training_rows import hold_out
+    from zephyr_utils.road import TEMPERATURE, Road
+    from zephyr_utils.road_ablations import development_questions, model_of, recipe_of, train_into
 
-    road = Road()
-    recipe = road.setting.recipe(stage, **changes)
+    road, started = Road(), time.perf_counter()
     with TemporaryDirectory() as name:
         folder = Path(name)
         if stage == "dsft":
-            rows = load_records(road.truecased().folder / "dialogues.parquet", "dialogue").records
-            start, data = road.base_model_address, hold_out(rows, HELD_OUT_DIALOGUES)
+            train, held_out, _ = road.split_dialogues()
+            metrics = training.dsft(road.base_model_address, train, held_out, folder, road.recipe("dsft") | changes).metrics
+        elif stage == "ddpo":
+            train, _, _ = road.split_pairs()
+            metrics = training.ddpo(road.model_directory("dsft"), train, folder, road.recipe("ddpo") | changes).metrics
         else:
-            start, data = road.model_directory("dsft"), road.split_pairs()[:1]
-        started = time.perf_counter()
-        trained = getattr(training, stage)(start, *data, folder, recipe)
-        seconds = time.perf_counter() - started
-        model, tokenizer = load_model(trained.model, dtype="float32")
-        exam = examine(
-            model, tokenizer, stage, development_questions(), folder, temperature=TEMPERATURE, seed=0, max_new_tokens=96
-        )
-    result = {**changes, **{key: round(exam[key], 4) for key in KEPT}, "seconds": round(seconds)}
-    return result | ({"held_out_loss": round(trained.metrics["held_out_loss"], 4)} if stage == "dsft" else {})
+            row = ROWS[stage]
+            metrics = train_into(road, row, model_of(road, row.start), folder, recipe_of(road, row, **changes))
+        seconds = round(time.perf_counter() - started)
+        model, tokenizer = load_model(folder / training.MODEL, dtype="float32")
+        sampling = {"temperature": TEMPERATURE, "seed": 0, "max_new_tokens": 96}
+        exam = examine(model, tokenizer, stage, development_questions(), folder, **sampling)
+    loss = {"held_out_loss": round(metrics["held_out_loss"], 4)} if "held_out_loss" in metrics else {}
+    return {**changes, **{key: round(exam[key], 4) for key in KEPT}, "seconds": seconds, **loss}
 
 
-def in_a_process(stage: str, changes: dict) -> dict:
-    """`try_setting` in a process of its own with one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    command = [sys.executable, __file__, "--stage", stage, "--one", json.dumps(changes)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{stage} with {changes} failed:\n{done.stderr[-2000:]}")
-    result = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps(result), flush=True)
-    return result
+def in_a_process(stage: str, settings: list[dict], keep: Callable[[dict], None]) -> None:
+    """`try_setting` for one setting after the other, in a process of its own with one thread."""
+    command = [sys.executable, __file__, "--stages", stage, "--settings", json.dumps(settings)]
+    process = subprocess.Popen(command, env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith('{"'):
+            keep(json.loads(line))
+    if process.wait():
+        raise RuntimeError(f"{stage}: a setting failed, see above")
+
+
+def search(stages: list[str], workers: int, afresh: bool, console: Console) -> None:
+    """Try what is missing, and keep each result as it comes."""
+    known, lock = read_json(RESULTS), threading.Lock()
+    tried = {stage: [] if afresh else known.get(stage, {}).get("tried", []) for stage in stages}
+
+    def keep(stage: str, result: dict) -> None:
+        with lock:
+            tried[stage].append(result)
+            console.print(stage, json.dumps(result), highlight=False)
+            write_json(RESULTS, {**read_json(RESULTS), stage: {"tried": tried[stage], "stamp": environment_stamp()}})
+
+    def one(stage: str) -> None:
+        missing = [changes for changes in SETTINGS[stage] if not any(changes.items() <= row.items() for row in tried[stage])]
+        if missing:
+            in_a_process(stage, missing, lambda result: keep(stage, result))
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(one, stages))
+    for stage in stages:
+        table = Table(*tried[stage][0], title=f"{stage}: development questions, T = 0.7, seed 0")
+        for row in sorted(tried[stage], key=lambda row: -row["score"]):
+            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+        console.print(table)
 
 
 def main() -> None:
-    """Try the settings, print it as a table, write it."""
+    """Search, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=tuple(SETTINGS), required=True)
+    parser.add_argument("--stages", nargs="+", choices=(*SETTINGS, "rows"), required=True)
     parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--afresh", action="store_true", help="forget the stage's earlier results")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--afresh", action="store_true", help="forget the stages' earlier results")
+    parser.add_argument("--settings", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        print(json.dumps(try_setting(options.stage, json.loads(options.one))))
+    if options.settings:
+        for changes in json.loads(options.settings):
+            print(json.dumps(try_setting(options.stages[0], changes)), flush=True)
         return
-    settings = [{"learning_rate": rate, "num_train_epochs": epochs} for rate, epochs in SETTINGS[options.stage]]
-    tried = [] if options.afresh else read_json(RESULTS).get(options.stage, {}).get("tried", [])
-    missing = [changes for changes in settings if not any(changes.items() <= row.items() for row in tried)]
-    lock = threading.Lock()
-
-    def try_and_keep(changes: dict) -> None:
-        result = in_a_process(options.stage, changes)
-        with lock:
-            tried.append(result)
-            write_json(RESULTS, {**read_json(RESULTS), options.stage: {"tried": tried, "stamp": environment_stamp()}})
-
-    with ThreadPoolExecutor(options.workers) as pool:
-        list(pool.map(try_and_keep, missing))
-    table = Table(*tried[0], title=f"{options.stage}: development questions, T = 0.7, seed 0")
-    for row in sorted(tried, key=lambda row: -row["score"]):
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console(width=140).print(table)
+    rows = [name for name in SETTINGS if name in ROWS and name not in ("dsft", "ddpo")]
+    stages = [name for stage in options.stages for name in (rows if stage == "rows" else [stage])]
+    search(stages, options.workers, options.afresh, Console(width=150))
 
 
 if __name__ == "__main__":

@@ -252,6 +252,42 @@ def category_radar(
     return fig
 
 
+# --- ablations ---------------------------------------------------------------------------------------------------
+
+Estimate = tuple[float, float, float]  # mean, lower and upper bound of its interval
+
+
+def difference_intervals(differences: Mapping[str, Estimate], *, label: str = "difference in score (95 % interval)") -> Figure:
+    """A point a row with its interval, and the line of no difference; filled where the interval leaves 0 out."""
+    fig, [axes] = figure(width=7.6, height=1.2 + 0.36 * len(differences))
+    for n, (mean, low, high) in enumerate(differences.values()):
+        apart = low > 0 or high < 0
+        style = {"color": COLOURS[0 if mean >= 0 else 1], "marker": "o" if mean >= 0 else "s"}
+        axes.errorbar(mean, n, xerr=[[mean - low], [high - mean]], capsize=4, linestyle="", markersize=7,
+                      markerfacecolor=None if apart else "#ffffff", **style)  # fmt: skip
+    axes.axvline(0, color=_INK, linewidth=1.2)
+    axes.set_yticks(range(len(differences)), list(differences))
+    axes.set(xlabel=label)
+    axes.invert_yaxis()  # the first row on top
+    axes.grid(axis="y", visible=False)
+    return fig
+
+
+def interval_curves(curves: Mapping[str, Mapping[float, Estimate]], *, xlabel: str, ylabel: str) -> Figure:
+    """A line a name, with an interval at each point, such as score by epoch; whole steps on the axis below."""
+    fig, [axes] = figure()
+    for n, (name, points) in enumerate(curves.items()):
+        steps = sorted(points)
+        mean, low, high = np.array([points[step] for step in steps]).T
+        shifted = np.array(steps, float) + 0.04 * (n - (len(curves) - 1) / 2)  # intervals beside each other
+        style = {"color": COLOURS[n], "linestyle": LINE_STYLES[n], "marker": MARKERS[n]}
+        axes.errorbar(shifted, mean, yerr=[mean - low, high - mean], capsize=4, label=name, **style)
+    axes.set_xticks(sorted({step for points in curves.values() for step in points}))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    _legend(fig)
+    return fig
+
+
 # --- on the page -------------------------------------------------------------------------------------------------
 
 

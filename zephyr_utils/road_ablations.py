@@ -290,7 +290,7 @@ def run_in_parallel(
                 text=True,
             )
             for line in process.stdout:
-                if line.startswith("{"):
+                if line.startswith('{"'):
                     done = json.loads(line)
                     results[done["row"]] = done["results"]
                     say(f"seed {road.seed}: {get_row(done['row']).label}, {done['seconds']:.0f} s")
