@@ -70,9 +70,15 @@ def test_all_rows_of_a_prompt_fall_on_one_side_and_the_same_in_every_run():
     assert hold_out(list(reversed(rows)), 0.2)[1] == list(reversed(held_out))
 
 
-def test_too_few_rows_to_hold_any_out_is_said():
+def test_of_a_very_small_set_one_prompt_is_held_out_all_the_same():
+    rows = [{"prompt": name} for name in "abcd"]
+    train, held_out = hold_out(rows, 0.001)
+    assert len(train) == 3 and len(held_out) == 1
+
+
+def test_a_single_prompt_leaves_none_to_measure_on_and_that_is_said():
     with pytest.raises(HandbookError, match=r"(?s)leave none to measure on.*give more rows"):
-        hold_out([{"prompt": "one"}], 0.05)
+        hold_out([{"prompt": "one"}, {"prompt": "one"}], 0.05)
 
 
 def test_a_pair_is_split_into_the_shared_messages_and_one_answer_each():

@@ -80,20 +80,21 @@ def fit_pairs(tokenizer, pairs: list[dict], max_length: int, ties: str = "drop")
 def hold_out(rows: list[dict], share: float = 0.05) -> tuple[list[dict], list[dict]]:
     """Split into (train, held out) by a hash of the prompt: the same row falls on the same side in every run.
 
-    All rows of one prompt fall on one side, so no prompt is on both.
+    All rows of one prompt fall on one side, so no prompt is on both. Of a set so small that no prompt would fall out by
+    itself, the one with the lowest hash is held out.
 
     Raises:
-        HandbookError: one of the two would be empty.
+        HandbookError: there are fewer than two different prompts.
     """
-    train, held = [], []
-    for row in rows:
-        number = int.from_bytes(hashlib.sha256(row["prompt"].encode()).digest()[:8])
-        (held if number / 2**64 < share else train).append(row)
-    if not train or not held:
+    hashes = [int.from_bytes(hashlib.sha256(row["prompt"].encode()).digest()[:8]) for row in rows]
+    if len(set(hashes)) < 2:
         raise HandbookError(
-            f"{len(rows)} rows leave none to {'measure' if train else 'train'} on",
+            f"{len(rows)} rows with {len(set(hashes))} different prompts leave none to measure on",
             remedy="give more rows: a few dozen different prompts at the least",
         )
+    limit = max(share * 2**64, min(hashes) + 1)
+    train = [row for row, number in zip(rows, hashes, strict=True) if number >= limit]
+    held = [row for row, number in zip(rows, hashes, strict=True) if number < limit]
     return train, held
 
 
