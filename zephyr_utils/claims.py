@@ -9,11 +9,13 @@ nulls one will be called wrong.
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from zephyr_utils.evaluation import Interval, seeds_interval
 from zephyr_utils.published import published_table
 from zephyr_utils.road_ablations import ROWS
+from zephyr_utils.workflow import read_json
 
 Measured = dict[int, dict[str, Any]]
 Verdict = Literal["holds", "does not hold", "undecided", "not measured"]
@@ -256,3 +258,22 @@ CLAIMS = (
     _relative("sppo_hard", "SPPO with hard labels", "arXiv 2405.00675"),
     _relative("apo_zero", "APO-zero", "arXiv 2408.06266"),
 )
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The repository's own results: `measured` by seed, and the `machine` they were made on; empty outside a checkout."""
+
+    measured: Measured
+    machine: str
+
+
+def committed() -> Committed:
+    """What ``make claims`` left in ``benchmarks/results/claims.json`` of this checkout."""
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
+        results = read_json(folder / "benchmarks" / "results" / "claims.json")
+        if results:
+            stamp = results["stamp"]
+            machine = f"{stamp['cpu']}, torch {stamp['torch']}, TRL {stamp['trl']}"
+            return Committed({int(seed): rows for seed, rows in results["measured"].items()}, machine)
+    return Committed({}, "no results found: they come with a clone of the repository")
