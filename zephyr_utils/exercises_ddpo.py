@@ -1,4 +1,4 @@
-"""The further checks of chapter 05: the best policy under a price for moving, and which model a run started from."""
+"""The further checks of chapter 05: the best policy at a price, an answer's log-probability, where a run started."""
 
 from collections.abc import Callable
 
@@ -51,6 +51,42 @@ def check_optimal_policy(fn: Callable[[Array, Array, float], Array]) -> None:
         mistakes,
         "The reference times exp(reward / beta), divided by the sum of that.",
     )
+
+
+def _of_answer(token_log_probs: Array, in_answer: Array) -> float:
+    return float((token_log_probs * in_answer).sum())
+
+
+@exercise(
+    "05_ddpo",
+    right="A sum: the logarithm of the probability that the model says exactly this, and then stops.",
+    solution=_of_answer,
+    wrong={
+        "not divided": lambda logs, mask: _of_answer(logs, mask) / mask.sum(),
+        "whole conversation": lambda logs, mask: logs.sum(),
+        "the prompt's": lambda logs, mask: _of_answer(logs, 1 - mask),
+        "end of the answer": lambda logs, mask: float(logs[mask == 1][:-1].sum()),
+        "a probability": lambda logs, mask: float(np.exp(_of_answer(logs, mask))),
+        "one a token": lambda logs, mask: logs * mask,
+        "sign": lambda logs, mask: -_of_answer(logs, mask),
+    },
+)
+def check_answer_log_prob(fn: Callable[[Array, Array], float]) -> None:
+    """``fn(token_log_probs, in_answer) -> float``: log pi(y | x) in nats; in_answer is 1 for the answer's tokens."""
+    logs, mask = np.array([-4.0, -2.5, -0.1, -0.7, -1.2, -0.3, -0.05]), np.array([0, 0, 0, 1, 1, 1, 1])
+    right = _of_answer(logs, mask)
+    mistakes = {
+        "This is the mean: a sum is not divided by the number of tokens.": right / mask.sum(),
+        "This counts the whole conversation; the prompt is given, so its tokens do not count.": logs.sum(),
+        "These are the prompt's tokens: the mask is the wrong way round.": _of_answer(logs, 1 - mask),
+        "The end of the answer is left out, so stopping would earn nothing.": right - logs[-1],
+        "This is a probability; stay with its logarithm, which does not shrink to nothing on long answers.": np.exp(
+            right
+        ),
+        "These are the values one a token; log pi(y | x) is their sum.": logs * mask,
+        "The sign is wrong: the logarithm of a probability is not above 0.": -right,
+    }
+    compare(attempt(fn, logs, mask), right, mistakes, "The sum of token_log_probs where in_answer is 1.")
 
 
 def _start(logged: Array, dsft: Array, base: Array) -> str:
