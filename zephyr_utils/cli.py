@@ -107,10 +107,15 @@ def truecase(
     num_shards: Annotated[int, typer.Option(help="How many machines share the work.")] = 1,
 ) -> None:
     """Repair wrongly cased answers in files of any size; a killed run goes on at the file it was at."""
+    from zephyr_utils.progress import bytes_watched
     from zephyr_utils.truecasing import truecase_files
 
-    report = truecase_files(inputs, output, fit_on=fit_on, shard_index=shard_index, num_shards=num_shards)
-    out.print(str(report), highlight=False)
+    with bytes_watched("truecasing") as progress:
+        report = truecase_files(
+            inputs, output, fit_on=fit_on, shard_index=shard_index, num_shards=num_shards, progress=progress
+        )
+    out.print(report.report(), highlight=False, markup=False)
+    out.print(f"Files and reports in {output}", highlight=False, markup=False)
 
 
 @app.command()

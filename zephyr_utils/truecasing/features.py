@@ -5,26 +5,58 @@ corpus writes it and its neighbours with a capital, and the line that it stands 
 word is inside bold, quotes, or a label before a colon): headings are often in title case, and lists have their style.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from zephyr_utils.truecasing.words import BOUNDARY, MIX, Words
+from zephyr_utils.truecasing.words import Words
 
 TABLE_BITS = 22
-_KEYS = np.random.default_rng(7).integers(2**62, 2**63, 64).astype(np.uint64) | np.uint64(1)
+EDGE = np.uint32(0x9E3779B9)  # stands for what lies beyond a message's ends
+EDGE_BUCKET = np.uint32(30)
+_KEYS = np.random.default_rng(7).integers(2**31, 2**32, 64).astype(np.uint32) | np.uint32(1)
+_MIX = np.uint32(0x85EBCA6B)  # the multiplier of MurmurHash3's finaliser
+_SHIFTS = np.uint32(15), np.uint32(16), np.uint32(32 - TABLE_BITS)
+
+
+class Neighbours:
+    """Looks up what stands one or two words before or after, within each message.
+
+    Args:
+        row: index of the message of each word, ascending.
+    """
+
+    def __init__(self, row: np.ndarray) -> None:
+        inner = np.flatnonzero(row[1:] != row[:-1])
+        self.count = len(row)
+        self.firsts = np.append(0, inner + 1)
+        self.lasts = np.append(inner, len(row) - 1)
+
+    def shifted(self, values: np.ndarray, by: int, fill) -> np.ndarray:
+        """The values of the words ``by`` places further on (1, 2, -1 or -2), with a filling beyond the ends."""
+        result = np.empty_like(values)
+        if not len(values):
+            return result
+        if by > 0:
+            result[:-by], edges = values[by:], self.lasts
+        else:
+            result[-by:], edges = values[:by], self.firsts
+        for distance in range(abs(by)):
+            at = edges - distance if by > 0 else edges + distance
+            # The edge's neighbour may belong to the next message, if this one has a single word: then it is an edge too.
+            result[at[(at >= 0) & (at < self.count)]] = fill
+        return result
 
 
 def shifted(values: np.ndarray, by: int, row: np.ndarray, fill) -> np.ndarray:
-    """The values of the words ``by`` places further on, with a filling beyond the message's ends."""
-    result = np.full_like(values, fill)
-    if by > 0 and len(values) > by:
-        result[:-by] = np.where(row[by:] == row[:-by], values[by:], fill)
-    elif by < 0 and len(values) > -by:
-        result[-by:] = np.where(row[-by:] == row[:by], values[:by], fill)
-    return result
+    """``Neighbours(row).shifted(values, by, fill)``, for a single look."""
+    return Neighbours(row).shifted(values, by, fill)
 
 
 def line_kinds(words: Words) -> tuple[np.ndarray, np.ndarray]:
     """Two small numbers per word: the kind of its line, and its state within the line."""
+    if not len(words):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     line = np.cumsum(words.breaks, dtype=np.int64) - 1
     opens = np.flatnonzero(words.breaks)
     length = np.bincount(line, minlength=len(opens))
@@ -71,24 +103,40 @@ _OPENING[list(b"\"'(")] = 2
 _OPENING[list(b" .)")] = 3
 
 
-def feature_columns(words: Words, bucket: np.ndarray):
-    """Yield the index of each feature for every word, one array (int64) a feature."""
-    row = words.row
-    w, gap = words.word, words.gap
-    before, after = shifted(w, -1, row, BOUNDARY), shifted(w, 1, row, BOUNDARY)
-    before2, after2 = shifted(w, -2, row, BOUNDARY), shifted(w, 2, row, BOUNDARY)
-    gap_before, gap_after = shifted(gap, -1, row, BOUNDARY), shifted(gap, 1, row, BOUNDARY)
-    b = bucket.astype(np.uint64)
-    b_before, b_after = shifted(b, -1, row, np.uint64(30)), shifted(b, 1, row, np.uint64(30))
-    b_before2, b_after2 = shifted(b, -2, row, np.uint64(30)), shifted(b, 2, row, np.uint64(30))
-    kind, state = (part.astype(np.uint64) for part in line_kinds(words))
-    length = words.end - words.start
-    suffix3 = words.hash_range(words.end - np.minimum(length, 3), words.end)
-    suffix2 = words.hash_range(words.end - np.minimum(length, 2), words.end)
-    prefix3 = words.hash_range(words.start, words.start + np.minimum(length, 3))
-    size = np.minimum(length, 12).astype(np.uint64)
-    starts = words.ends_sentence.astype(np.uint64)
-    near = b_before * np.uint64(32) + b
+def feature_columns(
+    words: Words, bucket: np.ndarray, chosen: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the index of each feature in the table of weights, one array (int64) a feature.
+
+    Args:
+        words: the words.
+        bucket: capitalisation rate of each, see ``lexicon.buckets``.
+        chosen: positions of the words wanted; all by default.
+    """
+    neighbours = Neighbours(words.row)
+
+    def pick(column: np.ndarray) -> np.ndarray:
+        return column if chosen is None else column[chosen]
+
+    def look(column: np.ndarray, by: int, fill: np.uint32) -> np.ndarray:
+        return pick(neighbours.shifted(column, by, fill))
+
+    w, gap, b = _folded(words.word), _folded(words.gap), bucket.astype(np.uint32)
+    before, after = look(w, -1, EDGE), look(w, 1, EDGE)
+    before2, after2 = look(w, -2, EDGE), look(w, 2, EDGE)
+    gap_before, gap_after = look(gap, -1, EDGE), look(gap, 1, EDGE)
+    b_before, b_after = look(b, -1, EDGE_BUCKET), look(b, 1, EDGE_BUCKET)
+    b_before2, b_after2 = look(b, -2, EDGE_BUCKET), look(b, 2, EDGE_BUCKET)
+    w, gap, b = pick(w), pick(gap), pick(b)
+    kind, state = (pick(part.astype(np.uint32)) for part in line_kinds(words))
+    start, end, starts = pick(words.start), pick(words.end), pick(words.ends_sentence).astype(np.uint32)
+    length = end - start
+    three, two = np.minimum(length, 3), np.minimum(length, 2)
+    suffix3 = _folded(words.hash_range(end - three, end))
+    suffix2 = _folded(words.hash_range(end - two, end))
+    prefix3 = _folded(words.hash_range(start, start + three))
+    size = np.minimum(length, 12).astype(np.uint32)
+    near = b_before * np.uint32(32) + b
     parts = (
         (gap,),
         (w,),
@@ -116,13 +164,23 @@ def feature_columns(words: Words, bucket: np.ndarray):
         (after, b),
         (suffix3, before),
     )
-    shift = np.uint64(64 - TABLE_BITS)
+    mixed, scratch = np.empty(len(w), np.uint32), np.empty(len(w), np.uint32)
+    first, last, top = _SHIFTS
     for number, columns in enumerate(parts):
-        mixed = columns[0] * _KEYS[number]
+        np.multiply(columns[0], _KEYS[number], out=mixed)
         for place, column in enumerate(columns[1:]):
-            mixed ^= mixed >> np.uint64(29)
-            mixed += column * _KEYS[40 + place]
-            mixed *= MIX
-        mixed ^= mixed >> np.uint64(32)
-        mixed *= MIX
-        yield (mixed >> shift).astype(np.int64)
+            np.right_shift(mixed, first, out=scratch)
+            np.bitwise_xor(mixed, scratch, out=mixed)
+            np.multiply(column, _KEYS[40 + place], out=scratch)
+            np.add(mixed, scratch, out=mixed)
+            np.multiply(mixed, _MIX, out=mixed)
+        np.right_shift(mixed, last, out=scratch)
+        np.bitwise_xor(mixed, scratch, out=mixed)
+        np.multiply(mixed, _MIX, out=mixed)
+        np.right_shift(mixed, top, out=mixed)
+        yield mixed.astype(np.int64)
+
+
+def _folded(hashes: np.ndarray) -> np.ndarray:
+    """The upper half of each hash: the lower bits of a polynomial hash are poor ones."""
+    return (hashes >> np.uint64(32)).astype(np.uint32)

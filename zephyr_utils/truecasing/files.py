@@ -69,6 +69,19 @@ class FileReport:
         for label, count in column.labels.items():
             self.labels[label] += count
 
+    def report(self) -> str:
+        """Rows in = rows out + rows set aside, labels, edits and speed, in lines for the screen."""
+        aside = self.set_aside.total()
+        lines = [f"{self.rows:,} rows in = {self.rows - aside:,} out + {aside:,} set aside"]
+        lines += [f"  {count:,} x {reason}" for reason, count in self.set_aside.most_common()]
+        labels = ", ".join(f"{count:,} {label}" for label, count in self.labels.items())
+        lines.append(f"{self.messages:,} messages: {labels}")
+        lines.append(f"{self.altered:,} messages altered, {self.edits:,} letters")
+        speed = f" ({self.input_bytes / 2**20 / self.seconds:,.0f} MB/s of file)" if self.seconds else ""
+        reused = f", {len(self.reused)} found done" if self.reused else ""
+        lines.append(f"{len(self.files)} files done{reused}; {self.seconds:,.1f} s{speed}")
+        return "\n".join(lines)
+
     def as_dict(self) -> dict:
         """Ready for JSON."""
         return asdict(self) | {
@@ -93,8 +106,8 @@ def truecase_files(
 
     Args:
         inputs: files (``.jsonl``, ``.jsonl.gz``, ``.parquet``) or folders of them.
-        output_dir: where the results go, with ``NAME.report.json`` beside each, and ``NAME.set_aside.jsonl`` where
-            lines could not be read.
+        output_dir: where the results go, with ``NAME.report.json`` beside each, ``NAME.set_aside.jsonl`` where lines
+            could not be read, and the sums of the call in ``report-INDEX-of-NUMBER.json``.
         truecaser: a fitted one. Without it one is fitted on ``fit_on`` (24 MB of it, spread over its files) and kept
             as ``truecaser.npz`` in the output folder.
         fit_on: files to fit on; the inputs themselves if not given.
@@ -147,6 +160,8 @@ def truecase_files(
         done += path.stat().st_size
         if progress:
             progress(done, total)
+    with whole_file(output / f"report-{shard_index}-of-{num_shards}.json") as unfinished:
+        unfinished.write_text(json.dumps(run.as_dict(), indent=1))
     return run
 
 
@@ -156,9 +171,7 @@ def _files(inputs: Sequence[str | Path] | str | Path) -> list[Path]:
     for item in [inputs] if isinstance(inputs, str | Path) else inputs:
         path = Path(item)
         inside = (
-            [path]
-            if path.is_file()
-            else sorted(child for child in path.glob("*") if child.name.endswith(SUFFIXES))
+            [path] if path.is_file() else sorted(child for child in path.glob("*") if _is_records(child.name))
         )
         if not inside:
             raise HandbookError(
@@ -176,6 +189,10 @@ def _files(inputs: Sequence[str | Path] | str | Path) -> list[Path]:
                 remedy="use one output folder for each",
             )
     return found
+
+
+def _is_records(name: str) -> bool:
+    return name.endswith(SUFFIXES) and not name.endswith(".set_aside.jsonl") and not name.startswith(".")
 
 
 def _report_path(output: Path) -> Path:

@@ -23,10 +23,15 @@ from zephyr_utils.truecasing.detect import OK, surface_labels
 from zephyr_utils.truecasing.features import TABLE_BITS
 from zephyr_utils.truecasing.learn import WordCounts, chunks, fit_weights, read_example
 from zephyr_utils.truecasing.lexicon import Lexicon
-from zephyr_utils.truecasing.recase import Model, Repair
+from zephyr_utils.truecasing.recase import Model, Repair, in_eight_bits
 
-FORMAT = "zephyr-handbook truecaser 1"
+FORMAT = "zephyr-handbook truecaser 2"
 LEXICON_FIELDS = tuple(field.name for field in dataclasses.fields(Lexicon))
+DTYPES = dict.fromkeys(LEXICON_FIELDS, np.int32) | {
+    "keys": np.uint64,
+    "form": np.uint32,
+    "opening_form": np.uint32,
+}
 NAME_RATE = (
     0.9  # a word that is capital this often inside sentences is taken for a name when the fit is cleaned
 )
@@ -81,7 +86,7 @@ class Truecaser:
             )
         order = np.random.default_rng(0).permutation(len(messages))
         weights = fit_weights([messages[index] for index in order], lexicon)
-        return cls(Model(lexicon, weights), len(messages), len(buffer) - len(messages))
+        return cls(Model(lexicon, *in_eight_bits(weights)), len(messages), len(buffer) - len(messages))
 
     def truecase(self, text: str) -> str:
         """The text with its case repaired; the very same object if nothing was wrong."""
@@ -125,7 +130,7 @@ class Truecaser:
 
     def fingerprint(self) -> str:
         """A short hash of the fitted statistics: equal models repair alike."""
-        digest = hashlib.sha256(self.model.weights.tobytes())
+        digest = hashlib.sha256(self.model.weights.tobytes() + np.float64(self.model.step).tobytes())
         for name in LEXICON_FIELDS:
             digest.update(getattr(self.model.lexicon, name).tobytes())
         return digest.hexdigest()[:16]
@@ -141,6 +146,7 @@ class Truecaser:
                 messages=np.array([self.kept, self.set_aside]),
                 weight_index=used.astype(np.uint32),
                 weight_value=self.model.weights[used],
+                weight_step=np.array(self.model.step),
                 **fields,
             )
 
@@ -161,16 +167,17 @@ class Truecaser:
                     raise ValueError("unknown format")
                 arrays = {name: stored[name] for name in LEXICON_FIELDS}
                 index, value = stored["weight_index"], stored["weight_value"]
+                step = float(stored["weight_step"])
                 kept, set_aside = stored["messages"].tolist()
-            if (
-                len({len(array) for array in arrays.values()}) != 1
-                or arrays["keys"].dtype != np.uint64
-                or not len(arrays["keys"])
-            ):
+            if any(array.dtype != DTYPES[name] or array.ndim != 1 for name, array in arrays.items()):
+                raise ValueError("fields of another type")
+            if len({len(array) for array in arrays.values()}) != 1 or not len(arrays["keys"]):
                 raise ValueError("fields of unequal length")
-            weights = np.zeros(1 << TABLE_BITS, np.float32)
+            if not (np.isfinite(step) and step > 0 and index.shape == value.shape and value.dtype == np.int8):
+                raise ValueError("weights that cannot be")
+            weights = np.zeros(1 << TABLE_BITS, np.int8)
             weights[index] = value
-            return cls(Model(Lexicon(**arrays), weights), kept, set_aside)
+            return cls(Model(Lexicon(**arrays), weights, step), kept, set_aside)
         except Exception as error:
             raise HandbookError(
                 f"this is no model of a truecaser, or it is damaged ({error})",

@@ -77,6 +77,9 @@ _KIND = _WORD.astype(np.uint8)
 _KIND[list(b"./\\@-%+~")] |= _INSIDE
 _KIND[list(b"./:-](~")] |= _SOMETIMES
 _KIND[list(b"`$<\\@_#{=^&")] |= _ALONE
+_OPENS_MATHS, _SPACE = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
+_OPENS_MATHS[list(b"[({")] = True
+_SPACE[list(b" \t\n\r\0")] = True
 _BLOCKISH = np.zeros(256, np.bool_)
 _BLOCKISH[list(b"`$<\\~")] = True
 
@@ -135,11 +138,19 @@ def _triggers(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     places = places[(places > 0) & (places < len(array) - 1)]
     here, before, after = array[places], array[places - 1], array[places + 1]
     letter_before, letter_after = _LETTER.take(before), _LETTER.take(after)
+    word_after = _WORD.take(after)
     hit = kind[places] >= _ALONE
+    # Most marks of markdown are out here: headings, rules, rows of tables.
+    hit &= (here != 35) | letter_after  # #x
+    hit &= (here != 92) | (word_after | _OPENS_MATHS.take(after))  # \x \[
+    hit &= (here != 60) | (letter_after | (after == 47) | (after == 33))  # <x </ <!
+    hit &= (here != 38) | (letter_after | (after == 35))  # &x &#
+    hit &= (here != 36) | ~_SPACE.take(after)  # $x $$
     hit |= (here == 46) & letter_after  # .x
     hit |= (here == 47) & (letter_before | letter_after)  # x/ /x
     hit |= (here == 58) & (letter_after | (after == 47) | (after == 92))  # :x :/ :\
-    hit |= (here == 45) & ((after == 45) | (letter_after & (before == 32)))  # -- " -x"
+    beyond = _LETTER.take(array[np.minimum(places + 2, len(array) - 1)])
+    hit |= (here == 45) & ((after == 45) & beyond | (letter_after & (before == 32)))  # --x " -x"
     hit |= (here == 93) & ((after == 40) | (after == 58))  # ]( ]:
     hit |= (here == 40) & letter_before  # x(
     hit |= (here == 126) & (after == 126)  # ~~

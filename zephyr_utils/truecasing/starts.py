@@ -19,7 +19,9 @@ NOT_A_START = re.compile(
 )
 LIST_LETTER = re.compile(rb"[a-z]{1,4}[.):]|[b-hj-z](?![a-z'])")  # "b) ", "ii. ", and variables: "x is"
 ITEM = re.compile(rb"(?:\n|\A)[ \t]*\d{1,3}[.)][ \t]+\Z")
-PARAGRAPH = re.compile(rb"[:*`\"-][ \t]*\n[ \t]*\n[ \t]*\Z")  # not behind a formula, which a paragraph may continue
+PARAGRAPH = re.compile(
+    rb"[:*`\"-][ \t]*\n[ \t]*\n[ \t]*\Z"
+)  # not behind a formula, which a paragraph may continue
 MIN_WORDS = 5  # of a line that opens in lower case after no sentence's end, to be taken for prose
 
 _LOWER, _SPACE, _ENDABLE = (np.zeros(256, np.bool_) for _ in range(3))
@@ -29,10 +31,12 @@ _ENDABLE[list(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _ENDABLE[list(b")]")] = True
 _ENDABLE[128:] = True
 _BEFORE_BLANK = _SPACE.copy()
-_BEFORE_BLANK[list(b".!?:*`\"-")] = True
+_BEFORE_BLANK[list(b'.!?:*`"-')] = True
 
 
-def sentence_candidates(text: TextBuffer, passed_over: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def sentence_candidates(
+    text: TextBuffer, passed_over: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Lower-case letters that may open a sentence in mid-message.
 
     They stand behind one of .!? and white space, behind a blank line, or behind an item's number; in the latter two
@@ -48,7 +52,10 @@ def sentence_candidates(text: TextBuffer, passed_over: np.ndarray | None = None)
     nothing = np.zeros(0, np.int64)
     if not len(text) or not len(text.data):
         return nothing, nothing
-    places = _places(text.data, int(text.starts[0]), int(text.ends.max()))
+    low, high = int(text.starts[0]), int(text.ends.max())
+    if low >= high:
+        return nothing, nothing
+    places = _places(text.data, low, high)
     rows = np.searchsorted(text.ends, places, side="right")
     inside = rows < len(text)
     places, rows = places[inside], rows[inside]
@@ -66,27 +73,50 @@ def sentence_candidates(text: TextBuffer, passed_over: np.ndarray | None = None)
 
 
 def _places(data: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Lower-case letters at most four white spaces behind one of .!?) or a blank line."""
-    found = []
-    for begin in range(low, high, BLOCK):
-        block = data[begin : min(begin + BLOCK, high)]
-        marks = (block == 46) | (block == 33) | (block == 63) | (block == 10)
-        found.append(np.flatnonzero(marks) + begin)
-    marks = np.concatenate(found)
+    """Lower-case letters at most four white spaces behind one of .!? or a blank line.
+
+    The first three bytes from a mark on are compared by whole blocks, since nearly every mark is followed by a capital
+    and is out at that; the few that are left are then followed one by one.
+    """
+    marks = np.concatenate(
+        [_marks(data, begin, min(begin + BLOCK, high)) for begin in range(low, high, BLOCK)]
+    )
     last = len(data) - 1
-    after = marks + 1
-    following = data.take(np.minimum(after, last))
     breaks = data.take(marks) == 10
+    before = data.take(np.maximum(marks - 1, 0))
     # Behind a line break the letter may follow at once, if the line before is blank; else white space must come first.
-    blank = breaks & _SPACE.take(data.take(np.maximum(marks - 1, 0)))
-    blank &= _BEFORE_BLANK.take(data.take(np.maximum(marks - 2, 0)))
-    ended = ~breaks & _SPACE.take(following) & _ENDABLE.take(data.take(np.maximum(marks - 1, 0)))
-    after = after[blank | ended]
+    blank = breaks & _SPACE.take(before) & _BEFORE_BLANK.take(data.take(np.maximum(marks - 2, 0)))
+    ended = ~breaks & _ENDABLE.take(before)
+    after = marks[blank | ended] + 1
     for _ in range(4):
         after = after + _SPACE.take(data.take(np.minimum(after, last)))
     after = after + (data.take(np.minimum(after, last)) == 34)
     after = after[after <= last]
     return np.unique(after[_LOWER.take(data[after])])
+
+
+def _marks(data: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Marks that a lower-case sentence start may follow, in a block; a superset."""
+    block = data[begin : min(end + 2, len(data))]
+    here, one = block[: end - begin], block[1:]
+    if len(block) < end - begin + 2:  # the buffer ends here, where nothing can follow
+        here, one = here[: len(block) - 2], one[: len(block) - 2]
+    two = block[2 : 2 + len(here)]
+    one = one[: len(here)]
+    open_one, open_two = _may_go_on(one), _may_go_on(two)
+    space = (one == 32) | (one - 9 < 5)
+    mark = (here == 46) | (here == 33) | (here == 63)
+    mark &= space
+    mark &= open_two
+    lone = here == 10
+    lone &= open_one
+    mark |= lone
+    return np.flatnonzero(mark) + begin
+
+
+def _may_go_on(byte: np.ndarray) -> np.ndarray:
+    """Whether a byte is a lower-case letter, white space or a quotation mark (uint8 wraps below zero)."""
+    return (byte - 97 < 26) | (byte - 9 < 5) | (byte == 32) | (byte == 34)
 
 
 def _plausible(data: np.ndarray, begin: int, place: int, end: int) -> bool:
