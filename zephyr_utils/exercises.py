@@ -10,6 +10,12 @@ from zephyr_utils.exercises_data import check_choose_pair, check_mean_rating, ch
 from zephyr_utils.exercises_ddpo import check_answer_log_prob, check_first_step, check_optimal_policy
 from zephyr_utils.exercises_dsft import check_combine_batches, check_merge
 from zephyr_utils.exercises_evaluation import check_both_orders, check_paired_error, check_questions_needed
+from zephyr_utils.exercises_feedback import (
+    check_place_bonus,
+    check_read_grade,
+    check_suspect_tens,
+    check_undo_order,
+)
 from zephyr_utils.exercises_margins import check_displaced_share, check_measured_on, check_pairs_needed
 from zephyr_utils.exercises_models import check_dpo_loss, check_implied_beta, check_loss_mask, check_win_rate
 from zephyr_utils.exercises_pairs import check_faulty_ten, check_leak, check_length_bias
@@ -35,9 +41,13 @@ __all__ = [
     "check_optimal_policy",
     "check_paired_error",
     "check_pairs_needed",
+    "check_place_bonus",
     "check_questions_needed",
+    "check_read_grade",
     "check_seed_difference",
     "check_sentence_starts",
+    "check_suspect_tens",
+    "check_undo_order",
     "check_verdict",
     "check_win_rate",
 ]
