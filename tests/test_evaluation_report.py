@@ -1,0 +1,229 @@
+"""The report page and what feeds it: records on disk, kept judgments, and figures that both files agree on."""
+
+import json
+import re
+import warnings
+from html.parser import HTMLParser
+
+import pytest
+from real_records import REAL, needs
+
+from zephyr_utils.evaluation import (
+    EvaluationError,
+    Judgment,
+    KeptJudge,
+    Report,
+    TaskScore,
+    Verdict,
+    annotation_files,
+    read_annotations,
+    read_judgments,
+)
+
+QUESTIONS = [
+    {"question_id": n, "category": category, "turns": [f"First {n}?", f"Second {n}?"]}
+    for n, category in enumerate(("writing", "math", "stem"), start=1)
+]
+EVIL = '<script>alert("x")</script> & <img src=x onerror=alert(1)>'
+
+
+def answers(model, text="Yes."):
+    return [{"question_id": q["question_id"], "model_id": model, "choices": [{"turns": [text, text]}]} for q in QUESTIONS]
+
+
+def judgments(model, *scores, **fields):
+    turns = [(q["question_id"], turn) for q in QUESTIONS for turn in (1, 2)]
+    return [
+        {"question_id": key, "turn": turn, "model": model, "score": score, "judge": ["j", "p"], **fields}
+        for (key, turn), score in zip(turns, scores, strict=True)
+    ]
+
+
+def lines(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def written(report, folder):
+    page = report.write(folder)
+    return page.read_text(encoding="utf-8"), json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def test_page_and_json_hold_the_same_scores_best_first(tmp_path):
+    report = Report("Two models", {"Judge": "a rule"})
+    rows = judgments("weak", 1, 2, 3, 4, 5, 6) + judgments("strong", 7, 7, 8, 8, 9, 9)
+    report.add_judgments(rows, QUESTIONS, answers("weak") + answers("strong"))
+    page, content = written(report, tmp_path)
+    assert list(content["grades"]) == ["strong", "weak"]
+    assert content["grades"]["weak"]["overall"] == 3.5 and content["grades"]["strong"]["by_category"]["stem"] == 9
+    (difference,) = content["grade_differences"]
+    assert (difference["first"], difference["mean"], difference["n"]) == ("strong", 4.5, 3)
+    assert "8.00" in page and "3.50" in page and "+4.50" in page
+    assert "img" in [tag for tag, _ in Tags(page).found], "the radar is there"
+
+
+def test_what_a_model_or_a_judge_wrote_is_text_and_the_page_needs_nothing_else(tmp_path):
+    report = Report(EVIL, {EVIL: EVIL})
+    questions = [{**q, "turns": [EVIL, EVIL], "category": EVIL} for q in QUESTIONS]
+    report.add_judgments(judgments(EVIL, 1, 2, 3, 4, 5, 6, judgment=EVIL), questions, answers(EVIL, EVIL))
+    report.add_academic([TaskScore(EVIL, "acc", 25.5, None, 0)])
+    page, content = written(report, tmp_path)
+    assert content["title"] == EVIL
+    tags = Tags(page)
+    assert tags.open == [] and not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags.found}
+    assert not any(name.startswith("on") for _, attributes in tags.found for name in attributes)
+    sources = [attributes["src"] for _, attributes in tags.found if "src" in attributes]
+    assert all(source.startswith("data:image/") for source in sources)
+    assert "default-src 'none'" in page
+    assert not re.search(r"(?:src|href)=.https?:", page)
+
+
+def test_warnings_stand_on_the_page_and_others_go_on(tmp_path):
+    report = Report("Odd")
+    report.add_judgments(judgments("a", 1, 2, 3, 4, 5, 6) + judgments("b", 1, 2, 3, 4, 5, 6))
+    assert any("one and the same set of judgments" in message for message in report.warnings)
+    page, content = written(report, tmp_path)
+    assert "one and the same set of judgments" in page and content["warnings"] == report.warnings
+    with pytest.warns(UserWarning, match="another"), report.listening():
+        warnings.warn("another", UserWarning, stacklevel=1)
+
+
+def test_failed_grades_are_counted_on_the_page_and_more_than_a_tenth_stops_it(tmp_path):
+    rows = judgments("a", -1, 2, 3, 4, 5, 6)
+    with pytest.raises(EvaluationError, match="more than a tenth"):
+        Report("Failed").add_judgments(rows)
+    report = Report("Failed")
+    report.add_judgments(rows, allow_failures=True)
+    page, content = written(report, tmp_path)
+    assert content["grades"]["a"]["n_failed"] == 1 and content["grades"]["a"]["overall"] == 4
+    assert "1 × no rating could be read from the judgment (-1)" in page
+
+
+def test_figures_that_are_not_finite_become_null(tmp_path):
+    report = Report("One row")
+    report.add_annotations({"m": [{"preference": 2, "output_1": "a", "output_2": "b"}]})
+    _, content = written(report, tmp_path)
+    assert content["win_rates"]["m"]["standard_error"] is None
+
+
+def test_win_rates_carry_their_model_in_each_warning(tmp_path):
+    rows = [{"index": n, "preference": p, "generator_2": "other"} for n, p in enumerate([2.0, 1.0, None, 0])]
+    report = Report("Rates")
+    report.add_annotations({"mine": rows, "yours": [{"index": n, "preference": 1.0} for n in range(4)]})
+    assert "mine: 1 of 4 annotations are left out: 1 x preference is null" in report.warnings
+    assert "mine: the annotations say they judge 'other', not 'mine'" in report.warnings
+    page, content = written(report, tmp_path)
+    assert list(content["win_rates"]) == ["mine", "yours"] and content["win_rates"]["mine"]["n_draws"] == 1
+    assert content["win_rate_differences"][0]["n"] == 3 and "50.00" in page
+
+
+def test_pairs_show_what_followed_the_place(tmp_path):
+    shared = {"model_1": "a", "model_2": "b", "judge": ["j", "p"], "turn": 1, "output_1": "x", "output_2": "yyy"}
+    winners = [("model_2", "model_2"), ("model_1", "model_2"), ("model_1", "model_1"), ("tie", "tie")]
+    rows = [{**shared, "question_id": n, "g1_winner": g1, "g2_winner": g2} for n, (g1, g2) in enumerate(winners)]
+    report = Report("Pairs")
+    report.add_recorded([lines(tmp_path / "pairs.jsonl", rows)])
+    page, content = written(report, tmp_path)
+    assert content["pairs"][0]["n_first_place"] == 1 and content["pairs"][0]["win_rate_2"] == 50
+    assert "b against a" in page
+
+
+def test_files_are_named_by_themselves_or_by_alpaca_evals_folders(tmp_path):
+    rows = [{"index": 0, "preference": 2.0}]
+    lines(tmp_path / "slim" / "model-1.5.jsonl", rows)
+    own = lines(tmp_path / "results" / "zephyr" / "alpaca_eval_gpt4" / "annotations.json", rows)
+    own.write_text(json.dumps(rows), encoding="utf-8")
+    assert set(annotation_files([tmp_path])) == {"model-1.5", "zephyr"}
+    assert read_annotations([tmp_path / "results"]) == {"zephyr": rows}
+    second = tmp_path / "results" / "zephyr" / "weighted" / "annotations.json"
+    second.parent.mkdir()
+    second.write_text(json.dumps(rows), encoding="utf-8")
+    assert set(annotation_files([tmp_path / "results"])) == {"zephyr (alpaca_eval_gpt4)", "zephyr (weighted)"}
+
+
+def test_one_name_for_two_files_and_a_folder_without_records_are_errors(tmp_path):
+    for folder in ("one", "two"):
+        lines(tmp_path / folder / "m.jsonl", [{"preference": 1}])
+    with pytest.raises(EvaluationError, match="two files are about 'm'"):
+        annotation_files([tmp_path])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EvaluationError, match=r"holds no \.json or \.jsonl file"):
+        read_judgments([tmp_path / "empty"])
+
+
+class Counting:
+    name = "counting"
+
+    def __init__(self, score=7.0, winner="A"):
+        self.score, self.winner, self.asked = score, winner, 0
+
+    def grade(self, question, answers, turn):
+        self.asked += 1
+        return Judgment(f"[[{self.score:g}]]", self.score, "p")
+
+    def compare(self, question, answer_a, answer_b):
+        self.asked += 1
+        return Verdict(f"[[{self.winner}]]", self.winner, "p")
+
+
+def test_a_kept_judgment_is_not_asked_for_again_even_after_a_kill_in_mid_line(tmp_path):
+    path, question = tmp_path / "judged.jsonl", QUESTIONS[0]
+    first = Counting()
+    kept = KeptJudge(first, path)
+    assert kept.grade(question, ["a"], 1) == kept.grade(question, ["a"], 1)
+    assert kept.compare(question, "x", "y").winner == "A" and first.asked == 2
+    path.write_text(path.read_text() + '{"key": "cut sho', encoding="utf-8")
+    second = Counting(score=3.0)
+    again = KeptJudge(second, path)
+    assert again.grade(question, ["a"], 1).score == 7 and second.asked == 0
+    assert again.grade(question, ["a", "b"], 2).score == 3 and again.compare(question, "y", "x").winner == "A"
+    assert second.asked == 2
+    third = Counting()
+    assert KeptJudge(third, path).grade(question, ["a", "b"], 2).score == 3 and third.asked == 0
+
+
+def test_failed_judgments_are_asked_for_again(tmp_path):
+    path, question = tmp_path / "judged.jsonl", QUESTIONS[0]
+    for judge in (Counting(score=-1.0, winner="error"), Counting(score=-1.0, winner="error")):
+        kept = KeptJudge(judge, path)
+        kept.grade(question, ["a"], 1)
+        kept.compare(question, "x", "y")
+        assert judge.asked == 2
+    assert not path.exists()
+
+
+@needs("alpaca_eval_ccbync")
+@needs("mt_bench")
+def test_real_records_make_one_report_with_the_published_figures(tmp_path):
+    report = Report("Real")
+    report.add_recorded(
+        [REAL / "mt_bench" / "model_judgment"], [REAL / "alpaca_eval_ccbync" / "ae1_alpaca_eval_gpt4_slim"]
+    )
+    page, content = written(report, tmp_path)
+    assert round(content["win_rates"]["zephyr-7b-beta"]["win_rate"], 2) == 90.60
+    assert content["grades"]["mamba_0_5_dpo_ep3"]["overall"] == 7.3125
+    assert [(p["n_wins_2"], p["n_wins_1"]) for p in content["pairs"]] == [(13, 10)]
+    assert "zephyr-7b-beta" in page and not any("one set of annotations" in message for message in report.warnings)
+
+
+def test_a_judgment_of_another_models_answer_is_named(tmp_path):
+    rows = judgments("a", 1, 2, 3, 4, 5, 6, user_prompt="Somebody else's answer: No.")
+    report = Report("Wrong")
+    report.add_judgments(rows, QUESTIONS, answers("a"))
+    assert any("6 judgments are not of the model's own answer" in message for message in report.warnings)
