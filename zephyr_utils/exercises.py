@@ -8,7 +8,7 @@ from zephyr_utils.exercises_ablations import check_holm, check_seed_difference, 
 from zephyr_utils.exercises_core import WrongAnswer
 from zephyr_utils.exercises_data import check_choose_pair, check_mean_rating, check_sentence_starts
 from zephyr_utils.exercises_ddpo import check_answer_log_prob, check_first_step, check_optimal_policy
-from zephyr_utils.exercises_dsft import check_combine_batches, check_merge
+from zephyr_utils.exercises_dsft import check_combine_batches, check_lora_count, check_merge
 from zephyr_utils.exercises_evaluation import check_both_orders, check_paired_error, check_questions_needed
 from zephyr_utils.exercises_feedback import (
     check_place_bonus,
@@ -18,6 +18,7 @@ from zephyr_utils.exercises_feedback import (
 )
 from zephyr_utils.exercises_margins import check_displaced_share, check_measured_on, check_pairs_needed
 from zephyr_utils.exercises_models import check_dpo_loss, check_implied_beta, check_loss_mask, check_win_rate
+from zephyr_utils.exercises_overview import check_preference_probability, check_steps, check_text_loss
 from zephyr_utils.exercises_pairs import check_faulty_ten, check_leak, check_length_bias
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "check_implied_beta",
     "check_leak",
     "check_length_bias",
+    "check_lora_count",
     "check_loss_mask",
     "check_mean_rating",
     "check_measured_on",
@@ -42,11 +44,14 @@ __all__ = [
     "check_paired_error",
     "check_pairs_needed",
     "check_place_bonus",
+    "check_preference_probability",
     "check_questions_needed",
     "check_read_grade",
     "check_seed_difference",
     "check_sentence_starts",
+    "check_steps",
     "check_suspect_tens",
+    "check_text_loss",
     "check_undo_order",
     "check_verdict",
     "check_win_rate",

@@ -1,4 +1,4 @@
-"""The further checks of chapter 02: adding up losses over batches, and folding an adapter into its weight."""
+"""The further checks of chapter 02: adding up losses over batches, counting an adapter and folding it into its weight."""
 
 import math
 from collections.abc import Callable
@@ -79,4 +79,40 @@ def check_merge(fn: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], 
         mistakes,
         "This is not the weight plus alpha / r times b @ a.",
         tolerance=1e-5,
+    )
+
+
+def _count(shapes: list[tuple[int, int]], rank: int) -> int:
+    return sum(rank * (out + inside) for out, inside in shapes)
+
+
+@exercise(
+    "02_dsft",
+    right="Adapters grow with the sum of a matrix's sides, weights with their product: so they are cheap where it matters.",
+    solution=_count,
+    wrong={
+        "frozen weights": lambda shapes, rank: sum(out * inside for out, inside in shapes),
+        "is not trained": lambda shapes, rank: (
+            _count(shapes, rank) + sum(out * inside for out, inside in shapes)
+        ),
+        "A alone": lambda shapes, rank: sum(rank * inside for _, inside in shapes),
+        "B alone": lambda shapes, rank: sum(rank * out for out, _ in shapes),
+        "rank is missing": lambda shapes, rank: _count(shapes, 1),
+        "rank is squared": lambda shapes, rank: rank * _count(shapes, rank),
+    },
+)
+def check_lora_count(fn: Callable[[list[tuple[int, int]], int], int]) -> None:
+    """``fn(shapes, rank) -> int``: trainable numbers of LoRA adapters on weights of these shapes, (out, in) each."""
+    shapes, rank = [(160, 160), (80, 160), (448, 160)], 16
+    weights, right = sum(out * inside for out, inside in shapes), _count(shapes, rank)
+    mistakes = {
+        "These are the frozen weights themselves; the adapters are A and B beside them.": weights,
+        "The frozen weight is not trained: count A and B alone.": weights + right,
+        "This is A alone; B has rank times out more.": sum(rank * inside for _, inside in shapes),
+        "This is B alone; A has rank times in more.": sum(rank * out for out, _ in shapes),
+        "The rank is missing: A has that many rows, B that many columns.": right // rank,
+        "The rank is squared: each of A and B has it once.": right * rank,
+    }
+    compare(
+        attempt(fn, shapes, rank), right, mistakes, "A is (rank, in) and B is (out, rank), for each weight."
     )
