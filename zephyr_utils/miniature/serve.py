@@ -131,6 +131,7 @@ def _next_message(asked: list[str], rng: random.Random) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: "_Server"
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
@@ -143,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
+            time.sleep(self.server.delay)
             body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
             if self.path != "/v1/chat/completions":
                 raise _Refused(404, f"there is no {self.path} here; ask /v1/chat/completions")
@@ -194,9 +196,15 @@ def _error(message: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def served(port: int = 0) -> Iterator[str]:
-    """Serve in a thread while the context lasts; yields the base URL. Port 0 takes any that is free."""
+def served(port: int = 0, delay: float = 0.0) -> Iterator[str]:
+    """Serve in a thread while the context lasts; yields the base URL.
+
+    Args:
+        port: 0 takes any that is free.
+        delay: seconds before each reply, because rules answer faster than any model would.
+    """
     server = _Server(("127.0.0.1", port), _Handler)
+    server.delay = delay
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
