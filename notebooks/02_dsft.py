@@ -56,8 +56,8 @@ from zephyr_utils import chat, exercises, figures, objectives, training, workflo
 from zephyr_utils.explorers.token_view import ChatTokens
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.records import load_records
-from zephyr_utils.road import HELD_OUT_DIALOGUES, Road
-from zephyr_utils.training_rows import fit_dialogues, hold_out
+from zephyr_utils.road import Road
+from zephyr_utils.training_rows import fit_dialogues
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 miniature_as_shipped = not road.own_data and road.scale == "miniature"
@@ -415,8 +415,7 @@ print(f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.
 
 # %%
 recipe = road.recipe("dsft")
-fitted = fit_dialogues(tokenizer, everything, recipe["max_length"])
-train, held_out = hold_out(fitted.rows, HELD_OUT_DIALOGUES)
+train, held_out, fitted = road.split_dialogues()  # the rows that the training below takes
 print(fitted.report())
 print(f"{len(fitted.rows)} rows = {len(train)} to train on + {len(held_out)} held out, by a hash of the prompt")
 
