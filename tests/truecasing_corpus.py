@@ -5,17 +5,31 @@ Everything is generated, so the tests need no records; names, abbreviations and 
 
 import random
 
-PEOPLE = "Alice Bob Maria Ahmed Chen Olga Pierre Ingrid Rajesh Kofi McDonald O'Neil Einstein Rowling".split()
-PLACES = "Paris London Berlin Tokyo Brazil Canada Nairobi Vienna Texas Egypt".split() + ["New York", "South Korea"]
-GROUPS = "NASA UNESCO IBM Google Microsoft BBC FIFA".split()
-BRANDS = "iPhone eBay macOS arXiv GitHub YouTube PyTorch".split()
-MONTHS = "January March May August October December".split()
-WORDS = (
-    "river garden engine letter window summer winter market bridge teacher student doctor kitchen mountain ocean forest "
-    "recipe dinner music painting story journey question answer problem method result number reason picture village city"
-).split()
-ADJECTIVES = "small large quiet bright common careful modern ancient simple useful gentle famous local early".split()
-VERBS = "visited described remembered explained painted measured repaired enjoyed discussed improved".split()
+PEOPLE = [
+    "Alice", "Bob", "Maria", "Ahmed", "Chen", "Olga", "Pierre", "Ingrid", "Rajesh", "Kofi", "McDonald",
+    "O'Neil", "Einstein", "Rowling",
+]  # fmt: skip
+PLACES = [
+    "Paris", "London", "Berlin", "Tokyo", "Brazil", "Canada", "Nairobi", "Vienna", "Texas", "Egypt",
+    "New York", "South Korea",
+]  # fmt: skip
+GROUPS = ["NASA", "UNESCO", "IBM", "Google", "Microsoft", "BBC", "FIFA"]
+BRANDS = ["iPhone", "eBay", "macOS", "arXiv", "GitHub", "YouTube", "PyTorch"]
+MONTHS = ["January", "March", "May", "August", "October", "December"]
+WORDS = [
+    "river", "garden", "engine", "letter", "window", "summer", "winter", "market", "bridge", "teacher",
+    "student", "doctor", "kitchen", "mountain", "ocean", "forest", "recipe", "dinner", "music",
+    "painting", "story", "journey", "question", "answer", "problem", "method", "result", "number",
+    "reason", "picture", "village", "city",
+]  # fmt: skip
+ADJECTIVES = [
+    "small", "large", "quiet", "bright", "common", "careful", "modern", "ancient", "simple", "useful",
+    "gentle", "famous", "local", "early",
+]  # fmt: skip
+VERBS = [
+    "visited", "described", "remembered", "explained", "painted", "measured", "repaired", "enjoyed",
+    "discussed", "improved",
+]  # fmt: skip
 
 
 def sentence(rng: random.Random) -> str:

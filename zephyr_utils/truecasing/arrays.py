@@ -101,11 +101,18 @@ def strings_with_edits(
     if len(positions):
         edited = buffer.data.copy()
         edited[positions] ^= 0x20
-        for row in np.unique(np.searchsorted(buffer.ends, positions, side="right")):
+        for row in distinct(np.searchsorted(buffer.ends, positions, side="right")):
             result[row] = (
                 edited[buffer.starts[row] : buffer.ends[row]].tobytes().decode("utf-8", "surrogatepass")
             )
     return result
+
+
+def distinct(ascending: np.ndarray) -> np.ndarray:
+    """The values of a sorted array without repeats; ``np.unique`` would sort or hash them first."""
+    if not len(ascending):
+        return ascending
+    return ascending[np.append(True, ascending[1:] != ascending[:-1])]
 
 
 def check_text_array(array: pa.Array | pa.ChunkedArray) -> None:

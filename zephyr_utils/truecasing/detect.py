@@ -12,25 +12,26 @@ import pyarrow as pa
 
 from zephyr_utils.truecasing.arrays import TextBuffer, check_text_array, from_arrow
 from zephyr_utils.truecasing.protect import protected_bytes
-from zephyr_utils.truecasing.starts import sentence_candidates
+from zephyr_utils.truecasing.starts import SHORTENED_WORDS, sentence_candidates
 
 LABELS = ("ok", "capitalized", "lower", "upper", "sentence")
 OK, CAPITALIZED, LOWER, UPPER, SENTENCE = range(5)
 HEAD = 256  # bytes looked at in every message before any is read whole
 STRAY = 0.004  # share of letters that may have the other case in a message that counts as wholly faulty
+MIN_LETTERS = 24  # a shorter message in lower case may be a command, a name or a word asked for
 MIN_SHOUTED = 40  # letters; shorter shouting is left alone
+CODE_SIGNS = 0.03  # of these to a letter make a message code rather than prose
 
 _UPPER, _LOWER = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
 _UPPER[65:91] = True
 _LOWER[97:123] = True
+_CODE_SIGN = np.zeros(256, np.bool_)
+_CODE_SIGN[list(b"={}[]<>|;\\_")] = True
 
 STARTS = re.compile(
     rb"(?<![.\s][a-z])(?<=[a-z)\"'])[.!?]+[\"')*]{0,2}\s{1,3}[a-z][a-z']*(?= |,|\n)|(?<![\w'.])i(?:'(?:m|ve|ll|d)\b| (?:am|do|have|can|was|will|would|think)\b)"
 )
-SHORTENED = re.compile(
-    rb"(?:\b(?:e\.g|i\.e|etc|vs|cf|no|mr|mrs|ms|dr|st|jr|sr|inc|ltd|co|approx|fig|vol|pp?|al|ca|dept|est|min|max|oz|tsp|tbsp|lbs?|ft|hrs?|[a-z]|(?:[a-z]\.)+[a-z])|\.\.)[.!?]",
-    re.I,
-)
+SHORTENED = re.compile(rb"(?:\b(?:" + SHORTENED_WORDS + rb"|[a-z]|(?:[a-z]\.)+[a-z])|\.\.)[.!?]", re.I)
 FUNCTION_WORDS = re.compile(rb"\b(?:THE|OF|AND|TO|IN|IS|IT|YOU|THAT|FOR|ARE|WITH|THIS)\b")
 
 
@@ -136,7 +137,10 @@ def whole_label(raw: bytes) -> int:
 def _one_case(array: np.ndarray) -> int:
     upper, lower = int(np.count_nonzero(_UPPER.take(array))), int(np.count_nonzero(_LOWER.take(array)))
     first = int(len(array) > 0 and _UPPER[array[0]])
-    if lower and upper - first <= STRAY * (upper + lower):
+    signs = int(np.count_nonzero(_CODE_SIGN.take(array)))
+    if signs > CODE_SIGNS * (upper + lower):
+        return OK
+    if lower >= MIN_LETTERS and upper - first <= STRAY * (upper + lower):
         stripped = array[:64].tobytes().lstrip()
         return LOWER if stripped[:1].islower() else CAPITALIZED
     if upper >= MIN_SHOUTED and lower <= STRAY * (upper + lower):

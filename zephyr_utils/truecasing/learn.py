@@ -20,9 +20,8 @@ BATCH = 4096
 RATE = 0.2
 
 
-def protected_words(words: Words, joined: np.ndarray) -> np.ndarray:
-    """Whether each word lies in, or reaches into, something that must not be touched."""
-    spans = protected_ranges(joined)
+def protected_words(words: Words, spans: list[tuple[int, int]]) -> np.ndarray:
+    """Whether each word lies in, or reaches into, one of the spans (sorted, disjoint): what must not be touched."""
     if not spans:
         return np.zeros(len(words), np.bool_)
     starts, ends = np.array(spans, np.int64).T
@@ -70,7 +69,7 @@ class Example:
 def read_example(messages: list[bytes]) -> Example:
     joined = join_messages(messages)
     words = split_words(joined)
-    return Example(words, capital_masks(words), protected_words(words, joined))
+    return Example(words, capital_masks(words), protected_words(words, protected_ranges(joined)))
 
 
 def in_titles(words: Words, masks: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ import re
 
 import numpy as np
 
+from zephyr_utils.truecasing.arrays import distinct
+
 BLOCK = re.compile(
     rb"""
       ```.*?(?:```|\Z)                                   # a fence; left unclosed it runs to the end of the message
@@ -116,7 +118,7 @@ def protected_ranges(joined: np.ndarray) -> list[tuple[int, int]]:
     message = np.searchsorted(zeros, hits) - 1
     finish = zeros[message + 1]
     spans: list[tuple[int, int]] = []
-    for which in np.unique(message[_BLOCKISH.take(joined[hits])]).tolist():
+    for which in distinct(message[_BLOCKISH.take(joined[hits])]).tolist():
         start, end = int(zeros[which]) + 1, int(zeros[which + 1])
         # A slice, since \A must mean the message's start.
         spans += [(match.start() + start, match.end() + start) for match in BLOCK.finditer(raw[start:end])]
@@ -171,7 +173,7 @@ def _triggers(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _code_lines(raw: bytes, array: np.ndarray, hits: np.ndarray) -> list[tuple[int, int]]:
     """Lines that are code as a whole, among those that hold a trigger."""
     breaks = np.flatnonzero((array == 10) | (array == 0))
-    lines = np.unique(np.searchsorted(breaks, hits))
+    lines = distinct(np.searchsorted(breaks, hits))
     starts, ends = breaks[lines - 1] + 1, breaks[lines]
     found = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):

@@ -5,16 +5,18 @@ starts are touched, and only where the model is all but sure. Every decision loo
 without case, so the result depends neither on the batch nor on how often it is applied.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from zephyr_utils.truecasing import detect
-from zephyr_utils.truecasing.arrays import TextBuffer
+from zephyr_utils.truecasing.arrays import TextBuffer, distinct
 from zephyr_utils.truecasing.features import feature_columns, shifted
 from zephyr_utils.truecasing.learn import CHUNK_BYTES, protected_words
 from zephyr_utils.truecasing.lexicon import Lexicon
-from zephyr_utils.truecasing.protect import join_messages
+from zephyr_utils.truecasing.protect import join_messages, protected_bytes, protected_ranges
 from zephyr_utils.truecasing.starts import sentence_candidates
 from zephyr_utils.truecasing.words import Words, split_words
 
@@ -22,7 +24,6 @@ EVIDENCE = 5.5  # log-odds, summed over the message, that a lower-case message s
 SHOUT_EVIDENCE = 20.0
 KNOWN = 0.5  # share of known words below which a message is in a language that the corpus does not speak
 SURE = 4.0  # log-odds at which a sentence start is repaired in an otherwise well-cased message
-PIECE = 1 << 20  # longer messages are worked on in pieces, cut at line ends
 
 
 @dataclass
@@ -73,117 +74,220 @@ def repair(model: Model, text: TextBuffer, force: bool = False) -> Repair:
 
     Args:
         model: the fitted statistics.
-        text: the messages.
+        text: the messages, in the buffer's order.
         force: recase every row as if it were wholly faulty, whatever its case (for measuring the recaser alone).
     """
     labels = np.zeros(len(text), np.int8)
-    edits: list[np.ndarray] = []
-    rows = np.arange(len(text)) if force else np.flatnonzero(detect.whole_candidates(text))
-    if not force:
-        codes = np.array([detect.whole_label(text.row(row)) for row in rows], np.int8)
-        rows, codes = rows[codes != detect.OK], codes[codes != detect.OK]
-        labels[rows] = codes
-    for run, pieces in _runs(text, rows):
-        _recase_run(model, text, run, pieces, labels, edits, force)
-    if not force:
-        places, owners = sentence_candidates(text, labels != detect.OK)
-        for run, pieces in _runs(text, np.unique(owners)):
-            _mend_starts(model, text, run, pieces, places[np.isin(owners, run)], labels, edits)
-    positions = np.sort(np.concatenate(edits)) if edits else np.zeros(0, np.int64)
-    return Repair(labels, positions)
+    if force:
+        findings = Findings(len(text))
+        for pieces, spans in _runs(text, np.arange(len(text))):
+            _recase(_read(model, text, pieces, spans), findings, None)
+        return Repair(labels, findings.of(np.ones(len(text), np.bool_)))
+
+    rows = np.flatnonzero(detect.whole_candidates(text))
+    labels[rows] = [detect.whole_label(text.row(row)) for row in rows]
+    rows = rows[labels[rows] != detect.OK]
+    whole = Findings(len(text))
+    for pieces, spans in _runs(text, rows):
+        _recase(_read(model, text, pieces, spans), whole, labels == detect.UPPER)
+    believed = whole.believed(labels == detect.UPPER)
+    labels[rows[~believed[rows]]] = detect.OK
+
+    places, owners = sentence_candidates(text, labels != detect.OK)
+    starts = Findings(len(text))
+    for pieces, spans in _runs(text, distinct(owners)):
+        low, high = np.searchsorted(places, (pieces[0][1], pieces[-1][2]))
+        _mend_starts(_read(model, text, pieces, spans), places[low:high], starts)
+    spoken = starts.spoken()
+    mended = np.unique(np.concatenate([*starts.rows, np.zeros(0, np.int64)]))
+    labels[mended[spoken[mended]]] = detect.SENTENCE
+    return Repair(labels, np.sort(np.concatenate([whole.of(believed), starts.of(spoken)]), kind="stable"))
 
 
-def _runs(text: TextBuffer, rows: np.ndarray):
-    """Batches of rows of about a chunk's size, each row cut into pieces of at most PIECE bytes.
+class Findings:
+    """What is gathered about the rows, piece by piece, until all of a row has been read and it can be judged."""
+
+    def __init__(self, rows: int) -> None:
+        self.known, self.total, self.evidence, self.shout = np.zeros((4, rows))
+        self.positions: list[np.ndarray] = []
+        self.rows: list[np.ndarray] = []
+
+    def count(self, reading: "_Reading") -> None:
+        """Add up the words that the corpus knows, and all words."""
+        alphabetic = ~reading.words.digits
+        self._add(self.known, reading, alphabetic & (reading.entry > 0))
+        self._add(self.total, reading, alphabetic)
+
+    def _add(self, sums: np.ndarray, reading: "_Reading", amount: np.ndarray) -> None:
+        np.add.at(sums, reading.rows, np.bincount(reading.words.row, amount, minlength=len(reading.rows)))
+
+    def weigh(self, reading: "_Reading") -> None:
+        """Add up what speaks against the case that a row has, were it read without its case."""
+        words, score = reading.words, reading.score
+        before = _mark_before(words)
+        # The first word tells nothing. Lines that open in lower case, or behind an item's number, may be a list's
+        # style, unless a sentence ended before.
+        numbered = (
+            shifted(words.digits & words.breaks, -1, words.row, False) & (before != 33) & (before != 63)
+        )
+        listed = words.breaks & ~np.isin(before, (33, 46, 63)) | numbered
+        capitals = np.concatenate([[0], np.cumsum(words.upper)])
+        stray = capitals[words.end] > capitals[words.start]  # what has its capital does not ask for one
+        telling = reading.free & ~words.first & ~listed & ~stray & (score > 1)
+        self._add(self.evidence, reading, np.where(telling, score, 0))
+        self._add(self.shout, reading, np.where(reading.free & (score < -1), -score, 0))
+
+    def spoken(self) -> np.ndarray:
+        """Rows in a language that the corpus speaks."""
+        return self.known >= KNOWN * np.maximum(self.total, 1)
+
+    def believed(self, upper: np.ndarray) -> np.ndarray:
+        """Rows whose text speaks against the case it has."""
+        return self.spoken() & np.where(upper, self.shout >= SHOUT_EVIDENCE, self.evidence >= EVIDENCE)
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """The edits of these rows (a mask), ascending."""
+        if not self.positions:
+            return np.zeros(0, np.int64)
+        positions = np.concatenate(self.positions)
+        return np.sort(positions[rows[np.concatenate(self.rows)]], kind="stable")  # nearly sorted
+
+
+def _runs(
+    text: TextBuffer, rows: np.ndarray
+) -> Iterator[tuple[list[tuple[int, int, int]], list[tuple[int, int]] | None]]:
+    """Batches of rows of about a chunk's size; longer rows are cut into pieces, each a batch of its own.
 
     Yields:
-        The rows of the batch, and its pieces as (row, start, end) in the buffer.
+        The pieces of a batch as (row, start, end) in the buffer, and what is protected in it, in bytes from the piece's
+        start; None for whole rows, which speak for themselves.
     """
-    batch: list[int] = []
-    pieces: list[tuple[int, int, int]] = []
+    batch: list[tuple[int, int, int]] = []
     held = 0
     for row in rows.tolist():
         start, end = int(text.starts[row]), int(text.ends[row])
-        batch.append(row)
+        if end - start > CHUNK_BYTES:
+            spans = np.array(protected_bytes(text.row(row)), np.int64).reshape(-1, 2) + start
+            for begin, finish in _pieces(text.data, start, end):
+                inside = spans[(spans[:, 1] > begin) & (spans[:, 0] < finish)]
+                yield [(row, begin, finish)], (np.clip(inside, begin, finish) - begin).tolist()
+            continue
+        batch.append((row, start, end))
         held += end - start
-        while end - start > PIECE:
-            window = text.data[start : start + PIECE].tobytes()
-            cut = max(window.rfind(b"\n"), 0) or max(window.rfind(b" "), 0) or PIECE - 4
-            while cut < PIECE - 1 and (window[cut] & 0xC0) == 0x80:  # never inside a character
-                cut += 1
-            pieces.append((row, start, start + cut))
-            start += cut
-        pieces.append((row, start, end))
         if held >= CHUNK_BYTES:
-            yield np.array(batch), pieces
-            batch, pieces, held = [], [], 0
+            yield batch, None
+            batch, held = [], 0
     if batch:
-        yield np.array(batch), pieces
+        yield batch, None
+
+
+def _pieces(data: np.ndarray, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A long row cut at line ends, or at spaces, or between characters."""
+    while end - start > CHUNK_BYTES:
+        window = data[start : start + CHUNK_BYTES].tobytes()
+        cut = max(window.rfind(b"\n"), 0) or max(window.rfind(b" "), 0) or CHUNK_BYTES - 4
+        while (window[cut] & 0xC0) == 0x80 and cut < CHUNK_BYTES - 1:
+            cut += 1
+        yield start, start + cut
+        start += cut
+    yield start, end
 
 
 @dataclass
 class _Reading:
-    """The words of some pieces, with their scores and where they stand in the buffer."""
+    """The words of some pieces, with their scores and where they stand in the buffer.
 
+    Args:
+        model: what read them.
+        words, entry, free: the words, their lexicon entries, and which of them may be touched.
+        row: the row of each word; rows: that of each piece.
+        shift: from a word's place to its place in the buffer.
+    """
+
+    model: Model
     words: Words
     entry: np.ndarray
-    score: np.ndarray
     free: np.ndarray
     row: np.ndarray
+    rows: np.ndarray
     shift: np.ndarray
+
+    @cached_property
+    def score(self) -> np.ndarray:
+        return self.model.scores(self.words, self.entry)
 
 
 def _read(
-    model: Model, text: TextBuffer, pieces: list[tuple[int, int, int]], scored: bool = True
+    model: Model,
+    text: TextBuffer,
+    pieces: list[tuple[int, int, int]],
+    spans: list[tuple[int, int]] | None,
 ) -> _Reading:
-    raws = [text.data[start:end].tobytes() for _, start, end in pieces]
-    joined = join_messages(raws)
+    joined = join_messages([text.data[start:end].tobytes() for _, start, end in pieces])
     words = split_words(joined)
-    entry = model.lexicon.lookup(words.word)
-    bounds = np.array(pieces, np.int64)
-    lengths = bounds[:, 2] - bounds[:, 1]
-    joined_start = np.concatenate([[0], np.cumsum(lengths[:-1] + 1)]) + 1
-    free = ~(protected_words(words, joined) | words.digits)
-    row = bounds[:, 0][words.row]
-    score = model.scores(words, entry) if scored else np.zeros(len(words), np.float32)
-    return _Reading(words, entry, score, free, row, (bounds[:, 1] - joined_start)[words.row])
-
-
-def _recase_run(model, text, run, pieces, labels, edits, force) -> None:
-    reading = _read(model, text, pieces)
-    words = reading.words
-    if force:
-        accepted = np.ones(len(text), np.bool_)
-    else:
-        accepted = _believed(reading, labels, len(text))
-        labels[run[~accepted[run]]] = detect.OK
-    chosen = reading.free & accepted[reading.row]
-    capital = chosen & (reading.score > 0)
-    shouted = chosen & (labels[reading.row] == detect.UPPER) if not force else chosen
-    lowered = np.flatnonzero(words.upper)
-    owner = np.searchsorted(words.start, lowered, side="right") - 1
-    inside = (
-        (owner >= 0) & (lowered < words.end[np.maximum(owner, 0)])
-        if len(words)
-        else np.zeros(len(lowered), np.bool_)
+    rows, starts, ends = np.array(pieces, np.int64).T
+    joined_start = np.concatenate([[0], np.cumsum((ends - starts)[:-1] + 1)]) + 1
+    if spans is None:
+        protected = protected_words(words, protected_ranges(joined))
+    else:  # of a single piece, behind one zero byte
+        protected = protected_words(words, [(start + 1, end + 1) for start, end in spans])
+    return _Reading(
+        model,
+        words,
+        model.lexicon.lookup(words.word),
+        ~(protected | words.digits),
+        rows[words.row],
+        rows,
+        (starts - joined_start)[words.row],
     )
-    lowered, owner = lowered[inside], owner[inside]
-    keep = shouted[owner]
-    wanted, wanted_owner = _capital_places(model, reading, capital)
+
+
+def _recase(reading: _Reading, findings: Findings, upper: np.ndarray | None) -> None:
+    """Gather evidence and edits of wholly faulty rows; ``upper`` tells the shouted ones, None recases all anew."""
+    words = reading.words
+    if not len(words):
+        return
+    findings.count(reading)
+    findings.weigh(reading)
+    wanted, wanted_owner = _capital_places(reading, reading.free & (reading.score > 0))
     # A byte flips if its case is not what is wanted; only shouted messages ever lose a capital.
     has = np.zeros(len(words.upper), np.bool_)
     has[wanted] = True
-    falling = lowered[keep & ~has[lowered]]
-    rising = wanted[~words.upper[wanted]]
-    shift_of = np.concatenate(
-        [reading.shift[owner[keep & ~has[lowered]]], reading.shift[wanted_owner[~words.upper[wanted]]]]
-    )
-    edits.append(np.concatenate([falling, rising]) + shift_of)
+    rising = ~words.upper[wanted]
+    fallible = reading.free if upper is None else reading.free & upper[reading.row]
+    capital = np.flatnonzero(words.upper & ~has)
+    owner = np.maximum(np.searchsorted(words.start, capital, side="right") - 1, 0)
+    falling = (capital >= words.start[owner]) & (capital < words.end[owner]) & fallible[owner]
+    place = np.concatenate([wanted[rising], capital[falling]])
+    owner = np.concatenate([wanted_owner[rising], owner[falling]])
+    findings.positions.append(place + reading.shift[owner])
+    findings.rows.append(reading.row[owner])
 
 
-def _capital_places(model: Model, reading: _Reading, capital: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _mend_starts(reading: _Reading, places: np.ndarray, findings: Findings) -> None:
+    """Gather the lower-case sentence starts that the model is sure of, among these places of the buffer."""
+    words, model = reading.words, reading.model
+    if not len(words):
+        return
+    findings.count(reading)
+    position = words.start + reading.shift
+    order = np.minimum(np.searchsorted(position, places), len(position) - 1)
+    hit = order[position[order] == places]
+    capitals = np.concatenate([[0], np.cumsum(words.upper)])
+    lower_case = capitals[words.end] == capitals[words.start]
+    abbreviated = model.lexicon.stops[reading.entry]
+    shortened = shifted(abbreviated, -1, words.row, False) & (_mark_before(words) == 46)
+    hit = hit[(reading.free & lower_case & ~shortened)[hit]]
+    sure = np.zeros(len(words), np.bool_)
+    sure[hit] = model.scores(words, reading.entry, hit) >= SURE
+    place, owner = _capital_places(reading, sure)
+    findings.positions.append(place + reading.shift[owner])
+    findings.rows.append(reading.row[owner])
+
+
+def _capital_places(reading: _Reading, capital: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bytes that carry the case bit of the capital letters of these words, and the words they belong to."""
-    words = reading.words
+    words, model = reading.words, reading.model
     index = np.flatnonzero(capital)
     entry = reading.entry[index]
     opening = words.ends_sentence[index]
@@ -207,57 +311,6 @@ def _capital_places(model: Model, reading: _Reading, capital: np.ndarray) -> tup
     return place[good], owner[good]
 
 
-def _believed(reading: _Reading, labels: np.ndarray, rows: int) -> np.ndarray:
-    """Rows whose text, read without its case, speaks against the case it has."""
-    words, score = reading.words, reading.score
-    row = reading.row
-    alphabetic = ~words.digits
-    known = np.bincount(row, alphabetic & (reading.entry > 0), minlength=rows)
-    total = np.bincount(row, alphabetic, minlength=rows)
-    first = np.zeros(len(words), np.bool_)
-    first[:1] = True
-    first[1:] = row[1:] != row[:-1]
-    # The first word tells nothing. Lines that open in lower case may be a list's style, unless a sentence ended before.
-    listed = words.breaks & ~np.isin(_mark_before(words), (33, 46, 63))
-    capitals = np.concatenate([[0], np.cumsum(words.upper)])
-    stray = capitals[words.end] > capitals[words.start]  # what has its capital does not ask for one
-    telling = reading.free & ~first & ~listed & ~stray
-    against = np.where(telling & (score > 1), score, 0).astype(np.float64)
-    evidence = np.bincount(row, against, minlength=rows)
-    shout = np.bincount(
-        row, np.where(reading.free & (score < -1), -score, 0).astype(np.float64), minlength=rows
-    )
-    upper = labels == detect.UPPER
-    return (known >= KNOWN * np.maximum(total, 1)) & np.where(
-        upper, shout >= SHOUT_EVIDENCE, evidence >= EVIDENCE
-    )
-
-
 def _mark_before(words: Words) -> np.ndarray:
     """The byte right behind the word before."""
     return words.lower[np.minimum(shifted(words.end, -1, words.row, 0), len(words.lower) - 1)]
-
-
-def _mend_starts(model, text, run, pieces, places, labels, edits) -> None:
-    reading = _read(model, text, pieces, scored=False)
-    words = reading.words
-    if not len(words):
-        return
-    position = words.start + reading.shift  # ascending, since rows come in the buffer's order
-    order = np.minimum(np.searchsorted(position, places), len(position) - 1)
-    hit = order[position[order] == places]
-    capitals = np.concatenate([[0], np.cumsum(words.upper)])
-    lower_case = capitals[words.end] == capitals[words.start]
-    shortened = shifted(model.lexicon.stops[reading.entry], -1, words.row, False) & (
-        _mark_before(words) == 46
-    )
-    hit = hit[(reading.free & lower_case & ~shortened)[hit]]
-    sure = np.zeros(len(words), np.bool_)
-    sure[hit] = model.scores(words, reading.entry, hit) >= SURE
-    known = np.bincount(reading.row, ~words.digits & (reading.entry > 0), minlength=len(text))
-    total = np.bincount(reading.row, ~words.digits, minlength=len(text))
-    sure &= (known >= KNOWN * np.maximum(total, 1))[reading.row]
-    if sure.any():
-        place, owner = _capital_places(model, reading, sure)
-        labels[np.unique(reading.row[owner])] = detect.SENTENCE
-        edits.append(place + reading.shift[owner])

@@ -8,17 +8,30 @@ import re
 
 import numpy as np
 
-from zephyr_utils.truecasing.arrays import TextBuffer
+from zephyr_utils.truecasing.arrays import TextBuffer, distinct
 
 BLOCK = 1 << 17
-# Behind these no sentence starts: an ellipsis, a single letter, a dotted abbreviation, a name that ends in "!".
+# Shortened words that take a full stop within a sentence, as lists of non-breaking prefixes have them; what else the
+# corpus shortens is learnt from it (``lexicon.stops``).
+SHORTENED_WORDS = (
+    rb"e\.g|i\.e|etc|vs|cf|no|nos|viz|al|ca|approx|avg|max|min|est|fig|figs|vol|ed|eds|pp?|ch|sec|eq|ref"
+    rb"|mr|mrs|ms|dr|st|jr|sr|prof|hon|gen|rev|capt|lt|sgt|col|gov|sen|rep"
+    rb"|inc|ltd|co|corp|bros|dept|univ|assn|ave|blvd|rd|hwy|mt|ft|apt|ste"
+    rb"|oz|tsp|tbsp|tbs|lbs?|pt|qt|gal|pkg|ctn|doz|hrs?|mins?|secs?|yrs?|mo|wk|sq|deg|subsp|var|spp"
+    rb"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thurs?|fri"
+)
+# Behind these no sentence starts: an ellipsis, a single letter, a Roman numeral, a shortened word, a name that ends in "!".
 NOT_A_START = re.compile(
-    rb"""(?:\.\. | (?<![A-Za-z])[A-Za-z]\. | [A-Za-z]\.[A-Za-z]{1,4}\. | \([A-Za-z]\)\.
-    | (?<=[a-z,][ ])[A-Z][A-Za-z]*!)\s+"?\Z""",
+    rb"""(?:\.\. | (?<![A-Za-z])(?:[A-Za-z]|[ivxIVX]{2,4})\. | [A-Za-z]\.[A-Za-z]{1,4}\. | \([A-Za-z]\)\.
+    | \b(?:(?i:"""
+    + SHORTENED_WORDS
+    + rb"""))\. | (?<=[a-z,"'(][ "])[A-Z][A-Za-z]*! | ["(][A-Z][A-Za-z]*!)\s+"?\Z""",
     re.X,
 )
-LIST_LETTER = re.compile(rb"[a-z]{1,4}[.):]|[b-hj-z](?![a-z'])")  # "b) ", "ii. ", and variables: "x is"
-ITEM = re.compile(rb"(?:\n|\A)[ \t]*\d{1,3}[.)][ \t]+\Z")
+LIST_LETTER = re.compile(
+    rb"[a-z]{1,4}[.):]|[b-hj-z](?![a-z'])|i(?:,| and| or) [a-z]\b"
+)  # "b) ", "ii. ", and variables: "x is", "i and j"
+ITEM = re.compile(rb"(?:\n|\A)[ \t]*\d{1,3}[.)][ \t]+[\"']?\Z")
 PARAGRAPH = re.compile(
     rb"[:*`\"-][ \t]*\n[ \t]*\n[ \t]*\Z"
 )  # not behind a formula, which a paragraph may continue
@@ -92,7 +105,7 @@ def _places(data: np.ndarray, low: int, high: int) -> np.ndarray:
         after = after + _SPACE.take(data.take(np.minimum(after, last)))
     after = after + (data.take(np.minimum(after, last)) == 34)
     after = after[after <= last]
-    return np.unique(after[_LOWER.take(data[after])])
+    return distinct(np.sort(after[_LOWER.take(data[after])], kind="stable"))
 
 
 def _marks(data: np.ndarray, begin: int, end: int) -> np.ndarray:
@@ -121,7 +134,7 @@ def _may_go_on(byte: np.ndarray) -> np.ndarray:
 
 def _plausible(data: np.ndarray, begin: int, place: int, end: int) -> bool:
     before = data[max(begin, place - 24) : place].tobytes()
-    if LIST_LETTER.match(data[place : min(place + 6, end)].tobytes()):
+    if LIST_LETTER.match(data[place : min(place + 8, end)].tobytes()):
         return False
     stripped = before.rstrip(b' \t\r\n"')
     if stripped[-1:] in (b".", b"!", b"?") and not ITEM.search(before):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.truecasing.arrays import arrow_with_edits, check_text_array, from_arrow
+from zephyr_utils.truecasing.arrays import arrow_with_edits, check_text_array, distinct, from_arrow
 from zephyr_utils.truecasing.detect import LABELS
 from zephyr_utils.truecasing.model import Truecaser
 
@@ -146,5 +146,5 @@ def _mend_strings(
         report.labels[LABELS[code]] += count
     report.edits += len(found.positions)
     if len(found.positions):
-        report.altered += len(np.unique(np.searchsorted(part.ends, found.positions, side="right")))
+        report.altered += len(distinct(np.searchsorted(part.ends, found.positions, side="right")))
     return arrow_with_edits(array, found.positions)
