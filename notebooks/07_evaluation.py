@@ -248,7 +248,8 @@ for name, values in means.items():
 # %%
 for name, rows in judgments.items():
     grades = by_question(rows)
-    together = np.corrcoef(grades.T)[0, 1]
+    (var_1, cov), (_, var_2) = np.cov(grades.T)
+    together = cov / math.sqrt(var_1 * var_2) if var_1 * var_2 > 0 else 0.0
     print(f"{name:>5}: turns correlate at {together:+.2f}; n = 320: {my_standard_error(grades.ravel()):.3f}, n = 160: {my_standard_error(grades.mean(axis=1)):.3f}")
 
 # %% [markdown]
@@ -398,7 +399,7 @@ if copies := evaluation.shared_annotations(real) if len(real) > 1 else []:
 #
 # | Zephyr-7B-beta | paper | model card | what the records or a newer run say |
 # |---|---|---|---|
-# | MT-Bench, GPT-4, 80 questions | 7.34 | 7.34 | its judgments were not published |
+# | MT-Bench, GPT-4, 80 questions | 7.34 | 7.34 | not recomputed: we hold no judgments of it |
 # | AlpacaEval 1, against text-davinci-003 | 90.60 (1.03) | 90.60 | 90.598 (1.029): 727 won, 75 lost, 1 drawn, 2 failed |
 # | AlpacaEval 2, against GPT-4 Turbo | – | – | 10.99, length-controlled 13.20 (AlpacaEval's leaderboard) |
 # | ARC, HellaSwag | 62.03, 84.52 | 62.03, 84.36 | |
@@ -509,18 +510,19 @@ def my_length_control(scores, lengths):
 lengths = np.array([len(b) - len(a) for a, b in zip(first_turn["dsft"], first_turn["ddpo"])], dtype=float)
 controlled = evaluation.length_controlled_win_rate(annotations)
 print(f"raw {rate.win_rate:.1f} %, at equal length {controlled.win_rate:.1f} % ± {controlled.standard_error:.1f}, phi {controlled.phi:+.2f}")
-assert math.isclose(my_length_control(np.array(mine), lengths), controlled.win_rate, abs_tol=1e-4), "the two curves part: characters, or tokens?"
+if 0 < rate.win_rate < 100:  # a clean sweep leaves nothing to fit
+    assert math.isclose(my_length_control(np.array(mine), lengths), controlled.win_rate, abs_tol=1e-4), "the two curves part: characters, or tokens?"
 
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# Now a judge that loves length: a twentieth of a point for each character. How far does the raw rate rise above the
+# Now a judge that loves length: a fifth of a point for each character. How far does the raw rate rise above the
 # honest judge's? Does length control bring it back to the honest judge's raw rate, to the honest judge's
 # *length-controlled* rate, or to neither?
 # ```
 
 # %%
-lover = LeaningJudge(a_character=0.05, seed=seed)
+lover = LeaningJudge(a_character=0.2, seed=seed)
 loved = evaluation.as_annotations(evaluation.judge_pairs(questions, answers["dsft"], answers["ddpo"], lover, "dsft", "ddpo"))
 loved_rate, loved_controlled = evaluation.alpaca_eval_win_rate(loved), evaluation.length_controlled_win_rate(loved)
 print(f"honest judge:      raw {rate.win_rate:5.1f} %   length-controlled {controlled.win_rate:5.1f} %   phi {controlled.phi:+.2f}")
@@ -529,11 +531,12 @@ print(f"loves long answers: raw {loved_rate.win_rate:5.1f} %   length-controlled
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The lover of length gives the longer answers more, $\phi$ grows, and length control takes part of that out again. But
-# look at the honest judge: its rate changes too, although length means nothing to it. Friendly openings and full
-# sentences *are* longer, they *are* what this judge rewards, and a curve in the length cannot tell "liked because it is
-# long" from "long because it holds what is liked". A length-controlled rate answers one question, what would be left at
-# equal length, and no other: it is not the "true" rate, and it can lie further from it than the raw one.
+# The lover of length gives the longer answers more, $\phi$ grows, and length control takes that out again: the lover's
+# controlled rate comes back to the neighbourhood of the honest judge's *controlled* rate. That is not the honest judge's
+# raw rate. For look at the honest judge: its own rate changes too, although length means nothing to it. Friendly openings
+# and full sentences *are* longer, they *are* what this judge rewards, and a curve in the length cannot tell "liked
+# because it is long" from "long because it holds what is liked". A length-controlled rate answers one question, what
+# would be left at equal length, and no other: it is not the "true" rate, and can lie further from it than the raw one.
 # ```
 
 # %% [markdown]
@@ -583,15 +586,17 @@ print(f"dDPO − dSFT, grade: {total}")
 # :class: dropdown
 # The first two lines add up to the last. Read which of them carries it in *this* run, and whether the interval of the
 # third excludes zero. Pairs are made of answers by other models, so a pair teaches what a good answer *looks* like at
-# least as readily as how to find the right one: a friendly opening is the same few tokens in every pair, a fact is other
-# tokens each time. If the tone carries the gain, a reader of the mean grade alone would have called the model more
+# least as readily as how to find the right one: a friendly opening is one of four short phrases in every pair, a fact is
+# other tokens each time. If the tone carries the gain, a reader of the mean grade alone would have called the model more
 # helpful than it is; if what is said carries it, dDPO has brought out knowledge that dSFT had left buried. Guessing "all
 # of it is knowledge, the pairs were chosen by rightness first" forgets that the gradient takes whatever separates chosen
 # from rejected *most cheaply*.
 # ```
 
 # %%
-np.testing.assert_allclose(parts["ddpo"][0].mean() - parts["dsft"][0].mean() + parts["ddpo"][1].mean() - parts["dsft"][1].mean(), total.mean, atol=1e-9)
+gain_said, gain_tone = (float(parts["ddpo"][part].mean() - parts["dsft"][part].mean()) for part in (0, 1))
+print(f"of {total.mean:+.2f}: {gain_said:+.2f} by what is said, {gain_tone:+.2f} by the tone")
+assert math.isclose(gain_said + gain_tone, total.mean, abs_tol=1e-9), "the parts do not add up to the whole"
 
 # %% [markdown]
 # ## Is the difference real?
@@ -610,10 +615,11 @@ np.testing.assert_allclose(parts["ddpo"][0].mean() - parts["dsft"][0].mean() + p
 # %%
 x, y = means["ddpo"], means["dsft"]
 paired, unpaired = my_standard_error(x - y), math.hypot(my_standard_error(x), my_standard_error(y))
-rho = np.corrcoef(x, y)[0, 1]
-formula = math.sqrt((x.var(ddof=1) + y.var(ddof=1) - 2 * rho * x.std(ddof=1) * y.std(ddof=1)) / len(x))
-print(f"difference {np.mean(x - y):+.3f}; error unpaired {unpaired:.3f}, paired {paired:.3f} (by the formula {formula:.3f}); rho {rho:+.2f}")
-assert math.isclose(paired, formula), "the formula and the paired error part: is the same ddof used throughout?"
+(var_x, cov), (_, var_y) = np.cov(x, y)  # cov is rho times both standard deviations
+formula = math.sqrt((var_x + var_y - 2 * cov) / len(x))
+print(f"difference {np.mean(x - y):+.3f}; error unpaired {unpaired:.3f}, paired {paired:.3f} (by the formula {formula:.3f})")
+print(f"rho = {cov / math.sqrt(var_x * var_y):+.2f}" if var_x * var_y > 0 else "one of the two models got the same grade everywhere")
+assert math.isclose(paired, formula, abs_tol=1e-9), "the formula and the paired error part: is the same ddof used throughout?"
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -992,5 +998,5 @@ exercises.check_questions_needed(questions_needed)
 metrics = {f"score_{name}": score.overall for name, score in scores.items()}
 metrics |= {f"right_{name}": manifest.results["right"] for name, manifest in made.items()}
 metrics |= {"win_rate_ddpo": rate.win_rate, "win_rate_error": rate.standard_error, "difference": total.mean, "difference_p": total.p_value}
-metrics |= {"gain_said": float(parts["ddpo"][0].mean() - parts["dsft"][0].mean()), "gain_tone": float(parts["ddpo"][1].mean() - parts["dsft"][1].mean())}
+metrics |= {"gain_said": gain_said, "gain_tone": gain_tone}
 workflow.write_metrics(road.folder / "07_evaluation", metrics)

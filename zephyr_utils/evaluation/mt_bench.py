@@ -163,7 +163,7 @@ def mt_bench_score(
             f"{n_failed} of {len(rows)} failed, more than a tenth: {reasons}; the mean of the rest would not speak "
             "for the question set",
             where=where,
-            remedy="judge the failed answers again, or pass allow_failures=True and print the count.",
+            remedy="judge the failed answers again, or pass allow_failures=True (--allow-failures) and print the count.",
         )
     present = Counter(question_and_turn(row) for row in rows)
     expected = categories if categories is not None else dict.fromkeys(question for question, _ in present)
