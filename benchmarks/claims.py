@@ -21,7 +21,7 @@ import yaml
 from rich.console import Console
 from rich.markdown import Markdown
 
-from zephyr_utils.claims import Measured, findings_table, judge_all, models_table, row_scores
+from zephyr_utils.claims import Measured, findings_table, judge_all, made_with, models_table, row_scores
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.road import Road
 from zephyr_utils.road_ablations import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3, run_in_parallel
@@ -69,6 +69,7 @@ def write_results(measured: Measured, seconds: int) -> None:
         RESULTS,
         {
             "stamp": environment_stamp(),
+            "made_with": made_with(),
             "seconds_of_the_last_run": seconds,
             "findings": {found.claim.key: found.as_record() for found in judge_all(measured)},
             "scores": {row: row_scores(measured, row) for row in rows},

@@ -1,9 +1,12 @@
 """Ablations: rows that say what they train on, verdicts of three words, results that survive a kill."""
 
+import importlib.util
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import yaml
 
 from zephyr_utils import claims
 from zephyr_utils import road_ablations as ablations
@@ -14,6 +17,8 @@ from zephyr_utils.miniature.world import is_held_out, understand
 from zephyr_utils.records import load_records, save_records
 from zephyr_utils.road import Road
 from zephyr_utils.scales import SCALES
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # --- rows ----------------------------------------------------------------------------------------------------------
 
@@ -29,8 +34,6 @@ def test_every_row_has_a_recipe_at_every_scale_that_trl_takes(row, scale):
 
 
 def test_the_searched_values_belong_to_rows_there_are():
-    import yaml
-
     found = yaml.safe_load((ablations.RECIPES_FOLDER / "miniature" / "ablations.yaml").read_text())
     assert set(found) == {"few", "rows"}
     assert set(found["rows"]) <= set(ablations.ROWS)
@@ -190,3 +193,70 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
     # What dDPO without dSFT starts from is the base, and not the dSFT model that lies beside it.
     assert without.inputs["start"] != after.inputs["start"]
     assert without.results["sft_logps_chosen"] == pytest.approx(without.results["first_step_logps_chosen"], abs=1e-2)
+
+
+# --- benchmarks/claims.py ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("claims_script", ROOT / "benchmarks" / "claims.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name in ("RESULTS", "RANGES", "README"):
+        monkeypatch.setattr(module, name, tmp_path / name)
+    return module
+
+
+def whole_seed(shift):
+    exam = {"score": 5.0 + shift, "right_turn_1": 0.5, "right_turn_2": 0.5, "ended": 1.0}
+    row = {"exam": exam, "epochs": [exam] * 3, "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3}}
+    more = {
+        "dsft": {"held_out_loss": 1.0 + shift},
+        "trained": {"first_step_loss": 0.6931},
+        "margins": {"accuracy": 0.8, "margin": 1.0},
+    }
+    return dict.fromkeys(ablations.ROWS, row) | {"ddpo": {**row, **more}}
+
+
+def test_the_readme_keeps_what_is_around_the_table_and_a_second_writing_changes_nothing(script):
+    script.README.write_text("# Title\n\n<!-- claims -->\n\n## The chapters\n")
+    measured = {0: whole_seed(0.0), 1: whole_seed(0.1)}
+    script.write_readme(measured)
+    once = script.README.read_text()
+    script.write_readme(measured)
+    assert script.README.read_text() == once
+    assert once.startswith("# Title\n\n<!-- claims -->\n## What holds") and once.endswith("<!-- /claims -->\n\n## The chapters\n")
+    assert "dDPO + dSFT beats dSFT-1" in once
+
+
+def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(script):
+    script.RANGES.write_text("# about\n01_truecasing: {f1: [0.9, 1.0]}\n02_dsft: {held_out_loss: [0, 9], seconds: [1, 2]}\n")
+    script.write_ranges({0: whole_seed(0.0), 1: whole_seed(0.2)})
+    text = script.RANGES.read_text()
+    found = yaml.safe_load(text)
+    assert text.startswith("# about\n") and found["01_truecasing"] == {"f1": [0.9, 1.0]}
+    low, high = found["02_dsft"]["held_out_loss"]
+    assert (low, high) == (pytest.approx(1.1 - 4 * 0.1414, abs=1e-3), pytest.approx(1.1 + 4 * 0.1414, abs=1e-3))
+    assert found["02_dsft"]["seconds"] == [1, 2] and next(iter(found["07_evaluation"])) == "score_ddpo"
+    assert found["05_ddpo"]["first_step_loss"] == [pytest.approx(0.6792, abs=1e-3), pytest.approx(0.707, abs=1e-3)]
+
+
+def test_results_are_read_back_as_they_were_written(script):
+    measured = {0: whole_seed(0.0), 1: whole_seed(0.2)}
+    script.write_results(measured, 12)
+    assert script.known_results() == measured
+    written = json.loads(script.RESULTS.read_text())
+    assert set(written["made_with"]) == {"base_model", "world", "recipes"}
+    assert written["findings"]["ddpo_adds"]["seeds"] == 2
+
+
+def test_the_committed_results_say_when_something_they_rest_on_has_changed(tmp_path, monkeypatch):
+    then = {**claims.made_with(), "base_model": "another"}
+    stamp = {"cpu": "a", "torch": "b", "trl": "c"}
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "claims.json").write_text(
+        json.dumps({"stamp": stamp, "made_with": then, "measured": {"0": {}}})
+    )
+    monkeypatch.chdir(tmp_path)
+    assert claims.committed().changed == ("base model",)
