@@ -532,7 +532,7 @@ print(f"loves long answers: raw {loved_rate.win_rate:5.1f} %   length-controlled
 # ```{admonition} What happened
 # :class: dropdown
 # The lover of length gives the longer answers more, $\phi$ grows, and length control takes that out again: the lover's
-# controlled rate comes back to the neighbourhood of the honest judge's *controlled* rate. That is not the honest judge's
+# controlled rate comes back towards the honest judge's *controlled* rate. That is not the honest judge's
 # raw rate. For look at the honest judge: its own rate changes too, although length means nothing to it. Friendly openings
 # and full sentences *are* longer, they *are* what this judge rewards, and a curve in the length cannot tell "liked
 # because it is long" from "long because it holds what is liked". A length-controlled rate answers one question, what

@@ -31,7 +31,8 @@ def lines(path, rows):
 
 def right_answers(questions, model):
     return [
-        {"question_id": q["question_id"], "model_id": model, "choices": [{"turns": list(q["reference"])}]} for q in questions
+        {"question_id": q["question_id"], "model_id": model, "choices": [{"turns": list(q["reference"])}]}
+        for q in questions
     ]
 
 
@@ -45,7 +46,9 @@ def run(*arguments):
 
 def test_recorded_judgments_and_annotations_need_no_model(tmp_path):
     rows = [
-        {"question_id": n, "turn": turn, "model": "m", "score": 5 + n, "judge": ["j", ""]} for n in (1, 2) for turn in (1, 2)
+        {"question_id": n, "turn": turn, "model": "m", "score": 5 + n, "judge": ["j", ""]}
+        for n in (1, 2)
+        for turn in (1, 2)
     ]
     rates = [{"index": n, "preference": p} for n, p in enumerate((2.0, 2.0, 1.0, None))]
     output = run(
@@ -62,9 +65,22 @@ def test_recorded_judgments_and_annotations_need_no_model(tmp_path):
 def test_a_model_directory_and_recorded_answers_are_examined_and_compared(tmp_path, few):
     questions = lines(tmp_path / "questions.jsonl", few)
     right = lines(tmp_path / "right.jsonl", right_answers(few, "knows-all"))
-    arguments = ("base", right, "--against", "base", "--questions", questions, "--max-new-tokens", 24, "--runs", tmp_path)
+    arguments = (
+        "base",
+        right,
+        "--against",
+        "base",
+        "--questions",
+        questions,
+        "--max-new-tokens",
+        24,
+        "--runs",
+        tmp_path,
+    )
     output = run(*arguments, "--report", tmp_path / "report")
-    assert "knows-all: 7.00 (turns 7.00 / 7.00; 0 of 32 failed)" in output, "a full sentence without a friendly word is a 7"
+    assert "knows-all: 7.00 (turns 7.00 / 7.00; 0 of 32 failed)" in output, (
+        "a full sentence without a friendly word is a 7"
+    )
     assert "knows-all against base:" in output and "0 lost" in output
     content = json.loads((tmp_path / "report" / "report.json").read_text())
     assert set(content["answers"][0]["turns"][0]["answers"]) == {"base", "knows-all"}
@@ -145,7 +161,9 @@ def test_each_category_is_asked_at_fastchats_temperature(tmp_path, few, monkeypa
     assert asked == [(0.0, 8), (0.1, 4), (0.7, 4)]
     assert set(FASTCHAT_TEMPERATURES) == {question["category"] for question in few}
     said = read_rows(tmp_path / "answers.jsonl")
-    assert [row["choices"][0]["turns"] for row in said] == [question["turns"] for question in few], "in order again"
+    assert [row["choices"][0]["turns"] for row in said] == [question["turns"] for question in few], (
+        "in order again"
+    )
     assert grade_kept_answers(few, tmp_path, None, "echo") == results
 
 

@@ -28,7 +28,10 @@ EVIL = '<script>alert("x")</script> & <img src=x onerror=alert(1)>'
 
 
 def answers(model, text="Yes."):
-    return [{"question_id": q["question_id"], "model_id": model, "choices": [{"turns": [text, text]}]} for q in QUESTIONS]
+    return [
+        {"question_id": q["question_id"], "model_id": model, "choices": [{"turns": [text, text]}]}
+        for q in QUESTIONS
+    ]
 
 
 def judgments(model, *scores, **fields):
@@ -71,7 +74,10 @@ def test_page_and_json_hold_the_same_scores_best_first(tmp_path):
     report.add_judgments(rows, QUESTIONS, answers("weak") + answers("strong"))
     page, content = written(report, tmp_path)
     assert list(content["grades"]) == ["strong", "weak"]
-    assert content["grades"]["weak"]["overall"] == 3.5 and content["grades"]["strong"]["by_category"]["stem"] == 9
+    assert (
+        content["grades"]["weak"]["overall"] == 3.5
+        and content["grades"]["strong"]["by_category"]["stem"] == 9
+    )
     (difference,) = content["grade_differences"]
     assert (difference["first"], difference["mean"], difference["n"]) == ("strong", 4.5, 3)
     assert "8.00" in page and "3.50" in page and "+4.50" in page
@@ -134,9 +140,18 @@ def test_win_rates_carry_their_model_in_each_warning(tmp_path):
 
 
 def test_pairs_show_what_followed_the_place(tmp_path):
-    shared = {"model_1": "a", "model_2": "b", "judge": ["j", "p"], "turn": 1, "output_1": "x", "output_2": "yyy"}
+    shared = {
+        "model_1": "a",
+        "model_2": "b",
+        "judge": ["j", "p"],
+        "turn": 1,
+        "output_1": "x",
+        "output_2": "yyy",
+    }
     winners = [("model_2", "model_2"), ("model_1", "model_2"), ("model_1", "model_1"), ("tie", "tie")]
-    rows = [{**shared, "question_id": n, "g1_winner": g1, "g2_winner": g2} for n, (g1, g2) in enumerate(winners)]
+    rows = [
+        {**shared, "question_id": n, "g1_winner": g1, "g2_winner": g2} for n, (g1, g2) in enumerate(winners)
+    ]
     report = Report("Pairs")
     report.add_recorded([lines(tmp_path / "pairs.jsonl", rows)])
     page, content = written(report, tmp_path)
@@ -219,7 +234,9 @@ def test_real_records_make_one_report_with_the_published_figures(tmp_path):
     assert round(content["win_rates"]["zephyr-7b-beta"]["win_rate"], 2) == 90.60
     assert content["grades"]["mamba_0_5_dpo_ep3"]["overall"] == 7.3125
     assert [(p["n_wins_2"], p["n_wins_1"]) for p in content["pairs"]] == [(13, 10)]
-    assert "zephyr-7b-beta" in page and not any("one set of annotations" in message for message in report.warnings)
+    assert "zephyr-7b-beta" in page and not any(
+        "one set of annotations" in message for message in report.warnings
+    )
 
 
 def test_a_judgment_of_another_models_answer_is_named(tmp_path):

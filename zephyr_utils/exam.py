@@ -57,7 +57,9 @@ def examine(
             "ended": [a.ended for a in turns],
             "tokens": [a.n_tokens for a in turns],
         }
-        for question, turns in zip(questions, _asked(model, tokenizer, questions, temperature, sampling), strict=True)
+        for question, turns in zip(
+            questions, _asked(model, tokenizer, questions, temperature, sampling), strict=True
+        )
     ]
     save_records(answers, folder / ANSWERS)
     return _graded(answers, questions, folder, judge, name, allow_failures)
@@ -71,13 +73,19 @@ def grade_kept_answers(
     Answers that were recorded elsewhere will do; then ``ended`` and ``tokens`` are missing from what is returned.
     """
     lines = (Path(folder) / ANSWERS).read_text(encoding="utf-8").splitlines()
-    return _graded([json.loads(line) for line in lines], questions, folder, judge or TeacherJudge(), name, allow_failures)
+    return _graded(
+        [json.loads(line) for line in lines], questions, folder, judge or TeacherJudge(), name, allow_failures
+    )
 
 
-def _asked(model, tokenizer, questions: list[dict], temperature: float | None, sampling: dict) -> list[list[Answer]]:
+def _asked(
+    model, tokenizer, questions: list[dict], temperature: float | None, sampling: dict
+) -> list[list[Answer]]:
     """The answers in the questions' order, those of one temperature asked together."""
     if temperature is not None:
-        return chat_turns(model, tokenizer, [q["turns"] for q in questions], temperature=temperature, **sampling)
+        return chat_turns(
+            model, tokenizer, [q["turns"] for q in questions], temperature=temperature, **sampling
+        )
     said: dict[int, list[Answer]] = {}
 
     def warmth(place: int) -> float:
@@ -88,7 +96,9 @@ def _asked(model, tokenizer, questions: list[dict], temperature: float | None, s
     for degree, places in groupby(sorted(range(len(questions)), key=warmth), key=warmth):
         together = list(places)
         turns = [questions[place]["turns"] for place in together]
-        said |= zip(together, chat_turns(model, tokenizer, turns, temperature=degree, **sampling), strict=True)
+        said |= zip(
+            together, chat_turns(model, tokenizer, turns, temperature=degree, **sampling), strict=True
+        )
     return [said[place] for place in range(len(questions))]
 
 
@@ -96,7 +106,9 @@ def _graded(
     answers: list[dict], questions: list[dict], folder: Path, judge: Judge, name: str, allow_failures: bool
 ) -> dict[str, Any]:
     by_rule = isinstance(judge, TeacherJudge)
-    judgments = grade_answers(questions, answers, judge if by_rule else KeptJudge(judge, folder / "judged.jsonl"), name)
+    judgments = grade_answers(
+        questions, answers, judge if by_rule else KeptJudge(judge, folder / "judged.jsonl"), name
+    )
     save_records(judgments, folder / JUDGMENTS)
     score = mt_bench_score(judgments, questions=questions, allow_failures=allow_failures)
     results: dict[str, Any] = {
@@ -110,7 +122,11 @@ def _graded(
         if values := [value for row in answers for value in row.get(field, ())]:
             results[field] = sum(values) / len(values)
     if by_rule:
-        results |= {"right": _right(judgments), "right_turn_1": _right(judgments, 1), "right_turn_2": _right(judgments, 2)}
+        results |= {
+            "right": _right(judgments),
+            "right_turn_1": _right(judgments, 1),
+            "right_turn_2": _right(judgments, 2),
+        }
     return results
 
 

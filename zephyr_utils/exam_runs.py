@@ -60,7 +60,11 @@ class Exam:
         Raises:
             HandbookError: the endpoint's key is not set.
         """
-        return TeacherJudge() if self.judge == TEACHER else OpenAIJudge(self.judge, base_url=self.judge_url or None)
+        return (
+            TeacherJudge()
+            if self.judge == TEACHER
+            else OpenAIJudge(self.judge, base_url=self.judge_url or None)
+        )
 
     def about(self, road: Road) -> dict[str, str]:
         """What the report says at its top."""
@@ -79,7 +83,10 @@ class Exam:
         """Temperature and length as :func:`~zephyr_utils.exam.examine` takes them."""
         short = self.questions is None
         temperature = TEMPERATURE if self.temperature is None and short else self.temperature
-        return {"temperature": temperature, "max_new_tokens": self.max_new_tokens or (SHORT if short else LONG)}
+        return {
+            "temperature": temperature,
+            "max_new_tokens": self.max_new_tokens or (SHORT if short else LONG),
+        }
 
 
 def model_name(model: str) -> str:
@@ -157,7 +164,11 @@ def evaluate_models(
     judge = exam.new_judge() if opponents else None
     for name in opponents:
         other = names[against]
-        kept = judge if exam.judge == TEACHER else KeptJudge(judge, _pair_file(road, name, other, exam, "judged"))
+        kept = (
+            judge
+            if exam.judge == TEACHER
+            else KeptJudge(judge, _pair_file(road, name, other, exam, "judged"))
+        )
         with report.listening():
             pairs = judge_pairs(questions, answers[other], answers[name], kept, other, name)
         save_records(pairs, _pair_file(road, name, other, exam, "pairs"))

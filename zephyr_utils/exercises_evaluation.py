@@ -52,7 +52,9 @@ def check_both_orders(fn: Callable[[str, str], float]) -> None:
         "A tie in one order and a win in the other is half a win to you; a win counts only when both orders name it.": (
             _mean_of_orders
         ),
-        "This is model 1's score; in the first game model 1's answer is A.": lambda a, b: 1 - _both_orders(a, b),
+        "This is model 1's score; in the first game model 1's answer is A.": lambda a, b: (
+            1 - _both_orders(a, b)
+        ),
         "Give a share between 0 and 1, not a percentage.": lambda a, b: 100 * _both_orders(a, b),
     }
     compare(
@@ -106,7 +108,9 @@ def check_paired_error(fn: Callable[[np.ndarray, np.ndarray], float]) -> None:
         ),
         "This is the mean difference; its standard error is wanted.": d.mean(),
     }
-    compare(attempt(fn, a, b), _error(d), mistakes, "Take the differences, then the standard error of their mean.")
+    compare(
+        attempt(fn, a, b), _error(d), mistakes, "Take the differences, then the standard error of their mean."
+    )
 
 
 # --- how many questions --------------------------------------------------------------------------------------------
@@ -135,7 +139,9 @@ def check_questions_needed(fn: Callable[[float, float], int]) -> None:
         "The square is missing: the error falls with the root of n, so n grows with the square.": (
             lambda sd, gap: math.ceil(1.96 * sd / gap)
         ),
-        "The factor 1.96 is missing: one standard error covers 68 %, not 95 %.": lambda sd, gap: math.ceil((sd / gap) ** 2),
+        "The factor 1.96 is missing: one standard error covers 68 %, not 95 %.": lambda sd, gap: math.ceil(
+            (sd / gap) ** 2
+        ),
         "This is upside down: a smaller gap needs more questions, not fewer.": (
             lambda sd, gap: math.ceil((1.96 * gap / sd) ** 2)
         ),

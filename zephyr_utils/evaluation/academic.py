@@ -197,13 +197,17 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
             task, _, shots = entry.strip().partition(":")
             if not re.fullmatch(r"[\w.-]+", task) or not (shots or "0").isdigit():
                 raise EvaluationError(
-                    f"{entry!r} is no task", where="--academic", remedy="write task:shots, such as arc_challenge:25."
+                    f"{entry!r} is no task",
+                    where="--academic",
+                    remedy="write task:shots, such as arc_challenge:25.",
                 )
             output = folder / f"{name}-{task}-{shots or 0}"
             command = lm_eval_command(directory, task, int(shots or 0), output=output)
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                raise EvaluationError(f"lm-eval stopped: {last}", where=f"{task} on {name}", remedy="mend that, start again.")
+                raise EvaluationError(
+                    f"lm-eval stopped: {last}", where=f"{task} on {name}", remedy="mend that, start again."
+                )
             scores += [replace(score, task=f"{name}: {score.task}") for score in read_lm_eval_results(output)]
     return scores

@@ -112,7 +112,9 @@ class Report:
                 with self._named(model):
                     self.rates[model] = alpaca_eval_win_rate(rows, model.partition(" (")[0])
                     try:
-                        controlled[model] = dataclasses.asdict(length_controlled_win_rate(rows, baseline_lengths))
+                        controlled[model] = dataclasses.asdict(
+                            length_controlled_win_rate(rows, baseline_lengths)
+                        )
                     except EvaluationError:  # slim records hold no lengths of the baseline
                         controlled[model] = None
             shared_annotations(by_model)
@@ -123,7 +125,8 @@ class Report:
                     found = win_rate_difference(by_model[first], by_model[second])
                     differences.append({"first": first, "second": second} | dataclasses.asdict(found))
         self._sections["win_rates"] = {
-            model: dataclasses.asdict(self.rates[model]) | {"length_controlled": controlled[model]} for model in best_first
+            model: dataclasses.asdict(self.rates[model]) | {"length_controlled": controlled[model]}
+            for model in best_first
         }
         self._sections["win_rate_differences"] = differences
 
@@ -144,7 +147,9 @@ class Report:
         section = dataclasses.asdict(score)
         if any(row.get("judge") for row in rows) and all("output_2" in row for row in rows) and score.decided:
             with self.listening():
-                section["length_controlled"] = dataclasses.asdict(length_controlled_win_rate(as_annotations(rows)))
+                section["length_controlled"] = dataclasses.asdict(
+                    length_controlled_win_rate(as_annotations(rows))
+                )
         self.pairs.append(score)
         self._sections.setdefault("pairs", []).append(section)
 

@@ -38,11 +38,12 @@ def _table(caption: str, columns: list[str], rows: list[list[str]], words: int =
     lines = []
     for row in rows:
         cells = [f'<th scope="row">{row[0]}</th>']
-        cells += [f"<td>{cell}</td>" if n < words else f'<td class="n">{cell}</td>' for n, cell in enumerate(row[1:], 1)]
+        cells += [
+            f"<td>{cell}</td>" if n < words else f'<td class="n">{cell}</td>'
+            for n, cell in enumerate(row[1:], 1)
+        ]
         lines.append("<tr>" + "".join(cells) + "</tr>")
-    return (
-        f"<table><caption>{_text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    )
+    return f"<table><caption>{_text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def _counted(reasons: dict[str, int]) -> str:
@@ -62,7 +63,9 @@ def _differences(rows: list[dict], unit: str) -> str:
         ]
         for row in rows
     ]
-    caption = f"Neighbours in the table, paired item by item ({unit}; 95 % bootstrap interval, sign-flip p-value)"
+    caption = (
+        f"Neighbours in the table, paired item by item ({unit}; 95 % bootstrap interval, sign-flip p-value)"
+    )
     return _table(caption, ["models", "difference", "95 %", "p", "items"], cells)
 
 
@@ -106,7 +109,9 @@ def _grades(content: dict[str, Any]) -> str:
     drawn = dict(list(whole.items())[:_MOST_OUTLINES])
     if len(categories) >= 3 and drawn:
         fig = figures.category_radar(categories, {m: [by[c] for c in categories] for m, by in drawn.items()})
-        alt = "; ".join(f"{m}: " + ", ".join(f"{c} {by[c]:.1f}" for c in categories) for m, by in drawn.items())
+        alt = "; ".join(
+            f"{m}: " + ", ".join(f"{c} {by[c]:.1f}" for c in categories) for m, by in drawn.items()
+        )
         parts.append(figures.figure_html(fig, alt=alt, caption="Mean grade by category, both turns."))
     parts += [
         f"<p><small>{_text(model)}, failed judgments: {_counted(s['failures'])}</small></p>"
@@ -130,12 +135,27 @@ def _win_rates(content: dict[str, Any]) -> str:
                 _number(r["standard_error"]),
                 *(str(r[name]) for name in ("n_wins", "n_losses", "n_draws", "n_missing", "n_duplicates")),
                 "–" if r["average_length"] is None else str(r["average_length"]),
-                "–" if controlled is None else f"{controlled['win_rate']:.2f} ± {controlled['standard_error']:.2f}",
+                "–"
+                if controlled is None
+                else f"{controlled['win_rate']:.2f} ± {controlled['standard_error']:.2f}",
             ]
         )
-    columns = ["model", "win rate %", "SE", "won", "lost", "drawn", "missing", "repeated", "characters", "length-controlled"]
+    columns = [
+        "model",
+        "win rate %",
+        "SE",
+        "won",
+        "lost",
+        "drawn",
+        "missing",
+        "repeated",
+        "characters",
+        "length-controlled",
+    ]
     left_out = [
-        f"<p><small>{_text(model)}, left out: {_counted(r['missing'])}</small></p>" for model, r in rates.items() if r["missing"]
+        f"<p><small>{_text(model)}, left out: {_counted(r['missing'])}</small></p>"
+        for model, r in rates.items()
+        if r["missing"]
     ]
     return "\n".join(
         [
@@ -166,7 +186,16 @@ def _pairs(content: dict[str, Any]) -> str:
                 f"{p['n_first_place']} / {p['n_second_place']}",
             ]
         )
-    columns = ["models", "won", "lost", "tied", "contradictory", "errors", "win rate %", "share of decided, 95 %"]
+    columns = [
+        "models",
+        "won",
+        "lost",
+        "tied",
+        "contradictory",
+        "errors",
+        "win rate %",
+        "share of decided, 95 %",
+    ]
     columns += ["length-controlled", "place 1 / 2 twice"]
     return (
         "<h2>Against each other</h2><p>Each question is judged twice, in both orders; a win counts only when both orders "
@@ -177,12 +206,20 @@ def _pairs(content: dict[str, Any]) -> str:
 
 def _academic(content: dict[str, Any]) -> str:
     rows = [
-        [_text(s["task"]), _text(s["metric"]), _number(s["score"]), _number(s["standard_error"]), _text(s["shots"])]
+        [
+            _text(s["task"]),
+            _text(s["metric"]),
+            _number(s["score"]),
+            _number(s["standard_error"]),
+            _text(s["shots"]),
+        ]
         for s in content.get("academic", [])
     ]
     if not rows:
         return ""
-    return "<h2>Academic tasks</h2>" + _table("As lm-eval reports them", ["task", "metric", "%", "SE", "shots"], rows, words=2)
+    return "<h2>Academic tasks</h2>" + _table(
+        "As lm-eval reports them", ["task", "metric", "%", "SE", "shots"], rows, words=2
+    )
 
 
 def _answers(content: dict[str, Any]) -> str:
@@ -191,7 +228,9 @@ def _answers(content: dict[str, Any]) -> str:
         return ""
     parts = ["<h2>The answers, side by side</h2>"]
     if len(questions) > _MOST_ANSWERS:
-        parts.append(f"<p>The first {_MOST_ANSWERS} of {len(questions)} questions; report.json holds them all.</p>")
+        parts.append(
+            f"<p>The first {_MOST_ANSWERS} of {len(questions)} questions; report.json holds them all.</p>"
+        )
     for question in questions[:_MOST_ANSWERS]:
         models = list(question["turns"][0]["answers"])
         rows = []
@@ -216,9 +255,13 @@ def _answers(content: dict[str, Any]) -> str:
 
 def page(content: dict[str, Any]) -> str:
     """The whole page from what :meth:`~zephyr_utils.evaluation.report.Report.content` gives."""
-    about = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in content["about"].items())
+    about = "".join(
+        f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in content["about"].items()
+    )
     warned = "".join(f"<li>{_text(message)}</li>" for message in content["warnings"])
-    look = f'<section class="warnings"><h2>Look at these first</h2><ul>{warned}</ul></section>' if warned else ""
+    look = (
+        f'<section class="warnings"><h2>Look at these first</h2><ul>{warned}</ul></section>' if warned else ""
+    )
     sections = [make(content) for make in (_grades, _pairs, _win_rates, _academic, _answers)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
