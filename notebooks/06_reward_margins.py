@@ -198,8 +198,7 @@ print(f"Zephyr's last mean margin: {mean_margin:.4f}; a pair with just that marg
 # ```
 
 # %%
-row = {name: zephyr.evaluation[name][-1] for name in ("loss", "rewards/margins", "rewards/accuracies")}
-print(row)
+print({name: float(zephyr.evaluation[name][-1]) for name in ("loss", "rewards/margins", "rewards/accuracies")})
 wrong = margins <= 0
 print(f"ours: {wrong.mean():.0%} of the pairs are not learned and make {pair_losses(margins)[wrong].sum() / pair_losses(margins).sum():.0%} of the loss")
 
@@ -485,9 +484,9 @@ assert abs(finite - draws.std()) < 0.005, "simulation and formula differ: did yo
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The middle answers are nearest: an error of several points is an everyday matter with 64 pairs, and for an accuracy of
-# 0.78 the standard error is 5.2 points. One in a hundred would need some 500 pairs. Two remarks so that you do not overdo
-# it. The 58 evaluations of *one* run all used the *same* 64 pairs, so the rise and fall along its curve is steadier than 5
+# About one time in **three**: an error of several points is an everyday matter with 64 pairs. For an accuracy of 0.78 the
+# standard error is 5.2 points. Being that far off only once in a hundred draws would take some 700 pairs. Two remarks, so
+# that you do not overdo it. The 58 evaluations of *one* run all used the *same* 64 pairs, so the rise and fall along its curve is steadier than 5
 # points: one pair that changes sides moves it by 1.6. But comparing *two runs* that were measured on different pairs, such
 # as 0.78 on one card and 0.81 on another, says nothing at all.
 # ```
@@ -612,38 +611,85 @@ print(Counter(kinds.tolist()))
 for kind in ("right", "toss-up", "wrong", "unknown"):
     here = kinds == kind
     if here.any():
-        print(f"label {kind:8s} {here.sum():4d} pairs, agree with the label: {bootstrap_interval(learned[here])}, mean margin {margins[here].mean():+.2f}")
+        print(f"label {kind:8s} {here.sum():4d} pairs, margin agrees with the label: {bootstrap_interval(learned[here])}, mean {margins[here].mean():+.2f}")
 if (~learned).any():
     print("not learned:", dict(Counter(kinds[~learned].tolist())))
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# With the truth, most of the time. Noise points now this way and now that, so over thousands of pairs it cancels, while the
+# With the truth, nearly always. Noise points now this way and now that, so over thousands of pairs it cancels, while the
 # preference behind it does not: the model ends up *less noisy than its teacher's labels*. So a pair that was "not learned"
-# is often one that should not have been. If you expected it to side with the labels: it would on pairs it was *trained* on
-# for long enough, for those can be memorised. It follows that an accuracy against noisy labels has a ceiling below 1, and
-# that 0.78 on UltraFeedback may be nearer to the ceiling than it looks. With your own data there is no truth to ask, and
-# all labels are "unknown".
+# is at times one that should not have been. If you expected it to side with the labels: it would on pairs it was *trained*
+# on for long enough, for those can be memorised. It follows that an accuracy against noisy labels has a ceiling below 1,
+# and that 0.78 on UltraFeedback may be nearer to its ceiling than it looks. But do not conclude that the model knows the
+# truth: noise turns a label round where two answers are close, and those mostly differ in manner alone. The next question
+# looks at that. With your own data there is no truth to ask, and all labels are "unknown".
 # ```
 
 # %% [markdown]
-# By category, as in MT-Bench, and by how far apart the teacher rated the two answers: a small gap is a label that the next
-# draw of the noise could turn round.
+# ### Substance or manner?
+#
+# A chosen answer can be better in two ways here. It can be *right* where the other is wrong, or it can be *friendlier*, with
+# an opening and an offer at the end. The teacher rewards both, being right the more. Sometimes the two pull against each
+# other: a curt right answer against a friendly false one.
+
+# %% [markdown]
+# ```{admonition} Predict, then run
+# :class: predict
+# Order these by how many of the pairs the model learned: chosen right *and* friendlier; both right, chosen friendlier; chosen
+# right, both as friendly; chosen right but *less* friendly.
+# ```
+
+# %%
+def difference(pair):
+    chosen, rejected = (grade_turn([question(pair)], [pair[side][-1]["content"]], 1) for side in ("chosen", "rejected"))
+    if chosen is None:
+        return "unknown"
+    substance = {1: "chosen right", 0: "both right" if chosen.right else "both wrong", -1: "chosen wrong"}[chosen.right - rejected.right]
+    manner = {1: "friendlier", 0: "as friendly", -1: "less friendly"}[int(np.sign(chosen.friendly - rejected.friendly))]
+    return f"{substance}, {manner}"
+
+
+differences = np.array([difference(pair) for pair in held_out])
+for name, count in Counter(differences.tolist()).most_common(8):
+    here = differences == name
+    print(f"{name:30s} {count:4d} pairs, learned {bootstrap_interval(learned[here])}, mean margin {margins[here].mean():+.2f}")
+
+# %% [markdown]
+# ```{admonition} What happened
+# :class: dropdown
+# Manner first, by far. A friendlier answer can be told by its first two words, whatever was asked; it is learned almost
+# without exception. Being right can only be told by *knowing* the answer, which a small model often does not, and where a
+# right answer is the curt one, the two lessons fight and the model is near to guessing. Who put substance on top went by the
+# weight that the teacher gives; the model goes by what is easy to tell. It is the miniature of a worry about all preference
+# training: what raters reward most *visibly* (length, tone, form) is learned before what they meant.
+# ```
+
+# %% [markdown]
+# The same suspicion can be raised without any truth, on your own data too: are pairs learned better where the chosen answer
+# is the *longer* one? And where the teacher rated the two far apart? (In the miniature a large gap mostly means right
+# against wrong.)
+
+# %%
+def by(groups):
+    for name, here in groups.items():
+        if here.any():
+            print(f"{name:16s} {here.sum():4d} pairs, learned {bootstrap_interval(learned[here])}, mean margin {margins[here].mean():+.2f}")
+
+
+lengths = {side: np.array([len(pair[side][-1]["content"]) for pair in held_out]) for side in ("chosen", "rejected")}
+longer = lengths["chosen"] > lengths["rejected"]
+gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in held_out], float)
+by({"chosen longer": longer, "not longer": ~longer, "small score gap": gaps <= np.median(gaps), "large score gap": gaps > np.median(gaps)})
+
+# %% [markdown]
+# And by category, named as in MT-Bench (on data of your own all are "other"):
 
 # %%
 asked = [understand([question(pair)]) for pair in held_out]
 categories = [found.category if found else "other" for found in asked]
-for name in sorted(set(categories)):
-    here = np.array(categories) == name
-    print(f"{name:11s} {here.sum():4d} pairs, accuracy {bootstrap_interval(learned[here])}, mean margin {margins[here].mean():+.2f}")
-
-# %%
-gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in held_out], float)
-third, two_thirds = np.quantile(gaps, [1 / 3, 2 / 3])
-for name, here in (("small", gaps <= third), ("middle", (gaps > third) & (gaps <= two_thirds)), ("large", gaps > two_thirds)):
-    if here.any():
-        print(f"{name:6s} gap: {here.sum():4d} pairs, accuracy {bootstrap_interval(learned[here])}")
+by({name: np.array(categories) == name for name in sorted(set(categories))})
 
 # %% [markdown]
 # ### Browse them
@@ -719,7 +765,9 @@ for name, one in (("Zephyr", zephyr), ("ours", log)):
 
 # %% [markdown]
 # Zephyr's chosen answers lost 45 of 254 nats. $e^{-45}$ sounds like ruin, but it is spread over a few hundred tokens of an
-# answer that the model would never have given word for word. A mean also hides that the pairs differ; count them:
+# answer that the model would never have given word for word. Displacement is a possibility and no law: in the miniature,
+# where answers are a dozen tokens long and the student gives many of the chosen ones by itself, the mean may well rise. A
+# mean also hides that the pairs differ, so count them:
 
 # %%
 change_chosen = sums["policy_chosen"] - sums["reference_chosen"]
@@ -802,7 +850,7 @@ def token_changes(messages):
 
 ids, gained = token_changes(held_out[0]["chosen"])
 for token, value in list(zip(ids, gained, strict=True))[:16]:
-    print(f"{tokenizer.decode([token])!r:16} {value:+6.2f} {'-+'[value > 0] * min(40, 1 + int(4 * abs(value)))}")
+    print(f"{tokenizer.decode([token])!r:16} {value:+6.2f} {('+' if value > 0 else '-') * min(40, 1 + int(4 * abs(value)))}")
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -826,13 +874,25 @@ alt = f"The first token changes by {means['chosen'][0]:+.2f} nats in chosen and 
 figures.show(fig, alt=alt, caption="Change of the tokens' log-probabilities by dDPO, by their place in the answer.")
 
 # %% [markdown]
+# How much of the whole distance have the first tokens made?
+
+# %%
+def upto(t):
+    return np.mean([c[:t].sum() - r[:t].sum() for c, r in zip(profile["chosen"], profile["rejected"], strict=True)])
+
+
+for t in (1, 3, 5, 10):
+    print(f"first {t:2d} tokens: {upto(t):.2f} of {upto(None):.2f} nats, {upto(t) / upto(None):.0%}")
+
+# %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Look for the largest distance between the two lines. In the miniature most of it lies in the first few tokens: a good
-# answer opens in a friendly way and a poor one does not, and the model decides there which kind of answer it is about to
-# give. Once the opening stands, what follows is much the same for both and moves little. "Evenly" would be the picture of a
-# model that had changed what it knows. On the whole dDPO changes *which* of the answers it can give are given, much more
-# than what it is able to say.
+# Two things stand out in our run. The line of the *chosen* answers stays near zero from end to end: on average dDPO made
+# hardly any of their tokens more likely. The margin is won on the *rejected* side, and over many tokens: the first one
+# carries a tenth of it, the first five about half. "At the first tokens" is what one expects of a friendly opening, and it is
+# a part of the story; but a refusal, a rambling sentence or a false name is pushed down wherever it stands. And "evenly" is
+# too much: answers that agree in their second half move little there. It is the picture of Zephyr's curves in small, in which
+# the rejected answers sank nearly twice as far as the chosen ones.
 # ```
 
 # %% [markdown]
@@ -903,7 +963,8 @@ for factor in (1, 5):
 # %% [markdown]
 # The β at which the loss on held-out pairs is lowest says how *sure* the model ought to be. It is the temperature of a
 # calibrated classifier {cite:p}`guo2017calibration`, fitted afterwards. If it lies below the β of the training, the model is
-# surer of its rankings than it has a right to be, and its evaluation loss is on its way up, as Zephyr's was.
+# surer of its rankings than it has a right to be, and its evaluation loss is on its way up, as Zephyr's was. If it lies above,
+# the model is *less* sure than its accuracy would justify: it was trained gently, and there was room to go on.
 
 # %%
 log_ratios = margins / beta
