@@ -4,6 +4,7 @@ Every file is written under a temporary name, renamed when whole, and only then 
 not done again. Work is shared out by whole files, so any number of machines can each take a share.
 """
 
+import glob
 import gzip
 import json
 import time
@@ -216,6 +217,8 @@ def _truecase_file(path, output, truecaser, column, roles, advance) -> FileRepor
     begin = time.perf_counter()
     aside = output.with_name(output.name + ".set_aside.jsonl")
     aside.unlink(missing_ok=True)
+    for left_over in output.parent.glob(f".{glob.escape(output.name)}.*.unfinished"):
+        left_over.unlink(missing_ok=True)  # of a run that was killed at this file
     with whole_file(output) as unfinished:
         if path.name.endswith(".parquet"):
             _truecase_parquet(path, unfinished, truecaser, column, roles, report, advance)

@@ -1,0 +1,70 @@
+"""The peers of the truecasing benchmark, each as a function from a message to the message recased.
+
+All are treated kindly: they get one sentence at a time, from its first letter on; sacremoses is trained on the same
+text as ours, in its mode for text without case; and since truecase and sacremoses tokenise and join anew, which loses
+line breaks and spacing, only the case of their letters is taken over (``project``). truecase's shipped model is a pickle.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+TOKENS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]").findall
+SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
+NAIVE = re.compile(r"(^|[.!?]\s+)([a-z])")
+LEADING_MARKS = re.compile(r"^[\W_]+")
+
+Recase = Callable[[str], str]
+
+
+def sentences(text: str) -> Iterable[str]:
+    """The sentences of a message, without the marks (bullets, bold, quotes) that they open with."""
+    pieces = (LEADING_MARKS.sub("", piece) for piece in SENTENCES.split(text))
+    return [piece for piece in pieces if piece.strip()]
+
+
+def project(source: str, output: str) -> str:
+    """The source with the case of the output's letters; the source where the letters are not the same."""
+    letters = [letter for letter in output if letter.isalpha()]
+    slots = [place for place, letter in enumerate(source) if letter.isalpha()]
+    if [a.lower() for a in letters] != [source[place].lower() for place in slots]:
+        return source
+    result = list(source)
+    for place, letter in zip(slots, letters, strict=True):
+        result[place] = letter
+    return "".join(result)
+
+
+def naive_regex(text: str) -> str:
+    """A capital after every full stop, question mark and exclamation mark: what one writes first."""
+    return NAIVE.sub(lambda match: match[0].upper(), text)
+
+
+def sacremoses_trained(texts: list[str]) -> Recase:
+    """MosesTruecaser in ASR mode with its detruecaser, trained on these texts."""
+    from sacremoses import MosesDetruecaser, MosesTruecaser
+
+    truecaser, detruecaser = MosesTruecaser(is_asr=True), MosesDetruecaser()
+    truecaser.train([TOKENS(piece) for text in texts for piece in sentences(text)])
+
+    def recase(text: str) -> str:
+        cased = (truecaser.truecase(" ".join(TOKENS(piece)), return_str=True) for piece in sentences(text))
+        return " ".join(detruecaser.detruecase(piece, return_str=True) for piece in cased)
+
+    return recase
+
+
+def truecase_shipped() -> Recase:
+    """truecase with the model that it ships, its sentence splitter replaced by one that needs no download."""
+    import nltk.tokenize
+    from nltk.tokenize.punkt import PunktSentenceTokenizer
+
+    splitter = PunktSentenceTokenizer()
+    nltk.tokenize.sent_tokenize = lambda text, language="english": splitter.tokenize(text)
+    from truecase.TrueCaser import TrueCaser
+
+    truecaser = TrueCaser()
+
+    def recase(text: str) -> str:
+        return " ".join(truecaser.get_true_case(piece, "as-is") for piece in sentences(text))
+
+    return recase
