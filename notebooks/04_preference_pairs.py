@@ -132,9 +132,11 @@ assert not miniature_as_shipped or differing == 0, "my_mean and mean_rating diff
 # remaining three at random as 'rejected'". Written out with scores $s_1, \dots, s_4$:
 #
 # $$
-# w \in \arg\max_i s_i, \qquad l \sim \mathrm{Uniform}\{\, i : s_i < s_w \,\}
-# \quad\text{(section 3)}, \qquad
-# l \sim \mathrm{Uniform}\{\, i : i \neq w \,\} \quad\text{(section 4.1)} .
+# \begin{aligned}
+# w &\in \arg\max_i s_i, \\
+# l &\sim \mathrm{Uniform}\{\, i : s_i < s_w \,\} && \text{(section 3), or} \\
+# l &\sim \mathrm{Uniform}\{\, i : i \neq w \,\} && \text{(section 4.1)} .
+# \end{aligned}
 # $$ (eq-04-pair)
 #
 # The two differ in one case only: another answer with the *same* score as the best. We follow section 3 and return to
@@ -189,41 +191,54 @@ assert not miniature_as_shipped or same == len(made) == len(mine), "compare my_p
 # $$ (eq-04-gap)
 #
 # so it can never be larger than against the worst. It is smaller as soon as the lower answers are not all equally bad.
-#
+# The formula, on every row:
+
+# %%
+def expected_gap(row):
+    scores = [s for answer in row["completions"] if (s := mean_rating(answer)) is not None]
+    lower = [s for s in scores if s < max(scores)]
+    return max(scores) - np.mean(lower) if lower else None
+
+expected = np.mean([gap for row in rated if (gap := expected_gap(row)) is not None])
+print(f"expected gap against a random lower answer: {expected:.3f}")
+
+# %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# The scale of the mean rating runs from 1 to 5. Against the worst answer, what is the mean gap: about 1, 2 or 3
-# points? And against a random lower one?
+# The scale of the mean rating runs from 1 to 5. Against a random lower answer the gap should be 1.6 in the
+# miniature. Against the worst, what is it: 1.8, 2.5 or 3.5? And how many of either kind are closer than half a point?
 # ```
 
 # %%
 lowest = binarize(rated, rejected="lowest")
 gaps = {name: np.array([pair["score_chosen"] - pair["score_rejected"] for pair in pairs])
         for name, pairs in (("random", made), ("worst", lowest))}
-scores_of = [[s for answer in row["completions"] if (s := mean_rating(answer)) is not None] for row in rated]
-expected = np.mean([max(s) - np.mean([x for x in s if x < max(s)]) for s in scores_of if s and min(s) < max(s)])
 for name, values in gaps.items():
     print(f"{name:7s} mean gap {values.mean():.3f}, below half a point: {(values < 0.5).mean():.1%}")
-print(f"random, by the formula: {expected:.3f}")
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
 # Against the worst the gap is about half again as wide, and next to none of its pairs are close. Against a random one
-# about a fifth are closer than half a point: these are the challenging ones. If you expected the random gap to be a
-# third of the other ("one of three"), note that a random lower answer *is* the worst in two pairs of five. The formula
-# and the draw agree to the second digit, as they should: the draw is a sample of it.
+# about a fifth are closer than half a point: these are the challenging ones. If you expected a much wider gap
+# against the worst, note that a random lower answer *is* the worst in two pairs of five. The formula and the draw agree
+# to the second digit, as they should: the draw is a sample of it.
 # ```
 
 # %%
 fig, [axes] = figures.figure(height=3.2)
 for n, (name, values) in enumerate(gaps.items()):
-    axes.hist(values, np.arange(0.125, 4.2, 0.25), histtype="step", label=f"against the {name}" if n else "against a random one",
-              color=figures.COLOURS[n], linestyle=figures.LINE_STYLES[n], linewidth=2)
+    style = {"color": figures.COLOURS[n], "linestyle": figures.LINE_STYLES[n], "linewidth": 2}
+    axes.hist(values, np.arange(0.125, 4.2, 0.25), histtype="step", label=f"against the {name} one", **style)
 axes.set(xlabel="gap of mean ratings, chosen minus rejected", ylabel="pairs")
-axes.legend()
-figures.show(fig, alt="Two outlines: against the worst most gaps lie between 2 and 3.5 points; against a random answer they spread evenly from a quarter point to 3.5.",
-             caption="Gaps of the same chosen answers against two kinds of rejected ones. The worst is a gap of its own kind; a random one is every kind.")
+fig.legend(loc="outside lower center", ncols=2)
+figures.show(
+    fig,
+    alt="Two outlines with two hills each, below 1 point and around 3. Against a random answer the low hill is the "
+    "higher one, against the worst the high hill is by far.",
+    caption="Gaps of the same chosen answers against two kinds of rejected ones. On the left pairs of two good answers, "
+    "on the right of a good and a bad one; against the worst the close pairs are nearly gone.",
+)
 
 # %% [markdown]
 # Now the diversity. Whose answers are rejected? The entropy of that distribution, in bits, says how many models' worth
@@ -234,7 +249,8 @@ def bits(counts):
     shares = np.array(list(counts.values())) / sum(counts.values())
     return float(-(shares * np.log2(shares)).sum())
 
-rejected_by = {name: Counter(pair["rejected_model"] for pair in pairs) for name, pairs in (("random", made), ("worst", lowest))}
+both = {"random": made, "worst": lowest}
+rejected_by = {name: Counter(pair["rejected_model"] for pair in pairs) for name, pairs in both.items()}
 for name, counts in rejected_by.items():
     print(f"{name:7s} {bits(counts):.2f} bits  {dict(counts.most_common(4))}")
 
@@ -303,12 +319,13 @@ if compared:
 
 # %%
 def grades_of(row):
-    rows = map(json.loads, (road_ablations.exam(road, row).folder / "judgments.jsonl").read_text().splitlines())
-    scores = [judgment["score"] for judgment in sorted(rows, key=lambda judgment: (judgment["question_id"], judgment["turn"]))]
-    return np.reshape(scores, (-1, 2)).mean(axis=1)  # a question's two turns are not two questions
+    lines = (road_ablations.exam(road, row).folder / "judgments.jsonl").read_text().splitlines()
+    judged = sorted((line["question_id"], line["turn"], line["score"]) for line in map(json.loads, lines))
+    return np.reshape([score for *_, score in judged], (-1, 2)).mean(axis=1)  # a question's two turns are one question
 
 if compared:
-    differences = {f"accuracy, {kind} pairs": paired_difference(right["random", kind], right["worst", kind]) for kind in kinds}
+    differences = {f"accuracy, {kind} pairs": paired_difference(right["random", kind], right["worst", kind])
+                   for kind in kinds}
     differences["grade of the answers"] = paired_difference(grades_of("few"), grades_of("lowest"))
     for name, difference in differences.items():
         print(f"{name:24s} trained on random minus trained on worst: {difference}")
@@ -333,11 +350,14 @@ if compared:
 # depends on what is rejected. Take two signs that have nothing to do with being right: length, and a friendly opening.
 
 # %%
-for name, set_of_pairs in (("random", made), ("worst", lowest)):
-    friendly = [[pair[side][-1]["content"].startswith(OPENINGS) for pair in set_of_pairs] for side in ("chosen", "rejected")]
-    print(f"{name:7s} the longer one is chosen in {audit(set_of_pairs).length_bias:.1%}; friendly: {np.mean(friendly[0]):.1%} of chosen, {np.mean(friendly[1]):.1%} of rejected")
-if compared:
-    print("tokens in an answer:", {kind: round(road_ablations.exam(road, row).results["tokens"], 1) for kind, row in kinds.items()})
+def friendly(pairs, side):
+    return np.mean([pair[side][-1]["content"].startswith(OPENINGS) for pair in pairs])
+
+for name, pairs in both.items():
+    print(f"{name:7s} the longer one is chosen in {audit(pairs).length_bias:.1%};",
+          f"friendly: {friendly(pairs, 'chosen'):.1%} of chosen, {friendly(pairs, 'rejected'):.1%} of rejected")
+for kind, row in kinds.items() if compared else ():
+    print(f"trained against {kind}: {road_ablations.exam(road, row).results['tokens']:.1f} tokens in an answer")
 
 # %% [markdown]
 # In the miniature many of the *worst* answers are false but friendly. Set against them, friendliness looks less like a
@@ -346,7 +366,7 @@ if compared:
 
 # %%
 if compared and miniature_as_shipped:
-    assert differences["accuracy, random pairs"].mean > -0.03, "trained on random pairs yet worse at them: was the dSFT model remade between the runs?"
+    assert differences["accuracy, random pairs"].mean > -0.03, "trained on random pairs, yet worse at them: run both again"
     assert differences["grade of the answers"].mean > -1.0, "the run against random answers broke: read 08_ablations/few/log.json"
     assert audit(made).length_bias > audit(lowest).length_bias, "against the worst, length should count for less"
 
@@ -374,7 +394,7 @@ print({best: drawn_in_version_1(best) for best in range(4)})
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Every row draws the *same* numbers: first 0, and only if 0 is taken, 2. Answers 1 and 3 are never rejected in any of
+# Every row draws the *same* numbers: 0 first, and where 0 is the chosen one, on until 2. Answers 1 and 3 are never rejected in any of
 # some 60,000 rows. If you expected all four places, you thought of one generator running through the file, which is
 # what the second version of the script did. In UltraFeedback the models stand in random order, so version 1 was lucky:
 # the fault cost variety within a row and not a whole model. In a file sorted by model it would have been fatal.
@@ -420,8 +440,10 @@ def share_changed(rows, **options):
 
 # %%
 shuffled = random.Random(1).sample(rated, len(rated))
-for name, options in (("version 2", published | {"randomness": "published-v2"}), ("a seed for each row", {})):
-    print(f"{name:20s} first row gone: {share_changed(rated[1:], **options):6.1%}   shuffled: {share_changed(shuffled, **options):6.1%}")
+version_2 = published | {"randomness": "published-v2"}
+for name, options in (("version 2", version_2), ("a seed for each row", {})):
+    gone, moved = share_changed(rated[1:], **options), share_changed(shuffled, **options)
+    print(f"{name:20s} first row gone: {gone:6.1%}   shuffled: {moved:6.1%}")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -451,7 +473,8 @@ tie_share = {}
 for name, rate in (("mean", mean_rating), ("overall", overall_rating)):
     kept = binarize(rated, score=name, ties="keep").pairs
     tie_share[name] = sum(pair["score_chosen"] == pair["score_rejected"] for pair in kept) / max(len(kept), 1)
-    print(f"{name:8s} top shared in {np.mean([top_is_shared(row, rate) for row in rated]):.1%} of rows; ties among the pairs if kept: {tie_share[name]:.1%}")
+    shared = np.mean([top_is_shared(row, rate) for row in rated])
+    print(f"{name:8s} top shared in {shared:.1%} of rows; ties among the pairs if kept: {tie_share[name]:.1%}")
 
 # %% [markdown]
 # ### What a tie teaches
@@ -484,12 +507,14 @@ for m in (-2.0, 0.0, 2.0):
 # of standard deviation $\tau$ on each, the difference has $\sqrt2\,\tau$.
 
 # %%
-twins = [(a, b) for row in rated for a, b in itertools.combinations(row["completions"], 2) if a["response"] == b["response"]]
+every_two = [two for row in rated for two in itertools.combinations(row["completions"], 2)]
+twins = [(a, b) for a, b in every_two if a["response"] == b["response"]]
 noise = {}
 for name, rate, width in (("mean", mean_rating, 4), ("overall", overall_rating, 9)):
     apart = np.array([rate(a) - rate(b) for a, b in twins if None not in (rate(a), rate(b))])
     noise[name] = apart.std() / np.sqrt(2) if len(apart) else float("nan")
-    print(f"{name:8s} {len(apart):,} twins, rated alike: {(apart == 0).mean() if len(apart) else 0:.0%}, noise {noise[name]:.2f} points = {noise[name] / width:.1%} of the scale")
+    print(f"{name:8s} {len(apart):,} twins, {(apart == 0).sum():,} of them rated alike;",
+          f"noise {noise[name]:.2f} points = {noise[name] / width:.1%} of the scale")
 
 # %% [markdown]
 # The mean of four ratings is the steadier score: independent errors of four ratings shrink by $\sqrt4$ when averaged.
@@ -546,11 +571,12 @@ if miniature_as_shipped:
 # above 4 stood, and what lies between was judged anew. The miniature has the same fault, planted at a known rate.
 
 # %%
-tens = [(number, answer) for number, row in enumerate(rated) for answer in row["completions"] if overall_rating(answer) == 10]
-faulty = [(number, answer) for number, answer in tens if (mean := mean_rating(answer)) is not None and mean <= 2]
+tens = [(number, mean_rating(answer)) for number, row in enumerate(rated)
+        for answer in row["completions"] if overall_rating(answer) == 10]
+faulty = [number for number, mean in tens if mean is not None and mean <= 2]
 print(f"{len(tens):,} tens, {len(faulty)} of them faulty ({len(faulty) / max(len(tens), 1):.1%})")
 if faulty:
-    look(rated[faulty[0][0]])
+    look(rated[faulty[0]])
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -560,7 +586,8 @@ if faulty:
 # ```
 
 # %%
-found = {name: audit(binarize(rated, **POLICIES[name]), feedback=rated) for name in ("mean, random", "as published")}
+found = {name: audit(binarize(rated, **POLICIES[name]), feedback=rated)
+         for name in ("mean, random", "as published")}
 for name, report in found.items():
     print(f"{name:14s} pairs that choose a faulty ten: {report.tens.n_chosen} (of {report.tens.n_faulty} faulty tens)")
 
@@ -586,7 +613,7 @@ if miniature_as_shipped:
 
 # %%
 evenly = list(range(0, len(rated), max(len(rated) // 80, 1)))
-PairBrowser(rated, shown=sorted({*evenly, *(number for number, _ in faulty[:10])}))
+PairBrowser(rated, shown=sorted({*evenly, *faulty[:10]}))
 
 # %% [markdown]
 # ## The audit
@@ -678,7 +705,8 @@ print(f"but for case and punctuation: {len(normalised)} more;", [prompts[n] for 
 # And with something around it. The spaces on both ends keep a match from ending in the middle of a word.
 
 # %%
-inside = {n for n, prompt in enumerate(prompts) if any(f" {question} " in f" {words(prompt)} " for question in plain_questions)}
+spaced = [f" {question} " for question in plain_questions]
+inside = {n for n, prompt in enumerate(prompts) if any(question in f" {words(prompt)} " for question in spaced)}
 inside -= exact | normalised
 print(f"inside a longer prompt: {len(inside)} more;", [prompts[n] for n in sorted(inside)][:2])
 
@@ -708,17 +736,20 @@ if miniature_as_shipped:
     from zephyr_utils.miniature.world import is_held_out, understand
     bare = [prompt.removeprefix("I have a question for you. ").removesuffix(" Thank you.") for prompt in prompts]
     true_leaks = {n for n, text in enumerate(bare) if (known := understand([text])) and is_held_out(known.keys[0])}
-    print(f"{len(true_leaks)} leaks by the world's own books; missed by the three rules: {len(true_leaks - {leak.index for leak in clean.removed})}")
+    missed = true_leaks - {leak.index for leak in clean.removed}
+    print(f"{len(true_leaks)} leaks by the world's own books; missed by the three rules: {len(missed)}")
     assert min(leaks.values()) >= 2, "each rule should find something: are the questions those of road.questions()?"
-    assert not true_leaks - {leak.index for leak in clean.removed}, "a leak got past the rules: print its prompt"
+    assert not missed, "a leak got past the rules: print its prompt"
 
 # %% [markdown]
 # One rule deserves its limit shown. The same question in other words gets past all three: matching reads words, not
 # meaning.
 
 # %%
-asked, reworded = "What are the capitals of Kenya and China?", "Kenya and China: where does each have its seat of government?"
-print("found in other letters:", len(decontaminate([asked.upper()], [asked]).removed), " reworded:", len(decontaminate([reworded], [asked]).removed))
+asked = "What are the capitals of Kenya and China?"
+reworded = "Kenya and China: where does each have its seat of government?"
+for prompt in (asked.upper(), reworded):
+    print(f"{prompt:65s} {'found' if decontaminate([prompt], [asked]).removed else 'NOT found'}")
 
 # %% [markdown]
 # ## Paper, card, script and ours
