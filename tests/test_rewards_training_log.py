@@ -202,6 +202,16 @@ def test_broken_tables_are_errors_that_say_where(tmp_path, content, message):
         read_training_log(path)
 
 
+def test_a_wrong_cell_is_shown_cut_short_and_a_file_of_another_shape_is_no_log(tmp_path):
+    with pytest.raises(TrainingLogError, match=r"loss is \[0, 1, 2.*\.\.\., not a number") as caught:
+        read_training_log([{"step": 1, "loss": list(range(1000))}])
+    assert len(str(caught.value)) < 250
+    path = tmp_path / "reference.json"
+    path.write_text(json.dumps({"config": {}, "steps": [{"step": 1, "loss": 0.69}]}), encoding="utf-8")
+    with pytest.raises(TrainingLogError, match="neither losses nor rewards"):
+        read_training_log(path)
+
+
 def test_files_that_are_no_logs_are_errors(tmp_path):
     with pytest.raises(HandbookError, match="absent"):
         read_training_log(tmp_path / "absent.csv")

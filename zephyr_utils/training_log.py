@@ -29,7 +29,9 @@ _CARD_NAMES = {"training loss": "loss", "validation loss": "eval_loss"}
 _SUMMARY_FIELDS = ("train_runtime", "total_flos")
 # A card writes this where no training loss had been logged yet.
 _ABSENT = ("", "no log")
-_METRICS = ("loss", "step", "epoch", "learning_rate", "grad_norm", "rewards/", "logps/", "logits/")
+_METRICS = ("loss", "step", "epoch", "learning_rate", "grad_norm")
+_FAMILIES = ("rewards/", "logps/", "logits/")
+_LONGEST_VALUE = 60  # characters of a wrong cell that a message repeats
 
 
 class TrainingLogError(HandbookError, ValueError):
@@ -198,9 +200,12 @@ def _number(value: object, key: str, where: str) -> float | None:
             return float(value)
         except ValueError:
             pass
-    if key.removeprefix("eval_").startswith(_METRICS):
+    name = key.removeprefix("eval_")
+    if name in _METRICS or name.startswith(_FAMILIES):
+        shown = repr(value)
+        shown = shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}..."
         raise TrainingLogError(
-            f"{key} is {value!r}, not a number", where=where, remedy="mend the cell, or leave it empty."
+            f"{key} is {shown}, not a number", where=where, remedy="mend the cell, or leave it empty."
         )
     return None
 
