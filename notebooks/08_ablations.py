@@ -233,8 +233,9 @@ exercises.check_verdict(verdict)
 # %%
 for row in ablations.ROWS.values():
     differs = {**row.pairs, **row.recipe}
+    how = f"{row.trains:6s} from {row.start:10s}" if row.trains else "the road's own"
     share = "a quarter of the pairs" if row.few and row.trains == "ddpo" else ""
-    print(f"{row.name:18s} {row.label:48s} {row.trains or 'as it is':8s} from {row.start:10s} {differs or ''} {share}")
+    print(f"{row.name:18s} {row.label:40s} {how:24s} {differs or ''} {share}")
 
 # %% [markdown]
 # ### Fair means: each row its own search
@@ -282,8 +283,8 @@ assert not turns
 # %%
 makings = {name: road.pairs() if name == "few" or road.preferences else ablations._data(road, ablations.ROWS[name])
            for name in ablations.PAIRINGS}
-pairs = {name: {p["prompt"]: p for p in load_records(made.folder / "pairs.parquet", "preference").records}
-         for name, made in makings.items()}
+sets = {name: load_records(made.folder / "pairs.parquet", "preference").records for name, made in makings.items()}
+pairs = {name: {pair["prompt"]: pair for pair in made} for name, made in sets.items()}
 prompts = [prompt for prompt, pair in pairs["few"].items() if all(prompt in made for made in pairs.values())
            and pair["rejected"] != pairs["lowest"].get(prompt, pair)["rejected"]] or list(pairs["few"])
 for name, made in pairs.items():
@@ -295,8 +296,8 @@ for name, made in pairs.items():
 # How many pairs, how many ties, and how far apart the two answers are in the teacher's eyes:
 
 # %%
-for name, made in pairs.items():
-    gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in made.values()])
+for name, made in sets.items():
+    gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in made])
     print(f"{name:10s} {len(gaps):5d} pairs, {np.mean(gaps == 0):5.1%} ties, mean gap {gaps.mean():.2f}")
 
 # %% [markdown]

@@ -75,7 +75,7 @@ ROWS = {
         Row("ddpo", "dDPO + dSFT", trains=""),
         Row("ddpo_without_dsft", "dDPO − dSFT", start="base", few=False),
         Row("dsft_2", "dSFT-2", trains="chosen", few=False),
-        Row("few", "β 0.1, random, ties dropped, mean score, sigmoid"),
+        Row("few", "dDPO + dSFT on a quarter of the pairs"),
         Row("lowest", "rejected: the worst answer", pairs={"rejected": "lowest"}),
         Row("ties_kept", "ties kept", pairs={"ties": "keep"}),
         Row("overall", "score: the overall grade", pairs={"score": "overall"}),
