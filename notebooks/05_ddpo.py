@@ -77,7 +77,7 @@ miniature_as_shipped = not road.own_data and road.scale == "miniature"
 # and a world with just four answers. Everything can be computed exactly.
 
 # %%
-answers = ["4.", "2 plus 2 is 4.", "It is 5.", "Happy to help! 2 plus 2 is 4."]
+answers = ["4.", "2 plus 2 is 4.", "It is 5.", "Gladly! It is 4."]
 reference = torch.tensor([0.45, 0.35, 0.15, 0.05], dtype=torch.float64)  # sums to 1
 reward = torch.tensor([2.0, 3.0, 0.0, 4.0], dtype=torch.float64)
 beta = 1.0
@@ -111,7 +111,8 @@ for name, policy in {"reference": reference, "uniform": uniform, "all on the bes
 # :class: dropdown
 # Putting everything on the best answer comes *last*: it earns 4.0, but the reference gave that answer 5 %, and moving
 # there costs $\log(1 / 0.05) = 3.0$. If you thought the highest reward must win, you left out the price. The reference
-# pays nothing and earns little. The uniform policy is a crude compromise. The best one is none of the three.
+# pays nothing and is the highest of the three. The uniform policy earns 0.1 more and pays 0.3 for it. None of them is
+# the best there is.
 # ```
 
 # %% [markdown]
@@ -215,11 +216,11 @@ assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 # ```
 
 # %%
-print("beta  ", *(f"{text:>30s}" for text in answers))
-print("ref   ", *(f"{p:30.3f}" for p in reference))
+print("beta     ", *(f"{text:>16s}" for text in answers))
+print("reference", *(f"{p:16.3f}" for p in reference))
 for price in (100.0, 10.0, 1.0, 0.1):
     policy = (reference.log() + reward / price).softmax(dim=0)
-    print(f"{price:<6g}", *(f"{p:30.3f}" for p in policy))
+    print(f"{price:<9g}", *(f"{p:16.3f}" for p in policy))
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -294,8 +295,7 @@ assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # five standar
 
 # %%
 log_ratio = (best / reference).log()
-print("with Z   ", float(recovered[3] - recovered[1]))
-print("without Z", float(beta * (log_ratio[3] - log_ratio[1])))
+print(f"with Z {recovered[3] - recovered[1]:.6f}, without Z {beta * (log_ratio[3] - log_ratio[1]):.6f}")
 assert torch.isclose(recovered[3] - recovered[1], beta * (log_ratio[3] - log_ratio[1]))
 
 # %% [markdown]
@@ -532,7 +532,7 @@ for side in ("chosen", "rejected"):
     ids, labels = tokens_and_labels(pair[side])
     counted = [label for label in labels if label != -100]
     print(f"{side}: {len(counted)} of {len(ids)} tokens count: {tokenizer.decode(counted)!r}")
-    assert tokenizer.eos_token_id in counted, "the end of the answer does not count: the model would never learn to stop"
+    assert tokenizer.eos_token_id in counted, "the end does not count, so the model would never learn to stop"
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -556,7 +556,8 @@ with torch.no_grad():
 each = logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]  # log-probability of every token but the first
 counted = each[labels[0, 1:] != -100]
 print("tokens:", " ".join(f"{p:.3f}" for p in counted.exp()))
-print(f"product {counted.exp().prod():.3e}, exp of the sum {counted.sum().exp():.3e}; sum {counted.sum():.3f}, mean {counted.mean():.3f}")
+print(f"product {counted.exp().prod():.3e}, exp of the sum {counted.sum().exp():.3e}")
+print(f"sum {counted.sum():.3f}, mean {counted.mean():.3f}")
 
 # %% [markdown]
 # `objectives.sequence_log_probs` does it for a batch, and `training.answer_log_probs` for conversations, padding and
@@ -632,7 +633,8 @@ exercises.check_answer_log_prob(answer_log_prob)
 
 # %%
 epochs = recipe["num_train_epochs"]
-print(f"{len(train)} pairs, {epochs} epochs: forward passes of the reference, live {2 * len(train) * epochs}, computed once {2 * len(train)}")
+once = 2 * len(train)
+print(f"{len(train)} pairs, {epochs} epochs: forward passes of the reference, live {once * epochs}, computed once {once}")
 
 # %% [markdown]
 # `training.ddpo_trainer` sets up D. Before the first step the policy must *be* the dSFT model: every margin 0, the
@@ -665,10 +667,15 @@ with torch.no_grad():
 
 # %%
 sides = ("chosen", "rejected")
-ours = [training.answer_log_probs(of, tokenizer, [row[side] for row in few]) for of in (trainer.model, model) for side in sides]
-print(f"TRL {trl_loss:.6f}, written out {written_out(*ours, recipe['beta']):.6f}, package {objectives.dpo_loss(*ours, recipe['beta']):.6f}")
+ours = [
+    training.answer_log_probs(of, tokenizer, [row[side] for row in few])
+    for of in (trainer.model, model)
+    for side in sides
+]
+own_loss = objectives.dpo_loss(*ours, recipe["beta"]).item()
+print(f"TRL {trl_loss:.6f}, package {own_loss:.6f}, written out {written_out(*ours, recipe['beta']):.6f}")
 if recipe["loss_type"] == ["sigmoid"] and recipe["dtype"] == "float32":
-    assert abs(trl_loss - objectives.dpo_loss(*ours, recipe["beta"]).item()) < 1e-4, "ours and TRL's loss differ: which tokens count?"
+    assert abs(trl_loss - own_loss) < 1e-4, "ours and TRL's loss differ: which tokens count?"
 
 # %% [markdown]
 # ### The silent failure
@@ -690,7 +697,7 @@ if small:
     seen = training.check_first_step(wrong, base, few, recipe)
     print(f"loss {seen['first_step_loss']:.6f}, ln 2 = {np.log(2):.6f}")
     print(f"log-probability of the chosen answers: {seen['first_step_logps_chosen']:.2f}")
-    print(f"the dSFT model's own: {training.answer_log_probs(model, tokenizer, [row['chosen'] for row in few]).mean():.2f}")
+    print(f"the dSFT model's own: {ours[2].mean():.2f}")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -765,7 +772,7 @@ exercises.check_first_step(started_from)
 names = ("beta", "num_train_epochs", "optim", "learning_rate", "lr_scheduler_type", "max_length")
 batch_size = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
 told = {
-    "beta": ("0.1", "0.1", "0.1", "0.01"),
+    "beta": ("0.1", "not said; its log implies 0.1", "0.1", "0.01"),
     "epochs": ("3", "3", "3", "1"),
     "optimiser": ("AdamW, no weight decay", "Adam", "RMSprop (used, say the authors)", "AdamW"),
     "learning rate": ("5e-7", "5e-7", "5e-7", "5e-7 (QLoRA: 5e-6)"),
@@ -774,14 +781,18 @@ told = {
     "pairs a step": ("32", "32", "64", "128"),
 }
 sources = ("paper", "model card", "code, November 2023", "code, since January 2024")
-ours_now = [*(f"{recipe[name]:g}" if isinstance(recipe[name], float) else str(recipe[name]) for name in names), str(batch_size)]
-rows = [{"": what, **dict(zip(sources, values)), "here": here} for (what, values), here in zip(told.items(), ours_now)]
+ours_now = [f"{recipe[name]:g}" if isinstance(recipe[name], float) else str(recipe[name]) for name in names]
+ours_now.append(str(batch_size))
+rows = [
+    {"": what, **dict(zip(sources, values, strict=True)), "here": here}
+    for (what, values), here in zip(told.items(), ours_now, strict=True)
+]
 display(HTML(before_after_table(rows, caption="Zephyr's dDPO, as told in four places, and this run's recipe.")))
 
 # %% [markdown]
 # The learning rate of the miniature stands apart: an adapter on a model this small takes far larger steps than all
-# weights of 7 billion. The recipe file says of each value why it is so. Both ways of choosing $\beta$ have been used
-# with success; what does not work is to change it without the learning rate.
+# weights of 7 billion. The recipe file says of each value why it is so. [Chapter 06](06_reward_margins) reads the card's
+# $\beta$ off its log.
 #
 # ## Train
 #
@@ -794,7 +805,8 @@ display(HTML(before_after_table(rows, caption="Zephyr's dDPO, as told in four pl
 # %%
 made = road.ddpo()
 print(f"{made.results['rows_trained']} pairs, {made.seconds:.0f} s{', made earlier' if made.reused else ''}")
-print(f"first step: loss {made.results['first_step_loss']:.6f}, chosen {made.results['first_step_logps_chosen']:.4f}, dSFT's own {made.results['sft_logps_chosen']:.4f}")
+print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the chosen answers "
+      f"{made.results['first_step_logps_chosen']:.4f}, under the dSFT model {made.results['sft_logps_chosen']:.4f}")
 
 # %% [markdown]
 # The log has two kinds of rows. *Training* rows are means over the batches just seen, other pairs every time.
@@ -807,10 +819,11 @@ curves = {}
 for prefix, kind in (("", log.training), ("eval_", log.evaluation)):
     for key in keys:
         there = np.isfinite(kind[key])
-        curves[prefix + key] = dict(zip(kind["step"][there], kind[key][there]))
+        curves[prefix + key] = dict(zip(kind["step"][there], kind[key][there], strict=True))
 measured = list(curves["eval_rewards/margins"])
 first, last = measured[0], measured[-1]
-print({key: (round(curves[f"eval_{key}"][first], 3), round(curves[f"eval_{key}"][last], 3)) for key in keys})
+for key in keys:
+    print(f"{key:20s} held out: {curves[f'eval_{key}'][first]:8.3f} before, {curves[f'eval_{key}'][last]:8.3f} after")
 
 # %%
 fig = figures.reward_curves(curves)
@@ -825,8 +838,8 @@ figures.show(
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The rejected answers did the moving: their reward falls well below 0. The chosen ones' stays near 0, a little above
-# or a little below. If you expected "chosen up, rejected down", as the gradient of step 5 seems to say: it raises and
+# The rejected answers did most of the moving: their reward falls well below 0. The chosen ones' stays nearer to 0, a
+# little above or below. If you expected "chosen up, rejected down", as the gradient of step 5 seems to say: it raises and
 # lowers two *log-probabilities*, but both answers share most of their words, so most of the pull cancels, and what does
 # not is easiest spent on words that only the rejected answer has. The loss asks for a distance and does not mind which
 # end moves.
@@ -854,15 +867,19 @@ def last_quarter(values):
 train_accuracy = last_quarter(curves["rewards/accuracies"].values())
 train_margin = last_quarter(curves["rewards/margins"].values())
 held_accuracy, held_margin = (curves[f"eval_rewards/{key}"][last] for key in ("accuracies", "margins"))
-print(f"training: accuracy {train_accuracy:.3f}, margin {train_margin:.3f}; held out: accuracy {held_accuracy:.3f}, margin {held_margin:.3f}")
+print(f"training: accuracy {train_accuracy:.3f}, margin {train_margin:.3f}")
+print(f"held out: accuracy {held_accuracy:.3f}, margin {held_margin:.3f}")
 
 # %%
-assert abs(made.results["first_step_loss"] - np.log(2)) < 1e-3, "the run did not start at its reference: is a second adapter active?"
-assert abs(curves["eval_rewards/margins"][first]) < 1e-3, "margins before the first step are not 0: policy and reference differ"
+assert abs(made.results["first_step_loss"] - np.log(2)) < 1e-3, "not ln 2: is a second adapter active?"
+assert abs(curves["eval_rewards/margins"][first]) < 1e-3, "margins begin off 0: policy and reference differ"
 assert held_margin > 0, "rejected answers are preferred: are chosen and rejected swapped in your pairs?"
+held_chosen, held_rejected = (curves[f"eval_rewards/{side}"][last] for side in sides)
 if miniature_as_shipped:
-    assert 0.65 < held_accuracy < 0.98, "outside what we saw over seeds: look at learning_rate and beta, then at the pairs (chapter 04)"
-    assert 0.25 < held_margin < 3.0, "too small: was the learning rate 0? Too large: too many epochs, or too high a rate"
+    assert 0.65 < held_accuracy < 0.98, "look at learning_rate and beta, then at the pairs (chapter 04)"
+    assert 0.25 < held_margin < 3.0, "too small: was the learning rate 0? Too large: too many epochs, too high a rate?"
+    assert held_rejected < 0, "the rejected answers became likelier: are chosen and rejected swapped in your pairs?"
+    assert abs(held_chosen) < abs(held_rejected), "the chosen answers moved most: read them, the model may be broken"
     assert train_accuracy < 0.99, "the pairs are learnt by heart: fewer epochs"
 
 # %% [markdown]
@@ -906,12 +923,16 @@ DpoLoss(beta=recipe["beta"], difference=float(np.median(apart)), pairs=apart[:10
 
 # %%
 measured_pairs = held_out[: len(apart)]
-lengths = {side: np.array([sum(n != -100 for n in tokens_and_labels(row[side])[1]) for row in measured_pairs]) for side in sides}
+lengths = {
+    side: np.array([sum(label != -100 for label in tokens_and_labels(row[side])[1]) for row in measured_pairs])
+    for side in sides
+}
 by_mean = differences["chosen"] / lengths["chosen"] - differences["rejected"] / lengths["rejected"]
 mean_lengths = {side: round(float(lengths[side].mean()), 1) for side in sides}
 print(f"tokens in an answer: {mean_lengths}")
-print(f"mean margin from sums {recipe['beta'] * apart.mean():.4f}, from means {recipe['beta'] * by_mean.mean():.4f}")
-print(f"loss from sums {np.logaddexp(0, -recipe['beta'] * apart).mean():.4f}, from means {np.logaddexp(0, -recipe['beta'] * by_mean).mean():.4f}")
+for name, difference in (("sums", apart), ("means", by_mean)):
+    m = recipe["beta"] * difference
+    print(f"from {name}: mean margin {m.mean():.4f}, mean loss {np.logaddexp(0, -m).mean():.4f}")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -938,10 +959,12 @@ after = ask(made.folder / training.MODEL, conversations)
 # %%
 rows = [
     {"prompt": asked[-1]["content"], "dSFT": one.text, "dSFT + dDPO": two.text}
-    for asked, one, two in zip(conversations, before, after)
+    for asked, one, two in zip(conversations, before, after, strict=True)
     if one.text != two.text
 ]
-display(HTML(before_after_table(rows[:6], caption=f"The first six of {len(rows)} answers that changed, of {len(conversations)}.")))
+caption = f"The first six of {len(rows)} answers that changed, of {len(conversations)}."
+if rows:
+    display(HTML(before_after_table(rows[:6], caption=caption)))
 
 # %% [markdown]
 # Two plain counts, before any judge is asked. Do answers end by themselves? Have they grown longer, as answers after
@@ -950,9 +973,10 @@ display(HTML(before_after_table(rows[:6], caption=f"The first six of {len(rows)}
 # %%
 for name, given in (("dSFT", before), ("dSFT + dDPO", after)):
     ended = np.mean([answer.ended for answer in given])
-    print(f"{name:12s} end by themselves {ended:.0%}, tokens in an answer {np.mean([answer.n_tokens for answer in given]):.1f}")
+    tokens = np.mean([answer.n_tokens for answer in given])
+    print(f"{name:12s} end by themselves {ended:.0%}, tokens in an answer {tokens:.1f}")
 if miniature_as_shipped:
-    assert np.mean([answer.ended for answer in after]) > 0.8, "answers do not stop: does the end-of-sequence token count in the loss?"
+    assert np.mean([answer.ended for answer in after]) > 0.8, "answers do not stop: does their end count in the loss?"
 
 # %% [markdown]
 # Whether they are *better* is a question for [Chapter 07](07_evaluation), with a judge, questions that no training text
@@ -968,11 +992,11 @@ if miniature_as_shipped:
 zephyr = rewards.read_training_log(published.ZEPHYR_DPO_LOG)
 for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
     found = rewards.overfitting(run)
-    print(f"{name}: held-out loss lowest {found.best_loss:.3f} at step {found.best_step:g}, at the end {found.last_loss:.3f}")
+    print(f"{name}: held-out loss lowest {found.best_loss:.3f} at step {found.best_step:g}, last {found.last_loss:.3f}")
 
 # %% [markdown]
-# Zephyr's rose by half over its second and third epoch, and its authors kept all three, since chat quality still rose
-# (their section 5). So a rising loss is a reason to look at answers, and no verdict.
+# Zephyr's ended half as high again as its lowest, and its authors kept all three epochs, since the chat scores were
+# best there (their figure 3). So a rising loss is a reason to look at answers, and no verdict.
 #
 # ```{admonition} Pitfalls
 # :class: warning
@@ -1042,8 +1066,8 @@ workflow.write_metrics(
         "first_step_loss": made.results["first_step_loss"],
         "train_accuracy": train_accuracy,
         "train_margin": train_margin,
-        "held_out_chosen_reward": curves["eval_rewards/chosen"][last],
-        "held_out_rejected_reward": curves["eval_rewards/rejected"][last],
+        "held_out_chosen_reward": held_chosen,
+        "held_out_rejected_reward": held_rejected,
         "held_out_loss": curves["eval_loss"][last],
         "ended_by_themselves": float(np.mean([answer.ended for answer in after])),
     },
