@@ -91,6 +91,8 @@ def test_a_model_directory_and_recorded_answers_are_examined_and_compared(tmp_pa
 def test_what_cannot_be_evaluated_is_said(tmp_path, few):
     with pytest.raises(HandbookError, match="no such file"):
         run("--judgments", tmp_path / "none.jsonl", "--report", tmp_path)
+    with pytest.raises(HandbookError, match="one table would mix two judges"):
+        run("ddpo", "--judgments", tmp_path / "none.jsonl")
     with pytest.raises(HandbookError, match="there is no model `ddpoo`"):
         run("ddpoo", "--runs", tmp_path)
     with pytest.raises(HandbookError, match="knows the miniature world alone"):

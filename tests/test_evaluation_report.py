@@ -80,6 +80,7 @@ def test_page_and_json_hold_the_same_scores_best_first(tmp_path):
     )
     (difference,) = content["grade_differences"]
     assert (difference["first"], difference["mean"], difference["n"]) == ("strong", 4.5, 3)
+    assert content["about"]["Judge"] == "a rule"
     assert "8.00" in page and "3.50" in page and "+4.50" in page
     assert "img" in [tag for tag, _ in Tags(page).found], "the radar is there"
 
@@ -155,6 +156,7 @@ def test_pairs_show_what_followed_the_place(tmp_path):
     report = Report("Pairs")
     report.add_recorded([lines(tmp_path / "pairs.jsonl", rows)])
     page, content = written(report, tmp_path)
+    assert content["about"]["Judge"] == "j", "as the records name it"
     assert content["pairs"][0]["n_first_place"] == 1 and content["pairs"][0]["win_rate_2"] == 50
     assert "b against a" in page
 

@@ -245,8 +245,17 @@ def evaluate(
     runs: RunsOption = "",
 ) -> None:
     """Grade models on two-turn questions, compare them, or score recorded judgments; leaves a report to keep."""
+    from datetime import date
+
+    from zephyr_utils import __version__
     from zephyr_utils.evaluation import Report, academic_scores
 
+    if models and judgments:
+        raise HandbookError(
+            "models are graded here, judgments were made elsewhere: one table would mix two judges",
+            where="--judgments",
+            remedy="leave out the models, or the judgments; each gives a report of its own",
+        )
     recorded = bool(judgments or annotations or (academic and Path(academic).exists()))
     found = Report("Evaluation of recorded judgments", {"Questions": questions.name if questions else "as recorded"})
     addresses: dict[str, str] = {}
@@ -266,6 +275,7 @@ def evaluate(
         from zephyr_utils.workflow import runs_folder
 
         folder = (Path(runs) if runs else runs_folder()) / "evaluation"
+    found.about["Made with"] = f"zephyr-handbook {__version__} on {date.today().isoformat()}"
     found.add_recorded(judgments or [], annotations or [], questions, allow_failures)
     if academic:
         found.add_academic(academic_scores(academic, addresses, folder / "academic"))

@@ -54,6 +54,7 @@ class Report:
         self.pairs: list[PairScore] = []
         self.academic: list[TaskScore] = []
         self._sections: dict[str, Any] = {}
+        self._judges: set[str] = set()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -80,6 +81,7 @@ class Report:
             EvaluationError: as :func:`~zephyr_utils.evaluation.mt_bench.mt_bench_score`.
         """
         judgments, answers = list(judgments), list(answers)
+        self._note_judges(judgments)
         questions = None if questions is None else list(questions)
         with self.listening():
             self.grades = mt_bench_table(judgments, questions, allow_failures)
@@ -107,6 +109,8 @@ class Report:
             EvaluationError: as :func:`~zephyr_utils.evaluation.alpaca_eval.alpaca_eval_win_rate`.
         """
         controlled: dict[str, Any] = {}
+        for rows in by_model.values():
+            self._note_judges(rows)
         with self.listening():
             for model, rows in by_model.items():
                 with self._named(model):
@@ -130,6 +134,12 @@ class Report:
         }
         self._sections["win_rate_differences"] = differences
 
+    def _note_judges(self, rows: list[dict]) -> None:
+        """Say who judged, as the records name them, unless the caller has said it already."""
+        named = {row["judge"][0] for row in rows if isinstance(row.get("judge"), list) and row["judge"]}
+        named |= {row["annotator"] for row in rows if isinstance(row.get("annotator"), str)}
+        self._judges |= {str(name) for name in named}
+
     @contextlib.contextmanager
     def _named(self, model: str) -> Iterator[None]:
         """Put a model's or a pair's name before the warnings of its rows, which do not know it."""
@@ -142,6 +152,7 @@ class Report:
     def add_pairs(self, judgments: Iterable[dict]) -> None:
         """Pairwise judgments of two models, both orders: outcomes, the judge's liking for a place, and win rates."""
         rows = list(judgments)
+        self._note_judges(rows)
         with self.listening():
             score = pair_score(rows)
         section = dataclasses.asdict(score)
@@ -187,7 +198,8 @@ class Report:
 
     def content(self) -> dict[str, Any]:
         """Everything as JSON holds it; figures that are not finite become null."""
-        return _plain({"title": self.title, "about": self.about, "warnings": self.warnings, **self._sections})
+        about = {"Judge": ", ".join(sorted(self._judges)) or "not named in the records", **self.about}
+        return _plain({"title": self.title, "about": about, "warnings": self.warnings, **self._sections})
 
     def write(self, folder: str | Path) -> Path:
         """Write ``report.json`` and ``report.html`` into `folder`; returns the page's path."""
