@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from truecasing_peers import Recase, naive_regex, project, sacremoses_trained, truecase_shipped
 
+from zephyr_utils.filtering import refusal_filter
 from zephyr_utils.machine import environment_stamp
 from zephyr_utils.truecasing import (
     LABELS,
@@ -182,6 +183,30 @@ def five_percent(truecaser: Truecaser, dev: list[dict]) -> dict[str, float]:
     return {name: round(getattr(scores, name), 4) for name in ("precision", "recall", "f1", "clean_altered")}
 
 
+def refusals(texts: dict[str, list[str]]) -> dict[str, dict]:
+    """What ``refusal_filter`` removes of each set: share, counts by family, the phrases that remove most."""
+    found = {}
+    for name, items in texts.items():
+        result = refusal_filter(items)
+        families = Counter(refusal.family for refusal in result.removed)
+        found[name] = {
+            "messages": len(items),
+            "removed": len(result.removed),
+            "by_family": dict(families.most_common()),
+            "by_phrase": dict(result.counts.most_common(8)),
+        }
+    return found
+
+
+def echoes_found(echoes: list[str], truecaser: Truecaser) -> dict[str, int]:
+    """Labels of the real echoes; of those among them that are what ``str.capitalize`` makes of them, how many are found."""
+    labels = detect_case_noise(pa.array(echoes), truecaser).to_pylist()
+    spoilt = [text.strip() == text.strip().capitalize() for text in echoes]
+    found = sum(label != "ok" for label, is_spoilt in zip(labels, spoilt, strict=True) if is_spoilt)
+    counts = {label: labels.count(label) for label in LABELS}
+    return {"messages": len(echoes), "identical_to_capitalize": sum(spoilt), "found_of_these": found} | counts
+
+
 def measure(messages: int, show: bool, console: Console) -> dict:
     """Everything, as a dictionary."""
     train, dev = read("train"), read("dev")
@@ -204,7 +229,6 @@ def measure(messages: int, show: bool, console: Console) -> dict:
     pipeline = pipeline_speed(truecaser, answers)
     clean = [row["text"] for row in read("clean_other_models")]
     echoes = [row["text"] for row in read("real_capitalize_echoes")]
-    labels = detect_case_noise(pa.array(echoes), truecaser).to_pylist()
     return {
         "fit": {"mb": round(megabytes(fit_on), 1), "messages": len(fit_on), "seconds": fit_seconds},
         "recaser_mb_per_second": recaser,
@@ -216,7 +240,14 @@ def measure(messages: int, show: bool, console: Console) -> dict:
             "other models": false_alarms(truecaser, clean, console if show else None),
             "peers, share of 400 messages of other models": peers_altered(peers, clean[:400], peer_repair),
         },
-        "real_echoes": {"messages": len(echoes)} | {label: labels.count(label) for label in LABELS},
+        "real_echoes": echoes_found(echoes, truecaser),
+        "refusals": refusals(
+            {
+                "real echoes of the fault": echoes,
+                "answers of train": [row["text"] for row in train if row["role"] == "assistant"],
+                "other models": clean,
+            }
+        ),
         "environment": environment_stamp(),
     }
 
@@ -250,7 +281,7 @@ def targets(result: dict) -> list[dict]:
         ("clean messages altered, whole-message path, %", 100 * other["whole_message"] / other["messages"], "<=", 0.01),
         ("clean messages altered, sentence path, %", 100 * other["sentence"] / other["messages"], "<=", 0.05),
         ("sentence path, recall on prose, %", 100 * figure(result, OURS, "chat mix", "sentence", "prose", "recall"), ">=", 88),
-        ("real echoes of the fault detected, %", 100 * (1 - echoes["ok"] / echoes["messages"]), ">=", 98),
+        ("real echoes of the fault detected, %", 100 * echoes["found_of_these"] / echoes["identical_to_capitalize"], ">=", 98),
     ]  # fmt: skip
     return [
         {"what": what, "reached": round(reached, 3), "aim": f"{sign} {aim}", "met": bool(reached >= aim if sign == ">=" else reached <= aim)}
@@ -305,6 +336,7 @@ def show_tables(result: dict, console: Console) -> None:
         "five_percent_mixed_faults",
         "clean_altered",
         "real_echoes",
+        "refusals",
     ):
         console.print(f"{name}: {result[name]}", highlight=False, markup=False)
     table = Table(title="Aims")
