@@ -182,8 +182,8 @@ def test_the_page_shows_a_table_a_mark_a_pair_and_reads_what_is_pressed():
         data,
     )
     order = np.argsort(rewards.margins)
-    assert seen["first"] == [f"read {i}" for i in order[:8]]
-    assert seen["second"] == [f"read {i}" for i in order[8:]]
+    assert seen["first"] == [str(i) for i in order[:8]]
+    assert seen["second"] == [str(i) for i in order[8:]]
     assert seen["pressed"] == ["true"] + ["false"] * 7 and seen["selected"] == order[0]
     assert f"<b>yes</b> {order[0]}" in seen["text"] and f"note {order[0]}" in seen["text"]
     assert seen["marks"] == 12 + 1  # and the ring around the pair that is read

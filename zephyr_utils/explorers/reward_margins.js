@@ -100,9 +100,9 @@ export function range(values) {
   return [low - room, high + room];
 }
 
-function scatter(all, kept, selected, choose) {
-  const [xLow, xHigh] = range(all.map((pair) => pair.r_rejected));
-  const [yLow, yHigh] = range(all.map((pair) => pair.r_chosen));
+function scatter(kept, selected, choose) {
+  const [xLow, xHigh] = range(kept.map((pair) => pair.r_rejected));
+  const [yLow, yHigh] = range(kept.map((pair) => pair.r_chosen));
   const x = (value) => LEFT + ((value - xLow) / (xHigh - xLow)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + ((yHigh - value) / (yHigh - yLow)) * (HEIGHT - TOP - BOTTOM);
   // The table beside it holds the same and is read out; the drawing would only repeat it.
@@ -194,20 +194,20 @@ function render({ model, el }) {
   const drawing = html("div");
   const body = html("tbody");
   const reading = html("div");
-  const head = ["pair", "margin", "chosen", "rejected", "scores"];
+  const head = ["pair", "margin", "chosen", "rejected", "gap"];
   const table = html("table", {},
     html("thead", {}, html("tr", {}, ...head.map((name) => html("th", { scope: "col" }, name)))), body);
 
   let buttons = new Map(); // pair number -> its button in the table
 
   const row = (item) => {
-    const open = html("button", { type: "button" }, `read ${item.number}`);
+    const open = html("button", { type: "button", "aria-label": `read pair ${item.number}` }, String(item.number));
     open.addEventListener("click", () => read(item.number));
     buttons.set(item.number, open);
     const m = margin(item);
-    const scores = item.score_chosen === null ? "" : `${number(item.score_chosen)} / ${number(item.score_rejected)}`;
-    const cells = [`${m > 0 ? "\u25cf" : "\u00d7"} ${number(m)}`, number(item.r_chosen), number(item.r_rejected), scores];
-    return html("tr", {}, html("td", {}, open), ...cells.map((text) => html("td", {}, text)));
+    const apart = Number.isFinite(gap(item)) ? number(gap(item)) : "";
+    const cells = [`${m > 0 ? "\u25cf" : "\u00d7"} ${number(m)}`, number(item.r_chosen), number(item.r_rejected), apart];
+    return html("tr", {}, html("td", {}, open), ...cells.map((text) => html("td", { class: "zx-number" }, text)));
   };
 
   const shown = () =>
@@ -231,10 +231,10 @@ function render({ model, el }) {
   const mark = (kept) => {
     const selected = get("selected");
     buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === selected)));
-    drawing.replaceChildren(scatter(all, kept, selected, read));
+    drawing.replaceChildren(scatter(kept, selected, read));
     const found = all.find((item) => item.number === selected);
     if (!found) {
-      pair.textContent = "Press “read” in a row, or a mark in the drawing, to read the pair.";
+      pair.textContent = "Press a pair’s number in the table, or its mark in the drawing, to read it.";
       reading.replaceChildren();
       return;
     }
@@ -257,7 +257,7 @@ function render({ model, el }) {
       words,
       html("div", { class: "zx-columns" },
         html("div", {}, drawing, html("p", { class: "zx-note" },
-          "● above the dashed line: learned. × on or below it: not. To the left of 0 the rejected answer became less likely, below 0 the chosen one did.")),
+          "● above the dashed line: learned. × on or below it: not. To the left of 0 the rejected answer became less likely, below 0 the chosen one did. Gap: how far apart the teacher scored the two.")),
         html("div", {}, table, html("div", { class: "zx-controls" }, back, on, where))),
       pair, reading),
   );
