@@ -35,7 +35,7 @@ FEW = tuple({"learning_rate": rate} for rate in (4e-4, 8e-4, 1.6e-3))
 SETTINGS: dict[str, tuple[dict, ...]] = {
     "dsft": tuple(
         {"learning_rate": rate, "num_train_epochs": epochs}
-        for rate, epochs in ((2e-3, 1), (4e-3, 1), (8e-3, 1), (2e-3, 2), (4e-3, 2), (8e-3, 2))
+        for rate, epochs in ((4e-3, 1), (8e-3, 1), (4e-3, 2), (2e-3, 2))
     ),
     "ddpo": tuple(
         {"learning_rate": rate, "num_train_epochs": epochs}

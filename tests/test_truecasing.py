@@ -83,6 +83,11 @@ def test_two_fits_on_the_same_texts_are_alike_bit_for_bit():
     assert Truecaser.fit(texts).fingerprint() == Truecaser.fit(texts).fingerprint()
 
 
+def test_a_fit_takes_an_arrow_array_as_well_as_a_list():
+    texts = [*corpus(300), None, ""]
+    assert Truecaser.fit(pa.array(texts)).fingerprint() == Truecaser.fit(texts).fingerprint()
+
+
 def test_fitting_keeps_faulty_messages_out():
     clean = corpus(600)
     faulty = [corrupt_case(text, "capitalize") for text in corpus(400, seed=2)]
@@ -267,11 +272,20 @@ def test_in_raw_ultrachat_every_second_string_is_the_assistants():
     assert sliced["data"].to_pylist() == [[MENDED], [], None]
 
 
+def test_columns_without_any_content_come_back_as_they_are():
+    for rows in ([[{"role": "assistant", "content": None}]], [[], None], [None]):
+        table = pa.table({"messages": pa.array(rows)})
+        assert truecase_messages(table, truecaser=fitted()).equals(table)
+
+
 def test_a_missing_or_foreign_column_is_named():
     with pytest.raises(HandbookError, match="no column 'messages'"):
         truecase_messages(pa.table({"text": [FAULTY]}), truecaser=fitted())
     with pytest.raises(HandbookError, match="holds int64"):
         truecase_messages(pa.table({"messages": [1]}), truecaser=fitted())
+    parts = [[{"role": "assistant", "content": [{"type": "text", "text": FAULTY}]}]]
+    with pytest.raises(HandbookError, match="expected a string column"):
+        truecase_messages(pa.table({"messages": parts}), truecaser=fitted())
     with pytest.raises(HandbookError, match="not role and content"):
         truecase_messages(pa.table({"messages": [[{"from": "gpt", "value": FAULTY}]]}), truecaser=fitted())
 

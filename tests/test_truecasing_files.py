@@ -116,6 +116,13 @@ def test_lines_that_cannot_be_read_are_set_aside_with_their_reason_and_counted(t
     assert aside[0]["line"] == "{broken"
 
 
+def test_a_repaired_line_with_half_a_surrogate_pair_can_be_read_again(tmp_path):
+    line = json.dumps({"text": FAULTY + " é"}, ensure_ascii=False).replace("é", "é \\ud800")
+    (tmp_path / "a.jsonl").write_text(line + "\n", encoding="utf-8")
+    truecase_files(tmp_path / "a.jsonl", tmp_path / "out", truecaser=fitted())
+    assert read(tmp_path / "out" / "a.jsonl") == [{"text": MENDED + " É \ud800"}]
+
+
 def test_raw_ultrachat_is_known_by_its_data_column(tmp_path):
     write(tmp_path / "a.jsonl", [{"id": "0", "data": [FAULTY, FAULTY]}])
     truecase_files(tmp_path, tmp_path / "out", truecaser=fitted())

@@ -113,7 +113,13 @@ def mend_lines(
             continue
         line, row, _ = entry
         if number in changed:
-            text = json.dumps(row, ensure_ascii=line.isascii())
-            line = text.encode("utf-8", "surrogatepass") + b"\n"
+            line = _as_line(row, line.isascii())
         result.append(line if line.endswith(b"\n") else line + b"\n")
     return result, set_aside, report
+
+
+def _as_line(row: dict, ascii_only: bool) -> bytes:
+    try:
+        return json.dumps(row, ensure_ascii=ascii_only).encode() + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
+        return json.dumps(row).encode() + b"\n"

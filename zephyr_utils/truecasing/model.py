@@ -55,7 +55,7 @@ class Truecaser:
         self.kept, self.set_aside = kept, set_aside
 
     @classmethod
-    def fit(cls, texts: Iterable[str]) -> Self:
+    def fit(cls, texts: Iterable[str] | pa.Array | pa.ChunkedArray) -> Self:
         """Learn from texts; wrongly cased ones among them are found and kept out.
 
         Args:
@@ -68,6 +68,9 @@ class Truecaser:
             raise HandbookError(
                 "expected many texts, found one string", where="Truecaser.fit", remedy="pass a list of str"
             )
+        if isinstance(texts, pa.Array | pa.ChunkedArray):
+            check_text_array(texts)
+            texts = texts.to_pylist()
         buffer = from_strings([text for text in texts if text])
         if not len(buffer):
             raise HandbookError(

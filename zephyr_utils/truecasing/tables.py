@@ -111,7 +111,6 @@ def _mend_lists(array, column, roles, truecaser, report) -> pa.Array:
         mask = values.is_null() if values.null_count else None
         new = pa.StructArray.from_arrays(fields, fields=list(values.type), mask=mask)
     else:
-        check_text_array(values)
         first = np.zeros(len(values), np.int64)
         lengths = np.diff(offsets)
         filled = np.flatnonzero(valid & (lengths > 0))
@@ -133,6 +132,9 @@ def _mend_lists(array, column, roles, truecaser, report) -> pa.Array:
 def _mend_strings(
     array: pa.Array, chosen: np.ndarray | None, truecaser: Truecaser, report: ColumnReport
 ) -> pa.Array:
+    check_text_array(array)
+    if pa.types.is_null(array.type):
+        return array
     if pa.types.is_string_view(array.type):
         return _mend_strings(array.cast(pa.large_string()), chosen, truecaser, report).cast(array.type)
     text = from_arrow(array)
