@@ -369,7 +369,7 @@ print("asked:", first, "\n", answer.text, "\n", f"ended by itself: {answer.ended
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Something else: it *goes on writing*. Perhaps a further question, perhaps an answer to another one. The facts are in it, but nothing has told it that these marks mean "you are asked, answer, stop".
+# Something else: it *goes on writing*, a further question, an answer to another one, as its documents do. The facts are in it, but nothing has told it that these marks mean "you are asked, answer, stop".
 # If you expected a wrong answer, you credited it with knowing that it was asked at all. (Models of billions of parameters often do answer at this point: they have met chats on the
 # web.)
 # ```
@@ -387,7 +387,7 @@ for step in (road.truecased(), road.dsft(), road.pairs(), road.ddpo()):
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# Pick a question below. Which of the three will be right? Which will be friendly? The teacher of the dialogues was friendly in about one answer of five; the judge of the pairs gives more to friendly answers.
+# Pick a question below. Which of the three will answer at all? Which will be friendly? The teacher of the dialogues opened and closed in a friendly way in about one answer of three; the judge of the pairs gives more to answers that do.
 # ```
 
 # %%
@@ -402,8 +402,8 @@ explorer
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# dSFT answers and stops, in the style its teacher used most: plain, and sometimes wrong, for it copied his errors too. dDPO has shifted the style towards what the judge preferred: an opening, a full sentence, an offer. It is also right more
-# often, because the chosen answer of a pair was right more often. If you expected dDPO to have learnt new *facts*: it saw no fact that the base had not read. It learnt which of its own answers to prefer.
+# dSFT answers and stops, in the style its teacher used most: plain, and sometimes wrong, for it copied his errors too. dDPO has shifted the style towards what the judge preferred: an opening, a full sentence, an offer. Whether it is also *right* more
+# often is not for a handful of examples to say: the table below counts. If you expected dDPO to have learnt new facts: it saw no fact that the base had not read. It learnt which of its own answers to prefer.
 # ```
 #
 # On this page the box above picks among questions asked beforehand. In a running notebook it takes your own. Ask in the words of this world, for instance `What are the capitals of Italy and Kenya?`
@@ -445,8 +445,9 @@ print(f"ours:  dDPO minus dSFT {gain}")
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Larger: in a little world the judge's taste is narrow and easily learnt, where GPT-4's is neither. So do not read our grades as Zephyr's: what carries over is the *order* and the reasons, not the size. "It might be chance" was a good
-# thought about the paper: its two AlpacaEval figures lie less than their errors apart. For ours, the interval above answers.
+# The paper's step is 0.36 grades; ours stands above with its interval. Do not compare the sizes: another judge, other questions, and in a little world a judge's taste is narrow and soon learnt. What can be compared is the *order*, and whether it could be
+# chance. For ours the interval answers that: it holds 0 or it does not. For the paper "it might be chance" is a good thought: its two AlpacaEval figures lie less than their errors apart. And a grade is a sum of
+# things: look at the share of right answers in the table too, before you say what has become better.
 # ```
 
 # %% [markdown]
@@ -456,9 +457,10 @@ print(f"ours:  dDPO minus dSFT {gain}")
 if miniature_as_shipped:
     base_score, sft_score, dpo_score = means
     assert sft_score > base_score + 1, f"dSFT {sft_score:.2f} should lie well above the base's {base_score:.2f}: look at its held-out loss in chapter 02"
-    assert gain.low > 0, f"dDPO minus dSFT is {gain}: expected above 0; look at the first step and the margins, chapters 05 and 06"
+    assert gain.mean > 0, f"dDPO minus dSFT is {gain}: expected above 0; look at the first step and the margins, chapters 05 and 06"
     assert evaluated["dsft"].results["ended"] > 0.95, "dSFT's answers should end by themselves: does the end token count in the loss (chapter 02)?"
-    assert not answer.ended or answer.n_tokens > 20, "the base answered and stopped: is a fine-tuned model in its place?"
+    longer = evaluated["base"].results["tokens"] / evaluated["dsft"].results["tokens"]
+    assert longer > 1.5, f"the base's answers are only {longer:.1f} times as long as dSFT's: is a fine-tuned model in its place?"
 assert abs(road.ddpo().results["first_step_loss"] - math.log(2)) < 1e-3, "dDPO did not start at the dSFT model (chapter 05)"
 print("all as expected")
 

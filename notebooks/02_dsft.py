@@ -786,8 +786,8 @@ if (sft.folder / training.ADAPTER).is_dir():
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# Both models are asked the same held-out questions, which occur in no training text. How many of the base's answers will *end by themselves* within 96 tokens? How
-# many of the student's?
+# Both models are asked the same held-out questions, which occur in no training text, and may write up to 96 tokens. Which of them will end by themselves, and after how
+# many tokens? An answer of the teacher takes about twelve.
 # ```
 
 # %%
@@ -813,9 +813,10 @@ for name, results in graded.items():
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The base goes on: from the first question to a second that nobody asked, to its answer, and so on until it is cut off. The student stops nearly
-# always. If you expected the base to answer rightly because it "knows" the facts: it may even write the right words somewhere in its stream, but what
-# it was asked for is an answer. If you expected the student to be right nearly always: look at the share. It has learnt the teacher's mix, wrong answers included.
+# The base goes on: from the first question to a second that nobody asked, to its answer, and so on. It does know an end, that of a *document*, and stops there if it comes
+# before the 96 tokens are used up. The student stops where an *answer* ends, nearly always and after a few tokens. If you expected the base to be right because it "knows" the facts: it may
+# even write the right words somewhere in its stream, but what it was asked for is an answer. If you expected the student to be right nearly always: look at the share. It has
+# learnt the teacher's mix, wrong answers included, and a temperature of 0.7 adds slips of its own.
 # ```
 
 # %% [markdown]
@@ -824,9 +825,10 @@ for name, results in graded.items():
 # %%
 assert after < before, f"no learning: {before:.3f} -> {after:.3f}; is the learning rate zero, or every label -100?"
 if miniature_as_shipped:
-    assert 0.9 < after < 1.25, f"held-out loss {after:.3f}, expected 0.9 to 1.25: too high, try more epochs; too low, does train overlap with held out?"
+    assert 0.8 < after < 1.3, f"held-out loss {after:.3f}, expected 0.8 to 1.3: too high, try more epochs; too low, does train overlap with held out?"
     assert graded["dsft"]["ended"] > 0.95, f"{graded['dsft']['ended']:.0%} of answers end by themselves, expected over 95 %: does the end token count in the loss?"
-    assert graded["base"]["ended"] < 0.5, f"the base ends {graded['base']['ended']:.0%} of its answers; has it been fine-tuned already?"
+    longer = graded["base"]["tokens"] / graded["dsft"]["tokens"]
+    assert longer > 1.5, f"the base's answers are {longer:.1f} times as long as the student's, expected over 1.5: has the base been fine-tuned already?"
     assert graded["dsft"]["score"] > graded["base"]["score"] + 1, "dSFT should lift the grade by over a point: look at the answers above"
     assert after_by_part["marker"][0] < 0.1, "the markers are not learnt: are training and measuring on the same template?"
 print("all as expected")
@@ -890,6 +892,8 @@ workflow.write_metrics(
         "held_out_loss_before": before,
         "ended": graded["dsft"]["ended"],
         "ended_base": graded["base"]["ended"],
+        "tokens_base": graded["base"]["tokens"],
+        "tokens_dsft": graded["dsft"]["tokens"],
         "score_dsft": graded["dsft"]["score"],
         "right_dsft": graded["dsft"]["right"],
         "rows_trained": len(train),
