@@ -18,9 +18,13 @@ from zephyr_utils.truecasing.learn import CHUNK_BYTES, protected_words
 from zephyr_utils.truecasing.lexicon import Lexicon
 from zephyr_utils.truecasing.protect import join_messages, protected_bytes, protected_ranges
 from zephyr_utils.truecasing.starts import sentence_candidates
-from zephyr_utils.truecasing.words import Words, split_words
+from zephyr_utils.truecasing.words import LONE_I, Words, split_words
 
 EVIDENCE = 5.5  # log-odds, summed over the message, that a lower-case message should not be in lower case
+NAME_WEIGHT, NAME_LIMIT = (
+    0.4,
+    4.0,
+)  # how much the log-odds of a word inside a sentence count towards it, at most
 SHOUT_EVIDENCE = 20.0
 KNOWN = 0.5  # share of known words below which a message is in a language that the corpus does not speak
 SURE = 4.0  # log-odds at which a sentence start is repaired in an otherwise well-cased message
@@ -133,8 +137,14 @@ class Findings:
         listed = words.breaks & ~np.isin(before, (33, 46, 63)) | numbered
         capitals = np.concatenate([[0], np.cumsum(words.upper)])
         stray = capitals[words.end] > capitals[words.start]  # what has its capital does not ask for one
-        telling = reading.free & ~words.first & ~listed & ~stray & (score > 1)
-        self._add(self.evidence, reading, np.where(telling, score, 0))
+        pronoun = words.word == LONE_I
+        telling = reading.free & ~words.first & (~listed | pronoun) & ~stray & (score > 1)
+        # A sentence start or the pronoun shows on the surface. A name may be a common word after all ("an apple"),
+        # and a single sentence that names nobody is well cased without a capital: it takes several to outweigh that.
+        ended = words.ends_sentence & ~_behind_abbreviation(reading)
+        plain = ended | pronoun
+        weight = np.where(plain, score, NAME_WEIGHT * np.minimum(score, NAME_LIMIT))
+        self._add(self.evidence, reading, np.where(telling, weight, 0))
         self._add(self.shout, reading, np.where(reading.free & (score < -1), -score, 0))
 
     def spoken(self) -> np.ndarray:
@@ -275,9 +285,7 @@ def _mend_starts(reading: _Reading, places: np.ndarray, findings: Findings) -> N
     hit = order[position[order] == places]
     capitals = np.concatenate([[0], np.cumsum(words.upper)])
     lower_case = capitals[words.end] == capitals[words.start]
-    abbreviated = model.lexicon.stops[reading.entry]
-    shortened = shifted(abbreviated, -1, words.row, False) & (_mark_before(words) == 46)
-    hit = hit[(reading.free & lower_case & ~shortened)[hit]]
+    hit = hit[(reading.free & lower_case & ~_behind_abbreviation(reading))[hit]]
     sure = np.zeros(len(words), np.bool_)
     sure[hit] = model.scores(words, reading.entry, hit) >= SURE
     place, owner = _capital_places(reading, sure)
@@ -309,6 +317,13 @@ def _capital_places(reading: _Reading, capital: np.ndarray) -> tuple[np.ndarray,
     )
     good = casable & (place < words.end[owner])
     return place[good], owner[good]
+
+
+def _behind_abbreviation(reading: _Reading) -> np.ndarray:
+    """Words behind one that the corpus writes with a full stop in mid-sentence."""
+    words = reading.words
+    abbreviated = reading.model.lexicon.stops[reading.entry]
+    return shifted(abbreviated, -1, words.row, False) & (_mark_before(words) == 46)
 
 
 def _mark_before(words: Words) -> np.ndarray:

@@ -31,7 +31,7 @@ NOT_A_START = re.compile(
 LIST_LETTER = re.compile(
     rb"[a-z]{1,4}[.):]|[b-hj-z](?![a-z'])|i(?:,| and| or) [a-z]\b"
 )  # "b) ", "ii. ", and variables: "x is", "i and j"
-ITEM = re.compile(rb"(?:\n|\A)[ \t]*\d{1,3}[.)][ \t]+[\"']?\Z")
+ITEM = re.compile(rb"(?:\n|\A)[ \t*#>]*\d{1,3}[.)][ \t]+[\"']?\Z")
 PARAGRAPH = re.compile(
     rb"[:*`\"-][ \t]*\n[ \t]*\n[ \t]*\Z"
 )  # not behind a formula, which a paragraph may continue

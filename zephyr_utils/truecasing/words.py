@@ -17,6 +17,7 @@ BASE = np.uint64(int(_RANDOM.integers(2**62, 2**63)) | 1)
 BASE_INVERSE = np.uint64(pow(int(BASE), -1, 2**64))
 BOUNDARY = np.uint64(0x9E3779B97F4A7C15)  # stands for the word before the first and after the last
 MIX = np.uint64(0xD6E8FEB86659FD93)
+LONE_I = _VALUES[ord("i")]  # the hash of the pronoun: a word of one letter hashes to that letter's value
 
 _OTHER, _WORD = 0, 1
 _CLASS = np.zeros(256, np.uint8)
