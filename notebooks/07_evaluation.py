@@ -362,11 +362,13 @@ print(f"{len(real)} models' annotations found" if real else "No raw annotations 
 names = {"Zephyr-7B-β": "zephyr-7b-beta", "Claude 2": "claude-2", "GPT-4": "gpt4", "GPT-3.5-turbo": "gpt-3.5-turbo-0301",
          "Llama2-Chat": "llama-2-70b-chat-hf", "Guanaco": "guanaco-65b", "Falcon-Instruct": "falcon-40b-instruct"}
 warnings.simplefilter("ignore", evaluation.EvaluationWarning)
+lines = []
 for row in table_1:
     if (name := names.get(row["model"])) in real:
         found = evaluation.alpaca_eval_win_rate(real[name])
-        print(f"{row['model']:>16}, printed {row['alpaca_eval']:.2f} ({row['alpaca_eval_error']:.2f}): {found}")
+        lines.append(f"{row['model']:>16}, printed {row['alpaca_eval']:.2f} ({row['alpaca_eval_error']:.2f}): {found}")
         assert round(found.win_rate, 2) == row["alpaca_eval"], f"{name}: this is not the printed rate; are the annotations of version 1?"
+print("\n".join(lines) or "No annotations of Table 1's models here.")
 
 # %% [markdown]
 # With errors at hand, read Table 1 again. Zephyr's 90.60 and GPT-3.5-turbo's 89.37 differ by 1.23 points; if the two
@@ -388,11 +390,11 @@ print(f"AlpacaEval, dDPO + dSFT minus dSFT-1 (one epoch each): {gap:+.2f} ± {1.
 # difference is taken row by row. (Why that is surer follows below.)
 
 # %%
-for rival in ("gpt-3.5-turbo-0301", "claude-2", "llama-2-70b-chat-hf"):
-    if {"zephyr-7b-beta", rival} <= set(real):
-        print(f"Zephyr-7B-beta minus {rival}: {evaluation.win_rate_difference(real['zephyr-7b-beta'], real[rival])}")
-if copies := evaluation.shared_annotations(real) if len(real) > 1 else []:
-    print(f"one set of annotations under two names: {copies}")
+rivals = [name for name in ("gpt-3.5-turbo-0301", "claude-2", "llama-2-70b-chat-hf") if {name, "zephyr-7b-beta"} <= set(real)]
+lines = [f"Zephyr-7B-beta minus {name}: {evaluation.win_rate_difference(real['zephyr-7b-beta'], real[name])}" for name in rivals]
+print("\n".join(lines) or "No annotations of Zephyr and a rival here.")
+copies = evaluation.shared_annotations(real) if len(real) > 1 else []
+print(f"one set of annotations under two names: {copies or 'none'}")
 
 # %% [markdown]
 # ### One model, many figures
@@ -468,10 +470,12 @@ assert min(first_place, second_place) < fair.win_rate_2 < max(first_place, secon
 # layout of FastChat, MT-Bench's home), the next cell counts its contradictions.
 
 # %%
+lines = []
 for file in Path(records).rglob("model_judgment/*pair*.jsonl") if records else []:
     score = evaluation.pair_score(evaluation.read_rows(file))
-    print(f"{score.model_2} against {score.model_1}: {score.n_wins_2} won, {score.n_wins_1} lost, {score.n_inconsistent} contradictory, "
-          f"of which first place twice {score.n_first_place}, second place twice {score.n_second_place}; {score.n_errors} unreadable")
+    lines.append(f"{score.model_2} against {score.model_1}: {score.n_wins_2} won, {score.n_wins_1} lost, {score.n_inconsistent} contradictory, of which "
+                 f"first place twice {score.n_first_place}, second place twice {score.n_second_place}; {score.n_errors} unreadable")
+print("\n".join(lines) or "No pairwise judgments here.")
 
 # %% [markdown]
 # ### A liking for length
@@ -548,6 +552,8 @@ if len(real) >= 5:
     board = [evaluation.alpaca_eval_win_rate(rows) for rows in real.values()]
     ranks = [np.argsort(np.argsort([getattr(r, field) for r in board])) for field in ("average_length", "win_rate")]
     print(f"Spearman correlation of mean length and win rate over {len(board)} models: {np.corrcoef(ranks)[0, 1]:.2f}")
+else:
+    print("Fewer than five models' annotations here.")
 
 # %% [markdown]
 # ### A liking for one's own voice
@@ -650,7 +656,7 @@ print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'
 # ### What a seed is worth
 #
 # The intervals so far speak of *other questions*. Two more things could have come out otherwise: the sampling at
-# temperature 0.7, and the training itself. The first is cheap to try: ask the same two models again, with other seeds.
+# temperature 0.7, and the training itself. The first is cheap to try: ask the dDPO model again, with other seeds.
 
 # %%
 import tempfile
@@ -659,20 +665,16 @@ from zephyr_utils.chat import load_model
 from zephyr_utils.exam import examine
 
 
-def asked_again(name, again):
-    model, tokenizer = load_model(road.model_directory(name), dtype="float32")
+model, tokenizer = load_model(road.model_directory("ddpo"), dtype="float32")
+again = [scores["ddpo"].overall]
+for other_seed in (seed + 11, seed + 12):
     with tempfile.TemporaryDirectory() as folder:
-        return [examine(model, tokenizer, name, questions, Path(folder), seed=s, max_new_tokens=96)["score"] for s in again]
-
-
-# %%
-again = {name: [scores[name].overall, *asked_again(name, (seed + 11, seed + 12))] for name in ("dsft", "ddpo")}
-for name, values in again.items():
-    print(f"{name}: {np.round(values, 2)}, spread of sampling {np.std(values, ddof=1):.3f}, error over questions {my_standard_error(means[name]):.3f}")
+        again.append(examine(model, tokenizer, "ddpo", questions, Path(folder), seed=other_seed, max_new_tokens=96)["score"])
+print(f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3f}, error over questions {my_standard_error(means['ddpo']):.3f}")
 
 # %% [markdown]
-# The error over questions already holds a part of that: each answer was drawn once. The *training* seed is not in it at
-# all, and no number of questions will show it. Five trainings from start to end were run for this handbook with
+# The error over questions holds this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$. (Three
+# draws guess a spread poorly. Where it comes near the error over questions, chance in the draw makes most of that error.) The *training* seed is not in it at all, and no number of questions will show it. Five trainings from start to end were run for this handbook with
 # `make claims`; with few seeds the interval has to be Student's, $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$ with $t_4 = 2.78$.
 
 # %%
@@ -720,6 +722,7 @@ print(f"the order comes out as over all {len(x)} in {np.mean(np.sign(of_80) == n
 found = [row for file in Path(records).rglob("model_judgment/*gpt-4_single*.jsonl") for row in evaluation.read_rows(file)] if records else []
 by_model = {name: [row for row in found if row["model"] == name] for name in {row["model"] for row in found}}
 board = evaluation.mt_bench_table(found) if found else {}
+print(f"{len(board)} models' judgments found" if board else "No judgments of MT-Bench here.")
 ranked = sorted(board, key=lambda name: -board[name].overall)
 for better, worse in zip(ranked, ranked[1:]):
     print(f"{better} {board[better].overall:.2f}, {worse} {board[worse].overall:.2f}: {evaluation.mt_bench_difference(by_model[better], by_model[worse])}")
@@ -995,7 +998,7 @@ exercises.check_questions_needed(questions_needed)
 #   [AlpacaEval](https://github.com/tatsu-lab/alpaca_eval): the record shapes and the arithmetic of the published figures.
 
 # %% tags=["remove-cell"]
-metrics = {f"score_{name}": score.overall for name, score in scores.items()}
+metrics = {f"score_{name}": scores[name].overall for name in ("ddpo", "dsft", "base")}
 metrics |= {f"right_{name}": manifest.results["right"] for name, manifest in made.items()}
 metrics |= {"win_rate_ddpo": rate.win_rate, "win_rate_error": rate.standard_error, "difference": total.mean, "difference_p": total.p_value}
 metrics |= {"gain_said": gain_said, "gain_tone": gain_tone}
