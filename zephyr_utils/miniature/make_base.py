@@ -1,13 +1,19 @@
 """Make the miniature's base model again: ``python -m zephyr_utils.miniature.make_base``.
 
 Trains a byte-level BPE tokenizer and a Mistral-shaped model on `base_text.py` from scratch, on the CPU, with a bare
-loop: AdamW, cosine schedule, packed rows. Writes weights, tokenizer and `base.json` (seconds, loss, seed, versions).
+loop: Muon on the matrices, AdamW on the rest, a document a row. Writes weights, tokenizer and `base.json` (seconds,
+loss, seed, versions).
+
+Two choices decide whether the base can be aligned, both found by asking it held-out questions in its own format.
+Muon: with AdamW and packed rows it was right in 59 % after 6.9 million tokens and had not learnt to look back at a
+name at all; with Muon it looked back after 1.5 million. Small steps: 1,500 tokens a step learn more a token than 3,800.
 """
 
 import argparse
 import json
-import math
+import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,7 +24,6 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerF
 from zephyr_utils.chat import ZEPHYR_TEMPLATE
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature.base_text import base_documents
-
 
 VOCABULARY = 1000
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"]
@@ -71,13 +76,38 @@ def make_model(seed: int) -> MistralForCausalLM:
     return MistralForCausalLM(config)
 
 
-def packed_rows(tokenizer: PreTrainedTokenizerFast, documents: list[str], length: int) -> torch.Tensor:
-    """Documents end to end, `<s>` before and `</s>` behind each, cut into rows of shape (rows, length)."""
-    stream = []
-    for ids in tokenizer(documents)["input_ids"]:
-        stream += [*ids, tokenizer.eos_token_id]
-    rows = len(stream) // length
-    return torch.tensor(stream[: rows * length]).view(rows, length)
+def batches(
+    tokenizer: PreTrainedTokenizerFast, documents: list[str], tokens: int, seed: int
+) -> Iterator[torch.Tensor]:
+    """Batches of about `tokens` tokens, shape (documents, longest), each document a row of its own, padded, for ever.
+
+    Not packed end to end: with strangers' documents in the same row the model never learnt *whose* name to copy, and
+    wrote its notes to the wrong person. Documents of a batch are of like length, so little is padding.
+    """
+    rng = random.Random(seed)
+    rows = sorted(([*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]), key=len)
+    groups, group = [], []
+    for row in rows:
+        if group and (len(group) + 1) * len(row) > tokens:
+            groups.append(group)
+            group = []
+        group.append(row)
+    while True:
+        for chosen in rng.sample(groups, len(groups)):
+            width = len(chosen[-1])
+            yield torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in chosen])
+
+
+def make_optimizers(model: MistralForCausalLM, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for the embedding and the norms."""
+    matrices = {name: p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name}
+    rest = [p for name, p in model.named_parameters() if name not in matrices]
+    return [
+        torch.optim.Muon(
+            list(matrices.values()), lr=learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
 
 
 def main() -> None:
@@ -85,9 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=BASE_FOLDER)
     parser.add_argument("--documents", type=int, default=60_000)
-    parser.add_argument("--steps", type=int, default=1800)
-    parser.add_argument("--batch", type=int, default=24, help="rows a step")
-    parser.add_argument("--length", type=int, default=160, help="tokens a row")
+    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--batch", type=int, default=1_500, help="tokens a step")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -95,26 +124,33 @@ def main() -> None:
     started = time.perf_counter()
     documents = base_documents(options.documents, options.seed)
     tokenizer = train_tokenizer(documents[:10_000])
-    rows = packed_rows(tokenizer, documents, options.length)
     model = make_model(options.seed)
     count = sum(p.numel() for p in model.parameters())
-    print(f"{len(documents):,} documents, {rows.numel():,} tokens, {count:,} parameters", flush=True)
+    print(f"{len(documents):,} documents, {count:,} parameters", flush=True)
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    warm_up = 100
-    shape = lambda s: min(1.0, (s + 1) / warm_up) * (0.05 + 0.475 * (1 + math.cos(math.pi * s / options.steps)))  # noqa: E731
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(options.seed))
+    optimizers = make_optimizers(model, options.learning_rate)
+    # Warm-up, constant to the middle, then down to nothing.
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: min((step + 1) / 50, 1.0, 0.02 + (options.steps - step) / (0.5 * options.steps)),
+        )
+        for optimizer in optimizers
+    ]
+    stream = batches(tokenizer, documents, options.batch, options.seed)
     recent: list[float] = []
+    seen = 0
     for step in range(options.steps):
-        picked = order[torch.arange(step * options.batch, (step + 1) * options.batch) % len(rows)]
-        batch = rows[picked]
-        loss = model(input_ids=batch, labels=batch).loss
-        optimizer.zero_grad()
+        batch = next(stream)
+        labels = batch.masked_fill(batch == tokenizer.pad_token_id, -100)
+        seen += int((labels != -100).sum())
+        # Right padding under a causal mask: no real token sees a pad.
+        loss = model(input_ids=batch, labels=labels).loss
+        model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        for part in (*optimizers, *schedules):
+            part.step()
         recent = [*recent[-99:], loss.item()]
         if (step + 1) % 100 == 0:
             elapsed = time.perf_counter() - started
@@ -127,7 +163,7 @@ def main() -> None:
     report = {
         "parameters": count,
         "documents": len(documents),
-        "tokens_seen": options.steps * options.batch * options.length,
+        "tokens_seen": seen,
         "final_loss": round(sum(recent) / len(recent), 4),
         "seconds": round(time.perf_counter() - started),
         "threads": torch.get_num_threads(),

@@ -23,6 +23,7 @@ import json
 import random
 import re
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -189,6 +190,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = (
         256  # the library's five would refuse a collector that opens many connections at once
     )
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in the middle, as a killed one does, is no news; anything else is."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _error(message: str) -> dict[str, Any]:
