@@ -601,6 +601,20 @@ kinds = np.array([label_kind(pair) for pair in held_out])
 print(Counter(kinds.tolist()))
 
 # %% [markdown]
+# One more tool: shares of small groups. The bootstrap is at a loss where all of a group went one way, since drawing anew from
+# sixteen zeros gives zeros for ever: an interval of [0, 0]. Wilson's interval for a share does not fall into that trap.
+
+# %%
+def by(groups):
+    for name, here in groups.items():
+        if here.any():
+            share = wilson_interval(int(learned[here].sum()), int(here.sum()))
+            print(f"{name:28s} {here.sum():4d} pairs, learned {share}, mean margin {margins[here].mean():+.2f}")
+
+
+print("0 of 16: bootstrap", bootstrap_interval(np.zeros(16)), "| Wilson", wilson_interval(0, 16))
+
+# %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
 # The model never saw the truth, only noisy labels, and these pairs it did not see at all. On the pairs whose *label is
@@ -608,12 +622,8 @@ print(Counter(kinds.tolist()))
 # ```
 
 # %%
-for kind in ("right", "toss-up", "wrong", "unknown"):
-    here = kinds == kind
-    if here.any():
-        print(f"label {kind:8s} {here.sum():4d} pairs, margin agrees with the label: {bootstrap_interval(learned[here])}, mean {margins[here].mean():+.2f}")
-if (~learned).any():
-    print("not learned:", dict(Counter(kinds[~learned].tolist())))
+by({f"label {kind}": kinds == kind for kind in ("right", "toss-up", "wrong", "unknown")})
+print("not learned:", dict(Counter(kinds[~learned].tolist())))
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -652,9 +662,7 @@ def difference(pair):
 
 
 differences = np.array([difference(pair) for pair in held_out])
-for name, count in Counter(differences.tolist()).most_common(8):
-    here = differences == name
-    print(f"{name:30s} {count:4d} pairs, learned {bootstrap_interval(learned[here])}, mean margin {margins[here].mean():+.2f}")
+by({name: differences == name for name, _ in Counter(differences.tolist()).most_common(8)})
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -672,12 +680,6 @@ for name, count in Counter(differences.tolist()).most_common(8):
 # against wrong.)
 
 # %%
-def by(groups):
-    for name, here in groups.items():
-        if here.any():
-            print(f"{name:16s} {here.sum():4d} pairs, learned {bootstrap_interval(learned[here])}, mean margin {margins[here].mean():+.2f}")
-
-
 lengths = {side: np.array([len(pair[side][-1]["content"]) for pair in held_out]) for side in ("chosen", "rejected")}
 longer = lengths["chosen"] > lengths["rejected"]
 gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in held_out], float)
@@ -1042,7 +1044,7 @@ for fault in (swap_sides, freeze, another_reference, overflow):
             fault(row)
     lights[fault.__name__] = rewards.traffic_light(rewards.read_training_log(rows), beta=beta)
     print(f"{fault.__name__}: {lights[fault.__name__].colour}, {lights[fault.__name__].reasons[0].text}")
-assert all(light.colour == "red" for light in lights.values()), "a broken log passed: read its reasons"
+assert road.own_data or all(light.colour == "red" for light in lights.values()), "a broken log passed: read its reasons"
 
 # %% [markdown]
 # ### A fault that no log shows
@@ -1122,8 +1124,10 @@ for row in table:
 
 # %%
 assert rewards.margins_check(log).ok, "margins are not chosen minus rejected: columns of two runs were mixed"
-assert own_light.colour != "red", f"your run is broken: {own_light.reasons[0].text}"
+if own_light.colour == "red":
+    print("Look at your run before you go on:", own_light.reasons[0].text)
 if not road.own_data and road.scale == "miniature":
+    assert own_light.colour != "red", f"the miniature's run is not red: {own_light.reasons[0].text}"
     assert measured.accuracy.low > 0.5, "no better than guessing: look at the pairs of chapter 04, then at the learning rate"
     assert measured.mean_margin.low > 0, "the mean margin is not above 0: are chosen and rejected swapped?"
     assert learned[kinds == "right"].mean() > learned[kinds == "wrong"].mean(), "the labels' truth should show: rebuild the world"
