@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Zephyr in ten minutes
 #
-# In October 2023 a model of seven billion parameters was put beside chat models ten times its size, and held its own. No person had
-# rated one of its answers. *Zephyr: Direct Distillation of LM Alignment* {cite:p}`tunstall2023zephyr` had taught it in three
-# steps, all of them cheap. This chapter tells the whole story once, quickly, and really walks it: at its end you have put
-# questions to a base model, to the same model after the first step, and after the last.
+# In October 2023 a model of seven billion parameters was put beside chat models ten times its size, and held its own.
+# No person had rated one of its answers. *Zephyr: Direct Distillation of LM Alignment* {cite:p}`tunstall2023zephyr`
+# had taught it in three steps, all of them cheap. This chapter tells the whole story once, quickly, and really walks
+# it: at its end you have put questions to a base model, to the same model after the first step, and after the last.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -26,8 +26,8 @@ print(hardware_found())
 # %% [markdown]
 # ## The dials
 #
-# Every chapter begins with these seven. `scale` chooses model, data and recipe together; the others replace one of them by
-# something of your own. Left empty they keep the scale's.
+# Every chapter begins with these seven. `scale` chooses model, data and recipe together; the others replace one of
+# them by something of your own. Left empty they keep the scale's.
 
 # %% tags=["parameters"]
 scale = "miniature"
@@ -59,14 +59,14 @@ miniature_as_shipped = not road.own_data and road.scale == "miniature"
 # %% [markdown]
 # ## Why it mattered
 #
-# A chat model used to need people: to write answers, to compare answers, tens of thousands of times. Zephyr replaced them all by
-# larger models. Its yardsticks were MT-Bench {cite:p}`zheng2023judging`, where GPT-4 grades answers from 1 to 10, and AlpacaEval, the share of answers that
-# GPT-4 prefers to those of an older model.
+# A chat model used to need people: to write answers, to compare answers, tens of thousands of times. Zephyr replaced
+# them all by larger models. Its yardsticks were MT-Bench {cite:p}`zheng2023judging`, where GPT-4 grades answers from
+# 1 to 10, and AlpacaEval, the share of answers that GPT-4 prefers to those of an older model.
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# The paper's Table 1 has five larger open models with an MT-Bench score: of 33, 40, 65, 70 and 70 billion parameters. How many of them does Zephyr-7B
-# leave behind?
+# The paper's Table 1 has five larger open models with an MT-Bench score: of 33, 40, 65, 70 and 70 billion parameters.
+# How many of them does Zephyr-7B leave behind?
 # ```
 
 # %%
@@ -81,9 +81,9 @@ print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Four of five, Llama2-Chat-70B among them, which had been aligned with people's ratings. If you guessed fewer, you trusted size; on *chat*, size was not what was
-# missing. On mathematics and code it was, and the paper says so. And mind the judge: GPT-4 graded models that had learnt from
-# GPT-4. [Chapter 07](07_evaluation) looks into that.
+# Four of five, Llama2-Chat-70B among them, which had been aligned with people's ratings. If you guessed fewer, you
+# trusted size; on *chat*, size was not what was missing. On mathematics and code it was, and the paper says so. And
+# mind the judge: GPT-4 graded models that had learnt from GPT-4. [Chapter 07](07_evaluation) looks into that.
 # ```
 
 # %% [markdown]
@@ -97,8 +97,8 @@ print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind
 # | the **judge** that rates them | GPT-4 | a rule with noise added, so that it errs as judges do |
 # | the **examiner** at the end | GPT-4 | the same rule without the noise |
 #
-# The student is real at every scale: its weights move by gradient descent. The others are stand-ins in the miniature, so that everything runs without an account,
-# and are called so wherever their words count.
+# The student is real at every scale: its weights move by gradient descent. The others are stand-ins in the miniature,
+# so that everything runs without an account, and are called so wherever their words count.
 
 # %% [markdown]
 # ## Step 1, dSFT: find the teacher's words likely
@@ -107,7 +107,8 @@ print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind
 #
 # $$\pi_{\text{dSFT}} = \arg\max_\pi \; \mathbb E_{(x, y) \sim \mathcal C} \log \pi(y \mid x).$$
 #
-# A text is as likely as the product of its tokens, so its loss is a sum. Say the model gives the four tokens of `Paris.` and the end these chances:
+# A text is as likely as the product of its tokens, so its loss is a sum. Say the model gives the four tokens of
+# `Paris.` and the end these chances:
 
 # %%
 chances = torch.tensor([0.6, 0.9, 0.8, 0.5])
@@ -121,7 +122,8 @@ assert torch.isclose(text_loss, -chances.prod().log())
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `text_loss_of(probabilities)`: minus the log-probability of a whole text, in nats, from the probability of each of its tokens.
+# Write `text_loss_of(probabilities)`: minus the log-probability of a whole text, in nats, from the probability of
+# each of its tokens.
 # ```
 
 # %% tags=["exercise"]
@@ -153,11 +155,13 @@ exercises.check_text_loss(text_loss_of)
 # %% [markdown]
 # ## Step 2, AI feedback: ratings become pairs
 #
-# Each prompt $x$ goes to four models. The judge rates the answers, and of each four two are kept: the best, $y_w$, and a *random* lower one, $y_l$:
+# Each prompt $x$ goes to four models. The judge rates the answers, and of each four two are kept: the best, $y_w$,
+# and a *random* lower one, $y_l$:
 #
 # $$\mathcal D = \{(x, y_w, y_l)\}, \qquad y_w = \arg\max_i s_i, \quad y_l \sim \{y_i : s_i < s_w\}.$$
 #
-# Why not the worst? Because the best against the worst is too easy a question. Here is one real row of the feedback and its pair:
+# Why not the worst? Because the best against the worst is too easy a question. Here is one real row of the feedback
+# and its pair:
 
 # %%
 rated = road.load("feedback", "feedback").records
@@ -172,13 +176,15 @@ assert pair["score_chosen"] > pair["score_rejected"]
 # %% [markdown]
 # ## Step 3, dDPO: prefer the chosen
 #
-# *Distilled direct preference optimisation*, equation 1 of the paper, DPO {cite:p}`rafailov2023dpo` on a teacher's preferences:
+# *Distilled direct preference optimisation*, equation 1 of the paper, DPO {cite:p}`rafailov2023dpo` on a teacher's
+# preferences:
 #
 # $$\mathcal L = -\,\mathbb E_{(x, y_w, y_l) \sim \mathcal D} \log \sigma\!\left(
 #   \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{dSFT}}(y_w \mid x)} - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{dSFT}}(y_l \mid x)}\right).$$
 #
-# Read it from the inside. How much likelier has the student made the chosen answer since dSFT? How much likelier the rejected one? Their difference, times $\beta$, is
-# the *margin*, and $\sigma$ of the margin is the chance that this student ranks the pair as the judge did. Four numbers in, one out:
+# Read it from the inside. How much likelier has the student made the chosen answer since dSFT? How much likelier the
+# rejected one? Their difference, times $\beta$, is the *margin*, and $\sigma$ of the margin is the chance that this
+# student ranks the pair as the judge did. Four numbers in, one out:
 
 # %%
 def preference_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
@@ -197,7 +203,8 @@ assert torch.isclose(ours, packaged)
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# dDPO starts at the dSFT model: $\pi_\theta = \pi_{\text{dSFT}}$. What is the loss before the first step, whatever the pairs?
+# dDPO starts at the dSFT model: $\pi_\theta = \pi_{\text{dSFT}}$. What is the loss before the first step, whatever
+# the pairs?
 # ```
 
 # %%
@@ -207,9 +214,10 @@ print(f"loss {preference_loss(*same, beta=0.1):.6f}, with beta = 5 {preference_l
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# ln 2, the loss of a coin: both ratios are 1, the margin is 0, $\sigma(0) = \tfrac12$. Neither the pairs nor $\beta$ matter. If you said 0, you took the dSFT model for one
-# that has preferences already; if you said "it depends", you forgot that only *changes* since dSFT count. A first loss other than ln 2
-# means that a run starts at the wrong model, and [Chapter 05](05_ddpo) shows that even ln 2 is not proof enough.
+# ln 2, the loss of a coin: both ratios are 1, the margin is 0, $\sigma(0) = \tfrac12$. Neither the pairs nor $\beta$
+# matter. If you said 0, you took the dSFT model for one that has preferences already; if you said "it depends", you
+# forgot that only *changes* since dSFT count. A first loss other than ln 2 means that a run starts at the wrong
+# model, and [Chapter 05](05_ddpo) shows that even ln 2 is not proof enough.
 # ```
 
 # %% [markdown]
@@ -218,8 +226,8 @@ print(f"loss {preference_loss(*same, beta=0.1):.6f}, with beta = 5 {preference_l
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Behind the loss stands the model of Bradley and Terry: the better the reward of one answer over the other, the likelier it is preferred. Write
-# `preferred(reward_chosen, reward_rejected)`, the sigmoid of the difference.
+# Behind the loss stands the model of Bradley and Terry: the better the reward of one answer over the other, the
+# likelier it is preferred. Write `preferred(reward_chosen, reward_rejected)`, the sigmoid of the difference.
 # ```
 
 # %% tags=["exercise"]
@@ -249,7 +257,8 @@ exercises.check_preference_probability(preferred)
 # ````
 
 # %% [markdown]
-# That is all of Zephyr. No reward model, no sampling while it trains, no person. The rest of the book is what it takes to do these three steps *right*.
+# That is all of Zephyr. No reward model, no sampling while it trains, no person. The rest of the book is what it
+# takes to do these three steps *right*.
 
 # %% [markdown]
 # ## The dial
@@ -276,8 +285,8 @@ for one in SCALES.values():
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# The authors trained dDPO on 61,966 pairs for three epochs with two pairs on each of 16 GPUs. The miniature trains on some thousands with a batch of 32. How many
-# steps does each take?
+# The authors trained dDPO on 61,966 pairs for three epochs with two pairs on each of 16 GPUs. The miniature trains on
+# some thousands with a batch of 32. How many steps does each take?
 # ```
 
 # %%
@@ -289,8 +298,9 @@ print(f"{road.scale}: at most", math.ceil(len(rated) / batch) * recipe["num_trai
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The authors' log ends at step 5,800 and took 6.6 hours on 16 GPUs; the miniature takes some hundreds, in minutes. If you multiplied by 16 instead of dividing, you
-# counted rows and not steps: each step takes one batch on *every* device.
+# The authors' log ends at step 5,800 and took 6.6 hours on 16 GPUs; the miniature takes some hundreds, in minutes. If
+# you multiplied by 16 instead of dividing, you counted rows and not steps: each step takes one batch on *every*
+# device.
 # ```
 
 # %% [markdown]
@@ -299,7 +309,8 @@ print(f"{road.scale}: at most", math.ceil(len(rated) / batch) * recipe["num_trai
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `steps(rows, epochs, per_device_batch, accumulation, devices)`: the optimiser's steps of a whole run. The last batch of an epoch may be small; it is a step all the same.
+# Write `steps(rows, epochs, per_device_batch, accumulation, devices)`: the optimiser's steps of a whole run. The last
+# batch of an epoch may be small; it is a step all the same.
 # ```
 
 # %% tags=["exercise"]
@@ -331,8 +342,9 @@ exercises.check_steps(steps)
 # %% [markdown]
 # ## The little world
 #
-# The miniature is a closed world of a few hundred words: twenty names, sixteen countries, sums up to thirty, notes, riddles. So small that a model of a million
-# parameters can know all of it, and so closed that a rule can tell right from wrong. What it writes has UltraChat's and UltraFeedback's schemas *and their faults*. A dialogue, as it comes:
+# The miniature is a closed world of a few hundred words: twenty names, sixteen countries, sums up to thirty, notes,
+# riddles. So small that a model of a million parameters can know all of it, and so closed that a rule can tell right
+# from wrong. What it writes has UltraChat's and UltraFeedback's schemas *and their faults*. A dialogue, as it comes:
 
 # %%
 for dialogue in road.load("dialogues", "dialogue").records[1:3]:
@@ -341,8 +353,10 @@ for dialogue in road.load("dialogues", "dialogue").records[1:3]:
     print()
 
 # %% [markdown]
-# If you saw an answer that begins well and goes on in small letters, you have found the fault of [Chapter 01](01_truecasing): about one UltraChat answer in twenty has lost its capitals.
-# The questions of the examination come in MT-Bench's eight categories and two turns; one combination in ten is kept out of every training text, and only those are asked:
+# If you saw an answer that begins well and goes on in small letters, you have found the fault of [Chapter
+# 01](01_truecasing): about one UltraChat answer in twenty has lost its capitals. The questions of the examination
+# come in MT-Bench's eight categories and two turns; one combination in ten is kept out of every training text, and
+# only those are asked:
 
 # %%
 questions = road.questions()
@@ -369,14 +383,16 @@ print("asked:", first, "\n", answer.text, "\n", f"ended by itself: {answer.ended
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Something else: it *goes on writing*, a further question, an answer to another one, as its documents do. The facts are in it, but nothing has told it that these marks mean "you are asked, answer, stop".
-# If you expected a wrong answer, you credited it with knowing that it was asked at all. (Models of billions of parameters often do answer at this point: they have met chats on the
-# web.)
+# Something else: it *goes on writing*, a further question, an answer to another one, as its documents do. The facts
+# are in it, but nothing has told it that these marks mean "you are asked, answer, stop". If you expected a wrong
+# answer, you credited it with knowing that it was asked at all. (Models of billions of parameters often do answer at
+# this point: they have met chats on the web.)
 # ```
 
 # %% [markdown]
-# Now the other two. **The next cell trains the road if it is cold**: truecasing, dSFT, pairs, dDPO, each once, some minutes on two cores in all. What is there already is reused, here and in every
-# later chapter. A killed run goes on where it stopped.
+# Now the other two. **The next cell trains the road if it is cold**: truecasing, dSFT, pairs, dDPO, each once, some
+# minutes on two cores in all. What is there already is reused, here and in every later chapter. A killed run goes on
+# where it stopped.
 
 # %%
 names = {"base": "base", "dSFT": "dsft", "dSFT + dDPO": "ddpo"}
@@ -387,7 +403,9 @@ for step in (road.truecased(), road.dsft(), road.pairs(), road.ddpo()):
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# Pick a question below. Which of the three will answer at all? Which will be friendly? The teacher of the dialogues opened and closed in a friendly way in about one answer of three; the judge of the pairs gives more to answers that do.
+# Pick a question below. Which of the three will answer at all? Which will be friendly? The teacher of the dialogues
+# opened and closed in a friendly way in about one answer of three; the judge of the pairs gives more to answers that
+# do.
 # ```
 
 # %%
@@ -402,16 +420,20 @@ explorer
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# dSFT answers and stops, in the style its teacher used most: plain, and sometimes wrong, for it copied his errors too. dDPO has shifted the style towards what the judge preferred: an opening, a full sentence, an offer. Whether it is also *right* more
-# often is not for a handful of examples to say: the table below counts. If you expected dDPO to have learnt new facts: it saw no fact that the base had not read. It learnt which of its own answers to prefer.
+# dSFT answers and stops, in the style its teacher used most: plain, and sometimes wrong, for it copied his errors
+# too. dDPO has shifted the style towards what the judge preferred: an opening, a full sentence, an offer. Whether it
+# is also *right* more often is not for a handful of examples to say: the table below counts. If you expected dDPO to
+# have learnt new facts: it saw no fact that the base had not read. It learnt which of its own answers to prefer.
 # ```
 #
-# On this page the box above picks among questions asked beforehand. In a running notebook it takes your own. Ask in the words of this world, for instance `What are the capitals of Italy and Kenya?`
+# On this page the box above picks among questions asked beforehand. In a running notebook it takes your own. Ask in
+# the words of this world, for instance `What are the capitals of Italy and Kenya?`
 
 # %% [markdown]
 # ## What came out
 #
-# All held-out questions, both turns, sampled at a temperature of 0.7, graded from 1 to 10 by the rule. The bars' whiskers are 95 % intervals over questions; they say nothing of other seeds, for which see the
+# All held-out questions, both turns, sampled at a temperature of 0.7, graded from 1 to 10 by the rule. The bars'
+# whiskers are 95 % intervals over questions; they say nothing of other seeds, for which see the
 # [ablations](08_ablations).
 
 # %%
@@ -433,7 +455,8 @@ figures.show(
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# The paper's Table 3, one epoch of each: dSFT 6.64, dSFT and dDPO 7.00 on MT-Bench. Is our step from dSFT to dDPO smaller or larger than that, in grades, and can it be chance?
+# The paper's Table 3, one epoch of each: dSFT 6.64, dSFT and dDPO 7.00 on MT-Bench. Is our step from dSFT to dDPO
+# smaller or larger than that, in grades, and can it be chance?
 # ```
 
 # %%
@@ -445,8 +468,10 @@ print(f"ours:  dDPO minus dSFT {gain}")
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The paper's step is 0.36 grades; ours stands above with its interval. Do not compare the sizes: another judge, other questions, and in a little world a judge's taste is narrow and soon learnt. What can be compared is the *order*, and whether it could be
-# chance. For ours the interval answers that: it holds 0 or it does not. For the paper "it might be chance" is a good thought: its two AlpacaEval figures lie less than their errors apart. And a grade is a sum of
+# The paper's step is 0.36 grades; ours stands above with its interval. Do not compare the sizes: another judge, other
+# questions, and in a little world a judge's taste is narrow and soon learnt. What can be compared is the *order*, and
+# whether it could be chance. For ours the interval answers that: it holds 0 or it does not. For the paper "it might
+# be chance" is a good thought: its two AlpacaEval figures lie less than their errors apart. And a grade is a sum of
 # things: look at the share of right answers in the table too, before you say what has become better.
 # ```
 
@@ -467,15 +492,22 @@ print("all as expected")
 # %% [markdown]
 # ## What is not told elsewhere
 #
-# We read the paper beside its model card, its code and the data that were really used. They do not always agree, and each of these has a place in the book:
+# We read the paper beside its model card, its code and the data that were really used. They do not always agree, and
+# each of these has a place in the book:
 #
-# - The paper's *chosen* answer has the highest **mean** rating; the published set took `overall_score`, a single grade ([pairs](04_preference_pairs)).
-# - Of UltraFeedback's grades of 10, some two thousand and six hundred were suspect, many of them a **1 misread as 10** ([feedback](03_ai_feedback)).
-# - The "random" rejected answer of the first published set was **not random**: the generator was seeded anew in every row ([pairs](04_preference_pairs)).
+# - The paper's *chosen* answer has the highest **mean** rating; the published set took `overall_score`, a single
+#   grade ([pairs](04_preference_pairs)).
+# - Of UltraFeedback's grades of 10, some two thousand and six hundred were suspect, many of them a **1 misread as
+#   10** ([feedback](03_ai_feedback)).
+# - The "random" rejected answer of the first published set was **not random**: the generator was seeded anew in every
+#   row ([pairs](04_preference_pairs)).
 # - The optimiser of dDPO was **RMSprop**, says a maintainer; paper and card say AdamW ([dDPO](05_ddpo)).
-# - The accuracy curve of the model card is measured on **64 pairs**: its standard error is about five points ([margins](06_reward_margins)).
-# - Zephyr's TruthfulQA score is flattered: prompts of that test were **in the preference data** ([pairs](04_preference_pairs), [evaluation](07_evaluation)).
-# - The truecasing and the list of refusal phrases were **never published**. Ours are our own, and measured ([truecasing](01_truecasing)).
+# - Every accuracy in the model card's log is a multiple of 1/64: the famous curve shows **64 pairs**, with a standard
+#   error of some five points ([margins](06_reward_margins)).
+# - Zephyr's TruthfulQA score is flattered: prompts of that test were **in the preference data**
+#   ([pairs](04_preference_pairs), [evaluation](07_evaluation)).
+# - The truecasing and the list of refusal phrases were **never published**. Ours are our own, and measured
+#   ([truecasing](01_truecasing)).
 
 # %% [markdown]
 # ## One notation for the whole book
@@ -512,13 +544,18 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 # zephyr sft; zephyr dpo; zephyr evaluate ddpo; zephyr chat ddpo    # step by step
 # ```
 #
-# What a step makes lies under `runs/`, with a `manifest.json` that says from what, with which versions and in how many seconds. Rows in are rows out plus rows set aside, at every step; a manifest whose books do not balance is refused.
+# What a step makes lies under `runs/`, with a `manifest.json` that says from what, with which versions and in how
+# many seconds. Rows in are rows out plus rows set aside, at every step; a manifest whose books do not balance is
+# refused.
 #
 # ```{admonition} Where readers fall
 # :class: warning
-# - **Comparing our grades with the paper's.** Another judge, other questions, a thousandth of the size. Compare orders, not sizes.
-# - **Believing one seed.** The same recipe with another seed gives another number. [Ablations](08_ablations) shows how far apart.
-# - **Starting at the large end.** A fault costs minutes in the miniature and days at 7 billion. Run your own data through the miniature's chapters first.
+# - **Comparing our grades with the paper's.** Another judge, other questions, a thousandth of the size. Compare
+#   orders, not sizes.
+# - **Believing one seed.** The same recipe with another seed gives another number. [Ablations](08_ablations) shows
+#   how far apart.
+# - **Starting at the large end.** A fault costs minutes in the miniature and days at 7 billion. Run your own data
+#   through the miniature's chapters first.
 # ```
 
 # %% [markdown]
@@ -531,12 +568,14 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 # zephyr run --base-model a_model_directory --dialogues my_dialogues.jsonl
 # ```
 #
-# The schemas are those of the Hub's own sets. A bad row stops the run with its file, its line, its field and what was expected; with `--set-aside` it is put aside and counted.
+# The schemas are those of the Hub's own sets. A bad row stops the run with its file, its line, its field and what was
+# expected; with `--set-aside` it is put aside and counted.
 
 # %% [markdown]
 # ## Recap
 #
-# - You know Zephyr's three steps and computed each formula (exercises "The loss of a text" and "The chance of a preference").
+# - You know Zephyr's three steps and computed each formula (exercises "The loss of a text" and "The chance of a
+#   preference").
 # - You have met the cast, and know which of them are stand-ins here.
 # - You chose a scale and counted the steps of a run (exercise "How many steps?").
 # - You heard base, dSFT and dDPO side by side, and read their table with its intervals.
@@ -546,8 +585,9 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 #
 # ## References
 #
-# The paper {cite:p}`tunstall2023zephyr`; DPO {cite:p}`rafailov2023dpo`; UltraChat {cite:p}`ding2023ultrachat`; UltraFeedback {cite:p}`cui2023ultrafeedback`; MT-Bench
-# {cite:p}`zheng2023judging`; Mistral 7B {cite:p}`jiang2023mistral`.
+# The paper {cite:p}`tunstall2023zephyr`; DPO {cite:p}`rafailov2023dpo`; UltraChat {cite:p}`ding2023ultrachat`;
+# UltraFeedback {cite:p}`cui2023ultrafeedback`; MT-Bench {cite:p}`zheng2023judging`; Mistral 7B
+# {cite:p}`jiang2023mistral`.
 
 # %% tags=["remove-cell"]
 workflow.write_metrics(

@@ -1,17 +1,17 @@
 # %% [markdown]
 # # dSFT: learning to answer from a teacher
 #
-# A base model goes on writing. It does not answer: nothing in its training said where a question ends, who is to speak
-# next, or when to stop. Distilled supervised fine-tuning shows it dialogues that a stronger model wrote, and asks one
-# thing: find these words likely. That is the first step of the paper {cite:p}`tunstall2023zephyr`. Here we derive its
-# loss and check each step by a number, look at every token that it counts, build the adapter that is trained, train
-# it, and see what has changed.
+# A base model goes on writing. It does not answer: nothing in its training said where a question ends, who is to
+# speak next, or when to stop. Distilled supervised fine-tuning shows it dialogues that a stronger model wrote, and
+# asks one thing: find these words likely. That is the first step of the paper {cite:p}`tunstall2023zephyr`. Here we
+# derive its loss and check each step by a number, look at every token that it counts, build the adapter that is
+# trained, train it, and see what has changed.
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# 1. Derive the token-weighted cross-entropy from "be as close to the teacher as you can", and say why a mean of
-#    batch means is another number.
+# 1. Derive the token-weighted cross-entropy from "be as close to the teacher as you can", and say why a mean of batch
+#    means is another number.
 # 2. Read Zephyr's chat template token by token, say which tokens count, and find the three faults that make a student
 #    talk without end.
 # 3. Fit dialogues to a context without losing the end of an answer, and pack them without letting neighbours mix.
@@ -65,17 +65,17 @@ miniature_as_shipped = not road.own_data and road.scale == "miniature"
 # %% [markdown]
 # ## Whose words the student learns
 #
-# The paper's recipe for the data is *self-instruct* with a chat model as the writer. Start with seed prompts
-# $x_1^0, \dots, x_J^0$ on many topics. For each, the teacher $\pi_T$ answers, $y^0 \sim \pi_T(\cdot \mid x^0)$; then it
-# plays the user and writes the next question from what was said, $x^1 \sim \pi_T(\cdot \mid x^0, y^0)$; and so on. What
+# The paper's recipe for the data is *self-instruct* with a chat model as the writer. Start with seed prompts $x_1^0,
+# \dots, x_J^0$ on many topics. For each, the teacher $\pi_T$ answers, $y^0 \sim \pi_T(\cdot \mid x^0)$; then it plays
+# the user and writes the next question from what was said, $x^1 \sim \pi_T(\cdot \mid x^0, y^0)$; and so on. What
 # comes out is a set $\mathcal C = \{(x_1, y_1), \dots, (x_J, y_J)\}$ of dialogues in which no person wrote a word.
 # UltraChat {cite:p}`ding2023ultrachat` is such a set, written by GPT-3.5-turbo.
 
 # %% [markdown]
 # The miniature's dialogues keep its schema and its faults, and are simpler in one way that you should know: their
-# questions are drawn by rule and not written by the teacher. Our teacher answers in a stated mix of styles, most of them
-# right and few of them as good as they could be. What we read here has been through [Chapter 01](01_truecasing): truecased,
-# and without refusals.
+# questions are drawn by rule and not written by the teacher. Our teacher answers in a stated mix of styles, most of
+# them right and few of them as good as they could be. What we read here has been through [Chapter 01](01_truecasing):
+# truecased, and without refusals.
 
 # %%
 cleaned = road.truecased()
@@ -85,23 +85,23 @@ for message in everything[0]["messages"]:
     print(f"{message['role']:>10}: {message['content']}")
 
 # %% [markdown]
-# Read a few more by changing the number in brackets. Some answers are wrong, some are curt. The student will learn those
-# too: maximum likelihood copies the teacher as he is. To prefer some of his answers over others is the business of
-# [Chapter 05](05_ddpo).
+# Read a few more by changing the number in brackets. Some answers are wrong, some are curt. The student will learn
+# those too: maximum likelihood copies the teacher as he is. To prefer some of his answers over others is the business
+# of [Chapter 05](05_ddpo).
 
 # %% [markdown]
 # ## From "be like the teacher" to a number
 #
 # ### Step 1: the distance to the teacher is a cross-entropy and a constant
 #
-# Let $p$ be the distribution of the teacher's texts and $\pi_\theta$ ours. The Kullback–Leibler divergence says how many
-# nats we lose by believing $\pi_\theta$ where $p$ is true:
+# Let $p$ be the distribution of the teacher's texts and $\pi_\theta$ ours. The Kullback–Leibler divergence says how
+# many nats we lose by believing $\pi_\theta$ where $p$ is true:
 #
 # $$\mathrm{KL}(p \,\|\, \pi_\theta) = \sum_y p(y) \log \frac{p(y)}{\pi_\theta(y)}
 #   = \underbrace{-\sum_y p(y) \log \pi_\theta(y)}_{\text{cross-entropy}} - \underbrace{\Big(-\sum_y p(y) \log p(y)\Big)}_{\text{entropy of } p}.$$
 #
-# The second term has no $\theta$ in it. To come close to the teacher is to make the cross-entropy small, and a sample of
-# his texts is enough to estimate it.
+# The second term has no $\theta$ in it. To come close to the teacher is to make the cross-entropy small, and a sample
+# of his texts is enough to estimate it.
 
 # %%
 p = torch.tensor([0.5, 0.3, 0.2])  # the teacher's three answers
@@ -117,14 +117,15 @@ assert torch.isclose(divergence, cross_entropy - entropy)
 # $$\pi_{\text{dSFT}} = \arg\max_\pi \; \mathbb{E}_{(x, y) \sim \mathcal C} \, \log \pi(y \mid x),$$
 #
 # is the most that a sample of the teacher's words can say. It also tells where the loss must end: not at zero, but at
-# the teacher's own entropy. A teacher who opens with one of four phrases at random cannot be predicted better than that.
+# the teacher's own entropy. A teacher who opens with one of four phrases at random cannot be predicted better than
+# that.
 
 # %% [markdown]
 # ### Step 2: a text is as likely as the product of its tokens
 #
-# A language model gives one token at a time. By the chain rule of probability
-# $\log \pi(y) = \sum_t \log \pi(y_t \mid y_{<t})$, and a causal model yields all terms from one reading: its scores at
-# position $t$ see tokens $0 \dots t$ and bet on token $t + 1$. This is the key function of the chapter, written out:
+# A language model gives one token at a time. By the chain rule of probability $\log \pi(y) = \sum_t \log \pi(y_t \mid
+# y_{<t})$, and a causal model yields all terms from one reading: its scores at position $t$ see tokens $0 \dots t$
+# and bet on token $t + 1$. This is the key function of the chapter, written out:
 
 # %%
 base, tokenizer = chat.load_model(road.model_directory("base"))
@@ -174,9 +175,9 @@ assert math.isclose(by_hand, packaged, rel_tol=1e-3), "padding leaks into the lo
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# A trainer usually reports something else: the mean of its batches' means. Take the same model and the same dialogues,
-# sorted by length, in batches of 1, 8 and 32. Will the three means of means be the same? Above or below the
-# token-weighted number?
+# A trainer usually reports something else: the mean of its batches' means. Take the same model and the same
+# dialogues, sorted by length, in batches of 1, 8 and 32. Will the three means of means be the same? Above or below
+# the token-weighted number?
 # ```
 
 # %%
@@ -191,10 +192,10 @@ print(f"token-weighted:  {by_hand:.4f}")
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Four numbers for one model. In a mean of means a token of a short batch weighs more than one of a long batch, and short
-# dialogues have dearer tokens: more of them are openings. If you said "the same", you thought of batches with equally
-# many tokens: only then do they agree. If you said "below", you had long dialogues in mind as the dear ones: as
-# *sums* they are, a token they are not. Never compare two runs by numbers that depend on the batch size.
+# Four numbers for one model. In a mean of means a token of a short batch weighs more than one of a long batch, and
+# short dialogues have dearer tokens: more of them are openings. If you said "the same", you thought of batches with
+# equally many tokens: only then do they agree. If you said "below", you had long dialogues in mind as the dear ones:
+# as *sums* they are, a token they are not. Never compare two runs by numbers that depend on the batch size.
 # ```
 
 # %% [markdown]
@@ -203,8 +204,8 @@ print(f"token-weighted:  {by_hand:.4f}")
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Each batch of a data set gave you its sum of losses (nats) and its number of tokens. Write `combine(sums, counts)`, the
-# loss of the whole data set in nats a token.
+# Each batch of a data set gave you its sum of losses (nats) and its number of tokens. Write `combine(sums, counts)`,
+# the loss of the whole data set in nats a token.
 # ```
 
 # %% tags=["exercise"]
@@ -237,9 +238,9 @@ exercises.check_combine_batches(combine)
 # ### Step 4: what one token pulls
 #
 # The gradient of a token's loss with respect to the scores $z$ is the model's distribution minus the truth:
-# $\partial(-\log \mathrm{softmax}(z)_k) / \partial z_i = \mathrm{softmax}(z)_i - [i = k]$. A token that the model was sure of
-# hardly pulls. One that it thought impossible pulls with full weight, upwards on itself, downwards on what it believed
-# instead. Check it:
+# $\partial(-\log \mathrm{softmax}(z)_k) / \partial z_i = \mathrm{softmax}(z)_i - [i = k]$. A token that the model was
+# sure of hardly pulls. One that it thought impossible pulls with full weight, upwards on itself, downwards on what it
+# believed instead. Check it:
 
 # %%
 z = torch.tensor([2.0, 0.5, -1.0], requires_grad=True)
@@ -259,15 +260,16 @@ talk = everything[0]["messages"][:2]
 print(chat.render(tokenizer, talk))
 
 # %% [markdown]
-# What the model is given when it is to answer ends with the marker of its own turn. That is the *generation prompt*: it says
-# whose turn it is, and nothing else does.
+# What the model is given when it is to answer ends with the marker of its own turn. That is the *generation prompt*:
+# it says whose turn it is, and nothing else does.
 
 # %%
 print(repr(chat.render(tokenizer, talk[:1], generation_prompt=True)))
 
 # %% [markdown]
 # Now token by token. Switch between the two ways to count: Zephyr was trained on **all tokens**, the user's words and
-# the markers included; many later recipes count **the assistant's words only**. Walk over the tokens and read their ids.
+# the markers included; many later recipes count **the assistant's words only**. Walk over the tokens and read their
+# ids.
 
 # %%
 ChatTokens(tokenizer, {
@@ -277,16 +279,17 @@ ChatTokens(tokenizer, {
 })
 
 # %% [markdown]
-# Three things to find in it. The markers are *plain text* of several tokens, not special tokens, so no embedding had to be
-# added. The end-of-sequence token lies *inside* what the assistant-only mask counts: a student who is never marked on it never
-# learns to stop. The line break behind it lies outside: by then the turn is over. The empty system turn was put
-# there by the authors' first code whenever a dialogue had none of its own; we leave it out, in training and in chat alike.
+# Three things to find in it. The markers are *plain text* of several tokens, not special tokens, so no embedding had
+# to be added. The end-of-sequence token lies *inside* what the assistant-only mask counts: a student who is never
+# marked on it never learns to stop. The line break behind it lies outside: by then the turn is over. The empty system
+# turn was put there by the authors' first code whenever a dialogue had none of its own; we leave it out, in training
+# and in chat alike.
 
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# There are two roads from messages to tokens: `apply_chat_template` straight to ids, or render the text first and call
-# `tokenizer(text)`. Do both give the same ids?
+# There are two roads from messages to tokens: `apply_chat_template` straight to ids, or render the text first and
+# call `tokenizer(text)`. Do both give the same ids?
 # ```
 
 # %%
@@ -298,10 +301,11 @@ print(len(by_text), "ids, the first", tokenizer.convert_ids_to_tokens(by_text[:3
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The second road puts a `<s>` in front, as Mistral's tokenizer does with every text; the template has none. A student trained by
-# one road and asked by the other meets a first token it has never seen. If you said "the same", you are in good
-# company: with a tokenizer that adds nothing they are the same, and a template with a `<s>` of its own would have given
-# *two* by the second road. The package takes the first road everywhere, in training, in chat and in evaluation.
+# The second road puts a `<s>` in front, as Mistral's tokenizer does with every text; the template has none. A student
+# trained by one road and asked by the other meets a first token it has never seen. If you said "the same", you are in
+# good company: with a tokenizer that adds nothing they are the same, and a template with a `<s>` of its own would
+# have given *two* by the second road. The package takes the first road everywhere, in training, in chat and in
+# evaluation.
 # ```
 
 # %%
@@ -312,9 +316,10 @@ assert direct.count(tokenizer.eos_token_id) == len(talk), "each turn ends with o
 # %% [markdown]
 # ```{admonition} Three ways to a student who never stops
 # :class: warning
-# - **Padding with the end-of-sequence token and masking by id.** Every real end is masked with the padding. The package's
-#   `prepare_tokenizer` pads with a token of its own where there is one, and labels are masked by position.
-# - **Cutting rows at the context's end.** The cut takes the last turn's end with it. We shorten to whole exchanges instead.
+# - **Padding with the end-of-sequence token and masking by id.** Every real end is masked with the padding. The
+#   package's `prepare_tokenizer` pads with a token of its own where there is one, and labels are masked by position.
+# - **Cutting rows at the context's end.** The cut takes the last turn's end with it. We shorten to whole exchanges
+#   instead.
 # - **A mask that ends before the end token.** Look at the picture above: the thick line has to reach it.
 # ```
 
@@ -324,8 +329,8 @@ assert direct.count(tokenizer.eos_token_id) == len(talk), "each turn ends with o
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# `labels` are the token ids where a token counts and -100 where it does not; the loss does the shift by one itself. Write
-# `labels(input_ids, assistant_mask)`, where the mask is 1 for the assistant's tokens.
+# `labels` are the token ids where a token counts and -100 where it does not; the loss does the shift by one itself.
+# Write `labels(input_ids, assistant_mask)`, where the mask is 1 for the assistant's tokens.
 # ```
 
 # %% tags=["exercise"]
@@ -357,8 +362,8 @@ exercises.check_loss_mask(labels)
 # %% [markdown]
 # ### Where the base model's loss lies
 #
-# Before training, ask the base what it finds hard. We sort each token into one of four parts: the *marker* of a turn, the
-# *end* of a turn, the *user's* words, the *assistant's* words.
+# Before training, ask the base what it finds hard. We sort each token into one of four parts: the *marker* of a turn,
+# the *end* of a turn, the *user's* words, the *assistant's* words.
 
 # %%
 MARKER = re.compile(r"<\|(?:system|user|assistant)\|>\n")
@@ -403,15 +408,16 @@ print(f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.
 # ```{admonition} What happened
 # :class: dropdown
 # The template itself is the dear part: markers and ends cost far more than words, some of them more than a blind
-# guess would. If you put the assistant's words first, you thought of *knowledge* as what is missing; the base has most of
-# that already. Much of dSFT is cheap etiquette: who speaks, in what form, when to stop. That is why a small adapter and one or
-# two passes suffice, and why the loss will fall so steeply in the first steps.
+# guess would. If you put the assistant's words first, you thought of *knowledge* as what is missing; the base has
+# most of that already. Much of dSFT is cheap etiquette: who speaks, in what form, when to stop. That is why a small
+# adapter and one or two passes suffice, and why the loss will fall so steeply in the first steps.
 # ```
 
 # %% [markdown]
 # ## Rows that fit
 #
-# A context has an end. A row that is too long can be cut, dropped or shortened, and only one of the three is harmless.
+# A context has an end. A row that is too long can be cut, dropped or shortened, and only one of the three is
+# harmless.
 
 # %%
 recipe = road.recipe("dsft")
@@ -429,8 +435,8 @@ figures.show(
 )
 
 # %% [markdown]
-# In the miniature everything fits. To see what shortening does, pretend that the context were as short as the middle dialogue.
-# A plain cut would leave rows whose last turn has no end; whole exchanges keep it in every row.
+# In the miniature everything fits. To see what shortening does, pretend that the context were as short as the middle
+# dialogue. A plain cut would leave rows whose last turn has no end; whole exchanges keep it in every row.
 
 # %%
 tight = sorted(lengths)[len(lengths) // 2]
@@ -444,13 +450,14 @@ print(f"a plain cut loses the end of {lost} of 500 rows; whole exchanges lose", 
 # %% [markdown]
 # ### Packing, and who may see whom
 #
-# Padding is wasted work. *Packing* lays several dialogues end to end in one row. Zephyr's authors packed to 2,048 tokens. The question is
-# what the second dialogue may look at.
+# Padding is wasted work. *Packing* lays several dialogues end to end in one row. Zephyr's authors packed to 2,048
+# tokens. The question is what the second dialogue may look at.
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# Lay two dialogues end to end, once with positions that start again at the second and once with positions that run on, and sum the losses
-# of all tokens but the first of each dialogue. Which of the two equals the sum of the dialogues read alone?
+# Lay two dialogues end to end, once with positions that start again at the second and once with positions that run
+# on, and sum the losses of all tokens but the first of each dialogue. Which of the two equals the sum of the
+# dialogues read alone?
 # ```
 
 # %%
@@ -473,18 +480,19 @@ print(f"alone {alone:.3f}, positions start again {again:.3f}, positions run on {
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Where positions start again, transformers recognises two sequences and masks one from the other: the loss is exactly that of the dialogues read
-# alone. Where they run on, the second dialogue reads the first one too, and the number differs: higher where the neighbour misleads, lower where
-# it happens to help, and neither is what the student will meet, because at answering time there is no neighbour.
-# Packing in late 2023 was of the second kind, and rows were cut where the context ended; today's `packing_strategy: bfd` is of the first.
+# Where positions start again, transformers recognises two sequences and masks one from the other: the loss is exactly
+# that of the dialogues read alone. Where they run on, the second dialogue reads the first one too, and the number
+# differs: higher where the neighbour misleads, lower where it happens to help, and neither is what the student will
+# meet, because at answering time there is no neighbour. Packing in late 2023 was of the second kind, and rows were
+# cut where the context ended; today's `packing_strategy: bfd` is of the first.
 # ```
 
 # %%
 assert math.isclose(alone, again, rel_tol=1e-3), "packed rows must not see their neighbours: reset the positions at each seam"
 
 # %% [markdown]
-# *bfd* is best fit, decreasing: take the dialogues longest first, and put each where it leaves the least room. In a few lines, with what it saves
-# against batches in the order of the file and against batches of like length:
+# *bfd* is best fit, decreasing: take the dialogues longest first, and put each where it leaves the least room. In a
+# few lines, with what it saves against batches in the order of the file and against batches of like length:
 
 # %%
 def best_fit(lengths, room):
@@ -513,17 +521,18 @@ for name, tokens in work.items():
     print(f"{name:>13}: {tokens:8} tokens computed, {1 - sum(some) / tokens:4.0%} of them padding")
 
 # %% [markdown]
-# Grouping rows of like length, which the miniature's recipe does, saves nearly as much as packing and changes no step
-# count. With packing, 207,865 dialogues became some 139,000 rows in the authors' run, but the schedule had been laid out for the
-# unpacked count, so the learning rate ended far from zero. Plot the schedule before you train: we do so below.
+# Grouping rows of like length, which the miniature's recipe does, saves much of what packing saves and changes no
+# step count. With packing, 207,865 dialogues became some 139,000 rows in the authors' first run, but the schedule had
+# been laid out for the unpacked count: warm-up and decay were stretched, and the run was over before the rate had
+# come down. So plot the schedule before you train, from the rows that are really trained on. We do so below.
 
 # %% [markdown]
 # ## LoRA: a change of low rank
 #
-# Full fine-tuning moves every weight $W \in \mathbb R^{m \times n}$ by some $\Delta W$. LoRA {cite:p}`hu2022lora` allows only changes of rank
-# $r$: $\Delta W = \frac{\alpha}{r} B A$ with $A \in \mathbb R^{r \times n}$ and $B \in \mathbb R^{m \times r}$. $W$ stays frozen. $A$ begins random,
-# $B$ at zero, so that training begins exactly at the base model. The scale $\alpha / r$ keeps the size of a step about the same when
-# one tries another rank.
+# Full fine-tuning moves every weight $W \in \mathbb R^{m \times n}$ by some $\Delta W$. LoRA {cite:p}`hu2022lora`
+# allows only changes of rank $r$: $\Delta W = \frac{\alpha}{r} B A$ with $A \in \mathbb R^{r \times n}$ and $B \in
+# \mathbb R^{m \times r}$. $W$ stays frozen. $A$ begins random, $B$ at zero, so that training begins exactly at the
+# base model. The scale $\alpha / r$ keeps the size of a step about the same when one tries another rank.
 
 # %%
 class LoRALinear(torch.nn.Module):
@@ -539,8 +548,8 @@ class LoRALinear(torch.nn.Module):
         return self.linear(x) + self.scale * (x @ self.A.T @ self.B.T)
 
 # %% [markdown]
-# Two checks. At the start it changes nothing; and with any $B$ it equals a plain layer with the weight $W + \frac{\alpha}{r} B A$, which is why the adapter
-# can be *merged* away when training is over.
+# Two checks. At the start it changes nothing; and with any $B$ it equals a plain layer with the weight $W +
+# \frac{\alpha}{r} B A$, which is why the adapter can be *merged* away when training is over.
 
 # %%
 torch.manual_seed(0)
@@ -558,7 +567,8 @@ assert torch.allclose(layer(x), x @ merged_weight.T, atol=1e-3)
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `merge(weight, a, b, alpha)`: weight is (out, in), a is (rank, in), b is (out, rank). Return the weight of the merged layer.
+# Write `merge(weight, a, b, alpha)`: weight is (out, in), a is (rank, in), b is (out, rank). Return the weight of the
+# merged layer.
 # ```
 
 # %% tags=["exercise"]
@@ -590,8 +600,9 @@ exercises.check_merge(merge)
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# The recipe puts adapters of rank 16 on all seven matrices of each layer. An $m \times n$ matrix gets $r (m + n)$ trainable numbers. What
-# share of the miniature's 1.3 million parameters is that? And of Mistral-7B's 7.24 billion, whose matrices are far larger?
+# The recipe puts adapters of rank 16 on all seven matrices of each layer. An $m \times n$ matrix gets $r (m + n)$
+# trainable numbers. What share of the miniature's 1.3 million parameters is that? And of Mistral-7B's 7.24 billion,
+# whose matrices are far larger?
 # ```
 
 # %%
@@ -606,10 +617,10 @@ print(f"Mistral-7B at rank 16: {mistral:,}: {mistral / 7.24e9:.2%}")
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# A seventh of the miniature, half a percent of Mistral-7B. Weights grow with $m \cdot n$, adapters with $m + n$: the larger
-# the model, the cheaper the adapter. If you guessed the same share for both, you scaled the adapter like the weights. For the
-# miniature LoRA saves little; we use it because the code, the reference model of [Chapter 05](05_ddpo) and the habits are those of the large scale. The paper
-# itself trained all weights.
+# A seventh of the miniature, half a percent of Mistral-7B. Weights grow with $m \cdot n$, adapters with $m + n$: the
+# larger the model, the cheaper the adapter. If you guessed the same share for both, you scaled the adapter like the
+# weights. For the miniature LoRA saves little; we use it because the code, the reference model of [Chapter
+# 05](05_ddpo) and the habits are those of the large scale. The paper itself trained all weights.
 # ```
 
 # %% [markdown]
@@ -618,7 +629,8 @@ print(f"Mistral-7B at rank 16: {mistral:,}: {mistral / 7.24e9:.2%}")
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `count(shapes, rank)`: the trainable numbers of LoRA adapters of that rank on weights of the given shapes (out, in).
+# Write `count(shapes, rank)`: the trainable numbers of LoRA adapters of that rank on weights of the given shapes
+# (out, in).
 # ```
 
 # %% tags=["exercise"]
@@ -650,7 +662,8 @@ exercises.check_lora_count(count)
 # %% [markdown]
 # ## The recipe, and its schedule before a step is taken
 #
-# The paper trained one to three epochs on 200,000 dialogues; a model of a million parameters on six thousand needs a far larger step.
+# The paper trained one to three epochs on 200,000 dialogues; a model of a million parameters on six thousand needs a
+# far larger step.
 
 # %%
 from transformers import get_scheduler
@@ -689,8 +702,8 @@ assert rates[-1] < 0.01 * max(rates), "the schedule does not come down: does it 
 # | optimiser | AdamW, no weight decay | AdamW | AdamW | |
 # | weights trained | all | all | all | LoRA in a recipe of its own |
 #
-# The model card of the dSFT model itself (`mistral-7b-sft-beta`) gives one figure to compare with: an evaluation loss of 0.9399, and re-runs of the
-# later recipe end between 0.935 and 0.939. Ours:
+# The model card of the dSFT model itself (`mistral-7b-sft-beta`) gives one figure to compare with: an evaluation loss
+# of 0.9399, and re-runs of the later recipe end between 0.935 and 0.939. Ours:
 
 # %%
 for name in ("num_train_epochs", "learning_rate", "lr_scheduler_type", "warmup_steps", "max_length", "packing", "assistant_only_loss", "optim", "lora_r", "lora_alpha"):
@@ -702,11 +715,12 @@ print(f"{'global batch':>20}: {batch}")
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# The recipe groups rows of like length into batches, the longest first, and does so anew every fifty batches. Draw the training loss of the
-# second epoch in your mind, when most is learnt: flat, noisy, or with a pattern?
+# The recipe groups rows of like length into batches, the longest first, and does so anew every fifty batches. Draw
+# the training loss of the second epoch in your mind, when most is learnt: flat, noisy, or with a pattern?
 # ```
 #
-# If the road has been run before, the next cell only reads what it left. If not, it trains now: a few minutes on two cores.
+# If the road has been run before, the next cell only reads what it left. If not, it trains now: a few minutes on two
+# cores.
 
 # %%
 sft = road.dsft()
@@ -728,13 +742,15 @@ figures.show(
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# A steep fall, where the etiquette is learnt, then a saw. Each tooth is one group of fifty batches, from its longest rows to its shortest: long dialogues
-# have cheaper tokens, short ones dearer. The saw is not learning and not noise, and the last figure of the log, from the shortest rows of
-# all, lies well *above* the model's true loss. "Noisy" was a good guess for rows in random order; "flat" forgot that batches differ.
+# A steep fall, where the etiquette is learnt, then a saw. Each tooth is one group of fifty batches, from its longest
+# rows to its shortest: long dialogues have cheaper tokens, short ones dearer. The saw is not learning and not noise,
+# and the last figure of the log, from the shortest rows of all, lies well *above* the model's true loss. "Noisy" was
+# a good guess for rows in random order; "flat" forgot that batches differ.
 # ```
 
 # %% [markdown]
-# Weigh each logged figure by the tokens behind it (TRL logs their running count), and the second half of the run comes out near the held-out loss:
+# Weigh each logged figure by the tokens behind it (TRL logs their running count), and the second half of the run
+# comes out near the held-out loss:
 
 # %%
 tokens = [b["num_tokens"] - a["num_tokens"] for a, b in zip(log, log[1:])]
@@ -760,8 +776,9 @@ for name, (loss, share) in after_by_part.items():
     print(f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, nats a token ({share:.0%} of the tokens)")
 
 # %% [markdown]
-# The template is learnt to the last digits. What remains are the words: the user's questions, which name people and numbers that nobody could foresee, and
-# the teacher's whims. Counting all tokens, as Zephyr did, pays for both; that part of the user's loss which is pure chance teaches nothing, and does no harm.
+# The template is learnt to the last digits. What remains are the words: the user's questions, which name people and
+# numbers that nobody could foresee, and the teacher's whims. Counting all tokens, as Zephyr did, pays for both; that
+# part of the user's loss which is pure chance teaches nothing, and does no harm.
 
 # %% [markdown]
 # ### The merged model is the adapter's model
@@ -786,8 +803,8 @@ if (sft.folder / training.ADAPTER).is_dir():
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# Both models are asked the same held-out questions, which occur in no training text, and may write up to 96 tokens. Which of them will end by themselves, and after how
-# many tokens? An answer of the teacher takes about twelve.
+# Both models are asked the same held-out questions, which occur in no training text, and may write up to 96 tokens.
+# Which of them will end by themselves, and after how many tokens? An answer of the teacher takes about twelve.
 # ```
 
 # %%
@@ -802,8 +819,8 @@ rows = [
 display(HTML(before_after_table(rows, caption="Greedy answers to one held-out question of each category.")))
 
 # %% [markdown]
-# Now all questions, both turns, sampled at a temperature of 0.7, and graded from 1 to 10 by the miniature's rule-based teacher (how, and how far to trust it:
-# [Chapter 07](07_evaluation)).
+# Now all questions, both turns, sampled at a temperature of 0.7, and graded from 1 to 10 by the miniature's
+# rule-based teacher (how, and how far to trust it: [Chapter 07](07_evaluation)).
 
 # %%
 graded = {name: manifest.results for name, manifest in road.evaluation(("base", "dsft")).items()}
@@ -813,10 +830,12 @@ for name, results in graded.items():
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The base goes on: from the first question to a second that nobody asked, to its answer, and so on. It does know an end, that of a *document*, and stops there if it comes
-# before the 96 tokens are used up. The student stops where an *answer* ends, nearly always and after a few tokens. If you expected the base to be right because it "knows" the facts: it may
-# even write the right words somewhere in its stream, but what it was asked for is an answer. If you expected the student to be right nearly always: look at the share. It has
-# learnt the teacher's mix, wrong answers included, and a temperature of 0.7 adds slips of its own.
+# The base goes on: from the first question to a second that nobody asked, to its answer, and so on. It does know an
+# end, that of a *document*, and stops there if it comes before the 96 tokens are used up. The student stops where an
+# *answer* ends, nearly always and after a few tokens. If you expected the base to be right because it "knows" the
+# facts: it may even write the right words somewhere in its stream, but what it was asked for is an answer. If you
+# expected the student to be right nearly always: look at the share. It has learnt the teacher's mix, wrong answers
+# included, and a temperature of 0.7 adds slips of its own.
 # ```
 
 # %% [markdown]
@@ -836,8 +855,9 @@ print("all as expected")
 # %% [markdown]
 # ## How the learning rate was found
 #
-# By a small search on *development* questions: held-out combinations like those of the evaluation, but not the same questions, so that the evaluation stays
-# clean. One training a setting, one seed: enough to find the right order of magnitude, not to tell neighbours apart. `benchmarks/search.py` does it again.
+# By a small search on *development* questions: held-out combinations like those of the evaluation, but not the same
+# questions, so that the evaluation stays clean. One training a setting, one seed: enough to find the right order of
+# magnitude, not to tell neighbours apart. `benchmarks/search.py` does it again.
 
 # %%
 found = Path("..", "benchmarks", "results", "search.json")
@@ -850,8 +870,10 @@ print(f"{len(tried)} settings in the record" if tried else "the record of the se
 # %% [markdown]
 # ```{admonition} Where readers fall
 # :class: warning
-# - **A learning rate from the paper with an adapter.** 2e-5 is for all weights of 7 billion; an adapter hardly moves with it.
-# - **Rows with `messages` and `prompt`.** TRL takes a row with a `prompt` for prompt and completion and stops with a `KeyError`; the package passes `messages` alone.
+# - **A learning rate from the paper with an adapter.** 2e-5 is for all weights of 7 billion; an adapter hardly moves
+#   with it.
+# - **Rows with `messages` and `prompt`.** TRL takes a row with a `prompt` for prompt and completion and stops with a
+#   `KeyError`; the package passes `messages` alone.
 # - **`bf16` on a CPU.** It is TRL's default even there, and slower. The recipe says `false`.
 # - **Reading the last line of the log as the model's loss.** You have seen the saw.
 # ```
@@ -859,30 +881,35 @@ print(f"{len(tried)} settings in the record" if tried else "the record of the se
 # %% [markdown]
 # ## Your turn with your own data
 #
-# Dialogues of your own are a JSONL file, a row each: `{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}`. Raw UltraChat's
-# `{"id": ..., "data": [...]}` does as well. Then
+# Dialogues of your own are a JSONL file, a row each: `{"messages": [{"role": "user", "content": "..."}, {"role":
+# "assistant", "content": "..."}]}`. Raw UltraChat's `{"id": ..., "data": [...]}` does as well. Then
 #
 # ```bash
 # zephyr sft --dialogues my_dialogues.jsonl
 # zephyr run --dialogues my_dialogues.jsonl --chapters 02
 # ```
 #
-# Look first at three things in this chapter's output: what was set aside, the token view of one of your rows, and the loss by part. For a model that matters,
-# turn the dial: `--scale smol`, or `--scale zephyr-7b-lora` on a GPU.
+# Look first at three things in this chapter's output: what was set aside, the token view of one of your rows, and the
+# loss by part. For a model that matters, turn the dial: `--scale smol`, or `--scale zephyr-7b-lora` on a GPU.
 
 # %% [markdown]
 # ## Recap
 #
-# - You derived the token-weighted cross-entropy in four steps, each checked by a number, and combined batches without bias
-#   (exercise "Losses of a data set").
-# - You read the template token by token, met the second road to tokens, and wrote the mask (exercise "The loss mask").
-# - You fitted dialogues to a context by whole exchanges, with every row accounted for, and saw that packing is exact when positions start again.
-# - You built LoRA, predicted its size to the last number, and merged it (exercises "Merge an adapter" and "Count an adapter").
-# - You read a run: the plan of its learning rate, the saw in its curve, the held-out loss, the answers, and how many of them end.
+# - You derived the token-weighted cross-entropy in four steps, each checked by a number, and combined batches without
+#   bias (exercise "Losses of a data set").
+# - You read the template token by token, met the second road to tokens, and wrote the mask (exercise "The loss
+#   mask").
+# - You fitted dialogues to a context by whole exchanges, with every row accounted for, and saw that packing is exact
+#   when positions start again.
+# - You built LoRA, predicted its size to the last number, and merged it (exercises "Merge an adapter" and "Count an
+#   adapter").
+# - You read a run: the plan of its learning rate, the saw in its curve, the held-out loss, the answers, and how many
+#   of them end.
 #
 # ## References
 #
-# The paper {cite:p}`tunstall2023zephyr`, UltraChat {cite:p}`ding2023ultrachat`, LoRA {cite:p}`hu2022lora`, Mistral 7B {cite:p}`jiang2023mistral`.
+# The paper {cite:p}`tunstall2023zephyr`, UltraChat {cite:p}`ding2023ultrachat`, LoRA {cite:p}`hu2022lora`, Mistral 7B
+# {cite:p}`jiang2023mistral`.
 
 # %% tags=["remove-cell"]
 workflow.write_metrics(
