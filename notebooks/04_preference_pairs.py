@@ -252,7 +252,7 @@ def bits(counts):
 both = {"random": made, "worst": lowest}
 rejected_by = {name: Counter(pair["rejected_model"] for pair in pairs) for name, pairs in both.items()}
 for name, counts in rejected_by.items():
-    print(f"{name:7s} {bits(counts):.2f} bits  {dict(counts.most_common(4))}")
+    print(f"{name:7s} {bits(counts):.2f} bits ", *(f"{model} {count:,}" for model, count in counts.most_common(4)))
 
 # %% [markdown]
 # What you should see: a gap wider by a third at least, a draw that meets its expectation, and more bits for *random*.
@@ -315,7 +315,8 @@ if compared:
 
 # %% [markdown]
 # Both models were asked about the *same* prompts, so the honest comparison is one by one. And does it show in what they
-# write? The rule-based teacher grades both models' answers to the held-out questions of [Chapter 07](07_evaluation).
+# write? The rule-based teacher grades both models' answers to the held-out questions of [Chapter 07](07_evaluation). Each line
+# is *trained against random* minus *trained against worst*, with its 95 % interval.
 
 # %%
 def grades_of(row):
@@ -328,7 +329,7 @@ if compared:
                    for kind in kinds}
     differences["grade of the answers"] = paired_difference(grades_of("few"), grades_of("lowest"))
     for name, difference in differences.items():
-        print(f"{name:24s} trained on random minus trained on worst: {difference}")
+        print(f"{name:22s} {difference}")
 
 # %% [markdown]
 # ```{admonition} What happened
