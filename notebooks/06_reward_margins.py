@@ -919,9 +919,9 @@ for token in torch.argsort((new - old).abs(), descending=True)[:10].tolist():
     print(f"{tokenizer.decode([token])!r:12} {old[token]:7.1%} -> {new[token]:7.1%}")
 
 # %% [markdown]
-# One thing to watch for. In trials of this miniature, a run with a high learning rate left a model that began its answers
-# with the *second* word of the friendly opening ("to help! 7 plus 2 is 9."): the margin had grown, and the likelihood of
-# the first token had gone elsewhere. The log of such a run looks healthy. So read what the model *says*:
+# One thing to watch for. In an early trial of this miniature the trained model began its answers with the *second* word of
+# the friendly opening ("to help! 7 plus 2 is 9."). Its margin had grown as it should, while the likelihood of the first
+# token had gone elsewhere: displacement at its plainest. No curve shows that. So read what the model *says*:
 
 # %%
 openings = {}
