@@ -73,7 +73,7 @@ miniature_as_shipped = not road.own_data and road.scale == "miniature"
 source = Road(runs=runs) if road.preferences else road  # ready-made pairs come without feedback: the miniature's is read
 loaded = source.load("feedback", "feedback")
 rated = loaded.records
-print(loaded.report())
+print(f"{loaded.n_read:,} rows read = {len(rated):,} records + {len(loaded.set_aside):,} set aside")
 
 # %% [markdown]
 # ## The paper's second step
@@ -133,22 +133,26 @@ def ratings_of(completion):
 answers = [completion for row in rated for completion in row["completions"]]
 table = np.array([ratings_of(answer) for answer in answers])  # (answers, 4), NaN where there is no rating
 refuses = np.array(["as an ai language model" in answer["response"].lower() for answer in answers])
+wrong = np.array([answer["critique"].startswith("The answer is not correct") for answer in answers])
 
 # %% [markdown]
-# What has no rating is NaN in this table and stays out of every mean.
+# What has no rating is NaN in this table; such answers stay out of the means below.
 
 # %%
-for name, chosen in (("refusals", refuses), ("all others", ~refuses)):
-    means = np.nanmean(table[chosen], axis=0) if chosen.any() else np.full(4, np.nan)
-    print(f"{name:<12}{chosen.sum():>7,}   " + "  ".join(f"{a} {m:.2f}" for a, m in zip(ASPECTS, means, strict=True)))
+print(f"{'answers':<18}" + "".join(f"{aspect:>22}" for aspect in (*ASPECTS, "mean")))
+for name, chosen in (("refusals", refuses), ("wrong", wrong), ("others", ~refuses & ~wrong)):
+    chosen = chosen & ~np.isnan(table).any(axis=1)
+    if chosen.any():
+        aspects = table[chosen].mean(axis=0)
+        print(f"{name:<9}{chosen.sum():>9,}" + "".join(f"{value:>22.2f}" for value in (*aspects, aspects.mean())))
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
 # Honesty is highest and instruction following lowest: who says nothing says nothing false. If you expected a refusal to be
-# worst in everything, that is how a *user* would rate it; the aspects take it apart. In the mean the two truth aspects pull
-# it up, and a friendly refusal may end above a wrong answer that tried. A judge rates what its question asks, and the mean
-# is a decision about what matters, taken before any data were seen: two of the four aspects are about truth.
+# worst in everything, that is how a *user* would rate it; the aspects take it apart. In the mean the two aspects of truth
+# pull a refusal up, above the answers that tried and were wrong. A judge rates what its question asks, and the mean is a
+# decision about what matters, taken before any data were seen. A student trained on it is told that refusing beats erring.
 # ```
 
 # %% [markdown]
@@ -391,7 +395,7 @@ print(f"killed, exit status {process.returncode}; {kept} replies in the journal"
 
 # %%
 second = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-print(second.stdout)
+print(second.stdout.partition("\n  ")[0])
 assert second.returncode == 0, second.stderr
 assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout, "a reply was lost or paid for twice"
 
@@ -461,15 +465,15 @@ if len(errors):
 
 # %%
 complete = table[~np.isnan(table).any(axis=1)]
-agreement = np.corrcoef(complete.T)
 names = [aspect.replace("_", " ") for aspect in ASPECTS]
-fig = figures.rating_heatmap(names, names, agreement, label="correlation")
-lowest = agreement[~np.eye(4, dtype=bool)].min()
-figures.show(
-    fig,
-    alt=f"A table of four by four correlations between the aspects, all between {lowest:.2f} and 1.",
-    caption="How closely the ratings in the four aspects go together, over all rated answers.",
-)
+if len(complete) > 2:
+    agreement = np.corrcoef(complete.T)
+    lowest = agreement[~np.eye(4, dtype=bool)].min()
+    figures.show(
+        figures.rating_heatmap(names, names, agreement, label="correlation"),
+        alt=f"A table of four by four correlations between the aspects, all between {lowest:.2f} and 1.",
+        caption="How closely the ratings in the four aspects go together, over all rated answers.",
+    )
 
 # %% [markdown]
 # The aspects go together, first of all because good answers are good in most respects. The errors tell the other half.
@@ -940,4 +944,4 @@ if seen.any():
     metrics |= {"mean_against_truth": float(follows["mean rating"]), "overall_against_truth": float(follows["overall grade"])}
 if len(errors):
     metrics |= {"error_of_one_aspect": float(one), "error_of_the_mean": float(four)}
-workflow.write_metrics(road.folder / "03_ai_feedback", metrics)
+workflow.write_metrics(road.folder / "03_ai_feedback", {name: value for name, value in metrics.items() if np.isfinite(value)})
