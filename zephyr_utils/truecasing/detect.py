@@ -18,7 +18,6 @@ LABELS = ("ok", "capitalized", "lower", "upper", "sentence")
 OK, CAPITALIZED, LOWER, UPPER, SENTENCE = range(5)
 HEAD = 256  # bytes looked at in every message before any is read whole
 STRAY = 0.004  # share of letters that may have the other case in a message that counts as wholly faulty
-MIN_LETTERS = 24  # a shorter message in lower case may be a command, a name or a word asked for
 MIN_SHOUTED = 40  # letters; shorter shouting is left alone
 CODE_SIGNS = 0.03  # of these to a letter make a message code rather than prose
 
@@ -140,7 +139,7 @@ def _one_case(array: np.ndarray) -> int:
     signs = int(np.count_nonzero(_CODE_SIGN.take(array)))
     if signs > CODE_SIGNS * (upper + lower):
         return OK
-    if lower >= MIN_LETTERS and upper - first <= STRAY * (upper + lower):
+    if lower and upper - first <= STRAY * (upper + lower):
         stripped = array[:64].tobytes().lstrip()
         return LOWER if stripped[:1].islower() else CAPITALIZED
     if upper >= MIN_SHOUTED and lower <= STRAY * (upper + lower):

@@ -7,6 +7,7 @@ import numpy as np
 from zephyr_utils.truecasing.words import MIX
 
 STOP_RATE = 0.15
+CERTAIN_COUNT, CERTAIN_RATE = 30, 0.995
 
 
 @dataclass
@@ -37,6 +38,9 @@ class Lexicon:
     def __post_init__(self) -> None:
         self._build_table()
         self.bucket = buckets(self.inside, self.capital, self.opening, self.opening_capital)
+
+        # Names beyond doubt: written with a capital every time, and that often enough.
+        self.certain = (self.inside >= CERTAIN_COUNT) & (self.capital >= CERTAIN_RATE * self.inside)
 
         # An abbreviation is what takes a full stop without ending the sentence (after Kiss and Strunk 2006).
         self.stops = (self.stop_lower >= 2) & (self.stop_lower >= STOP_RATE * self.stop)

@@ -139,10 +139,11 @@ class Findings:
         stray = capitals[words.end] > capitals[words.start]  # what has its capital does not ask for one
         pronoun = words.word == LONE_I
         telling = reading.free & ~words.first & (~listed | pronoun) & ~stray & (score > 1)
-        # A sentence start or the pronoun shows on the surface. A name may be a common word after all ("an apple"),
-        # and a single sentence that names nobody is well cased without a capital: it takes several to outweigh that.
+        # A sentence start or the pronoun shows on the surface. What looks like a name may be a common word after all
+        # ("an apple"), and a single sentence that names nobody is well cased without a capital: unless the corpus is
+        # certain of the name, it takes several to outweigh that.
         ended = words.ends_sentence & ~_behind_abbreviation(reading)
-        plain = ended | pronoun
+        plain = ended | pronoun | reading.model.lexicon.certain[reading.entry]
         weight = np.where(plain, score, NAME_WEIGHT * np.minimum(score, NAME_LIMIT))
         self._add(self.evidence, reading, np.where(telling, weight, 0))
         self._add(self.shout, reading, np.where(reading.free & (score < -1), -score, 0))
