@@ -528,7 +528,8 @@ def tokens_and_labels(messages):
     return ids, [-100] * n_prompt + ids[n_prompt:]
 
 # %%
-for side in ("chosen", "rejected"):
+sides = ("chosen", "rejected")
+for side in sides:
     ids, labels = tokens_and_labels(pair[side])
     counted = [label for label in labels if label != -100]
     print(f"{side}: {len(counted)} of {len(ids)} tokens count: {tokenizer.decode(counted)!r}")
@@ -644,6 +645,8 @@ print(f"{len(train)} pairs, {epochs} epochs: forward passes of the reference, li
 # %%
 scratch = Path(tempfile.mkdtemp())
 few = train[:8]
+own = [training.answer_log_probs(model, tokenizer, [row[side] for row in few]) for side in sides]  # the reference's
+del model  # where the model is large, no second one fits beside the trainer's
 trainer = training.ddpo_trainer(sft_model, few, scratch / "right", recipe)
 training.check_first_step(trainer, sft_model, few, recipe)
 
@@ -663,17 +666,13 @@ with torch.no_grad():
     trl_loss = trainer.compute_loss(trainer.model.eval(), batch).item()
 
 # %% [markdown]
-# Ours, from four times eight sums: the policy is the nudged model, the reference is the dSFT model that we loaded above.
+# Ours, from four times eight sums: the policy is the nudged model; the reference's were taken above from the dSFT model,
+# loaded by itself.
 
 # %%
-sides = ("chosen", "rejected")
-ours = [
-    training.answer_log_probs(of, tokenizer, [row[side] for row in few])
-    for of in (trainer.model, model)
-    for side in sides
-]
-own_loss = objectives.dpo_loss(*ours, recipe["beta"]).item()
-print(f"TRL {trl_loss:.6f}, package {own_loss:.6f}, written out {written_out(*ours, recipe['beta']):.6f}")
+nudged = [training.answer_log_probs(trainer.model, tokenizer, [row[side] for row in few]) for side in sides]
+own_loss = objectives.dpo_loss(*nudged, *own, recipe["beta"]).item()
+print(f"TRL {trl_loss:.6f}, package {own_loss:.6f}, written out {written_out(*nudged, *own, recipe['beta']):.6f}")
 if recipe["loss_type"] == ["sigmoid"] and recipe["dtype"] == "float32":
     assert abs(trl_loss - own_loss) < 1e-4, "ours and TRL's loss differ: which tokens count?"
 
@@ -697,7 +696,7 @@ if small:
     seen = training.check_first_step(wrong, base, few, recipe)
     print(f"loss {seen['first_step_loss']:.6f}, ln 2 = {np.log(2):.6f}")
     print(f"log-probability of the chosen answers: {seen['first_step_logps_chosen']:.2f}")
-    print(f"the dSFT model's own: {ours[2].mean():.2f}")
+    print(f"the dSFT model's own: {own[0].mean():.2f}")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -803,6 +802,7 @@ display(HTML(before_after_table(rows, caption="Zephyr's dDPO, as told in four pl
 # ```
 
 # %%
+trainer = wrong = None  # their memory is wanted now
 made = road.ddpo()
 print(f"{made.results['rows_trained']} pairs, {made.seconds:.0f} s{', made earlier' if made.reused else ''}")
 print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the chosen answers "
@@ -877,7 +877,7 @@ assert held_margin > 0, "rejected answers are preferred: are chosen and rejected
 held_chosen, held_rejected = (curves[f"eval_rewards/{side}"][last] for side in sides)
 if miniature_as_shipped:
     assert 0.65 < held_accuracy < 0.98, "look at learning_rate and beta, then at the pairs (chapter 04)"
-    assert 0.25 < held_margin < 3.0, "too small: was the learning rate 0? Too large: too many epochs, too high a rate?"
+    assert 0.2 < held_margin < 3.0, "too small: was the learning rate 0? Too large: too many epochs, too high a rate?"
     assert held_rejected < 0, "the rejected answers became likelier: are chosen and rejected swapped in your pairs?"
     assert abs(held_chosen) < abs(held_rejected), "the chosen answers moved most: read them, the model may be broken"
     assert train_accuracy < 0.99, "the pairs are learnt by heart: fewer epochs"
@@ -895,7 +895,7 @@ if miniature_as_shipped:
 # %%
 for side in sides:
     nats = curves[f"eval_rewards/{side}"][last] / recipe["beta"]
-    print(f"{side}: {nats:+.2f} nats, so {np.exp(nats):.3g} times as likely as under the dSFT model")
+    print(f"{side}: {nats:+.2f} nats, so {np.exp(nats):.3g} times as likely as under the dSFT model (geometric mean)")
 
 # %% [markdown]
 # In many published runs the chosen answers become *less* likely too, Zephyr's among them: there the chosen reward ends
@@ -967,6 +967,12 @@ if rows:
     display(HTML(before_after_table(rows[:6], caption=caption)))
 
 # %% [markdown]
+# Read them with two questions. Has the *manner* changed, the opening, the offer at the end, the whole sentence in place
+# of the bare word? And does the *content* still hold: is the sum right, is it the person who was asked about? Manner is
+# what nearly all chosen answers share, so it is learnt first and from few pairs. Content differs from pair to pair, and
+# each pair says little about it; a model this small may even pay for the one with the other. The loss cannot tell you:
+# it weighs whole answers.
+#
 # Two plain counts, before any judge is asked. Do answers end by themselves? Have they grown longer, as answers after
 # DPO often do?
 
@@ -1017,14 +1023,14 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # %% [markdown]
 # ## Your turn with your own data
 #
-# Pairs of your own: one JSON object a line, `prompt`, `chosen` and `rejected` as lists of messages that differ in the
-# last one only, and scores if you have them.
+# Pairs of your own: one JSON object a line (broken over several here to be read), with `chosen` and `rejected` as lists of
+# messages that differ in the last one only, and a score for each; if you have none, write 1 and 0.
 #
 # ```json
 # {"prompt": "What is 2 plus 2?",
 #  "chosen": [{"role": "user", "content": "What is 2 plus 2?"}, {"role": "assistant", "content": "4."}],
 #  "rejected": [{"role": "user", "content": "What is 2 plus 2?"}, {"role": "assistant", "content": "5."}],
-#  "score_chosen": 9.0, "score_rejected": 2.0}
+#  "score_chosen": 1.0, "score_rejected": 0.0}
 # ```
 #
 # Set `preferences` in the cell of the dials to the file's path and run this chapter again, or, from a shell,
@@ -1041,12 +1047,12 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # %% [markdown]
 # ## Recap
 #
-# 1. *Derive equation 1*: best policy in closed form ({eq}`eq-05-best`, [the first exercise](ex-05-best-policy)), reward
+# 1. *Derive equation 1*: best policy in closed form ({eq}`eq-05-best`, {ref}`the first exercise <ex-05-best-policy>`), reward
 #    from log-ratios, Bradley-Terry, maximum likelihood; preferences alone led back to $\pi^*$. $\beta$ prices moving.
-# 2. *Write the loss*: [the second exercise](ex-05-loss), equal to the package's and to TRL's. A pair pulls with
+# 2. *Write the loss*: {ref}`the second exercise <ex-05-loss>`, equal to the package's and to TRL's. A pair pulls with
 #    $\sigma(-m)$.
-# 3. *Which tokens, and sums*: [the third exercise](ex-05-sum); answer and its end, summed.
-# 4. *The right start*: [the fourth exercise](ex-05-start); `logps/chosen` tells what ln 2 cannot.
+# 3. *Which tokens, and sums*: {ref}`the third exercise <ex-05-sum>`; answer and its end, summed.
+# 4. *The right start*: {ref}`the fourth exercise <ex-05-start>`; `logps/chosen` tells what ln 2 cannot.
 # 5. *Read the curves*: margin and accuracy rise, the rejected fall, the chosen hardly move or fall too.
 #
 # ## References
