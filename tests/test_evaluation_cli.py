@@ -1,8 +1,11 @@
 """``zephyr evaluate``: recorded files, answers of one's own, a model directory, and what it refuses."""
 
 import json
+import threading
+from http.server import HTTPServer
 
 import pytest
+from test_evaluation_judges import Endpoint
 from typer.testing import CliRunner
 
 from zephyr_utils import exam_runs
@@ -86,6 +89,39 @@ def test_a_model_directory_and_recorded_answers_are_examined_and_compared(tmp_pa
     assert set(content["answers"][0]["turns"][0]["answers"]) == {"base", "knows-all"}
     assert content["answers"][0]["turns"][0]["answers"]["knows-all"]["text"] == few[0]["reference"][0]
     assert "reused" in run(*arguments), "the same question is not asked twice"
+
+
+def test_an_endpoint_judges_in_both_protocols_and_is_paid_once(tmp_path, few, monkeypatch):
+    server = HTTPServer(("127.0.0.1", 0), Endpoint)
+    server.requests, server.replies = [], ["Rating: [[6]] or, of two, [[A]]"]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
+    louder = [
+        {**row, "choices": [{"turns": [f"{turn}!" for turn in row["choices"][0]["turns"]]}]}
+        for row in right_answers(few, "b")
+    ]
+    files = [lines(tmp_path / "a.jsonl", right_answers(few, "a")), lines(tmp_path / "b.jsonl", louder)]
+    address = f"http://127.0.0.1:{server.server_port}/v1"
+    arguments = [
+        *files,
+        "--against",
+        files[0],
+        "--questions",
+        lines(tmp_path / "q.jsonl", few),
+        "--runs",
+        tmp_path,
+    ]
+    arguments += ["--judge", "some-model", "--judge-url", address]
+    output = run(*arguments)
+    asked = 6 * len(few)  # two models' two turns, and the first turns in both orders
+    assert "b: 6.00" in output and len(server.requests) == asked
+    assert (
+        f"b against a: 50.0 % (0 won, 0 lost, 0 tied, {len(few)} contradictory, {len(few)} of them by place"
+        in output
+    )
+    assert "b: 6.00" in run(*arguments) and len(server.requests) == asked, "the second run asks for nothing"
+    server.shutdown()
+    server.server_close()
 
 
 def test_what_cannot_be_evaluated_is_said(tmp_path, few):
