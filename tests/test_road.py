@@ -89,6 +89,28 @@ def test_an_unknown_model_is_refused_with_the_known_ones(small):
         small.model_directory("ppo")
 
 
+def test_a_base_model_on_the_hub_is_fetched_at_its_pinned_revision(monkeypatch):
+    asked = []
+
+    def snapshot_download(path, **options):
+        asked.append((path, options["revision"], options["ignore_patterns"]))
+        return "a local folder"
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    road = Road(scale="smol")
+    assert road.model_directory("base") == "a local folder"
+    assert asked == [(road.setting.base_model.path, road.setting.base_model.revision, ["consolidated*"])]
+
+
+def test_a_base_model_that_cannot_be_fetched_is_an_error_with_a_way_out(monkeypatch):
+    def snapshot_download(path, **options):
+        raise OSError("no network\nand a long tail")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(HandbookError, match=r"cannot be fetched: OSError: no network(?s:.)*--base-model DIR"):
+        Road(scale="smol").model_directory("base")
+
+
 def test_bad_rows_stop_the_walk_or_are_set_aside_and_counted(tmp_path):
     rows = [*world.dialogues(120), {"id": "x", "data": []}, {"id": "y", "data": ["only a question"]}]
     path = save_records(rows, tmp_path / "dialogues.jsonl")

@@ -279,9 +279,10 @@ class Road:
         return {name: self.evaluate(name, self.model_directory(name)) for name in models}
 
     def model_directory(self, name: str) -> str:
-        """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must."""
+        """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must, and fetches a base that lies on the Hub."""
         if name == "base":
-            return self.base_model_address
+            source = self.setting.base_model
+            return _fetched(source) if isinstance(source, HubAddress) else self.base_model_address
         steps = {"dsft": self.dsft, "ddpo": self.ddpo}
         if name not in steps:
             raise HandbookError(f"there is no model `{name}`", remedy=f"choose one of base, {', '.join(steps)}")
@@ -318,6 +319,24 @@ def _books(fitted) -> dict[str, Any]:
     aside = dict(fitted.set_aside)
     counts = {"rows_in": fitted.rows_in, "rows_out": len(fitted.rows), "rows_set_aside": sum(aside.values())}
     return {**counts, "set_aside": aside, "shortened": fitted.shortened}
+
+
+def _fetched(address: HubAddress) -> str:
+    """The local copy of a model on the Hub at its pinned revision: safetensors, configuration and tokenizer."""
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt"]
+    try:
+        # "consolidated" holds the same weights once more, in another library's layout.
+        return snapshot_download(
+            address.path, revision=address.revision, allow_patterns=wanted, ignore_patterns=["consolidated*"]
+        )
+    except Exception as error:  # no network, a gate, a wrong name: each an error of its own
+        raise HandbookError(
+            f"the model cannot be fetched: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}",
+            where=address.path,
+            remedy="check the network and your access to the model, or name a directory: --base-model DIR",
+        ) from error
 
 
 def _with_answers(dialogues: list[dict], answers: list[str]) -> list[dict]:
