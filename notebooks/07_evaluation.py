@@ -60,8 +60,8 @@ road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, pref
 # ## Three models, one set of questions
 #
 # The questions have MT-Bench's shape: two turns, eight categories, the second turn leaning on the first. None of their
-# combinations of names, numbers and words occurs in any text that the student was trained on. The judge is the
-# miniature's teacher, a set of rules that knows each right answer; it is called a rule-based judge wherever its grades
+# combinations of names, numbers and words occurs in any text that the student was trained on (twelve were planted in the
+# feedback as leaks; [Chapter 04](04_preference_pairs) found them and took them out). The judge is the miniature's teacher, a set of rules that knows each right answer; it is called a rule-based judge wherever its grades
 # appear, and **its grades are on a scale of their own**: no number on this page may be set beside an MT-Bench score by GPT-4.
 
 # %%
@@ -74,8 +74,8 @@ for question in questions[::20]:
 # ```{admonition} Predict, then run
 # :class: predict
 # The judge gives 1 to an answer that is off the question, 2 to a friendly but false one, and 5 to 10 to right ones: 5
-# for the bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and closing. Write down a mean grade for
-# the base model, for dSFT, and for dDPO.
+# for the bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and closing, a point less where names
+# lack their capitals. Write down a mean grade for the base model, for dSFT, and for dDPO.
 # ```
 
 # %%
@@ -88,7 +88,7 @@ for name, manifest in made.items():
 # ```{admonition} What happened
 # :class: dropdown
 # The base model was never shown a dialogue; what it earns above 1, it earns where the text it continues happens to be an
-# answer (a line of code, mostly). A guess of 5 for it comes from thinking of the middle of the scale: a grade's scale has
+# answer, and the radar below shows where that is. A guess of 5 for it comes from thinking of the middle of the scale: a grade's scale has
 # no zero in the middle, and nothing that is not right gets more than 2. dSFT lifts the student because it now answers at
 # all. dDPO lifts the grade once more; whether it lifts the share of *right* answers is another question, printed beside
 # it, and the subject of a section below.
@@ -593,7 +593,8 @@ print(f"dDPO − dSFT, grade: {total}")
 # The first two lines add up to the last. Read which of them carries it in *this* run, and whether the interval of the
 # third excludes zero. Pairs are made of answers by other models, so a pair teaches what a good answer *looks* like at
 # least as readily as how to find the right one: a friendly opening is one of four short phrases in every pair, a fact is
-# other tokens each time. If the tone carries the gain, a reader of the mean grade alone would have called the model more
+# other tokens each time. The win rate told the story of the mean grade; neither told this one. If the tone carries the
+# gain, a reader of the mean grade alone would have called the model more
 # helpful than it is; if what is said carries it, dDPO has brought out knowledge that dSFT had left buried. Guessing "all
 # of it is knowledge, the pairs were chosen by rightness first" forgets that the gradient takes whatever separates chosen
 # from rejected *most cheaply*.
@@ -674,8 +675,11 @@ print(f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3
 
 # %% [markdown]
 # The error over questions holds this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$. (Three
-# draws guess a spread poorly. Where it comes near the error over questions, chance in the draw makes most of that error.) The *training* seed is not in it at all, and no number of questions will show it. Five trainings from start to end were run for this handbook with
-# `make claims`; with few seeds the interval has to be Student's, $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$ with $t_4 = 2.78$.
+# draws guess a spread poorly. Where it comes near the error over questions, chance in the draw makes most of that error.)
+#
+# The seed of the *training* is not in it at all, and no number of questions will show it. `make claims` trains the whole
+# road several times, each with a seed of its own. With few seeds the interval has to be Student's,
+# $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five, $t_4 = 2.78$ and not 1.96.
 
 # %%
 claims = workflow.read_json(Path(zephyr_utils.__file__).parents[1] / "benchmarks" / "results" / "claims.json")
