@@ -161,16 +161,12 @@ def evaluate_models(
     everything = [row for rows in answers.values() for row in rows]
     report.add_judgments(judgments, questions, everything, allow_failures=exam.allow_failures)
     opponents = [name for name in manifests if against and name != names[against]]
-    judge = exam.new_judge() if opponents else None
     for name in opponents:
-        other = names[against]
-        kept = (
-            judge
-            if exam.judge == TEACHER
-            else KeptJudge(judge, _pair_file(road, name, other, exam, "judged"))
-        )
+        other, judge = names[against], exam.new_judge()
+        if exam.judge != TEACHER:
+            judge = KeptJudge(judge, _pair_file(road, name, other, exam, "judged"))
         with report.listening():
-            pairs = judge_pairs(questions, answers[other], answers[name], kept, other, name)
+            pairs = judge_pairs(questions, answers[other], answers[name], judge, other, name)
         save_records(pairs, _pair_file(road, name, other, exam, "pairs"))
         report.add_pairs(pairs)
     return manifests
