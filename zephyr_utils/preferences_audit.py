@@ -236,12 +236,12 @@ class _Known:
         keys = [hash((prompt, answer["response"])) for answer in answers]
         scores = {name: [rate(answer) for answer in answers] for name, rate in SCORES.items()}
         for name, values in scores.items():
-            if rated := [value for value in values if value is not None]:
+            rated = [value for value in values if value is not None]
+            if rated:
+                best = max(rated)
                 self.rated[name].add(hash(prompt))
                 # Of a prompt that several rows have, each row's best counts.
-                self.best[name].update(
-                    key for key, value in zip(keys, values, strict=True) if value == max(rated)
-                )
+                self.best[name].update(key for key, value in zip(keys, values, strict=True) if value == best)
         for key, mean, overall in zip(keys, scores["mean"], scores["overall"], strict=True):
             if overall == 10:
                 self.tens["n"] += 1
