@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -196,6 +197,7 @@ def main() -> None:
         "prompts": arguments.prompts,
         "seconds_a_reply": SECONDS_A_REPLY,
         "runs": runs,
+        "load_average": os.getloadavg()[0],  # of the whole machine: what else ran on it
         "peak_memory_mb": peak_memory_mb(),
         "environment": environment_stamp(),
     }

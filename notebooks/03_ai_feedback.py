@@ -54,7 +54,7 @@ from pathlib import Path
 import numpy as np
 
 from zephyr_utils import exercises, figures, workflow
-from zephyr_utils.feedback import Endpoint, Prices, Unreadable, answer_order, collect_answers, estimate, rate_answers, read_ratings
+from zephyr_utils.feedback import Endpoint, Prices, Unreadable, answer_order, collect_answers, distil_dialogues, estimate, rate_answers, read_ratings
 from zephyr_utils.feedback_prompts import rater, rating_messages
 from zephyr_utils.miniature.data import MODELS, aspect_values
 from zephyr_utils.miniature.serve import served
@@ -407,6 +407,18 @@ assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout
 # replies nobody was there to write down. That is the honest price of a kill, and it is never more than the number of calls
 # at once. If you expected 80 again, you have met collectors that write their file at the end.
 # ```
+
+# %% [markdown]
+# ### The same means make dialogues
+#
+# UltraChat was made this way too, the paper's first step: a seed prompt, the teacher's answer, then the teacher writes the
+# *next* request from what was said, and so on. One function more, the same journal, the same books. [Chapter 02](02_dsft) trains
+# on their kind.
+
+# %%
+dialogue = distil_dialogues(prompts[:3], "stand-in-teacher", turns=3, endpoint=here).records[0]
+for message in dialogue["messages"]:
+    print(f"{message['role']:>9}: {message['content']}")
 
 # %% [markdown]
 # ## A rating is a measurement
