@@ -193,9 +193,10 @@ print(f"token-weighted:  {by_hand:.4f}")
 # ```{admonition} What happened
 # :class: dropdown
 # Four numbers for one model. In a mean of means a token of a short batch weighs more than one of a long batch, and
-# short dialogues have dearer tokens: more of them are openings. If you said "the same", you thought of batches with
-# equally many tokens: only then do they agree. If you said "below", you had long dialogues in mind as the dear ones:
-# as *sums* they are, a token they are not. Never compare two runs by numbers that depend on the batch size.
+# short dialogues have dearer tokens: more of them are markers and openings, which we take apart below. If you said
+# "the same", you thought of batches with equally many tokens: only then do they agree. If you said "below", you had
+# long dialogues in mind as the dear ones: as *sums* they are, a token they are not. Never compare two runs by numbers
+# that depend on the batch size.
 # ```
 
 # %% [markdown]
@@ -521,10 +522,10 @@ for name, tokens in work.items():
     print(f"{name:>13}: {tokens:8} tokens computed, {1 - sum(some) / tokens:4.0%} of them padding")
 
 # %% [markdown]
-# Grouping rows of like length, which the miniature's recipe does, saves much of what packing saves and changes no
-# step count. With packing, 207,865 dialogues became some 139,000 rows in the authors' first run, but the schedule had
-# been laid out for the unpacked count: warm-up and decay were stretched, and the run was over before the rate had
-# come down. So plot the schedule before you train, from the rows that are really trained on. We do so below.
+# Grouping rows of like length, which the miniature's recipe does, saves as much as packing here, and changes no step
+# count. With packing, 207,865 dialogues became some 139,000 rows in the authors' first run, but the schedule had been
+# laid out for the unpacked count: warm-up and decay were stretched, and the run was over before the rate had come
+# down. So plot the schedule before you train, from the rows that are really trained on. We do so below.
 
 # %% [markdown]
 # ## LoRA: a change of low rank
@@ -743,9 +744,9 @@ figures.show(
 # ```{admonition} What happened
 # :class: dropdown
 # A steep fall, where the etiquette is learnt, then a saw. Each tooth is one group of fifty batches, from its longest
-# rows to its shortest: long dialogues have cheaper tokens, short ones dearer. The saw is not learning and not noise,
-# and the last figure of the log, from the shortest rows of all, lies well *above* the model's true loss. "Noisy" was
-# a good guess for rows in random order; "flat" forgot that batches differ.
+# rows to its shortest: short turns have the larger share of dear tokens, markers and openings. The saw is not
+# learning and not noise, and the last figure of the log, from the shortest rows of all, lies well *above* the model's
+# true loss. "Noisy" was a good guess for rows in random order; "flat" forgot that batches differ.
 # ```
 
 # %% [markdown]
@@ -768,17 +769,53 @@ assert gap < 0.05 * max(rates), "plan and log differ: was another number of rows
 
 # %% [markdown]
 # ### What the student has learnt, part by part
+#
+# ```{admonition} Predict, then run
+# :class: predict
+# The same four parts as before, now before and after. Which part is learnt to nearly zero, and which stays dear?
+# ```
 
 # %%
 student, _ = chat.load_model(sft.folder / training.MODEL)
 before_by_part, after_by_part = (loss_by_part(model, held_out[:96]) for model in (base, student))
 for name, (loss, share) in after_by_part.items():
-    print(f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, nats a token ({share:.0%} of the tokens)")
+    print(f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, {share:.0%} of tokens, {share * loss:.2f} of the mean")
 
 # %% [markdown]
-# The template is learnt to the last digits. What remains are the words: the user's questions, which name people and
-# numbers that nobody could foresee, and the teacher's whims. Counting all tokens, as Zephyr did, pays for both; that
-# part of the user's loss which is pure chance teaches nothing, and does no harm.
+# Look closer at the markers. After the end of a turn, how sure is the student of the marker's first piece, and how
+# alike are the embedding rows of the pieces, compared with those of ordinary words?
+
+# %%
+def likeness(pieces):
+    """Mean cosine between the base's embedding rows of different pieces."""
+    rows = F.normalize(base.get_input_embeddings().weight[sorted(set(pieces))].float(), dim=1)
+    return ((rows @ rows.T).sum() - len(rows)).item() / (len(rows) * (len(rows) - 1))
+
+
+views = chat.token_view(tokenizer, everything[0]["messages"], assistant_only=False)
+pieces = [view.id for view, name in zip(views, parts(views)) if name == "marker" and view.text.strip()]
+words = [view.id for view, name in zip(views, parts(views)) if name in ("user", "assistant")]
+print(f"cosine among the markers' pieces {likeness(pieces):.2f}, among the words {likeness(words):.2f}")
+print(f"vocabulary {len(tokenizer)}, log of it {math.log(len(tokenizer)):.2f} nats")
+
+# %% [markdown]
+# ```{admonition} What happened
+# :class: dropdown
+# The ends are learnt to nearly nothing, the words to what can be foreseen of them. The markers are a lesson of their
+# own. A base that has met their pieces before (to Mistral `<`, `|` and `user` are ordinary tokens) learns them at
+# once. The miniature's base never read `<|`: pretraining pushed the rows of all tokens that it never met the same
+# way, so they point in nearly one direction, and **LoRA moves no row of the embedding matrix**. The student can learn
+# *that* a never-met token comes, not *which*, and pays the logarithm of their number for each. For its answers that
+# does no harm: the template writes the markers, never the student. But it can be the largest part of the mean over
+# all tokens, so that two runs may differ in the mean by what nobody needs. If you said "the markers, for they are
+# always the same", you were right about the task and forgot the means. New tokens need trainable rows
+# (`modules_to_save`, or PEFT's `trainable_token_indices`).
+# ```
+
+# %% [markdown]
+# What remains of the words cannot be foreseen: the user's questions name people and numbers, and the teacher has his
+# whims. Counting all tokens, as Zephyr did, pays for the user's words too; what is pure chance in them teaches
+# nothing.
 
 # %% [markdown]
 # ### The merged model is the adapter's model
@@ -844,12 +881,13 @@ for name, results in graded.items():
 # %%
 assert after < before, f"no learning: {before:.3f} -> {after:.3f}; is the learning rate zero, or every label -100?"
 if miniature_as_shipped:
-    assert 0.8 < after < 1.3, f"held-out loss {after:.3f}, expected 0.8 to 1.3: too high, try more epochs; too low, does train overlap with held out?"
+    words_after, end_after = after_by_part["assistant"][0], after_by_part["end"][0]
+    assert 0.2 < words_after < 0.7, f"the assistant's words cost {words_after:.2f}, expected 0.2 to 0.7: too high, try more epochs; too low, does train overlap with held out?"
+    assert end_after < 0.2, f"the ends cost {end_after:.2f}, expected below 0.2: is the end of each answer in the rows, and does it count?"
     assert graded["dsft"]["ended"] > 0.95, f"{graded['dsft']['ended']:.0%} of answers end by themselves, expected over 95 %: does the end token count in the loss?"
     longer = graded["base"]["tokens"] / graded["dsft"]["tokens"]
     assert longer > 1.5, f"the base's answers are {longer:.1f} times as long as the student's, expected over 1.5: has the base been fine-tuned already?"
     assert graded["dsft"]["score"] > graded["base"]["score"] + 1, "dSFT should lift the grade by over a point: look at the answers above"
-    assert after_by_part["marker"][0] < 0.1, "the markers are not learnt: are training and measuring on the same template?"
 print("all as expected")
 
 # %% [markdown]
@@ -923,6 +961,8 @@ workflow.write_metrics(
         "tokens_dsft": graded["dsft"]["tokens"],
         "score_dsft": graded["dsft"]["score"],
         "right_dsft": graded["dsft"]["right"],
+        "loss_assistant": after_by_part["assistant"][0],
+        "loss_marker": after_by_part["marker"][0],
         "rows_trained": len(train),
     },
 )
