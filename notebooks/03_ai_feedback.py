@@ -54,6 +54,7 @@ from pathlib import Path
 import numpy as np
 
 from zephyr_utils import exercises, figures, workflow
+from zephyr_utils.explorers.feedback_browser import FeedbackBrowser
 from zephyr_utils.feedback import Endpoint, Prices, Unreadable, answer_order, collect_answers, distil_dialogues, estimate, rate_answers, read_ratings
 from zephyr_utils.feedback_prompts import rater, rating_messages
 from zephyr_utils.miniature.data import MODELS, aspect_values
@@ -560,7 +561,14 @@ figures.show(
 # %% [markdown]
 # ### Tens that ought to be ones
 #
-# Do not take the corner's word for it. Read a few of them: the answer, the critique, the grade.
+# Do not take the corner's word for it. Walk there: *Next contradiction* goes to the points whose two scores are farthest
+# apart, the sliders to any other, and each point opens answers that lie on it.
+
+# %%
+FeedbackBrowser(rated) if both.any() else "no answer has both a mean rating and an overall grade"
+
+# %% [markdown]
+# The same corner as a list: the grade, the mean, the answer and what the critique says of it.
 
 # %%
 places = np.flatnonzero(suspect)

@@ -1,0 +1,86 @@
+"""Mean rating against overall grade, as a map to walk on: each point opens the answers that lie there."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import traitlets
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.preferences import mean_rating, overall_rating
+from zephyr_utils.records import ASPECTS
+
+LONGEST_TEXT = 240  # characters of a prompt, an answer or a critique; the rest is cut
+SAMPLES = 3  # answers that are shown of one point
+BUDGET = 250_000  # characters of JSON: what a page can carry of one figure
+
+
+class FeedbackBrowser(Explorer, script="feedback_browser"):
+    """Rated answers by mean rating (to the nearest quarter) and overall grade; the reader walks from point to point.
+
+    Args:
+        feedback: feedback records; answers without either score are left out and counted.
+
+    Attributes:
+        aspects: the names of the rated aspects.
+        cells: ``[{mean, overall, count, samples: [{model, prompt, text, critique, ratings}]}]``. The points whose two
+            scores contradict each other most come first, and are the last to lose their samples to the page's budget.
+        left_out: answers without a mean or an overall grade.
+
+    Raises:
+        HandbookError: no answer has both scores.
+    """
+
+    aspects = traitlets.List().tag(sync=True)
+    cells = traitlets.List().tag(sync=True)
+    left_out = traitlets.Int().tag(sync=True)
+
+    def __init__(self, feedback: Sequence[dict]) -> None:
+        points: dict[tuple[float, float], list[tuple[dict, dict]]] = defaultdict(list)
+        left_out = 0
+        for record in feedback:
+            for answer in record["completions"]:
+                mean, overall = mean_rating(answer), overall_rating(answer)
+                if mean is None or overall is None:
+                    left_out += 1
+                else:
+                    points[round(mean * 4) / 4, overall].append((record, answer))
+        if not points:
+            raise HandbookError(
+                "no answer has both a mean rating and an overall grade",
+                where="FeedbackBrowser",
+                remedy="give feedback that was rated in aspects and with critiques",
+            )
+        cells: list[dict[str, Any]] = []
+        size = 0
+        for (mean, overall), there in sorted(points.items(), key=lambda item: -contradiction(*item[0])):
+            samples = [_sample(record, answer) for record, answer in there[:SAMPLES]]
+            cell = {"mean": mean, "overall": overall, "count": len(there), "samples": samples}
+            size += len(json.dumps(cell))
+            if size > BUDGET:
+                cell["samples"] = []
+            cells.append(cell)
+        super().__init__(aspects=list(ASPECTS), cells=cells, left_out=left_out)
+
+
+def contradiction(mean: float, overall: float) -> float:
+    """How many points of ten lie between the overall grade and what the mean rating speaks for (1 -> 1, 5 -> 10)."""
+    return abs(overall - (1 + (mean - 1) * 9 / 4))
+
+
+def _sample(record: dict, answer: dict) -> dict[str, Any]:
+    return {
+        "model": answer["model"],
+        "prompt": _cut(record["instruction"]),
+        "text": _cut(answer["response"]),
+        "critique": _cut(answer.get("critique") or ""),
+        "ratings": [
+            str((answer["annotations"].get(aspect) or {}).get("Rating", "N/A")) for aspect in ASPECTS
+        ],
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} …"
