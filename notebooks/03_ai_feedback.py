@@ -538,12 +538,10 @@ suspect = both & (overall == 10) & (means <= 2)
 fig, [axes] = figures.figure(height=4.2)
 x, y = zip(*dots, strict=True) if dots else ((), ())
 axes.scatter(x, y, s=[2 + 0.5 * n for n in dots.values()], color=figures.COLOURS[0], alpha=0.6)
-axes.axvspan(0.9, 2.05, ymin=0.93, color=figures.COLOURS[1], alpha=0.35, label="tens with a mean of at most 2")
 axes.set(xlabel="mean of the four aspects (1 to 5)", ylabel="overall grade (1 to 10)", xlim=(0.9, 5.2), ylim=(0, 10.6))
-axes.legend(loc="lower right")
 figures.show(
     fig,
-    alt=f"Dots rise from bottom left to top right; {suspect.sum()} lie apart, in the top left corner.",
+    alt=f"Dots rise from bottom left to top right; {suspect.sum()} answers lie apart, in a thin row at the top left.",
     caption="Mean rating and overall grade of every answer; a dot's size is the number of answers.",
 )
 
@@ -553,8 +551,8 @@ figures.show(
 # The overall grade follows the truth of the miniature more closely than the mean does. That is no rule of nature: "truth"
 # here *is* a grade of ten, which the critique measures directly, while three of the four aspects know little beyond right
 # and wrong and are full at 5. But look at the top row. Most tens lie at the right end, as they should. A few lie at the far
-# left: an answer that the same judge found bad in all four aspects has the best grade there is. No noise of one point does
-# that. A set may be more precise on the whole and still be spoilt by a hundred impossible rows, because the maximum seeks
+# left, in a thin row: answers that the same judge found bad in all four aspects have the best grade there is. No noise of
+# one point does that. A set may be more precise on the whole and still be spoilt by a hundred impossible rows, because the maximum seeks
 # them out: every one of those tens wins its row.
 # ```
 
@@ -592,8 +590,8 @@ print({grade: historic(grade) for grade in (0.7, 1, 2, 9, 10)})
 
 # %% [markdown]
 # For 0.7 that is a repair, for 1 a disaster, and `>=` in place of `>` would have told them apart. The published repair goes
-# by the mean of the aspects: at most 2 becomes a one, above 4 stands, what is between was judged anew. The corner in the
-# figure is the first of the three.
+# by the mean of the aspects: at most 2 becomes a one, above 4 stands, what is between was judged anew. Our suspects are the
+# first of the three; the thin row in the figure goes on a little to their right.
 
 # %%
 if miniature_as_shipped:
