@@ -174,6 +174,10 @@ print("chosen:  ", repr(pair["chosen"][-1]["content"]), "\nrejected:", repr(pair
 assert pair["score_chosen"] > pair["score_rejected"]
 
 # %% [markdown]
+# Where two models gave the same words and got different means, you have met the judge's noise: ratings are measurements,
+# and [AI feedback](03_ai_feedback) treats them so.
+
+# %% [markdown]
 # ## Step 3, dDPO: prefer the chosen
 #
 # *Distilled direct preference optimisation*, equation 1 of the paper, DPO {cite:p}`rafailov2023dpo` on a teacher's
