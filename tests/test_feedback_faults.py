@@ -205,7 +205,7 @@ def test_an_empty_answer_is_left_out_counted_and_not_paid_for_again(tmp_path):
 
 
 def test_a_reply_cut_at_max_tokens_is_counted():
-    with chat_server(lambda body, n: completion("Hel", finish_reason="length")) as chat:
+    with chat_server(lambda body, n: completion("Cut here", finish_reason="length")) as chat:
         got = collect(chat)
     assert got.calls.cut_off == 6 and "cut off at max_tokens" in got.report()
 

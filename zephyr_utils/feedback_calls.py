@@ -66,7 +66,9 @@ class Endpoint:
         import openai  # here, so that reading and estimating need no client
 
         # A proxy that the environment names for the world outside is no way to this machine.
-        local = {"http_client": openai.DefaultAsyncHttpxClient(trust_env=False)} if self.is_local else {}
+        local: dict[str, Any] = (
+            {"http_client": openai.DefaultAsyncHttpxClient(trust_env=False)} if self.is_local else {}
+        )
         return openai.AsyncOpenAI(
             base_url=self.url, api_key=self.key(), max_retries=0, timeout=timeout, **local
         )

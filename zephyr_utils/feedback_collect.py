@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback_calls import Call, CallReport, Endpoint, Messages, Patience, Sampling
@@ -136,7 +137,7 @@ def collect_answers(
                 if reply is None or not reply.text.strip():
                     result.left_out["answers whose call failed" if reply is None else "empty answers"] += 1
                     continue
-                rest = {"annotations": {}, "critique": "", "overall_score": None}
+                rest: dict[str, Any] = {"annotations": {}, "critique": "", "overall_score": None}
                 completions.append({"model": label, "response": reply.text.strip(), **rest})
             record = {
                 "source": source,
@@ -241,7 +242,8 @@ class _Reader:
     """Reads replies out of the journal and keeps count of those that cannot be read."""
 
     def __init__(self, journal: Journal, result: Collected) -> None:
-        self.journal, self.result, self.seen = journal, result, set()
+        self.journal, self.result = journal, result
+        self.seen: set[str] = set()
 
     def read(self, call: Call, parse, weight: int):
         reply = self.journal.get(call.key)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import (
@@ -78,7 +79,7 @@ class FeedbackCommand:
         if loaded.set_aside:
             say(loaded.report())
         prompts = [row["prompt"] for row in loaded.records] if self.models else []
-        shared = {"journal": journal, "concurrency": self.concurrency}
+        shared: dict[str, Any] = {"journal": journal, "concurrency": self.concurrency}
         if self.dry_run:
             plan = estimate(
                 prompts,

@@ -70,7 +70,9 @@ class Prices:
             raise _no_table(path, "it has no `models`")
         models = {}
         for name, row in table["models"].items():
-            pair = [row.get(side) for side in ("prompt", "completion")] if isinstance(row, dict) else [None]
+            pair: list[Any] = (
+                [row.get(side) for side in ("prompt", "completion")] if isinstance(row, dict) else [None]
+            )
             if not all(isinstance(p, int | float) and not isinstance(p, bool) and p >= 0 for p in pair):
                 raise _no_table(path, f"the prices of {name} are no two numbers from 0 upwards")
             models[str(name)] = (float(pair[0]), float(pair[1]))

@@ -111,7 +111,7 @@ class Journal:
             return None
         self._file.seek(place)
         # Unbuffered readline would read byte by byte.
-        parts = []
+        parts: list[bytes] = []
         while not parts or (parts[-1] and b"\n" not in parts[-1]):
             parts.append(self._file.read(4096))
         return _reply(b"".join(parts).partition(b"\n")[0])

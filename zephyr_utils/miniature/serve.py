@@ -187,6 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    delay = 0.0  # seconds before each reply
     request_queue_size = (
         256  # the library's five would refuse a collector that opens many connections at once
     )
