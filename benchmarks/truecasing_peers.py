@@ -1,12 +1,14 @@
 """The peers of the truecasing benchmark, each as a function from a message to the message recased.
 
-All are treated kindly: they get one sentence at a time, from its first letter on; sacremoses is trained on the same
-text as ours, in its mode for text without case; and since truecase and sacremoses tokenise and join anew, which loses
-line breaks and spacing, only the case of their letters is taken over (``project``). truecase's shipped model is a pickle.
+They get one sentence at a time; sacremoses is trained on the same text as ours, in its mode for text without case; and
+since truecase and sacremoses tokenise and join anew, which loses line breaks and spacing, only the case of their letters
+is taken over (``project``). sacremoses does not capitalise a sentence that opens with a bullet, a quotation mark or bold
+type; it is therefore run a second time with those marks cut off, a kindness that its own users would have to write.
+truecase's shipped model is a pickle.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 TOKENS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]").findall
 SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -16,9 +18,11 @@ LEADING_MARKS = re.compile(r"^[\W_]+")
 Recase = Callable[[str], str]
 
 
-def sentences(text: str) -> Iterable[str]:
-    """The sentences of a message, without the marks (bullets, bold, quotes) that they open with."""
-    pieces = (LEADING_MARKS.sub("", piece) for piece in SENTENCES.split(text))
+def sentences(text: str, from_first_letter: bool = False) -> list[str]:
+    """The sentences of a message; on request without the marks (bullets, bold, quotes) that they open with."""
+    pieces = SENTENCES.split(text)
+    if from_first_letter:
+        pieces = [LEADING_MARKS.sub("", piece) for piece in pieces]
     return [piece for piece in pieces if piece.strip()]
 
 
@@ -39,12 +43,12 @@ def naive_regex(text: str) -> str:
     return NAIVE.sub(lambda match: match[0].upper(), text)
 
 
-def sacremoses_trained(texts: list[str]) -> Recase:
+def sacremoses_trained(texts: list[str], from_first_letter: bool = False) -> Recase:
     """MosesTruecaser in ASR mode with its detruecaser, trained on these texts."""
     from sacremoses import MosesDetruecaser, MosesTruecaser
 
     truecaser, detruecaser = MosesTruecaser(is_asr=True), MosesDetruecaser()
-    truecaser.train([TOKENS(piece) for text in texts for piece in sentences(text)])
+    truecaser.train([TOKENS(piece) for text in texts for piece in sentences(text, from_first_letter)])
 
     def recase(text: str) -> str:
         cased = (truecaser.truecase(" ".join(TOKENS(piece)), return_str=True) for piece in sentences(text))

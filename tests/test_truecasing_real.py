@@ -108,5 +108,7 @@ def test_the_naive_regex_is_the_one_described():
     assert naive_regex("hello. how are you?\n\nfine, i am! ok") == "Hello. How are you?\n\nFine, i am! Ok"
 
 
-def test_peers_get_sentences_from_their_first_letter_on():
-    assert list(sentences('1. **Bold** one. "Two"!\n- three')) == ["1.", "Bold** one.", 'Two"!', "three"]
+def test_peers_get_sentences_whole_or_from_their_first_letter_on():
+    text = '- **Bold** one. "Two"!\n- three'
+    assert sentences(text) == ["- **Bold** one.", '"Two"!', "- three"]
+    assert sentences(text, from_first_letter=True) == ["Bold** one.", 'Two"!', "three"]

@@ -19,13 +19,13 @@ OK, CAPITALIZED, LOWER, UPPER, SENTENCE = range(5)
 HEAD = 256  # bytes looked at in every message before any is read whole
 STRAY = 0.004  # share of letters that may have the other case in a message that counts as wholly faulty
 MIN_SHOUTED = 40  # letters; shorter shouting is left alone
-CODE_SIGNS = 0.03  # of these to a letter make a message code rather than prose
+CODE_SIGNS = 0.08  # of these to a letter, outside protected spans, make a message code rather than prose
 
 _UPPER, _LOWER = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
 _UPPER[65:91] = True
 _LOWER[97:123] = True
 _CODE_SIGN = np.zeros(256, np.bool_)
-_CODE_SIGN[list(b"={}[]<>|;\\_")] = True
+_CODE_SIGN[list(b"={}[]<>;\\_")] = True
 
 STARTS = re.compile(
     rb"(?<![.\s][a-z])(?<=[a-z)\"'])[.!?]+[\"')*]{0,2}\s{1,3}[a-z][a-z']*(?= |,|\n)|(?<![\w'.])i(?:'(?:m|ve|ll|d)\b| (?:am|do|have|can|was|will|would|think)\b)"
@@ -122,23 +122,26 @@ def whole_candidates(text: TextBuffer) -> np.ndarray:
 
 
 def whole_label(raw: bytes) -> int:
-    """CAPITALIZED, LOWER or UPPER if the message is in one case but for a stray letter, else OK."""
+    """CAPITALIZED, LOWER or UPPER if the message is in one case but for a stray letter and no code, else OK."""
     array = np.frombuffer(raw, np.uint8)
-    label = _one_case(array)
-    if label == OK and len(array) > HEAD and (spans := protected_bytes(raw)):
+    label, signs = _one_case(array), _code_signs(array)
+    if (signs > CODE_SIGNS or (label == OK and len(array) > HEAD)) and (spans := protected_bytes(raw)):
         array = array.copy()
         for start, end in spans:
             array[start:end] = 32
-        label = _one_case(array)
-    return label
+        label, signs = _one_case(array), _code_signs(array)
+    return label if signs <= CODE_SIGNS else OK
+
+
+def _code_signs(array: np.ndarray) -> float:
+    """Signs of programming languages, as a share of the letters."""
+    letters = np.count_nonzero(_UPPER.take(array)) + np.count_nonzero(_LOWER.take(array))
+    return np.count_nonzero(_CODE_SIGN.take(array)) / max(1, letters)
 
 
 def _one_case(array: np.ndarray) -> int:
     upper, lower = int(np.count_nonzero(_UPPER.take(array))), int(np.count_nonzero(_LOWER.take(array)))
     first = int(len(array) > 0 and _UPPER[array[0]])
-    signs = int(np.count_nonzero(_CODE_SIGN.take(array)))
-    if signs > CODE_SIGNS * (upper + lower):
-        return OK
     if lower and upper - first <= STRAY * (upper + lower):
         stripped = array[:64].tobytes().lstrip()
         return LOWER if stripped[:1].islower() else CAPITALIZED

@@ -7,7 +7,7 @@ import numpy as np
 from zephyr_utils.truecasing.words import MIX
 
 STOP_RATE = 0.15
-CERTAIN_COUNT, CERTAIN_RATE = 30, 0.995
+CERTAIN_COUNT, CERTAIN_RATE = 15, 0.99
 
 
 @dataclass

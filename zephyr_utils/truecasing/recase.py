@@ -145,6 +145,11 @@ class Findings:
         ended = words.ends_sentence & ~_behind_abbreviation(reading)
         plain = ended | pronoun | reading.model.lexicon.certain[reading.entry]
         weight = np.where(plain, score, NAME_WEIGHT * np.minimum(score, NAME_LIMIT))
+        uncertain = np.flatnonzero(telling & ~plain)
+        pairs = np.stack([words.row[uncertain].astype(np.uint64), words.word[uncertain]], axis=1)
+        told_before = np.ones(len(uncertain), np.bool_)
+        told_before[np.unique(pairs, axis=0, return_index=True)[1]] = False
+        telling[uncertain[told_before]] = False  # saying it twice does not make it truer
         self._add(self.evidence, reading, np.where(telling, weight, 0))
         self._add(self.shout, reading, np.where(reading.free & (score < -1), -score, 0))
 
