@@ -1047,12 +1047,12 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # %% [markdown]
 # ## Recap
 #
-# 1. *Derive equation 1*: best policy in closed form ({eq}`eq-05-best`, {ref}`the first exercise <ex-05-best-policy>`), reward
+# 1. *Derive equation 1*: best policy in closed form ({eq}`eq-05-best`, [the first exercise](ex-05-best-policy)), reward
 #    from log-ratios, Bradley-Terry, maximum likelihood; preferences alone led back to $\pi^*$. $\beta$ prices moving.
-# 2. *Write the loss*: {ref}`the second exercise <ex-05-loss>`, equal to the package's and to TRL's. A pair pulls with
+# 2. *Write the loss*: [the second exercise](ex-05-loss), equal to the package's and to TRL's. A pair pulls with
 #    $\sigma(-m)$.
-# 3. *Which tokens, and sums*: {ref}`the third exercise <ex-05-sum>`; answer and its end, summed.
-# 4. *The right start*: {ref}`the fourth exercise <ex-05-start>`; `logps/chosen` tells what ln 2 cannot.
+# 3. *Which tokens, and sums*: [the third exercise](ex-05-sum); answer and its end, summed.
+# 4. *The right start*: [the fourth exercise](ex-05-start); `logps/chosen` tells what ln 2 cannot.
 # 5. *Read the curves*: margin and accuracy rise, the rejected fall, the chosen hardly move or fall too.
 #
 # ## References
