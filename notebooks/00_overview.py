@@ -578,10 +578,10 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 # %% [markdown]
 # ## Recap
 #
-# - You know Zephyr's three steps and computed each formula (exercises "The loss of a text" and "The chance of a
-#   preference").
+# - You know Zephyr's three steps and computed each formula ([the first exercise](ex-00-loss) and
+#   [the second](ex-00-preference)).
 # - You have met the cast, and know which of them are stand-ins here.
-# - You chose a scale and counted the steps of a run (exercise "How many steps?").
+# - You chose a scale and counted the steps of a run ([the third exercise](ex-00-steps)).
 # - You heard base, dSFT and dDPO side by side, and read their table with its intervals.
 # - You have the notation, and the code has confirmed it.
 #

@@ -934,15 +934,15 @@ print(f"{len(tried)} settings in the record" if tried else "the record of the se
 # ## Recap
 #
 # - You derived the token-weighted cross-entropy in four steps, each checked by a number, and combined batches without
-#   bias (exercise "Losses of a data set").
-# - You read the template token by token, met the second road to tokens, and wrote the mask (exercise "The loss
-#   mask").
-# - You fitted dialogues to a context by whole exchanges, with every row accounted for, and saw that packing is exact
-#   when positions start again.
-# - You built LoRA, predicted its size to the last number, and merged it (exercises "Merge an adapter" and "Count an
-#   adapter").
-# - You read a run: the plan of its learning rate, the saw in its curve, the held-out loss, the answers, and how many
-#   of them end.
+#   bias ([the first exercise](ex-02-combine)).
+# - You read the template token by token, met the second road to tokens, and wrote the mask
+#   ([the second exercise](ex-02-mask)).
+# - You fitted dialogues to a context by whole exchanges, with every row accounted for, and saw that packing is exact when
+#   positions start again.
+# - You built LoRA, merged it ([the third exercise](ex-02-merge)) and predicted its size to the last number
+#   ([the fourth exercise](ex-02-count)).
+# - You read a run: the plan of its learning rate, the saw in its curve, the held-out loss part by part, the answers, and how
+#   many of them end.
 #
 # ## References
 #
