@@ -45,7 +45,7 @@ import math
 import torch
 from IPython.display import Markdown, display
 
-from zephyr_utils import chat, exercises, figures, objectives, preferences as pairing, published, training, workflow
+from zephyr_utils import chat, exercises, figures, objectives, preferences as pairing, published, workflow
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import mt_bench_difference, mt_bench_score, read_rows
 from zephyr_utils.explorers.answers import Answers
