@@ -644,8 +644,9 @@ for judge, (given, turned) in asked.items():
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The judge that likes the first place contradicts itself most, and gains more than a point for it, nearly the two that were planted
-# (one more for the first, one less for the last; the scale's ends cut some off). The noisy teacher contradicts itself too,
+# The judge that likes the first place contradicts itself most. Standing first instead of last is worth well over a point to
+# it, of the two that were planted (one more for the first, one less for the last; the ends of the scale cut the rest off).
+# The noisy teacher contradicts itself too,
 # without any liking: its place number is near 0. *Agreement alone cannot tell bias from noise*; the signed difference can.
 # And the judge that likes length agrees with itself every time. A bias that does not depend on the order is invisible to
 # this test; it shows only beside something else: exact ratings here, length-controlled comparisons in
