@@ -124,27 +124,24 @@ def whole_candidates(text: TextBuffer) -> np.ndarray:
 def whole_label(raw: bytes) -> int:
     """CAPITALIZED, LOWER or UPPER if the message is in one case but for a stray letter and no code, else OK."""
     array = np.frombuffer(raw, np.uint8)
-    label, signs = _one_case(array), _code_signs(array)
-    if (signs > CODE_SIGNS or (label == OK and len(array) > HEAD)) and (spans := protected_bytes(raw)):
+    label, code = _one_case(array)
+    if (code or (label == OK and len(array) > HEAD)) and (spans := protected_bytes(raw)):
         array = array.copy()
         for start, end in spans:
             array[start:end] = 32
-        label, signs = _one_case(array), _code_signs(array)
-    return label if signs <= CODE_SIGNS else OK
+        label, code = _one_case(array)
+    return OK if code else label
 
 
-def _code_signs(array: np.ndarray) -> float:
-    """Signs of programming languages, as a share of the letters."""
-    letters = np.count_nonzero(_UPPER.take(array)) + np.count_nonzero(_LOWER.take(array))
-    return np.count_nonzero(_CODE_SIGN.take(array)) / max(1, letters)
-
-
-def _one_case(array: np.ndarray) -> int:
+def _one_case(array: np.ndarray) -> tuple[int, bool]:
+    """The label by counting letters alone, and whether the signs of programming languages are too many for prose."""
     upper, lower = int(np.count_nonzero(_UPPER.take(array))), int(np.count_nonzero(_LOWER.take(array)))
     first = int(len(array) > 0 and _UPPER[array[0]])
+    label = OK
     if lower and upper - first <= STRAY * (upper + lower):
         stripped = array[:64].tobytes().lstrip()
-        return LOWER if stripped[:1].islower() else CAPITALIZED
-    if upper >= MIN_SHOUTED and lower <= STRAY * (upper + lower):
-        return UPPER
-    return OK
+        label = LOWER if stripped[:1].islower() else CAPITALIZED
+    elif upper >= MIN_SHOUTED and lower <= STRAY * (upper + lower):
+        label = UPPER
+    code = label != OK and np.count_nonzero(_CODE_SIGN.take(array)) > CODE_SIGNS * (upper + lower)
+    return label, bool(code)

@@ -230,7 +230,7 @@ def _truecase_file(path, output, truecaser, column, roles, advance) -> FileRepor
 
 def _truecase_parquet(path, unfinished, truecaser, column, roles, report, advance) -> None:
     try:
-        with pq.ParquetFile(path) as source:
+        with pq.ParquetFile(path, buffer_size=BATCH_BYTES) as source:
             name = column or next((name for name in COLUMNS if name in source.schema_arrow.names), COLUMNS[0])
             groups = source.metadata
             codec = groups.row_group(0).column(0).compression if groups.num_row_groups else "SNAPPY"
@@ -318,7 +318,7 @@ def _fitted(files: list[Path], output: Path, column: str | None, roles: Sequence
 def _texts(path: Path, column: str | None, roles: Sequence[str]) -> Iterator[str]:
     """The messages of a file that would be repaired."""
     if path.name.endswith(".parquet"):
-        with pq.ParquetFile(path) as source:
+        with pq.ParquetFile(path, buffer_size=BATCH_BYTES) as source:
             name = column or next((name for name in COLUMNS if name in source.schema_arrow.names), COLUMNS[0])
             if name not in source.schema_arrow.names:
                 raise HandbookError(f"there is no column {name!r}", where=str(path), remedy="name a column")
