@@ -667,11 +667,12 @@ by({name: differences == name for name, _ in Counter(differences.tolist()).most_
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Manner first, by far. A friendlier answer can be told by its first two words, whatever was asked; it is learned almost
-# without exception. Being right can only be told by *knowing* the answer, which a small model often does not, and where a
-# right answer is the curt one, the two lessons fight and the model is near to guessing. Who put substance on top went by the
-# weight that the teacher gives; the model goes by what is easy to tell. It is the miniature of a worry about all preference
-# training: what raters reward most *visibly* (length, tone, form) is learned before what they meant.
+# Where both point the same way, hardly a pair is missed; where they fight, the model is near to guessing. Manner alone is
+# learned at least as well as substance alone, although the teacher gives being right the greater weight: a friendlier answer
+# can be told by its first two words, whatever was asked, while being right can only be told by *knowing* the answer, which
+# a small model often does not. Who put substance first went by what the teacher means; the model goes by what is easy to
+# tell. It is the miniature of a worry about all preference training: what raters reward most *visibly* (length, tone,
+# form) is learned before what they meant.
 # ```
 
 # %% [markdown]
