@@ -173,6 +173,16 @@ print(f"by hand {by_hand:.5f}, package {packaged:.5f} nats a token")
 assert math.isclose(by_hand, packaged, rel_tol=1e-3), "padding leaks into the loss: look at the labels, -100 where padded"
 
 # %% [markdown]
+# Underneath it adds up sums and counts, `objectives.token_weighted_nll`, a pure function of scores and labels:
+
+# %%
+row = torch.tensor([ids], device=base.device)
+with torch.no_grad():
+    nll, count_of = objectives.token_weighted_nll(base(input_ids=row).logits, row)
+print(f"{nll:.3f} nats over {count_of} tokens; inline {token_losses(base, ids).sum():.3f} over {len(ids) - 1}")
+assert count_of == len(ids) - 1 and math.isclose(nll, token_losses(base, ids).sum(), rel_tol=1e-4)
+
+# %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
 # A trainer usually reports something else: the mean of its batches' means. Take the same model and the same
