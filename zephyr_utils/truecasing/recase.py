@@ -27,7 +27,9 @@ NAME_WEIGHT, NAME_LIMIT = (
 )  # how much the log-odds of a word inside a sentence count towards it, at most
 SHOUT_EVIDENCE = 20.0
 KNOWN = 0.5  # share of known words below which a message is in a language that the corpus does not speak
-SURE = 4.0  # log-odds at which a sentence start is repaired in an otherwise well-cased message
+# Log-odds at which a sentence start is repaired in an otherwise well-cased message: behind a sentence, and at the start of
+# a line or an item, which may be in lower case by style.
+SURE, SURE_LISTED = 3.5, 5.5
 
 
 @dataclass
@@ -128,17 +130,11 @@ class Findings:
     def weigh(self, reading: "_Reading") -> None:
         """Add up what speaks against the case that a row has, were it read without its case."""
         words, score = reading.words, reading.score
-        before = _mark_before(words)
-        # The first word tells nothing. Lines that open in lower case, or behind an item's number, may be a list's
-        # style, unless a sentence ended before.
-        numbered = (
-            shifted(words.digits & words.breaks, -1, words.row, False) & (before != 33) & (before != 63)
-        )
-        listed = words.breaks & ~np.isin(before, (33, 46, 63)) | numbered
         capitals = np.concatenate([[0], np.cumsum(words.upper)])
         stray = capitals[words.end] > capitals[words.start]  # what has its capital does not ask for one
         pronoun = words.word == LONE_I
-        telling = reading.free & ~words.first & (~listed | pronoun) & ~stray & (score > 1)
+        # The first word tells nothing.
+        telling = reading.free & ~words.first & (~_listed(words) | pronoun) & ~stray & (score > 1)
         # A sentence start or the pronoun shows on the surface. What looks like a name may be a common word after all
         # ("an apple"), and a single sentence that names nobody is well cased without a capital: unless the corpus is
         # certain of the name, it takes several to outweigh that.
@@ -293,7 +289,7 @@ def _mend_starts(reading: _Reading, places: np.ndarray, findings: Findings) -> N
     lower_case = capitals[words.end] == capitals[words.start]
     hit = hit[(reading.free & lower_case & ~_behind_abbreviation(reading))[hit]]
     sure = np.zeros(len(words), np.bool_)
-    sure[hit] = model.scores(words, reading.entry, hit) >= SURE
+    sure[hit] = model.scores(words, reading.entry, hit) >= np.where(_listed(words)[hit], SURE_LISTED, SURE)
     place, owner = _capital_places(reading, sure)
     findings.positions.append(place + reading.shift[owner])
     findings.rows.append(reading.row[owner])
@@ -323,6 +319,13 @@ def _capital_places(reading: _Reading, capital: np.ndarray) -> tuple[np.ndarray,
     )
     good = casable & (place < words.end[owner])
     return place[good], owner[good]
+
+
+def _listed(words: Words) -> np.ndarray:
+    """Words that open a line behind no sentence's end, or follow an item's number: lower case there may be style."""
+    before = _mark_before(words)
+    numbered = shifted(words.digits & words.breaks, -1, words.row, False) & (before != 33) & (before != 63)
+    return words.breaks & ~np.isin(before, (33, 46, 63)) | numbered
 
 
 def _behind_abbreviation(reading: _Reading) -> np.ndarray:
