@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.progress import bytes_watched
 from zephyr_utils.truecasing import Truecaser, corrupt_case, truecase_files, truecase_messages
 
 FAULTY = "I don't know paris well. however, maria visited it in may."
@@ -242,6 +243,28 @@ def test_the_command_takes_other_files_to_fit_on_and_a_share_of_the_work(tmp_pat
     assert not (tmp_path / "out" / "a.jsonl").exists()
     assert read(tmp_path / "out" / "b.jsonl") == [{"text": MENDED}]
     assert Truecaser.load(tmp_path / "out" / "truecaser.npz").truecase(FAULTY) == MENDED
+
+
+def test_progress_is_told_in_bytes_up_to_the_last(tmp_path):
+    write(tmp_path / "a.parquet", dialogues(1500))
+    write(tmp_path / "b.jsonl.gz", dialogues(50))
+    told = []
+    report = truecase_files(
+        tmp_path, tmp_path / "out", truecaser=fitted(), progress=lambda *pair: told.append(pair)
+    )
+    assert [done for done, _ in told] == sorted(done for done, _ in told) and len(told) > 3
+    assert told[-1] == (report.input_bytes, report.input_bytes)
+
+
+def test_the_bar_shows_on_a_terminal_and_nowhere_else(monkeypatch, capsys):
+    with bytes_watched("truecasing") as progress:
+        progress(1, 2)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with bytes_watched("truecasing") as progress:
+        progress(1_000_000, 2_000_000)
+    assert "truecasing" in capsys.readouterr().err
 
 
 # --- the same function in other people's machines ------------------------------------------------------------------

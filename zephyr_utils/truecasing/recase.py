@@ -93,10 +93,11 @@ def repair(model: Model, text: TextBuffer, force: bool = False) -> Repair:
     rows = np.flatnonzero(detect.whole_candidates(text))
     labels[rows] = [detect.whole_label(text.row(row)) for row in rows]
     rows = rows[labels[rows] != detect.OK]
+    upper = labels == detect.UPPER
     whole = Findings(len(text))
     for pieces, spans in _runs(text, rows):
-        _recase(_read(model, text, pieces, spans), whole, labels == detect.UPPER)
-    believed = whole.believed(labels == detect.UPPER)
+        _recase(_read(model, text, pieces, spans), whole, upper)
+    believed = whole.believed(upper)
     labels[rows[~believed[rows]]] = detect.OK
 
     places, owners = sentence_candidates(text, labels != detect.OK)
