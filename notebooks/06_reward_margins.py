@@ -891,11 +891,10 @@ for t in (1, 3, 5, 10):
 # ```{admonition} What happened
 # :class: dropdown
 # Two things stand out in our run. The line of the *chosen* answers stays near zero from end to end: on average dDPO made
-# hardly any of their tokens more likely. The margin is won on the *rejected* side, and over many tokens: the first one
-# carries a tenth of it, the first five about half. "At the first tokens" is what one expects of a friendly opening, and it is
-# a part of the story; but a refusal, a rambling sentence or a false name is pushed down wherever it stands. And "evenly" is
-# too much: answers that agree in their second half move little there. It is the picture of Zephyr's curves in small, in which
-# the rejected answers sank nearly twice as far as the chosen ones.
+# hardly any of their tokens more likely. The margin is won on the *rejected* side, and over many tokens: the lines above say
+# how small a part the very first one carries. "At the first tokens" is what one expects of a friendly opening, and it is a
+# part of the story; but a refusal, a rambling sentence or a false name is pushed down wherever it stands. It is the picture
+# of Zephyr's curves in small, in which the rejected answers sank nearly twice as far as the chosen ones.
 # ```
 
 # %% [markdown]
