@@ -9,7 +9,7 @@ import json
 import os
 import urllib.parse
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -85,7 +85,7 @@ class Sampling:
 
     def arguments(self) -> dict[str, Any]:
         """What is sent."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ by their keys and does not pay for them twice.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ class Journal:
         Raises:
             HandbookError: the disk is full, or the file cannot be written to.
         """
-        line = json.dumps(asdict(reply), ensure_ascii=False).encode(errors="replace") + b"\n"
+        line = json.dumps(vars(reply), ensure_ascii=False).encode(errors="replace") + b"\n"
         left = line
         try:
             while left:  # a disk that fills up takes a part of the line first
