@@ -51,7 +51,8 @@ def sacremoses_trained(texts: list[str], from_first_letter: bool = False) -> Rec
     truecaser.train([TOKENS(piece) for text in texts for piece in sentences(text, from_first_letter)])
 
     def recase(text: str) -> str:
-        cased = (truecaser.truecase(" ".join(TOKENS(piece)), return_str=True) for piece in sentences(text))
+        pieces = [" ".join(TOKENS(piece)) for piece in sentences(text, from_first_letter)]
+        cased = [truecaser.truecase(piece, return_str=True) for piece in pieces]
         return " ".join(detruecaser.detruecase(piece, return_str=True) for piece in cased)
 
     return recase

@@ -32,6 +32,9 @@ STARTS = re.compile(
 )
 SHORTENED = re.compile(rb"(?:\b(?:" + SHORTENED_WORDS + rb"|[a-z]|(?:[a-z]\.)+[a-z])|\.\.)[.!?]", re.I)
 FUNCTION_WORDS = re.compile(rb"\b(?:THE|OF|AND|TO|IN|IS|IT|YOU|THAT|FOR|ARE|WITH|THIS)\b")
+HIDING = re.compile(
+    rb"[`<$\\@_{]|://"
+)  # what may protect all the capitals of a message that is otherwise without
 
 
 def detect_case_noise(array: pa.Array | pa.ChunkedArray, truecaser=None) -> pa.Array | pa.ChunkedArray:
@@ -125,7 +128,8 @@ def whole_label(raw: bytes) -> int:
     """CAPITALIZED, LOWER or UPPER if the message is in one case but for a stray letter and no code, else OK."""
     array = np.frombuffer(raw, np.uint8)
     label, code = _one_case(array)
-    if (code or (label == OK and len(array) > HEAD)) and (spans := protected_bytes(raw)):
+    hidden = label == OK and len(array) > HEAD and HIDING.search(raw) is not None
+    if (code or hidden) and (spans := protected_bytes(raw)):
         array = array.copy()
         for start, end in spans:
             array[start:end] = 32
