@@ -19,6 +19,7 @@ from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
 from zephyr_utils.preferences import binarize
 from zephyr_utils.records_check import check_dialogue
+from zephyr_utils.rewards import implied_beta, read_training_log
 from zephyr_utils.scales import get_scale
 from zephyr_utils.training_rows import hold_out
 
@@ -187,3 +188,14 @@ def test_a_loss_that_is_not_a_number_stops_the_run_with_a_hint(tmp_path):
 def test_a_recipe_is_told_by_where_it_differs_from_trls_defaults():
     told = training.describe_recipe(recipe("ddpo"), "ddpo")
     assert told["learning_rate"][1] == 1e-6 and told["bf16"][0] is False and "beta" not in told
+
+
+def test_pairs_held_out_are_measured_on_the_way_and_change_nothing_of_the_training(sft, dpo, tmp_path):
+    pairs = few_pairs()
+    watched = training.ddpo(sft.model, pairs, tmp_path, recipe("ddpo"), held_out=pairs[:10])
+    log = read_training_log(watched.log)
+    assert log.evaluation["step"][0] == 0 and log.evaluation["step"][-1] == log.training["step"][-1]
+    assert log.evaluation["loss"][0] == pytest.approx(math.log(2), abs=1e-5)
+    assert log.evaluation["rewards/accuracies"][0] == 0
+    assert implied_beta(log).beta == pytest.approx(recipe("ddpo")["beta"], rel=1e-3)
+    assert weights_of(watched.model) == weights_of(dpo.model)
