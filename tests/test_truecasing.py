@@ -156,6 +156,7 @@ def test_each_fault_gets_its_label(truecaser):
     [
         "WHY NOT?",
         "NASA, UNESCO, IBM, BBC",
+        "X X | X X | X X\nX 1 | X X | 2 X\n" * 8,
         "SELECT NAME FROM USERS WHERE ID = 5 AND CITY = 'X' ORDER BY NAME;",
         "1. anticipated\n2. expected\n3. foreseen",
         "yes",

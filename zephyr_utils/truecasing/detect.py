@@ -18,7 +18,8 @@ LABELS = ("ok", "capitalized", "lower", "upper", "sentence")
 OK, CAPITALIZED, LOWER, UPPER, SENTENCE = range(5)
 HEAD = 256  # bytes looked at in every message before any is read whole
 STRAY = 0.004  # share of letters that may have the other case in a message that counts as wholly faulty
-MIN_SHOUTED = 40  # letters; shorter shouting is left alone
+MIN_SHOUTED = 40  # letters; shorter shouting is left alone,
+MIN_FUNCTION_WORDS = 3  # and so is what holds fewer of these: acronyms, grids, codes
 CODE_SIGNS = 0.08  # of these to a letter, outside protected spans, make a message code rather than prose
 
 _UPPER, _LOWER = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
@@ -83,11 +84,9 @@ def surface_labels(text: TextBuffer) -> np.ndarray:
 def surface_label(raw: bytes) -> int:
     """The code of one message that may be wholly faulty."""
     label = whole_label(raw)
-    if label == OK:
-        return OK
+    if label in (OK, UPPER):
+        return label
     spans = protected_bytes(raw)
-    if label == UPPER:
-        return UPPER if len(FUNCTION_WORDS.findall(raw)) >= 3 else OK
     for match in STARTS.finditer(raw):
         if not _inside(match.start(), spans) and not _shortened(raw, match.end()):
             return label
@@ -134,7 +133,9 @@ def whole_label(raw: bytes) -> int:
         for start, end in spans:
             array[start:end] = 32
         label, code = _one_case(array)
-    return OK if code else label
+    if code or (label == UPPER and len(FUNCTION_WORDS.findall(raw)) < MIN_FUNCTION_WORDS):
+        return OK
+    return label
 
 
 def _one_case(array: np.ndarray) -> tuple[int, bool]:
