@@ -111,7 +111,9 @@ function render({ model, el }) {
   const said = make("output");
   said.setAttribute("aria-live", "polite");
   const page = make("div", "zx-columns");
-  box.append(make("p", "zx-title", "Two scores of one answer: walk over the map"), controls, svg, said, page);
+  const map = make("div");
+  map.append(svg);
+  box.append(make("p", "zx-title", "Two scores of one answer: walk over the map"), controls, map, said, page);
   if (leftOut) box.append(make("p", "zx-note", `${leftOut} answers lack one of the two scores and are not on the map.`));
   el.append(box);
 
