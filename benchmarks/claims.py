@@ -34,7 +34,8 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"<!-- claims -->\n(?:.*?<!-- /claims -->\n)?", re.S)
 # Parts of the work, the most important first; each is one process for each seed.
 PARTS = {
-    "table3": TABLE_3,
+    "stages": ("base", "dsft", "ddpo"),
+    "table3": ("dsft_2", "ddpo_without_dsft"),
     "few": tuple(dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))),
     "epochs": EPOCHS,
 }
