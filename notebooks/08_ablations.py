@@ -420,7 +420,7 @@ def by_epoch(measured, row, series):
     values = [seed[row]["accuracies"][series] for seed in measured.values() if row in seed]
     return {n + 1: dataclasses.astuple(seeds_interval(column))[:3] for n, column in enumerate(zip(*values, strict=True))}
 
-if any("epochs" in seed for seed in five.values()):
+if sum("epochs" in seed for seed in five.values()) > 1:
     curves = {"training": by_epoch(five, "epochs", "train"), "held out": by_epoch(five, "epochs", "held_out")}
     said = "; ".join(f"{name} {', '.join(f'{p[0]:.2f}' for p in points.values())}" for name, points in curves.items())
     figures.show(figures.interval_curves(curves, xlabel="epoch of dDPO", ylabel="accuracy"),
@@ -446,8 +446,8 @@ def score_by_epoch(measured, row, start):
     values = [[claims.score(seed[start]), *(exam["score"] for exam in seed[row]["epochs"])] for seed in seeds]
     return {n: dataclasses.astuple(seeds_interval(column))[:3] for n, column in enumerate(zip(*values, strict=True))}
 
-starts = {"dSFT of one epoch": ("epochs_short", "dsft_short"), "dSFT of two": ("epochs", "dsft")}
-if any("epochs_short" in seed for seed in five.values()):
+starts = {"dSFT of one epoch": ("epochs", "dsft"), "dSFT of two": ("epochs_long", "dsft_long")}
+if all(sum({row, start} <= set(seed) for seed in five.values()) > 1 for row, start in starts.values()):
     curves = {name: score_by_epoch(five, *rows_of) for name, rows_of in starts.items()}
     said = "; ".join(f"{name} {', '.join(f'{p[0]:.2f}' for p in points.values())}" for name, points in curves.items())
     figures.show(figures.interval_curves(curves, xlabel="epochs of dDPO", ylabel="score"),

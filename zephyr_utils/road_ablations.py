@@ -86,9 +86,9 @@ ROWS = {
         Row("robust", "robust DPO, ε 0.1", recipe={"loss_type": ["robust"], "label_smoothing": 0.1}),
         Row("sppo_hard", "SPPO, hard labels", recipe={"loss_type": ["sppo_hard"]}),
         Row("apo_zero", "APO-zero", recipe={"loss_type": ["apo_zero"]}),
-        Row("dsft_short", "dSFT, 1 epoch", trains="dsft", start="base", recipe={"num_train_epochs": 1}, few=False),
-        Row("epochs", "dSFT, then dDPO epoch by epoch", recipe={"num_train_epochs": 3}, epochs=3),
-        Row("epochs_short", "dSFT of 1 epoch, then dDPO epoch by epoch", start="dsft_short",
+        Row("dsft_long", "dSFT, 2 epochs", trains="dsft", start="base", recipe={"num_train_epochs": 2}, few=False),
+        Row("epochs", "dDPO epoch by epoch", recipe={"num_train_epochs": 3}, epochs=3),
+        Row("epochs_long", "dDPO epoch by epoch, after 2 of dSFT", start="dsft_long",
             recipe={"num_train_epochs": 3}, epochs=3),
     )
 }
@@ -96,7 +96,7 @@ TABLE_3 = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "ddpo")
 PAIRINGS = ("few", "lowest", "ties_kept", "overall")
 BETAS = ("beta_0.01", "few", "beta_0.5")
 LOSSES = ("few", "ipo", "hinge", "robust", "sppo_hard", "apo_zero")
-EPOCHS = ("epochs", "epochs_short")
+EPOCHS = ("epochs", "dsft_long", "epochs_long")
 
 
 def get_row(name: str) -> Row:
