@@ -284,7 +284,7 @@ for one in SCALES.values():
     try:
         print(f"{one.name:>15}: yes, with {one.memory_gb} GB free ({check_machine(one)})")
     except HandbookError as refusal:
-        print(f"{one.name:>15}: no: {str(refusal).splitlines()[0].removeprefix("--scale: ")}")
+        print(f"{one.name:>15}: no: {str(refusal).splitlines()[0].removeprefix('--scale: ')}")
 
 # %% [markdown]
 # ```{admonition} Predict, then run
