@@ -21,6 +21,7 @@ dt { font-weight: 600; } dd { margin: 0 0 .3rem 1.5rem; }
 summary { cursor: pointer; padding: .3rem 0; } small { opacity: .8; }
 """
 _MOST_ANSWERS = 400  # questions shown in full; a page much longer than that opens slowly
+_OPEN_WARNINGS = 8
 _MOST_OUTLINES = 5  # models in one radar that can still be told apart
 
 
@@ -253,15 +254,26 @@ def _answers(content: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def _warnings(messages: list[str]) -> str:
+    """The first few in the open; many more would push the figures off the screen and are folded."""
+    if not messages:
+        return ""
+    items = [f"<li>{_text(message)}</li>" for message in messages]
+    shown, folded = items[:_OPEN_WARNINGS], items[_OPEN_WARNINGS:]
+    rest = (
+        f"<details><summary>{len(folded)} more</summary><ul>{''.join(folded)}</ul></details>"
+        if folded
+        else ""
+    )
+    return f'<section class="warnings"><h2>Look at these first</h2><ul>{"".join(shown)}</ul>{rest}</section>'
+
+
 def page(content: dict[str, Any]) -> str:
     """The whole page from what :meth:`~zephyr_utils.evaluation.report.Report.content` gives."""
     about = "".join(
         f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in content["about"].items()
     )
-    warned = "".join(f"<li>{_text(message)}</li>" for message in content["warnings"])
-    look = (
-        f'<section class="warnings"><h2>Look at these first</h2><ul>{warned}</ul></section>' if warned else ""
-    )
+    look = _warnings(content["warnings"])
     sections = [make(content) for make in (_grades, _pairs, _win_rates, _academic, _answers)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
