@@ -337,6 +337,17 @@ def chat(
         out.print(f"model> {answer.text}", highlight=False, markup=False)
 
 
+@app.command()
+def doctor(runs: RunsOption = "") -> None:
+    """Say what this machine can run, what is missing and how to get it. Nothing private is in the output."""
+    from zephyr_utils.doctor import examine, healthy, report
+    from zephyr_utils.workflow import runs_folder
+
+    findings = examine(Path(runs) if runs else runs_folder())
+    out.print(report(findings), highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if healthy(findings) else 1)
+
+
 def _tell(manifest, *names: str) -> None:
     """Where an artefact lies, its rows and the numbers asked for."""
     how = "reused" if manifest.reused else f"made in {manifest.seconds:.0f} s"
