@@ -34,8 +34,9 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"<!-- claims -->\n(?:.*?<!-- /claims -->\n)?", re.S)
 # Parts of the work, the most important first; each is one process for each seed.
 PARTS = {
-    "stages": ("base", "dsft", "ddpo"),
-    "table3": ("dsft_2", "ddpo_without_dsft"),
+    "dsft": ("base", "dsft"),
+    "ddpo": ("ddpo",),
+    "table3": ("ddpo_without_dsft", "dsft_2"),
     "few": tuple(dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))),
     "epochs": EPOCHS,
 }
@@ -53,10 +54,10 @@ GUARDED = {
 
 
 def measure_all(seeds: int, workers: int, parts: list[str], console: Console) -> Measured:
-    """Run the parts for all seeds, writing the results after each."""
+    """Run the parts for all seeds, writing the results after each; those of other parts stay if nothing has changed."""
     started = time.perf_counter()
     tasks = [(Road(seed=seed), PARTS[part]) for part in parts for seed in range(seeds)]
-    measured: Measured = {}
+    measured = known_results() if read_json(RESULTS).get("made_with") == made_with() else {}
     for seed, results in run_in_parallel(tasks, workers, lambda line: console.print(line, highlight=False)):
         measured[seed] = measured.get(seed, {}) | results
         write_results(dict(sorted(measured.items())), round(time.perf_counter() - started))
