@@ -1,0 +1,103 @@
+"""A message through the truecaser: what it was taken for, what it may not touch, which letters change and why."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import traitlets
+
+from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.truecasing import Truecaser, detect_case_noise, protected_spans
+from zephyr_utils.truecasing.arrays import from_strings
+from zephyr_utils.truecasing.protect import join_messages
+from zephyr_utils.truecasing.words import LONE_I, split_words
+
+LONGEST = 1000  # characters: what a text box is good for
+
+
+class TruecaserView(Explorer, script="truecaser"):
+    """Messages before and after. The static page picks among them; with a kernel one types one's own.
+
+    The script greets the kernel with ``{kind: "hello"}``; only when the kernel answers does the text box open.
+
+    Args:
+        truecaser: the fitted truecaser.
+        texts: messages looked at beforehand.
+
+    Attributes:
+        examples: one dictionary a message, see :func:`look`.
+    """
+
+    examples = traitlets.List().tag(sync=True)
+
+    def __init__(self, truecaser: Truecaser, texts: Sequence[str]) -> None:
+        self._truecaser = truecaser
+        super().__init__(examples=[look(truecaser, text) for text in texts])
+        self.on_msg(self._heard)
+
+    def _heard(self, _: Any, content: dict[str, Any], __: Any) -> None:
+        if content.get("kind") == "hello":
+            self.send({"kind": "ready"})
+        text = str(content.get("text", "")).strip()[:LONGEST]
+        if content.get("kind") == "look" and text:
+            self.send({"kind": "looked", "example": look(self._truecaser, text)})
+
+
+def look(truecaser: Truecaser, text: str) -> dict[str, Any]:
+    """One message, taken apart.
+
+    Returns:
+        ``text``, ``label`` (one of ``truecasing.LABELS``), ``parts``: the repaired message in pieces
+        ``{text, was, kind, why}``, where kind is plain, protected or changed, and why is filled for changed words.
+    """
+    repaired = truecaser.truecase(text)
+    [label] = detect_case_noise(pa.array([text]), truecaser).to_pylist()
+    marked = [(start, end, "protected", "") for start, end in protected_spans(text)]
+    marked += [
+        (start, end, "changed", why)
+        for start, end, why in _words(truecaser, text)
+        if text[start:end] != repaired[start:end]
+    ]
+    parts, done = [], 0
+    for start, end, kind, why in sorted(marked):
+        if done < start:
+            parts.append((done, start, "plain", ""))
+        parts.append((start, end, kind, why))
+        done = end
+    if done < len(text):
+        parts.append((done, len(text), "plain", ""))
+    pieces = [
+        {"text": repaired[start:end], "was": text[start:end], "kind": kind, "why": why}
+        for start, end, kind, why in parts
+    ]
+    return {"text": text, "label": label, "parts": pieces}
+
+
+def _words(truecaser: Truecaser, text: str) -> list[tuple[int, int, str]]:
+    """Bounds of the words, in characters, with what decides on each: its place, its lexicon entry, its log-odds."""
+    buffer = from_strings([text])
+    if not len(buffer.data):
+        return []
+    raw, model = buffer.row(0), truecaser.model
+    words = split_words(join_messages([raw]))
+    entry = model.lexicon.lookup(words.word)
+    scores = model.scores(words, entry)
+    # Every character has one byte that is no continuation byte; counting those before an edge gives its index.
+    characters = np.concatenate([[0], np.cumsum((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)])
+    found = []
+    for n in range(len(words)):
+        start, end = (int(characters[edge[n] - 1]) for edge in (words.start, words.end))
+        inside, capital = int(model.lexicon.inside[entry[n]]), int(model.lexicon.capital[entry[n]])
+        if words.breaks[n]:
+            why = "opens the message" if words.first[n] else "opens a line"
+        elif words.ends_sentence[n]:
+            why = "stands behind the end of a sentence"
+        elif words.word[n] == LONE_I:
+            why = "the pronoun"
+        elif entry[n] == 0:
+            why = "not known: judged by its neighbours and its shape"
+        else:
+            why = f"inside sentences the corpus writes it with a capital in {capital} of {inside} places"
+        found.append((start, end, f"{why}; log-odds of a capital {scores[n]:+.1f}"))
+    return found
