@@ -41,7 +41,7 @@ SETTINGS: dict[str, tuple[dict, ...]] = {
         {"learning_rate": rate, "num_train_epochs": epochs}
         for rate, epochs in ((4e-4, 1), (1e-3, 1), (2e-4, 1))
     ),
-    "ddpo_without_dsft": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (4e-4, 1e-4)),
+    "ddpo_without_dsft": FEW,
     "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (1e-3, 2e-3, 4e-3)),
     **{row: FEW for row in dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))},
     # IPO's beta is a distance per token, not DPO's: its own scale has to be searched too.

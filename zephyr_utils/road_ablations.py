@@ -3,8 +3,7 @@
 A row of the tables is a `Row`; the functions take a `Road` and leave their artefacts in ``08_ablations/`` beside the
 road's own, made once and reused like them. ``python -m zephyr_utils.road_ablations`` is one process of `run_in_parallel`.
 
-Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen. They are compared with each
-other only. Their learning rates, and those of the paper's table 3, were searched row by row on `development_questions`
+Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen: minutes for five seeds. Their learning rates, and those of the paper's table 3, were searched row by row on `development_questions`
 (``benchmarks/search.py``); what was found lies in ``recipes/<scale>/ablations.yaml``.
 """
 
@@ -73,7 +72,7 @@ ROWS = {
         Row("base", "base model", trains=""),
         Row("dsft", "dSFT-1", trains=""),
         Row("ddpo", "dDPO + dSFT", trains=""),
-        Row("ddpo_without_dsft", "dDPO − dSFT", start="base", few=False),
+        Row("ddpo_without_dsft", "dDPO − dSFT", start="base"),
         Row("dsft_2", "dSFT-2", trains="chosen", few=False),
         Row("few", "dDPO + dSFT on a quarter of the pairs"),
         Row("lowest", "rejected: the worst answer", pairs={"rejected": "lowest"}),
