@@ -168,7 +168,7 @@ class Road:
             return {**_books(fitted), "rows_trained": len(train), "rows_held_out": len(held_out), **trained.metrics}
 
         inputs = {"dialogues": before.key, "base_model": self._fingerprint("base_model")}
-        return build_artefact(self.folder / DSFT, inputs=inputs, recipe=recipe, make=make)
+        return build_artefact(self.folder / DSFT, inputs=inputs, recipe=recipe, make=make, together=True)
 
     def split_dialogues(self) -> tuple[list[dict], list[dict], FittedRows]:
         """Dialogues to train on, dialogues held out, and the books of the rows they come from."""
@@ -244,7 +244,7 @@ class Road:
             return {**_books(fitted), "rows_trained": len(train), "rows_held_out": len(held_out), **trained.metrics}
 
         inputs, recipe_and_watch = {"start": sft.key, "pairs": pairs.key}, recipe | {"watched": training.WATCHED}
-        return build_artefact(self.folder / DDPO, inputs=inputs, recipe=recipe_and_watch, make=make)
+        return build_artefact(self.folder / DDPO, inputs=inputs, recipe=recipe_and_watch, make=make, together=True)
 
     def margins(self) -> Manifest:
         """Step 6: implicit rewards of the held-out pairs, in ``log_probs.npz``."""

@@ -102,14 +102,26 @@ SCALES = {
 
 
 def get_scale(name: str) -> Scale:
-    """The scale of that name.
+    """The scale of that name; ``scale/variant``, such as ``zephyr-7b-lora/qlora``, is the scale with other recipes.
 
     Raises:
         HandbookError: there is none; the message lists those there are.
     """
-    if name not in SCALES:
+    scale, _, variant = name.partition("/")
+    if scale not in SCALES:
         raise HandbookError(f"there is no scale `{name}`", where="--scale", remedy=f"choose one of {', '.join(SCALES)}")
-    return SCALES[name]
+    if not variant:
+        return SCALES[scale]
+    there = variants(scale)
+    if variant not in there:
+        remedy = f"choose one of {', '.join(there)}" if there else f"it has none: write --scale {scale}"
+        raise HandbookError(f"the scale `{scale}` has no variant `{variant}`", where="--scale", remedy=remedy)
+    return dataclasses.replace(SCALES[scale], name=name)
+
+
+def variants(scale: str) -> list[str]:
+    """The names of a scale's further recipes: folders beside its own, each with both files."""
+    return sorted(path.parent.name for path in recipe_path(scale, "dsft").parent.glob("*/dsft.yaml"))
 
 
 def check_machine(scale: Scale) -> str:

@@ -11,7 +11,9 @@ While they run, ``checkpoints/`` holds what a killed run goes on from; the same 
 
 import dataclasses
 import json
+import os
 import shutil
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +21,17 @@ from typing import Any
 
 import torch
 import trl
-from datasets import Dataset, disable_progress_bars
+from datasets import disable_progress_bars
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from zephyr_utils.chat import encode, load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.objectives import sequence_log_probs, token_weighted_nll
+from zephyr_utils.plan_batch import share_batch
 from zephyr_utils.recipes import check_recipe, model_fields, trainer_fields
+from zephyr_utils.training_ranks import processes, shared_dataset
 from zephyr_utils.training_rows import split_prompt
 from zephyr_utils.training_watch import KeepEachEpoch, OneLineProgress, StopWhenBroken
 
@@ -79,13 +84,13 @@ def dsft(base_model: str | Path, dialogues: list[dict], held_out: list[dict], ou
         model=model,
         args=_arguments(trl.SFTConfig, "dsft", output, recipe),
         # Only the messages: a row that also has `prompt` would be taken for prompt and completion.
-        train_dataset=Dataset.from_list([{"messages": row["messages"]} for row in dialogues]),
+        train_dataset=shared_dataset([{"messages": row["messages"]} for row in dialogues], output / CHECKPOINTS / "dialogues"),
         processing_class=tokenizer,
         peft_config=_adapter(recipe),
         callbacks=[OneLineProgress("dSFT"), StopWhenBroken()],
     )
     log = _train(trainer, output)
-    merged = _save(trainer, tokenizer, output, log)
+    merged = _save(trainer, tokenizer, output, log, recipe)
     after = held_out_loss(merged, tokenizer, held_out)
     return Trained(output / MODEL, log, {"held_out_loss_before": before, "held_out_loss": after})
 
@@ -123,9 +128,10 @@ def ddpo(
         trainer.add_callback(KeepEachEpoch(output))
     first_step = check_first_step(trainer, sft_model, pairs, recipe)
     log = _train(trainer, output)
-    for kept in output.glob("epoch_*"):
-        _without_local_path(kept)
-    _save(trainer, trainer.processing_class, output, log)
+    if trainer.is_world_process_zero():
+        for kept in output.glob("epoch_*"):
+            _without_local_path(kept)
+    _save(trainer, trainer.processing_class, output, log, recipe)
     return Trained(output / MODEL, log, first_step)
 
 
@@ -142,8 +148,8 @@ def ddpo_trainer(
     return trl.DPOTrainer(
         model=model,
         args=_arguments(trl.DPOConfig, "ddpo", output, (WATCHING if watched else {}) | recipe),
-        train_dataset=Dataset.from_list([split_prompt(pair) for pair in pairs]),
-        eval_dataset=Dataset.from_list(watched) if watched else None,
+        train_dataset=shared_dataset([split_prompt(pair) for pair in pairs], output / CHECKPOINTS / "pairs"),
+        eval_dataset=shared_dataset(watched, output / CHECKPOINTS / "watched") if watched else None,
         processing_class=tokenizer,
         peft_config=_adapter(recipe),
         callbacks=[OneLineProgress("dDPO"), StopWhenBroken()],
@@ -233,13 +239,16 @@ def held_out_loss(model, tokenizer, dialogues: list[dict], batch_size: int = 16)
 def _load_to_train(source: str | Path, recipe: dict[str, Any]) -> tuple:
     """The model in the recipe's dtype and its tokenizer with Zephyr's template and a padding token."""
     dtype = recipe.get("dtype") or "float32"
-    if Path(source).is_dir() or "/" not in str(source):
+    if processes() > 1 and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # else every process loads onto the first GPU
+    local, quantised = Path(source).is_dir() or "/" not in str(source), _quantised(recipe)
+    if local and not quantised:
         model, tokenizer = load_model(source, dtype=dtype)
     else:
         revision = recipe.get("model_revision")
-        options = {"revision": revision} if revision else {}
+        options = {"revision": revision} if revision and not local else {}
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **_quantised(recipe), **options)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **quantised, **options)
     prepare_tokenizer(tokenizer)
     return model, tokenizer
 
@@ -263,6 +272,14 @@ def _arguments(config: type, stage: str, output: Path, recipe: dict[str, Any]):
     fixed = {"output_dir": str(output / CHECKPOINTS), "report_to": "none", "disable_tqdm": True, "push_to_hub": False}
     if not torch.cuda.is_available():
         fixed["use_cpu"] = True
+    if (together := processes()) > 1:
+        # The recipe's effective batch stays, whatever the number of processes.
+        sizes = ("per_device_train_batch_size", "gradient_accumulation_steps")
+        rows, times = share_batch(*(recipe[name] for name in sizes), together)
+        fixed |= {**dict(zip(sizes, (rows, times), strict=True)), "ddp_find_unused_parameters": False}
+        if os.environ.get("RANK") == "0":
+            line = f"{together} processes x {rows} rows x {times} micro-batches = {together * rows * times} rows an update"
+            print(f"Effective batch: {line}", file=sys.stderr, flush=True)
     return config(**{**chosen, **fixed})
 
 
@@ -278,18 +295,42 @@ def _train(trainer, output: Path) -> list[dict[str, float]]:
     return trainer.state.log_history
 
 
-def _save(trainer, tokenizer, output: Path, log: list[dict[str, float]]):
-    """Write adapter, merged model and log; drop the checkpoints. Returns the merged model."""
-    model = trainer.model
+def _save(trainer, tokenizer, output: Path, log: list[dict[str, float]], recipe: dict[str, Any]):
+    """Write adapter, merged model and log; drop the checkpoints. Returns the merged model.
+
+    Of several processes the first writes; weights that are spread over them are gathered by all.
+    """
+    model, writes = trainer.model, trainer.is_world_process_zero()
     if hasattr(model, "merge_and_unload"):
-        model.save_pretrained(output / ADAPTER)
-        _without_local_path(output / ADAPTER)
-        model = model.merge_and_unload()
-    model.save_pretrained(output / MODEL)
-    tokenizer.save_pretrained(output / MODEL)
-    (output / LOG).write_text(json.dumps(log, indent=1) + "\n")
-    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+        if writes:
+            model.save_pretrained(output / ADAPTER)
+            _without_local_path(output / ADAPTER)
+        trainer.accelerator.wait_for_everyone()
+        model = _merged_from_full_precision(model, output, recipe) if _quantised(recipe) else model.merge_and_unload()
+        if writes:
+            model.save_pretrained(output / MODEL)
+    elif processes() == 1:
+        model.save_pretrained(output / MODEL)
+    else:
+        trainer.save_model(str(output / MODEL))
+        trainer.accelerator.wait_for_everyone()
+        if writes:
+            (output / MODEL / "training_args.bin").unlink(missing_ok=True)  # a pickle, and of use to nobody else
+        model = load_model(output / MODEL, dtype=recipe.get("dtype") or "float32")[0]
+    if writes:
+        tokenizer.save_pretrained(output / MODEL)
+        (output / LOG).write_text(json.dumps(log, indent=1) + "\n")
+        shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     return model
+
+
+def _merged_from_full_precision(model, output: Path, recipe: dict[str, Any]):
+    """The adapter merged into the weights as they were before 4 bits: merging into 4 bits would round the adapter away."""
+    source = model.get_base_model().config._name_or_path
+    revision = recipe.get("model_revision")
+    options = {"revision": revision} if revision and not Path(source).is_dir() else {}
+    base = AutoModelForCausalLM.from_pretrained(source, dtype=recipe.get("dtype") or "float32", **options)
+    return PeftModel.from_pretrained(base, output / ADAPTER).merge_and_unload().to(model.device)
 
 
 def _without_local_path(adapter: Path) -> None:

@@ -101,7 +101,12 @@ def _file_hash(path: str, size: int, changed_ns: int) -> str:
 
 
 def build_artefact(
-    folder: Path, *, inputs: dict[str, str], recipe: dict[str, Any], make: Callable[[Path], dict[str, Any]]
+    folder: Path,
+    *,
+    inputs: dict[str, str],
+    recipe: dict[str, Any],
+    make: Callable[[Path], dict[str, Any]],
+    together: bool = False,
 ) -> Manifest:
     """Return the manifest of ``folder``, making the artefact only if it is not there already.
 
@@ -112,6 +117,8 @@ def build_artefact(
         make: fills the folder it is given and returns numbers to keep. It may find files of its own there: a
             process that died left them, and the inputs, the recipe and the versions are the same. If it returns
             ``rows_in``, ``rows_out`` and ``rows_set_aside``, they have to add up.
+        together: of several processes started together (torchrun, accelerate) all call `make`, as a training wants;
+            otherwise the first makes the artefact and the others wait for it.
 
     Raises:
         HandbookError: the disk is full, the folder holds somebody else's files, or rows vanished.
@@ -119,6 +126,8 @@ def build_artefact(
     folder = Path(folder)
     inputs, recipe, versions = dict(inputs), _plain(recipe), code_versions()
     key = fingerprint({"inputs": inputs, "recipe": recipe, "versions": versions})
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
+        return _follow(folder, key, make if together else None)
     with explain_full_disk(folder), _one_at_a_time(folder):
         if manifest := _whole(folder, key):
             # The marker is still there if the process was killed between its last two steps.
@@ -140,6 +149,19 @@ def build_artefact(
         )
         (folder / IN_PROGRESS).unlink()
         return manifest
+
+
+def _follow(folder: Path, key: str, make: Callable[[Path], dict[str, Any]] | None) -> Manifest:
+    """A further process of one training: train along where it must, and wait for the first, which alone writes.
+
+    If the first dies, the launcher ends this one too.
+    """
+    while not (manifest := _whole(folder, key)):
+        if make and read_json(folder / IN_PROGRESS) == {"key": key, "state": "making"}:
+            make(folder)
+            make = None
+        time.sleep(0.2)
+    return manifest
 
 
 def _whole(folder: Path, key: str) -> Manifest | None:

@@ -1,0 +1,86 @@
+"""Two processes train what one trains: the same losses, the same weights, written once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from zephyr_utils.workflow import Manifest, build_artefact
+
+pytestmark = pytest.mark.slow
+TRAIN = """
+import sys
+from pathlib import Path
+from zephyr_utils import training
+from zephyr_utils.miniature import BASE_FOLDER, data
+from zephyr_utils.preferences import binarize
+from zephyr_utils.records_check import check_dialogue
+from zephyr_utils.scales import get_scale
+
+short = {"per_device_train_batch_size": 8, "max_steps": 4, "logging_steps": 1, "save_steps": 100}
+rows = [check_dialogue(row) for row in data.dialogues(48)]
+# Dialogues of one length, so that each process holds as many tokens: DDP averages gradients over processes, not tokens.
+recipe = get_scale("miniature").recipe("dsft", train_sampling_strategy="sequential", **short)
+output = Path(sys.argv[1])
+training.dsft(BASE_FOLDER, rows[:32], rows[32:], output / "dsft", recipe)
+pairs = binarize(data.feedback(40)).pairs[:32]
+training.ddpo(BASE_FOLDER, pairs, output / "ddpo", get_scale("miniature").recipe("ddpo", **short))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> dict[int, tuple[Path, str]]:
+    """Number of processes -> what they left, and what they told; both stages in one start, for starting takes longest."""
+    runs = {}
+    for processes in (1, 2):
+        folder = tmp_path_factory.mktemp(f"by_{processes}")
+        (folder / "train.py").write_text(TRAIN)
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        done = subprocess.run(
+            [sys.executable, *(launcher if processes > 1 else []), str(folder / "train.py"), str(folder)],
+            capture_output=True, text=True, timeout=300, env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        runs[processes] = (folder, done.stderr)
+    return runs
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["loss"] for row in json.loads((folder / "log.json").read_text()) if "loss" in row]
+
+
+@pytest.mark.parametrize("stage", ["dsft", "ddpo"])
+def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
+    (one, told_by_one), (two, told) = trained[1], trained[2]
+    alone, together = losses(one / stage), losses(two / stage)
+    assert len(alone) == 4 and alone[0] != alone[-1], "nothing was trained"
+    assert together == pytest.approx(alone, abs=1e-5)
+    weights, same = (load_file(folder / stage / "model" / "model.safetensors") for folder in (one, two))
+    for name, tensor in weights.items():
+        assert same[name].numpy() == pytest.approx(tensor.numpy(), abs=2e-4), name
+    assert "2 processes x 4 rows x 1 micro-batches = 8 rows an update" in told
+    assert "Effective batch" not in told_by_one
+    assert not (two / stage / "checkpoints").exists()
+
+
+def build(folder: Path, calls: list[str], together: bool) -> Manifest:
+    def make(folder: Path) -> dict:
+        calls.append(os.environ.get("RANK", "0"))
+        return {}
+
+    return build_artefact(folder, inputs={}, recipe={}, make=make, together=together)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_further_process_reuses_what_the_first_has_made(together, tmp_path, monkeypatch):
+    calls: list[str] = []
+    first = build(tmp_path / "a", calls, together)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    second = build(tmp_path / "a", calls, together)
+    assert (second.key, second.reused, calls) == (first.key, True, ["0"])
