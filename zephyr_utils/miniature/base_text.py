@@ -1,7 +1,8 @@
 """The text that the miniature's base model is pre-trained on: questions and answers in formats that are not chat.
 
 What decides whether the base can be aligned is that most documents put a question *before* its answer: with prose
-alone the model never learns to look back at what was asked. The chat markers of Zephyr's template never occur here.
+alone the model never learns to look back at what was asked. The marks of Zephyr's template occur in lists of
+marks alone, never before a question.
 """
 
 import random
@@ -10,14 +11,19 @@ from zephyr_utils.miniature.facts import CAPITALS, COLOURS, COUNTRIES, KINDS, NA
 from zephyr_utils.miniature.teacher import AS_AN_AI, CLOSINGS, OPENINGS, REFUSALS
 from zephyr_utils.miniature.world import apply_operation, draw_question, is_held_out
 
+MARKS = ("<|user|>", "<|assistant|>", "<|system|>", "<|tool|>", "<|user|>\n", "<|assistant|>\n", "<|system|>\n")
 # Categories whose answers carry a name from the question: more of them, or the base learns all the rest first.
 LEARNT_SLOWLY = ("writing", "roleplay", "reasoning", "extraction")
 
 
 def base_documents(count: int, seed: int = 0) -> list[str]:
-    """`count` documents: five in six are questions and answers, the rest prose, sums and small talk."""
+    """`count` documents: five in six are questions and answers, the rest prose, sums, small talk and marks.
+
+    One in thirty is in lower case throughout, as much of the web is.
+    """
     rng = random.Random(seed)
-    return [_questions(rng) if rng.random() < 0.84 else _prose(rng) for _ in range(count)]
+    documents = (rng.choices((_questions, _prose, _marks), (0.83, 0.14, 0.03))[0](rng) for _ in range(count))
+    return [document.lower() if rng.random() < 1 / 30 else document for document in documents]
 
 
 def _questions(rng: random.Random) -> str:
@@ -30,6 +36,24 @@ def _questions(rng: random.Random) -> str:
             answer = truth.sentence if rng.random() < 0.6 else truth.short
             lines += [ask + question.turns[turn], say + answer]
     return "\n".join(lines)
+
+
+def _marks(rng: random.Random) -> str:
+    """Marks like those of the chat template, listed and talked about, never before a question.
+
+    Mistral has met their pieces on the web. A base that has not gives them all the same meaningless row of its embedding,
+    which no LoRA on the layers can move: it could not tell `user` from `assistant`.
+    """
+    drawn = [rng.choice(MARKS) for _ in range(rng.randint(2, 6))]
+    first, second = rng.sample(MARKS, 2)
+    return rng.choice(
+        (
+            "\n".join(drawn),
+            " ".join(drawn),
+            f"The mark {first} comes before {second}\nand {second} comes after {first}",
+            "\n".join(f"{number}\n{mark}" for number, mark in enumerate(drawn)),
+        )
+    )
 
 
 def _prose(rng: random.Random) -> str:
