@@ -4,6 +4,7 @@ import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from zephyr_utils.miniature.world import is_held_out, understand
 from zephyr_utils.records import load_records, save_records
 from zephyr_utils.road import Road
 from zephyr_utils.scales import SCALES
+from zephyr_utils.training_watch import KeepEachEpoch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -105,6 +107,14 @@ def test_the_accuracy_of_an_epoch_is_the_mean_of_its_steps_and_the_last_measurem
     ]
     found = ablations.accuracies_by_epoch(log, 2)
     assert found == {"train": [pytest.approx(0.6), 0.9], "held_out": [0.6, 0.8]}
+
+
+def test_each_epoch_leaves_its_adapter_in_a_folder_of_its_own(tmp_path):
+    saved = []
+    keeper, model = KeepEachEpoch(tmp_path), SimpleNamespace(save_pretrained=saved.append)
+    for epoch in (1.0, 1.9999999, 3.0):  # as the trainer counts: sums of fractions
+        keeper.on_epoch_end(None, SimpleNamespace(epoch=epoch), None, model=model)
+    assert [path.name for path in saved] == ["epoch_1", "epoch_2", "epoch_3"]
 
 
 # --- verdicts ------------------------------------------------------------------------------------------------------
