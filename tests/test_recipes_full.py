@@ -155,7 +155,7 @@ def test_accelerate_refuses_a_key_it_does_not_know(tmp_path):
 def test_accelerate_launch_reads_a_file_as_several_processes_of_its_kind(name, flag):
     path = RECIPES_FOLDER / "accelerate" / f"{name}.yaml"
     words = ["--config_file", str(path), "--num_processes", "4", "-m", "zephyr_utils", "sft"]
-    arguments, config, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    arguments, _config, _ = _validate_launch_command(launch_command_parser().parse_args(words))
     assert getattr(arguments, flag) and arguments.num_processes == 4
     assert (arguments.training_script, arguments.training_script_args) == ("zephyr_utils", ["sft"])
     if name == "fsdp2":

@@ -348,6 +348,47 @@ def doctor(runs: RunsOption = "") -> None:
     raise typer.Exit(0 if healthy(findings) else 1)
 
 
+@app.command()
+def plan(
+    scale: Annotated[str, typer.Option(help="A scale, or scale/variant such as zephyr-7b-lora/qlora.")] = "zephyr-7b-lora",
+    gpu_memory: Annotated[str, typer.Option(help="Memory of one GPU: 24GB, 80GB. Default: what the scale asks for.")] = "",
+    gpus: Annotated[int, typer.Option(help="How many train together.", min=1)] = 1,
+    tflops: Annotated[float | None, typer.Option(help="Sustained TFLOP/s of one GPU; default: a published rate.")] = None,
+) -> None:
+    """Estimate memory, updates and hours of a scale before it is started; nothing is downloaded."""
+    from zephyr_utils.plan import bytes_of
+    from zephyr_utils.plan_command import print_plan
+
+    plans = print_plan(out, scale, bytes_of(gpu_memory) if gpu_memory else None, gpus, tflops * 1e12 if tflops else None)
+    raise typer.Exit(0 if all(found.fits for found in plans.values()) else 1)
+
+
+@app.command()
+def push(
+    repository: Annotated[str, typer.Argument(help="Where to on the Hub: owner/name.")],
+    model: Annotated[str, typer.Option(help="dsft or ddpo.")] = "ddpo",
+    upload: Annotated[bool, typer.Option("--upload", help="Really upload; needs HF_TOKEN. Without it: show what would go.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="To a public repository; default: private.")] = False,
+    scale: Annotated[str, typer.Option(help="The scale the model was trained at.")] = "miniature",
+    seed: SeedOption = 0,
+    runs: RunsOption = "",
+) -> None:
+    """Show a trained model's card and files, and upload them to the Hub only when told to."""
+    from zephyr_utils.model_card import push as push_to_hub
+    from zephyr_utils.model_card import shipment
+    from zephyr_utils.road import Road
+
+    ready = shipment(Road(scale=scale, seed=seed, runs=str(Path(runs).resolve()) if runs else ""), repository, model)
+    out.print(ready.card, highlight=False, markup=False)
+    for name, path in ready.files.items():
+        out.print(f"{path.stat().st_size:>14,} bytes  {name}", highlight=False, markup=False)
+    if upload:
+        kind = "public" if public else "private"
+        out.print(f"Uploaded to {push_to_hub(ready, private=not public)} ({kind}).", highlight=False, markup=False)
+    else:
+        out.print(f"Nothing was uploaded ({ready.size:,} bytes would be). To do it: --upload", highlight=False)
+
+
 def _tell(manifest, *names: str) -> None:
     """Where an artefact lies, its rows and the numbers asked for."""
     how = "reused" if manifest.reused else f"made in {manifest.seconds:.0f} s"
