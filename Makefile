@@ -5,7 +5,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/made-from-requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test book lab sync lint bench claims
+.PHONY: help env run test check book learner lab sync lint bench claims
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +19,14 @@ run: $(ENVIRONMENT) ## Walk the whole road at the miniature scale, then build th
 test: $(ENVIRONMENT) ## Run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests
 
+check: $(ENVIRONMENT) ## Open every page of the built website in a browser (after make run or make book)
+	ZEPHYR_SITE=required $(BIN)/python -m pytest tests/site
+
 book: $(ENVIRONMENT) ## Build the website from the last run
 	$(BIN)/python book/build.py
+
+learner: $(ENVIRONMENT) ## Write copies to practise with, no answers in them, into build/learner
+	$(BIN)/python book/learner.py
 
 lab: $(ENVIRONMENT) ## Open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks

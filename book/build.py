@@ -3,8 +3,8 @@
 Usage: python book/build.py [--scale miniature]
 
 Stages book/ and runs/<scale>/notebooks/ under build/book at the paths they have in the repository, so that launch
-buttons find the committed notebooks; puts what the last run took under each chapter's title; builds with warnings
-as errors; then reads the built pages. Any complaint ends with status 1.
+buttons find the committed notebooks; fills the pages' marks from the last run (appendices.py) and puts what it took
+under each chapter's title; builds with warnings as errors; then reads the built pages. Any complaint ends with status 1.
 """
 
 import argparse
@@ -20,13 +20,24 @@ from typing import Any
 
 import nbformat
 
-from zephyr_utils.chapters import headline, outside_of, read_report
+sys.path.insert(0, str(Path(__file__).parent))  # the book is no package; its scripts stand side by side
+
+from appendices import LIBRARIES, fill, seconds_in_words
+
+from zephyr_utils.chapters import read_report
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.workflow import fingerprint, runs_folder
+from zephyr_utils.workflow import fingerprint, runs_folder, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-OWN_FILES = {"build.py", "sync.py"}  # of this folder, yet not of the website
-LAST_RUN = "<!-- last run -->"  # in index.md: where the table of the last run goes
+STAMP = "built-from.json"  # written last, so that a website without it is none
+OWN_FILES = {
+    "build.py",
+    "sync.py",
+    "learner.py",
+    "appendices.py",
+    "road_picture.py",
+    "metrics.yaml",
+}  # not of the website
 
 
 class BookError(HandbookError):
@@ -70,7 +81,15 @@ def build(
         )
     pages = target / "_build" / "html"
     _refuse(check(pages, chapters), "see the page; a script or style belongs into book/assets")
+    write_json(target / STAMP, stamp(book, notebooks))
     return pages
+
+
+def stamp(book: Path, notebooks: Path) -> dict[str, Any]:
+    """What a website is made from, to tell later whether it is still that of these files."""
+    sources = [path for path in sorted(book.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    sources += sorted(notebooks.glob("[0-9]*.ipynb"))
+    return {str(path.relative_to(book.parent)): fingerprint(path) for path in sources}
 
 
 def _refuse(complaints: list[str], remedy: str) -> None:
@@ -104,8 +123,8 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
     """Lay out under ``target`` what Jupyter Book reads."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(book, target, ignore=lambda folder, names: OWN_FILES | {"__pycache__"})
-    front = target / "index.md"
-    front.write_text(front.read_text("utf-8").replace(LAST_RUN, table_of(report, chapters)), encoding="utf-8")
+    for page in target.glob("*.md"):
+        page.write_text(fill(page.read_text("utf-8"), report, chapters, where=page.name), encoding="utf-8")
     (target / "notebooks").mkdir()
     for name in chapters:
         notebook = nbformat.read(run / "notebooks" / f"{name}.ipynb", as_version=4)
@@ -142,9 +161,7 @@ def _unfit(notebook: nbformat.NotebookNode, name: str) -> list[str]:
 def box_of(entry: dict[str, Any]) -> str:
     """The box under a chapter's title: what its last run took, and on what."""
     stamp = entry["environment"]
-    versions = ", ".join(
-        f"{name} {stamp[name]}" for name in ("torch", "transformers", "trl", "peft", "datasets")
-    )
+    versions = ", ".join(f"{name} {stamp[name]}" for name in LIBRARIES)
     machine = f"{stamp['cores']} cores of {stamp['cpu']}, {stamp['memory_gb']:.0f} GB"
     if stamp["accelerator"] != "none":
         machine += f", {stamp['accelerator']}"
@@ -161,32 +178,6 @@ def box_of(entry: dict[str, Any]) -> str:
             "```",
         ]
     )
-
-
-def seconds_in_words(seconds: float) -> str:
-    """``8.2`` -> ``8 s``, ``75`` -> ``1 min 15 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def table_of(report: dict[str, Any], chapters: list[str]) -> str:
-    """The front page's table of the last run, in Markdown."""
-    lines = ["| chapter | time | memory | headline | expected | inside |", "|---|---:|---:|---|---|---|"]
-    for name in chapters:
-        entry = report[name]
-        metric = headline(entry)
-        value = entry["metrics"].get(metric)
-        shown = f"`{metric}` = {value:.4g}" if isinstance(value, int | float) else ""
-        expected, inside = "no range yet", ""
-        if metric in entry["ranges"]:
-            low, high = entry["ranges"][metric]
-            expected, inside = f"{low:g} to {high:g}", "no" if outside_of(name, entry) else "yes"
-        lines.append(
-            f"| [{name}](notebooks/{name}) | {seconds_in_words(entry['seconds'] + entry['seconds_reused'])} | "
-            f"{entry['metrics']['peak_memory_mb']:.0f} MB | {shown} | {expected} | {inside} |"
-        )
-    together = sum(report[name]["seconds"] + report[name]["seconds_reused"] for name in chapters)
-    return "\n".join([*lines, "", f"Together {seconds_in_words(together)}."])
 
 
 def check(pages: Path, chapters: list[str]) -> list[str]:

@@ -1,19 +1,20 @@
 """The website: what the build refuses, what it puts on the pages, and the pages in a browser."""
 
 import functools
-import http.server
 import shutil
-import threading
 
 import nbformat
 import pytest
 import yaml
 from book_scripts import BOOK, load
+from browsing import chromium, recording_tab, served
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.workflow import fingerprint, write_json
 
-build = load("build")
+build = load("build")  # puts book/ on the path
+from road_picture import NEEDED  # noqa: E402
+
 CHAPTERS = ["00_overview", "01_truecasing"]
 WIDGET = "0123456789abcdef0123456789abcdef"
 ESM = """
@@ -77,7 +78,7 @@ def executed_copy(name, output="0.693"):
 class Workplace:
     """A small checkout in a temporary folder: the real book/ with two chapters and their last run."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, chapters=CHAPTERS):
         self.book, self.notebooks, self.run, self.target = (
             folder / part for part in ("book", "notebooks", "run", "out")
         )
@@ -85,12 +86,18 @@ class Workplace:
         (self.run / "notebooks").mkdir(parents=True)
         self.notebooks.mkdir()
         self.front = self.book / "index.md"
-        self.front.write_text(f"# The book\n\n{build.LAST_RUN}\n")
-        parts = [{"caption": "Road", "chapters": [{"file": f"notebooks/{name}"} for name in CHAPTERS]}]
-        parts.append({"caption": "Beside", "chapters": [{"file": "references"}]})
-        (self.book / "_toc.yml").write_text(yaml.dump({"format": "jb-book", "root": "index", "parts": parts}))
+        if chapters is CHAPTERS:  # the pages lead to chapters that are not here
+            for page in self.book.glob("*.md"):
+                page.unlink()
+            self.front.write_text("# The book\n\n<!-- last run -->\n")
+            toc = {
+                "format": "jb-book",
+                "root": "index",
+                "chapters": [{"file": f"notebooks/{n}"} for n in CHAPTERS],
+            }
+            (self.book / "_toc.yml").write_text(yaml.dump(toc))
         self.report = {}
-        for name in CHAPTERS:
+        for name in chapters:
             self.add(name)
 
     def add(self, name, **changes):
@@ -99,8 +106,9 @@ class Workplace:
         stamp = {
             library: "1.2.3" for library in ("python", "torch", "transformers", "trl", "peft", "datasets")
         }
+        needed = dict.fromkeys(NEEDED.get(name, ()), 3.0)
         self.report[name] = {
-            "seconds": 35.2, "seconds_reused": 40.1, "metrics": {"loss": 0.69, "peak_memory_mb": 812.4},
+            "seconds": 35.2, "seconds_reused": 40.1, "metrics": {"loss": 0.69, **needed, "peak_memory_mb": 812.4},
             "ranges": {"loss": [0.6, 0.7]}, "source": fingerprint(self.notebooks / f"{name}.ipynb"),
             "finished": "2026-11-20T10:00:00+00:00",
             "environment": {**stamp, "cores": 2, "cpu": "A CPU", "memory_gb": 16.0, "accelerator": "none"},
@@ -121,15 +129,16 @@ def workplace(tmp_path):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return Workplace(tmp_path_factory.mktemp("site")).build()
+    """The real pages and configuration, around stand-ins for all chapters."""
+    return Workplace(tmp_path_factory.mktemp("site"), build.chapters_of(BOOK / "_toc.yml")).build()
 
 
 def page(site, name):
     return (site / f"{name}.html").read_text(encoding="utf-8")
 
 
-def test_the_real_configuration_builds_without_a_warning(site):
-    assert build.check(site, CHAPTERS) == []
+def test_the_real_pages_and_configuration_build_without_a_warning(site):
+    assert build.check(site, build.chapters_of(BOOK / "_toc.yml")) == []
 
 
 def test_a_chapter_says_under_its_title_what_its_last_run_took(site):
@@ -150,7 +159,16 @@ def test_a_chapter_says_under_its_title_what_its_last_run_took(site):
 
 def test_the_front_page_shows_the_last_run(site):
     text = page(site, "index")
-    assert "0.6 to 0.7" in text and "Together 2 min 31 s" in text and build.LAST_RUN not in text
+    assert "0.6 to 0.7" in text and "Together " in text and "<!-- last run -->" not in text
+    assert 'class="road"' in text
+
+
+def test_the_pages_beside_the_road_are_in_the_table_of_contents():
+    toc = (BOOK / "_toc.yml").read_text(encoding="utf-8")
+    pages = {path.stem for path in BOOK.glob("*.md")} - {"index"}
+    assert pages == {
+        line.split()[-1] for line in toc.splitlines() if "- file: " in line and "notebooks/" not in line
+    }
 
 
 def test_launch_buttons_lead_to_the_committed_notebook_at_the_one_address(site):
@@ -271,53 +289,26 @@ def test_the_check_sees_missing_pages_pages_without_outputs_and_styles_from_else
 
 @pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium; its flags keep it from asking the network for anything of its own."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not executable:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(
-            executable_path=executable, args=[*flags.split(), "--disable-component-update", "--disable-sync"]
-        )
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
 def address(site):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+    with served(site) as found:
+        yield found
 
 
 @pytest.fixture
 def tab(browser, address):
-    """A page that records what must not happen."""
-    opened = browser.new_page()
-    opened.complaints = []
-    opened.on("pageerror", lambda error: opened.complaints.append(f"error {error}"))
-    opened.on("console", lambda line: opened.complaints.append(line.text) if line.type == "error" else None)
-    opened.on(
-        "response", lambda answer: opened.complaints.append(answer.url) if answer.status >= 400 else None
-    )
-    own = (address, "blob:", "data:")
-    opened.on(
-        "request",
-        lambda asked: opened.complaints.append(asked.url) if not asked.url.startswith(own) else None,
-    )
-    yield opened
-    opened.close()
+    with recording_tab(browser, address) as opened:
+        yield opened
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["index", "references", *(f"notebooks/{name}" for name in CHAPTERS)])
+@pytest.mark.parametrize(
+    "name", ["index", "references", "troubleshooting", *(f"notebooks/{name}" for name in CHAPTERS)]
+)
 def test_a_page_opens_without_errors_requests_to_other_hosts_or_sideways_scrolling(tab, address, name):
     tab.set_viewport_size({"width": 375, "height": 800})
     tab.goto(f"{address}{name}.html", wait_until="networkidle")

@@ -1,0 +1,161 @@
+"""The front page's one picture: what happens on the road, with the numbers of the last run. Drawn as SVG.
+
+There are two of it, one for wide pages and one for phones; the style sheet shows the one that fits. Colours come from
+the style sheet too, so that dark mode follows, and nothing is told by colour alone.
+"""
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+LOWEST, HIGHEST = 1, 10  # the scale of MT-Bench's grades
+MODELS = (("base", "Base model"), ("dsft", "after dSFT"), ("ddpo", "after dDPO"))
+BOX_HEIGHT, GAP, BAR = 88, 34, 26
+
+# Chapter -> the metrics that the picture shows; one that is missing is an error and no hole in the picture.
+NEEDED = {
+    "02_dsft": ("rows_trained", "held_out_loss_before", "held_out_loss"),
+    "03_ai_feedback": ("faulty_tens",),
+    "04_preference_pairs": ("pairs",),
+    "05_ddpo": ("held_out_accuracy", "held_out_margin"),
+    "07_evaluation": (*(f"score_{m}" for m, _ in MODELS), *(f"right_{m}" for m, _ in MODELS), "win_rate_ddpo", "win_rate_error"),
+}  # fmt: skip
+
+
+def missing_metrics(metrics: dict[str, dict[str, Any]]) -> list[str]:
+    """What the picture needs of the chapters that were run and does not find, one complaint each."""
+    return [
+        f"{chapter}: the front page's picture shows its metric {name}, which the chapter did not write"
+        for chapter, names in NEEDED.items()
+        if chapter in metrics
+        for name in names
+        if name not in metrics[chapter]
+    ]
+
+
+def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The boxes of the road: a title, and two lines under it. A chapter that was not run has no numbers."""
+
+    def line(chapter: str, words: str) -> str:
+        return words.format(**metrics[chapter]) if chapter in metrics else "(not in this run)"
+
+    return [
+        ("A teacher's dialogues", ["as UltraChat: some have lost", "their capitals, some refuse"]),
+        ("01  Truecasing", ["capitals repaired,", "refusals taken out"]),
+        ("02  dSFT", [line("02_dsft", "{rows_trained:,.0f} dialogues; held-out loss"), line("02_dsft", "{held_out_loss_before:.2f} → {held_out_loss:.2f} nats a token")]),
+        ("03  AI feedback", ["four models answer, a judge rates;", line("03_ai_feedback", "{faulty_tens:.0f} of its tens are faulty")]),
+        ("04  Preference pairs", [line("04_preference_pairs", "{pairs:,.0f} pairs: the best answer"), "against a random lower one"]),
+        ("05  dDPO", [line("05_ddpo", "{held_out_accuracy:.0%} of unseen pairs ranked"), line("05_ddpo", "right, mean margin {held_out_margin:.2f}")]),
+    ]  # fmt: skip
+
+
+def results(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, float, float]]:
+    """Model, its mean grade, and the share of its answers that say the right thing; empty where it was not run."""
+    found = metrics.get("07_evaluation")
+    if found is None:
+        return []
+    return [(words, found[f"score_{name}"], found[f"right_{name}"]) for name, words in MODELS]
+
+
+def description(metrics: dict[str, dict[str, Any]]) -> str:
+    """The picture in words: its alt text."""
+    parts = [f"{title}: {' '.join(lines)}." for title, lines in steps(metrics)]
+    graded = [
+        f"{words} {score:.1f} with {right:.0%} of the answers right"
+        for words, score, right in results(metrics)
+    ]
+    if graded:
+        parts.append(f"Mean grade from 1 to 10: {'; '.join(graded)}.")
+    return "The road in six steps. " + " ".join(parts)
+
+
+def figure(metrics: dict[str, dict[str, Any]]) -> str:
+    """The picture, wide and narrow, with its caption, as HTML."""
+    alt = escape(description(metrics), quote=True)
+    drawings = "\n".join(
+        _drawing(metrics, columns, name, alt) for columns, name in ((3, "wide"), (1, "narrow"))
+    )
+    return (
+        f'<figure class="road">\n{drawings}\n<figcaption>{escape(_caption(metrics))}</figcaption>\n</figure>'
+    )
+
+
+def _caption(metrics: dict[str, dict[str, Any]]) -> str:
+    words = "The road, with the numbers of the run that made these pages."
+    found = metrics.get("07_evaluation")
+    if found is None:
+        return words
+    return (
+        f"{words} Between the answers after dDPO and those after dSFT, the judge prefers dDPO's in "
+        f"{found['win_rate_ddpo']:.0f} % of the comparisons (standard error {found['win_rate_error']:.0f}). A better "
+        "grade is not the same as a truer answer: compare the bars with the shares beside them."
+    )
+
+
+def _drawing(metrics: dict[str, dict[str, Any]], columns: int, name: str, alt: str) -> str:
+    """One SVG; at its own width a unit is a CSS pixel, so that the letters keep the size of the text around."""
+    width = 720 if columns == 3 else 330
+    box = (width - (columns - 1) * GAP) / columns
+    places = [((i % columns) * (box + GAP), (i // columns) * (BOX_HEIGHT + GAP)) for i in range(6)]
+    shapes: list[str] = []
+    for index, ((title, lines), (x, y)) in enumerate(zip(steps(metrics), places, strict=True)):
+        model = index in (2, 5)
+        shapes.append(
+            f'<rect class="box{" model" if model else ""}" x="{x + 1:.0f}" y="{y + 1:.0f}" width="{box - 2:.0f}" height="{BOX_HEIGHT - 2}" rx="8"/>'
+        )
+        shapes.append(_text(x + 12, y + 25, title, "title"))
+        shapes += [_text(x + 12, y + 50 + 20 * row, words, "line") for row, words in enumerate(lines)]
+    shapes += _arrows(places, box, columns)
+    bottom = places[-1][1] + BOX_HEIGHT
+    bars = results(metrics)
+    if bars:
+        drawn, bottom = _bars(bars, width, bottom + GAP)
+        shapes += drawn
+    return (
+        f'<svg class="{name}" viewBox="0 0 {width} {bottom:.0f}" width="{width}" height="{bottom:.0f}" '
+        f'role="img" aria-label="{alt}">\n' + "\n".join(shapes) + "\n</svg>"
+    )
+
+
+def _text(x: float, y: float, words: str, kind: str) -> str:
+    return f'<text class="{kind}" x="{x:.0f}" y="{y:.0f}">{escape(words)}</text>'
+
+
+def _arrows(places: list[tuple[float, float]], box: float, columns: int) -> Iterable[str]:
+    """From box to box; in three columns the dSFT model also goes down into dDPO, and nothing leads back left."""
+    for start, end in ((0, 1), (1, 2), (2, 5), (3, 4), (4, 5)):
+        (x, y), (to_x, to_y) = places[start], places[end]
+        if columns == 1 and (start, end) == (2, 5):
+            end, (to_x, to_y) = 3, places[3]
+        if y == to_y:
+            yield _arrow(x + box + 3, y + BOX_HEIGHT / 2, to_x - 3, to_y + BOX_HEIGHT / 2)
+        else:
+            yield _arrow(x + box / 2, y + BOX_HEIGHT + 3, to_x + box / 2, to_y - 3)
+
+
+def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
+    head = f"l-6 -6 m6 6 l-6 6 M{to_x:.0f} {to_y:.0f}" if y == to_y else "l-6 -6 m6 6 l6 -6"
+    return f'<path class="arrow" d="M{x:.0f} {y:.0f} L{to_x:.0f} {to_y:.0f} {head}"/>'
+
+
+def _bars(bars: list[tuple[str, float, float]], width: float, top: float) -> tuple[list[str], float]:
+    """The grades as bars from 1 to 10, each with its numbers in words; and where the drawing ends."""
+    shapes = [_text(1, top + 14, "07  Evaluation: mean grade, from 1 to 10", "title")]
+    y = top + 26
+    beside = width > 500  # names left of the bars and words right of them; on a phone they stand above
+    left, right = (104, 210) if beside else (1, 1)
+    per_point = (width - left - right) / (HIGHEST - LOWEST)
+    for words, score, share in bars:
+        says = f"{score:.1f}; {share:.0%} say the right thing"
+        if not beside:
+            shapes.append(_text(1, y + 16, f"{words}: {says}", "line"))
+            y += 24
+        long = (score - LOWEST) * per_point
+        shapes.append(
+            f'<rect class="track" x="{left}" y="{y}" width="{width - left - right:.0f}" height="{BAR}"/>'
+        )
+        shapes.append(f'<rect class="bar" x="{left}" y="{y}" width="{long:.1f}" height="{BAR}"/>')
+        if beside:
+            shapes += [_text(1, y + 18, words, "line"), _text(width - right + 8, y + 18, says, "line")]
+        y += BAR + 8
+    return shapes, y

@@ -1,0 +1,71 @@
+"""The website that `make run` or `make book` built, as a reader's browser sees it.
+
+Not part of `make test`, which comes before anything is built: `make check` runs these. With ZEPHYR_SITE=required a
+missing or outdated website is a failure and no skip.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from book_scripts import BOOK, load  # noqa: E402
+from browsing import chromium, recording_tab, served  # noqa: E402
+
+from zephyr_utils.workflow import read_json  # noqa: E402
+
+TARGET = Path(os.environ.get("ZEPHYR_SITE_FOLDER", ROOT / "build" / "book"))
+PAGES = TARGET / "_build" / "html"
+
+
+def why_not() -> str:
+    """Why there is no website to look at; empty where there is one."""
+    build = load("build")
+    made_from = read_json(TARGET / build.STAMP)
+    if not made_from:
+        return "there is no website: make run, or make book"
+    now = build.stamp(BOOK, ROOT / "notebooks")
+    if changed := sorted(
+        name for name in now.keys() | made_from.keys() if now.get(name) != made_from.get(name)
+    ):
+        return f"the website is older than {changed[0]} ({len(changed)} such files): make run, or make book"
+    return ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def website():
+    """The folder of the pages."""
+    if reason := why_not():
+        if os.environ.get("ZEPHYR_SITE") == "required":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return PAGES
+
+
+def pytest_generate_tests(metafunc):
+    """One test a page; `page` is its path without the ending."""
+    if "page" in metafunc.fixturenames:
+        names = sorted(str(path.relative_to(PAGES).with_suffix("")) for path in PAGES.rglob("*.html"))
+        metafunc.parametrize("page", names or ["index"])
+
+
+@pytest.fixture(scope="session")
+def browser(website):
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def address(website):
+    with served(website) as found:
+        yield found
+
+
+@pytest.fixture
+def tab(browser, address):
+    with recording_tab(browser, address) as opened:
+        yield opened

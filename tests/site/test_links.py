@@ -1,0 +1,75 @@
+"""Links, anchors, pictures and words of the built pages, read without a browser."""
+
+import html.parser
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+
+import pytest
+from book_scripts import BOOK, load
+
+ROOT = Path(__file__).resolve().parents[2]
+build = load("build")
+
+
+class Reader(html.parser.HTMLParser):
+    """The links, the ids and the pictures of one page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.ids, self.pictures = [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids |= {given[name] for name in ("id", "name") if given.get(name)}
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if tag == "img" or (tag == "svg" and given.get("role") == "img"):
+            self.pictures.append(
+                given.get("alt") if tag == "img" else given.get("aria-label") or given.get("aria-labelledby")
+            )
+
+
+@pytest.fixture(scope="session")
+def read(website):
+    return {path: Reader(path.read_text(encoding="utf-8")) for path in website.rglob("*.html")}
+
+
+def test_every_link_inside_the_site_leads_somewhere(read, website):
+    broken = []
+    for path, page in read.items():
+        for link in page.links:
+            parts = urllib.parse.urlsplit(link)
+            if parts.scheme or parts.netloc or link == "#":
+                continue
+            target = (path.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
+            known = read.get(target)
+            if not target.is_file() or (
+                known and parts.fragment and urllib.parse.unquote(parts.fragment) not in known.ids
+            ):
+                broken.append(f"{path.relative_to(website)}: {link}")
+    assert broken == []
+
+
+def test_every_picture_says_in_words_what_it_shows(read, website):
+    silent = [str(path.relative_to(website)) for path, page in read.items() if not all(page.pictures)]
+    assert silent == []
+    assert sum(len(page.pictures) for page in read.values()) > 20, "so few pictures: are the figures there?"
+
+
+def test_every_chapter_of_the_repository_is_a_page_with_its_neighbours_and_its_launch_buttons(website):
+    chapters = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    assert build.chapters_of(BOOK / "_toc.yml") == chapters
+    for name in chapters:
+        text = (website / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+        assert 'title="previous page"' in text and 'title="next page"' in text, name
+        assert f"blob/main/notebooks/{name}.ipynb" in text and "colab.research.google.com" in text, name
+
+
+def test_the_words_of_chapters_and_pages_are_spelt_right(website):
+    sources = [*ROOT.glob("notebooks/*.py"), *BOOK.glob("*.md"), *ROOT.glob("*.md")]
+    command = [Path(sys.executable).with_name("codespell"), *sources]
+    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert found.stdout == "" and found.returncode == 0

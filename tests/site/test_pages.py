@@ -1,0 +1,116 @@
+"""Every page in a browser: no error, nothing from elsewhere, readable on a phone, in light, in dark, with a screen reader."""
+
+from pathlib import Path
+
+import pytest
+
+AXE = (Path(__file__).parents[1] / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+# What we did not write and cannot mend, by selector, each with its reason.
+UPSTREAM = {
+    ".citation-list": "docutils gives the bibliography role=list without list items",
+    "[role=doc-biblioentry]": "docutils gives each entry a role that is deprecated",
+}
+RUN_AXE = """
+async ([tags, excluded]) => {
+  const found = await axe.run({ exclude: excluded.map((selector) => [selector]) }, {
+    runOnly: { type: "tag", values: tags },
+    rules: { "heading-order": { enabled: true } },
+    resultTypes: ["violations"],
+  });
+  return found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.target.join(" ")} ${node.failureSummary ?? ""}`));
+}
+"""
+# A light page may not only be readable as such: its code, boxes and drawings have to follow the reader's choice.
+CONTRAST = """
+async (excluded) => {
+  const found = await axe.run({ exclude: excluded.map((selector) => [selector]) }, { runOnly: ["color-contrast"], resultTypes: ["violations"] });
+  return found.violations.flatMap((rule) => rule.nodes.map((node) => `${node.target.join(" ")} ${node.failureSummary}`));
+}
+"""
+
+
+def opened(tab, address, page, width=1280):
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.goto(f"{address}{page}.html", wait_until="load")
+    if tab.locator('script[type="application/vnd.jupyter.widget-view+json"]').count():
+        tab.wait_for_selector("html[data-afm-host=ready]", state="attached")
+    return tab
+
+
+@pytest.mark.browser
+def test_a_page_opens_without_error_and_passes_the_accessibility_checker(tab, address, page):
+    opened(tab, address, page)
+    assert tab.complaints == []
+    tab.evaluate(AXE)
+    assert tab.evaluate(RUN_AXE, [RULES, list(UPSTREAM)]) == []
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert tab.evaluate(CONTRAST, list(UPSTREAM)) == [], "in dark mode"
+    tab.set_viewport_size({"width": 375, "height": 800})
+    wide = tab.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 375, f"the page scrolls sideways on a phone: {wide} px"
+
+
+# An explorer changes under the keyboard: what it draws or says is not what it was. The control itself does not count.
+SHOWN = """
+(host) => {
+  const copy = host.cloneNode(true);
+  copy.querySelectorAll("input, select, button").forEach((control) => control.remove());
+  return copy.innerHTML;
+}
+"""
+KEYS = {
+    "range": ["ArrowRight", "ArrowLeft"],
+    "select-one": ["ArrowDown", "ArrowUp"],
+    "search": ["x"],
+    "checkbox": ["Space"],
+}
+
+
+@pytest.mark.browser
+def test_every_explorer_is_there_and_moves_by_keyboard(tab, address, page, website):
+    if "widget-view+json" not in (website / f"{page}.html").read_text(encoding="utf-8"):
+        return
+    opened(tab, address, page)
+    hosts = tab.locator("[data-afm]")
+    states = hosts.evaluate_all("hosts => hosts.map(host => host.dataset.afm)")
+    assert states and set(states) == {"mounted"}
+    for number in range(hosts.count()):
+        host = hosts.nth(number)
+        assert moves(host), f"the explorer {number} of {page} shows the same whatever key is pressed"
+    assert tab.complaints == []
+
+
+def moves(host):
+    controls = host.locator("input, select, button, textarea")
+    for place in range(controls.count()):
+        control = controls.nth(place)
+        if not control.is_visible() or not control.is_enabled():
+            continue
+        kind = control.evaluate("control => control.type")
+        for key in KEYS.get(kind, ["Enter"]):
+            before = host.evaluate(SHOWN)
+            control.press(key)
+            if host.evaluate(SHOWN) != before:
+                return True
+    return False
+
+
+@pytest.mark.browser
+def test_the_search_finds_a_chapter_without_a_server_of_its_own(tab, address):
+    tab.goto(f"{address}search.html?q=margin")
+    tab.wait_for_selector("#search-results li a")
+    assert "06_reward_margins" in " ".join(
+        tab.locator("#search-results li a").evaluate_all("links => links.map(link => link.href)")
+    )
+    assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_folded_boxes_are_open_on_paper(tab, address):
+    opened(tab, address, "notebooks/05_ddpo")
+    folded = tab.locator(".toggle-hidden")
+    assert folded.count() > 0
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    tab.emulate_media(media="print")
+    assert tab.locator(".admonition.toggle-hidden > :nth-child(2)").first.is_visible()

@@ -1,0 +1,173 @@
+"""The pages beside the road: what they show is made from the run and the package, and what they quote exists."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from book_scripts import BOOK, load
+
+import zephyr_utils
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.published import published_table
+from zephyr_utils.recipes import load_recipe, recipe_path
+
+build = load("build")  # puts book/ on the path
+import appendices  # noqa: E402
+import road_picture  # noqa: E402
+
+PACKAGE = Path(zephyr_utils.__file__).parent
+SOURCES = {
+    "zephyr": [PACKAGE],
+    "book": [BOOK],
+    "make": [BOOK.parent / "Makefile"],
+    "TRL": ["trl/trainer/sft_trainer.py", "trl/trainer/dpo_trainer.py"],
+    "transformers": [
+        "transformers/training_args.py",
+        "transformers/tokenization_utils_base.py",
+        "transformers/utils/hub.py",
+        "transformers/utils/generic.py",
+    ],
+    "jupyter_client": ["jupyter_client/kernelspec.py"],
+}
+TROUBLES = re.findall(
+    r"^### (`+) ?(.+?) ?\1\n\n\*From: (.+?)\.\*",
+    (BOOK / "troubleshooting.md").read_text(encoding="utf-8"),
+    re.M,
+)
+
+
+def text_of(place):
+    """The source behind a place, with literals that go on in the next line joined."""
+    if isinstance(place, str):
+        package, _, rest = place.partition("/")
+        place = Path(importlib.util.find_spec(package).origin).parent / rest
+    files = place.rglob("*.py") if place.is_dir() else [place]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    return re.sub(r"""["']\s*\n\s*f?["']""", "", text).replace("\\n", " ")
+
+
+@pytest.mark.parametrize(
+    "message, source", [(words, source) for _, words, source in TROUBLES if source in SOURCES]
+)
+def test_a_message_in_the_troubleshooting_is_one_that_is_really_said(message, source):
+    text = "\n".join(text_of(place) for place in SOURCES[source])
+    for part in message.split("…"):
+        assert part.strip() in text, part
+
+
+def test_the_troubleshooting_covers_our_own_messages_and_those_of_the_libraries():
+    said_by = {source for _, _, source in TROUBLES}
+    assert {"zephyr", "TRL", "transformers", "PyTorch"} <= said_by and len(TROUBLES) > 30
+    assert said_by - set(SOURCES) == {"PyTorch", "Python"}, (
+        "name the source of a message, or add it to SOURCES"
+    )
+
+
+@pytest.mark.parametrize("stage", ["dsft", "ddpo"])
+def test_the_tables_of_recipes_show_what_our_recipes_hold(stage):
+    drawn = appendices.recipes(stage)
+    rows = {
+        line.split("|")[1].split("<br>")[0].strip(): line.split("|")
+        for line in drawn.splitlines()
+        if line[0:1] == "|"
+    }
+    ours = load_recipe(recipe_path("miniature", stage), stage)
+    assert float(rows["learning rate"][6]) == ours["learning_rate"]
+    assert rows["warm-up"][6].strip() == "10%"
+    known = {row["argument"] for row in published_table(f"{stage}_recipes").rows} - {None, "batch"}
+    assert known <= set(ours) | {"packing"}, "a row's argument is no key of the recipe"
+
+
+def test_the_papers_values_are_the_ones_we_train_seven_billion_weights_with():
+    ours = load_recipe(recipe_path("zephyr-7b-full", "ddpo"), "ddpo")
+    paper = {row["argument"]: row["paper"] for row in published_table("ddpo_recipes").rows}
+    assert float(paper["learning_rate"]) == ours["learning_rate"] and float(paper["beta"]) == ours["beta"]
+    assert paper["lr_scheduler_type"] == ours["lr_scheduler_type"]
+
+
+def entry(**metrics):
+    stamp = dict.fromkeys(("python", *appendices.LIBRARIES), "1.2.3")
+    stamp |= {"cores": 2, "cpu": "A CPU", "memory_gb": 16.0, "accelerator": "none"}
+    return {
+        "seconds": 35.2, "seconds_reused": 40.1, "metrics": {**metrics, "peak_memory_mb": 812.4}, "ranges": {},
+        "finished": "2026-11-20T10:00:00+00:00", "environment": stamp,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def report():
+    return {name: entry(**dict.fromkeys(metrics, 2.5)) for name, metrics in road_picture.NEEDED.items()}
+
+
+def test_a_page_that_asks_for_something_unknown_is_refused_by_name(report):
+    with pytest.raises(HandbookError, match=r"page\.md: there is no part 'last rum'"):
+        appendices.fill("<!-- last rum -->", report, list(report), where="page.md")
+
+
+def test_every_page_is_filled(report):
+    for path in BOOK.glob("*.md"):
+        page = appendices.fill(path.read_text(encoding="utf-8"), report, list(report), where=path.name)
+        assert "<!--" not in page, path.name
+
+
+def test_the_picture_shows_the_numbers_of_the_run_in_light_words_and_in_its_alt_text(report):
+    report["07_evaluation"]["metrics"] |= {"score_base": 1.23, "score_ddpo": 7.89, "right_ddpo": 0.456}
+    drawn = appendices.picture(report, list(report))
+    assert drawn.count("<svg") == 2 and drawn.count('role="img"') == 2
+    for words in (">7.9; 46% say the right thing<", "after dDPO 7.9 with 46% of the answers right"):
+        assert words in drawn, words
+
+
+def test_the_bars_are_as_long_as_the_grades_say(report):
+    report["07_evaluation"]["metrics"] |= {"score_base": 1.0, "score_dsft": 5.5, "score_ddpo": 10.0}
+    wide = road_picture.figure({name: entry["metrics"] for name, entry in report.items()}).split("</svg>")[0]
+    track, *_ = [float(width) for width in re.findall(r'class="track".*?width="([\d.]+)"', wide)]
+    lengths = [float(width) for width in re.findall(r'class="bar".*?width="([\d.]+)"', wide)]
+    assert lengths == pytest.approx([0, track / 2, track], abs=0.1)
+
+
+def test_a_number_that_the_picture_needs_and_a_chapter_no_longer_writes_is_named(report):
+    del report["05_ddpo"]["metrics"]["held_out_margin"]
+    with pytest.raises(
+        HandbookError, match="05_ddpo: the front page's picture shows its metric held_out_margin"
+    ):
+        appendices.picture(report, list(report))
+
+
+def test_a_chapter_that_was_not_run_leaves_words_and_no_number(report):
+    del report["07_evaluation"], report["02_dsft"]
+    drawn = appendices.picture(report, list(report))
+    assert "(not in this run)" in drawn and 'class="bar"' not in drawn
+
+
+def test_the_words_in_the_picture_are_escaped():
+    assert "&lt;" in road_picture._text(0, 0, "a < b", "line")
+
+
+def test_the_page_of_metrics_explains_what_it_knows_and_shows_the_range(report):
+    report["05_ddpo"]["ranges"] = {"held_out_margin": [0.25, 0.5]}
+    drawn = appendices.metrics(report, list(report))
+    assert "| `held_out_margin` | 2.5 | 0.25 to 0.5 | mean reward margin on pairs not trained on" in drawn
+
+
+def test_meanings_are_of_chapters_that_exist_or_will():
+    meanings = yaml.safe_load(appendices.MEANINGS.read_text(encoding="utf-8"))
+    listed = set(build.chapters_of(BOOK / "_toc.yml"))
+    assert set(meanings) - {"everywhere"} <= listed
+
+
+def test_the_table_of_execution_names_each_machine_once(report):
+    report["02_dsft"]["environment"]["cpu"] = "Another CPU"
+    drawn = appendices.execution(report, list(report))
+    assert drawn.count("A CPU") == 1 and drawn.count("Another CPU") == 1
+    assert "1 min 15 s" in drawn and "2026-11-20 10:00" in drawn
+
+
+def test_the_errata_say_of_each_finding_whether_it_was_verified_or_inferred():
+    text = (BOOK / "errata.md").read_text(encoding="utf-8")
+    findings = re.split(r"^### ", text.partition("## Smaller ones")[0], flags=re.M)[1:]
+    assert len(findings) == 15
+    for finding in findings:
+        assert re.search(r"\*\*(Verified|Inferred|verified)\*\*", finding), finding.splitlines()[0]
