@@ -301,6 +301,7 @@ def peers_table(result: dict) -> dict:
     rows = []
     altered = result["clean_altered"]["peers, share of 400 messages of other models"]
     other = result["clean_altered"]["other models"]
+    stamp = result["environment"]
     altered = {OURS: (other["whole_message"] + other["sentence"]) / other["messages"]} | altered
     for system in (OURS, MOSES, MOSES_HELPED, TRUECASE, REGEX):
         percent = {
@@ -321,7 +322,8 @@ def peers_table(result: dict) -> dict:
         "source": "benchmarks/truecasing.py of this handbook; the whole of it is in benchmarks/results/truecasing.json",
         "note": "mix, gpt35: F1 in percent over words that carry a capital, in answers of many models and in those of "
         "GPT-3.5, GPT-4 (June 2023) and Vicuna; all lines, and lines of prose. clean_altered: percent of well-cased "
-        "messages of other models that the system changes. Speeds: MB of wholly faulty text a second on one core.",
+        "messages of other models that the system changes. Speeds: MB of wholly faulty text a second on one core of this "
+        f"machine: {stamp['cpu']}, {stamp['cores']} cores, {stamp['platform']}, Python {stamp['python']}.",
         "rows": rows,
     }
 
