@@ -56,8 +56,9 @@ GUARDED = {
 def measure_all(seeds: int, workers: int, parts: list[str], console: Console) -> Measured:
     """Run the parts for all seeds, writing the results after each; those of other parts stay if nothing has changed."""
     started = time.perf_counter()
-    tasks = [(Road(seed=seed), PARTS[part]) for part in parts for seed in range(seeds)]
-    measured = known_results() if read_json(RESULTS).get("made_with") == made_with() else {}
+    measured: Measured = known_results() if read_json(RESULTS).get("made_with") == made_with() else {}
+    wanted = [(seed, PARTS[part]) for part in parts for seed in range(seeds)]
+    tasks = [(Road(seed=seed), rows) for seed, rows in wanted if not set(rows) <= set(measured.get(seed, {}))]
     for seed, results in run_in_parallel(tasks, workers, lambda line: console.print(line, highlight=False)):
         measured[seed] = measured.get(seed, {}) | results
         write_results(dict(sorted(measured.items())), round(time.perf_counter() - started))
