@@ -398,10 +398,10 @@ if found := differences(five, table):
 
 # %% [markdown]
 # Compare the verdicts with the paper's readings in the table at the end. Two things to keep in mind. The *size* of a
-# difference belongs to this world: a grade of friendliness plus correctness, four categories the base hardly masters.
-# And dDPO can win score while answers get *less* often right (compare the columns of the table above): the teacher's
-# ratings pay for a friendly opening and closing too, so some of the score is manner. The paper's judge is said to have
-# the same weakness for long and friendly answers.
+# difference belongs to this world, whose grade is correctness plus manner. And a model can win score while its answers
+# get *less* often right: the teacher's ratings pay for a friendly opening and closing too. So compare the columns
+# *right, turn 1* and *turn 2* of the table above before you call a score better. The paper names the same weakness of
+# its judge, for long answers and for those of models like itself.
 #
 # ## Figure 3: overfitting, on purpose
 #
