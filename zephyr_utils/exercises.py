@@ -20,10 +20,12 @@ from zephyr_utils.exercises_margins import check_displaced_share, check_measured
 from zephyr_utils.exercises_models import check_dpo_loss, check_implied_beta, check_loss_mask, check_win_rate
 from zephyr_utils.exercises_overview import check_preference_probability, check_steps, check_text_loss
 from zephyr_utils.exercises_pairs import check_faulty_ten, check_leak, check_length_bias
+from zephyr_utils.exercises_scaling import check_accumulation, check_lora_bytes, check_packed_updates
 from zephyr_utils.exercises_truecasing import check_capitalised_fault, check_edit_scores, check_order_counts
 
 __all__ = [
     "WrongAnswer",
+    "check_accumulation",
     "check_answer_log_prob",
     "check_both_orders",
     "check_capitalised_fault",
@@ -38,6 +40,7 @@ __all__ = [
     "check_implied_beta",
     "check_leak",
     "check_length_bias",
+    "check_lora_bytes",
     "check_lora_count",
     "check_loss_mask",
     "check_mean_rating",
@@ -45,6 +48,7 @@ __all__ = [
     "check_merge",
     "check_optimal_policy",
     "check_order_counts",
+    "check_packed_updates",
     "check_paired_error",
     "check_pairs_needed",
     "check_place_bonus",
