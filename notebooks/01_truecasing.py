@@ -244,7 +244,8 @@ for answer in np.array(answers, dtype=object)[labels != "ok"][:4]:
 
 # %% [markdown]
 # `capitalized` is the fault of UltraChat, `lower` and `upper` are whole messages in one case, `sentence` is a message
-# cased otherwise in which a sentence opens small. What needs care is everything that only looks like a fault:
+# cased otherwise in which a sentence opens small. (The bare signature is one Arrow call, `pc.equal(x, pc.ascii_capitalize(x))`,
+# and reads 1.8 GB a second on one core; finding faults is cheap, being right about them is not.) What needs care is everything that only looks like a fault:
 
 # %%
 traps = [
@@ -330,7 +331,8 @@ exercises.check_sentence_starts(sentence_starts)
 # form that the well-cased majority gives it.
 #
 # The miniature speaks only some hundred words, so we add prose that every Python brings along: the texts behind its
-# `help()`. Written by many people, full of names, abbreviations and code. A fifth of the *topics* is kept back. (Not a
+# `help()`. Written by many people, full of names, abbreviations and code (and a little different in each version of
+# Python, so your figures may differ from those on the page). A fifth of the *topics* is kept back. (Not a
 # fifth of the paragraphs: two of one topic share their words, and the score would flatter.)
 
 # %%
@@ -562,8 +564,8 @@ by_counts, counts_altered = report("counts", truecase_by_counts)
 # :class: dropdown
 # Doing nothing makes no wrong edit (a precision of 1 by convention, out of no edits) and mends nothing: precision alone
 # can be had for free. It even gets an F1 over capitals of one half, for the first letters that `capitalize()` leaves:
-# read that figure with care. The regex is nearly always right and finds half. The counts find more, and alter two in
-# five of the *clean* paragraphs: every rare form, every name used as a word, every piece of code is made to conform. If
+# read that figure with care. The regex is nearly always right and finds little more than half. The counts find more,
+# and alter a third or more of the *clean* paragraphs: every rare form, every name used as a word, every piece of code is made to conform. If
 # you guessed 1 %, you thought of words; a paragraph has dozens of them, and one is enough.
 # ```
 
@@ -705,12 +707,31 @@ figures.show(fig, alt=alt, caption="Words that get a capital, on held-out paragr
 # %% [markdown]
 # That is the **gate**: each message is judged first. Is it in one case but for stray letters? Then it is read as if it had
 # no case, and the log-odds of all that *should* have a capital are added up. Only if they exceed 5.5 is the message
-# believed to be faulty. And a language that the corpus does not speak is left alone: half of the words must be known.
+# believed to be faulty. A sentence start or a name beyond doubt (fifteen times or more, and always with a capital) counts in
+# full. Any other word inside a sentence counts $0.4 \min(s, 4)$, at most 1.6, for it may be a common word after all. And
+# a language that the corpus does not speak is left alone: half of the words must be known.
+#
+# ```{admonition} Predict, then run
+# :class: predict
+# *Norway* stands in the text more than fifteen times, *Norwegian* a few times, both always with a capital. Which of *People
+# live in norway.* and *People speak norwegian.* is repaired: both, one, none? And what of Italian, and
+# of three shouted words?
+# ```
 
 # %%
-asked = ["Oaks are trees.", "My python is old. it is slow.", "La lingua italiana. e la più bella.", "YES. NO. SQL."]
+asked = ["People live in norway.", "People speak norwegian.", "Oaks are trees.", "My python is old. it is slow.", "La lingua italiana. e la più bella.", "YES. NO. SQL."]
 for text, label in zip(asked, detect_case_noise(pa.array(asked), truecaser).to_pylist(), strict=True):
     print(f"{label:12s} {text!r} -> {truecaser.truecase(text)!r}")
+
+# %% [markdown]
+# ```{admonition} What happened
+# :class: dropdown
+# *Norway* is beyond doubt and is believed on its own. *Norwegian* adds 1.6, and 1.6 is less than 5.5: left as it is. That
+# looks too careful until you think of *turkey*, *china*, *polish* and *may*: in a million messages a rare name is as
+# often no name. Italian is left alone, since the corpus does not speak it, and so are three shouted words, which could
+# be acronyms. If you expected the gate to ask *is there a name in lower case?*, it asks a better question: *how much
+# speaks against this message as it stands?*
+# ```
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -730,10 +751,12 @@ assert package.f1_capitalized > 0.7, "does the text to learn from hold capitals 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Next to none on so little text: the recaser alone and the counts are within a point or two of each other, and forced
-# upon clean text both alter two in five. If you expected the model to win by far, remember that a rate of capitals is
-# the best of its features, and that is a count. On a hundred times the text, 23 MB of chat, a prototype of this model was
-# one point ahead of such counts (82.8 against 81.8). What sets the package apart is *restraint*: with the gate the clean paragraphs stay as they are, to the byte. The price is recall, since
+# None, on so little text: with other paragraphs held out (the dial `seed` deals anew) the counts are ahead by up to four
+# points as often as not, and forced upon clean text both alter a third of it. If you expected the model to win by far,
+# remember that a rate of capitals is the best of its features, and that is a count; the rest takes text to learn. On a
+# hundred times as much, 23 MB of chat, a prototype of this model was one point ahead of such counts (82.8 against 81.8).
+# What sets the package apart is *restraint*: with the gate nearly every clean paragraph stays as it is, to the byte. The
+# price is recall, since
 # one-liners without evidence are left. For data on which a model is to be trained that is the better bargain: what the
 # gate leaves is little, what it spares is nearly all.
 # ```
@@ -756,24 +779,27 @@ print(*(f"{count} x {want} became {got}" for (want, got), count in errors.most_c
 # ### See for yourself
 #
 # Pick a message, or, in a running notebook, type one. Words that change are bold with a double line, protected spans have
-# a dotted one, and each change has its reason.
+# a dotted one, and each change has its reason. Three things to look for: the message in which *e.g.* is misread; the seven
+# hard ones at the end, most of which the gate lets pass for want of evidence; and how many capitals in how many places it
+# takes to call a word a name.
 
 # %%
-shown = hard + [
+shown = [
     "Good question! rosa is the shortest. ask me for more.",
     "I do not have opinions. however, people in norway speak norwegian.",
+    "Run `x = F(1)` first. then read /usr/share/Doc or https://example.org/aB.",
     "Hello. how are you?",
     "The function returns a value. if there is none, python raises an exception.",
     "In python, a class is an object. see section 3.2, e.g. the standard types.",
     "The unicode standard is large. the ascii table is not.",
     "Happy to help! 10 plus 2 is 12. i hope that helps!",
     "Dear otto, the garden is green today.",
-    "Maple is a tree.",
-    "Run `x = F(1)` first. then read /usr/share/Doc or https://example.org/aB.",
-    "THE NAME OF THE CLASS IS SET WHEN THE CLASS IS MADE, AND IT IS NOT CHANGED AFTER THAT BY THE CODE.",
+    "Hello, emil! i am a doctor and i heal the sick.",
+    "THE NAME OF THE CLASS IS SET WHEN THE CLASS IS MADE, AND NOT AFTER THAT.",
     "the value of the expression is a list. it is new. i think that is all.",
     "The module is named in PEP 8. it is short.",
-]
+    "Maple is a tree.",
+] + hard
 TruecaserView(truecaser, shown)
 
 # %% [markdown]
@@ -855,10 +881,11 @@ fig, [axes] = figures.figure(height=3.8)
 timed = [row for row in peers.rows if row["recaser_mb_per_second"]]
 for n, row in enumerate(timed):
     axes.plot(row["recaser_mb_per_second"], row["mix_all"], figures.MARKERS[n], markersize=9, label=row["system"])
+helped = next(row for row in peers.rows if "cut off" in row["system"])
+axes.axhline(helped["mix_all"], color="black", linestyle=":", label=f"{helped['system']} (not timed)")
 axes.set(xscale="log", xlabel="MB of faulty text a second, one core", ylabel="F1 over capitals, %", ylim=(30, 100))
 fig.legend(loc="outside lower center", ncols=2)
-ours = timed[0]
-alt = "; ".join(f"{row['system']}: {row['recaser_mb_per_second']} MB/s, F1 {row['mix_all']}" for row in timed)
+alt = "; ".join(f"{row['system']}: {row['recaser_mb_per_second'] or 'no'} MB/s, F1 {row['mix_all']}" for row in [*timed, helped])
 figures.show(fig, alt=alt, caption="Speed against accuracy on chat text spoilt by str.capitalize. Up and to the right is better.")
 
 # %% [markdown]
@@ -884,7 +911,8 @@ print(kept.report())
 # ```
 
 # %%
-is_faulty = np.array(detect_case_noise(pa.array(answers), own).to_pylist()) != "ok"
+unfiltered = Truecaser.fit(answers)  # as one would who truecases first
+is_faulty = np.array(detect_case_noise(pa.array(answers), unfiltered).to_pylist()) != "ok"
 refuses = np.zeros(len(answers), bool)
 refuses[[removed.index for removed in refusal_filter(answers).removed]] = True
 print(f"of {is_faulty.sum()} wrongly cased answers {refuses[is_faulty].mean():.0%} refuse; of {(~is_faulty).sum():,} others {refuses[~is_faulty].mean():.1%}")
@@ -896,16 +924,24 @@ print(f"filter first: {(is_faulty & ~refuses).sum()} left to repair; truecase fi
 # More than half against one in a hundred. The miniature was *made* so, after what we measured in the echoes of UltraChat:
 # 86 of 148 wrongly cased answers (58 %) match a refusal phrase, against 82 of 16,087 (0.5 %) clean ones. If you said that
 # the two are independent, you would expect the same share twice. So the order matters for the *report*: who truecases
-# first counts many repairs that are thrown away a moment later, and his "5 %" is another number than that of one who
+# first counts many repairs that are thrown away a moment later, and that "5 %" is another number than the one of who
 # filters first. The card's 5 % does not say which.
 # ```
+
+# %% [markdown]
+# There is a finer trap. A truecaser fitted *after* the filter has never met the words of a refusal, and what it does not
+# speak it leaves alone:
+
+# %%
+late = np.array(detect_case_noise(pa.array(answers), own).to_pylist()) != "ok"
+print(f"fitted before the filter it finds {is_faulty.sum()} faults, fitted after it {late.sum()}; of those that stay {(is_faulty & ~refuses).sum()} and {(late & ~refuses).sum()}")
 
 # %% [markdown]
 # Does the order change the rows as well? It must not: the filter has to find a phrase whatever its case. That can be
 # checked, and it is a good check of any filter that runs near a truecaser.
 
 # %%
-after_truecasing = refusal_filter(own.truecase_batch(answers))
+after_truecasing = refusal_filter(unfiltered.truecase_batch(answers))
 assert {r.index for r in after_truecasing.removed} == set(np.flatnonzero(refuses)), "the filter depends on case"
 print("the same", len(after_truecasing.removed), "answers are removed in either order")
 
@@ -989,7 +1025,8 @@ for name in ("real_capitalize_echoes", "clean_other_models"):
 #
 # Set `dialogues` in the cell of the dials to a file of your own (ultrachat_200k's `messages`, or raw UltraChat's `data`)
 # and run this chapter again. For files of any size there is a command that needs no notebook; a killed run goes on at the
-# file it was at, and each machine takes its share:
+# file it was at, and each machine takes its share. One core reads and writes 50 MB of Parquet a second (at 5 % faults, on
+# the machine of the table above), so all of UltraChat, about 9 GB, takes some three minutes:
 #
 # ```bash
 # zephyr truecase shards/*.parquet --output truecased/
