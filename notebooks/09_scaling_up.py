@@ -217,8 +217,8 @@ print(f"a micro-batch of 4 x 2,048 tokens: {8192 * kept[False] / 1e9:.1f} GB and
 # ### Logits
 #
 # The last map makes a number for each word at each position. Written out for $4 \times 2{,}048$ tokens of Mistral, with
-# the gradient, they are larger than the activations under checkpointing would be. TRL 1.16 scores them in chunks, and
-# never holds them all.
+# the gradient, they come to half of what the activations under checkpointing take; for Llama 3's vocabulary, four times as
+# large, to twice of it. TRL 1.16 scores them in chunks, and never holds them all.
 
 # %%
 for fused in (False, True):
@@ -255,7 +255,7 @@ for anchor in anchors:
 # these rows; on that row it is therefore no check any more. For the miniature's process the libraries are most of it.
 #
 # The dSFT time is off by a third (the card does not even say which GPU). The dDPO time is not described at all: the
-# authors' run sustained about a tenth of what the formula assumes. Two pairs of a few hundred tokens a card, unequal
+# authors' run sustained less than a tenth of what the formula assumes. Two pairs of a few hundred tokens a card, unequal
 # lengths, and weights gathered between two machines for every layer leave a GPU waiting. **Operations are a lower bound
 # on time; utilisation is the unknown.** Measure twenty steps, then multiply.
 # ```
@@ -294,7 +294,8 @@ print(f"full {in_full / N:.2f} N, LoRA {under_lora / N:.2f} N a token; ratio {un
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Two thirds, or a little more: attention and the adapter itself come on top of $4N$. LoRA saves *memory* by a factor of
+# Two thirds: $6N$ and just under $4N$, just under because below the lowest adapter nothing needs a gradient. (PyTorch's
+# counter does not see the CPU's attention kernel, which comes on top in both.) LoRA saves *memory* by a factor of
 # eight and *time* by a third, no matter how few weights it trains: to reach an adapter in the first layer, gradients still go
 # through every layer above it. Whoever guessed a hundredth took the trained weights for the work. (A helper that reports
 # utilisation by $6N$ for a LoRA run flatters it by a half.)
@@ -579,10 +580,12 @@ exercises.check_packed_updates(packed_updates)
 # ## The plan
 #
 # `zephyr plan --scale zephyr-7b-lora --gpu-memory 24GB` puts all this together and pulls levers until it fits. All
-# scales, on what each was made for; everything in this table is an estimate, but for the numbers of weights and updates.
+# scales, on what each was made for (15 GB: a T4). Memory and hours are estimates. The hours hang on the rate that is
+# assumed, 300 TFLOP/s a GPU for the 7 B scales, which one H100 sustained under TRL on long rows: on short ones expect
+# several times as many.
 
 # %%
-asked = [("miniature", None, 1), ("smol", None, 1), ("zephyr-7b-lora/qlora", "24GB", 1), ("zephyr-7b-lora", "40GB", 1),
+asked = [("miniature", None, 1), ("smol", "15GB", 1), ("zephyr-7b-lora/qlora", "24GB", 1), ("zephyr-7b-lora", "40GB", 1),
          ("zephyr-7b-lora", "80GB", 1), ("zephyr-7b-full", "80GB", 8), ("zephyr-7b-full/handbook-v2", "80GB", 8)]
 print(f"{'scale':27s} {'GPUs':>9s} {'stage':5s} {'GB each':>8s} {'updates':>8s} {'hours':>7s}  levers")
 for name, size, gpus in asked:
@@ -632,7 +635,7 @@ from zephyr_utils.model_card import model_card
 try:
     print(model_card(road)[:1500])
 except HandbookError as error:  # this chapter alone was run
-    print(error)
+    print(f"{error.what}: {error.remedy}")
 
 # %% [markdown]
 # `zephyr push owner/name` prints the card and the files that would go; only `--upload` sends them, with the token in

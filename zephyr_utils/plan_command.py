@@ -13,6 +13,8 @@ WORDS = {
     "context": "the process itself",
 }  # fmt: skip
 
+SPARE = 0.95  # a card has a little less than its name says, and an estimate is no promise
+
 
 def print_plan(
     console: Console, scale: str, gpu_memory: float | None, gpus: int, rate: float | None
@@ -34,7 +36,9 @@ def print_plan(
     seconds, source = (rate, "as given") if rate else RATES[family]
     for stage, found in plans.items():
         rows = ROWS[family if family in ("miniature", "smol") else "zephyr-7b", stage]
-        fits = "fits" if found.fits else "DOES NOT FIT, whatever lever is pulled"
+        fits = "fits" if found.total < SPARE * found.limit else "fits on paper, with nothing to spare"
+        if not found.fits:
+            fits = "DOES NOT FIT, whatever lever is pulled"
         pulled = f", after: {'; '.join(found.levers)}" if found.levers else ", as the recipe stands"
         lines = [
             f"{stage}: {fits}{pulled if found.fits else ''}",
