@@ -152,7 +152,7 @@ for name, deed in suspects.items():
 # ```{admonition} An inference, not a fact
 # :class: note
 # *Why* would anyone capitalise whole answers? 132 of 148 such answers open with *I do not*, *I don't*, *I cannot* or *I
-# am not*. It looks as if *As an AI language model, * had been cut off, and `capitalize()` called on what was left. No
+# am not*. It looks as if *As an AI language model,* had been cut off, and `capitalize()` called on what was left. No
 # source confirms this, and UltraChat's repository holds no such script.
 # ```
 
@@ -180,7 +180,7 @@ print(f"{len(loaded.records):,} dialogues, {len(answers):,} answers, {sum(map(le
 # %%
 signed = [answer for answer in answers if answer.strip() == answer.strip().capitalize()]
 print(f"{len(signed):,} of {len(answers):,} = {len(signed) / len(answers):.0%}")
-print(*[repr(answer) for answer in list(dict.fromkeys(signed))[:8]], sep="\n")
+print(*[repr(answer[:200]) for answer in list(dict.fromkeys(signed))[:8]], sep="\n")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -240,7 +240,7 @@ exercises.check_capitalised_fault(capitalised_fault)
 labels = np.array(detect_case_noise(pa.array(answers)).to_pylist())
 print(Counter(labels.tolist()))
 for answer in np.array(answers, dtype=object)[labels != "ok"][:4]:
-    print(repr(answer))
+    print(repr(answer[:200]))
 
 # %% [markdown]
 # `capitalized` is the fault of UltraChat, `lower` and `upper` are whole messages in one case, `sentence` is a message
@@ -365,10 +365,12 @@ print([(word, opens) for word, opens, *_ in words_of("Ask Pia. 1. the\nDo not.")
 
 # %% [markdown]
 # Count the forms of each word inside sentences, alone and behind its left neighbour. Only messages that the detector
-# finds in order may teach; else the table learns *rome*.
+# finds in order may teach; else the table learns *rome*. (Of a large corpus every n-th answer is enough: counting in
+# Python reads half a megabyte a second.)
 
 # %%
-well_cased = [text for text, label in zip(answers, labels, strict=True) if label == "ok"] + manual
+every = 1 + sum(map(len, answers)) // 3_000_000
+well_cased = [text for text, label in zip(answers[::every], labels[::every], strict=True) if label == "ok"] + manual
 alone, beside = defaultdict(Counter), defaultdict(Counter)
 for text in well_cased:
     before = ""
@@ -576,7 +578,7 @@ by_counts, counts_altered = report("counts", truecase_by_counts)
 # what its recaser makes of the seven sentences:
 
 # %%
-truecaser = Truecaser.fit(manual + list(dict.fromkeys(answers))[::3])  # a third of the answers: the words are all there
+truecaser = Truecaser.fit(manual + list(dict.fromkeys(answers))[:: 3 * every])  # a third of the answers: the words are all there
 print(f"learnt from {truecaser.kept:,} messages, {truecaser.set_aside} left out as faulty")
 for text, repaired in zip(hard, truecaser.recase(hard), strict=True):
     print(repaired)
@@ -753,8 +755,9 @@ assert package.f1_capitalized > 0.7, "does the text to learn from hold capitals 
 # :class: dropdown
 # None, on so little text: with other paragraphs held out (the dial `seed` deals anew) the counts are ahead by up to four
 # points as often as not, and forced upon clean text both alter a third of it. If you expected the model to win by far,
-# remember that a rate of capitals is the best of its features, and that is a count; the rest takes text to learn. On a
-# hundred times as much, 23 MB of chat, a prototype of this model was one point ahead of such counts (82.8 against 81.8).
+# remember that a rate of capitals is the best of its features, and that is a count; the rest takes text to learn. With
+# 3 MB of real chat as `dialogues` the recaser was ahead on these same paragraphs (F1 0.79 against 0.77), and on 23 MB of
+# chat a prototype of it led such counts by one point (82.8 against 81.8 over capitals).
 # What sets the package apart is *restraint*: with the gate nearly every clean paragraph stays as it is, to the byte. The
 # price is recall, since
 # one-liners without evidence are left. For data on which a model is to be trained that is the better bargain: what the
@@ -826,7 +829,8 @@ changed = [(before, after) for before, after in zip(source, repaired, strict=Tru
 print(f"{len(changed)} of {len(source):,} answers changed, the road says {books['answers_changed']}")
 
 # %%
-rows = [{"before": before, "after": after} for before, after in list(dict.fromkeys(changed))[:6]]
+rows = [{"before": before[:400], "after": after[:400]} for before, after in list(dict.fromkeys(changed))[:6]]
+rows = rows or [{"before": "(nothing was changed)", "after": ""}]
 display(HTML(before_after_table(rows, caption="Answers before and after truecasing.")))
 
 # %% [markdown]
@@ -911,11 +915,12 @@ print(kept.report())
 # ```
 
 # %%
-unfiltered = Truecaser.fit(answers)  # as one would who truecases first
+unfiltered = Truecaser.fit(answers[::every])  # as one would who truecases first
 is_faulty = np.array(detect_case_noise(pa.array(answers), unfiltered).to_pylist()) != "ok"
 refuses = np.zeros(len(answers), bool)
 refuses[[removed.index for removed in refusal_filter(answers).removed]] = True
-print(f"of {is_faulty.sum()} wrongly cased answers {refuses[is_faulty].mean():.0%} refuse; of {(~is_faulty).sum():,} others {refuses[~is_faulty].mean():.1%}")
+both, refusing_share = (is_faulty & refuses).sum(), (is_faulty & refuses).sum() / max(is_faulty.sum(), 1)
+print(f"of {is_faulty.sum()} wrongly cased answers {both} refuse, {refusing_share:.0%}; of {(~is_faulty).sum():,} others {refuses[~is_faulty].mean():.1%}")
 print(f"filter first: {(is_faulty & ~refuses).sum()} left to repair; truecase first: {is_faulty.sum()}")
 
 # %% [markdown]
@@ -1082,7 +1087,7 @@ metrics = {
     "f1_counts": by_counts.f1_capitalized,
     "clean_altered": float(package_altered),
     "clean_altered_counts": float(counts_altered),
-    "faulty_that_refuse": float(refuses[is_faulty].mean()) if is_faulty.any() else 0.0,
+    "faulty_that_refuse": float(refusing_share),
 }
 if gold is not None:
     metrics["faults_found"] = float((planted & found).sum() / planted.sum())
