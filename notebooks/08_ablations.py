@@ -243,14 +243,16 @@ for row in ablations.ROWS.values():
 #
 # A table like this is easily bent without meaning to. Tune one row, give the others its learning rate, and the tuned
 # row wins. A dSFT that was trained too little flatters dDPO; in our first trials dDPO led by 4.7 points for that reason
-# alone. So every row had a small search of its own (`benchmarks/search.py`), all of the same size, with one seed, on
-# *development* questions. What was found lies in `recipes/miniature/ablations.yaml`; the values that differ:
+# alone. So every row is to have a small search of its own, all of the same size, with one seed, on *development*
+# questions: `python benchmarks/search.py --stages rows`. What was found lies in `recipes/miniature/ablations.yaml`. A row
+# that had none takes the value the others share, and its difference below is a first look and no verdict on the method:
 
 # %%
-plain = ablations.recipe_of(road, ablations.ROWS["few"])
+searched = ablations.searched_rows(road.scale)
 for name in dict.fromkeys((*ablations.PAIRINGS, *ablations.BETAS, *ablations.LOSSES)):
     recipe = ablations.recipe_of(road, ablations.ROWS[name])
-    print(f"{name:12s} learning rate {recipe['learning_rate']:.1e}  beta {recipe['beta']:<5g} {recipe['loss_type'][0]}")
+    how = "searched" if name in searched else "not searched, shared"
+    print(f"{name:10s} learning rate {recipe['learning_rate']:.1e} ({how})  beta {recipe['beta']:<5g} {recipe['loss_type'][0]}")
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -430,11 +432,11 @@ if sum("epochs" in seed for seed in five.values()) > 1:
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Training accuracy rises from epoch to epoch, and the accuracy on pairs held out does not follow it: the distance
-# between the two lines *is* the overfitting. Near 1 it does not come. The judge behind these pairs is noisy, so a
-# share of the labels is the wrong way round, and to rank those "rightly" they have to be learnt by heart: 7 billion
-# parameters can, this adapter cannot in three passes. If you expected the held-out line to *fall*, you thought of
-# classification, where overfitting costs accuracy; here it mostly costs confidence, which is another number (chapter 06).
+# Read the two lines against each other: the distance between them *is* the overfitting. The judge behind these pairs is
+# noisy, so a share of the labels is the wrong way round, and to rank those "rightly" they have to be learnt by heart;
+# an accuracy near 1 would mean just that. If you expected the held-out line to *fall*, you thought of classification,
+# where overfitting costs accuracy; here it first costs confidence, which is another number (chapter 06). Where no figure
+# is drawn, these rows have not been measured with the present base model: `python benchmarks/claims.py --parts epochs`.
 # ```
 
 # %% [markdown]
@@ -520,7 +522,7 @@ for gap in (-30.0, 0.0, 30.0):
 # beyond; the sigmoid never quite stops, and **robust** DPO pulls hardest where the label looks wrong. **APO-zero** gives
 # up on pairs it ranks very wrongly: its sigmoid is flat on both sides, so hopeless pairs are left alone like settled
 # ones. Mind the scale, too: at a gap of 0 SPPO pulls two hundred times as hard as the sigmoid. One learning rate for all
-# would decide the contest before it began, and that is why each has its own.
+# can decide the contest before it begins, and that is why each should have its own.
 # ```
 
 # %% [markdown]
@@ -538,16 +540,15 @@ for gap in (-30.0, 0.0, 30.0):
 others = [name for name in dict.fromkeys((*ablations.PAIRINGS, *ablations.BETAS, *ablations.LOSSES)) if name != "few"]
 if found := differences(five, {ablations.ROWS[name].label: (name, "few") for name in others}):
     figures.show(figures.difference_intervals(found, label="score minus that of the plain row (95 % interval)"),
-                 alt=in_words(found), caption="Pairs, beta and losses against the plain row; five seeds, each row with its own learning rate.")
+                 alt=in_words(found), caption=f"Pairs, beta and losses against the plain row; {len(five)} seeds.")
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Filled points on either side of 0 are what five seeds can tell; count them. Most readers bet on a loss. The plainer
-# effect is usually $\beta$: with the learning rate found for it, a small $\beta$ lets the policy go further for
-# the same loss, which here buys manner faster than it costs truth. That the worst answer is a poor partner, the paper's
-# reason for drawing at random, is a small effect if it is one: with four answers a random one *is* the worst in a third
-# of the rows.
+# Filled points on either side of 0 are what the seeds can tell; count them, and mind which rows had no search. Most
+# readers bet on a loss. Look at $\beta$ first: a small one lets the policy go further for the same loss, for better or
+# worse. And how much can the worst answer differ from a random one? With four answers a random one *is* the worst in a
+# third of the rows. Where no figure is drawn: `python benchmarks/claims.py --parts few`.
 # ```
 
 # %% [markdown]

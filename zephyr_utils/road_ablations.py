@@ -3,8 +3,9 @@
 A row of the tables is a `Row`; the functions take a `Road` and leave their artefacts in ``08_ablations/`` beside the
 road's own, made once and reused like them. ``python -m zephyr_utils.road_ablations`` is one process of `run_in_parallel`.
 
-Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen: minutes for five seeds. Their learning rates, and those of the paper's table 3, were searched row by row on `development_questions`
-(``benchmarks/search.py``); what was found lies in ``recipes/<scale>/ablations.yaml``.
+Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen: minutes for five seeds. Each is
+to have a learning rate of its own, searched on `development_questions` by ``benchmarks/search.py``; what was found lies in
+``recipes/<scale>/ablations.yaml``, and `searched_rows` says for which.
 """
 
 import hashlib
@@ -111,12 +112,21 @@ def get_row(name: str) -> Row:
 
 def recipe_of(road: Road, row: Row, **changes: Any) -> dict[str, Any]:
     """The row's recipe: the scale's, what all small rows share, what was found for the row, what makes it the row."""
-    path = RECIPES_FOLDER / road.scale / "ablations.yaml"
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found = _found(road.scale)
     common = found.get("few", {}) if row.few else {}
     # No measurements on the way: each costs more than it tells here. Rows with epochs are measured after each.
     watching = {"eval_strategy": "epoch" if row.epochs else "no", "eval_on_start": False} if row.trains == "ddpo" else {}
     return road.recipe(row.stage) | watching | common | found.get("rows", {}).get(row.name, {}) | row.recipe | changes
+
+
+def searched_rows(scale: str) -> set[str]:
+    """The rows whose learning rate was searched at this scale; the others take what the small rows share."""
+    return set(_found(scale).get("rows", {}))
+
+
+def _found(scale: str) -> dict[str, Any]:
+    path = RECIPES_FOLDER / scale / "ablations.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def model_of(road: Road, name: str) -> str:
