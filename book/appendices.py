@@ -19,6 +19,7 @@ from zephyr_utils.scales import SCALES
 MARK = re.compile(r"^<!-- ([a-z0-9 _-]+) -->$", re.M)
 MEANINGS = Path(__file__).with_name("metrics.yaml")
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
+AS_PAPER = "zephyr-7b-full"  # our recipe that is meant to repeat the paper's
 # A recipe's keys whose product is the rows of one step on one process.
 BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
@@ -95,11 +96,23 @@ def last_run(report: Report, chapters: list[str]) -> str:
 
 
 def _took(entry: dict[str, Any]) -> str:
-    return seconds_in_words(entry["seconds"] + entry["seconds_reused"])
+    return _unbroken(seconds_in_words(entry["seconds"] + entry["seconds_reused"]))
 
 
 def _memory(entry: dict[str, Any]) -> str:
-    return f"{entry['metrics']['peak_memory_mb']:,.0f} MB"
+    return _unbroken(f"{entry['metrics']['peak_memory_mb']:,.0f} MB")
+
+
+def _unbroken(words: str) -> str:
+    """The same in one line: narrow columns of numbers break badly."""
+    return words.replace(" ", "\u00a0")
+
+
+def machine_of(stamp: dict[str, Any]) -> str:
+    """The machine of an environment stamp, in words."""
+    cores = "1 core" if stamp["cores"] == 1 else f"{stamp['cores']} cores"
+    machine = f"{cores} of {stamp['cpu']}, {stamp['memory_gb']:.0f} GB"
+    return machine if stamp["accelerator"] == "none" else f"{machine}, {stamp['accelerator']}"
 
 
 def execution(report: Report, chapters: list[str]) -> str:
@@ -108,11 +121,8 @@ def execution(report: Report, chapters: list[str]) -> str:
     for name in chapters:
         entry = report[name]
         stamp = entry["environment"]
-        machine = f"{stamp['cores']} cores of {stamp['cpu']}, {stamp['memory_gb']:.0f} GB"
-        if stamp["accelerator"] != "none":
-            machine += f", {stamp['accelerator']}"
         versions = ", ".join(f"{library} {stamp[library]}" for library in LIBRARIES)
-        line = f"{machine}; Python {stamp['python']}, {versions}"
+        line = f"{machine_of(stamp)}; Python {stamp['python']}, {versions}"
         if line not in stamps:
             stamps.append(line)
         rows.append(
@@ -120,7 +130,7 @@ def execution(report: Report, chapters: list[str]) -> str:
                 chapter_link(name, name),
                 entry["finished"][:16].replace("T", " "),
                 _took(entry),
-                seconds_in_words(entry["seconds_reused"]),
+                _unbroken(seconds_in_words(entry["seconds_reused"])),
                 _memory(entry),
                 str(stamps.index(line) + 1),
             ]
@@ -147,25 +157,32 @@ def metrics(report: Report, chapters: list[str]) -> str:
 
 
 def recipes(stage: str) -> str:
-    """Paper, model card, code and our recipes side by side for ``dsft`` or ``ddpo``."""
-    published = published_table(f"{stage}_recipes")
+    """Paper, model card, code and our recipes side by side for ``dsft`` or ``ddpo``: two tables and the sources."""
+    found = published_table(f"{stage}_recipes")
     ours = {name: yaml.safe_load(recipe_path(name, stage).read_text(encoding="utf-8")) for name in SCALES}
-    given = ("paper", "card", "code_2023", "code_2025")
-    rows = []
-    for row in published.rows:
-        values = [str(row[column]) if row[column] is not None else "–" for column in given]
-        values += [_ours(recipe, row["argument"]) for recipe in ours.values()]
-        argument = {"batch": "batch × accumulation", None: ""}.get(row["argument"], row["argument"])
-        rows.append([row["setting"] + (f"<br>`{argument}`" if argument else ""), *values])
-    heads = [
-        "setting",
-        "paper",
-        "model card",
-        "code 2023",
-        "code 2025",
-        *(f"ours, `{name}`" for name in SCALES),
+    given = {"paper": "paper", "card": "model card", "code_2023": "code 2023", "code_2025": "code 2025"}
+    theirs = [
+        [
+            _setting(row),
+            *(_published(row[column]) for column in given),
+            _ours(ours[AS_PAPER], row["argument"]),
+        ]
+        for row in found.rows
     ]
-    return f"{table(heads, rows)}\n\n*Sources.* {published.source}. {published.note}"
+    all_ours = [
+        [_setting(row), *(_ours(recipe, row["argument"]) for recipe in ours.values())]
+        for row in found.rows
+        if row["argument"]
+    ]
+    side_by_side = table(["setting", *given.values(), f"ours, `{AS_PAPER}`"], theirs)
+    scales = table(["setting", *(f"`{name}`" for name in SCALES)], all_ours)
+    return f"{side_by_side}\n\n*Sources.* {found.source}. {found.note}\n\nOur recipes at all four scales:\n\n{scales}"
+
+
+def _setting(row: dict[str, Any]) -> str:
+    """A setting with TRL's name for it below."""
+    argument = {"batch": "batch × accumulation", None: ""}.get(row["argument"], row["argument"])
+    return row["setting"] + (f"<br>`{argument}`" if argument else "")
 
 
 def _ours(recipe: dict[str, Any], argument: str | None) -> str:
@@ -177,7 +194,7 @@ def _ours(recipe: dict[str, Any], argument: str | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float) and argument == "warmup_steps":
-        return f"{value:.0%}"
+        return road_picture.percent(value)
     return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -22,7 +22,7 @@ import nbformat
 
 sys.path.insert(0, str(Path(__file__).parent))  # the book is no package; its scripts stand side by side
 
-from appendices import LIBRARIES, fill, seconds_in_words
+from appendices import LIBRARIES, fill, machine_of, seconds_in_words
 
 from zephyr_utils.chapters import read_report
 from zephyr_utils.errors import HandbookError
@@ -162,9 +162,6 @@ def box_of(entry: dict[str, Any]) -> str:
     """The box under a chapter's title: what its last run took, and on what."""
     stamp = entry["environment"]
     versions = ", ".join(f"{name} {stamp[name]}" for name in LIBRARIES)
-    machine = f"{stamp['cores']} cores of {stamp['cpu']}, {stamp['memory_gb']:.0f} GB"
-    if stamp["accelerator"] != "none":
-        machine += f", {stamp['accelerator']}"
     took = f"**{seconds_in_words(entry['seconds'] + entry['seconds_reused'])}**"
     if entry["seconds_reused"] >= 1:
         took += f" ({seconds_in_words(entry['seconds_reused'])} of it by an earlier run whose results were reused)"
@@ -174,7 +171,7 @@ def box_of(entry: dict[str, Any]) -> str:
             "```{admonition} Time and memory, from the last run",
             ":class: note time-box",
             f"{took} and **{peak}** on {entry['finished'][:10]}",
-            f"({machine}). Python {stamp['python']}, {versions}.",
+            f"({machine_of(stamp)}). Python {stamp['python']}, {versions}.",
             "```",
         ]
     )

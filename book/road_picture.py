@@ -10,7 +10,8 @@ from typing import Any
 
 LOWEST, HIGHEST = 1, 10  # the scale of MT-Bench's grades
 MODELS = (("base", "Base model"), ("dsft", "after dSFT"), ("ddpo", "after dDPO"))
-BOX_HEIGHT, GAP, BAR = 88, 34, 26
+BOX_HEIGHT, GAP, BAR = 88, 30, 26
+LONGEST_LINE = 28  # letters that fit into a box, even in a wide font
 
 # Chapter -> the metrics that the picture shows; one that is missing is an error and no hole in the picture.
 NEEDED = {
@@ -37,16 +38,24 @@ def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     """The boxes of the road: a title, and two lines under it. A chapter that was not run has no numbers."""
 
     def line(chapter: str, words: str) -> str:
-        return words.format(**metrics[chapter]) if chapter in metrics else "(not in this run)"
+        if chapter not in metrics:
+            return "(not in this run)"
+        found = metrics[chapter]
+        return words.format(**found, ranked=percent(found.get("held_out_accuracy", 0.0)))
 
     return [
-        ("A teacher's dialogues", ["as UltraChat: some have lost", "their capitals, some refuse"]),
+        ("A teacher's dialogues", ["like UltraChat: some lost", "their capitals, some refuse"]),
         ("01  Truecasing", ["capitals repaired,", "refusals taken out"]),
-        ("02  dSFT", [line("02_dsft", "{rows_trained:,.0f} dialogues; held-out loss"), line("02_dsft", "{held_out_loss_before:.2f} → {held_out_loss:.2f} nats a token")]),
-        ("03  AI feedback", ["four models answer, a judge rates;", line("03_ai_feedback", "{faulty_tens:.0f} of its tens are faulty")]),
-        ("04  Preference pairs", [line("04_preference_pairs", "{pairs:,.0f} pairs: the best answer"), "against a random lower one"]),
-        ("05  dDPO", [line("05_ddpo", "{held_out_accuracy:.0%} of unseen pairs ranked"), line("05_ddpo", "right, mean margin {held_out_margin:.2f}")]),
+        ("02  dSFT", [line("02_dsft", "{rows_trained:,.0f} dialogues; loss"), line("02_dsft", "{held_out_loss_before:.2f} → {held_out_loss:.2f} nats a token")]),
+        ("03  AI feedback", ["four models answer, a judge", line("03_ai_feedback", "rates; {faulty_tens:.0f} tens are false")]),
+        ("04  Preference pairs", [line("04_preference_pairs", "{pairs:,.0f} pairs: the best and"), "a random lower answer"]),
+        ("05  dDPO", [line("05_ddpo", "{ranked} of unseen pairs"), line("05_ddpo", "right, mean margin {held_out_margin:.2f}")]),
     ]  # fmt: skip
+
+
+def percent(share: float) -> str:
+    """0.456 -> "46 %", with a space that does not break."""
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def results(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, float, float]]:
@@ -61,7 +70,7 @@ def description(metrics: dict[str, dict[str, Any]]) -> str:
     """The picture in words: its alt text."""
     parts = [f"{title}: {' '.join(lines)}." for title, lines in steps(metrics)]
     graded = [
-        f"{words} {score:.1f} with {right:.0%} of the answers right"
+        f"{words} {score:.1f} with {percent(right)} of the answers right"
         for words, score, right in results(metrics)
     ]
     if graded:
@@ -140,13 +149,13 @@ def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
 
 def _bars(bars: list[tuple[str, float, float]], width: float, top: float) -> tuple[list[str], float]:
     """The grades as bars from 1 to 10, each with its numbers in words; and where the drawing ends."""
-    shapes = [_text(1, top + 14, "07  Evaluation: mean grade, from 1 to 10", "title")]
+    shapes = [_text(1, top + 14, "07  Evaluation: grades from 1 to 10", "title")]
     y = top + 26
     beside = width > 500  # names left of the bars and words right of them; on a phone they stand above
     left, right = (104, 210) if beside else (1, 1)
     per_point = (width - left - right) / (HIGHEST - LOWEST)
     for words, score, share in bars:
-        says = f"{score:.1f}; {share:.0%} say the right thing"
+        says = f"{score:.1f}; {percent(share)} say the right thing"
         if not beside:
             shapes.append(_text(1, y + 16, f"{words}: {says}", "line"))
             y += 24

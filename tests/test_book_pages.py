@@ -68,14 +68,15 @@ def test_the_troubleshooting_covers_our_own_messages_and_those_of_the_libraries(
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])
 def test_the_tables_of_recipes_show_what_our_recipes_hold(stage):
     drawn = appendices.recipes(stage)
+    assert drawn.count("| setting |") == 2
     rows = {
         line.split("|")[1].split("<br>")[0].strip(): line.split("|")
         for line in drawn.splitlines()
         if line[0:1] == "|"
     }
     ours = load_recipe(recipe_path("miniature", stage), stage)
-    assert float(rows["learning rate"][6]) == ours["learning_rate"]
-    assert rows["warm-up"][6].strip() == "10%"
+    assert float(rows["learning rate"][2]) == ours["learning_rate"]
+    assert rows["warm-up"][2].strip() == "10\u00a0%"
     known = {row["argument"] for row in published_table(f"{stage}_recipes").rows} - {None, "batch"}
     assert known <= set(ours) | {"packing"}, "a row's argument is no key of the recipe"
 
@@ -116,8 +117,20 @@ def test_the_picture_shows_the_numbers_of_the_run_in_light_words_and_in_its_alt_
     report["07_evaluation"]["metrics"] |= {"score_base": 1.23, "score_ddpo": 7.89, "right_ddpo": 0.456}
     drawn = appendices.picture(report, list(report))
     assert drawn.count("<svg") == 2 and drawn.count('role="img"') == 2
-    for words in (">7.9; 46% say the right thing<", "after dDPO 7.9 with 46% of the answers right"):
+    for words in (
+        ">7.9; 46\u00a0% say the right thing<",
+        "after dDPO 7.9 with 46\u00a0% of the answers right",
+    ):
         assert words in drawn, words
+
+
+def test_the_lines_in_the_boxes_fit_also_with_large_numbers(report):
+    metrics = {
+        name: entry["metrics"] | {"rows_trained": 207_865, "pairs": 61_135, "held_out_accuracy": 1.0}
+        for name, entry in report.items()
+    }
+    for title, lines in road_picture.steps(metrics):
+        assert max(map(len, [title, *lines])) <= road_picture.LONGEST_LINE, lines
 
 
 def test_the_bars_are_as_long_as_the_grades_say(report):
@@ -162,7 +175,7 @@ def test_the_table_of_execution_names_each_machine_once(report):
     report["02_dsft"]["environment"]["cpu"] = "Another CPU"
     drawn = appendices.execution(report, list(report))
     assert drawn.count("A CPU") == 1 and drawn.count("Another CPU") == 1
-    assert "1 min 15 s" in drawn and "2026-11-20 10:00" in drawn
+    assert "1\u00a0min\u00a015\u00a0s" in drawn and "2026-11-20 10:00" in drawn
 
 
 def test_the_errata_say_of_each_finding_whether_it_was_verified_or_inferred():

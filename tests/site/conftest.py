@@ -49,7 +49,10 @@ def website():
 def pytest_generate_tests(metafunc):
     """One test a page; `page` is its path without the ending."""
     if "page" in metafunc.fixturenames:
-        names = sorted(str(path.relative_to(PAGES).with_suffix("")) for path in PAGES.rglob("*.html"))
+        paths = (path.relative_to(PAGES) for path in PAGES.rglob("*.html"))
+        names = sorted(
+            str(path.with_suffix("")) for path in paths if path.parts[0] != "_static"
+        )  # those are no pages
         metafunc.parametrize("page", names or ["index"])
 
 
