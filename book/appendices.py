@@ -84,8 +84,8 @@ def last_run(report: Report, chapters: list[str]) -> str:
         entry = report[name]
         metric = headline(entry)
         value = entry["metrics"].get(metric)
-        shown = f"`{metric}` = {value:.4g}" if isinstance(value, int | float) else ""
-        expected, inside = "no range yet", ""
+        shown = f"`{metric}` = {number(value)}" if isinstance(value, int | float) else ""
+        expected, inside = "–", ""
         if metric in entry["ranges"]:
             low, high = entry["ranges"][metric]
             expected, inside = f"{low:g} to {high:g}", "no" if outside_of(name, entry) else "yes"
@@ -195,7 +195,9 @@ def _ours(recipe: dict[str, Any], argument: str | None) -> str:
         return "yes" if value else "no"
     if isinstance(value, float) and argument == "warmup_steps":
         return road_picture.percent(value)
-    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if argument == "learning_rate":
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
+    return "–" if value is None else number(value)
 
 
 def published(name: str) -> str:
