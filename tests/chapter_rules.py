@@ -14,6 +14,8 @@ from nbformat import NotebookNode
 MEDIAN_LINES, MOST_LINES, LONGEST = 6, 18, 40  # of code cells: the median, 90 % of them, all of them
 TEXT_PER_CODE = 1.2
 DIALS = 8
+GOALS = range(3, 7)
+LEAST_PREDICTIONS, LEAST_EXERCISES = 5, 3
 SECTIONS = ("What you will be able to do", "Recap", "References")
 EXERCISE = re.compile(r"^`{3,}\{exercise\} *(?P<title>.*)\n(?P<body>(?:.*\n)*?)`{3,}$", re.M)
 CARD = re.compile(r"\*\*Difficulty\*\* (?P<dots>[●○]{5}) · \*\*Minutes\*\* \d+")
@@ -30,7 +32,7 @@ def complaints(path: Path) -> list[str]:
     """Everything that the chapter breaks, in words that say what to change."""
     cells = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent").cells
     rules: tuple[Callable[[list[NotebookNode], str], Iterator[str]], ...] = (
-        _title_and_headings, _rhythm, _parameters, _exercises, _predictions, _figures, _last_cell, _paths,
+        _title_and_headings, _rhythm, _parameters, _exercises, _predictions, _figures, _last_cell, _paths, _enough,
     )  # fmt: skip
     return [complaint for rule in rules for complaint in rule(cells, path.stem)]
 
@@ -186,3 +188,18 @@ def _paths(cells: list[NotebookNode], name: str) -> Iterator[str]:
                 and PATH_IN_TEXT.search(node.value)
             ):
                 yield f"the code holds a path of one machine: {node.value!r}"
+
+
+def _enough(cells: list[NotebookNode], name: str) -> Iterator[str]:
+    """Goals, predictions and exercises in number, and the section for the reader's own data."""
+    text = _text(cells)
+    goals = re.search(r"^## What you will be able to do\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    counted = len(re.findall(r"^(?:-|\d+\.) ", goals[1], re.M)) if goals else 0
+    if goals and counted not in GOALS:
+        yield f"{counted} goals, not {GOALS[0]} to {GOALS[-1]}"
+    if (found := len(PREDICT.findall(text))) < LEAST_PREDICTIONS:
+        yield f"{found} predictions, fewer than {LEAST_PREDICTIONS}"
+    if (found := len(EXERCISE.findall(text))) < LEAST_EXERCISES:
+        yield f"{found} exercises, fewer than {LEAST_EXERCISES}"
+    if not re.search(r"^## Your turn\b", text, re.M):
+        yield "the section '## Your turn ...', for the reader's own data, is missing"

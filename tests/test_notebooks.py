@@ -68,9 +68,9 @@ def test_the_specimen_keeps_every_rule():
 BREACHES = {
     "the median": ("print(math.log(2))", "\n".join(["print(1)"] * 7), ("import math", "\n".join(["import math"] * 7)),
                    ("scale =", "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\nscale ="), ("fig = ", "\n".join(["x = 1"] * 7) + "\nfig = ")),
-    "at most 18 lines": ("import math", "\n".join(["import math"] * 19)),
+    "at most 18 lines": ("import math", "\n".join(["import math"] * 19), ("fig = ", "\n".join(["x = 1"] * 19) + "\nfig = ")),
     "41 lines, more than 40": ("import math", "\n".join(["import math"] * 41)),
-    "text cells for": ("# %%\nimport math", MORE_CODE * 3 + "# %%\nimport math"),
+    "text cells for": ("# %%\nimport math", MORE_CODE * 10 + "# %%\nimport math"),
     "tagged parameters": ('["parameters"]', '["dials"]'),
     "more than 8": ("seed = 0", "\n".join(f"seed_{n} = 0" for n in range(8))),
     "may only assign": ("seed = 0", "print(0)"),
@@ -99,6 +99,10 @@ BREACHES = {
     "has no caption": (', caption="The loss."', ""),
     "the last cell": ('tags=["remove-cell"]', ""),
     "the text holds a path": ("- the paper", "- see /home/anna/paper.pdf"),
+    "2 goals, not 3 to 6": ("# - compute a loss\n", ""),
+    "4 predictions, fewer than 5": ("} Predict, then run\n# :class: predict\n# And for a model", "} Note\n# :class: note\n# And for a model"),
+    "2 exercises, fewer than 3": ("{exercise} The loss of a batch", "{note} The loss of a batch"),
+    "'## Your turn ...', for": ("## Your turn with your own data", "## More"),
     "the code holds a path": ("import math", 'open("/Users/anna/rows.jsonl")'),
 }  # fmt: skip
 
