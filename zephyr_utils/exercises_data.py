@@ -19,7 +19,7 @@ def _capitalise(pattern: str) -> Callable[[str], str]:
 
 @exercise(
     "01_truecasing",
-    right="This rule repairs most of UltraChat's fault, and shows its limits: names, 'i' and new lines stay as they are.",
+    right="This rule repairs the visible part of UltraChat's fault, and shows its limits: names, 'i' and new lines stay as they are.",
     solution=_capitalise(r"[.!?] +[a-z]"),
     wrong={
         "stays small": lambda text: text,
