@@ -31,15 +31,14 @@ from zephyr_utils.workflow import read_json, write_json
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
 KEPT = ("score", "turn_1", "turn_2", "right_turn_1", "right_turn_2", "ended", "tokens")
 FEW = tuple({"learning_rate": rate} for rate in (4e-4, 8e-4, 1.6e-3))
-# stage or row -> the settings tried: a line of learning rates first, then the neighbours of its best
+# stage or row -> the settings tried; the recipe's other values stay
 SETTINGS: dict[str, tuple[dict, ...]] = {
     "dsft": tuple(
-        {"learning_rate": rate, "num_train_epochs": epochs}
-        for rate, epochs in ((4e-3, 2), (2e-3, 1), (8e-3, 1))
+        {"learning_rate": rate, "num_train_epochs": epochs, "per_device_train_batch_size": batch}
+        for rate, epochs, batch in ((4e-3, 1, 16), (8e-3, 1, 16), (2e-3, 1, 8), (4e-3, 2, 16))
     ),
     "ddpo": tuple(
-        {"learning_rate": rate, "num_train_epochs": epochs}
-        for rate, epochs in ((4e-4, 1), (1e-3, 1), (2e-4, 1))
+        {"learning_rate": rate, "num_train_epochs": 1, "per_device_train_batch_size": 16} for rate in (4e-4, 1e-3)
     ),
     "ddpo_without_dsft": FEW,
     "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (1e-3, 2e-3, 4e-3)),
