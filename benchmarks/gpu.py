@@ -1,0 +1,108 @@
+"""Ours against the peer on one GPU: non-padding tokens a second, TFLOP/s by our own count, peak memory, equal losses.
+
+    python benchmarks/gpu.py                    # Mistral-7B's shape, random weights, bfloat16; one GPU of 80 GB
+    python benchmarks/gpu.py --shape small      # the same script, whole, on a CPU: 10 M parameters, under three minutes
+
+The peer is TRL with the alignment-handbook's LoRA values as they stand: its lengths and batch, activations computed anew,
+dropout 0.05, padded rows in the order they come, a live reference. Ours is what `recipes/zephyr-7b-lora` says: packed rows,
+dropout 0, a precomputed reference, and activations kept where memory allows. Rows are random tokens whose lengths follow
+a fixed heavy-tailed law, so that nothing has to be downloaded. No quality is measured: weights and tokens are random.
+
+Each measurement is a process of its own (so that its peak is its own), written as soon as it is there: a run that was
+killed goes on with the next. Results: ``benchmarks/results/gpu.json`` (``gpu_small_cpu.json`` for the small shape).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from gpu_measure import MEASUREMENTS, SHAPES, measure
+from rich.console import Console
+from rich.table import Table
+
+from zephyr_utils.machine import environment_stamp
+from zephyr_utils.workflow import fingerprint, read_json, write_json
+
+HERE = Path(__file__).resolve().parent
+NAMES = {"mistral-7b": "gpu.json", "small": "gpu_small_cpu.json"}
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.only:  # a process of its own, started below
+        print(json.dumps(measure(arguments.shape, arguments.only, arguments.seconds)))
+        return
+    console = Console()
+    path = arguments.output or HERE / "results" / NAMES[arguments.shape]
+    key = fingerprint({name: fingerprint(HERE / name) for name in ("gpu.py", "gpu_measure.py")} | {"shape": arguments.shape})
+    found = read_json(path)
+    if found.get("key") != key or found.get("environment") != environment_stamp():
+        found = {"key": key, "shape": arguments.shape, "environment": environment_stamp(), "measured": {}}
+    for name in MEASUREMENTS:
+        if name in found["measured"]:
+            console.print(f"{name}: measured already", highlight=False)
+            continue
+        console.print(f"{name} ...", highlight=False)
+        found["measured"][name] = _in_a_process(name, arguments)
+        write_json(path, found)
+    found["findings"] = findings(found["measured"])
+    write_json(path, found)
+    _show(found, console)
+    console.print(f"Written to {path.name}", highlight=False)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="mistral-7b")
+    parser.add_argument("--seconds", type=float, default=None, help="of timed steps, a measurement; default 60, small 8")
+    parser.add_argument("--output", type=Path, default=None, help="file of results")
+    parser.add_argument("--only", choices=MEASUREMENTS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.seconds = arguments.seconds or (8 if arguments.shape == "small" else 60)
+    return arguments
+
+
+def _in_a_process(name: str, arguments: argparse.Namespace) -> dict:
+    command = [sys.executable, __file__, "--shape", arguments.shape, "--only", name, "--seconds", str(arguments.seconds)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"
+        return {"failed": reason}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def findings(measured: dict[str, dict]) -> dict[str, float]:
+    """Ratios ours / peer, and how far the losses of the fast path lie from the plain one's."""
+    found = {}
+    for stage in ("dsft", "ddpo"):
+        peer, ours = measured.get(f"{stage} peer", {}), measured.get(f"{stage} ours", {})
+        for figure in ("tokens_a_second", "peak_memory_gb"):
+            if figure in peer and figure in ours:
+                found[f"{stage}: {figure}, ours / peer"] = round(ours[figure] / peer[figure], 3)
+        equal = measured.get(f"{stage} equality", {})
+        if "relative_difference" in equal:
+            found[f"{stage}: relative difference of the loss, fast path and plain"] = equal["relative_difference"]
+    return found
+
+
+def _show(found: dict, console: Console) -> None:
+    table = Table(title=f"{found['shape']} on {found['environment']['accelerator']} / {found['environment']['cpu']}")
+    for column in ("", "tokens/s", "TFLOP/s", "padding", "peak GB", "steps"):
+        table.add_column(column)
+    for name, figures in found["measured"].items():
+        if "tokens_a_second" in figures:
+            table.add_row(
+                name, f"{figures['tokens_a_second']:,.0f}", f"{figures['tflops']:.3g}", f"{figures['padding']:.0%}",
+                f"{figures['peak_memory_gb']:.2f}", str(figures["steps"]),
+            )  # fmt: skip
+        elif "failed" in figures:
+            table.add_row(name, "failed", figures["failed"][:60])
+    console.print(table)
+    for what, value in found["findings"].items():
+        console.print(f"{what}: {value:g}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
