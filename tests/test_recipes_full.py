@@ -3,15 +3,19 @@
 import re
 
 import pytest
+import torch
 import trl
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 
 from zephyr_utils import training
+from zephyr_utils.chat import load_model
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.plan_batch import share_batch
 from zephyr_utils.recipes import RECIPES_FOLDER, STAGES, recipe_path
 from zephyr_utils.road import Road
@@ -162,3 +166,19 @@ def test_accelerate_launch_reads_a_file_as_several_processes_of_its_kind(name, f
         assert str(arguments.fsdp_version) == "2"
     if name == "zero3":
         assert int(arguments.zero_stage) == 3
+
+
+def test_after_qlora_the_adapter_is_merged_into_the_weights_as_they_were(tmp_path):
+    """With a base in full precision both ways of merging have to agree; in 4 bits only this one keeps the adapter whole."""
+    model, _ = load_model(BASE_FOLDER, dtype="float32")
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "down_proj"]))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    adapted.save_pretrained(tmp_path / training.ADAPTER)
+    merged = training._merged_from_full_precision(adapted, tmp_path, {"dtype": "float32"}).state_dict()
+    before = load_model(BASE_FOLDER, dtype="float32")[0].state_dict()
+    for name, weight in adapted.merge_and_unload().state_dict().items():
+        assert torch.allclose(merged[name], weight, atol=1e-6), name
+    moved = "model.layers.0.mlp.down_proj.weight"
+    assert not torch.allclose(merged[moved], before[moved], atol=1e-3)
