@@ -84,3 +84,33 @@ def test_a_further_process_reuses_what_the_first_has_made(together, tmp_path, mo
     monkeypatch.setenv("RANK", "1")
     second = build(tmp_path / "a", calls, together)
     assert (second.key, second.reused, calls) == (first.key, True, ["0"])
+
+
+ALONG = """
+import sys, time
+from pathlib import Path
+from zephyr_utils.workflow import build_artefact
+
+def make(folder):
+    (folder / sys.argv[2]).write_text("here")  # each process waits for the other: a training's gradients do the same
+    while not {"first", "second"} <= {path.name for path in folder.iterdir()}:
+        time.sleep(0.05)
+    return {"rows_in": 3, "rows_out": 3, "rows_set_aside": 0}
+
+made = build_artefact(Path(sys.argv[1]), inputs={}, recipe={}, make=make, together=True)
+print(made.key, made.reused)
+"""
+
+
+def test_a_training_is_made_by_all_processes_at_once_and_written_by_the_first(tmp_path):
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", ALONG, str(tmp_path / "a"), name],
+            env={**os.environ, "WORLD_SIZE": "2", "RANK": str(rank)}, stdout=subprocess.PIPE, text=True,
+        )
+        for rank, name in ((1, "second"), (0, "first"))
+    ]  # fmt: skip
+    told = [process.communicate(timeout=60)[0].split() for process in started]
+    assert all(process.returncode == 0 for process in started)
+    assert told[0][0] == told[1][0] and told[1][1] == "False"
+    assert (tmp_path / "a" / "manifest.json").exists()

@@ -3,6 +3,7 @@
 Exit status 0: done. 1: done, but a number fell outside its expected range. 2: something to mend, said in a message.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -402,6 +403,7 @@ def _tell(manifest, *names: str) -> None:
 
 def main() -> None:
     """Entry point: errors that a reader can mend become a message and status 2, Ctrl-C becomes 130."""
+    out.quiet = os.environ.get("RANK", "0") != "0"  # of several processes that train together one tells
     try:
         app()
     except HandbookError as error:

@@ -24,6 +24,8 @@ class OneLineProgress(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **_):
         self.started, self.first_step = time.monotonic(), state.global_step
+        if not state.is_world_process_zero:  # of several processes one tells
+            return
         if sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"))
             self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
