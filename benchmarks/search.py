@@ -38,7 +38,7 @@ SETTINGS: dict[str, tuple[dict, ...]] = {
         for rate, epochs, batch in ((4e-3, 1, 16), (8e-3, 1, 16), (2e-3, 1, 8), (4e-3, 2, 16))
     ),
     "ddpo": tuple(
-        {"learning_rate": rate, "num_train_epochs": 1, "per_device_train_batch_size": 16} for rate in (4e-4, 1e-3)
+        {"learning_rate": rate, "num_train_epochs": 1, "per_device_train_batch_size": 16} for rate in (2e-4, 4e-4, 1e-3)
     ),
     "ddpo_without_dsft": FEW,
     "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (1e-3, 2e-3, 4e-3)),
