@@ -1,5 +1,6 @@
 """The closed world: what it promises the lessons, and that nothing held out is met in training."""
 
+import itertools
 import json
 import random
 import re
@@ -59,7 +60,7 @@ def test_no_held_out_combination_is_in_any_training_text(questions, dialogues, f
     met = set()
     for dialogue in dialogues:
         turns = dialogue["data"][::2]
-        for one, two in zip(turns, turns[1:], strict=False):
+        for one, two in itertools.pairwise(turns):
             met |= combinations([one, two])
     assert len(met) > 3_000 and not met & held_out
     removed = decontaminate(
