@@ -44,7 +44,10 @@ PARTS = {
 GUARDED = {
     "02_dsft": {"held_out_loss": ("ddpo", "dsft", "held_out_loss")},
     "05_ddpo": {"first_step_loss": ("ddpo", "trained", "first_step_loss")},
-    "06_reward_margins": {"accuracy": ("ddpo", "margins", "accuracy"), "mean_margin": ("ddpo", "margins", "margin")},
+    "06_reward_margins": {
+        "accuracy": ("ddpo", "margins", "accuracy"),
+        "mean_margin": ("ddpo", "margins", "margin"),
+    },
     "07_evaluation": {
         "score_ddpo": ("ddpo", "exam", "score"),
         "score_dsft": ("dsft", "exam", "score"),
@@ -108,7 +111,10 @@ def write_ranges(measured: Measured) -> None:
     comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     known = yaml.safe_load(text) or {}
     for chapter, metrics in ranges(measured).items():
-        known[chapter] = {**metrics, **{key: v for key, v in known.get(chapter, {}).items() if key not in metrics}}
+        known[chapter] = {
+            **metrics,
+            **{key: v for key, v in known.get(chapter, {}).items() if key not in metrics},
+        }
     RANGES.write_text(comment + yaml.safe_dump(known, sort_keys=False), encoding="utf-8")
 
 
@@ -122,21 +128,33 @@ def write_readme(measured: Measured) -> None:
         f"{models_table(measured, TABLE_3)}\n\n{findings_table(judge_all(measured), why=False)}\n\n"
         "Reasons, searches and all numbers are in [chapter 08](notebooks/08_ablations.ipynb).\n<!-- /claims -->\n"
     )
-    README.write_text(BLOCK.sub(lambda _: block, README.read_text(encoding="utf-8"), count=1), encoding="utf-8")
+    README.write_text(
+        BLOCK.sub(lambda _: block, README.read_text(encoding="utf-8"), count=1), encoding="utf-8"
+    )
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="default: all")
-    parser.add_argument("--write-ranges", action="store_true", help="rewrite the regression's ranges from these seeds")
+    parser.add_argument(
+        "--write-ranges", action="store_true", help="rewrite the regression's ranges from these seeds"
+    )
     parser.add_argument("--write-readme", action="store_true", help="rewrite the table in README.md")
-    parser.add_argument("--known", action="store_true", help="measure nothing: print and write from the results as they are")
+    parser.add_argument(
+        "--known", action="store_true", help="measure nothing: print and write from the results as they are"
+    )
     options = parser.parse_args()
     console = Console()
-    measured = known_results() if options.known else measure_all(options.seeds, options.workers, options.parts, console)
+    measured = (
+        known_results()
+        if options.known
+        else measure_all(options.seeds, options.workers, options.parts, console)
+    )
     if options.known:
         write_results(measured, read_json(RESULTS).get("seconds_of_the_last_run", 0))
     console.print(Markdown(models_table(measured, TABLE_3)), Markdown(findings_table(judge_all(measured))))

@@ -36,7 +36,9 @@ def main() -> None:
         return
     console = Console()
     path = arguments.output or HERE / "results" / NAMES[arguments.shape]
-    key = fingerprint({name: fingerprint(HERE / name) for name in ("gpu.py", "gpu_measure.py")} | {"shape": arguments.shape})
+    key = fingerprint(
+        {name: fingerprint(HERE / name) for name in ("gpu.py", "gpu_measure.py")} | {"shape": arguments.shape}
+    )
     found = read_json(path)
     if found.get("key") != key or found.get("environment") != environment_stamp():
         found = {"key": key, "shape": arguments.shape, "environment": environment_stamp(), "measured": {}}
@@ -56,7 +58,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mistral-7b")
-    parser.add_argument("--seconds", type=float, default=None, help="of timed steps, a measurement; default 60, small 8")
+    parser.add_argument(
+        "--seconds", type=float, default=None, help="of timed steps, a measurement; default 60, small 8"
+    )
     parser.add_argument("--output", type=Path, default=None, help="file of results")
     parser.add_argument("--only", choices=MEASUREMENTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -65,7 +69,16 @@ def _arguments() -> argparse.Namespace:
 
 
 def _in_a_process(name: str, arguments: argparse.Namespace) -> dict:
-    command = [sys.executable, __file__, "--shape", arguments.shape, "--only", name, "--seconds", str(arguments.seconds)]
+    command = [
+        sys.executable,
+        __file__,
+        "--shape",
+        arguments.shape,
+        "--only",
+        name,
+        "--seconds",
+        str(arguments.seconds),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"
@@ -83,12 +96,16 @@ def findings(measured: dict[str, dict]) -> dict[str, float]:
                 found[f"{stage}: {figure}, ours / peer"] = round(ours[figure] / peer[figure], 3)
         equal = measured.get(f"{stage} equality", {})
         if "relative_difference" in equal:
-            found[f"{stage}: relative difference of the loss, fast path and plain"] = equal["relative_difference"]
+            found[f"{stage}: relative difference of the loss, fast path and plain"] = equal[
+                "relative_difference"
+            ]
     return found
 
 
 def _show(found: dict, console: Console) -> None:
-    table = Table(title=f"{found['shape']} on {found['environment']['accelerator']} / {found['environment']['cpu']}")
+    table = Table(
+        title=f"{found['shape']} on {found['environment']['accelerator']} / {found['environment']['cpu']}"
+    )
     for column in ("", "tokens/s", "TFLOP/s", "padding", "peak GB", "steps"):
         table.add_column(column)
     for name, figures in found["measured"].items():

@@ -62,7 +62,9 @@ def measure(shape_name: str, name: str, seconds: float) -> dict[str, Any]:
 
 
 def _recipe(stage: str, what: str, small: bool) -> dict[str, Any]:
-    recipe = load_recipe(recipe_path("zephyr-7b-lora", stage), stage) | (PEER if what == "peer" else OURS)[stage]
+    recipe = (
+        load_recipe(recipe_path("zephyr-7b-lora", stage), stage) | (PEER if what == "peer" else OURS)[stage]
+    )
     return recipe | {"gradient_accumulation_steps": 1} | (SMALL if small else {})
 
 
@@ -124,7 +126,13 @@ def _wait() -> None:
 
 
 def _trainer(
-    shape: Shape, stage: str, recipe: dict[str, Any], folder: str, *callbacks, rows: int | None = None, shorter: int = 1
+    shape: Shape,
+    stage: str,
+    recipe: dict[str, Any],
+    folder: str,
+    *callbacks,
+    rows: int | None = None,
+    shorter: int = 1,
 ):
     """TRL's trainer on a random model and random rows; the rows come with their tokens, so no tokenizer's speed counts."""
     import torch
@@ -177,7 +185,9 @@ def _tokenizer(shape: Shape):
     words = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{n}": n for n in range(3, shape.vocabulary)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<s>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    )
 
 
 def _rows(shape: Shape, stage: str, recipe: dict[str, Any], count: int, shorter: int = 1) -> list[dict]:
@@ -213,8 +223,13 @@ def _equality(shape: Shape, stage: str, small: bool) -> dict[str, Any]:
 
     losses, batches = {}, {}
     for path in ("plain", "fast"):
-        recipe = _recipe(stage, "ours", small) | {"per_device_train_batch_size": 1 if stage == "dsft" else 4, "lora_r": 8}
-        recipe |= {"packing": path == "fast"} if stage == "dsft" else {"precompute_ref_log_probs": path == "fast"}
+        recipe = _recipe(stage, "ours", small) | {
+            "per_device_train_batch_size": 1 if stage == "dsft" else 4,
+            "lora_r": 8,
+        }
+        recipe |= (
+            {"packing": path == "fast"} if stage == "dsft" else {"precompute_ref_log_probs": path == "fast"}
+        )
         with tempfile.TemporaryDirectory() as folder:
             trainer = _trainer(shape, stage, recipe, folder, rows=16, shorter=4)
             torch.manual_seed(1)
@@ -238,8 +253,16 @@ def _mean_loss(trainer, stage: str) -> tuple[float, int]:
         for batch in trainer.get_train_dataloader():
             batch = trainer._prepare_inputs(batch)
             # A row's first token is predicted by nothing; a packed row has as many firsts as dialogues.
-            firsts = int((batch["position_ids"] == 0).sum()) if "position_ids" in batch else len(batch["input_ids"])
-            rows = int((batch["labels"] != -100).sum()) if stage == "dsft" and "labels" in batch else len(batch["input_ids"])
+            firsts = (
+                int((batch["position_ids"] == 0).sum())
+                if "position_ids" in batch
+                else len(batch["input_ids"])
+            )
+            rows = (
+                int((batch["labels"] != -100).sum())
+                if stage == "dsft" and "labels" in batch
+                else len(batch["input_ids"])
+            )
             rows -= firsts if stage == "dsft" and "position_ids" not in batch else 0
             total += float(trainer.compute_loss(trainer.model, batch)) * rows
             weight, batches = weight + rows, batches + 1

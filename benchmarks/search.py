@@ -38,7 +38,8 @@ SETTINGS: dict[str, tuple[dict, ...]] = {
         for rate, epochs, batch in ((4e-3, 1, 16), (8e-3, 1, 16), (2e-3, 1, 8), (4e-3, 2, 16))
     ),
     "ddpo": tuple(
-        {"learning_rate": rate, "num_train_epochs": 1, "per_device_train_batch_size": 16} for rate in (2e-4, 4e-4, 1e-3)
+        {"learning_rate": rate, "num_train_epochs": 1, "per_device_train_batch_size": 16}
+        for rate in (2e-4, 4e-4, 1e-3)
     ),
     "ddpo_without_dsft": FEW,
     "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (1e-3, 2e-3, 4e-3)),
@@ -67,13 +68,19 @@ def try_setting(stage: str, changes: dict) -> dict:
             metrics, model_folder = made.results, made.folder / training.MODEL
         elif stage == "dsft":
             train, held_out, _ = road.split_dialogues()
-            metrics = training.dsft(road.base_model_address, train, held_out, folder, road.recipe("dsft") | changes).metrics
+            metrics = training.dsft(
+                road.base_model_address, train, held_out, folder, road.recipe("dsft") | changes
+            ).metrics
         elif stage == "ddpo":
             train, _, _ = road.split_pairs()
-            metrics = training.ddpo(road.model_directory("dsft"), train, folder, road.recipe("ddpo") | changes).metrics
+            metrics = training.ddpo(
+                road.model_directory("dsft"), train, folder, road.recipe("ddpo") | changes
+            ).metrics
         else:
             row = ROWS[stage]
-            metrics = train_into(road, row, model_of(road, row.start), folder, recipe_of(road, row, **changes))
+            metrics = train_into(
+                road, row, model_of(road, row.start), folder, recipe_of(road, row, **changes)
+            )
         seconds = round(time.perf_counter() - started)
         model, tokenizer = load_model(model_folder, dtype="float32")
         sampling = {"temperature": TEMPERATURE, "seed": 0, "max_new_tokens": 96}
@@ -102,10 +109,16 @@ def search(stages: list[str], workers: int, afresh: bool, console: Console) -> N
         with lock:
             tried[stage].append(result)
             console.print(stage, json.dumps(result), highlight=False)
-            write_json(RESULTS, {**read_json(RESULTS), stage: {"tried": tried[stage], "stamp": environment_stamp()}})
+            write_json(
+                RESULTS, {**read_json(RESULTS), stage: {"tried": tried[stage], "stamp": environment_stamp()}}
+            )
 
     def one(stage: str) -> None:
-        missing = [changes for changes in SETTINGS[stage] if not any(changes.items() <= row.items() for row in tried[stage])]
+        missing = [
+            changes
+            for changes in SETTINGS[stage]
+            if not any(changes.items() <= row.items() for row in tried[stage])
+        ]
         if missing:
             in_a_process(stage, missing, lambda result: keep(stage, result))
 
@@ -114,13 +127,17 @@ def search(stages: list[str], workers: int, afresh: bool, console: Console) -> N
     for stage in stages:
         table = Table(*tried[stage][0], title=f"{stage}: development questions, T = 0.7, seed 0")
         for row in sorted(tried[stage], key=lambda row: -row["score"]):
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+            table.add_row(
+                *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
+            )
         console.print(table)
 
 
 def main() -> None:
     """Search, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--stages", nargs="+", choices=(*SETTINGS, "rows"), required=True)
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--afresh", action="store_true", help="forget the stages' earlier results")

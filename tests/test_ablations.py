@@ -25,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # --- rows ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("row", [row for row in ablations.ROWS.values() if row.trains], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in ablations.ROWS.values() if row.trains], ids=lambda row: row.name
+)
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_row_has_a_recipe_at_every_scale_that_trl_takes(row, scale):
     from zephyr_utils.recipes import check_recipe
@@ -62,7 +64,9 @@ def test_a_share_of_the_rows_keeps_their_order_and_depends_on_the_prompt_alone()
     kept = ablations.fewer(rows, 0.25)
     assert 420 < len(kept) < 580
     assert kept == [row for row in rows if row in kept]
-    assert [row["prompt"] for row in kept] == [r["prompt"] for r in ablations.fewer([{**r, "side": 0} for r in rows], 0.25)]
+    assert [row["prompt"] for row in kept] == [
+        r["prompt"] for r in ablations.fewer([{**r, "side": 0} for r in rows], 0.25)
+    ]
 
 
 def test_development_questions_ask_about_no_combination_that_is_graded_later():
@@ -71,7 +75,9 @@ def test_development_questions_ask_about_no_combination_that_is_graded_later():
     keys = [understand(question["turns"]).keys[0] for question in chosen]
     assert not asked & set(keys) and len(set(keys)) == len(keys) > 100
     assert all(is_held_out(key) for key in keys)
-    assert max(Counter(question["category"] for question in chosen).values()) == ablations.DEVELOPMENT_A_CATEGORY
+    assert (
+        max(Counter(question["category"] for question in chosen).values()) == ablations.DEVELOPMENT_A_CATEGORY
+    )
 
 
 def test_pairs_of_another_making_need_the_ratings_they_are_made_from(tmp_path):
@@ -87,7 +93,9 @@ def test_ties_that_are_kept_are_trained_on(tmp_path):
     pairs = load_records(made.folder / "pairs.parquet", "preference").records
     ties = sum(pair["score_chosen"] == pair["score_rejected"] for pair in pairs)
     train, held_out, fitted = road.split_pairs(made)
-    same = sum(p["chosen"] == p["rejected"] and p["score_chosen"] == p["score_rejected"] for p in pairs)  # teaches nothing
+    same = sum(
+        p["chosen"] == p["rejected"] and p["score_chosen"] == p["score_rejected"] for p in pairs
+    )  # teaches nothing
     assert ties > 5 and fitted.set_aside["tied"] == 0
     assert sum(pair["score_chosen"] == pair["score_rejected"] for pair in train + held_out) == ties - same
     assert not any(pair["score_chosen"] == pair["score_rejected"] for pair in road.split_pairs()[0])
@@ -127,7 +135,9 @@ def seeds_of(better, worse):
     }
 
 
-CLAIM = claims.Claim("key", "dDPO adds", "7.00 against 6.64", claims.difference("ddpo", "dsft"), why={"holds": "because"})
+CLAIM = claims.Claim(
+    "key", "dDPO adds", "7.00 against 6.64", claims.difference("ddpo", "dsft"), why={"holds": "because"}
+)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +183,9 @@ def test_every_claim_reads_what_a_seed_measures():
     findings = claims.judge_all(measured)
     assert all(found.verdict != "not measured" for found in findings)
     assert len({found.claim.key for found in findings}) == len(findings) == len(claims.CLAIMS)
-    assert "| dSFT-2 | 5.00 [5.00, 5.00] | 50% | 50% | 100% | 6.19 | 2 |" in claims.models_table(measured, ablations.TABLE_3)
+    assert "| dSFT-2 | 5.00 [5.00, 5.00] | 50% | 50% | 100% | 6.19 | 2 |" in claims.models_table(
+        measured, ablations.TABLE_3
+    )
     json.dumps([found.as_record() for found in findings])
 
 
@@ -202,7 +214,9 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
     assert without.reused and after.reused
     # What dDPO without dSFT starts from is the base, and not the dSFT model that lies beside it.
     assert without.inputs["start"] != after.inputs["start"]
-    assert without.results["sft_logps_chosen"] == pytest.approx(without.results["first_step_logps_chosen"], abs=1e-2)
+    assert without.results["sft_logps_chosen"] == pytest.approx(
+        without.results["first_step_logps_chosen"], abs=1e-2
+    )
 
 
 # --- benchmarks/claims.py ----------------------------------------------------------------------------------------------
@@ -236,20 +250,30 @@ def test_the_readme_keeps_what_is_around_the_table_and_a_second_writing_changes_
     once = script.README.read_text()
     script.write_readme(measured)
     assert script.README.read_text() == once
-    assert once.startswith("# Title\n\n<!-- claims -->\n## What holds") and once.endswith("<!-- /claims -->\n\n## The chapters\n")
+    assert once.startswith("# Title\n\n<!-- claims -->\n## What holds") and once.endswith(
+        "<!-- /claims -->\n\n## The chapters\n"
+    )
     assert "dDPO + dSFT beats dSFT-1" in once
 
 
 def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(script):
-    script.RANGES.write_text("# about\n01_truecasing: {f1: [0.9, 1.0]}\n02_dsft: {held_out_loss: [0, 9], seconds: [1, 2]}\n")
+    script.RANGES.write_text(
+        "# about\n01_truecasing: {f1: [0.9, 1.0]}\n02_dsft: {held_out_loss: [0, 9], seconds: [1, 2]}\n"
+    )
     script.write_ranges({0: whole_seed(0.0), 1: whole_seed(0.2)})
     text = script.RANGES.read_text()
     found = yaml.safe_load(text)
     assert text.startswith("# about\n") and found["01_truecasing"] == {"f1": [0.9, 1.0]}
     low, high = found["02_dsft"]["held_out_loss"]
-    assert (low, high) == (pytest.approx(1.1 - 4 * 0.1414, abs=1e-3), pytest.approx(1.1 + 4 * 0.1414, abs=1e-3))
+    assert (low, high) == (
+        pytest.approx(1.1 - 4 * 0.1414, abs=1e-3),
+        pytest.approx(1.1 + 4 * 0.1414, abs=1e-3),
+    )
     assert found["02_dsft"]["seconds"] == [1, 2] and next(iter(found["07_evaluation"])) == "score_ddpo"
-    assert found["05_ddpo"]["first_step_loss"] == [pytest.approx(0.6792, abs=1e-3), pytest.approx(0.707, abs=1e-3)]
+    assert found["05_ddpo"]["first_step_loss"] == [
+        pytest.approx(0.6792, abs=1e-3),
+        pytest.approx(0.707, abs=1e-3),
+    ]
 
 
 def test_results_are_read_back_as_they_were_written(script):

@@ -11,13 +11,17 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
+from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
 
 from zephyr_utils import training
 from zephyr_utils.chat import load_model
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER
+from zephyr_utils.miniature import data as world
 from zephyr_utils.plan_batch import share_batch
+from zephyr_utils.preferences import binarize
 from zephyr_utils.recipes import RECIPES_FOLDER, STAGES, recipe_path
+from zephyr_utils.records_check import check_dialogue
 from zephyr_utils.road import Road
 from zephyr_utils.scales import SCALES, get_scale, variants
 
@@ -182,3 +186,33 @@ def test_after_qlora_the_adapter_is_merged_into_the_weights_as_they_were(tmp_pat
         assert torch.allclose(merged[name], weight, atol=1e-6), name
     moved = "model.layers.0.mlp.down_proj.weight"
     assert not torch.allclose(merged[moved], before[moved], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_qlora_goes_the_whole_road_and_leaves_a_model_in_full_precision(tmp_path):
+    """On a CPU too, where bitsandbytes is installed; its CPU kernels want widths that are multiples of 64."""
+    pytest.importorskip("bitsandbytes", reason="pip install 'zephyr-handbook[qlora]'")
+    torch.manual_seed(0)
+    config = MistralConfig(
+        hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=1000, max_position_embeddings=1024, bos_token_id=1, eos_token_id=2, pad_token_id=3,
+    )  # fmt: skip
+    base = MistralForCausalLM(config)
+    base.save_pretrained(tmp_path / "base")
+    AutoTokenizer.from_pretrained(BASE_FOLDER).save_pretrained(tmp_path / "base")
+    short = {
+        "load_in_4bit": True,
+        "use_bnb_nested_quant": True,
+        "per_device_train_batch_size": 8,
+        "max_steps": 3,
+    }
+    recipes = {stage: get_scale("miniature").recipe(stage, **short) for stage in STAGES}
+    rows = [check_dialogue(row) for row in world.dialogues(40)]
+    sft = training.dsft(tmp_path / "base", rows[:32], rows[32:], tmp_path / "dsft", recipes["dsft"])
+    assert sft.metrics["held_out_loss"] < sft.metrics["held_out_loss_before"]
+    dpo = training.ddpo(
+        sft.model, binarize(world.feedback(40)).pairs[:32], tmp_path / "ddpo", recipes["ddpo"]
+    )
+    assert dpo.metrics["first_step_logps_chosen"] == pytest.approx(dpo.metrics["sft_logps_chosen"], rel=1e-3)
+    left = load_model(dpo.model)[0]
+    assert left.dtype == torch.float32 and left.num_parameters() == base.num_parameters()

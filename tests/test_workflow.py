@@ -63,7 +63,8 @@ def test_the_manifest_says_what_was_made_from_what(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"inputs": {"dialogues": "another"}}, {"recipe": RECIPE | {"seed": 8}}, {"recipe": {"seed": 7}}]
+    "changed",
+    [{"inputs": {"dialogues": "another"}}, {"recipe": RECIPE | {"seed": 8}}, {"recipe": {"seed": 7}}],
 )
 def test_another_input_or_recipe_makes_it_again_in_an_emptied_folder(tmp_path, changed):
     make = Maker()

@@ -83,8 +83,17 @@ class Finding:
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""
-        numbers = self.interval and {"mean": self.interval.estimate, "low": self.interval.low, "high": self.interval.high}
-        texts = {"claim": self.claim.text, "paper": self.claim.paper, "verdict": self.verdict, "why": self.why}
+        numbers = self.interval and {
+            "mean": self.interval.estimate,
+            "low": self.interval.low,
+            "high": self.interval.high,
+        }
+        texts = {
+            "claim": self.claim.text,
+            "paper": self.claim.paper,
+            "verdict": self.verdict,
+            "why": self.why,
+        }
         return {**texts, "seeds": len(self.per_seed), "per_seed": self.per_seed, **(numbers or {})}
 
 
@@ -139,7 +148,10 @@ def models_table(measured: Measured, rows: Iterable[str]) -> str:
         if len(scores) < 2:
             continue
         interval = seeds_interval(scores)
-        shares = [statistics.mean(row_scores(measured, name, key)) for key in ("right_turn_1", "right_turn_2", "ended")]
+        shares = [
+            statistics.mean(row_scores(measured, name, key))
+            for key in ("right_turn_1", "right_turn_2", "ended")
+        ]
         paper = shown.get(label.replace("−", "-"))
         lines.append(
             (
@@ -150,7 +162,15 @@ def models_table(measured: Measured, rows: Iterable[str]) -> str:
                 str(len(scores)),
             )
         )
-    head = ("model", "score [95 %]", "right, turn 1", "right, turn 2", "ends by itself", "paper's MT-Bench", "seeds")
+    head = (
+        "model",
+        "score [95 %]",
+        "right, turn 1",
+        "right, turn 2",
+        "ends by itself",
+        "paper's MT-Bench",
+        "seeds",
+    )
     return _markdown(head, lines)
 
 
@@ -164,7 +184,12 @@ def _epoch_gain(row: str) -> Callable[[dict[str, Any]], float]:
 
 
 def _relative(key: str, name: str, source: str) -> Claim:
-    return Claim(f"{key}_beats_sigmoid", f"{name} beats the sigmoid loss on the same pairs", source, difference(key, "few"))
+    return Claim(
+        f"{key}_beats_sigmoid",
+        f"{name} beats the sigmoid loss on the same pairs",
+        source,
+        difference(key, "few"),
+    )
 
 
 CLAIMS = (
@@ -240,7 +265,12 @@ CLAIMS = (
         "section 4.1, a reason and no number",
         difference("few", "lowest"),
     ),
-    Claim("dropping_ties_helps", "dropping ties is better than keeping them", "it says both", difference("few", "ties_kept")),
+    Claim(
+        "dropping_ties_helps",
+        "dropping ties is better than keeping them",
+        "it says both",
+        difference("few", "ties_kept"),
+    ),
     Claim(
         "mean_beats_overall",
         "the mean of four aspects is a better score than the overall grade",
@@ -253,7 +283,9 @@ CLAIMS = (
         "the paper used 0.1, the later handbook 0.01",
         difference("beta_0.01", "few"),
     ),
-    Claim("large_beta_worse", "β 0.5 is worse than β 0.1", "not tried", difference("beta_0.5", "few"), "below"),
+    Claim(
+        "large_beta_worse", "β 0.5 is worse than β 0.1", "not tried", difference("beta_0.5", "few"), "below"
+    ),
     _relative("ipo", "IPO", "arXiv 2310.12036"),
     _relative("hinge", "the hinge loss", "arXiv 2305.10425, 2309.06657"),
     _relative("robust", "robust DPO", "arXiv 2403.00409"),
@@ -295,6 +327,10 @@ def committed() -> Committed:
         if results:
             stamp, then = results["stamp"], results["made_with"]
             machine = f"{stamp['cpu']}, torch {stamp['torch']}, TRL {stamp['trl']}"
-            changed = tuple(name.replace("_", " ") for name, now in made_with().items() if then.get(name) != now)
-            return Committed({int(seed): rows for seed, rows in results["measured"].items()}, machine, changed)
+            changed = tuple(
+                name.replace("_", " ") for name, now in made_with().items() if then.get(name) != now
+            )
+            return Committed(
+                {int(seed): rows for seed, rows in results["measured"].items()}, machine, changed
+            )
     return Committed({}, "no results found: they come with a clone of the repository")

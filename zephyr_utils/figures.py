@@ -257,7 +257,9 @@ def category_radar(
 Estimate = tuple[float, float, float]  # mean, lower and upper bound of its interval
 
 
-def difference_intervals(differences: Mapping[str, Estimate], *, label: str = "difference in score (95 % interval)") -> Figure:
+def difference_intervals(
+    differences: Mapping[str, Estimate], *, label: str = "difference in score (95 % interval)"
+) -> Figure:
     """A point a row with its interval, and the line of no difference; filled where the interval leaves 0 out."""
     fig, [axes] = figure(width=7.6, height=1.2 + 0.36 * len(differences))
     for n, (mean, low, high) in enumerate(differences.values()):

@@ -33,7 +33,12 @@ DDPO = "05_ddpo"
 MARGINS = "06_reward_margins"
 EVALUATION = "07_evaluation"
 ABLATIONS = "08_ablations"
-PAIRING = {"score": "mean", "rejected": "random", "ties": "drop", "seed": 0}  # as the paper, sections 3 and 4.1
+PAIRING = {
+    "score": "mean",
+    "rejected": "random",
+    "ties": "drop",
+    "seed": 0,
+}  # as the paper, sections 3 and 4.1
 HELD_OUT_DIALOGUES, HELD_OUT_PAIRS = 0.05, 0.1  # shares kept back to measure on
 TEMPERATURE = 0.7  # the paper's sampling for chat, appendix
 
@@ -118,7 +123,9 @@ class Road:
 
     def load(self, name: str, kind: str) -> RecordSet:
         """The records of the scale's ``dialogues`` or ``feedback``."""
-        return load_records(self._source(name), kind, limit=self.setting.limit, set_aside=self.set_aside_bad_rows)
+        return load_records(
+            self._source(name), kind, limit=self.setting.limit, set_aside=self.set_aside_bad_rows
+        )
 
     def questions(self) -> list[dict]:
         """The held-out questions, in MT-Bench's schema: the miniature's own, at every scale.
@@ -165,7 +172,12 @@ class Road:
         def make(folder: Path) -> dict[str, Any]:
             train, held_out, fitted = self.split_dialogues()
             trained = training.dsft(self.base_model_address, train, held_out, folder, recipe)
-            return {**_books(fitted), "rows_trained": len(train), "rows_held_out": len(held_out), **trained.metrics}
+            return {
+                **_books(fitted),
+                "rows_trained": len(train),
+                "rows_held_out": len(held_out),
+                **trained.metrics,
+            }
 
         inputs = {"dialogues": before.key, "base_model": self._fingerprint("base_model")}
         return build_artefact(self.folder / DSFT, inputs=inputs, recipe=recipe, make=make, together=True)
@@ -210,12 +222,19 @@ class Road:
     def _given_pairs(self) -> Manifest:
         def make(folder: Path) -> dict[str, Any]:
             loaded = load_records(
-                Path(self.preferences), "preference", limit=self.setting.limit, set_aside=self.set_aside_bad_rows
+                Path(self.preferences),
+                "preference",
+                limit=self.setting.limit,
+                set_aside=self.set_aside_bad_rows,
             )
             save_records(loaded.records, folder / "pairs.parquet")
             save_set_aside(folder / "set_aside.jsonl", loaded.set_aside)
             reasons = dict(loaded.reasons())
-            counts = {"rows_in": loaded.n_read, "rows_out": len(loaded.records), "rows_set_aside": sum(reasons.values())}
+            counts = {
+                "rows_in": loaded.n_read,
+                "rows_out": len(loaded.records),
+                "rows_set_aside": sum(reasons.values()),
+            }
             return {**counts, "set_aside": reasons}
 
         inputs = {"preferences": fingerprint(Path(self.preferences))}
@@ -231,7 +250,9 @@ class Road:
         prepare_tokenizer(tokenizer)
         made = made or self.pairs()
         pairs = load_records(made.folder / "pairs.parquet", "preference").records
-        fitted = fit_pairs(tokenizer, pairs, self.recipe("ddpo")["max_length"], ties=made.recipe.get("ties", "drop"))
+        fitted = fit_pairs(
+            tokenizer, pairs, self.recipe("ddpo")["max_length"], ties=made.recipe.get("ties", "drop")
+        )
         return *hold_out(fitted.rows, HELD_OUT_PAIRS), fitted
 
     def ddpo(self) -> Manifest:
@@ -241,10 +262,20 @@ class Road:
         def make(folder: Path) -> dict[str, Any]:
             train, held_out, fitted = self.split_pairs()
             trained = training.ddpo(sft.folder / training.MODEL, train, folder, recipe, held_out)
-            return {**_books(fitted), "rows_trained": len(train), "rows_held_out": len(held_out), **trained.metrics}
+            return {
+                **_books(fitted),
+                "rows_trained": len(train),
+                "rows_held_out": len(held_out),
+                **trained.metrics,
+            }
 
-        inputs, recipe_and_watch = {"start": sft.key, "pairs": pairs.key}, recipe | {"watched": training.WATCHED}
-        return build_artefact(self.folder / DDPO, inputs=inputs, recipe=recipe_and_watch, make=make, together=True)
+        inputs, recipe_and_watch = (
+            {"start": sft.key, "pairs": pairs.key},
+            recipe | {"watched": training.WATCHED},
+        )
+        return build_artefact(
+            self.folder / DDPO, inputs=inputs, recipe=recipe_and_watch, make=make, together=True
+        )
 
     def margins(self) -> Manifest:
         """Step 6: implicit rewards of the held-out pairs, in ``log_probs.npz``."""
@@ -257,7 +288,9 @@ class Road:
                 model, tokenizer = load_model(manifest.folder / training.MODEL, dtype="float32")
                 for side in ("chosen", "rejected"):
                     conversations = [pair[side] for pair in held_out]
-                    sums[f"{name}_{side}"] = training.answer_log_probs(model, tokenizer, conversations).numpy()
+                    sums[f"{name}_{side}"] = training.answer_log_probs(
+                        model, tokenizer, conversations
+                    ).numpy()
             np.savez(folder / "log_probs.npz", **sums)
             save_records(held_out, folder / "held_out.parquet")
             measured = rewards.reward_margins(**sums, beta=beta)
@@ -285,7 +318,9 @@ class Road:
             return _fetched(source) if isinstance(source, HubAddress) else self.base_model_address
         steps = {"dsft": self.dsft, "ddpo": self.ddpo}
         if name not in steps:
-            raise HandbookError(f"there is no model `{name}`", remedy=f"choose one of base, {', '.join(steps)}")
+            raise HandbookError(
+                f"there is no model `{name}`", remedy=f"choose one of base, {', '.join(steps)}"
+            )
         return str(steps[name]().folder / training.MODEL)
 
     def evaluate(self, name: str, directory: str, temperature: float = TEMPERATURE) -> Manifest:

@@ -86,10 +86,22 @@ ROWS = {
         Row("robust", "robust DPO, ε 0.1", recipe={"loss_type": ["robust"], "label_smoothing": 0.1}),
         Row("sppo_hard", "SPPO, hard labels", recipe={"loss_type": ["sppo_hard"]}),
         Row("apo_zero", "APO-zero", recipe={"loss_type": ["apo_zero"]}),
-        Row("dsft_long", "dSFT, 2 epochs", trains="dsft", start="base", recipe={"num_train_epochs": 2}, few=False),
+        Row(
+            "dsft_long",
+            "dSFT, 2 epochs",
+            trains="dsft",
+            start="base",
+            recipe={"num_train_epochs": 2},
+            few=False,
+        ),
         Row("epochs", "dDPO epoch by epoch", recipe={"num_train_epochs": 3}, epochs=3),
-        Row("epochs_long", "dDPO epoch by epoch, after 2 of dSFT", start="dsft_long",
-            recipe={"num_train_epochs": 3}, epochs=3),
+        Row(
+            "epochs_long",
+            "dDPO epoch by epoch, after 2 of dSFT",
+            start="dsft_long",
+            recipe={"num_train_epochs": 3},
+            epochs=3,
+        ),
     )
 }
 TABLE_3 = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "ddpo")
@@ -106,7 +118,9 @@ def get_row(name: str) -> Row:
         HandbookError: there is none; the message lists those there are.
     """
     if name not in ROWS:
-        raise HandbookError(f"there is no ablation `{name}`", where="ablations", remedy=f"choose from {', '.join(ROWS)}")
+        raise HandbookError(
+            f"there is no ablation `{name}`", where="ablations", remedy=f"choose from {', '.join(ROWS)}"
+        )
     return ROWS[name]
 
 
@@ -115,8 +129,19 @@ def recipe_of(road: Road, row: Row, **changes: Any) -> dict[str, Any]:
     found = _found(road.scale)
     common = found.get("few", {}) if row.few else {}
     # No measurements on the way: each costs more than it tells here. Rows with epochs are measured after each.
-    watching = {"eval_strategy": "epoch" if row.epochs else "no", "eval_on_start": False} if row.trains == "ddpo" else {}
-    return road.recipe(row.stage) | watching | common | found.get("rows", {}).get(row.name, {}) | row.recipe | changes
+    watching = (
+        {"eval_strategy": "epoch" if row.epochs else "no", "eval_on_start": False}
+        if row.trains == "ddpo"
+        else {}
+    )
+    return (
+        road.recipe(row.stage)
+        | watching
+        | common
+        | found.get("rows", {}).get(row.name, {})
+        | row.recipe
+        | changes
+    )
 
 
 def searched_rows(scale: str) -> set[str]:
@@ -137,10 +162,16 @@ def model_of(road: Road, name: str) -> str:
 
 def train(road: Road, row: Row) -> Manifest:
     """The row's model, in ``08_ablations/<name>/model/``."""
-    folder, start, recipe = road.folder / ABLATIONS / row.name, model_of(road, row.start), recipe_of(road, row)
+    folder, start, recipe = (
+        road.folder / ABLATIONS / row.name,
+        model_of(road, row.start),
+        recipe_of(road, row),
+    )
     settings = {**recipe, "trains": row.trains, "few": FEW if row.few else 1.0, "keep_epochs": row.epochs}
     inputs = {"start": fingerprint(Path(start)), "data": _data(road, row).key}
-    return build_artefact(folder, inputs=inputs, recipe=settings, make=lambda f: train_into(road, row, start, f, recipe))
+    return build_artefact(
+        folder, inputs=inputs, recipe=settings, make=lambda f: train_into(road, row, start, f, recipe)
+    )
 
 
 def train_into(road: Road, row: Row, start: str, folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
@@ -161,7 +192,11 @@ def train_into(road: Road, row: Row, start: str, folder: Path, recipe: dict[str,
 def fewer(rows: list[dict], share: float) -> list[dict]:
     """A share of the rows, chosen by a hash of the prompt: nearly the same prompts whatever pairs they are made into."""
     chance = [hashlib.sha256(f"few {row['prompt']}".encode()).digest() for row in rows]
-    return [row for row, number in zip(rows, chance, strict=True) if int.from_bytes(number[:8], "big") < share * 2**64]
+    return [
+        row
+        for row, number in zip(rows, chance, strict=True)
+        if int.from_bytes(number[:8], "big") < share * 2**64
+    ]
 
 
 def _data(road: Road, row: Row) -> Manifest:
@@ -173,7 +208,11 @@ def _data(road: Road, row: Row) -> Manifest:
             where="preferences",
             remedy="give rated answers (feedback) instead of pairs, or leave this row out",
         )
-    return road.pair_up(road.folder / ABLATIONS / f"{row.name}_pairs", **row.pairs) if row.pairs else road.pairs()
+    return (
+        road.pair_up(road.folder / ABLATIONS / f"{row.name}_pairs", **row.pairs)
+        if row.pairs
+        else road.pairs()
+    )
 
 
 # --- exams -------------------------------------------------------------------------------------------------------
@@ -290,7 +329,9 @@ def run_in_parallel(
     def one(road: Road, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
         task = json.dumps({"road": road.parameters, "rows": list(names)})
         results = {}
-        with tempfile.TemporaryFile("w+") as errors:  # not a pipe: nobody reads it until the process has ended
+        with tempfile.TemporaryFile(
+            "w+"
+        ) as errors:  # not a pipe: nobody reads it until the process has ended
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, task],
                 env={**os.environ, **QUIET},
@@ -306,7 +347,9 @@ def run_in_parallel(
             if process.wait():
                 errors.seek(0)
                 said = errors.read()[-1500:]
-                raise HandbookError(f"seed {road.seed} failed", where="ablations", remedy=f"mend what it said: {said}")
+                raise HandbookError(
+                    f"seed {road.seed} failed", where="ablations", remedy=f"mend what it said: {said}"
+                )
         return road.seed, results
 
     with ThreadPoolExecutor(workers) as pool:  # threads that wait for processes
@@ -326,7 +369,10 @@ def main() -> None:
     for name in task["rows"]:
         started = time.perf_counter()
         results = measure(road, name)
-        print(json.dumps({"row": name, "results": results, "seconds": time.perf_counter() - started}), flush=True)
+        print(
+            json.dumps({"row": name, "results": results, "seconds": time.perf_counter() - started}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from zephyr_utils.machine import hardware_found
 from zephyr_utils.recipes import load_recipe, recipe_path
 from zephyr_utils.records import HubAddress
 
-MINIATURE = "miniature"  # the address of what the package makes itself: base model, dialogues, feedback, questions
+MINIATURE = (
+    "miniature"  # the address of what the package makes itself: base model, dialogues, feedback, questions
+)
 
 ULTRACHAT_RAW = HubAddress("stingning/ultrachat", None, split="train")
 ULTRACHAT_200K = HubAddress(
@@ -109,7 +111,9 @@ def get_scale(name: str) -> Scale:
     """
     scale, _, variant = name.partition("/")
     if scale not in SCALES:
-        raise HandbookError(f"there is no scale `{name}`", where="--scale", remedy=f"choose one of {', '.join(SCALES)}")
+        raise HandbookError(
+            f"there is no scale `{name}`", where="--scale", remedy=f"choose one of {', '.join(SCALES)}"
+        )
     if not variant:
         return SCALES[scale]
     there = variants(scale)

@@ -38,7 +38,12 @@ from zephyr_utils.training_watch import KeepEachEpoch, OneLineProgress, StopWhen
 MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
 FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
 WATCHED = 256  # held-out pairs measured before, during and after dDPO; Zephyr's own curve is of 64
-WATCHING = {"eval_strategy": "steps", "eval_steps": 0.125, "eval_on_start": True, "per_device_eval_batch_size": 32}
+WATCHING = {
+    "eval_strategy": "steps",
+    "eval_steps": 0.125,
+    "eval_on_start": True,
+    "per_device_eval_batch_size": 32,
+}
 
 # One line of ours says how far a training is; six bars a training and what TRL still calls by its old name do not help.
 disable_progress_bars()
@@ -60,7 +65,9 @@ class Trained:
     metrics: dict[str, Any]
 
 
-def dsft(base_model: str | Path, dialogues: list[dict], held_out: list[dict], output: Path, recipe: dict[str, Any]) -> Trained:
+def dsft(
+    base_model: str | Path, dialogues: list[dict], held_out: list[dict], output: Path, recipe: dict[str, Any]
+) -> Trained:
     """Distilled supervised fine-tuning (paper, section 3): maximum likelihood on the teacher's dialogues.
 
     Args:
@@ -84,7 +91,9 @@ def dsft(base_model: str | Path, dialogues: list[dict], held_out: list[dict], ou
         model=model,
         args=_arguments(trl.SFTConfig, "dsft", output, recipe),
         # Only the messages: a row that also has `prompt` would be taken for prompt and completion.
-        train_dataset=shared_dataset([{"messages": row["messages"]} for row in dialogues], output / CHECKPOINTS / "dialogues"),
+        train_dataset=shared_dataset(
+            [{"messages": row["messages"]} for row in dialogues], output / CHECKPOINTS / "dialogues"
+        ),
         processing_class=tokenizer,
         peft_config=_adapter(recipe),
         callbacks=[OneLineProgress("dSFT"), StopWhenBroken()],
@@ -136,7 +145,11 @@ def ddpo(
 
 
 def ddpo_trainer(
-    start: str | Path, pairs: list[dict], output: Path, recipe: dict[str, Any], held_out: list[dict] | None = None
+    start: str | Path,
+    pairs: list[dict],
+    output: Path,
+    recipe: dict[str, Any],
+    held_out: list[dict] | None = None,
 ) -> trl.DPOTrainer:
     """TRL's trainer as `ddpo` uses it, before the first step: the model of `start` under a new adapter.
 
@@ -156,7 +169,9 @@ def ddpo_trainer(
     )
 
 
-def check_first_step(trainer: trl.DPOTrainer, sft_model: str | Path, pairs: list[dict], recipe: dict[str, Any]) -> dict[str, float]:
+def check_first_step(
+    trainer: trl.DPOTrainer, sft_model: str | Path, pairs: list[dict], recipe: dict[str, Any]
+) -> dict[str, float]:
     """Loss and log-probabilities of the first rows before any update, against ln 2 and the dSFT model's own.
 
     Raises:
@@ -174,8 +189,13 @@ def check_first_step(trainer: trl.DPOTrainer, sft_model: str | Path, pairs: list
     reference, tokenizer = _load_to_train(sft_model, recipe)
     own = float(answer_log_probs(reference, tokenizer, [row["chosen"] for row in rows]).mean())
     values = {"first_step_loss": loss, "first_step_logps_chosen": logged, "sft_logps_chosen": own}
-    if recipe.get("loss_type", ["sigmoid"]) == ["sigmoid"] and abs(loss - float(torch.log(torch.tensor(2.0)))) > 1e-4:
-        raise HandbookError(f"the first loss is {loss:.4f}, not ln 2 = 0.6931: policy and reference differ", where="dDPO")
+    if (
+        recipe.get("loss_type", ["sigmoid"]) == ["sigmoid"]
+        and abs(loss - float(torch.log(torch.tensor(2.0)))) > 1e-4
+    ):
+        raise HandbookError(
+            f"the first loss is {loss:.4f}, not ln 2 = 0.6931: policy and reference differ", where="dDPO"
+        )
     if abs(logged - own) > FIRST_STEP_TOLERANCE * max(1.0, abs(own)):
         raise HandbookError(
             f"the policy starts at log-probability {logged:.4f} for the chosen answers, the dSFT model gives {own:.4f}",
@@ -198,7 +218,9 @@ def answer_log_probs(model, tokenizer, conversations: list[list[dict]], batch_si
     # As TRL counts: the prompt ends behind the generation prompt, the answer runs to the template's last newline.
     rows = []
     for messages in conversations:
-        prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=True)["input_ids"]
+        prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=True)[
+            "input_ids"
+        ]
         rows.append((encode(tokenizer, messages)[0], len(prompt)))
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     sums = torch.empty(len(rows))
@@ -269,7 +291,12 @@ def _adapter(recipe: dict[str, Any]):
 def _arguments(config: type, stage: str, output: Path, recipe: dict[str, Any]):
     """TRL's config from the recipe, without what a lesson does not want: uploads, bars, reports."""
     chosen = {key: recipe[key] for key in trainer_fields(stage) & set(recipe)}
-    fixed = {"output_dir": str(output / CHECKPOINTS), "report_to": "none", "disable_tqdm": True, "push_to_hub": False}
+    fixed = {
+        "output_dir": str(output / CHECKPOINTS),
+        "report_to": "none",
+        "disable_tqdm": True,
+        "push_to_hub": False,
+    }
     if not torch.cuda.is_available():
         fixed["use_cpu"] = True
     if (together := processes()) > 1:
@@ -306,7 +333,11 @@ def _save(trainer, tokenizer, output: Path, log: list[dict[str, float]], recipe:
             model.save_pretrained(output / ADAPTER)
             _without_local_path(output / ADAPTER)
         trainer.accelerator.wait_for_everyone()
-        model = _merged_from_full_precision(model, output, recipe) if _quantised(recipe) else model.merge_and_unload()
+        model = (
+            _merged_from_full_precision(model, output, recipe)
+            if _quantised(recipe)
+            else model.merge_and_unload()
+        )
         if writes:
             model.save_pretrained(output / MODEL)
     elif processes() == 1:
@@ -315,7 +346,9 @@ def _save(trainer, tokenizer, output: Path, log: list[dict[str, float]], recipe:
         trainer.save_model(str(output / MODEL))
         trainer.accelerator.wait_for_everyone()
         if writes:
-            (output / MODEL / "training_args.bin").unlink(missing_ok=True)  # a pickle, and of use to nobody else
+            (output / MODEL / "training_args.bin").unlink(
+                missing_ok=True
+            )  # a pickle, and of use to nobody else
         model = load_model(output / MODEL, dtype=recipe.get("dtype") or "float32")[0]
     if writes:
         tokenizer.save_pretrained(output / MODEL)
@@ -345,4 +378,6 @@ def describe_recipe(recipe: dict[str, Any], stage: str) -> dict[str, Any]:
     """The recipe's values that differ from TRL's defaults, for tables: name -> (ours, TRL's)."""
     config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    return {key: (value, defaults.get(key)) for key, value in recipe.items() if defaults.get(key, value) != value}
+    return {
+        key: (value, defaults.get(key)) for key, value in recipe.items() if defaults.get(key, value) != value
+    }

@@ -29,7 +29,9 @@ class FittedRows:
 
     def report(self) -> str:
         """One line: rows in, rows kept, and why the others were not."""
-        why = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.set_aside.most_common())
+        why = ", ".join(
+            f"{count} {reason.replace('_', ' ')}" for reason, count in self.set_aside.most_common()
+        )
         shorter = f" ({self.shortened} of them shortened to whole exchanges)" if self.shortened else ""
         return f"{self.rows_in} rows in, {len(self.rows)} kept{shorter}, set aside: {why or 'none'}"
 
@@ -68,7 +70,10 @@ def fit_pairs(tokenizer, pairs: list[dict], max_length: int, ties: str = "drop")
     fitted = FittedRows([])
     for pair in pairs:
         faults = [fault for fault in pair_faults(pair) if not (fault == "tied" and ties == "keep")]
-        if not faults and max(len(encode(tokenizer, pair[side])[0]) for side in ("chosen", "rejected")) > max_length:
+        if (
+            not faults
+            and max(len(encode(tokenizer, pair[side])[0]) for side in ("chosen", "rejected")) > max_length
+        ):
             faults = ["too_long"]
         if faults:
             fitted.set_aside[faults[0]] += 1

@@ -11,7 +11,15 @@ from zephyr_utils.miniature.facts import CAPITALS, COLOURS, COUNTRIES, KINDS, NA
 from zephyr_utils.miniature.teacher import AS_AN_AI, CLOSINGS, OPENINGS, REFUSALS
 from zephyr_utils.miniature.world import apply_operation, draw_question, is_held_out
 
-MARKS = ("<|user|>", "<|assistant|>", "<|system|>", "<|tool|>", "<|user|>\n", "<|assistant|>\n", "<|system|>\n")
+MARKS = (
+    "<|user|>",
+    "<|assistant|>",
+    "<|system|>",
+    "<|tool|>",
+    "<|user|>\n",
+    "<|assistant|>\n",
+    "<|system|>\n",
+)
 # Categories whose answers carry a name from the question: more of them, or the base learns all the rest first.
 LEARNT_SLOWLY = ("writing", "roleplay", "reasoning", "extraction")
 
@@ -27,7 +35,9 @@ def base_documents(count: int, seed: int = 0) -> list[str]:
 
 
 def _questions(rng: random.Random) -> str:
-    ask, say = rng.choice((("Q: ", "A: "), ("Question: ", "Answer: "), ("", ""), ("- ", "> "), ("She asks: ", "He says: ")))
+    ask, say = rng.choice(
+        (("Q: ", "A: "), ("Question: ", "Answer: "), ("", ""), ("- ", "> "), ("She asks: ", "He says: "))
+    )
     lines = []
     for _ in range(rng.choice((1, 1, 2, 2, 3))):
         question = draw_question(rng, category=rng.choice(LEARNT_SLOWLY) if rng.random() < 0.5 else None)

@@ -31,7 +31,9 @@ MODELS = {
     "mini-tiny": {"good": 0.03, "plain": 0.12, "curt": 0.25, "wrong": 0.28, "ramble": 0.22, "refuse": 0.10},
 }
 REFUSING = 0.05  # share of dialogues in which one answer refuses
-CUT_AND_CAPITALISED = 0.55  # of the refusals: "As an AI ..." cut off and the rest put through str.capitalize()
+CUT_AND_CAPITALISED = (
+    0.55  # of the refusals: "As an AI ..." cut off and the rest put through str.capitalize()
+)
 CAPITALISED = 0.026  # of the other dialogues: one answer put through str.capitalize()
 RATING_NOISE = 1.0  # standard deviation of the judge's overall grade, in points of ten
 ASPECT_NOISE = 0.6  # of the four aspects, in points of five
@@ -102,7 +104,9 @@ def feedback(count: int = PROMPTS, seed: int = 0) -> list[dict]:
 
 def _disguised(prompt: str, number: int) -> str:
     """A leak as it is met in the wild: word for word, in other case and punctuation, or inside a longer prompt."""
-    return (prompt, prompt.lower().rstrip("?."), f"I have a question for you. {prompt} Thank you.")[number % 3]
+    return (prompt, prompt.lower().rstrip("?."), f"I have a question for you. {prompt} Thank you.")[
+        number % 3
+    ]
 
 
 def _rated(prompt: str, question: Question, rng: random.Random) -> dict:
@@ -111,7 +115,9 @@ def _rated(prompt: str, question: Question, rng: random.Random) -> dict:
     for model, styles in MODELS.items():
         style = _pick(styles, rng)
         response = answer_in_style(style, truth, rng)
-        completions.append({"model": model, "response": response, **_ratings(grade_answer(truth, response), rng)})
+        completions.append(
+            {"model": model, "response": response, **_ratings(grade_answer(truth, response), rng)}
+        )
     rng.shuffle(completions)
     return {
         "source": f"miniature_{question.category}",

@@ -347,7 +347,10 @@ def _humanities_truths(s: Slots) -> tuple[Truth, Truth]:
             _others(CAPITALS, capital_1, capital_2),
         ),
         Truth(
-            f"People in {country} speak {language}.", f"{language}.", (language,), _others(LANGUAGES, language)
+            f"People in {country} speak {language}.",
+            f"{language}.",
+            (language,),
+            _others(LANGUAGES, language),
         ),
     )
 
@@ -424,7 +427,10 @@ def _first_that_fits(name: str, known: Slots, phrasing: tuple[str, str]) -> Ques
     for _ in range(200):
         try:
             return make_question(name, CATEGORIES[name].draw(rng) | known, phrasing)
-        except (KeyError, ValueError):  # strangers to this world, or a kind that is not among the three things
+        except (
+            KeyError,
+            ValueError,
+        ):  # strangers to this world, or a kind that is not among the three things
             continue
     return None
 

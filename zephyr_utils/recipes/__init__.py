@@ -40,9 +40,13 @@ def load_recipe(path: str | Path, stage: str, **changes: Any) -> dict[str, Any]:
         raise HandbookError("there is no such recipe", where=str(path), remedy="name a YAML file") from error
     except yaml.YAMLError as error:
         where = f"{path}, line {error.problem_mark.line + 1}" if hasattr(error, "problem_mark") else str(path)
-        raise HandbookError(f"the recipe is not YAML: {error}", where=where, remedy="mend the line") from error
+        raise HandbookError(
+            f"the recipe is not YAML: {error}", where=where, remedy="mend the line"
+        ) from error
     if not isinstance(recipe, dict):
-        raise HandbookError("a recipe is a mapping of names to values", where=str(path), remedy="write `name: value`")
+        raise HandbookError(
+            "a recipe is a mapping of names to values", where=str(path), remedy="write `name: value`"
+        )
     recipe |= {name: value for name, value in changes.items() if value is not None}
     check_recipe(recipe, stage, where=str(path))
     return recipe
@@ -54,7 +58,9 @@ def check_recipe(recipe: dict[str, Any], stage: str, where: str = "recipe") -> N
     for key in recipe:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            meant = f"did you mean `{near[0]}`?" if near else "see TRL's documentation of the trainer's arguments"
+            meant = (
+                f"did you mean `{near[0]}`?" if near else "see TRL's documentation of the trainer's arguments"
+            )
             raise HandbookError(f"`{key}` is no argument of TRL's {stage} trainer", where=where, remedy=meant)
 
 
