@@ -18,7 +18,7 @@ from browsing import chromium, recording_tab, served  # noqa: E402
 
 from zephyr_utils.workflow import read_json  # noqa: E402
 
-TARGET = Path(os.environ.get("ZEPHYR_SITE_FOLDER", ROOT / "build" / "book"))
+TARGET = ROOT / "build" / "book"
 PAGES = TARGET / "_build" / "html"
 
 
