@@ -11,6 +11,7 @@ from zephyr_utils import model_card as cards
 from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.road import Road
+from zephyr_utils.workflow import fingerprint
 
 VERSIONS = {"zephyr_utils": "0.1.0", "torch": "2.13.0"}
 FACTS = {"key": "k", "versions": VERSIONS, "seed": 0, "peak_memory_mb": 900.0, "files": {}, "resumed": False}
@@ -26,7 +27,7 @@ def road(tmp_path) -> Road:
         "dsft": {"held_out_loss": 1.2345},
         "ddpo": {"first_step_loss": 0.6931, "set_aside": {"identical": 10}},
     }
-    inputs = {"dsft": {"base_model": "b" * 64}, "ddpo": {"start": "s", "pairs": "p"}}
+    inputs = {"dsft": {"base_model": "b" * 64}, "ddpo": {"start": "k", "pairs": "p"}}
     for step, seconds in (("dsft", 61.4), ("ddpo", 99.6)):
         folder = road.folder / cards.STEPS[step]
         (folder / "model").mkdir(parents=True)
@@ -90,11 +91,29 @@ def test_hardware_and_the_exam_come_in_where_they_were_recorded(road):
     )
     exam = road.folder / cards.EVALUATION / "ddpo"
     exam.mkdir(parents=True)
-    assert "own exam: not run" in cards.model_card(road)
-    (exam / "manifest.json").write_text(json.dumps({"results": {"score": 6.5}}))
+    assert "own exam: not run on this model" in cards.model_card(road)
+    trained = road.folder / cards.STEPS["ddpo"] / "model"
+    facts = {"inputs": {"model": fingerprint(trained)}, "results": {"score": 6.5}}
+    (exam / "manifest.json").write_text(json.dumps(facts))
     card = cards.model_card(road)
     assert "Some CPU, 2 cores" in card and "rule-based teacher as judge: score | 6.5" in card
-    assert "own exam: not run" not in card
+    assert "own exam: not run on this model" not in card
+
+
+def test_the_exam_of_an_earlier_model_is_not_this_ones(road):
+    exam = road.folder / cards.EVALUATION / "ddpo"
+    exam.mkdir(parents=True)
+    (exam / "manifest.json").write_text(json.dumps({"inputs": {"model": "older"}, "results": {"score": 9.9}}))
+    card = cards.model_card(road)
+    assert "9.9" not in card and "own exam: not run on this model" in card
+
+
+def test_a_ddpo_model_from_another_dsft_model_has_no_card(road):
+    path = road.folder / cards.STEPS["dsft"] / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"key": "newer"}))
+    with pytest.raises(HandbookError, match="another dsft model"):
+        cards.model_card(road)
+    assert "1.2345" in cards.model_card(road, "dsft")
 
 
 def test_a_card_needs_a_trained_model_and_says_how_to_make_one(tmp_path):

@@ -24,29 +24,52 @@ out, err = Console(), Console(stderr=True)
 
 ScaleOption = Annotated[str, typer.Option(help="miniature, smol, zephyr-7b-lora or zephyr-7b-full.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of training and sampling; the data stay the same.")]
-DialoguesOption = Annotated[str, typer.Option(help="Dialogues of your own: a JSONL or Parquet file or folder.")]
+DialoguesOption = Annotated[
+    str, typer.Option(help="Dialogues of your own: a JSONL or Parquet file or folder.")
+]
 FeedbackOption = Annotated[str, typer.Option(help="Rated answers of your own (UltraFeedback's schema).")]
-PreferencesOption = Annotated[str, typer.Option(help="Preference pairs of your own; no pairs are made from feedback then.")]
+PreferencesOption = Annotated[
+    str, typer.Option(help="Preference pairs of your own; no pairs are made from feedback then.")
+]
 BaseModelOption = Annotated[str, typer.Option(help="A model directory in place of the scale's base model.")]
 RunsOption = Annotated[str, typer.Option(help="Folder for all runs; default $ZEPHYR_RUNS or ./runs.")]
-SetAsideOption = Annotated[bool, typer.Option("--set-aside", help="Count bad rows and go on, instead of stopping.")]
+SetAsideOption = Annotated[
+    bool, typer.Option("--set-aside", help="Count bad rows and go on, instead of stopping.")
+]
 
 
 def _road(
-    scale: str, seed: int, dialogues: str, feedback: str, preferences: str, base_model: str, runs: str, set_aside: bool
+    scale: str,
+    seed: int,
+    dialogues: str,
+    feedback: str,
+    preferences: str,
+    base_model: str,
+    runs: str,
+    set_aside: bool,
 ):
     from zephyr_utils.road import Road
     from zephyr_utils.scales import check_machine
 
-    given = {"dialogues": dialogues, "feedback": feedback, "preferences": preferences, "base_model": base_model}
+    given = {
+        "dialogues": dialogues,
+        "feedback": feedback,
+        "preferences": preferences,
+        "base_model": base_model,
+    }
     for name, path in given.items():
         if path and not Path(path).exists():
             option = f"--{name.replace('_', '-')}"
-            raise HandbookError(f"there is no such file or folder: {path}", where=option, remedy="check the path")
+            raise HandbookError(
+                f"there is no such file or folder: {path}", where=option, remedy="check the path"
+            )
     absolute = {name: str(Path(path).resolve()) if path else "" for name, path in given.items()}
     runs = str(Path(runs).resolve()) if runs else ""
     road = Road(scale=scale, seed=seed, runs=runs, set_aside_bad_rows=set_aside, **absolute)
-    err.print(f"Scale {road.setting.name} on {check_machine(road.setting)}; artefacts in {road.folder}", highlight=False)
+    err.print(
+        f"Scale {road.setting.name} on {check_machine(road.setting)}; artefacts in {road.folder}",
+        highlight=False,
+    )
     return road
 
 
@@ -72,7 +95,9 @@ def run(
         wanted = [path for path in wanted if not path.stem.startswith("03_")] or wanted
     expected = _notebooks_folder().parent / "tests" / "expected" / f"{scale}.yaml"
     as_published = not road.own_data and expected.exists()  # the ranges speak of the scale's own data
-    outside = run_chapters(wanted, road.parameters, road.folder, expected=expected if as_published else None, console=out)
+    outside = run_chapters(
+        wanted, road.parameters, road.folder, expected=expected if as_published else None, console=out
+    )
     raise typer.Exit(1 if outside else 0)
 
 
@@ -86,7 +111,9 @@ def _chosen_chapters(numbers: str) -> list[Path]:
     for number, paths in found.items():
         if not paths:
             there = ", ".join(path.stem[:2] for path in chapters)
-            raise HandbookError(f"there is no chapter {number}", where="--chapters", remedy=f"choose from {there}")
+            raise HandbookError(
+                f"there is no chapter {number}", where="--chapters", remedy=f"choose from {there}"
+            )
     return [path for paths in found.values() for path in paths]
 
 
@@ -95,15 +122,21 @@ def _notebooks_folder() -> Path:
         if (folder / "notebooks").is_dir() and list((folder / "notebooks").glob("*.ipynb")):
             return folder / "notebooks"
     raise HandbookError(
-        "no notebooks found", where=str(Path.cwd()), remedy="run `zephyr run` inside a checkout of the handbook"
+        "no notebooks found",
+        where=str(Path.cwd()),
+        remedy="run `zephyr run` inside a checkout of the handbook",
     )
 
 
 @app.command()
 def truecase(
-    inputs: Annotated[list[Path], typer.Argument(help="JSONL or Parquet files: dialogues, raw UltraChat, or texts.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="JSONL or Parquet files: dialogues, raw UltraChat, or texts.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for the truecased files.")],
-    fit_on: Annotated[list[Path] | None, typer.Option(help="Fit on these files; default: the inputs themselves.")] = None,
+    fit_on: Annotated[
+        list[Path] | None, typer.Option(help="Fit on these files; default: the inputs themselves.")
+    ] = None,
     shard_index: Annotated[int, typer.Option(help="This machine's share, from 0.")] = 0,
     num_shards: Annotated[int, typer.Option(help="How many machines share the work.")] = 1,
 ) -> None:
@@ -121,18 +154,36 @@ def truecase(
 
 @app.command()
 def feedback(
-    prompts: Annotated[Path, typer.Argument(help="Prompts: JSONL or Parquet with `prompt`, `instruction` or `messages`. Without --models: answers to rate.")],
+    prompts: Annotated[
+        Path,
+        typer.Argument(
+            help="Prompts: JSONL or Parquet with `prompt`, `instruction` or `messages`. Without --models: answers to rate."
+        ),
+    ],
     output: Annotated[Path, typer.Argument(help="File for the feedback: .jsonl or .parquet.")],
-    models: Annotated[str, typer.Option(help="Models that answer: a,b,c,d; or label=name,... to have labels in the records.")] = "",
-    judge: Annotated[str, typer.Option(help="Model that rates the answers; without it they stay unrated.")] = "",
-    base_url: Annotated[str, typer.Option(help="Any OpenAI-compatible endpoint; default $OPENAI_BASE_URL, else OpenAI.")] = "",
-    key_from: Annotated[str, typer.Option(help="Environment variable that holds the key; a local server needs none.")] = "OPENAI_API_KEY",
+    models: Annotated[
+        str,
+        typer.Option(help="Models that answer: a,b,c,d; or label=name,... to have labels in the records."),
+    ] = "",
+    judge: Annotated[
+        str, typer.Option(help="Model that rates the answers; without it they stay unrated.")
+    ] = "",
+    base_url: Annotated[
+        str, typer.Option(help="Any OpenAI-compatible endpoint; default $OPENAI_BASE_URL, else OpenAI.")
+    ] = "",
+    key_from: Annotated[
+        str, typer.Option(help="Environment variable that holds the key; a local server needs none.")
+    ] = "OPENAI_API_KEY",
     judge_base_url: Annotated[str, typer.Option(help="The judge's endpoint, if it is another.")] = "",
-    judge_key_from: Annotated[str, typer.Option(help="Environment variable with the judge's key, if it is another.")] = "",
+    judge_key_from: Annotated[
+        str, typer.Option(help="Environment variable with the judge's key, if it is another.")
+    ] = "",
     prices: Annotated[Path | None, typer.Option(help="Price table (YAML), for costs.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")] = False,
     concurrency: Annotated[int, typer.Option(help="Calls under way at once.")] = 16,
-    journal: Annotated[Path | None, typer.Option(help="Where every reply is kept; default OUTPUT.journal.jsonl.")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="Where every reply is kept; default OUTPUT.journal.jsonl.")
+    ] = None,
     temperature: Annotated[float, typer.Option(help="Of the answers; the judge is asked at 0.")] = 0.7,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 512,
     seed: Annotated[int | None, typer.Option(help="Sampling seed, sent to servers that take one.")] = None,
@@ -144,19 +195,27 @@ def feedback(
     given = dict(locals())
     from zephyr_utils.feedback_command import FeedbackCommand
 
-    whole = FeedbackCommand(**given).run(lambda text: out.print(text, highlight=False, markup=False, soft_wrap=True))
+    whole = FeedbackCommand(**given).run(
+        lambda text: out.print(text, highlight=False, markup=False, soft_wrap=True)
+    )
     raise typer.Exit(0 if whole else 1)
 
 
 @app.command()
 def pairs(
-    feedback: Annotated[Path, typer.Argument(help="Rated answers in UltraFeedback's schema: JSONL or Parquet.")],
+    feedback: Annotated[
+        Path, typer.Argument(help="Rated answers in UltraFeedback's schema: JSONL or Parquet.")
+    ],
     output: Annotated[Path, typer.Option(help="File for the pairs: .jsonl or .parquet.")],
-    score: Annotated[str, typer.Option(help="mean (of the four aspects; the paper) or overall (the published set).")] = "mean",
+    score: Annotated[
+        str, typer.Option(help="mean (of the four aspects; the paper) or overall (the published set).")
+    ] = "mean",
     rejected: Annotated[str, typer.Option(help="random (the paper), lowest or all.")] = "random",
     ties: Annotated[str, typer.Option(help="drop or keep pairs with equal scores.")] = "drop",
     seed: Annotated[int, typer.Option(help="Seed of the random rejected answer.")] = 0,
-    against: Annotated[Path | None, typer.Option(help="Questions (MT-Bench's schema) whose prompts are to be left out.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Questions (MT-Bench's schema) whose prompts are to be left out.")
+    ] = None,
     set_aside: SetAsideOption = False,
 ) -> None:
     """Turn rated answers into preference pairs, and audit them."""
@@ -173,7 +232,14 @@ def pairs(
         rows = [rows[i] for i in clean.kept]
     made = binarize(rows, score=score, rejected=rejected, ties=ties, seed=seed)
     save_records(made.pairs, output)
-    out.print(loaded.report(), made.report(), str(audit(made.pairs, feedback=rows)), sep="\n", highlight=False, markup=False)
+    out.print(
+        loaded.report(),
+        made.report(),
+        str(audit(made.pairs, feedback=rows)),
+        sep="\n",
+        highlight=False,
+        markup=False,
+    )
     out.print(f"{len(made.pairs)} pairs in {output}", highlight=False)
 
 
@@ -210,7 +276,10 @@ def dpo(
 
 @app.command()
 def check_log(
-    log: Annotated[Path, typer.Argument(help="trainer_state.json, a model card's table (CSV), or log rows (JSON, JSONL).")],
+    log: Annotated[
+        Path,
+        typer.Argument(help="trainer_state.json, a model card's table (CSV), or log rows (JSON, JSONL)."),
+    ],
     beta: Annotated[float | None, typer.Option(help="The beta the run was meant to use.")] = None,
 ) -> None:
     """Is my DPO broken? Green, amber or red for a preference run, with reasons; red ends with status 1."""
@@ -224,21 +293,37 @@ def check_log(
 @app.command()
 def evaluate(
     models: Annotated[
-        list[str] | None, typer.Argument(help="base, dsft, ddpo, model directories, or files of answers. Default: ddpo.")
+        list[str] | None,
+        typer.Argument(help="base, dsft, ddpo, model directories, or files of answers. Default: ddpo."),
     ] = None,
     against: Annotated[str, typer.Option(help="Also compare each model with this one, in both orders.")] = "",
-    questions: Annotated[Path | None, typer.Option(help="Questions in MT-Bench's schema; default: the miniature's.")] = None,
-    judge: Annotated[str, typer.Option(help="teacher (rule-based), or a model's name at an endpoint.")] = "teacher",
-    judge_url: Annotated[str, typer.Option(help="OpenAI-compatible endpoint; default $OPENAI_BASE_URL.")] = "",
-    judgments: Annotated[list[Path] | None, typer.Option(help="Recorded MT-Bench judgments: a file or folder.")] = None,
-    annotations: Annotated[list[Path] | None, typer.Option(help="Recorded AlpacaEval annotations: a file or folder.")] = None,
-    academic: Annotated[str, typer.Option(help="lm-eval tasks (arc_challenge:25,...), or a results file of lm-eval.")] = "",
+    questions: Annotated[
+        Path | None, typer.Option(help="Questions in MT-Bench's schema; default: the miniature's.")
+    ] = None,
+    judge: Annotated[
+        str, typer.Option(help="teacher (rule-based), or a model's name at an endpoint.")
+    ] = "teacher",
+    judge_url: Annotated[
+        str, typer.Option(help="OpenAI-compatible endpoint; default $OPENAI_BASE_URL.")
+    ] = "",
+    judgments: Annotated[
+        list[Path] | None, typer.Option(help="Recorded MT-Bench judgments: a file or folder.")
+    ] = None,
+    annotations: Annotated[
+        list[Path] | None, typer.Option(help="Recorded AlpacaEval annotations: a file or folder.")
+    ] = None,
+    academic: Annotated[
+        str, typer.Option(help="lm-eval tasks (arc_challenge:25,...), or a results file of lm-eval.")
+    ] = "",
     temperature: Annotated[
         float | None, typer.Option(help="0 is greedy. Default 0.7; with --questions FastChat's, by category.")
     ] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Longest answer; default 96, with --questions 1024.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer; default 96, with --questions 1024.")
+    ] = None,
     allow_failures: Annotated[
-        bool, typer.Option("--allow-failures", help="Average even when more than a tenth of the grades failed.")
+        bool,
+        typer.Option("--allow-failures", help="Average even when more than a tenth of the grades failed."),
     ] = False,
     report: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
     scale: ScaleOption = "miniature",
@@ -258,7 +343,9 @@ def evaluate(
             remedy="leave out the models, or the judgments; each gives a report of its own",
         )
     recorded = bool(judgments or annotations or (academic and Path(academic).exists()))
-    found = Report("Evaluation of recorded judgments", {"Questions": questions.name if questions else "as recorded"})
+    found = Report(
+        "Evaluation of recorded judgments", {"Questions": questions.name if questions else "as recorded"}
+    )
     addresses: dict[str, str] = {}
     if models or not recorded:
         from zephyr_utils.exam_runs import Exam, evaluate_models, model_name
@@ -317,7 +404,11 @@ def chat(
     """Talk to what you trained. An empty line, `exit` or Ctrl-D ends it; `new` begins a new conversation."""
     from zephyr_utils.chat import generate, load_model, prepare_tokenizer
 
-    directory = model if Path(model).is_dir() else _road(scale, seed, "", "", "", "", runs, False).model_directory(model)
+    directory = (
+        model
+        if Path(model).is_dir()
+        else _road(scale, seed, "", "", "", "", runs, False).model_directory(model)
+    )
     network, tokenizer = load_model(directory)
     prepare_tokenizer(tokenizer)
     messages: list[dict] = []
@@ -351,16 +442,24 @@ def doctor(runs: RunsOption = "") -> None:
 
 @app.command()
 def plan(
-    scale: Annotated[str, typer.Option(help="A scale, or scale/variant such as zephyr-7b-lora/qlora.")] = "zephyr-7b-lora",
-    gpu_memory: Annotated[str, typer.Option(help="Memory of one GPU: 24GB, 80GB. Default: what the scale asks for.")] = "",
+    scale: Annotated[
+        str, typer.Option(help="A scale, or scale/variant such as zephyr-7b-lora/qlora.")
+    ] = "zephyr-7b-lora",
+    gpu_memory: Annotated[
+        str, typer.Option(help="Memory of one GPU: 24GB, 80GB. Default: what the scale asks for.")
+    ] = "",
     gpus: Annotated[int, typer.Option(help="How many train together.", min=1)] = 1,
-    tflops: Annotated[float | None, typer.Option(help="Sustained TFLOP/s of one GPU; default: a published rate.")] = None,
+    tflops: Annotated[
+        float | None, typer.Option(help="Sustained TFLOP/s of one GPU; default: a published rate.")
+    ] = None,
 ) -> None:
     """Estimate memory, updates and hours of a scale before it is started; nothing is downloaded."""
     from zephyr_utils.plan import bytes_of
     from zephyr_utils.plan_command import print_plan
 
-    plans = print_plan(out, scale, bytes_of(gpu_memory) if gpu_memory else None, gpus, tflops * 1e12 if tflops else None)
+    plans = print_plan(
+        out, scale, bytes_of(gpu_memory) if gpu_memory else None, gpus, tflops * 1e12 if tflops else None
+    )
     raise typer.Exit(0 if all(found.fits for found in plans.values()) else 1)
 
 
@@ -368,8 +467,12 @@ def plan(
 def push(
     repository: Annotated[str, typer.Argument(help="Where to on the Hub: owner/name.")],
     model: Annotated[str, typer.Option(help="dsft or ddpo.")] = "ddpo",
-    upload: Annotated[bool, typer.Option("--upload", help="Really upload; needs HF_TOKEN. Without it: show what would go.")] = False,
-    public: Annotated[bool, typer.Option("--public", help="To a public repository; default: private.")] = False,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Really upload; needs HF_TOKEN. Without it: show what would go.")
+    ] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="To a public repository; default: private.")
+    ] = False,
     scale: Annotated[str, typer.Option(help="The scale the model was trained at.")] = "miniature",
     seed: SeedOption = 0,
     runs: RunsOption = "",
@@ -379,21 +482,29 @@ def push(
     from zephyr_utils.model_card import shipment
     from zephyr_utils.road import Road
 
-    ready = shipment(Road(scale=scale, seed=seed, runs=str(Path(runs).resolve()) if runs else ""), repository, model)
-    out.print(ready.card, highlight=False, markup=False)
+    ready = shipment(
+        Road(scale=scale, seed=seed, runs=str(Path(runs).resolve()) if runs else ""), repository, model
+    )
+    out.print(ready.card, highlight=False, markup=False, soft_wrap=True)
     for name, path in ready.files.items():
         out.print(f"{path.stat().st_size:>14,} bytes  {name}", highlight=False, markup=False)
     if upload:
         kind = "public" if public else "private"
-        out.print(f"Uploaded to {push_to_hub(ready, private=not public)} ({kind}).", highlight=False, markup=False)
+        out.print(
+            f"Uploaded to {push_to_hub(ready, private=not public)} ({kind}).", highlight=False, markup=False
+        )
     else:
-        out.print(f"Nothing was uploaded ({ready.size:,} bytes would be). To do it: --upload", highlight=False)
+        out.print(
+            f"Nothing was uploaded ({ready.size:,} bytes would be). To do it: --upload", highlight=False
+        )
 
 
 def _tell(manifest, *names: str) -> None:
     """Where an artefact lies, its rows and the numbers asked for."""
     how = "reused" if manifest.reused else f"made in {manifest.seconds:.0f} s"
-    rows = ", ".join(f"{count} {name.removeprefix('rows_').replace('_', ' ')}" for name, count in manifest.rows.items())
+    rows = ", ".join(
+        f"{count} {name.removeprefix('rows_').replace('_', ' ')}" for name, count in manifest.rows.items()
+    )
     out.print(f"{manifest.folder} ({how})" + (f"; rows: {rows}" if rows else ""), highlight=False)
     if why := {k: v for k, v in manifest.results.get("set_aside", {}).items() if v}:
         out.print(f"  set aside: {why}", highlight=False)

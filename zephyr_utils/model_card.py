@@ -57,6 +57,12 @@ def model_card(road: Road, model: str = "ddpo") -> str:
     if not steps:
         raise HandbookError(f"there is no card for `{model}`", remedy=f"choose one of {', '.join(STEPS)}")
     made = {step: _manifest(road, step) for step in steps}
+    if model == "ddpo" and made["ddpo"]["inputs"]["start"] != made["dsft"]["key"]:
+        raise HandbookError(
+            "the ddpo model was trained from another dsft model than the one that is there now",
+            where=str(road.folder),
+            remedy=f"zephyr dpo --scale {road.scale}, which trains it anew",
+        )
     base, revision = _base(road)
     header = {
         "base_model": base,
@@ -200,7 +206,7 @@ def _measured(road: Road, made: dict[str, dict[str, Any]], model: str) -> list[t
         for name, v in chapter.items()
         if "held_out" in name and isinstance(v, float)
     ]
-    exam = read_json(road.folder / EVALUATION / model / MANIFEST).get("results", {})
+    exam = _exam(road, model).get("results", {})
     rows += [
         (
             f"exam of the miniature's questions, its rule-based teacher as judge: {name.replace('_', ' ')}",
@@ -212,12 +218,19 @@ def _measured(road: Road, made: dict[str, dict[str, Any]], model: str) -> list[t
     return rows
 
 
+def _exam(road: Road, model: str) -> dict[str, Any]:
+    """The exam's manifest if it was this very model that sat it, and not one that was trained before."""
+    manifest = read_json(road.folder / EVALUATION / model / MANIFEST)
+    same = manifest.get("inputs", {}).get("model") == fingerprint(road.folder / STEPS[model] / "model")
+    return manifest if same else {}
+
+
 def _missing(road: Road, model: str) -> list[str]:
     lines = [
         "MT-Bench and AlpacaEval with a model as judge: not run by the road itself (`zephyr evaluate --questions ...`)"
     ]
-    if not (road.folder / EVALUATION / model / MANIFEST).exists():
-        lines.append("the handbook's own exam: not run")
+    if not _exam(road, model):
+        lines.append("the handbook's own exam: not run on this model")
     if road.scale != MINIATURE:
         lines.append("the learning rates of this scale: taken from published recipes, not searched")
     return lines

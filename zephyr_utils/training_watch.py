@@ -45,7 +45,9 @@ class OneLineProgress(TrainerCallback):
         elif self.handle:
             pace = (time.monotonic() - self.started) / max(state.global_step - self.first_step, 1)
             left = pace * (state.max_steps - state.global_step)
-            self.handle.update(f"{self.what}: step {state.global_step} of {state.max_steps}, {shown}, {left:.0f} s left")
+            self.handle.update(
+                f"{self.what}: step {state.global_step} of {state.max_steps}, {shown}, {left:.0f} s left"
+            )
 
     def on_train_end(self, args, state, control, **_):
         seconds = time.monotonic() - self.started
