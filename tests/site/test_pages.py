@@ -93,6 +93,8 @@ def moves(host):
         for key in KEYS.get(kind, ["Enter"]):
             before = host.evaluate(SHOWN)
             control.press(key)
+            if host.evaluate(SHOWN) == before:
+                host.page.wait_for_timeout(100)  # some draw in the next frame
             if host.evaluate(SHOWN) != before:
                 return True
     return False
