@@ -20,7 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-out, err = Console(), Console(stderr=True)
+# In a pipe or a log rich would take 80 columns and cut the names of what it shows.
+out = Console(width=None if sys.stdout.isatty() else 120)
+err = Console(stderr=True)
 
 ScaleOption = Annotated[str, typer.Option(help="miniature, smol, zephyr-7b-lora or zephyr-7b-full.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of training and sampling; the data stay the same.")]
