@@ -209,7 +209,7 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
     monkeypatch.setattr(Road, "questions", lambda self: few_questions)
     for name in ("ddpo_without_dsft", "dsft_2"):
         measured = ablations.measure(road, name)
-        assert 1 <= measured["exam"]["score"] <= 10 and measured["trained"]["rows_trained"] > 100
+        assert 1 <= measured["exam"]["score"] <= 10 and measured["trained"]["rows_trained"] > 20
     without, after = (ablations.train(road, ablations.ROWS[name]) for name in ("ddpo_without_dsft", "dsft_2"))
     assert without.reused and after.reused
     # What dDPO without dSFT starts from is the base, and not the dSFT model that lies beside it.

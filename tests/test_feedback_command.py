@@ -237,13 +237,16 @@ def test_from_prompts_over_four_served_models_to_audited_pairs(
         assert answers.calls.made == len(prompts) * 4 and not answers.calls.failed
         assert all(usage.prompt_tokens > 0 and not usage.uncounted for usage in answers.calls.usage.values())
         rated = rate_answers(answers, "stand-in-teacher", endpoint=world, journal=journal)
-    assert [row["instruction"] for row in rated] == prompts
-    assert all(len(row["completions"]) >= 3 for row in rated)
-    assert len({c["response"] for row in rated for c in row["completions"]}) > len(prompts), (
+    # An untrained base may end at once: a prompt to which none of the four says anything is set aside and counted.
+    asked = [row["instruction"] for row in rated]
+    assert asked == [prompt for prompt in prompts if prompt in asked] and len(asked) >= 6
+    assert len(asked) + len(answers.set_aside) == len(prompts)
+    assert all(len(row["completions"]) >= 2 for row in rated)
+    assert len({c["response"] for row in rated for c in row["completions"]}) > len(asked), (
         "the four models differ"
     )
     made = binarize(rated.records)
-    assert made.n_rows == len(prompts) and len(made) >= 4
+    assert made.n_rows == len(asked) and len(made) >= 4
     assert set(audit(made, feedback=rated.records).chosen_by_model) <= set(four_models)
     again = collect_answers(
         prompts, four_models, endpoint=transformers_serve, sampling=sampling, journal=tmp_path / "j.jsonl"

@@ -128,7 +128,9 @@ def test_the_papers_batch_comes_out_on_the_papers_sixteen_gpus():
 def test_the_trainer_is_given_the_derived_accumulation_only_where_several_processes_run(
     monkeypatch, tmp_path, capsys
 ):
-    recipe = get_scale("miniature").recipe("dsft", gradient_accumulation_steps=4)
+    recipe = get_scale("miniature").recipe(
+        "dsft", per_device_train_batch_size=32, gradient_accumulation_steps=4
+    )
     assert training._arguments(trl.SFTConfig, "dsft", tmp_path, recipe).gradient_accumulation_steps == 4
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(training, "processes", lambda: 4)
