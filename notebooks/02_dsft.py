@@ -405,8 +405,8 @@ def loss_by_part(model, rows):
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# The base has read thousands of questions with their answers, in other formats; it has never seen a marker of the
-# template. Order the four parts by their loss a token, the dearest first.
+# The base has read thousands of questions with their answers, in other formats; the template's markers it has met in
+# lists of marks alone, never before a question. Order the four parts by their loss a token, the dearest first.
 # ```
 
 # %%
@@ -418,8 +418,8 @@ print(f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The template itself is the dear part: markers and ends cost far more than words, some of them more than a blind
-# guess would. If you put the assistant's words first, you thought of *knowledge* as what is missing; the base has
+# The template itself is the dear part: an end costs more than a blind guess would, and a marker, of which a turn has
+# several pieces, more than a word. If you put the assistant's words first, you thought of *knowledge* as what is missing; the base has
 # most of that already. Much of dSFT is cheap etiquette: who speaks, in what form, when to stop. That is why a small
 # adapter and one or two passes suffice, and why the loss will fall so steeply in the first steps.
 # ```
@@ -811,14 +811,13 @@ print(f"vocabulary {len(tokenizer)}, log of it {math.log(len(tokenizer)):.2f} na
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The ends are learnt to nearly nothing, the words to what can be foreseen of them. The markers are a lesson of their
-# own. A base that has met their pieces before (to Mistral `<`, `|` and `user` are ordinary tokens) learns them at
-# once. The miniature's base never read `<|`: pretraining pushed the rows of all tokens that it never met the same
-# way, so they point in nearly one direction, and **LoRA moves no row of the embedding matrix**. The student can learn
-# *that* a never-met token comes, not *which*, and pays the logarithm of their number for each. For its answers that
-# does no harm: the template writes the markers, never the student. But it can be the largest part of the mean over
-# all tokens, so that two runs may differ in the mean by what nobody needs. If you said "the markers, for they are
-# always the same", you were right about the task and forgot the means. New tokens need trainable rows
+# Ends and markers are learnt to nearly nothing, the words to what can be foreseen of them. That the markers come so
+# cheaply is no matter of course. It rests on the embedding: to Mistral `<`, `|` and `user` are ordinary tokens with
+# trained rows, and the miniature's base has met the marks in lists. An earlier base of ours had never read `<|`.
+# Pretraining had pushed the rows of all tokens that it never met the same way (the cosine above was 0.98), and **LoRA
+# moves no row of the embedding matrix**. Its student could learn *that* a never-met token came, not *which*: it still
+# paid four nats for a piece of a marker and, worse, could hardly tell the user from the assistant. If you said that
+# the markers stay dear because they are new, you described that base. New tokens need trainable rows
 # (`modules_to_save`, or PEFT's `trainable_token_indices`).
 # ```
 
