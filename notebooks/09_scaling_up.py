@@ -380,7 +380,7 @@ def twenty_steps(precomputed):
                                      "save_strategy": "no", "precompute_ref_log_probs": precomputed}
     with tempfile.TemporaryDirectory() as folder:
         trainer = training.ddpo_trainer(small.base_model_address, pairs[:160], Path(folder), recipe)
-        began, seen = time.perf_counter(), {"forward passes": 0, "tokens": 0}
+        seen = {"forward passes": 0, "tokens": 0}
 
         def note(module, arguments):
             seen["forward passes"] += 1
