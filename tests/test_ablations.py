@@ -207,9 +207,10 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
     road = Road(runs=str(tmp_path / "runs"), changes={"dsft": short, "ddpo": short}, **own)
     few_questions = [question for question in world.questions() if question["question_id"] % 40 == 0]
     monkeypatch.setattr(Road, "questions", lambda self: few_questions)
-    for name in ("ddpo_without_dsft", "dsft_2"):
+    # A quarter of the pairs for the one, every chosen answer for the other.
+    for name, at_least in (("ddpo_without_dsft", 25), ("dsft_2", 100)):
         measured = ablations.measure(road, name)
-        assert 1 <= measured["exam"]["score"] <= 10 and measured["trained"]["rows_trained"] > 20
+        assert 1 <= measured["exam"]["score"] <= 10 and measured["trained"]["rows_trained"] > at_least
     without, after = (ablations.train(road, ablations.ROWS[name]) for name in ("ddpo_without_dsft", "dsft_2"))
     assert without.reused and after.reused
     # What dDPO without dSFT starts from is the base, and not the dSFT model that lies beside it.
