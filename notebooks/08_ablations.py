@@ -448,7 +448,7 @@ def score_by_epoch(measured, row, start):
     values = [[claims.score(seed[start]), *(exam["score"] for exam in seed[row]["epochs"])] for seed in seeds]
     return {n: dataclasses.astuple(seeds_interval(column))[:3] for n, column in enumerate(zip(*values, strict=True))}
 
-starts = {"dSFT of one epoch": ("epochs", "dsft"), "dSFT of two": ("epochs_long", "dsft_long")}
+starts = {"dSFT of one epoch": ("epochs_after_one", "dsft_one_epoch"), "dSFT of two": ("epochs", "dsft")}
 if all(sum({row, start} <= set(seed) for seed in five.values()) > 1 for row, start in starts.values()):
     curves = {name: score_by_epoch(five, *rows_of) for name, rows_of in starts.items()}
     said = "; ".join(f"{name} {', '.join(f'{p[0]:.2f}' for p in points.values())}" for name, points in curves.items())

@@ -250,13 +250,13 @@ CLAIMS = (
         "longer_ddpo_helps",
         "after one epoch of dSFT, three epochs of dDPO beat one",
         "figure 3, right; 7.34 against 7.00",
-        _epoch_gain("epochs"),
+        _epoch_gain("epochs_after_one"),
     ),
     Claim(
         "long_dsft_spoils",
         "after two epochs of dSFT, longer dDPO makes the model worse",
         "figure 3, right, in words",
-        _epoch_gain("epochs_long"),
+        _epoch_gain("epochs"),
         "below",
     ),
     Claim(

@@ -87,28 +87,28 @@ ROWS = {
         Row("sppo_hard", "SPPO, hard labels", recipe={"loss_type": ["sppo_hard"]}),
         Row("apo_zero", "APO-zero", recipe={"loss_type": ["apo_zero"]}),
         Row(
-            "dsft_long",
-            "dSFT, 2 epochs",
+            "dsft_one_epoch",
+            "dSFT, 1 epoch",
             trains="dsft",
             start="base",
-            recipe={"num_train_epochs": 2},
+            recipe={"num_train_epochs": 1},
             few=False,
         ),
-        Row("epochs", "dDPO epoch by epoch", recipe={"num_train_epochs": 3}, epochs=3),
         Row(
-            "epochs_long",
-            "dDPO epoch by epoch, after 2 of dSFT",
-            start="dsft_long",
+            "epochs_after_one",
+            "dDPO epoch by epoch, after 1 of dSFT",
+            start="dsft_one_epoch",
             recipe={"num_train_epochs": 3},
             epochs=3,
         ),
+        Row("epochs", "dDPO epoch by epoch, after 2 of dSFT", recipe={"num_train_epochs": 3}, epochs=3),
     )
 }
 TABLE_3 = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "ddpo")
 PAIRINGS = ("few", "lowest", "ties_kept", "overall")
 BETAS = ("beta_0.01", "few", "beta_0.5")
 LOSSES = ("few", "ipo", "hinge", "robust", "sppo_hard", "apo_zero")
-EPOCHS = ("epochs", "dsft_long", "epochs_long")
+EPOCHS = ("epochs", "dsft_one_epoch", "epochs_after_one")
 
 
 def get_row(name: str) -> Row:
