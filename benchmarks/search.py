@@ -30,7 +30,7 @@ from zephyr_utils.workflow import read_json, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
 KEPT = ("score", "turn_1", "turn_2", "right_turn_1", "right_turn_2", "ended", "tokens")
-FEW = tuple({"learning_rate": rate} for rate in (4e-4, 8e-4, 1.6e-3))
+FEW: tuple[dict, ...] = tuple({"learning_rate": rate} for rate in (4e-4, 8e-4, 1.6e-3, 3.2e-3))
 # stage or row -> the settings tried; the recipe's other values stay
 SETTINGS: dict[str, tuple[dict, ...]] = {
     "dsft": tuple(
@@ -45,7 +45,16 @@ SETTINGS: dict[str, tuple[dict, ...]] = {
     "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (1e-3, 2e-3, 4e-3)),
     **{row: FEW for row in dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))},
     # IPO's beta is a distance per token, not DPO's: its own scale has to be searched too.
-    "ipo": tuple({"learning_rate": rate, "beta": beta} for beta in (0.1, 1.0) for rate in (4e-4, 1.6e-3)),
+    "ipo": tuple(
+        {"learning_rate": rate, "beta": beta}
+        for beta, rates in ((0.1, (4e-4, 1.6e-3)), (1.0, (4e-4, 1.6e-3, 3.2e-3)))
+        for rate in rates
+    ),
+    # Three epochs; the one that counts here is the last.
+    **{
+        row: tuple({"learning_rate": rate} for rate in (4e-4, 8e-4, 1.6e-3))
+        for row in ("epochs_after_one", "epochs")
+    },
 }
 
 
