@@ -1,0 +1,121 @@
+"""Verbs that prepare data: truecasing, AI feedback, preference pairs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zephyr_utils.cli.console import out
+from zephyr_utils.cli.options import SetAsideOption
+
+
+def truecase(
+    inputs: Annotated[
+        list[Path], typer.Argument(help="JSONL or Parquet files: dialogues, raw UltraChat, or texts.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the truecased files.")],
+    fit_on: Annotated[
+        list[Path] | None, typer.Option(help="Fit on these files; default: the inputs themselves.")
+    ] = None,
+    shard_index: Annotated[int, typer.Option(help="This machine's share, from 0.")] = 0,
+    num_shards: Annotated[int, typer.Option(help="How many machines share the work.")] = 1,
+) -> None:
+    """Repair wrongly cased answers in files of any size; a killed run goes on at the file it was at."""
+    from zephyr_utils.progress import bytes_watched
+    from zephyr_utils.truecasing import truecase_files
+
+    with bytes_watched("truecasing") as progress:
+        report = truecase_files(
+            inputs, output, fit_on=fit_on, shard_index=shard_index, num_shards=num_shards, progress=progress
+        )
+    out.print(report.report(), highlight=False, markup=False)
+    out.print(f"Files and reports in {output}", highlight=False, markup=False)
+
+
+def feedback(
+    prompts: Annotated[
+        Path,
+        typer.Argument(
+            help="Prompts: JSONL or Parquet with `prompt`, `instruction` or `messages`. Without --models: answers to rate."
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="File for the feedback: .jsonl or .parquet.")],
+    models: Annotated[
+        str,
+        typer.Option(help="Models that answer: a,b,c,d; or label=name,... to have labels in the records."),
+    ] = "",
+    judge: Annotated[
+        str, typer.Option(help="Model that rates the answers; without it they stay unrated.")
+    ] = "",
+    base_url: Annotated[
+        str, typer.Option(help="Any OpenAI-compatible endpoint; default $OPENAI_BASE_URL, else OpenAI.")
+    ] = "",
+    key_from: Annotated[
+        str, typer.Option(help="Environment variable that holds the key; a local server needs none.")
+    ] = "OPENAI_API_KEY",
+    judge_base_url: Annotated[str, typer.Option(help="The judge's endpoint, if it is another.")] = "",
+    judge_key_from: Annotated[
+        str, typer.Option(help="Environment variable with the judge's key, if it is another.")
+    ] = "",
+    prices: Annotated[Path | None, typer.Option(help="Price table (YAML), for costs.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")] = False,
+    concurrency: Annotated[int, typer.Option(help="Calls under way at once.")] = 16,
+    journal: Annotated[
+        Path | None, typer.Option(help="Where every reply is kept; default OUTPUT.journal.jsonl.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of the answers; the judge is asked at 0.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 512,
+    seed: Annotated[int | None, typer.Option(help="Sampling seed, sent to servers that take one.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many rows.")] = None,
+    critiques: Annotated[bool, typer.Option(help="Ask for critiques with an overall grade as well.")] = True,
+    set_aside: SetAsideOption = False,
+) -> None:
+    """Collect several models' answers and a judge's ratings. The same command, after a kill, pays for nothing twice."""
+    given = dict(locals())
+    from zephyr_utils.feedback_command import FeedbackCommand
+
+    whole = FeedbackCommand(**given).run(
+        lambda text: out.print(text, highlight=False, markup=False, soft_wrap=True)
+    )
+    raise typer.Exit(0 if whole else 1)
+
+
+def pairs(
+    feedback: Annotated[
+        Path, typer.Argument(help="Rated answers in UltraFeedback's schema: JSONL or Parquet.")
+    ],
+    output: Annotated[Path, typer.Option(help="File for the pairs: .jsonl or .parquet.")],
+    score: Annotated[
+        str, typer.Option(help="mean (of the four aspects; the paper) or overall (the published set).")
+    ] = "mean",
+    rejected: Annotated[str, typer.Option(help="random (the paper), lowest or all.")] = "random",
+    ties: Annotated[str, typer.Option(help="drop or keep pairs with equal scores.")] = "drop",
+    seed: Annotated[int, typer.Option(help="Seed of the random rejected answer.")] = 0,
+    against: Annotated[
+        Path | None, typer.Option(help="Questions (MT-Bench's schema) whose prompts are to be left out.")
+    ] = None,
+    set_aside: SetAsideOption = False,
+) -> None:
+    """Turn rated answers into preference pairs, and audit them."""
+    from zephyr_utils.evaluation import read_rows
+    from zephyr_utils.filtering import decontaminate
+    from zephyr_utils.preferences import audit, binarize
+    from zephyr_utils.records import load_records, save_records
+
+    loaded = load_records(feedback, "feedback", set_aside=set_aside)
+    rows = loaded.records
+    if against:
+        clean = decontaminate([r["instruction"] for r in rows], [q["turns"][0] for q in read_rows(against)])
+        out.print(f"{len(clean.removed)} prompts left out: {clean.counts}", highlight=False)
+        rows = [rows[i] for i in clean.kept]
+    made = binarize(rows, score=score, rejected=rejected, ties=ties, seed=seed)
+    save_records(made.pairs, output)
+    out.print(
+        loaded.report(),
+        made.report(),
+        str(audit(made.pairs, feedback=rows)),
+        sep="\n",
+        highlight=False,
+        markup=False,
+    )
+    out.print(f"{len(made.pairs)} pairs in {output}", highlight=False)

@@ -1,0 +1,141 @@
+"""Verbs around the training: run every chapter, what this machine can do, what a scale needs, upload a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zephyr_utils.cli.console import out
+from zephyr_utils.cli.options import (
+    BaseModelOption,
+    DialoguesOption,
+    FeedbackOption,
+    PreferencesOption,
+    RunsOption,
+    ScaleOption,
+    SeedOption,
+    SetAsideOption,
+    open_road,
+)
+from zephyr_utils.errors import HandbookError
+
+
+def run(
+    scale: ScaleOption = "miniature",
+    chapters: Annotated[str, typer.Option(help="Only these, by number: 02,05. Default: all.")] = "",
+    seed: SeedOption = 0,
+    dialogues: DialoguesOption = "",
+    feedback: FeedbackOption = "",
+    preferences: PreferencesOption = "",
+    base_model: BaseModelOption = "",
+    runs: RunsOption = "",
+    set_aside: SetAsideOption = False,
+) -> None:
+    """Run the chapters through papermill and print what came out of each."""
+    from zephyr_utils.chapters import run_chapters
+
+    road = open_road(scale, seed, runs, dialogues, feedback, preferences, base_model, set_aside)
+    wanted = _chosen_chapters(chapters)
+    if preferences:
+        # The pairs are given: there is no feedback of one's own to tell of.
+        wanted = [path for path in wanted if not path.stem.startswith("03_")] or wanted
+    expected = _notebooks_folder().parent / "tests" / "expected" / f"{scale}.yaml"
+    as_published = not road.own_data and expected.exists()  # the ranges speak of the scale's own data
+    outside = run_chapters(
+        wanted, road.parameters, road.folder, expected=expected if as_published else None, console=out
+    )
+    raise typer.Exit(1 if outside else 0)
+
+
+def _chosen_chapters(numbers: str) -> list[Path]:
+    folder = _notebooks_folder()
+    chapters = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not numbers:
+        return chapters
+    chosen = [number.strip() for number in numbers.split(",")]
+    found = {number: [path for path in chapters if path.stem.startswith(f"{number}_")] for number in chosen}
+    for number, paths in found.items():
+        if not paths:
+            there = ", ".join(path.stem[:2] for path in chapters)
+            raise HandbookError(
+                f"there is no chapter {number}", where="--chapters", remedy=f"choose from {there}"
+            )
+    return [path for paths in found.values() for path in paths]
+
+
+def _notebooks_folder() -> Path:
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]):
+        if (folder / "notebooks").is_dir() and list((folder / "notebooks").glob("*.ipynb")):
+            return folder / "notebooks"
+    raise HandbookError(
+        "no notebooks found",
+        where=str(Path.cwd()),
+        remedy="run `zephyr run` inside a checkout of the handbook",
+    )
+
+
+def doctor(runs: RunsOption = "") -> None:
+    """Say what this machine can run, what is missing and how to get it. Nothing private is in the output."""
+    from zephyr_utils.doctor import examine, healthy, report
+    from zephyr_utils.workflow import runs_folder
+
+    findings = examine(Path(runs) if runs else runs_folder())
+    out.print(report(findings), highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(0 if healthy(findings) else 1)
+
+
+def plan(
+    scale: Annotated[
+        str, typer.Option(help="A scale, or scale/variant such as zephyr-7b-lora/qlora.")
+    ] = "zephyr-7b-lora",
+    gpu_memory: Annotated[
+        str, typer.Option(help="Memory of one GPU: 24GB, 80GB. Default: what the scale asks for.")
+    ] = "",
+    gpus: Annotated[int, typer.Option(help="How many train together.", min=1)] = 1,
+    tflops: Annotated[
+        float | None, typer.Option(help="Sustained TFLOP/s of one GPU; default: a published rate.")
+    ] = None,
+) -> None:
+    """Estimate memory, updates and hours of a scale before it is started; nothing is downloaded."""
+    from zephyr_utils.plan import bytes_of
+    from zephyr_utils.plan_command import print_plan
+
+    plans = print_plan(
+        out, scale, bytes_of(gpu_memory) if gpu_memory else None, gpus, tflops * 1e12 if tflops else None
+    )
+    raise typer.Exit(0 if all(found.fits for found in plans.values()) else 1)
+
+
+def push(
+    repository: Annotated[str, typer.Argument(help="Where to on the Hub: owner/name.")],
+    model: Annotated[str, typer.Option(help="dsft or ddpo.")] = "ddpo",
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Really upload; needs HF_TOKEN. Without it: show what would go.")
+    ] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="To a public repository; default: private.")
+    ] = False,
+    scale: Annotated[str, typer.Option(help="The scale the model was trained at.")] = "miniature",
+    seed: SeedOption = 0,
+    runs: RunsOption = "",
+) -> None:
+    """Show a trained model's card and files, and upload them to the Hub only when told to."""
+    from zephyr_utils.model_card import push as push_to_hub
+    from zephyr_utils.model_card import shipment
+    from zephyr_utils.road import Road
+
+    ready = shipment(
+        Road(scale=scale, seed=seed, runs=str(Path(runs).resolve()) if runs else ""), repository, model
+    )
+    out.print(ready.card, highlight=False, markup=False, soft_wrap=True)
+    for name, path in ready.files.items():
+        out.print(f"{path.stat().st_size:>14,} bytes  {name}", highlight=False, markup=False)
+    if upload:
+        kind = "public" if public else "private"
+        out.print(
+            f"Uploaded to {push_to_hub(ready, private=not public)} ({kind}).", highlight=False, markup=False
+        )
+    else:
+        out.print(
+            f"Nothing was uploaded ({ready.size:,} bytes would be). To do it: --upload", highlight=False
+        )
