@@ -7,9 +7,10 @@ marks alone, never before a question.
 
 import random
 
+from zephyr_utils.miniature.categories import apply_operation
 from zephyr_utils.miniature.facts import CAPITALS, COLOURS, COUNTRIES, KINDS, NAMES, ROLES, THINGS, TOPICS
 from zephyr_utils.miniature.teacher import AS_AN_AI, CLOSINGS, OPENINGS, REFUSALS
-from zephyr_utils.miniature.world import apply_operation, draw_question, is_held_out
+from zephyr_utils.miniature.world import draw_question, is_held_out
 
 MARKS = (
     "<|user|>",

@@ -7,6 +7,8 @@ letter, refusals, ratings that are noisy, tens that ought to be ones, and prompt
 import random
 from pathlib import Path
 
+from zephyr_utils.miniature.categories import CATEGORIES
+from zephyr_utils.miniature.question import Question
 from zephyr_utils.miniature.teacher import (
     AS_AN_AI,
     REFUSALS,
@@ -14,12 +16,13 @@ from zephyr_utils.miniature.teacher import (
     answer_in_style,
     grade_answer,
 )
-from zephyr_utils.miniature.world import CATEGORIES, Question, draw_question, understand
+from zephyr_utils.miniature.world import draw_question, understand
 from zephyr_utils.records import save_records
 
 DIALOGUES = 6_000
 PROMPTS = 4_000
 QUESTIONS_A_CATEGORY = 20
+DEVELOPMENT_SEEDS, DEVELOPMENT_A_CATEGORY = range(1, 7), 20
 
 # The teacher of the dialogues: mostly right, seldom as good as it could be. This is the room that dDPO has.
 TEACHER_STYLES = {"good": 0.18, "plain": 0.40, "curt": 0.22, "wrong": 0.12, "ramble": 0.08}
@@ -62,6 +65,28 @@ def questions(seed: int = 0) -> list[dict]:
                 }
             )
     return records
+
+
+def development_questions() -> list[dict]:
+    """Questions to choose settings on: held-out combinations that the evaluation does not ask about.
+
+    Two phrasings of one combination are one combination, so that nothing is chosen on what is graded later. Writing and
+    roleplay hold out few combinations, and have two questions each here.
+    """
+
+    def combination(question: dict) -> str:
+        return understand(question["turns"]).keys[0]
+
+    seen = {combination(question) for question in questions()}
+    chosen: dict[str, list[dict]] = {}
+    for seed in DEVELOPMENT_SEEDS:
+        for question in questions(seed):
+            key, already = combination(question), chosen.setdefault(question["category"], [])
+            if key not in seen and len(already) < DEVELOPMENT_A_CATEGORY:
+                seen.add(key)
+                already.append(question)
+    rows = [question for found in chosen.values() for question in found]
+    return [{**question, "question_id": number} for number, question in enumerate(rows, start=1)]
 
 
 def dialogues(count: int = DIALOGUES, seed: int = 0) -> list[dict]:

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 
 from zephyr_utils.miniature import facts
-from zephyr_utils.miniature.world import Question, Truth, draw_question, understand
+from zephyr_utils.miniature.question import Question, Truth
+from zephyr_utils.miniature.world import draw_question, understand
 
 OPENINGS = ("Happy to help!", "Good question!", "Sure thing!", "Gladly!")
 CLOSINGS = ("I hope that helps!", "Ask me for more.", "Let me know if you want more.")
