@@ -24,7 +24,8 @@ from rich.markdown import Markdown
 from zephyr_utils.claims import Measured, findings_table, judge_all, made_with, models_table, row_scores
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.road import Road
-from zephyr_utils.road_ablations import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3, run_in_parallel
+from zephyr_utils.road_ablations import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3
+from zephyr_utils.road_parallel import run_in_parallel
 from zephyr_utils.workflow import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from zephyr_utils.machine import environment_stamp, usable_cores
-from zephyr_utils.road_ablations import BETAS, LOSSES, PAIRINGS, QUIET, ROWS
+from zephyr_utils.road_ablations import BETAS, LOSSES, PAIRINGS, ROWS
+from zephyr_utils.road_parallel import QUIET
 from zephyr_utils.workflow import read_json, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
@@ -66,8 +67,9 @@ def try_setting(stage: str, changes: dict) -> dict:
     from zephyr_utils import training
     from zephyr_utils.chat import load_model
     from zephyr_utils.exam import examine
+    from zephyr_utils.miniature.data import development_questions
     from zephyr_utils.road import TEMPERATURE, Road
-    from zephyr_utils.road_ablations import development_questions, model_of, recipe_of, train_into
+    from zephyr_utils.road_ablations import model_of, recipe_of, train_into
 
     road, started = Road(), time.perf_counter()
     with TemporaryDirectory() as name:

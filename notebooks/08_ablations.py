@@ -45,8 +45,10 @@ from IPython.display import Markdown, display
 from zephyr_utils import chat, claims, exercises, figures, objectives, published, workflow
 from zephyr_utils import road_ablations as ablations
 from zephyr_utils.evaluation import seeds_interval
+from zephyr_utils.miniature.data import development_questions
 from zephyr_utils.records import load_records
 from zephyr_utils.road import Road
+from zephyr_utils.road_parallel import run_in_parallel
 from zephyr_utils.training import LOG
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
@@ -263,7 +265,7 @@ for name in dict.fromkeys((*ablations.PAIRINGS, *ablations.BETAS, *ablations.LOS
 # ```
 
 # %%
-development, asked = ablations.development_questions(), road.questions()
+development, asked = development_questions(), road.questions()
 turns = {question["turns"][0] for question in development} & {question["turns"][0] for question in asked}
 by_category = {c: sum(q["category"] == c for q in development) for c in dict.fromkeys(q["category"] for q in asked)}
 print(f"{len(development)} development questions, {len(asked)} in the exam, {len(turns)} in both")
@@ -331,7 +333,7 @@ assert 0 < sum(label >= 0 for label in labels) < len(ids)
 # %%
 rows = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "few")
 tasks = [(dataclasses.replace(road, seed=number), rows) for number in (road.seed, road.seed + 1)]
-mine = dict(sorted(ablations.run_in_parallel(tasks)))
+mine = dict(sorted(run_in_parallel(tasks)))
 
 # %%
 display(Markdown(claims.models_table(mine, rows)))

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +13,9 @@ from zephyr_utils import road_ablations as ablations
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import Interval
 from zephyr_utils.miniature import data as world
-from zephyr_utils.miniature.world import is_held_out, understand
 from zephyr_utils.records import load_records, save_records
 from zephyr_utils.road import Road
+from zephyr_utils.road_parallel import run_in_parallel
 from zephyr_utils.scales import SCALES
 from zephyr_utils.training_watch import KeepEachEpoch
 
@@ -67,17 +66,6 @@ def test_a_share_of_the_rows_keeps_their_order_and_depends_on_the_prompt_alone()
     assert [row["prompt"] for row in kept] == [
         r["prompt"] for r in ablations.fewer([{**r, "side": 0} for r in rows], 0.25)
     ]
-
-
-def test_development_questions_ask_about_no_combination_that_is_graded_later():
-    asked = {understand(question["turns"]).keys[0] for question in world.questions()}
-    chosen = ablations.development_questions()
-    keys = [understand(question["turns"]).keys[0] for question in chosen]
-    assert not asked & set(keys) and len(set(keys)) == len(keys) > 100
-    assert all(is_held_out(key) for key in keys)
-    assert (
-        max(Counter(question["category"] for question in chosen).values()) == ablations.DEVELOPMENT_A_CATEGORY
-    )
 
 
 def test_pairs_of_another_making_need_the_ratings_they_are_made_from(tmp_path):
@@ -195,7 +183,7 @@ def test_every_claim_reads_what_a_seed_measures():
 def test_a_process_that_fails_says_which_seed_and_why(tmp_path):
     road = Road(seed=3, runs=str(tmp_path), feedback="missing.jsonl")
     with pytest.raises(HandbookError, match=r"(?s)seed 3 failed.*there is no ablation `nonsense`"):
-        list(ablations.run_in_parallel([(road, ["nonsense"])], workers=1))
+        list(run_in_parallel([(road, ["nonsense"])], workers=1))
 
 
 @pytest.mark.slow

@@ -86,6 +86,16 @@ def test_no_held_out_question_is_in_the_base_text(questions):
     assert not [line for line in asked if is_held_out(understand([line]).keys[0])]
 
 
+def test_development_questions_ask_about_no_combination_that_is_graded_later(questions):
+    asked = {understand(question["turns"]).keys[0] for question in questions}
+    chosen = world.development_questions()
+    keys = [understand(question["turns"]).keys[0] for question in chosen]
+    assert not asked & set(keys) and len(set(keys)) == len(keys) > 100
+    assert all(is_held_out(key) for key in keys)
+    a_category = Counter(question["category"] for question in chosen)
+    assert max(a_category.values()) == world.DEVELOPMENT_A_CATEGORY
+
+
 def test_the_text_of_a_question_is_read_back_to_the_question_it_was():
     rng = random.Random(3)
     for category in CATEGORIES:

@@ -1,6 +1,6 @@
 """The paper's claims against what several seeds measured: a difference, its interval, a verdict, a reason.
 
-`measured` is everywhere what `road_ablations.run_in_parallel` returns: seed -> row -> results. A claim is judged on the
+`measured` is everywhere what `road_parallel.run_in_parallel` returns: seed -> row -> results. A claim is judged on the
 seeds that have all it needs. Differences are taken seed by seed (the two rows of a seed share its dSFT model and its
 sampling seed), so what a seed does to both cancels. Intervals are Student's over seeds, at 95 % each: of twenty true
 nulls one will be called wrong.

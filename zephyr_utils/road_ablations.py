@@ -1,22 +1,18 @@
 """The paper's ablations, a row a training: what it starts from, on which pairs, with which recipe; and its exam.
 
 A row of the tables is a `Row`; the functions take a `Road` and leave their artefacts in ``08_ablations/`` beside the
-road's own, made once and reused like them. ``python -m zephyr_utils.road_ablations`` is one process of `run_in_parallel`.
+road's own, made once and reused like them. ``python -m zephyr_utils.road_ablations`` is one process of
+`road_parallel.run_in_parallel`.
 
 Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen: minutes for five seeds. Each is
-to have a learning rate of its own, searched on `development_questions` by ``benchmarks/search.py``; what was found lies in
-``recipes/<scale>/ablations.yaml``, and `searched_rows` says for which.
+to have a learning rate of its own, searched on the miniature's `development_questions` by ``benchmarks/search.py``;
+what was found lies in ``recipes/<scale>/ablations.yaml``, and `searched_rows` says for which.
 """
 
 import hashlib
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,8 +28,6 @@ from zephyr_utils.road import ABLATIONS, TEMPERATURE, Road
 from zephyr_utils.workflow import Manifest, build_artefact, fingerprint
 
 FEW = 0.25  # share of the training pairs in rows marked `few`
-DEVELOPMENT_SEEDS, DEVELOPMENT_A_CATEGORY = range(1, 7), 20
-QUIET = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 
 @dataclass(frozen=True)
@@ -277,89 +271,7 @@ def accuracies_by_epoch(log: list[dict], epochs: int) -> dict[str, list[float]]:
     return found
 
 
-# --- development questions ---------------------------------------------------------------------------------------
-
-
-def development_questions() -> list[dict]:
-    """Questions to choose settings on: held-out combinations that the evaluation does not ask about.
-
-    Two phrasings of one combination are one combination, so that nothing is chosen on what is graded later. Writing and
-    roleplay hold out few combinations, and have two questions each here.
-    """
-    from zephyr_utils.miniature.data import questions
-    from zephyr_utils.miniature.world import understand
-
-    def combination(question: dict) -> str:
-        return understand(question["turns"]).keys[0]
-
-    seen = {combination(question) for question in questions()}
-    chosen: dict[str, list[dict]] = {}
-    for seed in DEVELOPMENT_SEEDS:
-        for question in questions(seed):
-            key, already = combination(question), chosen.setdefault(question["category"], [])
-            if key not in seen and len(already) < DEVELOPMENT_A_CATEGORY:
-                seen.add(key)
-                already.append(question)
-    rows = [question for found in chosen.values() for question in found]
-    return [{**question, "question_id": number} for number, question in enumerate(rows, start=1)]
-
-
-# --- several seeds -----------------------------------------------------------------------------------------------
-
-
-def run_in_parallel(
-    tasks: Iterable[tuple[Road, Iterable[str]]], workers: int = 2, say: Callable[[str], None] = print
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Measure rows of several roads (seeds), each task in a process of its own with one thread.
-
-    On matrices this small two threads gain little and quarrel much, so two seeds side by side are faster. What was
-    finished before a kill is reused.
-
-    Args:
-        tasks: a road, and the names of the rows to be measured for it.
-        say: told of every row as it is done.
-
-    Yields:
-        The seed and its rows' results (`measure`), task by task as they are done.
-
-    Raises:
-        HandbookError: a process failed; the message holds the end of what it said.
-    """
-
-    def one(road: Road, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
-        task = json.dumps({"road": road.parameters, "rows": list(names)})
-        results = {}
-        with tempfile.TemporaryFile(
-            "w+"
-        ) as errors:  # not a pipe: nobody reads it until the process has ended
-            process = subprocess.Popen(
-                [sys.executable, "-m", __name__, task],
-                env={**os.environ, **QUIET},
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-            for line in process.stdout:
-                if line.startswith('{"'):
-                    done = json.loads(line)
-                    results[done["row"]] = done["results"]
-                    say(f"seed {road.seed}: {get_row(done['row']).label}, {done['seconds']:.0f} s")
-            if process.wait():
-                errors.seek(0)
-                said = errors.read()[-1500:]
-                raise HandbookError(
-                    f"seed {road.seed} failed", where="ablations", remedy=f"mend what it said: {said}"
-                )
-        return road.seed, results
-
-    with ThreadPoolExecutor(workers) as pool:  # threads that wait for processes
-        futures = [pool.submit(one, road, names) for road, names in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            for future in futures:
-                future.cancel()  # those that have not begun
+# --- one process of several --------------------------------------------------------------------------------------
 
 
 def main() -> None:
