@@ -29,6 +29,7 @@ from zephyr_utils.records_read import HubAddress, Row, read_rows
 __all__ = [
     "ASPECTS", "KINDS", "ROLES", "HubAddress", "RecordError", "RecordSet", "SetAside", "check_dialogue", "check_feedback",
     "check_preference", "iter_records", "load_records", "prompt_hash", "save_records", "save_set_aside", "whole_file",
+    "with_answers",
 ]  # fmt: skip
 
 KINDS: dict[str, Callable[[Any, str], dict]] = {
@@ -222,6 +223,21 @@ def _write_parquet(records: list[dict], unfinished: Path, path: Path) -> None:
             where=str(path),
             remedy="give a field the same type in all records, or save as .jsonl",
         ) from error
+
+
+def with_answers(dialogues: list[dict], answers: list[str]) -> list[dict]:
+    """The dialogues with the assistant's messages replaced, in order."""
+    following = iter(answers)
+    return [
+        {
+            **dialogue,
+            "messages": [
+                {**message, "content": next(following)} if message["role"] == "assistant" else message
+                for message in dialogue["messages"]
+            ],
+        }
+        for dialogue in dialogues
+    ]
 
 
 def save_set_aside(path: "str | Path", set_aside: Iterable[SetAside]) -> Path:

@@ -19,8 +19,15 @@ from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.exam import examine
 from zephyr_utils.filtering import decontaminate, refusal_filter
-from zephyr_utils.records import HubAddress, RecordSet, load_records, save_records, save_set_aside
-from zephyr_utils.scales import MINIATURE, Scale, get_scale
+from zephyr_utils.records import (
+    HubAddress,
+    RecordSet,
+    load_records,
+    save_records,
+    save_set_aside,
+    with_answers,
+)
+from zephyr_utils.scales import MINIATURE, Scale, fetch_model, get_scale
 from zephyr_utils.training_rows import FittedRows, fit_dialogues, fit_pairs, hold_out
 from zephyr_utils.truecasing import Truecaser, detect_case_noise
 from zephyr_utils.workflow import Manifest, build_artefact, fingerprint, runs_folder
@@ -33,12 +40,8 @@ DDPO = "05_ddpo"
 MARGINS = "06_reward_margins"
 EVALUATION = "07_evaluation"
 ABLATIONS = "08_ablations"
-PAIRING = {
-    "score": "mean",
-    "rejected": "random",
-    "ties": "drop",
-    "seed": 0,
-}  # as the paper, sections 3 and 4.1
+# as the paper, sections 3 and 4.1
+PAIRING = {"score": "mean", "rejected": "random", "ties": "drop", "seed": 0}
 HELD_OUT_DIALOGUES, HELD_OUT_PAIRS = 0.05, 0.1  # shares kept back to measure on
 TEMPERATURE = 0.7  # the paper's sampling for chat, appendix
 
@@ -146,7 +149,7 @@ class Road:
             answers = [m["content"] for d in dialogues for m in d["messages"] if m["role"] == "assistant"]
             truecaser = Truecaser.fit(answers)
             repaired = truecaser.truecase_batch(answers)
-            clean = _with_answers(dialogues, repaired)
+            clean = with_answers(dialogues, repaired)
             save_records(clean, folder / "dialogues.parquet")
             truecaser.save(folder / "truecaser.npz")
             save_set_aside(folder / "set_aside.jsonl", loaded.set_aside)
@@ -173,7 +176,7 @@ class Road:
             train, held_out, fitted = self.split_dialogues()
             trained = training.dsft(self.base_model_address, train, held_out, folder, recipe)
             return {
-                **_books(fitted),
+                **fitted.books(),
                 "rows_trained": len(train),
                 "rows_held_out": len(held_out),
                 **trained.metrics,
@@ -263,19 +266,14 @@ class Road:
             train, held_out, fitted = self.split_pairs()
             trained = training.ddpo(sft.folder / training.MODEL, train, folder, recipe, held_out)
             return {
-                **_books(fitted),
+                **fitted.books(),
                 "rows_trained": len(train),
                 "rows_held_out": len(held_out),
                 **trained.metrics,
             }
 
-        inputs, recipe_and_watch = (
-            {"start": sft.key, "pairs": pairs.key},
-            recipe | {"watched": training.WATCHED},
-        )
-        return build_artefact(
-            self.folder / DDPO, inputs=inputs, recipe=recipe_and_watch, make=make, together=True
-        )
+        inputs, all_of_it = {"start": sft.key, "pairs": pairs.key}, recipe | {"watched": training.WATCHED}
+        return build_artefact(self.folder / DDPO, inputs=inputs, recipe=all_of_it, make=make, together=True)
 
     def margins(self) -> Manifest:
         """Step 6: implicit rewards of the held-out pairs, in ``log_probs.npz``."""
@@ -315,7 +313,7 @@ class Road:
         """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must, and fetches a base that lies on the Hub."""
         if name == "base":
             source = self.setting.base_model
-            return _fetched(source) if isinstance(source, HubAddress) else self.base_model_address
+            return fetch_model(source) if isinstance(source, HubAddress) else self.base_model_address
         steps = {"dsft": self.dsft, "ddpo": self.ddpo}
         if name not in steps:
             raise HandbookError(
@@ -348,42 +346,3 @@ class Road:
         if source == MINIATURE:
             source = self.world()[name]
         return fingerprint(source) if isinstance(source, Path) else fingerprint(str(source))
-
-
-def _books(fitted) -> dict[str, Any]:
-    aside = dict(fitted.set_aside)
-    counts = {"rows_in": fitted.rows_in, "rows_out": len(fitted.rows), "rows_set_aside": sum(aside.values())}
-    return {**counts, "set_aside": aside, "shortened": fitted.shortened}
-
-
-def _fetched(address: HubAddress) -> str:
-    """The local copy of a model on the Hub at its pinned revision: safetensors, configuration and tokenizer."""
-    from huggingface_hub import snapshot_download
-
-    wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt"]
-    try:
-        # "consolidated" holds the same weights once more, in another library's layout.
-        return snapshot_download(
-            address.path, revision=address.revision, allow_patterns=wanted, ignore_patterns=["consolidated*"]
-        )
-    except Exception as error:  # no network, a gate, a wrong name: each an error of its own
-        raise HandbookError(
-            f"the model cannot be fetched: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}",
-            where=address.path,
-            remedy="check the network and your access to the model, or name a directory: --base-model DIR",
-        ) from error
-
-
-def _with_answers(dialogues: list[dict], answers: list[str]) -> list[dict]:
-    """The dialogues with the assistant's messages replaced, in order."""
-    following = iter(answers)
-    return [
-        {
-            **dialogue,
-            "messages": [
-                {**message, "content": next(following)} if message["role"] == "assistant" else message
-                for message in dialogue["messages"]
-            ],
-        }
-        for dialogue in dialogues
-    ]

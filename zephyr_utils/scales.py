@@ -128,6 +128,28 @@ def variants(scale: str) -> list[str]:
     return sorted(path.parent.name for path in recipe_path(scale, "dsft").parent.glob("*/dsft.yaml"))
 
 
+def fetch_model(address: HubAddress) -> str:
+    """The local copy of a model on the Hub at its pinned revision: safetensors, configuration and tokenizer.
+
+    Raises:
+        HandbookError: there is no network, a gate, or no model of that name.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt"]
+    try:
+        # "consolidated" holds the same weights once more, in another library's layout.
+        return snapshot_download(
+            address.path, revision=address.revision, allow_patterns=wanted, ignore_patterns=["consolidated*"]
+        )
+    except Exception as error:  # each of these has an error of its own
+        raise HandbookError(
+            f"the model cannot be fetched: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}",
+            where=address.path,
+            remedy="check the network and your access to the model, or name a directory: --base-model DIR",
+        ) from error
+
+
 def check_machine(scale: Scale) -> str:
     """What this machine has, in a sentence; refuses a scale that needs a GPU where there is none.
 

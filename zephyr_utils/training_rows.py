@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from zephyr_utils.chat import encode
 from zephyr_utils.errors import HandbookError
@@ -26,6 +27,12 @@ class FittedRows:
     @property
     def rows_in(self) -> int:
         return len(self.rows) + sum(self.set_aside.values())
+
+    def books(self) -> dict[str, Any]:
+        """The counts as an artefact's results keep them: ``rows_in == rows_out + rows_set_aside``."""
+        aside = dict(self.set_aside)
+        counts = {"rows_in": self.rows_in, "rows_out": len(self.rows), "rows_set_aside": sum(aside.values())}
+        return {**counts, "set_aside": aside, "shortened": self.shortened}
 
     def report(self) -> str:
         """One line: rows in, rows kept, and why the others were not."""
