@@ -1,7 +1,5 @@
 """Where the verbs speak: results on standard output, all else on standard error."""
 
-from __future__ import annotations
-
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
 
 
-def tell(manifest: Manifest, *names: str) -> None:
+def tell(manifest: "Manifest", *names: str) -> None:
     """Where an artefact lies, its rows and the numbers asked for."""
     how = "reused" if manifest.reused else f"made in {manifest.seconds:.0f} s"
     rows = ", ".join(

@@ -1,7 +1,5 @@
 """The options that several verbs share, and the road that they describe."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +36,7 @@ def open_road(
     preferences: str = "",
     base_model: str = "",
     set_aside: bool = False,
-) -> Road:
+) -> "Road":
     """The road that the options describe; its scale, the machine and its folder are said on standard error.
 
     Raises:
