@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from truecasing_corpus import corpus
+from truecasing_corpus import corpus, fitted
 from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
@@ -24,11 +23,6 @@ from zephyr_utils.truecasing import Truecaser, corrupt_case, truecase_files, tru
 
 FAULTY = "I don't know paris well. however, maria visited it in may."
 MENDED = "I don't know Paris well. However, Maria visited it in May."
-
-
-@cache
-def fitted() -> Truecaser:
-    return Truecaser.fit(corpus(1000))
 
 
 def dialogues(count: int = 200, seed: int = 3) -> list[dict]:

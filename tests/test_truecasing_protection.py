@@ -1,19 +1,13 @@
 """What truecasing must never touch, and the places where a truecaser is known to stumble."""
 
 import random
-from functools import cache
 
 import pytest
-from truecasing_corpus import UNTOUCHABLE, corpus, planted_message
+from truecasing_corpus import UNTOUCHABLE, fitted, planted_message
 
-from zephyr_utils.truecasing import Truecaser, corrupt_case, protected_spans
+from zephyr_utils.truecasing import corrupt_case, protected_spans
 
 GENERATED = 50_000
-
-
-@cache
-def fitted() -> Truecaser:
-    return Truecaser.fit(corpus(1500))
 
 
 def test_not_a_byte_changes_in_the_untouchable_parts_of_fifty_thousand_messages():

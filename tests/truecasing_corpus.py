@@ -4,6 +4,9 @@ Everything is generated, so the tests need no records; names, abbreviations and 
 """
 
 import random
+from functools import cache
+
+from zephyr_utils.truecasing import Truecaser
 
 PEOPLE = [
     "Alice", "Bob", "Maria", "Ahmed", "Chen", "Olga", "Pierre", "Ingrid", "Rajesh", "Kofi", "McDonald",
@@ -72,6 +75,17 @@ def corpus(count: int = 3000, seed: int = 0) -> list[str]:
     """So many well-cased messages."""
     rng = random.Random(seed)
     return [message(rng) for _ in range(count)]
+
+
+FAULTY = "I don't know paris well. however, maria visited it in may.\n\nshe and i remembered the bridge."
+MENDED = "I don't know Paris well. However, Maria visited it in May.\n\nShe and I remembered the bridge."
+CLEAN = "The garden in Paris is quiet. I like it, and Maria does too."
+
+
+@cache
+def fitted() -> Truecaser:
+    """A truecaser fitted on this corpus, once a process."""
+    return Truecaser.fit(corpus(1500))
 
 
 UNTOUCHABLE = (

@@ -1,0 +1,131 @@
+"""The audit of preference pairs, and policies side by side: every fault counted, on made-up pairs and on real ones."""
+
+import pytest
+from real_records import REAL, needs
+from sample_feedback import four_answers, row
+
+from zephyr_utils.preferences import POLICIES, audit, binarize, compare_policies
+from zephyr_utils.records import RecordError, load_records
+
+
+def pair(chosen="Yes.", rejected="No.", scores=(8.0, 3.0), prompt="Hi", **more):
+    return {
+        "prompt": prompt,
+        "chosen": chosen,
+        "rejected": rejected,
+        "score_chosen": scores[0],
+        "score_rejected": scores[1],
+    } | more
+
+
+def test_the_audit_counts_each_fault():
+    faulty = [pair("Yes.", "No, never.", (5, 5)), pair("Same.", "Same.", (4, 2), "Ho")]
+    empty = [pair("", "No.", (3, 4), "Hu"), pair("Yes.", " ", (9, 4), "Ha"), pair("", "", (1, 1), "He")]
+    found = audit([pair(), pair(), *faulty, *empty])
+    assert (found.n_pairs, found.n_ties, found.n_reversed, found.n_identical, found.n_empty) == (
+        7,
+        2,
+        1,
+        2,
+        3,
+    )
+    assert (found.n_empty_chosen, found.n_empty_rejected) == (2, 2)
+    assert (found.n_duplicates, found.n_repeated_prompts) == (1, 2)
+    assert found.share_chosen_longer == pytest.approx(3 / 7) and found.share_same_length == pytest.approx(
+        2 / 7
+    )
+    assert found.mean_length_chosen == pytest.approx((4 * 4 + 5) / 7)
+    assert found.scores_chosen == {8: 2, 5: 1, 4: 1, 3: 1, 9: 1, 1: 1}
+    assert found.mean_gap == pytest.approx((5 + 5 + 0 + 2 - 1 + 5 + 0) / 7) and found.median_gap == 2
+
+
+def test_the_faulty_tens_are_found_from_the_aspect_ratings():
+    feedback = [row("Hi", 1, 5, 3, overall=(10, 9, 10)), row("Ho", 5, 1, None, 2, overall=(10, 1, 10, 10))]
+    by_overall = binarize([feedback[0]], score="overall", ties="keep", seed=42, randomness="published-v2")
+    assert audit(by_overall, feedback=feedback).tens.__dict__ == {
+        "n": 5,
+        "n_faulty": 2,
+        "n_doubtful": 1,
+        "n_chosen": 1,
+    }
+    assert audit(binarize(feedback), feedback=feedback).tens.n_chosen == 0
+    assert audit(by_overall).tens is None
+    with pytest.raises(RecordError, match="row 1, field completions"):
+        audit([], feedback=[{"instruction": "Hi"}])
+
+
+def test_the_audit_counts_the_chosen_answers_that_another_score_would_not_choose():
+    feedback = [
+        row("agree", 5, 1, overall=(9, 2)),
+        row("disagree", 5, 1, overall=(3, 8)),
+        row("tied overall", 5, 1, overall=(6, 6)),
+        row("without grades", 5, 1, overall=("N/A", None)),
+    ]
+    found = audit(binarize(feedback), feedback=feedback)
+    assert found.chosen_not_best == {"mean": (0, 4), "overall": (1, 3)}
+    assert "chosen is not the best by overall  1" in str(found)
+    assert audit(binarize(feedback)).chosen_not_best == {}
+    of_others = audit([pair("never seen", prompt="agree"), pair(prompt="unknown")], feedback=feedback)
+    assert of_others.chosen_not_best == {"mean": (1, 1), "overall": (1, 1)}
+
+
+def test_the_length_bias_is_counted_where_lengths_differ():
+    same, longer, shorter = pair("Yes.", "Nay."), pair("Yes, sir.", "No."), pair("No.", "Yes, sir.")
+    assert audit([same, longer, longer, shorter]).length_bias == pytest.approx(2 / 3)
+    assert audit([same]).length_bias == audit([]).length_bias == 0.5
+
+
+def test_the_audit_prints_as_a_table_and_as_html_in_which_nothing_of_a_model_is_live():
+    found = audit([pair(chosen_model="<script>alert(1)</script>", rejected_model="b")])
+    assert "ties (equal scores)" in str(found) and "<script>" in str(found)
+    assert "<script>" not in found._repr_html_() and "&lt;script&gt;" in found._repr_html_()
+    assert found._repr_html_().count("<tr>") == len(found.rows()) + 1
+
+
+def test_an_empty_set_is_audited_too():
+    assert audit([]).n_pairs == 0 and "Audit of 0 preference pairs" in str(audit([]))
+
+
+def test_a_row_that_is_no_preference_is_named():
+    with pytest.raises(RecordError, match="pair 2, field score_chosen"):
+        audit([pair(), {"prompt": "Hi", "chosen": "a", "rejected": "b", "score_rejected": 1}])
+
+
+def test_policies_are_compared_by_the_chosen_answers_that_change():
+    feedback = [
+        row("Hi", 5, 1, overall=(2, 9)),
+        row("Ho", 4, 2, overall=(8, 1)),
+        row("Ha", 3, 3, overall=(8, 1)),
+    ]
+    found = compare_policies(feedback, {"mean": {}, "overall": {"score": "overall"}})
+    assert found.n_pairs == {"mean": 2, "overall": 3} and found.n_set_aside == {"mean": 1, "overall": 0}
+    assert found.changed["mean", "overall"] == found.changed["overall", "mean"] == (1, 2)
+    assert "1 (50.0%)" in str(found) and "1 (50.0%)" in found._repr_html_()
+
+
+def test_ways_to_reject_never_change_what_is_chosen():
+    found = compare_policies(four_answers(100), POLICIES)
+    assert set(found.n_pairs) == set(POLICIES) and len(POLICIES) == 5
+    assert (
+        found.changed["mean, random", "mean, lowest"][0] == found.changed["mean, random", "mean, all"][0] == 0
+    )
+
+
+# --- real records --------------------------------------------------------------------------------------------------
+
+
+@needs("ultrafeedback_binarized_sample")
+def test_the_audit_of_the_real_pairs_finds_their_ties_and_empty_answers():
+    path = REAL / "ultrafeedback_binarized_sample" / "train_clean.shared.jsonl"
+    found = audit(load_records(path, "preference"))
+    assert (found.n_pairs, found.n_ties, found.n_identical, found.n_empty, found.n_reversed) == (
+        800,
+        86,
+        2,
+        2,
+        0,
+    )
+    assert (found.n_empty_chosen, found.n_empty_rejected) == (1, 1)
+    assert found.share_chosen_longer == pytest.approx(441 / 800) and found.mean_gap == pytest.approx(
+        1.881, abs=1e-3
+    )
