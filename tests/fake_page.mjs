@@ -45,17 +45,29 @@ globalThis.document = {
 /** An element to draw into. */
 export const page = () => new Element("main");
 
-/** A model with these values; `sent` holds what the script sent, `hear` delivers a message from the kernel. */
+/**
+ * A model with these values; `sent` holds what the script sent, `hear` delivers a message from the kernel, and
+ * `listening` counts who would hear of one or of a changed value.
+ */
 export function makeModel(values) {
-  const listeners = {};
+  let listeners = [];
+  const tell = (event, message) => listeners.filter(([name]) => name === event).forEach(([, call]) => call(message));
   return {
     sent: [],
     get: (name) => values[name],
-    on: (event, call) => (listeners[event] = call),
-    off: (event) => delete listeners[event],
+    set(name, value) {
+      values[name] = value;
+      tell(`change:${name}`);
+    },
+    save_changes() {},
+    on: (event, call) => listeners.push([event, call]),
+    off(event, call) {
+      listeners = listeners.filter(([name, known]) => name !== event || known !== call);
+    },
     send(message) {
       this.sent.push(message);
     },
-    hear: (message) => listeners["msg:custom"]?.(message),
+    hear: (message) => tell("msg:custom", message),
+    listening: () => listeners.length,
   };
 }

@@ -1,18 +1,15 @@
 """Answers side by side: what is asked beforehand, the text box that opens for a kernel alone, and what the two exchange."""
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
+from explorer_scripts import in_node
 
 from zephyr_utils import miniature
 from zephyr_utils.explorers.answers import LONGEST_QUESTION, Answers
 from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.miniature.teacher import grade_turn
 
-FAKE_PAGE = Path(__file__).with_name("fake_page.mjs")
 BASE = str(miniature.BASE_FOLDER)
 QUESTIONS = ["What are the capitals of France and Spain?", "What is <b>love</b>?"]
 
@@ -31,25 +28,6 @@ def widget():
 def sent(widget):
     widget.sent.clear()
     return widget.sent
-
-
-def in_node(values, body):
-    """What `body` leaves in `result`, with the script's names as `script` and the fake page's at hand."""
-    if shutil.which("node") is None:
-        pytest.skip("there is no node on this machine to run the explorers' scripts")
-    code = f"""
-        import {{ page, makeModel }} from {json.dumps(FAKE_PAGE.as_uri())};
-        const script = await import({json.dumps((FOLDER / "answers.js").as_uri())});
-        const values = {json.dumps(values)};
-        let result;
-        {body}
-        console.log(JSON.stringify(result));
-    """
-    done = subprocess.run(
-        ["node", "--input-type=module"], input=code, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 VALUES = {
@@ -135,7 +113,7 @@ def test_without_a_kernel_the_box_stays_shut_and_says_why():
         result = { disabled: input.disabled, state: el.all("p").map((p) => p.textContent).join(" "), first,
                    second: el.all(".zx-text").map((e) => e.textContent), said: el.all("output")[0].textContent };
     """
-    seen = in_node(VALUES, body)
+    seen = in_node("answers", VALUES, body)
     assert seen["disabled"] and "the box needs a kernel" in seen["state"]
     assert seen["first"] == ["<b>no</b>", "yes"] and seen["second"] == ["(nothing)", "no"]
     assert seen["said"] == "Asked “Q2”: base ended by itself; dSFT ended by itself, grade 7 of 10."
@@ -158,7 +136,7 @@ def test_with_a_kernel_the_box_opens_sends_what_is_typed_and_shows_what_comes_ba
         stop();
         result = { opened, sent: model.sent, said, state: el.all("p").map((p) => p.textContent).join(" ") };
     """
-    seen = in_node(VALUES, body)
+    seen = in_node("answers", VALUES, body)
     assert seen["opened"]
     assert seen["sent"] == [{"kind": "hello"}, {"kind": "ask", "question": "Why?"}]
     assert seen["said"].startswith("Asked “Why?”: base did not end, grade 1 of 10;")

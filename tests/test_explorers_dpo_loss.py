@@ -2,32 +2,18 @@
 
 import json
 import math
-import shutil
-import subprocess
 
 import pytest
 import torch
+from explorer_scripts import in_node
 
 from zephyr_utils import objectives
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers import dpo_loss
-from zephyr_utils.explorers.common import FOLDER
 
 MARGINS = [-800.0, -30.0, -3.0, -0.5, 0.0, 1e-9, 0.5, 2.94, 6.0, 40.0, 800.0]
 NOISES = [0.0, 0.01, 0.1, 0.25, 0.4]
 GRID = [(kind, margin, noise) for kind in dpo_loss.KINDS for margin in MARGINS for noise in NOISES]
-needs_node = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
-
-
-def in_node(program: str, data=None):
-    """What a JavaScript program prints as JSON; `dpo` is the explorer's module, `data` what it is given."""
-    script = (FOLDER / "dpo_loss.js").as_uri()
-    source = f'import * as dpo from "{script}"; const data = {json.dumps(data)}; {program}'
-    done = subprocess.run(
-        ["node", "--input-type=module", "-e", source], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def tensor_loss(kind, margin, noise):
@@ -61,22 +47,22 @@ def test_the_conservative_loss_rests_where_its_pull_is_zero_and_the_others_never
     assert dpo_loss.resting_margin("conservative", 0.0) == math.inf
 
 
-@needs_node
 def test_the_script_and_python_agree_over_a_grid():
     program = """
       const rest = (value) => (Number.isFinite(value) ? value : null);
-      console.log(JSON.stringify(data.map(([kind, margin, noise]) =>
-        [dpo.loss(kind, margin, noise), dpo.pull(kind, margin, noise), rest(dpo.restingMargin(kind, noise))])));"""
-    for (kind, margin, noise), (loss, pull, rest) in zip(GRID, in_node(program, GRID), strict=True):
+      result = values.map(([kind, margin, noise]) =>
+        [script.loss(kind, margin, noise), script.pull(kind, margin, noise), rest(script.restingMargin(kind, noise))]);"""
+    for (kind, margin, noise), (loss, pull, rest) in zip(
+        GRID, in_node("dpo_loss", GRID, program), strict=True
+    ):
         assert loss == pytest.approx(dpo_loss.loss(kind, margin, noise), rel=1e-12, abs=1e-15)
         assert pull == pytest.approx(dpo_loss.pull(kind, margin, noise), rel=1e-12, abs=1e-15)
         assert (math.inf if rest is None else rest) == pytest.approx(dpo_loss.resting_margin(kind, noise))
 
 
-@needs_node
 def test_the_summary_of_pairs_is_their_mean_loss_their_accuracy_and_who_pulls():
     pairs = [-40.0, -5.0, 0.0, 3.0, 8.0, 12.5, 20.0, 31.0, 44.0, 55.0]
-    found = in_node('console.log(JSON.stringify(dpo.summary(data, 0.1, "conservative", 0.1)));', pairs)
+    found = in_node("dpo_loss", pairs, 'result = script.summary(values, 0.1, "conservative", 0.1);')
     margins = [0.1 * pair for pair in pairs]
     pulls = [abs(dpo_loss.pull("conservative", margin, 0.1)) for margin in margins]
     losses = [dpo_loss.loss("conservative", margin, 0.1) for margin in margins]
@@ -90,30 +76,29 @@ def test_the_summary_of_pairs_is_their_mean_loss_their_accuracy_and_who_pulls():
     )
 
 
-@needs_node
 def test_the_words_name_margin_loss_pull_and_where_pairs_come_to_rest():
-    program = "console.log(JSON.stringify(data.map(dpo.inWords)));"
+    program = "result = values.map(script.inWords);"
     base = {"beta": 0.1, "difference": -20.0, "noise": 0.1, "pairs": []}
-    plain, conservative, robust = in_node(program, [{**base, "kind": kind} for kind in dpo_loss.KINDS])
+    plain, conservative, robust = in_node(
+        "dpo_loss", [{**base, "kind": kind} for kind in dpo_loss.KINDS], program
+    )
     assert "margin of −2.000: the pair is ranked wrong" in plain
     assert "Loss 2.127, pull 0.881, times beta: 0.0881" in plain
     assert "rest at a margin of 2.20, a difference of 22.0" in conservative
     assert "never falls below 0.125" in robust
 
 
-@needs_node
 def test_every_pair_is_in_one_bar_of_the_histogram_also_those_beyond_the_axis():
     bars = in_node(
-        "console.log(JSON.stringify(dpo.histogram(data)));", [-1000.0, -59.0, 0.0, 1.0, 2.0, 3.9, 60.0, 99.0]
+        "dpo_loss", [-1000.0, -59.0, 0.0, 1.0, 2.0, 3.9, 60.0, 99.0], "result = script.histogram(values);"
     )
     shares = {bar["from"]: bar["share"] for bar in bars if bar["share"]}
     assert shares == {-60: 0.5, 0: 1.0, 56: 0.5}
 
 
-@needs_node
 def test_ticks_are_round_and_inside():
-    assert in_node("console.log(JSON.stringify(dpo.ticks(-0.2, 6.4)));") == [0, 2, 4, 6]
-    assert in_node("console.log(JSON.stringify(dpo.ticks(-0.05, 1.05)));") == [0, 0.5, 1]
+    assert in_node("dpo_loss", None, "result = script.ticks(-0.2, 6.4);") == [0, 2, 4, 6]
+    assert in_node("dpo_loss", None, "result = script.ticks(-0.05, 1.05);") == [0, 0.5, 1]
 
 
 def test_the_explorer_holds_the_pairs_it_is_given_and_refuses_what_it_cannot_draw():

@@ -1,11 +1,9 @@
 """The map of mean rating and overall grade: what it stores, what it says, how one walks on it."""
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
+from explorer_scripts import in_node
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.common import FOLDER
@@ -13,8 +11,6 @@ from zephyr_utils.explorers.feedback_browser import BUDGET, FeedbackBrowser, con
 from zephyr_utils.miniature.data import feedback as miniature_feedback
 from zephyr_utils.preferences import mean_rating, overall_rating
 from zephyr_utils.records import ASPECTS
-
-FAKE_PAGE = Path(__file__).with_name("fake_page.mjs")
 
 
 def answer(text, ratings, overall):
@@ -36,24 +32,6 @@ FEEDBACK = [
 
 def values_of(widget):
     return {name: widget.get_state()[name] for name in ("cells", "aspects", "left_out")}
-
-
-def in_node(values, body):
-    if shutil.which("node") is None:
-        pytest.skip("there is no node on this machine to run the explorers' scripts")
-    code = f"""
-        import {{ page, makeModel }} from {json.dumps(FAKE_PAGE.as_uri())};
-        const script = await import({json.dumps((FOLDER / "feedback_browser.js").as_uri())});
-        const values = {json.dumps(values)};
-        let result;
-        {body}
-        console.log(JSON.stringify(result));
-    """
-    done = subprocess.run(
-        ["node", "--input-type=module"], input=code, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_every_answer_with_both_scores_is_on_the_map_and_the_others_are_counted():
@@ -78,7 +56,7 @@ def test_feedback_without_both_scores_is_said_to_have_none():
 
 def test_the_script_measures_a_contradiction_as_python_does():
     points = [{"mean": 1 + n / 4, "overall": float(o)} for n in range(17) for o in range(1, 11)]
-    got = in_node(points, "result = values.map(script.contradiction);")
+    got = in_node("feedback_browser", points, "result = values.map(script.contradiction);")
     assert got == pytest.approx([contradiction(**point) for point in points])
 
 
@@ -97,7 +75,7 @@ def test_one_walks_by_sliders_by_clicks_and_to_the_contradictions():
         el.all("circle")[1].fire("click"); seen.push(said());
         result = { seen, text, values: [mean.value, overall.value], live: el.all("output")[0].attributes["aria-live"] };
     """
-    got = in_node(values, body)
+    got = in_node("feedback_browser", values, body)
     first, contradicts, empty, again = got["seen"]
     assert first == again and first.startswith("2 of 3 answers have mean rating 5.00 and overall grade 9.")
     assert "mean rating 1.50 and overall grade 10" in contradicts and "7.9 points apart" in contradicts

@@ -2,19 +2,15 @@
 
 import json
 import random
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
+from explorer_scripts import in_node
 
 from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.explorers.pair_browser import BUDGET, LONGEST_TEXT, PairBrowser
 from zephyr_utils.miniature.data import feedback as miniature_feedback
 from zephyr_utils.preferences import POLICIES, binarize, mean_rating
 from zephyr_utils.records import ASPECTS
-
-FAKE_PAGE = Path(__file__).with_name("fake_page.mjs")
 
 
 def answer(model, text, *ratings, overall):
@@ -40,25 +36,6 @@ def values_of(widget):
 @pytest.fixture(scope="module")
 def values():
     return values_of(PairBrowser(FEEDBACK))
-
-
-def in_node(values, body):
-    """What `body` leaves in `result`, with the script's names as `script` and the fake page's at hand."""
-    if shutil.which("node") is None:
-        pytest.skip("there is no node on this machine to run the explorers' scripts")
-    code = f"""
-        import {{ page, makeModel }} from {json.dumps(FAKE_PAGE.as_uri())};
-        const script = await import({json.dumps((FOLDER / "pair_browser.js").as_uri())});
-        const values = {json.dumps(values)};
-        let result;
-        {body}
-        console.log(JSON.stringify(result));
-    """
-    done = subprocess.run(
-        ["node", "--input-type=module"], input=code, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_the_stored_pairs_are_those_that_the_policies_make():
@@ -98,7 +75,7 @@ def test_the_script_takes_the_mean_as_python_does():
     rng = random.Random(0)
     ratings = [[rng.choice(["1", "2", "3", "4", "5", "N/A", "", "0", "6", "4.5"]) for _ in ASPECTS] for _ in range(200)]  # fmt: skip
     ratings += [["N/A"] * 4, [""] * 4]
-    got = in_node(ratings, "result = values.map(script.meanRating);")
+    got = in_node("pair_browser", ratings, "result = values.map(script.meanRating);")
     expected = [mean_rating(answer("a", "", *r, overall=1.0)) for r in ratings]
     assert got == pytest.approx(expected) and None in got
 
@@ -108,18 +85,20 @@ def test_filters_find_what_their_words_say(values):
         result = Object.fromEntries(Object.keys(script.FILTERS).map((key) =>
           [key, values.rows.filter((row) => script.matches(row, key, "")).map((row) => row.number)]));
     """
-    assert in_node(values, body) == {
+    assert in_node("pair_browser", values, body) == {
         "all": [0, 1, 2], "disagree": [0], "agree": [1, 2], "ten": [0], "tied": [1], "same": [1], "none": [1],
     }  # fmt: skip
 
 
 def test_a_search_reads_prompts_answers_and_models_in_any_case(values):
     body = 'result = ["METAL", " who ", "zebra", "b"].map((w) => values.rows.filter((r) => script.matches(r, "all", w)).length);'
-    assert in_node(values, body) == [1, 1, 0, 3]
+    assert in_node("pair_browser", values, body) == [1, 1, 0, 3]
 
 
 def test_what_the_policies_make_of_a_row_is_said_in_words(values):
-    said = in_node(values, "result = values.rows.map((row) => script.describe(row, values.policies));")
+    said = in_node(
+        "pair_browser", values, "result = values.rows.map((row) => script.describe(row, values.policies));"
+    )
     assert (
         said[0]
         == "“mean, random”, “mean, lowest”, “mean, all”: choose A; “overall, random”, “as published”: choose B."
@@ -145,7 +124,7 @@ def test_pages_turn_by_button_and_by_arrow_keys_and_stop_at_the_ends(values):
         box.fire("keydown", { key: "ArrowLeft", target: next }); seen.push(place());
         result = { seen, ends: [previous, next].map((b) => b.attributes["aria-disabled"]) };
     """
-    seen = in_node(values, body)
+    seen = in_node("pair_browser", values, body)
     assert [int(text.split()[1]) for text in seen["seen"]] == [1, 1, 2, 3, 3, 3, 2]
     assert seen["ends"] == ["false", "false"]
 
@@ -165,7 +144,7 @@ def test_a_filter_and_a_search_show_what_fits_and_say_when_nothing_does(values):
         result = { text, nothing: el.all("output")[0].textContent, left: el.all(".zx-answer").length,
                    labels: el.all("label").map((l) => l.textContent.split(" ")[0]) };
     """
-    seen = in_node(values, body)
+    seen = in_node("pair_browser", values, body)
     assert "Prompt 1 of 1 (row 0 of the feedback)" in seen["text"] and "What is <b>iron</b>?" in seen["text"]
     assert "overall grade 10 – a faulty ten" in seen["text"] and "Mean 1.50" in seen["text"]
     assert seen["nothing"] == "No prompt fits." and seen["left"] == 0

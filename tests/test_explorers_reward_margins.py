@@ -2,20 +2,14 @@
 
 import json
 import math
-import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from explorer_scripts import in_node
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.explorers.reward_margins import FILTERS, LONGEST_TEXT, MOST_PAIRS, SETTLED, Margins, picked
 from zephyr_utils.rewards import reward_margins
-
-FAKE_PAGE = Path(__file__).with_name("fake_page.mjs")
-SCRIPT = (FOLDER / "reward_margins.js").as_uri()
 
 
 def some(n=12, seed=0):
@@ -47,39 +41,12 @@ def values_of(widget):
     return {name: getattr(widget, name) for name in names}
 
 
-def in_node(program, data=None):
-    """What `result` holds at the end, with the explorer's module as `script` and the fake page's at hand."""
-    if shutil.which("node") is None:
-        pytest.skip("there is no node on this machine to run the explorers' scripts")
-    code = f"""
-        import {{ page }} from {json.dumps(FAKE_PAGE.as_uri())};
-        const script = await import({json.dumps(SCRIPT)});
-        const data = {json.dumps(data)};
-        const told = {{}};
-        const model = {{
-          get: (name) => data[name],
-          set(name, value) {{ data[name] = value; (told[`change:${{name}}`] ?? []).forEach((call) => call()); }},
-          save_changes() {{}},
-          on: (event, call) => (told[event] ??= []).push(call),
-          off: (event, call) => (told[event] = told[event].filter((known) => known !== call)),
-        }};
-        const drawn = () => {{ const el = page(); const stop = script.default.render({{ model, el }}); return [el, stop]; }};
-        let result;
-        {program}
-        console.log(JSON.stringify(result));
-    """
-    done = subprocess.run(
-        ["node", "--input-type=module"], input=code, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_the_script_computes_margin_loss_and_weight_as_the_objectives_do():
     margins = [-800.0, -3.0, -1e-9, 0.0, 0.4, 2.2, 40.0, 800.0]
     found = in_node(
-        "result = data.map((m) => [script.margin({ r_chosen: m, r_rejected: 0 }), script.loss(m), script.weight(m)]);",
+        "reward_margins",
         margins,
+        "result = values.map((m) => [script.margin({ r_chosen: m, r_rejected: 0 }), script.loss(m), script.weight(m)]);",
     )
     for m, (margin, loss, weight) in zip(margins, found, strict=True):
         assert margin == m
@@ -96,9 +63,10 @@ def test_a_filter_keeps_the_pairs_that_it_names(show):
     pairs, rewards = some(60)
     data = values_of(Margins(pairs, rewards))
     kept = in_node(
-        "result = script.chosenPairs(data.pairs, { show: data.wanted, group: '', order: 'margin', search: '', "
-        "settled: data.settled }).map((pair) => pair.number);",
+        "reward_margins",
         data | {"wanted": show},
+        "result = script.chosenPairs(values.pairs, { show: values.wanted, group: '', order: 'margin', search: '', "
+        "settled: values.settled }).map((pair) => pair.number);",
     )
     m, chosen = rewards.margins, rewards.chosen
     wanted = {
@@ -119,9 +87,10 @@ def test_an_order_sorts_by_what_it_names_and_pairs_without_scores_come_last(orde
     del pairs[4]["score_chosen"]
     data = values_of(Margins(pairs, rewards)) | {"wanted": order}
     kept = in_node(
-        "result = script.chosenPairs(data.pairs, { show: 'all', group: '', order: data.wanted, search: '', "
-        "settled: 2.2 }).map((pair) => pair.number);",
+        "reward_margins",
         data,
+        "result = script.chosenPairs(values.pairs, { show: 'all', group: '', order: values.wanted, search: '', "
+        "settled: 2.2 }).map((pair) => pair.number);",
     )
     gaps = [p["score_chosen"] - p["score_rejected"] if "score_chosen" in p else math.inf for p in pairs]
     key = {
@@ -138,10 +107,11 @@ def test_a_search_finds_words_in_question_and_answers_and_a_group_its_own():
     pairs, rewards = some(20)
     data = values_of(Margins(pairs, rewards, groups=["odd" if i % 2 else "even" for i in range(20)]))
     found = in_node(
-        "const look = (search, group) => script.chosenPairs(data.pairs, { show: 'all', group, order: 'margin', search, "
+        "reward_margins",
+        data,
+        "const look = (search, group) => script.chosenPairs(values.pairs, { show: 'all', group, order: 'margin', search, "
         "settled: 2.2 }).map((pair) => pair.number).sort((a, b) => a - b);"
         "result = [look(' QUESTION 7? ', ''), look('yes', 'odd'), look('no 4', 'odd'), look('', 'even')];",
-        data,
     )
     assert found == [[7], list(range(1, 20, 2)), [], list(range(0, 20, 2))]
 
@@ -149,19 +119,28 @@ def test_a_search_finds_words_in_question_and_answers_and_a_group_its_own():
 def test_the_words_say_how_many_are_learned_and_their_mean():
     pairs, rewards = some(40)
     widget = Margins(pairs, rewards)
-    text = in_node("result = script.summary(data.pairs, data.pairs, data.total);", values_of(widget))
+    text = in_node(
+        "reward_margins",
+        values_of(widget),
+        "result = script.summary(values.pairs, values.pairs, values.total);",
+    )
     right = int((rewards.margins > 0).sum())
     mean = f"{rewards.margins.mean():.2f}".replace("-", "\u2212")
     assert text == f"40 of 40 pairs: {right} learned ({100 * right / 40:.0f} %), mean margin {mean}."
-    assert in_node("result = script.summary([], data.pairs, 40);", values_of(widget)).startswith("No pair")
+    assert in_node(
+        "reward_margins", values_of(widget), "result = script.summary([], values.pairs, 40);"
+    ).startswith("No pair")
 
 
 def test_the_page_shows_a_table_a_mark_a_pair_and_reads_what_is_pressed():
     pairs, rewards = some(12)
     data = values_of(Margins(pairs, rewards, notes=[f"note {i}" for i in range(12)]))
     seen = in_node(
+        "reward_margins",
+        data,
         """
-        const [el, stop] = drawn();
+        const model = makeModel(values), el = page();
+        const stop = script.default.render({ model, el });
         const rows = () => el.all("tbody")[0].all("button");
         const first = rows().map((b) => b.textContent);
         rows()[0].fire("click");
@@ -176,10 +155,9 @@ def test_the_page_shows_a_table_a_mark_a_pair_and_reads_what_is_pressed():
         show.fire("change");
         const last = el.all("output")[0].textContent;
         stop();
-        result = { first, pressed, text, marks, second, disabled: next.disabled, last, selected: data.selected,
-                   left: Object.values(told).flat().length };
+        result = { first, pressed, text, marks, second, disabled: next.disabled, last, selected: values.selected,
+                   left: model.listening() };
         """,
-        data,
     )
     order = np.argsort(rewards.margins)
     assert seen["first"] == [str(i) for i in order[:8]]

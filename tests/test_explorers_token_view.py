@@ -1,10 +1,6 @@
 """The token view: its script counts as the objectives do, can be walked by keyboard, and writes no model text as HTML."""
 
-import json
-import shutil
-import subprocess
-from pathlib import Path
-
+import explorer_scripts
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -15,7 +11,6 @@ from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.explorers.token_view import ChatTokens
 from zephyr_utils.objectives import token_weighted_nll
 
-FAKE_PAGE = Path(__file__).with_name("fake_page.mjs")
 CONVERSATIONS = {
     "one exchange": [
         {"role": "user", "content": "What is the capital of France?"},
@@ -44,23 +39,8 @@ def widget(tokenizer):
 
 
 def in_node(widget, body):
-    """What `body` leaves in `result`, with the script's names as `script` and the fake page's at hand."""
-    if shutil.which("node") is None:
-        pytest.skip("there is no node on this machine to run the explorers' scripts")
-    values = json.dumps({"conversations": widget.conversations, "mask": widget.mask})
-    code = f"""
-        import {{ page, makeModel }} from {json.dumps(FAKE_PAGE.as_uri())};
-        const script = await import({json.dumps((FOLDER / "token_view.js").as_uri())});
-        const values = {values};
-        let result;
-        {body}
-        console.log(JSON.stringify(result));
-    """
-    done = subprocess.run(
-        ["node", "--input-type=module"], input=code, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    values = {"conversations": widget.conversations, "mask": widget.mask}
+    return explorer_scripts.in_node("token_view", values, body)
 
 
 def test_the_texts_of_the_tokens_put_together_are_the_rendered_conversation(widget, tokenizer):

@@ -1,19 +1,15 @@
 """The truecaser explorer: messages taken apart in Python, drawn by the script, typed ones through the kernel."""
 
-import json
 import random
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
+from explorer_scripts import in_node
 from truecasing_corpus import message
 
 from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.explorers.truecaser import LONGEST, TruecaserView, look
 from zephyr_utils.truecasing import Truecaser
 
-FAKE_PAGE = Path(__file__).with_name("fake_page.mjs")
 FAULTY = "I think that alice painted a river with bob in may. see `foo.bar` in paris, 🙂 and i like it. the river is old."
 
 
@@ -29,25 +25,6 @@ def widget(truecaser):
     made.sent = []
     made.send = lambda content, buffers=None: made.sent.append(content)
     return made
-
-
-def in_node(values, body):
-    """What `body` leaves in `result`, with the script's names as `script` and the fake page's at hand."""
-    if shutil.which("node") is None:
-        pytest.skip("there is no node on this machine to run the explorers' scripts")
-    code = f"""
-        import {{ page, makeModel }} from {json.dumps(FAKE_PAGE.as_uri())};
-        const script = await import({json.dumps((FOLDER / "truecaser.js").as_uri())});
-        const values = {json.dumps(values)};
-        let result;
-        {body}
-        console.log(JSON.stringify(result));
-    """
-    done = subprocess.run(
-        ["node", "--input-type=module"], input=code, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 VALUES = {
@@ -108,7 +85,7 @@ def test_the_kernel_answers_a_greeting_and_a_typed_message_and_cuts_an_endless_o
 
 def test_what_the_script_says_in_words_agrees_with_the_pieces(truecaser):
     seen = look(truecaser, FAULTY)
-    said, lines = in_node(seen, "result = [script.summary(values), script.changes(values)];")
+    said, lines = in_node("truecaser", seen, "result = [script.summary(values), script.changes(values)];")
     assert len(lines) == sum(part["kind"] == "changed" for part in seen["parts"])
     assert said == f"Taken for capitalized. {len(lines)} words change. Protected: “`foo.bar`”."
 
@@ -124,7 +101,7 @@ def test_without_a_kernel_the_box_stays_shut_and_the_messages_can_be_picked():
         result = { disabled: el.all("textarea")[0].disabled, first, said: el.all("output")[0].textContent,
                    text: el.all("p").map((p) => p.textContent).join(" ") };
     """
-    seen = in_node(VALUES, body)
+    seen = in_node("truecaser", VALUES, body)
     assert seen["disabled"] and "the box needs a kernel" in seen["text"]
     assert seen["first"]["changed"] == ["Rosa", "changed"]  # the word, and the key below
     assert seen["first"]["said"] == "Taken for capitalized. 1 word changes. Protected: “x.py”."
@@ -147,7 +124,7 @@ def test_with_a_kernel_the_box_opens_sends_what_is_typed_and_shows_what_comes_ba
         stop();
         result = { opened, sent: model.sent, said: el.all("output")[0].textContent };
     """
-    seen = in_node(VALUES, body)
+    seen = in_node("truecaser", VALUES, body)
     assert seen["opened"] and seen["sent"] == [{"kind": "hello"}, {"kind": "look", "text": "fine."}]
     assert seen["said"].startswith("Taken for ok.")
 
