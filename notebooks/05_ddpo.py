@@ -13,7 +13,7 @@
 # 1. Derive equation 1 from "earn reward, but stay near the dSFT model", and say what $\beta$ prices.
 # 2. Write the loss in four lines, and say which pairs pull and how hard.
 # 3. Say which tokens of a pair count, and why their log-probabilities are summed and not averaged.
-# 4. Start a run from the right reference, and catch the wrong one that a loss of ln 2 hides.
+# 4. Start a run from the right reference, and notice when it is another.
 # 5. Read a run's curves: what should rise, what may fall, and what is no cause for alarm.
 
 # %%
@@ -349,7 +349,7 @@ assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# At $\pi^*$, to three digits, as the derivation promised: the margins that make the win rates likeliest are the
+# At $\pi^*$, to every digit shown, as the derivation promised: the margins that make the win rates likeliest are the
 # differences of the rewards. The loss does not reach 0, since this judge sometimes prefers the worse answer; what is
 # left is the entropy of his choices. *Everything on the winner* would be right if each pair were judged once and taken
 # for certain: with one label a pair the loss can fall for ever, and the margins grow for ever. That is how real
@@ -366,8 +366,9 @@ assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 #   \big( \nabla_\theta \log \pi_\theta(y_w \mid x) - \nabla_\theta \log \pi_\theta(y_l \mid x) \big) \big] .
 # $$ (eq-05-gradient)
 #
-# Each step raises the chosen answer's log-probability and lowers the rejected one's, by the same amount, and
-# $\sigma(-m)$ says how hard this pair pulls. Three pairs: one ranked wrong ($m = -2$), one undecided ($0$), one settled
+# Each step pushes the chosen answer's log-probability up and the rejected one's down, both with the weight
+# $\beta\,\sigma(-m)$: that says how hard this pair pulls. (How far the two then *move* is another matter, since both hang on
+# the same parameters; the training below will show it.) Three pairs: one ranked wrong ($m = -2$), one undecided ($0$), one settled
 # ($4$).
 #
 # ```{admonition} Predict, then run
@@ -556,7 +557,8 @@ with torch.no_grad():
     logits = model(input_ids=ids.to(model.device)).logits.float().cpu()
 each = logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]  # log-probability of every token but the first
 counted = each[labels[0, 1:] != -100]
-print("tokens:", " ".join(f"{p:.3f}" for p in counted.exp()))
+pieces = [f"{tokenizer.decode([t])!r} {p:.3f}" for t, p in zip(ids[0, 1:][labels[0, 1:] != -100], counted.exp(), strict=True)]
+print("\n".join(", ".join(pieces[i : i + 7]) for i in range(0, len(pieces), 7)))
 print(f"product {counted.exp().prod():.3e}, exp of the sum {counted.sum().exp():.3e}")
 print(f"sum {counted.sum():.3f}, mean {counted.mean():.3f}")
 
@@ -571,10 +573,9 @@ print(f"by hand {counted.sum():.4f}, from labels {from_labels:.4f}, from message
 assert torch.allclose(torch.stack([counted.sum(), from_labels]), from_messages, atol=1e-3)
 
 # %% [markdown]
-# Code that averages trains another loss. Its log-ratios are smaller by the length, so at the same $\beta$ the loss
-# hardly leaves ln 2, and a token of a short answer weighs more than one of a long answer. (With a $\beta$ about fifty
-# times as large, that *is* a known relative, `objectives.sigmoid_norm_loss`.) We shall see its size on our own model
-# below.
+# Code that averages trains another loss, in which a token of a short answer weighs more than one of a long answer.
+# (On purpose, and with a $\beta$ about fifty times as large, that *is* a known relative, `objectives.sigmoid_norm_loss`.)
+# What the slip does to the numbers we shall see on our own model below.
 
 # %% [markdown]
 # ````{exercise} The log-probability of an answer
@@ -626,16 +627,17 @@ exercises.check_answer_log_prob(answer_log_prob)
 # | **B** base with the dSFT adapter, trained on | a frozen copy of that adapter, made by TRL | right; nothing is merged, so best with 4-bit weights |
 # | **C** as B, but loaded without `is_trainable=True` | | stops with an error: no gradient |
 # | **D** as A, reference log-probabilities computed once | the same numbers, kept | right, and what we do |
-# | **E** the base, dSFT adapter *forgotten*, then a new adapter | the base model | wrong, **and silent** |
+# | **E** the base, dSFT adapter *forgotten*, then a new adapter | the base model | wrong: tried out below |
 #
-# **Why once (D)?** The reference never changes, so its two numbers a pair never change. Count passes through the model:
-# with LoRA the policy needs a forward and a backward pass, the reference a forward pass, three in all and one of them
-# the same in every epoch.
+# **Why once (D)?** The reference never changes, so its two numbers a pair never change. With LoRA the policy needs a
+# forward and a backward pass in each step; a live reference adds a forward pass, the same one in every epoch. With the
+# single epoch of a small recipe nothing is saved by keeping them; with the paper's three, two thirds of those passes. And
+# where all weights are trained, so that the reference would be a second model, it need not be in memory while training.
 
 # %%
-epochs = recipe["num_train_epochs"]
-once = 2 * len(train)
-print(f"{len(train)} pairs, {epochs} epochs: forward passes of the reference, live {once * epochs}, computed once {once}")
+once = 2 * len(train)  # two answers a pair
+for name, epochs in {"this recipe": recipe["num_train_epochs"], "the paper": 3}.items():
+    print(f"{name}, epochs {epochs:g}: answers the reference reads, live {once * epochs:,.0f}, computed once {once:,}")
 
 # %% [markdown]
 # `training.ddpo_trainer` sets up D. Before the first step the policy must *be* the dSFT model: every margin 0, the
@@ -677,7 +679,7 @@ if recipe["loss_type"] == ["sigmoid"] and recipe["dtype"] == "float32":
     assert abs(trl_loss - own_loss) < 1e-4, "ours and TRL's loss differ: which tokens count?"
 
 # %% [markdown]
-# ### The silent failure
+# ### Way E, tried out
 #
 # Now way E: the base model instead of the merged dSFT model. It is easily done: a forgotten `merge_and_unload`, a wrong
 # path. Or, without adapters, a model fine-tuned in memory and handed on: TRL then loads the reference from the path in
@@ -686,7 +688,7 @@ if recipe["loss_type"] == ["sigmoid"] and recipe["dtype"] == "float32":
 # ```{admonition} Predict, then run
 # :class: predict
 # What does a run that starts from the wrong model show at its first step: a loss far above ln 2, margins below 0, or
-# nothing at all?
+# what a right run shows too?
 # ```
 
 # %%
@@ -701,7 +703,7 @@ if small:
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Nothing at all. The loss is ln 2 to the last digit and every margin is 0, as policy and reference are the same model:
+# What a right run shows too. The loss is ln 2 to the last digit and every margin is 0, as policy and reference are the same model:
 # just not the right one. Such a run trains on, its margins grow, its accuracy rises, and you get a model that never
 # was a dSFT model (chapter 08 shows what that is worth). If you expected the loss to give it away: it compares policy
 # and reference with each other, never with the model you meant. One number does give it away, `logps/chosen`, if there
@@ -781,6 +783,7 @@ told = {
 }
 sources = ("paper", "model card", "code, November 2023", "code, since January 2024")
 ours_now = [f"{recipe[name]:g}" if isinstance(recipe[name], float) else str(recipe[name]) for name in names]
+ours_now[4] += f", {recipe['warmup_steps']:.0%} warm-up"
 ours_now.append(str(batch_size))
 rows = [
     {"": what, **dict(zip(sources, values, strict=True)), "here": here}
@@ -805,12 +808,14 @@ display(HTML(before_after_table(rows, caption="Zephyr's dDPO, as told in four pl
 trainer = wrong = None  # their memory is wanted now
 made = road.ddpo()
 print(f"{made.results['rows_trained']} pairs, {made.seconds:.0f} s{', made earlier' if made.reused else ''}")
-print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the chosen answers "
+print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the first chosen answers "
       f"{made.results['first_step_logps_chosen']:.4f}, under the dSFT model {made.results['sft_logps_chosen']:.4f}")
 
 # %% [markdown]
 # The log has two kinds of rows. *Training* rows are means over the batches just seen, other pairs every time.
-# *Evaluation* rows are measured on the same held-out pairs, from before the first step on.
+# *Evaluation* rows are measured on the same held-out pairs, the first 256 if there are more, from before the first step
+# on. (The log-probability of the line above is a mean over the first eight training pairs. In the miniature one of them is
+# a refusal that the dSFT model would hardly give; among so few it weighs heavily, so the held-out mean below is far off.)
 
 # %%
 log = rewards.read_training_log(made.folder / training.LOG)
@@ -905,8 +910,8 @@ for side in sides:
 #
 # ### Pair by pair
 #
-# Behind the means are pairs. `road.margins()` measures all the held-out ones under both models; the explorer shows where
-# they lie. Which tenth of the pairs would pull hardest now? What would label noise of 0.1 make of the settled ones?
+# Behind the means are pairs. `road.margins()` measures *all* the held-out ones under both models, more than the trainer
+# watched, so their means differ a little from the log's; the explorer shows where they lie. Which tenth of the pairs would pull hardest now? What would label noise of 0.1 make of the settled ones?
 
 # %%
 sums = np.load(road.margins().folder / "log_probs.npz")
@@ -918,7 +923,7 @@ DpoLoss(beta=recipe["beta"], difference=float(np.median(apart)), pairs=apart[:10
 # ```{admonition} Predict, then run
 # :class: predict
 # The same pairs, the same model, but log-probabilities *averaged* over each answer's tokens. About how large is the
-# mean margin then, compared with the one from sums: the same, half, or a tenth?
+# mean margin then, compared with the one from sums: the same, half, or a twentieth? And the mean loss?
 # ```
 
 # %%
@@ -937,8 +942,8 @@ for name, difference in (("sums", apart), ("means", by_mean)):
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Smaller by about the number of tokens in an answer, so a tenth or less; on real answers of 300 tokens, a three
-# hundredth. The loss from means sits next to ln 2 though the model has learnt. Code with this slip looks as if training
+# Smaller by about the number of tokens in an answer, here some twenty; on real answers of 300 tokens, a three
+# hundredth. *Half* or *the same* forgets that each log-ratio is divided by its length. The loss from means sits next to ln 2 though the model has learnt. Code with this slip looks as if training
 # did nothing, and invites a learning rate that breaks the model.
 # ```
 
@@ -1001,8 +1006,9 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
     print(f"{name}: held-out loss lowest {found.best_loss:.3f} at step {found.best_step:g}, last {found.last_loss:.3f}")
 
 # %% [markdown]
-# Zephyr's ended half as high again as its lowest, and its authors kept all three epochs, since the chat scores were
-# best there (their figure 3). So a rising loss is a reason to look at answers, and no verdict.
+# Where the lowest is also the last, as in the miniature's single epoch, the run stopped before any such turn. Zephyr's
+# ended half as high again as its lowest, and its authors kept all three epochs, since the chat scores were best there
+# (their figure 3). So a rising loss is a reason to look at answers, and no verdict.
 #
 # ```{admonition} Pitfalls
 # :class: warning
