@@ -1,4 +1,4 @@
-"""The DPO-loss explorer: its formulas are those of the objectives, and its script draws the same numbers."""
+"""The DPO-loss explorer: its formulas are those of the objectives, and its words and bars say the same."""
 
 import json
 import math
@@ -16,56 +16,44 @@ NOISES = [0.0, 0.01, 0.1, 0.25, 0.4]
 GRID = [(kind, margin, noise) for kind in dpo_loss.KINDS for margin in MARGINS for noise in NOISES]
 
 
-def tensor_loss(kind, margin, noise):
+def loss_and_pull(kind, margin, noise):
+    """The loss as `objectives` has it, and -dL/dm from autograd."""
+    margin = torch.tensor(margin, dtype=torch.float64, requires_grad=True)
     zero = torch.zeros(1, dtype=torch.float64)
     options = {} if kind == "sigmoid" else {"label_smoothing": noise}
-    return objectives.LOSSES[kind](margin[None], zero, zero, zero, 1.0, **options)
+    loss = objectives.LOSSES[kind](margin[None], zero, zero, zero, 1.0, **options)
+    loss.backward()
+    return loss.item(), -margin.grad.item()
 
 
-@pytest.mark.parametrize("kind", dpo_loss.KINDS)
-@pytest.mark.parametrize("noise", NOISES)
-def test_loss_and_pull_are_those_of_the_objectives_and_of_autograd(kind, noise):
-    for value in MARGINS:
-        margin = torch.tensor(value, dtype=torch.float64, requires_grad=True)
-        expected = tensor_loss(kind, margin, noise)
-        expected.backward()
-        assert dpo_loss.loss(kind, value, noise) == pytest.approx(expected.item(), rel=1e-9, abs=1e-12)
-        assert dpo_loss.pull(kind, value, noise) == pytest.approx(-margin.grad.item(), rel=1e-9, abs=1e-12)
+def test_loss_and_pull_are_those_of_the_objectives_and_of_autograd():
+    program = "result = values.map((row) => [script.loss(...row), script.pull(...row)]);"
+    for setting, found in zip(GRID, in_node("dpo_loss", GRID, program), strict=True):
+        assert found == pytest.approx(loss_and_pull(*setting), rel=1e-9, abs=1e-12), setting
 
 
 def test_the_conservative_loss_rests_where_its_pull_is_zero_and_the_others_never_rest():
-    for noise in (0.01, 0.1, 0.4):
-        rest = dpo_loss.resting_margin("conservative", noise)
-        assert dpo_loss.pull("conservative", rest, noise) == pytest.approx(0, abs=1e-12)
-        assert (
-            dpo_loss.pull("conservative", rest - 1, noise)
-            > 0
-            > dpo_loss.pull("conservative", rest + 1, noise)
-        )
-        assert dpo_loss.resting_margin("robust", noise) == dpo_loss.resting_margin("sigmoid") == math.inf
-        assert dpo_loss.pull("robust", 800.0, noise) == pytest.approx(noise / (1 - 2 * noise))
-    assert dpo_loss.resting_margin("conservative", 0.0) == math.inf
-
-
-def test_the_script_and_python_agree_over_a_grid():
+    noises = [0.01, 0.1, 0.4]
     program = """
-      const rest = (value) => (Number.isFinite(value) ? value : null);
-      result = values.map(([kind, margin, noise]) =>
-        [script.loss(kind, margin, noise), script.pull(kind, margin, noise), rest(script.restingMargin(kind, noise))]);"""
-    for (kind, margin, noise), (loss, pull, rest) in zip(
-        GRID, in_node("dpo_loss", GRID, program), strict=True
-    ):
-        assert loss == pytest.approx(dpo_loss.loss(kind, margin, noise), rel=1e-12, abs=1e-15)
-        assert pull == pytest.approx(dpo_loss.pull(kind, margin, noise), rel=1e-12, abs=1e-15)
-        assert (math.inf if rest is None else rest) == pytest.approx(dpo_loss.resting_margin(kind, noise))
+      const around = (noise) => {
+        const rest = script.restingMargin("conservative", noise);
+        return [rest - 1, rest, rest + 1].map((margin) => script.pull("conservative", margin, noise));
+      };
+      const others = ["robust", "sigmoid"].flatMap((kind) => values.map((noise) => script.restingMargin(kind, noise)));
+      const never = [...others, script.restingMargin("conservative", 0)].every((margin) => margin === Infinity);
+      result = [values.map(around), never, values.map((noise) => script.pull("robust", 800, noise))];"""
+    resting, never, robust = in_node("dpo_loss", noises, program)
+    for before, at_rest, behind in resting:
+        assert before > 0 > behind and at_rest == pytest.approx(0, abs=1e-12)
+    assert never and robust == pytest.approx([noise / (1 - 2 * noise) for noise in noises])
 
 
 def test_the_summary_of_pairs_is_their_mean_loss_their_accuracy_and_who_pulls():
     pairs = [-40.0, -5.0, 0.0, 3.0, 8.0, 12.5, 20.0, 31.0, 44.0, 55.0]
     found = in_node("dpo_loss", pairs, 'result = script.summary(values, 0.1, "conservative", 0.1);')
     margins = [0.1 * pair for pair in pairs]
-    pulls = [abs(dpo_loss.pull("conservative", margin, 0.1)) for margin in margins]
-    losses = [dpo_loss.loss("conservative", margin, 0.1) for margin in margins]
+    losses, pulls = zip(*(loss_and_pull("conservative", margin, 0.1) for margin in margins), strict=True)
+    pulls = [abs(pull) for pull in pulls]
     assert found == pytest.approx(
         {
             "count": 10,

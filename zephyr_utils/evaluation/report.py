@@ -100,9 +100,7 @@ class Report:
         if questions and answers:
             self._sections["answers"] = _side_by_side(judgments, questions, answers)
 
-    def add_annotations(
-        self, by_model: Mapping[str, list[dict]], baseline_lengths: Mapping | None = None
-    ) -> None:
+    def add_annotations(self, by_model: Mapping[str, list[dict]]) -> None:
         """AlpacaEval annotations of one or more models against one baseline.
 
         Raises:
@@ -116,9 +114,7 @@ class Report:
                 with self._named(model):
                     self.rates[model] = alpaca_eval_win_rate(rows, model.partition(" (")[0])
                     try:
-                        controlled[model] = dataclasses.asdict(
-                            length_controlled_win_rate(rows, baseline_lengths)
-                        )
+                        controlled[model] = dataclasses.asdict(length_controlled_win_rate(rows))
                     except EvaluationError:  # slim records hold no lengths of the baseline
                         controlled[model] = None
             shared_annotations(by_model)

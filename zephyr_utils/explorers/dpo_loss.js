@@ -1,9 +1,9 @@
-// The DPO loss and its pull, drawn. The formulas are those of dpo_loss.py; a test compares the two.
+// The DPO loss and its pull, drawn. The formulas are those of objectives.py; a test compares the two.
 
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 const sigmoid = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
 
-/** The loss of one pair, in nats, by its margin. */
+/** The loss of one pair, in nats, by its margin; `noise` is e, the chance that a label is the wrong way round. */
 export function loss(kind, margin, noise) {
   const right = softplus(-margin);
   const flipped = softplus(margin);
@@ -12,7 +12,7 @@ export function loss(kind, margin, noise) {
   return right;
 }
 
-/** -dL/dm: above 0 it drives chosen and rejected apart. */
+/** -dL/dm: above 0 it drives chosen and rejected apart. Times beta it is the weight on log pi(chosen). */
 export function pull(kind, margin, noise) {
   const right = sigmoid(-margin);
   const flipped = sigmoid(margin);
@@ -21,7 +21,7 @@ export function pull(kind, margin, noise) {
   return right;
 }
 
-/** The margin at which a pair pulls no more. */
+/** The margin at which a pair pulls no more: log((1 - e) / e) for the conservative loss, infinity otherwise. */
 export function restingMargin(kind, noise) {
   return kind === "conservative" && noise > 0 ? Math.log((1 - noise) / noise) : Infinity;
 }

@@ -1,7 +1,7 @@
 """The DPO loss under the reader's hand: beta, the margin, and labels that may be the wrong way round.
 
-The formulas are written here for one margin at a time and once more in ``dpo_loss.js``, which draws them; a test holds
-both against each other and against ``objectives``. Notation as there: margin m = beta * (h_w - h_l), noise e.
+The formulas, for one margin at a time, are in ``dpo_loss.js``, which draws them; a test holds them against those of
+``objectives``. Notation as there: margin m = beta * (h_w - h_l), noise e.
 """
 
 import math
@@ -15,47 +15,6 @@ from zephyr_utils.explorers.common import Explorer
 KINDS = ("sigmoid", "conservative", "robust")  # names as in objectives.LOSSES
 MOST_NOISE = 0.4  # at one half a label says nothing, and the robust loss divides by zero
 MOST_PAIRS = 2000  # drawn at most; they lie in the page
-
-
-def _softplus(x: float) -> float:
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))  # log(1 + exp(x)) that never overflows
-
-
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
-
-
-def loss(kind: str, margin: float, noise: float = 0.0) -> float:
-    """The loss of one pair in nats, by its margin (Zephyr, eq. 1; the relatives: see ``objectives``).
-
-    Args:
-        kind: "sigmoid" (dDPO's own; the noise does not enter), "conservative" or "robust".
-        noise: e, the chance that a label is the wrong way round; below one half.
-    """
-    right, flipped = _softplus(-margin), _softplus(margin)  # -log sigmoid(m), -log sigmoid(-m)
-    if kind == "conservative":
-        return (1 - noise) * right + noise * flipped
-    if kind == "robust":
-        return ((1 - noise) * right - noise * flipped) / (1 - 2 * noise)
-    return right
-
-
-def pull(kind: str, margin: float, noise: float = 0.0) -> float:
-    """-dL/dm of one pair: above 0 it drives chosen and rejected apart, below 0 together. sigmoid(-m) without noise.
-
-    Times beta it is the gradient's weight on log pi(chosen) and, with the other sign, on log pi(rejected).
-    """
-    right, flipped = _sigmoid(-margin), _sigmoid(margin)
-    if kind == "conservative":
-        return (1 - noise) * right - noise * flipped
-    if kind == "robust":
-        return ((1 - noise) * right + noise * flipped) / (1 - 2 * noise)
-    return right
-
-
-def resting_margin(kind: str, noise: float = 0.0) -> float:
-    """The margin at which a pair pulls no more: log((1 - e) / e) for the conservative loss, infinity otherwise."""
-    return math.log((1 - noise) / noise) if kind == "conservative" and noise > 0 else math.inf
 
 
 class DpoLoss(Explorer, script="dpo_loss"):

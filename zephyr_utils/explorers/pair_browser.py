@@ -20,10 +20,9 @@ class PairBrowser(Explorer, script="pair_browser"):
     Args:
         feedback: feedback records. The pairs are made of all of them, since one policy's draw runs through the file.
         shown: numbers of the rows to show; default: 60 spread evenly. They end where the page's budget does.
-        policies: a name for each set of `preferences.binarize`'s options.
 
     Attributes:
-        policies: the names.
+        policies: the names in `preferences.POLICIES`.
         aspects: the names of the rated aspects.
         rows: ``[{number, prompt, answers: [{model, text, ratings, overall}], pairs}]``; ``pairs`` holds for each policy
             ``[chosen, [rejected, ...]]`` as places in ``answers``, or None where it makes no pair.
@@ -33,15 +32,10 @@ class PairBrowser(Explorer, script="pair_browser"):
     aspects = traitlets.List().tag(sync=True)
     rows = traitlets.List().tag(sync=True)
 
-    def __init__(
-        self,
-        feedback: Sequence[dict],
-        shown: Sequence[int] | None = None,
-        policies: Mapping[str, Mapping[str, Any]] = POLICIES,
-    ) -> None:
+    def __init__(self, feedback: Sequence[dict], shown: Sequence[int] | None = None) -> None:
         if shown is None:
             shown = range(0, len(feedback), max(len(feedback) // 60, 1))
-        pairs = [_places(feedback, options) for options in policies.values()]
+        pairs = [_places(feedback, options) for options in POLICIES.values()]
         rows: list[dict[str, Any]] = []
         size = 0
         for number in shown:
@@ -50,7 +44,7 @@ class PairBrowser(Explorer, script="pair_browser"):
             if rows and size > BUDGET:
                 break
             rows.append(row)
-        super().__init__(policies=list(policies), aspects=list(ASPECTS), rows=rows)
+        super().__init__(policies=list(POLICIES), aspects=list(ASPECTS), rows=rows)
 
 
 def _places(feedback: Sequence[dict], options: Mapping[str, Any]) -> dict[int, list]:

@@ -28,14 +28,14 @@ ORDERS = {
 }
 
 
-def picked(margins: Sequence[float], most: int = MOST_PAIRS) -> list[int]:
-    """Indices of at most `most` pairs, in their own order: all, or evenly spaced by margin, both ends among them.
+def picked(margins: Sequence[float]) -> list[int]:
+    """Indices of at most `MOST_PAIRS` pairs, in their own order: all, or evenly spaced by margin, both ends among them.
 
     Evenly spaced in rank, so that the shares on the page are those of the whole set to within a pair or two.
     """
     order = np.argsort(np.asarray(margins, float), kind="stable")
-    if order.size > most:
-        order = order[np.linspace(0, order.size - 1, most).round().astype(int)]
+    if order.size > MOST_PAIRS:
+        order = order[np.linspace(0, order.size - 1, MOST_PAIRS).round().astype(int)]
     return sorted(order.tolist())
 
 
