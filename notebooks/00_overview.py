@@ -3,8 +3,11 @@
 #
 # In October 2023 a model of seven billion parameters was put beside chat models ten times its size, and held its own.
 # No person had rated one of its answers. *Zephyr: Direct Distillation of LM Alignment* {cite:p}`tunstall2023zephyr`
-# had taught it in three steps, all of them cheap. This chapter tells the whole story once, quickly, and really walks
-# it: at its end you have put questions to a base model, to the same model after the first step, and after the last.
+# had taught it in three steps: **dSFT** (distilled supervised fine-tuning: copy a teacher's dialogues), **AI
+# feedback** (a stronger model rates answers) and **dDPO** (distilled direct preference optimisation: prefer the better
+# rated). The *d* stands for *distilled*: what a person did elsewhere, a model does here. This chapter tells the whole
+# story once, quickly, and really walks it: at its end you have put questions to a base model, to the same model after
+# dSFT, and after dDPO.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -60,7 +63,7 @@ miniature_as_shipped = not road.own_data and road.scale == "miniature"
 # ## Why it mattered
 #
 # A chat model used to need people: to write answers, to compare answers, tens of thousands of times. Zephyr replaced
-# them all by larger models. Its yardsticks were MT-Bench {cite:p}`zheng2023judging`, where GPT-4 grades answers from
+# them all by stronger models. Its yardsticks were MT-Bench {cite:p}`zheng2023judging`, where GPT-4 grades answers from
 # 1 to 10, and AlpacaEval, the share of answers that GPT-4 prefers to those of an older model.
 #
 # ```{admonition} Predict, then run
@@ -84,6 +87,10 @@ print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind
 # Four of five, Llama2-Chat-70B among them, which had been aligned with people's ratings. If you guessed fewer, you
 # trusted size; on *chat*, size was not what was missing. On mathematics and code it was, and the paper says so. And
 # mind the judge: GPT-4 graded models that had learnt from GPT-4. [Chapter 07](07_evaluation) looks into that.
+#
+# The last column says how each model was aligned: SFT copies good answers; RLHF and PPO train against a reward model
+# fitted to preferences, DPO on the preferences themselves; a *d* in front where models did what people do elsewhere.
+# (Zephyr-7B-α, the first version, is in the model card and not in the paper's table.)
 # ```
 
 # %% [markdown]
@@ -103,12 +110,13 @@ print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind
 # %% [markdown]
 # ## Step 1, dSFT: find the teacher's words likely
 #
-# *Distilled supervised fine-tuning.* On dialogues $(x, y)$ that the teacher wrote, make the log-likelihood large:
+# *Distilled supervised fine-tuning.* Let $\mathcal C$ be a set of dialogues, $x$ what was asked and $y$ what the
+# teacher answered. Make the log-likelihood of its answers large:
 #
 # $$\pi_{\text{dSFT}} = \arg\max_\pi \; \mathbb E_{(x, y) \sim \mathcal C} \log \pi(y \mid x).$$
 #
-# A text is as likely as the product of its tokens, so its loss is a sum. Say the model gives the four tokens of
-# `Paris.` and the end these chances:
+# A text is as likely as the product of its tokens, so its loss is a sum. Say an answer has four tokens, `Par`, `is`,
+# `.` and the mark of the end, and the model gives them these chances. (Logarithms are natural; the unit is the *nat*.)
 
 # %%
 chances = torch.tensor([0.6, 0.9, 0.8, 0.5])
@@ -155,13 +163,14 @@ exercises.check_text_loss(text_loss_of)
 # %% [markdown]
 # ## Step 2, AI feedback: ratings become pairs
 #
-# Each prompt $x$ goes to four models. The judge rates the answers, and of each four two are kept: the best, $y_w$,
-# and a *random* lower one, $y_l$:
+# Each prompt $x$ goes to four models. The judge gives each answer $y_i$ a score $s_i$, the mean of its ratings from 1
+# to 5 in four respects. Of each four answers two are kept: the best, $y_w$, the one that *wins*, and a *random* lower
+# one, $y_l$, that *loses*:
 #
 # $$\mathcal D = \{(x, y_w, y_l)\}, \qquad y_w = \arg\max_i s_i, \quad y_l \sim \{y_i : s_i < s_w\}.$$
 #
-# Why not the worst? Because the best against the worst is too easy a question. Here is one real row of the feedback
-# and its pair:
+# Why not the worst? Because the best against the worst is too easy a question. Here is the first row of the feedback,
+# each answer with its score, and the pair that was made of it:
 
 # %%
 rated = road.load("feedback", "feedback").records
@@ -187,8 +196,9 @@ assert pair["score_chosen"] > pair["score_rejected"]
 #   \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{dSFT}}(y_w \mid x)} - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{dSFT}}(y_l \mid x)}\right).$$
 #
 # Read it from the inside. How much likelier has the student made the chosen answer since dSFT? How much likelier the
-# rejected one? Their difference, times $\beta$, is the *margin*, and $\sigma$ of the margin is the chance that this
-# student ranks the pair as the judge did. Four numbers in, one out:
+# rejected one? Their difference, times a small number $\beta$ (0.1 in the paper), is the *margin* $m$. The sigmoid of
+# it, $\sigma(m) = 1 / (1 + e^{-m})$, is the chance that this student ranks the pair as the judge did. Four numbers in,
+# one out:
 
 # %%
 def preference_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
@@ -267,13 +277,15 @@ exercises.check_preference_probability(preferred)
 # %% [markdown]
 # ## The dial
 #
-# The same notebooks run at four scales. A scale is four addresses and two recipes; everything else follows.
+# The same notebooks run at four scales. A scale is three addresses (base model, dialogues, feedback), a number of rows
+# and two recipes (dSFT, dDPO); everything else follows.
 
 # %%
 lines = ["| `scale` | base model | rows read | runs on | memory |", "|---|---|---|---|---|"]
 for one in SCALES.values():
     address = getattr(one.base_model, "path", "in the package")
-    lines.append(f"| `{one.name}` | {address} | {one.limit or 'all'} | {one.runs_on} | {one.memory_gb} GB |")
+    rows = f"{one.limit:,}" if one.limit else "all"
+    lines.append(f"| `{one.name}` | {address} | {rows} | {one.runs_on} | {one.memory_gb} GB |")
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
@@ -284,27 +296,28 @@ for one in SCALES.values():
     try:
         print(f"{one.name:>15}: yes, with {one.memory_gb} GB free ({check_machine(one)})")
     except HandbookError as refusal:
-        print(f"{one.name:>15}: no: {str(refusal).splitlines()[0].removeprefix('--scale: ')}")
+        print(f"{one.name:>15}: no:", str(refusal).splitlines()[0].removeprefix("--scale: ").partition(" (")[0])
 
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# The authors trained dDPO on 61,966 pairs for three epochs with two pairs on each of 16 GPUs. The miniature trains on
-# some thousands with a batch of 32. How many steps does each take?
+# The authors trained dDPO on 61,966 pairs for three epochs with two pairs on each of 16 GPUs. The miniature makes at
+# most one pair of each of its 4,000 rows of feedback and goes through them once, 16 at a time. How many steps does
+# each take?
 # ```
 
 # %%
 recipe = road.recipe("ddpo")
 batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
-print("Zephyr-7B-beta:", math.ceil(61_966 / (2 * 16)) * 3, "steps")
-print(f"{road.scale}: at most", math.ceil(len(rated) / batch) * recipe["num_train_epochs"], "steps")
+print(f"Zephyr-7B-beta: {math.ceil(61_966 / (2 * 16)) * 3:,} steps")
+print(f"{road.scale}: at most {math.ceil(len(rated) / batch) * recipe['num_train_epochs']:,} steps")
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The authors' log ends at step 5,800 and took 6.6 hours on 16 GPUs; the miniature takes some hundreds, in minutes. If
-# you multiplied by 16 instead of dividing, you counted rows and not steps: each step takes one batch on *every*
-# device.
+# The authors' log ends at step 5,800, and their run took 6.6 hours on 16 GPUs; the miniature takes some two hundred,
+# in minutes. (*At most*, for some rows give no pair and some pairs are held out.) If you multiplied by 16 instead of
+# dividing, you counted rows and not steps: each step takes one batch on *every* device.
 # ```
 
 # %% [markdown]
@@ -348,7 +361,7 @@ exercises.check_steps(steps)
 #
 # The miniature is a closed world of a few hundred words: twenty names, sixteen countries, sums up to thirty, notes,
 # riddles. So small that a model of a million parameters can know all of it, and so closed that a rule can tell right
-# from wrong. What it writes has UltraChat's and UltraFeedback's schemas *and their faults*. A dialogue, as it comes:
+# from wrong. What it writes has UltraChat's and UltraFeedback's schemas *and their faults*. Two dialogues, as they come:
 
 # %%
 for dialogue in road.load("dialogues", "dialogue").records[1:3]:
@@ -358,9 +371,9 @@ for dialogue in road.load("dialogues", "dialogue").records[1:3]:
 
 # %% [markdown]
 # If you saw an answer that begins well and goes on in small letters, you have found the fault of [Chapter
-# 01](01_truecasing): about one UltraChat answer in twenty has lost its capitals. The questions of the examination
-# come in MT-Bench's eight categories and two turns; one combination in ten is kept out of every training text, and
-# only those are asked:
+# 01](01_truecasing): about 5 % of UltraChat had lost its capitals. The questions of the examination come in MT-Bench's
+# eight categories and two turns. One combination in ten (of names, numbers, places) is kept out of every training text,
+# and only those are asked. The first question of each category, its two turns side by side:
 
 # %%
 questions = road.questions()
@@ -387,10 +400,11 @@ print("asked:", first, "\n", answer.text, "\n", f"ended by itself: {answer.ended
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Something else: it *goes on writing*, a further question, an answer to another one, as its documents do. The facts
-# are in it, but nothing has told it that these marks mean "you are asked, answer, stop". If you expected a wrong
-# answer, you credited it with knowing that it was asked at all. (Models of billions of parameters often do answer at
-# this point: they have met chats on the web.)
+# Something else: it *goes on writing*, as its documents do. There may be something like an answer in it, right, half
+# right or wrong; then comes a further question that nobody asked, and an answer to that. It stops where a document
+# would, not where an answer does: nothing has told it that these marks mean "you are asked, answer, stop". If you
+# expected a plain wrong answer, you credited it with knowing that it was asked at all. (Models of billions of
+# parameters often do answer at this point: they have met chats on the web.)
 # ```
 
 # %% [markdown]
@@ -402,12 +416,13 @@ print("asked:", first, "\n", answer.text, "\n", f"ended by itself: {answer.ended
 names = {"base": "base", "dSFT": "dsft", "dSFT + dDPO": "ddpo"}
 directories = {shown: road.model_directory(name) for shown, name in names.items()}
 for step in (road.truecased(), road.dsft(), road.pairs(), road.ddpo()):
-    print(f"{step.folder.name:<22} {'reused' if step.reused else 'made'}; {step.seconds:.0f} s when it was made; {step.rows}")
+    seen = f"{step.rows['rows_in']:,} rows in = {step.rows['rows_out']:,} out + {step.rows['rows_set_aside']:,} set aside"
+    print(f"{step.folder.name:<20} {'reused' if step.reused else 'made'}, {step.seconds:3.0f} s when it was made: {seen}")
 
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# Pick a question below. Which of the three will answer at all? Which will be friendly? The teacher of the dialogues
+# Pick a question below, and another. Which of the three will answer at all? Which will be friendly? The teacher of the dialogues
 # opened and closed in a friendly way in about one answer of three; the judge of the pairs gives more to answers that
 # do.
 # ```
@@ -424,10 +439,11 @@ explorer
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# dSFT answers and stops, in the style its teacher used most: plain, and sometimes wrong, for it copied his errors
-# too. dDPO has shifted the style towards what the judge preferred: an opening, a full sentence, an offer. Whether it
-# is also *right* more often is not for a handful of examples to say: the table below counts. If you expected dDPO to
-# have learnt new facts: it saw no fact that the base had not read. It learnt which of its own answers to prefer.
+# dSFT answers and stops, in the style its teacher used most: plain, and sometimes wrong, for it copied the teacher's
+# errors too. dDPO has shifted the style towards what the judge preferred: an opening, a full sentence, an offer. Not
+# for every question: to some the two give the same answer, word for word. Whether dDPO is also *right* more often is
+# not for a handful of examples to say: the table below counts. If you expected it to have learnt new facts: it saw no
+# fact that the base had not read. It learnt which of the answers that it can give to prefer.
 # ```
 #
 # On this page the box above picks among questions asked beforehand. In a running notebook it takes your own. Ask in
@@ -472,11 +488,14 @@ print(f"ours:  dDPO minus dSFT {gain}")
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The paper's step is 0.36 grades; ours stands above with its interval. Do not compare the sizes: another judge, other
-# questions, and in a little world a judge's taste is narrow and soon learnt. What can be compared is the *order*, and
-# whether it could be chance. For ours the interval answers that: it holds 0 or it does not. For the paper "it might
-# be chance" is a good thought: its two AlpacaEval figures lie less than their errors apart. And a grade is a sum of
-# things: look at the share of right answers in the table too, before you say what has become better.
+# The paper's step is 0.36 grades; ours is larger. Do not compare the sizes: another judge, other questions, and in a
+# little world a judge's taste is narrow and soon learnt. What can be compared is the *order*, and whether it could be
+# chance. For ours the interval answers that: it holds 0 or it does not. For the paper "it might be chance" is a good
+# thought: its two AlpacaEval figures lie less than their errors apart.
+#
+# And a grade is a sum of things. Look at the share of *right* answers in the table further up: it hardly moves from
+# dSFT to dDPO, while the answers grow longer. What has become better is how they are said. That is what this judge's
+# preferences could teach; over five seeds the share does not rise either ([Chapter 08](08_ablations)).
 # ```
 
 # %% [markdown]
@@ -501,14 +520,14 @@ print("all as expected")
 #
 # - The paper's *chosen* answer has the highest **mean** rating; the published set took `overall_score`, a single
 #   grade ([pairs](04_preference_pairs)).
-# - Of UltraFeedback's grades of 10, some two thousand and six hundred were suspect, many of them a **1 misread as
-#   10** ([feedback](03_ai_feedback)).
+# - In UltraFeedback 2,628 answers carried an overall grade of 10; many of them had been given a **1**
+#   ([feedback](03_ai_feedback)).
 # - The "random" rejected answer of the first published set was **not random**: the generator was seeded anew in every
 #   row ([pairs](04_preference_pairs)).
 # - The optimiser of dDPO was **RMSprop**, says a maintainer; paper and card say AdamW ([dDPO](05_ddpo)).
 # - Every accuracy in the model card's log is a multiple of 1/64: the famous curve shows **64 pairs**, with a standard
 #   error of some five points ([margins](06_reward_margins)).
-# - Zephyr's TruthfulQA score is flattered: prompts of that test were **in the preference data**
+# - Zephyr's TruthfulQA score is not clean: prompts of that test were **in the preference data**
 #   ([pairs](04_preference_pairs), [evaluation](07_evaluation)).
 # - The truecasing and the list of refusal phrases were **never published**. Ours are our own, and measured
 #   ([truecasing](01_truecasing)).
@@ -530,7 +549,8 @@ print("all as expected")
 # | $\mathcal L_{\text{dSFT}}$ | token-weighted cross-entropy | `token_weighted_nll` |
 # | $r$, $\alpha$ (LoRA) | rank and scale of an adapter | `lora_r`, `lora_alpha` |
 #
-# Logarithms are natural, losses are in nats. The names are no promise; the next cell asks the code:
+# The letter $r$ is used twice, for rewards and for a rank, as in the papers they come from. The names are no promise;
+# the next cell asks the code:
 
 # %%
 arguments = list(inspect.signature(objectives.dpo_loss).parameters)
@@ -554,8 +574,8 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 #
 # ```{admonition} Where readers fall
 # :class: warning
-# - **Comparing our grades with the paper's.** Another judge, other questions, a thousandth of the size. Compare
-#   orders, not sizes.
+# - **Comparing our grades with the paper's.** Another judge, other questions, a model five thousand times smaller.
+#   Compare orders, not sizes.
 # - **Believing one seed.** The same recipe with another seed gives another number. [Ablations](08_ablations) shows
 #   how far apart.
 # - **Starting at the large end.** A fault costs minutes in the miniature and days at 7 billion. Run your own data
