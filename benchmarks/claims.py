@@ -12,16 +12,26 @@ Each part is a process of its own with one thread: on small matrices two threads
 """
 
 import argparse
+import functools
 import re
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 from rich.console import Console
 from rich.markdown import Markdown
 
-from zephyr_utils.claims import Measured, findings_table, judge_all, made_with, models_table, row_scores
+from zephyr_utils.claims import (
+    Measured,
+    difference,
+    findings_table,
+    judge_all,
+    made_with,
+    models_table,
+    row_scores,
+)
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.road import Road
 from zephyr_utils.road_ablations import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3
@@ -41,18 +51,31 @@ PARTS = {
     "few": tuple(dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))),
     "epochs": EPOCHS,
 }
-# chapter -> metric of its metrics.json -> where it stands in a seed's results; a chapter's first is its headline
-GUARDED = {
-    "02_dsft": {"held_out_loss": ("ddpo", "dsft", "held_out_loss")},
-    "05_ddpo": {"first_step_loss": ("ddpo", "trained", "first_step_loss")},
+
+
+def at(*path: str) -> Callable[[dict], float]:
+    """Where a number stands in a seed's results."""
+    return lambda rows: functools.reduce(lambda found, key: found[key], path, rows)
+
+
+# chapter -> metric of its metrics.json -> a seed's results to that number; a chapter's first is its headline. Chapter 08's
+# are means of two seeds, which vary less than the single seeds' that the ranges are made of.
+GUARDED: dict[str, dict[str, Callable[[dict], float]]] = {
+    "02_dsft": {"held_out_loss": at("ddpo", "dsft", "held_out_loss")},
+    "05_ddpo": {"first_step_loss": at("ddpo", "trained", "first_step_loss")},
     "06_reward_margins": {
-        "accuracy": ("ddpo", "margins", "accuracy"),
-        "mean_margin": ("ddpo", "margins", "margin"),
+        "accuracy": at("ddpo", "margins", "accuracy"),
+        "mean_margin": at("ddpo", "margins", "margin"),
     },
     "07_evaluation": {
-        "score_ddpo": ("ddpo", "exam", "score"),
-        "score_dsft": ("dsft", "exam", "score"),
-        "score_base": ("base", "exam", "score"),
+        "score_ddpo": at("ddpo", "exam", "score"),
+        "score_dsft": at("dsft", "exam", "score"),
+        "score_base": at("base", "exam", "score"),
+    },
+    "08_ablations": {
+        "few_minus_dsft": difference("few", "dsft"),
+        "dsft_2_minus_dsft": difference("dsft_2", "dsft"),
+        "without_dsft_minus_dsft": difference("ddpo_without_dsft", "dsft"),
     },
 }
 
@@ -94,12 +117,8 @@ def ranges(measured: Measured) -> dict[str, dict[str, list[float]]]:
     """For each guarded number: the seeds' mean plus and minus four standard deviations (at least 2 % of the mean)."""
     found: dict[str, dict[str, list[float]]] = {}
     for chapter, metrics in GUARDED.items():
-        for metric, path in metrics.items():
-            values = []
-            for seed in measured.values():
-                for key in path:
-                    seed = seed[key]
-                values.append(seed)
+        for metric, number in metrics.items():
+            values = [number(rows) for rows in measured.values()]
             mean = statistics.mean(values)
             reach = max(4 * statistics.stdev(values), 0.02 * abs(mean))
             found.setdefault(chapter, {})[metric] = [round(mean - reach, 4), round(mean + reach, 4)]

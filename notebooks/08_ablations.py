@@ -245,16 +245,17 @@ for row in ablations.ROWS.values():
 #
 # A table like this is easily bent without meaning to. Tune one row, give the others its learning rate, and the tuned
 # row wins. A dSFT that was trained too little flatters dDPO; in our first trials dDPO led by 4.7 points for that reason
-# alone. So every row is to have a small search of its own, all of the same size, with one seed, on *development*
-# questions: `python benchmarks/search.py --stages rows`. What was found lies in `recipes/miniature/ablations.yaml`. A row
-# that had none takes the value the others share, and its difference below is a first look and no verdict on the method:
+# alone. So every row had a small search of its own, three to five settings with one seed, on *development* questions:
+# `python benchmarks/search.py --stages rows`. What was found lies in `recipes/miniature/ablations.yaml`, all that was
+# tried in `benchmarks/results/search.json`. What each row trains with:
 
 # %%
 searched = ablations.searched_rows(road.scale)
-for name in dict.fromkeys((*ablations.PAIRINGS, *ablations.BETAS, *ablations.LOSSES)):
-    recipe = ablations.recipe_of(road, ablations.ROWS[name])
-    how = "searched" if name in searched else "not searched, shared"
-    print(f"{name:10s} learning rate {recipe['learning_rate']:.1e} ({how})  beta {recipe['beta']:<5g} {recipe['loss_type'][0]}")
+for row in ablations.ROWS.values():
+    if row.trains:
+        recipe = ablations.recipe_of(road, row)
+        whose = "its own search" if row.name in searched else f"the search of {row.stage}"
+        print(f"{row.name:18s} learning rate {recipe['learning_rate']:.1e}, epochs {recipe['num_train_epochs']}: {whose}")
 
 # %% [markdown]
 # ```{admonition} Predict, then run
