@@ -25,6 +25,7 @@ function make(tag, className, text) {
 }
 
 function render({ model, el }) {
+  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
   const models = model.get("models");
   const exchanges = model.get("exchanges");
 

@@ -150,6 +150,7 @@ function options(select, entries) {
 }
 
 function render({ model, el }) {
+  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
   const all = model.get("pairs");
   let search = "";
   let page = 0;

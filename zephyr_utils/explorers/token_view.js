@@ -54,6 +54,7 @@ function choice(words, options, onPick) {
 }
 
 function render({ model, el }) {
+  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
   const conversations = model.get("conversations");
   let picked = 0;
   let mask = model.get("mask");

@@ -35,6 +35,7 @@ function make(tag, className, text) {
 }
 
 function render({ model, el }) {
+  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
   const examples = model.get("examples");
   const box = make("div", "zx");
   const pick = make("div", "zx-controls");
