@@ -52,9 +52,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from IPython.display import HTML, display
 
 from zephyr_utils import exercises, figures, rewards, training
 from zephyr_utils.evaluation.intervals import bootstrap_interval, wilson_interval
+from zephyr_utils.figures import before_after_table
 from zephyr_utils.published import ZEPHYR_DPO_LOG, published_table
 from zephyr_utils.records import load_records
 
@@ -129,9 +131,13 @@ print("mean margin", measured.mean_margin)
 print("ties       ", measured.n_ties)
 
 # %% [markdown]
+# [Chapter 05](05_ddpo) read other figures off the log of the same run. The trainer watches the first 256 held-out pairs on
+# the way; here are all of them. The interval says how far apart two such samples may lie.
+
+# %% [markdown]
 # ### Step 2: where every run starts
 #
-# Before the first step the policy *is* the reference: all four differences are 0.
+# Before the first step the policy *is* the reference: both log-ratios of a pair are 0.
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -151,7 +157,8 @@ for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", 
 # The accuracy is **0**, not one half. Every margin is exactly 0, and the trainer counts the margins *above* 0. If you said
 # one half, you thought of a coin; an undecided model would be a coin if ties were split. If you thought of ranking by
 # likelihood: that is what the reference *is*, and the implicit reward measures only what has changed since. The loss is
-# $-\log \sigma(0) = \ln 2 = 0.6931$ for every pair. A first loss far from ln 2 is the surest sign of a wrong reference.
+# $-\log \sigma(0) = \ln 2 = 0.6931$ for every pair. A first loss far from ln 2 says for certain that policy and reference are
+# not one model. The converse does not hold: a loss of ln 2 does not say *which* model both are ([Chapter 05](05_ddpo)).
 # ```
 
 # %% [markdown]
@@ -208,9 +215,10 @@ print(f"ours: {wrong.mean():.0%} of the pairs are not learned and make {pair_los
 # It is **0.7520**: worse than the 0.6931 of a model that has learnt nothing, with a mean margin of 3.8 and an accuracy of
 # 0.78. Who answered 0.02 took the mean margin for every pair's; who answered 0.2 allowed for some spread, but not enough.
 # A learned pair with a large margin costs next to nothing, while a pair ranked the wrong way round costs about as much as
-# its margin is deep. A fifth of the pairs wrong by 3.5 on average gives $0.22 \cdot 3.5 \approx 0.75$. The model is not
-# wrong more often than before, it is *surer* where it is wrong. The last line shows the same for our own run: a few pairs
-# carry most of the loss.
+# its margin is deep. A fifth of the pairs wrong by 3.4 on average gives $0.22 \cdot 3.4 \approx 0.75$: those few pairs can
+# make up the whole loss. The model is not wrong more often than before, it is *surer* where it is wrong. The last line
+# shows how far our own run has come on that way. After one gentle epoch its margins are small, so a learned pair still costs
+# something and the others cost little more: they make up more than their share of the loss, and far from all of it.
 # ```
 
 # %% [markdown]
@@ -224,20 +232,22 @@ print(f"ours: {wrong.mean():.0%} of the pairs are not learned and make {pair_los
 def curves(log, *names):
     found = {}
     for prefix, columns in (("", log.training), ("eval_", log.evaluation)):
-        for name in set(names) & set(columns):
+        for name in (name for name in names if name in columns):
             there = np.isfinite(columns[name])
             found[prefix + name] = dict(zip(columns["step"][there], columns[name][there], strict=True))
     return found
 
 
 reward_names = [f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")]
-print({name: len(series) for name, series in curves(log, *reward_names).items()})
+for name, one in (("Zephyr", zephyr), ("ours", log)):
+    print(name + ":", ", ".join(f"{len(series)} x {key}" for key, series in curves(one, "rewards/margins", "loss").items()))
 
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# Zephyr trained for 5,800 steps. Sketch three curves before you look: the reward of the chosen answers (above or below
-# zero at the end?), the evaluation loss (at which step is it lowest?), and the training loss (smooth, or with steps?).
+# Zephyr trained for 5,800 steps, three epochs. Its rewards become negative and its evaluation loss rises: you know that from
+# the first lines of this chapter. But when, and what else? Sketch before you look: in which of the three epochs is the
+# evaluation loss lowest? Does the accuracy fall while that loss rises? Does the training loss fall smoothly, or in steps?
 # ```
 
 # %%
@@ -278,13 +288,18 @@ figures.show(loss_figure(log), alt=alt, caption=f"Our run at the scale {road.sca
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# **The chosen reward ends at −4.5.** Who drew it above zero expects a reward to be earned; but the loss asks only for a
-# distance between two answers, and both may sink as long as the rejected one sinks faster.
-# **The evaluation loss is lowest at step 400 of 5,800** and rises from there on. Who put the minimum near the end expects
-# an evaluation loss to behave as in pre-training. The authors trained on, because the judged quality of the answers kept
-# rising (their figure 3); the accuracy says the same, it stays near 0.8.
-# **The training loss falls in stairs**, at each end of an epoch: from there on every pair has been seen before. A smooth
-# curve would be that of a run of one epoch.
+# **The evaluation loss is lowest at step 400 of 5,800**, a fifth of the way through the *first* epoch. Who put the minimum
+# near the end expects an evaluation loss to behave as in pre-training.
+#
+# **The accuracy does not fall**: it stays near 0.8 to the end, while the margin keeps growing. The order of the answers is
+# kept; what grows is the certainty, on wrong pairs as well. The authors trained on, because the judged quality of the
+# answers kept rising (their figure 3).
+#
+# **The training loss falls in steps**, like stairs, at each end of an epoch: from there on every pair has been seen before.
+# A smooth curve would be that of a run of one epoch, such as the miniature's.
+#
+# And the chosen reward ends at −4.5: the loss asks only for a distance between two answers, and both may sink as long as
+# the rejected one sinks faster.
 # ```
 
 # %% [markdown]
@@ -333,8 +348,8 @@ for side in ("chosen", "rejected"):
     print(f"{side:8s} slope {slope:.5f}, reference {zero:.2f} nats")
 
 # %% [markdown]
-# Both lines have the slope 0.1000, the paper's β, to four digits: the printed rounding leaves no more doubt than that. The
-# package fits both lines at once, with one slope, and says how sure it is.
+# Both lines have the slope 0.10000, the paper's β, although the card prints four decimals only. The package fits both lines
+# at once, with one slope, and says how sure it is: the ± is one standard error, and no residual is larger than the rounding.
 
 # %%
 found = rewards.implied_beta(zephyr)
@@ -356,8 +371,8 @@ assert abs(own_beta.beta - beta) < 0.01 * beta, f"the run used another beta than
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# The training rows have rewards and log-probabilities too, and many more of them. Will the same regression on *training*
-# rows return β as well?
+# The training rows have rewards and log-probabilities too, and there are more of them. Will the same regression on
+# *training* rows return β as well?
 # ```
 
 # %%
@@ -429,8 +444,9 @@ for name, one in (("Zephyr", zephyr), ("ours", log)):
 
 # %% [markdown]
 # Zephyr's fall from 0.50 to 0.09 in 100 steps is memorising, and the paper says so: after one epoch the training accuracy is
-# nearly perfect (its figure 3). A low-rank adapter on a model of a million parameters has less room to memorise: if your own
-# stairs are low, that is why. Overfitting of this kind is *not* a fault of the run by itself. What tells is the accuracy on
+# nearly perfect (its figure 3). A run of one epoch, as the miniature's recipe asks for, has no such border and hence no line
+# above: no pair comes twice. With more epochs its stairs would be lower than Zephyr's, for a low-rank adapter on a model of
+# a million parameters has less room to memorise. Overfitting of this kind is *not* a fault of the run by itself. What tells is the accuracy on
 # held-out pairs, and in the end the judged answers of [Chapter 07](07_evaluation).
 
 # %% [markdown]
@@ -447,7 +463,8 @@ print("smallest n that fits all 58:", rewards.accuracy_examples(zephyr), "| ours
 # %% [markdown]
 # Every one is a multiple of 1/64, although the run kept 1,000 evaluation rows. It ran on 16 GPUs, each evaluated its own
 # share, and the trainer of that time logged the metrics of the *first process alone*: about 64 rows. (Today's TRL gathers
-# them.) So the famous curve rests on 64 pairs. What is that worth?
+# them, and so the second number is that of the pairs our trainer watched.) So the famous curve rests on 64 pairs. What is
+# that worth?
 
 # %%
 last = wilson_interval(round(accuracies[-1] * 64), 64)
@@ -484,10 +501,10 @@ assert abs(finite - draws.std()) < 0.005, "simulation and formula differ: did yo
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# About one time in **three**: an error of several points is an everyday matter with 64 pairs. For an accuracy of 0.78 the
+# More than one time in **three**: an error of several points is an everyday matter with 64 pairs. For an accuracy of 0.78 the
 # standard error is 5.2 points. Being that far off only once in a hundred draws would take some 700 pairs. Two remarks, so
-# that you do not overdo it. The 58 evaluations of *one* run all used the *same* 64 pairs, so the rise and fall along its curve is steadier than 5
-# points: one pair that changes sides moves it by 1.6. But comparing *two runs* that were measured on different pairs, such
+# that you do not overdo it. The 58 evaluations of *one* run all used the *same* 64 pairs, so the rise and fall along its
+# curve is steadier than 5 points: one pair that changes sides moves it by 1.6. But comparing *two runs* that were measured on different pairs, such
 # as 0.78 on one card and 0.81 on another, says nothing at all.
 # ```
 
@@ -576,9 +593,11 @@ exercises.check_measured_on(measured_on)
 
 # %%
 fig = figures.margin_histogram(np.zeros_like(margins), margins)
+most = np.histogram(margins, bins=40)[0].max()
+fig.axes[0].set_ylim(0, 1.6 * most)  # the bar of the zeros would dwarf all others
 low, high = np.quantile(margins, [0.05, 0.95])
 alt = f"Before dDPO all margins are 0. After it {np.mean(margins > 0):.0%} lie above 0, nine in ten of them between {low:.1f} and {high:.1f}."
-figures.show(fig, alt=alt, caption="Reward margins of the held-out pairs, before and after dDPO.")
+figures.show(fig, alt=alt, caption="Reward margins of the held-out pairs, before and after dDPO. The bar at 0, all pairs before training, is cut off at the top.")
 
 # %% [markdown]
 # Which pairs were not learned, and why? In the miniature we can ask somebody whom nobody can ask about UltraFeedback: the
@@ -687,6 +706,11 @@ gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in held_
 by({"chosen longer": longer, "not longer": ~longer, "small score gap": gaps <= np.median(gaps), "large score gap": gaps > np.median(gaps)})
 
 # %% [markdown]
+# In the miniature the length tells, and the gap does not: its two intervals overlap, although its pairs with a large gap
+# have the larger mean margin, which a few deep ones lift. What makes a pair easy to learn here is not how sure
+# the judge was.
+
+# %% [markdown]
 # And by category, named as in MT-Bench (on data of your own all are "other"):
 
 # %%
@@ -769,8 +793,8 @@ for name, one in (("Zephyr", zephyr), ("ours", log)):
 # %% [markdown]
 # Zephyr's chosen answers lost 45 of 254 nats. $e^{-45}$ sounds like ruin, but it is spread over a few hundred tokens of an
 # answer that the model would never have given word for word. Displacement is a possibility and no law: in the miniature,
-# where answers are a dozen tokens long and the student gives many of the chosen ones by itself, the mean may well rise. A
-# mean also hides that the pairs differ, so count them:
+# where answers have some twenty tokens and the student gives many of the chosen ones by itself, the mean hardly moves, and
+# may rise. A mean also hides that the pairs differ, so count them:
 
 # %%
 change_chosen = sums["policy_chosen"] - sums["reference_chosen"]
@@ -843,7 +867,7 @@ print(f"{len(ids)} tokens: {each.sum():.3f}, measured by the road: {sums['policy
 assert abs(each.sum() - sums["policy_chosen"][0]) < 0.01 * max(1, abs(each.sum())), "a token too many or too few: mind the shift by one"
 
 # %% [markdown]
-# The chosen answer of that pair, token by token: what each gained or lost.
+# The chosen answer of that pair, token by token (the first 24, if it has more): what each gained or lost.
 
 # %%
 def token_changes(messages):
@@ -852,7 +876,7 @@ def token_changes(messages):
 
 
 ids, gained = token_changes(held_out[0]["chosen"])
-for token, value in list(zip(ids, gained, strict=True))[:16]:
+for token, value in list(zip(ids, gained, strict=True))[:24]:
     print(f"{tokenizer.decode([token])!r:16} {value:+6.2f} {('+' if value > 0 else '-') * min(40, 1 + int(4 * abs(value)))}")
 
 # %% [markdown]
@@ -901,7 +925,8 @@ for t in (1, 3, 5, 10):
 # ### Where did the probability go?
 #
 # The first token of the answer again, but now all tokens the model could have begun with: the mean of its probabilities
-# over the questions, before and after.
+# over the questions, before and after. (The miniature's vocabulary is small, so a token may be one letter: with `G` begin
+# *Gladly!* and *Good question!*, with `H` *Happy to help!*, with `S` *Sure thing!*)
 
 # %%
 @torch.no_grad()
@@ -928,7 +953,7 @@ openings = {}
 for name, model in (("dSFT", before), ("dDPO", after)):
     said = generate(model, tokenizer, asked_of[:48], max_new_tokens=12, temperature=0.7, seed=seed)
     openings[name] = Counter(" ".join(answer.text.split()[:2]) for answer in said)
-    print(f"{name}: {openings[name].most_common(6)}")
+    print(f"{name}: " + ", ".join(f"{count} x {words!r}" for words, count in openings[name].most_common(5)))
 
 # %%
 lower = sum(count for words, count in openings["dDPO"].items() if words[:1].islower())
@@ -966,7 +991,7 @@ for factor in (1, 5):
 # The β at which the loss on held-out pairs is lowest says how *sure* the model ought to be. It is the temperature of a
 # calibrated classifier {cite:p}`guo2017calibration`, fitted afterwards. If it lies below the β of the training, the model is
 # surer of its rankings than it has a right to be, and its evaluation loss is on its way up, as Zephyr's was. If it lies above,
-# the model is *less* sure than its accuracy would justify: it was trained gently, and there was room to go on.
+# the model is *less* sure than its accuracy would justify: it was trained gently, and its loss could have fallen further.
 
 # %%
 log_ratios = margins / beta
@@ -976,9 +1001,9 @@ calibrated = float(grid[losses_read.argmin()])
 print(f"lowest held-out loss {losses_read.min():.3f} at beta {calibrated:.3f}; trained with {beta:g}, loss {pair_losses(margins).mean():.3f}")
 
 # %%
-fig = figures.loss_curve({"read with this β": dict(zip(np.log10(grid), losses_read, strict=True))}, label="held-out loss (nats)")
-fig.axes[0].set_xlabel("log10 of β")
-fig.axes[0].axvline(np.log10(beta), color="#1a1a1a", linestyle=":", label="trained with")
+fig = figures.loss_curve({"read with this β": dict(zip(grid, losses_read, strict=True))}, label="held-out loss (nats)")
+fig.axes[0].set(xscale="log", xlabel="β that the margins are read with")
+fig.axes[0].axvline(beta, color="#1a1a1a", linestyle=":", label="trained with")
 alt = f"The held-out loss against the beta it is read with has its minimum {losses_read.min():.3f} at {calibrated:.3f}; the run used {beta:g}."
 figures.show(fig, alt=alt, caption="The trained model's held-out loss, read with other values of β. Dotted: the β of the training.")
 
@@ -1043,11 +1068,11 @@ for fault in (swap_sides, freeze, another_reference, overflow):
         if "eval_loss" in row:
             fault(row)
     lights[fault.__name__] = rewards.traffic_light(rewards.read_training_log(rows), beta=beta)
-    print(f"{fault.__name__}: {lights[fault.__name__].colour}, {lights[fault.__name__].reasons[0].text}")
+    print(f"{fault.__name__}: {lights[fault.__name__].colour}\n    {lights[fault.__name__].reasons[0].text}")
 assert road.own_data or all(light.colour == "red" for light in lights.values()), "a broken log passed: read its reasons"
 
 # %% [markdown]
-# ### A fault that no log shows
+# ### Labels the wrong way round
 #
 # Now a fault that is real and trained: a short run on a few hundred pairs whose labels were *all swapped* before training, the
 # held-out ones with them, as happens when a column is read the wrong way round. (At larger scales it would cost minutes of a
@@ -1105,9 +1130,8 @@ fields = ("eval_loss", "rewards_chosen", "rewards_rejected", "accuracy", "margin
 table = [row for row in published_table("training_runs").rows if row["stage"] == "dDPO"]
 table.append({"run": f"ours, {road.scale}", "eval_loss": pair_losses(margins).mean(), "rewards_chosen": chosen.mean(),
               "rewards_rejected": rejected.mean(), "accuracy": learned.mean(), "margin": margins.mean()})
-print(f"{'':40s}" + "".join(f"{name:>18s}" for name in fields))
-for row in table:
-    print(f"{row['run'][:39]:40s}" + "".join(f"{text(row.get(name)):>18s}" for name in fields))
+rows = [{"run": row["run"]} | {name.replace("_", " "): text(row.get(name)) for name in fields} for row in table]
+display(HTML(before_after_table(rows, caption="The last evaluation of published dDPO runs, and ours over all held-out pairs.")))
 
 # %% [markdown]
 # | | paper | model card of Zephyr-7B-beta | its log | ours |

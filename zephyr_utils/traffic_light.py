@@ -6,6 +6,7 @@ kept for what no healthy run shows, amber for what a reader should look at befor
 """
 
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,7 +58,15 @@ class TrafficLight:
 
     def __str__(self) -> str:
         return "\n".join(
-            [self.colour.upper(), *(f"  {reason.colour}: {reason.text}" for reason in self.reasons)]
+            [
+                self.colour.upper(),
+                *(
+                    textwrap.fill(
+                        f"{reason.colour}: {reason.text}", 100, initial_indent="  ", subsequent_indent="    "
+                    )
+                    for reason in self.reasons
+                ),
+            ]
         )
 
 
@@ -172,21 +181,22 @@ def _ranking(log: TrainingLog) -> list[Reason]:
     if _has(log, "rewards/margins"):
         (margins,) = log.require("rewards/margins")
         if _last_quarter(margins) <= 0:
-            text = f"the mean margin ends at {_last_quarter(margins):.3f}: rejected answers are preferred"
+            text = f"the mean margin is {_last_quarter(margins):.3f} in the last quarter: rejected answers are preferred"
             reasons.append(Reason(RED, f"{text} (chosen and rejected swapped?)"))
     if _has(log, "rewards/accuracies"):
         (accuracy,) = log.require("rewards/accuracies")
         last = _last_quarter(accuracy)
+        mean_of_end = f"is {last:.2f} in the mean of the last quarter"
         best = max(float(part.mean()) for part in np.array_split(accuracy, min(4, accuracy.size)))
         if last <= 0.5:
-            reasons.append(Reason(RED, f"the accuracy ends at {last:.2f}, no better than guessing"))
+            reasons.append(Reason(RED, f"the accuracy {mean_of_end}, no better than guessing"))
         elif last <= _BARELY_ABOVE_CHANCE:
-            reasons.append(Reason(AMBER, f"the accuracy ends at {last:.2f}, hardly better than guessing"))
+            reasons.append(Reason(AMBER, f"the accuracy {mean_of_end}, hardly better than guessing"))
         elif last < best - _ACCURACY_FALL:
             text = f"the accuracy fell from {best:.2f} to {last:.2f} (means over quarters of the run)"
             reasons.append(Reason(AMBER, f"{text}: trained too long, or at too high a rate"))
         else:
-            reasons.append(Reason(GREEN, f"the accuracy ends at {last:.2f} and did not fall on the way"))
+            reasons.append(Reason(GREEN, f"the accuracy {mean_of_end} and did not fall on the way"))
     return reasons
 
 
@@ -250,8 +260,8 @@ def _resolution(log: TrainingLog) -> list[Reason]:
     (accuracy,) = log.require("rewards/accuracies")
     if n is None or n > 200:
         return []
-    share = wilson_interval(round(_last_quarter(accuracy) * n), n)
-    text = f"every accuracy is a multiple of 1/{n}: it was measured on {n} examples, so the last one may as well be "
+    share = wilson_interval(round(accuracy[-1] * n), n)
+    text = f"every accuracy is a multiple of 1/{n}: it was measured on {n} examples, so the last one, {accuracy[-1]:.2f}, may as well be "
     return [
         Reason(
             GREEN,
