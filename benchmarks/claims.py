@@ -6,7 +6,7 @@ differences with 95 % intervals over seeds (Student's t), verdicts and the machi
 written anew after each part.
 
     python benchmarks/claims.py --write-ranges    # also the ranges of tests/expected/miniature.yaml
-    python benchmarks/claims.py --write-readme    # also the table in README.md
+    python benchmarks/claims.py --write-readme    # also the table and the picture in README.md
 
 Each part is a process of its own with one thread: on small matrices two threads gain little and quarrel much.
 """
@@ -15,6 +15,8 @@ import argparse
 import functools
 import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -170,7 +172,7 @@ def main() -> None:
     parser.add_argument(
         "--write-ranges", action="store_true", help="rewrite the regression's ranges from these seeds"
     )
-    parser.add_argument("--write-readme", action="store_true", help="rewrite the table in README.md")
+    parser.add_argument("--write-readme", action="store_true", help="rewrite table and picture in README.md")
     parser.add_argument(
         "--known", action="store_true", help="measure nothing: print and write from the results as they are"
     )
@@ -188,6 +190,8 @@ def main() -> None:
         write_ranges(measured)
     if options.write_readme:
         write_readme(measured)
+        # It reads the results itself, and also works alone.
+        subprocess.run([sys.executable, ROOT / "book" / "readme_picture.py"], check=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ OWN_FILES = {
     "learner.py",
     "appendices.py",
     "road_picture.py",
+    "readme_picture.py",
     "metrics.yaml",
 }  # not of the website
 

@@ -1,7 +1,7 @@
-"""The front page's one picture: what happens on the road, with the numbers of the last run. Drawn as SVG.
+"""The picture of what happens on the road, with its numbers: the front page's of the last run, and README's. SVG.
 
-There are two of it, one for wide pages and one for phones; the style sheet shows the one that fits. Colours come from
-the style sheet too, so that dark mode follows, and nothing is told by colour alone.
+The front page has two of it, one for wide pages and one for phones; the style sheet shows the one that fits. Colours
+come from the style sheet too, so that dark mode follows, and nothing is told by colour alone.
 """
 
 from collections.abc import Iterable
@@ -37,9 +37,9 @@ def missing_metrics(metrics: dict[str, dict[str, Any]]) -> list[str]:
 def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     """The boxes of the road: a title, and two lines under it. A chapter that was not run has no numbers."""
 
-    def line(chapter: str, words: str) -> str:
+    def line(chapter: str, words: str, without: str = "(not in this run)") -> str:
         if chapter not in metrics:
-            return "(not in this run)"
+            return without
         found = metrics[chapter]
         return words.format(**found, ranked=percent(found.get("held_out_accuracy", 0.0)))
 
@@ -47,7 +47,7 @@ def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
         ("A teacher's dialogues", ["like UltraChat: some lost", "their capitals, some refuse"]),
         ("01  Truecasing", ["capitals repaired,", "refusals taken out"]),
         ("02  dSFT", [line("02_dsft", "{rows_trained:,.0f} dialogues; loss"), line("02_dsft", "{held_out_loss_before:.2f} → {held_out_loss:.2f} nats a token")]),
-        ("03  AI feedback", ["four models answer, a judge", line("03_ai_feedback", "rates; {faulty_tens:.0f} tens are false")]),
+        ("03  AI feedback", ["four models answer, a judge", line("03_ai_feedback", "rates; {faulty_tens:.0f} tens are false", "rates, and errs at times")]),
         ("04  Preference pairs", [line("04_preference_pairs", "{pairs:,.0f} pairs: the best and"), "a random lower answer"]),
         ("05  dDPO", [line("05_ddpo", "{ranked} of unseen pairs"), line("05_ddpo", "right, mean margin {held_out_margin:.2f}")]),
     ]  # fmt: skip
@@ -101,8 +101,28 @@ def _caption(metrics: dict[str, dict[str, Any]]) -> str:
     )
 
 
+def alone(metrics: dict[str, dict[str, Any]], style: str) -> str:
+    """The wide drawing as a file of its own, with its style and a ground with a margin of 12 in it."""
+    shapes, width, height = _shapes(metrics, columns=3)
+    place = f'x="-12" y="-12" width="{width + 24}" height="{height + 24:.0f}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 -12 {width + 24} {height + 24:.0f}" role="img" '
+        f'aria-label="{escape(description(metrics), quote=True)}">\n<style>{style}</style>\n'
+        f'<rect class="paper" {place}/>\n' + "\n".join(shapes) + "\n</svg>\n"
+    )
+
+
 def _drawing(metrics: dict[str, dict[str, Any]], columns: int, name: str, alt: str) -> str:
     """One SVG; at its own width a unit is a CSS pixel, so that the letters keep the size of the text around."""
+    shapes, width, height = _shapes(metrics, columns)
+    return (
+        f'<svg class="{name}" viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}" '
+        f'role="img" aria-label="{alt}">\n' + "\n".join(shapes) + "\n</svg>"
+    )
+
+
+def _shapes(metrics: dict[str, dict[str, Any]], columns: int) -> tuple[list[str], int, float]:
+    """Boxes, arrows and bars, and how wide and how high they are together."""
     width = 720 if columns == 3 else 330
     box = (width - (columns - 1) * GAP) / columns
     places = [((i % columns) * (box + GAP), (i // columns) * (BOX_HEIGHT + GAP)) for i in range(6)]
@@ -120,10 +140,7 @@ def _drawing(metrics: dict[str, dict[str, Any]], columns: int, name: str, alt: s
     if bars:
         drawn, bottom = _bars(bars, width, bottom + GAP)
         shapes += drawn
-    return (
-        f'<svg class="{name}" viewBox="0 0 {width} {bottom:.0f}" width="{width}" height="{bottom:.0f}" '
-        f'role="img" aria-label="{alt}">\n' + "\n".join(shapes) + "\n</svg>"
-    )
+    return shapes, width, bottom
 
 
 def _text(x: float, y: float, words: str, kind: str) -> str:

@@ -1,0 +1,74 @@
+"""README's picture: it shows what was measured, needs no style from elsewhere, and is in step with the results."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from book_scripts import load
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.workflow import read_json
+
+load("build")  # puts book/ on the path
+import readme_picture  # noqa: E402
+
+
+def seed(ddpo_score):
+    """What one seed measured, as far as the picture wants it."""
+    scores = {"base": 1.5, "dsft": 4.5, "ddpo": ddpo_score}
+    rows = {name: {"exam": {"score": score, "right": score / 10}} for name, score in scores.items()}
+    rows["ddpo"] |= {
+        "dsft": {"rows_trained": 5430, "held_out_loss_before": 2.7, "held_out_loss": 0.3},
+        "trained": {"rows_in": 3985},
+        "margins": {"accuracy": 0.75, "margin": 0.5},
+    }
+    return rows
+
+
+def test_the_picture_shows_the_means_of_the_seeds_that_have_all_three_models():
+    unfinished = {"base": seed(9.0)["base"]}
+    metrics, seeds = readme_picture.metrics_of(
+        {"measured": {"0": seed(5.0), "1": seed(7.0), "2": unfinished}}
+    )
+    assert seeds == 2
+    drawn = ElementTree.fromstring(readme_picture.picture(metrics))
+    words = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert "6.0; 60\u00a0% say the right thing" in words and "3,985 pairs: the best and" in words
+    assert "after dDPO 6.0 with 60\u00a0% of the answers right" in drawn.get("aria-label")
+    assert "(not in this run)" not in " ".join(words)
+
+
+def test_without_a_whole_seed_there_is_no_picture_and_the_remedy_is_named():
+    with pytest.raises(HandbookError, match="no seed has base, dSFT and dDPO"):
+        readme_picture.metrics_of({"measured": {"0": {"base": seed(5.0)["base"]}}})
+
+
+def luminance(colour):
+    """The relative luminance of #rrggbb (WCAG 2.1)."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_words_and_bars_stand_out_from_the_ground_in_light_and_in_dark():
+    light, dark = readme_picture.STYLE.split("@media (prefers-color-scheme: dark)")
+    for style in (light, dark):
+        ground, ink = re.search(r"svg { background: (#\w+); color: (#\w+); }", style).groups()
+        assert f".paper {{ fill: {ground}; }}" in style
+        for colour, least in [
+            (ink, 7),
+            *((found, 3) for found in re.findall(r"(?:stroke|bar { fill): (#\w+)", style)),
+        ]:
+            brighter, darker = sorted((luminance(ground), luminance(colour)), reverse=True)
+            assert (brighter + 0.05) / (darker + 0.05) >= least, f"{colour} on {ground}"
+
+
+def test_readme_shows_what_was_measured():
+    results = read_json(readme_picture.RESULTS)
+    try:
+        metrics, seeds = readme_picture.metrics_of(results)
+    except HandbookError as error:
+        pytest.skip(f"measured anew, and not to the end: {error}")
+    remedy = "run: python book/readme_picture.py"
+    assert readme_picture.PICTURE.read_text(encoding="utf-8") == readme_picture.picture(metrics), remedy
+    assert readme_picture.block(metrics, seeds) in readme_picture.README.read_text(encoding="utf-8"), remedy
