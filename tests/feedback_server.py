@@ -3,12 +3,40 @@
 import asyncio
 import contextlib
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from zephyr_utils.feedback import Endpoint, Patience, collect_answers
+
 PATIENT = {"timeout": 5.0, "retries": 4, "first_wait": 0.01, "longest_wait": 0.05}
+PROMPTS = [f"Question {n}?" for n in range(6)]
+
+
+def collect(chat, prompts=PROMPTS, models=("m",), **options):
+    """Answers of ``m`` to six questions, with little patience."""
+    patience = {"patience": Patience(**PATIENT)}
+    return collect_answers(prompts, models, endpoint=Endpoint(chat.url), **patience | options)
+
+
+def balance(report):
+    """The books must always add up."""
+    assert report.planned == report.from_journal + report.made + sum(report.failed.values()) + report.not_made
+    return report
+
+
+def made_again(text):
+    """Calls that a report says were under way when an earlier run was cut off."""
+    return sum(
+        int(found.replace(",", "")) for found in re.findall(r"([\d,]+) calls were under way when", text)
+    )
+
+
+def by_turns(*acts):
+    """Does the acts in turn for each request, the last one ever after."""
+    return lambda body, before: acts[min(before, len(acts) - 1)]
 
 
 def completion(text: str, model: str = "m", finish_reason: str = "stop") -> dict:
@@ -31,7 +59,9 @@ class Chat:
 
     Attributes:
         url: its base URL.
-        asked: requests, by a text that tells them apart; ``paid``: those answered with 200 and a completion.
+        asked: requests, by a text that tells them apart; ``paid``: those worked on to a completion, whether or not
+            anybody was there to take it.
+        idempotency_keys: what was asked under each.
         keys: the authorization headers that came.
         most_at_once: requests under way at the same time, at most.
     """
@@ -41,6 +71,7 @@ class Chat:
     paid: Counter = field(default_factory=Counter)
     keys: Counter = field(default_factory=Counter)
     bodies: list = field(default_factory=list)
+    idempotency_keys: dict[str, list[str]] = field(default_factory=dict)
     most_at_once: int = 0
     now: int = 0
 
@@ -52,19 +83,24 @@ def identity(body: dict) -> str:
 
 @contextlib.contextmanager
 def chat_server(
-    behave: Callable[[dict, int], object] = lambda body, n: "Hello.", delay: float = 0.0
+    behave: Callable[[dict, int], object] = lambda body, n: "Hello.",
+    delay: float = 0.0,
+    honours: bool = False,
 ) -> Iterator[Chat]:
     """Serve while the context lasts.
 
     Args:
         behave: (request, how often this very request came before) -> a text; a dict (a body sent with 200);
             (status, body) or (status, body, headers), the body as it is; "<hang>"; "<cut>" (half a reply, then the end); "<drop>" (the
-            connection is closed without a word).
+            connection is closed without a word); "<lost>" (it answers and charges "Hello.", and drops that).
         delay: seconds before every reply.
+        honours: Idempotency-Key: what was answered under a key, be it a fault, is sent again and not charged; 409 while
+            the first is at work.
     """
     chat = Chat()
     loop = asyncio.new_event_loop()
     ready = threading.Event()
+    stored: dict[str, bytes | None] = {}
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -76,10 +112,16 @@ def chat_server(
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
-        name = identity(body)
+        name, key = identity(body), headers.get("idempotency-key", "")
         before, chat.asked[name] = chat.asked[name], chat.asked[name] + 1
         chat.keys[headers.get("authorization", "")] += 1
         chat.bodies.append(body)
+        chat.idempotency_keys.setdefault(key, []).append(name)
+        if honours and key in stored:
+            writer.write(stored[key] or b"HTTP/1.1 409 X\r\ncontent-length: 0\r\n\r\n")
+            await writer.drain()
+            return True
+        stored[key] = None
         chat.now += 1
         chat.most_at_once = max(chat.most_at_once, chat.now)
         try:
@@ -88,20 +130,26 @@ def chat_server(
             if does == "<hang>":
                 await asyncio.sleep(60)
             if does == "<drop>":
+                del stored[key]
                 return False
-            status, value, *more = does if isinstance(does, tuple) else (200, does)
+            lost = does == "<lost>"
+            status, value, *more = does if isinstance(does, tuple) else (200, "Hello." if lost else does)
             if isinstance(value, str) and not isinstance(does, tuple):
                 value = completion(value, body["model"])
             data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
             extra = "".join(f"{k}: {v}\r\n" for k, v in (more[0] if more else {}).items())
             lines = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n{extra}\r\n"
             if does == "<cut>":
+                del stored[key]
                 writer.write(lines.encode() + data[: len(data) // 2])
                 await writer.drain()
                 return False
             if status == 200 and isinstance(value, dict) and value.get("choices"):
                 chat.paid[name] += 1
-            writer.write(lines.encode() + data)
+            stored[key] = lines.encode() + data
+            if lost:
+                return False
+            writer.write(stored[key])
             await writer.drain()
         finally:
             chat.now -= 1

@@ -1,40 +1,19 @@
-"""Servers that misbehave, keys that are wrong, disks and journals in a bad state: nothing is lost or paid for twice."""
+"""Servers and judges that misbehave, keys that are wrong: what came is kept, every fault is counted."""
 
-import json
 import logging
 import time
 
 import pytest
-from feedback_server import PATIENT, chat_server, completion
+from feedback_server import PATIENT, PROMPTS, balance, by_turns, chat_server, collect, completion
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import (
     Endpoint,
-    Journal,
     Patience,
     RunStopped,
     collect_answers,
     rate_answers,
 )
-
-PROMPTS = [f"Question {n}?" for n in range(6)]
-QUICK = Patience(**PATIENT)
-
-
-def collect(chat, prompts=PROMPTS, models=("m",), **options):
-    return collect_answers(prompts, models, endpoint=Endpoint(chat.url), **{"patience": QUICK} | options)
-
-
-def balance(report):
-    """The books must always add up."""
-    assert report.planned == report.from_journal + report.made + sum(report.failed.values()) + report.not_made
-    return report
-
-
-def by_turns(*acts):
-    """Does the acts in turn for each request, the last one ever after."""
-    return lambda body, before: acts[min(before, len(acts) - 1)]
-
 
 TRANSIENT = {
     "rate_limited": (429, {"error": {"message": "slow down"}}),
@@ -236,92 +215,6 @@ def test_one_in_ten_of_everything_at_once_loses_nothing(tmp_path):
     assert report.made == 200 and sum(report.retries.values()) == 40
     assert [r["completions"][0]["response"] for r in got.records] == [f"Answer {n}." for n in range(200)]
     assert set(chat.paid.values()) == {1}
-
-
-# --- the journal -------------------------------------------------------------------------------------------------
-
-
-def test_a_half_written_last_line_is_cut_off_counted_and_its_call_made_again(tmp_path):
-    path = tmp_path / "j.jsonl"
-    with chat_server() as chat:
-        collect(chat, journal=path)
-        whole = path.read_bytes()
-        path.write_bytes(whole[:-40])
-        again = collect(chat, journal=path)
-        third = collect(chat, journal=path)
-    assert (again.calls.half_written, again.calls.from_journal, again.calls.made) == (1, 5, 1)
-    assert "half-written line" in again.report()
-    assert (third.calls.half_written, third.calls.made) == (0, 0)
-    keys = lambda data: sorted(json.loads(line)["key"] for line in data.splitlines())  # noqa: E731
-    assert keys(path.read_bytes()) == keys(whole)
-
-
-def test_a_spoilt_line_in_the_middle_is_counted_left_alone_and_its_call_made_again(tmp_path):
-    path = tmp_path / "j.jsonl"
-    with chat_server() as chat:
-        collect(chat, journal=path)
-        lines = path.read_text().splitlines()
-        path.write_text("\n".join([lines[0], "{no json", '{"another": "record"}', *lines[2:]]) + "\n")
-        again = collect(chat, journal=path)
-    assert again.calls.unreadable_lines == 2 and again.calls.made == 1
-    assert "{no json" in path.read_text()
-
-
-def test_two_runs_on_one_journal_do_not_pay_twice_the_second_is_told(tmp_path):
-    with Journal(tmp_path / "j.jsonl"), pytest.raises(HandbookError, match="another run") as caught:
-        Journal(tmp_path / "j.jsonl")
-    assert "journal of its own" in caught.value.remedy
-    with Journal(tmp_path / "j.jsonl") as free:
-        assert len(free) == 0
-
-
-def test_a_journal_on_a_full_disk_is_said_in_words(tmp_path):
-    full = "/dev/full"
-    try:
-        open(full, "wb").close()
-    except OSError:
-        pytest.skip("there is no /dev/full here")
-    with chat_server() as chat, Journal(tmp_path / "j.jsonl") as journal:
-        journal._file.close()
-        journal._file = open(full, "ab", buffering=0)  # noqa: SIM115
-        with pytest.raises(HandbookError, match="journal cannot be written: No space left"):
-            collect(chat, journal=journal)
-        journal._file.close()
-
-
-def test_a_journal_in_a_folder_that_is_a_file_is_said_in_words(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(HandbookError, match="journal cannot be written"):
-        Journal(tmp_path / "file" / "j.jsonl")
-
-
-def test_what_differs_in_anything_that_is_sent_is_another_call(tmp_path):
-    from zephyr_utils.feedback import Call, Sampling
-
-    base = {"purpose": "a", "model": "m", "messages": (("user", "Hi"),), "sampling": Sampling(), "url": "u"}
-    keys = {
-        Call(**base | change).key
-        for change in (
-            {},
-            {"model": "n"},
-            {"messages": (("user", "Ho"),)},
-            {"messages": (("system", "Hi"),)},
-            {"sampling": Sampling(temperature=0.1)},
-            {"sampling": Sampling(seed=1)},
-            {"sampling": Sampling(max_tokens=1)},
-            {"url": "v"},
-        )
-    }
-    assert len(keys) == 8
-    assert Call(**base).key == Call(**base | {"purpose": "b"}).key
-
-
-def test_a_reply_with_half_a_character_can_be_kept_and_saved(tmp_path):
-    from zephyr_utils.records import check_feedback
-
-    with chat_server(lambda body, n: "Hi \ud83d there") as chat:
-        got = collect(chat, journal=tmp_path / "j.jsonl")
-    assert check_feedback(got.records[0])["completions"][0]["response"] == "Hi ? there"
 
 
 # --- judges that misbehave ---------------------------------------------------------------------------------------

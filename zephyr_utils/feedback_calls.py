@@ -140,7 +140,11 @@ class CallReport:
         made: made now, with a reply.
         failed: given up, by the last reason. They are not in the journal, so the next run makes them.
         not_made: left when the run stopped early.
-        retries: further tries, by the reason for each.
+        retries: further tries, by the reason for each. After a time-out or a cut connection the server may have answered
+            all the same; the call is sent under the same Idempotency-Key.
+        made_again: calls that were under way when an earlier run was killed, or of which that run got no word. They were
+            sent again, so they may be paid for twice, unless the server honours Idempotency-Key. What runs that did not
+            come to their end made again since the last one that did is counted in.
         usage, usage_before: tokens by model of calls made now, and of those from the journal.
         half_written, unreadable_lines: what was wrong with the journal when it was opened.
         cut_off: replies that stopped at ``max_tokens``.
@@ -154,6 +158,7 @@ class CallReport:
     failed: Counter = field(default_factory=Counter)
     not_made: int = 0
     retries: Counter = field(default_factory=Counter)
+    made_again: int = 0
     usage: dict[str, Usage] = field(default_factory=dict)
     usage_before: dict[str, Usage] = field(default_factory=dict)
     half_written: int = 0
@@ -163,7 +168,8 @@ class CallReport:
 
     def add(self, other: "CallReport") -> None:
         """Take the books of a later round in."""
-        for name in ("planned", "repeated", "from_journal", "made", "not_made", "cut_off", "seconds"):
+        sums = ("planned", "repeated", "from_journal", "made", "not_made", "made_again", "cut_off", "seconds")
+        for name in sums:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.half_written = max(self.half_written, other.half_written)
         self.unreadable_lines = max(self.unreadable_lines, other.unreadable_lines)
@@ -187,6 +193,11 @@ class CallReport:
             lines[0] += f"; {self.seconds:,.1f} s, {self.made / self.seconds:,.1f} calls/s"
         lines += [f"  {n:,} failed: {reason}" for reason, n in self.failed.most_common()]
         lines += [f"  {n:,} tries repeated: {reason}" for reason, n in self.retries.most_common()]
+        if self.made_again:
+            lines.append(
+                f"  {self.made_again:,} calls were under way when an earlier run was cut off, and were made again: "
+                "they may be paid for twice, unless the server honours Idempotency-Key"
+            )
         if self.repeated:
             lines.append(f"  {self.repeated:,} calls were asked for twice and share a reply")
         if self.cut_off:

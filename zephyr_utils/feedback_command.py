@@ -9,7 +9,9 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import (
     Collected,
     Endpoint,
+    Journal,
     Prices,
+    Sampling,
     collect_answers,
     estimate,
     load_prompts,
@@ -79,7 +81,6 @@ class FeedbackCommand:
         if loaded.set_aside:
             say(loaded.report())
         prompts = [row["prompt"] for row in loaded.records] if self.models else []
-        shared: dict[str, Any] = {"journal": journal, "concurrency": self.concurrency}
         if self.dry_run:
             plan = estimate(
                 prompts,
@@ -94,7 +95,33 @@ class FeedbackCommand:
             )
             say(plan.text(prices))
             return True
-        good, rows, stages = True, loaded.records, []
+        # Open until the books are said: what a kill before that leaves untold, the next run tells.
+        with Journal(journal) as opened:
+            stages, rows = self._stages(prompts, loaded.records, endpoint, judge_endpoint, sampling, opened)
+            for name, stage in stages:
+                say(f"{name}: {stage.report(prices)}")
+        aside = [*loaded.set_aside, *(row for _, stage in stages for row in stage.set_aside)]
+        if rows:
+            save_records(rows, self.output)
+        if aside:
+            path = save_set_aside(self.output.with_name(f"{self.output.name}.set_aside.jsonl"), aside)
+            say(f"{len(aside):,} rows set aside in {path}")
+        written = f"{len(rows):,} records in {self.output}" if rows else "no record, so no file was written"
+        say(f"{written}; every reply in {journal}")
+        return all(_whole(stage) for _, stage in stages)
+
+    def _stages(
+        self,
+        prompts: list[str],
+        rows: list[dict],
+        endpoint: Endpoint,
+        judge_endpoint: Endpoint,
+        sampling: Sampling,
+        journal: Journal,
+    ) -> tuple[list[tuple[str, Collected]], list[dict]]:
+        """Collect answers, rate them, or both: what came of each, and the rows at the end."""
+        stages = []
+        shared: dict[str, Any] = {"journal": journal, "concurrency": self.concurrency}
         if self.models:
             answers = collect_answers(
                 prompts, _models(self.models), endpoint=endpoint, sampling=sampling, **shared
@@ -112,18 +139,7 @@ class FeedbackCommand:
             )
             stages.append(("Ratings", rated))
             rows = rated.records
-        for name, stage in stages:
-            say(f"{name}: {stage.report(prices)}")
-            good = good and _whole(stage)
-        aside = [*loaded.set_aside, *(row for _, stage in stages for row in stage.set_aside)]
-        if rows:
-            save_records(rows, self.output)
-        if aside:
-            path = save_set_aside(self.output.with_name(f"{self.output.name}.set_aside.jsonl"), aside)
-            say(f"{len(aside):,} rows set aside in {path}")
-        written = f"{len(rows):,} records in {self.output}" if rows else "no record, so no file was written"
-        say(f"{written}; every reply in {journal}")
-        return good
+        return stages, rows
 
 
 def _whole(stage: Collected) -> bool:

@@ -1,7 +1,7 @@
 """What can go wrong with a call, and what it means: try again, give the call up, or stop the run."""
 
 import contextlib
-from typing import Any
+from typing import Any, Literal
 
 MOST_WORDS = 200  # characters of a server's error text that are passed on
 
@@ -14,13 +14,23 @@ class Fault(Exception):
         again: whether another try may help.
         fatal: what to do about it, if every further call would meet the same; "" otherwise.
         wait: seconds that the server asks to wait.
+        outcome: what became of the request. "answered": this fault is the server's answer, and one that honours
+            Idempotency-Key may give it to the same key for ever. "turned away": no work was begun. "lost": the answer
+            may exist, and be paid for, but did not come.
     """
 
     def __init__(
-        self, reason: str, detail: str, *, again: bool = False, fatal: str = "", wait: float = 0.0
+        self,
+        reason: str,
+        detail: str,
+        *,
+        again: bool = False,
+        fatal: str = "",
+        wait: float = 0.0,
+        outcome: Literal["answered", "turned away", "lost"] = "answered",
     ) -> None:
         super().__init__(detail)
-        self.reason, self.again, self.fatal, self.wait = reason, again, fatal, wait
+        self.reason, self.again, self.fatal, self.wait, self.outcome = reason, again, fatal, wait, outcome
 
 
 def without_key(said: Any, key: str) -> str:
@@ -40,11 +50,11 @@ def fault_of(error: Exception, *, key: str, key_from: str, timeout: float) -> Fa
 
     said = without_key(getattr(error, "message", None) or error, key)
     if isinstance(error, TimeoutError | openai.APITimeoutError):
-        return Fault("timed_out", f"no reply within {timeout:g} s", again=True)
+        return Fault("timed_out", f"no reply within {timeout:g} s", again=True, outcome="lost")
     if isinstance(error, openai.APIConnectionError):
         if "Connect" in type(error.__cause__).__name__:
-            return Fault("no_connection", "nobody answers", again=True)
-        return Fault("cut_connection", "the connection was cut", again=True)
+            return Fault("no_connection", "nobody answers", again=True, outcome="turned away")
+        return Fault("cut_connection", "the connection was cut", again=True, outcome="lost")
     if isinstance(error, openai.APIStatusError):
         return _status_fault(error, said, key_from)
     if isinstance(error, openai.OpenAIError | ValueError):  # a body that is no JSON, or another's
@@ -56,20 +66,25 @@ def _status_fault(error: Any, said: str, key_from: str) -> Fault:
     status = error.status_code
     if status in (401, 403):
         fatal = f"check the key in {key_from} and the address (--base-url)"
-        return Fault("refused_key", f"the endpoint refuses the key (status {status})", fatal=fatal)
+        what = f"the endpoint refuses the key (status {status})"
+        return Fault("refused_key", what, fatal=fatal, outcome="turned away")
     if status == 404:
         fatal = "check the model's name and the address (--base-url; most end in /v1)"
-        return Fault("not_found", f"not found: {said}", fatal=fatal)
+        return Fault("not_found", f"not found: {said}", fatal=fatal, outcome="turned away")
     if error.code == "insufficient_quota":
-        return Fault("no_credit", "the account's credit is used up", fatal="add credit")
+        what = "the account's credit is used up"
+        return Fault("no_credit", what, fatal="add credit", outcome="turned away")
     if status == 400 and "max_completion_tokens" in said:
         # Some newer models take the limit only by its newer name.
         return Fault("renamed_parameter", said)
     wait = _retry_after(error)
     if status == 429:
-        return Fault("rate_limited", "status 429: too many calls", again=True, wait=wait)
+        what = "status 429: too many calls"
+        return Fault("rate_limited", what, again=True, wait=wait, outcome="turned away")
     again = status in (408, 409) or status >= 500
-    return Fault(f"status_{status}", f"status {status}: {said}", again=again, wait=wait)
+    # 409: the first request with this Idempotency-Key is still at work. 504: a gateway waited no longer.
+    outcome = {408: "lost", 409: "lost", 504: "lost", 503: "turned away"}.get(status, "answered")
+    return Fault(f"status_{status}", f"status {status}: {said}", again=again, wait=wait, outcome=outcome)
 
 
 def _retry_after(error: Any) -> float:

@@ -1,11 +1,15 @@
 """The journal of paid calls: one JSON line a call, written the moment its reply has come, never changed again.
 
-A run that is killed loses at most the calls that were under way. The same command started again finds all others here
-by their keys and does not pay for them twice.
+The same command started again finds them here by their keys and does not pay for them twice. A run that is killed loses
+the replies to the calls that were under way. Which those were is in a second file beside the journal: a line is added
+before a call is sent. They are sent again under the same Idempotency-Key, so that a server which honours it sends what
+it had answered and charges nothing; and they are counted, because others charge.
 """
 
+import contextlib
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +55,11 @@ class Journal:
     Attributes:
         n_half_written: 1 if the last line was half written when its run was killed (it is cut off), else 0.
         n_unreadable: other lines that are no replies; they are left as they are, and their calls are made again.
+        unsettled: calls that were sent and of which no word came, key -> the end of their Idempotency-Key: under way
+            now or when an earlier run was killed, timed out, or cut off.
+        n_made_again: unsettled calls that earlier runs made again before they were killed or stopped in turn; the next
+            run takes them into its books.
+        told: whether a run came to its end, so that its books tell all this and it may be forgotten.
 
     Raises:
         HandbookError: another run has the journal open, or the file cannot be written to.
@@ -60,6 +69,7 @@ class Journal:
         self.path = Path(path)
         self.n_half_written = self.n_unreadable = 0
         self._places: dict[str, int] = {}
+        self._begun_path, self._begun = self.path.with_name(f"{self.path.name}.begun"), None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The lock goes with its process, however that ends, so a killed run leaves none behind.
@@ -76,6 +86,7 @@ class Journal:
         try:
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed in `close`)
             self._read()
+            self._read_begun()
         except OSError as error:
             self._lock.release()
             raise self._cannot_write(error) from error
@@ -97,6 +108,20 @@ class Journal:
                     self._places.setdefault(key, place)
                 place += len(line)
         self._end = place
+
+    def _read_begun(self) -> None:
+        self.unsettled: dict[str, str] = {}
+        self.n_made_again, self.told = 0, False
+        text = self._begun_path.read_text(errors="replace") if self._begun_path.exists() else ""
+        for line in text.split("\n")[:-1]:  # a line without its end was followed by no call
+            match line.split():
+                case ["begun" | "again" as word, key, tag]:
+                    self.unsettled[key] = tag
+                    self.n_made_again += word == "again"
+                case ["ended", key]:
+                    self.unsettled.pop(key, None)
+        self.unsettled = {key: tag for key, tag in self.unsettled.items() if key not in self}
+        self._again = self.n_made_again  # in the file
 
     def __len__(self) -> int:
         return len(self._places)
@@ -123,20 +148,67 @@ class Journal:
             HandbookError: the disk is full, or the file cannot be written to.
         """
         line = json.dumps(vars(reply), ensure_ascii=False).encode(errors="replace") + b"\n"
-        left = line
-        try:
-            while left:  # a disk that fills up takes a part of the line first
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            raise self._cannot_write(error) from error
+        self._append(self._file, line)
         self._places.setdefault(reply.key, self._end)
         self._end += len(line)
+        self.unsettled.pop(reply.key, None)
+
+    def begin(self, key: str, *, again: bool = False) -> str:
+        """Note that a call is about to be sent; as safe from a kill as `write`, and with its errors.
+
+        Args:
+            again: whether an earlier run had sent it and got no word.
+
+        Returns:
+            Its Idempotency-Key: the call's own with a tag, drawn anew unless the call is unsettled. Without the tag
+            another collection that asks the same would be given this one's replies.
+        """
+        tag = self.unsettled.setdefault(key, secrets.token_hex(4))
+        self._again += again
+        self._note(f"{'again' if again else 'begun'} {key} {tag}")
+        return f"{key}-{tag}"
+
+    def end(self, key: str) -> None:
+        """Note that a call came to nothing and that the server said so: it is not under way any more."""
+        del self.unsettled[key]
+        self._note(f"ended {key}")
+
+    def _settle(self) -> None:
+        """Forget all but the unsettled calls; without any the file goes."""
+        left = "".join(f"begun {key} {tag}\n" for key, tag in self.unsettled.items())
+        with contextlib.suppress(OSError):  # the longer file says the same
+            if left:
+                new = self._begun_path.with_name(f"{self._begun_path.name}.new")
+                new.write_text(left)
+                new.replace(self._begun_path)
+            else:
+                self._begun_path.unlink(missing_ok=True)
+
+    def _note(self, line: str) -> None:
+        if self._begun is None:
+            try:
+                self._begun = open(self._begun_path, "ab", buffering=0)  # noqa: SIM115 (closed in `close`)
+            except OSError as error:
+                raise self._cannot_write(error) from error
+            line = f"\n{line}"  # what is there may end in half a line
+        self._append(self._begun, f"{line}\n".encode())
+
+    def _append(self, file: Any, line: bytes) -> None:
+        try:
+            while line:  # a disk that fills up takes a part of the line first
+                line = line[file.write(line) :]
+        except OSError as error:
+            raise self._cannot_write(error) from error
 
     def close(self) -> None:
         """Give the journal back for other runs."""
+        if self._begun is not None:
+            self._begun.close()
         if not self._file.closed:
             os.fsync(self._file.fileno())
             self._file.close()
+            if self.told or not self._again:
+                self._settle()
         self._lock.release()
 
     def __enter__(self) -> "Journal":

@@ -1,12 +1,11 @@
 """Many calls at once: a fixed number under way, faults told apart, every reply journalled the moment it comes."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import random
 import sys
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,21 +14,10 @@ from zephyr_utils.feedback_calls import Call, CallReport, Endpoint, Patience
 from zephyr_utils.feedback_cost import Usage
 from zephyr_utils.feedback_faults import Fault, fault_of, without_key
 from zephyr_utils.feedback_journal import Journal, Reply
-from zephyr_utils.progress import PATIENCE
+from zephyr_utils.feedback_shown import shown
+from zephyr_utils.feedback_stop import RunInterrupted, RunStopped, heeding_signals, run_to_end
 
-LOG_EVERY = 30.0  # seconds between two lines of progress where there is no terminal to draw a bar on
 RETRIES_BEFORE_ANY_REPLY = 2  # of a refused connection: a server that was never there will not come
-
-
-class RunStopped(HandbookError):
-    """The run ended early because going on would only meet the same fault; ``report`` holds the books so far."""
-
-    def __init__(self, what: str, *, where: str, remedy: str, report: CallReport) -> None:
-        self.report = report
-        done = report.made + report.from_journal
-        super().__init__(
-            f"{what}. {done:,} of {report.planned:,} calls are in the journal", where=where, remedy=remedy
-        )
 
 
 def run_calls(
@@ -56,35 +44,20 @@ def run_calls(
     Raises:
         RunStopped: a key is refused, a model unknown, the credit used up, nobody answers at the address, or
             ``patience.give_up_after`` calls in a row failed. Calls under way are waited for first: they are paid.
+        RunInterrupted: Ctrl-C or SIGTERM. Here too, unless a second one cuts them off.
         HandbookError: no key is set, the journal cannot be written.
     """
     if concurrency < 1:
         raise HandbookError(f"concurrency is {concurrency}", where="--concurrency", remedy="give 1 or more")
-    return _in_a_loop(_Run(calls, endpoint, journal, total, what, concurrency, patience or Patience()).run())
-
-
-def _in_a_loop(work: Coroutine[Any, Any, CallReport]) -> CallReport:
-    """Run to the end; in a thread of its own where a loop is running already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task]] = []
-
-    async def noted() -> CallReport:
-        task = asyncio.current_task()
-        assert task is not None
-        begun.append((asyncio.get_running_loop(), task))
-        return await work
-
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        future = pool.submit(asyncio.run, noted())
-        try:
-            return future.result()
-        except KeyboardInterrupt:  # a notebook's stop button reaches this thread alone
-            for loop, task in begun:
-                loop.call_soon_threadsafe(task.cancel)
-            raise
+    run = _Run(calls, endpoint, journal, total, what, concurrency, patience or Patience())
+    with heeding_signals(run.heed):
+        run_to_end(run.run())
+    if run.fault is not None:
+        fault, remedy = run.fault
+        raise RunStopped(fault, where=endpoint.url, remedy=remedy, report=run.report)
+    if run.signals:
+        raise RunInterrupted(run.report, run.cut_off)
+    return run.report
 
 
 class _Run:
@@ -100,37 +73,69 @@ class _Run:
     ) -> None:
         self.calls, self.endpoint, self.journal, self.patience = iter(calls), endpoint, journal, patience
         self.concurrency, self.total, self.what = concurrency, total, what
-        self.report = CallReport(half_written=journal.n_half_written, unreadable_lines=journal.n_unreadable)
+        self.report = CallReport(
+            half_written=journal.n_half_written,
+            unreadable_lines=journal.n_unreadable,
+            made_again=journal.n_made_again,
+        )
+        journal.n_made_again, journal.told = 0, False
         self.seen: set[str] = set()
         self.failed_in_a_row = 0
         self.hold_until = 0.0  # nobody sends before: a server that says 429 to one says it to all
-        self.stopped: tuple[str, str] | None = None  # what, remedy
+        self.fault: tuple[str, str] | None = None  # one that every call would meet: what, remedy
+        self.signals = 0  # Ctrl-C or SIGTERM, so often
+        self.wake = asyncio.Event()  # no wait outlasts the run
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.workers: list[asyncio.Task] = []
+        self.under_way = self.cut_off = 0
         self.renamed: set[str] = set()  # models that want max_completion_tokens
         self.rng = random.Random()
         self.key = ""
 
-    async def run(self) -> CallReport:
+    @property
+    def ending(self) -> bool:
+        """Whether no further call is to be begun."""
+        return self.fault is not None or self.signals > 0
+
+    def heed(self) -> None:
+        """A signal came. This runs between any two steps of the main thread, so it leaves the work to the loop."""
+        self.signals += 1
+        if self.loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has just ended
+                self.loop.call_soon_threadsafe(self._heeded)
+
+    def _heeded(self) -> None:
+        self.wake.set()
+        if self.signals > 1:
+            self.cut_off = self.cut_off or self.under_way
+            for worker in self.workers:
+                worker.cancel()
+        elif self.under_way:
+            said = f"Stopping: {self.under_way:,} calls are under way and waited for, since they are paid."
+            print(said, "A second Ctrl-C cuts them off.", file=sys.stderr, flush=True)
+
+    async def run(self) -> None:
         self.key = self.endpoint.key()
+        self.loop = asyncio.get_running_loop()
         started = time.monotonic()
         async with self.endpoint.client(self.patience.timeout) as client:
             self.client = client
-            with _shown(self, started) as watching:
-                workers = [asyncio.create_task(self.work()) for _ in range(self.concurrency)]
-                tasks = [asyncio.create_task(watching()), *workers]
+            with shown(self, started) as watching:
+                self.workers = [asyncio.create_task(self.work()) for _ in range(self.concurrency)]
+                tasks = [asyncio.create_task(watching()), *self.workers]
                 try:
-                    await asyncio.gather(*workers)
+                    await asyncio.gather(*self.workers)
+                except asyncio.CancelledError:
+                    if self.signals < 2:
+                        raise
                 finally:
                     for task in tasks:
                         task.cancel()
                     await asyncio.gather(*tasks, return_exceptions=True)
         self.report.seconds = time.monotonic() - started
-        if self.stopped is not None:
-            for call in self.calls:  # what was not begun, for the books
-                if self._is_new(call):
-                    self.report.not_made += 1
-            what, remedy = self.stopped
-            raise RunStopped(what, where=self.endpoint.url, remedy=remedy, report=self.report)
-        return self.report
+        for call in self.calls:  # what was not begun, for the books
+            self.report.not_made += self._is_new(call)
+        self.journal.told = not self.ending
 
     def _is_new(self, call: Call) -> bool:
         """Whether the call has to be made; the books of the others are kept here."""
@@ -149,22 +154,32 @@ class _Run:
 
     async def work(self) -> None:
         """One of the workers: they share the calls' iterator, so that each takes the next one left."""
-        for call in self.calls:
+        while not self.ending and (call := next(self.calls, None)) is not None:
             if self._is_new(call):
-                await self._make(call)
-            if self.stopped is not None:
-                return
+                try:
+                    await self._make(call)
+                except asyncio.CancelledError:
+                    self.report.not_made += 1
+                    raise
 
     async def _make(self, call: Call) -> None:
         for attempt in range(self.patience.retries + 1):
             await self._held()
+            if self.ending:
+                self.report.not_made += 1
+                return
+            unsettled = call.key in self.journal.unsettled
+            again = unsettled and attempt == 0
+            self.report.made_again += again
             try:
-                reply = await self._ask(call)
+                reply = await self._ask(call, self.journal.begin(call.key, again=again))
             except Fault as fault:
+                if fault.outcome == "answered" or (fault.outcome == "turned away" and not unsettled):
+                    self.journal.end(call.key)
                 refused_at_first = fault.reason == "no_connection" and not self.report.made
                 if refused_at_first and attempt >= RETRIES_BEFORE_ANY_REPLY:
                     fault.fatal = "start the server, or check --base-url"
-                last = attempt == self.patience.retries or not fault.again or fault.fatal or self.stopped
+                last = attempt == self.patience.retries or not fault.again or fault.fatal or self.ending
                 if last:
                     self._give_up(call, fault)
                     return
@@ -181,22 +196,29 @@ class _Run:
     def _give_up(self, call: Call, fault: Fault) -> None:
         self.report.failed[fault.reason] += 1
         self.failed_in_a_row += 1
-        if self.stopped is not None:
+        if self.ending:
             return
         if fault.fatal:
-            self.stopped = (
+            self.fault = (
                 f"{fault} (model {call.model!r})",
                 f"{fault.fatal}; the same command goes on from here",
             )
         elif self.failed_in_a_row >= self.patience.give_up_after:
-            self.stopped = (
+            self.fault = (
                 f"{self.failed_in_a_row} calls in a row failed, the last with: {fault} (model {call.model!r})",
                 "look at the server and at the model's name, then start the same command again: it goes on from here",
             )
+        if self.ending:
+            self.wake.set()
 
     async def _held(self) -> None:
-        while (left := self.hold_until - time.monotonic()) > 0:
-            await asyncio.sleep(left)
+        while not self.ending and (left := self.hold_until - time.monotonic()) > 0:
+            await self._wait(left)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, but no longer than the run lasts."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.wake.wait(), seconds)
 
     async def _pause(self, attempt: int, fault: Fault) -> None:
         longest = min(self.patience.first_wait * 2**attempt, self.patience.longest_wait)
@@ -205,10 +227,13 @@ class _Run:
         if fault.reason == "rate_limited":
             self.hold_until = max(self.hold_until, time.monotonic() + wait)
         else:
-            await asyncio.sleep(wait)
+            await self._wait(wait)
 
-    async def _ask(self, call: Call) -> Reply:
+    async def _ask(self, call: Call, idempotency_key: str) -> Reply:
         """One try.
+
+        Args:
+            idempotency_key: the same key asks for the same answer, so that a server that honours it charges once.
 
         Raises:
             Fault: no reply came.
@@ -221,11 +246,17 @@ class _Run:
         renamed = call.model in self.renamed
         if renamed:
             body["max_completion_tokens"] = body.pop("max_tokens")
+        self.under_way += 1
         try:
             # The client's own time-out starts anew with every byte; a server that drips must not hold us for ever.
             async with asyncio.timeout(self.patience.timeout):
                 # Not `chat.completions.create`: its typed requests and replies take a third of the client's time.
-                came = await self.client.post("/chat/completions", body=body, cast_to=object)
+                came = await self.client.post(
+                    "/chat/completions",
+                    body=body,
+                    cast_to=object,
+                    options={"headers": {"Idempotency-Key": idempotency_key}},
+                )
         except Exception as error:
             fault = fault_of(
                 error, key=self.key, key_from=self.endpoint.key_from, timeout=self.patience.timeout
@@ -234,6 +265,8 @@ class _Run:
                 self.renamed.add(call.model)
                 fault.again = True
             raise fault from None  # the client's errors hold the request, and with it the key
+        finally:
+            self.under_way -= 1
         return self._reply(call, came)
 
     def _reply(self, call: Call, came: Any) -> Reply:
@@ -267,58 +300,3 @@ class _Run:
 def _count(usages: dict[str, Usage], reply: Reply) -> None:
     usage = Usage.of(reply.prompt_tokens, reply.completion_tokens)
     usages[reply.model] = usages.get(reply.model, Usage()) + usage
-
-
-@contextlib.contextmanager
-def _shown(run: _Run, started: float) -> Iterator[Any]:
-    """Progress after two seconds: a bar with rate and time left on a terminal, else a line now and then; on stderr."""
-    bar = task = None
-
-    def done() -> int:
-        return (
-            run.report.from_journal + run.report.repeated + run.report.made + sum(run.report.failed.values())
-        )
-
-    async def watching() -> None:
-        nonlocal bar, task
-        await asyncio.sleep(PATIENCE)
-        if sys.stderr.isatty():
-            bar = _bar()
-            task = bar.add_task(run.what, total=run.total, completed=done(), rate="")
-            bar.start()
-            while True:
-                rate = run.report.made / (time.monotonic() - started)
-                bar.update(task, completed=done(), rate=f"{rate:,.1f} calls/s")
-                await asyncio.sleep(0.2)
-        while True:
-            await asyncio.sleep(LOG_EVERY)
-            rate = run.report.made / (time.monotonic() - started)
-            left = f"{(run.total - done()) / rate:,.0f} s left" if rate else "nothing came yet"
-            print(
-                f"{run.what}: {done():,} of {run.total:,}, {rate:,.1f} calls/s, {left}",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    try:
-        yield watching
-    finally:
-        if bar is not None:
-            bar.stop()
-
-
-def _bar():
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    return Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    )

@@ -34,6 +34,10 @@ def main() -> None:
     except HandbookError as error:
         err.print(f"[bold red]Error[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("Stopped. The same command goes on from here.", highlight=False)
-        sys.exit(130)
+    except SystemExit as ended:
+        # Typer turns Ctrl-C into status 130 without a word.
+        stopped = getattr(ended.__context__, "__cause__", None)
+        if isinstance(stopped, KeyboardInterrupt):
+            said = str(stopped) or "Stopped. The same command goes on from here."
+            err.print(said, highlight=False, markup=False, soft_wrap=True)
+        raise

@@ -1,0 +1,67 @@
+"""The progress of a run of calls, while it works."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from zephyr_utils.progress import PATIENCE
+
+LOG_EVERY = 30.0  # seconds between two lines of progress where there is no terminal to draw a bar on
+
+
+@contextlib.contextmanager
+def shown(run: Any, started: float) -> Iterator[Any]:
+    """Progress after two seconds: a bar with rate and time left on a terminal, else a line now and then; on stderr."""
+    bar = task = None
+
+    def done() -> int:
+        return (
+            run.report.from_journal + run.report.repeated + run.report.made + sum(run.report.failed.values())
+        )
+
+    async def watching() -> None:
+        nonlocal bar, task
+        await asyncio.sleep(PATIENCE)
+        if sys.stderr.isatty():
+            bar = _bar()
+            task = bar.add_task(run.what, total=run.total, completed=done(), rate="")
+            bar.start()
+            while True:
+                rate = run.report.made / (time.monotonic() - started)
+                bar.update(task, completed=done(), rate=f"{rate:,.1f} calls/s")
+                await asyncio.sleep(0.2)
+        while True:
+            await asyncio.sleep(LOG_EVERY)
+            rate = run.report.made / (time.monotonic() - started)
+            left = f"{(run.total - done()) / rate:,.0f} s left" if rate else "nothing came yet"
+            print(
+                f"{run.what}: {done():,} of {run.total:,}, {rate:,.1f} calls/s, {left}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    try:
+        yield watching
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar():
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    return Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    )
