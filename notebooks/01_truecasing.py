@@ -51,7 +51,7 @@ from unittest import mock
 
 import numpy as np
 import pyarrow as pa
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
 
 from zephyr_utils import exercises, figures, published, workflow
 from zephyr_utils.explorers.truecaser import TruecaserView
@@ -233,8 +233,8 @@ exercises.check_capitalised_fault(capitalised_fault)
 # `````
 
 # %% [markdown]
-# The package's detector is this idea with more care. It tells four faults apart, and works on Arrow arrays, so that a
-# clean message never becomes a Python string:
+# The package's detector is this idea with more care. It tells four faults apart, and works on Arrow arrays (columns of
+# bytes, as Parquet files hold them), so that a clean message never becomes a Python string:
 
 # %%
 labels = np.array(detect_case_noise(pa.array(answers)).to_pylist())
@@ -553,7 +553,7 @@ def report(name, repair):
 # ```{admonition} Predict, then run
 # :class: predict
 # *Doing nothing*, a regex for sentence starts, and the counts. Which has the highest precision? And what share of the
-# *clean* paragraphs will the counts change: about 1 %, 10 %, or most?
+# *clean* paragraphs will the counts change: about 1 %, 10 %, or over a third?
 # ```
 
 # %%
@@ -567,15 +567,16 @@ by_counts, counts_altered = report("counts", truecase_by_counts)
 # Doing nothing makes no wrong edit (a precision of 1 by convention, out of no edits) and mends nothing: precision alone
 # can be had for free. It even gets an F1 over capitals of one half, for the first letters that `capitalize()` leaves:
 # read that figure with care. The regex is nearly always right and finds little more than half. The counts find more,
-# and alter a third or more of the *clean* paragraphs: every rare form, every name used as a word, every piece of code is made to conform. If
-# you guessed 1 %, you thought of words; a paragraph has dozens of them, and one is enough.
+# and alter over a third of the *clean* paragraphs: every rare form, every name used as a word, every piece of code is
+# made to conform. If you guessed 1 %, you thought of words; a paragraph has dozens of them, and one is enough.
 # ```
 
 # %% [markdown]
 # ## The package's truecaser, part by part
 #
-# Four parts answer the failures. It learns from the same text (`fit` keeps wrongly cased messages out by itself). Here is
-# what its recaser makes of the seven sentences:
+# Four parts answer the failures. It learns from the same text (`fit` keeps wrongly cased messages out by itself). Its
+# *recaser* writes every word of a message anew; the *gate* in front of it, the last part, decides which messages it gets
+# to see. Here is what the recaser alone makes of the seven sentences:
 
 # %%
 truecaser = Truecaser.fit(manual + list(dict.fromkeys(answers))[:: 3 * every])  # a third of the answers: the words are all there
@@ -605,7 +606,8 @@ for before, after in zip(faulty, truecaser.truecase_batch(faulty), strict=True):
 #
 # The counts of before, for each word: how often inside sentences, how often with a capital, in which form; and how often
 # the word was followed by a full stop and a *small* letter, which is how an abbreviation gives itself away
-# {cite:p}`kiss2006unsupervised`. Words are looked up by a 64-bit hash.
+# {cite:p}`kiss2006unsupervised`. Words are looked up by a 64-bit hash. What stands in protected spans is not counted: the
+# code blocks that open with `python`, which misled our table, are gone.
 
 # %%
 from zephyr_utils.truecasing.protect import join_messages
@@ -658,6 +660,10 @@ print(columns.shape, "features by words:", by_hand.round(2))
 assert np.allclose(by_hand, truecaser.model.scores(words, entry), atol=1e-3)
 
 # %% [markdown]
+# A log-odds for each of the five words of *my friend wladimir uses python*: far above 0 for the first, which opens the
+# line, above 0 for *python*, below 0 for the rest. The unknown name is the nearest to 0 of those three: its neighbours
+# speak for it, not loudly enough.
+#
 # ### Part 4: a threshold, and the gate
 #
 # A capital is written where $s > 0$, that is where $p > \tfrac12$. Any other threshold is a choice between errors. On the
@@ -754,14 +760,14 @@ assert package.f1_capitalized > 0.7, "does the text to learn from hold capitals 
 # ```{admonition} What happened
 # :class: dropdown
 # None, on so little text: with other paragraphs held out (the dial `seed` deals anew) the counts are ahead by up to four
-# points as often as not, and forced upon clean text both alter a third of it. If you expected the model to win by far,
+# points as often as not, and forced upon clean text both alter over a third of it. If you expected the model to win by far,
 # remember that a rate of capitals is the best of its features, and that is a count; the rest takes text to learn. With
 # 3 MB of real chat as `dialogues` the recaser was ahead on these same paragraphs (F1 0.79 against 0.77), and on 23 MB of
 # chat a prototype of it led such counts by one point (82.8 against 81.8 over capitals).
+#
 # What sets the package apart is *restraint*: with the gate nearly every clean paragraph stays as it is, to the byte. The
-# price is recall, since
-# one-liners without evidence are left. For data on which a model is to be trained that is the better bargain: what the
-# gate leaves is little, what it spares is nearly all.
+# price is recall, since one-liners without evidence are left. For data on which a model is to be trained that is the
+# better bargain: what the gate leaves is little, what it spares is nearly all.
 # ```
 
 # %% [markdown]
@@ -808,13 +814,15 @@ TruecaserView(truecaser, shown)
 # %% [markdown]
 # ## On the dialogues
 #
-# Real data has no gold. The miniature has: its world can be written once more *without* the fault, and everything else
-# stays the same, letter by letter. First the road's own step, which filters refusals and truecases what is left:
+# Real data comes without its true form, the *gold*. The miniature has it: its world can be written once more *without*
+# the fault, and everything else stays the same, letter by letter. First the road's own step, which filters refusals and
+# truecases what is left:
 
 # %%
 made = road.truecased()
 books = made.results
-print({name: books[name] for name in ("rows_in", "rows_out", "rows_set_aside", "set_aside", "answers", "answers_changed")})
+print(f"{books['rows_in']:,} dialogues in = {books['rows_out']:,} out + {books['rows_set_aside']:,} set aside {books['set_aside']}")
+print(f"{books['answers_changed']:,} of the {books['answers']:,} answers that stay were changed")
 assert books["rows_in"] == books["rows_out"] + books["rows_set_aside"], "a row has vanished: look at set_aside.jsonl"
 
 # %% [markdown]
@@ -847,13 +855,15 @@ if miniature_as_shipped:
     planted = np.array([a != b for a, b in zip(source, gold, strict=True)])
     found = np.array(detect_case_noise(pa.array(source), own).to_pylist()) != "ok"
     print(f"{planted.sum()} planted, {(planted & found).sum()} of them found, {(found & ~planted).sum()} false alarms")
-    print(truecasing_scores(gold, source, repaired))
+    scores = truecasing_scores(gold, source, repaired)
+    print(f"precision {scores.precision}, recall {scores.recall}, clean answers altered {scores.clean_altered:.1%}")
 
 # %%
 if miniature_as_shipped:
     on_surface = np.array(detect_case_noise(pa.array(source)).to_pylist()) != "ok"
     print(f"without the fitted model: {(planted & on_surface).sum()} found. Missed, for instance:")
-    print(*dict.fromkeys(text for text, p, f in zip(source, planted, on_surface, strict=True) if p and not f and len(text) < 40), sep="\n")
+    overlooked = dict.fromkeys(text for text, p, f in zip(source, planted, on_surface, strict=True) if p and not f and len(text) < 40)
+    print(*list(overlooked)[:8], sep="\n")
     assert (planted & found).sum() >= 0.95 * planted.sum(), "faults are missed: was the truecaser fitted on the dialogues?"
     assert (found & ~planted).sum() <= 0.001 * len(source), "clean answers are taken for faulty"
 
@@ -869,16 +879,18 @@ if miniature_as_shipped:
 # %% [markdown]
 # ## Beside its peers
 #
-# The same measurement on real chat text: fitted on 12 MB of answers of many models, scored on held-out prompts spoilt by
-# `capitalize()`. It takes minutes and records that are not ours to ship, so it is a benchmark of this handbook, and the
-# table is read here:
+# The same measurement on real chat text: fitted on 12 MB of answers of many models, scored on answers to held-out prompts,
+# spoilt by `capitalize()`. It takes minutes and records that are not ours to ship, so it is a benchmark of this handbook
+# (`benchmarks/truecasing.py`), and its table is read here. F1 is over capitals, in percent; *mix* are answers of many
+# models, *GPT-3.5-like* those of GPT-3.5, GPT-4 and Vicuna, the nearest to UltraChat:
 
 # %%
 peers = published.published_table("truecasing_peers")
-print(f"{'system':38s} F1 capitals: mix, GPT-3.5-like | clean altered % | MB/s")
-for row in peers.rows:
-    print(f"{row['system']:38s} {row['mix_all']:17.1f} {row['gpt35_all']:13.1f} | {row['clean_altered'] or '-':>15} | {row['recaser_mb_per_second'] or '-':>5}")
-print(peers.note)
+columns = {"system": "", "mix_all": "F1, mix", "gpt35_all": "F1, GPT-3.5-like", "clean_altered": "clean altered, %", "recaser_mb_per_second": "MB a second"}
+lines = ["| " + " | ".join(columns.values()) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+lines += ["| " + " | ".join("–" if row[key] is None else str(row[key]) for key in columns) + " |" for row in peers.rows]
+display(Markdown("\n".join(lines)))
+print(peers.note.rpartition("of this machine: ")[2])
 
 # %%
 fig, [axes] = figures.figure(height=3.8)
@@ -893,11 +905,11 @@ alt = "; ".join(f"{row['system']}: {row['recaser_mb_per_second'] or 'no'} MB/s, 
 figures.show(fig, alt=alt, caption="Speed against accuracy on chat text spoilt by str.capitalize. Up and to the right is better.")
 
 # %% [markdown]
-# The regex is fastest and finds least. Ours leads on the mixed chat text; on text like GPT-3.5's the best peer comes near
-# once it is helped (the marks of list items cut off before it is asked). The peers know words but not when to stop: they
-# change most *clean* messages, for they were built to recase everything they are given. In fairness to them, that is the
-# task they were made for, sacremoses for translation and truecase for single sentences; and case in headings is a matter
-# of style that nobody can recover.
+# The regex is fastest and finds least. Ours leads on the mixed chat text; on text like GPT-3.5's the best peer comes
+# within a point or two once it is helped (the marks of list items cut off before it is asked). The peers know words but
+# not when to stop: they change most *clean* messages, for they were built to recase everything they are given. In
+# fairness to them, that is the task they were made for, sacremoses for translation and truecase for single sentences.
+# Nobody comes near 100: case in headings is a matter of style that cannot be recovered.
 #
 # ## Filter, then truecase
 #
@@ -939,7 +951,8 @@ print(f"filter first: {(is_faulty & ~refuses).sum()} left to repair; truecase fi
 
 # %%
 late = np.array(detect_case_noise(pa.array(answers), own).to_pylist()) != "ok"
-print(f"fitted before the filter it finds {is_faulty.sum()} faults, fitted after it {late.sum()}; of those that stay {(is_faulty & ~refuses).sum()} and {(late & ~refuses).sum()}")
+print(f"fitted before the filter it finds {is_faulty.sum()} faults, fitted after it {late.sum()}")
+print(f"of those in answers that stay: {(is_faulty & ~refuses).sum()} and {(late & ~refuses).sum()}")
 
 # %% [markdown]
 # Does the order change the rows as well? It must not: the filter has to find a phrase whatever its case. That can be
@@ -1030,8 +1043,8 @@ for name in ("real_capitalize_echoes", "clean_other_models"):
 #
 # Set `dialogues` in the cell of the dials to a file of your own (ultrachat_200k's `messages`, or raw UltraChat's `data`)
 # and run this chapter again. For files of any size there is a command that needs no notebook; a killed run goes on at the
-# file it was at, and each machine takes its share. One core reads and writes 50 MB of Parquet a second (at 5 % faults, on
-# the machine of the table above), so all of UltraChat, about 9 GB, takes some three minutes:
+# file it was at, and each machine takes its share. One core takes 66 MB of text a second from Parquet to Parquet (at 5 %
+# faults, on the machine of the table above), so all of UltraChat, about 9.3 GB, takes some two and a half minutes:
 #
 # ```bash
 # zephyr truecase shards/*.parquet --output truecased/
