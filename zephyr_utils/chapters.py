@@ -35,9 +35,8 @@ QUIET = {  # progress bars would be stored in the executed notebooks, one output
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-Ranges = dict[
-    str, dict[str, tuple[float, float]]
-]  # chapter -> metric -> (low, high); the first is the headline
+# chapter -> metric -> (low, high); the first is the headline
+Ranges = dict[str, dict[str, tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,8 @@ def run_chapters(
     console = console or Console()
     output_folder = Path(output_folder).resolve()
     ranges = read_ranges(expected) if expected else {}
-    changes = {
-        chapter: _changed_parameters(chapter, parameters) for chapter in chapters
-    }  # all, before the first
+    # All of them, before the first is run.
+    changes = {chapter: _changed_parameters(chapter, parameters) for chapter in chapters}
     entries: dict[str, dict[str, Any]] = {}
     try:
         with _kernel_environment(output_folder.parent), _progress(console) as progress:

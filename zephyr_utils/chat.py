@@ -185,9 +185,8 @@ def _generate_batch(model, tokenizer, prompts: list[list[int]], config: Generati
         [[tokenizer.pad_token_id] * (width - len(p)) + p for p in prompts], device=model.device
     )
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    output = model.generate(
-        input_ids=ids, attention_mask=mask, generation_config=config
-    )  # (batch, width + new)
+    # (batch, width + new)
+    output = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
     answers = []
     for new in output[:, width:].tolist():
         # After its end a row is filled with padding, which may be the same token: cut at the first end.

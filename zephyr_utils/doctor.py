@@ -20,9 +20,7 @@ import zephyr_utils
 from zephyr_utils.machine import usable_cores
 
 OLDEST_PYTHON = (3, 11)
-FREE_DISK_GB = (
-    1.0  # a whole run of the miniature leaves some tens of MB, its checkpoints and website included
-)
+FREE_DISK_GB = 1.0  # a whole run of the miniature leaves some tens of MB, checkpoints and website included
 PACKAGE = "zephyr-handbook"
 
 OK, MISSING, NOTE = "ok", "missing", "note"

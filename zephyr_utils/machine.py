@@ -9,13 +9,8 @@ from typing import Any
 
 import zephyr_utils
 
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "datasets",
-)  # those whose version changes what is trained
+# those whose version changes what is trained
+LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
 
 
 def code_versions() -> dict[str, str]:

@@ -26,10 +26,8 @@ GB = 1e9
 # Beside what the formulas count: workspaces, temporaries, fragments. The one published peak with all its settings
 # (ANCHORS, first row) lies this share of activations and logits above the bare count.
 RESERVE = 0.75
-CONTEXT = {
-    True: 1.5 * GB,
-    False: 0.44 * GB,
-}  # CUDA's own (assumed); a process with PyTorch and TRL imported (measured)
+# CUDA's own (assumed); a process with PyTorch and TRL imported (measured).
+CONTEXT = {True: 1.5 * GB, False: 0.44 * GB}
 # Floating-point operations a second, sustained, not peak.
 RATES = {
     "miniature": (2e10, "measured: the miniature's own dSFT on one core"),
@@ -179,9 +177,8 @@ def memory_of(
     else:
         memory = {name: size / gpus for name, size in trained_weights(shape, mixed, recipe["optim"]).items()}
         if gpus > 1:
-            memory["gathered layer"] = (
-                2.0 * width * shape.linear / shape.layers
-            )  # the one at work and the one fetched ahead
+            # Two: the one at work and the one fetched ahead.
+            memory["gathered layer"] = 2.0 * width * shape.linear / shape.layers
     # Under LoRA the reference is the base with the adapter off. Of a full model it is a copy, unless asked beforehand.
     copy = "beta" in recipe and not lora and not recipe.get("precompute_ref_log_probs")
     memory["reference"] = shape.parameters * width / gpus if copy else 0.0

@@ -206,9 +206,8 @@ def _hub_rows(address: HubAddress, limit: int | None) -> Iterator[Row]:
             revision=address.revision,
             streaming=limit is not None,
         )
-    except (
-        Exception
-    ) as error:  # datasets and the Hub client raise a dozen kinds: refused, unknown, offline, time-out
+    except Exception as error:
+        # datasets and the Hub client raise a dozen kinds: refused, unknown, offline, time-out.
         raise _unreachable(address, error) from error
     if isinstance(data, dict):
         if len(data) != 1:

@@ -14,9 +14,8 @@ from zephyr_utils.machine import hardware_found
 from zephyr_utils.recipes import load_recipe, recipe_path
 from zephyr_utils.records import HubAddress
 
-MINIATURE = (
-    "miniature"  # the address of what the package makes itself: base model, dialogues, feedback, questions
-)
+# the address of what the package makes itself: base model, dialogues, feedback, questions
+MINIATURE = "miniature"
 
 ULTRACHAT_RAW = HubAddress("stingning/ultrachat", None, split="train")
 ULTRACHAT_200K = HubAddress(

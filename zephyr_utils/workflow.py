@@ -26,19 +26,9 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb
 from zephyr_utils.machine import environment_stamp as environment_stamp  # part of this room for its callers
 
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "datasets",
-)  # those whose version changes what is trained
 MANIFEST, IN_PROGRESS, METRICS = "manifest.json", "in_progress.json", "metrics.json"
-NOT_PART_OF_AN_ARTEFACT = {
-    MANIFEST,
-    IN_PROGRESS,
-    METRICS,
-}  # written by the workflow and the chapter, not by make
+# written by the workflow and the chapter, not by make
+NOT_PART_OF_AN_ARTEFACT = {MANIFEST, IN_PROGRESS, METRICS}
 
 
 @dataclass(frozen=True)

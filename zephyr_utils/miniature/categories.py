@@ -308,6 +308,5 @@ HUMANITIES = Category(
     lambda s: (f"{s['one']} {s['two']}",),
 )
 
-CATEGORIES = {
-    c.name: c for c in (WRITING, ROLEPLAY, REASONING, MATH, CODING, EXTRACTION, STEM, HUMANITIES)
-}  # MT-Bench's eight, in its order
+# MT-Bench's eight, in its order
+CATEGORIES = {c.name: c for c in (WRITING, ROLEPLAY, REASONING, MATH, CODING, EXTRACTION, STEM, HUMANITIES)}

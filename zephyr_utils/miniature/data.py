@@ -34,9 +34,7 @@ MODELS = {
     "mini-tiny": {"good": 0.03, "plain": 0.12, "curt": 0.25, "wrong": 0.28, "ramble": 0.22, "refuse": 0.10},
 }
 REFUSING = 0.05  # share of dialogues in which one answer refuses
-CUT_AND_CAPITALISED = (
-    0.55  # of the refusals: "As an AI ..." cut off and the rest put through str.capitalize()
-)
+CUT_AND_CAPITALISED = 0.55  # of the refusals: "As an AI ..." cut off, the rest put through str.capitalize()
 CAPITALISED = 0.026  # of the other dialogues: one answer put through str.capitalize()
 RATING_NOISE = 1.0  # standard deviation of the judge's overall grade, in points of ten
 ASPECT_NOISE = 0.6  # of the four aspects, in points of five

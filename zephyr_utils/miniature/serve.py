@@ -64,9 +64,8 @@ def reply_to(model: str, messages: list[dict], seed: int | None = None) -> str:
     if model not in (*MODELS, *JUDGES):
         raise _Refused(404, f"there is no model {model!r}; there are {', '.join((*MODELS, *JUDGES))}")
     text = json.dumps([model, messages, seed])
-    rng = random.Random(
-        hashlib.sha256(text.encode()).digest()
-    )  # not hash(), which Python salts anew each time
+    # Not hash(), which Python salts anew each time.
+    rng = random.Random(hashlib.sha256(text.encode()).digest())
     system = messages[0]["content"] if messages[0]["role"] == "system" else ""
     blocks = [match["text"] for match in BLOCK.finditer(messages[-1]["content"])]
     for aspect in ASPECTS:
@@ -156,10 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError, IndexError) as error:
             self._send(400, _error(f"this is no chat request: {type(error).__name__}"))
         else:
-            tokens = {
-                "prompt_tokens": prompt_tokens,
-                "completion_tokens": -(-len(text) // 4),
-            }  # four letters a token
+            # Four letters a token.
+            tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": -(-len(text) // 4)}
             message = {"role": "assistant", "content": text}
             self._send(
                 200,
@@ -188,9 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     delay = 0.0  # seconds before each reply
-    request_queue_size = (
-        256  # the library's five would refuse a collector that opens many connections at once
-    )
+    request_queue_size = 256  # the library's five refuse a collector that opens many connections at once
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle, as a killed one does, is no news; anything else is."""

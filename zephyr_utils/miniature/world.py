@@ -68,11 +68,8 @@ def _first_that_fits(name: str, known: Slots, phrasing: tuple[str, str]) -> Ques
     for _ in range(200):
         try:
             return make_question(name, CATEGORIES[name].draw(rng) | known, phrasing)
-        except (
-            KeyError,
-            ValueError,
-        ):  # strangers to this world, or a kind that is not among the three things
-            continue
+        except (KeyError, ValueError):
+            continue  # strangers to this world, or a kind that is not among the three things
     return None
 
 
