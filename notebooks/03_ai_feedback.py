@@ -2,7 +2,7 @@
 # # AI feedback: a teacher rates four models
 #
 # The student can answer now. To answer *well* it needs to be told better from worse, and the paper asks no human for
-# that. Each prompt goes to four models, and a teacher rates what they say {cite:p}`tunstall2023zephyr`. This chapter
+# that. Each prompt goes to four models, and a teacher, the *judge*, rates what they say {cite:p}`tunstall2023zephyr`. This chapter
 # collects such feedback for real, over the protocol that every provider and every local server speaks: killed, resumed,
 # counted, and estimated before it is paid. Then it looks at the ratings as what they are. They are measurements, with
 # noise, with habits, and in the published set with one famous fault that you will find yourself.
@@ -47,6 +47,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from pathlib import Path
@@ -107,7 +108,7 @@ print(f"this chapter's 48 prompts: {calls_for(48):,}; UltraFeedback's 64,000: {c
 # UltraFeedback's prompts are long; ours say the same in other words. Here is the one for honesty, as it goes out.
 
 # %%
-print(rater("honesty"))
+print("\n".join(textwrap.fill(line, 95) for line in rater("honesty").splitlines()))
 
 # %% [markdown]
 # The question and the answers follow. Whatever a model wrote stands between marked lines, and the mark is a hash of the
@@ -120,8 +121,8 @@ print(rating_messages("honesty", row["instruction"], [c["response"][:70] for c i
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# One of the answers in the data is nothing but "As an AI language model, I do not have personal opinions ...", to a question
-# that asks for a fact. In which of the four aspects will the judge rate such refusals highest, and in which lowest? And
+# Some answers in the data are nothing but "As an AI language model, I do not have personal opinions ...", to questions
+# that ask for a fact. In which of the four aspects will the judge rate such refusals highest, and in which lowest? And
 # what will the mean of the four make of them, beside a plain wrong answer?
 # ```
 
@@ -140,12 +141,12 @@ wrong = np.array([answer["critique"].startswith("The answer is not correct") for
 # What has no rating is NaN in this table; such answers stay out of the means below.
 
 # %%
-print(f"{'answers':<18}" + "".join(f"{aspect:>22}" for aspect in (*ASPECTS, "mean")))
+print(f"{'answers':<18}" + "".join(f"{aspect.partition('_')[0]:>14}" for aspect in (*ASPECTS, "mean")))
 for name, chosen in (("refusals", refuses), ("wrong", wrong), ("others", ~refuses & ~wrong)):
     chosen = chosen & ~np.isnan(table).any(axis=1)
     if chosen.any():
         aspects = table[chosen].mean(axis=0)
-        print(f"{name:<9}{chosen.sum():>9,}" + "".join(f"{value:>22.2f}" for value in (*aspects, aspects.mean())))
+        print(f"{name:<9}{chosen.sum():>9,}" + "".join(f"{value:>14.2f}" for value in (*aspects, aspects.mean())))
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -318,14 +319,15 @@ print(first.report())
 # ```
 
 # %%
-prices = Prices({**dict.fromkeys(MODELS, (0.5, 1.5)), "stand-in-teacher": (2.5, 7.5)}, currency="coins")  # made up
+prices = Prices({**dict.fromkeys(MODELS, (0.5, 1.5)), "stand-in-teacher": (2.5, 7.5)}, currency="coins")  # a million tokens in, out; made up
 journal = folder / "journal.jsonl"
 before = estimate(prompts, list(MODELS), "stand-in-teacher", endpoint=here, journal=journal)
 print(before.text(prices))
 
 # %% [markdown]
 # Nothing was sent for that. Without any measurement it has to assume that every reply runs to its limit. A small first run
-# of six prompts puts replies into the journal, and the estimate of the rest goes by them.
+# of six prompts puts replies into the journal (the file that keeps every reply), and the estimate of the rest goes by
+# them, stage by stage:
 
 # %%
 trial = collect_answers(prompts[:6], list(MODELS), endpoint=here, journal=journal)
@@ -333,9 +335,13 @@ rate_answers(trial, "stand-in-teacher", endpoint=here, journal=journal)
 after = estimate(prompts, list(MODELS), "stand-in-teacher", endpoint=here, journal=journal)
 expected, most = after.cost(prices)
 print(f"expected {expected:.4f} coins, at most {most:.4f}")
+stages = Counter()
+for (purpose, model), (usage, _) in after.rows.items():
+    stages[purpose.split()[0]] += prices.cost(model, usage)
+print(", ".join(f"{stage} {cost:.4f}" for stage, cost in stages.items()))
 
 # %% [markdown]
-# Now the rest is paid. What the six prompts had cost comes from the journal.
+# Now the rest is paid. The six prompts' replies come from the journal and cost nothing more.
 
 # %%
 collected = collect_answers(prompts, list(MODELS), endpoint=here, journal=journal)
@@ -414,7 +420,8 @@ assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout
 #
 # UltraChat was made this way too, the paper's first step: a seed prompt, the teacher's answer, then the teacher writes the
 # *next* request from what was said, and so on. One function more, the same journal, the same books. [Chapter 02](02_dsft) trains
-# on their kind.
+# on their kind. (The stand-in draws both by rule: its follow-up may take another turn than the question, and some of its
+# answers are wrong on purpose, as in the dialogues that you know.)
 
 # %%
 dialogue = distil_dialogues(prompts[:3], "stand-in-teacher", turns=3, endpoint=here).records[0]
@@ -449,8 +456,8 @@ print(f"the truth is known for {has_truth.mean():.1%} of {len(known):,} answers"
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# The judge's error in one aspect has a spread of about 0.6 points of five. Guess the spread of the error of the mean of
-# four: 0.6, 0.3 or 0.15? And would a *real* judge, who reads one answer and likes it, come out nearer to the first or to the
+# The judge's error in one aspect has a spread of a good half point. Guess the spread of the error of the mean of four:
+# the same half point, half of it, or a quarter? And would a *real* judge, who reads one answer and likes it, come out nearer to the first or to the
 # second?
 # ```
 
@@ -465,8 +472,8 @@ if len(errors):
 # ```{admonition} What happened
 # :class: dropdown
 # Close to one half: the miniature's judge draws its four errors independently, by construction, so equation
-# {eq}`eq-03-noise` holds but for the rounding to whole points and the ends of the scale. If you said 0.15, you divided by
-# four: a *sum* of four has twice the spread, the mean a quarter of that. A real judge forms one impression and lets it colour all four
+# {eq}`eq-03-noise` holds but for the rounding to whole points and the ends of the scale. If you said a quarter, you
+# divided by four: a *sum* of four has twice the spread, the mean a quarter of that. A real judge forms one impression and lets it colour all four
 # aspects; its errors are correlated and the mean helps less. You cannot see that from the ratings alone, only by
 # comparing with a truth, or by asking twice.
 # ```
@@ -552,8 +559,8 @@ figures.show(
 # here *is* a grade of ten, which the critique measures directly, while three of the four aspects know little beyond right
 # and wrong and are full at 5. But look at the top row. Most tens lie at the right end, as they should. A few lie at the far
 # left, in a thin row: answers that the same judge found bad in all four aspects have the best grade there is. No noise of
-# one point does that. A set may be more precise on the whole and still be spoilt by a hundred impossible rows, because the maximum seeks
-# them out: every one of those tens wins its row.
+# one point does that. A set may be more precise on the whole and still be spoilt by some dozens of impossible grades,
+# because the maximum seeks them out: nothing in its row can beat a ten.
 # ```
 
 # %% [markdown]
@@ -571,7 +578,7 @@ FeedbackBrowser(rated) if both.any() else "no answer has both a mean rating and 
 # %%
 places = np.flatnonzero(suspect)
 for n in places[:4]:
-    print(f"{overall[n]:g} | mean {means[n]:.2f} | {answers[n]['response'][:60]!r} | {answers[n]['critique'][:60]!r}")
+    print(f"{overall[n]:g} | mean {means[n]:.2f} | {answers[n]['response'][:36]!r} | {answers[n]['critique'][:30]!r}")
 tens = int((overall == 10).sum())
 faulty_share = len(places) / tens if tens else 0.0
 print(f"{len(places)} of {tens:,} tens, {faulty_share:.1%}, contradict their own aspects")
