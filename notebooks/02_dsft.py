@@ -86,7 +86,7 @@ for message in everything[0]["messages"]:
 
 # %% [markdown]
 # Read a few more by changing the number in brackets. Some answers are wrong, some are curt. The student will learn
-# those too: maximum likelihood copies the teacher as he is. To prefer some of his answers over others is the business
+# those too: maximum likelihood copies the teacher, faults included. To prefer some answers over others is the business
 # of [Chapter 05](05_ddpo).
 
 # %% [markdown]
@@ -95,13 +95,13 @@ for message in everything[0]["messages"]:
 # ### Step 1: the distance to the teacher is a cross-entropy and a constant
 #
 # Let $p$ be the distribution of the teacher's texts and $\pi_\theta$ ours. The Kullback–Leibler divergence says how
-# many nats we lose by believing $\pi_\theta$ where $p$ is true:
+# many nats (units of the natural logarithm) we lose by believing $\pi_\theta$ where $p$ is true:
 #
 # $$\mathrm{KL}(p \,\|\, \pi_\theta) = \sum_y p(y) \log \frac{p(y)}{\pi_\theta(y)}
 #   = \underbrace{-\sum_y p(y) \log \pi_\theta(y)}_{\text{cross-entropy}} - \underbrace{\Big(-\sum_y p(y) \log p(y)\Big)}_{\text{entropy of } p}.$$
 #
 # The second term has no $\theta$ in it. To come close to the teacher is to make the cross-entropy small, and a sample
-# of his texts is enough to estimate it.
+# of the teacher's texts is enough to estimate it.
 
 # %%
 p = torch.tensor([0.5, 0.3, 0.2])  # the teacher's three answers
@@ -198,15 +198,18 @@ for size in (1, 8, 32):
     means[size] = sum(batch.mean() for batch in batches).item() / len(batches)
     print(f"batches of {size:2}: mean of means {means[size]:.4f}")
 print(f"token-weighted:  {by_hand:.4f}")
+shorter, longer = (torch.cat(half).mean() for half in (ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :]))
+print(f"the shorter half of the dialogues {shorter:.3f} a token, the longer half {longer:.3f}")
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Four numbers for one model. In a mean of means a token of a short batch weighs more than one of a long batch, and
-# short dialogues have dearer tokens: more of them are markers and openings, which we take apart below. If you said
-# "the same", you thought of batches with equally many tokens: only then do they agree. If you said "below", you had
-# long dialogues in mind as the dear ones: as *sums* they are, a token they are not. Never compare two runs by numbers
-# that depend on the batch size.
+# Four numbers for one model. In a mean of means a token of a short batch weighs more than one of a long batch, so the
+# mean leans towards the short dialogues. Which way that is, the last line says: where the shorter half is the cheaper
+# one a token, the means lie below the token-weighted number, else above. Here it is little, because the halves cost
+# nearly the same; after training you will see the short rows become the dear ones. If you said "the same", you thought
+# of batches with equally many tokens: only then do they agree. If you reasoned from *sums*, where long dialogues are
+# always the dear ones: what counts is the loss a token. Never compare two runs by numbers that depend on the batch size.
 # ```
 
 # %% [markdown]
@@ -419,8 +422,8 @@ print(f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.
 # ```{admonition} What happened
 # :class: dropdown
 # The template itself is the dear part: an end costs more than a blind guess would, and a marker, of which a turn has
-# several pieces, more than a word. If you put the assistant's words first, you thought of *knowledge* as what is missing; the base has
-# most of that already. Much of dSFT is cheap etiquette: who speaks, in what form, when to stop. That is why a small
+# several pieces, more than a word. If you put the assistant's words first, you thought of *knowledge* as what is
+# missing; the base has most of that already. Much of dSFT is cheap etiquette: who speaks, in what form, when to stop. That is why a small
 # adapter and one or two passes suffice, and why the loss will fall so steeply in the first steps.
 # ```
 
@@ -518,7 +521,7 @@ def best_fit(lengths, room):
     return len(left)
 
 
-def padded(lengths, size=32):
+def padded(lengths, size=16):
     return sum(max(lengths[n : n + size]) * len(lengths[n : n + size]) for n in range(0, len(lengths), size))
 
 
@@ -727,7 +730,7 @@ print(f"{'global batch':>20}: {batch}")
 # ```{admonition} Predict, then run
 # :class: predict
 # The recipe groups rows of like length into batches, the longest first, and does so anew every fifty batches. Draw
-# the training loss of the second epoch in your mind, when most is learnt: flat, noisy, or with a pattern?
+# the training loss of the second half of the run in your mind, when most is learnt: flat, noisy, or with a pattern?
 # ```
 #
 # If the road has been run before, the next cell only reads what it left. If not, it trains now: a few minutes on two
@@ -737,26 +740,35 @@ print(f"{'global batch':>20}: {batch}")
 sft = road.dsft()
 before, after = sft.results["held_out_loss_before"], sft.results["held_out_loss"]
 log = [entry for entry in json.loads((sft.folder / training.LOG).read_text()) if "loss" in entry]
-print(f"{'reused' if sft.reused else 'trained'}: {sft.seconds:.0f} s when it was trained, {sft.rows}")
+print(f"{'reused' if sft.reused else 'trained'}: {sft.seconds:.0f} s when it was trained, on {sft.rows['rows_trained']:,} dialogues")
 print(f"held-out loss {before:.3f} before, {after:.3f} after, nats a token")
 
 # %%
-fig = figures.loss_curve({"training": {entry["step"]: entry["loss"] for entry in log}})
-fig.axes[0].axhline(after, color="#1a1a1a", linewidth=1)
-fig.axes[0].annotate("held out, after", (log[-1]["step"], after), ha="right", va="top")
+every = recipe.get("logging_steps", 10)
 figures.show(
-    fig,
-    alt=f"The training loss falls from {log[0]['loss']:.1f} at step {log[0]['step']} and ends at {log[-1]['loss']:.2f}; the held-out loss after training is {after:.2f}.",
-    caption="Training loss, a mean over five batches a point; the line is the token-weighted held-out loss of the finished model.",
+    figures.loss_curve({"training": {entry["step"]: entry["loss"] for entry in log}}),
+    alt=f"The training loss falls from {log[0]['loss']:.1f} at step {log[0]['step']} and ends at {log[-1]['loss']:.2f}.",
+    caption=f"Training loss, a mean over {every} batches a point.",
+)
+
+# %% [markdown]
+# The fall hides what comes after it. The second half once more, on a scale of its own:
+
+# %%
+second = {entry["step"]: entry["loss"] for entry in log if entry["step"] > log[-1]["step"] / 2}
+figures.show(
+    figures.loss_curve({"training": second, "held out, after": dict.fromkeys((min(second), max(second)), after)}),
+    alt=f"The loss of the second half runs between {min(second.values()):.2f} and {max(second.values()):.2f}, around the held-out loss of {after:.2f}.",
+    caption=f"The second half, a mean over {every} batches a point; the level line is the held-out loss of the finished model.",
 )
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
 # A steep fall, where the etiquette is learnt, then a saw. Each tooth is one group of fifty batches, from its longest
-# rows to its shortest: short turns have the larger share of dear tokens, markers and openings. The saw is not
-# learning and not noise, and the last figure of the log, from the shortest rows of all, lies well *above* the model's
-# true loss. "Noisy" was a good guess for rows in random order; "flat" forgot that batches differ.
+# rows to its shortest. The shortest are the dear ones now, for a reason that the next section takes apart. The saw is
+# not learning and not noise, and the last figure of the log, from short rows, lies *above* the model's true loss.
+# "Noisy" was a good guess for rows in random order; "flat" forgot that batches differ.
 # ```
 
 # %% [markdown]
@@ -792,8 +804,9 @@ for name, (loss, share) in after_by_part.items():
     print(f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, {share:.0%} of tokens, {share * loss:.2f} of the mean")
 
 # %% [markdown]
-# Look closer at the markers. After the end of a turn, how sure is the student of the marker's first piece, and how
-# alike are the embedding rows of the pieces, compared with those of ordinary words?
+# Look closer at the markers, of which the base has seen little. How alike are the embedding rows of their pieces,
+# compared with those of ordinary words? (A cosine of 1 would mean rows that point the same way, and hardly to be told
+# apart.)
 
 # %%
 def likeness(pieces):
@@ -806,14 +819,15 @@ views = chat.token_view(tokenizer, everything[0]["messages"], assistant_only=Fal
 pieces = [view.id for view, name in zip(views, parts(views)) if name == "marker" and view.text.strip()]
 words = [view.id for view, name in zip(views, parts(views)) if name in ("user", "assistant")]
 print(f"cosine among the markers' pieces {likeness(pieces):.2f}, among the words {likeness(words):.2f}")
-print(f"vocabulary {len(tokenizer)}, log of it {math.log(len(tokenizer)):.2f} nats")
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Ends and markers are learnt to nearly nothing, the words to what can be foreseen of them. That the markers come so
+# Ends and markers are learnt to nearly nothing, the words to what can be foreseen of them, and the user's least of all.
+# That is the saw: in the shortest rows more of the tokens are the user's. That the markers come so
 # cheaply is no matter of course. It rests on the embedding: to Mistral `<`, `|` and `user` are ordinary tokens with
-# trained rows, and the miniature's base has met the marks in lists. An earlier base of ours had never read `<|`.
+# trained rows, and the miniature's base has met the marks in lists, so that their rows are a little more alike than
+# those of words, and no more. An earlier base of ours had never read `<|`.
 # Pretraining had pushed the rows of all tokens that it never met the same way (the cosine above was 0.98), and **LoRA
 # moves no row of the embedding matrix**. Its student could learn *that* a never-met token came, not *which*: it still
 # paid four nats for a piece of a marker and, worse, could hardly tell the user from the assistant. If you said that
@@ -822,7 +836,7 @@ print(f"vocabulary {len(tokenizer)}, log of it {math.log(len(tokenizer)):.2f} na
 # ```
 
 # %% [markdown]
-# What remains of the words cannot be foreseen: the user's questions name people and numbers, and the teacher has his
+# What remains of the words cannot be foreseen: the user's questions name people and numbers, and the teacher has its
 # whims. Counting all tokens, as Zephyr did, pays for the user's words too; what is pure chance in them teaches
 # nothing.
 
@@ -850,14 +864,14 @@ if (sft.folder / training.ADAPTER).is_dir():
 # ```{admonition} Predict, then run
 # :class: predict
 # Both models are asked the same held-out questions, which occur in no training text, and may write up to 96 tokens.
-# Which of them will end by themselves, and after how many tokens? An answer of the teacher takes about twelve.
+# Which of them will end by themselves, and after how many tokens? (First look at eight greedy answers.)
 # ```
 
 # %%
 questions = road.questions()[::20]  # one of each category
 asked = [[{"role": "user", "content": question["turns"][0]}] for question in questions]
-said = [chat.generate(model, tokenizer, asked, temperature=0.0, max_new_tokens=48) for model in (base, student)]
-shorten = lambda text: text if len(text) < 120 else text[:120] + " ..."
+said = [chat.generate(model, tokenizer, asked, temperature=0.0, max_new_tokens=96) for model in (base, student)]
+shorten = lambda text: (text if len(text) < 160 else text[:160] + " ...") or "(nothing: it ended at once)"
 rows = [
     {"prompt": question["turns"][0], "base": shorten(a.text), "dSFT": shorten(b.text)}
     for question, a, b in zip(questions, *said, strict=True)
@@ -876,9 +890,9 @@ for name, results in graded.items():
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The base goes on: from the first question to a second that nobody asked, to its answer, and so on. It does know an
-# end, that of a *document*, and stops there if it comes before the 96 tokens are used up. The student stops where an
-# *answer* ends, nearly always and after a few tokens. If you expected the base to be right because it "knows" the
+# Both end, nearly always, but not in the same place. The base goes on: from the first question to a second that nobody
+# asked, to its answer, and so on. The end that it knows is that of a *document*, and there it stops. The student stops
+# where an *answer* ends, after half as many tokens. If you expected the base to be right because it "knows" the
 # facts: it may even write the right words somewhere in its stream, but what it was asked for is an answer. If you
 # expected the student to be right nearly always: look at the share. It has learnt the teacher's mix, wrong answers
 # included, and a temperature of 0.7 adds slips of its own.
