@@ -88,7 +88,7 @@ def look(row):
     print(row["instruction"][:300])
     for answer in row["completions"]:
         marks = [answer["annotations"].get(aspect, {}).get("Rating", "-") for aspect in ASPECTS]
-        print(f"  {answer['model']:12s} {' '.join(marks)}  grade {overall_rating(answer)}  {answer['response'][:90]!r}")
+        print(f"  {answer['model']:12s} {' '.join(marks)}  grade {overall_rating(answer)!s:>4}  {answer['response'][:50]!r}")
 
 look(rated[0])
 
@@ -110,13 +110,13 @@ print([my_mean(answer) for answer in rated[0]["completions"]])
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Read off the highest number; every answer with a lower one can be rejected, and one with the *same* number cannot. If
-# you chose by the overall grade, you may have found another winner: that is the first of the decisions below. An
-# aspect rated "N/A" is left out of the sum *and* of the count. Counting it as a zero would punish an answer for a
+# Read off the highest number; every answer with a lower one can be rejected, and one with the *same* number cannot. In
+# the miniature's first row the second answer wins with 5.0, and all three others can be rejected. Here the overall grade
+# names the same winner; in other rows it names another, and that is the first of the decisions below. An aspect rated "N/A" is left out of the sum *and* of the count. Counting it as a zero would punish an answer for a
 # question that the teacher found not to apply.
 # ```
 #
-# The package's version agrees on every answer of the file.
+# The package's version, `mean_rating`, agrees on every answer of the file.
 
 # %%
 answers = [answer for row in rated for answer in row["completions"]]
@@ -221,7 +221,7 @@ for name, values in gaps.items():
 # :class: dropdown
 # Against the worst the gap is about half again as wide, and next to none of its pairs are close. Against a random one
 # about a fifth are closer than half a point: these are the challenging ones. If you expected a much wider gap
-# against the worst, note that a random lower answer *is* the worst in two pairs of five. The formula and the draw agree
+# against the worst, note that a random lower answer *is* the worst in more than two pairs of five. The formula and the draw agree
 # to the second digit, as they should: the draw is a sample of it.
 # ```
 
@@ -266,10 +266,11 @@ if miniature_as_shipped:
 # %% [markdown]
 # ### Train on both
 #
-# Counting is not training. Two short dDPO runs start from the same dSFT model with the same recipe ([Chapter 05](05_ddpo)
-# explains it) on a quarter of the pairs, nearly the same prompts: once best against random, once best against worst.
-# They are the rows `few` and `lowest` of [Chapter 08](08_ablations)'s table and are trained only once for both
-# chapters. *How small this is*: some 800 pairs and one seed, minutes of a laptop instead of hours of sixteen GPUs.
+# Counting is not training. Two short dDPO runs start from the same dSFT model ([Chapter 05](05_ddpo) explains how they
+# train) on a quarter of the pairs, nearly the same prompts: once best against random, once best against worst. Only the
+# learning rate differs beside the pairs: each has the one that did best for it on development questions, so that neither
+# is handicapped. They are the rows `few` and `lowest` of [Chapter 08](08_ablations)'s table and are trained only once for
+# both chapters. *How small this is*: some 800 pairs and one seed, minutes of a laptop instead of hours of sixteen GPUs.
 #
 # Both are then asked about held-out pairs of *both* kinds, of prompts that neither was trained on: in which share of
 # them is the implicit reward of the chosen answer the higher one?
@@ -462,8 +463,8 @@ for name, options in (("version 2", version_2), ("a seed for each row", {})):
 # %% [markdown]
 # ## Ties
 #
-# Which rows tie depends on the score. The mean of four ratings has steps of a quarter; the overall grade has ten
-# values, and many good answers get the highest.
+# Which rows tie depends on the score. The mean of four ratings has seventeen values, in steps of a quarter, and the
+# overall grade has ten. Which of the two should tie more often?
 
 # %%
 def top_is_shared(row, rate):
@@ -478,6 +479,9 @@ for name, rate in (("mean", mean_rating), ("overall", overall_rating)):
     print(f"{name:8s} top shared in {shared:.1%} of rows; ties among the pairs if kept: {tie_share[name]:.1%}")
 
 # %% [markdown]
+# Here it is the mean, although it has more values: right answers crowd together between 4.25 and 5, while the teacher's
+# noise spreads their overall grades over half the scale. Count ties; do not infer them from the number of values.
+#
 # ### What a tie teaches
 #
 # Is a tied pair just useless? Let $m$ be its reward margin. Which of the two answers is called chosen is the toss of a
@@ -519,8 +523,12 @@ for name, rate, width in (("mean", mean_rating, 4), ("overall", overall_rating, 
 
 # %% [markdown]
 # The mean of four ratings is the steadier score: independent errors of four ratings shrink by $\sqrt4$ when averaged.
+# Steadier is not the same as nearer to the truth: in [Chapter 03](03_ai_feedback) the overall grade followed it more
+# closely, since good answers that differ in grade crowd together in the mean.
+#
 # Twins also become *pairs*: an answer can be chosen over itself, when its two ratings differ. Such pairs say nothing
-# (chosen and rejected cancel in the loss), so training sets them aside and counts them.
+# (chosen and rejected cancel in the loss), so training sets them aside and counts them. (It begins with somewhat fewer
+# pairs than we made: the road has taken out leaked prompts first; see *Contamination* below.)
 
 # %%
 train_pairs, held_out_pairs, fitted = road.split_pairs()
@@ -583,7 +591,7 @@ if faulty:
 # ```{admonition} Predict, then run
 # :class: predict
 # Few of the tens are faulty, a few in a hundred. How many of *these* become the chosen answer of a pair when the
-# overall grade decides: a quarter, one in two, or nearly all? And when the mean decides?
+# overall grade decides: a quarter, most, or every one? And when the mean decides?
 # ```
 
 # %%
@@ -596,7 +604,7 @@ for name, report in found.items():
 # ```{admonition} What happened
 # :class: dropdown
 # Most of them are chosen under the overall grade. A fault that hits one answer in two hundred seems small, but
-# the *maximum* seeks it out: nothing can beat a ten, so a faulty ten loses only a tie. Whoever takes the best of
+# the *maximum* seeks it out: nothing can beat a ten, so a faulty ten loses only to an honest ten in its row. Whoever takes the best of
 # several noisy numbers gets the luckiest number, not the best answer. Under the mean none is chosen, because four other
 # ratings would have to fail at once. If you said a quarter, you drew the chosen answer at random; it is not.
 # ```
@@ -666,9 +674,9 @@ real = audit(pair for file in files for pair in load_records(file, "preference")
 real if real else print("No real records here: ZEPHYR_REAL_DATA is not set, or holds no ultrafeedback_binarized_sample.")
 
 # %% [markdown]
-# What we found in a public sample of 800 of the 62,135 training pairs of the published set's second version: **86 ties
-# (10.8 %)**, 2 pairs that choose an answer over itself, one empty chosen and one empty rejected answer, and a chosen
-# answer that is the longer one in 55 % of the pairs. The mean gap of the overall grades is 1.88 points of ten. Three of
+# What we found in a public sample of 800 pairs of `trl-lib/ultrafeedback_binarized` (62,135 pairs, a copy that TRL's own
+# examples train on): **86 ties (10.8 %)**, 2 pairs that choose an answer over itself, one empty chosen and one empty
+# rejected answer, and a chosen answer that is the longer one in 55 % of the pairs. The mean gap of the overall grades is 1.88 points of ten. Three of
 # these are the decisions of this chapter, seen from behind: ties kept, no check for equal texts, none for empty ones.
 
 # %% [markdown]
@@ -689,7 +697,7 @@ real if real else print("No real records here: ZEPHYR_REAL_DATA is not set, or h
 questions = [question["turns"][0] for question in source.questions()]
 prompts = [row["instruction"] for row in rated]
 exact = {n for n, prompt in enumerate(prompts) if prompt in set(questions)}
-print(f"exact: {len(exact)} of {len(prompts):,} prompts;", [prompts[n] for n in sorted(exact)][:2])
+print(f"exact: {len(exact)} of {len(prompts):,} prompts, such as", *[repr(prompts[n]) for n in sorted(exact)][:2], sep="\n  ")
 
 # %% [markdown]
 # The second disguise: only the words count, in small letters.
@@ -700,7 +708,7 @@ def words(text):
 
 plain_questions = {words(question) for question in questions}
 normalised = {n for n, prompt in enumerate(prompts) if words(prompt) in plain_questions} - exact
-print(f"but for case and punctuation: {len(normalised)} more;", [prompts[n] for n in sorted(normalised)][:2])
+print(f"but for case and punctuation: {len(normalised)} more, such as", *[repr(prompts[n]) for n in sorted(normalised)][:2], sep="\n  ")
 
 # %% [markdown]
 # And with something around it. The spaces on both ends keep a match from ending in the middle of a word.
@@ -709,7 +717,7 @@ print(f"but for case and punctuation: {len(normalised)} more;", [prompts[n] for 
 spaced = [f" {question} " for question in plain_questions]
 inside = {n for n, prompt in enumerate(prompts) if any(question in f" {words(prompt)} " for question in spaced)}
 inside -= exact | normalised
-print(f"inside a longer prompt: {len(inside)} more;", [prompts[n] for n in sorted(inside)][:2])
+print(f"inside a longer prompt: {len(inside)} more, such as", *[repr(prompts[n]) for n in sorted(inside)][:2], sep="\n  ")
 
 # %% [markdown]
 # ```{admonition} What happened
