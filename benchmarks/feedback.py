@@ -3,9 +3,9 @@
     python benchmarks/feedback.py [--prompts 1000] [--concurrency 8 16 32]
 
 The ideal is every place busy all the time: calls x 50 ms / concurrency. The server is a process of its own on the same
-machine, so its work is part of the time; so are the client's start and every line of the journal. What the machine
-itself takes is measured beside it, in the same run: a bare loop over raw connections that sends ready-made bytes and
-reads the reply's length, nothing else.
+machine, so its work is part of the time; so are the client's start and every line of the journal. What of the loss is
+ours is told by two loops without anything of ours, just after the answers and as many: the ``openai`` client alone, and
+raw connections over which ready-made bytes are sent and the reply's length is read, nothing else.
 """
 
 import argparse
@@ -13,19 +13,22 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zephyr_utils.feedback import Endpoint, collect_answers, rate_answers
+from zephyr_utils.feedback_collect import ANSWERING
 from zephyr_utils.feedback_prompts import CRITIC
 from zephyr_utils.machine import environment_stamp, peak_memory_mb
 from zephyr_utils.workflow import write_json
 
-RESULT = Path(__file__).parent / "results" / "feedback.json"
+RESULT = Path("/tmp/fbench.json")
 SECONDS_A_REPLY = 0.05
 MODELS = ("model-a", "model-b", "model-c", "model-d")
 ANSWER = "The capital of France is Paris, which lies on the Seine. " * 8
@@ -80,9 +83,9 @@ async def serve() -> None:
         await server.serve_forever()
 
 
-async def bare_loop(port: int, calls: int, concurrency: int) -> float:
-    """Seconds for as many requests by the least code that can make them."""
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+async def raw_loop(port: int, question: str, calls: int, concurrency: int) -> None:
+    """As many requests by the least code that can make them."""
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": question}]}).encode()
     request = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (
         len(body),
         body,
@@ -97,13 +100,24 @@ async def bare_loop(port: int, calls: int, concurrency: int) -> float:
             await reader.readexactly(int(head.rpartition(b"content-length: ")[2]))
         writer.close()
 
-    started = time.perf_counter()
     await asyncio.gather(*(work() for _ in range(concurrency)))
-    return time.perf_counter() - started
+
+
+async def client_loop(endpoint: Endpoint, question: str, calls: int, concurrency: int) -> None:
+    """As many calls of the ``openai`` client, called as we call it: no journal, no books, no other try."""
+    body = {"model": "m", "messages": [{"role": "user", "content": question}], **ANSWERING.arguments()}
+    numbers = iter(range(calls))
+
+    async def work() -> None:
+        for _ in numbers:
+            await client.post("/chat/completions", body=body, cast_to=object)
+
+    async with endpoint.client(timeout=60) as client:
+        await asyncio.gather(*(work() for _ in range(concurrency)))
 
 
 def measure(prompts: int, concurrency: int) -> dict:
-    """Seconds of both stages beside the ideal."""
+    """Both stages beside the ideal, then the two loops, with as many calls as the answers take."""
     command = [sys.executable, __file__, "--serve"]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
@@ -116,50 +130,45 @@ def measure(prompts: int, concurrency: int) -> dict:
             texts = [
                 f"Question {n}: what is the capital of France, and where does it lie?" for n in range(prompts)
             ]
-            stages = {}
-            answers = timed(stages, "answers", lambda: collect_answers(texts, MODELS, **shared), concurrency)
-            timed(
-                stages,
-                "ratings",
-                lambda: rate_answers(answers, "judge", critiques=False, **shared),
-                concurrency,
-            )
-            calls, seconds = (sum(stage[key] for stage in stages.values()) for key in ("calls", "seconds"))
-            ideal = calls * SECONDS_A_REPLY / concurrency
-            stages["both"] = {
-                "calls": calls, "seconds": round(seconds, 2), "ideal_seconds": ideal, "share_of_ideal": round(ideal / seconds, 4),
-            }  # fmt: skip
-            bare_calls = 2 * prompts
-            bare = asyncio.run(bare_loop(port, bare_calls, concurrency))
-            bare_share = round(bare_calls * SECONDS_A_REPLY / concurrency / bare, 4)
-            resumed = {}
-            again = timed(resumed, "again", lambda: collect_answers(texts, MODELS, **shared), concurrency)
+            calls = len(MODELS) * prompts
+            timed = partial(_timed, calls=calls, concurrency=concurrency)
+            answers, answering = timed(lambda: collect_answers(texts, MODELS, **shared))
+            rated, rating = timed(lambda: rate_answers(answers, "judge", critiques=False, **shared))
+            _, client = timed(lambda: asyncio.run(client_loop(endpoint, texts[0], calls, concurrency)))
+            _, raw = timed(lambda: asyncio.run(raw_loop(port, texts[0], calls, concurrency)))
+            again, resumed = timed(lambda: collect_answers(texts, MODELS, **shared))
+            for got in (answers, rated, again):
+                assert got.calls.planned == calls and not (got.calls.failed or got.unreadable or got.left_out)
             assert again.calls.made == 0
+            both = _row(
+                2 * calls, *(answering[k] + rating[k] for k in ("seconds", "cpu_seconds")), concurrency
+            )
             return {
-                "stages": stages,
-                "bare_loop_share_of_ideal": bare_share,
-                "resumed_without_a_call_seconds": resumed["again"]["seconds"],
+                "stages": {"answers": answering, "ratings": rating, "both": both},
+                "loops": {"openai client alone": client, "raw connections": raw},
+                "resumed_without_a_call_seconds": resumed["seconds"],
             }
         finally:
             server.terminate()
 
 
-def timed(stages: dict, name: str, work, concurrency: int):
-    started = time.perf_counter()
+def _timed(work: Callable[[], Any], calls: int, concurrency: int) -> tuple[Any, dict]:
+    started, used = time.perf_counter(), time.process_time()
     got = work()
-    seconds = time.perf_counter() - started
-    assert not got.calls.failed and not got.unreadable and not got.left_out, got.report()
-    calls = got.calls.planned
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used
+    return got, _row(calls, seconds, cpu_seconds, concurrency)
+
+
+def _row(calls: int, seconds: float, cpu_seconds: float, concurrency: int) -> dict:
     ideal = calls * SECONDS_A_REPLY / concurrency
-    stages[name] = {
-        "calls": calls, "seconds": round(seconds, 2), "ideal_seconds": ideal, "share_of_ideal": round(ideal / seconds, 4),
-    }  # fmt: skip
-    return got
-
-
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    return {
+        "calls": calls,
+        "seconds": round(seconds, 2),
+        "ideal_seconds": ideal,
+        "share_of_ideal": round(ideal / seconds, 4),
+        "cpu_seconds": round(cpu_seconds, 2),
+        "cpu_ms_a_call": round(1000 * cpu_seconds / calls, 2),
+    }
 
 
 def main() -> None:
@@ -173,25 +182,15 @@ def main() -> None:
         return
     runs = []
     for concurrency in arguments.concurrency:
-        used = _cpu()
         run = measure(arguments.prompts, concurrency)
-        calls = run["stages"]["both"]["calls"]
-        runs.append(
-            {
-                "concurrency": concurrency,
-                **run,
-                "client_cpu_ms_a_call": round(1000 * (_cpu() - used) / calls, 2),
-            }
-        )
-        for name, stage in run["stages"].items():
+        runs.append({"concurrency": concurrency, **run})
+        for name, row in {**run["stages"], **run["loops"]}.items():
             print(
-                f"{name:<8} {stage['calls']:>6,} calls, {concurrency:>2} at once: {stage['seconds']:>6.2f} s, "
-                f"ideal {stage['ideal_seconds']:.2f} s: {stage['share_of_ideal']:.1%}"
+                f"{name:<19} {row['calls']:>6,} calls, {concurrency:>2} at once: {row['seconds']:>6.2f} s, "
+                f"ideal {row['ideal_seconds']:.2f} s: {row['share_of_ideal']:.1%}; {row['cpu_ms_a_call']} ms of CPU a call"
             )
         print(
-            f"         a bare loop just after: {run['bare_loop_share_of_ideal']:.1%}; the answers again, from the "
-            f"journal: {run['resumed_without_a_call_seconds']:.2f} s",
-            flush=True,
+            f"the answers again, from the journal: {run['resumed_without_a_call_seconds']:.2f} s", flush=True
         )
     result = {
         "prompts": arguments.prompts,
