@@ -28,7 +28,7 @@ from zephyr_utils.feedback_prompts import CRITIC
 from zephyr_utils.machine import environment_stamp, peak_memory_mb
 from zephyr_utils.workflow import write_json
 
-RESULT = Path("/tmp/fbench.json")
+RESULT = Path(__file__).parent / "results" / "feedback.json"
 SECONDS_A_REPLY = 0.05
 MODELS = ("model-a", "model-b", "model-c", "model-d")
 ANSWER = "The capital of France is Paris, which lies on the Seine. " * 8
