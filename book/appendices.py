@@ -3,7 +3,7 @@ at every build, so that it cannot go stale. A page asks for a part by a line ``<
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def recipes(stage: str) -> str:
     theirs = [
         [
             _setting(row),
-            *(_published(row[column]) for column in given),
+            *(row[column] or "–" for column in given),
             _ours(ours[AS_PAPER], row["argument"]),
         ]
         for row in found.rows
@@ -204,7 +204,8 @@ def published(name: str) -> str:
     """One table of `zephyr_utils.published`, with its source and how to read it."""
     found = published_table(name)
     columns = list(dict.fromkeys(key for row in found.rows for key in row))
-    rows = [[_published(row.get(column)) for column in columns] for row in found.rows]
+    places = {column: _decimals(row.get(column) for row in found.rows) for column in columns}
+    rows = [[_published(row.get(column), places[column]) for column in columns] for row in found.rows]
     numeric = tuple(
         place
         for place, column in enumerate(columns)
@@ -214,11 +215,18 @@ def published(name: str) -> str:
     return f"**{found.title}**\n\n{table(heads, rows, numeric)}\n\n*Source.* {found.source}. {found.note}"
 
 
-def _published(value: Any) -> str:
+def _decimals(values: Iterable[Any]) -> int:
+    """How many decimals the column's most exact figure has: a source that prints 61.60 is shown as 61.60."""
+    return max((len(str(value).partition(".")[2]) for value in values if isinstance(value, float)), default=0)
+
+
+def _published(value: Any, places: int) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.{places}f}"
     return f"{value[0]:g} to {value[1]:g}" if isinstance(value, list) else str(value)
 
 
