@@ -12,7 +12,7 @@
 #
 # 1. Say what a judge is asked and read its reply strictly: what cannot be read is counted, not guessed.
 # 2. Collect answers and ratings from any OpenAI-compatible endpoint; estimate the bill first, kill the run, resume it, and
-#    pay for nothing twice.
+#    say of every call whether it may have been paid for twice.
 # 3. Treat a rating as a noisy measurement: how much the mean of four helps, and what the overall grade adds.
 # 4. Find the tens that ought to be ones, and the rule that made them.
 # 5. Measure what a judge gets wrong by asking it twice, and take a liking for a place out of the mean.
@@ -372,7 +372,7 @@ print(f"paid {paid:.4f}, expected {expected:.4f}; the judge's share {shares['sta
 # ```{admonition} Predict, then run
 # :class: predict
 # 20 prompts and four models are 80 calls, eight under way at once. The process is killed when its journal has 60 lines. How
-# many calls will the second run make? How many will the server have answered in all?
+# many calls will the second run make? How many will the server have answered in all, and can the second run know?
 # ```
 
 # %%
@@ -402,7 +402,7 @@ print(f"killed, exit status {process.returncode}; {kept} replies in the journal"
 
 # %%
 second = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-print(second.stdout.partition("\n  ")[0])
+print("\n".join(second.stdout.splitlines()[:3]))
 assert second.returncode == 0, second.stderr
 assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout, "a reply was lost or paid for twice"
 
@@ -411,8 +411,14 @@ assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout
 # :class: dropdown
 # It makes exactly what is missing from the journal: each line was with the operating system before the next call began, so
 # the kill could not take it back. The server may have answered up to eight more than 80: those under way at the kill, whose
-# replies nobody was there to write down. That is the honest price of a kill, and it is never more than the number of calls
-# at once. If you expected 80 again, you have met collectors that write their file at the end.
+# replies nobody was there to write down. The second run knows which they were and says how many, because each call is noted
+# in a small file beside the journal *before* it is sent. It sends them again under the same `Idempotency-Key`. A server that
+# honours this header sends what it had answered and charges nothing. Ours here does not, so those calls are
+# the honest price of a kill, never more than are under way at once. If you expected 80 again, you have met collectors that
+# write their file at the end.
+#
+# *Ctrl-C* costs nothing: the run begins no further call, waits for those under way, writes them down and ends; so does the
+# stop button of a notebook. Only a second Ctrl-C cuts them off.
 # ```
 
 # %% [markdown]
@@ -585,8 +591,9 @@ print(f"{len(places)} of {tens:,} tens, {faulty_share:.1%}, contradict their own
 
 # %% [markdown]
 # In the real set 2,628 answers had a ten, and a good many of those should have been a one. It was found as you
-# found it: by sorting, and reading critiques that did not fit their grade. The first code took a grade that was not above
-# 1 for a fraction and multiplied it by ten. Written out, with what it does to each grade:
+# found it: by sorting, and reading critiques that did not fit their grade. The first code evaluated what the judge had
+# written, so that "7/10" became 0.7; then it took a grade that was not above 1 for such a fraction and multiplied it by
+# ten. Written out, with what it does to each grade:
 
 # %%
 def historic(grade):
@@ -707,7 +714,7 @@ if miniature_as_shipped:
 # %% [markdown]
 # ```{admonition} Where readers fall
 # :class: warning
-# - **A key in a file.** It belongs into the environment. The package prints neither the key nor a server's words that repeat it.
+# - **A key in a file.** It belongs in the environment. The package prints neither the key nor a server's words that repeat it.
 # - **A judge that is one of the four.** Models prefer their own manner. Name another, or at least look at its share of best answers.
 # - **Other words, same key.** Change a prompt's wording or the temperature and every call is a new one: that is meant, but it is
 #   paid for. Decide on a few prompts first.
