@@ -11,7 +11,7 @@
 # ## What you will be able to do
 #
 # 1. Say what a training holds in memory, term by term, and predict it from a model's shape.
-# 2. Count operations: 6N a token for full training, 4N under LoRA, and what checkpointing and a reference add.
+# 2. Count the operations of a token: full training, LoRA, and what checkpointing and a reference add.
 # 3. Choose a lever (packing, grouping, checkpointing, QLoRA, a precomputed reference, ...) by what it gives and costs.
 # 4. Go from one GPU to many and keep the effective batch.
 # 5. Take a trained model out: merged, with a card that says what was not evaluated.
@@ -252,7 +252,8 @@ for anchor in anchors:
 # :class: dropdown
 # Below, by a third: the count has what *must* be kept, and not temporaries, copies between precisions, workspaces and the
 # gaps of an allocator. So `zephyr plan` adds a reserve of three quarters of activations and logits, taken from the first of
-# these rows; on that row it is therefore no check any more. For the miniature's process the libraries are most of it.
+# these rows; on that row it is therefore no check any more. The miniature's own process comes out worst: most of what it
+# holds are the libraries themselves, for which the count has one round number.
 #
 # The dSFT time is off by a third (the card does not even say which GPU). The dDPO time is not described at all: the
 # authors' run sustained less than a tenth of what the formula assumes. Two pairs of a few hundred tokens a card, unequal
@@ -265,8 +266,8 @@ for anchor in anchors:
 #
 # A weight takes part in one multiplication and one addition a token: a forward pass costs $2N$ operations a token, plus
 # attention. Going backward, each map computes two products: the gradient of its input ($2N$) and of its weights ($2N$).
-# Full training: $2N + 4N = 6N$ {cite:p}`kaplan2020scaling`. Under LoRA the weights of the base get no gradient, so that
-# product is not made: $2N + 2N = 4N$.
+# Full training: $2N + 4N = 6N$ {cite:p}`kaplan2020scaling`. And under LoRA, where the weights of the base get no gradient?
+# Think it through before you run the next cell.
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -294,7 +295,8 @@ print(f"full {in_full / N:.2f} N, LoRA {under_lora / N:.2f} N a token; ratio {un
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Two thirds: $6N$ and just under $4N$, just under because below the lowest adapter nothing needs a gradient. (PyTorch's
+# Two thirds: $6N$ and just under $4N$. The product that gives a gradient to the base's weights is not made, so
+# $2N + 2N = 4N$ remain; just under, because below the lowest adapter nothing needs a gradient. (PyTorch's
 # counter does not see the CPU's attention kernel, which comes on top in both.) LoRA saves *memory* by a factor of
 # eight and *time* by a third, no matter how few weights it trains: to reach an adapter in the first layer, gradients still go
 # through every layer above it. Whoever guessed a hundredth took the trained weights for the work. (A helper that reports
@@ -394,8 +396,9 @@ def twenty_steps(precomputed):
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# One epoch over 160 pairs. How many forward passes in twenty steps with a live reference: 20, 40, 60? And does computing
-# it beforehand save time *within this one epoch*, all passes counted?
+# One epoch over 160 pairs; chosen and rejected answers of a step go through the model together, as one pass. How many
+# forward passes in twenty steps with a live reference: 20, 40, 60? And does computing it beforehand save time *within this
+# one epoch*, all passes counted?
 # ```
 
 # %%
@@ -629,14 +632,15 @@ print(f"{tight.total / 1e9:.2f} of {tight.limit / 1e9:.0f} GB after: {tight.leve
 # checks that both give the same logits). After QLoRA the adapter is merged into the weights as they were *before* 4 bits:
 # rounding the sum to 4 bits would round most of the adapter away. **Saving** is safetensors, tokenizer and template, no
 # pickle. **The card** is made from the manifests: base, data with revisions or hashes, rows set aside, recipe, seconds,
-# and a section on what was *not* evaluated.
+# figures measured, and a section on what was *not* evaluated. Here are its beginning and its end:
 
 # %%
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.model_card import model_card
 
 try:
-    print(model_card(road)[:1500])
+    card = model_card(road)
+    print(card[: card.index("## Data")] + "...\n\n" + card[card.index("## Not evaluated") :])
 except HandbookError as error:  # this chapter alone was run
     print(f"{error.what}: {error.remedy}")
 
