@@ -1,6 +1,6 @@
 """Tokens and money: what the servers reported, what a price table makes of it, what a plan will cost."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,8 +153,3 @@ class Estimate:
 
     def __str__(self) -> str:
         return self.text()
-
-
-def tokens_in(texts: Iterable[str]) -> int:
-    """A guess at the tokens of some texts, by their characters."""
-    return round(sum(map(len, texts)) / CHARACTERS_PER_TOKEN)

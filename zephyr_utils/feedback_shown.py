@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from zephyr_utils.progress import PATIENCE
+from zephyr_utils.progress import PATIENCE, counting_bar
 
 LOG_EVERY = 30.0  # seconds between two lines of progress where there is no terminal to draw a bar on
 
@@ -26,7 +26,7 @@ def shown(run: Any, started: float) -> Iterator[Any]:
         nonlocal bar, task
         await asyncio.sleep(PATIENCE)
         if sys.stderr.isatty():
-            bar = _bar()
+            bar = counting_bar("{task.fields[rate]}")
             task = bar.add_task(run.what, total=run.total, completed=done(), rate="")
             bar.start()
             while True:
@@ -48,20 +48,3 @@ def shown(run: Any, started: float) -> Iterator[Any]:
     finally:
         if bar is not None:
             bar.stop()
-
-
-def _bar():
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    return Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    )

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -89,12 +89,7 @@ class Report:
                 wrong_model_judgments(judgments, answers)
             by_model = split_by_model(judgments)
             best_first = sorted(self.grades, key=lambda model: -self.grades[model].overall)
-            differences = []
-            for first, second in pairwise(best_first):
-                # No question in common: said by mt_bench_table.
-                with contextlib.suppress(EvaluationError), self._named(f"{first} and {second}"):
-                    found = mt_bench_difference(by_model[first], by_model[second])
-                    differences.append({"first": first, "second": second} | dataclasses.asdict(found))
+            differences = self._differences(best_first, by_model, mt_bench_difference)
         self._sections["grades"] = {model: dataclasses.asdict(self.grades[model]) for model in best_first}
         self._sections["grade_differences"] = differences
         if questions and answers:
@@ -119,16 +114,24 @@ class Report:
                         controlled[model] = None
             shared_annotations(by_model)
             best_first = sorted(self.rates, key=lambda model: -self.rates[model].win_rate)
-            differences = []
-            for first, second in pairwise(best_first):
-                with contextlib.suppress(EvaluationError), self._named(f"{first} and {second}"):
-                    found = win_rate_difference(by_model[first], by_model[second])
-                    differences.append({"first": first, "second": second} | dataclasses.asdict(found))
+            differences = self._differences(best_first, by_model, win_rate_difference)
         self._sections["win_rates"] = {
             model: dataclasses.asdict(self.rates[model]) | {"length_controlled": controlled[model]}
             for model in best_first
         }
         self._sections["win_rate_differences"] = differences
+
+    def _differences(
+        self, best_first: Sequence[str], by_model: Mapping[str, list[dict]], compare: Callable[..., Any]
+    ) -> list[dict[str, Any]]:
+        """Each model compared with the next best."""
+        differences = []
+        for first, second in pairwise(best_first):
+            # No question in common: said where the tables are made.
+            with contextlib.suppress(EvaluationError), self._named(f"{first} and {second}"):
+                found = compare(by_model[first], by_model[second])
+                differences.append({"first": first, "second": second} | dataclasses.asdict(found))
+        return differences
 
     def _note_judges(self, rows: list[dict]) -> None:
         """Say who judged, as the records name them, unless the caller has said it already."""
