@@ -988,8 +988,8 @@ for factor in (1, 5):
 # ```
 
 # %% [markdown]
-# The β at which the loss on held-out pairs is lowest says how *sure* the model ought to be. It is the temperature of a
-# calibrated classifier {cite:p}`guo2017calibration`, fitted afterwards. If it lies below the β of the training, the model is
+# The β at which the loss on held-out pairs is lowest says how *sure* the model ought to be. It plays the part of the (inverse)
+# temperature of a calibrated classifier {cite:p}`guo2017calibration`, fitted afterwards. If it lies below the β of the training, the model is
 # surer of its rankings than it has a right to be, and its evaluation loss is on its way up, as Zephyr's was. If it lies above,
 # the model is *less* sure than its accuracy would justify: it was trained gently, and its loss could have fallen further.
 
