@@ -298,7 +298,8 @@ collect_answers({MANY}, ["m"], endpoint=Endpoint({{url!r}}), journal={str(tmp_pa
             asked = client.execute(code.format(url=chat.url))
             wait_for(lambda: sum(chat.paid.values()) >= 10)
             manager.interrupt_kernel()
-            replies = iter(lambda: client.get_shell_msg(timeout=30), None)  # a slow kernel has older ones to give
+            # A slow kernel has older replies to give first.
+            replies = iter(lambda: client.get_shell_msg(timeout=30), None)
             stopped = next(reply for reply in replies if reply["parent_header"]["msg_id"] == asked)
             content = stopped["content"]
             assert content["ename"] == "RunInterrupted"
