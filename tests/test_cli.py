@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import typer
 from sample_records import DIALOGUE
 from typer.testing import CliRunner
 
@@ -123,3 +124,15 @@ def test_the_command_is_installed_under_its_name():
         [Path(sys.executable).with_name("zephyr"), "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0 and all(verb in done.stdout for verb in VERBS)
+
+
+def test_ctrl_c_ends_with_130_and_says_that_the_same_command_goes_on(zephyr, monkeypatch):
+    stopped = typer.Typer()
+
+    @stopped.command()
+    def verb() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", stopped)
+    got = zephyr()
+    assert got.status == 130 and "The same command goes on from here" in got.words

@@ -277,7 +277,7 @@ def test_a_second_stop_cuts_off_what_is_under_way_and_the_next_run_counts_it(tmp
         time.sleep(0.5)
         assert process.poll() is None, "the first stop waits"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=30)
         assert process.returncode == 130 and f"{CONCURRENCY} calls under way were cut off" in err
         hangs["on"] = False
         end = command.to_the_end()
