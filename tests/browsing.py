@@ -1,4 +1,6 @@
-"""A browser for tests: Debian's Chromium, a server for a folder of pages, and a tab that records what must not happen."""
+"""A browser for tests: Debian's Chromium, a server for a folder of pages, a tab that records what must not happen, and
+the keys that move an explorer.
+"""
 
 import contextlib
 import functools
@@ -60,3 +62,37 @@ def recording_tab(browser, address: str) -> Iterator:
     )
     yield tab
     tab.close()
+
+
+# An explorer changes under the keyboard: what it draws or says is not what it was. The control itself does not count.
+SHOWN = """
+(host) => {
+  const copy = host.cloneNode(true);
+  copy.querySelectorAll("input, select, button").forEach((control) => control.remove());
+  return copy.innerHTML;
+}
+"""
+KEYS = {
+    "range": ["ArrowRight", "ArrowLeft"],
+    "select-one": ["ArrowDown", "ArrowUp"],
+    "search": ["x"],
+    "checkbox": ["Space"],
+}
+
+
+def moves(host) -> bool:
+    """Whether some key in some control changes what the explorer in this element shows."""
+    controls = host.locator("input, select, button, textarea")
+    for place in range(controls.count()):
+        control = controls.nth(place)
+        if not control.is_visible() or not control.is_enabled():
+            continue
+        kind = control.evaluate("control => control.type")
+        for key in KEYS.get(kind, ["Enter"]):
+            before = host.evaluate(SHOWN)
+            control.press(key)
+            if host.evaluate(SHOWN) == before:
+                host.page.wait_for_timeout(100)  # some draw in the next frame
+            if host.evaluate(SHOWN) != before:
+                return True
+    return False

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from browsing import moves
 
 AXE = (Path(__file__).parents[1] / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
@@ -53,22 +54,6 @@ def test_a_page_opens_without_error_and_passes_the_accessibility_checker(tab, ad
     assert wide <= 375, f"the page scrolls sideways on a phone: {wide} px"
 
 
-# An explorer changes under the keyboard: what it draws or says is not what it was. The control itself does not count.
-SHOWN = """
-(host) => {
-  const copy = host.cloneNode(true);
-  copy.querySelectorAll("input, select, button").forEach((control) => control.remove());
-  return copy.innerHTML;
-}
-"""
-KEYS = {
-    "range": ["ArrowRight", "ArrowLeft"],
-    "select-one": ["ArrowDown", "ArrowUp"],
-    "search": ["x"],
-    "checkbox": ["Space"],
-}
-
-
 @pytest.mark.browser
 def test_every_explorer_is_there_and_moves_by_keyboard(tab, address, page, website):
     if "widget-view+json" not in (website / f"{page}.html").read_text(encoding="utf-8"):
@@ -81,23 +66,6 @@ def test_every_explorer_is_there_and_moves_by_keyboard(tab, address, page, websi
         host = hosts.nth(number)
         assert moves(host), f"the explorer {number} of {page} shows the same whatever key is pressed"
     assert tab.complaints == []
-
-
-def moves(host):
-    controls = host.locator("input, select, button, textarea")
-    for place in range(controls.count()):
-        control = controls.nth(place)
-        if not control.is_visible() or not control.is_enabled():
-            continue
-        kind = control.evaluate("control => control.type")
-        for key in KEYS.get(kind, ["Enter"]):
-            before = host.evaluate(SHOWN)
-            control.press(key)
-            if host.evaluate(SHOWN) == before:
-                host.page.wait_for_timeout(100)  # some draw in the next frame
-            if host.evaluate(SHOWN) != before:
-                return True
-    return False
 
 
 @pytest.mark.browser
