@@ -25,7 +25,7 @@ function make(tag, className, text) {
 }
 
 function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
+  el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const models = model.get("models");
   const exchanges = model.get("exchanges");
 

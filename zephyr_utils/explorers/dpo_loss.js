@@ -160,7 +160,7 @@ export function histogram(pairs) {
 }
 
 function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
+  el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const state = () =>
     Object.fromEntries(["beta", "difference", "kind", "noise", "pairs"].map((name) => [name, model.get(name)]));
   const set = (name, value) => {

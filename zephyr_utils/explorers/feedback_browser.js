@@ -85,7 +85,7 @@ function card(sample, aspects) {
 }
 
 function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
+  el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const [cells, aspects, leftOut] = ["cells", "aspects", "left_out"].map((name) => model.get(name));
   const order = cells.map((_, n) => n).sort((a, b) => contradiction(cells[b]) - contradiction(cells[a]));
   const most = Math.max(...cells.map(({ count }) => count));

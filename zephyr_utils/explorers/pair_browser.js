@@ -100,7 +100,7 @@ function card(row, n, aspects, policies) {
 }
 
 function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
+  el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const [rows, policies, aspects] = ["rows", "policies", "aspects"].map((name) => model.get(name));
   let found = rows;
   let at = 0;

@@ -150,7 +150,7 @@ function options(select, entries) {
 }
 
 function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
+  el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const all = model.get("pairs");
   let search = "";
   let page = 0;

@@ -54,7 +54,7 @@ function choice(words, options, onPick) {
 }
 
 function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
+  el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const conversations = model.get("conversations");
   let picked = 0;
   let mask = model.get("mask");

@@ -35,7 +35,7 @@ function make(tag, className, text) {
 }
 
 function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to go from heading to heading
+  el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const examples = model.get("examples");
   const box = make("div", "zx");
   const pick = make("div", "zx-controls");

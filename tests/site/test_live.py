@@ -1,0 +1,66 @@
+"""A chapter in a live JupyterLab: opened, run from top to bottom, and its explorers moved, as a reader does it."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from browsing import moves, recording_tab
+from live_lab import jupyter_lab
+
+from zephyr_utils.workflow import runs_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+CHAPTER = "05_ddpo"  # two explorers, one of the package's formula and one of the trained model's pairs
+EXPLORERS = 2
+SLOW = 10 * 60_000  # milliseconds: two busy cores, and a training if the last run's cannot be reused
+# Every code cell has a number, or one has an error: then the cells after it will not run.
+FINISHED = """
+(cells) => {
+  const numbered = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")].filter((prompt) => /\\[\\d+\\]:/.test(prompt.textContent));
+  return numbered.length >= cells || document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') !== null;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A copy of what the last run made, without the ablations: they are most of it, and this chapter wants none."""
+    copy = tmp_path_factory.mktemp("live") / "runs"
+    shutil.copytree(
+        runs_folder() / "miniature",
+        copy / "miniature",
+        ignore=shutil.ignore_patterns("08_ablations", "notebooks", ".*"),
+    )
+    return copy
+
+
+@pytest.mark.browser
+def test_a_chapter_runs_in_jupyterlab_and_its_explorers_move_by_keyboard(browser, tmp_path, runs):
+    chapter = ROOT / "notebooks" / f"{CHAPTER}.ipynb"
+    cells = [cell for cell in nbformat.read(chapter, 4).cells if cell.cell_type == "code"]
+    with (
+        jupyter_lab(tmp_path, chapter, runs) as (address, path),
+        recording_tab(browser, address) as tab,
+    ):
+        tab.set_default_timeout(SLOW)
+        tab.set_viewport_size({"width": 1280, "height": 900})
+        tab.goto(address + path)
+        tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
+        tab.get_by_role("menuitem", name="Run", exact=True).click()
+        tab.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        tab.wait_for_function(FINISHED, arg=len(cells))
+        errors = tab.locator('[data-mime-type="application/vnd.jupyter.error"]')
+        assert errors.all_inner_texts() == []
+
+        explorers = tab.locator(".jp-OutputArea-output:has([class^=zx-])")
+        assert explorers.count() == EXPLORERS
+        for number in range(EXPLORERS):
+            explorers.nth(number).scroll_into_view_if_needed()
+            assert moves(explorers.nth(number)), (
+                f"the explorer {number} shows the same whatever key is pressed"
+            )
+        elsewhere = [
+            line for line in tab.complaints if line.startswith(("http", "ws")) and address not in line
+        ]
+        assert elsewhere == []
