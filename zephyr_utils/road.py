@@ -84,6 +84,11 @@ class Road:
         return (Path(self.runs) if self.runs else runs_folder()) / f"{self.scale}{own}{seed}"
 
     @property
+    def known_reference(self) -> Path:
+        """Where reference log-probabilities lie, which every dDPO of this run on the same model and pairs takes."""
+        return self.folder / "reference"
+
+    @property
     def own_data(self) -> bool:
         """Whether any of the scale's addresses was replaced."""
         return any((self.dialogues, self.feedback, self.preferences, self.base_model))
@@ -264,7 +269,9 @@ class Road:
 
         def make(folder: Path) -> dict[str, Any]:
             train, held_out, fitted = self.split_pairs()
-            trained = training.ddpo(sft.folder / training.MODEL, train, folder, recipe, held_out)
+            trained = training.ddpo(
+                sft.folder / training.MODEL, train, folder, recipe, held_out, known=self.known_reference
+            )
             return {
                 **fitted.books(),
                 "rows_trained": len(train),

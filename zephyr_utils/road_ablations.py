@@ -179,7 +179,9 @@ def train_into(road: Road, row: Row, start: str, folder: Path, recipe: dict[str,
         chosen, kept_back = ([{"messages": pair["chosen"]} for pair in pairs] for pairs in (rows, held_out))
         return {"rows_trained": len(rows), **training.dsft(start, chosen, kept_back, folder, recipe).metrics}
     watched = held_out if row.epochs else None
-    trained = training.ddpo(start, rows, folder, recipe, watched, keep_epochs=bool(row.epochs))
+    trained = training.ddpo(
+        start, rows, folder, recipe, watched, keep_epochs=bool(row.epochs), known=road.known_reference
+    )
     return {"rows_trained": len(rows), **trained.metrics}
 
 

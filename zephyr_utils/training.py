@@ -1,4 +1,4 @@
-"""dSFT and dDPO with LoRA on TRL's trainers. The only room that knows TRL's argument names.
+"""dSFT and dDPO with LoRA on TRL's trainers. Only the rooms named `training` know TRL's argument names.
 
 Both stages read a model directory and rows, and leave a directory with
 
@@ -10,9 +10,7 @@ While they run, ``checkpoints/`` holds what a killed run goes on from; the same 
 """
 
 import dataclasses
-import json
 import os
-import shutil
 import sys
 import warnings
 from dataclasses import dataclass
@@ -22,20 +20,28 @@ from typing import Any
 import torch
 import trl
 from datasets import disable_progress_bars
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from zephyr_utils.chat import encode, load_model, prepare_tokenizer
+from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.objectives import sequence_log_probs, token_weighted_nll
 from zephyr_utils.plan_batch import share_batch
 from zephyr_utils.recipes import check_recipe, model_fields, trainer_fields
+from zephyr_utils.training_measure import answer_log_probs, held_out_loss
+from zephyr_utils.training_pairs import PairTrainer
 from zephyr_utils.training_ranks import processes, shared_dataset
 from zephyr_utils.training_rows import split_prompt
+from zephyr_utils.training_save import (  # noqa: F401 - chapters read training.ADAPTER and training.LOG
+    ADAPTER,
+    CHECKPOINTS,
+    LOG,
+    MODEL,
+    save_trained,
+    without_local_path,
+)
 from zephyr_utils.training_watch import KeepEachEpoch, OneLineProgress, StopWhenBroken
 
-MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
+REFERENCE = "reference"  # folder of its log-probabilities
 FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
 WATCHED = 256  # held-out pairs measured before, during and after dDPO; Zephyr's own curve is of 64
 WATCHING = {
@@ -99,7 +105,7 @@ def dsft(
         callbacks=[OneLineProgress("dSFT"), StopWhenBroken()],
     )
     log = _train(trainer, output)
-    merged = _save(trainer, tokenizer, output, log, recipe)
+    merged = save_trained(trainer, tokenizer, output, log, recipe, bool(_quantised(recipe)))
     after = held_out_loss(merged, tokenizer, held_out)
     return Trained(output / MODEL, log, {"held_out_loss_before": before, "held_out_loss": after})
 
@@ -111,6 +117,7 @@ def ddpo(
     recipe: dict[str, Any],
     held_out: list[dict] | None = None,
     keep_epochs: bool = False,
+    known: Path | None = None,
 ) -> Trained:
     """Distilled direct preference optimisation (paper, equation 1) of a dSFT model with a new adapter.
 
@@ -125,6 +132,8 @@ def ddpo(
         held_out: pairs not trained on; the first `WATCHED` of them are measured before the first step and at every
             eighth of the run (unless the recipe says otherwise), so that the log holds evaluation rows too.
         keep_epochs: leave the adapter as it was after each epoch in ``epoch_1/``, ``epoch_2/``, ...
+        known: folder of reference log-probabilities (`training_reference`) that runs on the same model and pairs share;
+            None keeps them with the checkpoints, for this run alone.
 
     Returns:
         `Trained` with `first_step_loss`, `first_step_logps_chosen` and `sft_logps_chosen`.
@@ -132,15 +141,15 @@ def ddpo(
     Raises:
         HandbookError: as in `dsft`, and when the first step does not start at the dSFT model.
     """
-    trainer = ddpo_trainer(sft_model, pairs, output, recipe, held_out)
+    trainer = ddpo_trainer(sft_model, pairs, output, recipe, held_out, known)
     if keep_epochs:
         trainer.add_callback(KeepEachEpoch(output))
     first_step = check_first_step(trainer, sft_model, pairs, recipe)
     log = _train(trainer, output)
     if trainer.is_world_process_zero():
         for kept in output.glob("epoch_*"):
-            _without_local_path(kept)
-    _save(trainer, trainer.processing_class, output, log, recipe)
+            without_local_path(kept)
+    save_trained(trainer, trainer.processing_class, output, log, recipe, bool(_quantised(recipe)))
     return Trained(output / MODEL, log, first_step)
 
 
@@ -150,7 +159,8 @@ def ddpo_trainer(
     output: Path,
     recipe: dict[str, Any],
     held_out: list[dict] | None = None,
-) -> trl.DPOTrainer:
+    known: Path | None = None,
+) -> PairTrainer:
     """TRL's trainer as `ddpo` uses it, before the first step: the model of `start` under a new adapter.
 
     The reference is whatever `start` is, for it is the new adapter switched off: a wrong start is a wrong reference.
@@ -158,7 +168,9 @@ def ddpo_trainer(
     check_recipe(recipe, "ddpo")
     model, tokenizer = _load_to_train(start, recipe)
     watched = [split_prompt(pair) for pair in (held_out or [])[:WATCHED]]
-    return trl.DPOTrainer(
+    return PairTrainer(
+        known=known or output / CHECKPOINTS / REFERENCE,
+        share_prompts=recipe.get("share_prompts", False),
         model=model,
         args=_arguments(trl.DPOConfig, "ddpo", output, (WATCHING if watched else {}) | recipe),
         train_dataset=shared_dataset([split_prompt(pair) for pair in pairs], output / CHECKPOINTS / "pairs"),
@@ -203,59 +215,6 @@ def check_first_step(
             remedy="start from the merged dSFT model: an adapter that was left out would start from the base",
         )
     return values
-
-
-@torch.no_grad()
-def answer_log_probs(model, tokenizer, conversations: list[list[dict]], batch_size: int = 32) -> torch.Tensor:
-    """log p(last message | the messages before it) of each conversation, summed over the message's tokens.
-
-    Args:
-        conversations: message lists that end with the assistant's answer.
-
-    Returns:
-        Tensor of shape (conversations,), in nats, in the order given.
-    """
-    # As TRL counts: the prompt ends behind the generation prompt, the answer runs to the template's last newline.
-    rows = []
-    for messages in conversations:
-        prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=True)[
-            "input_ids"
-        ]
-        rows.append((encode(tokenizer, messages)[0], len(prompt)))
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-    sums = torch.empty(len(rows))
-    for start in range(0, len(order), batch_size):
-        picked = order[start : start + batch_size]
-        width = max(len(rows[i][0]) for i in picked)
-        ids = torch.full((len(picked), width), tokenizer.pad_token_id)
-        labels = torch.full((len(picked), width), -100)
-        for line, i in enumerate(picked):
-            tokens, prompt_length = rows[i]
-            ids[line, : len(tokens)] = torch.tensor(tokens)
-            labels[line, prompt_length : len(tokens)] = torch.tensor(tokens[prompt_length:])
-        mask = torch.arange(width) < torch.tensor([[len(rows[i][0])] for i in picked])
-        logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
-        sums[picked] = sequence_log_probs(logits.float(), labels.to(model.device)).cpu()
-    return sums
-
-
-@torch.no_grad()
-def held_out_loss(model, tokenizer, dialogues: list[dict], batch_size: int = 16) -> float:
-    """Token-weighted negative log-likelihood of whole dialogues, in nats a token."""
-    model.eval()
-    encoded = sorted((encode(tokenizer, row["messages"])[0] for row in dialogues), key=len)
-    total, count = 0.0, 0
-    for start in range(0, len(encoded), batch_size):
-        batch = encoded[start : start + batch_size]
-        width = max(map(len, batch))
-        ids = torch.tensor([tokens + [tokenizer.pad_token_id] * (width - len(tokens)) for tokens in batch])
-        labels = torch.tensor([tokens + [-100] * (width - len(tokens)) for tokens in batch])
-        ids, labels = ids.to(model.device), labels.to(model.device)
-        # Right padding under a causal mask: no real token sees a pad, so no attention mask is needed.
-        nll, tokens = token_weighted_nll(model(input_ids=ids).logits.float(), labels)
-        total, count = total + float(nll), count + int(tokens)
-    model.train()
-    return total / count
 
 
 def _load_to_train(source: str | Path, recipe: dict[str, Any]) -> tuple:
@@ -320,58 +279,6 @@ def _train(trainer, output: Path) -> list[dict[str, float]]:
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
     return trainer.state.log_history
-
-
-def _save(trainer, tokenizer, output: Path, log: list[dict[str, float]], recipe: dict[str, Any]):
-    """Write adapter, merged model and log; drop the checkpoints. Returns the merged model.
-
-    Of several processes the first writes; weights that are spread over them are gathered by all.
-    """
-    model, writes = trainer.model, trainer.is_world_process_zero()
-    if hasattr(model, "merge_and_unload"):
-        if writes:
-            model.save_pretrained(output / ADAPTER)
-            _without_local_path(output / ADAPTER)
-        trainer.accelerator.wait_for_everyone()
-        model = (
-            _merged_from_full_precision(model, output, recipe)
-            if _quantised(recipe)
-            else model.merge_and_unload()
-        )
-        if writes:
-            model.save_pretrained(output / MODEL)
-    elif processes() == 1:
-        model.save_pretrained(output / MODEL)
-    else:
-        trainer.save_model(str(output / MODEL))
-        trainer.accelerator.wait_for_everyone()
-        if writes:
-            (output / MODEL / "training_args.bin").unlink(
-                missing_ok=True
-            )  # a pickle, and of use to nobody else
-        model = load_model(output / MODEL, dtype=recipe.get("dtype") or "float32")[0]
-    if writes:
-        tokenizer.save_pretrained(output / MODEL)
-        (output / LOG).write_text(json.dumps(log, indent=1) + "\n")
-        shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
-    return model
-
-
-def _merged_from_full_precision(model, output: Path, recipe: dict[str, Any]):
-    """The adapter merged into the weights as they were before 4 bits: merging into 4 bits would round the adapter away."""
-    source = model.get_base_model().config._name_or_path
-    revision = recipe.get("model_revision")
-    options = {"revision": revision} if revision and not Path(source).is_dir() else {}
-    base = AutoModelForCausalLM.from_pretrained(source, dtype=recipe.get("dtype") or "float32", **options)
-    return PeftModel.from_pretrained(base, output / ADAPTER).merge_and_unload().to(model.device)
-
-
-def _without_local_path(adapter: Path) -> None:
-    """PEFT records where the base lay on this machine; say its name only."""
-    path = adapter / "adapter_config.json"
-    config = json.loads(path.read_text())
-    config["base_model_name_or_path"] = Path(config["base_model_name_or_path"] or "").name
-    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def describe_recipe(recipe: dict[str, Any], stage: str) -> dict[str, Any]:

@@ -15,6 +15,10 @@ from zephyr_utils.errors import HandbookError
 
 RECIPES_FOLDER = Path(__file__).parent
 STAGES = ("dsft", "ddpo")
+OURS = {
+    "dsft": set(),
+    "ddpo": {"share_prompts"},
+}  # no arguments of TRL's: a file that has one is not for `trl dpo --config`
 
 
 def recipe_path(scale: str, stage: str) -> Path:
@@ -54,7 +58,7 @@ def load_recipe(path: str | Path, stage: str, **changes: Any) -> dict[str, Any]:
 
 def check_recipe(recipe: dict[str, Any], stage: str, where: str = "recipe") -> None:
     """Refuse a key that is no argument of TRL's, and name its nearest neighbour."""
-    known = trainer_fields(stage) | model_fields()
+    known = trainer_fields(stage) | model_fields() | OURS[stage]
     for key in recipe:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
