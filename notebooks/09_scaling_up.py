@@ -421,13 +421,61 @@ assert references["live"]["forward passes"] == 2 * references["precomputed"]["fo
 assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-3, "the two references are not the same model"
 
 # %% [markdown]
+# What was computed beforehand is kept: `Road` lays it in `reference/`, under the hash of the model's weights, of the rows'
+# tokens and of how they are batched. Another $\beta$, another learning rate or another loss on the same pairs takes it from
+# there, and a run that is killed in this pass goes on where it stopped, with the same bits (`tests/test_training_pairs.py`).
+#
+# ### A pair's prompt: once, or twice
+#
+# Chosen and rejected answer have one prompt, and two rows compute it twice. **Prefix sharing** {cite:p}`wang2024prefix` puts the
+# pair into one row, prompt, chosen, rejected, under a mask that hides the first answer from the second. The second answer's
+# positions begin again behind the prompt, and the prompt's last token stands before each answer, for it predicts the
+# answer's first. A pair of five words, so that the mask can be read:
+
+# %%
+from zephyr_utils.training_shared import share_prompts
+
+two_rows = torch.tensor([[10, 11, 20, 21], [10, 11, 30, 0]])  # prompt 10 11, chosen 20 21, rejected 30, padding 0
+answers = torch.tensor([[-100, -100, 20, 21], [-100, -100, 30, -100]])
+one_row = share_prompts(two_rows, (two_rows > 0).long(), answers)
+print("tokens   ", one_row.input_ids[0].tolist())
+print("positions", one_row.position_ids[0].tolist())
+print(one_row.attention_mask[0, 0].int())
+
+# %% [markdown]
+# ```{admonition} Predict, then run
+# :class: predict
+# In the miniature a prompt is about as long as an answer. What share of the positions is left when each prompt is computed
+# once: two thirds, a half, a third? And where prompts are ten times as long as answers?
+# ```
+
+# %%
+def tokens_of(pair):
+    prompt = tokenizer.apply_chat_template(pair["chosen"][:-1], add_generation_prompt=True, return_dict=True)["input_ids"]
+    return len(prompt), *(len(chat.encode(tokenizer, pair[side])[0]) - len(prompt) for side in ("chosen", "rejected"))
+
+prompt, chosen, rejected = np.array([tokens_of(pair) for pair in pairs[:400]]).mean(axis=0)
+left = {"the miniature's": prompt, "ten times an answer": 10 * (chosen + rejected) / 2}
+for name, n in left.items():
+    print(f"{name:20s} prompt {n:5.0f}: {(n + chosen + rejected + 1) / (2 * n + chosen + rejected):.0%} of the positions")
+
+# %% [markdown]
+# ```{admonition} What happened
+# :class: dropdown
+# About three quarters, since answers are not shared; and just above a half, which no prompt however long undercuts. Whoever
+# guessed a half for the miniature forgot the answers. Positions are not time: a mask of every
+# token with every other keeps attention from its fastest kernel. The paper reports 1.1 to 1.5 times the speed on GPUs;
+# here, only the equality of losses and gradients was measured (`tests/test_training_shared.py`), and no recipe turns it on.
+# ```
+
+# %% [markdown]
 # ### All levers in one table
 #
 # | lever | gives | costs | leave it when | known from |
 # |---|---|---|---|---|
 # | packing (`packing: true`, `bfd`) | no padding; 2 to 3 times the tokens a second against padded rows | fewer updates for the same batch; needs an attention that keeps neighbours apart | rows are nearly equally long; the batch's meaning must stay | published: torchtune's README, +238 % |
-# | grouping by length | most of the same, no change of rows | neighbouring steps differ more | already packed; in DPO it needs a `length` column | measured above |
-# | precomputed reference | a third of dDPO's work a step; no second model | one pass before; numbers on disk | the reference moves (`sync_ref_model`); one epoch and little time | measured above |
+# | grouping by length | most of the same, no change of rows | neighbouring steps differ more | already packed; TRL's DPO trainer brings no lengths for it, ours does | measured above |
+# | precomputed reference | a third of dDPO's work a step; no second model; a second run on the same pairs finds it on disk | one pass before | the reference moves (`sync_ref_model`); one epoch and little time | measured above |
 # | activation checkpointing | memory of activations down more than tenfold | one more forward pass: 1.5 times LoRA's work, 1.33 of full | memory suffices | estimated; torchtune publishes +27 % speed for leaving it off |
 # | QLoRA, 4 bits | 10 GB of Mistral's weights | slower products; merging needs the full weights once more; a base slightly off | the bfloat16 weights fit | published: QLoRA's paper, sections 3 and 4 |
 # | LoRA in place of all weights | 16 bytes a weight become 2 | another optimum; another learning rate | there are eight cards | counted above |
@@ -435,7 +483,8 @@ assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-
 # | fused AdamW | one kernel for all weights | nothing | LoRA: the optimiser is no cost there | read in PyTorch |
 # | `torch_compile` | 27 % in full training | minutes of compiling, again for each new length; LoRA dropout must be 0 | lengths vary and rows are few | published: torchtune; not tried here |
 # | dropout 0 in LoRA | its masks, about a tenth of a step on a CPU | the regularisation | you overfit | measured on a CPU while the recipes were made |
-# | sharing the prompt of a pair | the prompt once, not twice: 1.1 to 1.5 times | own attention masks | prompts are short | published: arXiv 2410.20305; an idea here, not built |
+# | sharing the prompt of a pair (`share_prompts: true`, ours) | the prompt once, not twice | a mask of every token with every other, so no flash attention | prompts are short beside the answers; the attention is not sdpa | positions counted above; time published: arXiv 2410.20305, 1.1 to 1.5 times |
+# | scoring answers alone | the vocabulary is scored where a label is; TRL does so on GPUs, ours on CPUs too | nothing: the same weights to the last bit | never | counted in `tests/test_training_pairs.py` |
 #
 # Gains do not multiply: packing removes the padding that grouping would have removed. All of ours together against TRL
 # with the alignment-handbook's LoRA values as they stand, a model of 10 M parameters with random weights on a busy CPU
@@ -677,7 +726,7 @@ except HandbookError as error:  # this chapter alone was run
 # 1. *Memory, term by term*: weights ({eq}`eq-09-weights`), 16 bytes a trained weight ([exercise](ex-09-lora-bytes)),
 #    activations as PyTorch saves them, logits, reference; a third below published peaks without the reserve.
 # 2. *Operations*: $6N$ and $4N$, counted by PyTorch itself.
-# 3. *Levers*: padding and the reference measured, the others in the table with where they are known from.
+# 3. *Levers*: padding, the reference and the shared prompt counted, the others in the table with where they are known from.
 # 4. *Many GPUs, one batch*: [the accumulation](ex-09-accumulation) and [the updates](ex-09-packed-updates).
 # 5. *Taking it out*: merged, with a card, and uploaded only when asked.
 #
