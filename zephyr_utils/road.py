@@ -43,6 +43,7 @@ ABLATIONS = "08_ablations"
 # as the paper, sections 3 and 4.1
 PAIRING = {"score": "mean", "rejected": "random", "ties": "drop", "seed": 0}
 HELD_OUT_DIALOGUES, HELD_OUT_PAIRS = 0.05, 0.1  # shares kept back to measure on
+FEW_PAIRS, HELD_OUT_OF_FEW = 1000, 0.3  # of fewer pairs more: an accuracy on twenty says nothing
 TEMPERATURE = 0.7  # the paper's sampling for chat, appendix
 
 
@@ -261,7 +262,8 @@ class Road:
         fitted = fit_pairs(
             tokenizer, pairs, self.recipe("ddpo")["max_length"], ties=made.recipe.get("ties", "drop")
         )
-        return *hold_out(fitted.rows, HELD_OUT_PAIRS), fitted
+        share = HELD_OUT_OF_FEW if len(fitted.rows) < FEW_PAIRS else HELD_OUT_PAIRS
+        return *hold_out(fitted.rows, share), fitted
 
     def ddpo(self) -> Manifest:
         """Step 5: the dDPO model, in ``model/``; the dSFT model is where it starts and its reference."""
