@@ -27,8 +27,27 @@ rows = [check_dialogue(row) for row in data.dialogues(48)]
 recipe = get_scale("miniature").recipe("dsft", train_sampling_strategy="sequential", **short)
 output = Path(sys.argv[1])
 training.dsft(BASE_FOLDER, rows[:32], rows[32:], output / "dsft", recipe)
-pairs = binarize(data.feedback(40)).pairs[:32]
-training.ddpo(BASE_FOLDER, pairs, output / "ddpo", get_scale("miniature").recipe("ddpo", **short))
+pairs = binarize(data.feedback(60)).pairs
+recipe = get_scale("miniature").recipe("ddpo", **short)
+training.ddpo(BASE_FOLDER, pairs[:32], output / "ddpo", recipe, held_out=pairs[32:48])
+"""
+RESUMED = """
+import os, sys
+from pathlib import Path
+from zephyr_utils import training
+from zephyr_utils.miniature import BASE_FOLDER, data
+from zephyr_utils.preferences import binarize
+from zephyr_utils.scales import get_scale
+
+if not (Path(sys.argv[1]) / "checkpoints").exists():  # the first start dies at step 3
+    def die(self, args, state, control, **_):
+        if state.global_step == 3:
+            os._exit(9)
+
+    training.StopWhenBroken.on_log = die
+short = {"per_device_train_batch_size": 8, "max_steps": 4, "logging_steps": 1, "save_steps": 2}
+pairs = binarize(data.feedback(60)).pairs[:32]
+training.ddpo(BASE_FOLDER, pairs, Path(sys.argv[1]), get_scale("miniature").recipe("ddpo", **short))
 """
 
 
@@ -39,15 +58,19 @@ def trained(tmp_path_factory) -> dict[int, tuple[Path, str]]:
     for processes in (1, 2):
         folder = tmp_path_factory.mktemp(f"by_{processes}")
         (folder / "train.py").write_text(TRAIN)
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        done = subprocess.run(
-            [sys.executable, *(launcher if processes > 1 else []), str(folder / "train.py"), str(folder)],
-            capture_output=True, text=True, timeout=300, env=environment,
-        )  # fmt: skip
+        done = start(folder / "train.py", processes, folder)
         assert done.returncode == 0, done.stderr[-3000:]
         runs[processes] = (folder, done.stderr)
     return runs
+
+
+def start(script: Path, processes: int, *arguments) -> subprocess.CompletedProcess:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else []), str(script), *map(str, arguments)],
+        capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+    )  # fmt: skip
 
 
 def losses(folder: Path) -> list[float]:
@@ -66,6 +89,34 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
     assert "2 processes x 4 rows x 1 micro-batches = 8 rows an update" in told
     assert "Effective batch" not in told_by_one
     assert not (two / stage / "checkpoints").exists()
+
+
+def test_metrics_of_an_evaluation_are_of_all_rows_and_not_of_the_first_processs_share(trained):
+    logs = [json.loads((folder / "ddpo" / "log.json").read_text()) for folder, _ in trained.values()]
+    alone, together = ([row for row in log if "eval_loss" in row] for log in logs)
+    assert len(alone) == len(together) >= 3 and alone[0] != alone[-1]
+    for one, two in zip(alone, together, strict=True):
+        for name in (
+            "loss",
+            "rewards/margins",
+            "rewards/accuracies",
+            "logps/chosen",
+            "logps/rejected",
+            "entropy",
+        ):
+            assert two[f"eval_{name}"] == pytest.approx(one[f"eval_{name}"], abs=1e-4), name
+
+
+def test_a_training_of_two_processes_that_died_goes_on_to_the_same_weights(trained, tmp_path):
+    (tmp_path / "train.py").write_text(RESUMED)
+    output = tmp_path / "resumed"
+    assert start(tmp_path / "train.py", 2, output).returncode != 0, "it was to die"
+    assert (output / "checkpoints" / "checkpoint-2").exists() and not (output / "model").exists()
+    done = start(tmp_path / "train.py", 2, output)
+    assert done.returncode == 0, done.stderr[-3000:]
+    straight = load_file(trained[2][0] / "ddpo" / "model" / "model.safetensors")
+    for name, tensor in load_file(output / "model" / "model.safetensors").items():
+        assert tensor.equal(straight[name]), name
 
 
 def build(folder: Path, calls: list[str], together: bool) -> Manifest:
