@@ -581,7 +581,9 @@ for gpus in (1, 2, 4, 8, 16):
 #     -m zephyr_utils sft --scale zephyr-7b-full
 # ```
 #
-# Two processes on a CPU are tested here, through `torchrun`; the files for GPUs are read by accelerate's own parser in our
+# Two processes on a CPU are tested here, through `torchrun`: losses, weights, metrics of an evaluation, a run that dies and goes
+# on. FSDP2 is tested there too: wrapped by accelerate's own function with the settings of `fsdp2.yaml`, two processes with half
+# of every weight each take the LoRA steps that one process takes (`tests/test_distributed_fsdp.py`). The files for GPUs are read by accelerate's own parser in our
 # tests, and have not been run on GPUs. `accelerate launch --cpu --num_processes 2` starts *one* process and says nothing.
 
 # %% [markdown]
