@@ -86,7 +86,7 @@ SCALES = {
             limit=None,
             needs_gpu=True,
             memory_gb=24,
-            runs_on="one GPU of 24 GB (QLoRA) to 141 GB (LoRA)",
+            runs_on="one GPU of 40 GB; of 24 GB with QLoRA",
         ),
         Scale(
             "zephyr-7b-full",
