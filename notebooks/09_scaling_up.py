@@ -485,11 +485,11 @@ for name, n in left.items():
 # | `torch_compile` | 27 % in full training | minutes of compiling, again for each new length; LoRA dropout must be 0 | lengths vary and rows are few | published: torchtune; not tried here |
 # | dropout 0 in LoRA | its masks, about a tenth of a step on a CPU | the regularisation | you overfit | measured on a CPU while the recipes were made |
 # | sharing the prompt of a pair (`share_prompts: true`, ours) | the prompt once, not twice | a mask of every token with every other, so no flash attention | prompts are short beside the answers; the attention is not sdpa | measured on a CPU: 1.45 times the speed, 1.84 with long prompts; on GPUs published: arXiv 2410.20305, 1.1 to 1.5 times |
+# | scoring answers alone | the vocabulary is scored where a label is; TRL does so on GPUs, ours on CPUs too | nothing: the same weights to the last bit | never | counted in `tests/test_training_pairs.py` |
 #
 # What the miniature's own dDPO step comes to, on the same pairs in one run: 1.09 times a bare PyTorch loop that does the same
 # sums, 0.62 of TRL's trainer as it comes (bfloat16, activations computed anew, a live reference), and 0.40 of it with grouping
 # and shared prompts. All are in `benchmarks/results/steps.json`.
-# | scoring answers alone | the vocabulary is scored where a label is; TRL does so on GPUs, ours on CPUs too | nothing: the same weights to the last bit | never | counted in `tests/test_training_pairs.py` |
 #
 # Gains do not multiply: packing removes the padding that grouping would have removed. All of ours together against TRL
 # with the alignment-handbook's LoRA values as they stand, a model of 10 M parameters with random weights on a busy CPU
