@@ -198,7 +198,10 @@ class Command:
 
     def until(self, ready):
         """Start it; the process, once it is ``ready``."""
-        process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # A script's background job ignores SIGINT and so would its children, tests among them.
+        heed = (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) if os.name == "posix" else None
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(self.command, **pipes, text=True, preexec_fn=heed)
         wait_for(lambda: ready() or process.poll() is not None)
         assert process.poll() is None, f"it ended too soon: {process.communicate()}"
         return process
@@ -295,7 +298,9 @@ collect_answers({MANY}, ["m"], endpoint=Endpoint({{url!r}}), journal={str(tmp_pa
     manager, client = start_new_kernel(kernel_name="python3")
     try:
         with chat_server(delay=0.2) as chat:
-            asked = client.execute(code.format(url=chat.url))
+            asked = client.execute(
+                code.format(url=chat.url), stop_on_error=False
+            )  # or what follows is aborted
             wait_for(lambda: sum(chat.paid.values()) >= 10)
             manager.interrupt_kernel()
             # A slow kernel has older replies to give first.
