@@ -201,6 +201,9 @@ CLAIMS = (
         "dDPO + dSFT beats dSFT-1",
         "7.00 against 6.64",
         difference("ddpo", "dsft"),
+        why={
+            "holds": "nearly all of it is manner: the answers are no more often right than before (chapter 07)"
+        },
     ),
     Claim(
         "ddpo_needs_dsft",
