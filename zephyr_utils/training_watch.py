@@ -11,9 +11,14 @@ from transformers import TrainerCallback
 
 from zephyr_utils.errors import HandbookError
 
+MEASURED_STEPS = 3  # after one to warm up
+LONG = 60.0  # seconds that are left: a shorter run needs no estimate
+
 
 class OneLineProgress(TrainerCallback):
-    """A bar in a terminal, one line that rewrites itself in a notebook, nothing in a pipe.
+    """A bar in a terminal, one line that rewrites itself in a notebook, nothing in a pipe but a long run's estimate.
+
+    The estimate comes after `MEASURED_STEPS` steps, on stderr: measured where `zephyr plan` has to assume.
 
     Args:
         what: the words before the bar, such as "dSFT".
@@ -24,6 +29,7 @@ class OneLineProgress(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **_):
         self.started, self.first_step = time.monotonic(), state.global_step
+        self.warm, self.last_log = self.started, (self.started, None)
         if not state.is_world_process_zero:  # of several processes one tells
             return
         if sys.stderr.isatty():
@@ -36,10 +42,39 @@ class OneLineProgress(TrainerCallback):
 
             self.handle = display(f"{self.what}: starting", display_id=True)
 
+    def on_step_end(self, args, state, control, **_):
+        done = state.global_step - self.first_step
+        if done == 1:
+            self.warm = time.monotonic()
+        if done != 1 + MEASURED_STEPS or not state.is_world_process_zero:
+            return
+        pace = (time.monotonic() - self.warm) / MEASURED_STEPS
+        left = pace * (state.max_steps - state.global_step)
+        if left > LONG:
+            told = f"{left / 3600:.1f} hours" if left > 5400 else f"{left / 60:.0f} minutes"
+            steps = f"{MEASURED_STEPS} steps took {pace:.2g} s each"
+            self._say(f"{self.what}: {steps}; the {state.max_steps - state.global_step:,} left, about {told}")
+
+    def _say(self, line: str) -> None:
+        if self.bar:
+            self.bar.console.print(line)
+        elif self.handle:
+            self.handle.update(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def _pace(self, logs: dict) -> str:
+        """Tokens a second since the last log, by TRL's count over all processes."""
+        (then, before), now, tokens = self.last_log, time.monotonic(), logs.get("num_tokens")
+        self.last_log = (now, tokens)
+        return (
+            "" if tokens is None or before is None else f", {(tokens - before) / (now - then):,.0f} tokens/s"
+        )
+
     def on_log(self, args, state, control, logs=None, **_):
         if "loss" not in (logs or {}):
             return
-        shown = f"loss {logs['loss']:.3f}"
+        shown = f"loss {logs['loss']:.3f}{self._pace(logs)}"
         if self.bar:
             self.bar.update(self.task, completed=state.global_step, loss=shown)
         elif self.handle:
