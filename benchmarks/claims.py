@@ -30,10 +30,10 @@ from zephyr_utils.claims import (
     difference,
     findings_table,
     judge_all,
-    made_with,
     models_table,
     row_scores,
 )
+from zephyr_utils.claims_kept import made_with
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.road import Road
 from zephyr_utils.road_ablations import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3

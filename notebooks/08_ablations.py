@@ -42,7 +42,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from zephyr_utils import chat, claims, exercises, figures, objectives, published, workflow
+from zephyr_utils import chat, claims, claims_kept, exercises, figures, objectives, published, workflow
 from zephyr_utils import road_ablations as ablations
 from zephyr_utils.evaluation import seeds_interval
 from zephyr_utils.miniature.data import development_questions
@@ -344,7 +344,7 @@ display(Markdown(claims.models_table(mine, rows)))
 # *values* say something all the same, and five seeds say it better:
 
 # %%
-committed = claims.committed()
+committed = claims_kept.committed()
 five = committed.measured
 print(f"{len(five)} seeds, {committed.machine}")
 if committed.changed:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from zephyr_utils import claims
+from zephyr_utils import claims, claims_kept
 from zephyr_utils import road_ablations as ablations
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import Interval
@@ -277,11 +277,11 @@ def test_results_are_read_back_as_they_were_written(script):
 
 
 def test_the_committed_results_say_when_something_they_rest_on_has_changed(tmp_path, monkeypatch):
-    then = {**claims.made_with(), "base_model": "another"}
+    then = {**claims_kept.made_with(), "base_model": "another"}
     stamp = {"cpu": "a", "torch": "b", "trl": "c"}
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     (tmp_path / "benchmarks" / "results" / "claims.json").write_text(
         json.dumps({"stamp": stamp, "made_with": then, "measured": {"0": {}}})
     )
     monkeypatch.chdir(tmp_path)
-    assert claims.committed().changed == ("base model",)
+    assert claims_kept.committed().changed == ("base model",)

@@ -6,7 +6,7 @@ from tiny import tiny_tokenizer
 
 from zephyr_utils.chat import encode, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.training_rows import fit_dialogues, fit_pairs, hold_out, split_prompt
+from zephyr_utils.training_rows import fit_dialogues, fit_pairs, hold_out, hold_out_pairs, split_prompt
 
 
 def ready_tokenizer():
@@ -74,6 +74,12 @@ def test_of_a_very_small_set_one_prompt_is_held_out_all_the_same():
     rows = [{"prompt": name} for name in "abcd"]
     train, held_out = hold_out(rows, 0.001)
     assert len(train) == 3 and len(held_out) == 1
+
+
+@pytest.mark.parametrize(("count", "share"), [(400, 0.3), (4000, 0.1)])
+def test_of_few_pairs_more_are_held_out(count, share):
+    train, held_out = hold_out_pairs([{"prompt": f"prompt {n}"} for n in range(count)])
+    assert len(train) + len(held_out) == count and abs(len(held_out) / count - share) < 0.06
 
 
 def test_a_single_prompt_leaves_none_to_measure_on_and_that_is_said():

@@ -28,7 +28,7 @@ from zephyr_utils.records import (
     with_answers,
 )
 from zephyr_utils.scales import MINIATURE, Scale, fetch_model, get_scale
-from zephyr_utils.training_rows import FittedRows, fit_dialogues, fit_pairs, hold_out
+from zephyr_utils.training_rows import FittedRows, fit_dialogues, fit_pairs, hold_out, hold_out_pairs
 from zephyr_utils.truecasing import Truecaser, detect_case_noise
 from zephyr_utils.workflow import Manifest, build_artefact, fingerprint, runs_folder
 
@@ -42,8 +42,7 @@ EVALUATION = "07_evaluation"
 ABLATIONS = "08_ablations"
 # as the paper, sections 3 and 4.1
 PAIRING = {"score": "mean", "rejected": "random", "ties": "drop", "seed": 0}
-HELD_OUT_DIALOGUES, HELD_OUT_PAIRS = 0.05, 0.1  # shares kept back to measure on
-FEW_PAIRS, HELD_OUT_OF_FEW = 1000, 0.3  # of fewer pairs more: an accuracy on twenty says nothing
+HELD_OUT_DIALOGUES = 0.05  # share kept back to measure on
 # Real answers are long beside the miniature's: sixteen pairs at once took 3.2 GB, and few pairs gave few updates.
 OWN_RECORDS = {"ddpo": {"per_device_train_batch_size": 4}}
 TEMPERATURE = 0.7  # the paper's sampling for chat, appendix
@@ -265,8 +264,7 @@ class Road:
         fitted = fit_pairs(
             tokenizer, pairs, self.recipe("ddpo")["max_length"], ties=made.recipe.get("ties", "drop")
         )
-        share = HELD_OUT_OF_FEW if len(fitted.rows) < FEW_PAIRS else HELD_OUT_PAIRS
-        return *hold_out(fitted.rows, share), fitted
+        return *hold_out_pairs(fitted.rows), fitted
 
     def ddpo(self) -> Manifest:
         """Step 5: the dDPO model, in ``model/``; the dSFT model is where it starts and its reference."""

@@ -4,9 +4,9 @@ A row of the tables is a `Row`; the functions take a `Road` and leave their arte
 road's own, made once and reused like them. ``python -m zephyr_utils.road_ablations`` is one process of
 `road_parallel.run_in_parallel`.
 
-Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen: minutes for five seeds. Each is
-to have a learning rate of its own, searched on the miniature's `development_questions` by ``benchmarks/search.py``;
-what was found lies in ``recipes/<scale>/ablations.yaml``, and `searched_rows` says for which.
+Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen: minutes for five seeds. Each had a
+search of its own on `development_questions`, by ``benchmarks/search.py``; what was found lies in
+``recipes/<scale>/ablations.yaml``.
 """
 
 import hashlib
