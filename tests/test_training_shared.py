@@ -9,7 +9,7 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import add_fused_lm_head
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.training_shared import share_prompts, with_shared_prompts
+from zephyr_utils.training_shared import can_share_prompts, pack, share_prompts, with_shared_prompts
 
 FIELDS = ("log_probs", "entropy", "mean_logits", "is_top1")
 
@@ -76,38 +76,85 @@ def test_the_gradients_of_the_preference_loss_are_those_of_two_rows():
 
 def test_a_shared_row_holds_the_prompt_once_and_its_last_token_before_each_answer():
     row = {"prompt_ids": [10, 11, 12], "chosen_ids": [20, 21], "rejected_ids": [30]}
-    shared = share_prompts(**batch_of([row]))
-    assert shared.input_ids.tolist() == [[10, 11, 12, 20, 21, 12, 30]]
-    assert shared.position_ids.tolist() == [[0, 1, 2, 3, 4, 2, 3]]
-    assert shared.labels.tolist() == [[-100, -100, -100, 20, 21, -100, 30]]
-    sees = shared.attention_mask[0, 0].int().tolist()
-    assert sees[4] == [1, 1, 1, 1, 1, 0, 0], "the first answer sees prompt and itself"
-    assert sees[6] == [1, 1, 0, 0, 0, 1, 1], (
+    shared = share_prompts(**batch_of([row]), hidden_size=32)
+    # The width is a multiple of eight: one place of padding.
+    assert shared.input_ids.tolist()[0][:7] == [10, 11, 12, 20, 21, 12, 30]
+    assert shared.position_ids.tolist()[0][:7] == [0, 1, 2, 3, 4, 2, 3]
+    assert shared.labels.tolist() == [[-100, -100, -100, 20, 21, -100, 30, -100]]
+    sees = shared.dense_mask()[0, 0].int().tolist()
+    assert sees[4] == [1, 1, 1, 1, 1, 0, 0, 0], "the first answer sees prompt and itself"
+    assert sees[6] == [1, 1, 0, 0, 0, 1, 1, 0], (
         "the second sees its own copy of the last token, and not the first answer"
     )
+
+
+def test_pairs_that_stand_in_one_row_do_not_see_each_other():
+    rows = pairs(count=2)
+    both = share_prompts(**batch_of(rows), hidden_size=10_000)
+    assert len(both.input_ids) == 1, "attention is cheap beside such matrices: one row"
+    mask, segments = both.dense_mask()[0, 0], both.segments[0]
+    first = (segments >= 0) & (segments < 3)
+    second = segments >= 3
+    assert first.sum() > 3 and second.sum() > 3
+    assert not mask[first][:, ~first].any() and not mask[second][:, ~second].any()
+    assert mask.any(1).all(), "a token that saw nothing would become a division of nothing by nothing"
+
+
+def test_the_mask_for_flex_attention_is_the_dense_one():
+    shared = share_prompts(**batch_of(pairs(count=6)), hidden_size=100)
+    rows, width = shared.segments.shape
+    sees = shared.block_mask().mask_mod
+    row, asks, asked = torch.meshgrid(*map(torch.arange, (rows, width, width)), indexing="ij")
+    assert torch.equal(sees(row, None, asks, asked), shared.dense_mask()[:, 0])
+
+
+def test_every_pair_is_in_one_row_and_little_is_padding():
+    draw = torch.Generator().manual_seed(3)
+    sizes = torch.randint(20, 200, (32,), generator=draw).tolist()
+    rows, width = pack(sizes, hidden_size=4096)
+    assert sorted(pair for row in rows for pair in row) == list(range(32))
+    assert max(sum(sizes[pair] for pair in row) for row in rows) <= width and width % 8 == 0
+    assert len(rows) * width < 1.05 * sum(sizes)
+    alone, narrow = pack(sizes, hidden_size=1)
+    assert len(alone) > len(rows) and narrow < width, "beside small matrices attention is dear: narrower rows"
 
 
 def test_positions_fall_by_the_prompt_less_one_token_a_pair():
     rows = pairs(count=1, longest_prompt=40)
     batch = batch_of(rows)
-    saved = int(batch["attention_mask"].sum()) - share_prompts(**batch).input_ids.numel()
-    assert saved == len(rows[0]["prompt_ids"]) - 1
+    computed = int((share_prompts(**batch, hidden_size=32).segments >= 0).sum())
+    assert int(batch["attention_mask"].sum()) - computed == len(rows[0]["prompt_ids"]) - 1
 
 
 def test_two_rows_with_different_prompts_are_refused():
-    batch = batch_of([{"prompt_ids": [10, 11], "chosen_ids": [20], "rejected_ids": [30]}])
-    batch["input_ids"][1, 0] = 99
-    with pytest.raises(ValueError, match="do not begin with one prompt"):
-        share_prompts(**batch)
+    for change in ([(4, 0)], [(4, 1), (0, 1)]):
+        batch = batch_of([{"prompt_ids": [10, 11], "chosen_ids": [20], "rejected_ids": [30]}] * 4)
+        if len(change) == 1:
+            batch["input_ids"][change[0]] = 99
+        else:
+            batch["labels"][change[0]] = 11  # an answer that begins a token earlier than the other
+        with pytest.raises(ValueError, match="pair 0: the two rows do not begin with one prompt"):
+            share_prompts(**batch, hidden_size=32)
 
 
-def test_an_attention_that_would_misread_the_mask_is_refused():
-    for change, words in (
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
         ({"_attn_implementation": "eager"}, "eager attention"),
-        ({"sliding_window": 4}, "sliding"),
-    ):
-        model = mistral()
-        for name, value in change.items():
-            setattr(model.config, name, value)
-        with pytest.raises(HandbookError, match=words):
-            with_shared_prompts(model)(**batch_of(pairs()))
+        ({"sliding_window": 40}, "slides over 40 tokens"),
+    ],
+)
+def test_where_prompts_cannot_be_shared_they_are_not_and_asking_for_it_is_refused(change, words):
+    config = mistral().config
+    assert can_share_prompts(config, 64, None) and not can_share_prompts(config, 64, False)
+    for name, value in change.items():
+        setattr(config, name, value)
+    assert not can_share_prompts(config, 64, None)
+    with pytest.raises(HandbookError, match=words):
+        can_share_prompts(config, 64, True)
+
+
+def test_a_window_that_is_never_left_shares():
+    config = mistral().config
+    config.sliding_window = 4096
+    assert can_share_prompts(config, 1024, True) and not can_share_prompts(config, None, None)

@@ -30,6 +30,7 @@ from zephyr_utils.records import (
 from zephyr_utils.scales import MINIATURE, Scale, fetch_model, get_scale
 from zephyr_utils.training_rows import FittedRows, fit_dialogues, fit_pairs, hold_out, hold_out_pairs
 from zephyr_utils.truecasing import Truecaser, detect_case_noise
+from zephyr_utils.truecasing.model import FORMAT
 from zephyr_utils.workflow import Manifest, build_artefact, fingerprint, runs_folder
 
 WORLD = "00_world"
@@ -172,8 +173,8 @@ class Road:
                 "answers_changed": changed,
             }
 
-        inputs = {"dialogues": self._fingerprint("dialogues")}
-        return build_artefact(self.folder / TRUECASING, inputs=inputs, recipe=self._reading, make=make)
+        inputs, recipe = {"dialogues": self._fingerprint("dialogues")}, {"truecaser": FORMAT, **self._reading}
+        return build_artefact(self.folder / TRUECASING, inputs=inputs, recipe=recipe, make=make)
 
     def dsft(self) -> Manifest:
         """Step 2: the dSFT model, in ``model/``."""

@@ -28,6 +28,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.plan_batch import share_batch
 from zephyr_utils.recipes import check_recipe, model_fields, trainer_fields
 from zephyr_utils.training_measure import answer_log_probs, held_out_loss
+from zephyr_utils.training_order import TakesRowsByLength
 from zephyr_utils.training_pairs import PairTrainer
 from zephyr_utils.training_ranks import processes, shared_dataset
 from zephyr_utils.training_rows import split_prompt
@@ -71,6 +72,10 @@ class Trained:
     metrics: dict[str, Any]
 
 
+class DialogueTrainer(TakesRowsByLength, trl.SFTTrainer):
+    """`trl.SFTTrainer` whose rows grouped by length come in one order, however often the run is stopped."""
+
+
 def dsft(
     base_model: str | Path, dialogues: list[dict], held_out: list[dict], output: Path, recipe: dict[str, Any]
 ) -> Trained:
@@ -93,7 +98,7 @@ def dsft(
     check_recipe(recipe, "dsft")
     model, tokenizer = _load_to_train(base_model, recipe)
     before = held_out_loss(model, tokenizer, held_out)
-    trainer = trl.SFTTrainer(
+    trainer = DialogueTrainer(
         model=model,
         args=_arguments(trl.SFTConfig, "dsft", output, recipe),
         # Only the messages: a row that also has `prompt` would be taken for prompt and completion.
@@ -170,7 +175,7 @@ def ddpo_trainer(
     watched = [split_prompt(pair) for pair in (held_out or [])[:WATCHED]]
     return PairTrainer(
         known=known or output / CHECKPOINTS / REFERENCE,
-        share_prompts=recipe.get("share_prompts", False),
+        share_prompts=recipe.get("share_prompts"),
         model=model,
         args=_arguments(trl.DPOConfig, "ddpo", output, (WATCHING if watched else {}) | recipe),
         train_dataset=shared_dataset([split_prompt(pair) for pair in pairs], output / CHECKPOINTS / "pairs"),

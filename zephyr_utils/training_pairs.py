@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from trl.trainer import utils as trl_utils
 
+from zephyr_utils.training_order import TakesRowsByLength
 from zephyr_utils.training_reference import KEPT_EVERY, model_hash, read_known, reference_key, write_known
-from zephyr_utils.training_shared import with_shared_prompts
+from zephyr_utils.training_shared import can_share_prompts, with_shared_prompts
 
 
 @contextmanager
@@ -33,17 +34,20 @@ def answers_alone() -> Iterator[None]:
         trl_utils._use_triton = decide
 
 
-class PairTrainer(trl.DPOTrainer):
+class PairTrainer(TakesRowsByLength, trl.DPOTrainer):
     """`trl.DPOTrainer` that
 
     - scores answers alone on a CPU (`answers_alone`);
     - keeps a precomputed reference in `known` and takes from there what an earlier run, or a killed one, has computed;
-    - with `share_prompts` computes each pair's prompt once (`training_shared`), with the same loss up to rounding;
+    - computes each pair's prompt once, with the same loss up to rounding (`training_shared`), where the model's attention
+      can and `share_prompts` is not False;
     - takes ``train_sampling_strategy: group_by_length``, for which TRL's own has no lengths.
     """
 
-    def __init__(self, *, known: Path, share_prompts: bool = False, **arguments) -> None:
-        self.known, self.share_prompts = known, share_prompts
+    def __init__(self, *, known: Path, share_prompts: bool | None = None, **arguments) -> None:
+        self.known = known
+        config = arguments["model"].config
+        self.share_prompts = can_share_prompts(config, arguments["args"].max_length, share_prompts)
         super().__init__(**arguments)
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:

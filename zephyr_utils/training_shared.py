@@ -1,118 +1,180 @@
 """Prefix sharing (arXiv 2410.20305): the prompt of a pair goes through the model once, not once with each answer.
 
-A pair as TRL batches it is two rows, ``prompt + chosen`` and ``prompt + rejected``. Here it is one,
+A pair as TRL batches it is two rows, ``prompt + chosen`` and ``prompt + rejected``, padded to the longest row. Here it is
 
     p1 p2 ... pn | c1 c2 ... | pn r1 r2 ...        positions 1 2 ... n | n+1 n+2 ... | n n+1 n+2 ...
 
 with a mask under which the second answer does not see the first. The prompt's last token stands before each answer, since
-it is what predicts the answer's first. Every token sees the tokens, at the positions, that it would see in two rows, so the
-log-probabilities are the same up to rounding; ``2 * prompt + chosen + rejected`` positions become
-``prompt + chosen + rejected + 1``.
+it is what predicts the answer's first. Several pairs stand in one row, unseen by each other, so that almost nothing is
+padding. Every token sees the tokens, at the positions, that it would see in two rows, so the log-probabilities are the same
+up to rounding; ``2 * prompt + chosen + rejected`` positions and padding become ``prompt + chosen + rejected + 1``.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from zephyr_utils.errors import HandbookError
 
 IGNORE = -100
-PADDING = 3  # segments: 0 the prompt, 1 and 2 the two answers
+PADDING = (
+    -1
+)  # the segment of what belongs to no pair; pair i has 3i for its prompt, 3i + 1 and 3i + 2 for its answers
+DENSE, SPARSE = "sdpa", "flex_attention"  # the attentions that take a mask for each two tokens
 
 
 @dataclass(frozen=True)
 class SharedRows:
-    """Pairs in one row each.
+    """Pairs, several in a row.
 
     Attributes:
-        input_ids, position_ids, labels: (pairs, width).
-        attention_mask: (pairs, 1, width, width), true where a token (third axis) sees another (fourth).
-        back: (2 * pairs, width of the two-row batch - 1), where each prediction of the two-row batch stands in a shared row;
-            -1 where nothing is predicted.
+        input_ids, position_ids, labels: (rows, width).
+        segments: (rows, width), see `PADDING`.
+        back: (2 * pairs, width of the two-row batch - 1), where each of its predictions stands among the ``rows * (width - 1)``
+            predictions of these rows; -1 where nothing is predicted.
     """
 
     input_ids: Tensor
     position_ids: Tensor
     labels: Tensor
-    attention_mask: Tensor
+    segments: Tensor
     back: Tensor
 
+    def dense_mask(self) -> Tensor:
+        """(rows, 1, width, width), true where a token (third axis) sees another (fourth)."""
+        asks, asked = self.segments[:, :, None], self.segments[:, None, :]
+        causal = torch.ones(asked.shape[-1], asked.shape[-1], dtype=torch.bool, device=asks.device).tril()
+        return (causal & _same_text(asks, asked))[:, None]
 
-def share_prompts(input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> SharedRows:
-    """Turn a batch of two rows a pair into one of one row a pair.
+    def block_mask(self) -> BlockMask:
+        """The same for flex attention, which passes over blocks in which nothing is seen."""
+        segments = self.segments
+
+        def sees(row, head, asks, asked):
+            return (asks >= asked) & _same_text(segments[row, asks], segments[row, asked])
+
+        rows, width = segments.shape
+        return create_block_mask(sees, rows, None, width, width, device=segments.device)
+
+
+def _same_text(asks: Tensor, asked: Tensor) -> Tensor:
+    """Whether a token of segment `asked` belongs to the text of one of segment `asks`: its own segment, or its prompt."""
+    return (asks == asked) | (asked == asks.div(3, rounding_mode="floor") * 3)
+
+
+def share_prompts(input_ids: Tensor, attention_mask: Tensor, labels: Tensor, hidden_size: int) -> SharedRows:
+    """Turn a batch of two rows a pair into one in which each prompt stands once.
 
     Args:
         input_ids: (2 * pairs, tokens): all chosen rows, then all rejected ones, padded at the right.
         attention_mask: the same shape, 0 on padding.
         labels: the same shape, -100 on prompts and padding; the two rows of a pair have one prompt.
+        hidden_size: of the model, see `pack`.
     """
-    pairs, device = len(input_ids) // 2, input_ids.device
+    pairs, tokens = len(input_ids) // 2, input_ids.shape[1]
     lengths = attention_mask.sum(1).tolist()
-    firsts = (
-        (labels != IGNORE).int().argmax(1).tolist()
-    )  # the answer's first token; the one before it predicts it
-    rows, positions, targets, segments = [], [], [], []
-    back = torch.full((2 * pairs, input_ids.shape[1] - 1), -1, device=device)
-    for i in range(pairs):
-        j, split, chosen, rejected = i + pairs, firsts[i] - 1, lengths[i], lengths[i + pairs]
-        if firsts[i] != firsts[j] or not torch.equal(input_ids[i, : split + 1], input_ids[j, : split + 1]):
-            raise ValueError(f"pair {i}: the two rows do not begin with one prompt")
-        rows.append(torch.cat([input_ids[i, :chosen], input_ids[j, split:rejected]]))
-        targets.append(torch.cat([labels[i, :chosen], labels[j, split:rejected]]))
-        positions.append(torch.cat([torch.arange(chosen), torch.arange(split, rejected)]))
-        segment = torch.ones(chosen + rejected - split, dtype=torch.long)
-        segment[:split], segment[chosen:] = 0, 2
-        segments.append(segment)
-        back[i, split : chosen - 1] = torch.arange(split, chosen - 1, device=device)
-        back[j, split : rejected - 1] = torch.arange(chosen, chosen + rejected - split - 1, device=device)
-
-    def padded(parts: list[Tensor], value: int) -> Tensor:
-        return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True, padding_value=value).to(device)
-
-    segment = padded(segments, PADDING)
-    causal = torch.ones(segment.shape[1], segment.shape[1], dtype=torch.bool, device=device).tril()
-    seen = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])
-    return SharedRows(
-        padded(rows, 0), padded(positions, 0), padded(targets, IGNORE), (causal & seen)[:, None], back
+    splits = _last_of_prompts(input_ids, labels)  # the one before an answer's first token predicts it
+    sizes = [lengths[i] + lengths[i + pairs] - splits[i] for i in range(pairs)]
+    rows, width = pack(sizes, hidden_size)
+    source, positions = np.zeros((2, len(rows), width), dtype=np.int64)
+    segments = np.full((len(rows), width), PADDING)
+    back = np.full((2 * pairs, tokens - 1), -1)
+    for row, members in enumerate(rows):
+        begins = 0
+        for i in members:
+            for side, start in ((0, 0), (1, splits[i])):  # the second time from the prompt's last token on
+                text = np.arange(start, lengths[i + side * pairs])
+                here = slice(begins, begins + len(text))
+                source[row, here], positions[row, here] = (i + side * pairs) * tokens + text, text
+                segments[row, here] = 3 * i + np.where((side == 0) & (text < splits[i]), 0, side + 1)
+                predicts = text[(text >= splits[i]) & (text < text[-1])]
+                back[i + side * pairs, predicts] = row * (width - 1) + begins + predicts - start
+                begins += len(text)
+    source, positions, segments, back = (
+        torch.from_numpy(found).to(input_ids.device) for found in (source, positions, segments, back)
     )
+    ids, targets = (whole.flatten()[source] for whole in (input_ids, labels))
+    return SharedRows(ids, positions, targets.masked_fill(segments == PADDING, IGNORE), segments, back)
+
+
+def _last_of_prompts(input_ids: Tensor, labels: Tensor) -> list[int]:
+    """Where each pair's prompt has its last token.
+
+    Raises:
+        ValueError: the two rows of a pair do not begin with one prompt.
+    """
+    chosen, rejected = (labels != IGNORE).int().argmax(1).chunk(2)
+    columns = torch.arange(input_ids.shape[1], device=input_ids.device)
+    ours, theirs = input_ids.chunk(2)
+    differ = ((ours != theirs) & (columns < chosen[:, None])).any(1) | (chosen != rejected)
+    if differ.any():
+        raise ValueError(f"pair {int(differ.int().argmax())}: the two rows do not begin with one prompt")
+    return (chosen - 1).tolist()
+
+
+def pack(sizes: list[int], hidden_size: int) -> tuple[list[list[int]], int]:
+    """Pairs into rows, so that the least is computed: the pairs of each row, by number, and the rows' width.
+
+    Few rows leave little padding, but attention costs a row's width for each token. Beside it stand the layer's matrices, of
+    about ``12 * hidden_size ** 2`` weights: as many operations as attention over ``6 * hidden_size`` tokens. So
+    ``rows * width * (6 * hidden_size + width)`` is what is made small.
+    """
+    found = []
+    for count in range(1, len(sizes) + 1):
+        rows, filled = [[] for _ in range(count)], [0] * count
+        for pair in sorted(range(len(sizes)), key=lambda pair: -sizes[pair]):
+            emptiest = filled.index(min(filled))
+            rows[emptiest].append(pair)
+            filled[emptiest] += sizes[pair]
+        width = -(-max(filled) // 8) * 8  # GPUs read masks eight columns at a time
+        found.append((count * width * (6 * hidden_size + width), rows, width))
+    _, rows, width = min(found, key=lambda one: one[0])
+    return rows, width
 
 
 def with_shared_prompts(model: Callable) -> Callable:
-    """`model` with TRL's fused head as a function of the same batch and of the same outputs, computed on shared rows.
-
-    Raises (when called):
-        HandbookError: the model's attention takes no mask of this shape, or slides over fewer tokens than a row has.
-    """
+    """`model` with TRL's fused head as a function of the same batch and of the same outputs, computed on shared rows."""
+    config = (model.module if hasattr(model, "module") else model).config
 
     def call(input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **options):
-        shared = share_prompts(input_ids, attention_mask, labels)
-        _check_attention(model, shared.position_ids)
+        shared = share_prompts(input_ids, attention_mask, labels, config.hidden_size)
+        sparse = config._attn_implementation == SPARSE
         outputs = model(
-            input_ids=shared.input_ids, attention_mask=shared.attention_mask, position_ids=shared.position_ids,
-            labels=shared.labels, **options,
+            input_ids=shared.input_ids, attention_mask=shared.block_mask() if sparse else shared.dense_mask(),
+            position_ids=shared.position_ids, labels=shared.labels, **options,
         )  # fmt: skip
         index = shared.back.clamp(min=0)
         for name, values in outputs.items():
-            if isinstance(values, Tensor) and values.ndim == 2:  # one number a position
-                both = torch.cat([values, values]).gather(1, index)
-                setattr(outputs, name, both.masked_fill(shared.back < 0, 0))
+            if isinstance(values, Tensor) and values.ndim == 2:  # one number a prediction
+                setattr(outputs, name, values.flatten()[index].masked_fill(shared.back < 0, 0))
         return outputs
 
     return call
 
 
-def _check_attention(model, positions: Tensor) -> None:
-    config = (model.module if hasattr(model, "module") else model).config
-    if config._attn_implementation != "sdpa":
-        raise HandbookError(
-            f"prompts cannot be shared under {config._attn_implementation} attention, which takes no mask for each pair of tokens",
-            remedy="set attn_implementation: sdpa, or leave share_prompts off",
+def can_share_prompts(config, max_length: int | None, asked: bool | None) -> bool:
+    """Whether pairs of at most `max_length` tokens can share their prompts under the model's `config`.
+
+    Raises:
+        HandbookError: it was `asked` for, and its attention takes no such mask, or slides over fewer tokens than a row has.
+    """
+    reason = None
+    if config._attn_implementation not in (DENSE, SPARSE):
+        reason = (
+            f"{config._attn_implementation} attention takes no mask for each pair of tokens",
+            f"set attn_implementation: {DENSE}, or leave share_prompts out",
         )
     window = getattr(config, "sliding_window", None)
-    if window and int(positions.max()) >= window:
-        raise HandbookError(
-            f"a row is longer than the model's sliding window of {window} tokens, which a shared row cannot keep",
-            remedy="lower max_length, or leave share_prompts off",
+    if window and (not max_length or max_length > window):
+        reason = (
+            f"the model's attention slides over {window} tokens, which a row with a prompt shared cannot keep, "
+            f"and a text may have {max_length or 'any number'}",
+            f"set max_length: {window}, or leave share_prompts out",
         )
+    if reason and asked:
+        raise HandbookError(f"prompts cannot be shared: {reason[0]}", where="dDPO", remedy=reason[1])
+    return asked is not False and reason is None

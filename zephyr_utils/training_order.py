@@ -1,0 +1,43 @@
+"""The order of rows that are grouped by length: a function of seed and epoch alone.
+
+The library's sampler draws from whatever random numbers the process has just then. Two processes would have to have the same
+at hand, and a run that was killed, or that evaluates on its way, would take the rows in another order than one that was not.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+
+class RowsByLength(LengthGroupedSampler):
+    """Rows of about one length together, in an order that `seed` and the number of the epoch give.
+
+    Args:
+        rows_an_update: of all processes together, so that the order does not depend on how many there are.
+        lengths: of each row, in tokens.
+        seed: the run's.
+        epoch: tells the number of the epoch that begins.
+    """
+
+    def __init__(self, rows_an_update: int, lengths: list[int], seed: int, epoch: Callable[[], int]) -> None:
+        super().__init__(rows_an_update, lengths=lengths)
+        self.seed, self.epoch = seed, epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator = torch.Generator().manual_seed(self.seed + self.epoch())
+        return super().__iter__()
+
+
+class TakesRowsByLength:
+    """For a trainer of the library, before its class: ``train_sampling_strategy: group_by_length`` is `RowsByLength`."""
+
+    def _get_train_sampler(self, train_dataset=None):
+        sampler = super()._get_train_sampler(train_dataset)
+        if not isinstance(sampler, LengthGroupedSampler):
+            return sampler
+        return RowsByLength(
+            sampler.batch_size * self.accelerator.num_processes, sampler.lengths, self.args.seed,
+            # Asked when an epoch begins; the trainer's own count is part of a checkpoint.
+            epoch=lambda: int(self.state.epoch or 0),
+        )  # fmt: skip
