@@ -1,12 +1,15 @@
 """Ours against the peer on one GPU: non-padding tokens a second, TFLOP/s by our own count, peak memory, equal losses.
 
     python benchmarks/gpu.py                    # Mistral-7B's shape, random weights, bfloat16; one GPU of 80 GB
-    python benchmarks/gpu.py --shape small      # the same script, whole, on a CPU: 10 M parameters, under three minutes
+    python benchmarks/gpu.py --shape small      # the same script, whole, on a CPU: 10 M parameters, about six minutes
 
 The peer is TRL with the alignment-handbook's LoRA values as they stand: its lengths and batch, activations computed anew,
 dropout 0.05, padded rows in the order they come, a live reference. Ours is what `recipes/zephyr-7b-lora` says: packed rows,
-dropout 0, a precomputed reference, and activations kept where memory allows. Rows are random tokens whose lengths follow
-a fixed heavy-tailed law, so that nothing has to be downloaded. No quality is measured: weights and tokens are random.
+dropout 0, a precomputed reference, each pair's prompt computed once, and activations kept where memory allows. Then ours
+with one thing changed (flex attention, FlashAttention where it is installed, compiled, two rows a pair), and ours growing:
+longer rows at as many tokens a step, more rows, a higher rank. The share of the peak is of the fastest product of the
+model's own matrices on the same card. Rows are random tokens whose lengths follow a fixed heavy-tailed law, so that nothing
+has to be downloaded. No quality is measured: weights and tokens are random.
 
 Each measurement is a process of its own (so that its peak is its own), written as soon as it is there: a run that was
 killed goes on with the next. Results: ``benchmarks/results/gpu.json`` (``gpu_small_cpu.json`` for the small shape).
@@ -18,7 +21,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gpu_measure import MEASUREMENTS, SHAPES, measure
+from gpu_measure import MEASUREMENTS, measure
+from gpu_setup import SHAPES
 from rich.console import Console
 from rich.table import Table
 
@@ -37,13 +41,14 @@ def main() -> None:
     console = Console()
     path = arguments.output or HERE / "results" / NAMES[arguments.shape]
     key = fingerprint(
-        {name: fingerprint(HERE / name) for name in ("gpu.py", "gpu_measure.py")} | {"shape": arguments.shape}
+        {name: fingerprint(HERE / name) for name in ("gpu_setup.py", "gpu_measure.py")}
+        | {"shape": arguments.shape}
     )
     found = read_json(path)
     if found.get("key") != key or found.get("environment") != environment_stamp():
         found = {"key": key, "shape": arguments.shape, "environment": environment_stamp(), "measured": {}}
     for name in MEASUREMENTS:
-        if name in found["measured"]:
+        if name in found["measured"] and "left_out" not in found["measured"][name]:
             console.print(f"{name}: measured already", highlight=False)
             continue
         console.print(f"{name} ...", highlight=False)
@@ -94,11 +99,20 @@ def findings(measured: dict[str, dict]) -> dict[str, float]:
         for figure in ("tokens_a_second", "peak_memory_gb"):
             if figure in peer and figure in ours:
                 found[f"{stage}: {figure}, ours / peer"] = round(ours[figure] / peer[figure], 3)
+        if peak := measured.get("matrix peak", {}).get("tflops"):
+            for name, figures in ((f"{stage} peer", peer), (f"{stage} ours", ours)):
+                if "tflops" in figures:
+                    found[f"{name}: share of the matrix peak"] = round(figures["tflops"] / peak, 3)
         equal = measured.get(f"{stage} equality", {})
         if "relative_difference" in equal:
             found[f"{stage}: relative difference of the loss, fast path and plain"] = equal[
                 "relative_difference"
             ]
+        for name, figures in measured.items():
+            of_stage = name.startswith(stage) and name not in (f"{stage} peer", f"{stage} ours")
+            if of_stage and "tokens_a_second" in figures and "tokens_a_second" in ours:
+                ratio = figures["tokens_a_second"] / ours["tokens_a_second"]
+                found[f"tokens_a_second, {name} / {stage} ours"] = round(ratio, 3)
     return found
 
 
@@ -106,16 +120,17 @@ def _show(found: dict, console: Console) -> None:
     table = Table(
         title=f"{found['shape']} on {found['environment']['accelerator']} / {found['environment']['cpu']}"
     )
-    for column in ("", "tokens/s", "TFLOP/s", "padding", "peak GB", "steps"):
+    for column in ("", "tokens/s", "TFLOP/s", "of the peak", "padding", "peak GB", "steps"):
         table.add_column(column)
     for name, figures in found["measured"].items():
         if "tokens_a_second" in figures:
             table.add_row(
-                name, f"{figures['tokens_a_second']:,.0f}", f"{figures['tflops']:.3g}", f"{figures['padding']:.0%}",
+                name, f"{figures['tokens_a_second']:,.0f}", f"{figures['tflops']:.3g}",
+                f"{figures['tflops'] / found['measured']['matrix peak']['tflops']:.0%}", f"{figures['padding']:.0%}",
                 f"{figures['peak_memory_gb']:.2f}", str(figures["steps"]),
             )  # fmt: skip
-        elif "failed" in figures:
-            table.add_row(name, "failed", figures["failed"][:60])
+        elif reason := figures.get("failed") or figures.get("left_out"):
+            table.add_row(name, "failed" if "failed" in figures else "left out", reason[:60])
     console.print(table)
     for what, value in found["findings"].items():
         console.print(f"{what}: {value:g}", highlight=False)

@@ -1,4 +1,4 @@
-"""The measurements of `gpu.py`: TRL's own trainers on random rows, timed step by step."""
+"""The measurements of `gpu.py`: steps timed one by one, the card's matrix peak, equal losses."""
 
 import contextlib
 import io
@@ -6,37 +6,24 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from gpu_setup import SHAPES, recipe, trainer
 
 from zephyr_utils.plan import forward_flops, passes
 from zephyr_utils.plan_memory import Shape
-from zephyr_utils.recipes import load_recipe, recipe_path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TQDM_DISABLE", "1")
-
-SHAPES = {
-    "mistral-7b": Shape(4096, 14336, 32, 32, 8, 32000, tied=False),
-    "small": Shape(320, 896, 8, 8, 4, 4000, tied=True),  # about 10 M parameters
-}
-MEASUREMENTS = ("dsft peer", "dsft ours", "dsft equality", "ddpo peer", "ddpo ours", "ddpo equality")
-# The alignment-handbook's QLoRA recipe of 2024, in bfloat16: what anyone gets who runs it as it stands.
-PEER = {
-    "dsft": {"per_device_train_batch_size": 4, "lora_r": 16, "lora_alpha": 16, "lora_dropout": 0.05, "packing": False,
-             "activation_checkpointing": True, "max_length": 2048, "train_sampling_strategy": "random"},
-    "ddpo": {"per_device_train_batch_size": 4, "lora_r": 128, "lora_alpha": 128, "lora_dropout": 0.0,
-             "activation_checkpointing": True, "max_length": 1024, "precompute_ref_log_probs": False},
-}  # fmt: skip
-# Ours, beside the recipe: activations are kept where that fits, which on 80 GB is 4,096 tokens in a micro-batch.
-OURS = {
-    "dsft": {"per_device_train_batch_size": 2, "activation_checkpointing": False},
-    "ddpo": {"per_device_train_batch_size": 4, "activation_checkpointing": True},
-}
-SMALL = {"max_length": 256, "lora_r": 8, "lora_alpha": 8, "bf16": False, "dtype": "float32"}
-LENGTHS = {"dsft": (1100, 0.7), "ddpo": (420, 0.5)}  # median and spread of a log-normal, cut at max_length
+# stage and what: the two sides, ours with one thing changed, ours growing, and whether the losses are equal
+MEASUREMENTS = (
+    "matrix peak",
+    "dsft peer", "dsft ours", "dsft flex", "dsft flash", "dsft compiled", "dsft equality",
+    "ddpo peer", "ddpo ours", "ddpo two rows", "ddpo flex", "ddpo equality",
+    *(f"dsft length x {times}" for times in (0.25, 0.5, 2)),
+    *(f"dsft batch x {times}" for times in (0.5, 2, 4)),
+    *(f"dsft rank x {times}" for times in (0.5, 4, 8)),
+)  # fmt: skip
 WARM_UP = 2  # steps that are not timed: kernels are chosen, memory is taken
 
 
@@ -47,8 +34,10 @@ class Clock:
     seconds: float
     began: float = 0.0
     steps: int = 0
-    tokens: int = 0
+    tokens: int = 0  # of the rows as both sides are given them, padding apart: a pair's prompt counts twice
     positions: int = 0
+    filled: int = 0  # positions that are no padding
+    rows: int = 0
 
 
 def measure(shape_name: str, name: str, seconds: float) -> dict[str, Any]:
@@ -56,19 +45,28 @@ def measure(shape_name: str, name: str, seconds: float) -> dict[str, Any]:
     stage, _, what = name.partition(" ")
     shape, small = SHAPES[shape_name], shape_name == "small"
     with contextlib.redirect_stdout(io.StringIO()):  # standard output is for the result alone
+        if name == "matrix peak":
+            return _matrix_peak(shape, recipe("dsft", "ours", small)["dtype"])
         if what == "equality":
             return _equality(shape, stage, small)
-        return _throughput(shape, stage, _recipe(stage, what, small), seconds)
+        if reason := _cannot(what):
+            return {"left_out": reason}
+        return _throughput(shape, stage, recipe(stage, what, small), seconds)
 
 
-def _recipe(stage: str, what: str, small: bool) -> dict[str, Any]:
-    recipe = (
-        load_recipe(recipe_path("zephyr-7b-lora", stage), stage) | (PEER if what == "peer" else OURS)[stage]
-    )
-    return recipe | {"gradient_accumulation_steps": 1} | (SMALL if small else {})
+def _cannot(what: str) -> str | None:
+    """Why a measurement cannot be made on this machine."""
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    if what in ("flex", "flash", "compiled") and not torch.cuda.is_available():
+        return "needs a GPU"
+    if what == "flash" and not is_flash_attn_2_available():
+        return "flash-attn is not installed"
+    return None
 
 
-def _throughput(shape: Shape, stage: str, recipe: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _throughput(shape: Shape, stage: str, asked: dict[str, Any], seconds: float) -> dict[str, Any]:
     import torch
     from transformers import TrainerCallback
 
@@ -81,41 +79,87 @@ def _throughput(shape: Shape, stage: str, recipe: dict[str, Any], seconds: float
         def on_step_end(self, args, state, control, **_):
             if state.global_step == WARM_UP:
                 _wait()
-                clock.began, clock.tokens, clock.positions = time.perf_counter(), 0, 0
+                clock.began = time.perf_counter()
+                clock.tokens = clock.positions = clock.filled = clock.rows = 0
             elif state.global_step > WARM_UP:
                 clock.steps = state.global_step - WARM_UP
                 if time.perf_counter() - clock.began > clock.seconds:
                     control.should_training_stop = True
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _counted_shared_rows(clock):
         began = time.perf_counter()
-        trainer = _trainer(shape, stage, recipe, folder, Watch())
+        made = trainer(shape, stage, asked, folder, Watch())
         prepared = time.perf_counter() - began
-        collate = trainer.data_collator
+        collate, shared = made.data_collator, getattr(made, "share_prompts", False)
 
         def counted(rows):
             batch = collate(rows)
             ids, mask = batch["input_ids"], batch.get("attention_mask")
-            clock.positions += ids.numel()
-            clock.tokens += int(mask.sum()) if mask is not None else ids.numel()
+            tokens = int(mask.sum()) if mask is not None else ids.numel()
+            clock.tokens += tokens
+            if not shared:
+                clock.positions, clock.filled = clock.positions + ids.numel(), clock.filled + tokens
+                clock.rows += len(ids)
             return batch
 
-        trainer.data_collator = counted
-        trainer.train()
+        made.data_collator = counted
+        made.train()
         _wait()
         taken = time.perf_counter() - clock.began
-    row = recipe["max_length"] if recipe.get("packing") else clock.positions / max(clock.steps, 1)
-    if not recipe.get("packing"):
-        row /= recipe["per_device_train_batch_size"] * (2 if stage == "ddpo" else 1)
-    flops = forward_flops(shape, round(row)) * passes(recipe) * clock.positions
+    row = asked["max_length"] if asked.get("packing") else clock.positions / max(clock.rows, 1)
+    flops = forward_flops(shape, round(row)) * passes(asked) * clock.positions
     peak = torch.cuda.max_memory_allocated() if on_gpu else peak_memory_mb() * 2**20
     return {
         "tokens_a_second": clock.tokens / taken, "positions_a_second": clock.positions / taken,
-        "padding": 1 - clock.tokens / clock.positions, "tflops": flops / taken / 1e12, "steps": clock.steps,
+        "padding": 1 - clock.filled / clock.positions, "tflops": flops / taken / 1e12, "steps": clock.steps,
         "seconds": taken, "seconds_to_prepare": prepared, "load_of_the_machine": os.getloadavg()[0], "peak_memory_gb": peak / 1e9,
-        "last_loss": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-1],
-        "recipe": {key: value for key, value in recipe.items() if not isinstance(value, list)},
+        "last_loss": [entry["loss"] for entry in made.state.log_history if "loss" in entry][-1],
+        "recipe": {key: value for key, value in asked.items() if not isinstance(value, list)},
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _counted_shared_rows(clock: Clock) -> Iterator[None]:
+    """Count the rows in which prompts stand once as they are made."""
+    from zephyr_utils import training_shared
+
+    make = training_shared.share_prompts
+
+    def counted(*arguments):
+        made = make(*arguments)
+        clock.positions += made.segments.numel()
+        clock.filled += int((made.segments != training_shared.PADDING).sum())
+        clock.rows += len(made.segments)
+        return made
+
+    training_shared.share_prompts = counted
+    try:
+        yield
+    finally:
+        training_shared.share_prompts = make
+
+
+def _matrix_peak(shape: Shape, dtype: str) -> dict[str, Any]:
+    """The fastest of some products of the model's own matrices with many tokens: what the card can do at best."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    best = 0.0
+    for tokens in (2048, 4096, 8192):
+        for wide in (shape.hidden, shape.intermediate):
+            left, right = (
+                torch.randn(size, dtype=getattr(torch, dtype), device=device)
+                for size in ((tokens, shape.hidden), (shape.hidden, wide))
+            )
+            operations, taken = 2 * tokens * shape.hidden * wide, []
+            for _ in range(12):  # the first ones choose a kernel
+                _wait()
+                began = time.perf_counter()
+                left @ right
+                _wait()
+                taken.append(time.perf_counter() - began)
+            best = max(best, operations / sorted(taken)[len(taken) // 2])
+    return {"tflops": best / 1e12, "dtype": dtype}
 
 
 def _wait() -> None:
@@ -125,122 +169,34 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _trainer(
-    shape: Shape,
-    stage: str,
-    recipe: dict[str, Any],
-    folder: str,
-    *callbacks,
-    rows: int | None = None,
-    shorter: int = 1,
-):
-    """TRL's trainer on a random model and random rows; the rows come with their tokens, so no tokenizer's speed counts."""
-    import torch
-    import trl
-    from datasets import Dataset
-
-    from zephyr_utils.recipes import model_fields, trainer_fields
-
-    fields = {key: recipe[key] for key in trainer_fields(stage) & set(recipe)}
-    fixed = {"output_dir": folder, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1,
-             "num_train_epochs": 1000, "dataloader_drop_last": True, "max_steps": 100_000}  # fmt: skip
-    if not torch.cuda.is_available():
-        fixed["use_cpu"] = True
-    rows = rows or (96 if shape.hidden < 1000 else 1024)
-    if stage == "ddpo" and recipe.get("precompute_ref_log_probs"):
-        rows = min(rows, 256)  # its one pass is told apart, in seconds_to_prepare
-    config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
-    kind = {"dsft": trl.SFTTrainer, "ddpo": trl.DPOTrainer}[stage]
-    peft = trl.get_peft_config(trl.ModelConfig(**{key: recipe[key] for key in model_fields() & set(recipe)}))
-    return kind(
-        model=_model(shape, recipe), args=config(**{**fields, **fixed}), peft_config=peft, processing_class=_tokenizer(shape),
-        train_dataset=Dataset.from_list(_rows(shape, stage, recipe, rows, shorter)), callbacks=list(callbacks),
-    )  # fmt: skip
-
-
-def _model(shape: Shape, recipe: dict[str, Any]):
-    import torch
-    from transformers import MistralConfig, MistralForCausalLM
-
-    torch.manual_seed(0)
-    config = MistralConfig(
-        hidden_size=shape.hidden, intermediate_size=shape.intermediate, num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, vocab_size=shape.vocabulary,
-        tie_word_embeddings=shape.tied, sliding_window=None, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.device(device):
-        torch.set_default_dtype(getattr(torch, recipe["dtype"]))
-        try:
-            return MistralForCausalLM(config)
-        finally:
-            torch.set_default_dtype(torch.float32)
-
-
-def _tokenizer(shape: Shape):
-    """A word a token, so that a row of words has as many tokens as it is meant to have."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = {"<pad>": 0, "<s>": 1, "</s>": 2} | {f"w{n}": n for n in range(3, shape.vocabulary)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<s>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
-    )
-
-
-def _rows(shape: Shape, stage: str, recipe: dict[str, Any], count: int, shorter: int = 1) -> list[dict]:
-    """Random rows, the same for peer and ours: lengths log-normal, cut at what the recipe takes; `shorter` divides them."""
-    draw = np.random.default_rng(0)
-    longest, (median, spread) = recipe["max_length"] // shorter, LENGTHS[stage]
-    full = {"dsft": 2048, "ddpo": 1024}[stage]  # a smaller shape takes shorter rows, of the same spread
-    most = longest if stage == "dsft" else longest // 2
-    lengths = draw.lognormal(np.log(median * longest / full), spread, (count, 3)).astype(int).clip(4, most)
-
-    def words(n: int) -> list[int]:
-        return draw.integers(3, shape.vocabulary, n).tolist()
-
-    if stage == "dsft":
-        return [{"input_ids": words(int(a))} for a, _, _ in lengths]
-
-    def text(n: int) -> str:
-        return " ".join(f"w{n}" for n in words(n))
-
-    return [
-        {"prompt": text(int(a) // 2), "chosen": " " + text(int(b) // 2), "rejected": " " + text(int(c) // 2)}
-        for a, b, c in lengths
-    ]
-
-
 def _equality(shape: Shape, stage: str, small: bool) -> dict[str, Any]:
     """The first loss of the fast path against the plain one, on the same rows and the same weights, before any update.
 
-    dSFT: packed rows against one row at a time, both weighted by tokens. dDPO: a precomputed reference against a live one,
-    with an adapter that has been moved away from nothing, so that policy and reference differ.
+    dSFT: packed rows against one row at a time, both weighted by tokens. dDPO: shared prompts and a precomputed reference
+    against two rows and a live one, with an adapter that has been moved away from nothing, so that policy and reference differ.
     """
     import torch
 
     losses, batches = {}, {}
     for path in ("plain", "fast"):
-        recipe = _recipe(stage, "ours", small) | {
+        asked = recipe(stage, "ours", small) | {
             "per_device_train_batch_size": 1 if stage == "dsft" else 4,
             "lora_r": 8,
         }
-        recipe |= (
+        asked |= (
             {"packing": path == "fast"} if stage == "dsft" else {"precompute_ref_log_probs": path == "fast"}
         )
         with tempfile.TemporaryDirectory() as folder:
-            trainer = _trainer(shape, stage, recipe, folder, rows=16, shorter=4)
+            made = trainer(shape, stage, asked, folder, rows=16, shorter=4)
             torch.manual_seed(1)
-            for name, weight in trainer.model.named_parameters():
+            for name, weight in made.model.named_parameters():
                 if "lora_B" in name:
                     torch.nn.init.normal_(weight, std=0.02)
-            losses[path], batches[path] = _mean_loss(trainer, stage)
+            losses[path], batches[path] = _mean_loss(made, stage)
     if stage == "dsft" and not batches["fast"] < batches["plain"]:
         raise RuntimeError("nothing was packed: the comparison would prove nothing")
     difference = abs(losses["fast"] / losses["plain"] - 1)
-    return {**losses, "relative_difference": difference, "batches": batches, "dtype": recipe["dtype"]}
+    return {**losses, "relative_difference": difference, "batches": batches, "dtype": asked["dtype"]}
 
 
 def _mean_loss(trainer, stage: str) -> tuple[float, int]:

@@ -153,7 +153,7 @@ def test_qlora_fits_24_gb_and_bf16_lora_fits_40_gb_as_they_stand():
 
 
 def test_levers_are_pulled_only_as_far_as_needed_and_the_batch_stays():
-    free = plan.plan_stage("zephyr-7b-lora", "dsft", 80e9)
+    free = plan.plan_stage("zephyr-7b-lora", "dsft", 40e9)
     tight = plan.plan_stage("zephyr-7b-lora", "dsft", 16e9)
     assert free.levers == [] and free.changes == {}
     assert tight.levers[-1] == "4 bits (QLoRA)" and tight.fits
@@ -162,6 +162,23 @@ def test_levers_are_pulled_only_as_far_as_needed_and_the_batch_stays():
         tight.changes["per_device_train_batch_size"] * tight.changes["gradient_accumulation_steps"]
         == free.rows_an_update
     )
+
+
+@pytest.mark.parametrize("stage", ["dsft", "ddpo"])
+def test_where_there_is_room_activations_are_kept_which_takes_two_thirds_or_three_quarters_of_the_time(stage):
+    anew, kept = (plan.plan_stage("zephyr-7b-lora", stage, size) for size in (40e9, 80e9))
+    assert kept.levers[0] == "activations kept, for there is room"
+    assert kept.changes["activation_checkpointing"] is False
+    assert kept.total <= plan.SPARE * kept.limit < plan.plan_stage("zephyr-7b-lora", stage, 200e9).total
+    assert kept.hours / anew.hours == pytest.approx(2 / 3 if stage == "dsft" else 3 / 4)
+    assert kept.rows_an_update == anew.rows_an_update
+
+
+def test_pairs_whose_prompts_are_shared_take_fewer_operations():
+    shape, recipe = SHAPES["zephyr-7b-lora"], get_scale("zephyr-7b-lora").recipe("ddpo")
+    rows = plan.ROWS["zephyr-7b", "ddpo"]
+    shared, twice = (plan.stage_flops(shape, recipe | {"share_prompts": how}, rows) for how in (None, False))
+    assert shared / twice == pytest.approx((2 * rows.tokens - rows.prompt) / (2 * rows.tokens))
 
 
 def test_full_training_does_not_fit_one_card_and_fits_eight():

@@ -28,6 +28,8 @@ GB = 1e9
 RESERVE = 0.75
 # CUDA's own (assumed); a process with PyTorch and TRL imported (measured).
 CONTEXT = {True: 1.5 * GB, False: 0.44 * GB}
+SPARE = 0.95  # of what a card has by its name it has a little less, and an estimate is no promise
+FULL_TOKENS = 2048  # in a micro-batch: fewer leave a large model's kernels waiting for its weights
 # Floating-point operations a second, sustained, not peak.
 RATES = {
     "miniature": (2e10, "measured: the miniature's own dSFT on one core"),
@@ -49,26 +51,29 @@ class Rows:
         tokens: in a row on the average (in one of a pair's two sequences).
         longest: tokens of the longest, which decides the memory.
         source: where the figures are from.
+        prompt: tokens of a pair's prompt on the average, which go through the model once (`training_shared`).
     """
 
     count: int
     tokens: int
     longest: int
     source: str
+    prompt: int = 0
 
 
 ROWS = {
     ("miniature", "dsft"): Rows(5430, 90, 222, "measured"),
-    ("miniature", "ddpo"): Rows(3315, 44, 79, "measured"),
+    ("miniature", "ddpo"): Rows(3315, 44, 79, "measured", prompt=23),
     ("smol", "dsft"): Rows(
         19_000, 800, 1024, "assumed: 20,000 raw dialogues, shortened to 1,024 tokens, 5 % held out"
     ),
-    ("smol", "ddpo"): Rows(18_000, 450, 1024, "assumed: 20,000 prompts, a tenth held out"),
+    # Prompts are 36 % of the characters of a sequence in 800 real pairs.
+    ("smol", "ddpo"): Rows(18_000, 450, 1024, "assumed: 20,000 prompts, a tenth held out", prompt=160),
     ("zephyr-7b", "dsft"): Rows(
         139_264, 2048, 2048, "published: 272 updates of 512 packed rows (alignment-handbook, issue 31)"
     ),
     ("zephyr-7b", "ddpo"): Rows(
-        61_135, 450, 1024, "rows published (ultrafeedback_binarized), tokens assumed"
+        61_135, 450, 1024, "rows published (ultrafeedback_binarized), tokens assumed", prompt=160
     ),
 }
 
@@ -150,7 +155,8 @@ def passes(recipe: dict[str, Any]) -> float:
 
 def stage_flops(shape: Shape, recipe: dict[str, Any], rows: Rows) -> float:
     """Operations of a whole stage; a precomputed reference is one forward pass over the rows, whatever the epochs."""
-    tokens = rows.count * rows.tokens * (2 if "beta" in recipe else 1)
+    shared = rows.prompt if recipe.get("share_prompts") is not False else 0
+    tokens = rows.count * (2 * rows.tokens - shared if "beta" in recipe else rows.tokens)
     once = 1 if "beta" in recipe and recipe.get("precompute_ref_log_probs") else 0
     return forward_flops(shape, rows.tokens) * tokens * (passes(recipe) * recipe["num_train_epochs"] + once)
 
@@ -158,7 +164,7 @@ def stage_flops(shape: Shape, recipe: dict[str, Any], rows: Rows) -> float:
 def memory_of(
     shape: Shape, recipe: dict[str, Any], rows: Rows, gpus: int, on_gpu: bool = True
 ) -> dict[str, float]:
-    """Bytes on one GPU (or in one process on a CPU) by term, at the longest micro-batch.
+    """Bytes on one GPU (or in one process on a CPU) by term, at the longest micro-batch; prompts that are shared take less.
 
     All weights trained on several GPUs are spread over them (ZeRO-3, FSDP2); a LoRA's base is whole on each (DDP).
     """
@@ -195,8 +201,9 @@ def plan_stage(
 ) -> StagePlan:
     """The plan of one stage.
 
-    Levers are pulled in this order until it fits: activations computed anew, smaller micro-batches, 4 bits under LoRA. The
-    effective batch stays. If nothing helps, the plan says that it does not fit.
+    Levers are pulled in this order until it fits, the fastest way first: activations kept, in smaller micro-batches as long as
+    `FULL_TOKENS` are in one; activations computed anew, in micro-batches as small as need be; 4 bits under LoRA. The effective
+    batch stays. If nothing helps, the plan says that it does not fit.
 
     Args:
         scale: a scale's name, or scale/variant.
@@ -212,33 +219,25 @@ def plan_stage(
     shape, recipe = SHAPES[family], setting.recipe(stage)
     rows = ROWS[family if family in ("miniature", "smol") else "zephyr-7b", stage]
     limit = gpu_memory or setting.memory_gb * GB / (8 if family == "zephyr-7b-full" else 1)
-    share, times = share_batch(
-        recipe["per_device_train_batch_size"], recipe["gradient_accumulation_steps"], gpus
-    )
-    changes: dict[str, Any] = {}
-    if gpus > 1:
-        changes = {"per_device_train_batch_size": share, "gradient_accumulation_steps": times}
-    levers: list[str] = []
+    wanted = share_batch(recipe["per_device_train_batch_size"], recipe["gradient_accumulation_steps"], gpus)
 
-    def held() -> dict[str, float]:
+    def held(changes: dict[str, Any]) -> dict[str, float]:
         return memory_of(shape, recipe | changes, rows, gpus, setting.needs_gpu)
 
-    if sum(held().values()) > limit and not recipe.get("activation_checkpointing"):
-        levers.append("activations computed anew")
-        changes["activation_checkpointing"] = True
-    while sum(held().values()) > limit and share > 1:
-        share, times = _smaller(share, times)
-        changes |= {"per_device_train_batch_size": share, "gradient_accumulation_steps": times}
-        levers.append(f"micro-batches of {share}, {times} of them an update")
-    if (
-        sum(held().values()) > limit
-        and recipe.get("use_peft")
-        and not recipe.get("load_in_4bit")
-        and setting.needs_gpu
-    ):
-        levers.append("4 bits (QLoRA)")
+    def fits(changes: dict[str, Any], share: float = 1.0) -> bool:
+        return sum(held(changes).values()) <= share * limit
+
+    tokens_a_row = min(rows.longest, recipe["max_length"]) * (2 if "beta" in recipe else 1)
+    for anew, least, share in ((False, max(1, FULL_TOKENS // tokens_a_row), SPARE), (True, 1, 1.0)):
+        shared = wanted
+        while not fits(changes := _micro_batches(shared, anew), share) and shared[0] > least:
+            shared = _smaller(*shared)
+        if fits(changes, share):
+            break
+    if not fits(changes) and recipe.get("use_peft") and setting.needs_gpu:
         changes |= {"load_in_4bit": True, "use_bnb_nested_quant": True}
-    final, memory = recipe | changes, held()
+    changes = {name: value for name, value in changes.items() if recipe.get(name, False) != value}
+    final, memory = recipe | changes, held(changes)
     batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
     flops = stage_flops(shape, final, rows)
     return StagePlan(
@@ -249,13 +248,28 @@ def plan_stage(
         else shape.parameters,
         memory=memory,
         limit=limit,
-        levers=levers,
+        levers=_in_words(changes, shared, wanted),
         changes=changes,
         rows_an_update=batch,
         updates=updates(rows.count, batch, final["num_train_epochs"]),
         flops=flops,
         hours=flops / ((rate or RATES[family][0]) * gpus) / 3600,
     )
+
+
+def _micro_batches(shared: tuple[int, int], anew: bool) -> dict[str, Any]:
+    sizes = dict(zip(("per_device_train_batch_size", "gradient_accumulation_steps"), shared, strict=True))
+    return sizes | {"activation_checkpointing": anew}
+
+
+def _in_words(changes: dict[str, Any], shared: tuple[int, int], wanted: tuple[int, int]) -> list[str]:
+    anew = changes.get("activation_checkpointing")
+    told = {None: [], False: ["activations kept, for there is room"], True: ["activations computed anew"]}[
+        anew
+    ]
+    if shared != wanted:
+        told = [*told, f"micro-batches of {shared[0]}, {shared[1]} of them an update"]
+    return [*told, *(["4 bits (QLoRA)"] if changes.get("load_in_4bit") else [])]
 
 
 def _smaller(share: int, times: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from zephyr_utils.plan import GB, RATES, ROWS, StagePlan, plan_stage
+from zephyr_utils.plan import GB, RATES, ROWS, SPARE, StagePlan, plan_stage
 from zephyr_utils.recipes import STAGES
 
 WORDS = {
@@ -12,8 +12,6 @@ WORDS = {
     "reference": "reference model", "activations": "activations", "logits": "logits", "reserve": "reserve (temporaries)",
     "context": "the process itself",
 }  # fmt: skip
-
-SPARE = 0.95  # a card has a little less than its name says, and an estimate is no promise
 
 
 def print_plan(
@@ -36,7 +34,7 @@ def print_plan(
     seconds, source = (rate, "as given") if rate else RATES[family]
     for stage, found in plans.items():
         rows = ROWS[family if family in ("miniature", "smol") else "zephyr-7b", stage]
-        fits = "fits" if found.total < SPARE * found.limit else "fits on paper, with nothing to spare"
+        fits = "fits" if found.total <= SPARE * found.limit else "fits on paper, with nothing to spare"
         if not found.fits:
             fits = "DOES NOT FIT, whatever lever is pulled"
         pulled = f", after: {'; '.join(found.levers)}" if found.levers else ", as the recipe stands"

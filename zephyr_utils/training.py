@@ -9,7 +9,6 @@ Both stages read a model directory and rows, and leave a directory with
 While they run, ``checkpoints/`` holds what a killed run goes on from; the same call then ends with the same weights.
 """
 
-import dataclasses
 import os
 import sys
 import warnings
@@ -27,6 +26,7 @@ from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.plan_batch import share_batch
 from zephyr_utils.recipes import check_recipe, model_fields, trainer_fields
+from zephyr_utils.training_attention import set_attention
 from zephyr_utils.training_measure import answer_log_probs, held_out_loss
 from zephyr_utils.training_order import TakesRowsByLength
 from zephyr_utils.training_pairs import PairTrainer
@@ -96,7 +96,7 @@ def dsft(
         HandbookError: no model, a recipe with an unknown key, a loss that is not a number.
     """
     check_recipe(recipe, "dsft")
-    model, tokenizer = _load_to_train(base_model, recipe)
+    model, tokenizer = _load_to_train(base_model, "dsft", recipe)
     before = held_out_loss(model, tokenizer, held_out)
     trainer = DialogueTrainer(
         model=model,
@@ -171,7 +171,7 @@ def ddpo_trainer(
     The reference is whatever `start` is, for it is the new adapter switched off: a wrong start is a wrong reference.
     """
     check_recipe(recipe, "ddpo")
-    model, tokenizer = _load_to_train(start, recipe)
+    model, tokenizer = _load_to_train(start, "ddpo", recipe)
     watched = [split_prompt(pair) for pair in (held_out or [])[:WATCHED]]
     return PairTrainer(
         known=known or output / CHECKPOINTS / REFERENCE,
@@ -203,7 +203,7 @@ def check_first_step(
     logged = trainer._metrics["eval"].pop("logps/chosen")[-1]
     trainer._metrics["eval"].clear()
     trainer.model.train()
-    reference, tokenizer = _load_to_train(sft_model, recipe)
+    reference, tokenizer = _load_to_train(sft_model, "ddpo", recipe)
     own = float(answer_log_probs(reference, tokenizer, [row["chosen"] for row in rows]).mean())
     values = {"first_step_loss": loss, "first_step_logps_chosen": logged, "sft_logps_chosen": own}
     if (
@@ -222,8 +222,8 @@ def check_first_step(
     return values
 
 
-def _load_to_train(source: str | Path, recipe: dict[str, Any]) -> tuple:
-    """The model in the recipe's dtype and its tokenizer with Zephyr's template and a padding token."""
+def _load_to_train(source: str | Path, stage: str, recipe: dict[str, Any]) -> tuple:
+    """The model in the recipe's dtype and attention, and its tokenizer with Zephyr's template and a padding token."""
     dtype = recipe.get("dtype") or "float32"
     if processes() > 1 and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # else every process loads onto the first GPU
@@ -235,6 +235,7 @@ def _load_to_train(source: str | Path, recipe: dict[str, Any]) -> tuple:
         options = {"revision": revision} if revision and not local else {}
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **quantised, **options)
+    set_attention(model, stage, recipe)
     prepare_tokenizer(tokenizer)
     return model, tokenizer
 
@@ -284,12 +285,3 @@ def _train(trainer, output: Path) -> list[dict[str, float]]:
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
     return trainer.state.log_history
-
-
-def describe_recipe(recipe: dict[str, Any], stage: str) -> dict[str, Any]:
-    """The recipe's values that differ from TRL's defaults, for tables: name -> (ours, TRL's)."""
-    config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    return {
-        key: (value, defaults.get(key)) for key, value in recipe.items() if defaults.get(key, value) != value
-    }
