@@ -1,0 +1,49 @@
+"""Which attention a training takes: what the recipe asks for, else FlashAttention where rows are packed and it is installed."""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.utils import is_flash_attn_2_available
+
+from zephyr_utils.errors import HandbookError
+
+FLASH = "flash_attention_2"
+
+
+def choose_attention(stage: str, recipe: dict[str, Any]) -> str | None:
+    """The name for `set_attn_implementation`; None leaves the library's own choice, which is PyTorch's sdpa.
+
+    On padded rows sdpa has FlashAttention's kernels itself. On packed ones it is handed a mask of every token with every other,
+    which those kernels do not take; FlashAttention's own package is handed the rows' lengths instead. Pairs that share their
+    prompt need the mask: sdpa, or ``attn_implementation: flex_attention`` in the recipe, which passes over its empty blocks.
+    """
+    if asked := recipe.get("attn_implementation"):
+        return asked
+    half = recipe.get("dtype") in ("bfloat16", "float16")
+    return FLASH if stage == "dsft" and recipe.get("packing") and half and _flash_runs() else None
+
+
+def _flash_runs() -> bool:
+    return (
+        torch.cuda.is_available()
+        and torch.cuda.get_device_capability() >= (8, 0)  # a T4, 7.5, has no kernels in it
+        and is_flash_attn_2_available()
+    )
+
+
+def set_attention(model: PreTrainedModel, stage: str, recipe: dict[str, Any]) -> None:
+    """Give `model` the attention of `choose_attention`.
+
+    Raises:
+        HandbookError: the recipe asks for one that is not there.
+    """
+    if attention := choose_attention(stage, recipe):
+        try:
+            model.set_attn_implementation(attention)
+        except (ImportError, ValueError) as error:
+            raise HandbookError(
+                f"attention `{attention}` cannot be had: {str(error).strip().partition(chr(10))[0]}",
+                where="attn_implementation of the recipe",
+                remedy="install what it needs, or leave it out: sdpa is part of PyTorch",
+            ) from error
