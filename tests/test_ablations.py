@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from zephyr_utils import claims, claims_kept
+from zephyr_utils import claims, claims_kept, training_watch
 from zephyr_utils import road_ablations as ablations
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import Interval
@@ -107,11 +107,12 @@ def test_the_accuracy_of_an_epoch_is_the_mean_of_its_steps_and_the_last_measurem
     assert found == {"train": [pytest.approx(0.6), 0.9], "held_out": [0.6, 0.8]}
 
 
-def test_each_epoch_leaves_its_adapter_in_a_folder_of_its_own(tmp_path):
+def test_each_epoch_leaves_its_adapter_in_a_folder_of_its_own(tmp_path, monkeypatch):
     saved = []
-    keeper, model = KeepEachEpoch(tmp_path), SimpleNamespace(save_pretrained=saved.append)
+    monkeypatch.setattr(training_watch, "save_adapter", lambda model, folder, writes: saved.append(folder))
+    keeper = KeepEachEpoch(tmp_path)
     for epoch in (1.0, 1.9999999, 3.0):  # as the trainer counts: sums of fractions
-        keeper.on_epoch_end(None, SimpleNamespace(epoch=epoch), None, model=model)
+        keeper.on_epoch_end(None, SimpleNamespace(epoch=epoch, is_world_process_zero=True), None)
     assert [path.name for path in saved] == ["epoch_1", "epoch_2", "epoch_3"]
 
 

@@ -1,124 +1,155 @@
-"""FSDP2 with LoRA: two processes that hold half of every weight each take the step that one process takes.
+"""FSDP2: two processes that hold half of every weight each train, save and resume what one process trains.
 
-On a CPU accelerate quietly makes DDP of FSDP, so the model is wrapped here as accelerate wraps it on GPUs, by its own
-function and with the settings of the file that is shipped, and the step is written out.
+Accelerate shards on accelerators only; on a CPU it quietly makes DDP of FSDP. Here it is told that this kind of run is FSDP,
+and from there on everything is its own and TRL's, under the settings of the file that is shipped.
 """
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
-STEPS = """
-import sys
-from types import SimpleNamespace
+SHARDED = """
+import os, sys
+from pathlib import Path
 
+import accelerate.state
 import torch
-import torch.distributed as dist
 import yaml
-from accelerate.utils import FullyShardedDataParallelPlugin
-from accelerate.utils.fsdp_utils import fsdp2_prepare_model
-from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
-from trl.trainer.dpo_trainer import DataCollatorForPreference
-from trl.trainer.utils import add_fused_lm_head
 
-from zephyr_utils.chat import load_model
-from zephyr_utils.miniature import BASE_FOLDER
-from zephyr_utils.objectives import dpo_loss
+from zephyr_utils import training
+from zephyr_utils.miniature import BASE_FOLDER, data
+from zephyr_utils.preferences import binarize
 from zephyr_utils.recipes import RECIPES_FOLDER
+from zephyr_utils.records_check import check_dialogue
+from zephyr_utils.scales import get_scale
 
-sharded, output = sys.argv[1] == "sharded", sys.argv[2]
-rank, processes = 0, 1
-if sharded:
-    dist.init_process_group("gloo")
-    rank, processes = dist.get_rank(), dist.get_world_size()
-model, _ = load_model(BASE_FOLDER, dtype="float32")
-add_fused_lm_head(model)
-torch.manual_seed(0)
-targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets))
+output, sharded = Path(sys.argv[1]), os.environ.get("WORLD_SIZE") == "2"
 if sharded:
     asked = yaml.safe_load((RECIPES_FOLDER / "accelerate" / "fsdp2.yaml").read_text())["fsdp_config"]
-    plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=asked["fsdp_version"], auto_wrap_policy=asked["fsdp_auto_wrap_policy"].lower(),
-        cpu_ram_efficient_loading=asked["fsdp_cpu_ram_efficient_loading"],
-        reshard_after_forward=asked["fsdp_reshard_after_forward"], state_dict_type=asked["fsdp_state_dict_type"],
-        cpu_offload=asked["fsdp_offload_params"], activation_checkpointing=asked["fsdp_activation_checkpointing"],
-    )
-    accelerator = SimpleNamespace(
-        state=SimpleNamespace(fsdp_plugin=plugin), mixed_precision="no", is_main_process=rank == 0,
-        device=torch.device("cpu"), parallelism_config=None,
-    )
-    model = fsdp2_prepare_model(accelerator, model)
+    os.environ |= {"ACCELERATE_USE_FSDP": "true"} | {key.upper(): str(value).lower() for key, value in asked.items()}
+    os.environ["FSDP_AUTO_WRAP_POLICY"], os.environ["FSDP_STATE_DICT_TYPE"] = "TRANSFORMER_BASED_WRAP", "FULL_STATE_DICT"
+    begin = accelerate.state.AcceleratorState.__init__
+
+    def begin_as_on_gpus(self, *arguments, fsdp_plugin=None, **others):
+        begin(self, *arguments, fsdp_plugin=fsdp_plugin, **others)
+        if fsdp_plugin is not None:
+            as_on_gpus = {"distributed_type": accelerate.state.DistributedType.FSDP, "fsdp_plugin": fsdp_plugin}
+            accelerate.state.PartialState._shared_state |= as_on_gpus
+            accelerate.state.AcceleratorState._shared_state |= as_on_gpus
+
+    accelerate.state.AcceleratorState.__init__ = begin_as_on_gpus
+
+
+def train(trainer, folder, train=training._train):
+    log = train(trainer, folder)
+    model = trainer.model_wrapped
     units = sum(isinstance(module, FSDPModule) for module in model.modules())
-    weight = model.base_model.model.model.layers[0].self_attn.q_proj.base_layer.weight
-    held = weight.to_local().numel()
-    assert units >= model.config.num_hidden_layers + 1, units
-    assert isinstance(weight, DTensor) and 2 * held == weight.numel(), "not sharded"
-draw = torch.Generator().manual_seed(0)
-def words(count):
-    return torch.randint(4, 1000, (count,), generator=draw).tolist()
-rows = [{"prompt_ids": words(6 + n), "chosen_ids": words(5 + n % 3), "rejected_ids": words(4 + n % 4)} for n in range(8)]
-batch = DataCollatorForPreference(pad_token_id=0)(rows[rank * 8 // processes : (rank + 1) * 8 // processes])
-labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, -100)
-def log_probs():
-    return model(**batch, labels=labels, use_cache=False, fused_lm_head=True).log_probs.sum(1).chunk(2)
-weights = [weight for weight in model.parameters() if weight.requires_grad]
-optimiser, losses = torch.optim.AdamW(weights, lr=1e-2, weight_decay=0.0), []
-with torch.no_grad(), model.disable_adapter():
-    reference = log_probs()
-for _ in range(3):
-    loss = dpo_loss(*log_probs(), *reference, beta=0.1)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(weights, 1.0)
-    optimiser.step()
-    optimiser.zero_grad()
-    mean = loss.detach().clone()
-    if sharded:
-        dist.all_reduce(mean)
-    losses.append(float(mean) / processes)
-whole = {
-    name: (weight.full_tensor() if isinstance(weight, DTensor) else weight).detach().contiguous()
-    for name, weight in model.named_parameters() if weight.requires_grad
-}
-if rank == 0:
-    save_file(whole | {"losses": torch.tensor(losses)}, output)
-if sharded:
-    dist.destroy_process_group()
+    assert units >= (model.config.num_hidden_layers + 1 if sharded else 0), units
+    for name, weight in model.named_parameters():
+        assert not sharded or isinstance(weight, DTensor) and 2 * weight.to_local().numel() <= weight.numel() + weight[0].numel(), name
+    return log
+
+
+training._train = train
+short = {"per_device_train_batch_size": 8, "max_steps": 4, "logging_steps": 1}
+pairs = binarize(data.feedback(60)).pairs
 """
+TRAIN = """
+# Dialogues in their order are of about one length, so that each process holds as many tokens: gradients are averaged over
+# processes, not tokens.
+rows = [check_dialogue(row) for row in data.dialogues(48)]
+for name, changes in (("dsft_lora", {}), ("dsft_full", {"use_peft": False, "learning_rate": 1e-3})):
+    recipe = get_scale("miniature").recipe("dsft", train_sampling_strategy="sequential", **short, **changes)
+    metrics = training.dsft(BASE_FOLDER, rows[:32], rows[32:], output / name, recipe).metrics
+    (output / name / "held_out_loss").write_text(str(metrics["held_out_loss"]))
+recipe = get_scale("miniature").recipe("ddpo", **short)
+start = output / "dsft_lora" / "model"
+training.ddpo(start, pairs[:32], output / "ddpo_lora", recipe, held_out=pairs[32:48], keep_epochs=True)
+recipe = get_scale("miniature").recipe("ddpo", **short, use_peft=False, learning_rate=1e-4)
+training.ddpo(start, pairs[:32], output / "ddpo_full", recipe)
+"""
+RESUMED = """
+if not (output / "checkpoints").exists():  # the first start dies at step 3
+    def die(self, args, state, control, **_):
+        if state.global_step == 3:
+            os._exit(9)
+
+    training.StopWhenBroken.on_log = die
+recipe = get_scale("miniature").recipe("ddpo", **short, save_steps=2)
+start = output.parent / "dsft_lora" / "model"
+training.ddpo(start, pairs[:32], output, recipe, held_out=pairs[32:48])
+"""
+NAMES = ("dsft_lora", "dsft_full", "ddpo_lora", "ddpo_full")
 
 
-def test_three_steps_on_weights_spread_over_two_processes_are_those_on_whole_weights(tmp_path):
-    script, environment = tmp_path / "steps.py", {**os.environ, "OMP_NUM_THREADS": "1"}
-    script.write_text(STEPS)
-    found = {}
-    for how in ("whole", "sharded"):
-        launcher = (
-            ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-            if how == "sharded"
-            else []
-        )
-        output = tmp_path / f"{how}.safetensors"
-        done = subprocess.run(
-            [sys.executable, *launcher, str(script), how, str(output)],
-            capture_output=True, text=True, timeout=300, env=environment,
-        )  # fmt: skip
+def run(code: str, folder: Path, processes: int, output: Path) -> subprocess.CompletedProcess:
+    script = folder / "train.py"
+    script.write_text(SHARDED + code)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else []), str(script), str(output)],
+        capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> dict[int, Path]:
+    """Number of processes -> what they left; more than one hold the weights spread."""
+    folders = {}
+    for processes in (1, 2):
+        folders[processes] = tmp_path_factory.mktemp(f"held_by_{processes}")
+        done = run(TRAIN, folders[processes], processes, folders[processes])
         assert done.returncode == 0, done.stderr[-3000:]
-        found[how] = load_file(output)
-    losses = found["whole"].pop("losses")
-    assert losses[0] == pytest.approx(0.6931, abs=1e-4) and losses[2] < losses[0] - 0.05, (
-        "nothing was trained"
-    )
-    assert found["sharded"].pop("losses").numpy() == pytest.approx(losses.numpy(), abs=1e-5)
-    assert set(found["sharded"]) == set(found["whole"])
-    moved = 0.0
-    for name, weight in found["whole"].items():
-        assert found["sharded"][name].numpy() == pytest.approx(weight.numpy(), abs=2e-4), name
-        moved += float(weight.abs().sum()) if "lora_B" in name else 0.0
-    assert moved > 1, "the adapter did not move"
+    return folders
+
+
+def losses(folder: Path, key: str = "loss") -> list[float]:
+    return [row[key] for row in json.loads((folder / "log.json").read_text()) if key in row]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_spread_over_two_processes_take_the_steps_of_whole_ones(name, trained):
+    whole, spread = (trained[processes] / name for processes in (1, 2))
+    assert len(losses(whole)) == 4 and losses(whole)[0] != losses(whole)[-1], "nothing was trained"
+    assert losses(spread) == pytest.approx(losses(whole), abs=1e-5)
+    assert losses(spread, "eval_loss") == pytest.approx(losses(whole, "eval_loss"), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_they_leave_is_whole_and_the_same(name, trained):
+    whole, spread = (trained[processes] / name for processes in (1, 2))
+    files = {path.relative_to(whole) for path in whole.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(spread) for path in spread.rglob("*") if path.is_file()}
+    assert not [path for path in files if path.suffix in (".bin", ".pt", ".pkl")]
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    assert len(weights) == {"dsft_lora": 2, "ddpo_lora": 3}.get(name, 1)  # one epoch's adapter is kept
+    for path in weights:
+        one, two = load_file(whole / path), load_file(spread / path)
+        if "lm_head.weight" in set(two) - set(one):  # written out where it is the embedding's own table
+            assert two.pop("lm_head.weight").equal(two["model.embed_tokens.weight"])
+        assert set(one) == set(two)
+        for tensor in one:
+            assert two[tensor].numpy() == pytest.approx(one[tensor].numpy(), abs=2e-4), (path, tensor)
+    if name.startswith("dsft"):
+        one, two = (float((folder / "held_out_loss").read_text()) for folder in (whole, spread))
+        assert two == pytest.approx(one, abs=1e-5)
+
+
+def test_a_training_on_spread_weights_that_died_goes_on_to_the_same_weights(trained, tmp_path):
+    output = trained[2] / "resumed"
+    assert run(RESUMED, tmp_path, 2, output).returncode != 0, "it was to die"
+    assert (output / "checkpoints" / "checkpoint-2").exists() and not (output / "model").exists()
+    done = run(RESUMED, tmp_path, 2, output)
+    assert done.returncode == 0, done.stderr[-3000:]
+    straight = load_file(trained[2] / "ddpo_lora" / "model" / "model.safetensors")
+    for name, tensor in load_file(output / "model" / "model.safetensors").items():
+        assert tensor.equal(straight[name]), name

@@ -182,7 +182,7 @@ def test_after_qlora_the_adapter_is_merged_into_the_weights_as_they_were(tmp_pat
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
     adapted.save_pretrained(tmp_path / training.ADAPTER)
-    merged = training_save.merged_from_full_precision(adapted, tmp_path, {"dtype": "float32"}).state_dict()
+    merged = training_save.merged_into_base(adapted, tmp_path, {"dtype": "float32"}).state_dict()
     before = load_model(BASE_FOLDER, dtype="float32")[0].state_dict()
     for name, weight in adapted.merge_and_unload().state_dict().items():
         assert torch.allclose(merged[name], weight, atol=1e-6), name

@@ -184,6 +184,18 @@ def test_a_loss_that_is_not_a_number_stops_the_run_with_a_hint(tmp_path):
         )
 
 
+def test_the_adapters_first_weights_follow_from_the_seed_and_from_nothing_drawn_before(sft, tmp_path):
+    first = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.rand(number)  # whatever the process has drawn before
+        trainer = training.ddpo_trainer(
+            sft.model, few_pairs(), tmp_path / str(number), recipe("ddpo", seed=seed)
+        )
+        named = trainer.model.named_parameters()
+        first.append(next(weight.clone() for name, weight in named if "lora_A" in name))
+    assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
+
+
 def test_pairs_held_out_are_measured_on_the_way_and_change_nothing_of_the_training(sft, dpo, tmp_path):
     pairs = few_pairs()
     watched = training.ddpo(sft.model, pairs, tmp_path, recipe("ddpo"), held_out=pairs[:10])

@@ -38,7 +38,6 @@ from zephyr_utils.training_save import (  # noqa: F401 - chapters read training.
     LOG,
     MODEL,
     save_trained,
-    without_local_path,
 )
 from zephyr_utils.training_watch import KeepEachEpoch, OneLineProgress, StopWhenBroken
 
@@ -96,6 +95,7 @@ def dsft(
         HandbookError: no model, a recipe with an unknown key, a loss that is not a number.
     """
     check_recipe(recipe, "dsft")
+    set_seed(recipe.get("seed", 42))  # the adapter's first weights, too, are drawn
     model, tokenizer = _load_to_train(base_model, "dsft", recipe)
     before = held_out_loss(model, tokenizer, held_out)
     trainer = DialogueTrainer(
@@ -151,9 +151,6 @@ def ddpo(
         trainer.add_callback(KeepEachEpoch(output))
     first_step = check_first_step(trainer, sft_model, pairs, recipe)
     log = _train(trainer, output)
-    if trainer.is_world_process_zero():
-        for kept in output.glob("epoch_*"):
-            without_local_path(kept)
     save_trained(trainer, trainer.processing_class, output, log, recipe, bool(_quantised(recipe)))
     return Trained(output / MODEL, log, first_step)
 
@@ -171,6 +168,7 @@ def ddpo_trainer(
     The reference is whatever `start` is, for it is the new adapter switched off: a wrong start is a wrong reference.
     """
     check_recipe(recipe, "ddpo")
+    set_seed(recipe.get("seed", 42))  # the adapter's first weights, too, are drawn
     model, tokenizer = _load_to_train(start, "ddpo", recipe)
     watched = [split_prompt(pair) for pair in (held_out or [])[:WATCHED]]
     return PairTrainer(

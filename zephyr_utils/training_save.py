@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 from zephyr_utils.chat import load_model
@@ -23,11 +24,11 @@ def save_trained(
     """
     model, writes = trainer.model, trainer.is_world_process_zero()
     if hasattr(model, "merge_and_unload"):
-        if writes:
-            model.save_pretrained(output / ADAPTER)
-            without_local_path(output / ADAPTER)
+        save_adapter(model, output / ADAPTER, writes)
         trainer.accelerator.wait_for_everyone()
-        model = merged_from_full_precision(model, output, recipe) if quantised else model.merge_and_unload()
+        # An adapter cannot be merged into weights in 4 bits, nor into a share of them.
+        afresh = quantised or trainer.is_fsdp_enabled
+        model = merged_into_base(model, output, recipe) if afresh else model.merge_and_unload()
         if writes:
             model.save_pretrained(output / MODEL)
     elif processes() == 1:
@@ -47,8 +48,20 @@ def save_trained(
     return model
 
 
-def merged_from_full_precision(model, output: Path, recipe: dict[str, Any]):
-    """The adapter merged into the weights as they were before 4 bits: merging into 4 bits would round the adapter away."""
+def save_adapter(model: PeftModel, folder: Path, writes: bool) -> None:
+    """Write the adapter alone, by the process that `writes`; what FSDP2 has spread over processes is put together by all."""
+    whole = {
+        name: weight.full_tensor() if isinstance(weight, DTensor) else weight
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }
+    if writes:
+        model.save_pretrained(folder, state_dict=whole)
+        without_local_path(folder)
+
+
+def merged_into_base(model: PeftModel, output: Path, recipe: dict[str, Any]):
+    """The adapter merged into the base loaded anew: into 4 bits it would be rounded away, into shares it cannot go."""
     source = model.get_base_model().config._name_or_path
     revision = recipe.get("model_revision")
     options = {"revision": revision} if revision and not Path(source).is_dir() else {}

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.training_save import save_adapter
 
 MEASURED_STEPS = 3  # after one to warm up
 LONG = 60.0  # seconds that are left: a shorter run needs no estimate
@@ -114,4 +115,4 @@ class KeepEachEpoch(TrainerCallback):
         self.output = output
 
     def on_epoch_end(self, args, state, control, model=None, **_):
-        model.save_pretrained(self.output / f"epoch_{round(state.epoch)}")
+        save_adapter(model, self.output / f"epoch_{round(state.epoch)}", state.is_world_process_zero)
