@@ -430,22 +430,24 @@ assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-
 # Chosen and rejected answer have one prompt, and two rows compute it twice. **Prefix sharing** {cite:p}`wang2024prefix` puts the
 # pair into one row, prompt, chosen, rejected, under a mask that hides the first answer from the second. The second answer's
 # positions begin again behind the prompt, and the prompt's last token stands before each answer, for it predicts the
-# answer's first. A pair of five words, so that the mask can be read:
+# answer's first. A mask that hides one answer from another can hide whole pairs from each other, too: several pairs go into
+# one row, and the padding goes with them. A pair of five words, so that the mask can be read (the last place is padding:
+# GPUs like widths that eight divides):
 
 # %%
 from zephyr_utils.training_shared import share_prompts
 
 two_rows = torch.tensor([[10, 11, 20, 21], [10, 11, 30, 0]])  # prompt 10 11, chosen 20 21, rejected 30, padding 0
 answers = torch.tensor([[-100, -100, 20, 21], [-100, -100, 30, -100]])
-one_row = share_prompts(two_rows, (two_rows > 0).long(), answers)
+one_row = share_prompts(two_rows, (two_rows > 0).long(), answers, hidden_size=160)
 print("tokens   ", one_row.input_ids[0].tolist())
 print("positions", one_row.position_ids[0].tolist())
-print(one_row.attention_mask[0, 0].int())
+print(one_row.dense_mask()[0, 0].int())
 
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# In the miniature a prompt is about as long as an answer. What share of the positions is left when each prompt is computed
+# In the miniature a prompt is about as long as an answer. What share of the tokens is left when each prompt is computed
 # once: two thirds, a half, a third? And where prompts are ten times as long as answers?
 # ```
 
@@ -457,7 +459,7 @@ def tokens_of(pair):
 prompt, chosen, rejected = np.array([tokens_of(pair) for pair in pairs[:400]]).mean(axis=0)
 left = {"the miniature's": prompt, "ten times an answer": 10 * (chosen + rejected) / 2}
 for name, n in left.items():
-    print(f"{name:20s} prompt {n:5.0f}: {(n + chosen + rejected + 1) / (2 * n + chosen + rejected):.0%} of the positions")
+    print(f"{name:20s} prompt {n:5.0f}: {(n + chosen + rejected + 1) / (2 * n + chosen + rejected):.0%} of the tokens")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -587,9 +589,10 @@ for gpus in (1, 2, 4, 8, 16):
 # ```
 #
 # Two processes on a CPU are tested here, through `torchrun`: losses, weights, metrics of an evaluation, a run that dies and goes
-# on. FSDP2 is tested there too: wrapped by accelerate's own function with the settings of `fsdp2.yaml`, two processes with half
-# of every weight each take the LoRA steps that one process takes (`tests/test_distributed_fsdp.py`). The files for GPUs are read by accelerate's own parser in our
-# tests, and have not been run on GPUs. `accelerate launch --cpu --num_processes 2` starts *one* process and says nothing.
+# on. FSDP2 and ZeRO-3 are tested there too, through TRL's trainers and under the settings of the files: two processes with
+# half of every weight each take the steps that one process takes, with LoRA and with all weights, in dSFT and in dDPO, leave
+# the same model, and go on to it if they die (`tests/test_distributed_spread.py`; ZeRO-3 where DeepSpeed is installed). On
+# GPUs none of the files has been run. `accelerate launch --cpu --num_processes 2` starts *one* process and says nothing.
 
 # %% [markdown]
 # ## Updates

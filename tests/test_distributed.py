@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from zephyr_utils.training_ranks import even_batches
 from zephyr_utils.workflow import Manifest, build_artefact
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,8 @@ output = Path(sys.argv[1])
 training.dsft(BASE_FOLDER, rows[:32], rows[32:], output / "dsft", recipe)
 pairs = binarize(data.feedback(60)).pairs
 recipe = get_scale("miniature").recipe("ddpo", **short)
-training.ddpo(BASE_FOLDER, pairs[:32], output / "ddpo", recipe, held_out=pairs[32:48])
+# 22: no batches of 32 that two processes could share without taking rows twice.
+training.ddpo(BASE_FOLDER, pairs[:32], output / "ddpo", recipe, held_out=pairs[32:54])
 """
 RESUMED = """
 import os, sys
@@ -119,6 +121,17 @@ def test_a_training_of_two_processes_that_died_goes_on_to_the_same_weights(train
         assert tensor.equal(straight[name]), name
 
 
+@pytest.mark.parametrize(
+    ("rows", "together", "expected"),
+    [(256, 1, (256, 32)), (256, 8, (256, 32)), (78, 1, (78, 26)), (79, 2, (78, 13)), (37, 1, (37, 1)), (0, 2, (0, 32)),
+     (1, 2, (0, 32))],
+)  # fmt: skip
+def test_an_evaluation_counts_every_row_once_and_alike(rows, together, expected):
+    count, at_once = even_batches(rows, together, most=32)
+    assert (count, at_once) == expected
+    assert count % (at_once * together) == 0 and rows - count < together
+
+
 def build(folder: Path, calls: list[str], together: bool) -> Manifest:
     def make(folder: Path) -> dict:
         calls.append(os.environ.get("RANK", "0"))
@@ -140,6 +153,7 @@ def test_a_further_process_reuses_what_the_first_has_made(together, tmp_path, mo
 ALONG = """
 import sys, time
 from pathlib import Path
+from zephyr_utils.training_ranks import even_batches
 from zephyr_utils.workflow import build_artefact
 
 def make(folder):

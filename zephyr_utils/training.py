@@ -30,7 +30,7 @@ from zephyr_utils.training_attention import set_attention
 from zephyr_utils.training_measure import answer_log_probs, held_out_loss
 from zephyr_utils.training_order import TakesRowsByLength
 from zephyr_utils.training_pairs import PairTrainer
-from zephyr_utils.training_ranks import processes, shared_dataset
+from zephyr_utils.training_ranks import even_batches, loaded_whole, processes, shared_dataset
 from zephyr_utils.training_rows import split_prompt
 from zephyr_utils.training_save import (  # noqa: F401 - chapters read training.ADAPTER and training.LOG
     ADAPTER,
@@ -44,12 +44,8 @@ from zephyr_utils.training_watch import KeepEachEpoch, OneLineProgress, StopWhen
 REFERENCE = "reference"  # folder of its log-probabilities
 FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
 WATCHED = 256  # held-out pairs measured before, during and after dDPO; Zephyr's own curve is of 64
-WATCHING = {
-    "eval_strategy": "steps",
-    "eval_steps": 0.125,
-    "eval_on_start": True,
-    "per_device_eval_batch_size": 32,
-}
+WATCHED_AT_ONCE = 32
+WATCHING = {"eval_strategy": "steps", "eval_steps": 0.125, "eval_on_start": True}
 
 # One line of ours says how far a training is; six bars a training and what TRL still calls by its old name do not help.
 disable_progress_bars()
@@ -171,11 +167,13 @@ def ddpo_trainer(
     set_seed(recipe.get("seed", 42))  # the adapter's first weights, too, are drawn
     model, tokenizer = _load_to_train(start, "ddpo", recipe)
     watched = [split_prompt(pair) for pair in (held_out or [])[:WATCHED]]
+    count, at_once = even_batches(len(watched), processes(), WATCHED_AT_ONCE)
+    watched, watching = watched[:count], WATCHING | {"per_device_eval_batch_size": at_once}
     return PairTrainer(
         known=known or output / CHECKPOINTS / REFERENCE,
         share_prompts=recipe.get("share_prompts"),
         model=model,
-        args=_arguments(trl.DPOConfig, "ddpo", output, (WATCHING if watched else {}) | recipe),
+        args=_arguments(trl.DPOConfig, "ddpo", output, (watching if watched else {}) | recipe),
         train_dataset=shared_dataset([split_prompt(pair) for pair in pairs], output / CHECKPOINTS / "pairs"),
         eval_dataset=shared_dataset(watched, output / CHECKPOINTS / "watched") if watched else None,
         processing_class=tokenizer,
@@ -201,7 +199,8 @@ def check_first_step(
     logged = trainer._metrics["eval"].pop("logps/chosen")[-1]
     trainer._metrics["eval"].clear()
     trainer.model.train()
-    reference, tokenizer = _load_to_train(sft_model, "ddpo", recipe)
+    with loaded_whole():
+        reference, tokenizer = _load_to_train(sft_model, "ddpo", recipe)
     own = float(answer_log_probs(reference, tokenizer, [row["chosen"] for row in rows]).mean())
     values = {"first_step_loss": loss, "first_step_logps_chosen": logged, "sft_logps_chosen": own}
     if (

@@ -2,10 +2,15 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import PartialState
 from datasets import Dataset
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from transformers.integrations import deepspeed as hf_deepspeed
 
 
 def processes() -> int:
@@ -28,3 +33,38 @@ def shared_dataset(rows: list[dict], folder: Path) -> Dataset:
     state.wait_for_everyone()
     with state.main_process_first():
         return Dataset.from_json(str(folder / "rows.jsonl"), cache_dir=str(folder))
+
+
+def even_batches(rows: int, together: int, most: int) -> tuple[int, int]:
+    """How many of `rows` to evaluate, and how many at a time in each of the processes that are `together`, at most `most`.
+
+    A trainer averages over batches and fills the last ones up with rows that it has had: only where every process has as many
+    rows in as many whole batches is the average that over rows. At most ``together - 1`` rows are left over.
+    """
+    each = rows // together
+    return each * together, max((size for size in range(1, most + 1) if each % size == 0), default=1)
+
+
+def put_together(weight: Tensor) -> Tensor:
+    """The whole of a weight that FSDP2 or ZeRO-3 has spread over the processes, all of which have to ask; any other as it is."""
+    if isinstance(weight, DTensor):
+        return weight.full_tensor()
+    if hasattr(weight, "ds_id"):  # DeepSpeed's mark
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([weight]):
+            return weight.detach().clone()
+    return weight
+
+
+@contextmanager
+def loaded_whole() -> Iterator[None]:
+    """What is loaded inside is whole in each process: once ZeRO-3 trains, the library spreads every model that it loads."""
+    reference = hf_deepspeed._hf_deepspeed_config_weak_ref
+    config = reference() if reference else None
+    hf_deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if config is not None:
+            hf_deepspeed.set_hf_deepspeed_config(config)

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
-from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 from zephyr_utils.chat import load_model
-from zephyr_utils.training_ranks import processes
+from zephyr_utils.training_ranks import loaded_whole, processes, put_together
 
 MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
 
@@ -27,7 +26,7 @@ def save_trained(
         save_adapter(model, output / ADAPTER, writes)
         trainer.accelerator.wait_for_everyone()
         # An adapter cannot be merged into weights in 4 bits, nor into a share of them.
-        afresh = quantised or trainer.is_fsdp_enabled
+        afresh = quantised or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
         model = merged_into_base(model, output, recipe) if afresh else model.merge_and_unload()
         if writes:
             model.save_pretrained(output / MODEL)
@@ -40,7 +39,8 @@ def save_trained(
             (output / MODEL / "training_args.bin").unlink(
                 missing_ok=True
             )  # a pickle, and of use to nobody else
-        model = load_model(output / MODEL, dtype=recipe.get("dtype") or "float32")[0]
+        with loaded_whole():
+            model = load_model(output / MODEL, dtype=recipe.get("dtype") or "float32")[0]
     if writes:
         tokenizer.save_pretrained(output / MODEL)
         (output / LOG).write_text(json.dumps(log, indent=1) + "\n")
@@ -49,12 +49,8 @@ def save_trained(
 
 
 def save_adapter(model: PeftModel, folder: Path, writes: bool) -> None:
-    """Write the adapter alone, by the process that `writes`; what FSDP2 has spread over processes is put together by all."""
-    whole = {
-        name: weight.full_tensor() if isinstance(weight, DTensor) else weight
-        for name, weight in model.named_parameters()
-        if weight.requires_grad
-    }
+    """Write the adapter alone, by the process that `writes`; weights that are spread over processes are put together by all."""
+    whole = {name: put_together(weight) for name, weight in model.named_parameters() if weight.requires_grad}
     if writes:
         model.save_pretrained(folder, state_dict=whole)
         without_local_path(folder)
@@ -65,8 +61,9 @@ def merged_into_base(model: PeftModel, output: Path, recipe: dict[str, Any]):
     source = model.get_base_model().config._name_or_path
     revision = recipe.get("model_revision")
     options = {"revision": revision} if revision and not Path(source).is_dir() else {}
-    base = AutoModelForCausalLM.from_pretrained(source, dtype=recipe.get("dtype") or "float32", **options)
-    return PeftModel.from_pretrained(base, output / ADAPTER).merge_and_unload().to(model.device)
+    with loaded_whole():
+        base = AutoModelForCausalLM.from_pretrained(source, dtype=recipe.get("dtype") or "float32", **options)
+        return PeftModel.from_pretrained(base, output / ADAPTER).merge_and_unload().to(model.device)
 
 
 def without_local_path(adapter: Path) -> None:
