@@ -43,8 +43,9 @@ SETTINGS: dict[str, tuple[dict, ...]] = {
         for rate in (2e-4, 4e-4, 1e-3)
     ),
     "ddpo_without_dsft": FEW,
-    "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (1e-3, 2e-3, 4e-3)),
+    "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (5e-4, 1e-3, 2e-3, 4e-3)),
     **{row: FEW for row in dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))},
+    "few": (*FEW, {"learning_rate": 6.4e-3}),  # the best of the four lay at their end
     # IPO's beta is a distance per token, not DPO's: its own scale has to be searched too.
     "ipo": tuple(
         {"learning_rate": rate, "beta": beta}
