@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from transformers.integrations import deepspeed as hf_deepspeed
 
-from zephyr_utils.training_ranks import even_batches
+from zephyr_utils.training_ranks import even_batches, loaded_whole
 from zephyr_utils.workflow import Manifest, build_artefact
 
 pytestmark = pytest.mark.slow
@@ -132,6 +133,25 @@ def test_an_evaluation_counts_every_row_once_and_alike(rows, together, expected)
     assert count % (at_once * together) == 0 and rows - count < together
 
 
+def test_a_model_loaded_whole_is_loaded_as_if_nothing_were_spread_and_then_all_is_as_before():
+    class Config:
+        def is_zero3(self) -> bool:
+            return True
+
+    config = Config()
+    hf_deepspeed.set_hf_deepspeed_config(config)
+    try:
+        with pytest.raises(ZeroDivisionError), loaded_whole():
+            assert hf_deepspeed._hf_deepspeed_config_weak_ref is None
+            raise ZeroDivisionError
+        assert hf_deepspeed._hf_deepspeed_config_weak_ref() is config
+    finally:
+        hf_deepspeed.unset_hf_deepspeed_config()
+    with loaded_whole():
+        pass
+    assert hf_deepspeed._hf_deepspeed_config_weak_ref is None
+
+
 def build(folder: Path, calls: list[str], together: bool) -> Manifest:
     def make(folder: Path) -> dict:
         calls.append(os.environ.get("RANK", "0"))
@@ -153,7 +173,7 @@ def test_a_further_process_reuses_what_the_first_has_made(together, tmp_path, mo
 ALONG = """
 import sys, time
 from pathlib import Path
-from zephyr_utils.training_ranks import even_batches
+from zephyr_utils.training_ranks import even_batches, loaded_whole
 from zephyr_utils.workflow import build_artefact
 
 def make(folder):
