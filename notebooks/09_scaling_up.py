@@ -465,10 +465,11 @@ for name, n in left.items():
 # ```{admonition} What happened
 # :class: dropdown
 # About three quarters, since answers are not shared; and just above a half, which no prompt however long undercuts. Whoever
-# guessed a half for the miniature forgot the answers. On a CPU the time follows: a step of the miniature takes 0.69 of what
-# it took, one with prompts some two hundred tokens longer 0.54, at losses equal to 1e-7 (`benchmarks/steps.py`). On GPUs a
-# mask of every token with every other keeps attention from its fastest kernel, and the paper reports 1.1 to 1.5 times the
-# speed. No recipe turns it on: it changes the last bits, and the five seeds of chapter 08 were trained without it.
+# guessed a half for the miniature forgot the answers. With the padding gone as well, half of the positions are left, and the
+# time follows: on a CPU a step of the miniature takes 0.57 of what two rows a pair take, one with prompts some two hundred
+# tokens longer 0.56, at losses equal to 1e-7 (`benchmarks/steps.py`). On GPUs a mask of every token with every other keeps
+# attention from its fastest kernel, and the paper reports 1.1 to 1.5 times the speed, 1.3 to 1.6 with pairs packed. All
+# recipes train so wherever the model's attention can; `share_prompts: false` turns it off.
 # ```
 
 # %% [markdown]
@@ -487,17 +488,18 @@ for name, n in left.items():
 # | fused AdamW | one kernel for all weights | nothing | LoRA of a large model: the optimiser is no cost there | measured on a CPU: 4 % of a step of the miniature |
 # | `torch_compile` | 27 % in full training | minutes of compiling, again for each new length; LoRA dropout must be 0 | lengths vary and rows are few | published: torchtune; not tried here |
 # | dropout 0 in LoRA | its masks, about a tenth of a step on a CPU | the regularisation | you overfit | measured on a CPU while the recipes were made |
-# | sharing the prompt of a pair (`share_prompts: true`, ours) | the prompt once, not twice | a mask of every token with every other, so no flash attention | prompts are short beside the answers; the attention is not sdpa | measured on a CPU: 1.45 times the speed, 1.84 with long prompts; on GPUs published: arXiv 2410.20305, 1.1 to 1.5 times |
+# | sharing the prompt of a pair, several pairs in a row (ours; `share_prompts: false` turns it off) | the prompt once, not twice; no padding | a mask of every token with every other, so no flash attention | never by hand: where the attention takes no such mask it turns itself off | measured on a CPU: 1.8 times the speed, with long prompts as well; on GPUs published: arXiv 2410.20305, 1.1 to 1.6 times |
 # | scoring answers alone | the vocabulary is scored where a label is; TRL does so on GPUs, ours on CPUs too | nothing: the same weights to the last bit | never | counted in `tests/test_training_pairs.py` |
 #
-# What the miniature's own dDPO step comes to, on the same pairs in one run: 1.09 times a bare PyTorch loop that does the same
-# sums, 0.62 of TRL's trainer as it comes (bfloat16, activations computed anew, a live reference), and 0.40 of it with grouping
-# and shared prompts. All are in `benchmarks/results/steps.json`.
+# What the miniature's own dDPO step comes to, on the same pairs in one run: 0.36 of TRL's trainer as it comes (bfloat16,
+# activations computed anew, a live reference), and 0.58 of a bare PyTorch loop that does the same sums on two rows a pair. On
+# two rows a pair ours would take 0.63 of TRL's and 1.03 of the bare loop. All are in `benchmarks/results/steps.json`.
 #
-# Gains do not multiply: packing removes the padding that grouping would have removed. All of ours together against TRL
-# with the alignment-handbook's LoRA values as they stand, a model of 10 M parameters with random weights on a busy CPU
-# (`benchmarks/gpu.py --shape small`, *measured* once): 2.1 times the non-padding tokens a second in dSFT, 1.2 times in
-# dDPO, and the same losses to seven digits. What it is on a GPU, the same command says there.
+# Gains do not multiply: packing removes the padding that grouping would have removed, in dDPO as in dSFT, and grouping on top
+# of it gains nothing that could be measured. All of ours together against TRL with the alignment-handbook's LoRA values as they
+# stand, a model of 10 M parameters with random weights on a CPU (`benchmarks/gpu.py --shape small`, *measured* once): 2.2
+# times the non-padding tokens a second in dSFT, 2.6 times in dDPO, and the same losses to six digits. What it is on a GPU,
+# the same command says there, with the share of the card's fastest matrix product.
 
 # %% [markdown]
 # ## One GPU, many GPUs, one batch
