@@ -199,8 +199,7 @@ def check_first_step(
     logged = trainer._metrics["eval"].pop("logps/chosen")[-1]
     trainer._metrics["eval"].clear()
     trainer.model.train()
-    with loaded_whole():
-        reference, tokenizer = _load_to_train(sft_model, "ddpo", recipe)
+    reference, tokenizer = _load_to_train(sft_model, "ddpo", recipe)
     own = float(answer_log_probs(reference, tokenizer, [row["chosen"] for row in rows]).mean())
     values = {"first_step_loss": loss, "first_step_logps_chosen": logged, "sft_logps_chosen": own}
     if (
@@ -225,13 +224,14 @@ def _load_to_train(source: str | Path, stage: str, recipe: dict[str, Any]) -> tu
     if processes() > 1 and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # else every process loads onto the first GPU
     local, quantised = Path(source).is_dir() or "/" not in str(source), _quantised(recipe)
-    if local and not quantised:
-        model, tokenizer = load_model(source, dtype=dtype)
-    else:
-        revision = recipe.get("model_revision")
-        options = {"revision": revision} if revision and not local else {}
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **quantised, **options)
+    with loaded_whole():
+        if local and not quantised:
+            model, tokenizer = load_model(source, dtype=dtype)
+        else:
+            revision = recipe.get("model_revision")
+            options = {"revision": revision} if revision and not local else {}
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **quantised, **options)
     set_attention(model, stage, recipe)
     prepare_tokenizer(tokenizer)
     return model, tokenizer
