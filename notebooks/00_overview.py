@@ -495,7 +495,8 @@ print(f"ours:  dDPO minus dSFT {gain}")
 #
 # And a grade is a sum of things. Look at the share of *right* answers in the table further up: it hardly moves from
 # dSFT to dDPO, while the answers grow longer. What has become better is how they are said. That is what this judge's
-# preferences could teach; over five seeds the share does not rise either ([Chapter 08](08_ablations)).
+# preferences could teach; over five seeds the share even falls a little,
+# by some three points of a hundred ([Chapter 08](08_ablations)).
 # ```
 
 # %% [markdown]

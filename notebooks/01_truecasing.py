@@ -243,9 +243,10 @@ for answer in np.array(answers, dtype=object)[labels != "ok"][:4]:
     print(repr(answer[:200]))
 
 # %% [markdown]
-# `capitalized` is the fault of UltraChat, `lower` and `upper` are whole messages in one case, `sentence` is a message
-# cased otherwise in which a sentence opens small. (The bare signature is one Arrow call, `pc.equal(x, pc.ascii_capitalize(x))`,
-# and reads 1.8 GB a second on one core; finding faults is cheap, being right about them is not.) What needs care is everything that only looks like a fault:
+# `capitalized` is the fault of UltraChat, `lower` and `upper` are whole messages in one case, `sentence` is a message cased
+# otherwise in which a sentence opens small. (The bare signature is one Arrow call, `pc.equal(x, pc.ascii_capitalize(x))`,
+# and reads 1.8 GB a second on one core; finding faults is cheap, being right about them is not.) What needs care is
+# everything that only looks like a fault:
 
 # %%
 traps = [

@@ -422,9 +422,9 @@ print(f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.
 # ```{admonition} What happened
 # :class: dropdown
 # The template itself is the dear part: an end costs more than a blind guess would, and a marker, of which a turn has
-# several pieces, more than a word. If you put the assistant's words first, you thought of *knowledge* as what is
-# missing; the base has most of that already. Much of dSFT is cheap etiquette: who speaks, in what form, when to stop. That is why a small
-# adapter and one or two passes suffice, and why the loss will fall so steeply in the first steps.
+# several pieces, more than a word. If you put the assistant's words first, you thought of *knowledge* as what is missing;
+# the base has most of that already. Much of dSFT is cheap etiquette: who speaks, in what form, when to stop. That is why a
+# small adapter and one or two passes suffice, and why the loss will fall so steeply in the first steps.
 # ```
 
 # %% [markdown]
@@ -826,8 +826,8 @@ print(f"cosine among the markers' pieces {likeness(pieces):.2f}, among the words
 # Ends and markers are learnt to nearly nothing, the words to what can be foreseen of them, and the user's least of all.
 # That is the saw: in the shortest rows more of the tokens are the user's. That the markers come so
 # cheaply is no matter of course. It rests on the embedding: to Mistral `<`, `|` and `user` are ordinary tokens with
-# trained rows, and the miniature's base has met the marks in lists, so that their rows are a little more alike than
-# those of words, and no more. An earlier base of ours had never read `<|`.
+# trained rows, and the miniature's base has met the marks in lists, so that their rows are more alike than those of words, but
+# far from the same. An earlier base of ours had never read `<|`.
 # Pretraining had pushed the rows of all tokens that it never met the same way (the cosine above was 0.98), and **LoRA
 # moves no row of the embedding matrix**. Its student could learn *that* a never-met token came, not *which*: it still
 # paid four nats for a piece of a marker and, worse, could hardly tell the user from the assistant. If you said that
@@ -890,12 +890,12 @@ for name, results in graded.items():
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Both end, nearly always, but not in the same place. The base goes on: from the first question to a second that nobody
-# asked, to its answer, and so on. The end that it knows is that of a *document*, and there it stops. The student stops
-# where an *answer* ends, after half as many tokens. If you expected the base to be right because it "knows" the
-# facts: it may even write the right words somewhere in its stream, but what it was asked for is an answer. If you
-# expected the student to be right nearly always: look at the share. It has learnt the teacher's mix, wrong answers
-# included, and a temperature of 0.7 adds slips of its own.
+# Both end, nearly always, but not in the same place. The base mostly goes on: from the first question to a second that
+# nobody asked, to its answer, and so on; now and then it ends before it has said a word. The end that it knows is that of a
+# *document*, and there it stops. The student stops where an *answer* ends, after half as many tokens. If you expected the
+# base to be right because it "knows" the facts: it may even write the right words somewhere in its stream, but what it was
+# asked for is an answer. If you expected the student to be right nearly always: look at the share. It has learnt the
+# teacher's mix, wrong answers included, and a temperature of 0.7 adds slips of its own.
 # ```
 
 # %% [markdown]

@@ -462,9 +462,9 @@ print(f"the truth is known for {has_truth.mean():.1%} of {len(known):,} answers"
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# The judge's error in one aspect has a spread of a good half point. Guess the spread of the error of the mean of four:
-# the same half point, half of it, or a quarter? And would a *real* judge, who reads one answer and likes it, come out nearer to the first or to the
-# second?
+# The judge's error in one aspect has a spread of a good half point. Guess the spread of the error of the mean of four: the
+# same half point, half of it, or a quarter? And would a *real* judge, who reads one answer and likes it, come out nearer to
+# the first or to the second?
 # ```
 
 # %%
@@ -478,10 +478,10 @@ if len(errors):
 # ```{admonition} What happened
 # :class: dropdown
 # Close to one half: the miniature's judge draws its four errors independently, by construction, so equation
-# {eq}`eq-03-noise` holds but for the rounding to whole points and the ends of the scale. If you said a quarter, you
-# divided by four: a *sum* of four has twice the spread, the mean a quarter of that. A real judge forms one impression and lets it colour all four
-# aspects; its errors are correlated and the mean helps less. You cannot see that from the ratings alone, only by
-# comparing with a truth, or by asking twice.
+# {eq}`eq-03-noise` holds but for the rounding to whole points and the ends of the scale. If you said a quarter, you divided
+# by four: a *sum* of four has twice the spread, the mean a quarter of that. A real judge forms one impression and lets it
+# colour all four aspects; its errors are correlated and the mean helps less. You cannot see that from the ratings alone,
+# only by comparing with a truth, or by asking twice.
 # ```
 
 # %% [markdown]

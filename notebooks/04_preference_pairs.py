@@ -110,10 +110,11 @@ print([my_mean(answer) for answer in rated[0]["completions"]])
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Read off the highest number; every answer with a lower one can be rejected, and one with the *same* number cannot. In
-# the miniature's first row the second answer wins with 5.0, and all three others can be rejected. Here the overall grade
-# names the same winner; in other rows it names another, and that is the first of the decisions below. An aspect rated "N/A" is left out of the sum *and* of the count. Counting it as a zero would punish an answer for a
-# question that the teacher found not to apply.
+# Read off the highest number; every answer with a lower one can be rejected, and one with the *same* number cannot. In the
+# miniature's first row the second answer wins with 5.0, and all three others can be rejected. Here the overall grade names
+# the same winner; in other rows it names another, and that is the first of the decisions below. An aspect rated "N/A" is
+# left out of the sum *and* of the count. Counting it as a zero would punish an answer for a question that the teacher found
+# not to apply.
 # ```
 #
 # The package's version, `mean_rating`, agrees on every answer of the file.
@@ -335,19 +336,20 @@ if compared:
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The model trained against *random* answers is clearly better at telling the best from a random one, and the specialist
-# for the worst does not win even at home. If you gave each model its own discipline, you took training for mere
-# practice. A pair against the worst is mostly won by some coarse sign; once that is learnt, its gradient, which is
-# weighted by $\sigma(-\text{margin})$, fades. Close pairs keep teaching, and what tells close answers apart also tells
-# distant ones apart.
+# The model trained against *random* answers is better at telling the best from a random one, by eight points of a hundred, and
+# the interval leaves 0 out. At home the specialist for the worst is ahead by four, and there the interval holds 0: this run
+# cannot tell the two apart. If you gave each model its own discipline, the signs agree with you, and one of the two is decided.
+# A pair against the worst is mostly won by some coarse sign; once that is learnt, its gradient, which is weighted by
+# $\sigma(-\text{margin})$, fades. Close pairs keep teaching, and much of what tells close answers apart also tells distant
+# ones apart: the generalist ranks four in five of the worst pairs right.
 #
-# The same showed in seven short runs at *equal* rates that we made while writing this (2e-4 and 5e-4 with three seeds
-# each, 8e-4 with one): on random pairs the generalist led by 8 to 17 points of a hundred, on the worst by 0 to 4, which
-# one such run cannot tell from nothing. In *grades*, with each model at a rate of its own, the generalist leads with four
-# seeds of five, by 0.57 of ten points on average, 95 % interval −0.07 to 1.21: not decided ([Chapter 08](08_ablations)). And
-# the specialist for the worst says the right thing more often, in 64 % of its answers against 50 %: it has learnt that false
-# answers lose, the other how an answer is liked. The paper's reason holds for the objective; it is not the whole of what
-# one may want.
+# Seven short runs at *equal* rates that we made while writing this (2e-4 and 5e-4 with three seeds each, 8e-4 with one)
+# agree on the random pairs and not on the others: on random pairs the generalist led by 8 to 17 points of a hundred, on the
+# worst by 0 to 4, where here the specialist is ahead. One such run can tell neither from nothing. In *grades*, with each
+# model at a rate of its own, the generalist leads with four seeds of five, by 0.57 of ten points on average, 95 % interval
+# −0.07 to 1.21: not decided ([Chapter 08](08_ablations)). And the specialist for the worst says the right thing more often,
+# in 64 % of its answers against 50 %: it has learnt that false answers lose, the other how an answer is liked. The paper's
+# reason holds for the objective; it is not the whole of what one may want.
 # ```
 #
 # Where a difference in grades does show, this is where it comes from: *which sign separates chosen from rejected*
@@ -678,8 +680,9 @@ real if real else print("No real records here: ZEPHYR_REAL_DATA is not set, or h
 # %% [markdown]
 # What we found in a public sample of 800 pairs of `trl-lib/ultrafeedback_binarized` (62,135 pairs, a copy that TRL's own
 # examples train on): **86 ties (10.8 %)**, 2 pairs that choose an answer over itself, one empty chosen and one empty
-# rejected answer, and a chosen answer that is the longer one in 55 % of the pairs. The mean gap of the overall grades is 1.88 points of ten. Three of
-# these are the decisions of this chapter, seen from behind: ties kept, no check for equal texts, none for empty ones.
+# rejected answer, and a chosen answer that is the longer one in 55 % of the pairs. The mean gap of the overall grades is
+# 1.88 points of ten. Three of these are the decisions of this chapter, seen from behind: ties kept, no check for equal
+# texts, none for empty ones.
 
 # %% [markdown]
 # ## Contamination
@@ -966,7 +969,8 @@ exercises.check_leak(leaked)
 # 1. *Ratings to score to pair*: `my_mean` and `my_pair`, fourteen lines that agree with `binarize` on every row, and the
 #    exercise *One pair from four scores*.
 # 2. *Random, not worst*: smaller gaps (equation {eq}`eq-04-gap`), more variety, and after the short training better at
-#    held-out random pairs and no worse at the others; what is rejected decides which signs look like merits.
+#    held-out random pairs, and at the others not to be told from the specialist; what is rejected decides which signs look
+#    like merits.
 # 3. *Randomness*: a seed inside the row left two of four places unreachable; one seed a file depends on the order; a
 #    seed for each prompt depends on neither.
 # 4. *Five policies*: the chosen answer changes in about a third of rows between mean and overall grade; ties pull

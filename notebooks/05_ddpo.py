@@ -914,7 +914,8 @@ for side in sides:
 # ### Pair by pair
 #
 # Behind the means are pairs. `road.margins()` measures *all* the held-out ones under both models, more than the trainer
-# watched, so their means differ a little from the log's; the explorer shows where they lie. Which tenth of the pairs would pull hardest now? What would label noise of 0.1 make of the settled ones?
+# watched, so their means differ a little from the log's; the explorer shows where they lie. Which tenth of the pairs would
+# pull hardest now? What would label noise of 0.1 make of the settled ones?
 
 # %%
 sums = np.load(road.margins().folder / "log_probs.npz")
@@ -945,9 +946,10 @@ for name, difference in (("sums", apart), ("means", by_mean)):
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Smaller by about the number of tokens in an answer, here some twenty; on real answers of 300 tokens, a three
-# hundredth. *Half* or *the same* forgets that each log-ratio is divided by its length. The loss from means sits next to ln 2 though the model has learnt. Code with this slip looks as if training
-# did nothing, and invites a learning rate that breaks the model.
+# Smaller by about the number of tokens in an answer, here some twenty; on real answers of 300 tokens, a three hundredth.
+# *Half* or *the same* forgets that each log-ratio is divided by its length. The loss from means sits next to ln 2 though
+# the model has learnt. Code with this slip looks as if training did nothing, and invites a learning rate that breaks the
+# model.
 # ```
 
 # %% [markdown]
@@ -975,11 +977,11 @@ if rows:
     display(HTML(before_after_table(rows[:6], caption=caption)))
 
 # %% [markdown]
-# Read them with two questions. Has the *manner* changed, the opening, the offer at the end, the whole sentence in place
-# of the bare word? And does the *content* still hold: is the sum right, is it the person who was asked about? Manner is
-# what nearly all chosen answers share, so it is learnt first and from few pairs. Content differs from pair to pair, and
-# each pair says little about it; a model this small may even pay for the one with the other. The loss cannot tell you:
-# it weighs whole answers.
+# Read them with two questions. Has the *manner* changed, the opening, the offer at the end, the whole sentence in place of
+# the bare word? And does the *content* still hold: is the sum right, is it the person who was asked about? Manner is what
+# most chosen answers share, so it is learnt first and from few pairs. Content differs from pair to pair, and each pair says
+# little about it; a model this small may even pay for the one with the other. The loss cannot tell you: it weighs whole
+# answers.
 #
 # Two plain counts, before any judge is asked. Do answers end by themselves? Have they grown longer, as answers after
 # DPO often do?

@@ -154,7 +154,9 @@ for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The accuracy is **0**, not one half. Every margin is exactly 0, and the trainer counts the margins *above* 0. If you said
+# The accuracy is **near 0**, not one half. On paper every margin is 0, and the trainer counts the margins *above* 0. Policy and
+# reference go through the model in other batches, though, which round otherwise in the last digits: a few pairs of a hundred
+# land a hair above 0 and are counted. If you said
 # one half, you thought of a coin; an undecided model would be a coin if ties were split. If you thought of ranking by
 # likelihood: that is what the reference *is*, and the implicit reward measures only what has changed since. The loss is
 # $-\log \sigma(0) = \ln 2 = 0.6931$ for every pair. A first loss far from ln 2 says for certain that policy and reference are
@@ -218,7 +220,7 @@ print(f"ours: {wrong.mean():.0%} of the pairs are not learned and make {pair_los
 # its margin is deep. A fifth of the pairs wrong by 3.4 on average gives $0.22 \cdot 3.4 \approx 0.75$: those few pairs can
 # make up the whole loss. The model is not wrong more often than before, it is *surer* where it is wrong. The last line
 # shows how far our own run has come on that way. After one gentle epoch its margins are small, so a learned pair still costs
-# something and the others cost little more: they make up more than their share of the loss, and far from all of it.
+# something, and the others about half as much again: they make up more than their share of the loss, and far from all of it.
 # ```
 
 # %% [markdown]
@@ -443,11 +445,11 @@ for name, one in (("Zephyr", zephyr), ("ours", log)):
     print(f"{name}, held out: best {rewards.overfitting(one).best_loss:.3f} at step {rewards.overfitting(one).best_step:.0f}, last {rewards.overfitting(one).last_loss:.3f}")
 
 # %% [markdown]
-# Zephyr's fall from 0.50 to 0.09 in 100 steps is memorising, and the paper says so: after one epoch the training accuracy is
-# nearly perfect (its figure 3). A run of one epoch, as the miniature's recipe asks for, has no such border and hence no line
-# above: no pair comes twice. With more epochs its stairs would be lower than Zephyr's, for a low-rank adapter on a model of
-# a million parameters has less room to memorise. Overfitting of this kind is *not* a fault of the run by itself. What tells is the accuracy on
-# held-out pairs, and in the end the judged answers of [Chapter 07](07_evaluation).
+# Zephyr's fall from 0.50 to 0.09 in 100 steps is memorising, and the paper says so: after one epoch the training accuracy
+# is nearly perfect (its figure 3). A run of one epoch, as the miniature's recipe asks for, has no such border and hence no
+# line above: no pair comes twice. With more epochs its stairs would be lower than Zephyr's, for a low-rank adapter on a
+# model of a million parameters has less room to memorise. Overfitting of this kind is *not* a fault of the run by itself.
+# What tells is the accuracy on held-out pairs, and in the end the judged answers of [Chapter 07](07_evaluation).
 
 # %% [markdown]
 # ## Sixty-four examples
@@ -501,11 +503,11 @@ assert abs(finite - draws.std()) < 0.005, "simulation and formula differ: did yo
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# More than one time in **three**: an error of several points is an everyday matter with 64 pairs. For an accuracy of 0.78 the
-# standard error is 5.2 points. Being that far off only once in a hundred draws would take some 700 pairs. Two remarks, so
-# that you do not overdo it. The 58 evaluations of *one* run all used the *same* 64 pairs, so the rise and fall along its
-# curve is steadier than 5 points: one pair that changes sides moves it by 1.6. But comparing *two runs* that were measured on different pairs, such
-# as 0.78 on one card and 0.81 on another, says nothing at all.
+# More than one time in **three**: an error of several points is an everyday matter with 64 pairs. For an accuracy of 0.78
+# the standard error is 5.2 points. Being that far off only once in a hundred draws would take some 700 pairs. Two remarks,
+# so that you do not overdo it. The 58 evaluations of *one* run all used the *same* 64 pairs, so the rise and fall along its
+# curve is steadier than 5 points: one pair that changes sides moves it by 1.6. But comparing *two runs* that were measured
+# on different pairs, such as 0.78 on one card and 0.81 on another, says nothing at all.
 # ```
 
 # %% [markdown]
@@ -988,10 +990,11 @@ for factor in (1, 5):
 # ```
 
 # %% [markdown]
-# The β at which the loss on held-out pairs is lowest says how *sure* the model ought to be. It plays the part of the (inverse)
-# temperature of a calibrated classifier {cite:p}`guo2017calibration`, fitted afterwards. If it lies below the β of the training, the model is
-# surer of its rankings than it has a right to be, and its evaluation loss is on its way up, as Zephyr's was. If it lies above,
-# the model is *less* sure than its accuracy would justify: it was trained gently, and its loss could have fallen further.
+# The β at which the loss on held-out pairs is lowest says how *sure* the model ought to be. It plays the part of the
+# (inverse) temperature of a calibrated classifier {cite:p}`guo2017calibration`, fitted afterwards. If it lies below the β
+# of the training, the model is surer of its rankings than it has a right to be, and its evaluation loss is on its way up,
+# as Zephyr's was. If it lies above, the model is *less* sure than its accuracy would justify: it was trained gently, and
+# its loss could have fallen further.
 
 # %%
 log_ratios = margins / beta

@@ -63,8 +63,9 @@ road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, pref
 #
 # The questions have MT-Bench's shape: two turns, eight categories, the second turn leaning on the first. None of their
 # combinations of names, numbers and words occurs in any text that the student was trained on (twelve were planted in the
-# feedback as leaks; [Chapter 04](04_preference_pairs) found them and took them out). The judge is the miniature's teacher, a set of rules that knows each right answer; it is called a rule-based judge wherever its grades
-# appear, and **its grades are on a scale of their own**: no number on this page may be set beside an MT-Bench score by GPT-4.
+# feedback as leaks; [Chapter 04](04_preference_pairs) found them and took them out). The judge is the miniature's teacher,
+# a set of rules that knows each right answer; it is called a rule-based judge wherever its grades appear, and **its grades
+# are on a scale of their own**: no number on this page may be set beside an MT-Bench score by GPT-4.
 
 # %%
 questions = road.questions()
@@ -162,10 +163,10 @@ print(said[0].message)
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Each -1 stands about (mean + 1) below the mean, seven grades here, so a twentieth of them costs (mean + 1) / 20. "A twentieth of -1 is
-# -0.05" forgets that a grade is *replaced* by the -1, not added to it. That fall is as large as many differences that
-# papers report, and nothing crashed. The package leaves failed judgments out, counts them, says why each failed, and
-# warns.
+# Each -1 stands about (mean + 1) below the mean, seven grades here, so a twentieth of them costs (mean + 1) / 20. "A
+# twentieth of -1 is -0.05" forgets that a grade is *replaced* by the -1, not added to it. That fall is as large as many
+# differences that papers report, and nothing crashed. The package leaves failed judgments out, counts them, says why each
+# failed, and warns.
 # ```
 
 # %% [markdown]
@@ -197,8 +198,9 @@ figures.show(
 )
 
 # %% [markdown]
-# Look at the shape before the size. With 20 questions a category each corner has an error of half a grade or more, so a
-# dent of that size is no finding; a category in which a model *falls* after dDPO by more than that is one.
+# Look at the shape before the size. With 20 questions a category each corner of the two trained models is uncertain by half
+# a grade to a grade either way (95 %), so a dent of that size is no finding; a category in which a model *falls* after dDPO
+# by more than that is one.
 
 # %%
 change = {c: scores["ddpo"].by_category[c] - scores["dsft"].by_category[c] for c in categories}
@@ -260,7 +262,7 @@ for name, rows in judgments.items():
 # :class: dropdown
 # With a correlation of $\rho$ between the turns the variance of the mean is $(1 + \rho)$ times what $n = 320$ gives (where
 # both turns have one mean and one spread; a gap between the two means makes the error of 320 look larger than it is). So it
-# depends on $\rho$, and here $\rho$ is close to zero in all three models, so the two errors nearly agree: a second turn of
+# depends on $\rho$, and here $\rho$ is small in all three models, so the two errors lie within a tenth: a second turn of
 # ours leans on the first *question* more than on the first *answer*. That is a feature of this set and no licence. In public
 # judgments of MT-Bench by GPT-4 (five models) $\rho$ lies between 0.44 and 0.69: who misread the first turn fails the second,
 # and 320 would promise an error a fifth too small. "More numbers, smaller error" holds for *independent* numbers only:
@@ -542,10 +544,11 @@ print(f"loves long answers: raw {loved_rate.win_rate:5.1f} %   length-controlled
 # :class: dropdown
 # The lover of length gives the longer answers more, $\phi$ grows, and length control takes that out again: the lover's
 # controlled rate falls to within a few points of the honest judge's *controlled* rate, in our run a little below it (the
-# curve is a model, and does not fit a strong liking to the last point). That is far from the honest judge's raw rate. For look at the honest judge: its own rate changes too, although length means nothing to it. Friendly openings
-# and full sentences *are* longer, they *are* what this judge rewards, and a curve in the length cannot tell "liked
-# because it is long" from "long because it holds what is liked". A length-controlled rate answers one question, what
-# would be left at equal length, and no other: it is not the "true" rate, and can lie further from it than the raw one.
+# curve is a model, and does not fit a strong liking to the last point). That is far from the honest judge's raw rate. For
+# look at the honest judge: its own rate changes too, although length means nothing to it. Friendly openings and full
+# sentences *are* longer, they *are* what this judge rewards, and a curve in the length cannot tell "liked because it is
+# long" from "long because it holds what is liked". A length-controlled rate answers one question, what would be left at
+# equal length, and no other: it is not the "true" rate, and can lie further from it than the raw one.
 # ```
 
 # %% [markdown]
@@ -596,12 +599,13 @@ print(f"dDPO − dSFT, grade: {total}")
 # ```{admonition} What happened
 # :class: dropdown
 # The first two lines add up to the last. In the run shown here nearly all of it is tone; what is said, and the share of
-# right answers, changed by less than their intervals. (In a run of yours read the same three lines.) Pairs are made of answers by other models, so a pair teaches what a good answer *looks* like at
-# least as readily as how to find the right one: a friendly opening is one of four short phrases in every pair, a fact is
-# other tokens each time. The win rate told the story of the mean grade; neither told this one. Where the tone carries the
-# gain, a reader of the mean grade alone calls the model more helpful than it is; had what is said carried it, dDPO would
-# have brought out knowledge that dSFT had left buried. Guessing "all of it is knowledge, the pairs were chosen by rightness first" forgets that the gradient takes whatever separates chosen
-# from rejected *most cheaply*.
+# right answers, changed by less than their intervals. (In a run of yours read the same three lines.) Pairs are made of
+# answers by other models, so a pair teaches what a good answer *looks* like at least as readily as how to find the right
+# one: a friendly opening is one of four short phrases in every pair, a fact is other tokens each time. The win rate told
+# the story of the mean grade; neither told this one. Where the tone carries the gain, a reader of the mean grade alone
+# calls the model more helpful than it is; had what is said carried it, dDPO would have brought out knowledge that dSFT had
+# left buried. Guessing "all of it is knowledge, the pairs were chosen by rightness first" forgets that the gradient takes
+# whatever separates chosen from rejected *most cheaply*.
 # ```
 
 # %%
@@ -698,9 +702,10 @@ if len(trained) < 2:
     print("Several trainings have not been run in this copy: `make claims` does it.")
 
 # %% [markdown]
-# Two questions to these lines: does the grade rise with dDPO in *every* training, and does the share of right answers? In the
-# five trainings of the miniature that the README reports the first does, by amounts that differ by a factor of two and more,
-# and the second does not. One seed shows neither.
+# Two questions to these lines: does the grade rise with dDPO in *every* training, and does the share of right answers? In
+# the five trainings of the miniature that the README reports the first does, by much the same amount each time. The second
+# does not: it falls a little in every one, by two or three points of a hundred. The single run above could not tell that
+# fall from chance.
 
 # %% [markdown]
 # ### When 80 questions are few
@@ -764,8 +769,9 @@ for n in range(0, len(questions), 20):
 display(HTML(before_after_table(shown, caption="First turns, sampled at temperature 0.7; the grade in brackets.")))
 
 # %% [markdown]
-# Look for three things: answers that are right and bare beside answers that are friendly and false; the same opening
-# again and again; and whether an answer ends (the base runs on, and shows role markers that it has met in other texts). Then look at the questions where the two models differ most:
+# Look for three things: answers that are right and bare beside answers that are friendly and false; the same opening again
+# and again; and whether an answer ends (the base runs on, and shows role markers that it has met in other texts). Then look
+# at the questions where the two models differ most:
 
 # %%
 for n in np.argsort(x - y)[[0, 1, -2, -1]]:

@@ -245,7 +245,8 @@ for row in ablations.ROWS.values():
 #
 # A table like this is easily bent without meaning to. Tune one row, give the others its learning rate, and the tuned
 # row wins. A dSFT that was trained too little flatters dDPO; in our first trials dDPO led by 4.7 points for that reason
-# alone. So every row had a small search of its own, three to five settings with one seed, on *development* questions:
+# alone. So every row had a small search of its own, three to five settings with one seed, on *development* questions (all but the
+# dSFT of one epoch, which is the road's own, stopped early):
 # `python benchmarks/search.py --stages rows`. What was found lies in `recipes/miniature/ablations.yaml`, all that was
 # tried in `benchmarks/results/search.json`. What each row trains with:
 
@@ -340,7 +341,7 @@ mine = dict(sorted(run_in_parallel(tasks)))
 display(Markdown(claims.models_table(mine, rows)))
 
 # %% [markdown]
-# Two seeds a row, so each interval is 12.7 standard errors wide on either side, and most reach beyond the scale. The
+# Two seeds a row, so each interval is 12.7 standard errors wide on either side, and some reach beyond the scale. The
 # *values* say something all the same, and five seeds say it better:
 
 # %%
@@ -354,12 +355,12 @@ display(Markdown(claims.models_table(five, ablations.TABLE_3) if five else "The 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# dDPO without dSFT stays near the base: pairs teach it which of two answers is the better one, and it learns that, but
-# not how a conversation goes, where an answer ends, or that a question wants one. This is the paper's finding, purer
-# here than there, as Mistral had read many dialogues on the web and this base none. If you put it *below* the base, you
-# were thinking of likelihood displaced; the base has little to lose. And dSFT-2: if you went by the paper, you said no
-# gain. Look what its pairs are: the best of four answers, rated. In this world that is a far better teacher than the
-# dialogues of the first dSFT, so imitation alone carries a long way. Whether it beats dDPO, the next figure says.
+# dDPO without dSFT stays near the base, a little above it: pairs teach it which of two answers is the better one, and it
+# learns that, but not how a conversation goes, where an answer ends, or that a question wants one. This is the paper's
+# finding, purer here than there, as Mistral had read many dialogues on the web and this base none. If you put it *below*
+# the base, you were thinking of likelihood displaced; the base has little to lose. And dSFT-2: if you went by the paper,
+# you said no gain. Look what its pairs are: the best of four answers, rated. In this world that is a far better teacher
+# than the dialogues of the first dSFT, so imitation alone carries a long way. Whether it beats dDPO, the next figure says.
 # ```
 
 # %% [markdown]
@@ -435,7 +436,9 @@ if sum("epochs" in seed for seed in five.values()) > 1:
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Read the two lines against each other: the distance between them *is* the overfitting. The judge behind these pairs is
+# No: after the first epoch it even lies *below* the held-out one, for it is a mean over the epoch, its first steps
+# included, and the other is taken at its end. From the second epoch on read the two lines against each other: the distance
+# between them *is* the overfitting. The judge behind these pairs is
 # noisy, so a share of the labels is the wrong way round, and to rank those "rightly" they have to be learnt by heart;
 # an accuracy near 1 would mean just that. If you expected the held-out line to *fall*, you thought of classification,
 # where overfitting costs accuracy; here it first costs confidence, which is another number (chapter 06). Ours stays far
@@ -555,7 +558,7 @@ if found := differences(five, {ablations.ROWS[name].label: (name, "few") for nam
 # table: its interval is the widest of all. Its learning rate was the best of five *with one seed*; with another the answers
 # grow too long and the score falls by a whole grade, and every difference to that row carries this along. A search on one
 # seed finds a lucky setting as easily as a good one. If you bet on the worst answers, because the two sides then differ
-# most: with four seeds of five you are wrong. And mind that a random answer *is* the worst in a third of the rows.
+# most: with four seeds of five you are wrong. And mind that a random answer *is* the worst in two rows of five.
 # ```
 
 # %%

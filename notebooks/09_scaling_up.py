@@ -431,8 +431,8 @@ assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-
 # pair into one row, prompt, chosen, rejected, under a mask that hides the first answer from the second. The second answer's
 # positions begin again behind the prompt, and the prompt's last token stands before each answer, for it predicts the
 # answer's first. A mask that hides one answer from another can hide whole pairs from each other, too: several pairs go into
-# one row, and the padding goes with them. A pair of five words, so that the mask can be read (the last place is padding:
-# GPUs like widths that eight divides):
+# one row, and the padding goes with them. A pair of five words, so that the mask can be read (the last two places are
+# padding: GPUs like widths that eight divides):
 
 # %%
 from zephyr_utils.training_shared import share_prompts
@@ -480,7 +480,7 @@ for name, n in left.items():
 # | packing (`packing: true`, `bfd`) | no padding; 2 to 3 times the tokens a second against padded rows | fewer updates for the same batch; needs an attention that keeps neighbours apart | rows are nearly equally long; the batch's meaning must stay | published: torchtune's README, +238 % |
 # | grouping by length | most of the same, no change of rows | neighbouring steps differ more | already packed; TRL's DPO trainer brings no lengths for it, ours does | measured above |
 # | precomputed reference | a third of dDPO's work a step; no second model; a second run on the same pairs finds it on disk | one pass before | the reference moves (`sync_ref_model`); one epoch and little time | measured above |
-# | activation checkpointing | memory of activations down more than tenfold | one more forward pass: 1.5 times LoRA's work, 1.33 of full | memory suffices | estimated; torchtune publishes +27 % speed for leaving it off |
+# | activation checkpointing | memory of activations down more than tenfold | one more forward pass: 1.5 times LoRA's work, 1.33 of full | memory suffices (`zephyr plan` then leaves it off) | estimated; torchtune publishes +27 % speed for leaving it off |
 # | QLoRA, 4 bits | 10 GB of Mistral's weights | slower products; merging needs the full weights once more; a base slightly off | the bfloat16 weights fit | published: QLoRA's paper, sections 3 and 4 |
 # | LoRA in place of all weights | 16 bytes a weight become 2 | another optimum; another learning rate | there are eight cards | counted above |
 # | scores in chunks | logits that do not grow with the batch | nothing | never: TRL does it by itself | published: torchtune, 16 % less memory |
@@ -647,10 +647,11 @@ exercises.check_packed_updates(packed_updates)
 #
 # ## The plan
 #
-# `zephyr plan --scale zephyr-7b-lora --gpu-memory 24GB` puts all this together and pulls levers until it fits. All
-# scales, on what each was made for (15 GB: a T4). Memory and hours are estimates. The hours hang on the rate that is
-# assumed, 300 TFLOP/s a GPU for the 7 B scales, which one H100 sustained under TRL on long rows: on short ones expect
-# several times as many.
+# `zephyr plan --scale zephyr-7b-lora --gpu-memory 24GB` puts all this together. Where there is room it keeps the
+# activations, in smaller micro-batches if need be, since that is the faster way; where there is not, it pulls levers until
+# it fits. All scales, on what each was made for (15 GB: a T4). Memory and hours are estimates. The hours hang on the rate
+# that is assumed, 300 TFLOP/s a GPU for the 7 B scales, which one H100 sustained under TRL on long rows: on short ones
+# expect several times as many.
 
 # %%
 asked = [("miniature", None, 1), ("smol", "15GB", 1), ("zephyr-7b-lora/qlora", "24GB", 1), ("zephyr-7b-lora", "40GB", 1),

@@ -260,7 +260,7 @@ CLAIMS = (
         "below",
         why={
             "does not hold": "two epochs of dSFT are not too many here: so small an adapter still learns from the second, "
-            "and dDPO gains more from the better start"
+            "and dDPO gains from the better start as well"
         },
     ),
     Claim(

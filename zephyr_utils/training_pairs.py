@@ -97,8 +97,16 @@ class PairTrainer(TakesRowsByLength, trl.DPOTrainer):
             return super().compute_ref_log_probs(self._called(model), inputs)
 
     def _compute_loss(self, model, inputs, return_outputs):
-        with answers_alone():
-            return super()._compute_loss(self._called(model), inputs, return_outputs)
+        live = not self.precompute_ref_logps
+        if live:  # asked here, where prompts are shared, and handed on as if it had been computed beforehand
+            asked = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+            inputs = inputs | dict(zip(("ref_chosen_logps", "ref_rejected_logps"), asked, strict=True))
+        self.precompute_ref_logps = True
+        try:
+            with answers_alone():
+                return super()._compute_loss(self._called(model), inputs, return_outputs)
+        finally:
+            self.precompute_ref_logps = not live
 
     def _called(self, model):
         return with_shared_prompts(model) if self.share_prompts else model
