@@ -154,9 +154,7 @@ for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The accuracy is **near 0**, not one half. On paper every margin is 0, and the trainer counts the margins *above* 0. Policy and
-# reference go through the model in other batches, though, which round otherwise in the last digits: a few pairs of a hundred
-# land a hair above 0 and are counted. If you said
+# The accuracy is **0**, not one half. Every margin is exactly 0, and the trainer counts the margins *above* 0. If you said
 # one half, you thought of a coin; an undecided model would be a coin if ties were split. If you thought of ranking by
 # likelihood: that is what the reference *is*, and the implicit reward measures only what has changed since. The loss is
 # $-\log \sigma(0) = \ln 2 = 0.6931$ for every pair. A first loss far from ln 2 says for certain that policy and reference are

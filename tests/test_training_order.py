@@ -55,6 +55,7 @@ def test_both_trainers_order_their_rows_so_and_ask_for_the_epoch_when_it_begins(
             training.ddpo(BASE_FOLDER, binarize(data.feedback(60)).pairs, tmp_path, recipe)
     sampler = made[0]._get_train_sampler()
     assert isinstance(sampler, RowsByLength) and sampler.seed == 7
+    assert list(made[0]._get_eval_sampler(made[0].train_dataset.select(range(9)))) == list(range(9))
     assert sampler.batch_size == recipe["per_device_train_batch_size"]
     first = list(sampler)
     made[0].state.epoch = 1.25  # as a checkpoint in the second epoch has it

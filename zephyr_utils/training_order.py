@@ -7,6 +7,7 @@ at hand, and a run that was killed, or that evaluates on its way, would take the
 from collections.abc import Callable, Iterator
 
 import torch
+from torch.utils.data import SequentialSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 
@@ -41,3 +42,8 @@ class TakesRowsByLength:
             # Asked when an epoch begins; the trainer's own count is part of a checkpoint.
             epoch=lambda: int(self.state.epoch or 0),
         )  # fmt: skip
+
+    def _get_eval_sampler(self, eval_dataset):
+        """Rows to evaluate in their order: in the batches of a precomputed reference, so that margins begin at exactly 0."""
+        sampler = super()._get_eval_sampler(eval_dataset)
+        return SequentialSampler(eval_dataset) if isinstance(sampler, LengthGroupedSampler) else sampler
