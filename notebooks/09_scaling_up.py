@@ -484,7 +484,7 @@ for name, n in left.items():
 # | QLoRA, 4 bits | 10 GB of Mistral's weights | slower products; merging needs the full weights once more; a base slightly off | the bfloat16 weights fit | published: QLoRA's paper, sections 3 and 4 |
 # | LoRA in place of all weights | 16 bytes a weight become 2 | another optimum; another learning rate | there are eight cards | counted above |
 # | scores in chunks | logits that do not grow with the batch | nothing | never: TRL does it by itself | published: torchtune, 16 % less memory |
-# | FlashAttention, or `attn_implementation: flex_attention` | packed rows and shared prompts hand sdpa a mask of every token with every other, which its fastest kernels do not take; the first is handed the rows' lengths, the second passes over blocks in which nothing is seen | a package to build; compiling | rows are padded: sdpa has the same kernels | taken by itself where rows are packed, the package is installed and the card is of 8.0 or later; flex gives sdpa's log-probabilities to 1e-4 (tested on a CPU, which cannot train with it); neither timed here |
+# | FlashAttention, flex attention (`attn_implementation`) | packed rows and shared prompts hand sdpa a mask of every token with every other, which its fastest kernels do not take; the first is handed the rows' lengths, the second passes over blocks in which nothing is seen | a package to build; compiling | rows are padded: sdpa has the same kernels | taken by itself where rows are packed, the package is installed and the card is of 8.0 or later; flex gives sdpa's log-probabilities to 1e-4 (tested on a CPU, which cannot train with it); neither timed here |
 # | fused AdamW | one kernel for all weights | nothing | LoRA of a large model: the optimiser is no cost there | measured on a CPU: 4 % of a step of the miniature |
 # | `torch_compile` | 27 % in full training | minutes of compiling, again for each new length; LoRA dropout must be 0 | lengths vary and rows are few | published: torchtune; not tried here |
 # | dropout 0 in LoRA | its masks, about a tenth of a step on a CPU | the regularisation | you overfit | measured on a CPU while the recipes were made |
@@ -656,12 +656,12 @@ exercises.check_packed_updates(packed_updates)
 # %%
 asked = [("miniature", None, 1), ("smol", "15GB", 1), ("zephyr-7b-lora/qlora", "24GB", 1), ("zephyr-7b-lora", "40GB", 1),
          ("zephyr-7b-lora", "80GB", 1), ("zephyr-7b-full", "80GB", 8), ("zephyr-7b-full/handbook-v2", "80GB", 8)]
-print(f"{'scale':27s} {'GPUs':>9s} {'stage':5s} {'GB each':>8s} {'updates':>8s} {'hours':>7s}  levers")
+print(f"{'scale':27s} {'GPUs':>9s} {'stage':5s} {'GB each':>8s} {'updates':>8s} {'hours':>7s}   (below: levers)")
 for name, size, gpus in asked:
     for stage in ("dsft", "ddpo"):
         found = plan.plan_stage(name, stage, plan.bytes_of(size) if size else None, gpus)
         print(f"{name:27s} {f'{gpus} x {size}' if size else 'CPU':>9s} {stage:5s} {found.total / 1e9:8.1f} "
-              f"{found.updates:8,d} {found.hours:7.2f}  {'; '.join(found.levers) or 'none'}")
+              f"{found.updates:8,d} {found.hours:7.2f}", *(f"\n    {lever}" for lever in found.levers))
         assert found.fits
 
 # %% [markdown]

@@ -264,9 +264,7 @@ def _micro_batches(shared: tuple[int, int], anew: bool) -> dict[str, Any]:
 
 def _in_words(changes: dict[str, Any], shared: tuple[int, int], wanted: tuple[int, int]) -> list[str]:
     anew = changes.get("activation_checkpointing")
-    told = {None: [], False: ["activations kept, for there is room"], True: ["activations computed anew"]}[
-        anew
-    ]
+    told = {None: [], False: ["activations kept"], True: ["activations computed anew"]}[anew]
     if shared != wanted:
         told = [*told, f"micro-batches of {shared[0]}, {shared[1]} of them an update"]
     return [*told, *(["4 bits (QLoRA)"] if changes.get("load_in_4bit") else [])]
