@@ -122,11 +122,12 @@ def _show(found: dict, console: Console) -> None:
     )
     for column in ("", "tokens/s", "TFLOP/s", "of the peak", "padding", "peak GB", "steps"):
         table.add_column(column)
+    peak = found["measured"]["matrix peak"].get("tflops", float("nan"))
     for name, figures in found["measured"].items():
         if "tokens_a_second" in figures:
             table.add_row(
                 name, f"{figures['tokens_a_second']:,.0f}", f"{figures['tflops']:.3g}",
-                f"{figures['tflops'] / found['measured']['matrix peak']['tflops']:.0%}", f"{figures['padding']:.0%}",
+                f"{figures['tflops'] / peak:.0%}", f"{figures['padding']:.0%}",
                 f"{figures['peak_memory_gb']:.2f}", str(figures["steps"]),
             )  # fmt: skip
         elif reason := figures.get("failed") or figures.get("left_out"):

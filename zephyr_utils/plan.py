@@ -28,7 +28,7 @@ GB = 1e9
 RESERVE = 0.75
 # CUDA's own (assumed); a process with PyTorch and TRL imported (measured).
 CONTEXT = {True: 1.5 * GB, False: 0.44 * GB}
-SPARE = 0.95  # of what a card has by its name it has a little less, and an estimate is no promise
+SPARE = 0.95  # a card has a little less than its name says, and an estimate is no promise
 FULL_TOKENS = 2048  # in a micro-batch: fewer leave a large model's kernels waiting for its weights
 # Floating-point operations a second, sustained, not peak.
 RATES = {

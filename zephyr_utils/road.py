@@ -135,9 +135,10 @@ class Road:
 
     def load(self, name: str, kind: str) -> RecordSet:
         """The records of the scale's ``dialogues`` or ``feedback``."""
-        return load_records(
-            self._source(name), kind, limit=self.setting.limit, set_aside=self.set_aside_bad_rows
-        )
+        return self._read(self._source(name), kind)
+
+    def _read(self, source: Path | HubAddress, kind: str) -> RecordSet:
+        return load_records(source, kind, limit=self.setting.limit, set_aside=self.set_aside_bad_rows)
 
     def questions(self) -> list[dict]:
         """The held-out questions, in MT-Bench's schema: the miniature's own, at every scale.
@@ -233,21 +234,14 @@ class Road:
 
     def _given_pairs(self) -> Manifest:
         def make(folder: Path) -> dict[str, Any]:
-            loaded = load_records(
-                Path(self.preferences),
-                "preference",
-                limit=self.setting.limit,
-                set_aside=self.set_aside_bad_rows,
-            )
+            loaded = self._read(Path(self.preferences), "preference")
             save_records(loaded.records, folder / "pairs.parquet")
             save_set_aside(folder / "set_aside.jsonl", loaded.set_aside)
-            reasons = dict(loaded.reasons())
-            counts = {
-                "rows_in": loaded.n_read,
-                "rows_out": len(loaded.records),
-                "rows_set_aside": sum(reasons.values()),
-            }
-            return {**counts, "set_aside": reasons}
+            reasons, rows = (
+                dict(loaded.reasons()),
+                {"rows_in": loaded.n_read, "rows_out": len(loaded.records)},
+            )
+            return {**rows, "rows_set_aside": sum(reasons.values()), "set_aside": reasons}
 
         inputs = {"preferences": fingerprint(Path(self.preferences))}
         return build_artefact(self.folder / PAIRS, inputs=inputs, recipe=self._reading, make=make)
