@@ -14,7 +14,7 @@ env: $(ENVIRONMENT) ## Make the environment in .venv from requirements.txt
 
 run: $(ENVIRONMENT) ## Walk the whole road at the miniature scale, then build the website
 	$(BIN)/zephyr run --scale miniature
-	$(BIN)/python book/build.py
+	$(BIN)/python tools/build_book.py
 
 test: $(ENVIRONMENT) ## Run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests
@@ -23,16 +23,16 @@ check: $(ENVIRONMENT) ## Open every page of the built website in a browser (afte
 	ZEPHYR_SITE=required $(BIN)/python -m pytest tests/site
 
 book: $(ENVIRONMENT) ## Build the website from the last run
-	$(BIN)/python book/build.py
+	$(BIN)/python tools/build_book.py
 
 learner: $(ENVIRONMENT) ## Write copies to practise with, no answers in them, into build/learner
-	$(BIN)/python book/learner.py
+	$(BIN)/python tools/learner.py
 
 lab: $(ENVIRONMENT) ## Open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 sync: $(ENVIRONMENT) ## Write notebooks/*.ipynb from notebooks/*.py
-	$(BIN)/python book/sync.py
+	$(BIN)/python tools/sync.py
 
 lint: $(ENVIRONMENT) ## Check style and spelling; of the chapters the .ipynb, since ruff reads no %pip in a .py
 	$(BIN)/ruff check .

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from zephyr_utils.chapters import read_report
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.workflow import MANIFEST, runs_folder
+from zephyr_utils.pipeline.artefacts import MANIFEST, runs_folder
+from zephyr_utils.pipeline.notebooks import read_report
 
 SHOWN = 12  # rows of the two lower tables
 

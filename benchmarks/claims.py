@@ -25,7 +25,8 @@ import yaml
 from rich.console import Console
 from rich.markdown import Markdown
 
-from zephyr_utils.claims import (
+from zephyr_utils.ablations.catalogue import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3
+from zephyr_utils.ablations.claims import (
     Measured,
     difference,
     findings_table,
@@ -33,12 +34,11 @@ from zephyr_utils.claims import (
     models_table,
     row_scores,
 )
-from zephyr_utils.claims_kept import made_with
+from zephyr_utils.ablations.parallel import run_in_parallel
+from zephyr_utils.ablations.results import made_with
 from zephyr_utils.machine import environment_stamp, usable_cores
-from zephyr_utils.road import Road
-from zephyr_utils.road_ablations import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3
-from zephyr_utils.road_parallel import run_in_parallel
-from zephyr_utils.workflow import read_json, write_json
+from zephyr_utils.pipeline.artefacts import read_json, write_json
+from zephyr_utils.pipeline.pipeline import Road
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "claims.json"

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zephyr_utils.machine import environment_stamp
-from zephyr_utils.workflow import fingerprint, read_json, write_json
+from zephyr_utils.pipeline.artefacts import fingerprint, read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 NAMES = {"mistral-7b": "gpu.json", "small": "gpu_small_cpu.json"}

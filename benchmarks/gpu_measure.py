@@ -12,8 +12,8 @@ from typing import Any
 
 from gpu_setup import SHAPES, recipe, trainer
 
-from zephyr_utils.plan import forward_flops, passes
-from zephyr_utils.plan_memory import Shape
+from zephyr_utils.planning.memory import Shape
+from zephyr_utils.planning.plan import forward_flops, passes
 
 # stage and what: the two sides, ours with one thing changed, ours growing, and whether the losses are equal
 MEASUREMENTS = (
@@ -121,22 +121,22 @@ def _throughput(shape: Shape, stage: str, asked: dict[str, Any], seconds: float)
 @contextlib.contextmanager
 def _counted_shared_rows(clock: Clock) -> Iterator[None]:
     """Count the rows in which prompts stand once as they are made."""
-    from zephyr_utils import training_shared
+    from zephyr_utils.training import prefix_sharing
 
-    make = training_shared.share_prompts
+    make = prefix_sharing.share_prompts
 
     def counted(*arguments):
         made = make(*arguments)
         clock.positions += made.segments.numel()
-        clock.filled += int((made.segments != training_shared.PADDING).sum())
+        clock.filled += int((made.segments != prefix_sharing.PADDING).sum())
         clock.rows += len(made.segments)
         return made
 
-    training_shared.share_prompts = counted
+    prefix_sharing.share_prompts = counted
     try:
         yield
     finally:
-        training_shared.share_prompts = make
+        prefix_sharing.share_prompts = make
 
 
 def _matrix_peak(shape: Shape, dtype: str) -> dict[str, Any]:

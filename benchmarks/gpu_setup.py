@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zephyr_utils.plan_memory import Shape
+from zephyr_utils.planning.memory import Shape
 from zephyr_utils.recipes import load_recipe, recipe_path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -76,7 +76,7 @@ def trainer(
     from datasets import Dataset
 
     from zephyr_utils.recipes import model_fields, trainer_fields
-    from zephyr_utils.training_pairs import PairTrainer
+    from zephyr_utils.training.dpo_trainer import PairTrainer
 
     fields = {key: recipe[key] for key in trainer_fields(stage) & set(recipe)}
     fixed = {"output_dir": folder, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1,

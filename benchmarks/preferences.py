@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from zephyr_utils.filtering import decontaminate
+from zephyr_utils.data.filtering import decontaminate
+from zephyr_utils.data.records import ASPECTS, load_records, save_records
 from zephyr_utils.machine import environment_stamp, peak_memory_mb
+from zephyr_utils.pipeline.artefacts import write_json
 from zephyr_utils.preferences import audit, binarize, compare_policies
-from zephyr_utils.records import ASPECTS, load_records, save_records
-from zephyr_utils.workflow import write_json
 
 RESULT = Path(__file__).parent / "results" / "preferences.json"
 MODELS = [f"model-{letter}" for letter in "abcdefghijklmnopq"]  # UltraFeedback has seventeen

@@ -24,10 +24,10 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
+from zephyr_utils.ablations.catalogue import BETAS, LOSSES, PAIRINGS, ROWS
+from zephyr_utils.ablations.parallel import QUIET
 from zephyr_utils.machine import environment_stamp, usable_cores
-from zephyr_utils.road_ablations import BETAS, LOSSES, PAIRINGS, ROWS
-from zephyr_utils.road_parallel import QUIET
-from zephyr_utils.workflow import read_json, write_json
+from zephyr_utils.pipeline.artefacts import read_json, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
 KEPT = ("score", "turn_1", "turn_2", "right_turn_1", "right_turn_2", "ended", "tokens")
@@ -66,11 +66,11 @@ def try_setting(stage: str, changes: dict) -> dict:
     The setting that is the road's own recipe is not trained again: its artefact is graded.
     """
     from zephyr_utils import training
+    from zephyr_utils.ablations.catalogue import model_of, recipe_of, train_into
     from zephyr_utils.chat import load_model
-    from zephyr_utils.exam import examine
+    from zephyr_utils.evaluation.exam import examine
     from zephyr_utils.miniature.data import development_questions
-    from zephyr_utils.road import TEMPERATURE, Road
-    from zephyr_utils.road_ablations import model_of, recipe_of, train_into
+    from zephyr_utils.pipeline.pipeline import TEMPERATURE, Road
 
     road, started = Road(), time.perf_counter()
     with TemporaryDirectory() as name:

@@ -43,10 +43,10 @@ from zephyr_utils.chat import encode, load_model, prepare_tokenizer
 from zephyr_utils.machine import environment_stamp
 from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.objectives import dpo_loss, sequence_log_probs
+from zephyr_utils.pipeline.artefacts import write_json
 from zephyr_utils.preferences import binarize
 from zephyr_utils.scales import get_scale
-from zephyr_utils.training_rows import fit_pairs
-from zephyr_utils.workflow import write_json
+from zephyr_utils.training.rows import fit_pairs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "steps.json"
 PAIRS = 16  # a step, as the recipe says

@@ -28,8 +28,9 @@ from rich.console import Console
 from rich.table import Table
 from truecasing_peers import Recase, naive_regex, project, sacremoses_trained, truecase_shipped
 
-from zephyr_utils.filtering import refusal_filter
+from zephyr_utils.data.filtering import refusal_filter
 from zephyr_utils.machine import environment_stamp
+from zephyr_utils.pipeline.artefacts import write_json
 from zephyr_utils.truecasing import (
     LABELS,
     Truecaser,
@@ -38,7 +39,6 @@ from zephyr_utils.truecasing import (
     truecase_files,
     truecasing_scores,
 )
-from zephyr_utils.workflow import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = Path(os.environ.get("ZEPHYR_REAL_DATA", ROOT.parent / "shared" / "data")) / "truecasing"

@@ -48,12 +48,13 @@ import math
 import torch
 from IPython.display import Markdown, display
 
-from zephyr_utils import chat, exercises, figures, objectives, preferences as pairing, published, workflow
+from zephyr_utils import chat, exercises, figures, objectives, preferences as pairing, published
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import mt_bench_difference, mt_bench_score, read_rows
 from zephyr_utils.explorers.answers import Answers
 from zephyr_utils.miniature.teacher import grade_turn
-from zephyr_utils.road import Road
+from zephyr_utils.pipeline.pipeline import Road
 from zephyr_utils.scales import SCALES, check_machine
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
@@ -615,7 +616,7 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 # {cite:p}`jiang2023mistral`.
 
 # %% tags=["remove-cell"]
-workflow.write_metrics(
+artefacts.write_metrics(
     road.folder / "00_overview",
     {
         "score_ddpo": scores["dSFT + dDPO"].overall,

@@ -53,11 +53,12 @@ import numpy as np
 import pyarrow as pa
 from IPython.display import HTML, Markdown, display
 
-from zephyr_utils import exercises, figures, published, workflow
+from zephyr_utils import exercises, figures, published
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.explorers.truecaser import TruecaserView
 from zephyr_utils.figures import before_after_table
-from zephyr_utils.filtering import refusal_filter
-from zephyr_utils.road import Road
+from zephyr_utils.data.filtering import refusal_filter
+from zephyr_utils.pipeline.pipeline import Road
 from zephyr_utils.truecasing import Truecaser, corrupt_case, detect_case_noise, protected_spans, truecasing_scores
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
@@ -1106,4 +1107,4 @@ metrics = {
 if gold is not None:
     metrics["faults_found"] = float((planted & found).sum() / planted.sum())
     metrics["f1_dialogues"] = truecasing_scores(gold, source, repaired).f1
-workflow.write_metrics(made.folder, metrics)
+artefacts.write_metrics(made.folder, metrics)

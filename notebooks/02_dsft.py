@@ -52,12 +52,13 @@ import torch
 import torch.nn.functional as F
 from IPython.display import HTML, display
 
-from zephyr_utils import chat, exercises, figures, objectives, training, workflow
+from zephyr_utils import chat, exercises, figures, objectives, training
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.explorers.token_view import ChatTokens
 from zephyr_utils.figures import before_after_table
-from zephyr_utils.records import load_records
-from zephyr_utils.road import Road
-from zephyr_utils.training_rows import fit_dialogues
+from zephyr_utils.data.records import load_records
+from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.training.rows import fit_dialogues
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 miniature_as_shipped = not road.own_data and road.scale == "miniature"
@@ -973,7 +974,7 @@ print(f"{len(tried)} settings in the record" if tried else "the record of the se
 # {cite:p}`jiang2023mistral`.
 
 # %% tags=["remove-cell"]
-workflow.write_metrics(
+artefacts.write_metrics(
     sft.folder,
     {
         "held_out_loss": after,

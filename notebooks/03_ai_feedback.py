@@ -54,16 +54,17 @@ from pathlib import Path
 
 import numpy as np
 
-from zephyr_utils import exercises, figures, workflow
+from zephyr_utils import exercises, figures
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.explorers.feedback_browser import FeedbackBrowser
 from zephyr_utils.feedback import Endpoint, Prices, Unreadable, answer_order, collect_answers, distil_dialogues, estimate, rate_answers, read_ratings
-from zephyr_utils.feedback_prompts import rater, rating_messages
+from zephyr_utils.feedback.prompts import rater, rating_messages
 from zephyr_utils.miniature.data import MODELS, aspect_values
 from zephyr_utils.miniature.serve import served
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.preferences import mean_rating, overall_rating
-from zephyr_utils.records import ASPECTS, save_records
-from zephyr_utils.road import Road
+from zephyr_utils.data.records import ASPECTS, save_records
+from zephyr_utils.pipeline.pipeline import Road
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 miniature_as_shipped = not road.own_data and road.scale == "miniature"
@@ -977,4 +978,4 @@ if seen.any():
     metrics |= {"mean_against_truth": float(follows["mean rating"]), "overall_against_truth": float(follows["overall grade"])}
 if len(errors):
     metrics |= {"error_of_one_aspect": float(one), "error_of_the_mean": float(four)}
-workflow.write_metrics(road.folder / "03_ai_feedback", {name: value for name, value in metrics.items() if np.isfinite(value)})
+artefacts.write_metrics(road.folder / "03_ai_feedback", {name: value for name, value in metrics.items() if np.isfinite(value)})

@@ -52,15 +52,17 @@ from pathlib import Path
 
 import numpy as np
 
-from zephyr_utils import exercises, figures, road_ablations, training, workflow
+from zephyr_utils import exercises, figures, training
+from zephyr_utils.ablations import catalogue
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.evaluation.intervals import bootstrap_interval, paired_difference
 from zephyr_utils.explorers.pair_browser import PairBrowser
-from zephyr_utils.filtering import decontaminate
+from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.miniature.teacher import OPENINGS
 from zephyr_utils.preferences import POLICIES, audit, binarize, compare_policies, mean_rating, overall_rating
-from zephyr_utils.records import ASPECTS, load_records
-from zephyr_utils.road import ABLATIONS, PAIRS, Road
+from zephyr_utils.data.records import ASPECTS, load_records
+from zephyr_utils.pipeline.pipeline import ABLATIONS, PAIRS, Road
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 miniature_as_shipped = not road.own_data and road.scale == "miniature"
@@ -286,7 +288,7 @@ if miniature_as_shipped:
 compared = not road.preferences  # from ready-made pairs no second set can be made
 kinds = {"random": "few", "worst": "lowest"}
 if compared:
-    trained = {kind: road_ablations.train(road, road_ablations.get_row(row)) for kind, row in kinds.items()}
+    trained = {kind: catalogue.train(road, catalogue.get_row(row)) for kind, row in kinds.items()}
     for kind, run in trained.items():
         print(f"against {kind}: {run.results['rows_trained']} pairs, first loss {run.results['first_step_loss']:.4f}")
 
@@ -322,7 +324,7 @@ if compared:
 
 # %%
 def grades_of(row):
-    lines = (road_ablations.exam(road, row).folder / "judgments.jsonl").read_text().splitlines()
+    lines = (catalogue.exam(road, row).folder / "judgments.jsonl").read_text().splitlines()
     judged = sorted((line["question_id"], line["turn"], line["score"]) for line in map(json.loads, lines))
     return np.reshape([score for *_, score in judged], (-1, 2)).mean(axis=1)  # a question's two turns are one question
 
@@ -363,7 +365,7 @@ for name, pairs in both.items():
     print(f"{name:7s} the longer one is chosen in {audit(pairs).length_bias:.1%};",
           f"friendly: {friendly(pairs, 'chosen'):.1%} of chosen, {friendly(pairs, 'rejected'):.1%} of rejected")
 for kind, row in kinds.items() if compared else ():
-    print(f"trained against {kind}: {road_ablations.exam(road, row).results['tokens']:.1f} tokens in an answer")
+    print(f"trained against {kind}: {catalogue.exam(road, row).results['tokens']:.1f} tokens in an answer")
 
 # %% [markdown]
 # In the miniature many of the *worst* answers are false but friendly. Set against them, friendliness looks less like a
@@ -1008,4 +1010,4 @@ metrics = {
 if compared:
     names = ("random_pairs", "worst_pairs", "grade")
     metrics |= {f"{name}_random_minus_worst": found.mean for name, found in zip(names, differences.values())}
-workflow.write_metrics(road.folder / PAIRS, metrics)
+artefacts.write_metrics(road.folder / PAIRS, metrics)

@@ -48,11 +48,12 @@ import torch
 import torch.nn.functional as F
 from IPython.display import HTML, display
 
-from zephyr_utils import chat, exercises, figures, objectives, published, rewards, training, workflow
+from zephyr_utils import chat, diagnostics, exercises, figures, objectives, published, training
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.dpo_loss import DpoLoss
 from zephyr_utils.figures import before_after_table
-from zephyr_utils.road import Road
+from zephyr_utils.pipeline.pipeline import Road
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 miniature_as_shipped = not road.own_data and road.scale == "miniature"
@@ -819,7 +820,7 @@ print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the
 # a refusal that the dSFT model would hardly give; among so few it weighs heavily, so the held-out mean below is far off.)
 
 # %%
-log = rewards.read_training_log(made.folder / training.LOG)
+log = diagnostics.read_training_log(made.folder / training.LOG)
 keys = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen", "loss")
 curves = {}
 for prefix, kind in (("", log.training), ("eval_", log.evaluation)):
@@ -1005,9 +1006,9 @@ if miniature_as_shipped:
 # it has wrong. Zephyr-7B-beta's own log shows it; here it is beside ours.
 
 # %%
-zephyr = rewards.read_training_log(published.ZEPHYR_DPO_LOG)
+zephyr = diagnostics.read_training_log(published.ZEPHYR_DPO_LOG)
 for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
-    found = rewards.overfitting(run)
+    found = diagnostics.overfitting(run)
     print(f"{name}: held-out loss lowest {found.best_loss:.3f} at step {found.best_step:g}, last {found.last_loss:.3f}")
 
 # %% [markdown]
@@ -1077,7 +1078,7 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # - [alignment-handbook, issue 43](https://github.com/huggingface/alignment-handbook/issues/43): RMSprop, say the authors.
 
 # %% tags=["remove-cell"]
-workflow.write_metrics(
+artefacts.write_metrics(
     made.folder,
     {
         "held_out_margin": held_margin,

@@ -38,7 +38,7 @@ base_model = ""
 runs = ""
 
 # %%
-from zephyr_utils.road import MARGINS, Road
+from zephyr_utils.pipeline.pipeline import MARGINS, Road
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 
@@ -54,11 +54,11 @@ import numpy as np
 import torch
 from IPython.display import HTML, display
 
-from zephyr_utils import exercises, figures, rewards, training
+from zephyr_utils import diagnostics, exercises, figures, training
 from zephyr_utils.evaluation.intervals import bootstrap_interval, wilson_interval
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.published import ZEPHYR_DPO_LOG, published_table
-from zephyr_utils.records import load_records
+from zephyr_utils.data.records import load_records
 
 # %% [markdown]
 # ## Four numbers a pair
@@ -124,7 +124,7 @@ print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3
 # holds the middle 95 % of the results (the bootstrap).
 
 # %%
-measured = rewards.reward_margins(**sums, beta=beta)
+measured = diagnostics.reward_margins(**sums, beta=beta)
 assert np.allclose(measured.margins, margins), "the two versions differ: compare the signs in margins_by_hand"
 print("accuracy   ", measured.accuracy)
 print("mean margin", measured.mean_margin)
@@ -147,7 +147,7 @@ print("ties       ", measured.n_ties)
 # ```
 
 # %%
-log = rewards.read_training_log(road.ddpo().folder / training.LOG)
+log = diagnostics.read_training_log(road.ddpo().folder / training.LOG)
 for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", "loss"):
     print(f"{name:19s} {log.evaluation[name][0]:.4f}")
 
@@ -194,7 +194,7 @@ assert at_the_mean <= pair_losses(margins).mean(), "Jensen's inequality cannot f
 # as its model card prints them.
 
 # %%
-zephyr = rewards.read_training_log(ZEPHYR_DPO_LOG)
+zephyr = diagnostics.read_training_log(ZEPHYR_DPO_LOG)
 mean_margin = zephyr.evaluation["rewards/margins"][-1]
 print(f"Zephyr's last mean margin: {mean_margin:.4f}; a pair with just that margin has the loss {pair_losses(mean_margin):.4f}")
 
@@ -276,12 +276,12 @@ def loss_figure(log):
     return figures.loss_curve({"training": found["loss"], "held out": found["eval_loss"]}, label="loss of a pair (nats)")
 
 
-best = rewards.overfitting(zephyr)
+best = diagnostics.overfitting(zephyr)
 alt = f"Zephyr's training loss falls in steps to 0.01; its held-out loss is lowest, {best.best_loss:.2f}, at step {best.best_step:.0f} and rises to {best.last_loss:.2f}."
 figures.show(loss_figure(zephyr), alt=alt, caption="Zephyr-7B-beta: training loss and evaluation loss over three epochs.")
 
 # %%
-own = rewards.overfitting(log)
+own = diagnostics.overfitting(log)
 alt = f"Our held-out loss starts at 0.69, is lowest, {own.best_loss:.2f}, at step {own.best_step:.0f} and ends at {own.last_loss:.2f}."
 figures.show(loss_figure(log), alt=alt, caption=f"Our run at the scale {road.scale}: training loss and held-out loss.")
 
@@ -320,7 +320,7 @@ figures.show(loss_figure(log), alt=alt, caption=f"Our run at the scale {road.sca
 
 # %%
 for name, one in (("Zephyr", zephyr), ("ours", log)):
-    check = rewards.margins_check(one)
+    check = diagnostics.margins_check(one)
     print(f"{name}: {check.n_rows} rows, largest gap {check.largest_gap:.1e}, {'all add up' if check.ok else check.steps_off}")
 
 # %% [markdown]
@@ -352,7 +352,7 @@ for side in ("chosen", "rejected"):
 # at once, with one slope, and says how sure it is: the ± is one standard error, and no residual is larger than the rounding.
 
 # %%
-found = rewards.implied_beta(zephyr)
+found = diagnostics.implied_beta(zephyr)
 print("Zephyr:", found)
 print(f"        reference: chosen {found.reference_chosen:.2f}, rejected {found.reference_rejected:.2f} nats; largest residual {found.largest_residual:.1e}")
 assert abs(found.beta - 0.1) < 1e-4, "this is not the log on the model card: read ZEPHYR_DPO_LOG"
@@ -362,7 +362,7 @@ assert abs(found.beta - 0.1) < 1e-4, "this is not the log on the model card: rea
 # have been; the dSFT model, loaded and measured, says what it was.
 
 # %%
-own_beta = rewards.implied_beta(log)
+own_beta = diagnostics.implied_beta(log)
 truth = sums["reference_chosen"][watched].mean()
 print("ours:", own_beta)
 print(f"      reference, chosen: {own_beta.reference_chosen:.3f} from the log, {truth:.3f} from the model")
@@ -438,9 +438,9 @@ exercises.check_implied_beta(my_beta)
 
 # %%
 for name, one in (("Zephyr", zephyr), ("ours", log)):
-    for step in rewards.epoch_steps(one):
+    for step in diagnostics.epoch_steps(one):
         print(f"{name}, end of epoch {step.epoch}: {step.loss_before:.4f} -> {step.loss_after:.4f}; epoch means {step.mean_before:.3f} -> {step.mean_after:.3f}")
-    print(f"{name}, held out: best {rewards.overfitting(one).best_loss:.3f} at step {rewards.overfitting(one).best_step:.0f}, last {rewards.overfitting(one).last_loss:.3f}")
+    print(f"{name}, held out: best {diagnostics.overfitting(one).best_loss:.3f} at step {diagnostics.overfitting(one).best_step:.0f}, last {diagnostics.overfitting(one).last_loss:.3f}")
 
 # %% [markdown]
 # Zephyr's fall from 0.50 to 0.09 in 100 steps is memorising, and the paper says so: after one epoch the training accuracy
@@ -458,7 +458,7 @@ for name, one in (("Zephyr", zephyr), ("ours", log)):
 accuracies = zephyr.evaluation["rewards/accuracies"]
 print(accuracies[:8])
 print("times 64:", (accuracies[:8] * 64).round(2))
-print("smallest n that fits all 58:", rewards.accuracy_examples(zephyr), "| ours:", rewards.accuracy_examples(log))
+print("smallest n that fits all 58:", diagnostics.accuracy_examples(zephyr), "| ours:", diagnostics.accuracy_examples(log))
 
 # %% [markdown]
 # Every one is a multiple of 1/64, although the run kept 1,000 evaluation rows. It ran on 16 GPUs, each evaluated its own
@@ -787,7 +787,7 @@ assert change[0] < 0 < change[0] - change[1], "the margin has to grow while the 
 
 # %%
 for name, one in (("Zephyr", zephyr), ("ours", log)):
-    moved = rewards.displacement(one)
+    moved = diagnostics.displacement(one)
     print(f"{name}: chosen {moved.chosen:+.1f} nats ({moved.chosen_share:+.0%} of its size), rejected {moved.rejected:+.1f}; lowest on the way {moved.lowest_chosen:+.1f}")
 
 # %% [markdown]
@@ -976,7 +976,7 @@ print(f"answers of the dDPO model that begin in lower case: {lower} of {sum(open
 
 # %%
 for factor in (1, 5):
-    read = rewards.reward_margins(**sums, beta=factor * beta)
+    read = diagnostics.reward_margins(**sums, beta=factor * beta)
     print(f"beta {factor * beta:g}: accuracy {read.accuracy.estimate:.3f}, mean margin {read.mean_margin.estimate:.3f}, mean loss {pair_losses(read.margins).mean():.3f}")
 
 # %% [markdown]
@@ -1021,10 +1021,10 @@ figures.show(fig, alt=alt, caption="The trained model's held-out loss, read with
 # things are normal.
 
 # %%
-print(rewards.traffic_light(zephyr, beta=0.1))
+print(diagnostics.traffic_light(zephyr, beta=0.1))
 
 # %%
-own_light = rewards.traffic_light(log, beta=beta)
+own_light = diagnostics.traffic_light(log, beta=beta)
 print(own_light)
 
 # %% [markdown]
@@ -1068,7 +1068,7 @@ for fault in (swap_sides, freeze, another_reference, overflow):
     for row in rows:
         if "eval_loss" in row:
             fault(row)
-    lights[fault.__name__] = rewards.traffic_light(rewards.read_training_log(rows), beta=beta)
+    lights[fault.__name__] = diagnostics.traffic_light(diagnostics.read_training_log(rows), beta=beta)
     print(f"{fault.__name__}: {lights[fault.__name__].colour}\n    {lights[fault.__name__].reasons[0].text}")
 assert road.own_data or all(light.colour == "red" for light in lights.values()), "a broken log passed: read its reasons"
 
@@ -1097,11 +1097,11 @@ if road.scale == "miniature":
         recipe = road.recipe("ddpo") | {"eval_steps": 0.25, "save_strategy": "no"}
         wrong_way = [swapped(pair) for pair in train_pairs[:320]], [swapped(pair) for pair in held_out[:64]]
         run = training.ddpo(road.model_directory("dsft"), wrong_way[0], Path(folder), recipe, wrong_way[1])
-    swapped_log = rewards.read_training_log(run.log)
+    swapped_log = diagnostics.read_training_log(run.log)
 
 # %%
 if swapped_log is not None:
-    swapped_light = rewards.traffic_light(swapped_log, beta=beta)
+    swapped_light = diagnostics.traffic_light(swapped_log, beta=beta)
     print(swapped_light)
     agree = swapped_log.evaluation["rewards/accuracies"][-1]
     print(f"\naccuracy as logged {agree:.2f}; against the labels as they should be about {1 - agree:.2f}")
@@ -1148,7 +1148,7 @@ display(HTML(before_after_table(rows, caption="The last evaluation of published 
 # If one of these stops you, its message says where to look first.
 
 # %%
-assert rewards.margins_check(log).ok, "margins are not chosen minus rejected: columns of two runs were mixed"
+assert diagnostics.margins_check(log).ok, "margins are not chosen minus rejected: columns of two runs were mixed"
 if own_light.colour == "red":
     print("Look at your run before you go on:", own_light.reasons[0].text)
 if not road.own_data and road.scale == "miniature":
@@ -1178,7 +1178,7 @@ if not road.own_data and road.scale == "miniature":
 # %%
 my_log = ""  # a path: "checkpoint-500/trainer_state.json"
 if my_log:
-    print(rewards.traffic_light(rewards.read_training_log(my_log)))
+    print(diagnostics.traffic_light(diagnostics.read_training_log(my_log)))
 
 # %% [markdown]
 # From a terminal: `zephyr check-log trainer_state.json --beta 0.1`. And with preference pairs of your own, the whole chapter
@@ -1206,7 +1206,7 @@ if my_log:
 # {cite:p}`guo2017calibration`. The single-process metrics are described in TRL's issue 2468.
 
 # %% tags=["remove-cell"]
-from zephyr_utils.workflow import write_metrics
+from zephyr_utils.pipeline.artefacts import write_metrics
 
 write_metrics(
     road.folder / MARGINS,

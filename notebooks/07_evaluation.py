@@ -49,12 +49,13 @@ from pprint import pprint
 import numpy as np
 from IPython.display import HTML, display
 
-from zephyr_utils import evaluation, exercises, figures, workflow
+from zephyr_utils import evaluation, exercises, figures
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.published import published_table
-from zephyr_utils.road import Road
+from zephyr_utils.pipeline.pipeline import Road
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 
@@ -672,7 +673,7 @@ print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'
 import tempfile
 
 from zephyr_utils.chat import load_model
-from zephyr_utils.exam import examine
+from zephyr_utils.evaluation.exam import examine
 
 
 model, tokenizer = load_model(road.model_directory("ddpo"), dtype="float32")
@@ -691,7 +692,7 @@ print(f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3
 # $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five, $t_4 = 2.78$ and not 1.96.
 
 # %%
-claims = workflow.read_json(Path(zephyr_utils.__file__).parents[1] / "benchmarks" / "results" / "claims.json")
+claims = artefacts.read_json(Path(zephyr_utils.__file__).parents[1] / "benchmarks" / "results" / "claims.json")
 trained = [rows for rows in claims.get("measured", {}).values() if {"dsft", "ddpo", "base"} <= set(rows)]
 for better, worse in (("dsft", "base"), ("ddpo", "dsft")):
     for figure in ("score", "right"):
@@ -1026,4 +1027,4 @@ metrics = {f"score_{name}": scores[name].overall for name in ("ddpo", "dsft", "b
 metrics |= {f"right_{name}": manifest.results["right"] for name, manifest in made.items()}
 metrics |= {"win_rate_ddpo": rate.win_rate, "win_rate_error": rate.standard_error, "difference": total.mean, "difference_p": total.p_value}
 metrics |= {"gain_said": gain_said, "gain_tone": gain_tone}
-workflow.write_metrics(road.folder / "07_evaluation", metrics)
+artefacts.write_metrics(road.folder / "07_evaluation", metrics)

@@ -42,13 +42,15 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from zephyr_utils import chat, claims, claims_kept, exercises, figures, objectives, published, workflow
-from zephyr_utils import road_ablations as ablations
+from zephyr_utils import chat, exercises, figures, objectives, published
+from zephyr_utils.ablations import claims, results
+from zephyr_utils.pipeline import artefacts
+from zephyr_utils.ablations import catalogue as ablations
 from zephyr_utils.evaluation import seeds_interval
 from zephyr_utils.miniature.data import development_questions
-from zephyr_utils.records import load_records
-from zephyr_utils.road import Road
-from zephyr_utils.road_parallel import run_in_parallel
+from zephyr_utils.data.records import load_records
+from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.ablations.parallel import run_in_parallel
 from zephyr_utils.training import LOG
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
@@ -345,7 +347,7 @@ display(Markdown(claims.models_table(mine, rows)))
 # *values* say something all the same, and five seeds say it better:
 
 # %%
-committed = claims_kept.committed()
+committed = results.committed()
 five = committed.measured
 print(f"{len(five)} seeds, {committed.machine}")
 if committed.changed:
@@ -652,7 +654,7 @@ display(Markdown(claims.findings_table(findings)))
 # %%
 own = [found for found in claims.judge_all(mine) if found.interval]
 display(Markdown(claims.findings_table(own, why=False)))
-workflow.write_json(road.folder / "claims.json", {"seeds": sorted(mine), "findings": {f.claim.key: f.as_record() for f in own}, "measured": mine})
+artefacts.write_json(road.folder / "claims.json", {"seeds": sorted(mine), "findings": {f.claim.key: f.as_record() for f in own}, "measured": mine})
 
 # %% [markdown]
 # ```{admonition} Where ablations go wrong
@@ -673,7 +675,7 @@ workflow.write_json(road.folder / "claims.json", {"seeds": sorted(mine), "findin
 # With `--feedback FILE.jsonl` (answers rated by any judge, UltraFeedback's schema) all the rows run on your ratings;
 # with `--preferences` the pairs are given, and the rows that make other pairs from ratings are left out. The exam stays
 # the miniature's, so for another world write your own questions (chapter 07). A row of your own is one line in
-# `zephyr_utils/road_ablations.py` and a claim one entry in `claims.py`; `make claims` measures it over five seeds.
+# `zephyr_utils/ablations/catalogue.py` and a claim one entry in `claims.py`; `make claims` measures it over five seeds.
 
 # %% [markdown]
 # ## Recap
@@ -697,4 +699,4 @@ metrics = {
     "without_dsft_minus_dsft": float(mean["ddpo_without_dsft"] - mean["dsft"]),
     **{f"claims_{word.replace(' ', '_')}": count for word, count in decided.items()},
 }
-workflow.write_metrics(road.folder / "08_ablations", metrics)
+artefacts.write_metrics(road.folder / "08_ablations", metrics)

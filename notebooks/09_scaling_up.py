@@ -40,7 +40,7 @@ base_model = ""
 runs = ""
 
 # %%
-from zephyr_utils.road import Road
+from zephyr_utils.pipeline.pipeline import Road
 
 road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 small = Road(seed=seed, runs=runs)  # what is measured here
@@ -58,8 +58,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import pack_dataset
 
-from zephyr_utils import chat, exercises, figures, plan, plan_memory, training, workflow
-from zephyr_utils.plan_batch import share_batch
+from zephyr_utils import chat, exercises, figures, training
+from zephyr_utils.pipeline import artefacts
+from zephyr_utils.planning import memory, plan
+from zephyr_utils.training.batch import share_batch
 from zephyr_utils.scales import SCALES
 
 # %% [markdown]
@@ -88,7 +90,7 @@ print(f"Mistral-7B by the formula: {count_weights(4096, 14336, 4096, 1024, 32, 3
 # %%
 model, tokenizer = chat.load_model(small.base_model_address, dtype="float32")
 chat.prepare_tokenizer(tokenizer)
-shape = plan_memory.SHAPES["miniature"]
+shape = memory.SHAPES["miniature"]
 counted = count_weights(shape.hidden, shape.intermediate, shape.query, shape.key_value, shape.layers, shape.vocabulary, shape.tied)
 print(f"formula {counted:,}, package {shape.parameters:,}, the model itself {model.num_parameters():,}")
 assert counted == shape.parameters == model.num_parameters()
@@ -107,8 +109,8 @@ assert counted == shape.parameters == model.num_parameters()
 # ```
 
 # %%
-mistral = plan_memory.SHAPES["zephyr-7b-full"]
-full = plan_memory.trained_weights(mistral, mixed=True, optimiser="adamw_torch")
+mistral = memory.SHAPES["zephyr-7b-full"]
+full = memory.trained_weights(mistral, mixed=True, optimiser="adamw_torch")
 for name, size in full.items():
     print(f"{name:10s} {size / 1e9:6.1f} GB, {size / mistral.parameters:g} bytes a weight")
 print(f"together   {sum(full.values()) / 1e9:6.1f} GB")
@@ -198,7 +200,7 @@ body.layers, all_layers = body.layers[:2], body.layers
 shallow = bytes_kept(body, inputs)
 body.layers = all_layers
 a_layer = (deep - shallow) / 2 / tokens
-formula = plan_memory.saved_in_layer(shape, width=4, lora=False)
+formula = memory.saved_in_layer(shape, width=4, lora=False)
 print(f"a layer keeps {a_layer:,.0f} bytes a token (measured), {formula:,} by the formula")
 assert abs(formula / a_layer - 1) < 0.1, "transformers writes the layer another way now: count it again"
 
@@ -206,7 +208,7 @@ assert abs(formula / a_layer - 1) < 0.1, "transformers writes the layer another 
 # For Mistral in bfloat16 under LoRA the formula gives, a token of one micro-batch:
 
 # %%
-kept = {c: plan_memory.activations(mistral, 1, 2, lora=True, checkpointing=c) for c in (False, True)}
+kept = {c: memory.activations(mistral, 1, 2, lora=True, checkpointing=c) for c in (False, True)}
 print(f"everything kept {kept[False] / 1e6:.2f} MB; layers computed anew {kept[True] / 1e6:.2f} MB a token")
 print(f"a micro-batch of 4 x 2,048 tokens: {8192 * kept[False] / 1e9:.1f} GB and {8192 * kept[True] / 1e9:.1f} GB")
 
@@ -222,7 +224,7 @@ print(f"a micro-batch of 4 x 2,048 tokens: {8192 * kept[False] / 1e9:.1f} GB and
 
 # %%
 for fused in (False, True):
-    print(f"logits {'in chunks' if fused else 'written out'}: {plan_memory.logits(mistral, 8192, fused) / 1e9:.2f} GB")
+    print(f"logits {'in chunks' if fused else 'written out'}: {memory.logits(mistral, 8192, fused) / 1e9:.2f} GB")
 
 # %% [markdown]
 # ### The reference model
@@ -242,7 +244,7 @@ for fused in (False, True):
 # ```
 
 # %%
-made = workflow.read_json(small.folder / "02_dsft" / workflow.MANIFEST)  # empty if chapter 02 has not been run
+made = artefacts.read_json(small.folder / "02_dsft" / artefacts.MANIFEST)  # empty if chapter 02 has not been run
 anchors = plan.anchors(made.get("peak_memory_mb"))
 for anchor in anchors:
     print(f"{anchor.error:+5.0%}  {anchor.estimated:7.2f} for {anchor.measured:7.2f} {anchor.unit:5s}  {anchor.what} ({anchor.where})")
@@ -435,7 +437,7 @@ assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-
 # padding: GPUs like widths that eight divides):
 
 # %%
-from zephyr_utils.training_shared import share_prompts
+from zephyr_utils.training.prefix_sharing import share_prompts
 
 two_rows = torch.tensor([[10, 11, 20, 21], [10, 11, 30, 0]])  # prompt 10 11, chosen 20 21, rejected 30, padding 0
 answers = torch.tensor([[-100, -100, 20, 21], [-100, -100, 30, -100]])
@@ -699,7 +701,7 @@ print(f"{tight.total / 1e9:.2f} of {tight.limit / 1e9:.0f} GB after: {tight.leve
 
 # %%
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.model_card import model_card
+from zephyr_utils.pipeline.model_card import model_card
 
 try:
     card = model_card(road)
@@ -755,7 +757,7 @@ except HandbookError as error:  # this chapter alone was run
 
 # %% tags=["remove-cell"]
 peaks = [anchor.error for anchor in anchors if anchor.unit == "GiB"]
-workflow.write_metrics(
+artefacts.write_metrics(
     road.folder / "09_scaling_up",
     {
         "padding_shuffled": float(waste["shuffled"]),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from zephyr_utils.chapters import QUIET
+from zephyr_utils.pipeline.notebooks import QUIET
 
 # Every cell is in the page even if it is out of sight, and nothing is asked or fetched.
 SETTINGS = {

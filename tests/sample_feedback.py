@@ -2,7 +2,7 @@
 
 import random
 
-from zephyr_utils.records import ASPECTS
+from zephyr_utils.data.records import ASPECTS
 
 
 def completion(mean=None, overall=None, model="a", response=None):

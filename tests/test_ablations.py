@@ -8,16 +8,17 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from zephyr_utils import claims, claims_kept, training_watch
-from zephyr_utils import road_ablations as ablations
+from zephyr_utils.ablations import catalogue as ablations
+from zephyr_utils.ablations import claims, results
+from zephyr_utils.ablations.parallel import run_in_parallel
+from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import Interval
 from zephyr_utils.miniature import data as world
-from zephyr_utils.records import load_records, save_records
-from zephyr_utils.road import Road
-from zephyr_utils.road_parallel import run_in_parallel
+from zephyr_utils.pipeline.pipeline import Road
 from zephyr_utils.scales import SCALES
-from zephyr_utils.training_watch import KeepEachEpoch
+from zephyr_utils.training import callbacks
+from zephyr_utils.training.callbacks import KeepEachEpoch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -109,7 +110,7 @@ def test_the_accuracy_of_an_epoch_is_the_mean_of_its_steps_and_the_last_measurem
 
 def test_each_epoch_leaves_its_adapter_in_a_folder_of_its_own(tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(training_watch, "save_adapter", lambda model, folder, writes: saved.append(folder))
+    monkeypatch.setattr(callbacks, "save_adapter", lambda model, folder, writes: saved.append(folder))
     keeper = KeepEachEpoch(tmp_path)
     for epoch in (1.0, 1.9999999, 3.0):  # as the trainer counts: sums of fractions
         keeper.on_epoch_end(None, SimpleNamespace(epoch=epoch, is_world_process_zero=True), None)
@@ -278,11 +279,11 @@ def test_results_are_read_back_as_they_were_written(script):
 
 
 def test_the_committed_results_say_when_something_they_rest_on_has_changed(tmp_path, monkeypatch):
-    then = {**claims_kept.made_with(), "base_model": "another"}
+    then = {**results.made_with(), "base_model": "another"}
     stamp = {"cpu": "a", "torch": "b", "trl": "c"}
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     (tmp_path / "benchmarks" / "results" / "claims.json").write_text(
         json.dumps({"stamp": stamp, "made_with": then, "measured": {"0": {}}})
     )
     monkeypatch.chdir(tmp_path)
-    assert claims_kept.committed().changed == ("base model",)
+    assert results.committed().changed == ("base model",)

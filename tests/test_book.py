@@ -2,19 +2,19 @@
 
 import functools
 import shutil
+from pathlib import Path
 
+import build_book as build
 import nbformat
 import pytest
 import yaml
-from book_scripts import BOOK, load
 from browsing import chromium, recording_tab, served
+from road_picture import NEEDED
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.workflow import fingerprint, write_json
+from zephyr_utils.pipeline.artefacts import fingerprint, write_json
 
-build = load("build")  # puts book/ on the path
-from road_picture import NEEDED  # noqa: E402
-
+BOOK = Path(__file__).resolve().parents[1] / "book"
 CHAPTERS = ["00_overview", "01_truecasing"]
 WIDGET = "0123456789abcdef0123456789abcdef"
 ESM = """

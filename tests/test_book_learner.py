@@ -1,13 +1,14 @@
 """The learner's copies: all that asks is there, nothing that answers, and the code still hangs together."""
 
 import re
+from pathlib import Path
 
+import learner
 import nbformat
 import pytest
-from book_scripts import BOOK, load
 from chapter_rules import ANSWER, EXERCISE, PREDICT, SOLUTION
 
-learner = load("learner")
+BOOK = Path(__file__).resolve().parents[1] / "book"
 NOTEBOOKS = BOOK.parent / "notebooks"
 CHAPTERS = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 

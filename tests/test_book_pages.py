@@ -4,19 +4,18 @@ import importlib.util
 import re
 from pathlib import Path
 
+import appendices
+import build_book as build
 import pytest
+import road_picture
 import yaml
-from book_scripts import BOOK, load
 
 import zephyr_utils
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.published import published_table
 from zephyr_utils.recipes import load_recipe, recipe_path
 
-build = load("build")  # puts book/ on the path
-import appendices  # noqa: E402
-import road_picture  # noqa: E402
-
+BOOK = Path(__file__).resolve().parents[1] / "book"
 PACKAGE = Path(zephyr_utils.__file__).parent
 SOURCES = {
     "zephyr": [PACKAGE],

@@ -13,9 +13,9 @@ from sample_records import DIALOGUE
 from typer.testing import CliRunner
 
 from zephyr_utils import cli
+from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
-from zephyr_utils.records import load_records, save_records
 
 VERBS = ["run", "truecase", "pairs", "sft", "dpo", "evaluate", "chat"]
 

@@ -8,14 +8,14 @@ import pytest
 from test_evaluation_judges import Endpoint
 from typer.testing import CliRunner
 
-from zephyr_utils import exam_runs
 from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import FASTCHAT_TEMPERATURES, Judgment, academic_scores, read_rows
-from zephyr_utils.exam import examine, grade_kept_answers
-from zephyr_utils.exam_runs import Exam, examined, model_name
+from zephyr_utils.evaluation.exam import examine, grade_kept_answers
 from zephyr_utils.miniature import data
-from zephyr_utils.road import Road
+from zephyr_utils.pipeline import evaluate
+from zephyr_utils.pipeline.evaluate import Exam, examined, model_name
+from zephyr_utils.pipeline.pipeline import Road
 
 RUNNER = CliRunner()
 
@@ -194,7 +194,7 @@ def test_each_category_is_asked_at_fastchats_temperature(tmp_path, few, monkeypa
         made.text = text
         return made
 
-    monkeypatch.setattr("zephyr_utils.exam.chat_turns", chat_turns)
+    monkeypatch.setattr("zephyr_utils.evaluation.exam.chat_turns", chat_turns)
     results = examine(None, None, "echo", few, tmp_path, temperature=None)
     assert asked == [(0.0, 8), (0.1, 4), (0.7, 4)]
     assert set(FASTCHAT_TEMPERATURES) == {question["category"] for question in few}
@@ -219,4 +219,4 @@ def test_an_academic_task_is_named_plainly(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     with pytest.raises(HandbookError, match="is no task"):
         academic_scores("arc; rm -r x", {"m": "dir"}, tmp_path)
-    assert exam_runs.SHORT < exam_runs.LONG
+    assert evaluate.SHORT < evaluate.LONG

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zephyr_utils import exercises
-from zephyr_utils.exercises_core import REGISTRY, Wrong, attempt, compare
+from zephyr_utils.exercises.core import REGISTRY, Wrong, attempt, compare
 
 CHECKS = list(REGISTRY)
 WRONG = [(name, words) for name, exercise in REGISTRY.items() for words in exercise.wrong]

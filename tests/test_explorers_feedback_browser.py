@@ -5,12 +5,12 @@ import json
 import pytest
 from explorer_scripts import in_node
 
+from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.explorers.feedback_browser import BUDGET, FeedbackBrowser, contradiction
 from zephyr_utils.miniature.data import feedback as miniature_feedback
 from zephyr_utils.preferences import mean_rating, overall_rating
-from zephyr_utils.records import ASPECTS
 
 
 def answer(text, ratings, overall):

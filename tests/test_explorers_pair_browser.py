@@ -6,11 +6,11 @@ import random
 import pytest
 from explorer_scripts import in_node
 
+from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.explorers.pair_browser import BUDGET, LONGEST_TEXT, PairBrowser
 from zephyr_utils.miniature.data import feedback as miniature_feedback
 from zephyr_utils.preferences import POLICIES, binarize, mean_rating
-from zephyr_utils.records import ASPECTS
 
 
 def answer(model, text, *ratings, overall):

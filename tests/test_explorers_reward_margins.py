@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from explorer_scripts import in_node
 
+from zephyr_utils.diagnostics import reward_margins
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.reward_margins import FILTERS, LONGEST_TEXT, MOST_PAIRS, SETTLED, Margins, picked
-from zephyr_utils.rewards import reward_margins
 
 
 def some(n=12, seed=0):

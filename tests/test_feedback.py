@@ -8,6 +8,7 @@ import pytest
 import yaml
 from feedback_server import chat_server, completion
 
+from zephyr_utils.data.records import ASPECTS, RecordError, check_dialogue, check_feedback
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import (
     Endpoint,
@@ -24,7 +25,6 @@ from zephyr_utils.miniature.data import MODELS
 from zephyr_utils.miniature.serve import JUDGES, served
 from zephyr_utils.miniature.world import draw_question
 from zephyr_utils.preferences import binarize, mean_rating
-from zephyr_utils.records import ASPECTS, RecordError, check_dialogue, check_feedback
 
 RNG = random.Random(3)
 WORLD_PROMPTS = list(dict.fromkeys(draw_question(RNG).turns[0] for _ in range(40)))

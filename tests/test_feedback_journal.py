@@ -90,7 +90,7 @@ def test_what_differs_in_anything_that_is_sent_is_another_call(tmp_path):
 
 
 def test_a_reply_with_half_a_character_can_be_kept_and_saved(tmp_path):
-    from zephyr_utils.records import check_feedback
+    from zephyr_utils.data.records import check_feedback
 
     with chat_server(lambda body, n: "Hi \ud83d there") as chat:
         got = collect(chat, journal=tmp_path / "j.jsonl")

@@ -2,9 +2,9 @@
 
 import pytest
 
+from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.feedback import Unreadable, answer_order, read_critique, read_ratings
-from zephyr_utils.feedback_prompts import SCALES, critique_messages, rater, rating_messages
-from zephyr_utils.records import ASPECTS
+from zephyr_utils.feedback.prompts import SCALES, critique_messages, rater, rating_messages
 
 GOOD = "Answer 1\nRating: 4\nRationale: fine\n\nAnswer 2\nRating: N/A\nRationale: not asked\nfor"
 

@@ -11,8 +11,9 @@ import pytest
 from safetensors import safe_open
 
 from zephyr_utils.chat import ZEPHYR_TEMPLATE, load_model
+from zephyr_utils.data.filtering import decontaminate, refusal_filter
+from zephyr_utils.data.records import ASPECTS, load_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.filtering import decontaminate, refusal_filter
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
 from zephyr_utils.miniature.base_text import base_documents
@@ -21,7 +22,6 @@ from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.miniature.teacher import STYLES, answer_in_style, grade_answer
 from zephyr_utils.miniature.world import draw_question, is_held_out, understand
 from zephyr_utils.preferences import binarize, mean_rating
-from zephyr_utils.records import ASPECTS, load_records
 from zephyr_utils.truecasing import detect_case_noise
 
 

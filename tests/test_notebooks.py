@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from book_scripts import load
+import sync
 from chapter_rules import complaints
 
+BOOK = Path(__file__).resolve().parents[1] / "book"
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 CHAPTERS = sorted(NOTEBOOKS.glob("*.py"))
@@ -45,7 +46,7 @@ def test_every_notebook_has_a_source():
 
 
 def test_writing_a_notebook_twice_gives_the_same_bytes_no_outputs_and_ids_that_follow_content(tmp_path):
-    notebook_of = load("sync").notebook_of
+    notebook_of = sync.notebook_of
     text = notebook_of(SPECIMEN)
     assert text == notebook_of(SPECIMEN)
     cells = json.loads(text)["cells"]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from real_records import REAL, needs
 from sample_feedback import completion, four_answers, row
 
+from zephyr_utils.data.records import ASPECTS, RecordError, check_preference, load_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences import audit, binarize, mean_rating, pair_faults
-from zephyr_utils.records import ASPECTS, RecordError, check_preference, load_records
 
 PUBLISHED = {"score": "overall", "ties": "keep", "seed": 42}
 MEANS = st.lists(st.one_of(st.none(), st.integers(1, 5)), max_size=5)

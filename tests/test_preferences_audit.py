@@ -4,8 +4,8 @@ import pytest
 from real_records import REAL, needs
 from sample_feedback import four_answers, row
 
+from zephyr_utils.data.records import RecordError, load_records
 from zephyr_utils.preferences import POLICIES, audit, binarize, compare_policies
-from zephyr_utils.records import RecordError, load_records
 
 
 def pair(chosen="Yes.", rejected="No.", scores=(8.0, 3.0), prompt="Hi", **more):

@@ -4,13 +4,10 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from book_scripts import load
+import readme_picture
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.workflow import read_json
-
-load("build")  # puts book/ on the path
-import readme_picture  # noqa: E402
+from zephyr_utils.pipeline.artefacts import read_json
 
 
 def seed(ddpo_score):
@@ -69,6 +66,6 @@ def test_readme_shows_what_was_measured():
         metrics, seeds = readme_picture.metrics_of(results)
     except HandbookError as error:
         pytest.skip(f"measured anew, and not to the end: {error}")
-    remedy = "run: python book/readme_picture.py"
+    remedy = "run: python tools/readme_picture.py"
     assert readme_picture.PICTURE.read_text(encoding="utf-8") == readme_picture.picture(metrics), remedy
     assert readme_picture.block(metrics, seeds) in readme_picture.README.read_text(encoding="utf-8"), remedy

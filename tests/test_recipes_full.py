@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
 
-from zephyr_utils import training, training_save
 from zephyr_utils.chat import load_model
+from zephyr_utils.data.schema import check_dialogue
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
-from zephyr_utils.plan_batch import share_batch
+from zephyr_utils.pipeline.pipeline import Road
 from zephyr_utils.preferences import binarize
 from zephyr_utils.recipes import RECIPES_FOLDER, STAGES, recipe_path
-from zephyr_utils.records_check import check_dialogue
-from zephyr_utils.road import Road
 from zephyr_utils.scales import SCALES, get_scale, variants
+from zephyr_utils.training import save, stages
+from zephyr_utils.training.batch import share_batch
 
 VARIANTS = [f"{scale}/{variant}" for scale in SCALES for variant in variants(scale)]
 LARGE = ["zephyr-7b-lora", "zephyr-7b-full", *VARIANTS]
@@ -131,11 +131,11 @@ def test_the_trainer_is_given_the_derived_accumulation_only_where_several_proces
     recipe = get_scale("miniature").recipe(
         "dsft", per_device_train_batch_size=32, gradient_accumulation_steps=4
     )
-    assert training._arguments(trl.SFTConfig, "dsft", tmp_path, recipe).gradient_accumulation_steps == 4
+    assert stages._arguments(trl.SFTConfig, "dsft", tmp_path, recipe).gradient_accumulation_steps == 4
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(training, "processes", lambda: 4)
+    monkeypatch.setattr(stages, "processes", lambda: 4)
     monkeypatch.setenv("RANK", "0")
-    arguments = training._arguments(trl.SFTConfig, "dsft", tmp_path, recipe)
+    arguments = stages._arguments(trl.SFTConfig, "dsft", tmp_path, recipe)
     assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (32, 1)
     assert "4 processes x 32 rows x 1 micro-batches = 128 rows an update" in capsys.readouterr().err
 
@@ -181,8 +181,8 @@ def test_after_qlora_the_adapter_is_merged_into_the_weights_as_they_were(tmp_pat
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
-    adapted.save_pretrained(tmp_path / training.ADAPTER)
-    merged = training_save.merged_into_base(adapted, tmp_path, {"dtype": "float32"}).state_dict()
+    adapted.save_pretrained(tmp_path / stages.ADAPTER)
+    merged = save.merged_into_base(adapted, tmp_path, {"dtype": "float32"}).state_dict()
     before = load_model(BASE_FOLDER, dtype="float32")[0].state_dict()
     for name, weight in adapted.merge_and_unload().state_dict().items():
         assert torch.allclose(merged[name], weight, atol=1e-6), name
@@ -210,11 +210,9 @@ def test_qlora_goes_the_whole_road_and_leaves_a_model_in_full_precision(tmp_path
     }
     recipes = {stage: get_scale("miniature").recipe(stage, **short) for stage in STAGES}
     rows = [check_dialogue(row) for row in world.dialogues(40)]
-    sft = training.dsft(tmp_path / "base", rows[:32], rows[32:], tmp_path / "dsft", recipes["dsft"])
+    sft = stages.dsft(tmp_path / "base", rows[:32], rows[32:], tmp_path / "dsft", recipes["dsft"])
     assert sft.metrics["held_out_loss"] < sft.metrics["held_out_loss_before"]
-    dpo = training.ddpo(
-        sft.model, binarize(world.feedback(40)).pairs[:32], tmp_path / "ddpo", recipes["ddpo"]
-    )
+    dpo = stages.ddpo(sft.model, binarize(world.feedback(40)).pairs[:32], tmp_path / "ddpo", recipes["ddpo"])
     assert dpo.metrics["first_step_logps_chosen"] == pytest.approx(dpo.metrics["sft_logps_chosen"], rel=1e-3)
     left = load_model(dpo.model)[0]
     assert left.dtype == torch.float32 and left.num_parameters() == base.num_parameters()

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import trl
 
+from zephyr_utils.data.records import HubAddress
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes import STAGES, check_recipe, load_recipe, recipe_path
-from zephyr_utils.records import HubAddress
 from zephyr_utils.scales import SCALES, check_machine, get_scale
 
 EVERY = [(scale, stage) for scale in SCALES for stage in STAGES]

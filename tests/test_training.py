@@ -12,16 +12,16 @@ import time
 import pytest
 import torch
 
-from zephyr_utils import training
 from zephyr_utils.chat import load_model
+from zephyr_utils.data.schema import check_dialogue
+from zephyr_utils.diagnostics import implied_beta, read_training_log
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
 from zephyr_utils.preferences import binarize
-from zephyr_utils.records_check import check_dialogue
-from zephyr_utils.rewards import implied_beta, read_training_log
 from zephyr_utils.scales import get_scale
-from zephyr_utils.training_rows import hold_out
+from zephyr_utils.training import stages
+from zephyr_utils.training.rows import hold_out
 
 pytestmark = pytest.mark.slow
 SHORT = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "logging_steps": 1, "save_steps": 2}
@@ -41,12 +41,12 @@ def few_pairs():
 
 @pytest.fixture(scope="module")
 def sft(tmp_path_factory):
-    return training.dsft(BASE_FOLDER, *few_dialogues(), tmp_path_factory.mktemp("sft"), recipe("dsft"))
+    return stages.dsft(BASE_FOLDER, *few_dialogues(), tmp_path_factory.mktemp("sft"), recipe("dsft"))
 
 
 @pytest.fixture(scope="module")
 def dpo(sft, tmp_path_factory):
-    return training.ddpo(sft.model, few_pairs(), tmp_path_factory.mktemp("dpo"), recipe("ddpo"))
+    return stages.ddpo(sft.model, few_pairs(), tmp_path_factory.mktemp("dpo"), recipe("ddpo"))
 
 
 def weights_of(folder):
@@ -93,7 +93,7 @@ def test_ddpo_starts_at_the_dsft_model_and_moves_apart_what_was_chosen_and_rejec
 
 
 def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2(sft, tmp_path, monkeypatch):
-    load = training._load_to_train
+    load = stages._load_to_train
 
     sources = []
 
@@ -101,22 +101,22 @@ def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2
         sources.append(source)
         return load(BASE_FOLDER if len(sources) == 1 else source, *others)
 
-    monkeypatch.setattr(training, "_load_to_train", once)
+    monkeypatch.setattr(stages, "_load_to_train", once)
     with pytest.raises(HandbookError, match="start from the merged dSFT model"):
-        training.ddpo(sft.model, few_pairs(), tmp_path, recipe("ddpo"))
+        stages.ddpo(sft.model, few_pairs(), tmp_path, recipe("ddpo"))
 
 
 def test_our_log_probabilities_are_those_that_trl_logs(sft, dpo):
     model, tokenizer = load_model(sft.model, dtype="float32")
     pairs = few_pairs()[:8]
-    own = training.answer_log_probs(model, tokenizer, [pair["chosen"] for pair in pairs], batch_size=3)
+    own = stages.answer_log_probs(model, tokenizer, [pair["chosen"] for pair in pairs], batch_size=3)
     assert float(own.mean()) == pytest.approx(dpo.metrics["first_step_logps_chosen"], abs=1e-3)
 
 
 def test_the_held_out_loss_does_not_depend_on_the_batch(sft):
     model, tokenizer = load_model(sft.model, dtype="float32")
     _, held_out = few_dialogues()
-    losses = [training.held_out_loss(model, tokenizer, held_out, batch_size=size) for size in (1, 3, 16)]
+    losses = [stages.held_out_loss(model, tokenizer, held_out, batch_size=size) for size in (1, 3, 16)]
     assert max(losses) - min(losses) < 1e-5
 
 
@@ -125,12 +125,12 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_training as t
-from zephyr_utils import training
+from zephyr_utils.training import stages
 stage, output = sys.argv[1], Path(sys.argv[2])
 if stage == "dsft":
-    training.dsft(t.BASE_FOLDER, *t.few_dialogues(), output, t.recipe("dsft"))
+    stages.dsft(t.BASE_FOLDER, *t.few_dialogues(), output, t.recipe("dsft"))
 else:
-    training.ddpo(sys.argv[3], t.few_pairs(), output, t.recipe("ddpo"))
+    stages.ddpo(sys.argv[3], t.few_pairs(), output, t.recipe("ddpo"))
 """
 
 
@@ -168,18 +168,18 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_weights(stage, sft, dpo, 
 
 def test_an_unknown_key_is_refused_before_anything_is_loaded(tmp_path):
     with pytest.raises(HandbookError, match="did you mean `beta`"):
-        training.ddpo(tmp_path / "nowhere", [], tmp_path, {"betta": 0.1})
+        stages.ddpo(tmp_path / "nowhere", [], tmp_path, {"betta": 0.1})
 
 
 def test_a_directory_that_holds_no_model_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(HandbookError, match="holds no model"):
-        training.dsft(tmp_path / "empty", *few_dialogues(), tmp_path, recipe("dsft"))
+        stages.dsft(tmp_path / "empty", *few_dialogues(), tmp_path, recipe("dsft"))
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_with_a_hint(tmp_path):
     with pytest.raises(HandbookError, match=r"(?s)the loss is .* at step.*lower learning_rate"):
-        training.dsft(
+        stages.dsft(
             BASE_FOLDER, *few_dialogues(), tmp_path, recipe("dsft", learning_rate=1e30, max_grad_norm=0.0)
         )
 
@@ -188,7 +188,7 @@ def test_the_adapters_first_weights_follow_from_the_seed_and_from_nothing_drawn_
     first = []
     for number, seed in enumerate((0, 0, 1)):
         torch.rand(number)  # whatever the process has drawn before
-        trainer = training.ddpo_trainer(
+        trainer = stages.ddpo_trainer(
             sft.model, few_pairs(), tmp_path / str(number), recipe("ddpo", seed=seed)
         )
         named = trainer.model.named_parameters()
@@ -198,7 +198,7 @@ def test_the_adapters_first_weights_follow_from_the_seed_and_from_nothing_drawn_
 
 def test_pairs_held_out_are_measured_on_the_way_and_change_nothing_of_the_training(sft, dpo, tmp_path):
     pairs = few_pairs()
-    watched = training.ddpo(sft.model, pairs, tmp_path, recipe("ddpo"), held_out=pairs[:10])
+    watched = stages.ddpo(sft.model, pairs, tmp_path, recipe("ddpo"), held_out=pairs[:10])
     log = read_training_log(watched.log)
     assert log.evaluation["step"][0] == 0 and log.evaluation["step"][-1] == log.training["step"][-1]
     assert log.evaluation["loss"][0] == pytest.approx(math.log(2), abs=1e-5)

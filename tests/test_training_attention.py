@@ -4,15 +4,15 @@ import shutil
 
 import pytest
 import torch
-from test_training_shared import batch_of, mistral, pairs
+from test_training_prefix_sharing import batch_of, mistral, pairs
 from trl.trainer.utils import add_fused_lm_head
 
-from zephyr_utils import training, training_attention
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.scales import get_scale
-from zephyr_utils.training_attention import choose_attention
-from zephyr_utils.training_shared import with_shared_prompts
+from zephyr_utils.training import attention, stages
+from zephyr_utils.training.attention import choose_attention
+from zephyr_utils.training.prefix_sharing import with_shared_prompts
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def card(monkeypatch):
     def put(capability: tuple[int, int], installed: bool = True) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-        monkeypatch.setattr(training_attention, "is_flash_attn_2_available", lambda: installed)
+        monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: installed)
 
     return put
 
@@ -45,19 +45,19 @@ def test_without_card_or_package_it_is_sdpa(card, capability, installed):
 
 def test_what_the_recipe_asks_for_is_taken():
     recipe = get_scale("miniature").recipe("ddpo", attn_implementation="eager")
-    model, _ = training._load_to_train(BASE_FOLDER, "ddpo", recipe)
+    model, _ = stages._load_to_train(BASE_FOLDER, "ddpo", recipe)
     assert model.config._attn_implementation == "eager"
-    model, _ = training._load_to_train(BASE_FOLDER, "ddpo", get_scale("miniature").recipe("ddpo"))
+    model, _ = stages._load_to_train(BASE_FOLDER, "ddpo", get_scale("miniature").recipe("ddpo"))
     assert model.config._attn_implementation == "sdpa"
 
 
 @pytest.mark.parametrize("attention", ["flash_attention_2", "flashattention"])
 def test_an_attention_that_cannot_be_had_is_told_before_the_first_step(attention):
-    if attention == "flash_attention_2" and training_attention.is_flash_attn_2_available():
+    if attention == "flash_attention_2" and attention.is_flash_attn_2_available():
         pytest.skip("FlashAttention is installed")
     recipe = get_scale("miniature").recipe("ddpo", attn_implementation=attention)
     with pytest.raises(HandbookError, match=f"attention `{attention}` cannot be had"):
-        training._load_to_train(BASE_FOLDER, "ddpo", recipe)
+        stages._load_to_train(BASE_FOLDER, "ddpo", recipe)
 
 
 @pytest.mark.slow
@@ -65,9 +65,9 @@ def test_flex_attention_gives_the_log_probabilities_of_sdpa():
     if not shutil.which("g++"):
         pytest.skip("flex attention is compiled: no g++ here")
     batch, found = batch_of(pairs(count=9)), []
-    for attention in ("sdpa", "flex_attention"):
+    for kind in ("sdpa", "flex_attention"):
         model = mistral()
-        model.set_attn_implementation(attention)
+        model.set_attn_implementation(kind)
         add_fused_lm_head(model)
         with torch.no_grad():  # it has no backward pass on a CPU
             found.append(with_shared_prompts(model)(**batch, use_cache=False, fused_lm_head=True).log_probs)

@@ -6,7 +6,7 @@ from tiny import tiny_tokenizer
 
 from zephyr_utils.chat import encode, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.training_rows import fit_dialogues, fit_pairs, hold_out, hold_out_pairs, split_prompt
+from zephyr_utils.training.rows import fit_dialogues, fit_pairs, hold_out, hold_out_pairs, split_prompt
 
 
 def ready_tokenizer():

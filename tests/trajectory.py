@@ -13,12 +13,12 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch
 
-from zephyr_utils import training
+from zephyr_utils.data.schema import check_dialogue
 from zephyr_utils.machine import environment_stamp
 from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.preferences import binarize
-from zephyr_utils.records_check import check_dialogue
 from zephyr_utils.scales import get_scale
+from zephyr_utils.training import stages
 
 EXPECTED = Path(__file__).parent / "expected" / "trajectory.json"
 LOGGED = {
@@ -32,12 +32,12 @@ def first_steps(folder: Path) -> dict[str, list[dict[str, float]]]:
     short = {"max_steps": 20, "logging_steps": 1, "save_strategy": "no"}
     recipes = {stage: get_scale("miniature").recipe(stage, **short) for stage in LOGGED}
     rows = [check_dialogue(row) for row in data.dialogues(330)]
-    sft = training.dsft(BASE_FOLDER, rows[:320], rows[320:], folder / "dsft", recipes["dsft"])
+    sft = stages.dsft(BASE_FOLDER, rows[:320], rows[320:], folder / "dsft", recipes["dsft"])
     pairs = binarize(data.feedback(420)).pairs[:320]
     assert len(pairs) == 320
     logs = {
         "dsft": sft.log,
-        "ddpo": training.ddpo(sft.model, pairs, folder / "ddpo", recipes["ddpo"]).log,
+        "ddpo": stages.ddpo(sft.model, pairs, folder / "ddpo", recipes["ddpo"]).log,
     }
     return {
         stage: [{key: row[key] for key in LOGGED[stage]} for row in log if "loss" in row]

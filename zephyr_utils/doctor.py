@@ -176,7 +176,7 @@ def _blind_remedy() -> str:
 def _scales() -> Iterator[Finding]:
     if _torch() is None or importlib.util.find_spec("yaml") is None:
         return  # said under Libraries
-    from zephyr_utils.records import HubAddress
+    from zephyr_utils.data.records import HubAddress
     from zephyr_utils.scales import SCALES
 
     part, gpu, memory = "Scales (--scale)", _gpu_memory_gb(_torch()), _memory_gb()

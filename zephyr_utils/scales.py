@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zephyr_utils.data.records import HubAddress
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.machine import hardware_found
 from zephyr_utils.recipes import load_recipe, recipe_path
-from zephyr_utils.records import HubAddress
 
 # the address of what the package makes itself: base model, dialogues, feedback, questions
 MINIATURE = "miniature"

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from book_scripts import BOOK, load  # noqa: E402
 from browsing import chromium, recording_tab, served  # noqa: E402
 
-from zephyr_utils.workflow import read_json  # noqa: E402
+from zephyr_utils.pipeline.artefacts import read_json  # noqa: E402
 
 TARGET = ROOT / "build" / "book"
 PAGES = TARGET / "_build" / "html"

@@ -8,7 +8,7 @@ import pytest
 from browsing import moves, recording_tab
 from live_lab import jupyter_lab
 
-from zephyr_utils.workflow import runs_folder
+from zephyr_utils.pipeline.artefacts import runs_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTER = "05_ddpo"  # two explorers, one of the package's formula and one of the trained model's pairs

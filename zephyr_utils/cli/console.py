@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from zephyr_utils.workflow import Manifest
+    from zephyr_utils.pipeline.artefacts import Manifest
 
 # In a pipe or a log rich would take 80 columns and cut the names of what it shows.
 out = Console(width=None if sys.stdout.isatty() else 120)

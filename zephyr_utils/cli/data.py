@@ -72,7 +72,7 @@ def feedback(
 ) -> None:
     """Collect several models' answers and a judge's ratings. The same command, after a kill, pays for nothing twice."""
     given = dict(locals())
-    from zephyr_utils.feedback_command import FeedbackCommand
+    from zephyr_utils.feedback.command import FeedbackCommand
 
     whole = FeedbackCommand(**given).run(
         lambda text: out.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -97,10 +97,10 @@ def pairs(
     set_aside: SetAsideOption = False,
 ) -> None:
     """Turn rated answers into preference pairs, and audit them."""
+    from zephyr_utils.data.filtering import decontaminate
+    from zephyr_utils.data.records import load_records, save_records
     from zephyr_utils.evaluation import read_rows
-    from zephyr_utils.filtering import decontaminate
     from zephyr_utils.preferences import audit, binarize
-    from zephyr_utils.records import load_records, save_records
 
     loaded = load_records(feedback, "feedback", set_aside=set_aside)
     rows = loaded.records

@@ -57,7 +57,7 @@ def check_log(
     beta: Annotated[float | None, typer.Option(help="The beta the run was meant to use.")] = None,
 ) -> None:
     """Is my DPO broken? Green, amber or red for a preference run, with reasons; red ends with status 1."""
-    from zephyr_utils.rewards import read_training_log, traffic_light
+    from zephyr_utils.diagnostics import read_training_log, traffic_light
 
     light = traffic_light(read_training_log(log), beta=beta)
     out.print(str(light), highlight=False, markup=False)
@@ -121,8 +121,8 @@ def evaluate(
     )
     addresses: dict[str, str] = {}
     if models or not recorded:
-        from zephyr_utils.exam_runs import Exam, evaluate_models, model_name
-        from zephyr_utils.road import EVALUATION
+        from zephyr_utils.pipeline.evaluate import Exam, evaluate_models, model_name
+        from zephyr_utils.pipeline.pipeline import EVALUATION
 
         models, road = models or ["ddpo"], open_road(scale, seed, runs)
         exam = Exam(questions, judge, judge_url, temperature, max_new_tokens, allow_failures)
@@ -133,7 +133,7 @@ def evaluate(
             addresses = {model_name(m): m if Path(m).is_dir() else road.model_directory(m) for m in models}
         folder = road.folder / EVALUATION
     else:
-        from zephyr_utils.workflow import runs_folder
+        from zephyr_utils.pipeline.artefacts import runs_folder
 
         folder = (Path(runs) if runs else runs_folder()) / "evaluation"
     found.about["Made with"] = f"zephyr-handbook {__version__} on {date.today().isoformat()}"

@@ -9,7 +9,7 @@ from zephyr_utils.cli.console import err
 from zephyr_utils.errors import HandbookError
 
 if TYPE_CHECKING:  # importing it takes seconds, which `zephyr --help` should not wait for
-    from zephyr_utils.road import Road
+    from zephyr_utils.pipeline.pipeline import Road
 
 ScaleOption = Annotated[str, typer.Option(help="miniature, smol, zephyr-7b-lora or zephyr-7b-full.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of training and sampling; the data stay the same.")]
@@ -42,7 +42,7 @@ def open_road(
     Raises:
         HandbookError: a path that does not exist, named by its option.
     """
-    from zephyr_utils.road import Road
+    from zephyr_utils.pipeline.pipeline import Road
     from zephyr_utils.scales import check_machine
 
     given = {

@@ -32,7 +32,7 @@ def run(
     set_aside: SetAsideOption = False,
 ) -> None:
     """Run the chapters through papermill and print what came out of each."""
-    from zephyr_utils.chapters import run_chapters
+    from zephyr_utils.pipeline.notebooks import run_chapters
 
     road = open_road(scale, seed, runs, dialogues, feedback, preferences, base_model, set_aside)
     wanted = _chosen_chapters(chapters)
@@ -77,7 +77,7 @@ def _notebooks_folder() -> Path:
 def doctor(runs: RunsOption = "") -> None:
     """Say what this machine can run, what is missing and how to get it. Nothing private is in the output."""
     from zephyr_utils.doctor import examine, healthy, report
-    from zephyr_utils.workflow import runs_folder
+    from zephyr_utils.pipeline.artefacts import runs_folder
 
     findings = examine(Path(runs) if runs else runs_folder())
     out.print(report(findings), highlight=False, markup=False, soft_wrap=True)
@@ -97,8 +97,8 @@ def plan(
     ] = None,
 ) -> None:
     """Estimate memory, updates and hours of a scale before it is started; nothing is downloaded."""
-    from zephyr_utils.plan import bytes_of
-    from zephyr_utils.plan_command import print_plan
+    from zephyr_utils.planning.plan import bytes_of
+    from zephyr_utils.planning.report import print_plan
 
     plans = print_plan(
         out, scale, bytes_of(gpu_memory) if gpu_memory else None, gpus, tflops * 1e12 if tflops else None
@@ -120,9 +120,9 @@ def push(
     runs: RunsOption = "",
 ) -> None:
     """Show a trained model's card and files, and upload them to the Hub only when told to."""
-    from zephyr_utils.model_card import push as push_to_hub
-    from zephyr_utils.model_card import shipment
-    from zephyr_utils.road import Road
+    from zephyr_utils.pipeline.model_card import push as push_to_hub
+    from zephyr_utils.pipeline.model_card import shipment
+    from zephyr_utils.pipeline.pipeline import Road
 
     ready = shipment(
         Road(scale=scale, seed=seed, runs=str(Path(runs).resolve()) if runs else ""), repository, model

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from zephyr_utils import records_read
+from zephyr_utils.data import read
 from zephyr_utils.errors import HandbookError
 
 
@@ -74,7 +74,7 @@ def read_rows(path: str | Path) -> list[dict]:
         EvaluationError: an empty file, or a row that is no object.
     """
     rows = []
-    for row in records_read.read_rows(path):
+    for row in read.read_rows(path):
         if row.error is not None:
             raise row.error
         if not isinstance(row.value, dict):

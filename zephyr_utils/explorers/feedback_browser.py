@@ -7,10 +7,10 @@ from typing import Any
 
 import traitlets
 
+from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.common import Explorer
 from zephyr_utils.preferences import mean_rating, overall_rating
-from zephyr_utils.records import ASPECTS
 
 LONGEST_TEXT = 240  # characters of a prompt, an answer or a critique; the rest is cut
 SAMPLES = 3  # answers that are shown of one point

@@ -6,9 +6,9 @@ from typing import Any
 
 import traitlets
 
+from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.explorers.common import Explorer
 from zephyr_utils.preferences import POLICIES, binarize, overall_rating
-from zephyr_utils.records import ASPECTS
 
 LONGEST_TEXT = 700  # characters of a prompt or an answer; the rest is cut and counted
 BUDGET = 250_000  # characters of JSON: what a page can carry of one figure

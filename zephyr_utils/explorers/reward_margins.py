@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import traitlets
 
+from zephyr_utils.diagnostics import RewardMargins
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.common import Explorer
-from zephyr_utils.rewards import RewardMargins
 
 MOST_PAIRS = 200  # embedded in the page
 LONGEST_TEXT = 400  # characters of a prompt or an answer

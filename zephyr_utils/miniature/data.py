@@ -7,6 +7,7 @@ letter, refusals, ratings that are noisy, tens that ought to be ones, and prompt
 import random
 from pathlib import Path
 
+from zephyr_utils.data.records import save_records
 from zephyr_utils.miniature.categories import CATEGORIES
 from zephyr_utils.miniature.question import Question
 from zephyr_utils.miniature.teacher import (
@@ -17,7 +18,6 @@ from zephyr_utils.miniature.teacher import (
     grade_answer,
 )
 from zephyr_utils.miniature.world import draw_question, understand
-from zephyr_utils.records import save_records
 
 DIALOGUES = 6_000
 PROMPTS = 4_000

@@ -30,11 +30,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from zephyr_utils.feedback_prompts import ASKER, CRITIC, rater
+from zephyr_utils.data.records import ASPECTS
+from zephyr_utils.feedback.prompts import ASKER, CRITIC, rater
 from zephyr_utils.miniature.data import ASPECT_NOISE, MODELS, RATING_NOISE, TEACHER_STYLES, aspect_values
 from zephyr_utils.miniature.teacher import answer_in_style, grade_turn
 from zephyr_utils.miniature.world import draw_question, understand
-from zephyr_utils.records import ASPECTS
 
 TEACHER = "stand-in-teacher"
 JUDGES = (TEACHER, "stand-in-exact", "stand-in-place", "stand-in-length")

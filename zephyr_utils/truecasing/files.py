@@ -16,8 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zephyr_utils.data.records import whole_file
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.records import whole_file
 from zephyr_utils.truecasing.detect import LABELS
 from zephyr_utils.truecasing.lines import mend_lines, messages_of
 from zephyr_utils.truecasing.model import Truecaser

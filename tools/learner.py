@@ -1,0 +1,87 @@
+"""Write a learner's copy of every chapter: headings, predictions and exercises; solutions and answers taken out.
+
+Usage: python tools/learner.py [--to build/learner]
+
+For recall: read a chapter first, then work through its copy. What a cell computes stays, so that the copy runs from
+top to bottom; what it means is for the reader to say.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+FENCE = re.compile(
+    r"^(?P<fence>`{3,})\{(?P<kind>\w+)\} *(?P<title>.*)\n(?P<body>(?:.*\n)*?)(?P=fence)$", re.M
+)
+HEADING = re.compile(r"^#+ .+$", re.M)
+WHOLE = ("What you will be able to do", "The dials", "Your turn")  # sections whose words the learner needs
+
+
+def learners_copy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A chapter as a learner practises it: same code, and of the text what asks and nothing that answers."""
+    cells, section = [], ""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            if "remove-cell" not in cell.metadata.get("tags", []):
+                cells.append(cell.copy())
+            continue
+        headings = HEADING.findall(FENCE.sub("", cell.source))
+        section = headings[-1].lstrip("# ") if headings else section
+        kept = cell.source if section.startswith(WHOLE) else _trimmed(cell.source)
+        if kept.strip():
+            cells.append(nbformat.from_dict({**cell, "source": kept}))
+    copy = nbformat.from_dict({**notebook, "cells": cells})
+    nbformat.validate(copy)
+    return copy
+
+
+def _trimmed(text: str) -> str:
+    """The headings, predictions, exercises and hints of a text cell, in their order."""
+    parts = []
+    position = 0
+    for fence in FENCE.finditer(text):
+        parts += HEADING.findall(text[position : fence.start()])
+        if _asks(fence):
+            parts.append(fence[0])
+            if "Predict" in fence["title"]:
+                parts.append("*Your prediction, before you run on:*")
+        position = fence.end()
+    parts += HEADING.findall(text[position:])
+    return "\n\n".join(parts)
+
+
+def _asks(fence: re.Match[str]) -> bool:
+    """Whether a box asks something of the reader (an exercise, a prediction) or helps with it (a hint)."""
+    if fence["kind"] == "exercise":
+        return True
+    return fence["kind"] == "admonition" and fence["title"].startswith(("Predict", "Hint"))
+
+
+def write_copies(notebooks: Path, target: Path) -> list[Path]:
+    """Write the copy of every chapter in `notebooks` into `target`; returns what was written."""
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
+        copy = learners_copy(nbformat.read(path, as_version=4))
+        written.append(target / path.name)
+        written[-1].write_text(nbformat.writes(copy, ensure_ascii=False) + "\n", encoding="utf-8")
+    return written
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--to", type=Path, default=ROOT / "build" / "learner", help="where to write")
+    target = parser.parse_args().to
+    written = write_copies(ROOT / "notebooks", target)
+    print(
+        f"{len(written)} chapters to practise with, in {target}: {', '.join(path.stem[:2] for path in written)}"
+    )
+    return 0 if written else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""The checks behind the exercises: ``exercises.check_dpo_loss(my_dpo_loss)`` prints what is right or wrong and why.
+
+Each check is registered with a solution and with known wrong answers; the words that name a wrong answer must occur in
+the message it gets. One module per chapter (``ch00`` to ``ch09``); ``core`` holds what they share.
+"""
+
+from zephyr_utils.exercises.ch00 import check_preference_probability, check_steps, check_text_loss
+from zephyr_utils.exercises.ch01 import (
+    check_capitalised_fault,
+    check_edit_scores,
+    check_order_counts,
+    check_sentence_starts,
+)
+from zephyr_utils.exercises.ch02 import check_combine_batches, check_lora_count, check_loss_mask, check_merge
+from zephyr_utils.exercises.ch03 import (
+    check_mean_rating,
+    check_place_bonus,
+    check_read_grade,
+    check_suspect_tens,
+    check_undo_order,
+)
+from zephyr_utils.exercises.ch04 import check_choose_pair, check_faulty_ten, check_leak, check_length_bias
+from zephyr_utils.exercises.ch05 import (
+    check_answer_log_prob,
+    check_dpo_loss,
+    check_first_step,
+    check_optimal_policy,
+)
+from zephyr_utils.exercises.ch06 import (
+    check_displaced_share,
+    check_implied_beta,
+    check_measured_on,
+    check_pairs_needed,
+)
+from zephyr_utils.exercises.ch07 import (
+    check_both_orders,
+    check_paired_error,
+    check_questions_needed,
+    check_win_rate,
+)
+from zephyr_utils.exercises.ch08 import check_holm, check_seed_difference, check_verdict
+from zephyr_utils.exercises.ch09 import check_accumulation, check_lora_bytes, check_packed_updates
+from zephyr_utils.exercises.core import WrongAnswer
+
+__all__ = [
+    "WrongAnswer",
+    "check_accumulation",
+    "check_answer_log_prob",
+    "check_both_orders",
+    "check_capitalised_fault",
+    "check_choose_pair",
+    "check_combine_batches",
+    "check_displaced_share",
+    "check_dpo_loss",
+    "check_edit_scores",
+    "check_faulty_ten",
+    "check_first_step",
+    "check_holm",
+    "check_implied_beta",
+    "check_leak",
+    "check_length_bias",
+    "check_lora_bytes",
+    "check_lora_count",
+    "check_loss_mask",
+    "check_mean_rating",
+    "check_measured_on",
+    "check_merge",
+    "check_optimal_policy",
+    "check_order_counts",
+    "check_packed_updates",
+    "check_paired_error",
+    "check_pairs_needed",
+    "check_place_bonus",
+    "check_preference_probability",
+    "check_questions_needed",
+    "check_read_grade",
+    "check_seed_difference",
+    "check_sentence_starts",
+    "check_steps",
+    "check_suspect_tens",
+    "check_text_loss",
+    "check_undo_order",
+    "check_verdict",
+    "check_win_rate",
+]

@@ -1,0 +1,87 @@
+"""Dialogues that a teacher makes by talking to itself, as UltraChat was made (the paper, section 3, dSFT)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zephyr_utils.data.records import SetAside, prompt_hash
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.feedback.calls import Call, Endpoint, Patience, Sampling
+from zephyr_utils.feedback.collect import ANSWER, ANSWERING, Collected, check_prompts, opened_journal
+from zephyr_utils.feedback.journal import Journal
+from zephyr_utils.feedback.prompts import next_message_messages
+from zephyr_utils.feedback.run import run_calls
+
+NEXT_MESSAGE = "next message"
+
+
+def distil_dialogues(
+    seed_prompts: Sequence[str],
+    teacher: str,
+    turns: int = 3,
+    *,
+    endpoint: Endpoint | None = None,
+    sampling: Sampling = ANSWERING,
+    journal: str | Path | Journal | None = None,
+    concurrency: int = 16,
+    patience: Patience | None = None,
+) -> Collected:
+    """Dialogues as UltraChat has them (the paper, section 3, dSFT): the teacher answers, then writes the next request.
+
+    Args:
+        seed_prompts: the first requests.
+        turns: exchanges a dialogue has at most; each beyond the first takes two calls.
+        endpoint, sampling, journal, concurrency, patience: as in `collect_answers`.
+
+    Returns:
+        `Collected` dialogue records. A dialogue whose next call fails or comes back empty ends with its last answer and
+        is counted; one without any answer is set aside.
+    """
+    if turns < 1:
+        raise HandbookError(f"turns is {turns}", where="distil_dialogues", remedy="give 1 or more")
+    endpoint = endpoint or Endpoint()
+    check_prompts(seed_prompts)
+    result = Collected()
+    dialogues = [[{"role": "user", "content": prompt}] for prompt in seed_prompts]
+    going = list(range(len(dialogues)))
+    with opened_journal(journal) as opened:
+        for step in range(2 * turns - 1):
+            speaker = "user" if step % 2 else "assistant"
+            calls = {n: _next_call(dialogues[n], speaker, teacher, sampling, endpoint) for n in going}
+            report = run_calls(
+                calls.values(),
+                endpoint,
+                opened,
+                total=len(calls),
+                what=f"turn {step // 2 + 1} of {turns}, {speaker}",
+                concurrency=concurrency,
+                patience=patience,
+            )
+            result.calls.add(report)
+            for n, call in calls.items():
+                reply = opened.get(call.key)
+                if reply is not None and reply.text.strip():
+                    dialogues[n].append({"role": speaker, "content": reply.text.strip()})
+                    continue
+                why = "the call failed" if reply is None else "the reply was empty"
+                result.left_out[f"dialogues that ended early: {why}"] += 1
+                going.remove(n)
+    for number, (prompt, messages) in enumerate(zip(seed_prompts, dialogues, strict=True), start=1):
+        messages = messages[: len(messages) // 2 * 2]  # ends with an answer
+        record = {"prompt": prompt, "prompt_id": prompt_hash(prompt), "messages": messages}
+        if messages:
+            result.records.append(record)
+        else:
+            where = f"prompt {number}"
+            result.set_aside.append(
+                SetAside(where, "no_answers", f"{where}: the teacher did not answer", record)
+            )
+    return result
+
+
+def _next_call(
+    messages: list[dict], speaker: str, teacher: str, sampling: Sampling, endpoint: Endpoint
+) -> Call:
+    if speaker == "user":
+        return Call(NEXT_MESSAGE, teacher, next_message_messages(messages), sampling, endpoint.url)
+    sent = tuple((message["role"], message["content"]) for message in messages)
+    return Call(ANSWER, teacher, sent, sampling, endpoint.url)

@@ -1,0 +1,179 @@
+"""Behind ``zephyr evaluate``: models, directories and files of answers examined, graded and compared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zephyr_utils.chat import load_model, prepare_tokenizer
+from zephyr_utils.data.records import save_records
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.evaluation import (
+    Judge,
+    KeptJudge,
+    OpenAIJudge,
+    Report,
+    judge_pairs,
+    read_rows,
+)
+from zephyr_utils.evaluation.exam import ANSWERS, JUDGMENTS, examine, grade_kept_answers
+from zephyr_utils.miniature.judge import TeacherJudge
+from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
+from zephyr_utils.pipeline.pipeline import EVALUATION, TEMPERATURE, Road
+
+TEACHER = "teacher"
+SHORT, LONG = 96, 1024  # longest answer in tokens: the miniature's, and FastChat's for MT-Bench
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What is put to the models, and who judges.
+
+    Attributes:
+        questions: a file of questions in MT-Bench's schema; None for the miniature's held-out ones.
+        judge: "teacher" (rule-based, knows the miniature's questions alone) or a model's name at an endpoint.
+        judge_url: the endpoint; "" is $OPENAI_BASE_URL.
+        temperature: None takes the road's 0.7, or with `questions` FastChat's temperatures by category.
+        max_new_tokens: None takes 96, or with `questions` FastChat's 1,024.
+    """
+
+    questions: Path | None = None
+    judge: str = TEACHER
+    judge_url: str = ""
+    temperature: float | None = None
+    max_new_tokens: int | None = None
+    allow_failures: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is the very examination of chapter 07, whose artefacts are shared with it."""
+        changed = self.max_new_tokens is not None or self.temperature not in (None, TEMPERATURE)
+        return self.questions is None and self.judge == TEACHER and not changed
+
+    def asked(self, road: Road) -> list[dict]:
+        """The questions."""
+        return road.questions() if self.questions is None else read_rows(self.questions)
+
+    def new_judge(self) -> Judge:
+        """The judge.
+
+        Raises:
+            HandbookError: the endpoint's key is not set.
+        """
+        return (
+            TeacherJudge()
+            if self.judge == TEACHER
+            else OpenAIJudge(self.judge, base_url=self.judge_url or None)
+        )
+
+    def about(self, road: Road) -> dict[str, str]:
+        """What the report says at its top."""
+        warmth, length = self.sampling["temperature"], self.sampling["max_new_tokens"]
+        judge = "the miniature's rule-based teacher" if self.judge == TEACHER else f"{self.judge} (endpoint)"
+        return {
+            "Judge": f"{judge}. Grades of different judges cannot be compared, nor these with a published MT-Bench score.",
+            "Questions": "the miniature's held-out ones" if self.questions is None else self.questions.name,
+            "Sampling": f"temperature {'by category, as FastChat' if warmth is None else f'{warmth:g}'}, at most {length} "
+            f"new tokens, seed {road.seed}",
+            "Scale": road.scale,
+        }
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Temperature and length as :func:`~zephyr_utils.evaluation.exam.examine` takes them."""
+        short = self.questions is None
+        temperature = TEMPERATURE if self.temperature is None and short else self.temperature
+        return {
+            "temperature": temperature,
+            "max_new_tokens": self.max_new_tokens or (SHORT if short else LONG),
+        }
+
+
+def model_name(model: str) -> str:
+    """What a model is called in records: the road's own name, a directory's, or the one in a file of answers.
+
+    A directory called ``model`` is named with the folder it lies in.
+    """
+    path = Path(model)
+    if path.is_file():
+        return str(read_rows(path)[0].get("model_id") or path.name.partition(".")[0])
+    if not path.is_dir():
+        return model
+    path = path.resolve()
+    return f"{path.parent.name}-{path.name}" if path.name == "model" else path.name
+
+
+def examined(road: Road, model: str, exam: Exam) -> Manifest:
+    """One model's answers and grades, made once.
+
+    Args:
+        model: a model of the road by name, a model directory, or a file of answers (``{question_id, model_id,
+            choices: [{turns}]}``), which are graded as they are.
+    """
+    name, recorded = model_name(model), Path(model).is_file()
+    directory = model if Path(model).exists() else road.model_directory(model)
+    if exam.plain and not recorded:
+        return road.evaluate(name, directory, exam.sampling["temperature"])
+    questions = exam.asked(road)
+    recipe = {**exam.sampling, "seed": road.seed, "judge": exam.judge, "judge_url": exam.judge_url}
+
+    def make(folder: Path) -> dict[str, Any]:
+        judge = exam.new_judge()
+        if recorded:
+            save_records(read_rows(model), folder / ANSWERS)
+        if (folder / ANSWERS).exists():  # or left by a run that was killed while judging
+            return grade_kept_answers(questions, folder, judge, name, exam.allow_failures)
+        network, tokenizer = load_model(directory, dtype="float32" if road.scale == "miniature" else None)
+        prepare_tokenizer(tokenizer)
+        options = {**exam.sampling, "seed": road.seed, "allow_failures": exam.allow_failures}
+        return examine(network, tokenizer, name, questions, folder, judge, **options)
+
+    inputs = {"model": fingerprint(Path(directory)), "questions": fingerprint(questions)}
+    # A folder for each way of examining, so that trying another judge does not throw a paid one's words away.
+    way = fingerprint({**inputs, **recipe})[:8]
+    return build_artefact(road.folder / EVALUATION / f"{name}-{way}", inputs=inputs, recipe=recipe, make=make)
+
+
+def evaluate_models(
+    road: Road, models: Sequence[str], exam: Exam, report: Report, against: str = ""
+) -> dict[str, Manifest]:
+    """Examine models and add their grades, answers and (with `against`) pairwise judgments to the report.
+
+    Args:
+        against: a model that each of the others is compared with, question by question, in both orders.
+
+    Raises:
+        HandbookError: two models of one name, or whatever stops a model from being asked or judged.
+    """
+    wanted = list(dict.fromkeys([*models, against] if against else models))
+    names = {model: model_name(model) for model in wanted}
+    if len(set(names.values())) < len(names):
+        raise HandbookError(
+            f"two of these models would have one name: {', '.join(names.values())}",
+            where="models",
+            remedy="rename one of the directories, or link to it under another name",
+        )
+    questions = exam.asked(road)
+    with report.listening():
+        manifests = {names[model]: examined(road, model, exam) for model in wanted}
+    answers = {name: read_rows(made.folder / ANSWERS) for name, made in manifests.items()}
+    judgments = [row for made in manifests.values() for row in read_rows(made.folder / JUDGMENTS)]
+    everything = [row for rows in answers.values() for row in rows]
+    report.add_judgments(judgments, questions, everything, allow_failures=exam.allow_failures)
+    opponents = [name for name in manifests if against and name != names[against]]
+    for name in opponents:
+        other, judge = names[against], exam.new_judge()
+        if exam.judge != TEACHER:
+            judge = KeptJudge(judge, _pair_file(road, name, other, exam, "judged"))
+        with report.listening():
+            pairs = judge_pairs(questions, answers[other], answers[name], judge, other, name)
+        save_records(pairs, _pair_file(road, name, other, exam, "pairs"))
+        report.add_pairs(pairs)
+    return manifests
+
+
+def _pair_file(road: Road, name: str, other: str, exam: Exam, what: str) -> Path:
+    way = "" if exam.plain else "-" + fingerprint([str(exam.questions), exam.judge, exam.judge_url])[:8]
+    folder = road.folder / EVALUATION / "pairs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}-against-{other}{way}-{what}.jsonl"

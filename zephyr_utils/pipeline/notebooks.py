@@ -1,0 +1,335 @@
+"""Chapters run one after another through papermill, and the table that says what came out of them."""
+
+import ast
+import contextlib
+import datetime
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import papermill
+import yaml
+from nbclient.exceptions import DeadKernelError
+from papermill.engines import NBClientEngine, papermill_engines
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.machine import environment_stamp, usable_cores
+from zephyr_utils.pipeline.artefacts import (
+    MANIFEST,
+    METRICS,
+    fingerprint,
+    read_json,
+    read_metrics,
+    write_json,
+)
+
+REPORT = "report.json"
+QUIET = {  # progress bars would be stored in the executed notebooks, one output a step
+    "TQDM_DISABLE": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+# chapter -> metric -> (low, high); the first is the headline
+Ranges = dict[str, dict[str, tuple[float, float]]]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A metric that fell outside its expected range, or that the chapter did not write (value None)."""
+
+    chapter: str
+    metric: str
+    value: float | None
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        value = "is missing" if self.value is None else f"= {self.value:.4g}"
+        return f"{self.chapter}: {self.metric} {value}, expected {self.low:g} to {self.high:g}"
+
+
+class ChapterFailed(HandbookError):
+    """A chapter stopped with an error; its executed copy, with the traceback, is kept."""
+
+
+def run_chapters(
+    chapters: list[Path],
+    parameters: dict[str, Any],
+    output_folder: Path,
+    *,
+    expected: Path | None = None,
+    console: Console | None = None,
+) -> list[Outside]:
+    """Execute chapters in order, print one table and return the metrics outside their expected ranges.
+
+    Args:
+        chapters: committed notebooks, ``notebooks/NN_topic.ipynb``.
+        parameters: values for the cell tagged ``parameters``. Only those that differ from what is written there
+            are injected. Paths have to be absolute: a chapter runs in the folder of the notebooks.
+        output_folder: ``runs/<scale>``. A chapter's artefacts and ``metrics.json`` lie in ``<NN_topic>/``, the
+            executed copies in ``notebooks/``, what is known of the last run of each chapter in ``report.json``.
+        expected: YAML of ranges, chapter -> metric -> [low, high]; the first metric is the headline.
+
+    Raises:
+        HandbookError: a chapter is missing, a parameter is unknown, the file of ranges is wrong.
+        ChapterFailed: a chapter stopped with an error; those after it were not started.
+    """
+    console = console or Console()
+    output_folder = Path(output_folder).resolve()
+    ranges = read_ranges(expected) if expected else {}
+    # All of them, before the first is run.
+    changes = {chapter: _changed_parameters(chapter, parameters) for chapter in chapters}
+    entries: dict[str, dict[str, Any]] = {}
+    try:
+        with _kernel_environment(output_folder.parent), _progress(console) as progress:
+            for chapter in chapters:
+                _forget(output_folder, chapter.stem)
+                entry = _run_one(chapter, changes[chapter], output_folder, progress, console)
+                entry["ranges"] = {
+                    name: list(bounds) for name, bounds in ranges.get(chapter.stem, {}).items()
+                }
+                entries[chapter.stem] = entry
+                _remember(output_folder, chapter.stem, entry)
+    finally:  # what was finished is worth its table, also when a later chapter failed
+        if entries:
+            _print_table(entries, console)
+    outside = [found for name, entry in entries.items() for found in outside_of(name, entry)]
+    for found in outside:
+        console.print(f"[bold]outside[/bold] {found}", highlight=False)
+    return outside
+
+
+def read_ranges(path: Path) -> Ranges:
+    """Read and check a file of expected ranges; a chapter without any may be left empty."""
+    remedy = "write it as chapter: {metric: [low, high]}, with low <= high"
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        ranges = {
+            chapter: {metric: (float(low), float(high)) for metric, (low, high) in (metrics or {}).items()}
+            for chapter, metrics in content.items()
+        }
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        what = f"the expected ranges cannot be read ({error})"
+        raise HandbookError(what, where=str(path), remedy=remedy) from error
+    for chapter, metrics in ranges.items():
+        for metric, (low, high) in metrics.items():
+            if not low <= high:
+                raise HandbookError(
+                    f"{metric}: {low} is above {high}", where=f"{path}, {chapter}", remedy=remedy
+                )
+    return ranges
+
+
+def read_report(output_folder: Path) -> dict[str, dict[str, Any]]:
+    """Chapter -> what is known of its last whole run: seconds, memory, metrics, ranges, versions.
+
+    ``seconds`` is what that run took; ``seconds_reused`` what an earlier run had spent on artefacts it found ready.
+    """
+    return read_json(Path(output_folder) / REPORT).get("chapters", {})
+
+
+def outside_of(chapter: str, entry: dict[str, Any]) -> list[Outside]:
+    """The metrics of one entry of the report that are missing or not within their range."""
+    found = []
+    for metric, (low, high) in entry["ranges"].items():
+        value = entry["metrics"].get(metric)
+        if not _is_number(value) or not low <= value <= high:
+            found.append(Outside(chapter, metric, value if _is_number(value) else None, low, high))
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Those that differ from the notebook's own, so that a run as written shows no injected cell."""
+    if not chapter.is_file():
+        there = ", ".join(path.stem for path in sorted(chapter.parent.glob("[0-9]*.ipynb"))) or "none"
+        raise HandbookError("there is no such chapter", where=str(chapter), remedy=f"choose from: {there}")
+    try:
+        known = {name: facts["default"] for name, facts in papermill.inspect_notebook(str(chapter)).items()}
+    except ValueError as error:
+        what = "this is not a whole notebook"
+        raise HandbookError(
+            what, where=str(chapter), remedy="write it again from its source: make sync"
+        ) from error
+    if unknown := sorted(set(parameters) - set(known)):
+        raise HandbookError(
+            f"unknown parameter {', '.join(unknown)}",
+            where=chapter.name,
+            remedy=f"this chapter takes {', '.join(known) or 'no parameters'}",
+        )
+    return {name: value for name, value in parameters.items() if ast.literal_eval(known[name]) != value}
+
+
+@contextlib.contextmanager
+def _kernel_environment(runs: Path) -> Iterator[None]:
+    """The variables that the kernels inherit; what the reader has set stays, the runs folder apart."""
+    # Without a fixed number, libraries each take all cores of the machine, more than a container gives.
+    settings = {**QUIET, "OMP_NUM_THREADS": str(usable_cores())}
+    settings = {name: os.environ.get(name, value) for name, value in settings.items()} | {
+        "ZEPHYR_RUNS": str(runs)
+    }
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+class _CountingEngine(NBClientEngine):
+    """Papermill's own engine, which also says when a cell is done."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, *, on_cell: Callable[[], None] = lambda: None, **options: Any
+    ) -> None:
+        complete = nb_man.cell_complete
+
+        def complete_and_tell(cell: Any, **details: Any) -> None:
+            complete(cell, **details)
+            on_cell()
+
+        nb_man.cell_complete = complete_and_tell
+        super().execute_managed_notebook(nb_man, kernel_name, **options)
+
+
+papermill_engines.register("counting", _CountingEngine)
+
+
+def _run_one(
+    chapter: Path, changes: dict[str, Any], output_folder: Path, progress: Progress, console: Console
+) -> dict[str, Any]:
+    """Execute one chapter and return its entry for the report."""
+    executed = output_folder / "notebooks" / chapter.name
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    (output_folder / chapter.stem / METRICS).unlink(missing_ok=True)  # so that it can only be this run's
+    cells = len(papermill.iorw.load_notebook_node(str(chapter)).cells) + bool(changes)  # one cell is injected
+    task = progress.add_task(chapter.stem, total=cells)
+    if not console.is_terminal:
+        console.print(f"{chapter.stem} ...", highlight=False)
+    begun, started = time.time(), time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            chapter.resolve(), executed, changes, cwd=chapter.resolve().parent,
+            engine_name="counting", kernel_name="python3", language="python", progress_bar=False,
+            on_cell=lambda: progress.advance(task),
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else each kernel warns about 127.0.0.1
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        lines = f"{error.ename}: {error.evalue}".strip().splitlines()
+        what = f"the cell In [{error.exec_count}] stopped with\n" + "\n".join(
+            f"    {line}" for line in lines[-6:]
+        )
+        raise ChapterFailed(what, where=chapter.stem, remedy=_remedy(executed)) from error
+    except DeadKernelError as error:
+        what = "the notebook's process died, most often because memory ran out"
+        raise ChapterFailed(what, where=chapter.stem, remedy=_remedy(executed)) from error
+    seconds = time.perf_counter() - started
+    reused = _seconds_reused(output_folder / chapter.stem, begun)
+    if not (output_folder / chapter.stem / METRICS).is_file():
+        remedy = "let its last cell call artefacts.write_metrics(folder, metrics)"
+        raise ChapterFailed(
+            "the chapter ran to its end but wrote no metrics.json", where=chapter.stem, remedy=remedy
+        )
+    metrics = read_metrics(output_folder / chapter.stem)
+    if not console.is_terminal:
+        console.print(f"{chapter.stem}: {seconds:.1f} s, {metrics['peak_memory_mb']:.0f} MB", highlight=False)
+    return {
+        "seconds": round(seconds, 2),
+        "seconds_reused": round(reused, 2),
+        "metrics": metrics,
+        "parameters": changes,
+        "source": fingerprint(chapter),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "environment": environment_stamp(),
+    }
+
+
+def _seconds_reused(folder: Path, begun: float) -> float:
+    """What the chapter's artefacts took that were there already: without it a second run would look like the cost."""
+    manifests = [path for path in folder.rglob(MANIFEST) if path.stat().st_mtime < begun]
+    return sum(read_json(path).get("seconds", 0.0) for path in manifests)
+
+
+def _remedy(executed: Path) -> str:
+    return f"read the whole traceback in {executed}; once mended, the same command reuses what was finished and goes on"
+
+
+def _forget(output_folder: Path, name: str) -> None:
+    """Drop the last run of a chapter before the next, so that a failed one leaves no entry behind."""
+    chapters = read_report(output_folder)
+    if chapters.pop(name, None):
+        write_json(output_folder / REPORT, {"chapters": chapters})
+
+
+def _remember(output_folder: Path, name: str, entry: dict[str, Any]) -> None:
+    chapters = read_report(output_folder) | {name: entry}
+    write_json(output_folder / REPORT, {"chapters": dict(sorted(chapters.items()))})
+
+
+def headline(entry: dict[str, Any]) -> str | None:
+    """The metric shown for a chapter: the first with a range, else the first number it wrote."""
+    numbers = [name for name, value in entry["metrics"].items() if _is_number(value)]
+    return next(iter([*entry["ranges"], *numbers]), None)
+
+
+def _print_table(entries: dict[str, dict[str, Any]], console: Console) -> None:
+    table = Table(title="What came out", show_footer=True, footer_style="bold")
+    table.add_column("chapter", footer="together", no_wrap=True)
+    table.add_column(
+        "seconds", footer=f"{sum(entry['seconds'] for entry in entries.values()):.1f}", justify="right"
+    )
+    most = max(entry["metrics"]["peak_memory_mb"] for entry in entries.values())
+    table.add_column("memory MB", footer=f"{most:.0f}", justify="right")
+    for title in ("headline", "expected", "inside"):
+        table.add_column(title)
+    for name, entry in entries.items():
+        table.add_row(
+            name,
+            f"{entry['seconds']:.1f}",
+            f"{entry['metrics']['peak_memory_mb']:.0f}",
+            *_verdict(name, entry),
+        )
+    console.print(table)
+
+
+def _verdict(name: str, entry: dict[str, Any]) -> tuple[str, str, str]:
+    """The last three columns of the table: headline number, its range, and whether all metrics are inside."""
+    metric = headline(entry)
+    if metric is None:
+        return "none", "", ""
+    value = entry["metrics"].get(metric)
+    shown = f"{metric} {value:.4g}" if _is_number(value) else f"{metric} missing"
+    if metric not in entry["ranges"]:
+        return shown, "no range yet", ""
+    low, high = entry["ranges"][metric]
+    outside = outside_of(name, entry)
+    return shown, f"{low:g} to {high:g}", "yes" if not outside else f"NO ({len(outside)})"

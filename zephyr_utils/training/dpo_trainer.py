@@ -1,0 +1,131 @@
+"""TRL's dDPO trainer with levers of ours: a reference kept on disk, shared prompts, rows grouped by length."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import trl
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
+from torch.utils.data import DataLoader, Subset
+from tqdm.auto import tqdm
+from trl.trainer import utils as trl_utils
+
+from zephyr_utils.training.length_grouping import TakesRowsByLength
+from zephyr_utils.training.prefix_sharing import can_share_prompts, with_shared_prompts
+from zephyr_utils.training.reference_cache import (
+    KEPT_EVERY,
+    model_hash,
+    read_known,
+    reference_key,
+    write_known,
+)
+
+
+@contextmanager
+def answers_alone() -> Iterator[None]:
+    """On a CPU, too, score the vocabulary at the answers' positions alone, as TRL does where it has Triton.
+
+    Elsewhere it scores prompts and padding as well and throws the scores away: in the miniature two positions of three. The
+    log-probabilities and gradients of the others are the same.
+    """
+    decide = trl_utils._use_triton
+    trl_utils._use_triton = lambda device: device.type == "cpu" or decide(device)
+    try:
+        yield
+    finally:
+        trl_utils._use_triton = decide
+
+
+class PairTrainer(TakesRowsByLength, trl.DPOTrainer):
+    """`trl.DPOTrainer` that
+
+    - scores answers alone on a CPU (`answers_alone`);
+    - keeps a precomputed reference in `known` and takes from there what an earlier run, or a killed one, has computed;
+    - computes each pair's prompt once, with the same loss up to rounding (`prefix_sharing`), where the model's attention
+      can and `share_prompts` is not False;
+    - takes ``train_sampling_strategy: group_by_length``, for which TRL's own has no lengths.
+    """
+
+    def __init__(self, *, known: Path, share_prompts: bool | None = None, **arguments) -> None:
+        self.known = known
+        config = arguments["model"].config
+        self.share_prompts = can_share_prompts(config, arguments["args"].max_length, share_prompts)
+        super().__init__(**arguments)
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        """The rows with ``ref_chosen_logps`` and ``ref_rejected_logps``, computed from where a file of them ends."""
+        if self.is_deepspeed_enabled:  # ZeRO-3 spreads the weights: no process can say which model it has
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        path = self.known / f"{self._reference_key(dataset, batch_size)}.npz"
+        begun = [read_known(path, len(dataset)) if self.accelerator.is_main_process else None]
+        broadcast_object_list(begun, from_process=0)
+        known, model = begun[0], self.ref_model or self.model
+        # Batches end where they would end without a file. With nothing left this draws the same random numbers, too.
+        left = Subset(dataset, range(known.shape[1], len(dataset)))
+        loader = self.accelerator.prepare(
+            DataLoader(left, batch_size, collate_fn=self.data_collator, shuffle=False)
+        )
+        quiet = bool(os.environ.get("TQDM_DISABLE")) or not len(left)
+        told = tqdm(loader, desc=f"Reference log-probabilities ({name})", disable=quiet)
+        for number, batch in enumerate(told, start=1):
+            both = torch.stack(self.compute_ref_log_probs(model, batch), dim=1)
+            both = self.accelerator.gather_for_metrics(both).float().cpu().numpy().T
+            known = np.concatenate([known, both], axis=1)
+            last = known.shape[1] == len(dataset)
+            if self.accelerator.is_main_process and (last or number % KEPT_EVERY == 0):
+                write_known(path, known)
+        self.accelerator.wait_for_everyone()
+        for side, values in zip(("chosen", "rejected"), known, strict=True):
+            dataset = dataset.add_column(f"ref_{side}_logps", values)
+        return dataset
+
+    def _reference_key(self, dataset: Dataset, batch_size: int) -> str:
+        model, arguments = self.ref_model or self.model, self.args
+        # Under FSDP a separate reference is spread by now; TRL has hashed it before.
+        weights = self._precompute_model_hash if self.is_fsdp_enabled else model_hash(model)
+        settings = {
+            "max_length": arguments.max_length, "batch": batch_size, "processes": self.accelerator.num_processes,
+            "pad_to_multiple_of": arguments.pad_to_multiple_of, "ld_alpha": arguments.ld_alpha,
+            "precision": [str(self.model.dtype), self.accelerator.mixed_precision],
+            "attention": self.model.config._attn_implementation, "share_prompts": self.share_prompts,
+            "device": self.accelerator.device.type, "threads": torch.get_num_threads(),
+        }  # fmt: skip
+        key = [reference_key(weights, dataset, settings)]
+        broadcast_object_list(key, from_process=0)
+        return key[0]
+
+    def compute_ref_log_probs(self, model, inputs):
+        with answers_alone():
+            return super().compute_ref_log_probs(self._called(model), inputs)
+
+    def _compute_loss(self, model, inputs, return_outputs):
+        live = not self.precompute_ref_logps
+        if live:  # asked here, where prompts are shared, and handed on as if it had been computed beforehand
+            asked = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+            inputs = inputs | dict(zip(("ref_chosen_logps", "ref_rejected_logps"), asked, strict=True))
+        self.precompute_ref_logps = True
+        try:
+            with answers_alone():
+                return super()._compute_loss(self._called(model), inputs, return_outputs)
+        finally:
+            self.precompute_ref_logps = not live
+
+    def _called(self, model):
+        return with_shared_prompts(model) if self.share_prompts else model
+
+    def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+        prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        if args.train_sampling_strategy != "group_by_length":
+            return prepared
+        parts = (prepared[f"{part}_ids"] for part in ("prompt", "chosen", "rejected"))
+        lengths = [len(prompt) + max(len(a), len(b)) for prompt, a, b in zip(*parts, strict=True)]
+        return prepared.add_column(args.length_column_name, lengths)
+
+    def _set_signature_columns_if_needed(self):
+        super()._set_signature_columns_if_needed()
+        if self.args.length_column_name not in self._signature_columns:  # else the sampler would not see it
+            self._signature_columns.append(self.args.length_column_name)

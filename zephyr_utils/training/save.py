@@ -1,0 +1,74 @@
+"""What a training leaves: the merged model, the adapter, the log. No pickle, and no path of this machine."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from zephyr_utils.chat import load_model
+from zephyr_utils.training.distributed import loaded_whole, processes, put_together
+
+MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
+
+
+def save_trained(
+    trainer, tokenizer, output: Path, log: list[dict[str, float]], recipe: dict[str, Any], quantised: bool
+):
+    """Write adapter, merged model and log; drop the checkpoints. Returns the merged model.
+
+    Of several processes the first writes; weights that are spread over them are gathered by all.
+    """
+    model, writes = trainer.model, trainer.is_world_process_zero()
+    if hasattr(model, "merge_and_unload"):
+        save_adapter(model, output / ADAPTER, writes)
+        trainer.accelerator.wait_for_everyone()
+        # An adapter cannot be merged into weights in 4 bits, nor into a share of them.
+        afresh = quantised or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+        model = merged_into_base(model, output, recipe) if afresh else model.merge_and_unload()
+        if writes:
+            model.save_pretrained(output / MODEL)
+    elif processes() == 1:
+        model.save_pretrained(output / MODEL)
+    else:
+        trainer.save_model(str(output / MODEL))
+        trainer.accelerator.wait_for_everyone()
+        if writes:
+            (output / MODEL / "training_args.bin").unlink(
+                missing_ok=True
+            )  # a pickle, and of use to nobody else
+        with loaded_whole():
+            model = load_model(output / MODEL, dtype=recipe.get("dtype") or "float32")[0]
+    if writes:
+        tokenizer.save_pretrained(output / MODEL)
+        (output / LOG).write_text(json.dumps(log, indent=1) + "\n")
+        shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
+    return model
+
+
+def save_adapter(model: PeftModel, folder: Path, writes: bool) -> None:
+    """Write the adapter alone, by the process that `writes`; weights that are spread over processes are put together by all."""
+    whole = {name: put_together(weight) for name, weight in model.named_parameters() if weight.requires_grad}
+    if writes:
+        model.save_pretrained(folder, state_dict=whole)
+        without_local_path(folder)
+
+
+def merged_into_base(model: PeftModel, output: Path, recipe: dict[str, Any]):
+    """The adapter merged into the base loaded anew: into 4 bits it would be rounded away, into shares it cannot go."""
+    source = model.get_base_model().config._name_or_path
+    revision = recipe.get("model_revision")
+    options = {"revision": revision} if revision and not Path(source).is_dir() else {}
+    with loaded_whole():
+        base = AutoModelForCausalLM.from_pretrained(source, dtype=recipe.get("dtype") or "float32", **options)
+        return PeftModel.from_pretrained(base, output / ADAPTER).merge_and_unload().to(model.device)
+
+
+def without_local_path(adapter: Path) -> None:
+    """PEFT records where the base lay on this machine; say its name only."""
+    path = adapter / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["base_model_name_or_path"] = Path(config["base_model_name_or_path"] or "").name
+    path.write_text(json.dumps(config, indent=2) + "\n")
