@@ -1,4 +1,5 @@
-"""Print where the time of the last run went: chapter by chapter, then the slowest cells and artefacts.
+"""Print where the time of the last run went: chapter by chapter, then the slowest cells and
+artefacts.
 
 Usage: python benchmarks/chapters.py [--scale miniature]
 
@@ -46,12 +47,15 @@ def artefacts(run: Path) -> list[tuple[float, str, float]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", default="miniature", help="whose last run is read (default: miniature)")
+    parser.add_argument(
+        "--scale", default="miniature", help="whose last run is read (default: miniature)"
+    )
     run = runs_folder() / parser.parse_args().scale
     report, console = read_report(run), Console()
     if not report:
         print(
-            HandbookError("no chapter has been run yet", where=str(run), remedy="make run"), file=sys.stderr
+            HandbookError("no chapter has been run yet", where=str(run), remedy="make run"),
+            file=sys.stderr,
         )
         return 2
     together = sum(entry["seconds"] for entry in report.values())
@@ -63,7 +67,9 @@ def main() -> int:
     for name, entry in report.items():
         share = entry["seconds"] / together
         memory = f"{entry['metrics']['peak_memory_mb']:.0f}"
-        by_chapter.add_row(name, f"{entry['seconds']:.1f}", f"{share:.0%}", memory, "█" * round(30 * share))
+        by_chapter.add_row(
+            name, f"{entry['seconds']:.1f}", f"{share:.0%}", memory, "█" * round(30 * share)
+        )
     console.print(by_chapter)
 
     by_cell = Table("chapter", Column("cell begins with", no_wrap=True), title="The slowest cells")

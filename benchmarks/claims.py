@@ -1,14 +1,15 @@
 """The paper's claims over several seeds: ``make claims``.
 
-Trains every row of the ablations with each seed, puts the held-out questions to each model at T = 0.7, and writes scores,
-differences with 95 % intervals over seeds (Student's t), verdicts and the machine's stamp to
-``benchmarks/results/claims.json``. What is finished is reused: a run that was killed goes on where it was, and the file is
-written anew after each part.
+Trains every row of the ablations with each seed, puts the held-out questions to each model at T =
+0.7, and writes scores, differences with 95 % intervals over seeds (Student's t), verdicts and the
+machine's stamp to ``benchmarks/results/claims.json``. What is finished is reused: a run that was
+killed goes on where it was, and the file is written anew after each part.
 
     python benchmarks/claims.py --write-ranges    # also the ranges of tests/expected/miniature.yaml
     python benchmarks/claims.py --write-readme    # also the table and the picture in README.md
 
-Each part is a process of its own with one thread: on small matrices two threads gain little and quarrel much.
+Each part is a process of its own with one thread: on small matrices two threads gain little and
+quarrel much.
 """
 
 import argparse
@@ -38,7 +39,7 @@ from zephyr_utils.ablations.parallel import run_in_parallel
 from zephyr_utils.ablations.results import made_with
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.pipeline.artefacts import read_json, write_json
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
@@ -60,8 +61,9 @@ def at(*path: str) -> Callable[[dict], float]:
     return lambda rows: functools.reduce(lambda found, key: found[key], path, rows)
 
 
-# chapter -> metric of its metrics.json -> a seed's results to that number; a chapter's first is its headline. Chapter 08's
-# are means of two seeds, which vary less than the single seeds' that the ranges are made of.
+# chapter -> metric of its metrics.json -> a seed's results to that number; a chapter's first is its
+# headline. Chapter 08's are means of two seeds, which vary less than the single seeds' that the
+# ranges are made of.
 GUARDED: dict[str, dict[str, Callable[[dict], float]]] = {
     "02_dsft": {"held_out_loss": at("ddpo", "dsft", "held_out_loss")},
     "05_ddpo": {"first_step_loss": at("ddpo", "trained", "first_step_loss")},
@@ -83,12 +85,22 @@ GUARDED: dict[str, dict[str, Callable[[dict], float]]] = {
 
 
 def measure_all(seeds: int, workers: int, parts: list[str], console: Console) -> Measured:
-    """Run the parts for all seeds, writing the results after each; those of other parts stay if nothing has changed."""
+    """Run the parts for all seeds, writing the results after each; those of other parts stay if
+    nothing has changed.
+    """
     started = time.perf_counter()
-    measured: Measured = known_results() if read_json(RESULTS).get("made_with") == made_with() else {}
+    measured: Measured = (
+        known_results() if read_json(RESULTS).get("made_with") == made_with() else {}
+    )
     wanted = [(seed, PARTS[part]) for part in parts for seed in range(seeds)]
-    tasks = [(Road(seed=seed), rows) for seed, rows in wanted if not set(rows) <= set(measured.get(seed, {}))]
-    for seed, results in run_in_parallel(tasks, workers, lambda line: console.print(line, highlight=False)):
+    tasks = [
+        (Pipeline(seed=seed), rows)
+        for seed, rows in wanted
+        if not set(rows) <= set(measured.get(seed, {}))
+    ]
+    for seed, results in run_in_parallel(
+        tasks, workers, lambda line: console.print(line, highlight=False)
+    ):
         measured[seed] = measured.get(seed, {}) | results
         write_results(dict(sorted(measured.items())), round(time.perf_counter() - started))
     return dict(sorted(measured.items()))
@@ -116,7 +128,9 @@ def known_results() -> Measured:
 
 
 def ranges(measured: Measured) -> dict[str, dict[str, list[float]]]:
-    """For each guarded number: the seeds' mean plus and minus four standard deviations (at least 2 % of the mean)."""
+    """For each guarded number: the seeds' mean plus and minus four standard deviations (at least 2
+    % of the mean).
+    """
     found: dict[str, dict[str, list[float]]] = {}
     for chapter, metrics in GUARDED.items():
         for metric, number in metrics.items():
@@ -128,7 +142,9 @@ def ranges(measured: Measured) -> dict[str, dict[str, list[float]]]:
 
 
 def write_ranges(measured: Measured) -> None:
-    """Replace the guarded chapters' ranges; those of other chapters and the file's opening comment stay."""
+    """Replace the guarded chapters' ranges; those of other chapters and the file's opening comment
+    stay.
+    """
     text = RANGES.read_text(encoding="utf-8")
     comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     known = yaml.safe_load(text) or {}
@@ -143,18 +159,26 @@ def write_ranges(measured: Measured) -> None:
 
 
 def write_readme(measured: Measured) -> None:
-    """The models and the verdicts, between the marks in README.md; what is not measured is counted, not listed."""
+    """The models and the verdicts, between the marks in README.md; what is not measured is counted,
+    not listed.
+    """
     judged = judge_all(measured)
     told = [finding for finding in judged if finding.verdict != "not measured"]
     others = len(judged) - len(told)
-    rest = f"{others} further claims have no five seeds yet; the quick run shows them. " if others else ""
+    rest = (
+        f"{others} further claims have no five seeds yet; the quick run shows them. "
+        if others
+        else ""
+    )
     block = (
         "<!-- claims -->\n## What holds in miniature\n\n"
         "Made by `make claims` from `benchmarks/results/claims.json`, never by hand. "
-        "Grades are a rule-based teacher's, 1 to 10, on 160 two-turn questions that no training text holds, at T = 0.7. "
+        "Grades are a rule-based teacher's, 1 to 10, on 160 two-turn questions that no training "
+        "text holds, at T = 0.7. "
         "dDPO − dSFT has a quarter of the pairs.\n\n"
         f"{models_table(measured, TABLE_3)}\n\n{findings_table(told, why=False)}\n\n"
-        f"{rest}Reasons, searches and all numbers are in [chapter 08](notebooks/08_ablations.ipynb).\n<!-- /claims -->\n"
+        f"{rest}Reasons, searches and all numbers are in [chapter "
+        f"08](notebooks/08_ablations.ipynb).\n<!-- /claims -->\n"
     )
     README.write_text(
         BLOCK.sub(lambda _: block, README.read_text(encoding="utf-8"), count=1), encoding="utf-8"
@@ -168,13 +192,21 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="default: all")
     parser.add_argument(
-        "--write-ranges", action="store_true", help="rewrite the regression's ranges from these seeds"
+        "--parts", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="default: all"
     )
-    parser.add_argument("--write-readme", action="store_true", help="rewrite table and picture in README.md")
     parser.add_argument(
-        "--known", action="store_true", help="measure nothing: print and write from the results as they are"
+        "--write-ranges",
+        action="store_true",
+        help="rewrite the regression's ranges from these seeds",
+    )
+    parser.add_argument(
+        "--write-readme", action="store_true", help="rewrite table and picture in README.md"
+    )
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="measure nothing: print and write from the results as they are",
     )
     options = parser.parse_args()
     console = Console()
@@ -185,7 +217,9 @@ def main() -> None:
     )
     if options.known:
         write_results(measured, read_json(RESULTS).get("seconds_of_the_last_run", 0))
-    console.print(Markdown(models_table(measured, TABLE_3)), Markdown(findings_table(judge_all(measured))))
+    console.print(
+        Markdown(models_table(measured, TABLE_3)), Markdown(findings_table(judge_all(measured)))
+    )
     if options.write_ranges:
         write_ranges(measured)
     if options.write_readme:

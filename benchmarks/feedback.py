@@ -1,11 +1,13 @@
-"""How busy a collection keeps a server: 1,000 prompts x 4 answers + 4,000 ratings against one that answers in 50 ms.
+"""How busy a collection keeps a server: 1,000 prompts x 4 answers + 4,000 ratings against one that
+answers in 50 ms.
 
     python benchmarks/feedback.py [--prompts 1000] [--concurrency 8 16 32]
 
-The ideal is every place busy all the time: calls x 50 ms / concurrency. The server is a process of its own on the same
-machine, so its work is part of the time; so are the client's start and every line of the journal. What of the loss is
-ours is told by two loops without anything of ours, just after the answers and as many: the ``openai`` client alone, and
-raw connections over which ready-made bytes are sent and the reply's length is read, nothing else.
+The ideal is every place busy all the time: calls x 50 ms / concurrency. The server is a process of
+its own on the same machine, so its work is part of the time; so are the client's start and every
+line of the journal. What of the loss is ours is told by two loops without anything of ours, just
+after the answers and as many: the ``openai`` client alone, and raw connections over which
+ready-made bytes are sent and the reply's length is read, nothing else.
 """
 
 import argparse
@@ -38,14 +40,18 @@ RATINGS = "\n\n".join(
 
 
 async def serve() -> None:
-    """Answer every request after 50 ms; prints the port. As little code as HTTP needs: it is not what is measured."""
+    """Answer every request after 50 ms; prints the port. As little code as HTTP needs: it is not
+    what is measured.
+    """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 lines = head.lower().split(b"\r\n")
-                length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+                length = next(
+                    int(line[15:]) for line in lines if line.startswith(b"content-length:")
+                )
                 body = await reader.readexactly(length)
                 due = time.monotonic() + SECONDS_A_REPLY
                 system = json.loads(body)["messages"][0]
@@ -71,8 +77,8 @@ async def serve() -> None:
                 data = json.dumps(reply).encode()
                 await asyncio.sleep(due - time.monotonic())
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-                    % len(data)
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+                    b"%d\r\n\r\n" % len(data)
                 )
                 writer.write(data)
                 await writer.drain()
@@ -104,8 +110,14 @@ async def raw_loop(port: int, question: str, calls: int, concurrency: int) -> No
 
 
 async def client_loop(endpoint: Endpoint, question: str, calls: int, concurrency: int) -> None:
-    """As many calls of the ``openai`` client, called as we call it: no journal, no books, no other try."""
-    body = {"model": "m", "messages": [{"role": "user", "content": question}], **ANSWERING.arguments()}
+    """As many calls of the ``openai`` client, called as we call it: no journal, no books, no other
+    try.
+    """
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": question}],
+        **ANSWERING.arguments(),
+    }
     numbers = iter(range(calls))
 
     async def work() -> None:
@@ -126,22 +138,33 @@ def measure(prompts: int, concurrency: int) -> dict:
         try:
             port = int(server.stdout.readline())
             endpoint = Endpoint(f"http://127.0.0.1:{port}/v1")
-            shared = {"endpoint": endpoint, "journal": Path(folder) / "j.jsonl", "concurrency": concurrency}
+            shared = {
+                "endpoint": endpoint,
+                "journal": Path(folder) / "j.jsonl",
+                "concurrency": concurrency,
+            }
             texts = [
-                f"Question {n}: what is the capital of France, and where does it lie?" for n in range(prompts)
+                f"Question {n}: what is the capital of France, and where does it lie?"
+                for n in range(prompts)
             ]
             calls = len(MODELS) * prompts
             timed = partial(_timed, calls=calls, concurrency=concurrency)
             answers, answering = timed(lambda: collect_answers(texts, MODELS, **shared))
             rated, rating = timed(lambda: rate_answers(answers, "judge", critiques=False, **shared))
-            _, client = timed(lambda: asyncio.run(client_loop(endpoint, texts[0], calls, concurrency)))
+            _, client = timed(
+                lambda: asyncio.run(client_loop(endpoint, texts[0], calls, concurrency))
+            )
             _, raw = timed(lambda: asyncio.run(raw_loop(port, texts[0], calls, concurrency)))
             again, resumed = timed(lambda: collect_answers(texts, MODELS, **shared))
             for got in (answers, rated, again):
-                assert got.calls.planned == calls and not (got.calls.failed or got.unreadable or got.left_out)
+                assert got.calls.planned == calls and not (
+                    got.calls.failed or got.unreadable or got.left_out
+                )
             assert again.calls.made == 0
             both = _row(
-                2 * calls, *(answering[k] + rating[k] for k in ("seconds", "cpu_seconds")), concurrency
+                2 * calls,
+                *(answering[k] + rating[k] for k in ("seconds", "cpu_seconds")),
+                concurrency,
             )
             return {
                 "stages": {"answers": answering, "ratings": rating, "both": both},
@@ -167,7 +190,7 @@ def _row(calls: int, seconds: float, cpu_seconds: float, concurrency: int) -> di
         "ideal_seconds": ideal,
         "share_of_ideal": round(ideal / seconds, 4),
         "cpu_seconds": round(cpu_seconds, 2),
-        "cpu_ms_a_call": round(1000 * cpu_seconds / calls, 2),
+        "cpu_ms_per_call": round(1000 * cpu_seconds / calls, 2),
     }
 
 
@@ -186,15 +209,18 @@ def main() -> None:
         runs.append({"concurrency": concurrency, **run})
         for name, row in {**run["stages"], **run["loops"]}.items():
             print(
-                f"{name:<19} {row['calls']:>6,} calls, {concurrency:>2} at once: {row['seconds']:>6.2f} s, "
-                f"ideal {row['ideal_seconds']:.2f} s: {row['share_of_ideal']:.1%}; {row['cpu_ms_a_call']} ms of CPU a call"
+                f"{name:<19} {row['calls']:>6,} calls, {concurrency:>2} at once: "
+                f"{row['seconds']:>6.2f} s, "
+                f"ideal {row['ideal_seconds']:.2f} s: {row['share_of_ideal']:.1%}; "
+                f"{row['cpu_ms_per_call']} ms of CPU a call"
             )
         print(
-            f"the answers again, from the journal: {run['resumed_without_a_call_seconds']:.2f} s", flush=True
+            f"the answers again, from the journal: {run['resumed_without_a_call_seconds']:.2f} s",
+            flush=True,
         )
     result = {
         "prompts": arguments.prompts,
-        "seconds_a_reply": SECONDS_A_REPLY,
+        "seconds_per_reply": SECONDS_A_REPLY,
         "runs": runs,
         "load_average": os.getloadavg()[0],  # of the whole machine: what else ran on it
         "peak_memory_mb": peak_memory_mb(),

@@ -1,18 +1,23 @@
-"""Ours against the peer on one GPU: non-padding tokens a second, TFLOP/s by our own count, peak memory, equal losses.
+"""Ours against the peer on one GPU: non-padding tokens a second, TFLOP/s by our own count, peak
+memory, equal losses.
 
-    python benchmarks/gpu.py                    # Mistral-7B's shape, random weights, bfloat16; one GPU of 80 GB
-    python benchmarks/gpu.py --shape small      # the same script, whole, on a CPU: 10 M parameters, about six minutes
+    python benchmarks/gpu.py                    # Mistral-7B's shape, random weights, bfloat16; one
+    GPU of 80 GB python benchmarks/gpu.py --shape small      # the same script, whole, on a CPU: 10
+    M parameters, about six minutes
 
-The peer is TRL with the alignment-handbook's LoRA values as they stand: its lengths and batch, activations computed anew,
-dropout 0.05, padded rows in the order they come, a live reference. Ours is what `recipes/zephyr-7b-lora` says: packed rows,
-dropout 0, a precomputed reference, each pair's prompt computed once, and activations kept where memory allows. Then ours
-with one thing changed (flex attention, FlashAttention where it is installed, compiled, two rows a pair), and ours growing:
-longer rows at as many tokens a step, more rows, a higher rank. The share of the peak is of the fastest product of the
-model's own matrices on the same card. Rows are random tokens whose lengths follow a fixed heavy-tailed law, so that nothing
-has to be downloaded. No quality is measured: weights and tokens are random.
+The peer is TRL with the alignment-handbook's LoRA values as they stand: its lengths and batch,
+activations computed anew, dropout 0.05, padded rows in the order they come, a live reference. Ours
+is what `recipes/zephyr-7b-lora` says: packed rows, dropout 0, a precomputed reference, each pair's
+prompt computed once, and activations kept where memory allows. Then ours with one thing changed
+(flex attention, FlashAttention where it is installed, compiled, two rows a pair), and ours growing:
+longer rows at as many tokens a step, more rows, a higher rank. The share of the peak is of the
+fastest product of the model's own matrices on the same card. Rows are random tokens whose lengths
+follow a fixed heavy-tailed law, so that nothing has to be downloaded. No quality is measured:
+weights and tokens are random.
 
-Each measurement is a process of its own (so that its peak is its own), written as soon as it is there: a run that was
-killed goes on with the next. Results: ``benchmarks/results/gpu.json`` (``gpu_small_cpu.json`` for the small shape).
+Each measurement is a process of its own (so that its peak is its own), written as soon as it is
+there: a run that was killed goes on with the next. Results: ``benchmarks/results/gpu.json``
+(``gpu_small_cpu.json`` for the small shape).
 """
 
 import argparse
@@ -46,7 +51,12 @@ def main() -> None:
     )
     found = read_json(path)
     if found.get("key") != key or found.get("environment") != environment_stamp():
-        found = {"key": key, "shape": arguments.shape, "environment": environment_stamp(), "measured": {}}
+        found = {
+            "key": key,
+            "shape": arguments.shape,
+            "environment": environment_stamp(),
+            "measured": {},
+        }
     for name in MEASUREMENTS:
         if name in found["measured"] and "left_out" not in found["measured"][name]:
             console.print(f"{name}: measured already", highlight=False)
@@ -64,7 +74,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=SHAPES, default="mistral-7b")
     parser.add_argument(
-        "--seconds", type=float, default=None, help="of timed steps, a measurement; default 60, small 8"
+        "--seconds",
+        type=float,
+        default=None,
+        help="of timed steps, a measurement; default 60, small 8",
     )
     parser.add_argument("--output", type=Path, default=None, help="file of results")
     parser.add_argument("--only", choices=MEASUREMENTS, help=argparse.SUPPRESS)
@@ -86,7 +99,11 @@ def _in_a_process(name: str, arguments: argparse.Namespace) -> dict:
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"
+        reason = (
+            done.stderr.strip().splitlines()[-1]
+            if done.stderr.strip()
+            else f"status {done.returncode}"
+        )
         return {"failed": reason}
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -96,7 +113,7 @@ def findings(measured: dict[str, dict]) -> dict[str, float]:
     found = {}
     for stage in ("dsft", "ddpo"):
         peer, ours = measured.get(f"{stage} peer", {}), measured.get(f"{stage} ours", {})
-        for figure in ("tokens_a_second", "peak_memory_gb"):
+        for figure in ("tokens_per_second", "peak_memory_gb"):
             if figure in peer and figure in ours:
                 found[f"{stage}: {figure}, ours / peer"] = round(ours[figure] / peer[figure], 3)
         if peak := measured.get("matrix peak", {}).get("tflops"):
@@ -110,23 +127,24 @@ def findings(measured: dict[str, dict]) -> dict[str, float]:
             ]
         for name, figures in measured.items():
             of_stage = name.startswith(stage) and name not in (f"{stage} peer", f"{stage} ours")
-            if of_stage and "tokens_a_second" in figures and "tokens_a_second" in ours:
-                ratio = figures["tokens_a_second"] / ours["tokens_a_second"]
-                found[f"tokens_a_second, {name} / {stage} ours"] = round(ratio, 3)
+            if of_stage and "tokens_per_second" in figures and "tokens_per_second" in ours:
+                ratio = figures["tokens_per_second"] / ours["tokens_per_second"]
+                found[f"tokens_per_second, {name} / {stage} ours"] = round(ratio, 3)
     return found
 
 
 def _show(found: dict, console: Console) -> None:
     table = Table(
-        title=f"{found['shape']} on {found['environment']['accelerator']} / {found['environment']['cpu']}"
+        title=f"{found['shape']} on {found['environment']['accelerator']} / "
+        f"{found['environment']['cpu']}"
     )
     for column in ("", "tokens/s", "TFLOP/s", "of the peak", "padding", "peak GB", "steps"):
         table.add_column(column)
     peak = found["measured"]["matrix peak"].get("tflops", float("nan"))
     for name, figures in found["measured"].items():
-        if "tokens_a_second" in figures:
+        if "tokens_per_second" in figures:
             table.add_row(
-                name, f"{figures['tokens_a_second']:,.0f}", f"{figures['tflops']:.3g}",
+                name, f"{figures['tokens_per_second']:,.0f}", f"{figures['tflops']:.3g}",
                 f"{figures['tflops'] / peak:.0%}", f"{figures['padding']:.0%}",
                 f"{figures['peak_memory_gb']:.2f}", str(figures["steps"]),
             )  # fmt: skip

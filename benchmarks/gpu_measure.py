@@ -15,7 +15,8 @@ from gpu_setup import SHAPES, recipe, trainer
 from zephyr_utils.planning.memory import Shape
 from zephyr_utils.planning.plan import forward_flops, passes
 
-# stage and what: the two sides, ours with one thing changed, ours growing, and whether the losses are equal
+# stage and what: the two sides, ours with one thing changed, ours growing, and whether the losses
+# are equal
 MEASUREMENTS = (
     "matrix peak",
     "dsft peer", "dsft ours", "dsft flex", "dsft flash", "dsft compiled", "dsft equality",
@@ -34,7 +35,8 @@ class Clock:
     seconds: float
     began: float = 0.0
     steps: int = 0
-    tokens: int = 0  # of the rows as both sides are given them, padding apart: a pair's prompt counts twice
+    # of the rows as both sides are given them, padding apart: a pair's prompt counts twice
+    tokens: int = 0
     positions: int = 0
     filled: int = 0  # positions that are no padding
     rows: int = 0
@@ -110,7 +112,7 @@ def _throughput(shape: Shape, stage: str, asked: dict[str, Any], seconds: float)
     flops = forward_flops(shape, round(row)) * passes(asked) * clock.positions
     peak = torch.cuda.max_memory_allocated() if on_gpu else peak_memory_mb() * 2**20
     return {
-        "tokens_a_second": clock.tokens / taken, "positions_a_second": clock.positions / taken,
+        "tokens_per_second": clock.tokens / taken, "positions_per_second": clock.positions / taken,
         "padding": 1 - clock.filled / clock.positions, "tflops": flops / taken / 1e12, "steps": clock.steps,
         "seconds": taken, "seconds_to_prepare": prepared, "load_of_the_machine": os.getloadavg()[0], "peak_memory_gb": peak / 1e9,
         "last_loss": [entry["loss"] for entry in made.state.log_history if "loss" in entry][-1],
@@ -140,7 +142,9 @@ def _counted_shared_rows(clock: Clock) -> Iterator[None]:
 
 
 def _matrix_peak(shape: Shape, dtype: str) -> dict[str, Any]:
-    """The fastest of some products of the model's own matrices with many tokens: what the card can do at best."""
+    """The fastest of some products of the model's own matrices with many tokens: what the card can
+    do at best.
+    """
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -170,10 +174,12 @@ def _wait() -> None:
 
 
 def _equality(shape: Shape, stage: str, small: bool) -> dict[str, Any]:
-    """The first loss of the fast path against the plain one, on the same rows and the same weights, before any update.
+    """The first loss of the fast path against the plain one, on the same rows and the same weights,
+    before any update.
 
-    dSFT: packed rows against one row at a time, both weighted by tokens. dDPO: shared prompts and a precomputed reference
-    against two rows and a live one, with an adapter that has been moved away from nothing, so that policy and reference differ.
+    dSFT: packed rows against one row at a time, both weighted by tokens. dDPO: shared prompts and a
+    precomputed reference against two rows and a live one, with an adapter that has been moved away
+    from nothing, so that policy and reference differ.
     """
     import torch
 
@@ -185,7 +191,11 @@ def _equality(shape: Shape, stage: str, small: bool) -> dict[str, Any]:
         }
         fast = path == "fast"
         # A large beta: margins that move the loss, or a difference would drown in its rounding.
-        asked |= {"packing": fast} if stage == "dsft" else {"precompute_ref_log_probs": fast, "beta": 1.0}
+        asked |= (
+            {"packing": fast}
+            if stage == "dsft"
+            else {"precompute_ref_log_probs": fast, "beta": 1.0}
+        )
         with tempfile.TemporaryDirectory() as folder:
             made = trainer(shape, stage, asked, folder, rows=16, shorter=4)
             torch.manual_seed(1)
@@ -196,11 +206,18 @@ def _equality(shape: Shape, stage: str, small: bool) -> dict[str, Any]:
     if stage == "dsft" and not batches["fast"] < batches["plain"]:
         raise RuntimeError("nothing was packed: the comparison would prove nothing")
     difference = abs(losses["fast"] / losses["plain"] - 1)
-    return {**losses, "relative_difference": difference, "batches": batches, "dtype": asked["dtype"]}
+    return {
+        **losses,
+        "relative_difference": difference,
+        "batches": batches,
+        "dtype": asked["dtype"],
+    }
 
 
 def _mean_loss(trainer, stage: str) -> tuple[float, int]:
-    """Over all rows, and in how many batches: weighted by the tokens that count in dSFT, a mean over pairs in dDPO."""
+    """Over all rows, and in how many batches: weighted by the tokens that count in dSFT, a mean
+    over pairs in dDPO.
+    """
     import torch
 
     total, weight, batches = 0.0, 0, 0
@@ -208,7 +225,8 @@ def _mean_loss(trainer, stage: str) -> tuple[float, int]:
     with torch.no_grad():
         for batch in trainer.get_train_dataloader():
             batch = trainer._prepare_inputs(batch)
-            # A row's first token is predicted by nothing; a packed row has as many firsts as dialogues.
+            # A row's first token is predicted by nothing; a packed row has as many firsts as
+            # dialogues.
             firsts = (
                 int((batch["position_ids"] == 0).sum())
                 if "position_ids" in batch

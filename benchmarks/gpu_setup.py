@@ -1,4 +1,6 @@
-"""What `gpu.py` measures on: shapes, the two sides' recipes, random weights, random rows, and TRL's trainers or ours on them."""
+"""What `gpu.py` measures on: shapes, the two sides' recipes, random weights, random rows, and TRL's
+trainers or ours on them.
+"""
 
 import os
 from functools import partial
@@ -17,14 +19,16 @@ SHAPES = {
     "mistral-7b": Shape(4096, 14336, 32, 32, 8, 32000, tied=False),
     "small": Shape(320, 896, 8, 8, 4, 4000, tied=True),  # about 10 M parameters
 }
-# The alignment-handbook's QLoRA recipe of 2024, in bfloat16: what anyone gets who runs it as it stands.
+# The alignment-handbook's QLoRA recipe of 2024, in bfloat16: what anyone gets who runs it as it
+# stands.
 PEER = {
     "dsft": {"per_device_train_batch_size": 4, "lora_r": 16, "lora_alpha": 16, "lora_dropout": 0.05, "packing": False,
              "activation_checkpointing": True, "max_length": 2048, "train_sampling_strategy": "random"},
     "ddpo": {"per_device_train_batch_size": 4, "lora_r": 128, "lora_alpha": 128, "lora_dropout": 0.0,
              "activation_checkpointing": True, "max_length": 1024, "precompute_ref_log_probs": False},
 }  # fmt: skip
-# Ours, beside the recipe: activations are kept where that fits, which on 80 GB is 4,096 tokens in a micro-batch.
+# Ours, beside the recipe: activations are kept where that fits, which on 80 GB is 4,096 tokens in a
+# micro-batch.
 OURS = {
     "dsft": {
         "per_device_train_batch_size": 2,
@@ -47,11 +51,14 @@ GROWTH = {
     "rank": {"lora_r": 1, "lora_alpha": 1},
 }
 SMALL = {"max_length": 256, "lora_r": 8, "lora_alpha": 8, "bf16": False, "dtype": "float32"}
-LENGTHS = {"dsft": (1100, 0.7), "ddpo": (420, 0.5)}  # median and spread of a log-normal, cut at max_length
+# median and spread of a log-normal, cut at max_length
+LENGTHS = {"dsft": (1100, 0.7), "ddpo": (420, 0.5)}
 
 
 def recipe(stage: str, what: str, small: bool) -> dict[str, Any]:
-    """A side's recipe, ``peer`` or ours, or ours changed: by name (`CHANGED`), or what grows (`GROWTH`) and how many times."""
+    """A side's recipe, ``peer`` or ours, or ours changed: by name (`CHANGED`), or what grows
+    (`GROWTH`) and how many times.
+    """
     side = PEER[stage] if what == "peer" else OURS[stage] | CHANGED.get(what, {})
     recipe = load_recipe(recipe_path("zephyr-7b-lora", stage), stage) | side
     recipe |= {"gradient_accumulation_steps": 1} | (SMALL if small else {})
@@ -70,7 +77,9 @@ def trainer(
     rows: int | None = None,
     shorter: int = 1,
 ):
-    """TRL's trainer on a random model and random rows; the rows come with their tokens, so no tokenizer's speed counts."""
+    """TRL's trainer on a random model and random rows; the rows come with their tokens, so no
+    tokenizer's speed counts.
+    """
     import torch
     import trl
     from datasets import Dataset
@@ -90,9 +99,13 @@ def trainer(
     kind = trl.SFTTrainer if stage == "dsft" else trl.DPOTrainer
     if stage == "ddpo" and recipe.get("precompute_ref_log_probs"):  # ours
         kind = partial(
-            PairTrainer, known=Path(folder) / "reference", share_prompts=recipe.get("share_prompts")
+            PairTrainer,
+            reference_folder=Path(folder) / "reference",
+            share_prompts=recipe.get("share_prompts"),
         )
-    peft = trl.get_peft_config(trl.ModelConfig(**{key: recipe[key] for key in model_fields() & set(recipe)}))
+    peft = trl.get_peft_config(
+        trl.ModelConfig(**{key: recipe[key] for key in model_fields() & set(recipe)})
+    )
     return kind(
         model=_model(shape, recipe), args=config(**{**fields, **fixed}), peft_config=peft, processing_class=_tokenizer(shape),
         train_dataset=Dataset.from_list(_rows(shape, stage, recipe, rows, shorter)), callbacks=list(callbacks),
@@ -134,13 +147,22 @@ def _tokenizer(shape: Shape):
     )
 
 
-def _rows(shape: Shape, stage: str, recipe: dict[str, Any], count: int, shorter: int = 1) -> list[dict]:
-    """Random rows, the same for peer and ours: lengths log-normal, cut at what the recipe takes; `shorter` divides them."""
+def _rows(
+    shape: Shape, stage: str, recipe: dict[str, Any], count: int, shorter: int = 1
+) -> list[dict]:
+    """Random rows, the same for peer and ours: lengths log-normal, cut at what the recipe takes;
+    `shorter` divides them.
+    """
     draw = np.random.default_rng(0)
     longest, (median, spread) = recipe["max_length"] // shorter, LENGTHS[stage]
-    full = {"dsft": 2048, "ddpo": 1024}[stage]  # a smaller shape takes shorter rows, of the same spread
+    # a smaller shape takes shorter rows, of the same spread
+    full = {"dsft": 2048, "ddpo": 1024}[stage]
     most = longest if stage == "dsft" else longest // 2
-    lengths = draw.lognormal(np.log(median * longest / full), spread, (count, 3)).astype(int).clip(4, most)
+    lengths = (
+        draw.lognormal(np.log(median * longest / full), spread, (count, 3))
+        .astype(int)
+        .clip(4, most)
+    )
 
     def words(n: int) -> list[int]:
         return draw.integers(3, shape.vocabulary, n).tolist()
@@ -152,6 +174,10 @@ def _rows(shape: Shape, stage: str, recipe: dict[str, Any], count: int, shorter:
         return " ".join(f"w{n}" for n in words(n))
 
     return [
-        {"prompt": text(int(a) // 2), "chosen": " " + text(int(b) // 2), "rejected": " " + text(int(c) // 2)}
+        {
+            "prompt": text(int(a) // 2),
+            "chosen": " " + text(int(b) // 2),
+            "rejected": " " + text(int(c) // 2),
+        }
         for a, b, c in lengths
     ]

@@ -1,9 +1,11 @@
-"""Seconds and memory of loading, binarizing, auditing and decontaminating a set of UltraFeedback's size.
+"""Seconds and memory of loading, binarizing, auditing and decontaminating a set of UltraFeedback's
+size.
 
     python benchmarks/preferences.py [--prompts 64000]
 
-The records are generated (four answers each, lengths as in the real set, ratings in four aspects); they are written
-to Parquet and measured in a fresh process, so that the making of them is not counted.
+The records are generated (four answers each, lengths as in the real set, ratings in four aspects);
+they are written to Parquet and measured in a fresh process, so that the making of them is not
+counted.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.records import ASPECTS, load_records, save_records
 from zephyr_utils.machine import environment_stamp, peak_memory_mb
 from zephyr_utils.pipeline.artefacts import write_json
-from zephyr_utils.preferences import audit, binarize, compare_policies
+from zephyr_utils.preferences import audit, binarize, compare_strategies
 
 RESULT = Path(__file__).parent / "results" / "preferences.json"
 MODELS = [f"model-{letter}" for letter in "abcdefghijklmnopq"]  # UltraFeedback has seventeen
@@ -32,17 +34,23 @@ def made_up_text(rng: random.Random) -> Callable[[int], str]:
     """A function that cuts a text of so many characters out of a long random one."""
     words = ["".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 9))) for _ in range(5000)]
     whole = " ".join(rng.choices(words, k=2_000_000))
-    return lambda length: whole[(start := rng.randrange(len(whole) - length)) : start + length].strip()
+    return lambda length: whole[
+        (start := rng.randrange(len(whole) - length)) : start + length
+    ].strip()
 
 
 def made_up_feedback(count: int, seed: int = 0) -> Iterator[dict]:
-    """Feedback records; prompts and answers are log-normal in length (medians 370 and 850 characters)."""
+    """Feedback records; prompts and answers are log-normal in length (medians 370 and 850
+    characters).
+    """
     rng = random.Random(seed)
     text = made_up_text(rng)
     for number in range(count):
         completions = []
         for model in rng.sample(MODELS, 4):
-            ratings = {a: {"Rating": str(rng.randint(1, 5)), "Rationale": text(120)} for a in ASPECTS}
+            ratings = {
+                a: {"Rating": str(rng.randint(1, 5)), "Rationale": text(120)} for a in ASPECTS
+            }
             completions.append(
                 {
                     "model": model,
@@ -76,12 +84,15 @@ def measure(path: str) -> dict[str, Any]:
     feedback = timed("load from Parquet", lambda: load_records(path, "feedback").records)
     pairs = timed("binarize", lambda: binarize(feedback))
     report = timed("audit", lambda: audit(pairs, feedback=feedback))
-    timed("compare five policies", lambda: compare_policies(feedback))
+    timed("compare five policies", lambda: compare_strategies(feedback))
     prompts = [row["instruction"] for row in feedback]
     text = made_up_text(random.Random(1))
     rng = random.Random(2)
     references = [text(rng.randint(30, 300)) for _ in range(REFERENCES)]
-    timed(f"decontaminate against {REFERENCES:,} references", lambda: decontaminate(prompts, references))
+    timed(
+        f"decontaminate against {REFERENCES:,} references",
+        lambda: decontaminate(prompts, references),
+    )
     return {
         "prompts": len(feedback),
         "answers": sum(len(row["completions"]) for row in feedback),
@@ -107,10 +118,14 @@ def main() -> None:
         result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     result["parquet_mb"] = round(size / 2**20, 1)
     print(
-        f"{result['prompts']:,} prompts, {result['answers']:,} answers, {result['parquet_mb']:,} MB of Parquet"
+        f"{result['prompts']:,} prompts, {result['answers']:,} answers, {result['parquet_mb']:,} "
+        f"MB of Parquet"
     )
     for name, step in result["steps"].items():
-        print(f"{name:<45}{step['seconds']:>8.2f} s {step['peak_memory_mb']:>10,.0f} MB at most so far")
+        print(
+            f"{name:<45}{step['seconds']:>8.2f} s {step['peak_memory_mb']:>10,.0f} MB at most so "
+            f"far"
+        )
     RESULT.parent.mkdir(exist_ok=True)
     write_json(RESULT, result)
 

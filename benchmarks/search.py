@@ -1,12 +1,14 @@
-"""The search behind the miniature's recipes: learning rate and epochs of dSFT, of dDPO, and of every row of chapter 08.
+"""The search behind the miniature's recipes: learning rate and epochs of dSFT, of dDPO, and of
+every row of chapter 08.
 
-    python benchmarks/search.py --stages dsft
-    python benchmarks/search.py --stages ddpo     # from the dSFT model of the recipe as it now stands
-    python benchmarks/search.py --stages rows     # every ablation, each on its own
+    python benchmarks/search.py --stages dsft python benchmarks/search.py --stages ddpo     # from
+    the dSFT model of the recipe as it now stands python benchmarks/search.py --stages rows     #
+    every ablation, each on its own
 
-Every setting is trained once (seed 0) and graded at T = 0.7 on *development* questions: held-out combinations that the
-evaluation does not ask about. Each result is added to ``benchmarks/results/search.json`` as it comes, so a search that was
-killed goes on where it stopped; ``--afresh`` forgets the stages' earlier results.
+Every setting is trained once (seed 0) and graded at T = 0.7 on *development* questions: held-out
+combinations that the evaluation does not ask about. Each result is added to
+``benchmarks/results/search.json`` as it comes, so a search that was killed goes on where it
+stopped; ``--afresh`` forgets the stages' earlier results.
 """
 
 import argparse
@@ -24,7 +26,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from zephyr_utils.ablations.catalogue import BETAS, LOSSES, PAIRINGS, ROWS
+from zephyr_utils.ablations.catalogue import ABLATIONS, BETAS, LOSSES, PAIRINGS
 from zephyr_utils.ablations.parallel import QUIET
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.pipeline.artefacts import read_json, write_json
@@ -43,7 +45,9 @@ SETTINGS: dict[str, tuple[dict, ...]] = {
         for rate in (2e-4, 4e-4, 1e-3)
     ),
     "ddpo_without_dsft": FEW,
-    "dsft_2": tuple({"learning_rate": rate, "num_train_epochs": 1} for rate in (5e-4, 1e-3, 2e-3, 4e-3)),
+    "dsft_2": tuple(
+        {"learning_rate": rate, "num_train_epochs": 1} for rate in (5e-4, 1e-3, 2e-3, 4e-3)
+    ),
     **{row: FEW for row in dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))},
     "few": (*FEW, {"learning_rate": 6.4e-3}),  # the best of the four lay at their end
     # IPO's beta is a distance per token, not DPO's: its own scale has to be searched too.
@@ -68,43 +72,55 @@ def try_setting(stage: str, changes: dict) -> dict:
     from zephyr_utils import training
     from zephyr_utils.ablations.catalogue import model_of, recipe_of, train_into
     from zephyr_utils.chat import load_model
-    from zephyr_utils.evaluation.exam import examine
+    from zephyr_utils.evaluation.exam import run_exam
     from zephyr_utils.miniature.data import development_questions
-    from zephyr_utils.pipeline.pipeline import TEMPERATURE, Road
+    from zephyr_utils.pipeline.pipeline import TEMPERATURE, Pipeline
 
-    road, started = Road(), time.perf_counter()
+    pipeline, started = Pipeline(), time.perf_counter()
     with TemporaryDirectory() as name:
         folder, model_folder = Path(name), Path(name) / training.MODEL
-        if stage in ("dsft", "ddpo") and changes.items() <= road.recipe(stage).items():
-            made = getattr(road, stage)()
+        if stage in ("dsft", "ddpo") and changes.items() <= pipeline.recipe(stage).items():
+            made = getattr(pipeline, stage)()
             metrics, model_folder = made.results, made.folder / training.MODEL
         elif stage == "dsft":
-            train, held_out, _ = road.split_dialogues()
+            train, held_out, _ = pipeline.split_dialogues()
             metrics = training.dsft(
-                road.base_model_address, train, held_out, folder, road.recipe("dsft") | changes
+                pipeline.base_model_address,
+                train,
+                held_out,
+                folder,
+                pipeline.recipe("dsft") | changes,
             ).metrics
         elif stage == "ddpo":
-            train, _, _ = road.split_pairs()
+            train, _, _ = pipeline.split_pairs()
             metrics = training.ddpo(
-                road.model_directory("dsft"), train, folder, road.recipe("ddpo") | changes
+                pipeline.model_directory("dsft"), train, folder, pipeline.recipe("ddpo") | changes
             ).metrics
         else:
-            row = ROWS[stage]
+            row = ABLATIONS[stage]
             metrics = train_into(
-                road, row, model_of(road, row.start), folder, recipe_of(road, row, **changes)
+                pipeline,
+                row,
+                model_of(pipeline, row.start),
+                folder,
+                recipe_of(pipeline, row, **changes),
             )
         seconds = round(time.perf_counter() - started)
         model, tokenizer = load_model(model_folder, dtype="float32")
         sampling = {"temperature": TEMPERATURE, "seed": 0, "max_new_tokens": 96}
-        exam = examine(model, tokenizer, stage, development_questions(), folder, **sampling)
-    loss = {"held_out_loss": round(metrics["held_out_loss"], 4)} if "held_out_loss" in metrics else {}
+        exam = run_exam(model, tokenizer, stage, development_questions(), folder, **sampling)
+    loss = (
+        {"held_out_loss": round(metrics["held_out_loss"], 4)} if "held_out_loss" in metrics else {}
+    )
     return {**changes, **{key: round(exam[key], 4) for key in KEPT}, "seconds": seconds, **loss}
 
 
 def in_a_process(stage: str, settings: list[dict], keep: Callable[[dict], None]) -> None:
     """`try_setting` for one setting after the other, in a process of its own with one thread."""
     command = [sys.executable, __file__, "--stages", stage, "--settings", json.dumps(settings)]
-    process = subprocess.Popen(command, env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True
+    )
     for line in process.stdout:
         if line.startswith('{"'):
             keep(json.loads(line))
@@ -122,7 +138,11 @@ def search(stages: list[str], workers: int, afresh: bool, console: Console) -> N
             tried[stage].append(result)
             console.print(stage, json.dumps(result), highlight=False)
             write_json(
-                RESULTS, {**read_json(RESULTS), stage: {"tried": tried[stage], "stamp": environment_stamp()}}
+                RESULTS,
+                {
+                    **read_json(RESULTS),
+                    stage: {"tried": tried[stage], "stamp": environment_stamp()},
+                },
             )
 
     def one(stage: str) -> None:
@@ -140,7 +160,10 @@ def search(stages: list[str], workers: int, afresh: bool, console: Console) -> N
         table = Table(*tried[stage][0], title=f"{stage}: development questions, T = 0.7, seed 0")
         for row in sorted(tried[stage], key=lambda row: -row["score"]):
             table.add_row(
-                *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
+                *(
+                    f"{value:.4g}" if isinstance(value, float) else str(value)
+                    for value in row.values()
+                )
             )
         console.print(table)
 
@@ -159,7 +182,7 @@ def main() -> None:
         for changes in json.loads(options.settings):
             print(json.dumps(try_setting(options.stages[0], changes)), flush=True)
         return
-    rows = [name for name in SETTINGS if name in ROWS and name not in ("dsft", "ddpo")]
+    rows = [name for name in SETTINGS if name in ABLATIONS and name not in ("dsft", "ddpo")]
     stages = [name for stage in options.stages for name in (rows if stage == "rows" else [stage])]
     search(stages, options.workers, options.afresh, Console(width=150))
 

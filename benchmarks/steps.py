@@ -1,20 +1,28 @@
-"""What one dDPO step costs in the miniature: ours, TRL as it comes, and the same maths in a bare PyTorch loop.
+"""What one dDPO step costs in the miniature: ours, TRL as it comes, and the same maths in a bare
+PyTorch loop.
 
     python benchmarks/steps.py            # about five minutes on one core
 
-All arms train the same LoRA of the same model on the same pairs, 16 a step, each pair once, so the same tokens:
+All arms train the same LoRA of the same model on the same pairs, 16 a step, each pair once, so the
+same tokens:
 
-- ``ours``: `training.ddpo_trainer` with the miniature's recipe as it stands: each prompt once, pairs grouped by length;
-- ``in order``: the same on the pairs in their order; ``two rows``: that, each prompt twice (``share_prompts: false``);
-- ``trl``: `trl.DPOTrainer` with its defaults as they stand: bfloat16, activations computed anew, a live reference;
-- ``bare``: no trainer. Model, precomputed reference, equation 1, AdamW, clipping, written out below.
+- ``ours``: `training.ddpo_trainer` with the miniature's recipe as it stands: each prompt once,
+  pairs grouped by length;
+- ``in order``: the same on the pairs in their order; ``two rows``: that, each prompt twice
+  (``share_prompts: false``);
+- ``trl``: `trl.DPOTrainer` with its defaults as they stand: bfloat16, activations computed anew, a
+  live reference;
+- ``bare``: no trainer. Model, precomputed reference, equation 1, AdamW, clipping, written out
+  below.
 
-``ours`` apart, all take the pairs in one order. ``long in order`` and ``long two rows`` are these two on pairs whose prompts
-were made some two hundred tokens longer. Whole passes are interleaved, each arm once a round, and the order turns by
-one each round; two steps of each arm come before, to warm up. A step's time is processor time of one thread (a machine that
-does other things beside must not count); the wall clock stands beside it. A precomputed reference is paid before the
-clock starts. Reported are ratios of medians over rounds, and the range of the ratio over single rounds. That the arms do
-the same maths is checked: their losses agree. Results: ``benchmarks/results/steps.json``.
+``ours`` apart, all take the pairs in one order. ``long in order`` and ``long two rows`` are these
+two on pairs whose prompts were made some two hundred tokens longer. Whole passes are interleaved,
+each arm once a round, and the order turns by one each round; two steps of each arm come before, to
+warm up. A step's time is processor time of one thread (a machine that does other things beside must
+not count); the wall clock stands beside it. A precomputed reference is paid before the clock
+starts. Reported are ratios of medians over rounds, and the range of the ratio over single rounds.
+That the arms do the same maths is checked: their losses agree. Results:
+``benchmarks/results/steps.json``.
 """
 
 import argparse
@@ -87,7 +95,9 @@ def main() -> None:
                 measured[arm].append(found)
         if number:
             told = ", ".join(f"{arm} {measured[arm][-1]['cpu_ms']:.0f}" for arm in ARMS)
-            console.print(f"round {number} of {arguments.rounds}, ms a step: {told}", highlight=False)
+            console.print(
+                f"round {number} of {arguments.rounds}, ms a step: {told}", highlight=False
+            )
     found = {"environment": environment_stamp(), "rounds": arguments.rounds, "steps": arguments.steps,
              "load_of_the_machine": os.getloadavg()[0], "goals": GOALS, "findings": findings(measured),
              "measured": measured}  # fmt: skip
@@ -106,7 +116,9 @@ def few_pairs(count: int) -> list[dict]:
 
 
 def with_long_prompts(pairs: list[dict]) -> list[dict]:
-    """The pairs with other pairs' texts before their questions: the answers stay, the prompts grow by about `LONGER` tokens."""
+    """The pairs with other pairs' texts before their questions: the answers stay, the prompts grow
+    by about `LONGER` tokens.
+    """
     found = []
     for number, pair in enumerate(pairs):
         before, sides = [], {}
@@ -120,7 +132,9 @@ def with_long_prompts(pairs: list[dict]) -> list[dict]:
 
 
 class Clock(TrainerCallback):
-    """Processor and wall time of all steps, what went through the model, and the trainer's loss at each logged step."""
+    """Processor and wall time of all steps, what went through the model, and the trainer's loss at
+    each logged step.
+    """
 
     positions = 0
 
@@ -171,7 +185,11 @@ def pass_of_trl(pairs: list[dict], folder: Path) -> dict[str, Any]:
         output_dir=str(folder), use_cpu=True, report_to="none", disable_tqdm=True, save_strategy="no",
         num_train_epochs=1, per_device_train_batch_size=PAIRS, train_sampling_strategy="sequential",
     )  # fmt: skip
-    assert arguments.bf16 and arguments.gradient_checkpointing and not arguments.precompute_ref_log_probs
+    assert (
+        arguments.bf16
+        and arguments.gradient_checkpointing
+        and not arguments.precompute_ref_log_probs
+    )
     trainer = trl.DPOTrainer(
         model=model, args=arguments, peft_config=training._adapter(recipe()), processing_class=tokenizer,
         train_dataset=training.shared_dataset([training.split_prompt(pair) for pair in pairs], folder),
@@ -181,13 +199,17 @@ def pass_of_trl(pairs: list[dict], folder: Path) -> dict[str, Any]:
 
 
 def pass_of_bare(pairs: list[dict], folder: Path) -> dict[str, Any]:
-    """Equation 1 of the paper in a loop: nothing is logged but the loss, nothing saved, nothing guarded."""
+    """Equation 1 of the paper in a loop: nothing is logged but the loss, nothing saved, nothing
+    guarded.
+    """
     asked = recipe()
     torch.manual_seed(asked["seed"])
     model, tokenizer = load_model(BASE_FOLDER, dtype="float32")
     prepare_tokenizer(tokenizer)
     sides = [[encoded(tokenizer, pair[side]) for pair in pairs] for side in ("chosen", "rejected")]
-    batches = [sides[0][i : i + PAIRS] + sides[1][i : i + PAIRS] for i in range(0, len(pairs), PAIRS)]
+    batches = [
+        sides[0][i : i + PAIRS] + sides[1][i : i + PAIRS] for i in range(0, len(pairs), PAIRS)
+    ]
     model = get_peft_model(model, training._adapter(asked))
     with torch.no_grad(), model.disable_adapter():
         reference = [log_probs(model, batch, tokenizer.pad_token_id) for batch in batches]
@@ -201,7 +223,9 @@ def pass_of_bare(pairs: list[dict], folder: Path) -> dict[str, Any]:
     model.train()
     began = time.process_time(), time.perf_counter()
     for batch, known in zip(batches, reference, strict=True):
-        loss = dpo_loss(*log_probs(model, batch, tokenizer.pad_token_id), *known, beta=asked["beta"])
+        loss = dpo_loss(
+            *log_probs(model, batch, tokenizer.pad_token_id), *known, beta=asked["beta"]
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, asked["max_grad_norm"])
         optimiser.step()
@@ -210,21 +234,27 @@ def pass_of_bare(pairs: list[dict], folder: Path) -> dict[str, Any]:
         losses.append(loss.item())
     ended = time.process_time(), time.perf_counter()
     every = asked["logging_steps"]
-    means = [statistics.fmean(losses[i : i + every]) for i in range(0, len(losses) - every + 1, every)]
+    means = [
+        statistics.fmean(losses[i : i + every]) for i in range(0, len(losses) - every + 1, every)
+    ]
     return timed(began, ended, len(batches), means)
 
 
 def encoded(tokenizer, messages: list[dict]) -> tuple[list[int], list[int]]:
     """Tokens of a conversation, and its labels: the last answer's tokens, -100 before."""
-    prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=True)[
-        "input_ids"
-    ]
+    prompt = tokenizer.apply_chat_template(
+        messages[:-1], add_generation_prompt=True, return_dict=True
+    )["input_ids"]
     tokens = encode(tokenizer, messages)[0]
     return tokens, [-100] * len(prompt) + tokens[len(prompt) :]
 
 
-def log_probs(model, rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the chosen answers and of the rejected ones, (pairs,) each; `rows` holds first the ones, then the others."""
+def log_probs(
+    model, rows: list[tuple[list[int], list[int]]], pad: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the chosen answers and of the rejected ones, (pairs,) each; `rows` holds first the ones,
+    then the others.
+    """
     width = max(len(tokens) for tokens, _ in rows)
     ids = torch.tensor([tokens + [pad] * (width - len(tokens)) for tokens, _ in rows])
     labels = torch.tensor([marks + [-100] * (width - len(marks)) for _, marks in rows])
@@ -242,7 +272,9 @@ PASSES = {
 
 
 def findings(measured: dict[str, list[dict]]) -> dict[str, Any]:
-    """Ratios of medians, their range over single rounds, and how far apart the losses of the arms in one order lie."""
+    """Ratios of medians, their range over single rounds, and how far apart the losses of the arms
+    in one order lie.
+    """
     found: dict[str, Any] = {}
     for name in RATIOS:
         arms = name.split(" / ")
@@ -253,27 +285,44 @@ def findings(measured: dict[str, list[dict]]) -> dict[str, Any]:
                 "ratio": round(statistics.median(ours) / statistics.median(theirs), 3),
                 "lowest_round": round(min(ratios), 3), "highest_round": round(max(ratios), 3),
             }  # fmt: skip
-    for arm, other in (("in order", "two rows"), ("ours", "two rows"), ("long in order", "long two rows")):
+    for arm, other in (
+        ("in order", "two rows"),
+        ("ours", "two rows"),
+        ("long in order", "long two rows"),
+    ):
         ratio = measured[arm][0]["positions"] / measured[other][0]["positions"]
         found[f"{arm} / {other}, positions"] = round(ratio, 3)
-    for arm, other in (("bare", "two rows"), ("in order", "two rows"), ("long in order", "long two rows")):
+    for arm, other in (
+        ("bare", "two rows"),
+        ("in order", "two rows"),
+        ("long in order", "long two rows"),
+    ):
         alike = zip(measured[arm][0]["losses"], measured[other][0]["losses"], strict=True)
-        found[f"{arm}, {other}: largest difference of the losses"] = max(abs(a - b) for a, b in alike)
+        found[f"{arm}, {other}: largest difference of the losses"] = max(
+            abs(a - b) for a, b in alike
+        )
     return found
 
 
 def show(found: dict, console: Console) -> None:
     """A table of milliseconds a step and the ratios beside their goals."""
     table = Table(
-        "", "processor ms a step", "wall ms a step", title="one dDPO step, 16 pairs of the miniature"
+        "",
+        "processor ms a step",
+        "wall ms a step",
+        title="one dDPO step, 16 pairs of the miniature",
     )
     for arm, passes in found["measured"].items():
-        medians = (statistics.median(one[clock] for one in passes) for clock in ("cpu_ms", "wall_ms"))
+        medians = (
+            statistics.median(one[clock] for one in passes) for clock in ("cpu_ms", "wall_ms")
+        )
         table.add_row(arm, *(f"{median:.1f}" for median in medians))
     console.print(table)
     for name in RATIOS:
         ratio, goal = found["findings"][f"{name}, cpu_ms"], GOALS.get(name)
-        verdict = f"; goal {goal}: {'reached' if ratio['ratio'] <= goal else 'missed'}" if goal else ""
+        verdict = (
+            f"; goal {goal}: {'reached' if ratio['ratio'] <= goal else 'missed'}" if goal else ""
+        )
         spread = f"{ratio['lowest_round']:.2f} to {ratio['highest_round']:.2f} in single rounds"
         console.print(f"{name}: {ratio['ratio']:.2f} ({spread}){verdict}", highlight=False)
     for name, value in found["findings"].items():

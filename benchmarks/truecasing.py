@@ -1,12 +1,14 @@
-"""Truecasing side by side: ours, truecase, sacremoses and a naive regex, in one run, on the same text.
+"""Truecasing side by side: ours, truecase, sacremoses and a naive regex, in one run, on the same
+text.
 
     pip install 'zephyr-handbook[peers]'
     python benchmarks/truecasing.py [--messages 400] [--show]
 
-Needs the folder ``truecasing`` of ZEPHYR_REAL_DATA (default ``../shared/data``): ``train`` to fit on, ``dev`` to make
-faults in, ``real_capitalize_echoes`` to detect, ``clean_other_models`` to count false alarms in. Prints the tables, and
-writes ``benchmarks/results/truecasing.json`` with the machine's stamp and ``published/truecasing_peers.yaml``, the
-table that the chapter shows. MB are 10^6 bytes of text; a speed is the best of three passes on one core.
+Needs the folder ``truecasing`` of ZEPHYR_REAL_DATA (default ``../shared/data``): ``train`` to fit
+on, ``dev`` to make faults in, ``real_capitalize_echoes`` to detect, ``clean_other_models`` to count
+false alarms in. Prints the tables, and writes ``benchmarks/results/truecasing.json`` with the
+machine's stamp and ``published/truecasing_peers.yaml``, the table that the chapter shows. MB are
+10^6 bytes of text; a speed is the best of three passes on one core.
 """
 
 import argparse
@@ -82,7 +84,9 @@ def text_kinds(dev: list[dict], messages: int) -> dict[str, list[str]]:
     return {"chat mix": [answers[index] for index in chosen], "GPT-3.5-like": near[:messages]}
 
 
-def accuracy(systems: dict[str, Callable[[list[str]], list[str]]], texts: dict[str, list[str]]) -> list[dict]:
+def accuracy(
+    systems: dict[str, Callable[[list[str]], list[str]]], texts: dict[str, list[str]]
+) -> list[dict]:
     """Scores of every system on every kind of text, fault and line."""
     rows = []
     for text_kind, reference in texts.items():
@@ -91,19 +95,24 @@ def accuracy(systems: dict[str, Callable[[list[str]], list[str]]], texts: dict[s
             for system, repair in systems.items():
                 hypothesis = repair(source)
                 for lines in ("all", "prose"):
-                    scores = truecasing_scores(reference, source, hypothesis, prose_only=lines == "prose")
+                    scores = truecasing_scores(
+                        reference, source, hypothesis, prose_only=lines == "prose"
+                    )
                     figures = {
                         name: round(value, 4) if isinstance(value, float) else value
                         for name, value in scores.as_dict().items()
                         if name != "clean_altered"
                     }
                     rows.append(
-                        {"text": text_kind, "fault": fault, "lines": lines, "system": system} | figures
+                        {"text": text_kind, "fault": fault, "lines": lines, "system": system}
+                        | figures
                     )
     return rows
 
 
-def recaser_speed(truecaser: Truecaser, peers: dict[str, Recase], texts: list[str]) -> dict[str, float]:
+def recaser_speed(
+    truecaser: Truecaser, peers: dict[str, Recase], texts: list[str]
+) -> dict[str, float]:
     """MB/s of every system on text that is faulty throughout."""
     source = [corrupt_case(text, "capitalize") for text in texts]
     many = source * 4  # ours is done too soon to be timed on less
@@ -170,7 +179,9 @@ def false_alarms(truecaser: Truecaser, texts: list[str], console: Console | None
 def peers_altered(peers: dict[str, Recase], texts: list[str], repair: dict) -> dict[str, float]:
     """Share of clean messages that each peer alters."""
     return {
-        name: round(float(np.mean([a != b for a, b in zip(texts, repair[name](texts), strict=True)])), 4)
+        name: round(
+            float(np.mean([a != b for a, b in zip(texts, repair[name](texts), strict=True)])), 4
+        )
         for name in peers
     }
 
@@ -179,13 +190,20 @@ def five_percent(truecaser: Truecaser, dev: list[dict]) -> dict[str, float]:
     """The whole pipeline where one message in twenty has one of the four faults."""
     rng = np.random.default_rng(2)
     reference = [row["text"] for row in dev if row["role"] == "assistant"]
-    source = [corrupt_case(t, "mixed", rng) if rng.random() < FAULTY_SHARE else t for t in reference]
+    source = [
+        corrupt_case(t, "mixed", rng) if rng.random() < FAULTY_SHARE else t for t in reference
+    ]
     scores = truecasing_scores(reference, source, truecaser.truecase_batch(source))
-    return {name: round(getattr(scores, name), 4) for name in ("precision", "recall", "f1", "clean_altered")}
+    return {
+        name: round(getattr(scores, name), 4)
+        for name in ("precision", "recall", "f1", "clean_altered")
+    }
 
 
 def refusals(texts: dict[str, list[str]]) -> dict[str, dict]:
-    """What ``refusal_filter`` removes of each set: share, counts by family, the phrases that remove most."""
+    """What ``refusal_filter`` removes of each set: share, counts by family, the phrases that remove
+    most.
+    """
     found = {}
     for name, items in texts.items():
         result = refusal_filter(items)
@@ -200,12 +218,18 @@ def refusals(texts: dict[str, list[str]]) -> dict[str, dict]:
 
 
 def echoes_found(echoes: list[str], truecaser: Truecaser) -> dict[str, int]:
-    """Labels of the real echoes; of those among them that are what ``str.capitalize`` makes of them, how many are found."""
+    """Labels of the real echoes; of those among them that are what ``str.capitalize`` makes of
+    them, how many are found.
+    """
     labels = detect_case_noise(pa.array(echoes), truecaser).to_pylist()
     spoilt = [text.strip() == text.strip().capitalize() for text in echoes]
     found = sum(label != "ok" for label, is_spoilt in zip(labels, spoilt, strict=True) if is_spoilt)
     counts = {label: labels.count(label) for label in LABELS}
-    return {"messages": len(echoes), "identical_to_capitalize": sum(spoilt), "found_of_these": found} | counts
+    return {
+        "messages": len(echoes),
+        "identical_to_capitalize": sum(spoilt),
+        "found_of_these": found,
+    } | counts
 
 
 def measure(messages: int, show: bool, console: Console) -> dict:
@@ -225,7 +249,10 @@ def measure(messages: int, show: bool, console: Console) -> dict:
 
     texts = text_kinds(dev, messages)
     peer_repair = {name: projected(recase) for name, recase in peers.items()}
-    systems = {OURS: truecaser.truecase_batch, f"{OURS}, recaser alone": truecaser.recase} | peer_repair
+    systems = {
+        OURS: truecaser.truecase_batch,
+        f"{OURS}, recaser alone": truecaser.recase,
+    } | peer_repair
     systems[MOSES_HELPED] = projected(helped)
     recaser = recaser_speed(truecaser, peers, texts["chat mix"])
     answers = [row["text"] for row in dev + train if row["role"] == "assistant"]
@@ -241,7 +268,9 @@ def measure(messages: int, show: bool, console: Console) -> dict:
         "clean_altered": {
             "dev": false_alarms(truecaser, [row["text"] for row in dev], None),
             "other models": false_alarms(truecaser, clean, console if show else None),
-            "peers, share of 400 messages of other models": peers_altered(peers, clean[:400], peer_repair),
+            "peers, share of 400 messages of other models": peers_altered(
+                peers, clean[:400], peer_repair
+            ),
         },
         "real_echoes": echoes_found(echoes, truecaser),
         "refusals": refusals(
@@ -269,26 +298,36 @@ def targets(result: dict) -> list[dict]:
     other, echoes = result["clean_altered"]["other models"], result["real_echoes"]
 
     def ahead(text: str, lines: str, moses: str = MOSES) -> float:
-        ours, theirs = (figure(result, system, text, "capitalize", lines) for system in (OURS, moses))
+        ours, theirs = (
+            figure(result, system, text, "capitalize", lines) for system in (OURS, moses)
+        )
         return round(100 * (ours - theirs), 1)
 
     rows = [
         ("recaser, times sacremoses", speed[OURS] / speed[MOSES], ">=", 8),
         ("recaser, times truecase", speed[OURS] / speed[TRUECASE], ">=", 50),
         ("pipeline in memory, times sacremoses", pipeline["in memory"] / speed[MOSES], ">=", 75),
-        ("Parquet to Parquet, times sacremoses", pipeline["Parquet to Parquet"] / speed[MOSES], ">=", 45),
+        ("Parquet to Parquet, times "
+         "sacremoses", pipeline["Parquet to Parquet"] / speed[MOSES], ">=", 45),
         ("F1 over capitals, chat mix: points over sacremoses", ahead("chat mix", "all"), ">=", 9),
         ("the same, prose", ahead("chat mix", "prose"), ">=", 6),
-        ("F1 over capitals, GPT-3.5-like: points over sacremoses", ahead("GPT-3.5-like", "all"), ">=", 4),
+        ("F1 over capitals, GPT-3.5-like: points over "
+         "sacremoses", ahead("GPT-3.5-like", "all"), ">=", 4),
         ("the same, prose", ahead("GPT-3.5-like", "prose"), ">=", 4),
-        ("as above with leading marks cut off for sacremoses: chat mix", ahead("chat mix", "all", MOSES_HELPED), ">=", 9),
+        ("as above with leading marks cut off for sacremoses: chat "
+         "mix", ahead("chat mix", "all", MOSES_HELPED), ">=", 9),
         ("the same, prose", ahead("chat mix", "prose", MOSES_HELPED), ">=", 6),
-        ("with leading marks cut off, GPT-3.5-like", ahead("GPT-3.5-like", "all", MOSES_HELPED), ">=", 4),
+        ("with leading marks cut off, "
+         "GPT-3.5-like", ahead("GPT-3.5-like", "all", MOSES_HELPED), ">=", 4),
         ("the same, prose", ahead("GPT-3.5-like", "prose", MOSES_HELPED), ">=", 4),
-        ("clean messages altered, whole-message path, %", 100 * other["whole_message"] / other["messages"], "<=", 0.01),
-        ("clean messages altered, sentence path, %", 100 * other["sentence"] / other["messages"], "<=", 0.05),
-        ("sentence path, recall on prose, %", 100 * figure(result, OURS, "chat mix", "sentence", "prose", "recall"), ">=", 88),
-        ("real echoes of the fault detected, %", 100 * echoes["found_of_these"] / echoes["identical_to_capitalize"], ">=", 98),
+        ("clean messages altered, whole-message path, "
+         "%", 100 * other["whole_message"] / other["messages"], "<=", 0.01),
+        ("clean messages altered, sentence path, "
+         "%", 100 * other["sentence"] / other["messages"], "<=", 0.05),
+        ("sentence path, recall on prose, "
+         "%", 100 * figure(result, OURS, "chat mix", "sentence", "prose", "recall"), ">=", 88),
+        ("real echoes of the fault detected, "
+         "%", 100 * echoes["found_of_these"] / echoes["identical_to_capitalize"], ">=", 98),
     ]  # fmt: skip
     return [
         {"what": what, "reached": round(reached, 3), "aim": f"{sign} {aim}", "met": bool(reached >= aim if sign == ">=" else reached <= aim)}
@@ -319,11 +358,16 @@ def peers_table(result: dict) -> dict:
         )
     return {
         "title": "Truecasers side by side on chat text that str.capitalize has spoilt",
-        "source": "benchmarks/truecasing.py of this handbook; the whole of it is in benchmarks/results/truecasing.json",
-        "note": "mix, gpt35: F1 in percent over words that carry a capital, in answers of many models and in those of "
-        "GPT-3.5, GPT-4 (June 2023) and Vicuna; all lines, and lines of prose. clean_altered: percent of well-cased "
-        "messages of other models that the system changes. Speeds: MB of wholly faulty text a second on one core of this "
-        f"machine: {stamp['cpu']}, {stamp['cores']} cores, {stamp['platform']}, Python {stamp['python']}.",
+        "source": "benchmarks/truecasing.py of this handbook; the whole of it is in "
+        "benchmarks/results/truecasing.json",
+        "note": "mix, gpt35: F1 in percent over words that carry a capital, in answers of many "
+        "models and in those of "
+        "GPT-3.5, GPT-4 (June 2023) and Vicuna; all lines, and lines of prose. clean_altered: "
+        "percent of well-cased "
+        "messages of other models that the system changes. Speeds: MB of wholly faulty text a "
+        "second on one core of this "
+        f"machine: {stamp['cpu']}, {stamp['cores']} cores, {stamp['platform']}, Python "
+        f"{stamp['python']}.",
         "rows": rows,
     }
 
@@ -333,7 +377,14 @@ def show_tables(result: dict, console: Console) -> None:
     table = Table(title="Faults repaired: precision / recall / F1 / F1 over capitals, in percent")
     for column in ("text", "fault", "lines", "system", "P", "R", "F1", "capF1", "starts", "exact"):
         table.add_column(column)
-    names = ("precision", "recall", "f1", "f1_capitalized", "sentence_initial_accuracy", "exact_match")
+    names = (
+        "precision",
+        "recall",
+        "f1",
+        "f1_capitalized",
+        "sentence_initial_accuracy",
+        "exact_match",
+    )
     for row in result["accuracy"]:
         cells = [row[key] for key in ("text", "fault", "lines", "system")]
         table.add_row(*cells, *(f"{100 * row[name]:.1f}" for name in names))
@@ -358,7 +409,9 @@ def show_tables(result: dict, console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--messages", type=int, default=400, help="messages of each kind of text to score on")
+    parser.add_argument(
+        "--messages", type=int, default=400, help="messages of each kind of text to score on"
+    )
     parser.add_argument(
         "--show", action="store_true", help="show where clean messages of other models are altered"
     )
@@ -372,7 +425,8 @@ def main() -> None:
     RESULT.parent.mkdir(exist_ok=True)
     write_json(RESULT, result)
     TABLE.write_text(
-        yaml.safe_dump(peers_table(result), sort_keys=False, allow_unicode=True, width=1000), encoding="utf-8"
+        yaml.safe_dump(peers_table(result), sort_keys=False, allow_unicode=True, width=1000),
+        encoding="utf-8",
     )
 
 

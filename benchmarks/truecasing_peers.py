@@ -1,10 +1,11 @@
 """The peers of the truecasing benchmark, each as a function from a message to the message recased.
 
-They get one sentence at a time; sacremoses is trained on the same text as ours, in its mode for text without case; and
-since truecase and sacremoses tokenise and join anew, which loses line breaks and spacing, only the case of their letters
-is taken over (``project``). sacremoses does not capitalise a sentence that opens with a bullet, a quotation mark or bold
-type; it is therefore run a second time with those marks cut off, a kindness that its own users would have to write.
-truecase's shipped model is a pickle.
+They get one sentence at a time; sacremoses is trained on the same text as ours, in its mode for
+text without case; and since truecase and sacremoses tokenise and join anew, which loses line breaks
+and spacing, only the case of their letters is taken over (``project``). sacremoses does not
+capitalise a sentence that opens with a bullet, a quotation mark or bold type; it is therefore run a
+second time with those marks cut off, a kindness that its own users would have to write. truecase's
+shipped model is a pickle.
 """
 
 import re
@@ -19,7 +20,9 @@ Recase = Callable[[str], str]
 
 
 def sentences(text: str, from_first_letter: bool = False) -> list[str]:
-    """The sentences of a message; on request without the marks (bullets, bold, quotes) that they open with."""
+    """The sentences of a message; on request without the marks (bullets, bold, quotes) that they
+    open with.
+    """
     pieces = SENTENCES.split(text)
     if from_first_letter:
         pieces = [LEADING_MARKS.sub("", piece) for piece in pieces]
@@ -27,7 +30,9 @@ def sentences(text: str, from_first_letter: bool = False) -> list[str]:
 
 
 def project(source: str, output: str) -> str:
-    """The source with the case of the output's letters; the source where the letters are not the same."""
+    """The source with the case of the output's letters; the source where the letters are not the
+    same.
+    """
     letters = [letter for letter in output if letter.isalpha()]
     slots = [place for place, letter in enumerate(source) if letter.isalpha()]
     if [a.lower() for a in letters] != [source[place].lower() for place in slots]:
@@ -48,7 +53,9 @@ def sacremoses_trained(texts: list[str], from_first_letter: bool = False) -> Rec
     from sacremoses import MosesDetruecaser, MosesTruecaser
 
     truecaser, detruecaser = MosesTruecaser(is_asr=True), MosesDetruecaser()
-    truecaser.train([TOKENS(piece) for text in texts for piece in sentences(text, from_first_letter)])
+    truecaser.train(
+        [TOKENS(piece) for text in texts for piece in sentences(text, from_first_letter)]
+    )
 
     def recase(text: str) -> str:
         pieces = [" ".join(TOKENS(piece)) for piece in sentences(text, from_first_letter)]
@@ -59,7 +66,9 @@ def sacremoses_trained(texts: list[str], from_first_letter: bool = False) -> Rec
 
 
 def truecase_shipped() -> Recase:
-    """truecase with the model that it ships, its sentence splitter replaced by one that needs no download."""
+    """truecase with the model that it ships, its sentence splitter replaced by one that needs no
+    download.
+    """
     import nltk.tokenize
     from nltk.tokenize.punkt import PunktSentenceTokenizer
 

@@ -54,11 +54,11 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import mt_bench_difference, mt_bench_score, read_rows
 from zephyr_utils.explorers.answers import Answers
 from zephyr_utils.miniature.teacher import grade_turn
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.scales import SCALES, check_machine
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
-miniature_as_shipped = not road.own_data and road.scale == "miniature"
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## Why it mattered
@@ -174,7 +174,7 @@ exercises.check_text_loss(text_loss_of)
 # each answer with its score, and the pair that was made of it:
 
 # %%
-rated = road.load("feedback", "feedback").records
+rated = pipeline.load("feedback", "feedback").records
 row = rated[0]
 print("prompt:", row["instruction"])
 for completion in row["completions"]:
@@ -308,10 +308,10 @@ for one in SCALES.values():
 # ```
 
 # %%
-recipe = road.recipe("ddpo")
+recipe = pipeline.recipe("ddpo")
 batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
 print(f"Zephyr-7B-beta: {math.ceil(61_966 / (2 * 16)) * 3:,} steps")
-print(f"{road.scale}: at most {math.ceil(len(rated) / batch) * recipe['num_train_epochs']:,} steps")
+print(f"{pipeline.scale}: at most {math.ceil(len(rated) / batch) * recipe['num_train_epochs']:,} steps")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -365,7 +365,7 @@ exercises.check_steps(steps)
 # from wrong. What it writes has UltraChat's and UltraFeedback's schemas *and their faults*. Two dialogues, as they come:
 
 # %%
-for dialogue in road.load("dialogues", "dialogue").records[1:3]:
+for dialogue in pipeline.load("dialogues", "dialogue").records[1:3]:
     for message in dialogue["messages"]:
         print(f"{message['role']:>10}: {message['content']}")
     print()
@@ -377,7 +377,7 @@ for dialogue in road.load("dialogues", "dialogue").records[1:3]:
 # and only those are asked. The first question of each category, its two turns side by side:
 
 # %%
-questions = road.questions()
+questions = pipeline.questions()
 for question in questions[::20]:
     print(f"{question['category']:>11}: {question['turns'][0]}  |  {question['turns'][1]}")
 
@@ -392,7 +392,7 @@ for question in questions[::20]:
 # ```
 
 # %%
-base, tokenizer = chat.load_model(road.model_directory("base"))
+base, tokenizer = chat.load_model(pipeline.model_directory("base"))
 chat.prepare_tokenizer(tokenizer)
 first = next(question["turns"][0] for question in questions if question["category"] == "humanities")
 [answer] = chat.generate(base, tokenizer, [[{"role": "user", "content": first}]], temperature=0.0, max_new_tokens=60)
@@ -415,8 +415,8 @@ print("asked:", first, "\n", answer.text, "\n", f"ended by itself: {answer.ended
 
 # %%
 names = {"base": "base", "dSFT": "dsft", "dSFT + dDPO": "ddpo"}
-directories = {shown: road.model_directory(name) for shown, name in names.items()}
-for step in (road.truecased(), road.dsft(), road.pairs(), road.ddpo()):
+directories = {shown: pipeline.model_directory(name) for shown, name in names.items()}
+for step in (pipeline.truecased(), pipeline.dsft(), pipeline.pairs(), pipeline.ddpo()):
     seen = f"{step.rows['rows_in']:,} rows in = {step.rows['rows_out']:,} out + {step.rows['rows_set_aside']:,} set aside"
     print(f"{step.folder.name:<20} {'reused' if step.reused else 'made'}, {step.seconds:3.0f} s when it was made: {seen}")
 
@@ -458,7 +458,7 @@ explorer
 # [ablations](08_ablations).
 
 # %%
-evaluated = road.evaluation()
+evaluated = pipeline.evaluation()
 judgments = {shown: read_rows(evaluated[name].folder / "judgments.jsonl") for shown, name in names.items()}
 scores = {shown: mt_bench_score(rows, questions=questions) for shown, rows in judgments.items()}
 for shown, name in names.items():
@@ -511,7 +511,7 @@ if miniature_as_shipped:
     assert evaluated["dsft"].results["ended"] > 0.95, "dSFT's answers should end by themselves: does the end token count in the loss (chapter 02)?"
     longer = evaluated["base"].results["tokens"] / evaluated["dsft"].results["tokens"]
     assert longer > 1.5, f"the base's answers are only {longer:.1f} times as long as dSFT's: is a fine-tuned model in its place?"
-assert abs(road.ddpo().results["first_step_loss"] - math.log(2)) < 1e-3, "dDPO did not start at the dSFT model (chapter 05)"
+assert abs(pipeline.ddpo().results["first_step_loss"] - math.log(2)) < 1e-3, "dDPO did not start at the dSFT model (chapter 05)"
 print("all as expected")
 
 # %% [markdown]
@@ -617,13 +617,13 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 
 # %% tags=["remove-cell"]
 artefacts.write_metrics(
-    road.folder / "00_overview",
+    pipeline.folder / "00_overview",
     {
         "score_ddpo": scores["dSFT + dDPO"].overall,
         "score_dsft": scores["dSFT"].overall,
         "score_base": scores["base"].overall,
         "gain": gain.mean,
         "gain_low": gain.low,
-        "first_step_loss": road.ddpo().results["first_step_loss"],
+        "first_step_loss": pipeline.ddpo().results["first_step_loss"],
     },
 )

@@ -58,11 +58,11 @@ from zephyr_utils.pipeline import artefacts
 from zephyr_utils.explorers.truecaser import TruecaserView
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.data.filtering import refusal_filter
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.truecasing import Truecaser, corrupt_case, detect_case_noise, protected_spans, truecasing_scores
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
-miniature_as_shipped = not road.own_data and road.scale == "miniature"
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## The case
@@ -167,7 +167,7 @@ print(said.removeprefix("As an AI language model, ").capitalize())
 # Now to the dialogues of this scale. Every answer of the assistant, in order:
 
 # %%
-loaded = road.load("dialogues", "dialogue")
+loaded = pipeline.load("dialogues", "dialogue")
 answers = [m["content"] for d in loaded.records for m in d["messages"] if m["role"] == "assistant"]
 print(f"{len(loaded.records):,} dialogues, {len(answers):,} answers, {sum(map(len, answers)) / 1e6:.2f} million characters")
 
@@ -821,11 +821,11 @@ TruecaserView(truecaser, shown)
 # truecases what is left:
 
 # %%
-made = road.truecased()
-books = made.results
-print(f"{books['rows_in']:,} dialogues in = {books['rows_out']:,} out + {books['rows_set_aside']:,} set aside {books['set_aside']}")
-print(f"{books['answers_changed']:,} of the {books['answers']:,} answers that stay were changed")
-assert books["rows_in"] == books["rows_out"] + books["rows_set_aside"], "a row has vanished: look at set_aside.jsonl"
+made = pipeline.truecased()
+row_counts = made.results
+print(f"{row_counts['rows_in']:,} dialogues in = {row_counts['rows_out']:,} out + {row_counts['rows_set_aside']:,} set aside {row_counts['set_aside']}")
+print(f"{row_counts['answers_changed']:,} of the {row_counts['answers']:,} answers that stay were changed")
+assert row_counts["rows_in"] == row_counts["rows_out"] + row_counts["rows_set_aside"], "a row has vanished: look at set_aside.jsonl"
 
 # %% [markdown]
 # The same by hand, to see what it did: filter, fit on what is left, repair.
@@ -836,7 +836,7 @@ source = [m["content"] for d in kept.select(loaded.records) for m in d["messages
 own = Truecaser.fit(source)
 repaired = own.truecase_batch(source)
 changed = [(before, after) for before, after in zip(source, repaired, strict=True) if before != after]
-print(f"{len(changed)} of {len(source):,} answers changed, the road says {books['answers_changed']}")
+print(f"{len(changed)} of {len(source):,} answers changed, the road says {row_counts['answers_changed']}")
 
 # %%
 rows = [{"before": before[:400], "after": after[:400]} for before, after in list(dict.fromkeys(changed))[:6]]

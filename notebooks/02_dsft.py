@@ -57,11 +57,11 @@ from zephyr_utils.pipeline import artefacts
 from zephyr_utils.explorers.token_view import ChatTokens
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.data.records import load_records
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.training.rows import fit_dialogues
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
-miniature_as_shipped = not road.own_data and road.scale == "miniature"
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## Whose words the student learns
@@ -79,7 +79,7 @@ miniature_as_shipped = not road.own_data and road.scale == "miniature"
 # truecased, and without refusals.
 
 # %%
-cleaned = road.truecased()
+cleaned = pipeline.truecased()
 everything = load_records(cleaned.folder / "dialogues.parquet", "dialogue").records
 print(f"{cleaned.rows['rows_in']} dialogues in = {len(everything)} kept + {cleaned.rows['rows_set_aside']} set aside {cleaned.results['set_aside']}")
 for message in everything[0]["messages"]:
@@ -129,7 +129,7 @@ assert torch.isclose(divergence, cross_entropy - entropy)
 # and bet on token $t + 1$. This is the key function of the chapter, written out:
 
 # %%
-base, tokenizer = chat.load_model(road.model_directory("base"))
+base, tokenizer = chat.load_model(pipeline.model_directory("base"))
 chat.prepare_tokenizer(tokenizer)
 
 
@@ -435,8 +435,8 @@ print(f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.
 # harmless.
 
 # %%
-recipe = road.recipe("dsft")
-train, held_out, fitted = road.split_dialogues()  # the rows that the training below takes
+recipe = pipeline.recipe("dsft")
+train, held_out, fitted = pipeline.split_dialogues()  # the rows that the training below takes
 print(fitted.report())
 print(f"{len(fitted.rows)} rows = {len(train)} to train on + {len(held_out)} held out, by a hash of the prompt")
 
@@ -738,7 +738,7 @@ print(f"{'global batch':>20}: {batch}")
 # cores.
 
 # %%
-sft = road.dsft()
+sft = pipeline.dsft()
 before, after = sft.results["held_out_loss_before"], sft.results["held_out_loss"]
 log = [entry for entry in json.loads((sft.folder / training.LOG).read_text()) if "loss" in entry]
 print(f"{'reused' if sft.reused else 'trained'}: {sft.seconds:.0f} s when it was trained, on {sft.rows['rows_trained']:,} dialogues")
@@ -850,7 +850,7 @@ print(f"cosine among the markers' pieces {likeness(pieces):.2f}, among the words
 if (sft.folder / training.ADAPTER).is_dir():
     from peft import PeftModel
 
-    fresh, _ = chat.load_model(road.model_directory("base"))
+    fresh, _ = chat.load_model(pipeline.model_directory("base"))
     adapted = PeftModel.from_pretrained(fresh, sft.folder / training.ADAPTER).eval()
     counted = sum(p.numel() for n, p in adapted.named_parameters() if "lora_" in n)
     print(f"adapter holds {counted:,} numbers, predicted {predicted:,}")
@@ -869,7 +869,7 @@ if (sft.folder / training.ADAPTER).is_dir():
 # ```
 
 # %%
-questions = road.questions()[::20]  # one of each category
+questions = pipeline.questions()[::20]  # one of each category
 asked = [[{"role": "user", "content": question["turns"][0]}] for question in questions]
 said = [chat.generate(model, tokenizer, asked, temperature=0.0, max_new_tokens=96) for model in (base, student)]
 shorten = lambda text: (text if len(text) < 160 else text[:160] + " ...") or "(nothing: it ended at once)"
@@ -884,7 +884,7 @@ display(HTML(before_after_table(rows, caption="Greedy answers to one held-out qu
 # rule-based teacher (how, and how far to trust it: [Chapter 07](07_evaluation)).
 
 # %%
-graded = {name: manifest.results for name, manifest in road.evaluation(("base", "dsft")).items()}
+graded = {name: manifest.results for name, manifest in pipeline.evaluation(("base", "dsft")).items()}
 for name, results in graded.items():
     print(f"{name:>5}: ends by itself {results['ended']:4.0%}, right {results['right']:4.0%}, grade {results['score']:.2f}, {results['tokens']:.0f} tokens an answer")
 

@@ -64,16 +64,16 @@ from zephyr_utils.miniature.serve import served
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.preferences import mean_rating, overall_rating
 from zephyr_utils.data.records import ASPECTS, save_records
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
-miniature_as_shipped = not road.own_data and road.scale == "miniature"
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
 # The records that this chapter reads: the scale's feedback, or yours. Rows in are rows out and rows set aside.
 
 # %%
-source = Road(runs=runs) if road.preferences else road  # ready-made pairs come without feedback: the miniature's is read
+source = Pipeline(runs=runs) if pipeline.preferences else pipeline  # ready-made pairs come without feedback: the miniature's is read
 loaded = source.load("feedback", "feedback")
 rated = loaded.records
 print(f"{loaded.n_read:,} rows read = {len(rated):,} records + {len(loaded.set_aside):,} set aside")
@@ -269,7 +269,7 @@ print("each answer once in each place, in every row")
 stack = contextlib.ExitStack()
 here = Endpoint(stack.enter_context(served()))
 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-world = Road(runs=runs).load("feedback", "feedback").records[:48]
+world = Pipeline(runs=runs).load("feedback", "feedback").records[:48]
 prompts = [record["instruction"] for record in world]
 print(here.url, "·", ", ".join(MODELS))
 
@@ -978,4 +978,4 @@ if seen.any():
     metrics |= {"mean_against_truth": float(follows["mean rating"]), "overall_against_truth": float(follows["overall grade"])}
 if len(errors):
     metrics |= {"error_of_one_aspect": float(one), "error_of_the_mean": float(four)}
-artefacts.write_metrics(road.folder / "03_ai_feedback", {name: value for name, value in metrics.items() if np.isfinite(value)})
+artefacts.write_metrics(pipeline.folder / "03_ai_feedback", {name: value for name, value in metrics.items() if np.isfinite(value)})

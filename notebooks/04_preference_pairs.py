@@ -60,12 +60,12 @@ from zephyr_utils.evaluation.intervals import bootstrap_interval, paired_differe
 from zephyr_utils.explorers.pair_browser import PairBrowser
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.miniature.teacher import OPENINGS
-from zephyr_utils.preferences import POLICIES, audit, binarize, compare_policies, mean_rating, overall_rating
+from zephyr_utils.preferences import STRATEGIES, audit, binarize, compare_strategies, mean_rating, overall_rating
 from zephyr_utils.data.records import ASPECTS, load_records
-from zephyr_utils.pipeline.pipeline import ABLATIONS, PAIRS, Road
+from zephyr_utils.pipeline.pipeline import ABLATIONS_FOLDER, PAIRS, Pipeline
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
-miniature_as_shipped = not road.own_data and road.scale == "miniature"
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## From ratings to a pair
@@ -76,7 +76,7 @@ miniature_as_shipped = not road.own_data and road.scale == "miniature"
 # written as *strings*, and one overall grade from 1 to 10 that the teacher's critique ended with.
 
 # %%
-source = Road(runs=runs) if road.preferences else road  # ready-made pairs come without feedback: the miniature's is read
+source = Pipeline(runs=runs) if pipeline.preferences else pipeline  # ready-made pairs come without feedback: the miniature's is read
 loaded = source.load("feedback", "feedback")
 rated = loaded.records
 print(f"{loaded.n_read:,} rows read = {len(rated):,} records + {len(loaded.set_aside):,} set aside")
@@ -285,10 +285,10 @@ if miniature_as_shipped:
 # ```
 
 # %%
-compared = not road.preferences  # from ready-made pairs no second set can be made
+compared = not pipeline.preferences  # from ready-made pairs no second set can be made
 kinds = {"random": "few", "worst": "lowest"}
 if compared:
-    trained = {kind: catalogue.train(road, catalogue.get_row(row)) for kind, row in kinds.items()}
+    trained = {kind: catalogue.train(pipeline, catalogue.get_ablation(row)) for kind, row in kinds.items()}
     for kind, run in trained.items():
         print(f"against {kind}: {run.results['rows_trained']} pairs, first loss {run.results['first_step_loss']:.4f}")
 
@@ -309,9 +309,9 @@ def log_ratios(directory, pairs):
 
 # %%
 if compared:
-    other_pairs = road.pair_up(road.folder / ABLATIONS / "lowest_pairs", rejected="lowest")
-    held_out = {"random": road.split_pairs()[1], "worst": road.split_pairs(other_pairs)[1]}
-    before = {kind: log_ratios(road.model_directory("dsft"), pairs) for kind, pairs in held_out.items()}
+    other_pairs = pipeline.pair_up(pipeline.folder / ABLATIONS_FOLDER / "lowest_pairs", rejected="lowest")
+    held_out = {"random": pipeline.split_pairs()[1], "worst": pipeline.split_pairs(other_pairs)[1]}
+    before = {kind: log_ratios(pipeline.model_directory("dsft"), pairs) for kind, pairs in held_out.items()}
     right = {(model, kind): log_ratios(run.folder / training.MODEL, pairs) > before[kind]
              for model, run in trained.items() for kind, pairs in held_out.items()}
     for (model, kind), values in right.items():
@@ -324,7 +324,7 @@ if compared:
 
 # %%
 def grades_of(row):
-    lines = (catalogue.exam(road, row).folder / "judgments.jsonl").read_text().splitlines()
+    lines = (catalogue.exam(pipeline, row).folder / "judgments.jsonl").read_text().splitlines()
     judged = sorted((line["question_id"], line["turn"], line["score"]) for line in map(json.loads, lines))
     return np.reshape([score for *_, score in judged], (-1, 2)).mean(axis=1)  # a question's two turns are one question
 
@@ -365,7 +365,7 @@ for name, pairs in both.items():
     print(f"{name:7s} the longer one is chosen in {audit(pairs).length_bias:.1%};",
           f"friendly: {friendly(pairs, 'chosen'):.1%} of chosen, {friendly(pairs, 'rejected'):.1%} of rejected")
 for kind, row in kinds.items() if compared else ():
-    print(f"trained against {kind}: {catalogue.exam(road, row).results['tokens']:.1f} tokens in an answer")
+    print(f"trained against {kind}: {catalogue.exam(pipeline, row).results['tokens']:.1f} tokens in an answer")
 
 # %% [markdown]
 # In the miniature many of the *worst* answers are false but friendly. Set against them, friendliness looks less like a
@@ -537,7 +537,7 @@ for name, rate, width in (("mean", mean_rating, 4), ("overall", overall_rating, 
 # pairs than we made: the road has taken out leaked prompts first; see *Contamination* below.)
 
 # %%
-train_pairs, held_out_pairs, fitted = road.split_pairs()
+train_pairs, held_out_pairs, fitted = pipeline.split_pairs()
 print(fitted.report())
 print(f"{len(train_pairs):,} to train on, {len(held_out_pairs):,} held out by a hash of their prompt")
 
@@ -554,7 +554,7 @@ print(f"{len(train_pairs):,} to train on, {len(held_out_pairs):,} held out by a 
 # ```
 
 # %%
-policies = compare_policies(rated)
+policies = compare_strategies(rated)
 policies
 
 # %% [markdown]
@@ -601,7 +601,7 @@ if faulty:
 # ```
 
 # %%
-found = {name: audit(binarize(rated, **POLICIES[name]), feedback=rated)
+found = {name: audit(binarize(rated, **STRATEGIES[name]), feedback=rated)
          for name in ("mean, random", "as published")}
 for name, report in found.items():
     print(f"{name:14s} pairs that choose a faulty ten: {report.tens.n_chosen} (of {report.tens.n_faulty} faulty tens)")
@@ -643,8 +643,8 @@ PairBrowser(rated, shown=sorted({*evenly, *faulty[:10]}))
 # ```
 
 # %%
-pairs = load_records(road.pairs().folder / "pairs.parquet", "preference").records
-report = audit(pairs, feedback=None if road.preferences else rated)
+pairs = load_records(pipeline.pairs().folder / "pairs.parquet", "preference").records
+report = audit(pairs, feedback=None if pipeline.preferences else rated)
 report
 
 # %% [markdown]
@@ -1010,4 +1010,4 @@ metrics = {
 if compared:
     names = ("random_pairs", "worst_pairs", "grade")
     metrics |= {f"{name}_random_minus_worst": found.mean for name, found in zip(names, differences.values())}
-artefacts.write_metrics(road.folder / PAIRS, metrics)
+artefacts.write_metrics(pipeline.folder / PAIRS, metrics)

@@ -53,10 +53,10 @@ from zephyr_utils.pipeline import artefacts
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.dpo_loss import DpoLoss
 from zephyr_utils.figures import before_after_table
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
-miniature_as_shipped = not road.own_data and road.scale == "miniature"
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## From a reward to equation 1
@@ -491,10 +491,10 @@ print("log(sigmoid(m))", torch.sigmoid(very_wrong).log().item(), "  logsigmoid(m
 # nothing or do not fit the context are set aside and counted; none is cut, since a cut answer would lose its end.
 
 # %%
-train, held_out, books = road.split_pairs()
-print(books.report())
+train, held_out, row_counts = pipeline.split_pairs()
+print(row_counts.report())
 print(f"{len(train)} to train on, {len(held_out)} held out")
-assert len(train) + len(held_out) == len(books.rows)
+assert len(train) + len(held_out) == len(row_counts.rows)
 
 # %% [markdown]
 # One pair. Everything up to the last message is shared; the last message is what is compared.
@@ -519,7 +519,7 @@ for side in ("chosen", "rejected"):
 # ```
 
 # %%
-sft, recipe = road.dsft(), road.recipe("ddpo")
+sft, recipe = pipeline.dsft(), pipeline.recipe("ddpo")
 sft_model = sft.folder / training.MODEL
 model, tokenizer = chat.load_model(sft_model, dtype=recipe["dtype"])
 
@@ -694,7 +694,7 @@ if recipe["loss_type"] == ["sigmoid"] and recipe["dtype"] == "float32":
 # ```
 
 # %%
-base, small = road.base_model_address, road.scale in ("miniature", "smol")  # of 7 B, one copy at a time is enough
+base, small = pipeline.base_model_address, pipeline.scale in ("miniature", "smol")  # of 7 B, one copy at a time is enough
 if small:
     wrong = training.ddpo_trainer(base, few, scratch / "wrong", recipe)
     seen = training.check_first_step(wrong, base, few, recipe)
@@ -808,7 +808,7 @@ display(HTML(before_after_table(rows, caption="Zephyr's dDPO, as told in four pl
 
 # %%
 trainer = wrong = None  # their memory is wanted now
-made = road.ddpo()
+made = pipeline.ddpo()
 print(f"{made.results['rows_trained']} pairs, {made.seconds:.0f} s{', made earlier' if made.reused else ''}")
 print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the first chosen answers "
       f"{made.results['first_step_logps_chosen']:.4f}, under the dSFT model {made.results['sft_logps_chosen']:.4f}")
@@ -914,12 +914,12 @@ for side in sides:
 #
 # ### Pair by pair
 #
-# Behind the means are pairs. `road.margins()` measures *all* the held-out ones under both models, more than the trainer
+# Behind the means are pairs. `pipeline.margins()` measures *all* the held-out ones under both models, more than the trainer
 # watched, so their means differ a little from the log's; the explorer shows where they lie. Which tenth of the pairs would
 # pull hardest now? What would label noise of 0.1 make of the settled ones?
 
 # %%
-sums = np.load(road.margins().folder / "log_probs.npz")
+sums = np.load(pipeline.margins().folder / "log_probs.npz")
 differences = {side: sums[f"policy_{side}"] - sums[f"reference_{side}"] for side in sides}
 apart = differences["chosen"] - differences["rejected"]  # nats, before beta
 DpoLoss(beta=recipe["beta"], difference=float(np.median(apart)), pairs=apart[:1000])
@@ -1050,13 +1050,13 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # goes through, no more: of fewer than a thousand, three tenths are held out, and a model of 1.3 million parameters that
 # never read English cannot be told from a coin on them. Then go by this list:
 #
-# 1. What does `books.report()` set aside, and do you agree?
+# 1. What does `row_counts.report()` set aside, and do you agree?
 # 2. Do the decoded tokens that count end with the end of the answer?
 # 3. Is the first loss ln 2, *and* does `logps/chosen` match?
 # 4. Held-out margin above 0, accuracy clearly above one half? Then read twenty answers.
 #
 # To try another value without touching your last run, give it a folder of its own:
-# `Road(runs="runs-beta-0.5", changes={"ddpo": {"beta": 0.5}}).ddpo()`.
+# `Pipeline(runs="runs-beta-0.5", changes={"ddpo": {"beta": 0.5}}).ddpo()`.
 
 # %% [markdown]
 # ## Recap

@@ -38,9 +38,9 @@ base_model = ""
 runs = ""
 
 # %%
-from zephyr_utils.pipeline.pipeline import MARGINS, Road
+from zephyr_utils.pipeline.pipeline import MARGINS, Pipeline
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 
 # %% [markdown]
 # Beside the road this chapter needs the rewards room, which reads logs, and the published figures.
@@ -68,10 +68,10 @@ from zephyr_utils.data.records import load_records
 # measured them on the pairs that were held out of training.
 
 # %%
-made = road.margins()
+made = pipeline.margins()
 sums = dict(np.load(made.folder / "log_probs.npz"))
 held_out = load_records(made.folder / "held_out.parquet", "preference").records
-beta = road.recipe("ddpo")["beta"]
+beta = pipeline.recipe("ddpo")["beta"]
 for name, values in sums.items():
     print(f"{name:19s} {len(values)} pairs, mean {values.mean():8.2f} nats")
 
@@ -147,7 +147,7 @@ print("ties       ", measured.n_ties)
 # ```
 
 # %%
-log = diagnostics.read_training_log(road.ddpo().folder / training.LOG)
+log = diagnostics.read_training_log(pipeline.ddpo().folder / training.LOG)
 for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", "loss"):
     print(f"{name:19s} {log.evaluation[name][0]:.4f}")
 
@@ -173,7 +173,7 @@ def pair_losses(margins):
     return np.logaddexp(0, -margins)  # -log sigmoid(m), without overflow
 
 
-watched = slice(training.WATCHED)  # the pairs that the trainer measured on the way
+watched = slice(training.EVAL_PAIRS)  # the pairs that the trainer measured on the way
 ours, logged = pair_losses(margins[watched]).mean(), log.evaluation["loss"][-1]
 print(f"from the margins {ours:.4f}, logged {logged:.4f}")
 assert abs(ours - logged) < 0.02, "not the same run: make the artefacts of 05_ddpo and 06_reward_margins anew"
@@ -265,7 +265,7 @@ figures.show(fig, alt=words(zephyr), caption="Zephyr-7B-beta: rewards, margin an
 
 # %%
 fig = figures.reward_curves(curves(log, *reward_names))
-figures.show(fig, alt=words(log), caption=f"Our run at the scale {road.scale}: the same curves, training rows and held-out rows.")
+figures.show(fig, alt=words(log), caption=f"Our run at the scale {pipeline.scale}: the same curves, training rows and held-out rows.")
 
 # %% [markdown]
 # Now the losses. The published log first, ours below it.
@@ -283,7 +283,7 @@ figures.show(loss_figure(zephyr), alt=alt, caption="Zephyr-7B-beta: training los
 # %%
 own = diagnostics.overfitting(log)
 alt = f"Our held-out loss starts at 0.69, is lowest, {own.best_loss:.2f}, at step {own.best_step:.0f} and ends at {own.last_loss:.2f}."
-figures.show(loss_figure(log), alt=alt, caption=f"Our run at the scale {road.scale}: training loss and held-out loss.")
+figures.show(loss_figure(log), alt=alt, caption=f"Our run at the scale {pipeline.scale}: training loss and held-out loss.")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -861,7 +861,7 @@ def token_log_probs(model, tokenizer, messages):
     return ids[len(prompt) :], each[len(prompt) - 1 :].numpy()
 
 
-(before, tokenizer), (after, _) = (load_model(road.model_directory(name), dtype="float32") for name in ("dsft", "ddpo"))
+(before, tokenizer), (after, _) = (load_model(pipeline.model_directory(name), dtype="float32") for name in ("dsft", "ddpo"))
 ids, each = token_log_probs(after, tokenizer, held_out[0]["chosen"])
 print(f"{len(ids)} tokens: {each.sum():.3f}, measured by the road: {sums['policy_chosen'][0]:.3f}")
 assert abs(each.sum() - sums["policy_chosen"][0]) < 0.01 * max(1, abs(each.sum())), "a token too many or too few: mind the shift by one"
@@ -1061,7 +1061,7 @@ def overflow(row):
 # train; a reference that is not the model one started from; half precision that overflows.
 
 # %%
-history = json.loads((road.ddpo().folder / training.LOG).read_text())
+history = json.loads((pipeline.ddpo().folder / training.LOG).read_text())
 lights = {}
 for fault in (swap_sides, freeze, another_reference, overflow):
     rows = copy.deepcopy(history)
@@ -1070,7 +1070,7 @@ for fault in (swap_sides, freeze, another_reference, overflow):
             fault(row)
     lights[fault.__name__] = diagnostics.traffic_light(diagnostics.read_training_log(rows), beta=beta)
     print(f"{fault.__name__}: {lights[fault.__name__].colour}\n    {lights[fault.__name__].reasons[0].text}")
-assert road.own_data or all(light.colour == "red" for light in lights.values()), "a broken log passed: read its reasons"
+assert pipeline.own_data or all(light.colour == "red" for light in lights.values()), "a broken log passed: read its reasons"
 
 # %% [markdown]
 # ### Labels the wrong way round
@@ -1091,12 +1091,12 @@ def swapped(pair):
 
 
 swapped_log = None
-if road.scale == "miniature":
-    train_pairs, _, _ = road.split_pairs()
+if pipeline.scale == "miniature":
+    train_pairs, _, _ = pipeline.split_pairs()
     with tempfile.TemporaryDirectory() as folder:
-        recipe = road.recipe("ddpo") | {"eval_steps": 0.25, "save_strategy": "no"}
+        recipe = pipeline.recipe("ddpo") | {"eval_steps": 0.25, "save_strategy": "no"}
         wrong_way = [swapped(pair) for pair in train_pairs[:320]], [swapped(pair) for pair in held_out[:64]]
-        run = training.ddpo(road.model_directory("dsft"), wrong_way[0], Path(folder), recipe, wrong_way[1])
+        run = training.ddpo(pipeline.model_directory("dsft"), wrong_way[0], Path(folder), recipe, wrong_way[1])
     swapped_log = diagnostics.read_training_log(run.log)
 
 # %%
@@ -1129,7 +1129,7 @@ def text(value):
 
 fields = ("eval_loss", "rewards_chosen", "rewards_rejected", "accuracy", "margin")
 table = [row for row in published_table("training_runs").rows if row["stage"] == "dDPO"]
-table.append({"run": f"ours, {road.scale}", "eval_loss": pair_losses(margins).mean(), "rewards_chosen": chosen.mean(),
+table.append({"run": f"ours, {pipeline.scale}", "eval_loss": pair_losses(margins).mean(), "rewards_chosen": chosen.mean(),
               "rewards_rejected": rejected.mean(), "accuracy": learned.mean(), "margin": margins.mean()})
 rows = [{"run": row["run"]} | {name.replace("_", " "): text(row.get(name)) for name in fields} for row in table]
 display(HTML(before_after_table(rows, caption="The last evaluation of published dDPO runs, and ours over all held-out pairs.")))
@@ -1151,7 +1151,7 @@ display(HTML(before_after_table(rows, caption="The last evaluation of published 
 assert diagnostics.margins_check(log).ok, "margins are not chosen minus rejected: columns of two runs were mixed"
 if own_light.colour == "red":
     print("Look at your run before you go on:", own_light.reasons[0].text)
-if not road.own_data and road.scale == "miniature":
+if not pipeline.own_data and pipeline.scale == "miniature":
     assert own_light.colour != "red", f"the miniature's run is not red: {own_light.reasons[0].text}"
     assert measured.accuracy.low > 0.5, "no better than guessing: look at the pairs of chapter 04, then at the learning rate"
     assert measured.mean_margin.low > 0, "the mean margin is not above 0: are chosen and rejected swapped?"
@@ -1209,7 +1209,7 @@ if my_log:
 from zephyr_utils.pipeline.artefacts import write_metrics
 
 write_metrics(
-    road.folder / MARGINS,
+    pipeline.folder / MARGINS,
     {
         "accuracy": measured.accuracy.estimate,
         "accuracy_low": measured.accuracy.low,

@@ -55,9 +55,9 @@ from zephyr_utils.figures import before_after_table
 from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.published import published_table
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
 
 # %% [markdown]
 # ## Three models, one set of questions
@@ -69,7 +69,7 @@ road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, pref
 # are on a scale of their own**: no number on this page may be set beside an MT-Bench score by GPT-4.
 
 # %%
-questions = road.questions()
+questions = pipeline.questions()
 print(len(questions), "questions; the first of every category:")
 for question in questions[::20]:
     print(f"{question['category']:>11}:", " | ".join(question["turns"]))
@@ -83,7 +83,7 @@ for question in questions[::20]:
 # ```
 
 # %%
-made = road.evaluation()
+made = pipeline.evaluation()
 for name, manifest in made.items():
     result = manifest.results
     print(f"{name:>5}: grade {result['score']:.2f}, right {result['right']:.0%}, ended by itself {result['ended']:.0%}")
@@ -438,7 +438,7 @@ class LeaningJudge:
     def compare(self, question, a, b):
         gap = judge.grade(question, [a], 1).score - judge.grade(question, [b], 1).score
         gap += self.first + self.a_character * (len(a) - len(b)) + self.noise * self.rng.normal()
-        return evaluation.Verdict("", "A" if gap > 0.5 else "B" if gap < -0.5 else "tie")
+        return evaluation.PairwiseJudgment("", "A" if gap > 0.5 else "B" if gap < -0.5 else "tie")
 
 
 # %% [markdown]
@@ -673,14 +673,14 @@ print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'
 import tempfile
 
 from zephyr_utils.chat import load_model
-from zephyr_utils.evaluation.exam import examine
+from zephyr_utils.evaluation.exam import run_exam
 
 
-model, tokenizer = load_model(road.model_directory("ddpo"), dtype="float32")
+model, tokenizer = load_model(pipeline.model_directory("ddpo"), dtype="float32")
 again = [scores["ddpo"].overall]
 for other_seed in (seed + 11, seed + 12):
     with tempfile.TemporaryDirectory() as folder:
-        again.append(examine(model, tokenizer, "ddpo", questions, Path(folder), seed=other_seed, max_new_tokens=96)["score"])
+        again.append(run_exam(model, tokenizer, "ddpo", questions, Path(folder), seed=other_seed, max_new_tokens=96)["score"])
 print(f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3f}, error over questions {my_standard_error(means['ddpo']):.3f}")
 
 # %% [markdown]
@@ -1027,4 +1027,4 @@ metrics = {f"score_{name}": scores[name].overall for name in ("ddpo", "dsft", "b
 metrics |= {f"right_{name}": manifest.results["right"] for name, manifest in made.items()}
 metrics |= {"win_rate_ddpo": rate.win_rate, "win_rate_error": rate.standard_error, "difference": total.mean, "difference_p": total.p_value}
 metrics |= {"gain_said": gain_said, "gain_tone": gain_tone}
-artefacts.write_metrics(road.folder / "07_evaluation", metrics)
+artefacts.write_metrics(pipeline.folder / "07_evaluation", metrics)

@@ -49,12 +49,12 @@ from zephyr_utils.ablations import catalogue as ablations
 from zephyr_utils.evaluation import seeds_interval
 from zephyr_utils.miniature.data import development_questions
 from zephyr_utils.data.records import load_records
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.ablations.parallel import run_in_parallel
 from zephyr_utils.training import LOG
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
-miniature_as_shipped = not road.own_data and road.scale == "miniature"
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## What the paper reports
@@ -236,7 +236,7 @@ exercises.check_verdict(verdict)
 # all of them take minutes, and are compared with each other only.
 
 # %%
-for row in ablations.ROWS.values():
+for row in ablations.ABLATIONS.values():
     differs = {**row.pairs, **row.recipe}
     how = f"{row.trains:6s} from {row.start:10s}" if row.trains else "the road's own"
     share = "a quarter of the pairs" if row.few and row.trains == "ddpo" else ""
@@ -253,10 +253,10 @@ for row in ablations.ROWS.values():
 # tried in `benchmarks/results/search.json`. What each row trains with:
 
 # %%
-searched = ablations.searched_rows(road.scale)
-for row in ablations.ROWS.values():
+searched = ablations.searched_rows(pipeline.scale)
+for row in ablations.ABLATIONS.values():
     if row.trains:
-        recipe = ablations.recipe_of(road, row)
+        recipe = ablations.recipe_of(pipeline, row)
         whose = "its own search" if row.name in searched else f"the search of {row.stage}"
         print(f"{row.name:18s} learning rate {recipe['learning_rate']:.1e}, epochs {recipe['num_train_epochs']}: {whose}")
 
@@ -269,7 +269,7 @@ for row in ablations.ROWS.values():
 # ```
 
 # %%
-development, asked = development_questions(), road.questions()
+development, asked = development_questions(), pipeline.questions()
 turns = {question["turns"][0] for question in development} & {question["turns"][0] for question in asked}
 by_category = {c: sum(q["category"] == c for q in development) for c in dict.fromkeys(q["category"] for q in asked)}
 print(f"{len(development)} development questions, {len(asked)} in the exam, {len(turns)} in both")
@@ -290,7 +290,7 @@ assert not turns
 # The same rated answers make different pairs. One prompt, as three of the rows see it:
 
 # %%
-makings = {name: road.pairs() if name == "few" or road.preferences else ablations._data(road, ablations.ROWS[name])
+makings = {name: pipeline.pairs() if name == "few" or pipeline.preferences else ablations._data(pipeline, ablations.ABLATIONS[name])
            for name in ablations.PAIRINGS}
 sets = {name: load_records(made.folder / "pairs.parquet", "preference").records for name, made in makings.items()}
 pairs = {name: {pair["prompt"]: pair for pair in made} for name, made in sets.items()}
@@ -314,7 +314,7 @@ for name, made in sets.items():
 # answer's alone. Marked, with `·` for tokens that do not count:
 
 # %%
-_, tokenizer = chat.load_model(road.model_directory("base"))
+_, tokenizer = chat.load_model(pipeline.model_directory("base"))
 chat.prepare_tokenizer(tokenizer)
 ids, labels = chat.encode(tokenizer, pairs["few"][prompts[0]]["chosen"], assistant_only=True)
 tokens = [tokenizer.decode([i]).replace("\n", "↵") for i in ids]
@@ -336,7 +336,7 @@ assert 0 < sum(label >= 0 for label in labels) < len(ids)
 
 # %%
 rows = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "few")
-tasks = [(dataclasses.replace(road, seed=number), rows) for number in (road.seed, road.seed + 1)]
+tasks = [(dataclasses.replace(pipeline, seed=number), rows) for number in (pipeline.seed, pipeline.seed + 1)]
 mine = dict(sorted(run_in_parallel(tasks)))
 
 # %%
@@ -474,8 +474,8 @@ if all(sum({row, start} <= set(seed) for seed in five.values()) > 1 for row, sta
 # Your own dDPO run of chapter 05, on all the pairs, has its two accuracies in its log:
 
 # %%
-recipe = road.recipe("ddpo")
-log = json.loads((road.ddpo().folder / LOG).read_text())
+recipe = pipeline.recipe("ddpo")
+log = json.loads((pipeline.ddpo().folder / LOG).read_text())
 for name, values in ablations.accuracies_by_epoch(log, recipe["num_train_epochs"]).items():
     print(f"{name:9s}", ", ".join(f"epoch {n}: {value:.3f}" for n, value in enumerate(values, start=1)))
 
@@ -548,7 +548,7 @@ for gap in (-30.0, 0.0, 30.0):
 
 # %%
 others = [name for name in dict.fromkeys((*ablations.PAIRINGS, *ablations.BETAS, *ablations.LOSSES)) if name != "few"]
-if found := differences(five, {ablations.ROWS[name].label: (name, "few") for name in others}):
+if found := differences(five, {ablations.ABLATIONS[name].label: (name, "few") for name in others}):
     figures.show(figures.difference_intervals(found, label="score minus that of the plain row (95 % interval)"),
                  alt=in_words(found), caption=f"Pairs, beta and losses against the plain row; {len(five)} seeds.")
 
@@ -632,7 +632,7 @@ gaps = {name: gaps_to("few", name) for name in others}
 gaps = {name: values for name, values in gaps.items() if len(values) > 1}
 for rank, name in enumerate(sorted(gaps, key=lambda name: -abs(gaps[name].mean()) / gaps[name].std(ddof=1))):
     interval = seeds_interval(gaps[name], level=1 - 0.05 / (len(gaps) - rank))
-    print(f"{ablations.ROWS[name].label:28s} {interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]")
+    print(f"{ablations.ABLATIONS[name].label:28s} {interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]")
     if not interval.excludes(0):
         print("... and from here on nothing stands.")
         break
@@ -654,7 +654,7 @@ display(Markdown(claims.findings_table(findings)))
 # %%
 own = [found for found in claims.judge_all(mine) if found.interval]
 display(Markdown(claims.findings_table(own, why=False)))
-artefacts.write_json(road.folder / "claims.json", {"seeds": sorted(mine), "findings": {f.claim.key: f.as_record() for f in own}, "measured": mine})
+artefacts.write_json(pipeline.folder / "claims.json", {"seeds": sorted(mine), "findings": {f.claim.key: f.as_record() for f in own}, "measured": mine})
 
 # %% [markdown]
 # ```{admonition} Where ablations go wrong
@@ -699,4 +699,4 @@ metrics = {
     "without_dsft_minus_dsft": float(mean["ddpo_without_dsft"] - mean["dsft"]),
     **{f"claims_{word.replace(' ', '_')}": count for word, count in decided.items()},
 }
-artefacts.write_metrics(road.folder / "08_ablations", metrics)
+artefacts.write_metrics(pipeline.folder / "08_ablations", metrics)

@@ -40,10 +40,10 @@ base_model = ""
 runs = ""
 
 # %%
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
-road = Road(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
-small = Road(seed=seed, runs=runs)  # what is measured here
+pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+small = Pipeline(seed=seed, runs=runs)  # what is measured here
 
 # %%
 import tempfile
@@ -365,7 +365,7 @@ for name, share in waste.items():
 # ```
 
 # %%
-if not road.own_data:
+if not pipeline.own_data:
     assert waste["grouped by length"] < 0.5 * waste["shuffled"], "are the rows sorted already? Look at the histogram"
     assert waste["packed (bfd, 512)"] < 0.1, "do the rows fit the context? Look for rows near 512 tokens"
 
@@ -423,7 +423,7 @@ assert references["live"]["forward passes"] == 2 * references["precomputed"]["fo
 assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-3, "the two references are not the same model"
 
 # %% [markdown]
-# What was computed beforehand is kept: `Road` lays it in `reference/`, under the hash of the model's weights, of the rows'
+# What was computed beforehand is kept: `Pipeline` lays it in `reference/`, under the hash of the model's weights, of the rows'
 # tokens and of how they are batched. Another $\beta$, another learning rate or another loss on the same pairs takes it from
 # there, and a run that is killed in this pass goes on where it stopped, with the same bits (`tests/test_training_pairs.py`).
 #
@@ -704,7 +704,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.model_card import model_card
 
 try:
-    card = model_card(road)
+    card = model_card(pipeline)
     print(card[: card.index("## Data")] + "...\n\n" + card[card.index("## Not evaluated") :])
 except HandbookError as error:  # this chapter alone was run
     print(f"{error.what}: {error.remedy}")
@@ -732,7 +732,7 @@ except HandbookError as error:  # this chapter alone was run
 #
 # 1. `zephyr plan --scale SCALE --gpu-memory 24GB`, then the same with the lever that you would rather pull.
 # 2. With rows of your own: lengths first (the histogram above on your file), since they decide memory and waste.
-# 3. Twenty steps on the real machine (`Road(changes={"dsft": {"max_steps": 20}}).dsft()`), and the hours from *them*:
+# 3. Twenty steps on the real machine (`Pipeline(changes={"dsft": {"max_steps": 20}}).dsft()`), and the hours from *them*:
 #    `--tflops` takes the rate you measured. `python benchmarks/gpu.py` measures it against TRL as it comes.
 # 4. Then the whole: `zephyr sft --scale SCALE --dialogues FILE.jsonl`; a killed run goes on from its last checkpoint.
 
@@ -758,7 +758,7 @@ except HandbookError as error:  # this chapter alone was run
 # %% tags=["remove-cell"]
 peaks = [anchor.error for anchor in anchors if anchor.unit == "GiB"]
 artefacts.write_metrics(
-    road.folder / "09_scaling_up",
+    pipeline.folder / "09_scaling_up",
     {
         "padding_shuffled": float(waste["shuffled"]),
         "padding_grouped": float(waste["grouped by length"]),

@@ -1,5 +1,5 @@
-"""A browser for tests: Debian's Chromium, a server for a folder of pages, a tab that records what must not happen, and
-the keys that move an explorer.
+"""A browser for tests: Debian's Chromium, a server for a folder of pages, a tab that records what
+must not happen, and the keys that move an explorer.
 """
 
 import contextlib
@@ -42,7 +42,9 @@ def served(folder: Path) -> Iterator[str]:
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
@@ -54,17 +56,24 @@ def recording_tab(browser, address: str) -> Iterator:
     tab = browser.new_page()
     tab.complaints = []
     tab.on("pageerror", lambda error: tab.complaints.append(f"error {error}"))
-    tab.on("console", lambda line: tab.complaints.append(line.text) if line.type == "error" else None)
-    tab.on("response", lambda answer: tab.complaints.append(answer.url) if answer.status >= 400 else None)
+    tab.on(
+        "console", lambda line: tab.complaints.append(line.text) if line.type == "error" else None
+    )
+    tab.on(
+        "response",
+        lambda answer: tab.complaints.append(answer.url) if answer.status >= 400 else None,
+    )
     own = (address, "blob:", "data:")
     tab.on(
-        "request", lambda asked: tab.complaints.append(asked.url) if not asked.url.startswith(own) else None
+        "request",
+        lambda asked: tab.complaints.append(asked.url) if not asked.url.startswith(own) else None,
     )
     yield tab
     tab.close()
 
 
-# An explorer changes under the keyboard: what it draws or says is not what it was. The control itself does not count.
+# An explorer changes under the keyboard: what it draws or says is not what it was. The control
+# itself does not count.
 SHOWN = """
 (host) => {
   const copy = host.cloneNode(true);

@@ -1,4 +1,6 @@
-"""The shape every chapter keeps, as a checker: ``complaints(path)`` lists what a notebooks/NN_topic.py breaks."""
+"""The shape every chapter keeps, as a checker: ``complaints(path)`` lists what a
+notebooks/NN_topic.py breaks.
+"""
 
 import ast
 import itertools
@@ -11,7 +13,8 @@ from pathlib import Path
 import jupytext
 from nbformat import NotebookNode
 
-MEDIAN_LINES, MOST_LINES, LONGEST = 6, 18, 40  # of code cells: the median, 90 % of them, all of them
+# of code cells: the median, 90 % of them, all of them
+MEDIAN_LINES, MOST_LINES, LONGEST = 6, 18, 40
 TEXT_PER_CODE = 1.2
 DIALS = 8
 GOALS = range(3, 7)
@@ -21,11 +24,15 @@ EXERCISE = re.compile(r"^`{3,}\{exercise\} *(?P<title>.*)\n(?P<body>(?:.*\n)*?)`
 CARD = re.compile(r"\*\*Difficulty\*\* (?P<dots>[●○]{5}) · \*\*Minutes\*\* \d+")
 HINT = re.compile(r"^`{3,}\{admonition\} Hint.*\n:class: tip dropdown$", re.M)
 SOLUTION = re.compile(
-    r"^(?P<fence>`{4,})\{solution\} (?P<label>\S+)\n:class: dropdown\n(?P<body>(?:.*\n)*?)(?P=fence)$", re.M
+    r"^(?P<fence>`{4,})\{solution\} (?P<label>\S+)\n:class: "
+    r"dropdown\n(?P<body>(?:.*\n)*?)(?P=fence)$",
+    re.M,
 )
 PREDICT = re.compile(r"^`{3,}\{admonition\} Predict, then run\n:class: predict$", re.M)
 ANSWER = re.compile(r"^`{3,}\{admonition\} What happened\n:class: dropdown$", re.M)
-PATH_IN_TEXT = re.compile(r"(?<![\w.~/:])(?:/(?:home|Users|root|tmp|mnt|opt|var|srv|data)/\w|[A-Z]:\\)")
+PATH_IN_TEXT = re.compile(
+    r"(?<![\w.~/:])(?:/(?:home|Users|root|tmp|mnt|opt|var|srv|data)/\w|[A-Z]:\\)"
+)
 
 
 def complaints(path: Path) -> list[str]:
@@ -116,10 +123,15 @@ def _exercises(cells: list[NotebookNode], name: str) -> Iterator[str]:
         if not CARD.search(found["body"]):
             yield f"{label} has no card, '**Difficulty** ●●○○○ · **Minutes** 10'"
         until = next(
-            (i for i in range(place + 1, len(cells)) if EXERCISE.search(cells[i].source)), len(cells)
+            (i for i in range(place + 1, len(cells)) if EXERCISE.search(cells[i].source)),
+            len(cells),
         )
         after = cells[place + 1 : until]
-        if not after or "exercise" not in _tags(after[0]) or "exercises.check_" not in after[0].source:
+        if (
+            not after
+            or "exercise" not in _tags(after[0])
+            or "exercises.check_" not in after[0].source
+        ):
             yield f"{label} is not followed by a code cell tagged exercise that calls exercises.check_..."
         if not HINT.search(_text(after)):
             yield f"{label} has no folded hint"
@@ -173,7 +185,11 @@ def _figures(cells: list[NotebookNode], name: str) -> Iterator[str]:
 
 def _last_cell(cells: list[NotebookNode], name: str) -> Iterator[str]:
     last = cells[-1]
-    if last.cell_type != "code" or "remove-cell" not in _tags(last) or "write_metrics(" not in last.source:
+    if (
+        last.cell_type != "code"
+        or "remove-cell" not in _tags(last)
+        or "write_metrics(" not in last.source
+    ):
         yield "the last cell has to be tagged remove-cell and to call write_metrics(...)"
 
 

@@ -14,7 +14,8 @@ FAKE_PAGE = Path(__file__).with_name("fake_page.mjs")
 
 
 def in_node(explorer: str, values: Any, body: str) -> Any:
-    """What `body` leaves in `result`; it has the explorer's module as `script`, the `values`, `page` and `makeModel`.
+    """What `body` leaves in `result`; it has the explorer's module as `script`, the `values`,
+    `page` and `makeModel`.
 
     A test that calls it is skipped where there is no node.
     """

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from zephyr_utils.feedback import Endpoint, Patience, collect_answers
+from zephyr_utils.feedback import Endpoint, RetryPolicy, collect_answers
 
 PATIENT = {"timeout": 5.0, "retries": 4, "first_wait": 0.01, "longest_wait": 0.05}
 PROMPTS = [f"Question {n}?" for n in range(6)]
@@ -17,20 +17,24 @@ PROMPTS = [f"Question {n}?" for n in range(6)]
 
 def collect(chat, prompts=PROMPTS, models=("m",), **options):
     """Answers of ``m`` to six questions, with little patience."""
-    patience = {"patience": Patience(**PATIENT)}
-    return collect_answers(prompts, models, endpoint=Endpoint(chat.url), **patience | options)
+    retry_policy = {"retry_policy": RetryPolicy(**PATIENT)}
+    return collect_answers(prompts, models, endpoint=Endpoint(chat.url), **retry_policy | options)
 
 
 def balance(report):
     """The books must always add up."""
-    assert report.planned == report.from_journal + report.made + sum(report.failed.values()) + report.not_made
+    assert (
+        report.planned
+        == report.from_journal + report.made + sum(report.failed.values()) + report.not_made
+    )
     return report
 
 
 def made_again(text):
     """Calls that a report says were under way when an earlier run was cut off."""
     return sum(
-        int(found.replace(",", "")) for found in re.findall(r"([\d,]+) calls were under way when", text)
+        int(found.replace(",", ""))
+        for found in re.findall(r"([\d,]+) calls were under way when", text)
     )
 
 
@@ -47,7 +51,11 @@ def completion(text: str, model: str = "m", finish_reason: str = "stop") -> dict
         "created": 1,
         "model": model,
         "choices": [
-            {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}}
+            {
+                "index": 0,
+                "finish_reason": finish_reason,
+                "message": {"role": "assistant", "content": text},
+            }
         ],
         "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13},
     }
@@ -59,8 +67,8 @@ class Chat:
 
     Attributes:
         url: its base URL.
-        asked: requests, by a text that tells them apart; ``paid``: those worked on to a completion, whether or not
-            anybody was there to take it.
+        asked: requests, by a text that tells them apart; ``paid``: those worked on to a completion,
+            whether or not anybody was there to take it.
         idempotency_keys: what was asked under each.
         keys: the authorization headers that came.
         most_at_once: requests under way at the same time, at most.
@@ -90,12 +98,13 @@ def chat_server(
     """Serve while the context lasts.
 
     Args:
-        behave: (request, how often this very request came before) -> a text; a dict (a body sent with 200);
-            (status, body) or (status, body, headers), the body as it is; "<hang>"; "<cut>" (half a reply, then the end); "<drop>" (the
-            connection is closed without a word); "<lost>" (it answers and charges "Hello.", and drops that).
+        behave: (request, how often this very request came before) -> a text; a dict (a body sent
+            with 200); (status, body) or (status, body, headers), the body as it is; "<hang>";
+            "<cut>" (half a reply, then the end); "<drop>" (the connection is closed without a
+            word); "<lost>" (it answers and charges "Hello.", and drops that).
         delay: seconds before every reply.
-        honours: Idempotency-Key: what was answered under a key, be it a fault, is sent again and not charged; 409 while
-            the first is at work.
+        honours: Idempotency-Key: what was answered under a key, be it a fault, is sent again and
+            not charged; 409 while the first is at work.
     """
     chat = Chat()
     loop = asyncio.new_event_loop()
@@ -110,7 +119,9 @@ def chat_server(
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+        headers = dict(
+            line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line
+        )
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
         name, key = identity(body), headers.get("idempotency-key", "")
         before, chat.asked[name] = chat.asked[name], chat.asked[name] + 1
@@ -133,7 +144,9 @@ def chat_server(
                 del stored[key]
                 return False
             lost = does == "<lost>"
-            status, value, *more = does if isinstance(does, tuple) else (200, "Hello." if lost else does)
+            status, value, *more = (
+                does if isinstance(does, tuple) else (200, "Hello." if lost else does)
+            )
             if isinstance(value, str) and not isinstance(does, tuple):
                 value = completion(value, body["model"])
             data = value.encode() if isinstance(value, str) else json.dumps(value).encode()

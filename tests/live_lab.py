@@ -1,4 +1,6 @@
-"""JupyterLab for a test: on this machine alone, with nothing of the reader's own settings, ended with all its kernels."""
+"""JupyterLab for a test: on this machine alone, with nothing of the reader's own settings, ended
+with all its kernels.
+"""
 
 import contextlib
 import json
@@ -30,14 +32,18 @@ ENDS_ALONE = [
 
 @contextlib.contextmanager
 def jupyter_lab(workplace: Path, chapter: Path, runs: Path) -> Iterator[tuple[str, str]]:
-    """The address of a running JupyterLab, and the path and token that open a copy of the chapter in it.
+    """The address of a running JupyterLab, and the path and token that open a copy of the chapter
+    in it.
 
     Args:
         workplace: an empty folder for the copy, the settings and the log.
-        chapter: the notebook; it is copied, so that the one in the repository stays without outputs.
+        chapter: the notebook; it is copied, so that the one in the repository stays without
+            outputs.
         runs: what the chapter finds as its runs folder.
     """
-    notebooks, settings, runtime = (workplace / part for part in ("notebooks", "settings", "runtime"))
+    notebooks, settings, runtime = (
+        workplace / part for part in ("notebooks", "settings", "runtime")
+    )
     for folder in (notebooks, runtime):
         folder.mkdir(parents=True)
     copy = Path(shutil.copy(chapter, notebooks))
@@ -60,7 +66,12 @@ def jupyter_lab(workplace: Path, chapter: Path, runs: Path) -> Iterator[tuple[st
     log = workplace / "lab.log"
     with log.open("w") as lines:
         server = subprocess.Popen(
-            command, cwd=notebooks, env=environment, stdout=lines, stderr=lines, start_new_session=True
+            command,
+            cwd=notebooks,
+            env=environment,
+            stdout=lines,
+            stderr=lines,
+            start_new_session=True,
         )
         try:
             address = _address(server, runtime, log)
@@ -81,7 +92,9 @@ def _address(server: subprocess.Popen, runtime: Path, log: Path) -> str:
 
 
 def _end(server: subprocess.Popen) -> None:
-    """Ask the server to end, which ends its kernels; what has not ended by then is killed with its whole session."""
+    """Ask the server to end, which ends its kernels; what has not ended by then is killed with its
+    whole session.
+    """
     server.terminate()
     try:
         server.wait(ENDS_WITHIN)

@@ -1,11 +1,15 @@
-"""Where third-party records for the tests lie; tests that need them skip, with a reason, when they are not there."""
+"""Where third-party records for the tests lie; tests that need them skip, with a reason, when they
+are not there.
+"""
 
 import os
 from pathlib import Path
 
 import pytest
 
-REAL = Path(os.environ.get("ZEPHYR_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+REAL = Path(
+    os.environ.get("ZEPHYR_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+)
 
 
 def needs(folder: str) -> pytest.MarkDecorator:

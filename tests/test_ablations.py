@@ -1,4 +1,6 @@
-"""Ablations: rows that say what they train on, verdicts of three words, results that survive a kill."""
+"""Ablations: rows that say what they train on, verdicts of three words, results that survive a
+kill.
+"""
 
 import importlib.util
 import json
@@ -15,10 +17,10 @@ from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import Interval
 from zephyr_utils.miniature import data as world
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.scales import SCALES
 from zephyr_utils.training import callbacks
-from zephyr_utils.training.callbacks import KeepEachEpoch
+from zephyr_utils.training.callbacks import SaveEachEpoch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,13 +28,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ablations.ROWS.values() if row.trains], ids=lambda row: row.name
+    "row", [row for row in ablations.ABLATIONS.values() if row.trains], ids=lambda row: row.name
 )
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_row_has_a_recipe_at_every_scale_that_trl_takes(row, scale):
     from zephyr_utils.recipes import check_recipe
 
-    recipe = ablations.recipe_of(Road(scale=scale), row)
+    recipe = ablations.recipe_of(Pipeline(scale=scale), row)
     check_recipe(recipe, row.stage)
     assert row.recipe.items() <= recipe.items()
 
@@ -40,15 +42,15 @@ def test_every_row_has_a_recipe_at_every_scale_that_trl_takes(row, scale):
 def test_the_searched_values_belong_to_rows_there_are():
     found = yaml.safe_load((ablations.RECIPES_FOLDER / "miniature" / "ablations.yaml").read_text())
     assert set(found) == {"few", "rows"}
-    assert set(found["rows"]) <= set(ablations.ROWS)
+    assert set(found["rows"]) <= set(ablations.ABLATIONS)
 
 
 def test_rows_that_are_compared_differ_in_what_their_label_says_and_in_the_searched_values_alone():
-    road = Road()
-    plain = ablations.recipe_of(road, ablations.ROWS["few"])
+    pipeline = Pipeline()
+    plain = ablations.recipe_of(pipeline, ablations.ABLATIONS["few"])
     for name in {*ablations.PAIRINGS, *ablations.BETAS, *ablations.LOSSES} - {"few"}:
-        row = ablations.ROWS[name]
-        recipe = ablations.recipe_of(road, row)
+        row = ablations.ABLATIONS[name]
+        recipe = ablations.recipe_of(pipeline, row)
         changed = {key for key in recipe if recipe[key] != plain.get(key)}
         # IPO's beta is a distance per token and no kin of DPO's: it has a search of its own.
         searched = {"learning_rate", "beta"} if name == "ipo" else {"learning_rate"}
@@ -58,7 +60,7 @@ def test_rows_that_are_compared_differ_in_what_their_label_says_and_in_the_searc
 
 def test_an_unknown_row_is_answered_with_those_there_are():
     with pytest.raises(HandbookError, match="dsft_2"):
-        ablations.get_row("dsft_3")
+        ablations.get_ablation("dsft_3")
 
 
 def test_a_share_of_the_rows_keeps_their_order_and_depends_on_the_prompt_alone():
@@ -72,24 +74,29 @@ def test_a_share_of_the_rows_keeps_their_order_and_depends_on_the_prompt_alone()
 
 
 def test_pairs_of_another_making_need_the_ratings_they_are_made_from(tmp_path):
-    road = Road(preferences="pairs.jsonl", runs=str(tmp_path))
+    pipeline = Pipeline(preferences="pairs.jsonl", runs=str(tmp_path))
     with pytest.raises(HandbookError, match="here the pairs are given"):
-        ablations._data(road, ablations.ROWS["lowest"])
+        ablations._data(pipeline, ablations.ABLATIONS["lowest"])
 
 
 def test_ties_that_are_kept_are_trained_on(tmp_path):
     save_records(world.feedback(200), tmp_path / "feedback.jsonl")
-    road = Road(feedback=str(tmp_path / "feedback.jsonl"), runs=str(tmp_path))
-    made = ablations._data(road, ablations.ROWS["ties_kept"])
+    pipeline = Pipeline(feedback=str(tmp_path / "feedback.jsonl"), runs=str(tmp_path))
+    made = ablations._data(pipeline, ablations.ABLATIONS["ties_kept"])
     pairs = load_records(made.folder / "pairs.parquet", "preference").records
     ties = sum(pair["score_chosen"] == pair["score_rejected"] for pair in pairs)
-    train, held_out, fitted = road.split_pairs(made)
+    train, held_out, fitted = pipeline.split_pairs(made)
     same = sum(
         p["chosen"] == p["rejected"] and p["score_chosen"] == p["score_rejected"] for p in pairs
     )  # teaches nothing
     assert ties > 5 and fitted.set_aside["tied"] == 0
-    assert sum(pair["score_chosen"] == pair["score_rejected"] for pair in train + held_out) == ties - same
-    assert not any(pair["score_chosen"] == pair["score_rejected"] for pair in road.split_pairs()[0])
+    assert (
+        sum(pair["score_chosen"] == pair["score_rejected"] for pair in train + held_out)
+        == ties - same
+    )
+    assert not any(
+        pair["score_chosen"] == pair["score_rejected"] for pair in pipeline.split_pairs()[0]
+    )
 
 
 # --- accuracies ----------------------------------------------------------------------------------------------------
@@ -110,8 +117,10 @@ def test_the_accuracy_of_an_epoch_is_the_mean_of_its_steps_and_the_last_measurem
 
 def test_each_epoch_leaves_its_adapter_in_a_folder_of_its_own(tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(callbacks, "save_adapter", lambda model, folder, writes: saved.append(folder))
-    keeper = KeepEachEpoch(tmp_path)
+    monkeypatch.setattr(
+        callbacks, "save_adapter", lambda model, folder, writes: saved.append(folder)
+    )
+    keeper = SaveEachEpoch(tmp_path)
     for epoch in (1.0, 1.9999999, 3.0):  # as the trainer counts: sums of fractions
         keeper.on_epoch_end(None, SimpleNamespace(epoch=epoch, is_world_process_zero=True), None)
     assert [path.name for path in saved] == ["epoch_1", "epoch_2", "epoch_3"]
@@ -128,7 +137,11 @@ def seeds_of(better, worse):
 
 
 CLAIM = claims.Claim(
-    "key", "dDPO adds", "7.00 against 6.64", claims.difference("ddpo", "dsft"), why={"holds": "because"}
+    "key",
+    "dDPO adds",
+    "7.00 against 6.64",
+    claims.difference("ddpo", "dsft"),
+    why={"holds": "because"},
 )
 
 
@@ -170,8 +183,12 @@ def test_an_interval_around_the_boundary_is_undecided_and_says_so_in_the_table()
 
 def test_every_claim_reads_what_a_seed_measures():
     exam = {"score": 5.0, "right_turn_1": 0.5, "right_turn_2": 0.5, "ended": 1.0}
-    row = {"exam": exam, "epochs": [exam] * 3, "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3}}
-    measured = {seed: dict.fromkeys(ablations.ROWS, row) for seed in (0, 1)}
+    row = {
+        "exam": exam,
+        "epochs": [exam] * 3,
+        "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3},
+    }
+    measured = {seed: dict.fromkeys(ablations.ABLATIONS, row) for seed in (0, 1)}
     findings = claims.judge_all(measured)
     assert all(found.verdict != "not measured" for found in findings)
     assert len({found.claim.key for found in findings}) == len(findings) == len(claims.CLAIMS)
@@ -185,9 +202,9 @@ def test_every_claim_reads_what_a_seed_measures():
 
 
 def test_a_process_that_fails_says_which_seed_and_why(tmp_path):
-    road = Road(seed=3, runs=str(tmp_path), feedback="missing.jsonl")
+    pipeline = Pipeline(seed=3, runs=str(tmp_path), feedback="missing.jsonl")
     with pytest.raises(HandbookError, match=r"(?s)seed 3 failed.*there is no ablation `nonsense`"):
-        list(run_in_parallel([(road, ["nonsense"])], workers=1))
+        list(run_in_parallel([(pipeline, ["nonsense"])], workers=1))
 
 
 @pytest.mark.slow
@@ -196,14 +213,21 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
     save_records(world.feedback(160), tmp_path / "feedback.jsonl")
     short = {"max_steps": 2, "logging_steps": 1, "per_device_train_batch_size": 4}
     own = {name: str(tmp_path / f"{name}.jsonl") for name in ("dialogues", "feedback")}
-    road = Road(runs=str(tmp_path / "runs"), changes={"dsft": short, "ddpo": short}, **own)
-    few_questions = [question for question in world.questions() if question["question_id"] % 40 == 0]
-    monkeypatch.setattr(Road, "questions", lambda self: few_questions)
+    pipeline = Pipeline(runs=str(tmp_path / "runs"), changes={"dsft": short, "ddpo": short}, **own)
+    few_questions = [
+        question for question in world.questions() if question["question_id"] % 40 == 0
+    ]
+    monkeypatch.setattr(Pipeline, "questions", lambda self: few_questions)
     # A quarter of the pairs for the one, every chosen answer for the other.
     for name, at_least in (("ddpo_without_dsft", 25), ("dsft_2", 100)):
-        measured = ablations.measure(road, name)
-        assert 1 <= measured["exam"]["score"] <= 10 and measured["trained"]["rows_trained"] > at_least
-    without, after = (ablations.train(road, ablations.ROWS[name]) for name in ("ddpo_without_dsft", "dsft_2"))
+        measured = ablations.measure(pipeline, name)
+        assert (
+            1 <= measured["exam"]["score"] <= 10 and measured["trained"]["rows_trained"] > at_least
+        )
+    without, after = (
+        ablations.train(pipeline, ablations.ABLATIONS[name])
+        for name in ("ddpo_without_dsft", "dsft_2")
+    )
     assert without.reused and after.reused
     # What dDPO without dSFT starts from is the base, and not the dSFT model that lies beside it.
     assert without.inputs["start"] != after.inputs["start"]
@@ -217,7 +241,9 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("claims_script", ROOT / "benchmarks" / "claims.py")
+    spec = importlib.util.spec_from_file_location(
+        "claims_script", ROOT / "benchmarks" / "claims.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     for name in ("RESULTS", "RANGES", "README"):
@@ -227,13 +253,17 @@ def script(tmp_path, monkeypatch):
 
 def whole_seed(shift):
     exam = {"score": 5.0 + shift, "right_turn_1": 0.5, "right_turn_2": 0.5, "ended": 1.0}
-    row = {"exam": exam, "epochs": [exam] * 3, "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3}}
+    row = {
+        "exam": exam,
+        "epochs": [exam] * 3,
+        "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3},
+    }
     more = {
         "dsft": {"held_out_loss": 1.0 + shift},
         "trained": {"first_step_loss": 0.6931},
         "margins": {"accuracy": 0.8, "margin": 1.0},
     }
-    return dict.fromkeys(ablations.ROWS, row) | {"ddpo": {**row, **more}}
+    return dict.fromkeys(ablations.ABLATIONS, row) | {"ddpo": {**row, **more}}
 
 
 def test_the_readme_keeps_what_is_around_the_table_and_a_second_writing_changes_nothing(script):
@@ -251,7 +281,8 @@ def test_the_readme_keeps_what_is_around_the_table_and_a_second_writing_changes_
 
 def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(script):
     script.RANGES.write_text(
-        "# about\n01_truecasing: {f1: [0.9, 1.0]}\n02_dsft: {held_out_loss: [0, 9], seconds: [1, 2]}\n"
+        "# about\n01_truecasing: {f1: [0.9, 1.0]}\n02_dsft: {held_out_loss: [0, 9], seconds: [1, "
+        "2]}\n"
     )
     script.write_ranges({0: whole_seed(0.0), 1: whole_seed(0.2)})
     text = script.RANGES.read_text()
@@ -262,7 +293,9 @@ def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(script):
         pytest.approx(1.1 - 4 * 0.1414, abs=1e-3),
         pytest.approx(1.1 + 4 * 0.1414, abs=1e-3),
     )
-    assert found["02_dsft"]["seconds"] == [1, 2] and next(iter(found["07_evaluation"])) == "score_ddpo"
+    assert (
+        found["02_dsft"]["seconds"] == [1, 2] and next(iter(found["07_evaluation"])) == "score_ddpo"
+    )
     assert found["05_ddpo"]["first_step_loss"] == [
         pytest.approx(0.6792, abs=1e-3),
         pytest.approx(0.707, abs=1e-3),

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 from browsing import chromium, recording_tab, served
-from road_picture import NEEDED
+from pipeline_picture import NEEDED
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.artefacts import fingerprint, write_json
@@ -39,7 +39,9 @@ def executed_copy(name, output="0.693"):
     view = {"model_id": WIDGET, "version_major": 2, "version_minor": 0}
     no_kernel = {**view, "model_id": "f" * 32}
     exercise = f"```{{exercise}} A title\n:label: ex-{name[:2]}-one\nDo it.\n```"
-    solution = f"````{{solution}} ex-{name[:2]}-one\n:class: dropdown\n```python\nprint(1)\n```\n````"
+    solution = (
+        f"````{{solution}} ex-{name[:2]}-one\n:class: dropdown\n```python\nprint(1)\n```\n````"
+    )
     cell, text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
     display = functools.partial(nbformat.v4.new_output, "display_data")
     notebook = nbformat.v4.new_notebook()
@@ -48,11 +50,15 @@ def executed_copy(name, output="0.693"):
         cell("print(1)", outputs=[nbformat.v4.new_output("stream", text=output)]),
         cell(
             "Explorer()",
-            outputs=[display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "E"})],
+            outputs=[
+                display({"application/vnd.jupyter.widget-view+json": view, "text/plain": "E"})
+            ],
         ),
         cell(
             "Slider()",
-            outputs=[display({"application/vnd.jupyter.widget-view+json": no_kernel, "text/plain": "S"})],
+            outputs=[
+                display({"application/vnd.jupyter.widget-view+json": no_kernel, "text/plain": "S"})
+            ],
         ),
         text(f"{exercise}\n\n{solution}"),
     ]
@@ -104,7 +110,8 @@ class Workplace:
         (self.notebooks / f"{name}.ipynb").write_text(name)
         nbformat.write(executed_copy(name, **changes), self.run / "notebooks" / f"{name}.ipynb")
         stamp = {
-            library: "1.2.3" for library in ("python", "torch", "transformers", "trl", "peft", "datasets")
+            library: "1.2.3"
+            for library in ("python", "torch", "transformers", "trl", "peft", "datasets")
         }
         needed = dict.fromkeys(NEEDED.get(name, ()), 3.0)
         self.report[name] = {
@@ -144,7 +151,8 @@ def test_the_real_pages_and_configuration_build_without_a_warning(site):
 def test_a_chapter_says_under_its_title_what_its_last_run_took(site):
     text = page(site, "notebooks/00_overview")
     title, box, prose = (
-        text.index(words) for words in ("<h1>Chapter", "Time and memory, from the last run", "The loss is")
+        text.index(words)
+        for words in ("<h1>Chapter", "Time and memory, from the last run", "The loss is")
     )
     assert title < box < prose
     for words in (
@@ -167,7 +175,9 @@ def test_the_pages_beside_the_road_are_in_the_table_of_contents():
     toc = (BOOK / "_toc.yml").read_text(encoding="utf-8")
     pages = {path.stem for path in BOOK.glob("*.md")} - {"index"}
     assert pages == {
-        line.split()[-1] for line in toc.splitlines() if "- file: " in line and "notebooks/" not in line
+        line.split()[-1]
+        for line in toc.splitlines()
+        if "- file: " in line and "notebooks/" not in line
     }
 
 
@@ -188,11 +198,15 @@ def test_launch_buttons_lead_to_the_committed_notebook_at_the_one_address(site):
         for path in BOOK.rglob("*.*")
         if path.suffix in {".md", ".css", ".py", ".yml"} and path.name != "_config.yml"
     ]
-    assert others and not [path.name for path in others if owner_and_name in path.read_text(encoding="utf-8")]
+    assert others and not [
+        path.name for path in others if owner_and_name in path.read_text(encoding="utf-8")
+    ]
 
 
 def test_nothing_of_papermills_notes_reaches_the_site(site):
-    assert not [path for path in site.rglob("*.ipynb") if "papermill" in path.read_text(encoding="utf-8")]
+    assert not [
+        path for path in site.rglob("*.ipynb") if "papermill" in path.read_text(encoding="utf-8")
+    ]
 
 
 def fails(workplace, words):
@@ -227,7 +241,9 @@ def test_an_output_with_a_folder_of_this_machine_is_refused(workplace):
     fails(workplace, "01_truecasing: an output shows the folder")
 
 
-@pytest.mark.parametrize("harm", ["no cell has an output", "a cell ended with an error", "is not the title"])
+@pytest.mark.parametrize(
+    "harm", ["no cell has an output", "a cell ended with an error", "is not the title"]
+)
 def test_an_executed_copy_that_is_not_fit_to_be_shown_is_refused(workplace, harm):
     path = workplace.run / "notebooks" / "00_overview.ipynb"
     notebook = nbformat.read(path, 4)
@@ -236,7 +252,9 @@ def test_an_executed_copy_that_is_not_fit_to_be_shown_is_refused(workplace, harm
     elif harm == "is not the title":
         notebook.cells = notebook.cells[1:]
     else:
-        notebook.cells[1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="v", traceback=[])]
+        notebook.cells[1].outputs = [
+            nbformat.v4.new_output("error", ename="E", evalue="v", traceback=[])
+        ]
     nbformat.write(notebook, path)
     fails(workplace, f"00_overview: {harm}" if "title" not in harm else harm)
 
@@ -309,7 +327,9 @@ def tab(browser, address):
 @pytest.mark.parametrize(
     "name", ["index", "references", "troubleshooting", *(f"notebooks/{name}" for name in CHAPTERS)]
 )
-def test_a_page_opens_without_errors_requests_to_other_hosts_or_sideways_scrolling(tab, address, name):
+def test_a_page_opens_without_errors_requests_to_other_hosts_or_sideways_scrolling(
+    tab, address, name
+):
     tab.set_viewport_size({"width": 375, "height": 800})
     tab.goto(f"{address}{name}.html", wait_until="networkidle")
     assert tab.complaints == []

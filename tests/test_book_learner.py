@@ -1,4 +1,6 @@
-"""The learner's copies: all that asks is there, nothing that answers, and the code still hangs together."""
+"""The learner's copies: all that asks is there, nothing that answers, and the code still hangs
+together.
+"""
 
 import re
 from pathlib import Path
@@ -30,7 +32,9 @@ def copies(tmp_path_factory):
 
 @pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
 def both(request, copies):
-    return tuple(nbformat.read(folder / request.param.name, as_version=4) for folder in (NOTEBOOKS, copies))
+    return tuple(
+        nbformat.read(folder / request.param.name, as_version=4) for folder in (NOTEBOOKS, copies)
+    )
 
 
 def test_every_prediction_and_exercise_is_there_and_no_solution_or_answer(both):

@@ -1,4 +1,6 @@
-"""The pages beside the road: what they show is made from the run and the package, and what they quote exists."""
+"""The pages beside the road: what they show is made from the run and the package, and what they
+quote exists.
+"""
 
 import importlib.util
 import re
@@ -6,8 +8,8 @@ from pathlib import Path
 
 import appendices
 import build_book as build
+import pipeline_picture
 import pytest
-import road_picture
 import yaml
 
 import zephyr_utils
@@ -19,7 +21,7 @@ BOOK = Path(__file__).resolve().parents[1] / "book"
 PACKAGE = Path(zephyr_utils.__file__).parent
 SOURCES = {
     "zephyr": [PACKAGE],
-    "book": [BOOK],
+    "book": [BOOK, BOOK.parent / "tools"],
     "make": [BOOK.parent / "Makefile"],
     "TRL": ["trl/trainer/sft_trainer.py", "trl/trainer/dpo_trainer.py"],
     "transformers": [
@@ -83,7 +85,10 @@ def test_the_tables_of_recipes_show_what_our_recipes_hold(stage):
 def test_the_papers_values_are_the_ones_we_train_seven_billion_weights_with():
     ours = load_recipe(recipe_path("zephyr-7b-full", "ddpo"), "ddpo")
     paper = {row["argument"]: row["paper"] for row in published_table("ddpo_recipes").rows}
-    assert float(paper["learning_rate"]) == ours["learning_rate"] and float(paper["beta"]) == ours["beta"]
+    assert (
+        float(paper["learning_rate"]) == ours["learning_rate"]
+        and float(paper["beta"]) == ours["beta"]
+    )
     assert paper["lr_scheduler_type"] == ours["lr_scheduler_type"]
 
 
@@ -98,7 +103,10 @@ def entry(**metrics):
 
 @pytest.fixture
 def report():
-    return {name: entry(**dict.fromkeys(metrics, 2.5)) for name, metrics in road_picture.NEEDED.items()}
+    return {
+        name: entry(**dict.fromkeys(metrics, 2.5))
+        for name, metrics in pipeline_picture.NEEDED.items()
+    }
 
 
 def test_a_page_that_asks_for_something_unknown_is_refused_by_name(report):
@@ -108,12 +116,18 @@ def test_a_page_that_asks_for_something_unknown_is_refused_by_name(report):
 
 def test_every_page_is_filled(report):
     for path in BOOK.glob("*.md"):
-        page = appendices.fill(path.read_text(encoding="utf-8"), report, list(report), where=path.name)
+        page = appendices.fill(
+            path.read_text(encoding="utf-8"), report, list(report), where=path.name
+        )
         assert "<!--" not in page, path.name
 
 
 def test_the_picture_shows_the_numbers_of_the_run_in_light_words_and_in_its_alt_text(report):
-    report["07_evaluation"]["metrics"] |= {"score_base": 1.23, "score_ddpo": 7.89, "right_ddpo": 0.456}
+    report["07_evaluation"]["metrics"] |= {
+        "score_base": 1.23,
+        "score_ddpo": 7.89,
+        "right_ddpo": 0.456,
+    }
     drawn = appendices.picture(report, list(report))
     assert drawn.count("<svg") == 2 and drawn.count('role="img"') == 2
     for words in (
@@ -125,16 +139,19 @@ def test_the_picture_shows_the_numbers_of_the_run_in_light_words_and_in_its_alt_
 
 def test_the_lines_in_the_boxes_fit_also_with_large_numbers(report):
     metrics = {
-        name: entry["metrics"] | {"rows_trained": 207_865, "pairs": 61_135, "held_out_accuracy": 1.0}
+        name: entry["metrics"]
+        | {"rows_trained": 207_865, "pairs": 61_135, "held_out_accuracy": 1.0}
         for name, entry in report.items()
     }
-    for title, lines in road_picture.steps(metrics):
-        assert max(map(len, [title, *lines])) <= road_picture.LONGEST_LINE, lines
+    for title, lines in pipeline_picture.steps(metrics):
+        assert max(map(len, [title, *lines])) <= pipeline_picture.LONGEST_LINE, lines
 
 
 def test_the_bars_are_as_long_as_the_grades_say(report):
     report["07_evaluation"]["metrics"] |= {"score_base": 1.0, "score_dsft": 5.5, "score_ddpo": 10.0}
-    wide = road_picture.figure({name: entry["metrics"] for name, entry in report.items()}).split("</svg>")[0]
+    wide = pipeline_picture.figure(
+        {name: entry["metrics"] for name, entry in report.items()}
+    ).split("</svg>")[0]
     track, *_ = [float(width) for width in re.findall(r'class="track".*?width="([\d.]+)"', wide)]
     lengths = [float(width) for width in re.findall(r'class="bar".*?width="([\d.]+)"', wide)]
     assert lengths == pytest.approx([0, track / 2, track], abs=0.1)
@@ -155,13 +172,16 @@ def test_a_chapter_that_was_not_run_leaves_words_and_no_number(report):
 
 
 def test_the_words_in_the_picture_are_escaped():
-    assert "&lt;" in road_picture._text(0, 0, "a < b", "line")
+    assert "&lt;" in pipeline_picture._text(0, 0, "a < b", "line")
 
 
 def test_the_page_of_metrics_explains_what_it_knows_and_shows_the_range(report):
     report["05_ddpo"]["ranges"] = {"held_out_margin": [0.25, 0.5]}
     drawn = appendices.metrics(report, list(report))
-    assert "| `held_out_margin` | 2.5 | 0.25 to 0.5 | mean reward margin on pairs not trained on" in drawn
+    assert (
+        "| `held_out_margin` | 2.5 | 0.25 to 0.5 | mean reward margin on pairs not trained on"
+        in drawn
+    )
 
 
 def test_meanings_are_of_chapters_that_exist_or_will():

@@ -8,7 +8,11 @@ from zephyr_utils import chat
 from zephyr_utils.errors import HandbookError
 
 GREETING = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]
-TWO_TURNS = [*GREETING, {"role": "user", "content": "Bye"}, {"role": "assistant", "content": "See you."}]
+TWO_TURNS = [
+    *GREETING,
+    {"role": "user", "content": "Bye"},
+    {"role": "assistant", "content": "See you."},
+]
 SYSTEM = {"role": "system", "content": ""}
 
 
@@ -44,9 +48,14 @@ def model_directory(tmp_path, model, tokenizer):
         (
             TWO_TURNS,
             False,
-            "<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\nSee you.</s>\n",
+            "<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\nSee "
+            "you.</s>\n",
         ),
-        (TWO_TURNS[:3], True, "<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\n"),
+        (
+            TWO_TURNS[:3],
+            True,
+            "<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\n",
+        ),
         (
             [{"role": "user", "content": "  two\n\nlines \n"}],
             True,
@@ -55,14 +64,16 @@ def model_directory(tmp_path, model, tokenizer):
         ([{"role": "user", "content": "{{ 1 }} <b>"}], False, "<|user|>\n{{ 1 }} <b></s>\n"),
     ],
 )
-def test_the_template_renders_zephyrs_text_to_the_byte(tokenizer, messages, generation_prompt, expected):
+def test_the_template_renders_zephyrs_text_to_the_byte(
+    tokenizer, messages, generation_prompt, expected
+):
     assert chat.render(tokenizer, messages, generation_prompt) == expected
 
 
 def test_the_prompt_of_an_answer_is_the_beginning_of_the_training_text(tokenizer):
-    prompt = tokenizer.apply_chat_template(TWO_TURNS[:3], add_generation_prompt=True, return_dict=True)[
-        "input_ids"
-    ]
+    prompt = tokenizer.apply_chat_template(
+        TWO_TURNS[:3], add_generation_prompt=True, return_dict=True
+    )["input_ids"]
     ids, _ = chat.encode(tokenizer, TWO_TURNS)
     assert ids[: len(prompt)] == prompt
 
@@ -104,7 +115,9 @@ def test_every_token_counts_by_default(tokenizer):
     assert labels == ids
 
 
-@pytest.mark.parametrize("answer", ["See you.", "\U0001f600 hi", "ends in é", " spaced ", "\nnew line", ""])
+@pytest.mark.parametrize(
+    "answer", ["See you.", "\U0001f600 hi", "ends in é", " spaced ", "\nnew line", ""]
+)
 def test_only_the_answers_and_the_tokens_that_end_them_count_on_request(tokenizer, answer):
     messages = [*TWO_TURNS[:3], {"role": "assistant", "content": answer}]
     ids, labels = chat.encode(tokenizer, messages, assistant_only=True)
@@ -123,7 +136,8 @@ def test_the_token_view_puts_together_to_the_rendered_text(tokenizer):
 def test_the_token_view_names_the_turn_of_each_token(tokenizer):
     views = chat.token_view(tokenizer, [SYSTEM, *TWO_TURNS])
     by_role = {
-        role: "".join(v.text for v in views if v.role == role) for role in ("system", "user", "assistant")
+        role: "".join(v.text for v in views if v.role == role)
+        for role in ("system", "user", "assistant")
     }
     assert by_role == {
         "system": "<|system|>\n</s>\n",
@@ -138,7 +152,8 @@ def test_the_html_view_escapes_text_and_marks_without_colour(tokenizer):
     messages = [{"role": "user", "content": "<script>"}, {"role": "assistant", "content": "no"}]
     page = chat.token_view_html(chat.token_view(tokenizer, messages))
     assert "<script" not in page and "&lt;" in page
-    assert page.count("border-bottom:3px") == page.count(", counts in the loss") == 3  # n, o and the end
+    # n, o and the end
+    assert page.count("border-bottom:3px") == page.count(", counts in the loss") == 3
     assert ">user<" in page and ">assistant<" in page
     assert "3 of " in page
 
@@ -183,7 +198,9 @@ def test_a_tokenizer_without_end_of_sequence_is_refused():
 def test_a_saved_model_loads_ready_to_generate(model_directory, model):
     loaded, tokenizer = chat.load_model(model_directory)
     assert not loaded.training and tokenizer.chat_template == chat.ZEPHYR_TEMPLATE
-    assert torch.equal(loaded.state_dict()["lm_head.weight"].cpu(), model.state_dict()["lm_head.weight"])
+    assert torch.equal(
+        loaded.state_dict()["lm_head.weight"].cpu(), model.state_dict()["lm_head.weight"]
+    )
     assert chat.load_model(model_directory, dtype=torch.bfloat16)[0].dtype == torch.bfloat16
 
 
@@ -216,7 +233,9 @@ def test_missing_tensors_are_refused_and_not_filled_with_random_numbers(model_di
     weights = load_file(model_directory / "model.safetensors")
     weights.pop("model.layers.1.mlp.up_proj.weight")
     save_file(weights, model_directory / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(HandbookError, match=r"lacks 1 tensors, model\.layers\.1\.mlp\.up_proj\.weight"):
+    with pytest.raises(
+        HandbookError, match=r"lacks 1 tensors, model\.layers\.1\.mlp\.up_proj\.weight"
+    ):
         chat.load_model(model_directory)
 
 
@@ -268,7 +287,9 @@ def test_greedy_answers_depend_neither_on_batching_nor_on_order_nor_on_the_seed(
 
 
 def test_greedy_decoding_takes_the_likeliest_token(model, tokenizer):
-    ids = tokenizer.apply_chat_template(PROMPTS[1], add_generation_prompt=True, return_dict=True)["input_ids"]
+    ids = tokenizer.apply_chat_template(PROMPTS[1], add_generation_prompt=True, return_dict=True)[
+        "input_ids"
+    ]
     with torch.no_grad():
         likeliest = model(torch.tensor([ids])).logits[0, -1].argmax()
     answer = chat.generate(model, tokenizer, PROMPTS[1:2], max_new_tokens=1, temperature=0)[0]
@@ -281,7 +302,8 @@ def test_a_model_that_ends_is_told_from_one_that_is_cut_off(model, tokenizer):
 
     quiet = tiny_model()
     end = torch.nn.functional.one_hot(torch.tensor(tokenizer.eos_token_id), len(tokenizer))
-    quiet.lm_head.register_forward_hook(lambda head, hidden, scores: scores + 100 * end)  # ends at once
+    # ends at once
+    quiet.lm_head.register_forward_hook(lambda head, hidden, scores: scores + 100 * end)
     answers = chat.generate(quiet, tokenizer, PROMPTS, max_new_tokens=5)
     assert answers == [chat.Answer("", True, 1)] * len(PROMPTS)
 
@@ -292,7 +314,9 @@ def test_special_tokens_do_not_reach_the_text(model, tokenizer):
     assert (
         len({answer.n_tokens for answer in answers if answer.ended}) > 1
     )  # padding after an end is not counted
-    assert not any(token in answer.text for answer in answers for token in tokenizer.all_special_tokens)
+    assert not any(
+        token in answer.text for answer in answers for token in tokenizer.all_special_tokens
+    )
 
 
 def test_settings_saved_with_the_model_do_not_change_the_draw(tokenizer):
@@ -326,7 +350,9 @@ def test_a_conversation_that_ends_with_an_answer_is_refused(model, tokenizer):
 
 def test_the_second_turn_is_asked_after_the_models_own_first_answer(model, tokenizer):
     options = {"max_new_tokens": 6, "temperature": 0}
-    answers = chat.chat_turns(model, tokenizer, [["Hi", "Bye"], ["Only one"], ["What?", "Why?"]], **options)
+    answers = chat.chat_turns(
+        model, tokenizer, [["Hi", "Bye"], ["Only one"], ["What?", "Why?"]], **options
+    )
     assert [len(turns) for turns in answers] == [2, 1, 2]
     dialogue = [
         {"role": "user", "content": "Hi"},

@@ -1,4 +1,6 @@
-"""The command line: every verb helps, errors are messages with status 2, and no traceback reaches a reader."""
+"""The command line: every verb helps, errors are messages with status 2, and no traceback reaches a
+reader.
+"""
 
 import io
 import json
@@ -22,7 +24,9 @@ VERBS = ["run", "truecase", "pairs", "sft", "dpo", "evaluate", "chat"]
 
 @pytest.fixture
 def zephyr(monkeypatch, capsys):
-    """Run the command's entry point in this process (importing TRL afresh takes seconds); returns status and words."""
+    """Run the command's entry point in this process (importing TRL afresh takes seconds); returns
+    status and words.
+    """
 
     def run(*arguments, said=""):
         monkeypatch.setattr(sys, "argv", ["zephyr", *map(str, arguments)])
@@ -44,7 +48,9 @@ class Result(NamedTuple):
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_says_what_it_does_and_what_it_takes(verb):
     result = CliRunner().invoke(cli.app, [verb, "--help"])
-    assert result.exit_code == 0 and "--help" in result.stdout and len(result.stdout.splitlines()) > 8
+    assert (
+        result.exit_code == 0 and "--help" in result.stdout and len(result.stdout.splitlines()) > 8
+    )
 
 
 def refused(result, *words):
@@ -54,7 +60,11 @@ def refused(result, *words):
 
 
 def test_an_unknown_scale_is_a_message(zephyr, tmp_path):
-    refused(zephyr("sft", "--scale", "huge", "--runs", tmp_path), "there is no scale `huge`", "What to do")
+    refused(
+        zephyr("sft", "--scale", "huge", "--runs", tmp_path),
+        "there is no scale `huge`",
+        "What to do",
+    )
 
 
 def test_a_file_that_is_not_there_is_a_message(zephyr, tmp_path):
@@ -64,7 +74,9 @@ def test_a_file_that_is_not_there_is_a_message(zephyr, tmp_path):
 def test_a_truncated_line_is_named_by_file_and_line(zephyr, tmp_path):
     path = tmp_path / "dialogues.jsonl"
     path.write_text(json.dumps(DIALOGUE) + "\n" + json.dumps(DIALOGUE)[:-9] + "\n")
-    refused(zephyr("sft", "--dialogues", path, "--runs", tmp_path / "runs"), "dialogues.jsonl, row 2")
+    refused(
+        zephyr("sft", "--dialogues", path, "--runs", tmp_path / "runs"), "dialogues.jsonl, row 2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,13 +102,19 @@ def test_a_directory_that_is_no_model_is_a_message(zephyr, tmp_path):
 
 
 def test_an_unknown_chapter_is_a_message(zephyr, tmp_path):
-    refused(zephyr("run", "--chapters", "77", "--runs", tmp_path), "there is no chapter 77", "choose from")
+    refused(
+        zephyr("run", "--chapters", "77", "--runs", tmp_path),
+        "there is no chapter 77",
+        "choose from",
+    )
 
 
 def test_pairs_are_made_audited_and_counted(zephyr, tmp_path):
     feedback = save_records(world.feedback(120), tmp_path / "feedback.jsonl")
     questions = save_records(world.questions(), tmp_path / "questions.jsonl")
-    result = zephyr("pairs", feedback, "--output", tmp_path / "pairs.parquet", "--against", questions)
+    result = zephyr(
+        "pairs", feedback, "--output", tmp_path / "pairs.parquet", "--against", questions
+    )
     assert result.status == 0, result.words
     made = load_records(tmp_path / "pairs.parquet", "preference").records
     assert 80 < len(made) <= 120 and f"{len(made)} pairs in" in result.words

@@ -1,4 +1,6 @@
-"""Reading and saving records: every kind of file, folders, the Hub, and what is said when one cannot be read."""
+"""Reading and saving records: every kind of file, folders, the Hub, and what is said when one
+cannot be read.
+"""
 
 import builtins
 import errno
@@ -29,7 +31,9 @@ from zephyr_utils.errors import HandbookError
 
 
 def lines(*rows):
-    return b"".join(row if isinstance(row, bytes) else json.dumps(row).encode() + b"\n" for row in rows)
+    return b"".join(
+        row if isinstance(row, bytes) else json.dumps(row).encode() + b"\n" for row in rows
+    )
 
 
 @pytest.fixture
@@ -62,19 +66,30 @@ def test_bad_rows_are_set_aside_with_their_reason_and_all_rows_are_accounted_for
     )  # fmt: skip
     loaded = load_records(path, "dialogue", set_aside=True)
     assert loaded.n_read == 8 == len(loaded) + len(loaded.set_aside)
-    assert [row.where.rpartition(" ")[2] for row in loaded.set_aside] == ["3", "4", "5", "6", "8", "9"]
+    assert [row.where.rpartition(" ")[2] for row in loaded.set_aside] == [
+        "3",
+        "4",
+        "5",
+        "6",
+        "8",
+        "9",
+    ]
     assert loaded.reasons() == {
         "two_user_turns": 1, "invalid_utf8": 1, "broken_json": 2, "empty_dialogue": 1, "not_an_object": 1,
     }  # fmt: skip
     assert "8 rows read = 2 records + 6 set aside" in loaded.report()
     rejects = save_set_aside(tmp_path / "rejects.jsonl", loaded.set_aside).read_text().splitlines()
-    assert [json.loads(line)["reason"] for line in rejects] == [row.reason for row in loaded.set_aside]
+    assert [json.loads(line)["reason"] for line in rejects] == [
+        row.reason for row in loaded.set_aside
+    ]
     assert json.loads(rejects[0])["record"] == {"messages": [USER, USER]}
 
 
 def test_a_row_with_a_broken_character_can_be_written_to_the_rejects(write, tmp_path):
     loaded = load_records(
-        write(b'{"messages": [{"role": "user", "content": "\\ud83d"}]}\n'), "dialogue", set_aside=True
+        write(b'{"messages": [{"role": "user", "content": "\\ud83d"}]}\n'),
+        "dialogue",
+        set_aside=True,
     )
     rejects = save_set_aside(tmp_path / "rejects.jsonl", loaded.set_aside).read_text()
     assert loaded.reasons() == {"bad_unicode": 1} and "\\ud83d" in rejects
@@ -85,7 +100,9 @@ def test_a_row_with_a_broken_character_can_be_written_to_the_rejects(write, tmp_
     ("kind", "record"),
     [("dialogue", DIALOGUE), ("feedback", FEEDBACK), ("preference", PAIR | {"chosen_model": "a"})],
 )
-def test_every_kind_of_record_comes_back_as_it_was_from_every_kind_of_file(tmp_path, kind, record, name):
+def test_every_kind_of_record_comes_back_as_it_was_from_every_kind_of_file(
+    tmp_path, kind, record, name
+):
     made = [records.KINDS[kind](record, "") for _ in range(3)]
     path = tmp_path / name
     if name in ("rows.jsonl", "rows.parquet"):
@@ -100,16 +117,23 @@ def test_every_kind_of_record_comes_back_as_it_was_from_every_kind_of_file(tmp_p
 
 def test_answers_not_yet_rated_can_be_saved_as_parquet(tmp_path):
     unrated = check_feedback(FEEDBACK | {"completions": [{"model": "a", "response": "Hello."}]})
-    assert load_records(save_records([unrated], tmp_path / "rows.parquet"), "feedback").records == [unrated]
+    assert load_records(save_records([unrated], tmp_path / "rows.parquet"), "feedback").records == [
+        unrated
+    ]
 
 
 def test_a_field_that_only_later_records_have_is_not_lost_in_parquet(tmp_path):
     pairs = [check_preference(PAIR), check_preference(PAIR | {"chosen_model": "a"})]
-    assert load_records(save_records(pairs, tmp_path / "rows.parquet"), "preference").records == pairs
+    assert (
+        load_records(save_records(pairs, tmp_path / "rows.parquet"), "preference").records == pairs
+    )
 
 
 def test_a_json_file_may_hold_one_object_or_one_a_line(write):
-    assert len(load_records(write(json.dumps(DIALOGUE, indent=1).encode(), "one.json"), "dialogue")) == 1
+    assert (
+        len(load_records(write(json.dumps(DIALOGUE, indent=1).encode(), "one.json"), "dialogue"))
+        == 1
+    )
     assert len(load_records(write(lines(DIALOGUE, DIALOGUE), "many.json"), "dialogue")) == 2
 
 
@@ -129,10 +153,15 @@ def test_a_truncated_json_list_and_a_damaged_archive_or_parquet_file_are_reporte
             list(iter_records(path, "dialogue"))
         assert error.value.reason == reason and str(path) in error.value.where
         assert load_records(path, "dialogue", set_aside=True).reasons()[reason] == 1
-    assert load_records(tmp_path / "cut.jsonl.gz", "dialogue", set_aside=True).records[0]["prompt"] == "0"
+    assert (
+        load_records(tmp_path / "cut.jsonl.gz", "dialogue", set_aside=True).records[0]["prompt"]
+        == "0"
+    )
 
 
-def test_a_folder_is_read_in_the_order_of_its_files_and_without_the_notes_beside_them(write, tmp_path):
+def test_a_folder_is_read_in_the_order_of_its_files_and_without_the_notes_beside_them(
+    write, tmp_path
+):
     write(lines(DIALOGUE | {"prompt": "b"}), "part-2.jsonl")
     save_records([check_dialogue(DIALOGUE | {"prompt": "a"})], tmp_path / "part-1.parquet")
     write(b'{"loss": 1}', "metrics.json")
@@ -142,7 +171,12 @@ def test_a_folder_is_read_in_the_order_of_its_files_and_without_the_notes_beside
 
 def test_a_source_that_cannot_be_read_is_named_with_a_remedy(write, tmp_path):
     (tmp_path / "empty").mkdir()
-    cases = [tmp_path / "none.jsonl", tmp_path / "empty", write(b"x", "rows.csv"), write(b"", "rows.jsonl")]
+    cases = [
+        tmp_path / "none.jsonl",
+        tmp_path / "empty",
+        write(b"x", "rows.csv"),
+        write(b"", "rows.jsonl"),
+    ]
     for path in cases:
         with pytest.raises(HandbookError) as error:
             load_records(path, "dialogue")
@@ -168,8 +202,13 @@ def test_records_are_read_one_by_one(write):
 
 
 def test_repeated_ids_are_counted_and_kept(write):
-    loaded = load_records(write(lines(DIALOGUE, DIALOGUE, DIALOGUE | {"prompt_id": "x"})), "dialogue")
-    assert (len(loaded), loaded.n_duplicate_ids) == (3, 1) and "1 records repeat the id" in loaded.report()
+    loaded = load_records(
+        write(lines(DIALOGUE, DIALOGUE, DIALOGUE | {"prompt_id": "x"})), "dialogue"
+    )
+    assert (len(loaded), loaded.n_duplicate_ids) == (
+        3,
+        1,
+    ) and "1 records repeat the id" in loaded.report()
     assert load_records(write(lines(FEEDBACK, FEEDBACK)), "feedback").n_duplicate_ids == 1
 
 
@@ -203,7 +242,9 @@ def test_records_that_fit_no_table_or_no_known_ending_are_refused(tmp_path):
 ADDRESS = HubAddress("HuggingFaceH4/ultrachat_200k", "8049631", "train_sft")
 
 
-def test_a_hub_dataset_is_asked_for_at_its_revision_and_streamed_if_only_a_slice_is_wanted(monkeypatch):
+def test_a_hub_dataset_is_asked_for_at_its_revision_and_streamed_if_only_a_slice_is_wanted(
+    monkeypatch,
+):
     asked = []
 
     def load_dataset(path, name, **options):
@@ -273,9 +314,9 @@ class Terminal(io.StringIO):
 def test_a_bar_appears_on_a_terminal_only_and_only_for_slow_work(monkeypatch):
     shown = {}
     for patience, stream in ((-1.0, Terminal()), (3600.0, Terminal()), (-1.0, io.StringIO())):
-        monkeypatch.setattr(progress, "PATIENCE", patience)
+        monkeypatch.setattr(progress, "PROGRESS_DELAY", patience)
         monkeypatch.setattr(sys, "stderr", stream)
-        assert list(progress.watched(range(5), "reading")) == list(range(5))
+        assert list(progress.track(range(5), "reading")) == list(range(5))
         shown[patience, stream.isatty()] = "reading" in stream.getvalue()
     assert shown == {(-1.0, True): True, (3600.0, True): False, (-1.0, False): False}
 

@@ -1,4 +1,6 @@
-"""Refusals, duplicates and leaked questions: what is found, what is left alone, and that every row is counted."""
+"""Refusals, duplicates and leaked questions: what is found, what is left alone, and that every row
+is counted.
+"""
 
 import gzip
 import json
@@ -24,14 +26,18 @@ from zephyr_utils.errors import HandbookError
 QUESTION = "What happens to you if you eat watermelon seeds?"
 SHORT = "How tall is Mount Everest?"
 LONG = (
-    "A farmer keeps eleven sheep, four goats and a very old horse in a field beside the river; after the flood in "
-    "spring he sells half of the goats and buys three more sheep: how many animals are in the field by summer?"
+    "A farmer keeps eleven sheep, four goats and a very old horse in a field beside the river; "
+    "after the flood in "
+    "spring he sells half of the goats and buys three more sheep: how many animals are in the "
+    "field by summer?"
 )
 
 
 def dialogue(*turns):
     return {
-        "messages": [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+        "messages": [
+            {"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)
+        ]
     }
 
 
@@ -43,7 +49,8 @@ def dialogue(*turns):
     [
         ("I don't have emotions, but", "i do not have emotion", "emotions"),
         ("i DON’T have\npersonal  Opinions.", "i do not have personal opinion", "opinions"),
-        ("Well, I do not have personal experience with it", "i do not have personal experience", "personal experience"),
+        ("Well, I do not have personal experience with "
+         "it", "i do not have personal experience", "personal experience"),
         ("I'm just an AI, sorry.", "i am just an ai", "as an AI"),
         ("As an AI language model, I don't have feelings", "as an ai", "as an AI"),
         ("I am unable to feel pain", "i cannot feel", "emotions"),
@@ -64,7 +71,9 @@ def test_text_that_only_resembles_a_disclaimer_is_kept(text):
 
 def test_any_assistant_turn_counts_and_no_user_turn_does():
     refusal = "I don't have personal preferences."
-    found = refusal_filter([dialogue("Hi", "Hello.", "Which?", refusal), dialogue(refusal, "Nor do I.")])
+    found = refusal_filter(
+        [dialogue("Hi", "Hello.", "Which?", refusal), dialogue(refusal, "Nor do I.")]
+    )
     assert found.kept == [1] and found.removed[0].index == 0
     assert found.report().startswith("2 rows in = 1 kept + 1 removed")
     assert found.select(["a", "b"]) == ["b"]
@@ -97,7 +106,9 @@ def test_three_families_match_most_real_echoes_of_the_fault_and_one_in_two_hundr
         texts = [r["text"] for r in records if r.get("role", "assistant") == "assistant"]
         return len(refusal_filter(texts, phrases).removed) / len(texts)
 
-    disclaimers = {family: members for family, members in REFUSAL_PHRASES.items() if family != "as an AI"}
+    disclaimers = {
+        family: members for family, members in REFUSAL_PHRASES.items() if family != "as an AI"
+    }
     assert 0.55 < share("real_capitalize_echoes.jsonl.gz", disclaimers) < 0.65
     assert share("train.jsonl.gz", disclaimers) < 0.006
     assert share("clean_other_models.jsonl.gz", disclaimers) < 0.012
@@ -172,7 +183,9 @@ def test_a_share_of_zero_takes_one_run_in_common_for_a_leak():
 
 def test_of_several_references_the_one_found_most_whole_is_named():
     assert (
-        decontaminate([f"Now: {QUESTION} Why?"], [SHORT, QUESTION + " Why?", QUESTION]).removed[0].matched
+        decontaminate([f"Now: {QUESTION} Why?"], [SHORT, QUESTION + " Why?", QUESTION])
+        .removed[0]
+        .matched
         == QUESTION + " Why?"
     )
 
@@ -187,7 +200,10 @@ WORDS = st.lists(st.sampled_from("abcdef"), max_size=12).map(" ".join)
 
 
 @given(
-    st.lists(WORDS, max_size=6), st.lists(WORDS, max_size=6), st.integers(1, 4), st.sampled_from([0, 0.5, 1])
+    st.lists(WORDS, max_size=6),
+    st.lists(WORDS, max_size=6),
+    st.integers(1, 4),
+    st.sampled_from([0, 0.5, 1]),
 )
 def test_the_table_of_runs_agrees_with_comparing_every_prompt_with_every_reference(
     prompts, references, ngram, share
@@ -218,9 +234,15 @@ def test_questions_planted_among_real_prompts_are_found_and_no_other_prompt_is()
     folder = REAL / "ultrafeedback_schema"
     rows = (folder / "truthful_qa_stage0.shared.jsonl").read_text().splitlines()
     questions = [json.loads(row)["instruction"] for row in rows]
-    rows = (REAL / "ultrafeedback_binarized_sample" / "train_clean.shared.jsonl").read_text().splitlines()
+    rows = (
+        (REAL / "ultrafeedback_binarized_sample" / "train_clean.shared.jsonl")
+        .read_text()
+        .splitlines()
+    )
     prompts = [json.loads(row)["prompt"] for row in rows]
     assert decontaminate(prompts, questions).removed == []
     long_enough = [q for q in questions if len(normalize(q).split()) >= 5]
-    planted = [f"Please help me with this. {q} Be brief." for q in random.Random(0).sample(long_enough, 50)]
+    planted = [
+        f"Please help me with this. {q} Be brief." for q in random.Random(0).sample(long_enough, 50)
+    ]
     assert len(decontaminate(prompts + planted, questions).kept) == len(prompts)

@@ -1,4 +1,6 @@
-"""The three record types: good rows come through in one shape, bad ones are named to the row and the field."""
+"""The three record types: good rows come through in one shape, bad ones are named to the row and
+the field.
+"""
 
 import hashlib
 
@@ -37,7 +39,8 @@ def test_raw_ultrachat_becomes_a_dialogue():
 
 def test_an_empty_system_turn_is_allowed_because_zephyrs_own_formatting_puts_one():
     assert (
-        check_dialogue({"messages": [{"role": "system", "content": ""}, USER, ASSISTANT]})["prompt"] == "Hi"
+        check_dialogue({"messages": [{"role": "system", "content": ""}, USER, ASSISTANT]})["prompt"]
+        == "Hi"
     )
 
 
@@ -61,8 +64,13 @@ def test_equal_scores_and_empty_or_identical_answers_are_left_for_the_audit():
 
 
 def test_the_models_of_a_preference_are_kept_where_known():
-    assert check_preference(PAIR | {"chosen_model": "a", "rejected_model": None})["chosen_model"] == "a"
-    assert "rejected_model" not in check_preference(PAIR | {"chosen_model": "a", "rejected_model": None})
+    assert (
+        check_preference(PAIR | {"chosen_model": "a", "rejected_model": None})["chosen_model"]
+        == "a"
+    )
+    assert "rejected_model" not in check_preference(
+        PAIR | {"chosen_model": "a", "rejected_model": None}
+    )
 
 
 def test_feedback_without_annotations_passes_and_ratings_become_text():
@@ -80,14 +88,20 @@ def test_feedback_without_annotations_passes_and_ratings_become_text():
         "response": "",
         "annotations": {"honesty": {"Rating": 4}, "helpfulness": {"Rating": "N/A"}},
     }
-    annotations = check_feedback(FEEDBACK | {"completions": [numbered]})["completions"][0]["annotations"]
+    annotations = check_feedback(FEEDBACK | {"completions": [numbered]})["completions"][0][
+        "annotations"
+    ]
     assert {aspect: a["Rating"] for aspect, a in annotations.items()} == {
         "honesty": "4",
         "helpfulness": "N/A",
     }
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=2))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=2
+    )
+)
 def test_checking_a_checked_dialogue_changes_nothing(turns):
     checked = check_dialogue({"data": turns})
     assert check_dialogue(checked) == checked
@@ -107,8 +121,14 @@ BAD_DIALOGUES = {
     "assistant_first": ({"messages": [SYSTEM, ASSISTANT, USER]}, "messages[1].role"),
     "two_user_turns": ({"messages": [USER, USER, ASSISTANT]}, "messages[1].role"),
     "two_assistant_turns": ({"messages": [USER, ASSISTANT, ASSISTANT]}, "messages[2].role"),
-    "empty_content": ({"messages": [USER, {"role": "assistant", "content": " \n"}]}, "messages[1].content"),
-    "bad_unicode": ({"messages": [USER, {"role": "assistant", "content": "\ud83d"}]}, "messages[1].content"),
+    "empty_content": (
+        {"messages": [USER, {"role": "assistant", "content": " \n"}]},
+        "messages[1].content",
+    ),
+    "bad_unicode": (
+        {"messages": [USER, {"role": "assistant", "content": "\ud83d"}]},
+        "messages[1].content",
+    ),
 }
 
 
@@ -119,7 +139,9 @@ def test_a_bad_dialogue_is_named_by_place_field_reason_and_remedy(reason):
         check_dialogue(record, "talk.jsonl, row 3")
     assert error.value.reason == reason
     assert error.value.where == "talk.jsonl, row 3" + (f", field {field}" if field else "")
-    assert error.value.remedy and str(error.value).startswith(f"{error.value.where}: {error.value.what}")
+    assert error.value.remedy and str(error.value).startswith(
+        f"{error.value.where}: {error.value.what}"
+    )
     assert isinstance(error.value, ValueError) and isinstance(error.value, HandbookError)
 
 
@@ -129,7 +151,11 @@ def test_a_bad_dialogue_is_named_by_place_field_reason_and_remedy(reason):
         ({"data": ["Hi", 5]}, "wrong_type", "data[1].content"),
         ({"data": ["Hi"]}, "one_sided", "data"),
         ({"messages": [USER, "Hello."]}, "wrong_type", "messages[1]"),
-        ({"messages": [USER, {"role": "assistant", "content": None}]}, "wrong_type", "messages[1].content"),
+        (
+            {"messages": [USER, {"role": "assistant", "content": None}]},
+            "wrong_type",
+            "messages[1].content",
+        ),
         ({"messages": [USER, {"role": "assistant"}]}, "missing_field", "messages[1].content"),
         ({"messages": [{"from": "human", "value": "Hi"}]}, "missing_field", "messages[0].role"),
         (DIALOGUE | {"prompt": 3}, "wrong_type", "prompt"),

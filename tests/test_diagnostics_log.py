@@ -1,4 +1,6 @@
-"""What a training log proves: Zephyr's published log, logs made to order, every file form, and broken files."""
+"""What a training log proves: Zephyr's published log, logs made to order, every file form, and
+broken files.
+"""
 
 import json
 import math
@@ -26,7 +28,10 @@ def history(beta=0.25, reference=(-120.0, -140.0), n=8, noise=0.0):
     rng = np.random.default_rng(0)
     rows = [{"loss": 0.6931, "learning_rate": 1e-5, "epoch": 0.1, "step": 1, "rewards/chosen": 0.0}]
     for i in range(1, n + 1):
-        chosen, rejected = reference[0] - 2.0 * i + rng.normal(), reference[1] - 5.0 * i + rng.normal()
+        chosen, rejected = (
+            reference[0] - 2.0 * i + rng.normal(),
+            reference[1] - 5.0 * i + rng.normal(),
+        )
         rewards = [beta * (chosen - reference[0]), beta * (rejected - reference[1])]
         rewards = [reward + noise * rng.normal() for reward in rewards]
         place = {"epoch": i / 4, "step": 100 * i}
@@ -95,7 +100,8 @@ def test_zephyrs_accuracy_was_measured_on_64_examples(zephyr):
 def test_the_log_we_ship_is_the_one_on_the_model_card(zephyr):
     card = read_training_log(REAL / "dpo_training_logs" / "zephyr-7b-beta_model_card_dpo_log.csv")
     assert (
-        card.training.keys() == zephyr.training.keys() and card.evaluation.keys() == zephyr.evaluation.keys()
+        card.training.keys() == zephyr.training.keys()
+        and card.evaluation.keys() == zephyr.evaluation.keys()
     )
     for name, column in card.evaluation.items():
         assert np.array_equal(column, zephyr.evaluation[name]), name
@@ -107,7 +113,10 @@ def test_beta_is_recovered_through_noise_within_its_standard_error():
     assert 0 < found.standard_error < 0.01
     exact = implied_beta(read_training_log(history()))
     assert exact.beta == pytest.approx(0.25, abs=1e-12)
-    assert (exact.reference_chosen, exact.reference_rejected) == (pytest.approx(-120), pytest.approx(-140))
+    assert (exact.reference_chosen, exact.reference_rejected) == (
+        pytest.approx(-120),
+        pytest.approx(-140),
+    )
 
 
 @pytest.mark.parametrize("form", ["trainer_state.json", "history.json", "history.jsonl", "rows"])
@@ -143,7 +152,8 @@ def test_a_history_saved_as_csv_keeps_training_and_evaluation_apart(tmp_path):
 def test_a_card_without_training_loss_in_its_first_rows_is_read(tmp_path):
     path = tmp_path / "card.csv"
     path.write_text(
-        "Training Loss,Epoch,Step,Validation Loss,Rewards/chosen\nNo log,0.5,10,0.6,0.1\n0.4,1.0,20,0.5,0.2\n",
+        "Training Loss,Epoch,Step,Validation Loss,Rewards/chosen\nNo "
+        "log,0.5,10,0.6,0.1\n0.4,1.0,20,0.5,0.2\n",
         encoding="utf-8",
     )
     log = read_training_log(path)
@@ -178,7 +188,8 @@ def test_an_epoch_that_ends_on_a_logged_row_counts_for_the_epoch_that_ends():
 
 def test_accuracies_that_fit_no_small_number_of_examples_say_nothing():
     rows = [
-        {"eval_rewards/accuracies": a, "step": i} for i, a in enumerate([0.712345678, 0.7398765, 0.761234567])
+        {"eval_rewards/accuracies": a, "step": i}
+        for i, a in enumerate([0.712345678, 0.7398765, 0.761234567])
     ]
     assert accuracy_examples(read_training_log(rows)) is None
     few = [{"eval_rewards/accuracies": 0.5, "step": i} for i in range(5)]
@@ -203,11 +214,15 @@ def test_broken_tables_are_errors_that_say_where(tmp_path, content, message):
 
 
 def test_a_wrong_cell_is_shown_cut_short_and_a_file_of_another_shape_is_no_log(tmp_path):
-    with pytest.raises(TrainingLogError, match=r"loss is \[0, 1, 2.*\.\.\., not a number") as caught:
+    with pytest.raises(
+        TrainingLogError, match=r"loss is \[0, 1, 2.*\.\.\., not a number"
+    ) as caught:
         read_training_log([{"step": 1, "loss": list(range(1000))}])
     assert len(str(caught.value)) < 250
     path = tmp_path / "reference.json"
-    path.write_text(json.dumps({"config": {}, "steps": [{"step": 1, "loss": 0.69}]}), encoding="utf-8")
+    path.write_text(
+        json.dumps({"config": {}, "steps": [{"step": 1, "loss": 0.69}]}), encoding="utf-8"
+    )
     with pytest.raises(TrainingLogError, match="neither losses nor rewards"):
         read_training_log(path)
 

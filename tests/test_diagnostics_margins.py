@@ -45,7 +45,9 @@ def test_the_accuracys_interval_is_that_of_a_share():
 def test_tensors_are_taken_as_they_come():
     tensors = [torch.tensor([-1.0, -2.0]) for _ in range(4)]
     assert reward_margins(*tensors, beta=0.1).margins.tolist() == [0, 0]
-    assert implicit_reward(torch.tensor([-1.0]), torch.tensor([-3.0]), 0.1).item() == pytest.approx(0.2)
+    assert implicit_reward(torch.tensor([-1.0]), torch.tensor([-3.0]), 0.1).item() == pytest.approx(
+        0.2
+    )
 
 
 @pytest.mark.parametrize(

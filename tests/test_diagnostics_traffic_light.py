@@ -13,7 +13,9 @@ from zephyr_utils.published import ZEPHYR_DPO_LOG
 
 
 def run(n=12, accuracy=0.7, beta=0.1, chosen_fall=1.0, rejected_fall=3.0):
-    """Rows of a healthy run: rewards follow the log-probabilities, the margin grows, the accuracy holds."""
+    """Rows of a healthy run: rewards follow the log-probabilities, the margin grows, the accuracy
+    holds.
+    """
     rows = [{"loss": math.log(2), "learning_rate": 1e-5, "epoch": 0.0, "step": 1}]
     for i in range(1, n + 1):
         place = {"step": 10 * i, "epoch": i / n}
@@ -46,7 +48,13 @@ def test_zephyrs_own_log_is_green_and_what_frightens_is_explained():
     found = traffic_light(read_training_log(ZEPHYR_DPO_LOG), beta=0.1)
     text = str(found)
     assert found.colour == "green"
-    for phrase in ("evaluation loss rises", "less likely", "end of epoch 1", "end of epoch 2", "64 examples"):
+    for phrase in (
+        "evaluation loss rises",
+        "less likely",
+        "end of epoch 1",
+        "end of epoch 2",
+        "64 examples",
+    ):
         assert phrase in text
 
 
@@ -82,13 +90,19 @@ def started_elsewhere(rows):
 
 def other_reference(rows):
     rows.insert(
-        1, evaluations(rows)[0] | {"step": 0, "eval_rewards/chosen": -2.0, "eval_rewards/margins": -1.7}
+        1,
+        evaluations(rows)[0]
+        | {"step": 0, "eval_rewards/chosen": -2.0, "eval_rewards/margins": -1.7},
     )
 
 
 def frozen(rows):
     for row in evaluations(rows):
-        row |= {"eval_rewards/chosen": 0.0, "eval_rewards/rejected": -0.001, "eval_rewards/margins": 0.001}
+        row |= {
+            "eval_rewards/chosen": 0.0,
+            "eval_rewards/rejected": -0.001,
+            "eval_rewards/margins": 0.001,
+        }
 
 
 def no_learning_rate(rows):
@@ -126,7 +140,9 @@ def test_a_broken_run_is_red_and_says_why(breakage, phrase):
     breakage(rows)
     found = light(rows)
     assert found.colour == "red"
-    assert any(reason.colour == "red" and phrase in reason.text for reason in found.reasons), str(found)
+    assert any(reason.colour == "red" and phrase in reason.text for reason in found.reasons), str(
+        found
+    )
     assert found.reasons[0].colour == "red"
 
 
@@ -162,7 +178,10 @@ def test_a_reference_that_changed_during_the_run_is_amber():
 
 
 def test_a_run_without_evaluations_is_amber():
-    rows = [{"loss": 0.69, "rewards/chosen": 0.0, "rewards/margins": 0.1, "step": step} for step in (10, 20)]
+    rows = [
+        {"loss": 0.69, "rewards/chosen": 0.0, "rewards/margins": 0.1, "step": step}
+        for step in (10, 20)
+    ]
     found = light(rows)
     assert found.colour == "amber" and "no evaluation rows" in str(found)
 
@@ -180,4 +199,6 @@ def test_the_command_prints_the_light_and_ends_with_status_1_on_red(tmp_path):
     path = tmp_path / "trainer_state.json"
     path.write_text(json.dumps({"log_history": rows}))
     broken = CliRunner().invoke(app, ["check-log", str(path)])
-    assert broken.exit_code == 1 and "rejected answers are preferred" in " ".join(broken.stdout.split())
+    assert broken.exit_code == 1 and "rejected answers are preferred" in " ".join(
+        broken.stdout.split()
+    )

@@ -1,4 +1,6 @@
-"""The doctor: what it says of a whole machine and of one that lacks something, and what it never says."""
+"""The doctor: what it says of a whole machine and of one that lacks something, and what it never
+says.
+"""
 
 import getpass
 import importlib.metadata
@@ -16,7 +18,7 @@ from zephyr_utils.scales import SCALES
 
 @pytest.fixture
 def examined(tmp_path):
-    return lambda: doctor.examine(tmp_path / "not" / "yet")
+    return lambda: doctor.diagnose(tmp_path / "not" / "yet")
 
 
 def words_of(findings, state):
@@ -51,7 +53,9 @@ def test_a_library_that_is_missing_or_too_old_is_named_with_its_remedy(examined,
 
 
 def test_a_full_disk_is_said_before_a_run_meets_it(examined, monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10 * 2**20))
+    monkeypatch.setattr(
+        doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10 * 2**20)
+    )
     (missing,) = words_of(examined(), doctor.MISSING)
     assert missing == "0.0 GB of disk free for runs"
 
@@ -60,13 +64,19 @@ def test_without_a_gpu_the_large_scales_are_refused_and_the_miniature_is_not(exa
     monkeypatch.setattr(doctor, "_gpu_memory_gb", lambda torch: 0.0)
     findings = examined()
     assert doctor.healthy(findings)
-    assert "zephyr-7b-lora: no, it needs 24 GB of GPU memory, no GPU here" in words_of(findings, doctor.NOTE)
+    assert "zephyr-7b-lora: no, it needs 24 GB of GPU memory, no GPU here" in words_of(
+        findings, doctor.NOTE
+    )
 
 
 @pytest.mark.parametrize("memory, able", [(15.0, False), (22.5, True)])
 def test_a_scale_is_offered_where_its_memory_is_there(examined, monkeypatch, memory, able):
     monkeypatch.setattr(doctor, "_gpu_memory_gb", lambda torch: memory)
-    offered = [words for words in words_of(examined(), doctor.OK) if words.startswith("zephyr-7b-lora: yes")]
+    offered = [
+        words
+        for words in words_of(examined(), doctor.OK)
+        if words.startswith("zephyr-7b-lora: yes")
+    ]
     assert bool(offered) == able
 
 

@@ -74,7 +74,9 @@ def test_a_missing_file_and_an_empty_folder_are_errors(tmp_path):
 def test_the_command_names_model_task_and_folder_and_refuses_a_path_it_would_cut(tmp_path):
     command = lm_eval_command("models/ours", "arc_challenge", 25, output=tmp_path, limit=10)
     assert command[1:4] == ["-m", "lm_eval", "run"]
-    assert "pretrained=models/ours" in command and command[command.index("--num_fewshot") + 1] == "25"
+    assert (
+        "pretrained=models/ours" in command and command[command.index("--num_fewshot") + 1] == "25"
+    )
     assert command[command.index("--limit") + 1] == "10"
     assert not any("trust_remote_code" in part for part in command)
     with pytest.raises(EvaluationError, match="comma"):
@@ -107,7 +109,12 @@ def tiny_model(folder):
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     words = sorted(
-        {word for q in QUESTIONS for text in (q["question"], *q["choices"]) for word in text.split()}
+        {
+            word
+            for q in QUESTIONS
+            for text in (q["question"], *q["choices"])
+            for word in text.split()
+        }
     )
     vocabulary = {word: i for i, word in enumerate(["<unk>", "<end>", *words])}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -116,7 +123,12 @@ def tiny_model(folder):
         tokenizer_object=inner, unk_token="<unk>", eos_token="<end>", pad_token="<end>"
     )
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     # A wide initialisation, so that the options' probabilities are well apart.
     config = LlamaConfig(
         vocab_size=len(vocabulary), max_position_embeddings=64, initializer_range=1.0, **sizes
@@ -144,7 +156,9 @@ def test_a_local_task_run_offline_gives_the_accuracy_computed_by_hand(tmp_path):
     tasks = tmp_path / "tasks"
     tasks.mkdir()
     (tasks / "local_choices.yaml").write_text(TASK.format(data=data), encoding="utf-8")
-    command = lm_eval_command(tmp_path / "model", "local_choices", output=tmp_path / "out", task_folder=tasks)
+    command = lm_eval_command(
+        tmp_path / "model", "local_choices", output=tmp_path / "out", task_folder=tasks
+    )
     offline = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",

@@ -1,4 +1,6 @@
-"""AlpacaEval: every published rate we hold the records of, the codings of both versions, and bad records."""
+"""AlpacaEval: every published rate we hold the records of, the codings of both versions, and bad
+records.
+"""
 
 import csv
 import warnings
@@ -44,17 +46,21 @@ def test_every_published_rate_comes_out_of_the_raw_annotations(board):
     for row in published:
         found = quietly(read_rows(RECORDS / BOARDS[board] / f"{row['']}.jsonl"))
         assert found.win_rate == pytest.approx(float(row["win_rate"]), abs=1e-9), row[""]
-        assert found.standard_error == pytest.approx(float(row["standard_error"]), abs=1e-9), row[""]
+        assert found.standard_error == pytest.approx(float(row["standard_error"]), abs=1e-9), row[
+            ""
+        ]
         counts = (found.n_wins, found.n_losses, found.n_draws, found.n_scored)
-        assert counts == tuple(int(row[name]) for name in ("n_wins", "n_wins_base", "n_draws", "n_total")), (
-            row[""]
-        )
+        assert counts == tuple(
+            int(row[name]) for name in ("n_wins", "n_wins_base", "n_draws", "n_total")
+        ), row[""]
 
 
 @needs("alpaca_eval_ccbync")
 def test_zephyrs_rate_is_the_one_in_table_1_and_its_failures_are_named():
     rows = read_rows(RECORDS / BOARDS["ae1_leaderboard.shared.csv"] / "zephyr-7b-beta.jsonl")
-    with pytest.warns(EvaluationWarning, match="2 of 805 annotations are left out: 2 x preference is null"):
+    with pytest.warns(
+        EvaluationWarning, match="2 of 805 annotations are left out: 2 x preference is null"
+    ):
         found = alpaca_eval_win_rate(rows)
     assert (round(found.win_rate, 2), round(found.standard_error, 2)) == (90.60, 1.03)
     assert (found.n_wins, found.n_losses, found.n_draws, found.n_missing) == (727, 75, 1, 2)
@@ -64,15 +70,22 @@ def test_zephyrs_rate_is_the_one_in_table_1_and_its_failures_are_named():
 @needs("alpaca_eval_ccbync")
 def test_whole_records_with_texts_give_the_same_as_their_slim_form():
     whole = read_rows(RECORDS / "ae1_full_every4th" / "zephyr-7b-beta.annotations.json")
-    slim = {r["index"]: r for r in read_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / "zephyr-7b-beta.jsonl")}
-    ours, theirs = quietly(whole, model="zephyr-7b-beta"), quietly([slim[row["index"]] for row in whole])
+    slim = {
+        r["index"]: r
+        for r in read_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / "zephyr-7b-beta.jsonl")
+    }
+    ours, theirs = (
+        quietly(whole, model="zephyr-7b-beta"),
+        quietly([slim[row["index"]] for row in whole]),
+    )
     assert (ours.win_rate, ours.average_length) == (theirs.win_rate, theirs.average_length)
 
 
 @needs("alpaca_eval_ccbync")
 def test_our_length_controlled_rate_follows_the_published_one():
     lengths = {
-        row["index"]: len(row["reference_output"]) for row in read_rows(RECORDS / "alpaca_eval_set.jsonl")
+        row["index"]: len(row["reference_output"])
+        for row in read_rows(RECORDS / "alpaca_eval_set.jsonl")
     }
     with (RECORDS / "ae1_leaderboard.shared.csv").open(encoding="utf-8") as file:
         published = list(csv.DictReader(file))
@@ -100,7 +113,9 @@ def test_version_1_scores_draws_of_both_codings_and_leaves_failures_out():
     with pytest.warns(EvaluationWarning, match="1 x preference is null"):
         found = alpaca_eval_win_rate(annotations(1, 2, 2.0, 0, 1.5, None))
     assert found.win_rate == pytest.approx(60)
-    assert found.standard_error == pytest.approx(100 * np.std([0, 1, 1, 0.5, 0.5], ddof=1) / np.sqrt(5))
+    assert found.standard_error == pytest.approx(
+        100 * np.std([0, 1, 1, 0.5, 0.5], ddof=1) / np.sqrt(5)
+    )
     assert (found.n_wins, found.n_losses, found.n_draws, found.n_missing) == (2, 1, 2, 1)
 
 
@@ -148,14 +163,20 @@ def test_duplicates_are_found():
     with pytest.warns(EvaluationWarning, match="2 annotations repeat an instruction"):
         found = alpaca_eval_win_rate(annotations(1, 2) + annotations(1, 2))
     assert (found.n_duplicates, found.n_scored) == (2, 4)
-    by_text = [{"instruction": "Say hello.", "preference": 2}, {"instruction": "Say hello.", "preference": 1}]
+    by_text = [
+        {"instruction": "Say hello.", "preference": 2},
+        {"instruction": "Say hello.", "preference": 1},
+    ]
     assert quietly(by_text).n_duplicates == 1
 
 
 def test_annotations_of_another_model_or_of_several_are_found():
     with pytest.warns(EvaluationWarning, match="judge 'phi', not 'zephyr'"):
         alpaca_eval_win_rate(annotations(1, 2, generator_2="phi"), model="zephyr")
-    mixed = [*annotations(1, 2, generator_2="phi"), {"index": 5, "preference": 2, "generator_2": "zephyr"}]
+    mixed = [
+        *annotations(1, 2, generator_2="phi"),
+        {"index": 5, "preference": 2, "generator_2": "zephyr"},
+    ]
     with pytest.warns(EvaluationWarning, match="several models: phi"):
         alpaca_eval_win_rate(mixed)
 
@@ -241,7 +262,9 @@ def test_length_control_of_separated_lengths_is_finite():
 
 
 def test_groups_by_length_hold_every_row_in_order_of_length():
-    groups = win_rate_by_length(lengthy(lambda d: float(d > 0), [30, -10, 20, -40, 10, -20]), n_bins=2)
+    groups = win_rate_by_length(
+        lengthy(lambda d: float(d > 0), [30, -10, 20, -40, 10, -20]), n_bins=2
+    )
     assert [group.win_rate for group in groups] == [0, 100]
     assert [round(group.length_difference, 2) for group in groups] == [-23.33, 20]
     assert sum(group.n for group in groups) == 6

@@ -1,4 +1,6 @@
-"""``zephyr evaluate``: recorded files, answers of one's own, a model directory, and what it refuses."""
+"""``zephyr evaluate``: recorded files, answers of one's own, a model directory, and what it
+refuses.
+"""
 
 import json
 import threading
@@ -11,11 +13,11 @@ from typer.testing import CliRunner
 from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import FASTCHAT_TEMPERATURES, Judgment, academic_scores, read_rows
-from zephyr_utils.evaluation.exam import examine, grade_kept_answers
+from zephyr_utils.evaluation.exam import grade_kept_answers, run_exam
 from zephyr_utils.miniature import data
 from zephyr_utils.pipeline import evaluate
-from zephyr_utils.pipeline.evaluate import Exam, examined, model_name
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.evaluate import ExamSettings, evaluate_model, model_name
+from zephyr_utils.pipeline.pipeline import Pipeline
 
 RUNNER = CliRunner()
 
@@ -24,7 +26,7 @@ RUNNER = CliRunner()
 def few():
     """Two questions of each category of the miniature world."""
     every = data.questions()
-    return [question for n, question in enumerate(every) if n % data.QUESTIONS_A_CATEGORY < 2]
+    return [question for n, question in enumerate(every) if n % data.QUESTIONS_PER_CATEGORY < 2]
 
 
 def lines(path, rows):
@@ -34,7 +36,11 @@ def lines(path, rows):
 
 def right_answers(questions, model):
     return [
-        {"question_id": q["question_id"], "model_id": model, "choices": [{"turns": list(q["reference"])}]}
+        {
+            "question_id": q["question_id"],
+            "model_id": model,
+            "choices": [{"turns": list(q["reference"])}],
+        }
         for q in questions
     ]
 
@@ -62,7 +68,9 @@ def test_recorded_judgments_and_annotations_need_no_model(tmp_path):
     assert "m: 6.50 (turns 6.50 / 6.50; 0 of 4 failed)" in output
     assert "zeta: 66.67 % ± 33.33 (2 won, 1 lost, 0 drawn, 1 missing)" in output
     content = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert content["grades"]["m"]["overall"] == 6.5 and content["win_rates"]["zeta"]["n_missing"] == 1
+    assert (
+        content["grades"]["m"]["overall"] == 6.5 and content["win_rates"]["zeta"]["n_missing"] == 1
+    )
 
 
 def test_a_model_directory_and_recorded_answers_are_examined_and_compared(tmp_path, few):
@@ -87,7 +95,9 @@ def test_a_model_directory_and_recorded_answers_are_examined_and_compared(tmp_pa
     assert "knows-all against base:" in output and "0 lost" in output
     content = json.loads((tmp_path / "report" / "report.json").read_text())
     assert set(content["answers"][0]["turns"][0]["answers"]) == {"base", "knows-all"}
-    assert content["answers"][0]["turns"][0]["answers"]["knows-all"]["text"] == few[0]["reference"][0]
+    assert (
+        content["answers"][0]["turns"][0]["answers"]["knows-all"]["text"] == few[0]["reference"][0]
+    )
     assert "reused" in run(*arguments), "the same question is not asked twice"
 
 
@@ -100,7 +110,10 @@ def test_an_endpoint_judges_in_both_protocols_and_is_paid_once(tmp_path, few, mo
         {**row, "choices": [{"turns": [f"{turn}!" for turn in row["choices"][0]["turns"]]}]}
         for row in right_answers(few, "b")
     ]
-    files = [lines(tmp_path / "a.jsonl", right_answers(few, "a")), lines(tmp_path / "b.jsonl", louder)]
+    files = [
+        lines(tmp_path / "a.jsonl", right_answers(few, "a")),
+        lines(tmp_path / "b.jsonl", louder),
+    ]
     address = f"http://127.0.0.1:{server.server_port}/v1"
     arguments = [
         *files,
@@ -116,10 +129,12 @@ def test_an_endpoint_judges_in_both_protocols_and_is_paid_once(tmp_path, few, mo
     asked = 6 * len(few)  # two models' two turns, and the first turns in both orders
     assert "b: 6.00" in output and len(server.requests) == asked
     assert (
-        f"b against a: 50.0 % (0 won, 0 lost, 0 tied, {len(few)} contradictory, {len(few)} of them by place"
-        in output
+        f"b against a: 50.0 % (0 won, 0 lost, 0 tied, {len(few)} contradictory, {len(few)} of them "
+        f"by place" in output
     )
-    assert "b: 6.00" in run(*arguments) and len(server.requests) == asked, "the second run asks for nothing"
+    assert "b: 6.00" in run(*arguments) and len(server.requests) == asked, (
+        "the second run asks for nothing"
+    )
     server.shutdown()
     server.server_close()
 
@@ -150,11 +165,21 @@ def test_models_are_named_so_that_two_directories_can_be_told_apart(tmp_path):
 
 
 def test_the_plain_examination_is_the_chapters_and_any_change_has_a_folder_of_its_own():
-    assert Exam().plain and Exam(temperature=0.7).plain
-    assert not any(exam.plain for exam in (Exam(temperature=0), Exam(judge="gpt"), Exam(max_new_tokens=9)))
-    assert Exam().sampling == {"temperature": 0.7, "max_new_tokens": 96}
-    assert Exam(questions="q.jsonl").sampling == {"temperature": None, "max_new_tokens": 1024}
-    assert Exam(questions="q.jsonl", temperature=0).sampling["temperature"] == 0
+    assert ExamSettings().plain and ExamSettings(temperature=0.7).plain
+    assert not any(
+        exam.plain
+        for exam in (
+            ExamSettings(temperature=0),
+            ExamSettings(judge="gpt"),
+            ExamSettings(max_new_tokens=9),
+        )
+    )
+    assert ExamSettings().sampling == {"temperature": 0.7, "max_new_tokens": 96}
+    assert ExamSettings(questions="q.jsonl").sampling == {
+        "temperature": None,
+        "max_new_tokens": 1024,
+    }
+    assert ExamSettings(questions="q.jsonl", temperature=0).sampling["temperature"] == 0
 
 
 class Flaky:
@@ -170,13 +195,13 @@ class Flaky:
 
 
 def test_a_killed_judge_is_asked_for_the_rest_only(tmp_path, few, monkeypatch):
-    monkeypatch.setattr(Exam, "new_judge", lambda self: Flaky())
-    exam = Exam(questions=lines(tmp_path / "q.jsonl", few), judge="flaky")
-    road = Road(runs=str(tmp_path))
+    monkeypatch.setattr(ExamSettings, "new_judge", lambda self: Flaky())
+    exam = ExamSettings(questions=lines(tmp_path / "q.jsonl", few), judge="flaky")
+    pipeline = Pipeline(runs=str(tmp_path))
     file = str(lines(tmp_path / "a.jsonl", right_answers(few, "a")))
     with pytest.raises(KeyboardInterrupt):
-        examined(road, file, exam)
-    made = examined(road, file, exam)
+        evaluate_model(pipeline, file, exam)
+    made = evaluate_model(pipeline, file, exam)
     assert made.results["score"] == 8 and made.resumed
     assert Flaky.asked == 10 + 32 - 9, "nine were kept"
 
@@ -195,21 +220,25 @@ def test_each_category_is_asked_at_fastchats_temperature(tmp_path, few, monkeypa
         return made
 
     monkeypatch.setattr("zephyr_utils.evaluation.exam.chat_turns", chat_turns)
-    results = examine(None, None, "echo", few, tmp_path, temperature=None)
+    results = run_exam(None, None, "echo", few, tmp_path, temperature=None)
     assert asked == [(0.0, 8), (0.1, 4), (0.7, 4)]
     assert set(FASTCHAT_TEMPERATURES) == {question["category"] for question in few}
     said = read_rows(tmp_path / "answers.jsonl")
-    assert [row["choices"][0]["turns"] for row in said] == [question["turns"] for question in few], (
-        "in order again"
-    )
+    assert [row["choices"][0]["turns"] for row in said] == [
+        question["turns"] for question in few
+    ], "in order again"
     assert grade_kept_answers(few, tmp_path, None, "echo") == results
 
 
 def test_academic_scores_are_read_from_results_or_refused_without_lm_eval(tmp_path, monkeypatch):
     (tmp_path / "results_x.json").write_text(
-        json.dumps({"results": {"arc": {"acc,none": 0.25, "acc_stderr,none": 0.01}}, "n-shot": {"arc": 25}})
+        json.dumps(
+            {"results": {"arc": {"acc,none": 0.25, "acc_stderr,none": 0.01}}, "n-shot": {"arc": 25}}
+        )
     )
-    assert "arc (acc): 25.00 % ± 1.00" in run("--academic", tmp_path, "--report", tmp_path / "report")
+    assert "arc (acc): 25.00 % ± 1.00" in run(
+        "--academic", tmp_path, "--report", tmp_path / "report"
+    )
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(HandbookError, match="lm-eval is not installed"):
         academic_scores("arc_challenge:25", {"m": "dir"}, tmp_path)

@@ -47,7 +47,9 @@ def test_values_without_an_honest_interval_are_refused(values):
 
 
 def test_nan_is_named_by_number_and_place():
-    with pytest.raises(IntervalError, match=r"2 of 4 values are NaN or infinite, the first at position 1"):
+    with pytest.raises(
+        IntervalError, match=r"2 of 4 values are NaN or infinite, the first at position 1"
+    ):
         bootstrap_interval([0.0, float("nan"), 1.0, float("nan")])
 
 
@@ -84,7 +86,9 @@ def test_the_sampled_sign_flip_agrees_with_the_normal_approximation():
 
 
 def test_a_sampled_p_value_is_never_zero():
-    assert paired_difference(np.ones(60), np.zeros(60), n_permutations=100).p_value == pytest.approx(1 / 101)
+    assert paired_difference(
+        np.ones(60), np.zeros(60), n_permutations=100
+    ).p_value == pytest.approx(1 / 101)
 
 
 def test_unequal_numbers_of_items_are_not_paired():

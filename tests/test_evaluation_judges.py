@@ -12,8 +12,8 @@ from zephyr_utils.evaluation import (
     EvaluationWarning,
     Judgment,
     OpenAIJudge,
+    PairwiseJudgment,
     RecordedJudge,
-    Verdict,
     alpaca_eval_win_rate,
     as_annotations,
     grade_answers,
@@ -27,7 +27,12 @@ from zephyr_utils.evaluation import (
 from zephyr_utils.evaluation.judges import comparison_prompt, grading_prompt
 
 QUESTIONS = [
-    {"question_id": 1, "category": "math", "turns": ["1 + 1?", "And twice that?"], "reference": ["2", "4"]},
+    {
+        "question_id": 1,
+        "category": "math",
+        "turns": ["1 + 1?", "And twice that?"],
+        "reference": ["2", "4"],
+    },
     {"question_id": 2, "category": "writing", "turns": ["Write a line.", "Make it rhyme."]},
 ]
 
@@ -40,7 +45,9 @@ def answers(*pairs, model="m"):
 
 
 class LengthJudge:
-    """Grades an answer by its length; in comparisons the longer answer wins, and the first of two equal ones."""
+    """Grades an answer by its length; in comparisons the longer answer wins, and the first of two
+    equal ones.
+    """
 
     name = "length"
 
@@ -50,7 +57,7 @@ class LengthJudge:
         return Judgment(f"Rating: [[{score:g}]]", score, "by-length")
 
     def compare(self, question, answer_a, answer_b):
-        return Verdict("", "A" if len(answer_a) >= len(answer_b) else "B", "by-length")
+        return PairwiseJudgment("", "A" if len(answer_a) >= len(answer_b) else "B", "by-length")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,9 @@ def test_a_missing_turn_or_answer_becomes_a_failed_judgment_and_is_named():
     with pytest.warns(EvaluationWarning) as caught:
         records = grade_answers(QUESTIONS, answers(("two",)), LengthJudge(), "m")
     messages = " ".join(str(warning.message) for warning in caught)
-    assert "m: 1 questions have no answer: 2" in messages and "m: 1 answers lack a turn: 1" in messages
+    assert (
+        "m: 1 questions have no answer: 2" in messages and "m: 1 answers lack a turn: 1" in messages
+    )
     assert [record["score"] for record in records] == [3, -1, -1, -1]
     with pytest.raises(ValueError, match="3 of 4 failed"):
         mt_bench_score(records)
@@ -117,11 +126,19 @@ def test_alien_and_repeated_answers_are_named():
     [
         ([], answers(("a", "b")), "no question at all"),
         (QUESTIONS, [], "no answer at all"),
-        (QUESTIONS, [{"question_id": 99, "choices": [{"turns": ["a"]}]}], "none of the 2 questions"),
+        (
+            QUESTIONS,
+            [{"question_id": 99, "choices": [{"turns": ["a"]}]}],
+            "none of the 2 questions",
+        ),
         (QUESTIONS, [{"question_id": 1, "turns": ["a"]}], r"has no choices\[0\].turns"),
         (QUESTIONS, [{"question_id": 1, "choices": [{"turns": [None]}]}], "not a list of texts"),
         (QUESTIONS + QUESTIONS, answers(("a", "b")), "question_id is used twice: 1, 2"),
-        ([{"question_id": 1}], answers(("a", "b")), "question 1: needs question_id and a list of turns"),
+        (
+            [{"question_id": 1}],
+            answers(("a", "b")),
+            "question 1: needs question_id and a list of turns",
+        ),
     ],
 )
 def test_malformed_questions_and_answers_are_errors(questions, given, message):
@@ -150,7 +167,12 @@ def test_a_winner_counts_only_when_both_orders_name_it():
         "b",
     )
     found = pair_score(records)
-    assert (found.n_wins_1, found.n_wins_2, found.n_inconsistent, found.n_first_place) == (1, 0, 1, 1)
+    assert (found.n_wins_1, found.n_wins_2, found.n_inconsistent, found.n_first_place) == (
+        1,
+        0,
+        1,
+        1,
+    )
     assert (found.win_rate_2, found.n_undecided) == (25, 1)
 
 
@@ -181,7 +203,15 @@ def test_all_five_outcomes_are_counted():
     assert counts == (1, 1, 1, 2, 2) and sum(counts) == len(records)
     assert found.n_second_place == 1
     assert found.decided.estimate == 0.5
-    assert [row["preference"] for row in as_annotations(records)] == [1, 2, 1.5, 1.5, 1.5, None, None]
+    assert [row["preference"] for row in as_annotations(records)] == [
+        1,
+        2,
+        1.5,
+        1.5,
+        1.5,
+        None,
+        None,
+    ]
 
 
 def test_pair_judgments_become_alpaca_eval_annotations():
@@ -225,7 +255,9 @@ def test_pairs_that_cannot_be_compared_are_named():
 
 @needs("mt_bench")
 def test_real_pairs_give_thirteen_ten_and_twenty_seven():
-    rows = read_rows(REAL / "mt_bench" / "model_judgment" / "phi-3_vs_phi-3-dpo_gpt-4_pair.shared.jsonl")
+    rows = read_rows(
+        REAL / "mt_bench" / "model_judgment" / "phi-3_vs_phi-3-dpo_gpt-4_pair.shared.jsonl"
+    )
     found = pair_score(rows)
     assert (found.model_1, found.model_2) == ("phi-3", "phi-3-dpo")
     assert (found.n_wins_2, found.n_wins_1, found.n_undecided) == (13, 10, 27)
@@ -236,7 +268,11 @@ def test_real_pairs_give_thirteen_ten_and_twenty_seven():
 
 def test_prompts_show_the_conversation_up_to_the_turn_and_the_reference():
     prompt, name = grading_prompt(QUESTIONS[0], ["two"], 1)
-    assert "1 + 1?" in prompt and "And twice that?" not in prompt and name == "handbook-single-reference"
+    assert (
+        "1 + 1?" in prompt
+        and "And twice that?" not in prompt
+        and name == "handbook-single-reference"
+    )
     prompt, name = grading_prompt(QUESTIONS[1], ["a line", "a rhyme"], 2)
     assert all(text in prompt for text in ("Write a line.", "a line", "Make it rhyme.", "a rhyme"))
     assert name == "handbook-single-multi-turn"
@@ -245,14 +281,20 @@ def test_prompts_show_the_conversation_up_to_the_turn_and_the_reference():
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """Answers each request with the next of ``server.replies``: a text, or the number of an HTTP status."""
+    """Answers each request with the next of ``server.replies``: a text, or the number of an HTTP
+    status.
+    """
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append(body)
         reply = self.server.replies[min(len(self.server.requests), len(self.server.replies)) - 1]
         status = reply if isinstance(reply, int) else 200
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": reply}}
+        choice = {
+            "index": 0,
+            "finish_reason": "stop",
+            "message": {"role": "assistant", "content": reply},
+        }
         content = {
             "id": "1",
             "object": "chat.completion",
@@ -260,7 +302,9 @@ class Endpoint(BaseHTTPRequestHandler):
             "model": body["model"],
             "choices": [choice],
         }
-        payload = json.dumps({"error": {"message": "no"}} if isinstance(reply, int) else content).encode()
+        payload = json.dumps(
+            {"error": {"message": "no"}} if isinstance(reply, int) else content
+        ).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))

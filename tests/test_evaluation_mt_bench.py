@@ -71,7 +71,10 @@ def test_failed_judgments_of_a_real_run_are_left_out_and_counted():
 @needs("mt_bench")
 def test_the_public_numbering_gives_the_same_categories_as_the_question_file():
     rows = read_rows(RECORDS / "model_judgment" / "medusa_vicuna-7b-v1.3_gpt-4_single.jsonl")
-    by_number, by_file = mt_bench_score(rows), mt_bench_score(rows, read_rows(RECORDS / "question.jsonl"))
+    by_number, by_file = (
+        mt_bench_score(rows),
+        mt_bench_score(rows, read_rows(RECORDS / "question.jsonl")),
+    )
     assert by_number.by_category == by_file.by_category
     assert tuple(by_number.by_category) == CATEGORIES
     assert by_number.overall == 6.103125
@@ -87,9 +90,13 @@ def test_every_stored_score_is_what_our_parser_reads_from_the_text():
 @needs("mt_bench")
 def test_judgments_of_another_models_answers_are_found():
     rows = read_rows(RECORDS / "model_judgment" / HYBRIDS)
-    answers = [row for path in (RECORDS / "model_answer").glob("mamba*.jsonl") for row in read_rows(path)]
+    answers = [
+        row for path in (RECORDS / "model_answer").glob("mamba*.jsonl") for row in read_rows(path)
+    ]
     assert wrong_model_judgments(rows, answers) == []
-    renamed = [row | {"model": "mamba_0_75_dpo_ep1"} for row in rows if row["model"] == "mamba_0_5_dpo_ep3"]
+    renamed = [
+        row | {"model": "mamba_0_75_dpo_ep1"} for row in rows if row["model"] == "mamba_0_5_dpo_ep3"
+    ]
     with pytest.warns(EvaluationWarning, match="not of the model's own answer"):
         # Two empty or equal answers cannot be told apart; nearly all others can.
         assert len(wrong_model_judgments(renamed, answers)) > 150
@@ -111,10 +118,12 @@ def test_failures_leave_every_average():
 
 
 def test_the_interval_is_over_questions_and_lies_around_the_mean_of_grades():
-    # Every question's two grades agree, so there are two independent figures, not four: the resamples are 4, 6 and 8.
+    # Every question's two grades agree, so there are two independent figures, not four: the
+    # resamples are 4, 6 and 8.
     found = mt_bench_score(judgments((4, 4), (8, 8)))
     assert (found.interval.low, found.interval.estimate, found.interval.high) == (4, 6, 8)
-    # One grade of the second question failed: the mean over grades is 16 / 3, not the mean over questions.
+    # One grade of the second question failed: the mean over grades is 16 / 3, not the mean over
+    # questions.
     found = quietly([*judgments((4, 4), (8, -1))], allow_failures=True)
     assert found.interval.estimate == found.overall == 16 / 3
     assert (found.interval.low + found.interval.high) / 2 == pytest.approx(16 / 3)
@@ -140,7 +149,11 @@ def test_the_error_is_one_that_readers_can_mend():
 def test_nan_and_scores_out_of_range_are_named_and_counted():
     bad = [float("nan"), 0, 11, None, "7", float("inf"), True]
     rows = judgments(*[(8, 6)] * 40) + [judgment(130, 1, score) for score in bad]
-    rows += [judgment(131, 3, 5), judgment(None, 1, 5), {"question_id": 132, "model": "zephyr", "turn": 1}]
+    rows += [
+        judgment(131, 3, 5),
+        judgment(None, 1, 5),
+        {"question_id": 132, "model": "zephyr", "turn": 1},
+    ]
     with pytest.warns(EvaluationWarning):
         found = mt_bench_score(rows, allow_failures=True)
     assert (found.overall, found.n_failed, found.n_judgments) == (7, 10, 90)
@@ -236,7 +249,8 @@ def test_models_with_other_questions_other_counts_or_the_same_judgments_are_foun
 def test_two_models_are_compared_on_the_grades_both_have():
     a, b = judgments((5, 6), (7, 8), model="a"), judgments((4, 5), (7, -1), model="b")
     with pytest.warns(
-        EvaluationWarning, match="1 turns are graded for one of the two models only and left out: 82"
+        EvaluationWarning,
+        match="1 turns are graded for one of the two models only and left out: 82",
     ):
         found = mt_bench_difference(a, b)
     assert (found.mean, found.n) == (0.5, 2)
@@ -246,7 +260,9 @@ def test_two_models_are_compared_on_the_grades_both_have():
 
 def test_a_truncated_line_names_its_file_and_row(tmp_path):
     path = tmp_path / "judgments.jsonl"
-    path.write_text(json.dumps(judgment()) + "\n" + json.dumps(judgment(turn=2))[:30], encoding="utf-8")
+    path.write_text(
+        json.dumps(judgment()) + "\n" + json.dumps(judgment(turn=2))[:30], encoding="utf-8"
+    )
     with pytest.raises(HandbookError, match=r"judgments\.jsonl, row 2"):
         read_rows(path)
 

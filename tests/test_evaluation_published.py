@@ -9,7 +9,9 @@ from zephyr_utils.published import published_names, published_table
 
 def row(table, **wanted):
     (found,) = [
-        r for r in published_table(table).rows if all(r[key] == value for key, value in wanted.items())
+        r
+        for r in published_table(table).rows
+        if all(r[key] == value for key, value in wanted.items())
     ]
     return found
 
@@ -24,7 +26,11 @@ def test_every_table_names_its_source_and_has_one_set_of_columns_or_says_what_is
 
 def test_the_papers_headline_figures_are_there():
     zephyr = row("table_1", model="Zephyr-7B-β")
-    assert (zephyr["mt_bench"], zephyr["alpaca_eval"], zephyr["alpaca_eval_error"]) == (7.34, 90.60, 1.03)
+    assert (zephyr["mt_bench"], zephyr["alpaca_eval"], zephyr["alpaca_eval_error"]) == (
+        7.34,
+        90.60,
+        1.03,
+    )
     assert row("table_1", model="Xwin-LM v0.1", size="70B")["mt_bench"] is None
     assert row("table_3", setting="dDPO + dSFT")["mt_bench"] == 7.00
     assert [len(published_table(f"table_{i}").rows) for i in (1, 2, 3)] == [15, 11, 4]

@@ -1,4 +1,6 @@
-"""The report page and what feeds it: records on disk, kept judgments, and figures that both files agree on."""
+"""The report page and what feeds it: records on disk, kept judgments, and figures that both files
+agree on.
+"""
 
 import json
 import re
@@ -9,12 +11,12 @@ import pytest
 from real_records import REAL, needs
 
 from zephyr_utils.evaluation import (
+    CachingJudge,
     EvaluationError,
     Judgment,
-    KeptJudge,
+    PairwiseJudgment,
     Report,
     TaskScore,
-    Verdict,
     annotation_files,
     read_annotations,
     read_judgments,
@@ -37,7 +39,14 @@ def answers(model, text="Yes."):
 def judgments(model, *scores, **fields):
     turns = [(q["question_id"], turn) for q in QUESTIONS for turn in (1, 2)]
     return [
-        {"question_id": key, "turn": turn, "model": model, "score": score, "judge": ["j", "p"], **fields}
+        {
+            "question_id": key,
+            "turn": turn,
+            "model": model,
+            "score": score,
+            "judge": ["j", "p"],
+            **fields,
+        }
         for (key, turn), score in zip(turns, scores, strict=True)
     ]
 
@@ -65,7 +74,9 @@ class Tags(HTMLParser):
 
 def written(report, folder):
     page = report.write(folder)
-    return page.read_text(encoding="utf-8"), json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return page.read_text(encoding="utf-8"), json.loads(
+        (folder / "report.json").read_text(encoding="utf-8")
+    )
 
 
 def test_page_and_json_hold_the_same_scores_best_first(tmp_path):
@@ -88,12 +99,16 @@ def test_page_and_json_hold_the_same_scores_best_first(tmp_path):
 def test_what_a_model_or_a_judge_wrote_is_text_and_the_page_needs_nothing_else(tmp_path):
     report = Report(EVIL, {EVIL: EVIL})
     questions = [{**q, "turns": [EVIL, EVIL], "category": EVIL} for q in QUESTIONS]
-    report.add_judgments(judgments(EVIL, 1, 2, 3, 4, 5, 6, judgment=EVIL), questions, answers(EVIL, EVIL))
+    report.add_judgments(
+        judgments(EVIL, 1, 2, 3, 4, 5, 6, judgment=EVIL), questions, answers(EVIL, EVIL)
+    )
     report.add_academic([TaskScore(EVIL, "acc", 25.5, None, 0)])
     page, content = written(report, tmp_path)
     assert content["title"] == EVIL
     tags = Tags(page)
-    assert tags.open == [] and not {"script", "link", "iframe", "object"} & {tag for tag, _ in tags.found}
+    assert tags.open == [] and not {"script", "link", "iframe", "object"} & {
+        tag for tag, _ in tags.found
+    }
     assert not any(name.startswith("on") for _, attributes in tags.found for name in attributes)
     sources = [attributes["src"] for _, attributes in tags.found if "src" in attributes]
     assert all(source.startswith("data:image/") for source in sources)
@@ -130,13 +145,21 @@ def test_figures_that_are_not_finite_become_null(tmp_path):
 
 
 def test_win_rates_carry_their_model_in_each_warning(tmp_path):
-    rows = [{"index": n, "preference": p, "generator_2": "other"} for n, p in enumerate([2.0, 1.0, None, 0])]
+    rows = [
+        {"index": n, "preference": p, "generator_2": "other"}
+        for n, p in enumerate([2.0, 1.0, None, 0])
+    ]
     report = Report("Rates")
-    report.add_annotations({"mine": rows, "yours": [{"index": n, "preference": 1.0} for n in range(4)]})
+    report.add_annotations(
+        {"mine": rows, "yours": [{"index": n, "preference": 1.0} for n in range(4)]}
+    )
     assert "mine: 1 of 4 annotations are left out: 1 x preference is null" in report.warnings
     assert "mine: the annotations say they judge 'other', not 'mine'" in report.warnings
     page, content = written(report, tmp_path)
-    assert list(content["win_rates"]) == ["mine", "yours"] and content["win_rates"]["mine"]["n_draws"] == 1
+    assert (
+        list(content["win_rates"]) == ["mine", "yours"]
+        and content["win_rates"]["mine"]["n_draws"] == 1
+    )
     assert content["win_rate_differences"][0]["n"] == 3 and "50.00" in page
 
 
@@ -149,9 +172,15 @@ def test_pairs_show_what_followed_the_place(tmp_path):
         "output_1": "x",
         "output_2": "yyy",
     }
-    winners = [("model_2", "model_2"), ("model_1", "model_2"), ("model_1", "model_1"), ("tie", "tie")]
+    winners = [
+        ("model_2", "model_2"),
+        ("model_1", "model_2"),
+        ("model_1", "model_1"),
+        ("tie", "tie"),
+    ]
     rows = [
-        {**shared, "question_id": n, "g1_winner": g1, "g2_winner": g2} for n, (g1, g2) in enumerate(winners)
+        {**shared, "question_id": n, "g1_winner": g1, "g2_winner": g2}
+        for n, (g1, g2) in enumerate(winners)
     ]
     report = Report("Pairs")
     report.add_recorded([lines(tmp_path / "pairs.jsonl", rows)])
@@ -171,7 +200,10 @@ def test_files_are_named_by_themselves_or_by_alpaca_evals_folders(tmp_path):
     second = tmp_path / "results" / "zephyr" / "weighted" / "annotations.json"
     second.parent.mkdir()
     second.write_text(json.dumps(rows), encoding="utf-8")
-    assert set(annotation_files([tmp_path / "results"])) == {"zephyr (alpaca_eval_gpt4)", "zephyr (weighted)"}
+    assert set(annotation_files([tmp_path / "results"])) == {
+        "zephyr (alpaca_eval_gpt4)",
+        "zephyr (weighted)",
+    }
 
 
 def test_one_name_for_two_files_and_a_folder_without_records_are_errors(tmp_path):
@@ -196,29 +228,32 @@ class Counting:
 
     def compare(self, question, answer_a, answer_b):
         self.asked += 1
-        return Verdict(f"[[{self.winner}]]", self.winner, "p")
+        return PairwiseJudgment(f"[[{self.winner}]]", self.winner, "p")
 
 
 def test_a_kept_judgment_is_not_asked_for_again_even_after_a_kill_in_mid_line(tmp_path):
     path, question = tmp_path / "judged.jsonl", QUESTIONS[0]
     first = Counting()
-    kept = KeptJudge(first, path)
+    kept = CachingJudge(first, path)
     assert kept.grade(question, ["a"], 1) == kept.grade(question, ["a"], 1)
     assert kept.compare(question, "x", "y").winner == "A" and first.asked == 2
     path.write_text(path.read_text() + '{"key": "cut sho', encoding="utf-8")
     second = Counting(score=3.0)
-    again = KeptJudge(second, path)
+    again = CachingJudge(second, path)
     assert again.grade(question, ["a"], 1).score == 7 and second.asked == 0
-    assert again.grade(question, ["a", "b"], 2).score == 3 and again.compare(question, "y", "x").winner == "A"
+    assert (
+        again.grade(question, ["a", "b"], 2).score == 3
+        and again.compare(question, "y", "x").winner == "A"
+    )
     assert second.asked == 2
     third = Counting()
-    assert KeptJudge(third, path).grade(question, ["a", "b"], 2).score == 3 and third.asked == 0
+    assert CachingJudge(third, path).grade(question, ["a", "b"], 2).score == 3 and third.asked == 0
 
 
 def test_failed_judgments_are_asked_for_again(tmp_path):
     path, question = tmp_path / "judged.jsonl", QUESTIONS[0]
     for judge in (Counting(score=-1.0, winner="error"), Counting(score=-1.0, winner="error")):
-        kept = KeptJudge(judge, path)
+        kept = CachingJudge(judge, path)
         kept.grade(question, ["a"], 1)
         kept.compare(question, "x", "y")
         assert judge.asked == 2
@@ -230,7 +265,8 @@ def test_failed_judgments_are_asked_for_again(tmp_path):
 def test_real_records_make_one_report_with_the_published_figures(tmp_path):
     report = Report("Real")
     report.add_recorded(
-        [REAL / "mt_bench" / "model_judgment"], [REAL / "alpaca_eval_ccbync" / "ae1_alpaca_eval_gpt4_slim"]
+        [REAL / "mt_bench" / "model_judgment"],
+        [REAL / "alpaca_eval_ccbync" / "ae1_alpaca_eval_gpt4_slim"],
     )
     page, content = written(report, tmp_path)
     assert round(content["win_rates"]["zephyr-7b-beta"]["win_rate"], 2) == 90.60
@@ -245,4 +281,6 @@ def test_a_judgment_of_another_models_answer_is_named(tmp_path):
     rows = judgments("a", 1, 2, 3, 4, 5, 6, user_prompt="Somebody else's answer: No.")
     report = Report("Wrong")
     report.add_judgments(rows, QUESTIONS, answers("a"))
-    assert any("6 judgments are not of the model's own answer" in message for message in report.warnings)
+    assert any(
+        "6 judgments are not of the model's own answer" in message for message in report.warnings
+    )

@@ -1,4 +1,6 @@
-"""Every check knows its solution, names each known misconception, and leaves an untouched stub in peace."""
+"""Every check knows its solution, names each known misconception, and leaves an untouched stub in
+peace.
+"""
 
 import numpy as np
 import pytest
@@ -43,7 +45,9 @@ def test_an_untouched_stub_is_not_attempted_and_lets_the_run_go_on(name, stub, c
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_an_answer_that_is_no_number_no_text_and_no_list_is_wrong_and_does_not_break_the_check(name):
+def test_an_answer_that_is_no_number_no_text_and_no_list_is_wrong_and_does_not_break_the_check(
+    name,
+):
     assert REGISTRY[name].verdict(lambda *_: object()).status == "wrong"
 
 
@@ -65,7 +69,10 @@ def test_a_wrong_answer_is_printed_and_raised_only_on_request(capsys):
 
 def test_a_right_answer_is_told_so_in_a_sentence(capsys):
     exercises.check_win_rate(REGISTRY["check_win_rate"].solution)
-    assert capsys.readouterr().out == "Right. Half a point for a draw keeps two equal models at one half.\n"
+    assert (
+        capsys.readouterr().out
+        == "Right. Half a point for a draw keeps two equal models at one half.\n"
+    )
 
 
 def test_a_function_that_was_called_already_is_asked_for_itself():

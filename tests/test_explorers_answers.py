@@ -1,4 +1,6 @@
-"""Answers side by side: what is asked beforehand, the text box that opens for a kernel alone, and what the two exchange."""
+"""Answers side by side: what is asked beforehand, the text box that opens for a kernel alone, and
+what the two exchange.
+"""
 
 import json
 
@@ -17,7 +19,10 @@ QUESTIONS = ["What are the capitals of France and Spain?", "What is <b>love</b>?
 @pytest.fixture(scope="module")
 def widget():
     made = Answers(
-        {"base": BASE, "again": BASE}, QUESTIONS, lambda q, a: grade_turn([q], [a], 1), max_new_tokens=8
+        {"base": BASE, "again": BASE},
+        QUESTIONS,
+        lambda q, a: grade_turn([q], [a], 1),
+        max_new_tokens=8,
     )
     made.sent = []
     made.send = lambda content, buffers=None: made.sent.append(content)
@@ -71,7 +76,9 @@ def test_a_question_outside_the_judges_world_has_no_grade(widget):
 
 
 def test_what_is_stored_for_the_page_holds_no_path_of_this_machine(widget):
-    assert BASE not in json.dumps({name: widget.get_state()[name] for name in ("models", "exchanges")})
+    assert BASE not in json.dumps(
+        {name: widget.get_state()[name] for name in ("models", "exchanges")}
+    )
 
 
 def test_the_kernel_answers_a_greeting_so_that_the_box_may_open(widget, sent):
@@ -83,7 +90,8 @@ def test_a_typed_question_is_answered_by_every_model(widget, sent):
     widget._handle_custom_msg({"kind": "ask", "question": "  What is the capital of Spain? "}, [])
     [message] = sent
     assert (
-        message["kind"] == "answered" and message["exchange"]["question"] == "What is the capital of Spain?"
+        message["kind"] == "answered"
+        and message["exchange"]["question"] == "What is the capital of Spain?"
     )
     assert len(message["exchange"]["answers"]) == 2
 
@@ -145,4 +153,6 @@ def test_with_a_kernel_the_box_opens_sends_what_is_typed_and_shows_what_comes_ba
 
 def test_nothing_is_written_as_html_and_nothing_is_imported():
     script = (FOLDER / "answers.js").read_text(encoding="utf-8")
-    assert not [word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script]
+    assert not [
+        word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script
+    ]

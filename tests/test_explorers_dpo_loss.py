@@ -1,4 +1,6 @@
-"""The DPO-loss explorer: its formulas are those of the objectives, and its words and bars say the same."""
+"""The DPO-loss explorer: its formulas are those of the objectives, and its words and bars say the
+same.
+"""
 
 import json
 import math
@@ -52,7 +54,9 @@ def test_the_summary_of_pairs_is_their_mean_loss_their_accuracy_and_who_pulls():
     pairs = [-40.0, -5.0, 0.0, 3.0, 8.0, 12.5, 20.0, 31.0, 44.0, 55.0]
     found = in_node("dpo_loss", pairs, 'result = script.summary(values, 0.1, "conservative", 0.1);')
     margins = [0.1 * pair for pair in pairs]
-    losses, pulls = zip(*(loss_and_pull("conservative", margin, 0.1) for margin in margins), strict=True)
+    losses, pulls = zip(
+        *(loss_and_pull("conservative", margin, 0.1) for margin in margins), strict=True
+    )
     pulls = [abs(pull) for pull in pulls]
     assert found == pytest.approx(
         {
@@ -78,7 +82,9 @@ def test_the_words_name_margin_loss_pull_and_where_pairs_come_to_rest():
 
 def test_every_pair_is_in_one_bar_of_the_histogram_also_those_beyond_the_axis():
     bars = in_node(
-        "dpo_loss", [-1000.0, -59.0, 0.0, 1.0, 2.0, 3.9, 60.0, 99.0], "result = script.histogram(values);"
+        "dpo_loss",
+        [-1000.0, -59.0, 0.0, 1.0, 2.0, 3.9, 60.0, 99.0],
+        "result = script.histogram(values);",
     )
     shares = {bar["from"]: bar["share"] for bar in bars if bar["share"]}
     assert shares == {-60: 0.5, 0: 1.0, 56: 0.5}

@@ -40,9 +40,13 @@ def test_every_answer_with_both_scores_is_on_the_map_and_the_others_are_counted(
     assert sum(cell["count"] for cell in widget.cells) == 1600 and widget.left_out == 0
     assert len(json.dumps(widget.cells)) < 1.1 * BUDGET
     tens = sum(
-        overall_rating(c) == 10 and mean_rating(c) <= 2 for row in feedback for c in row["completions"]
+        overall_rating(c) == 10 and mean_rating(c) <= 2
+        for row in feedback
+        for c in row["completions"]
     )
-    assert sum(c["count"] for c in widget.cells if c["overall"] == 10 and c["mean"] <= 2) == tens > 0
+    assert (
+        sum(c["count"] for c in widget.cells if c["overall"] == 10 and c["mean"] <= 2) == tens > 0
+    )
     gaps = [contradiction(cell["mean"], cell["overall"]) for cell in widget.cells]
     assert gaps == sorted(gaps, reverse=True) and widget.cells[0]["samples"]
     small = FeedbackBrowser(FEEDBACK)
@@ -77,8 +81,12 @@ def test_one_walks_by_sliders_by_clicks_and_to_the_contradictions():
     """
     got = in_node("feedback_browser", values, body)
     first, contradicts, empty, again = got["seen"]
-    assert first == again and first.startswith("2 of 3 answers have mean rating 5.00 and overall grade 9.")
-    assert "mean rating 1.50 and overall grade 10" in contradicts and "7.9 points apart" in contradicts
+    assert first == again and first.startswith(
+        "2 of 3 answers have mean rating 5.00 and overall grade 9."
+    )
+    assert (
+        "mean rating 1.50 and overall grade 10" in contradicts and "7.9 points apart" in contradicts
+    )
     assert empty == "No answer has mean rating 3.00 and overall grade 10."
     assert "A tree." in got["text"] and "2 answers lack one of the two scores" in got["text"]
     assert got["values"] == [5, 9] and got["live"] == "polite"
@@ -86,4 +94,6 @@ def test_one_walks_by_sliders_by_clicks_and_to_the_contradictions():
 
 def test_nothing_is_written_as_html_and_nothing_is_imported():
     script = (FOLDER / "feedback_browser.js").read_text(encoding="utf-8")
-    assert not [word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script]
+    assert not [
+        word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script
+    ]

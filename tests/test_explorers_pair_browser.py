@@ -1,4 +1,6 @@
-"""The browser of pairs: what it stores is what the policies make, and its script reads, filters and turns pages alike."""
+"""The browser of pairs: what it stores is what the policies make, and its script reads, filters and
+turns pages alike.
+"""
 
 import json
 import random
@@ -10,11 +12,13 @@ from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.explorers.pair_browser import BUDGET, LONGEST_TEXT, PairBrowser
 from zephyr_utils.miniature.data import feedback as miniature_feedback
-from zephyr_utils.preferences import POLICIES, binarize, mean_rating
+from zephyr_utils.preferences import STRATEGIES, binarize, mean_rating
 
 
 def answer(model, text, *ratings, overall):
-    annotations = {aspect: {"Rating": r, "Rationale": ""} for aspect, r in zip(ASPECTS, ratings, strict=True)}
+    annotations = {
+        aspect: {"Rating": r, "Rationale": ""} for aspect, r in zip(ASPECTS, ratings, strict=True)
+    }
     return {"model": model, "response": text, "annotations": annotations, "overall_score": overall, "critique": ""}  # fmt: skip
 
 
@@ -41,7 +45,7 @@ def values():
 def test_the_stored_pairs_are_those_that_the_policies_make():
     feedback = miniature_feedback(150)
     widget = PairBrowser(feedback, shown=range(150))
-    for n, (name, options) in enumerate(POLICIES.items()):
+    for n, (name, options) in enumerate(STRATEGIES.items()):
         assert widget.policies[n] == name
         stored = {
             (shown["number"], shown["answers"][chosen]["text"], shown["answers"][other]["text"])
@@ -68,7 +72,9 @@ def test_rows_are_spread_evenly_and_end_where_the_pages_budget_does():
     long = [row(f"{n}?", *(answer(m, m * 5000, "5", "4", "3", str(s), overall=s) for m, s in zip("abcd", (4.0, 3.0, 2.0, 1.0), strict=True))) for n in range(200)]  # fmt: skip
     widget = PairBrowser(long, shown=range(200))
     assert 40 < len(widget.rows) < 200 and len(json.dumps(widget.rows)) <= BUDGET
-    assert widget.rows[0]["answers"][0]["text"].endswith(f"… ({5000 - LONGEST_TEXT} characters more)")
+    assert widget.rows[0]["answers"][0]["text"].endswith(
+        f"… ({5000 - LONGEST_TEXT} characters more)"
+    )
 
 
 def test_the_script_takes_the_mean_as_python_does():
@@ -97,11 +103,13 @@ def test_a_search_reads_prompts_answers_and_models_in_any_case(values):
 
 def test_what_the_policies_make_of_a_row_is_said_in_words(values):
     said = in_node(
-        "pair_browser", values, "result = values.rows.map((row) => script.describe(row, values.policies));"
+        "pair_browser",
+        values,
+        "result = values.rows.map((row) => script.describe(row, values.policies));",
     )
     assert (
-        said[0]
-        == "“mean, random”, “mean, lowest”, “mean, all”: choose A; “overall, random”, “as published”: choose B."
+        said[0] == "“mean, random”, “mean, lowest”, “mean, all”: choose A; “overall, random”, “as "
+        "published”: choose B."
     )
     assert said[2] == "All 5 policies choose A."
     assert "make no pair" in said[1]
@@ -145,7 +153,10 @@ def test_a_filter_and_a_search_show_what_fits_and_say_when_nothing_does(values):
                    labels: el.all("label").map((l) => l.textContent.split(" ")[0]) };
     """
     seen = in_node("pair_browser", values, body)
-    assert "Prompt 1 of 1 (row 0 of the feedback)" in seen["text"] and "What is <b>iron</b>?" in seen["text"]
+    assert (
+        "Prompt 1 of 1 (row 0 of the feedback)" in seen["text"]
+        and "What is <b>iron</b>?" in seen["text"]
+    )
     assert "overall grade 10 – a faulty ten" in seen["text"] and "Mean 1.50" in seen["text"]
     assert seen["nothing"] == "No prompt fits." and seen["left"] == 0
     assert [label.startswith(word) for label, word in zip(seen["labels"], ("Show", "Search"), strict=True)] == [True, True]  # fmt: skip
@@ -153,4 +164,6 @@ def test_a_filter_and_a_search_show_what_fits_and_say_when_nothing_does(values):
 
 def test_nothing_is_written_as_html_and_nothing_is_imported():
     script = (FOLDER / "pair_browser.js").read_text(encoding="utf-8")
-    assert not [word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script]
+    assert not [
+        word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script
+    ]

@@ -1,4 +1,6 @@
-"""The margins explorer: its numbers are those of the rewards room, and filter, order and reading do what they say."""
+"""The margins explorer: its numbers are those of the rewards room, and filter, order and reading do
+what they say.
+"""
 
 import json
 import math
@@ -9,7 +11,14 @@ from explorer_scripts import in_node
 
 from zephyr_utils.diagnostics import reward_margins
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.reward_margins import FILTERS, LONGEST_TEXT, MOST_PAIRS, SETTLED, Margins, picked
+from zephyr_utils.explorers.reward_margins import (
+    FILTERS,
+    LONGEST_TEXT,
+    MOST_PAIRS,
+    SETTLED,
+    Margins,
+    picked,
+)
 
 
 def some(n=12, seed=0):
@@ -46,7 +55,8 @@ def test_the_script_computes_margin_loss_and_weight_as_the_objectives_do():
     found = in_node(
         "reward_margins",
         margins,
-        "result = values.map((m) => [script.margin({ r_chosen: m, r_rejected: 0 }), script.loss(m), script.weight(m)]);",
+        "result = values.map((m) => [script.margin({ r_chosen: m, r_rejected: 0 }), "
+        "script.loss(m), script.weight(m)]);",
     )
     for m, (margin, loss, weight) in zip(margins, found, strict=True):
         assert margin == m
@@ -65,7 +75,8 @@ def test_a_filter_keeps_the_pairs_that_it_names(show):
     kept = in_node(
         "reward_margins",
         data | {"wanted": show},
-        "result = script.chosenPairs(values.pairs, { show: values.wanted, group: '', order: 'margin', search: '', "
+        "result = script.chosenPairs(values.pairs, { show: values.wanted, group: '', order: "
+        "'margin', search: '', "
         "settled: values.settled }).map((pair) => pair.number);",
     )
     m, chosen = rewards.margins, rewards.chosen
@@ -89,10 +100,13 @@ def test_an_order_sorts_by_what_it_names_and_pairs_without_scores_come_last(orde
     kept = in_node(
         "reward_margins",
         data,
-        "result = script.chosenPairs(values.pairs, { show: 'all', group: '', order: values.wanted, search: '', "
+        "result = script.chosenPairs(values.pairs, { show: 'all', group: '', order: values.wanted, "
+        "search: '', "
         "settled: 2.2 }).map((pair) => pair.number);",
     )
-    gaps = [p["score_chosen"] - p["score_rejected"] if "score_chosen" in p else math.inf for p in pairs]
+    gaps = [
+        p["score_chosen"] - p["score_rejected"] if "score_chosen" in p else math.inf for p in pairs
+    ]
     key = {
         "margin": rewards.margins,
         "margin_down": -rewards.margins,
@@ -105,13 +119,17 @@ def test_an_order_sorts_by_what_it_names_and_pairs_without_scores_come_last(orde
 
 def test_a_search_finds_words_in_question_and_answers_and_a_group_its_own():
     pairs, rewards = some(20)
-    data = values_of(Margins(pairs, rewards, groups=["odd" if i % 2 else "even" for i in range(20)]))
+    data = values_of(
+        Margins(pairs, rewards, groups=["odd" if i % 2 else "even" for i in range(20)])
+    )
     found = in_node(
         "reward_margins",
         data,
-        "const look = (search, group) => script.chosenPairs(values.pairs, { show: 'all', group, order: 'margin', search, "
+        "const look = (search, group) => script.chosenPairs(values.pairs, { show: 'all', group, "
+        "order: 'margin', search, "
         "settled: 2.2 }).map((pair) => pair.number).sort((a, b) => a - b);"
-        "result = [look(' QUESTION 7? ', ''), look('yes', 'odd'), look('no 4', 'odd'), look('', 'even')];",
+        "result = [look(' QUESTION 7? ', ''), look('yes', 'odd'), look('no 4', 'odd'), look('', "
+        "'even')];",
     )
     assert found == [[7], list(range(1, 20, 2)), [], list(range(0, 20, 2))]
 
@@ -126,7 +144,9 @@ def test_the_words_say_how_many_are_learned_and_their_mean():
     )
     right = int((rewards.margins > 0).sum())
     mean = f"{rewards.margins.mean():.2f}".replace("-", "\u2212")
-    assert text == f"40 of 40 pairs: {right} learned ({100 * right / 40:.0f} %), mean margin {mean}."
+    assert (
+        text == f"40 of 40 pairs: {right} learned ({100 * right / 40:.0f} %), mean margin {mean}."
+    )
     assert in_node(
         "reward_margins", values_of(widget), "result = script.summary([], values.pairs, 40);"
     ).startswith("No pair")
@@ -185,7 +205,9 @@ def test_long_texts_are_cut_so_that_the_page_stays_small():
     for pair in pairs:
         pair["chosen"][-1]["content"] = "word " * 4000
     widget = Margins(pairs, rewards)
-    assert all(len(row["chosen"]) == LONGEST_TEXT and row["chosen"].endswith("…") for row in widget.pairs)
+    assert all(
+        len(row["chosen"]) == LONGEST_TEXT and row["chosen"].endswith("…") for row in widget.pairs
+    )
     assert len(json.dumps(values_of(widget))) < 300_000
 
 

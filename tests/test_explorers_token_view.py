@@ -1,4 +1,6 @@
-"""The token view: its script counts as the objectives do, can be walked by keyboard, and writes no model text as HTML."""
+"""The token view: its script counts as the objectives do, can be walked by keyboard, and writes no
+model text as HTML.
+"""
 
 import explorer_scripts
 import pytest
@@ -107,10 +109,13 @@ def test_arrow_keys_walk_through_the_tokens_and_the_tab_key_has_one_stop(widget)
     tokens = widget.conversations[0]["tokens"]
     assert seen["stops"] == [-1] * (len(tokens) - 1) + [0]
     assert (
-        f"Token {len(tokens)} of {len(tokens)}" in seen["said"] and f"id {tokens[-1]['id']}" in seen["said"]
+        f"Token {len(tokens)} of {len(tokens)}" in seen["said"]
+        and f"id {tokens[-1]['id']}" in seen["said"]
     )
 
 
 def test_nothing_is_written_as_html_and_nothing_is_imported():
     script = (FOLDER / "token_view.js").read_text(encoding="utf-8")
-    assert not [word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script]
+    assert not [
+        word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script
+    ]

@@ -1,4 +1,6 @@
-"""The truecaser explorer: messages taken apart in Python, drawn by the script, typed ones through the kernel."""
+"""The truecaser explorer: messages taken apart in Python, drawn by the script, typed ones through
+the kernel.
+"""
 
 import random
 
@@ -85,7 +87,9 @@ def test_the_kernel_answers_a_greeting_and_a_typed_message_and_cuts_an_endless_o
 
 def test_what_the_script_says_in_words_agrees_with_the_pieces(truecaser):
     seen = look(truecaser, FAULTY)
-    said, lines = in_node("truecaser", seen, "result = [script.summary(values), script.changes(values)];")
+    said, lines = in_node(
+        "truecaser", seen, "result = [script.summary(values), script.changes(values)];"
+    )
     assert len(lines) == sum(part["kind"] == "changed" for part in seen["parts"])
     assert said == f"Taken for capitalized. {len(lines)} words change. Protected: “`foo.bar`”."
 
@@ -131,4 +135,6 @@ def test_with_a_kernel_the_box_opens_sends_what_is_typed_and_shows_what_comes_ba
 
 def test_nothing_is_written_as_html_and_nothing_is_imported():
     script = (FOLDER / "truecaser.js").read_text(encoding="utf-8")
-    assert not [word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script]
+    assert not [
+        word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in script
+    ]

@@ -1,4 +1,6 @@
-"""AI feedback: what is asked, how replies are read, the records, the estimate, the command, a run that is killed."""
+"""AI feedback: what is asked, how replies are read, the records, the estimate, the command, a run
+that is killed.
+"""
 
 import asyncio
 import json
@@ -42,8 +44,12 @@ def place_reader(body, before):
         return "So so.\nOverall grade: 5"
     if len(body["messages"]) == 1:
         return "say 4"
-    lines = [line for line in body["messages"][1]["content"].splitlines() if line.startswith("say ")]
-    return "\n".join(f"Answer {n}\nRating: {line[4]}\nRationale: r" for n, line in enumerate(lines, start=1))
+    lines = [
+        line for line in body["messages"][1]["content"].splitlines() if line.startswith("say ")
+    ]
+    return "\n".join(
+        f"Answer {n}\nRating: {line[4]}\nRationale: r" for n, line in enumerate(lines, start=1)
+    )
 
 
 @pytest.mark.parametrize("order", ["rotated", "given", "reversed"])
@@ -64,7 +70,10 @@ def test_the_judge_is_asked_at_temperature_zero_and_the_models_as_told():
     with chat_server(place_reader) as chat:
         endpoint = Endpoint(chat.url)
         got = collect_answers(
-            ["Hi"], {"label": "path/of/model"}, endpoint=endpoint, sampling=Sampling(0.9, 77, seed=5)
+            ["Hi"],
+            {"label": "path/of/model"},
+            endpoint=endpoint,
+            sampling=Sampling(0.9, 77, seed=5),
         )
         rate_answers(got.records, "j", endpoint=endpoint)
     answer, *ratings = chat.bodies
@@ -147,7 +156,8 @@ def test_faulty_feedback_goes_through_with_everything_counted(world):
 
 def test_a_judge_that_says_not_applicable_leaves_the_mean_to_the_other_aspects():
     judge = lambda body, n: "\n".join(  # noqa: E731
-        f"Answer {k}\nRating: {'N/A' if 'honesty' in body['messages'][0]['content'] else k}\nRationale: r"
+        f"Answer {k}\nRating: "
+        f"{'N/A' if 'honesty' in body['messages'][0]['content'] else k}\nRationale: r"
         for k in (1, 2)
     )
     row = {"instruction": "Q?", "completions": [{"model": m, "response": m} for m in "ab"]}
@@ -161,7 +171,9 @@ def test_a_judge_that_says_not_applicable_leaves_the_mean_to_the_other_aspects()
 
 def test_a_row_that_is_no_feedback_is_named(world):
     with pytest.raises(RecordError, match="row 2, field completions"):
-        rate_answers([{"instruction": "a", "completions": []}, {"instruction": "b"}], "j", endpoint=world)
+        rate_answers(
+            [{"instruction": "a", "completions": []}, {"instruction": "b"}], "j", endpoint=world
+        )
 
 
 @pytest.mark.parametrize("prompts", [[], ["Hi", " "], ["Hi", None], "Hi"])
@@ -231,7 +243,9 @@ def test_prompts_are_read_from_every_kind_of_row_and_bad_rows_are_named_or_count
         {"data": ["d", "x"]},
     ]
     path = tmp_path / "p.jsonl"
-    path.write_text("\n".join(json.dumps(row) for row in [*rows, {"text": "e"}, {"prompt": " "}]) + "\n{half")
+    path.write_text(
+        "\n".join(json.dumps(row) for row in [*rows, {"text": "e"}, {"prompt": " "}]) + "\n{half"
+    )
     got = load_prompts(path, set_aside=True)
     assert [row["prompt"] for row in got] == ["a", "b", "c", "d"] and got.n_read == 7
     assert got.reasons()["no_prompt"] == 2
@@ -257,17 +271,26 @@ def test_the_estimate_counts_the_very_calls_that_are_made_and_sends_none(world, 
     most = sum((most for _, most in plan.rows.values()), Usage())
     assert usage.completion_tokens < most.completion_tokens
     assert abs(sum(e.prompt_tokens for e, _ in plan.rows.values()) / usage.prompt_tokens - 1) < 0.25
-    assert estimate(WORLD_PROMPTS, models, "stand-in-teacher", endpoint=world, journal=journal).calls == 0
+    assert (
+        estimate(WORLD_PROMPTS, models, "stand-in-teacher", endpoint=world, journal=journal).calls
+        == 0
+    )
 
 
 def test_a_first_small_run_makes_the_estimate_of_the_whole_a_good_one(world, tmp_path):
     journal, judge = tmp_path / "j.jsonl", "stand-in-teacher"
-    small = collect_answers(WORLD_PROMPTS[:10], ["mini-large", "mini-tiny"], endpoint=world, journal=journal)
+    small = collect_answers(
+        WORLD_PROMPTS[:10], ["mini-large", "mini-tiny"], endpoint=world, journal=journal
+    )
     rate_answers(small, judge, endpoint=world, journal=journal)
-    plan = estimate(WORLD_PROMPTS, ["mini-large", "mini-tiny"], judge, endpoint=world, journal=journal)
+    plan = estimate(
+        WORLD_PROMPTS, ["mini-large", "mini-tiny"], judge, endpoint=world, journal=journal
+    )
     prices = Prices(dict.fromkeys(["mini-large", "mini-tiny", judge], (2.0, 8.0)))
     expected, most = plan.cost(prices)
-    whole = collect_answers(WORLD_PROMPTS, ["mini-large", "mini-tiny"], endpoint=world, journal=journal)
+    whole = collect_answers(
+        WORLD_PROMPTS, ["mini-large", "mini-tiny"], endpoint=world, journal=journal
+    )
     rated = rate_answers(whole, judge, endpoint=world, journal=journal)
     paid = sum(prices.cost(m, u) for part in (whole, rated) for m, u in part.calls.usage.items())
     assert abs(expected / paid - 1) < 0.15 and paid < most
@@ -277,7 +300,9 @@ def test_a_first_small_run_makes_the_estimate_of_the_whole_a_good_one(world, tmp
 def test_costs_come_from_reported_tokens_and_the_users_table(tmp_path):
     path = tmp_path / "prices.yaml"
     path.write_text(
-        yaml.safe_dump({"currency": "EUR", "per": 1000, "models": {"m": {"prompt": 2, "completion": 10}}})
+        yaml.safe_dump(
+            {"currency": "EUR", "per": 1000, "models": {"m": {"prompt": 2, "completion": 10}}}
+        )
     )
     prices = Prices.load(path)
     assert prices.cost("m", Usage(1, 500, 200)) == pytest.approx(1.0 + 2.0)
@@ -294,8 +319,10 @@ def test_costs_come_from_reported_tokens_and_the_users_table(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "models: 3", "models: {m: 3}", "models: {m: {prompt: 1}}", "models: {m: {prompt: -1, completion: 1}}",
-     "models: {m: {prompt: 1, completion: cheap}}", "{", "models: {m: {prompt: 1, completion: 1}}\nper: 0"],
+    ["", "models: 3", "models: {m: 3}", "models: {m: {prompt: 1}}", "models: {m: {prompt: -1, "
+                                                                    "completion: 1}}",
+     "models: {m: {prompt: 1, completion: "
+     "cheap}}", "{", "models: {m: {prompt: 1, completion: 1}}\nper: 0"],
 )  # fmt: skip
 def test_what_is_no_price_table_is_said_with_the_form_it_should_have(text, tmp_path):
     (tmp_path / "p.yaml").write_text(text)
@@ -315,10 +342,15 @@ def test_the_stand_ins_names_say_what_they_are_and_the_server_lists_them(world):
     assert names == [*MODELS, *JUDGES] and all(name.startswith("stand-in") for name in JUDGES)
 
 
-def test_the_biased_stand_ins_are_biased_as_they_say_and_rotation_takes_the_place_out_of_the_mean(world):
+def test_the_biased_stand_ins_are_biased_as_they_say_and_rotation_takes_the_place_out_of_the_mean(
+    world,
+):
     truth = draw_question(random.Random(0), category="humanities")
     same = truth.truths[0].sentence
-    row = {"instruction": truth.turns[0], "completions": [{"model": m, "response": same} for m in "abcd"]}
+    row = {
+        "instruction": truth.turns[0],
+        "completions": [{"model": m, "response": same} for m in "abcd"],
+    }
 
     def means(judge, order):
         got = rate_answers([row], judge, endpoint=world, critiques=False, order=order).records[0]
@@ -327,10 +359,19 @@ def test_the_biased_stand_ins_are_biased_as_they_say_and_rotation_takes_the_plac
     assert len(set(means("stand-in-exact", "given"))) == 1
     first, *_, last = means("stand-in-place", "given")
     assert first > last
-    assert means("stand-in-place", "reversed") == [last, *means("stand-in-place", "given")[2:0:-1], first]
+    assert means("stand-in-place", "reversed") == [
+        last,
+        *means("stand-in-place", "given")[2:0:-1],
+        first,
+    ]
     long = {
         **row,
-        "completions": [*row["completions"][:3], {"model": "d", "response": f"{same} {same} {same}"}],
+        "completions": [
+            *row["completions"][:3],
+            {"model": "d", "response": f"{same} {same} {same}"},
+        ],
     }
-    got = rate_answers([long], "stand-in-length", endpoint=world, critiques=False).records[0]["completions"]
+    got = rate_answers([long], "stand-in-length", endpoint=world, critiques=False).records[0][
+        "completions"
+    ]
     assert mean_rating(got[3]) >= mean_rating(got[0])

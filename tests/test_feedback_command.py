@@ -1,4 +1,6 @@
-"""``zephyr feedback``: from prompts to audited pairs, killed and resumed, and over four models that are really served."""
+"""``zephyr feedback``: from prompts to audited pairs, killed and resumed, and over four models that
+are really served.
+"""
 
 import json
 import os
@@ -51,7 +53,9 @@ def test_the_command_goes_from_prompts_to_rated_answers_and_audited_pairs(world,
 
     prompts, prices = write_prompts(tmp_path / "p.jsonl"), tmp_path / "prices.yaml"
     prices.write_text(
-        yaml.safe_dump({"models": {m: {"prompt": 1, "completion": 2} for m in (*MODELS, "stand-in-teacher")}})
+        yaml.safe_dump(
+            {"models": {m: {"prompt": 1, "completion": 2} for m in (*MODELS, "stand-in-teacher")}}
+        )
     )
     output = tmp_path / "feedback.parquet"
     options = [
@@ -64,7 +68,10 @@ def test_the_command_goes_from_prompts_to_rated_answers_and_audited_pairs(world,
         "--prices",
         str(prices),
     ]
-    run = lambda *more: CliRunner().invoke(app, ["feedback", str(prompts), str(output), *options, *more])  # noqa: E731
+
+    def run(*more):
+        return CliRunner().invoke(app, ["feedback", str(prompts), str(output), *options, *more])
+
     plan = run("--dry-run")
     assert (
         plan.exit_code == 0
@@ -74,7 +81,9 @@ def test_the_command_goes_from_prompts_to_rated_answers_and_audited_pairs(world,
     assert not output.exists()
     first = run()
     assert (
-        first.exit_code == 0 and f"{len(WORLD_PROMPTS)} records in" in first.output and "USD" in first.output
+        first.exit_code == 0
+        and f"{len(WORLD_PROMPTS)} records in" in first.output
+        and "USD" in first.output
     )
     rows = load_records(output, "feedback").records
     pairs = binarize(rows)
@@ -90,7 +99,8 @@ def test_the_command_goes_from_prompts_to_rated_answers_and_audited_pairs(world,
                                      "--base-url", world.url, "--no-critiques"])  # fmt: skip
     assert other.exit_code == 0 and "Answers:" not in other.output
     assert (
-        load_records(tmp_path / "o.jsonl", "feedback").records[0]["completions"][0]["overall_score"] is None
+        load_records(tmp_path / "o.jsonl", "feedback").records[0]["completions"][0]["overall_score"]
+        is None
     )
 
 
@@ -103,9 +113,16 @@ def test_the_command_ends_with_status_one_if_something_is_missing_and_two_if_som
     )
     assert some.returncode == 1 and "4 in = 3 records + 1 set aside" in some.stdout
     assert "no_answers" in (tmp_path / "f.jsonl.set_aside.jsonl").read_text()
-    bad = zephyr("feedback", prompts, tmp_path / "f.csv", "--models", "mini-large", "--base-url", world.url)
+    bad = zephyr(
+        "feedback", prompts, tmp_path / "f.csv", "--models", "mini-large", "--base-url", world.url
+    )
     assert bad.returncode == 2 and "Traceback" not in bad.stderr and "What to do" in bad.stderr
-    for options in ([], ["--models", "a,a"], ["--models", "a,,b"], ["--models", "a", "--concurrency", "0"]):
+    for options in (
+        [],
+        ["--models", "a,a"],
+        ["--models", "a,,b"],
+        ["--models", "a", "--concurrency", "0"],
+    ):
         with pytest.raises(HandbookError):
             run_command(prompts, tmp_path / "f.jsonl", world, options)
 
@@ -133,7 +150,10 @@ def journal_content(path):
 def test_a_run_killed_three_times_ends_with_the_journal_of_an_undisturbed_one(tmp_path):
     prompts = write_prompts(tmp_path / "p.jsonl", WORLD_PROMPTS[:20])
     concurrency, kills = 4, (30, 90, 160)
-    behave = lambda body, n: reply_to(body["model"], body["messages"], body.get("seed"))  # noqa: E731
+
+    def behave(body, n):
+        return reply_to(body["model"], body["messages"], body.get("seed"))
+
     with chat_server(behave, delay=0.02) as chat:
 
         def arguments(name):
@@ -146,7 +166,9 @@ def test_a_run_killed_three_times_ends_with_the_journal_of_an_undisturbed_one(tm
         chat.paid.clear()
         journal = tmp_path / "killed.jsonl.journal.jsonl"
         for lines in kills:
-            process = subprocess.Popen([sys.executable, "-m", "zephyr_utils", *map(str, arguments("killed"))])
+            process = subprocess.Popen(
+                [sys.executable, "-m", "zephyr_utils", *map(str, arguments("killed"))]
+            )
             while not journal.exists() or journal.read_bytes().count(b"\n") < lines:
                 assert process.poll() is None, "it ended before it was killed"
                 time.sleep(0.005)
@@ -154,9 +176,12 @@ def test_a_run_killed_three_times_ends_with_the_journal_of_an_undisturbed_one(tm
             process.wait()
         end = zephyr(*arguments("killed"))
     assert end.returncode == 0
-    assert journal_content(journal) == journal_content(whole) and len(journal_content(whole)) == once
+    assert (
+        journal_content(journal) == journal_content(whole) and len(journal_content(whole)) == once
+    )
     assert (tmp_path / "killed.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    # This server knows no Idempotency-Key: what was under way at the kills is charged again, and that is said.
+    # This server knows no Idempotency-Key: what was under way at the kills is charged again, and
+    # that is said.
     assert 0 <= sum(chat.paid.values()) - once <= made_again(end.stdout) <= len(kills) * concurrency
 
 
@@ -165,7 +190,9 @@ def test_a_run_killed_three_times_ends_with_the_journal_of_an_undisturbed_one(tm
 
 @pytest.fixture(scope="module")
 def four_models(tmp_path_factory):
-    """The miniature's base and three of its kind with other weights, as directories that any server loads."""
+    """The miniature's base and three of its kind with other weights, as directories that any server
+    loads.
+    """
     import shutil
 
     import torch
@@ -181,7 +208,9 @@ def four_models(tmp_path_factory):
         # Enough to change what it says, not enough to make it babble.
         for tensor in weights.values():
             tensor += (
-                0.05 * tensor.std() * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+                0.05
+                * tensor.std()
+                * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
                 if tensor.dim() > 1
                 else 0
             )
@@ -235,9 +264,13 @@ def test_from_prompts_over_four_served_models_to_audited_pairs(
             concurrency=8,
         )
         assert answers.calls.made == len(prompts) * 4 and not answers.calls.failed
-        assert all(usage.prompt_tokens > 0 and not usage.uncounted for usage in answers.calls.usage.values())
+        assert all(
+            usage.prompt_tokens > 0 and not usage.uncounted
+            for usage in answers.calls.usage.values()
+        )
         rated = rate_answers(answers, "stand-in-teacher", endpoint=world, journal=journal)
-    # An untrained base may end at once: a prompt to which none of the four says anything is set aside and counted.
+    # An untrained base may end at once: a prompt to which none of the four says anything is set
+    # aside and counted.
     asked = [row["instruction"] for row in rated]
     assert asked == [prompt for prompt in prompts if prompt in asked] and len(asked) >= 6
     assert len(asked) + len(answers.set_aside) == len(prompts)
@@ -249,6 +282,10 @@ def test_from_prompts_over_four_served_models_to_audited_pairs(
     assert made.n_rows == len(asked) and len(made) >= 4
     assert set(audit(made, feedback=rated.records).chosen_by_model) <= set(four_models)
     again = collect_answers(
-        prompts, four_models, endpoint=transformers_serve, sampling=sampling, journal=tmp_path / "j.jsonl"
+        prompts,
+        four_models,
+        endpoint=transformers_serve,
+        sampling=sampling,
+        journal=tmp_path / "j.jsonl",
     )
     assert again.calls.made == 0 and again.records == answers.records

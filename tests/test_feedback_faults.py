@@ -1,4 +1,6 @@
-"""Servers and judges that misbehave, keys that are wrong: what came is kept, every fault is counted."""
+"""Servers and judges that misbehave, keys that are wrong: what came is kept, every fault is
+counted.
+"""
 
 import logging
 import time
@@ -9,7 +11,7 @@ from feedback_server import PATIENT, PROMPTS, balance, by_turns, chat_server, co
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import (
     Endpoint,
-    Patience,
+    RetryPolicy,
     RunStopped,
     collect_answers,
     rate_answers,
@@ -40,11 +42,19 @@ def test_a_passing_fault_is_tried_again_and_each_call_is_paid_for_once(reason, t
 
 @pytest.mark.parametrize("reason", [*TRANSIENT, "status_400", "timed_out"])
 def test_a_fault_that_stays_is_counted_and_the_next_run_makes_those_calls_alone(reason, tmp_path):
-    fault = {"status_400": (400, {"error": {"message": "too long"}}), "timed_out": "<hang>"} | TRANSIENT
-    stays = lambda body, n: fault[reason] if "Question 3" in str(body["messages"]) else "Hello."  # noqa: E731
-    patience = Patience(**PATIENT | {"timeout": 0.3 if reason == "timed_out" else 5.0, "retries": 1})
+    fault = {
+        "status_400": (400, {"error": {"message": "too long"}}),
+        "timed_out": "<hang>",
+    } | TRANSIENT
+
+    def stays(body, n):
+        return fault[reason] if "Question 3" in str(body["messages"]) else "Hello."
+
+    retry_policy = RetryPolicy(
+        **PATIENT | {"timeout": 0.3 if reason == "timed_out" else 5.0, "retries": 1}
+    )
     with chat_server(stays) as chat:
-        got = collect(chat, journal=tmp_path / "j.jsonl", patience=patience)
+        got = collect(chat, journal=tmp_path / "j.jsonl", retry_policy=retry_policy)
     report = balance(got.calls)
     assert (report.made, sum(report.failed.values())) == (5, 1)
     assert [row.reason for row in got.set_aside] == ["no_answers"]
@@ -58,7 +68,10 @@ def test_a_fault_that_stays_is_counted_and_the_next_run_makes_those_calls_alone(
 
 def test_the_run_after_a_failure_pays_only_for_what_failed(tmp_path):
     broken = {"on": True}
-    behave = lambda body, n: (500, "no") if broken["on"] and "3" in str(body["messages"]) else "Hello."  # noqa: E731
+
+    def behave(body, n):
+        return (500, "no") if broken["on"] and "3" in str(body["messages"]) else "Hello."
+
     with chat_server(behave) as chat:
         collect(chat, journal=tmp_path / "j.jsonl")
         broken["on"] = False
@@ -70,7 +83,7 @@ def test_the_run_after_a_failure_pays_only_for_what_failed(tmp_path):
 def test_a_hanging_server_is_given_up_after_the_time_out(tmp_path):
     started = time.monotonic()
     with chat_server(by_turns("<hang>", "Hello.")) as chat:
-        got = collect(chat, patience=Patience(timeout=0.3, retries=2, first_wait=0.01))
+        got = collect(chat, retry_policy=RetryPolicy(timeout=0.3, retries=2, first_wait=0.01))
     assert got.calls.retries == {"timed_out": 6} and got.calls.made == 6
     assert time.monotonic() - started < 5
 
@@ -88,11 +101,22 @@ def test_a_server_that_is_not_there_is_said_soon_and_once():
 
 
 def test_a_server_that_dies_on_the_way_stops_the_run_and_keeps_what_came(tmp_path):
-    alive = lambda body, n: (503, "gone") if int(body["messages"][0]["content"][1:-1]) >= 10 else "Hello."  # noqa: E731
-    patience = Patience(timeout=5, retries=1, first_wait=0.01, give_up_after=8)
+    def alive(body, n):
+        return (503, "gone") if int(body["messages"][0]["content"][1:-1]) >= 10 else "Hello."
+
+    retry_policy = RetryPolicy(timeout=5, retries=1, first_wait=0.01, give_up_after=8)
     prompts = [f"Q{n}?" for n in range(100)]
-    with chat_server(alive) as chat, pytest.raises(RunStopped, match="calls in a row failed") as caught:
-        collect(chat, prompts=prompts, journal=tmp_path / "j.jsonl", patience=patience, concurrency=4)
+    with (
+        chat_server(alive) as chat,
+        pytest.raises(RunStopped, match="calls in a row failed") as caught,
+    ):
+        collect(
+            chat,
+            prompts=prompts,
+            journal=tmp_path / "j.jsonl",
+            retry_policy=retry_policy,
+            concurrency=4,
+        )
     report = balance(caught.value.report)
     assert report.planned == 100 and report.made == 10 and report.not_made > 70
     assert len((tmp_path / "j.jsonl").read_text().splitlines()) == 10
@@ -104,7 +128,11 @@ def test_429_holds_all_back_as_long_as_the_server_asks():
 
     def behave(body, before):
         asked.append(time.monotonic())
-        return (429, {"error": {"message": "wait"}}, {"retry-after": "0.4"}) if len(asked) == 1 else "Hello."
+        return (
+            (429, {"error": {"message": "wait"}}, {"retry-after": "0.4"})
+            if len(asked) == 1
+            else "Hello."
+        )
 
     with chat_server(behave) as chat:
         got = collect(chat, concurrency=1)
@@ -114,7 +142,10 @@ def test_429_holds_all_back_as_long_as_the_server_asks():
 
 def test_credit_that_is_used_up_stops_the_run_though_its_status_is_429():
     body = {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
-    with chat_server(by_turns((429, body))) as chat, pytest.raises(RunStopped, match="credit is used up"):
+    with (
+        chat_server(by_turns((429, body))) as chat,
+        pytest.raises(RunStopped, match="credit is used up"),
+    ):
         collect(chat)
     assert max(chat.asked.values()) == 1
 
@@ -131,7 +162,9 @@ def test_a_wrong_key_is_said_once_and_never_printed(status, monkeypatch, capfd, 
     )
     caplog.set_level(logging.DEBUG)
     with chat_server(by_turns(echo)) as chat, pytest.raises(RunStopped) as caught:
-        collect(chat, prompts=[f"Q{n}?" for n in range(50)], concurrency=8, journal=tmp_path / "j.jsonl")
+        collect(
+            chat, prompts=[f"Q{n}?" for n in range(50)], concurrency=8, journal=tmp_path / "j.jsonl"
+        )
     assert chat.keys.keys() == {f"bearer {SECRET}".lower()}  # it was sent, in its header alone
     assert len(chat.bodies) <= 8, "no worker goes on after the refusal"
     said = str(caught.value) + repr(caught.value.report) + "".join(capfd.readouterr()) + caplog.text
@@ -151,7 +184,9 @@ def test_an_error_text_that_repeats_the_key_is_printed_without_it(monkeypatch):
 def test_no_key_for_an_endpoint_elsewhere_is_said_before_anything_is_sent(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(HandbookError, match="environment variable MY_KEY"):
-        collect_answers(["Hi"], ["m"], endpoint=Endpoint("https://example.invalid/v1", key_from="MY_KEY"))
+        collect_answers(
+            ["Hi"], ["m"], endpoint=Endpoint("https://example.invalid/v1", api_key_env="MY_KEY")
+        )
 
 
 def test_an_unknown_model_stops_the_run_at_once():
@@ -164,7 +199,9 @@ def test_an_unknown_model_stops_the_run_at_once():
 def test_a_model_that_wants_the_limit_by_its_newer_name_gets_it():
     def behave(body, before):
         message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
-        return "Hello." if "max_completion_tokens" in body else (400, {"error": {"message": message}})
+        return (
+            "Hello." if "max_completion_tokens" in body else (400, {"error": {"message": message}})
+        )
 
     with chat_server(behave) as chat:
         got = collect(chat)
@@ -173,7 +210,9 @@ def test_a_model_that_wants_the_limit_by_its_newer_name_gets_it():
 
 
 def test_an_empty_answer_is_left_out_counted_and_not_paid_for_again(tmp_path):
-    behave = lambda body, n: " \n" if "Question 2" in str(body["messages"]) else "Hello."  # noqa: E731
+    def behave(body, n):
+        return " \n" if "Question 2" in str(body["messages"]) else "Hello."
+
     with chat_server(behave) as chat:
         first = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
         again = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
@@ -213,14 +252,17 @@ def test_one_in_ten_of_everything_at_once_loses_nothing(tmp_path):
         got = collect(chat, prompts=prompts, journal=tmp_path / "j.jsonl", concurrency=16)
     report = balance(got.calls)
     assert report.made == 200 and sum(report.retries.values()) == 40
-    assert [r["completions"][0]["response"] for r in got.records] == [f"Answer {n}." for n in range(200)]
+    assert [r["completions"][0]["response"] for r in got.records] == [
+        f"Answer {n}." for n in range(200)
+    ]
     assert set(chat.paid.values()) == {1}
 
 
 # --- judges that misbehave ---------------------------------------------------------------------------------------
 
 ROWS = [
-    {"instruction": p, "completions": [{"model": m, "response": f"{p} {m}"} for m in "abcd"]} for p in PROMPTS
+    {"instruction": p, "completions": [{"model": m, "response": f"{p} {m}"} for m in "abcd"]}
+    for p in PROMPTS
 ]
 GOOD = "\n\n".join(f"Answer {n}\nRating: {n}\nRationale: it is so" for n in range(1, 5))
 JUDGES = {
@@ -237,7 +279,9 @@ JUDGES = {
 
 @pytest.mark.parametrize("reason", JUDGES)
 def test_a_judge_that_does_not_keep_the_form_is_kept_as_it_spoke_and_counted(reason, tmp_path):
-    bad = lambda body, n: JUDGES[reason] if "Question 1" in str(body["messages"]) else GOOD  # noqa: E731
+    def bad(body, n):
+        return JUDGES[reason] if "Question 1" in str(body["messages"]) else GOOD
+
     with chat_server(bad) as chat:
         got = rate_answers(
             ROWS, "j", endpoint=Endpoint(chat.url), critiques=False, journal=tmp_path / "j.jsonl"
@@ -248,8 +292,16 @@ def test_a_judge_that_does_not_keep_the_form_is_kept_as_it_spoke_and_counted(rea
     assert {u.reason for u in got.unreadable} == {reason} and len(got.unreadable) == 4
     assert got.unreadable[0].text == JUDGES[reason]
     assert got.n_replies == 24 and got.left_out == {"ratings that could not be read": 16}
-    assert [bool(r["completions"][0]["annotations"]) for r in got.records] == [True, False, *[True] * 4]
-    assert again.calls.made == 0 and again.unreadable == got.unreadable and set(chat.paid.values()) == {1}
+    assert [bool(r["completions"][0]["annotations"]) for r in got.records] == [
+        True,
+        False,
+        *[True] * 4,
+    ]
+    assert (
+        again.calls.made == 0
+        and again.unreadable == got.unreadable
+        and set(chat.paid.values()) == {1}
+    )
 
 
 def test_ratings_cut_off_by_the_limit_are_named_so():

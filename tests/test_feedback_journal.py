@@ -1,4 +1,6 @@
-"""The journal: in a bad state, killed at any moment, stopped by Ctrl-C. No reply is lost, and what is paid twice is counted."""
+"""The journal: in a bad state, killed at any moment, stopped by Ctrl-C. No reply is lost, and what
+is paid twice is counted.
+"""
 
 import json
 import os
@@ -34,7 +36,9 @@ def test_a_spoilt_line_in_the_middle_is_counted_left_alone_and_its_call_made_aga
     with chat_server() as chat:
         collect(chat, journal=path)
         lines = path.read_text().splitlines()
-        path.write_text("\n".join([lines[0], "{no json", '{"another": "record"}', *lines[2:]]) + "\n")
+        path.write_text(
+            "\n".join([lines[0], "{no json", '{"another": "record"}', *lines[2:]]) + "\n"
+        )
         again = collect(chat, journal=path)
     assert again.calls.unreadable_lines == 2 and again.calls.made == 1
     assert "{no json" in path.read_text()
@@ -71,7 +75,13 @@ def test_a_journal_in_a_folder_that_is_a_file_is_said_in_words(tmp_path):
 def test_what_differs_in_anything_that_is_sent_is_another_call(tmp_path):
     from zephyr_utils.feedback import Call, Sampling
 
-    base = {"purpose": "a", "model": "m", "messages": (("user", "Hi"),), "sampling": Sampling(), "url": "u"}
+    base = {
+        "purpose": "a",
+        "model": "m",
+        "messages": (("user", "Hi"),),
+        "sampling": Sampling(),
+        "url": "u",
+    }
     keys = {
         Call(**base | change).key
         for change in (
@@ -106,21 +116,28 @@ def test_what_was_under_way_at_a_kill_is_known_exactly(tmp_path):
         collect(chat, journal=path)
         with Journal(path) as journal:
             answered = next(iter(journal._places))
-            tags = {key: journal.begin(key) for key in (answered, "lost", "refused", "twice", "torn")}
+            tags = {
+                key: journal.begin(key) for key in (answered, "lost", "refused", "twice", "torn")
+            }
             journal.begin("twice", again=True)
             journal.end("refused")
         begun = tmp_path / "j.jsonl.begun"
         begun.write_bytes(begun.read_bytes() + b"begun half-a-li")
         estimate(PROMPTS, ["m"], journal=path)  # looks, and changes nothing
         with Journal(path) as journal:
-            assert journal.unsettled.keys() == {"lost", "twice", "torn"} and journal.n_made_again == 1
+            assert (
+                journal.unsettled.keys() == {"lost", "twice", "torn"} and journal.n_made_again == 1
+            )
             assert journal.begin("lost") == tags["lost"], "the same call, the same Idempotency-Key"
             assert journal.begin("refused") != tags["refused"]
             journal.begin("after")
         with Journal(path) as journal:
             assert journal.unsettled.keys() == {"lost", "twice", "torn", "refused", "after"}
         got = collect(chat, journal=path)
-        assert (got.calls.made, got.calls.made_again) == (0, 1) and "1 calls were under way" in got.report()
+        assert (got.calls.made, got.calls.made_again) == (
+            0,
+            1,
+        ) and "1 calls were under way" in got.report()
         assert collect(chat, journal=path).calls.made_again == 0, "it is told once"
 
 
@@ -199,7 +216,9 @@ class Command:
     def until(self, ready):
         """Start it; the process, once it is ``ready``."""
         # A script's background job ignores SIGINT and so would its children, tests among them.
-        heed = (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) if os.name == "posix" else None
+        heed = (
+            (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) if os.name == "posix" else None
+        )
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = subprocess.Popen(self.command, **pipes, text=True, preexec_fn=heed)
         wait_for(lambda: ready() or process.poll() is not None)
@@ -250,8 +269,13 @@ def test_a_stop_waits_for_what_is_under_way_and_loses_nothing(number, tmp_path):
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130 and "Traceback" not in err
         done = command.replies()
-        assert sum(chat.paid.values()) == done < len(MANY), "a call was begun and is not in the journal"
-        assert f"{done} of 100 calls are in the journal" in err and "are under way and waited for" in err
+        assert sum(chat.paid.values()) == done < len(MANY), (
+            "a call was begun and is not in the journal"
+        )
+        assert (
+            f"{done} of 100 calls are in the journal" in err
+            and "are under way and waited for" in err
+        )
         assert not command.begun.exists()
         end = command.to_the_end()
     assert f"100 calls = {done} from the journal + {100 - done} made" in end.stdout

@@ -13,9 +13,14 @@ GOOD = "Answer 1\nRating: 4\nRationale: fine\n\nAnswer 2\nRating: N/A\nRationale
 
 
 def test_ratings_are_read_with_their_reasons_whatever_bold_or_heading_they_are_in():
-    wanted = [{"Rating": "4", "Rationale": "fine"}, {"Rating": "N/A", "Rationale": "not asked\nfor"}]
+    wanted = [
+        {"Rating": "4", "Rationale": "fine"},
+        {"Rating": "N/A", "Rationale": "not asked\nfor"},
+    ]
     assert read_ratings(GOOD, 2) == wanted
-    marked = GOOD.replace("Answer", "### Answer").replace("Rating:", "**Rating:**").replace("4", "4/5")
+    marked = (
+        GOOD.replace("Answer", "### Answer").replace("Rating:", "**Rating:**").replace("4", "4/5")
+    )
     assert read_ratings("Here they are.\n" + marked, 2) == wanted
     swapped = "Answer 2\nRating: 1\nRationale: b\nAnswer 1\nRating: 5\nRationale: a"
     assert [r["Rating"] for r in read_ratings(swapped, 2)] == ["5", "1"]
@@ -43,7 +48,8 @@ def test_a_critiques_grade_is_taken_as_it_stands_so_that_a_one_stays_a_one():
     assert read_critique("Weak.\nOverall grade: 1") == ("Weak.", 1.0)
     assert read_critique("Good.\n\n**Overall grade: 8.5/10**") == ("Good.", 8.5)
     for text, reason in [("Good.", "no_grade"), ("Overall grade: 11", "out_of_range"), (" ", "empty"),
-                         ("Overall grade: 0.1", "out_of_range"), ("Overall grade: 3\nOverall grade: 4", "several_grades"),
+                         ("Overall grade: 0.1", "out_of_range"), ("Overall grade: 3\nOverall "
+                                                                  "grade: 4", "several_grades"),
                          ("Overall grade: good", "no_grade")]:  # fmt: skip
         with pytest.raises(Unreadable) as caught:
             read_critique(text)

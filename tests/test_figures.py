@@ -23,14 +23,20 @@ MODELS = {"dSFT": [3.0, 4.0, 5.0], "dSFT + dDPO": [6.0, 7.0, 8.0]}
 ALL = {
     "loss_curve": lambda: figures.loss_curve({"training": {2: 1.0, 1: 2.0}, "held out": {2: 1.5}}),
     "reward_curves": lambda: figures.reward_curves(LOG),
-    "margin_histogram": lambda: figures.margin_histogram([-0.2, 0.1, 0.0, 0.3], [0.5, 1.0, -0.5, 2.0]),
+    "margin_histogram": lambda: figures.margin_histogram(
+        [-0.2, 0.1, 0.0, 0.3], [0.5, 1.0, -0.5, 2.0]
+    ),
     "learning_rate_schedule": lambda: figures.learning_rate_schedule([0, 1, 2], [0.0, 1e-3, 5e-4]),
     "dpo_loss_figure": lambda: figures.dpo_loss_figure([0.01, 0.1]),
     "length_histogram": lambda: figures.length_histogram(
         {"chosen": [3, 9, 20], "rejected": [5, 6]}, limit=10
     ),
-    "rating_heatmap": lambda: figures.rating_heatmap(["a", "b"], ["x", "y", "z"], [[1, 2, 3], [4, 5, 1]]),
-    "score_bars": lambda: figures.score_bars(["dSFT", "dDPO"], [5.0, 7.0], [(4.5, 5.5), (6.5, 7.25)]),
+    "rating_heatmap": lambda: figures.rating_heatmap(
+        ["a", "b"], ["x", "y", "z"], [[1, 2, 3], [4, 5, 1]]
+    ),
+    "score_bars": lambda: figures.score_bars(
+        ["dSFT", "dDPO"], [5.0, 7.0], [(4.5, 5.5), (6.5, 7.25)]
+    ),
     "category_radar": lambda: figures.category_radar(["writing", "coding", "STEM"], MODELS),
 }
 
@@ -42,7 +48,8 @@ def labelled(axes):
 @pytest.mark.parametrize("name", ALL)
 def test_each_figure_becomes_html_that_is_small_and_always_the_same(name):
     first, again = (
-        figures.figure_html(ALL[name](), alt="what it shows", caption="A caption.") for _ in range(2)
+        figures.figure_html(ALL[name](), alt="what it shows", caption="A caption.")
+        for _ in range(2)
     )
     assert first == again
     assert len(first) < 110_000
@@ -56,12 +63,18 @@ def test_no_series_is_told_from_another_by_colour_alone(name):
             for line in labelled(axes).values()
         ]
         assert len(looks) == len(set(looks))
-        bars = [container.patches[0] for container in axes.containers if getattr(container, "patches", None)]
+        bars = [
+            container.patches[0]
+            for container in axes.containers
+            if getattr(container, "patches", None)
+        ]
         hatches = [bar.get_hatch() for bar in bars]
         assert len(hatches) == len(set(hatches))
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in ("rating_heatmap", "category_radar")])
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if name not in ("rating_heatmap", "category_radar")]
+)
 def test_every_axis_says_what_it_shows(name):
     for axes in ALL[name]().axes:
         assert axes.get_xlabel()
@@ -114,7 +127,9 @@ def test_the_loss_figure_passes_through_ln_2_and_one_half_where_the_log_ratios_a
 
 def test_the_length_histogram_counts_what_exceeds_the_context():
     fig = ALL["length_histogram"]()
-    assert "context: 10 tokens (1 longer)" in [text.get_text() for text in fig.legends[0].get_texts()]
+    assert "context: 10 tokens (1 longer)" in [
+        text.get_text() for text in fig.legends[0].get_texts()
+    ]
 
 
 def test_heatmap_cells_show_their_numbers():

@@ -43,7 +43,16 @@ def feedback():
 def test_the_questions_have_mt_benchs_eight_categories_and_two_turns(questions):
     assert len(questions) >= 80
     counts = Counter(question["category"] for question in questions)
-    mt_bench = {"writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"}
+    mt_bench = {
+        "writing",
+        "roleplay",
+        "reasoning",
+        "math",
+        "coding",
+        "extraction",
+        "stem",
+        "humanities",
+    }
     assert set(counts) == mt_bench and len(set(counts.values())) == 1
     assert all(len(question["turns"]) == 2 for question in questions)
     assert len({question["turns"][0] for question in questions}) == len(questions)
@@ -93,7 +102,7 @@ def test_development_questions_ask_about_no_combination_that_is_graded_later(que
     assert not asked & set(keys) and len(set(keys)) == len(keys) > 100
     assert all(is_held_out(key) for key in keys)
     a_category = Counter(question["category"] for question in chosen)
-    assert max(a_category.values()) == world.DEVELOPMENT_A_CATEGORY
+    assert max(a_category.values()) == world.DEVELOPMENT_PER_CATEGORY
 
 
 def test_the_text_of_a_question_is_read_back_to_the_question_it_was():
@@ -102,12 +111,18 @@ def test_the_text_of_a_question_is_read_back_to_the_question_it_was():
         for _ in range(20):
             question = draw_question(rng, category=category)
             again = understand(list(question.turns))
-            assert (again.category, again.truths, again.keys) == (category, question.truths, question.keys)
+            assert (again.category, again.truths, again.keys) == (
+                category,
+                question.truths,
+                question.keys,
+            )
     assert understand(["What is love?"]) is None
 
 
 def lost_its_capitals(answer):
-    """What `str.capitalize` leaves: nothing upper behind the first letter, though a sentence starts there."""
+    """What `str.capitalize` leaves: nothing upper behind the first letter, though a sentence starts
+    there.
+    """
     return answer == answer.capitalize() and re.search(r"[.!?] [a-z]", answer) is not None
 
 
@@ -122,7 +137,9 @@ def test_the_dialogues_are_raw_ultrachat_with_its_faults_in_their_share(dialogue
 
 def to_messages(row):
     roles = ("user", "assistant")
-    return {"messages": [{"role": roles[n % 2], "content": text} for n, text in enumerate(row["data"])]}
+    return {
+        "messages": [{"role": roles[n % 2], "content": text} for n, text in enumerate(row["data"])]
+    }
 
 
 def test_the_fault_is_the_one_that_the_truecaser_detects(dialogues):
@@ -164,7 +181,9 @@ def test_a_few_prompts_leaked_and_not_all_of_them_word_for_word(feedback, questi
 
 def test_the_same_seed_gives_the_same_files_and_they_load_as_records(tmp_path):
     one, two = (world.write_world(tmp_path / name) for name in ("one", "two"))
-    assert [path.read_bytes() for path in one.values()] == [path.read_bytes() for path in two.values()]
+    assert [path.read_bytes() for path in one.values()] == [
+        path.read_bytes() for path in two.values()
+    ]
     assert world.dialogues(5, seed=1) != world.dialogues(5)
     for name, kind in (("dialogues", "dialogue"), ("feedback", "feedback")):
         loaded = load_records(one[name], kind)

@@ -1,4 +1,6 @@
-"""The book's words and the code's: names in the glossary exist, terms stand once and in order, and one thing has one name."""
+"""The book's words and the code's: names in the glossary exist, terms stand once and in order, and
+one thing has one name.
+"""
 
 import ast
 import re
@@ -7,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 GLOSSARY = (ROOT / "book" / "glossary.md").read_text()
 SOURCES = [*(ROOT / "zephyr_utils").rglob("*.py"), *(ROOT / "zephyr_utils").rglob("*.yaml")]
-# Words that others use for what has a name here. The field's terms are chosen, rejected, reference model, reward margin.
+# Words that others use for what has a name here. The field's terms are chosen, rejected, reference
+# model, reward margin.
 OTHER_WORDS = {
     "winning": "chosen", "losing": "rejected", "preferred": "chosen", "dispreferred": "rejected", "ref": "reference",
     "dialog": "dialogue", "prefs": "preferences",
@@ -32,7 +35,9 @@ def test_every_name_in_the_glossary_is_a_name_in_the_code():
 def test_terms_stand_once_and_in_the_order_of_the_alphabet():
     found = [re.sub(r"[^a-z ]", "", term.lower().replace("-", " ")) for term in terms()]
     assert len(found) > 40 and len(set(found)) == len(found)
-    assert found == sorted(found), [a for a, b in zip(found, sorted(found), strict=True) if a != b][:3]
+    assert found == sorted(found), [a for a, b in zip(found, sorted(found), strict=True) if a != b][
+        :3
+    ]
 
 
 def public_names(path: Path) -> set[str]:
@@ -44,7 +49,9 @@ def public_names(path: Path) -> set[str]:
             if isinstance(node, ast.FunctionDef):
                 found |= {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
             else:
-                annotated = (field.target for field in node.body if isinstance(field, ast.AnnAssign))
+                annotated = (
+                    field.target for field in node.body if isinstance(field, ast.AnnAssign)
+                )
                 found |= {target.id for target in annotated if isinstance(target, ast.Name)}
     return found
 

@@ -1,4 +1,6 @@
-"""The chapters: their shape, and that each .ipynb is what its .py gives. The checker itself is tested too."""
+"""The chapters: their shape, and that each .ipynb is what its .py gives. The checker itself is
+tested too.
+"""
 
 import json
 import subprocess
@@ -23,7 +25,7 @@ def test_a_chapter_keeps_the_shape(path):
 
 
 def synced(folder):
-    command = [sys.executable, ROOT / "book" / "sync.py", "--to", folder]
+    command = [sys.executable, ROOT / "tools" / "sync.py", "--to", folder]
     subprocess.run(command, check=True, capture_output=True)
     return {path.name: path.read_bytes() for path in folder.glob("*.ipynb")}
 
@@ -37,7 +39,9 @@ def regenerated(tmp_path_factory):
 def test_a_notebook_is_what_its_source_gives(path, regenerated):
     committed = path.with_suffix(".ipynb")
     same = committed.is_file() and committed.read_bytes() == regenerated[committed.name]
-    assert same, f"{committed.name} is out of step with {path.name}, or holds outputs. What to do: make sync"
+    assert same, (
+        f"{committed.name} is out of step with {path.name}, or holds outputs. What to do: make sync"
+    )
 
 
 def test_every_notebook_has_a_source():
@@ -45,17 +49,23 @@ def test_every_notebook_has_a_source():
     assert not alone, f"edit the .py, not the .ipynb: {sorted(alone)} have none"
 
 
-def test_writing_a_notebook_twice_gives_the_same_bytes_no_outputs_and_ids_that_follow_content(tmp_path):
+def test_writing_a_notebook_twice_gives_the_same_bytes_no_outputs_and_ids_that_follow_content(
+    tmp_path,
+):
     notebook_of = sync.notebook_of
     text = notebook_of(SPECIMEN)
     assert text == notebook_of(SPECIMEN)
     cells = json.loads(text)["cells"]
     assert all(
-        cell["outputs"] == [] and cell["execution_count"] is None for cell in cells if "outputs" in cell
+        cell["outputs"] == [] and cell["execution_count"] is None
+        for cell in cells
+        if "outputs" in cell
     )
     longer = tmp_path / "longer.py"
     longer.write_text(
-        SPECIMEN.read_text().replace("# %%\nimport math", MORE_CODE + MORE_CODE + "# %%\nimport math")
+        SPECIMEN.read_text().replace(
+            "# %%\nimport math", MORE_CODE + MORE_CODE + "# %%\nimport math"
+        )
     )
     ids = [cell["id"] for cell in json.loads(notebook_of(longer))["cells"]]
     assert len(set(ids)) == len(ids) == len(cells) + 2
@@ -68,7 +78,8 @@ def test_the_specimen_keeps_every_rule():
 
 BREACHES = {
     "the median": ("print(math.log(2))", "\n".join(["print(1)"] * 7), ("import math", "\n".join(["import math"] * 7)),
-                   ("scale =", "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\nscale ="), ("fig = ", "\n".join(["x = 1"] * 7) + "\nfig = ")),
+                   ("scale =", "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\nscale "
+                               "="), ("fig = ", "\n".join(["x = 1"] * 7) + "\nfig = ")),
     "at most 18 lines": ("import math", "\n".join(["import math"] * 19), ("fig = ", "\n".join(["x = 1"] * 19) + "\nfig = ")),
     "41 lines, more than 40": ("import math", "\n".join(["import math"] * 41)),
     "text cells for": ("# %%\nimport math", MORE_CODE * 10 + "# %%\nimport math"),
@@ -92,16 +103,20 @@ BREACHES = {
     "there is no exercise": ("{exercise}", "{note}"),
     "last prediction has no answer": ("} What happened", "} What came"),
     "does not follow a prediction": ("} Predict, then run", "} Run"),
-    "before the next one": ("# ### Seen as a curve", "# ```{admonition} Predict, then run\n# :class: predict\n# ?\n# ```",
+    "before the next one": ("# ### Seen as a curve", "# ```{admonition} Predict, then run\n# "
+                                                     ":class: predict\n# ?\n# ```",
                             ("} What happened", "} What came")),
-    "plt.show": ('figures.show(fig, alt="The loss falls from 1.0 to 0.7.", caption="The loss.")', "plt.show()"),
-    "does not show with alt text": ('figures.show(fig, alt="The loss falls from 1.0 to 0.7.", caption="The loss.")', "fig"),
+    "plt.show": ('figures.show(fig, alt="The loss falls from 1.0 to 0.7.", caption="The '
+                 'loss.")', "plt.show()"),
+    "does not show with alt text": ('figures.show(fig, alt="The loss falls from 1.0 to 0.7.", '
+                                    'caption="The loss.")', "fig"),
     "has no alt": ('alt="The loss falls from 1.0 to 0.7."', 'alt=""'),
     "has no caption": (', caption="The loss."', ""),
     "the last cell": ('tags=["remove-cell"]', ""),
     "the text holds a path": ("- the paper", "- see /home/anna/paper.pdf"),
     "2 goals, not 3 to 6": ("# - compute a loss\n", ""),
-    "4 predictions, fewer than 5": ("} Predict, then run\n# :class: predict\n# And for a model", "} Note\n# :class: note\n# And for a model"),
+    "4 predictions, fewer than 5": ("} Predict, then run\n# :class: predict\n# And for a "
+                                    "model", "} Note\n# :class: note\n# And for a model"),
     "2 exercises, fewer than 3": ("{exercise} The loss of a batch", "{note} The loss of a batch"),
     "'## Your turn ...', for": ("## Your turn with your own data", "## More"),
     "the code holds a path": ("import math", 'open("/Users/anna/rows.jsonl")'),

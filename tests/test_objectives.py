@@ -15,7 +15,8 @@ def column(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-# policy chosen, policy rejected, reference chosen, reference rejected: log-ratios +1 and -2, then -3 and +1
+# policy chosen, policy rejected, reference chosen, reference rejected: log-ratios +1 and -2, then
+# -3 and +1
 PAIRS = (column(-9.0, -23.0), column(-14.0, -11.0), column(-10.0, -20.0), column(-12.0, -12.0))
 
 
@@ -143,7 +144,9 @@ def test_the_length_normalised_relatives_divide_each_log_ratio_by_its_own_length
 def test_the_conservative_loss_is_lowest_at_a_finite_margin():
     def loss(margin):
         zero = column(0.0)
-        return objectives.conservative_loss(column(margin), zero, zero, zero, 1.0, label_smoothing=0.2).item()
+        return objectives.conservative_loss(
+            column(margin), zero, zero, zero, 1.0, label_smoothing=0.2
+        ).item()
 
     best = math.log(0.8 / 0.2)
     assert loss(best) < min(loss(best - 0.1), loss(best + 0.1))
@@ -153,7 +156,9 @@ def test_the_robust_loss_is_unbiased_under_flipped_labels():
     chosen, rejected, ref_chosen, ref_rejected = PAIRS
     clean = objectives.dpo_loss(*PAIRS, 0.5)
     right = objectives.robust_loss(*PAIRS, 0.5, label_smoothing=0.2)
-    flipped = objectives.robust_loss(rejected, chosen, ref_rejected, ref_chosen, 0.5, label_smoothing=0.2)
+    flipped = objectives.robust_loss(
+        rejected, chosen, ref_rejected, ref_chosen, 0.5, label_smoothing=0.2
+    )
     assert (0.8 * right + 0.2 * flipped).item() == pytest.approx(clean.item())
 
 
@@ -162,7 +167,9 @@ def test_the_robust_loss_is_unbiased_under_flipped_labels():
 
 @pytest.fixture(scope="module")
 def trl_batch(tmp_path_factory):
-    """A real DPOTrainer, one of its batches, and the four log-probabilities that we compute ourselves."""
+    """A real DPOTrainer, one of its batches, and the four log-probabilities that we compute
+    ourselves.
+    """
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
@@ -202,9 +209,12 @@ def trl_batch(tmp_path_factory):
     batch = next(iter(trainer.get_train_dataloader()))
     labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
     log_probs = []
-    for model in (tiny_model(seed=1), tiny_model(seed=2)):  # made anew: TRL replaces the forward of its own
+    # made anew: TRL replaces the forward of its own
+    for model in (tiny_model(seed=1), tiny_model(seed=2)):
         with torch.no_grad():
-            logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            logits = model(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).logits
         log_probs += objectives.sequence_log_probs(logits, labels).chunk(2)
     lengths = batch["completion_mask"].sum(dim=1).chunk(2)
     return trainer, batch, tuple(log_probs), lengths
@@ -218,7 +228,9 @@ def test_each_loss_equals_trl_on_the_same_batch(trl_batch, name):
     with torch.no_grad():
         theirs = trainer.compute_loss(trainer.model, dict(batch))
     lengths = {"chosen_lengths": chosen_lengths, "rejected_lengths": rejected_lengths}
-    ours = objectives.LOSSES[name](*log_probs, 0.3, **(lengths if name in ("ipo", "sigmoid_norm") else {}))
+    ours = objectives.LOSSES[name](
+        *log_probs, 0.3, **(lengths if name in ("ipo", "sigmoid_norm") else {})
+    )
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-5, abs=1e-5)
 
 

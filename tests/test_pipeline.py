@@ -1,4 +1,6 @@
-"""The road: each step makes its artefact once, from the steps before it; real records go the same way; a kill is made good."""
+"""The road: each step makes its artefact once, from the steps before it; real records go the same
+way; a kill is made good.
+"""
 
 import json
 import os
@@ -14,10 +16,15 @@ from real_records import REAL, needs
 from zephyr_utils.data.records import save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow
-SHORT = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "logging_steps": 2, "save_steps": 2}
+SHORT = {
+    "per_device_train_batch_size": 8,
+    "num_train_epochs": 1,
+    "logging_steps": 2,
+    "save_steps": 2,
+}
 
 
 def lines(path, count):
@@ -31,7 +38,7 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     dialogues = save_records(world.dialogues(240), folder / "dialogues.jsonl")
     feedback = save_records(world.feedback(160), folder / "feedback.jsonl")
-    return Road(
+    return Pipeline(
         dialogues=str(dialogues),
         feedback=str(feedback),
         runs=str(folder / "runs"),
@@ -57,20 +64,23 @@ def test_at_every_step_rows_in_are_rows_out_and_rows_set_aside(small):
 
 def test_a_second_walk_reuses_everything(small):
     small.margins()
-    again = Road(**{name: getattr(small, name) for name in ("dialogues", "feedback", "runs", "changes")})
+    again = Pipeline(
+        **{name: getattr(small, name) for name in ("dialogues", "feedback", "runs", "changes")}
+    )
     assert all(
-        step().reused for step in (again.truecased, again.dsft, again.pairs, again.ddpo, again.margins)
+        step().reused
+        for step in (again.truecased, again.dsft, again.pairs, again.ddpo, again.margins)
     )
 
 
 def test_another_seed_and_own_data_have_folders_of_their_own(small):
     assert small.folder.name == "miniature-own-data"
-    assert Road(seed=3, runs=small.runs).folder.name == "miniature-seed3"
-    assert Road(runs=small.runs).folder.name == "miniature"
+    assert Pipeline(seed=3, runs=small.runs).folder.name == "miniature-seed3"
+    assert Pipeline(runs=small.runs).folder.name == "miniature"
 
 
 def test_a_changed_recipe_makes_the_step_again_and_only_from_there(small):
-    other = Road(
+    other = Pipeline(
         dialogues=small.dialogues, feedback=small.feedback, runs=small.runs,
         changes={"dsft": SHORT, "ddpo": SHORT | {"beta": 0.2}},
     )  # fmt: skip
@@ -97,9 +107,11 @@ def test_a_base_model_on_the_hub_is_fetched_at_its_pinned_revision(monkeypatch):
         return "a local folder"
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    road = Road(scale="smol")
-    assert road.model_directory("base") == "a local folder"
-    assert asked == [(road.setting.base_model.path, road.setting.base_model.revision, ["consolidated*"])]
+    pipeline = Pipeline(scale="smol")
+    assert pipeline.model_directory("base") == "a local folder"
+    assert asked == [
+        (pipeline.setting.base_model.path, pipeline.setting.base_model.revision, ["consolidated*"])
+    ]
 
 
 def test_a_base_model_that_cannot_be_fetched_is_an_error_with_a_way_out(monkeypatch):
@@ -107,18 +119,29 @@ def test_a_base_model_that_cannot_be_fetched_is_an_error_with_a_way_out(monkeypa
         raise OSError("no network\nand a long tail")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    with pytest.raises(HandbookError, match=r"cannot be fetched: OSError: no network(?s:.)*--base-model DIR"):
-        Road(scale="smol").model_directory("base")
+    with pytest.raises(
+        HandbookError, match=r"cannot be fetched: OSError: no network(?s:.)*--base-model DIR"
+    ):
+        Pipeline(scale="smol").model_directory("base")
 
 
 def test_bad_rows_stop_the_walk_or_are_set_aside_and_counted(tmp_path):
-    rows = [*world.dialogues(120), {"id": "x", "data": []}, {"id": "y", "data": ["only a question"]}]
+    rows = [
+        *world.dialogues(120),
+        {"id": "x", "data": []},
+        {"id": "y", "data": ["only a question"]},
+    ]
     path = save_records(rows, tmp_path / "dialogues.jsonl")
     with pytest.raises(HandbookError, match=r"dialogues.jsonl, row 121"):
-        Road(dialogues=str(path), runs=str(tmp_path / "a")).truecased()
-    kept = Road(dialogues=str(path), runs=str(tmp_path / "b"), set_aside_bad_rows=True).truecased()
+        Pipeline(dialogues=str(path), runs=str(tmp_path / "a")).truecased()
+    kept = Pipeline(
+        dialogues=str(path), runs=str(tmp_path / "b"), set_aside_bad_rows=True
+    ).truecased()
     assert kept.rows["rows_in"] == 122
-    assert sum(count for reason, count in kept.results["set_aside"].items() if reason != "refusal") == 2
+    assert (
+        sum(count for reason, count in kept.results["set_aside"].items() if reason != "refusal")
+        == 2
+    )
     assert len((kept.folder / "set_aside.jsonl").read_text().splitlines()) == 2
 
 
@@ -135,27 +158,29 @@ def test_real_ultrachat_and_ultrafeedback_records_go_the_same_way(tmp_path):
     )
     # A real message is long in tokens of the miniature.
     longest = SHORT | {"max_length": 768, "per_device_train_batch_size": 4}
-    road = Road(
+    pipeline = Pipeline(
         dialogues=str(dialogues), preferences=str(preferences), runs=str(tmp_path / "runs"),
         changes={"dsft": longest, "ddpo": longest},
     )  # fmt: skip
-    sft = road.dsft()
+    sft = pipeline.dsft()
     assert sft.results["held_out_loss"] < sft.results["held_out_loss_before"] - 0.5
-    pairs = road.ddpo()
+    pairs = pipeline.ddpo()
     assert pairs.rows["rows_in"] == 70 and pairs.rows["rows_set_aside"] > 0
-    assert 0 <= road.margins().results["accuracy_low"] <= road.margins().results["accuracy"]
+    assert 0 <= pipeline.margins().results["accuracy_low"] <= pipeline.margins().results["accuracy"]
 
 
 KILLED = """
 import sys
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 import json
-road = Road(**json.loads(sys.argv[1]))
+road = Pipeline(**json.loads(sys.argv[1]))
 print(road.dsft().key)
 """
 
 
-def test_a_walk_killed_in_the_middle_of_dsft_goes_on_and_ends_with_the_same_weights(small, tmp_path):
+def test_a_walk_killed_in_the_middle_of_dsft_goes_on_and_ends_with_the_same_weights(
+    small, tmp_path
+):
     dials = {
         "dialogues": small.dialogues,
         "feedback": small.feedback,
@@ -164,11 +189,14 @@ def test_a_walk_killed_in_the_middle_of_dsft_goes_on_and_ends_with_the_same_weig
     }
     command = [sys.executable, "-c", KILLED, json.dumps(dials)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder = Road(**dials).folder / "02_dsft"
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    folder = Pipeline(**dials).folder / "02_dsft"
     deadline = time.monotonic() + 120
     while (
-        not list(folder.glob("checkpoints/checkpoint-*/trainer_state.json")) and time.monotonic() < deadline
+        not list(folder.glob("checkpoints/checkpoint-*/trainer_state.json"))
+        and time.monotonic() < deadline
     ):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
@@ -178,6 +206,6 @@ def test_a_walk_killed_in_the_middle_of_dsft_goes_on_and_ends_with_the_same_weig
     subprocess.run(command, env=environment, check=True, capture_output=True)
     one, two = (
         manifest.files["model/model.safetensors"]["sha256"]
-        for manifest in (Road(**dials).dsft(), small.dsft())
+        for manifest in (Pipeline(**dials).dsft(), small.dsft())
     )
-    assert Road(**dials).dsft().resumed and one == two
+    assert Pipeline(**dials).dsft().resumed and one == two

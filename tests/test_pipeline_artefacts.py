@@ -63,14 +63,20 @@ def test_the_manifest_says_what_was_made_from_what(tmp_path):
     assert manifest["files"] == {
         "part/weights.bin": {"size": 5, "sha256": hashlib.sha256(b"12345").hexdigest()}
     }
-    assert {"torch", "transformers", "trl", "peft", "datasets", "zephyr_utils"} == set(manifest["versions"])
+    assert {"torch", "transformers", "trl", "peft", "datasets", "zephyr_utils"} == set(
+        manifest["versions"]
+    )
     assert manifest["seconds"] >= 0 and manifest["peak_memory_mb"] > 1
     assert str(tmp_path) not in json.dumps(manifest)
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"inputs": {"dialogues": "another"}}, {"recipe": RECIPE | {"seed": 8}}, {"recipe": {"seed": 7}}],
+    [
+        {"inputs": {"dialogues": "another"}},
+        {"recipe": RECIPE | {"seed": 8}},
+        {"recipe": {"seed": 7}},
+    ],
 )
 def test_another_input_or_recipe_makes_it_again_in_an_emptied_folder(tmp_path, changed):
     make = Maker()
@@ -122,7 +128,9 @@ build_artefact(Path(sys.argv[1]), inputs={"dialogues": "abc"}, recipe={"learning
 
 
 def start_and_kill(folder):
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -157,7 +165,9 @@ def test_a_folder_with_files_of_the_reader_is_never_emptied(tmp_path):
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(HandbookError, match="did not make") as caught:
         build(tmp_path, Maker())
-    assert (tmp_path / "thesis.tex").read_text() == "years" and "empty folder" in caught.value.remedy
+    assert (
+        tmp_path / "thesis.tex"
+    ).read_text() == "years" and "empty folder" in caught.value.remedy
 
 
 def test_a_second_run_on_the_same_artefact_waits_says_so_and_reuses_it(tmp_path, capfd):
@@ -185,7 +195,9 @@ def test_a_second_run_on_the_same_artefact_waits_says_so_and_reuses_it(tmp_path,
     assert f"Process {os.getpid()} waits" in seen and make.calls == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full")
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full"
+)
 def test_a_full_disk_names_the_folder_the_space_and_the_remedy(tmp_path):
     def make(folder):
         with open("/dev/full", "w") as stream:
@@ -245,7 +257,8 @@ def test_the_fingerprint_of_a_missing_file_says_which(tmp_path):
 
 def test_metrics_hold_finite_numbers_or_null_and_the_peak_memory(tmp_path):
     write_metrics(
-        tmp_path, {"loss": numpy.float32(0.5), "gap": math.nan, "curve": numpy.array([1.0, math.inf])}
+        tmp_path,
+        {"loss": numpy.float32(0.5), "gap": math.nan, "curve": numpy.array([1.0, math.inf])},
     )
     metrics = read_metrics(tmp_path)
     assert metrics.pop("peak_memory_mb") > 1
@@ -272,6 +285,8 @@ def test_runs_lie_at_the_root_of_the_checkout_from_wherever_one_starts(tmp_path,
 def test_the_environment_stamp_names_versions_but_neither_host_nor_user_nor_path():
     stamp = artefacts.environment_stamp()
     assert stamp["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert stamp["cores"] >= 1 and stamp["memory_gb"] > 0 and stamp["torch"] and stamp["accelerator"]
+    assert (
+        stamp["cores"] >= 1 and stamp["memory_gb"] > 0 and stamp["torch"] and stamp["accelerator"]
+    )
     for private in (platform.node(), getpass.getuser(), str(Path.home())):
         assert private not in stamp.values()

@@ -1,4 +1,6 @@
-"""The card says what the manifests say and what nobody measured; nothing leaves the machine unless asked. No network."""
+"""The card says what the manifests say and what nobody measured; nothing leaves the machine unless
+asked. No network.
+"""
 
 import json
 from typing import ClassVar
@@ -11,25 +13,38 @@ from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline import model_card as cards
 from zephyr_utils.pipeline.artefacts import fingerprint
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
 VERSIONS = {"zephyr_utils": "0.1.0", "torch": "2.13.0"}
-FACTS = {"key": "k", "versions": VERSIONS, "seed": 0, "peak_memory_mb": 900.0, "files": {}, "resumed": False}
-ROWS = {"rows_in": 100, "rows_out": 90, "rows_set_aside": 10, "rows_trained": 80, "rows_held_out": 10}
+FACTS = {
+    "key": "k",
+    "versions": VERSIONS,
+    "seed": 0,
+    "peak_memory_mb": 900.0,
+    "files": {},
+    "resumed": False,
+}
+ROWS = {
+    "rows_in": 100,
+    "rows_out": 90,
+    "rows_set_aside": 10,
+    "rows_trained": 80,
+    "rows_held_out": 10,
+}
 SECRET = "hf_" + "x" * 20
 
 
 @pytest.fixture
-def road(tmp_path) -> Road:
+def pipeline(tmp_path) -> Pipeline:
     """A road whose manifests are there and whose models are a few bytes."""
-    road = Road(runs=str(tmp_path))
+    pipeline = Pipeline(runs=str(tmp_path))
     results = {
         "dsft": {"held_out_loss": 1.2345},
         "ddpo": {"first_step_loss": 0.6931, "set_aside": {"identical": 10}},
     }
     inputs = {"dsft": {"base_model": "b" * 64}, "ddpo": {"start": "k", "pairs": "p"}}
     for step, seconds in (("dsft", 61.4), ("ddpo", 99.6)):
-        folder = road.folder / cards.STEPS[step]
+        folder = pipeline.folder / cards.STEPS[step]
         (folder / "model").mkdir(parents=True)
         facts = {
             "inputs": inputs[step],
@@ -43,13 +58,15 @@ def road(tmp_path) -> Road:
         (folder / "model" / "config.json").write_text('{"model_type": "mistral"}')
         (folder / "model" / "training_args.bin").write_bytes(b"a pickle")
     for folder, name in ((cards.TRUECASING, "dialogues"), (cards.PAIRS, "feedback")):
-        (road.folder / folder).mkdir()
-        (road.folder / folder / "manifest.json").write_text(json.dumps({"inputs": {name: name[0] * 64}}))
-    return road
+        (pipeline.folder / folder).mkdir()
+        (pipeline.folder / folder / "manifest.json").write_text(
+            json.dumps({"inputs": {name: name[0] * 64}})
+        )
+    return pipeline
 
 
-def test_a_card_states_base_data_recipe_figures_seconds_and_what_was_not_evaluated(road):
-    card = cards.model_card(road)
+def test_a_card_states_base_data_recipe_figures_seconds_and_what_was_not_evaluated(pipeline):
+    card = cards.model_card(pipeline)
     for words in (
         "b" * 64,
         "d" * 64,
@@ -66,8 +83,8 @@ def test_a_card_states_base_data_recipe_figures_seconds_and_what_was_not_evaluat
     assert "Hardware: not recorded" in card
 
 
-def test_the_header_of_a_card_is_yaml_that_the_hub_reads(road):
-    header = yaml.safe_load(cards.model_card(road).split("---")[1])
+def test_the_header_of_a_card_is_yaml_that_the_hub_reads(pipeline):
+    header = yaml.safe_load(cards.model_card(pipeline).split("---")[1])
     assert (
         header["base_model"] == "zephyr-handbook/miniature-base"
         and header["pipeline_tag"] == "text-generation"
@@ -75,52 +92,54 @@ def test_the_header_of_a_card_is_yaml_that_the_hub_reads(road):
     assert "datasets" not in header  # the miniature's lie on no Hub
 
 
-def test_the_card_of_a_scale_on_the_hub_pins_model_and_data(road, tmp_path):
-    large = Road(scale="zephyr-7b-lora", runs=str(tmp_path))
-    road.folder.rename(large.folder)
+def test_the_card_of_a_scale_on_the_hub_pins_model_and_data(pipeline, tmp_path):
+    large = Pipeline(scale="zephyr-7b-lora", runs=str(tmp_path))
+    pipeline.folder.rename(large.folder)
     card = cards.model_card(large)
     base = large.setting.base_model
     assert base.path in card and base.revision in card and large.setting.feedback.revision in card
     assert "not searched" in card
 
 
-def test_hardware_and_the_exam_come_in_where_they_were_recorded(road):
+def test_hardware_and_the_exam_come_in_where_they_were_recorded(pipeline):
     stamp = {"cpu": "Some CPU", "cores": 2, "memory_gb": 8.0, "accelerator": "none"}
-    (road.folder / "report.json").write_text(
+    (pipeline.folder / "report.json").write_text(
         json.dumps({"chapters": {cards.STEPS["ddpo"]: {"environment": stamp}}})
     )
-    exam = road.folder / cards.EVALUATION / "ddpo"
+    exam = pipeline.folder / cards.EVALUATION / "ddpo"
     exam.mkdir(parents=True)
-    assert "own exam: not run on this model" in cards.model_card(road)
-    trained = road.folder / cards.STEPS["ddpo"] / "model"
+    assert "own exam: not run on this model" in cards.model_card(pipeline)
+    trained = pipeline.folder / cards.STEPS["ddpo"] / "model"
     facts = {"inputs": {"model": fingerprint(trained)}, "results": {"score": 6.5}}
     (exam / "manifest.json").write_text(json.dumps(facts))
-    card = cards.model_card(road)
+    card = cards.model_card(pipeline)
     assert "Some CPU, 2 cores" in card and "rule-based teacher as judge: score | 6.5" in card
     assert "own exam: not run on this model" not in card
 
 
-def test_the_exam_of_an_earlier_model_is_not_this_ones(road):
-    exam = road.folder / cards.EVALUATION / "ddpo"
+def test_the_exam_of_an_earlier_model_is_not_this_ones(pipeline):
+    exam = pipeline.folder / cards.EVALUATION / "ddpo"
     exam.mkdir(parents=True)
-    (exam / "manifest.json").write_text(json.dumps({"inputs": {"model": "older"}, "results": {"score": 9.9}}))
-    card = cards.model_card(road)
+    (exam / "manifest.json").write_text(
+        json.dumps({"inputs": {"model": "older"}, "results": {"score": 9.9}})
+    )
+    card = cards.model_card(pipeline)
     assert "9.9" not in card and "own exam: not run on this model" in card
 
 
-def test_a_ddpo_model_from_another_dsft_model_has_no_card(road):
-    path = road.folder / cards.STEPS["dsft"] / "manifest.json"
+def test_a_ddpo_model_from_another_dsft_model_has_no_card(pipeline):
+    path = pipeline.folder / cards.STEPS["dsft"] / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"key": "newer"}))
     with pytest.raises(HandbookError, match="another dsft model"):
-        cards.model_card(road)
-    assert "1.2345" in cards.model_card(road, "dsft")
+        cards.model_card(pipeline)
+    assert "1.2345" in cards.model_card(pipeline, "dsft")
 
 
 def test_a_card_needs_a_trained_model_and_says_how_to_make_one(tmp_path):
     with pytest.raises(HandbookError, match=r"(?s)has not been made.*zephyr sft --scale smol"):
-        cards.model_card(Road(scale="smol", runs=str(tmp_path)))
+        cards.model_card(Pipeline(scale="smol", runs=str(tmp_path)))
     with pytest.raises(HandbookError, match="no card for `base`"):
-        cards.model_card(Road(runs=str(tmp_path)), "base")
+        cards.model_card(Pipeline(runs=str(tmp_path)), "base")
 
 
 class Hub:
@@ -135,7 +154,9 @@ class Hub:
         self.calls.append(("create_repo", repository, options))
 
     def create_commit(self, repository, operations, commit_message):
-        self.calls.append(("create_commit", repository, sorted(one.path_in_repo for one in operations)))
+        self.calls.append(
+            ("create_commit", repository, sorted(one.path_in_repo for one in operations))
+        )
 
 
 class Refusing(Hub):
@@ -150,16 +171,16 @@ def hub(monkeypatch):
     return Hub
 
 
-def test_without_upload_nothing_is_sent_whatever_token_there_is(road, hub, monkeypatch):
+def test_without_upload_nothing_is_sent_whatever_token_there_is(pipeline, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", SECRET)
-    told = CliRunner().invoke(app, ["push", "me/mine", "--runs", road.runs])
+    told = CliRunner().invoke(app, ["push", "me/mine", "--runs", pipeline.runs])
     assert told.exit_code == 0 and hub.calls == []
     assert "Nothing was uploaded" in told.output and SECRET not in told.output
 
 
-def test_with_upload_one_commit_holds_card_and_model_and_no_pickle(road, hub, monkeypatch):
+def test_with_upload_one_commit_holds_card_and_model_and_no_pickle(pipeline, hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", SECRET)
-    told = CliRunner().invoke(app, ["push", "me/mine", "--runs", road.runs, "--upload"])
+    told = CliRunner().invoke(app, ["push", "me/mine", "--runs", pipeline.runs, "--upload"])
     assert told.exit_code == 0, told.output
     assert hub.calls == [
         ("create_repo", "me/mine", {"private": True, "exist_ok": True}),
@@ -168,30 +189,30 @@ def test_with_upload_one_commit_holds_card_and_model_and_no_pickle(road, hub, mo
     assert SECRET not in told.output
 
 
-def test_without_a_token_an_upload_is_refused_before_anything_is_sent(road, hub, monkeypatch):
+def test_without_a_token_an_upload_is_refused_before_anything_is_sent(pipeline, hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with pytest.raises(HandbookError, match="no HF_TOKEN"):
-        cards.push(cards.shipment(road, "me/mine"))
+        cards.push(cards.hub_upload(pipeline, "me/mine"))
     assert hub.calls == []
 
 
-def test_a_refusal_is_told_without_the_token(road, monkeypatch):
+def test_a_refusal_is_told_without_the_token(pipeline, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfApi", Refusing)
     monkeypatch.setenv("HF_TOKEN", SECRET)
     with pytest.raises(HandbookError) as told:
-        cards.push(cards.shipment(road, "me/mine"))
+        cards.push(cards.hub_upload(pipeline, "me/mine"))
     assert "401" in str(told.value) and SECRET not in str(told.value)
     assert told.value.__cause__ is None  # whose traceback would hold it
 
 
 @pytest.mark.parametrize("name", ["mine", "/mine", "me/", "a/b/c"])
-def test_what_is_no_repository_is_refused(road, name):
+def test_what_is_no_repository_is_refused(pipeline, name):
     with pytest.raises(HandbookError, match="is no repository"):
-        cards.shipment(road, name)
+        cards.hub_upload(pipeline, name)
 
 
-def test_a_file_that_names_a_folder_of_this_machine_is_not_sent(road):
-    config = road.folder / cards.STEPS["ddpo"] / "model" / "config.json"
+def test_a_file_that_names_a_folder_of_this_machine_is_not_sent(pipeline):
+    config = pipeline.folder / cards.STEPS["ddpo"] / "model" / "config.json"
     config.write_text(json.dumps({"_name_or_path": "/home/me/secret/model"}))
     with pytest.raises(HandbookError, match="names a folder of this machine"):
-        cards.shipment(road, "me/mine")
+        cards.hub_upload(pipeline, "me/mine")

@@ -19,9 +19,15 @@ artefacts.write_metrics(artefacts.runs_folder() / scale / NAME, {"loss": 0.5 + s
 
 def write_chapter(folder, name, body="", last=WRITE):
     notebook = nbformat.v4.new_notebook()
-    notebook.metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-    parameters = nbformat.v4.new_code_cell('scale = "miniature"\nseed = 0', metadata={"tags": ["parameters"]})
-    code = [nbformat.v4.new_code_cell(text) for text in (body, last.replace("NAME", repr(name))) if text]
+    notebook.metadata = {
+        "kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}
+    }
+    parameters = nbformat.v4.new_code_cell(
+        'scale = "miniature"\nseed = 0', metadata={"tags": ["parameters"]}
+    )
+    code = [
+        nbformat.v4.new_code_cell(text) for text in (body, last.replace("NAME", repr(name))) if text
+    ]
     notebook.cells = [nbformat.v4.new_markdown_cell("# A chapter"), parameters, *code]
     folder.mkdir(exist_ok=True)
     nbformat.write(notebook, folder / f"{name}.ipynb")
@@ -30,7 +36,9 @@ def write_chapter(folder, name, body="", last=WRITE):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run chapters into tmp_path/runs/miniature; returns what is outside, and keeps the printed text."""
+    """Run chapters into tmp_path/runs/miniature; returns what is outside, and keeps the printed
+    text.
+    """
 
     class Run:
         folder, text = tmp_path / "runs" / "miniature", ""
@@ -51,8 +59,13 @@ def run(tmp_path):
 
 
 def test_chapters_run_and_the_table_says_what_is_inside_its_range(tmp_path, run):
-    chapters = [write_chapter(tmp_path / "notebooks", name) for name in ("00_overview", "01_truecasing")]
-    ranges = {"00_overview": {"loss": [0.4, 0.6]}, "01_truecasing": {"loss": [0.6, 0.7], "accuracy": [0, 1]}}
+    chapters = [
+        write_chapter(tmp_path / "notebooks", name) for name in ("00_overview", "01_truecasing")
+    ]
+    ranges = {
+        "00_overview": {"loss": [0.4, 0.6]},
+        "01_truecasing": {"loss": [0.6, 0.7], "accuracy": [0, 1]},
+    }
     outside = run(*chapters, ranges=ranges)
     assert [str(found) for found in outside] == [
         "01_truecasing: loss = 0.5, expected 0.6 to 0.7",
@@ -68,7 +81,11 @@ def test_the_report_holds_what_the_book_shows_of_the_last_run(tmp_path, run):
     run(write_chapter(tmp_path / "notebooks", "00_overview"), scale="miniature", seed=0)
     entry = read_report(run.folder)["00_overview"]
     assert entry["metrics"]["quiet"] == 1, "progress bars are to be off in chapters"
-    assert entry["seconds"] > 0 and entry["metrics"]["peak_memory_mb"] > 1 and entry["environment"]["torch"]
+    assert (
+        entry["seconds"] > 0
+        and entry["metrics"]["peak_memory_mb"] > 1
+        and entry["environment"]["torch"]
+    )
     assert entry["parameters"] == {}, "values equal to the notebook's own are not injected"
     assert dict(os.environ) == before
 
@@ -95,7 +112,9 @@ def test_a_changed_parameter_reaches_the_chapter_and_is_shown_in_its_copy(tmp_pa
     assert read_report(run.folder)["00_overview"]["metrics"]["loss"] == 2.5
     executed = nbformat.read(run.folder / "notebooks" / "00_overview.ipynb", 4)
     injected = [
-        cell.source for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", [])
+        cell.source
+        for cell in executed.cells
+        if "injected-parameters" in cell.metadata.get("tags", [])
     ]
     assert len(injected) == 1 and "seed = 2" in injected[0]
 
@@ -126,7 +145,9 @@ def test_a_failed_chapter_stops_the_run_names_its_cell_and_keeps_its_traceback(t
     second = write_chapter(tmp_path / "notebooks", "01_truecasing")
     third = write_chapter(tmp_path / "notebooks", "02_dsft")
     run(first, second)
-    write_chapter(tmp_path / "notebooks", "01_truecasing", body="raise ValueError('no capital\\nanywhere')")
+    write_chapter(
+        tmp_path / "notebooks", "01_truecasing", body="raise ValueError('no capital\\nanywhere')"
+    )
     with pytest.raises(ChapterFailed, match=r"In \[2\]") as caught:
         run(first, second, third)
     assert "ValueError: no capital" in str(caught.value) and "anywhere" in str(caught.value)
@@ -161,4 +182,7 @@ def test_a_wrong_file_of_ranges_is_an_error_that_shows_the_form(tmp_path, text):
 
 def test_a_chapter_may_have_no_ranges_yet(tmp_path):
     (tmp_path / "ranges.yaml").write_text("00_overview:\n01_truecasing:\n  f1: [0.9, 1]\n")
-    assert read_ranges(tmp_path / "ranges.yaml") == {"00_overview": {}, "01_truecasing": {"f1": (0.9, 1.0)}}
+    assert read_ranges(tmp_path / "ranges.yaml") == {
+        "00_overview": {},
+        "01_truecasing": {"f1": (0.9, 1.0)},
+    }

@@ -1,4 +1,6 @@
-"""The plan: its counts against transformers and TRL, its activations against what PyTorch saves, its levers in order."""
+"""The plan: its counts against transformers and TRL, its activations against what PyTorch saves,
+its levers in order.
+"""
 
 import json
 
@@ -47,7 +49,9 @@ def test_the_count_of_parameters_is_that_of_transformers_and_of_its_adapter_that
         model = MistralForCausalLM(config_of(shape))
         assert shape.parameters == sum(p.numel() for p in model.parameters())
         adapted = get_peft_model(model, LoraConfig(r=16, target_modules=TARGETS))
-    assert shape.adapter(16, TARGETS) == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert shape.adapter(16, TARGETS) == sum(
+        p.numel() for p in adapted.parameters() if p.requires_grad
+    )
 
 
 def test_the_shapes_are_those_of_the_models_they_stand_for():
@@ -82,7 +86,7 @@ def test_lora_needs_two_thirds_of_full_training_and_each_further_pass_a_half_of_
     assert plan.passes({"use_peft": True, "beta": 0.1, "precompute_ref_log_probs": True}) == 2
 
 
-def saved_a_token(layers: int, lora: bool, mixed: bool, tokens: int = 128) -> float:
+def saved_per_token(layers: int, lora: bool, mixed: bool, tokens: int = 128) -> float:
     """Bytes of all that PyTorch keeps for the backward pass, weights apart, each storage once."""
     config = MistralConfig(
         hidden_size=256, intermediate_size=896, num_hidden_layers=layers, num_attention_heads=8, num_key_value_heads=2,
@@ -111,9 +115,11 @@ def saved_a_token(layers: int, lora: bool, mixed: bool, tokens: int = 128) -> fl
     return sum(size for size, _ in kept.values()) / tokens
 
 
-@pytest.mark.parametrize(("lora", "mixed"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    ("lora", "mixed"), [(True, True), (True, False), (False, True), (False, False)]
+)
 def test_what_a_layer_keeps_for_the_backward_pass_is_what_pytorch_saves(lora, mixed):
-    measured = (saved_a_token(3, lora, mixed) - saved_a_token(1, lora, mixed)) / 2
+    measured = (saved_per_token(3, lora, mixed) - saved_per_token(1, lora, mixed)) / 2
     shape = Shape(256, 896, 1, 8, 2, 64, tied=False)
     assert saved_in_layer(shape, 2 if mixed else 4, lora) == pytest.approx(measured, rel=0.06)
 
@@ -157,34 +163,43 @@ def test_levers_are_pulled_only_as_far_as_needed_and_the_batch_stays():
     tight = plan.plan_stage("zephyr-7b-lora", "dsft", 16e9)
     assert free.levers == [] and free.changes == {}
     assert tight.levers[-1] == "4 bits (QLoRA)" and tight.fits
-    assert tight.rows_an_update == free.rows_an_update
+    assert tight.rows_per_update == free.rows_per_update
     assert (
         tight.changes["per_device_train_batch_size"] * tight.changes["gradient_accumulation_steps"]
-        == free.rows_an_update
+        == free.rows_per_update
     )
 
 
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])
-def test_where_there_is_room_activations_are_kept_which_takes_two_thirds_or_three_quarters_of_the_time(stage):
+def test_where_there_is_room_activations_are_kept_which_takes_two_thirds_or_three_quarters_of_the_time(
+    stage,
+):
     anew, kept = (plan.plan_stage("zephyr-7b-lora", stage, size) for size in (40e9, 80e9))
     assert kept.levers[0] == "activations kept"
     assert kept.changes["activation_checkpointing"] is False
-    assert kept.total <= plan.SPARE * kept.limit < plan.plan_stage("zephyr-7b-lora", stage, 200e9).total
+    assert (
+        kept.total
+        <= plan.SPARE * kept.limit
+        < plan.plan_stage("zephyr-7b-lora", stage, 200e9).total
+    )
     assert kept.hours / anew.hours == pytest.approx(2 / 3 if stage == "dsft" else 3 / 4)
-    assert kept.rows_an_update == anew.rows_an_update
+    assert kept.rows_per_update == anew.rows_per_update
 
 
 def test_pairs_whose_prompts_are_shared_take_fewer_operations():
     shape, recipe = SHAPES["zephyr-7b-lora"], get_scale("zephyr-7b-lora").recipe("ddpo")
-    rows = plan.ROWS["zephyr-7b", "ddpo"]
-    shared, twice = (plan.stage_flops(shape, recipe | {"share_prompts": how}, rows) for how in (None, False))
+    rows = plan.TRAINING_SETS["zephyr-7b", "ddpo"]
+    shared, twice = (
+        plan.stage_flops(shape, recipe | {"share_prompts": how}, rows) for how in (None, False)
+    )
     assert shared / twice == pytest.approx((2 * rows.tokens - rows.prompt) / (2 * rows.tokens))
 
 
 def test_full_training_does_not_fit_one_card_and_fits_eight():
     assert not plan.plan_stage("zephyr-7b-full", "dsft", 80e9, gpus=1).fits
     eight = plan.plan_stage("zephyr-7b-full", "dsft", 80e9, gpus=8)
-    assert eight.fits and eight.updates == 272  # the authors' own count (alignment-handbook, issue 31)
+    # the authors' own count (alignment-handbook, issue 31)
+    assert eight.fits and eight.updates == 272
 
 
 def test_more_gpus_take_fewer_hours_and_as_many_updates():
@@ -223,7 +238,8 @@ def test_each_anchor_says_how_far_off_the_formulas_are():
     for anchor in found.values():
         assert anchor.error == pytest.approx(anchor.estimated / anchor.measured - 1)
     peaks = [anchor for anchor in found.values() if anchor.unit == "GiB"]
-    assert all(-0.45 < anchor.error < 0 for anchor in peaks)  # the bare count lies below: hence RESERVE
+    # the bare count lies below: hence RESERVE
+    assert all(-0.45 < anchor.error < 0 for anchor in peaks)
     hours = next(anchor for what, anchor in found.items() if "sft-full" in what)
     assert abs(hours.error) < 0.5
 
@@ -231,5 +247,12 @@ def test_each_anchor_says_how_far_off_the_formulas_are():
 def test_the_verb_prints_memory_levers_updates_and_hours_and_calls_them_estimates():
     told = CliRunner().invoke(app, ["plan", "--scale", "zephyr-7b-lora", "--gpu-memory", "24GB"])
     assert told.exit_code == 0, told.output
-    for word in ("estimate", "activations", "optimiser", "updates", "hours", "gradient_accumulation_steps"):
+    for word in (
+        "estimate",
+        "activations",
+        "optimiser",
+        "updates",
+        "hours",
+        "gradient_accumulation_steps",
+    ):
         assert word in told.output

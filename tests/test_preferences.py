@@ -25,15 +25,26 @@ FEEDBACK = st.lists(MEANS, max_size=8).map(
 
 
 def test_the_mean_rating_is_over_the_aspects_that_were_rated():
-    ratings = {"instruction_following": "5", "honesty": "N/A", "truthfulness": "4", "helpfulness": 3}
-    assert mean_rating({"annotations": {aspect: {"Rating": r} for aspect, r in ratings.items()}}) == 4.0
+    ratings = {
+        "instruction_following": "5",
+        "honesty": "N/A",
+        "truthfulness": "4",
+        "helpfulness": 3,
+    }
+    assert (
+        mean_rating({"annotations": {aspect: {"Rating": r} for aspect, r in ratings.items()}})
+        == 4.0
+    )
 
 
 @pytest.mark.parametrize("rating", ["N/A", "", "0", "6", "nan", "five", None, True, [5]])
 def test_what_is_no_rating_from_one_to_five_is_not_counted(rating):
     assert mean_rating({"annotations": {"honesty": {"Rating": rating}}}) is None
     assert (
-        mean_rating({"annotations": {"honesty": {"Rating": rating}, "helpfulness": {"Rating": "2"}}}) == 2.0
+        mean_rating(
+            {"annotations": {"honesty": {"Rating": rating}, "helpfulness": {"Rating": "2"}}}
+        )
+        == 2.0
     )
 
 
@@ -60,7 +71,10 @@ def test_the_best_answer_is_set_against_another_with_scores_and_models():
 
 def test_the_score_decides_what_is_best():
     feedback = [row("Hi", 2, 5, overall=(9, 4))]
-    assert [binarize(feedback, score=s).pairs[0]["chosen_model"] for s in ("mean", "overall")] == ["b", "a"]
+    assert [binarize(feedback, score=s).pairs[0]["chosen_model"] for s in ("mean", "overall")] == [
+        "b",
+        "a",
+    ]
 
 
 def test_lowest_takes_the_worst_and_all_takes_every_other_answer():
@@ -100,9 +114,16 @@ def test_rows_without_a_pair_are_set_aside_by_reason():
         row("good", 4, 2, None),
     ]
     made = binarize(feedback)
-    assert made.reasons() == {"fewer_than_two_answers": 2, "fewer_than_two_scores": 1, "all_tied": 1}
+    assert made.reasons() == {
+        "fewer_than_two_answers": 2,
+        "fewer_than_two_scores": 1,
+        "all_tied": 1,
+    }
     assert (made.n_rows, made.rows, made.left_out) == (5, [4], {"no score": 1})
-    assert made.set_aside[2].record is feedback[2] and "row 3: 1 of 3 answers" in made.set_aside[2].detail
+    assert (
+        made.set_aside[2].record is feedback[2]
+        and "row 3: 1 of 3 answers" in made.set_aside[2].detail
+    )
     assert "5 rows in = 1 used + 4 set aside; 1 pairs" in made.report()
 
 
@@ -126,7 +147,11 @@ def test_of_a_file_with_every_kind_of_bad_row_all_rows_are_accounted_for(tmp_pat
     loaded = load_records(path, "feedback", set_aside=True)
     made = binarize(loaded)
     assert (loaded.n_read, len(loaded), loaded.n_duplicate_ids, made.n_repeated) == (8, 6, 1, 1)
-    assert made.reasons() == {"fewer_than_two_answers": 1, "fewer_than_two_scores": 2, "all_tied": 1}
+    assert made.reasons() == {
+        "fewer_than_two_answers": 1,
+        "fewer_than_two_scores": 2,
+        "all_tied": 1,
+    }
     assert loaded.n_read == len(made) + len(made.set_aside) + len(loaded.set_aside)
 
 
@@ -135,7 +160,12 @@ def test_a_row_that_is_no_feedback_is_named():
         binarize([row("Hi", 1, 2), {"instruction": "Hi"}])
     with pytest.raises(RecordError, match=r"row 1, field completions\[0\]\.response"):
         binarize(
-            [{"instruction": "Hi", "completions": [{"model": "a", "overall_score": 1.0}, completion(2, 2)]}],
+            [
+                {
+                    "instruction": "Hi",
+                    "completions": [{"model": "a", "overall_score": 1.0}, completion(2, 2)],
+                }
+            ],
             "overall",
         )
 
@@ -147,7 +177,10 @@ def test_an_unknown_option_is_refused_with_the_known_ones(option):
 
 
 @given(
-    FEEDBACK, st.sampled_from(["random", "lowest", "all"]), st.sampled_from(["drop", "keep"]), st.randoms()
+    FEEDBACK,
+    st.sampled_from(["random", "lowest", "all"]),
+    st.sampled_from(["drop", "keep"]),
+    st.randoms(),
 )
 def test_every_rows_pairs_are_its_own_whatever_the_order_of_the_rows(feedback, rejected, ties, rng):
     shuffled = rng.sample(feedback, len(feedback))
@@ -210,7 +243,10 @@ def test_the_published_draw_can_drop_its_ties_and_does_not_draw_for_ever_from_eq
     feedback = four_answers(300)
     kept = binarize(feedback, **PUBLISHED, randomness="published-v2")
     dropped = binarize(feedback, **PUBLISHED | {"ties": "drop"}, randomness="published-v2")
-    assert dropped.reasons() == {"tied": audit(kept).n_ties} and len(dropped) == 300 - audit(kept).n_ties
+    assert (
+        dropped.reasons() == {"tied": audit(kept).n_ties}
+        and len(dropped) == 300 - audit(kept).n_ties
+    )
     same = row("Hi", 3, 3)
     same["completions"] = [completion(3, 7, response="Hello.")] * 2
     assert binarize([same], **PUBLISHED, randomness="published-v2").reasons() == {"tied": 1}

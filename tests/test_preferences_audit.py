@@ -1,11 +1,13 @@
-"""The audit of preference pairs, and policies side by side: every fault counted, on made-up pairs and on real ones."""
+"""The audit of preference pairs, and policies side by side: every fault counted, on made-up pairs
+and on real ones.
+"""
 
 import pytest
 from real_records import REAL, needs
 from sample_feedback import four_answers, row
 
 from zephyr_utils.data.records import RecordError, load_records
-from zephyr_utils.preferences import POLICIES, audit, binarize, compare_policies
+from zephyr_utils.preferences import STRATEGIES, audit, binarize, compare_strategies
 
 
 def pair(chosen="Yes.", rejected="No.", scores=(8.0, 3.0), prompt="Hi", **more):
@@ -20,7 +22,11 @@ def pair(chosen="Yes.", rejected="No.", scores=(8.0, 3.0), prompt="Hi", **more):
 
 def test_the_audit_counts_each_fault():
     faulty = [pair("Yes.", "No, never.", (5, 5)), pair("Same.", "Same.", (4, 2), "Ho")]
-    empty = [pair("", "No.", (3, 4), "Hu"), pair("Yes.", " ", (9, 4), "Ha"), pair("", "", (1, 1), "He")]
+    empty = [
+        pair("", "No.", (3, 4), "Hu"),
+        pair("Yes.", " ", (9, 4), "Ha"),
+        pair("", "", (1, 1), "He"),
+    ]
     found = audit([pair(), pair(), *faulty, *empty])
     assert (found.n_pairs, found.n_ties, found.n_reversed, found.n_identical, found.n_empty) == (
         7,
@@ -31,17 +37,24 @@ def test_the_audit_counts_each_fault():
     )
     assert (found.n_empty_chosen, found.n_empty_rejected) == (2, 2)
     assert (found.n_duplicates, found.n_repeated_prompts) == (1, 2)
-    assert found.share_chosen_longer == pytest.approx(3 / 7) and found.share_same_length == pytest.approx(
-        2 / 7
-    )
+    assert found.share_chosen_longer == pytest.approx(
+        3 / 7
+    ) and found.share_same_length == pytest.approx(2 / 7)
     assert found.mean_length_chosen == pytest.approx((4 * 4 + 5) / 7)
     assert found.scores_chosen == {8: 2, 5: 1, 4: 1, 3: 1, 9: 1, 1: 1}
-    assert found.mean_gap == pytest.approx((5 + 5 + 0 + 2 - 1 + 5 + 0) / 7) and found.median_gap == 2
+    assert (
+        found.mean_gap == pytest.approx((5 + 5 + 0 + 2 - 1 + 5 + 0) / 7) and found.median_gap == 2
+    )
 
 
 def test_the_faulty_tens_are_found_from_the_aspect_ratings():
-    feedback = [row("Hi", 1, 5, 3, overall=(10, 9, 10)), row("Ho", 5, 1, None, 2, overall=(10, 1, 10, 10))]
-    by_overall = binarize([feedback[0]], score="overall", ties="keep", seed=42, randomness="published-v2")
+    feedback = [
+        row("Hi", 1, 5, 3, overall=(10, 9, 10)),
+        row("Ho", 5, 1, None, 2, overall=(10, 1, 10, 10)),
+    ]
+    by_overall = binarize(
+        [feedback[0]], score="overall", ties="keep", seed=42, randomness="published-v2"
+    )
     assert audit(by_overall, feedback=feedback).tens.__dict__ == {
         "n": 5,
         "n_faulty": 2,
@@ -65,7 +78,9 @@ def test_the_audit_counts_the_chosen_answers_that_another_score_would_not_choose
     assert found.chosen_not_best == {"mean": (0, 4), "overall": (1, 3)}
     assert "chosen is not the best by overall  1" in str(found)
     assert audit(binarize(feedback)).chosen_not_best == {}
-    of_others = audit([pair("never seen", prompt="agree"), pair(prompt="unknown")], feedback=feedback)
+    of_others = audit(
+        [pair("never seen", prompt="agree"), pair(prompt="unknown")], feedback=feedback
+    )
     assert of_others.chosen_not_best == {"mean": (1, 1), "overall": (1, 1)}
 
 
@@ -97,17 +112,22 @@ def test_policies_are_compared_by_the_chosen_answers_that_change():
         row("Ho", 4, 2, overall=(8, 1)),
         row("Ha", 3, 3, overall=(8, 1)),
     ]
-    found = compare_policies(feedback, {"mean": {}, "overall": {"score": "overall"}})
-    assert found.n_pairs == {"mean": 2, "overall": 3} and found.n_set_aside == {"mean": 1, "overall": 0}
+    found = compare_strategies(feedback, {"mean": {}, "overall": {"score": "overall"}})
+    assert found.n_pairs == {"mean": 2, "overall": 3} and found.n_set_aside == {
+        "mean": 1,
+        "overall": 0,
+    }
     assert found.changed["mean", "overall"] == found.changed["overall", "mean"] == (1, 2)
     assert "1 (50.0%)" in str(found) and "1 (50.0%)" in found._repr_html_()
 
 
 def test_ways_to_reject_never_change_what_is_chosen():
-    found = compare_policies(four_answers(100), POLICIES)
-    assert set(found.n_pairs) == set(POLICIES) and len(POLICIES) == 5
+    found = compare_strategies(four_answers(100), STRATEGIES)
+    assert set(found.n_pairs) == set(STRATEGIES) and len(STRATEGIES) == 5
     assert (
-        found.changed["mean, random", "mean, lowest"][0] == found.changed["mean, random", "mean, all"][0] == 0
+        found.changed["mean, random", "mean, lowest"][0]
+        == found.changed["mean, random", "mean, all"][0]
+        == 0
     )
 
 
@@ -126,6 +146,6 @@ def test_the_audit_of_the_real_pairs_finds_their_ties_and_empty_answers():
         0,
     )
     assert (found.n_empty_chosen, found.n_empty_rejected) == (1, 1)
-    assert found.share_chosen_longer == pytest.approx(441 / 800) and found.mean_gap == pytest.approx(
-        1.881, abs=1e-3
-    )
+    assert found.share_chosen_longer == pytest.approx(
+        441 / 800
+    ) and found.mean_gap == pytest.approx(1.881, abs=1e-3)

@@ -1,4 +1,6 @@
-"""README's picture: it shows what was measured, needs no style from elsewhere, and is in step with the results."""
+"""README's picture: it shows what was measured, needs no style from elsewhere, and is in step with
+the results.
+"""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -43,7 +45,9 @@ def test_without_a_whole_seed_there_is_no_picture_and_the_remedy_is_named():
 def luminance(colour):
     """The relative luminance of #rrggbb (WCAG 2.1)."""
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -67,5 +71,9 @@ def test_readme_shows_what_was_measured():
     except HandbookError as error:
         pytest.skip(f"measured anew, and not to the end: {error}")
     remedy = "run: python tools/readme_picture.py"
-    assert readme_picture.PICTURE.read_text(encoding="utf-8") == readme_picture.picture(metrics), remedy
-    assert readme_picture.block(metrics, seeds) in readme_picture.README.read_text(encoding="utf-8"), remedy
+    assert readme_picture.PICTURE.read_text(encoding="utf-8") == readme_picture.picture(metrics), (
+        remedy
+    )
+    assert readme_picture.block(metrics, seeds) in readme_picture.README.read_text(
+        encoding="utf-8"
+    ), remedy

@@ -1,4 +1,6 @@
-"""The recipes for GPUs: every variant parses, every value says where it is from, and the batch does not follow the GPUs."""
+"""The recipes for GPUs: every variant parses, every value says where it is from, and the batch does
+not follow the GPUs.
+"""
 
 import re
 
@@ -18,7 +20,7 @@ from zephyr_utils.data.schema import check_dialogue
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.preferences import binarize
 from zephyr_utils.recipes import RECIPES_FOLDER, STAGES, recipe_path
 from zephyr_utils.scales import SCALES, get_scale, variants
@@ -29,7 +31,8 @@ VARIANTS = [f"{scale}/{variant}" for scale in SCALES for variant in variants(sca
 LARGE = ["zephyr-7b-lora", "zephyr-7b-full", *VARIANTS]
 EVERY = [(name, stage) for name in LARGE for stage in STAGES]
 ACCELERATE = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}
-# Only values whose reason is the same in every recipe, and said in CONTRIBUTING or chapter 09, may stand without one.
+# Only values whose reason is the same in every recipe, and said in CONTRIBUTING or chapter 09, may
+# stand without one.
 NEEDS_NO_SOURCE = {
     "use_peft",
     "max_grad_norm",
@@ -93,7 +96,8 @@ def test_an_unknown_variant_is_refused_with_those_there_are():
 
 def test_a_variant_has_a_folder_of_its_own_for_what_it_makes(tmp_path):
     roads = [
-        Road(scale=name, runs=str(tmp_path)).folder for name in ("zephyr-7b-lora", "zephyr-7b-lora/qlora")
+        Pipeline(scale=name, runs=str(tmp_path)).folder
+        for name in ("zephyr-7b-lora", "zephyr-7b-lora/qlora")
     ]
     assert roads[0] != roads[1]
 
@@ -102,7 +106,9 @@ def test_a_variant_has_a_folder_of_its_own_for_what_it_makes(tmp_path):
 
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 64))
-def test_the_effective_batch_does_not_follow_the_number_of_processes(per_device, accumulation, processes):
+def test_the_effective_batch_does_not_follow_the_number_of_processes(
+    per_device, accumulation, processes
+):
     if (per_device * accumulation) % processes:
         with pytest.raises(HandbookError, match="cannot be shared"):
             share_batch(per_device, accumulation, processes)
@@ -119,7 +125,9 @@ def test_one_process_keeps_the_recipes_own_values():
 
 def test_the_papers_batch_comes_out_on_the_papers_sixteen_gpus():
     recipe = get_scale("zephyr-7b-full").recipe("ddpo")
-    assert share_batch(recipe["per_device_train_batch_size"], recipe["gradient_accumulation_steps"], 16) == (
+    assert share_batch(
+        recipe["per_device_train_batch_size"], recipe["gradient_accumulation_steps"], 16
+    ) == (
         2,
         1,
     )
@@ -131,7 +139,9 @@ def test_the_trainer_is_given_the_derived_accumulation_only_where_several_proces
     recipe = get_scale("miniature").recipe(
         "dsft", per_device_train_batch_size=32, gradient_accumulation_steps=4
     )
-    assert stages._arguments(trl.SFTConfig, "dsft", tmp_path, recipe).gradient_accumulation_steps == 4
+    assert (
+        stages._arguments(trl.SFTConfig, "dsft", tmp_path, recipe).gradient_accumulation_steps == 4
+    )
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(stages, "processes", lambda: 4)
     monkeypatch.setenv("RANK", "0")
@@ -175,7 +185,9 @@ def test_accelerate_launch_reads_a_file_as_several_processes_of_its_kind(name, f
 
 
 def test_after_qlora_the_adapter_is_merged_into_the_weights_as_they_were(tmp_path):
-    """With a base in full precision both ways of merging have to agree; in 4 bits only this one keeps the adapter whole."""
+    """With a base in full precision both ways of merging have to agree; in 4 bits only this one
+    keeps the adapter whole.
+    """
     model, _ = load_model(BASE_FOLDER, dtype="float32")
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "down_proj"]))
     for name, weight in adapted.named_parameters():
@@ -192,7 +204,9 @@ def test_after_qlora_the_adapter_is_merged_into_the_weights_as_they_were(tmp_pat
 
 @pytest.mark.slow
 def test_qlora_goes_the_whole_road_and_leaves_a_model_in_full_precision(tmp_path):
-    """On a CPU too, where bitsandbytes is installed; its CPU kernels want widths that are multiples of 64."""
+    """On a CPU too, where bitsandbytes is installed; its CPU kernels want widths that are multiples
+    of 64.
+    """
     pytest.importorskip("bitsandbytes", reason="pip install 'zephyr-handbook[qlora]'")
     torch.manual_seed(0)
     config = MistralConfig(
@@ -212,7 +226,11 @@ def test_qlora_goes_the_whole_road_and_leaves_a_model_in_full_precision(tmp_path
     rows = [check_dialogue(row) for row in world.dialogues(40)]
     sft = stages.dsft(tmp_path / "base", rows[:32], rows[32:], tmp_path / "dsft", recipes["dsft"])
     assert sft.metrics["held_out_loss"] < sft.metrics["held_out_loss_before"]
-    dpo = stages.ddpo(sft.model, binarize(world.feedback(40)).pairs[:32], tmp_path / "ddpo", recipes["ddpo"])
-    assert dpo.metrics["first_step_logps_chosen"] == pytest.approx(dpo.metrics["sft_logps_chosen"], rel=1e-3)
+    dpo = stages.ddpo(
+        sft.model, binarize(world.feedback(40)).pairs[:32], tmp_path / "ddpo", recipes["ddpo"]
+    )
+    assert dpo.metrics["first_step_logps_chosen"] == pytest.approx(
+        dpo.metrics["sft_logps_chosen"], rel=1e-3
+    )
     left = load_model(dpo.model)[0]
     assert left.dtype == torch.float32 and left.num_parameters() == base.num_parameters()

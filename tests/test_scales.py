@@ -18,7 +18,8 @@ def test_trls_own_parser_takes_a_recipe_as_it_is(scale, stage):
     config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
     path = recipe_path(scale, stage)
     parser = trl.TrlParser((config, trl.ModelConfig))
-    # --use_cpu: the recipes of the large scales ask for bfloat16, which the parser refuses where there is no GPU.
+    # --use_cpu: the recipes of the large scales ask for bfloat16, which the parser refuses where
+    # there is no GPU.
     arguments, model = parser.parse_args_and_config(
         ["--config", str(path), "--output_dir", "out", "--use_cpu", "true"]
     )

@@ -1,7 +1,9 @@
-"""Every call of another library that the package writes out still fits that library: the name is there and takes what it is given.
+"""Every call of another library that the package writes out still fits that library: the name is
+there and takes what it is given.
 
-A library renames an argument, and a lesson breaks where nobody trained for weeks. Here it breaks at once, and is told by
-name. Only what can be told without running anything is looked at: calls by an imported name, and not of what they return.
+A library renames an argument, and a lesson breaks where nobody trained for weeks. Here it breaks at
+once, and is told by name. Only what can be told without running anything is looked at: calls by an
+imported name, and not of what they return.
 """
 
 import ast
@@ -21,7 +23,9 @@ OWN = "zephyr_utils"
 
 
 def imported_names(tree: ast.AST) -> dict[str, str]:
-    """Local name -> what it stands for, of all imports from other distributions, wherever in the file they are."""
+    """Local name -> what it stands for, of all imports from other distributions, wherever in the
+    file they are.
+    """
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -30,13 +34,17 @@ def imported_names(tree: ast.AST) -> dict[str, str]:
                     alias.name if alias.asname else alias.name.partition(".")[0]
                 )
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {
+                alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names
+            }
     foreign = sys.stdlib_module_names | {OWN}
     return {name: full for name, full in names.items() if full.partition(".")[0] not in foreign}
 
 
 def dotted(node: ast.expr, names: dict[str, str]) -> str | None:
-    """``transformers.AutoTokenizer.from_pretrained`` for the expression that calls it; None if it is not told by imports."""
+    """``transformers.AutoTokenizer.from_pretrained`` for the expression that calls it; None if it
+    is not told by imports.
+    """
     if isinstance(node, ast.Name):
         return names.get(node.id)
     if isinstance(node, ast.Attribute):
@@ -79,12 +87,16 @@ def misfit(name: str, call: ast.Call) -> str | None:
         return None
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
         return None
-    known = {parameter.name for parameter in takes if parameter.kind is not parameter.POSITIONAL_ONLY}
+    known = {
+        parameter.name for parameter in takes if parameter.kind is not parameter.POSITIONAL_ONLY
+    }
     unknown = [given.arg for given in call.keywords if given.arg and given.arg not in known]
     return f"{name} takes no {', '.join(unknown)}" if unknown else None
 
 
-CALLS = [(path, name, call) for path in sorted(PACKAGE.rglob("*.py")) for name, call in calls_of(path)]
+CALLS = [
+    (path, name, call) for path in sorted(PACKAGE.rglob("*.py")) for name, call in calls_of(path)
+]
 LIBRARIES = sorted({name.partition(".")[0] for _, name, _ in CALLS})
 
 

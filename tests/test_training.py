@@ -24,7 +24,12 @@ from zephyr_utils.training import stages
 from zephyr_utils.training.rows import hold_out
 
 pytestmark = pytest.mark.slow
-SHORT = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "logging_steps": 1, "save_steps": 2}
+SHORT = {
+    "per_device_train_batch_size": 8,
+    "num_train_epochs": 1,
+    "logging_steps": 1,
+    "save_steps": 2,
+}
 
 
 def recipe(stage, **changes):
@@ -41,7 +46,9 @@ def few_pairs():
 
 @pytest.fixture(scope="module")
 def sft(tmp_path_factory):
-    return stages.dsft(BASE_FOLDER, *few_dialogues(), tmp_path_factory.mktemp("sft"), recipe("dsft"))
+    return stages.dsft(
+        BASE_FOLDER, *few_dialogues(), tmp_path_factory.mktemp("sft"), recipe("dsft")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +67,9 @@ def test_a_few_steps_of_dsft_lower_the_loss_on_dialogues_held_out(sft):
 def test_what_dsft_leaves_is_a_whole_model_an_adapter_and_a_log_and_no_pickle(sft):
     folder = sft.model.parent
     assert {path.name for path in folder.iterdir()} == {"model", "adapter", "log.json"}
-    assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".pth")]
+    assert not [
+        path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".pth")
+    ]
     model, tokenizer = load_model(sft.model)
     assert tokenizer.chat_template and sum(p.numel() for p in model.parameters()) < 2e6
     assert sum("loss" in line for line in json.loads((folder / "log.json").read_text())) > 5
@@ -85,14 +94,18 @@ def test_the_adapter_on_its_base_is_the_merged_model(sft):
 def test_ddpo_starts_at_the_dsft_model_and_moves_apart_what_was_chosen_and_rejected(sft, dpo):
     metrics = dpo.metrics
     assert metrics["first_step_loss"] == pytest.approx(math.log(2), abs=1e-5)
-    assert metrics["first_step_logps_chosen"] == pytest.approx(metrics["sft_logps_chosen"], abs=1e-3)
+    assert metrics["first_step_logps_chosen"] == pytest.approx(
+        metrics["sft_logps_chosen"], abs=1e-3
+    )
     margins = [line["rewards/margins"] for line in dpo.log if "rewards/margins" in line]
     assert margins[0] == pytest.approx(0, abs=1e-5)
     assert sum(margins[len(margins) // 2 :]) > 0
     assert weights_of(dpo.model) != weights_of(sft.model)
 
 
-def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2(sft, tmp_path, monkeypatch):
+def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2(
+    sft, tmp_path, monkeypatch
+):
     load = stages._load_to_train
 
     sources = []
@@ -109,14 +122,18 @@ def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2
 def test_our_log_probabilities_are_those_that_trl_logs(sft, dpo):
     model, tokenizer = load_model(sft.model, dtype="float32")
     pairs = few_pairs()[:8]
-    own = stages.answer_log_probs(model, tokenizer, [pair["chosen"] for pair in pairs], batch_size=3)
+    own = stages.answer_log_probs(
+        model, tokenizer, [pair["chosen"] for pair in pairs], batch_size=3
+    )
     assert float(own.mean()) == pytest.approx(dpo.metrics["first_step_logps_chosen"], abs=1e-3)
 
 
 def test_the_held_out_loss_does_not_depend_on_the_batch(sft):
     model, tokenizer = load_model(sft.model, dtype="float32")
     _, held_out = few_dialogues()
-    losses = [stages.held_out_loss(model, tokenizer, held_out, batch_size=size) for size in (1, 3, 16)]
+    losses = [
+        stages.held_out_loss(model, tokenizer, held_out, batch_size=size) for size in (1, 3, 16)
+    ]
     assert max(losses) - min(losses) < 1e-5
 
 
@@ -136,9 +153,19 @@ else:
 
 def start(stage, output, *more):
     tests = os.path.dirname(os.path.abspath(__file__))
-    command = [sys.executable, "-c", KILLED.format(tests=tests), stage, str(output), *map(str, more)]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED.format(tests=tests),
+        stage,
+        str(output),
+        *map(str, more),
+    ]
     return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -180,11 +207,16 @@ def test_a_directory_that_holds_no_model_is_refused(tmp_path):
 def test_a_loss_that_is_not_a_number_stops_the_run_with_a_hint(tmp_path):
     with pytest.raises(HandbookError, match=r"(?s)the loss is .* at step.*lower learning_rate"):
         stages.dsft(
-            BASE_FOLDER, *few_dialogues(), tmp_path, recipe("dsft", learning_rate=1e30, max_grad_norm=0.0)
+            BASE_FOLDER,
+            *few_dialogues(),
+            tmp_path,
+            recipe("dsft", learning_rate=1e30, max_grad_norm=0.0),
         )
 
 
-def test_the_adapters_first_weights_follow_from_the_seed_and_from_nothing_drawn_before(sft, tmp_path):
+def test_the_adapters_first_weights_follow_from_the_seed_and_from_nothing_drawn_before(
+    sft, tmp_path
+):
     first = []
     for number, seed in enumerate((0, 0, 1)):
         torch.rand(number)  # whatever the process has drawn before
@@ -196,7 +228,9 @@ def test_the_adapters_first_weights_follow_from_the_seed_and_from_nothing_drawn_
     assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
 
 
-def test_pairs_held_out_are_measured_on_the_way_and_change_nothing_of_the_training(sft, dpo, tmp_path):
+def test_pairs_held_out_are_measured_on_the_way_and_change_nothing_of_the_training(
+    sft, dpo, tmp_path
+):
     pairs = few_pairs()
     watched = stages.ddpo(sft.model, pairs, tmp_path, recipe("ddpo"), held_out=pairs[:10])
     log = read_training_log(watched.log)

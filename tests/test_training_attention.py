@@ -1,4 +1,6 @@
-"""Which attention a training takes, on which card, and that the sparse mask gives what the dense one gives."""
+"""Which attention a training takes, on which card, and that the sparse mask gives what the dense
+one gives.
+"""
 
 import shutil
 
@@ -17,7 +19,9 @@ from zephyr_utils.training.prefix_sharing import with_shared_prompts
 
 @pytest.fixture
 def card(monkeypatch):
-    """A GPU of a given capability, as far as the choice looks at it, with or without FlashAttention's package."""
+    """A GPU of a given capability, as far as the choice looks at it, with or without
+    FlashAttention's package.
+    """
 
     def put(capability: tuple[int, int], installed: bool = True) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -32,9 +36,15 @@ def test_packed_rows_take_flash_attention_where_it_is_installed_and_the_card_can
     assert choose_attention("dsft", recipe) is None, "no GPU here"
     card((9, 0))
     assert choose_attention("dsft", recipe) == "flash_attention_2"
-    assert choose_attention("dsft", recipe | {"dtype": "float32"}) is None, "its kernels take 16 bits"
-    assert choose_attention("dsft", recipe | {"packing": False}) is None, "sdpa is as fast on padded rows"
-    assert choose_attention("ddpo", get_scale("zephyr-7b-lora").recipe("ddpo")) is None, "prompts are shared"
+    assert choose_attention("dsft", recipe | {"dtype": "float32"}) is None, (
+        "its kernels take 16 bits"
+    )
+    assert choose_attention("dsft", recipe | {"packing": False}) is None, (
+        "sdpa is as fast on padded rows"
+    )
+    assert choose_attention("ddpo", get_scale("zephyr-7b-lora").recipe("ddpo")) is None, (
+        "prompts are shared"
+    )
 
 
 @pytest.mark.parametrize(("capability", "installed"), [((7, 5), True), ((9, 0), False)])
@@ -51,12 +61,12 @@ def test_what_the_recipe_asks_for_is_taken():
     assert model.config._attn_implementation == "sdpa"
 
 
-@pytest.mark.parametrize("attention", ["flash_attention_2", "flashattention"])
-def test_an_attention_that_cannot_be_had_is_told_before_the_first_step(attention):
-    if attention == "flash_attention_2" and attention.is_flash_attn_2_available():
+@pytest.mark.parametrize("kind", ["flash_attention_2", "flashattention"])
+def test_an_attention_that_cannot_be_had_is_told_before_the_first_step(kind):
+    if kind == "flash_attention_2" and attention.is_flash_attn_2_available():
         pytest.skip("FlashAttention is installed")
-    recipe = get_scale("miniature").recipe("ddpo", attn_implementation=attention)
-    with pytest.raises(HandbookError, match=f"attention `{attention}` cannot be had"):
+    recipe = get_scale("miniature").recipe("ddpo", attn_implementation=kind)
+    with pytest.raises(HandbookError, match=f"attention `{kind}` cannot be had"):
         stages._load_to_train(BASE_FOLDER, "ddpo", recipe)
 
 
@@ -70,6 +80,8 @@ def test_flex_attention_gives_the_log_probabilities_of_sdpa():
         model.set_attn_implementation(kind)
         add_fused_lm_head(model)
         with torch.no_grad():  # it has no backward pass on a CPU
-            found.append(with_shared_prompts(model)(**batch, use_cache=False, fused_lm_head=True).log_probs)
+            found.append(
+                with_shared_prompts(model)(**batch, use_cache=False, fused_lm_head=True).log_probs
+            )
     assert found[0].std() > 0.5
     torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-4)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers.integrations import deepspeed as hf_deepspeed
 
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact
-from zephyr_utils.training.distributed import even_batches, loaded_whole
+from zephyr_utils.training.distributed import even_batches, load_unsharded
 
 pytestmark = pytest.mark.slow
 TRAIN = """
@@ -25,7 +25,8 @@ from zephyr_utils.scales import get_scale
 
 short = {"per_device_train_batch_size": 8, "max_steps": 4, "logging_steps": 1, "save_steps": 100}
 rows = [check_dialogue(row) for row in data.dialogues(48)]
-# Dialogues of one length, so that each process holds as many tokens: DDP averages gradients over processes, not tokens.
+# Dialogues of one length, so that each process holds as many tokens: DDP averages gradients over
+# processes, not tokens.
 recipe = get_scale("miniature").recipe("dsft", train_sampling_strategy="sequential", **short)
 output = Path(sys.argv[1])
 stages.dsft(BASE_FOLDER, rows[:32], rows[32:], output / "dsft", recipe)
@@ -47,7 +48,7 @@ if not (Path(sys.argv[1]) / "checkpoints").exists():  # the first start dies at 
         if state.global_step == 3:
             os._exit(9)
 
-    stages.StopWhenBroken.on_log = die
+    stages.StopOnDivergence.on_log = die
 short = {"per_device_train_batch_size": 8, "max_steps": 4, "logging_steps": 1, "save_steps": 2}
 pairs = binarize(data.feedback(60)).pairs[:32]
 stages.ddpo(BASE_FOLDER, pairs, Path(sys.argv[1]), get_scale("miniature").recipe("ddpo", **short))
@@ -56,7 +57,9 @@ stages.ddpo(BASE_FOLDER, pairs, Path(sys.argv[1]), get_scale("miniature").recipe
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> dict[int, tuple[Path, str]]:
-    """Number of processes -> what they left, and what they told; both stages in one start, for starting takes longest."""
+    """Number of processes -> what they left, and what they told; both stages in one start, for
+    starting takes longest.
+    """
     runs = {}
     for processes in (1, 2):
         folder = tmp_path_factory.mktemp(f"by_{processes}")
@@ -86,7 +89,9 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
     alone, together = losses(one / stage), losses(two / stage)
     assert len(alone) == 4 and alone[0] != alone[-1], "nothing was trained"
     assert together == pytest.approx(alone, abs=1e-5)
-    weights, same = (load_file(folder / stage / "model" / "model.safetensors") for folder in (one, two))
+    weights, same = (
+        load_file(folder / stage / "model" / "model.safetensors") for folder in (one, two)
+    )
     for name, tensor in weights.items():
         assert same[name].numpy() == pytest.approx(tensor.numpy(), abs=2e-4), name
     assert "2 processes x 4 rows x 1 micro-batches = 8 rows an update" in told
@@ -95,7 +100,9 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
 
 
 def test_metrics_of_an_evaluation_are_of_all_rows_and_not_of_the_first_processs_share(trained):
-    logs = [json.loads((folder / "ddpo" / "log.json").read_text()) for folder, _ in trained.values()]
+    logs = [
+        json.loads((folder / "ddpo" / "log.json").read_text()) for folder, _ in trained.values()
+    ]
     alone, together = ([row for row in log if "eval_loss" in row] for log in logs)
     assert len(alone) == len(together) >= 3 and alone[0] != alone[-1]
     for one, two in zip(alone, together, strict=True):
@@ -141,13 +148,13 @@ def test_a_model_loaded_whole_is_loaded_as_if_nothing_were_spread_and_then_all_i
     config = Config()
     hf_deepspeed.set_hf_deepspeed_config(config)
     try:
-        with pytest.raises(ZeroDivisionError), loaded_whole():
+        with pytest.raises(ZeroDivisionError), load_unsharded():
             assert hf_deepspeed._hf_deepspeed_config_weak_ref is None
             raise ZeroDivisionError
         assert hf_deepspeed._hf_deepspeed_config_weak_ref() is config
     finally:
         hf_deepspeed.unset_hf_deepspeed_config()
-    with loaded_whole():
+    with load_unsharded():
         pass
     assert hf_deepspeed._hf_deepspeed_config_weak_ref is None
 
@@ -173,11 +180,12 @@ def test_a_further_process_reuses_what_the_first_has_made(together, tmp_path, mo
 ALONG = """
 import sys, time
 from pathlib import Path
-from zephyr_utils.training.distributed import even_batches, loaded_whole
+from zephyr_utils.training.distributed import even_batches, load_unsharded
 from zephyr_utils.pipeline.artefacts import build_artefact
 
 def make(folder):
-    (folder / sys.argv[2]).write_text("here")  # each process waits for the other: a training's gradients do the same
+    # each process waits for the other: a training's gradients do the same
+    (folder / sys.argv[2]).write_text("here")
     while not {"first", "second"} <= {path.name for path in folder.iterdir()}:
         time.sleep(0.05)
     return {"rows_in": 3, "rows_out": 3, "rows_set_aside": 0}

@@ -1,4 +1,6 @@
-"""The reference's log-probabilities kept on disk, shared prompts and grouping in the trainer: what they change and what not."""
+"""The reference's log-probabilities kept on disk, shared prompts and grouping in the trainer: what
+they change and what not.
+"""
 
 import hashlib
 import os
@@ -15,19 +17,24 @@ import pytest
 import torch
 from trl.trainer import utils as trl_utils
 
-from zephyr_utils.ablations.catalogue import ROWS, train_into
+from zephyr_utils.ablations.catalogue import ABLATIONS, train_into
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER, data
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.preferences import binarize
 from zephyr_utils.recipes import check_recipe
 from zephyr_utils.scales import get_scale
 from zephyr_utils.training import dpo_trainer, stages
-from zephyr_utils.training.reference_cache import read_known, write_known
+from zephyr_utils.training.reference_cache import read_reference, write_reference
 from zephyr_utils.training.rows import FittedRows
 
 pytestmark = pytest.mark.slow
-SHORT = {"per_device_train_batch_size": 4, "max_steps": 3, "logging_steps": 1, "save_strategy": "no"}
+SHORT = {
+    "per_device_train_batch_size": 4,
+    "max_steps": 3,
+    "logging_steps": 1,
+    "save_strategy": "no",
+}
 
 
 def recipe(**changes):
@@ -38,8 +45,10 @@ def few_pairs():
     return binarize(data.feedback(24)).pairs[:18]
 
 
-def made(folder, known=None, pairs=None, start=BASE_FOLDER, **changes):
-    return stages.ddpo_trainer(start, pairs or few_pairs(), folder, recipe(**changes), known=known)
+def made(folder, reference_folder=None, pairs=None, start=BASE_FOLDER, **changes):
+    return stages.ddpo_trainer(
+        start, pairs or few_pairs(), folder, recipe(**changes), reference_folder=reference_folder
+    )
 
 
 def reference_of(trainer):
@@ -72,7 +81,9 @@ def test_a_second_run_with_another_beta_asks_the_reference_nothing_and_draws_the
     states = []
     for beta in (0.1, 0.5):
         torch.manual_seed(0)
-        trainer = made(tmp_path / str(beta), tmp_path / "known", beta=beta, learning_rate=beta / 100)
+        trainer = made(
+            tmp_path / str(beta), tmp_path / "known", beta=beta, learning_rate=beta / 100
+        )
         states.append((reference_of(trainer), torch.get_rng_state().tolist()))
     assert passes == [8, 8, 8, 8, 4]
     assert states[0] == states[1]
@@ -105,9 +116,9 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-import test_training_pairs as t
+import test_training_dpo_trainer as t
 from zephyr_utils.training import dpo_trainer
-dpo_trainer.KEPT_EVERY = 1
+dpo_trainer.SAVE_EVERY = 1
 ask = dpo_trainer.PairTrainer.compute_ref_log_probs
 def slowly(self, model, inputs):
     if list(Path(sys.argv[2]).glob("*.npz")) and sys.argv[3] == "slowly":
@@ -119,21 +130,25 @@ t.made(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def test_a_computation_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(tmp_path, passes):
-    known = tmp_path / "known"
+def test_a_computation_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(
+    tmp_path, passes
+):
+    reference_folder = tmp_path / "known"
     code = KILLED.format(tests=os.path.dirname(os.path.abspath(__file__)))
-    command = [sys.executable, "-c", code, str(tmp_path / "run"), str(known), "slowly"]
+    command = [sys.executable, "-c", code, str(tmp_path / "run"), str(reference_folder), "slowly"]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run.waits").exists() and time.monotonic() < deadline:
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    [file] = known.glob("*.npz")
-    assert read_known(file, 18).shape == (2, 4), "one batch of four was written before the kill"
-    resumed = reference_of(made(tmp_path / "run", known))
+    [file] = reference_folder.glob("*.npz")
+    assert read_reference(file, 18).shape == (2, 4), "one batch of four was written before the kill"
+    resumed = reference_of(made(tmp_path / "run", reference_folder))
     assert passes == [8, 8, 8, 4], "the first batch was asked for once more"
     assert resumed == reference_of(made(tmp_path / "straight"))
 
@@ -142,12 +157,12 @@ def test_a_computation_killed_in_the_middle_goes_on_and_ends_with_the_same_numbe
 def test_a_file_that_is_not_whole_counts_as_nothing(content, tmp_path):
     path = tmp_path / "a.npz"
     if content is None:
-        write_known(path, np.full((2, 3), np.nan, np.float32))
+        write_reference(path, np.full((2, 3), np.nan, np.float32))
     else:
         path.write_bytes(content)
-    assert read_known(path, 18).shape == (2, 0)
-    write_known(path, np.ones((2, 19), np.float32))
-    assert read_known(path, 18).shape == (2, 0), "more rows than there are: of another set"
+    assert read_reference(path, 18).shape == (2, 0)
+    write_reference(path, np.ones((2, 19), np.float32))
+    assert read_reference(path, 18).shape == (2, 0), "more rows than there are: of another set"
 
 
 def losses(folder: Path, **changes):
@@ -163,7 +178,9 @@ def test_shared_prompts_train_with_the_same_losses(tmp_path):
     assert plain[0] != plain[-1], "nothing was trained"
 
 
-def test_scores_of_prompts_and_padding_are_not_computed_and_nothing_else_changes(tmp_path, monkeypatch):
+def test_scores_of_prompts_and_padding_are_not_computed_and_nothing_else_changes(
+    tmp_path, monkeypatch
+):
     scored, found = [], {}
     head = trl_utils._ChunkedLogProbFunction
 
@@ -174,7 +191,7 @@ def test_scores_of_prompts_and_padding_are_not_computed_and_nothing_else_changes
     monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=counted))
     for how in ("answers alone", "all"):
         if how == "all":
-            monkeypatch.setattr(dpo_trainer, "answers_alone", nullcontext)
+            monkeypatch.setattr(dpo_trainer, "completion_logits_only", nullcontext)
         scored.clear()
         made = stages.ddpo(BASE_FOLDER, few_pairs(), tmp_path / how, recipe())
         weights = (made.model / "model.safetensors").read_bytes()
@@ -188,7 +205,9 @@ def test_pairs_grouped_by_length_have_less_padding(tmp_path):
     shares = {}
     for strategy in ("random", "group_by_length"):
         trainer = made(
-            tmp_path / strategy, pairs=binarize(data.feedback(120)).pairs, train_sampling_strategy=strategy
+            tmp_path / strategy,
+            pairs=binarize(data.feedback(120)).pairs,
+            train_sampling_strategy=strategy,
         )
         masks = [batch["attention_mask"] for batch in trainer.get_train_dataloader()]
         shares[strategy] = 1 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
@@ -198,17 +217,20 @@ def test_pairs_grouped_by_length_have_less_padding(tmp_path):
 def test_step_5_and_the_ablations_rows_keep_their_reference_in_one_folder(tmp_path, monkeypatch):
     given = []
 
-    def caught(*_, known, **__):
-        given.append(known)
+    def caught(*_, reference_folder, **__):
+        given.append(reference_folder)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stages, "ddpo", caught)
-    road = Road(runs=str(tmp_path))
+    pipeline = Pipeline(runs=str(tmp_path))
     nothing = ([], [], FittedRows([]))
-    monkeypatch.setattr(Road, "split_pairs", lambda self, made=None: nothing)
-    monkeypatch.setattr(Road, "dsft", lambda self: SimpleNamespace(folder=tmp_path, key="sft"))
-    monkeypatch.setattr(Road, "pairs", lambda self: SimpleNamespace(key="pairs"))
-    for start in (road.ddpo, lambda: train_into(road, ROWS["beta_0.5"], "model", tmp_path, {})):
+    monkeypatch.setattr(Pipeline, "split_pairs", lambda self, made=None: nothing)
+    monkeypatch.setattr(Pipeline, "dsft", lambda self: SimpleNamespace(folder=tmp_path, key="sft"))
+    monkeypatch.setattr(Pipeline, "pairs", lambda self: SimpleNamespace(key="pairs"))
+    for start in (
+        pipeline.ddpo,
+        lambda: train_into(pipeline, ABLATIONS["beta_0.5"], "model", tmp_path, {}),
+    ):
         with pytest.raises(KeyboardInterrupt):
             start()
     assert given == [tmp_path / "miniature" / "reference"] * 2

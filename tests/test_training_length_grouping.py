@@ -8,13 +8,13 @@ from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.preferences import binarize
 from zephyr_utils.scales import get_scale
 from zephyr_utils.training import stages
-from zephyr_utils.training.length_grouping import RowsByLength
+from zephyr_utils.training.length_grouping import ReproducibleLengthSampler
 
 LENGTHS = [(7 * n) % 97 + 3 for n in range(400)]
 
 
 def order(seed=0, epoch=0, rows=8):
-    return list(RowsByLength(rows, LENGTHS, seed, lambda: epoch))
+    return list(ReproducibleLengthSampler(rows, LENGTHS, seed, lambda: epoch))
 
 
 def test_each_row_comes_once_and_an_updates_rows_are_of_about_one_length():
@@ -38,7 +38,9 @@ def test_the_order_is_another_in_each_epoch_and_with_each_seed_and_else_the_same
 
 
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])
-def test_both_trainers_order_their_rows_so_and_ask_for_the_epoch_when_it_begins(stage, tmp_path, monkeypatch):
+def test_both_trainers_order_their_rows_so_and_ask_for_the_epoch_when_it_begins(
+    stage, tmp_path, monkeypatch
+):
     made = []
 
     def caught(trainer, output):
@@ -54,7 +56,7 @@ def test_both_trainers_order_their_rows_so_and_ask_for_the_epoch_when_it_begins(
         else:
             stages.ddpo(BASE_FOLDER, binarize(data.feedback(60)).pairs, tmp_path, recipe)
     sampler = made[0]._get_train_sampler()
-    assert isinstance(sampler, RowsByLength) and sampler.seed == 7
+    assert isinstance(sampler, ReproducibleLengthSampler) and sampler.seed == 7
     assert list(made[0]._get_eval_sampler(made[0].train_dataset.select(range(9)))) == list(range(9))
     assert sampler.batch_size == recipe["per_device_train_batch_size"]
     first = list(sampler)

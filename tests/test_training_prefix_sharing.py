@@ -9,7 +9,12 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import add_fused_lm_head
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.training.prefix_sharing import can_share_prompts, pack, share_prompts, with_shared_prompts
+from zephyr_utils.training.prefix_sharing import (
+    can_share_prompts,
+    pack,
+    share_prompts,
+    with_shared_prompts,
+)
 
 FIELDS = ("log_probs", "entropy", "mean_logits", "is_top1")
 
@@ -22,7 +27,11 @@ def pairs(count=5, longest_prompt=20, seed=0):
         return torch.randint(4, 320, (count,), generator=draw).tolist()
 
     return [
-        {"prompt_ids": words(1, longest_prompt), "chosen_ids": words(1, 9), "rejected_ids": words(1, 9)}
+        {
+            "prompt_ids": words(1, longest_prompt),
+            "chosen_ids": words(1, 9),
+            "rejected_ids": words(1, 9),
+        }
         for _ in range(count)
     ]
 
@@ -44,14 +53,18 @@ def mistral():
 
 def both_ways(model, batch):
     add_fused_lm_head(model, outputs=FIELDS)
-    return (f(**batch, use_cache=False, fused_lm_head=True) for f in (model, with_shared_prompts(model)))
+    return (
+        f(**batch, use_cache=False, fused_lm_head=True) for f in (model, with_shared_prompts(model))
+    )
 
 
 @pytest.mark.parametrize("make", [tiny_model, mistral], ids=["llama", "mistral"])
 def test_each_token_of_each_answer_has_the_log_probability_that_it_has_in_two_rows(make):
     batch = batch_of(pairs())
     plain, shared = both_ways(make(), batch)
-    assert plain.log_probs.std() > 0.5, "the model predicts nothing: the comparison would prove nothing"
+    assert plain.log_probs.std() > 0.5, (
+        "the model predicts nothing: the comparison would prove nothing"
+    )
     for name in FIELDS:
         torch.testing.assert_close(shared[name].float(), plain[name].float(), atol=1e-4, rtol=1e-4)
     assert not torch.equal(shared.log_probs, torch.zeros_like(shared.log_probs))
@@ -63,12 +76,16 @@ def test_the_gradients_of_the_preference_loss_are_those_of_two_rows():
         model = tiny_model()
         add_fused_lm_head(model)
         torch.manual_seed(1)
-        adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+        adapted = get_peft_model(
+            model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+        )
         call = with_shared_prompts(adapted) if share else adapted
         chosen, rejected = call(**batch_of(pairs()), fused_lm_head=True).log_probs.sum(1).chunk(2)
         loss = -torch.nn.functional.logsigmoid(0.1 * (chosen - rejected)).mean()
         loss.backward()
-        gradients.append({name: p.grad for name, p in adapted.named_parameters() if p.requires_grad})
+        gradients.append(
+            {name: p.grad for name, p in adapted.named_parameters() if p.requires_grad}
+        )
     assert sum(float(g.abs().sum()) for g in gradients[0].values()) > 0.1
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-4)
@@ -97,7 +114,9 @@ def test_pairs_that_stand_in_one_row_do_not_see_each_other():
     second = segments >= 3
     assert first.sum() > 3 and second.sum() > 3
     assert not mask[first][:, ~first].any() and not mask[second][:, ~second].any()
-    assert mask.any(1).all(), "a token that saw nothing would become a division of nothing by nothing"
+    assert mask.any(1).all(), (
+        "a token that saw nothing would become a division of nothing by nothing"
+    )
 
 
 def test_the_mask_for_flex_attention_is_the_dense_one():
@@ -116,7 +135,9 @@ def test_every_pair_is_in_one_row_and_little_is_padding():
     assert max(sum(sizes[pair] for pair in row) for row in rows) <= width and width % 8 == 0
     assert len(rows) * width < 1.05 * sum(sizes)
     alone, narrow = pack(sizes, hidden_size=1)
-    assert len(alone) > len(rows) and narrow < width, "beside small matrices attention is dear: narrower rows"
+    assert len(alone) > len(rows) and narrow < width, (
+        "beside small matrices attention is dear: narrower rows"
+    )
 
 
 def test_positions_fall_by_the_prompt_less_one_token_a_pair():

@@ -1,4 +1,6 @@
-"""Which rows are trained on: nothing is cut in mid-answer, and every row that is left out is counted."""
+"""Which rows are trained on: nothing is cut in mid-answer, and every row that is left out is
+counted.
+"""
 
 import pytest
 from sample_records import PAIR
@@ -6,7 +8,13 @@ from tiny import tiny_tokenizer
 
 from zephyr_utils.chat import encode, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.training.rows import fit_dialogues, fit_pairs, hold_out, hold_out_pairs, split_prompt
+from zephyr_utils.training.rows import (
+    fit_dialogues,
+    fit_pairs,
+    hold_out,
+    hold_out_pairs,
+    split_prompt,
+)
 
 
 def ready_tokenizer():
@@ -31,13 +39,17 @@ def test_a_long_dialogue_keeps_the_whole_exchanges_that_fit():
     fitted = fit_dialogues(tokenizer, [dialogue(1), dialogue(2), dialogue(5)], two)
     assert [len(row["messages"]) for row in fitted.rows] == [2, 4, 4]
     assert fitted.shortened == 1 and not fitted.set_aside
-    assert all(encode(tokenizer, row["messages"])[0][-2] == tokenizer.eos_token_id for row in fitted.rows)
+    assert all(
+        encode(tokenizer, row["messages"])[0][-2] == tokenizer.eos_token_id for row in fitted.rows
+    )
 
 
 def test_a_dialogue_whose_first_exchange_is_too_long_is_set_aside_and_counted():
     fitted = fit_dialogues(ready_tokenizer(), [dialogue(1), dialogue(2, words=400)], 100)
     assert (
-        len(fitted.rows) == 1 and fitted.set_aside == {"first_exchange_too_long": 1} and fitted.rows_in == 2
+        len(fitted.rows) == 1
+        and fitted.set_aside == {"first_exchange_too_long": 1}
+        and fitted.rows_in == 2
     )
     assert "2 rows in, 1 kept" in fitted.report() and "1 first exchange too long" in fitted.report()
 
@@ -58,7 +70,9 @@ def test_pairs_that_teach_nothing_are_set_aside_by_reason():
         pair(chosen=long),
     ]
     fitted = fit_pairs(ready_tokenizer(), rows, 200)
-    assert len(fitted.rows) == 1 and sum(fitted.set_aside.values()) == 4 and len(fitted.set_aside) == 4
+    assert (
+        len(fitted.rows) == 1 and sum(fitted.set_aside.values()) == 4 and len(fitted.set_aside) == 4
+    )
     assert fitted.set_aside["too_long"] == 1
 
 

@@ -1,7 +1,9 @@
-"""FSDP2 and DeepSpeed's ZeRO-3: two processes that hold half of every weight each train, save and resume as one does.
+"""FSDP2 and DeepSpeed's ZeRO-3: two processes that hold half of every weight each train, save and
+resume as one does.
 
-Accelerate spreads weights on accelerators only; on a CPU it quietly makes DDP of both. Here it is told which kind of run this
-is, and from there on everything is its own, TRL's and DeepSpeed's, under the settings of the files that are shipped.
+Accelerate spreads weights on accelerators only; on a CPU it quietly makes DDP of both. Here it is
+told which kind of run this is, and from there on everything is its own, TRL's and DeepSpeed's,
+under the settings of the files that are shipped.
 """
 
 import importlib.util
@@ -85,8 +87,8 @@ short = {"per_device_train_batch_size": 8, "max_steps": 4, "logging_steps": 1}
 pairs = binarize(data.feedback(60)).pairs
 """
 TRAIN = """
-# Dialogues in their order are of about one length, so that each process holds as many tokens: gradients are averaged over
-# processes, not tokens.
+# Dialogues in their order are of about one length, so that each process holds as many tokens:
+# gradients are averaged over processes, not tokens.
 rows = [check_dialogue(row) for row in data.dialogues(48)]
 for name, changes in (("dsft_lora", {}), ("dsft_full", {"use_peft": False, "learning_rate": 1e-3})):
     recipe = get_scale("miniature").recipe("dsft", train_sampling_strategy="sequential", **short, **changes)
@@ -104,7 +106,7 @@ if not (output / "checkpoints").exists():  # the first start dies at step 3
         if state.global_step == 3:
             os._exit(9)
 
-    stages.StopWhenBroken.on_log = die
+    stages.StopOnDivergence.on_log = die
 recipe = get_scale("miniature").recipe("ddpo", **short, save_steps=2)
 start = output.parent / "dsft_lora" / "model"
 stages.ddpo(start, pairs[:32], output, recipe, held_out=pairs[32:48])
@@ -162,14 +164,19 @@ def test_what_they_leave_is_whole_and_the_same(name, whole, spread):
     assert files == {path.relative_to(two) for path in two.rglob("*") if path.is_file()}
     assert not [path for path in files if path.suffix in (".bin", ".pt", ".pkl")]
     weights = [path for path in files if path.suffix == ".safetensors"]
-    assert len(weights) == {"dsft_lora": 2, "ddpo_lora": 3}.get(name, 1)  # one epoch's adapter is kept
+    # one epoch's adapter is kept
+    assert len(weights) == {"dsft_lora": 2, "ddpo_lora": 3}.get(name, 1)
     for path in weights:
         mine, theirs = load_file(one / path), load_file(two / path)
-        if "lm_head.weight" in set(theirs) - set(mine):  # written out where it is the embedding's own table
+        # written out where it is the embedding's own table
+        if "lm_head.weight" in set(theirs) - set(mine):
             assert theirs.pop("lm_head.weight").equal(theirs["model.embed_tokens.weight"])
         assert set(mine) == set(theirs)
         for tensor in mine:
-            assert theirs[tensor].numpy() == pytest.approx(mine[tensor].numpy(), abs=2e-4), (path, tensor)
+            assert theirs[tensor].numpy() == pytest.approx(mine[tensor].numpy(), abs=2e-4), (
+                path,
+                tensor,
+            )
     if name.startswith("dsft"):
         mine, theirs = (float((folder / "held_out_loss").read_text()) for folder in (one, two))
         assert theirs == pytest.approx(mine, abs=1e-5)

@@ -6,7 +6,13 @@ import pytest
 from trajectory import EXPECTED, LOGGED, first_steps
 
 # float32 on another processor, or with other threads, adds in another order; steps carry that on.
-NEAR = {"loss": 2e-3, "grad_norm": 5e-2, "rewards/margins": 5e-3, "logps/chosen": 0.2, "logps/rejected": 0.2}
+NEAR = {
+    "loss": 2e-3,
+    "grad_norm": 5e-2,
+    "rewards/margins": 5e-3,
+    "logps/chosen": 0.2,
+    "logps/rejected": 0.2,
+}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from truecasing_corpus import CLEAN, FAULTY, MENDED, corpus, fitted, message
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.truecasing import LABELS, Truecaser, corrupt_case, detect_case_noise, truecasing_scores
+from zephyr_utils.truecasing import (
+    LABELS,
+    Truecaser,
+    corrupt_case,
+    detect_case_noise,
+    truecasing_scores,
+)
 
 
 def fresh(count: int = 300) -> list[str]:
@@ -44,7 +50,9 @@ def test_clean_messages_are_the_very_same_objects_afterwards():
 
 
 def test_a_second_pass_changes_nothing():
-    faulty = [corrupt_case(text, "mixed", np.random.default_rng(n)) for n, text in enumerate(fresh())]
+    faulty = [
+        corrupt_case(text, "mixed", np.random.default_rng(n)) for n, text in enumerate(fresh())
+    ]
     once = fitted().truecase_batch(faulty)
     assert once != faulty and fitted().truecase_batch(once) == once
 
@@ -101,7 +109,8 @@ def test_a_fit_without_well_cased_text_says_so(texts, reason):
 
 
 TEXTS = st.text(
-    st.one_of(st.characters(), st.sampled_from("aAiI.!?\n `$/\\@#<&({[=^-:~*_\"'’ßŉİıǅﬁé\0\r")), max_size=200
+    st.one_of(st.characters(), st.sampled_from("aAiI.!?\n `$/\\@#<&({[=^-:~*_\"'’ßŉİıǅﬁé\0\r")),
+    max_size=200,
 )
 
 
@@ -111,7 +120,9 @@ def test_no_text_whatever_changes_its_length_or_anything_but_case(texts):
     for repaired in (fitted().truecase_batch(texts), fitted().recase(texts)):
         assert [len(text) for text in repaired] == [len(text) for text in texts]
         for old, new in zip(texts, repaired, strict=True):
-            assert len(old.encode("utf-8", "surrogatepass")) == len(new.encode("utf-8", "surrogatepass"))
+            assert len(old.encode("utf-8", "surrogatepass")) == len(
+                new.encode("utf-8", "surrogatepass")
+            )
             assert all(a == b or a.lower() == b.lower() for a, b in zip(old, new, strict=True))
     assert fitted().truecase_batch(fitted().truecase_batch(texts)) == fitted().truecase_batch(texts)
 
@@ -127,7 +138,8 @@ def test_odd_characters_survive(text):
 
 def test_a_message_of_another_language_is_left_alone():
     for text in (
-        "El gato duerme en la casa. mañana iremos al mercado, y después comeremos con la familia de juan.",
+        "El gato duerme en la casa. mañana iremos al mercado, y después comeremos con la familia "
+        "de juan.",
         "Coi do mi tavla. ni'o lo gerku cu bajra vi lo dargu. do klama lo zarci je mi citka.",
     ):
         assert fitted().truecase(text) == text
@@ -185,7 +197,9 @@ def test_a_fault_keeps_every_length_and_capitalize_is_pythons():
     assert corrupt_case(MENDED, "capitalize") == MENDED.capitalize()
     assert corrupt_case(text, "sentence") == text.replace("Why", "why").replace("Then", "then")
     kinds = {corrupt_case(MENDED, "mixed", np.random.default_rng(n)) for n in range(40)}
-    assert kinds == {corrupt_case(MENDED, kind) for kind in ("capitalize", "lower", "upper", "sentence")}
+    assert kinds == {
+        corrupt_case(MENDED, kind) for kind in ("capitalize", "lower", "upper", "sentence")
+    }
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("wrong", "no fault called"), ("mixed", "at random")])
@@ -199,10 +213,12 @@ def test_scores_of_a_case_counted_by_hand():
     faulty = "Hello ana. the nasa man ran to `code. x` at noon."
     mended = "Hello Ana. The Nasa Man ran to `code. X` at noon."
     scores = truecasing_scores(gold, faulty, mended)
-    # Edits: Ana, The, Nasa, Man, of which two are right; to mend: ana, the, nasa. What is in code does not count.
+    # Edits: Ana, The, Nasa, Man, of which two are right; to mend: ana, the, nasa. What is in code
+    # does not count.
     assert (scores.edits, scores.faults, scores.words) == (4, 3, 9)
     assert (scores.precision, scores.recall) == (2 / 4, 2 / 3)
-    # Words with a capital: Hello, Ana, The, NASA; claimed: Hello, Ana, The, Nasa, Man; right: three.
+    # Words with a capital: Hello, Ana, The, NASA; claimed: Hello, Ana, The, Nasa, Man; right:
+    # three.
     assert scores.f1_capitalized == pytest.approx(2 * (3 / 5) * (3 / 4) / (3 / 5 + 3 / 4))
     assert scores.sentence_initial_accuracy == 1.0 and scores.exact_match == 0.0
     assert truecasing_scores(["A b.", gold], ["A b.", faulty], ["A B.", gold]).clean_altered == 1.0

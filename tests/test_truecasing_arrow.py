@@ -1,4 +1,6 @@
-"""Truecasing of Arrow arrays and of columns of messages: types, nulls, chunks and slices come back as they were."""
+"""Truecasing of Arrow arrays and of columns of messages: types, nulls, chunks and slices come back
+as they were.
+"""
 
 import pyarrow as pa
 import pytest
@@ -31,7 +33,12 @@ def test_slices_and_chunks_are_seen_as_they_are():
 
 
 def test_zero_rows_nulls_and_clean_arrays_come_back_as_they_are():
-    for array in (pa.array([], pa.string()), pa.nulls(3), pa.nulls(3, pa.string()), pa.array([CLEAN] * 3)):
+    for array in (
+        pa.array([], pa.string()),
+        pa.nulls(3),
+        pa.nulls(3, pa.string()),
+        pa.array([CLEAN] * 3),
+    ):
         assert fitted().truecase_batch(array) is array
     assert fitted().truecase_batch([]) == []
     assert fitted().truecase_batch([None, FAULTY]) == [None, MENDED]
@@ -119,4 +126,6 @@ def test_a_missing_or_foreign_column_is_named():
     with pytest.raises(HandbookError, match="expected a string column"):
         truecase_messages(pa.table({"messages": parts}), truecaser=fitted())
     with pytest.raises(HandbookError, match="not role and content"):
-        truecase_messages(pa.table({"messages": [[{"from": "gpt", "value": FAULTY}]]}), truecaser=fitted())
+        truecase_messages(
+            pa.table({"messages": [[{"from": "gpt", "value": FAULTY}]]}), truecaser=fitted()
+        )

@@ -1,4 +1,6 @@
-"""Whole files: the same rows out, every row counted, resumed after a kill, shared out among machines."""
+"""Whole files: the same rows out, every row counted, resumed after a kill, shared out among
+machines.
+"""
 
 import functools
 import gzip
@@ -18,7 +20,7 @@ from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.progress import bytes_watched
+from zephyr_utils.progress import track_bytes
 from zephyr_utils.truecasing import Truecaser, corrupt_case, truecase_files, truecase_messages
 
 FAULTY = "I don't know paris well. however, maria visited it in may."
@@ -148,13 +150,17 @@ def test_shards_share_the_files_and_agree_with_a_single_run(tmp_path):
         write(tmp_path / f"{name}.parquet", dialogues(30, seed=ord(name)))
     whole = truecase_files(tmp_path, tmp_path / "whole", truecaser=fitted())
     parts = [
-        truecase_files(tmp_path, tmp_path / "parts", truecaser=fitted(), shard_index=n, num_shards=3)
+        truecase_files(
+            tmp_path, tmp_path / "parts", truecaser=fitted(), shard_index=n, num_shards=3
+        )
         for n in range(3)
     ]
     assert sorted(name for part in parts for name in part.files) == whole.files
     assert sum(part.edits for part in parts) == whole.edits
     for name in "abcde":
-        assert read(tmp_path / "whole" / f"{name}.parquet") == read(tmp_path / "parts" / f"{name}.parquet")
+        assert read(tmp_path / "whole" / f"{name}.parquet") == read(
+            tmp_path / "parts" / f"{name}.parquet"
+        )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +218,9 @@ def test_the_command_fits_repairs_reports_and_goes_on_after_a_kill(tmp_path):
     assert (tmp_path / "out" / "a.parquet").stat().st_mtime_ns == before
     assert "1,800 rows in = 1,800 out + 0 set aside" in done.stdout and "found done" in done.stdout
     report = json.loads((tmp_path / "out" / "report-0-of-1.json").read_text())
-    assert report["rows"] == report["rows_written"] == 1800 and report["labels"]["capitalized"] > 175
+    assert (
+        report["rows"] == report["rows_written"] == 1800 and report["labels"]["capitalized"] > 175
+    )
     assert report["reused"][0] == "a.parquet"
     for name in "abc":
         assert pq.read_metadata(tmp_path / "out" / f"{name}.parquet").num_rows == 600
@@ -251,12 +259,12 @@ def test_progress_is_told_in_bytes_up_to_the_last(tmp_path):
 
 
 def test_the_bar_shows_on_a_terminal_and_nowhere_else(monkeypatch, capsys):
-    with bytes_watched("truecasing") as progress:
+    with track_bytes("truecasing") as progress:
         progress(1, 2)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with bytes_watched("truecasing") as progress:
+    with track_bytes("truecasing") as progress:
         progress(1_000_000, 2_000_000)
     assert "truecasing" in capsys.readouterr().err
 
@@ -275,7 +283,9 @@ def test_datasets_maps_the_function_in_several_processes(tmp_path):
 
 
 def test_ray_data_maps_the_function_over_parquet(tmp_path):
-    ray = pytest.importorskip("ray", reason="ray is not installed; pip install 'zephyr-handbook[ray]'")
+    ray = pytest.importorskip(
+        "ray", reason="ray is not installed; pip install 'zephyr-handbook[ray]'"
+    )
     pytest.importorskip("ray.data", reason="ray is there without ray[data]")
     write(tmp_path / "a.parquet", dialogues(100))
     write(tmp_path / "b.parquet", dialogues(100, seed=4))

@@ -39,14 +39,20 @@ def test_every_untouchable_part_lies_in_protected_spans(part):
 def test_spans_are_sorted_disjoint_and_counted_in_characters():
     text = "Ünïcödé “quotes” `code` and https://example.com/ü then `more`."
     spans = protected_spans(text)
-    assert [text[start:end] for start, end in spans] == ["`code`", "https://example.com/ü", "`more`"]
+    assert [text[start:end] for start, end in spans] == [
+        "`code`",
+        "https://example.com/ü",
+        "`more`",
+    ]
     assert protected_spans("") == [] and protected_spans("Plain words, nothing else.") == []
 
 
 def test_case_does_not_change_what_is_protected():
     rng = random.Random(4)
     for text, _ in (planted_message(rng) for _ in range(500)):
-        assert protected_spans(text.lower()) == protected_spans(text) == protected_spans(text.upper())
+        assert (
+            protected_spans(text.lower()) == protected_spans(text) == protected_spans(text.upper())
+        )
 
 
 def test_an_unclosed_fence_ends_with_its_message():
@@ -119,7 +125,8 @@ LEFT_ALONE = [
     "POEM of Maria\n\nthe river is quiet\nthe garden is bright\nwe met",
     "Maria's words:\n\n1. anticipated\n2. expected\n3. foreseen",
     'Fragments of Maria:\n\n1. "couches were too large"\n2. "books were too small."',
-    "Maria gave a formula:\n\n$$x = y$$\n\nwhere x is the river and y is the garden of the village.",
+    "Maria gave a formula:\n\n$$x = y$$\n\nwhere x is the river and y is the garden of the "
+    "village.",
     "(sighs) Maria likes it. The river is quiet.",
     "Spanish-American letters are quiet. Maria likes Paris.",
 ]

@@ -1,4 +1,6 @@
-"""The truecaser on real chat text: wide bounds around what ``benchmarks/truecasing.py`` measures in full."""
+"""The truecaser on real chat text: wide bounds around what ``benchmarks/truecasing.py`` measures in
+full.
+"""
 
 import gzip
 import json
@@ -61,8 +63,13 @@ def test_ours_is_ahead_of_sacremoses_on_the_same_text():
     faulty = [corrupt_case(text, "capitalize") for text in reference]
     theirs = [project(text, moses(text)) for text in faulty]
     for prose in (False, True):
-        ours = truecasing_scores(reference, faulty, fitted().truecase_batch(faulty), prose_only=prose)
-        assert ours.f1_capitalized > truecasing_scores(reference, faulty, theirs, prose).f1_capitalized + 0.02
+        ours = truecasing_scores(
+            reference, faulty, fitted().truecase_batch(faulty), prose_only=prose
+        )
+        assert (
+            ours.f1_capitalized
+            > truecasing_scores(reference, faulty, theirs, prose).f1_capitalized + 0.02
+        )
 
 
 @needs("truecasing")
@@ -91,7 +98,9 @@ def test_every_answer_that_str_capitalize_spoilt_is_detected(with_truecaser):
 
 @needs("truecasing")
 def test_repair_is_idempotent_on_real_text():
-    texts = [corrupt_case(text, ("capitalize", "sentence")[n % 2]) for n, text in enumerate(answers())]
+    texts = [
+        corrupt_case(text, ("capitalize", "sentence")[n % 2]) for n, text in enumerate(answers())
+    ]
     once = fitted().truecase_batch(texts)
     assert fitted().truecase_batch(once) == once
 
@@ -105,7 +114,10 @@ def test_projection_takes_over_case_and_nothing_else():
 
 
 def test_the_naive_regex_is_the_one_described():
-    assert naive_regex("hello. how are you?\n\nfine, i am! ok") == "Hello. How are you?\n\nFine, i am! Ok"
+    assert (
+        naive_regex("hello. how are you?\n\nfine, i am! ok")
+        == "Hello. How are you?\n\nFine, i am! Ok"
+    )
 
 
 def test_peers_get_sentences_whole_or_from_their_first_letter_on():

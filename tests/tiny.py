@@ -1,4 +1,6 @@
-"""A tokenizer and models small enough to make anew in a test: no download, no files in the repository."""
+"""A tokenizer and models small enough to make anew in a test: no download, no files in the
+repository.
+"""
 
 from functools import cache
 
@@ -36,8 +38,15 @@ def _trained(pad_token: str | None) -> str:
 
 
 def tiny_tokenizer(pad_token: str | None = "<pad>", **special) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of 320 tokens with Mistral's special tokens; ``pad_token=None`` leaves the pad token out."""
-    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": pad_token} | special
+    """Byte-level BPE of 320 tokens with Mistral's special tokens; ``pad_token=None`` leaves the pad
+    token out.
+    """
+    names = {
+        "unk_token": "<unk>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": pad_token,
+    } | special
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(_trained(pad_token)),
         **{name: token for name, token in names.items() if token},
@@ -45,7 +54,9 @@ def tiny_tokenizer(pad_token: str | None = "<pad>", **special) -> PreTrainedToke
 
 
 def tiny_model(seed: int = 0, **config) -> LlamaForCausalLM:
-    """A random Llama-shaped model; its weights are wide enough for next-token chances far from uniform."""
+    """A random Llama-shaped model; its weights are wide enough for next-token chances far from
+    uniform.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         settings = LlamaConfig(

@@ -1,6 +1,8 @@
-"""The first twenty steps of dSFT and of dDPO, step by step: what a new version of a library must not change unseen.
+"""The first twenty steps of dSFT and of dDPO, step by step: what a new version of a library must
+not change unseen.
 
-python tests/trajectory.py    # writes tests/expected/trajectory.json anew; say in the commit why it moved
+python tests/trajectory.py    # writes tests/expected/trajectory.json anew; say in the commit why it
+moved
 """
 
 import json
@@ -28,7 +30,9 @@ LOGGED = {
 
 
 def first_steps(folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Stage -> what is logged at each of twenty steps; the second stage starts from the model of the first."""
+    """Stage -> what is logged at each of twenty steps; the second stage starts from the model of
+    the first.
+    """
     short = {"max_steps": 20, "logging_steps": 1, "save_strategy": "no"}
     recipes = {stage: get_scale("miniature").recipe(stage, **short) for stage in LOGGED}
     rows = [check_dialogue(row) for row in data.dialogues(330)]

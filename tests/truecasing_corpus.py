@@ -1,6 +1,8 @@
-"""A small corpus to fit a truecaser on, and messages whose untouchable parts are known because they were planted.
+"""A small corpus to fit a truecaser on, and messages whose untouchable parts are known because they
+were planted.
 
-Everything is generated, so the tests need no records; names, abbreviations and brands recur often enough to be learnt.
+Everything is generated, so the tests need no records; names, abbreviations and brands recur often
+enough to be learnt.
 """
 
 import random
@@ -38,7 +40,13 @@ VERBS = [
 def sentence(rng: random.Random) -> str:
     """A well-cased sentence."""
     pick = rng.choice
-    person, other, place, group, brand = pick(PEOPLE), pick(PEOPLE), pick(PLACES), pick(GROUPS), pick(BRANDS)
+    person, other, place, group, brand = (
+        pick(PEOPLE),
+        pick(PEOPLE),
+        pick(PLACES),
+        pick(GROUPS),
+        pick(BRANDS),
+    )
     word, second, adjective, verb = pick(WORDS), pick(WORDS), pick(ADJECTIVES), pick(VERBS)
     return pick(
         (
@@ -50,7 +58,8 @@ def sentence(rng: random.Random) -> str:
             f"However, the {adjective} {word} vs. the {second} is a {pick(ADJECTIVES)} question!",
             f"Does {person} use an {brand} at the {word}?",
             f"We {verb} it on {brand}, and they may do so again; will you help us?",
-            f"In {place}, people {verb} the {word} at about {rng.randint(1, 12)} a.m. on most days.",
+            f"In {place}, people {verb} the {word} at about {rng.randint(1, 12)} a.m. on most "
+            f"days.",
             f"This {word} costs approx. {rng.randint(2, 90)} dollars, said {person}.",
             f"{place}'s {word} is as {adjective} as {person}'s {second}.",
             f"Here are some {adjective} ideas for the {word}:",
@@ -68,7 +77,9 @@ def message(rng: random.Random) -> str:
         return " ".join(sentences)
     if shape < 0.8:
         return "\n\n".join(sentences)
-    return sentences[0] + "\n\n" + "\n".join(f"{n}. {text}" for n, text in enumerate(sentences[1:], 1))
+    return (
+        sentences[0] + "\n\n" + "\n".join(f"{n}. {text}" for n, text in enumerate(sentences[1:], 1))
+    )
 
 
 def corpus(count: int = 3000, seed: int = 0) -> list[str]:
@@ -77,8 +88,12 @@ def corpus(count: int = 3000, seed: int = 0) -> list[str]:
     return [message(rng) for _ in range(count)]
 
 
-FAULTY = "I don't know paris well. however, maria visited it in may.\n\nshe and i remembered the bridge."
-MENDED = "I don't know Paris well. However, Maria visited it in May.\n\nShe and I remembered the bridge."
+FAULTY = (
+    "I don't know paris well. however, maria visited it in may.\n\nshe and i remembered the bridge."
+)
+MENDED = (
+    "I don't know Paris well. However, Maria visited it in May.\n\nShe and I remembered the bridge."
+)
 CLEAN = "The garden in Paris is quiet. I like it, and Maria does too."
 
 
@@ -129,7 +144,9 @@ BLOCKS = ("```", "~~~", "$$", r"\[", r"\begin", "<pre", "<!--")
 
 
 def planted_message(rng: random.Random) -> tuple[str, list[tuple[int, int]]]:
-    """A message with one to four untouchable parts, and where they stand (start, end, in characters)."""
+    """A message with one to four untouchable parts, and where they stand (start, end, in
+    characters).
+    """
     text, spans = "", []
     for _ in range(rng.randint(1, 4)):
         text += sentence(rng)

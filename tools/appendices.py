@@ -1,5 +1,6 @@
-"""What the pages of this folder show of the last run, of the recipes and of the published figures: Markdown, made anew
-at every build, so that it cannot go stale. A page asks for a part by a line ``<!-- NAME -->``.
+"""What the pages of this folder show of the last run, of the recipes and of the published figures:
+Markdown, made anew at every build, so that it cannot go stale. A page asks for a part by a line
+``<!-- NAME -->``.
 """
 
 import re
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import road_picture
+import pipeline_picture
 import yaml
 
 from zephyr_utils.errors import HandbookError
@@ -17,7 +18,7 @@ from zephyr_utils.recipes import recipe_path
 from zephyr_utils.scales import SCALES
 
 MARK = re.compile(r"^<!-- ([a-z0-9 _-]+) -->$", re.M)
-MEANINGS = Path(__file__).with_name("metrics.yaml")
+MEANINGS = Path(__file__).resolve().parents[1] / "book" / "metrics.yaml"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
 AS_PAPER = "zephyr-7b-full"  # our recipe that is meant to repeat the paper's
 # A recipe's keys whose product is the rows of one step on one process.
@@ -70,11 +71,12 @@ def chapter_link(name: str, words: str = "") -> str:
 def picture(report: Report, chapters: list[str]) -> str:
     """The road as a drawing."""
     metrics = {name: report[name]["metrics"] for name in chapters}
-    if missing := road_picture.missing_metrics(metrics):
+    if missing := pipeline_picture.missing_metrics(metrics):
         raise HandbookError(
-            "\n".join(missing), remedy="let the chapter write it, or change tools/road_picture.py"
+            "\n".join(missing),
+            remedy="let the chapter write it, or change tools/pipeline_picture.py",
         )
-    return f"```{{raw}} html\n{road_picture.figure(metrics)}\n```"
+    return f"```{{raw}} html\n{pipeline_picture.figure(metrics)}\n```"
 
 
 def last_run(report: Report, chapters: list[str]) -> str:
@@ -89,9 +91,13 @@ def last_run(report: Report, chapters: list[str]) -> str:
         if metric in entry["ranges"]:
             low, high = entry["ranges"][metric]
             expected, inside = f"{low:g} to {high:g}", "no" if outside_of(name, entry) else "yes"
-        rows.append([chapter_link(name, name), _took(entry), _memory(entry), shown, expected, inside])
+        rows.append(
+            [chapter_link(name, name), _took(entry), _memory(entry), shown, expected, inside]
+        )
     together = sum(report[name]["seconds"] + report[name]["seconds_reused"] for name in chapters)
-    drawn = table(["chapter", "time", "memory", "headline", "expected", "inside"], rows, right=(1, 2))
+    drawn = table(
+        ["chapter", "time", "memory", "headline", "expected", "inside"], rows, right=(1, 2)
+    )
     return f"{drawn}\n\nTogether {seconds_in_words(together)}."
 
 
@@ -157,10 +163,20 @@ def metrics(report: Report, chapters: list[str]) -> str:
 
 
 def recipes(stage: str) -> str:
-    """Paper, model card, code and our recipes side by side for ``dsft`` or ``ddpo``: two tables and the sources."""
+    """Paper, model card, code and our recipes side by side for ``dsft`` or ``ddpo``: two tables and
+    the sources.
+    """
     found = published_table(f"{stage}_recipes")
-    ours = {name: yaml.safe_load(recipe_path(name, stage).read_text(encoding="utf-8")) for name in SCALES}
-    given = {"paper": "paper", "card": "model card", "code_2023": "code 2023", "code_2025": "code 2025"}
+    ours = {
+        name: yaml.safe_load(recipe_path(name, stage).read_text(encoding="utf-8"))
+        for name in SCALES
+    }
+    given = {
+        "paper": "paper",
+        "card": "model card",
+        "code_2023": "code 2023",
+        "code_2025": "code 2025",
+    }
     theirs = [
         [
             _setting(row),
@@ -194,7 +210,7 @@ def _ours(recipe: dict[str, Any], argument: str | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float) and argument == "warmup_steps":
-        return road_picture.percent(value)
+        return pipeline_picture.percent(value)
     if argument == "learning_rate":
         return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
     return "–" if value is None else number(value)
@@ -205,7 +221,9 @@ def published(name: str) -> str:
     found = published_table(name)
     columns = list(dict.fromkeys(key for row in found.rows for key in row))
     places = {column: _decimals(row.get(column) for row in found.rows) for column in columns}
-    rows = [[_published(row.get(column), places[column]) for column in columns] for row in found.rows]
+    rows = [
+        [_published(row.get(column), places[column]) for column in columns] for row in found.rows
+    ]
     numeric = tuple(
         place
         for place, column in enumerate(columns)
@@ -216,8 +234,13 @@ def published(name: str) -> str:
 
 
 def _decimals(values: Iterable[Any]) -> int:
-    """How many decimals the column's most exact figure has: a source that prints 61.60 is shown as 61.60."""
-    return max((len(str(value).partition(".")[2]) for value in values if isinstance(value, float)), default=0)
+    """How many decimals the column's most exact figure has: a source that prints 61.60 is shown as
+    61.60.
+    """
+    return max(
+        (len(str(value).partition(".")[2]) for value in values if isinstance(value, float)),
+        default=0,
+    )
 
 
 def _published(value: Any, places: int) -> str:

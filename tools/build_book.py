@@ -1,10 +1,12 @@
-"""Build the website from this folder and the executed chapters of the last run, and check what was built.
+"""Build the website from this folder and the executed chapters of the last run, and check what was
+built.
 
 Usage: python tools/build_book.py [--scale miniature]
 
-Stages book/ and runs/<scale>/notebooks/ under build/book at the paths they have in the repository, so that launch
-buttons find the committed notebooks; fills the pages' marks from the last run (appendices.py) and puts what it took
-under each chapter's title; builds with warnings as errors; then reads the built pages. Any complaint ends with status 1.
+Stages book/ and runs/<scale>/notebooks/ under build/book at the paths they have in the repository,
+so that launch buttons find the committed notebooks; fills the pages' marks from the last run
+(appendices.py) and puts what it took under each chapter's title; builds with warnings as errors;
+then reads the built pages. Any complaint ends with status 1.
 """
 
 import argparse
@@ -46,8 +48,8 @@ def build(
         target: is emptied, staged and built in.
 
     Raises:
-        BookError: a chapter was not run, failed, changed since, or shows no outputs; Sphinx warned; a page is
-            missing or loads something from another host.
+        BookError: a chapter was not run, failed, changed since, or shows no outputs; Sphinx warned;
+            a page is missing or loads something from another host.
     """
     chapters = chapters_of(book / "_toc.yml")
     report = read_report(run)
@@ -62,7 +64,9 @@ def build(
         "-q",
         target,
     ]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
         _refuse(
@@ -77,7 +81,11 @@ def build(
 
 def stamp(book: Path, notebooks: Path) -> dict[str, Any]:
     """What a website is made from, to tell later whether it is still that of these files."""
-    sources = [path for path in sorted(book.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    sources = [
+        path
+        for path in sorted(book.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
     sources += sorted(notebooks.glob("[0-9]*.ipynb"))
     return {str(path.relative_to(book.parent)): fingerprint(path) for path in sources}
 
@@ -114,7 +122,9 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(book, target, ignore=lambda folder, names: OWN_FILES | {"__pycache__"})
     for page in target.glob("*.md"):
-        page.write_text(fill(page.read_text("utf-8"), report, chapters, where=page.name), encoding="utf-8")
+        page.write_text(
+            fill(page.read_text("utf-8"), report, chapters, where=page.name), encoding="utf-8"
+        )
     (target / "notebooks").mkdir()
     for name in chapters:
         notebook = nbformat.read(run / "notebooks" / f"{name}.ipynb", as_version=4)
@@ -168,19 +178,29 @@ def box_of(entry: dict[str, Any]) -> str:
 
 
 def check(pages: Path, chapters: list[str]) -> list[str]:
-    """What is wrong with the built pages: too few, a chapter without outputs, or something from another host."""
+    """What is wrong with the built pages: too few, a chapter without outputs, or something from
+    another host.
+    """
     wanted = [pages / "index.html", *(pages / "notebooks" / f"{name}.html" for name in chapters)]
-    complaints = [f"{page.relative_to(pages)}: the page is missing" for page in wanted if not page.is_file()]
+    complaints = [
+        f"{page.relative_to(pages)}: the page is missing" for page in wanted if not page.is_file()
+    ]
     built = sorted(pages.rglob("*.html"))
     if len(built) < len(chapters) + 1:
-        complaints.append(f"{len(built)} pages were built for {len(chapters)} chapters and a front page")
+        complaints.append(
+            f"{len(built)} pages were built for {len(chapters)} chapters and a front page"
+        )
     for page in wanted[1:]:
         if page.is_file() and 'class="cell_output' not in page.read_text(encoding="utf-8"):
             complaints.append(f"{page.relative_to(pages)}: the page shows no output")
     for page in built:
-        complaints += [f"{page.relative_to(pages)}: loads {url}" for url in loads_of(page.read_text("utf-8"))]
+        complaints += [
+            f"{page.relative_to(pages)}: loads {url}" for url in loads_of(page.read_text("utf-8"))
+        ]
     for style in sorted(pages.rglob("*.css")):
-        found = re.findall(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')\s]+)", style.read_text("utf-8"))
+        found = re.findall(
+            r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')\s]+)", style.read_text("utf-8")
+        )
         complaints += [f"{style.relative_to(pages)}: loads {url}" for url in found]
     return complaints
 
@@ -197,7 +217,9 @@ LOADED_RELATIONS = {
 
 
 class _Loads(html.parser.HTMLParser):
-    """Collects the addresses on other hosts that a page loads by itself (a link that one follows is none)."""
+    """Collects the addresses on other hosts that a page loads by itself (a link that one follows is
+    none).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,7 +227,11 @@ class _Loads(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        urls = [] if tag == "a" else [given.get("src", ""), given.get("poster", ""), given.get("data", "")]
+        urls = (
+            []
+            if tag == "a"
+            else [given.get("src", ""), given.get("poster", ""), given.get("data", "")]
+        )
         if tag == "link" and LOADED_RELATIONS & set(given.get("rel", "").split()):
             urls.append(given.get("href", ""))
         self.found += [url for url in urls if re.match(r"(https?:)?//", url)]
@@ -220,7 +246,9 @@ def loads_of(page: str) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scale", default="miniature", help="whose last run is shown (default: miniature)")
+    parser.add_argument(
+        "--scale", default="miniature", help="whose last run is shown (default: miniature)"
+    )
     scale = parser.parse_args().scale
     started = time.perf_counter()
     target = ROOT / "build" / "book"
@@ -229,13 +257,18 @@ def main() -> int:
     except HandbookError as error:
         print(f"The book was not built.\n{error}", file=sys.stderr)
         return 1
-    count, size = len(list(pages.rglob("*.html"))), sum(file.stat().st_size for file in pages.rglob("*"))
+    count, size = (
+        len(list(pages.rglob("*.html"))),
+        sum(file.stat().st_size for file in pages.rglob("*")),
+    )
     print(
-        f"The website: {count} pages, {size / 2**20:.1f} MB, built in {time.perf_counter() - started:.0f} s."
+        f"The website: {count} pages, {size / 2**20:.1f} MB, built in "
+        f"{time.perf_counter() - started:.0f} s."
     )
     print(f"It lies in {pages}")
     print(
-        f"To read it: {Path(sys.executable).name} -m http.server --directory {pages}, then open the address it names"
+        f"To read it: {Path(sys.executable).name} -m http.server --directory {pages}, then open "
+        f"the address it names"
     )
     return 0
 

@@ -1,9 +1,10 @@
-"""Write a learner's copy of every chapter: headings, predictions and exercises; solutions and answers taken out.
+"""Write a learner's copy of every chapter: headings, predictions and exercises; solutions and
+answers taken out.
 
 Usage: python tools/learner.py [--to build/learner]
 
-For recall: read a chapter first, then work through its copy. What a cell computes stays, so that the copy runs from
-top to bottom; what it means is for the reader to say.
+For recall: read a chapter first, then work through its copy. What a cell computes stays, so that
+the copy runs from top to bottom; what it means is for the reader to say.
 """
 
 import argparse
@@ -18,11 +19,14 @@ FENCE = re.compile(
     r"^(?P<fence>`{3,})\{(?P<kind>\w+)\} *(?P<title>.*)\n(?P<body>(?:.*\n)*?)(?P=fence)$", re.M
 )
 HEADING = re.compile(r"^#+ .+$", re.M)
-WHOLE = ("What you will be able to do", "The dials", "Your turn")  # sections whose words the learner needs
+# sections whose words the learner needs
+WHOLE = ("What you will be able to do", "The dials", "Your turn")
 
 
 def learners_copy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A chapter as a learner practises it: same code, and of the text what asks and nothing that answers."""
+    """A chapter as a learner practises it: same code, and of the text what asks and nothing that
+    answers.
+    """
     cells, section = [], ""
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -55,7 +59,9 @@ def _trimmed(text: str) -> str:
 
 
 def _asks(fence: re.Match[str]) -> bool:
-    """Whether a box asks something of the reader (an exercise, a prediction) or helps with it (a hint)."""
+    """Whether a box asks something of the reader (an exercise, a prediction) or helps with it (a
+    hint).
+    """
     if fence["kind"] == "exercise":
         return True
     return fence["kind"] == "admonition" and fence["title"].startswith(("Predict", "Hint"))
@@ -74,11 +80,14 @@ def write_copies(notebooks: Path, target: Path) -> list[Path]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--to", type=Path, default=ROOT / "build" / "learner", help="where to write")
+    parser.add_argument(
+        "--to", type=Path, default=ROOT / "build" / "learner", help="where to write"
+    )
     target = parser.parse_args().to
     written = write_copies(ROOT / "notebooks", target)
     print(
-        f"{len(written)} chapters to practise with, in {target}: {', '.join(path.stem[:2] for path in written)}"
+        f"{len(written)} chapters to practise with, in {target}: "
+        f"{', '.join(path.stem[:2] for path in written)}"
     )
     return 0 if written else 1
 

@@ -1,9 +1,11 @@
-"""README's picture: the front page's road, with the means of the seeds that ``make claims`` measured.
+"""README's picture: the front page's road, with the means of the seeds that ``make claims``
+measured.
 
 Usage: python tools/readme_picture.py
 
-Writes benchmarks/results/road.svg, and between the marks in README the line that shows it, with its numbers in words.
-``python benchmarks/claims.py --write-readme`` does it too, and a test says when picture and results are out of step.
+Writes benchmarks/results/road.svg, and between the marks in README the line that shows it, with its
+numbers in words. ``python benchmarks/claims.py --write-readme`` does it too, and a test says when
+picture and results are out of step.
 """
 
 import re
@@ -12,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import road_picture
+import pipeline_picture
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.artefacts import read_json
@@ -22,9 +24,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
 PICTURE = ROOT / "benchmarks" / "results" / "road.svg"
 README = ROOT / "README.md"
 BLOCK = re.compile(r"<!-- picture -->\n.*?<!-- /picture -->\n", re.S)
-MODELS = [name for name, _ in road_picture.MODELS]
-# The page it is shown on has a style of its own, so it brings everything: also its ground, for a reader whose system
-# and whose page disagree about dark mode.
+MODELS = [name for name, _ in pipeline_picture.MODELS]
+# The page it is shown on has a style of its own, so it brings everything: also its ground, for a
+# reader whose system and whose page disagree about dark mode.
 STYLE = """
 svg { background: #ffffff; color: #1f2328; }
 .paper { fill: #ffffff; }
@@ -45,7 +47,8 @@ text.title { font-size: 15px; font-weight: 600; }
 
 
 def metrics_of(results: dict[str, Any]) -> tuple[dict[str, dict[str, float]], int]:
-    """The picture's numbers, means over the seeds that have all three models, and how many those are.
+    """The picture's numbers, means over the seeds that have all three models, and how many those
+    are.
 
     Raises:
         HandbookError: no seed has all three.
@@ -53,7 +56,9 @@ def metrics_of(results: dict[str, Any]) -> tuple[dict[str, dict[str, float]], in
     seeds = [rows for rows in results.get("measured", {}).values() if set(MODELS) <= set(rows)]
     if not seeds:
         raise HandbookError(
-            "no seed has base, dSFT and dDPO", where=str(RESULTS), remedy="measure them: make claims"
+            "no seed has base, dSFT and dDPO",
+            where=str(RESULTS),
+            remedy="measure them: make claims",
         )
 
     def mean(row: str, part: str, name: str) -> float:
@@ -76,16 +81,18 @@ def metrics_of(results: dict[str, Any]) -> tuple[dict[str, dict[str, float]], in
 
 def picture(metrics: dict[str, dict[str, float]]) -> str:
     """The file: one drawing that needs no style sheet."""
-    return road_picture.alone(metrics, STYLE)
+    return pipeline_picture.alone(metrics, STYLE)
 
 
 def block(metrics: dict[str, dict[str, float]], seeds: int) -> str:
     """What stands between README's marks."""
     where = PICTURE.relative_to(ROOT).as_posix()
     return (
-        f"<!-- picture -->\n![{road_picture.description(metrics)}]({where})\n\n"
-        f"Means of {seeds} seeds, drawn from [what was measured](benchmarks/results/claims.json) by "
-        "`.venv/bin/python tools/readme_picture.py`.\nA better grade is not a truer answer: compare the bars with the "
+        f"<!-- picture -->\n![{pipeline_picture.description(metrics)}]({where})\n\n"
+        f"Means of {seeds} seeds, drawn from [what was measured](benchmarks/results/claims.json) "
+        f"by "
+        "`.venv/bin/python tools/readme_picture.py`.\nA better grade is not a truer answer: "
+        "compare the bars with the "
         "shares beside them.\n<!-- /picture -->\n"
     )
 

@@ -2,8 +2,8 @@
 
 Usage: python tools/sync.py [--to FOLDER]
 
-Does what ``jupytext --to ipynb`` does, through the library. Never ``jupytext --sync``: it trusts the times of the
-files, which mean nothing after a clone, and may overwrite the source.
+Does what ``jupytext --to ipynb`` does, through the library. Never ``jupytext --sync``: it trusts
+the times of the files, which mean nothing after a clone, and may overwrite the source.
 """
 
 import argparse
@@ -28,11 +28,14 @@ def notebook_of(source: Path) -> str:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen: collections.Counter[str] = collections.Counter()
     for cell in notebook.cells:
-        # jupytext gives random ids; from the content they stay the same, and so do those of cells that only moved.
+        # jupytext gives random ids; from the content they stay the same, and so do those of cells
+        # that only moved.
         name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
         seen[name] += 1
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
-        cell.metadata = nbformat.from_dict({"tags": tags} if (tags := cell.metadata.get("tags")) else {})
+        cell.metadata = nbformat.from_dict(
+            {"tags": tags} if (tags := cell.metadata.get("tags")) else {}
+        )
     nbformat.validate(notebook)
     return nbformat.writes(notebook, ensure_ascii=False) + "\n"
 
@@ -44,7 +47,9 @@ def main() -> None:
     )
     target = parser.parse_args().to
     for source in sorted(NOTEBOOKS.glob("*.py")):
-        (target / source.with_suffix(".ipynb").name).write_text(notebook_of(source), encoding="utf-8")
+        (target / source.with_suffix(".ipynb").name).write_text(
+            notebook_of(source), encoding="utf-8"
+        )
         print(f"{source.name} -> {target.name}/{source.stem}.ipynb")
 
 

@@ -1,11 +1,13 @@
 """Utilities behind the Zephyr handbook: distilling the alignment of small language models.
 
-The chapters in ``notebooks/`` import from here; ``zephyr`` on the command line calls the same functions.
+The chapters in ``notebooks/`` import from here; ``zephyr`` on the command line calls the same
+functions.
 """
 
 import os
 
-# Set before torch, transformers and trl are imported: fork-safe tokenizers, and no telemetry from a lesson.
+# Set before torch, transformers and trl are imported: fork-safe tokenizers, and no telemetry from a
+# lesson.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 

@@ -1,7 +1,8 @@
-"""What this machine can run, what is missing, and how to get it: ``zephyr doctor``, for readers and for bug reports.
+"""What this machine can run, what is missing, and how to get it: ``zephyr doctor``, for readers and
+for bug reports.
 
-Nothing is fetched, trained or written. No path, host name, user name or key appears in the output, so that it can be
-pasted into a public bug report as it is.
+Nothing is fetched, trained or written. No path, host name, user name or key appears in the output,
+so that it can be pasted into a public bug report as it is.
 """
 
 import importlib.metadata
@@ -20,19 +21,21 @@ import zephyr_utils
 from zephyr_utils.machine import usable_cores
 
 OLDEST_PYTHON = (3, 11)
-FREE_DISK_GB = 1.0  # a whole run of the miniature leaves some tens of MB, checkpoints and website included
+# a whole run of the miniature leaves some tens of MB, checkpoints and website included
+FREE_DISK_GB = 1.0
 PACKAGE = "zephyr-handbook"
 
 OK, MISSING, NOTE = "ok", "missing", "note"
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing looked at.
 
     Attributes:
         part: the heading it stands under.
-        state: `OK`; `MISSING`: the miniature does not run without it; `NOTE`: something else does not.
+        state: `OK`; `MISSING`: the miniature does not run without it; `NOTE`: something else does
+            not.
         words: what was found, in a sentence or less.
         remedy: what to do about it; empty where nothing is to be done.
     """
@@ -43,20 +46,32 @@ class Finding:
     remedy: str = ""
 
 
-def examine(runs: Path) -> list[Finding]:
-    """Everything the doctor looks at; `runs` is the folder that artefacts go into (it need not exist)."""
-    looked_at = (_machine(runs), _libraries(), _accelerator(), _scales(), _chapters(), _beside_the_road())
+def diagnose(runs: Path) -> list[Check]:
+    """Everything the doctor looks at; `runs` is the folder that artefacts go into (it need not
+    exist).
+    """
+    looked_at = (
+        _machine(runs),
+        _libraries(),
+        _accelerator(),
+        _scales(),
+        _chapters(),
+        _beside_the_road(),
+    )
     return [finding for part in looked_at for finding in part]
 
 
-def healthy(findings: list[Finding]) -> bool:
+def healthy(findings: list[Check]) -> bool:
     """Whether the miniature can run: nothing that it needs is missing."""
     return all(finding.state != MISSING for finding in findings)
 
 
-def report(findings: list[Finding]) -> str:
+def report(findings: list[Check]) -> str:
     """The findings as plain text, each remedy under its finding."""
-    lines = [f"The Zephyr handbook {zephyr_utils.__version__} on {platform.system()} {platform.machine()}"]
+    lines = [
+        f"The Zephyr handbook {zephyr_utils.__version__} on {platform.system()} "
+        f"{platform.machine()}"
+    ]
     part = ""
     for finding in findings:
         if finding.part != part:
@@ -74,27 +89,36 @@ def report(findings: list[Finding]) -> str:
     return "\n".join([*lines, "", end])
 
 
-def _machine(runs: Path) -> Iterator[Finding]:
+def _machine(runs: Path) -> Iterator[Check]:
     part, found = "Machine", sys.version_info[:2]
     words = f"Python {platform.python_version()}"
     if found >= OLDEST_PYTHON:
-        yield Finding(part, OK, words)
+        yield Check(part, OK, words)
     else:
-        yield Finding(
-            part, MISSING, f"{words}, older than 3.11", "name a newer one: make env PYTHON=python3.12"
+        yield Check(
+            part,
+            MISSING,
+            f"{words}, older than 3.11",
+            "name a newer one: make env PYTHON=python3.12",
         )
     cores = usable_cores()
-    yield Finding(
+    yield Check(
         part,
         OK,
-        f"{cores} CPU core{'s' if cores > 1 else ''} for this process, {_memory_gb():.0f} GB of memory",
+        f"{cores} CPU core{'s' if cores > 1 else ''} for this process, {_memory_gb():.0f} GB of "
+        f"memory",
     )
-    there = next(folder for folder in (runs.absolute(), *runs.absolute().parents) if folder.exists())
+    there = next(
+        folder for folder in (runs.absolute(), *runs.absolute().parents) if folder.exists()
+    )
     free = shutil.disk_usage(there).free / 2**30
     remedy = "free some space, or set ZEPHYR_RUNS to a folder on a larger disk"
     enough = free >= FREE_DISK_GB
-    yield Finding(
-        part, OK if enough else MISSING, f"{free:.1f} GB of disk free for runs", "" if enough else remedy
+    yield Check(
+        part,
+        OK if enough else MISSING,
+        f"{free:.1f} GB of disk free for runs",
+        "" if enough else remedy,
     )
 
 
@@ -106,13 +130,13 @@ def _memory_gb() -> float:
     return psutil.virtual_memory().total / 2**30
 
 
-def _libraries() -> Iterator[Finding]:
+def _libraries() -> Iterator[Check]:
     """What the package itself asks for, against what is installed."""
     part, good = "Libraries", []
     try:
         wanted = [Requirement(line) for line in importlib.metadata.requires(PACKAGE) or []]
     except importlib.metadata.PackageNotFoundError:
-        yield Finding(part, MISSING, f"{PACKAGE} is not installed", "make env (or: pip install -e .)")
+        yield Check(part, MISSING, f"{PACKAGE} is not installed", "make env (or: pip install -e .)")
         return
     for requirement in wanted:
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
@@ -120,17 +144,20 @@ def _libraries() -> Iterator[Finding]:
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(
-                part, MISSING, f"{requirement.name} is not installed", f"make env (it takes {requirement})"
+            yield Check(
+                part,
+                MISSING,
+                f"{requirement.name} is not installed",
+                f"make env (it takes {requirement})",
             )
             continue
         if requirement.specifier.contains(version, prereleases=True):
             good.append(f"{requirement.name} {version}")
         else:
             words = f"{requirement.name} {version}, but {requirement.specifier} is needed"
-            yield Finding(part, MISSING, words, "make env, which installs the tested versions")
+            yield Check(part, MISSING, words, "make env, which installs the tested versions")
     for start in range(0, len(good), 4):
-        yield Finding(part, OK, ", ".join(good[start : start + 4]))
+        yield Check(part, OK, ", ".join(good[start : start + 4]))
 
 
 def _torch():
@@ -147,23 +174,27 @@ def _gpu_memory_gb(torch) -> float:
     if torch is None or not torch.cuda.is_available():
         return 0.0
     count = torch.cuda.device_count()
-    return sum(torch.cuda.get_device_properties(index).total_memory for index in range(count)) / 2**30
+    return (
+        sum(torch.cuda.get_device_properties(index).total_memory for index in range(count)) / 2**30
+    )
 
 
-def _accelerator() -> Iterator[Finding]:
+def _accelerator() -> Iterator[Check]:
     part, torch = "GPU", _torch()
     if torch is None:
         return
     if not torch.cuda.is_available():
         words = f"none that PyTorch {torch.__version__} sees; the miniature needs none"
-        yield Finding(part, NOTE if shutil.which("nvidia-smi") else OK, words, _blind_remedy())
+        yield Check(part, NOTE if shutil.which("nvidia-smi") else OK, words, _blind_remedy())
         return
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
-        yield Finding(part, OK, f"{card.name}, {card.total_memory / 2**30:.0f} GB")
+        yield Check(part, OK, f"{card.name}, {card.total_memory / 2**30:.0f} GB")
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         words = "no bfloat16 on this card (a T4, for one)"
-        yield Finding(part, NOTE, words, "leave bf16: false in the recipe; float16 weights tend to NaN")
+        yield Check(
+            part, NOTE, words, "leave bf16: false in the recipe; float16 weights tend to NaN"
+        )
 
 
 def _blind_remedy() -> str:
@@ -173,7 +204,7 @@ def _blind_remedy() -> str:
     return "the driver's nvidia-smi is there: install a PyTorch build for CUDA, and compare its version with the driver's"
 
 
-def _scales() -> Iterator[Finding]:
+def _scales() -> Iterator[Check]:
     if _torch() is None or importlib.util.find_spec("yaml") is None:
         return  # said under Libraries
     from zephyr_utils.data.records import HubAddress
@@ -182,56 +213,73 @@ def _scales() -> Iterator[Finding]:
     part, gpu, memory = "Scales (--scale)", _gpu_memory_gb(_torch()), _memory_gb()
     for scale in SCALES.values():
         has, of = (gpu, "of GPU memory") if scale.needs_gpu else (max(memory, gpu), "of memory")
-        if (has and has < 0.9 * scale.memory_gb) or (scale.needs_gpu and not has):  # a "24 GB" card shows 22
+        if (has and has < 0.9 * scale.memory_gb) or (
+            scale.needs_gpu and not has
+        ):  # a "24 GB" card shows 22
             there = f"{has:.0f} GB here" if has else "no GPU here"
             state = MISSING if scale.name == "miniature" else NOTE
             words = f"{scale.name}: no, it needs {scale.memory_gb} GB {of}, {there}"
-            yield Finding(part, state, words, f"take {scale.runs_on}")
+            yield Check(part, state, words, f"take {scale.runs_on}")
             continue
         words = f"{scale.name}: yes ({scale.runs_on})"
         if isinstance(scale.base_model, HubAddress):
-            words += "; its model and data come from the Hugging Face Hub, or from files that you name"
-        yield Finding(part, OK, words)
+            words += (
+                "; its model and data come from the Hugging Face Hub, or from files that you name"
+            )
+        yield Check(part, OK, words)
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         words = "HF_HUB_OFFLINE is set: nothing is fetched"
-        yield Finding(
-            part, NOTE, words, "unset it for other scales, or use --base-model, --dialogues and --feedback"
+        yield Check(
+            part,
+            NOTE,
+            words,
+            "unset it for other scales, or use --base-model, --dialogues and --feedback",
         )
 
 
-def _chapters() -> Iterator[Finding]:
+def _chapters() -> Iterator[Check]:
     part = "Chapters"
     from zephyr_utils.miniature import BASE_FOLDER
 
     if (BASE_FOLDER / "model.safetensors").is_file():
-        yield Finding(part, OK, "the miniature's base model is in the package")
+        yield Check(part, OK, "the miniature's base model is in the package")
     else:
         remedy = "clone again, or make it: python -m zephyr_utils.miniature.make_base"
-        yield Finding(part, MISSING, "the miniature's base model is not in the package", remedy)
+        yield Check(part, MISSING, "the miniature's base model is not in the package", remedy)
     places = (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1])
     found = next(
-        (names for place in places if (names := sorted((place / "notebooks").glob("[0-9][0-9]_*.ipynb")))), []
+        (
+            names
+            for place in places
+            if (names := sorted((place / "notebooks").glob("[0-9][0-9]_*.ipynb")))
+        ),
+        [],
     )
     if found:
-        yield Finding(
+        yield Check(
             part, OK, f"notebooks {found[0].stem[:2]} to {found[-1].stem[:2]}, {len(found)} of them"
         )
     else:
-        yield Finding(part, NOTE, "no notebooks here", "run zephyr inside a checkout of the handbook")
+        yield Check(part, NOTE, "no notebooks here", "run zephyr inside a checkout of the handbook")
 
 
-def _beside_the_road() -> Iterator[Finding]:
+def _beside_the_road() -> Iterator[Check]:
     """What single commands use; without them the road still runs."""
     part = "Beside the road"
     chromium = any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     for there, name, use, remedy in (
-        (shutil.which("make"), "make", "make run, make test", "install make, or use the zephyr command itself"),
-        (chromium, "Chromium", "the browser checks of the website", "on Debian: apt-get install chromium"),
-        (shutil.which("node"), "node", "the tests that compare the explorers with Python", "on Debian: apt-get install nodejs"),
-        (importlib.util.find_spec("bitsandbytes"), "bitsandbytes", "4-bit weights (QLoRA) on a GPU", "pip install 'zephyr-handbook[qlora]'"),
+        (shutil.which("make"), "make", "make run, make test", "install make, or use the zephyr "
+                                                              "command itself"),
+        (chromium, "Chromium", "the browser checks of the "
+                               "website", "on Debian: apt-get install chromium"),
+        (shutil.which("node"), "node", "the tests that compare the explorers with "
+                                       "Python", "on Debian: apt-get install nodejs"),
+        (importlib.util.find_spec("bitsandbytes"), "bitsandbytes", "4-bit weights (QLoRA) on a "
+                                                                   "GPU", "pip install "
+                                                                          "'zephyr-handbook[qlora]'"),
         (importlib.util.find_spec("lm_eval"), "lm-eval", "zephyr evaluate --academic", "pip install 'zephyr-handbook[academic]'"),
     ):  # fmt: skip
         words = f"{name}: {'there' if there else 'not there'}; for {use}"
-        yield Finding(part, OK if there else NOTE, words, "" if there else remedy)
+        yield Check(part, OK if there else NOTE, words, "" if there else remedy)
     key = "set" if os.environ.get("OPENAI_API_KEY") else "not set; only a paid judge needs it"
-    yield Finding(part, OK, f"OPENAI_API_KEY: {key}")
+    yield Check(part, OK, f"OPENAI_API_KEY: {key}")

@@ -4,7 +4,8 @@
 class HandbookError(Exception):
     """Something the reader can mend.
 
-    The command line prints the message without a traceback and exits with status 2; notebooks show it as it is.
+    The command line prints the message without a traceback and exits with status 2; notebooks show
+    it as it is.
 
     Args:
         what: what is wrong, in one sentence.

@@ -1,8 +1,10 @@
-"""The figures of the handbook: one style, one function a figure, and a way to show them that everyone can read.
+"""The figures of the handbook: one style, one function a figure, and a way to show them that
+everyone can read.
 
-Every figure tells its series apart by line style, marker or hatching as well as by colour; the colours are Okabe and
-Ito's, made to be told apart by colour-blind readers. The background is light and opaque, so that a page in dark mode
-shows the same figure. The functions return a matplotlib ``Figure``, to be changed further or passed to :func:`show`.
+Every figure tells its series apart by line style, marker or hatching as well as by colour; the
+colours are Okabe and Ito's, made to be told apart by colour-blind readers. The background is light
+and opaque, so that a page in dark mode shows the same figure. The functions return a matplotlib
+``Figure``, to be changed further or passed to :func:`show`.
 """
 
 import base64
@@ -69,7 +71,12 @@ def figure(
 
 def _plot(axes: Axes, series: Series, label: str, n: int, **changes) -> None:
     """Line number n of the style, whatever has been drawn before."""
-    style = {"color": COLOURS[n], "linestyle": LINE_STYLES[n], "marker": MARKERS[n], "markevery": 0.12}
+    style = {
+        "color": COLOURS[n],
+        "linestyle": LINE_STYLES[n],
+        "marker": MARKERS[n],
+        "markevery": 0.12,
+    }
     steps = sorted(series)
     axes.plot(steps, [series[step] for step in steps], label=label, **style | changes)
 
@@ -83,7 +90,9 @@ def _legend(fig: Figure, n_columns: int = 3) -> None:
 
 
 def loss_curve(log: Mapping[str, Series], *, label: str = "loss (nats per token)") -> Figure:
-    """Loss against the optimiser's steps, a line for each name, such as ``{"training": ..., "held out": ...}``."""
+    """Loss against the optimiser's steps, a line for each name, such as ``{"training": ..., "held
+    out": ...}``.
+    """
     fig, [axes] = figure()
     for n, (name, series) in enumerate(log.items()):
         _plot(axes, series, name, n)
@@ -96,8 +105,9 @@ def reward_curves(log: Mapping[str, Series]) -> Figure:
     """Three panels: the rewards of chosen and rejected, the reward margin, the accuracy.
 
     Args:
-        log: TRL's names, ``rewards/chosen``, ``rewards/rejected``, ``rewards/margins`` and ``rewards/accuracies``;
-            each with ``eval_`` in front is drawn beside it as held out, where there is one.
+        log: TRL's names, ``rewards/chosen``, ``rewards/rejected``, ``rewards/margins`` and
+            ``rewards/accuracies``; each with ``eval_`` in front is drawn beside it as held out,
+            where there is one.
     """
     fig, (rewards, margins, accuracies) = figure(3, width=10.5, height=3.8)
     panels = [
@@ -108,15 +118,22 @@ def reward_curves(log: Mapping[str, Series]) -> Figure:
     ]
     training = {"linestyle": "-"}
     held_out = {"linestyle": "--", "markerfacecolor": "#ffffff", "markevery": 1}
-    for prefix, note, style in (("rewards/", "training", training), ("eval_rewards/", "held out", held_out)):
+    for prefix, note, style in (
+        ("rewards/", "training", training),
+        ("eval_rewards/", "held out", held_out),
+    ):
         for axes, key, n in panels:
             # The third panel is drawn as the second is, and needs no line of its own in the legend.
-            label = {"margins": f"margin and accuracy, {note}", "accuracies": None}.get(key, f"{key}, {note}")
+            label = {"margins": f"margin and accuracy, {note}", "accuracies": None}.get(
+                key, f"{key}, {note}"
+            )
             if prefix + key in log:
                 _plot(axes, log[prefix + key], label, n, **style)
     rewards.set(xlabel="step", ylabel="implicit reward", title="Rewards")
     margins.set(xlabel="step", ylabel="chosen minus rejected", title="Reward margin")
-    accuracies.set(xlabel="step", ylabel="share with margin above 0", title="Accuracy", ylim=(0, 1.02))
+    accuracies.set(
+        xlabel="step", ylabel="share with margin above 0", title="Accuracy", ylim=(0, 1.02)
+    )
     for axes, level in ((rewards, 0), (margins, 0), (accuracies, 0.5)):
         axes.axhline(level, color=_INK, linewidth=0.8)
     _legend(fig)
@@ -132,7 +149,13 @@ def margin_histogram(margins_before: Sequence[float], margins_after: Sequence[fl
         # A zero is not above zero: before training every margin is exactly 0, which ranks nothing.
         label = f"{name}: {np.mean(values > 0):.0%} above 0"
         axes.hist(
-            values, edges, label=label, facecolor=COLOURS[n], alpha=0.55, hatch=HATCHES[n], edgecolor=_INK
+            values,
+            edges,
+            label=label,
+            facecolor=COLOURS[n],
+            alpha=0.55,
+            hatch=HATCHES[n],
+            edgecolor=_INK,
         )
     axes.axvline(0, color=_INK, linewidth=1.2)
     axes.set(xlabel="reward margin (chosen minus rejected)", ylabel="pairs")
@@ -152,18 +175,30 @@ def learning_rate_schedule(steps: Sequence[float], lrs: Sequence[float]) -> Figu
 def dpo_loss_figure(betas: Sequence[float]) -> Figure:
     """DPO's loss, and the weight of a pair in its gradient, against the difference of log-ratios.
 
-    The axis is h_w - h_l, before beta: against the reward margin, beta times that, all betas lie on one curve.
+    The axis is h_w - h_l, before beta: against the reward margin, beta times that, all betas lie on
+    one curve.
     """
     fig, (loss, weight) = figure(2, width=8.4, height=3.4)
     differences = np.linspace(-30, 30, 241)
     for n, beta in enumerate(betas):
         margins = beta * differences
-        _plot(loss, dict(zip(differences, np.logaddexp(0, -margins), strict=True)), f"β = {beta:g}", n)
-        _plot(weight, dict(zip(differences, 1 / (1 + np.exp(margins)), strict=True)), f"β = {beta:g}", n)
+        _plot(
+            loss, dict(zip(differences, np.logaddexp(0, -margins), strict=True)), f"β = {beta:g}", n
+        )
+        _plot(
+            weight,
+            dict(zip(differences, 1 / (1 + np.exp(margins)), strict=True)),
+            f"β = {beta:g}",
+            n,
+        )
     loss.axhline(math.log(2), color=_INK, linewidth=0.8)
     loss.annotate("ln 2", (30, math.log(2)), ha="right", va="bottom")
-    loss.set(xlabel="log-ratio, chosen minus rejected", ylabel="loss of the pair", title="−log σ(margin)")
-    weight.set(xlabel="log-ratio, chosen minus rejected", ylabel="weight of the pair", title="σ(−margin)")
+    loss.set(
+        xlabel="log-ratio, chosen minus rejected", ylabel="loss of the pair", title="−log σ(margin)"
+    )
+    weight.set(
+        xlabel="log-ratio, chosen minus rejected", ylabel="weight of the pair", title="σ(−margin)"
+    )
     loss.legend()  # a loss that falls leaves this corner free
     return fig
 
@@ -177,11 +212,18 @@ def length_histogram(lengths: Mapping[str, Sequence[int]], *, limit: int | None 
     everything = np.concatenate([np.asarray(values, float) for values in lengths.values()])
     edges = np.histogram_bin_edges(everything, bins=40)
     for n, (name, values) in enumerate(lengths.items()):
-        style = {"edgecolor": COLOURS[n], "linestyle": LINE_STYLES[n], "linewidth": 1.8, "hatch": HATCHES[n]}
+        style = {
+            "edgecolor": COLOURS[n],
+            "linestyle": LINE_STYLES[n],
+            "linewidth": 1.8,
+            "hatch": HATCHES[n],
+        }
         axes.hist(values, edges, histtype="step", label=name, **style)
     if limit is not None:
         over = int((everything > limit).sum())
-        axes.axvline(limit, color=_INK, linewidth=1.2, label=f"context: {limit} tokens ({over} longer)")
+        axes.axvline(
+            limit, color=_INK, linewidth=1.2, label=f"context: {limit} tokens ({over} longer)"
+        )
     axes.set(xlabel="tokens", ylabel="texts")
     _legend(fig)
     return fig
@@ -194,7 +236,9 @@ def rating_heatmap(
     *,
     label: str = "mean rating",
 ) -> Figure:
-    """A table of numbers with colours beneath, such as models by aspects; every cell shows its number."""
+    """A table of numbers with colours beneath, such as models by aspects; every cell shows its
+    number.
+    """
     numbers = np.asarray(values, float)
     fig, [axes] = figure(width=2.4 + 1.15 * len(columns), height=1.3 + 0.42 * len(rows))
     image = axes.imshow(numbers, cmap="cividis", aspect="auto")
@@ -223,10 +267,14 @@ def score_bars(
     fig, [axes] = figure(height=1.1 + 0.5 * len(models))
     centres = np.asarray(means, float)
     lows, highs = np.asarray(intervals, float).T
-    bars = axes.barh(list(models), centres, xerr=[centres - lows, highs - centres], capsize=4, edgecolor=_INK)
+    bars = axes.barh(
+        list(models), centres, xerr=[centres - lows, highs - centres], capsize=4, edgecolor=_INK
+    )
     for n, (bar, mean, high) in enumerate(zip(bars, centres, highs, strict=True)):
         bar.set(facecolor=COLOURS[n % len(COLOURS)], alpha=0.75, hatch=HATCHES[n % len(HATCHES)])
-        axes.annotate(f"{mean:.2f}", (high, n), xytext=(6, 0), textcoords="offset points", va="center")
+        axes.annotate(
+            f"{mean:.2f}", (high, n), xytext=(6, 0), textcoords="offset points", va="center"
+        )
     axes.set(xlabel=label, xlim=(0, highs.max() * 1.12))
     axes.invert_yaxis()  # the first model on top
     axes.grid(axis="y", visible=False)
@@ -240,14 +288,21 @@ def category_radar(
     fig, [axes] = figure(width=6.4, height=5.2, subplot_kw={"projection": "polar"})
     angles = np.linspace(0, 2 * np.pi, len(categories), endpoint=False)
     for n, (model, values) in enumerate(scores.items()):
-        style = {"color": COLOURS[n], "linestyle": LINE_STYLES[n], "marker": MARKERS[n], "markevery": 1}
+        style = {
+            "color": COLOURS[n],
+            "linestyle": LINE_STYLES[n],
+            "marker": MARKERS[n],
+            "markevery": 1,
+        }
         axes.plot([*angles, angles[0]], [*values, values[0]], label=model, **style)
         axes.fill(angles, values, color=COLOURS[n], alpha=0.08)
     axes.set_xticks(angles, categories)
     axes.set(ylim=(0, top), theta_offset=np.pi / 2, theta_direction=-1)
     for text, angle in zip(axes.get_xticklabels(), angles, strict=True):
         side = np.sin(angle)  # names lie beside the circle, not across it
-        text.set_horizontalalignment("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
+        text.set_horizontalalignment(
+            "center" if abs(side) < 0.1 else "left" if side > 0 else "right"
+        )
     _legend(fig)
     return fig
 
@@ -260,7 +315,9 @@ Estimate = tuple[float, float, float]  # mean, lower and upper bound of its inte
 def difference_intervals(
     differences: Mapping[str, Estimate], *, label: str = "difference in score (95 % interval)"
 ) -> Figure:
-    """A point a row with its interval, and the line of no difference; filled where the interval leaves 0 out."""
+    """A point a row with its interval, and the line of no difference; filled where the interval
+    leaves 0 out.
+    """
     fig, [axes] = figure(width=7.6, height=1.2 + 0.36 * len(differences))
     for n, (mean, low, high) in enumerate(differences.values()):
         apart = low > 0 or high < 0
@@ -275,13 +332,18 @@ def difference_intervals(
     return fig
 
 
-def interval_curves(curves: Mapping[str, Mapping[float, Estimate]], *, xlabel: str, ylabel: str) -> Figure:
-    """A line a name, with an interval at each point, such as score by epoch; whole steps on the axis below."""
+def interval_curves(
+    curves: Mapping[str, Mapping[float, Estimate]], *, xlabel: str, ylabel: str
+) -> Figure:
+    """A line a name, with an interval at each point, such as score by epoch; whole steps on the
+    axis below.
+    """
     fig, [axes] = figure()
     for n, (name, points) in enumerate(curves.items()):
         steps = sorted(points)
         mean, low, high = np.array([points[step] for step in steps]).T
-        shifted = np.array(steps, float) + 0.04 * (n - (len(curves) - 1) / 2)  # intervals beside each other
+        # intervals beside each other
+        shifted = np.array(steps, float) + 0.04 * (n - (len(curves) - 1) / 2)
         style = {"color": COLOURS[n], "linestyle": LINE_STYLES[n], "marker": MARKERS[n]}
         axes.errorbar(shifted, mean, yerr=[mean - low, high - mean], capsize=4, label=name, **style)
     axes.set_xticks(sorted({step for points in curves.values() for step in points}))
@@ -294,7 +356,8 @@ def interval_curves(curves: Mapping[str, Mapping[float, Estimate]], *, xlabel: s
 
 
 def figure_html(fig: Figure, *, alt: str, caption: str) -> str:
-    """The figure as HTML: an image that needs no other file, its text for those who cannot see it, its caption.
+    """The figure as HTML: an image that needs no other file, its text for those who cannot see it,
+    its caption.
 
     Raises:
         HandbookError: ``alt`` or ``caption`` is empty.
@@ -306,11 +369,13 @@ def figure_html(fig: Figure, *, alt: str, caption: str) -> str:
                 remedy="say in a sentence what the figure shows, its trend and its numbers",
             )
     picture = io.BytesIO()
-    # SVG: sharp at any size, and for these figures about half the bytes of a PNG that would be. No date in it.
+    # SVG: sharp at any size, and for these figures about half the bytes of a PNG that would be. No
+    # date in it.
     fig.savefig(picture, format="svg", metadata={"Date": None})
     data = base64.b64encode(picture.getvalue()).decode()
     return (
-        f'<figure style="margin:1em 0"><img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{data}" '
+        f'<figure style="margin:1em 0"><img alt="{html.escape(alt)}" '
+        f'src="data:image/svg+xml;base64,{data}" '
         f'style="width:{fig.get_figwidth() * 100:.0f}px;max-width:100%;height:auto">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
@@ -325,9 +390,11 @@ def before_after_table(rows: Sequence[Mapping[str, str]], *, caption: str) -> st
     """The same prompts' answers side by side, as an HTML table.
 
     Args:
-        rows: one mapping a prompt, all with the same keys: ``prompt`` first, then a column for each model.
+        rows: one mapping a prompt, all with the same keys: ``prompt`` first, then a column for each
+            model.
     """
-    style = "text-align:left;vertical-align:top;white-space:pre-wrap"  # an answer's own line breaks are kept
+    # an answer's own line breaks are kept
+    style = "text-align:left;vertical-align:top;white-space:pre-wrap"
     columns = list(rows[0])
     head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
     body = "".join(

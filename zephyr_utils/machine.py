@@ -37,7 +37,8 @@ def peak_memory_mb() -> float:
         return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
     import resource  # not there on Windows
 
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)  # macOS counts bytes
+    # macOS counts bytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
 
 
 def peak_memory() -> dict[str, float]:

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 2.0  # seconds a reader waits without asking what is going on
+PROGRESS_DELAY = 2.0  # seconds a reader waits without asking what is going on
 
 
-def watched(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Hand the items on; after two seconds show a bar with count, rate of work and time left on stderr.
+def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Hand the items on; after two seconds show a bar with count, rate of work and time left on
+    stderr.
 
-    Nothing is shown when stderr is no terminal (a log file, a notebook run by papermill), nor for quick work.
+    Nothing is shown when stderr is no terminal (a log file, a notebook run by papermill), nor for
+    quick work.
 
     Args:
         items: what is worked through; the time between two items is the caller's.
@@ -34,7 +36,7 @@ def watched(items: Iterable[T], what: str, total: int | None = None) -> Iterator
         for n, item in enumerate(items):
             if bar is not None:
                 bar.update(task, completed=n)
-            elif time.monotonic() - started > PATIENCE:
+            elif time.monotonic() - started > PROGRESS_DELAY:
                 bar = counting_bar()
                 task = bar.add_task(what, total=total, completed=n)
                 bar.start()
@@ -45,13 +47,21 @@ def watched(items: Iterable[T], what: str, total: int | None = None) -> Iterator
 
 
 def counting_bar(*columns: str) -> "Progress":
-    """A bar on stderr with count, time taken and time left, which leaves nothing behind; not started yet.
+    """A bar on stderr with count, time taken and time left, which leaves nothing behind; not
+    started yet.
 
     Args:
-        columns: what else it shows, before the times, in rich's notation: ``"{task.fields[rate]}"``.
+        columns: what else it shows, before the times, in rich's notation:
+            ``"{task.fields[rate]}"``.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         "{task.description}",
@@ -66,8 +76,10 @@ def counting_bar(*columns: str) -> "Progress":
 
 
 @contextmanager
-def bytes_watched(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A function to call with the bytes done and the bytes in all; on a terminal it moves a bar on stderr."""
+def track_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with the bytes done and the bytes in all; on a terminal it moves a bar on
+    stderr.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -1,7 +1,8 @@
-"""The dial: one name chooses the base model, the data and the recipes; everything else follows from it.
+"""The dial: one name chooses the base model, the data and the recipes; everything else follows from
+it.
 
-A scale is four addresses and two recipes. Each address may be replaced by a local path, which is how one's own
-data is used, and how real data is used where the Hub cannot be reached.
+A scale is four addresses and two recipes. Each address may be replaced by a local path, which is
+how one's own data is used, and how real data is used where the Hub cannot be reached.
 """
 
 import dataclasses
@@ -21,7 +22,9 @@ ULTRACHAT_RAW = HubAddress("stingning/ultrachat", None, split="train")
 ULTRACHAT_200K = HubAddress(
     "HuggingFaceH4/ultrachat_200k", "8049631c405ae6576f93f445c6b8166f76f5505a", split="train_sft"
 )
-ULTRAFEEDBACK = HubAddress("openbmb/UltraFeedback", "40b436560ca83a8dba36114c22ab3c66e43f6d5e", split="train")
+ULTRAFEEDBACK = HubAddress(
+    "openbmb/UltraFeedback", "40b436560ca83a8dba36114c22ab3c66e43f6d5e", split="train"
+)
 MISTRAL_7B = HubAddress("mistralai/Mistral-7B-v0.1", "27d67f1b5f57dc0953326b2601d68371d40ea8da")
 SMOLLM2_135M = HubAddress("HuggingFaceTB/SmolLM2-135M", "93efa2f097d58c2a74874c7e644dbc9b0cee75a2")
 
@@ -52,7 +55,9 @@ class Scale:
 
     def with_local(self, **paths: str | Path | None) -> "Scale":
         """The scale with addresses replaced by local paths; empty ones leave the address."""
-        return dataclasses.replace(self, **{name: Path(path) for name, path in paths.items() if path})
+        return dataclasses.replace(
+            self, **{name: Path(path) for name, path in paths.items() if path}
+        )
 
 
 SCALES = {
@@ -103,7 +108,8 @@ SCALES = {
 
 
 def get_scale(name: str) -> Scale:
-    """The scale of that name; ``scale/variant``, such as ``zephyr-7b-lora/qlora``, is the scale with other recipes.
+    """The scale of that name; ``scale/variant``, such as ``zephyr-7b-lora/qlora``, is the scale
+    with other recipes.
 
     Raises:
         HandbookError: there is none; the message lists those there are.
@@ -111,24 +117,33 @@ def get_scale(name: str) -> Scale:
     scale, _, variant = name.partition("/")
     if scale not in SCALES:
         raise HandbookError(
-            f"there is no scale `{name}`", where="--scale", remedy=f"choose one of {', '.join(SCALES)}"
+            f"there is no scale `{name}`",
+            where="--scale",
+            remedy=f"choose one of {', '.join(SCALES)}",
         )
     if not variant:
         return SCALES[scale]
     there = variants(scale)
     if variant not in there:
-        remedy = f"choose one of {', '.join(there)}" if there else f"it has none: write --scale {scale}"
-        raise HandbookError(f"the scale `{scale}` has no variant `{variant}`", where="--scale", remedy=remedy)
+        remedy = (
+            f"choose one of {', '.join(there)}" if there else f"it has none: write --scale {scale}"
+        )
+        raise HandbookError(
+            f"the scale `{scale}` has no variant `{variant}`", where="--scale", remedy=remedy
+        )
     return dataclasses.replace(SCALES[scale], name=name)
 
 
 def variants(scale: str) -> list[str]:
     """The names of a scale's further recipes: folders beside its own, each with both files."""
-    return sorted(path.parent.name for path in recipe_path(scale, "dsft").parent.glob("*/dsft.yaml"))
+    return sorted(
+        path.parent.name for path in recipe_path(scale, "dsft").parent.glob("*/dsft.yaml")
+    )
 
 
 def fetch_model(address: HubAddress) -> str:
-    """The local copy of a model on the Hub at its pinned revision: safetensors, configuration and tokenizer.
+    """The local copy of a model on the Hub at its pinned revision: safetensors, configuration and
+    tokenizer.
 
     Raises:
         HandbookError: there is no network, a gate, or no model of that name.
@@ -139,13 +154,18 @@ def fetch_model(address: HubAddress) -> str:
     try:
         # "consolidated" holds the same weights once more, in another library's layout.
         return snapshot_download(
-            address.path, revision=address.revision, allow_patterns=wanted, ignore_patterns=["consolidated*"]
+            address.path,
+            revision=address.revision,
+            allow_patterns=wanted,
+            ignore_patterns=["consolidated*"],
         )
     except Exception as error:  # each of these has an error of its own
         raise HandbookError(
-            f"the model cannot be fetched: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}",
+            f"the model cannot be fetched: {type(error).__name__}: "
+            f"{str(error).strip().partition(chr(10))[0]}",
             where=address.path,
-            remedy="check the network and your access to the model, or name a directory: --base-model DIR",
+            remedy="check the network and your access to the model, or name a directory: "
+            "--base-model DIR",
         ) from error
 
 
@@ -161,6 +181,7 @@ def check_machine(scale: Scale) -> str:
         raise HandbookError(
             f"the scale `{scale.name}` needs a GPU and PyTorch sees none ({scale.runs_on})",
             where="--scale",
-            remedy="use --scale miniature on this machine, or open the chapter on a machine with a GPU",
+            remedy="use --scale miniature on this machine, or open the chapter on a machine with a "
+            "GPU",
         )
     return hardware_found()

@@ -1,7 +1,7 @@
 """The website that `make run` or `make book` built, as a reader's browser sees it.
 
-Not part of `make test`, which comes before anything is built: `make check` runs these. With ZEPHYR_SITE=required a
-missing or outdated website is a failure and no skip.
+Not part of `make test`, which comes before anything is built: `make check` runs these. With
+ZEPHYR_SITE=required a missing or outdated website is a failure and no skip.
 """
 
 import os

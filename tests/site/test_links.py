@@ -28,7 +28,9 @@ class Reader(html.parser.HTMLParser):
             self.links.append(given["href"])
         if tag == "img" or (tag == "svg" and given.get("role") == "img"):
             self.pictures.append(
-                given.get("alt") if tag == "img" else given.get("aria-label") or given.get("aria-labelledby")
+                given.get("alt")
+                if tag == "img"
+                else given.get("aria-label") or given.get("aria-labelledby")
             )
 
 
@@ -44,7 +46,9 @@ def test_every_link_inside_the_site_leads_somewhere(read, website):
             parts = urllib.parse.urlsplit(link)
             if parts.scheme or parts.netloc or link == "#":
                 continue
-            target = (path.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
+            target = (
+                (path.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
+            )
             known = read.get(target)
             if not target.is_file() or (
                 known and parts.fragment and urllib.parse.unquote(parts.fragment) not in known.ids
@@ -54,22 +58,32 @@ def test_every_link_inside_the_site_leads_somewhere(read, website):
 
 
 def test_every_picture_says_in_words_what_it_shows(read, website):
-    silent = [str(path.relative_to(website)) for path, page in read.items() if not all(page.pictures)]
+    silent = [
+        str(path.relative_to(website)) for path, page in read.items() if not all(page.pictures)
+    ]
     assert silent == []
-    assert sum(len(page.pictures) for page in read.values()) > 20, "so few pictures: are the figures there?"
+    assert sum(len(page.pictures) for page in read.values()) > 20, (
+        "so few pictures: are the figures there?"
+    )
 
 
-def test_every_chapter_of_the_repository_is_a_page_with_its_neighbours_and_its_launch_buttons(website):
+def test_every_chapter_of_the_repository_is_a_page_with_its_neighbours_and_its_launch_buttons(
+    website,
+):
     chapters = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
     assert build.chapters_of(BOOK / "_toc.yml") == chapters
     for name in chapters:
         text = (website / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
         assert 'title="previous page"' in text and 'title="next page"' in text, name
-        assert f"blob/main/notebooks/{name}.ipynb" in text and "colab.research.google.com" in text, name
+        assert (
+            f"blob/main/notebooks/{name}.ipynb" in text and "colab.research.google.com" in text
+        ), name
 
 
 def test_the_words_of_chapters_and_pages_are_spelt_right(website):
     sources = [*ROOT.glob("notebooks/*.py"), *BOOK.glob("*.md"), *ROOT.glob("*.md")]
     command = [Path(sys.executable).with_name("codespell"), *sources]
-    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
     assert found.stdout == "" and found.returncode == 0

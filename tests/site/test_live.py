@@ -1,4 +1,6 @@
-"""A chapter in a live JupyterLab: opened, run from top to bottom, and its explorers moved, as a reader does it."""
+"""A chapter in a live JupyterLab: opened, run from top to bottom, and its explorers moved, as a
+reader does it.
+"""
 
 import shutil
 from pathlib import Path
@@ -11,9 +13,11 @@ from live_lab import jupyter_lab
 from zephyr_utils.pipeline.artefacts import runs_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-CHAPTER = "05_ddpo"  # two explorers, one of the package's formula and one of the trained model's pairs
+# two explorers, one of the package's formula and one of the trained model's pairs
+CHAPTER = "05_ddpo"
 EXPLORERS = 2
-SLOW = 10 * 60_000  # milliseconds: two busy cores, and a training if the last run's cannot be reused
+# milliseconds: two busy cores, and a training if the last run's cannot be reused
+SLOW = 10 * 60_000
 # Every code cell has a number, or one has an error: then the cells after it will not run.
 FINISHED = """
 (cells) => {
@@ -25,7 +29,9 @@ FINISHED = """
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A copy of what the last run made, without the ablations: they are most of it, and this chapter wants none."""
+    """A copy of what the last run made, without the ablations: they are most of it, and this
+    chapter wants none.
+    """
     copy = tmp_path_factory.mktemp("live") / "runs"
     shutil.copytree(
         runs_folder() / "miniature",
@@ -61,6 +67,8 @@ def test_a_chapter_runs_in_jupyterlab_and_its_explorers_move_by_keyboard(browser
                 f"the explorer {number} shows the same whatever key is pressed"
             )
         elsewhere = [
-            line for line in tab.complaints if line.startswith(("http", "ws")) and address not in line
+            line
+            for line in tab.complaints
+            if line.startswith(("http", "ws")) and address not in line
         ]
         assert elsewhere == []

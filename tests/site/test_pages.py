@@ -1,4 +1,6 @@
-"""Every page in a browser: no error, nothing from elsewhere, readable on a phone, in light, in dark, with a screen reader."""
+"""Every page in a browser: no error, nothing from elsewhere, readable on a phone, in light, in
+dark, with a screen reader.
+"""
 
 from pathlib import Path
 
@@ -11,8 +13,10 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 UPSTREAM = {
     ".citation-list": "docutils gives the bibliography role=list without list items",
     "[role=doc-biblioentry]": "docutils gives each entry a role that is deprecated",
-    ".theme-switch-button": "the theme's button is named 'Color mode' and holds the mode's hidden name as well",
-    ".search-button__button": "the theme's button is named 'Search' and shows its keys, Ctrl+K, as well",
+    ".theme-switch-button": "the theme's button is named 'Color mode' and holds the mode's hidden "
+    "name as well",
+    ".search-button__button": "the theme's button is named 'Search' and shows its keys, Ctrl+K, as "
+    "well",
 }
 RUN_AXE = """
 async ([tags, excluded]) => {
@@ -24,7 +28,8 @@ async ([tags, excluded]) => {
   return found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.target.join(" ")} ${node.failureSummary ?? ""}`));
 }
 """
-# A light page may not only be readable as such: its code, boxes and drawings have to follow the reader's choice.
+# A light page may not only be readable as such: its code, boxes and drawings have to follow the
+# reader's choice.
 CONTRAST = """
 async (excluded) => {
   const found = await axe.run({ exclude: excluded.map((selector) => [selector]) }, { runOnly: ["color-contrast"], resultTypes: ["violations"] });
@@ -64,7 +69,9 @@ def test_every_explorer_is_there_and_moves_by_keyboard(tab, address, page, websi
     assert states and set(states) == {"mounted"}
     for number in range(hosts.count()):
         host = hosts.nth(number)
-        assert moves(host), f"the explorer {number} of {page} shows the same whatever key is pressed"
+        assert moves(host), (
+            f"the explorer {number} of {page} shows the same whatever key is pressed"
+        )
     assert tab.complaints == []
 
 

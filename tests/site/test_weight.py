@@ -1,9 +1,9 @@
 """How much a reader's line has to carry, and what is there before any script has run.
 
-Two counts, both without figures, which are part of the HTML as data: addresses.
-The page: its HTML with the data of its explorers, as it lies on disk.
-The first visit: that and every style and script the HTML loads (MathJax and the theme's icons are most of it, and shared
-by all pages), compressed as hosts of static pages send them.
+Two counts, both without figures, which are part of the HTML as data: addresses. The page: its HTML
+with the data of its explorers, as it lies on disk. The first visit: that and every style and script
+the HTML loads (MathJax and the theme's icons are most of it, and shared by all pages), compressed
+as hosts of static pages send them.
 """
 
 import gzip
@@ -29,7 +29,13 @@ class Loaded(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         given = {name: value or "" for name, value in attrs}
         wanted = {"stylesheet", "preload", "modulepreload"} & set(given.get("rel", "").split())
-        url = given.get("src") if tag == "script" else given.get("href") if tag == "link" and wanted else ""
+        url = (
+            given.get("src")
+            if tag == "script"
+            else given.get("href")
+            if tag == "link" and wanted
+            else ""
+        )
         if url and not url.startswith("data:"):
             self.files.add((self.page.parent / url.split("?")[0]).resolve())
 
@@ -60,11 +66,16 @@ def test_a_page_can_be_read_before_any_script_has_run(browser, address, website,
     finally:
         context.close()
     text = re.sub(
-        r"<(script|style|svg|math)\b.*?</\1>", " ", (website / f"{page}.html").read_text("utf-8"), flags=re.S
+        r"<(script|style|svg|math)\b.*?</\1>",
+        " ",
+        (website / f"{page}.html").read_text("utf-8"),
+        flags=re.S,
     )
     article = text[text.index("<article") : text.index("</article>")]
     whole_words = re.sub(
         r"</?(span|em|strong|a|code)\b[^>]*>", "", article
     )  # colours split code where no space is
     words = re.sub(r"<[^>]+>", " ", whole_words).split()
-    assert len(seen.split()) > 0.9 * len(words), "much of the page is not seen before its scripts have run"
+    assert len(seen.split()) > 0.9 * len(words), (
+        "much of the page is not seen before its scripts have run"
+    )

@@ -1,1 +1,3 @@
-"""The claims of the paper as experiments: each ablation, running them in parallel, verdicts over seeds."""
+"""The claims of the paper as experiments: each ablation, running them in parallel, verdicts over
+seeds.
+"""

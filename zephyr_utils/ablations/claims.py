@@ -1,9 +1,10 @@
-"""The paper's claims against what several seeds measured: a difference, its interval, a verdict, a reason.
+"""The paper's claims against what several seeds measured: a difference, its interval, a verdict, a
+reason.
 
-`measured` is everywhere what `parallel.run_in_parallel` returns: seed -> row -> results. A claim is judged on the
-seeds that have all it needs. Differences are taken seed by seed (the two rows of a seed share its dSFT model and its
-sampling seed), so what a seed does to both cancels. Intervals are Student's over seeds, at 95 % each: of twenty true
-nulls one will be called wrong.
+`measured` is everywhere what `parallel.run_in_parallel` returns: seed -> row -> results. A claim is
+judged on the seeds that have all it needs. Differences are taken seed by seed (the two rows of a
+seed share its dSFT model and its sampling seed), so what a seed does to both cancels. Intervals are
+Student's over seeds, at 95 % each: of twenty true nulls one will be called wrong.
 """
 
 import statistics
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zephyr_utils.ablations.catalogue import ROWS
+from zephyr_utils.ablations.catalogue import ABLATIONS
 from zephyr_utils.evaluation import Interval, seeds_interval
 from zephyr_utils.published import published_table
 
@@ -54,7 +55,7 @@ def score(results: dict[str, Any]) -> float:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimResult:
     """A claim with what was measured of it."""
 
     claim: Claim
@@ -65,7 +66,9 @@ class Finding:
     @property
     def why(self) -> str:
         """What we make of the verdict."""
-        return (self.claim.why or {}).get(self.verdict) or (UNDECIDED if self.verdict == "undecided" else "")
+        return (self.claim.why or {}).get(self.verdict) or (
+            UNDECIDED if self.verdict == "undecided" else ""
+        )
 
     @property
     def ours(self) -> str:
@@ -94,13 +97,15 @@ class Finding:
 
 
 def verdict_of(interval: Interval, expected: str, against: float = 0.0) -> Verdict:
-    """Holds or does not hold if the whole interval lies on one side of the boundary, else undecided."""
+    """Holds or does not hold if the whole interval lies on one side of the boundary, else
+    undecided.
+    """
     if not interval.excludes(against):
         return "undecided"
     return "holds" if (interval.low > against) == (expected == "above") else "does not hold"
 
 
-def judge(claim: Claim, measured: Measured) -> Finding:
+def judge(claim: Claim, measured: Measured) -> ClaimResult:
     """Judge one claim on the seeds that have its rows; fewer than two are no measurement."""
     values = []
     for rows in measured.values():
@@ -109,12 +114,12 @@ def judge(claim: Claim, measured: Measured) -> Finding:
         except KeyError:  # this seed lacks a row
             continue
     if len(values) < 2:
-        return Finding(claim, values, None, "not measured")
+        return ClaimResult(claim, values, None, "not measured")
     interval = seeds_interval(values)
-    return Finding(claim, values, interval, verdict_of(interval, claim.expected, claim.against))
+    return ClaimResult(claim, values, interval, verdict_of(interval, claim.expected, claim.against))
 
 
-def judge_all(measured: Measured) -> list[Finding]:
+def judge_all(measured: Measured) -> list[ClaimResult]:
     """Every claim of `CLAIMS`, in order."""
     return [judge(claim, measured) for claim in CLAIMS]
 
@@ -124,11 +129,17 @@ def row_scores(measured: Measured, row: str, key: str = "score") -> list[float]:
     return [rows[row]["exam"][key] for rows in measured.values() if row in rows]
 
 
-def findings_table(findings: list[Finding], why: bool = True) -> str:
+def findings_table(findings: list[ClaimResult], why: bool = True) -> str:
     """Claim, paper, ours, verdict and, unless told otherwise, why: a Markdown table."""
     head = ("claim", "paper", "ours [95 %]", "seeds", "verdict", *(["why"] if why else []))
     rows = [
-        (found.claim.text, found.claim.paper, found.ours, str(len(found.per_seed)), f"**{found.verdict}**")
+        (
+            found.claim.text,
+            found.claim.paper,
+            found.ours,
+            str(len(found.per_seed)),
+            f"**{found.verdict}**",
+        )
         + ((found.why,) if why else ())
         for found in findings
     ]
@@ -136,11 +147,13 @@ def findings_table(findings: list[Finding], why: bool = True) -> str:
 
 
 def models_table(measured: Measured, rows: Iterable[str]) -> str:
-    """Score with its interval, shares of right answers and of answers that end: a Markdown table, a line a row."""
+    """Score with its interval, shares of right answers and of answers that end: a Markdown table, a
+    line a row.
+    """
     shown = {row["setting"]: row["mt_bench"] for row in published_table("table_3").rows}
     lines = []
     for name in rows:
-        label, scores = ROWS[name].label, row_scores(measured, name)
+        label, scores = ABLATIONS[name].label, row_scores(measured, name)
         if len(scores) < 2:
             continue
         interval = seeds_interval(scores)
@@ -198,7 +211,8 @@ CLAIMS = (
         "7.00 against 6.64",
         difference("ddpo", "dsft"),
         why={
-            "holds": "nearly all of it is manner: the answers are no more often right than before (chapter 07)"
+            "holds": "nearly all of it is manner: the answers are no more often right than before "
+            "(chapter 07)"
         },
     ),
     Claim(
@@ -216,7 +230,8 @@ CLAIMS = (
         difference("dsft_2", "dsft"),
         "below",
         why={
-            "does not hold": "here the chosen answers, the best of four, are far better than the dialogues, and an easy "
+            "does not hold": "here the chosen answers, the best of four, are far better than the "
+            "dialogues, and an easy "
             "world is learnt by imitation; UltraFeedback's are not so far above UltraChat's"
         },
     ),
@@ -226,9 +241,11 @@ CLAIMS = (
         "7.00 against 6.19",
         difference("ddpo", "dsft_2"),
         why={
-            "does not hold": "imitating the best of four answers is enough in so small a world: every chosen answer shows "
+            "does not hold": "imitating the best of four answers is enough in so small a world: "
+            "every chosen answer shows "
             "the whole of what is right, and no preference says more",
-            "undecided": "dSFT-2 is the more often right and dDPO has the better manner; the difference is near the edge",
+            "undecided": "dSFT-2 is the more often right and dDPO has the better manner; the "
+            "difference is near the edge",
             "holds": "by manner again: dSFT-2 is right more often, and the grade pays for both",
         },
     ),
@@ -239,7 +256,8 @@ CLAIMS = (
         lambda rows: rows["epochs"]["accuracies"]["train"][1],
         against=0.95,
         why={
-            "does not hold": "an adapter on 1.3 million parameters cannot learn by heart which of two answers a noisy "
+            "does not hold": "an adapter on 1.3 million parameters cannot learn by heart which of "
+            "two answers a noisy "
             "judge preferred; 7 billion can",
         },
     ),
@@ -249,7 +267,8 @@ CLAIMS = (
         "figure 3, right; 7.34 against 7.00",
         _epoch_gain("epochs_after_one"),
         why={
-            "holds": "the answers go on gaining while the held-out accuracy stands still, which is the paper's point"
+            "holds": "the answers go on gaining while the held-out accuracy stands still, which is "
+            "the paper's point"
         },
     ),
     Claim(
@@ -259,7 +278,8 @@ CLAIMS = (
         _epoch_gain("epochs"),
         "below",
         why={
-            "does not hold": "two epochs of dSFT are not too many here: so small an adapter still learns from the second, "
+            "does not hold": "two epochs of dSFT are not too many here: so small an adapter still "
+            "learns from the second, "
             "and dDPO gains from the better start as well"
         },
     ),
@@ -269,9 +289,11 @@ CLAIMS = (
         "section 4.1, a reason and no number",
         difference("few", "lowest"),
         why={
-            "holds": "against the worst answer the model learns to be right, against a random one to sound better as well; "
+            "holds": "against the worst answer the model learns to be right, against a random one "
+            "to sound better as well; "
             "it is right in more first turns with the worst, and the grade pays for both",
-            "undecided": "ahead with four seeds of five: the rate that one seed's search found for the plain row is too "
+            "undecided": "ahead with four seeds of five: the rate that one seed's search found for "
+            "the plain row is too "
             "high for another seed",
         },
     ),
@@ -287,7 +309,8 @@ CLAIMS = (
         "the paper takes the mean, the published set the overall grade",
         difference("few", "overall"),
         why={
-            "does not hold": "the overall grade pays more for manner, and so does the exam's teacher; near the edge, for "
+            "does not hold": "the overall grade pays more for manner, and so does the exam's "
+            "teacher; near the edge, for "
             "the plain row's seeds lie far apart"
         },
     ),
@@ -297,12 +320,17 @@ CLAIMS = (
         "the paper used 0.1, the later handbook 0.01",
         difference("beta_0.01", "few"),
         why={
-            "does not hold": "so small a β hardly holds the policy to its reference: it bears only a quarter of the rate "
+            "does not hold": "so small a β hardly holds the policy to its reference: it bears only "
+            "a quarter of the rate "
             "that serves β 0.1, at which it is right as often as dSFT and learns little manner"
         },
     ),
     Claim(
-        "large_beta_worse", "β 0.5 is worse than β 0.1", "not tried", difference("beta_0.5", "few"), "below"
+        "large_beta_worse",
+        "β 0.5 is worse than β 0.1",
+        "not tried",
+        difference("beta_0.5", "few"),
+        "below",
     ),
     _relative("ipo", "IPO", "arXiv 2310.12036"),
     _relative("hinge", "the hinge loss", "arXiv 2305.10425, 2309.06657"),

@@ -11,18 +11,20 @@ from typing import Any
 
 from zephyr_utils.ablations import catalogue
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
 QUIET = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 
 def run_in_parallel(
-    tasks: Iterable[tuple[Road, Iterable[str]]], workers: int = 2, say: Callable[[str], None] = print
+    tasks: Iterable[tuple[Pipeline, Iterable[str]]],
+    workers: int = 2,
+    say: Callable[[str], None] = print,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Measure rows of several roads (seeds), each task in a process of its own with one thread.
 
-    On matrices this small two threads gain little and quarrel much, so two seeds side by side are faster. What was
-    finished before a kill is reused.
+    On matrices this small two threads gain little and quarrel much, so two seeds side by side are
+    faster. What was finished before a kill is reused.
 
     Args:
         tasks: a road, and the names of the rows to be measured for it.
@@ -35,8 +37,8 @@ def run_in_parallel(
         HandbookError: a process failed; the message holds the end of what it said.
     """
 
-    def one(road: Road, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
-        task = json.dumps({"road": road.parameters, "rows": list(names)})
+    def one(pipeline: Pipeline, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
+        task = json.dumps({"road": pipeline.parameters, "rows": list(names)})
         results = {}
         # A file and not a pipe for its errors: nobody reads them until the process has ended.
         with tempfile.TemporaryFile("w+") as errors:
@@ -51,18 +53,20 @@ def run_in_parallel(
                 if line.startswith('{"'):
                     done = json.loads(line)
                     results[done["row"]] = done["results"]
-                    label = catalogue.get_row(done["row"]).label
-                    say(f"seed {road.seed}: {label}, {done['seconds']:.0f} s")
+                    label = catalogue.get_ablation(done["row"]).label
+                    say(f"seed {pipeline.seed}: {label}, {done['seconds']:.0f} s")
             if process.wait():
                 errors.seek(0)
                 said = errors.read()[-1500:]
                 raise HandbookError(
-                    f"seed {road.seed} failed", where="ablations", remedy=f"mend what it said: {said}"
+                    f"seed {pipeline.seed} failed",
+                    where="ablations",
+                    remedy=f"mend what it said: {said}",
                 )
-        return road.seed, results
+        return pipeline.seed, results
 
     with ThreadPoolExecutor(workers) as pool:  # threads that wait for processes
-        futures = [pool.submit(one, road, names) for road, names in tasks]
+        futures = [pool.submit(one, pipeline, names) for pipeline, names in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()

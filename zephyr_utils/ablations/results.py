@@ -1,19 +1,23 @@
-"""The repository's own five seeds in ``benchmarks/results/claims.json``, and whether what they were made of still stands."""
+"""The repository's own five seeds in ``benchmarks/results/claims.json``, and whether what they were
+made of still stands.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from zephyr_utils.ablations.catalogue import ROWS, recipe_of
+from zephyr_utils.ablations.catalogue import ABLATIONS, recipe_of
 from zephyr_utils.ablations.claims import Measured
 from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.pipeline.artefacts import fingerprint, read_json
-from zephyr_utils.pipeline.pipeline import Road
+from zephyr_utils.pipeline.pipeline import Pipeline
 
 
 def made_with() -> dict[str, str]:
-    """Fingerprints of what the miniature's results rest on: its base model, its records and its recipes."""
-    recipes = {stage: Road().recipe(stage) for stage in ("dsft", "ddpo")}
-    rows = {name: recipe_of(Road(), row) for name, row in ROWS.items() if row.trains}
+    """Fingerprints of what the miniature's results rest on: its base model, its records and its
+    recipes.
+    """
+    recipes = {stage: Pipeline().recipe(stage) for stage in ("dsft", "ddpo")}
+    rows = {name: recipe_of(Pipeline(), row) for name, row in ABLATIONS.items() if row.trains}
     return {
         "base_model": fingerprint(BASE_FOLDER),
         "world": fingerprint([data.questions(), data.dialogues(50), data.feedback(50)]),
@@ -28,7 +32,8 @@ class Committed:
     Attributes:
         measured: by seed; empty outside a checkout.
         machine: what they were made on.
-        changed: what has changed since they were made (`made_with`); empty if they are of this very code.
+        changed: what has changed since they were made (`made_with`); empty if they are of this very
+            code.
     """
 
     measured: Measured

@@ -1,4 +1,6 @@
-"""Talking to a model: the chat template and its tokens (`template`), loading and generation (`generation`)."""
+"""Talking to a model: the chat template and its tokens (`template`), loading and generation
+(`generation`).
+"""
 
 from zephyr_utils.chat.generation import Answer, chat_turns, generate, load_model
 from zephyr_utils.chat.template import (

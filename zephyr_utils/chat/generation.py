@@ -38,7 +38,8 @@ __all__ = [
     "token_view_html",
 ]
 
-disable_progress_bar()  # a bar for the loading of a small model is noise, in a notebook as in a terminal
+# a bar for the loading of a small model is noise, in a notebook as in a terminal
+disable_progress_bar()
 
 
 def load_model(directory: str | Path, dtype: torch.dtype | str | None = None) -> tuple:
@@ -48,18 +49,21 @@ def load_model(directory: str | Path, dtype: torch.dtype | str | None = None) ->
         dtype: of the weights; None keeps the one they were saved in.
 
     Raises:
-        HandbookError: there is no such directory, or it holds no whole model: an adapter without its base, weights
-            that are missing, cut short or not safetensors, no tokenizer.
+        HandbookError: there is no such directory, or it holds no whole model: an adapter without
+            its base, weights that are missing, cut short or not safetensors, no tokenizer.
     """
     directory = Path(directory)
     if not directory.is_dir():
-        raise HandbookError("there is no such directory", where=str(directory), remedy="check the path")
+        raise HandbookError(
+            "there is no such directory", where=str(directory), remedy="check the path"
+        )
     if not (directory / "config.json").is_file():
         if (directory / "adapter_config.json").is_file():
             raise HandbookError(
                 "this directory holds a LoRA adapter alone, without the model it belongs to",
                 where=str(directory),
-                remedy="name the directory of the merged model, or merge the adapter into its base first",
+                remedy="name the directory of the merged model, or merge the adapter into its base "
+                "first",
             )
         raise HandbookError(
             "this directory holds no model: it has no config.json",
@@ -77,25 +81,32 @@ def load_model(directory: str | Path, dtype: torch.dtype | str | None = None) ->
         )
         part = "tokenizer"
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    except Exception as error:  # transformers, safetensors and tokenizers each raise errors of their own
+    # transformers, safetensors and tokenizers each raise errors of their own
+    except Exception as error:
         raise HandbookError(
-            f"its {part} cannot be loaded: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}",
+            f"its {part} cannot be loaded: {type(error).__name__}: "
+            f"{str(error).strip().partition(chr(10))[0]}",
             where=str(directory),
-            remedy="make the directory again; it needs config.json, safetensors weights and a tokenizer",
+            remedy="make the directory again; it needs config.json, safetensors weights and a "
+            "tokenizer",
         ) from error
     if report["missing_keys"]:
         # transformers fills these with random numbers and goes on.
         raise HandbookError(
-            f"the weights file lacks {len(report['missing_keys'])} tensors, {min(report['missing_keys'])} among them",
+            f"the weights file lacks {len(report['missing_keys'])} tensors, "
+            f"{min(report['missing_keys'])} among them",
             where=str(directory),
-            remedy="make the directory again: it was not written to the end, or its config.json is another model's",
+            remedy="make the directory again: it was not written to the end, or its config.json is "
+            "another model's",
         )
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said: its text without special tokens, whether it ended by itself, how many tokens it took."""
+    """What a model said: its text without special tokens, whether it ended by itself, how many
+    tokens it took.
+    """
 
     text: str
     ended: bool
@@ -115,18 +126,23 @@ def generate(
 ) -> list[Answer]:
     """The next assistant turn of each conversation, in the order given.
 
-    The same arguments give the same answers: the draw neither reads nor moves PyTorch's global random state. Sampled
-    answers do depend on the batch size and on the other conversations, as the draws are shared.
+    The same arguments give the same answers: the draw neither reads nor moves PyTorch's global
+    random state. Sampled answers do depend on the batch size and on the other conversations, as the
+    draws are shared.
 
     Args:
         temperature: 0 for greedy decoding (always the likeliest token).
 
     Raises:
-        HandbookError: a conversation ends with an assistant turn, or leaves no room in the model's context.
+        HandbookError: a conversation ends with an assistant turn, or leaves no room in the model's
+            context.
     """
-    prompts = [_prompt_ids(model, tokenizer, c, n, max_new_tokens) for n, c in enumerate(conversations)]
+    prompts = [
+        _prompt_ids(model, tokenizer, c, n, max_new_tokens) for n, c in enumerate(conversations)
+    ]
     sampling = (
-        # top_k is set, since transformers would take one from the model's own generation config otherwise.
+        # top_k is set, since transformers would take one from the model's own generation config
+        # otherwise.
         {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
         if temperature > 0
         else {"do_sample": False}
@@ -151,7 +167,9 @@ def generate(
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]
                 for n, answer in zip(
-                    batch, _generate_batch(model, tokenizer, [prompts[n] for n in batch], config), strict=True
+                    batch,
+                    _generate_batch(model, tokenizer, [prompts[n] for n in batch], config),
+                    strict=True,
                 ):
                     answers[n] = answer
     finally:
@@ -159,37 +177,49 @@ def generate(
     return answers
 
 
-def _prompt_ids(model, tokenizer, conversation: list[Message], number: int, max_new_tokens: int) -> list[int]:
+def _prompt_ids(
+    model, tokenizer, conversation: list[Message], number: int, max_new_tokens: int
+) -> list[int]:
     where = f"conversation {number}"
     if not conversation or conversation[-1]["role"] == "assistant":
         raise HandbookError(
-            "it must end with a user's turn", where=where, remedy="leave out the answer to be generated"
+            "it must end with a user's turn",
+            where=where,
+            remedy="leave out the answer to be generated",
         )
     ids = list(
-        apply_template(tokenizer, conversation, add_generation_prompt=True, return_dict=True)["input_ids"]
+        apply_template(tokenizer, conversation, add_generation_prompt=True, return_dict=True)[
+            "input_ids"
+        ]
     )
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and len(ids) + max_new_tokens > context:
         raise HandbookError(
-            f"its {len(ids)} tokens and {max_new_tokens} new ones exceed the model's context of {context}",
+            f"its {len(ids)} tokens and {max_new_tokens} new ones exceed the model's context of "
+            f"{context}",
             where=where,
             remedy="shorten the conversation or lower max_new_tokens",
         )
     return ids
 
 
-def _generate_batch(model, tokenizer, prompts: list[list[int]], config: GenerationConfig) -> list[Answer]:
+def _generate_batch(
+    model, tokenizer, prompts: list[list[int]], config: GenerationConfig
+) -> list[Answer]:
     width = max(map(len, prompts))
     # Padded on the left: the answer has to follow the prompt at once.
     ids = torch.tensor(
         [[tokenizer.pad_token_id] * (width - len(p)) + p for p in prompts], device=model.device
     )
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+    mask = torch.tensor(
+        [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device
+    )
     # (batch, width + new)
     output = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
     answers = []
     for new in output[:, width:].tolist():
-        # After its end a row is filled with padding, which may be the same token: cut at the first end.
+        # After its end a row is filled with padding, which may be the same token: cut at the first
+        # end.
         ended = tokenizer.eos_token_id in new
         kept = new[: new.index(tokenizer.eos_token_id) + 1] if ended else new
         text = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -200,10 +230,12 @@ def _generate_batch(model, tokenizer, prompts: list[list[int]], config: Generati
 def chat_turns(
     model, tokenizer, questions: list[list[str]], *, seed: int = 0, **options
 ) -> list[list[Answer]]:
-    """Put questions of one or more user turns to a model: all first turns, then all second turns, and so on.
+    """Put questions of one or more user turns to a model: all first turns, then all second turns,
+    and so on.
 
     Args:
-        questions: for each question its user turns; each later turn is asked after the model's own earlier answers.
+        questions: for each question its user turns; each later turn is asked after the model's own
+            earlier answers.
         options: passed to :func:`generate`; turn t is drawn with ``seed + t``.
 
     Returns:
@@ -215,7 +247,9 @@ def chat_turns(
         asked = [n for n, turns in enumerate(questions) if turn < len(turns)]
         for n in asked:
             dialogues[n].append({"role": "user", "content": questions[n][turn]})
-        replies = generate(model, tokenizer, [dialogues[n] for n in asked], seed=seed + turn, **options)
+        replies = generate(
+            model, tokenizer, [dialogues[n] for n in asked], seed=seed + turn, **options
+        )
         for n, reply in zip(asked, replies, strict=True):
             answers[n].append(reply)
             dialogues[n].append({"role": "assistant", "content": reply.text})

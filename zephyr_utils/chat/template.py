@@ -1,8 +1,9 @@
 """Conversations as tokens: Zephyr's chat template, what to train on, and the view of both.
 
-Every conversation becomes tokens in one place, ``apply_chat_template``. Rendering to text first and tokenising the
-text afterwards would let a tokenizer such as Mistral's put a ``<s>`` in front that training never saw (or a second
-one, where the template has its own). Readers import all of this from ``zephyr_utils.chat``.
+Every conversation becomes tokens in one place, ``apply_chat_template``. Rendering to text first and
+tokenising the text afterwards would let a tokenizer such as Mistral's put a ``<s>`` in front that
+training never saw (or a second one, where the template has its own). Readers import all of this
+from ``zephyr_utils.chat``.
 """
 
 import html
@@ -14,10 +15,10 @@ from zephyr_utils.errors import HandbookError
 
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": ...}
 
-# Renders byte for byte as the template of Zephyr-7B does. What is ours are the generation marks: they tell
-# transformers which tokens the assistant writes. The end-of-sequence token stands inside them, so that a model
-# trained on answers alone learns to stop; the line break after it stands outside. The role markers are plain text,
-# not special tokens, so no embedding has to be added.
+# Renders byte for byte as the template of Zephyr-7B does. What is ours are the generation marks:
+# they tell transformers which tokens the assistant writes. The end-of-sequence token stands inside
+# them, so that a model trained on answers alone learns to stop; the line break after it stands
+# outside. The role markers are plain text, not special tokens, so no embedding has to be added.
 ZEPHYR_TEMPLATE = """\
 {%- for message in messages -%}
 {%- if message['role'] == 'assistant' -%}
@@ -39,12 +40,14 @@ ZEPHYR_TEMPLATE = """\
 
 
 def prepare_tokenizer(tokenizer) -> str:
-    """Give a base model's tokenizer the chat template and a token to pad with; nothing is added to its vocabulary.
+    """Give a base model's tokenizer the chat template and a token to pad with; nothing is added to
+    its vocabulary.
 
-    Padding, in this order: the pad token it has; ``<pad>`` if the vocabulary holds one; ``<unk>`` (Mistral, where
-    bytes stand in for unknown characters, so no text ever contains it); the end-of-sequence token. The last does no
-    harm here, because labels are masked by position and not by token id; a collator that masks by id would delete
-    every real end of an answer and leave a model that never stops.
+    Padding, in this order: the pad token it has; ``<pad>`` if the vocabulary holds one; ``<unk>``
+    (Mistral, where bytes stand in for unknown characters, so no text ever contains it); the
+    end-of-sequence token. The last does no harm here, because labels are masked by position and not
+    by token id; a collator that masks by id would delete every real end of an answer and leave a
+    model that never stops.
 
     Returns:
         One sentence that says what was done. The tokenizer is changed in place.
@@ -60,7 +63,11 @@ def prepare_tokenizer(tokenizer) -> str:
             remedy="set tokenizer.eos_token to the token that ended the texts in pretraining",
         )
     tokenizer.chat_template = ZEPHYR_TEMPLATE
-    own = [tokenizer.pad_token, "<pad>" if "<pad>" in tokenizer.get_vocab() else None, tokenizer.unk_token]
+    own = [
+        tokenizer.pad_token,
+        "<pad>" if "<pad>" in tokenizer.get_vocab() else None,
+        tokenizer.unk_token,
+    ]
     pad = next((token for token in own if token not in (None, eos)), eos)
     tokenizer.pad_token = pad
     shared = " (its end-of-sequence token, for want of one of its own)" if pad == eos else ""
@@ -80,24 +87,32 @@ def apply_template(tokenizer, messages: list[Message], **options):
     except (TemplateError, ValueError) as error:
         raise HandbookError(
             f"the chat template refuses this conversation: {error}",
-            remedy="a conversation has at least one message, each with a role of system, user or assistant",
+            remedy="a conversation has at least one message, each with a role of system, user or "
+            "assistant",
         ) from error
 
 
 def render(tokenizer, messages: list[Message], generation_prompt: bool = False) -> str:
-    """The conversation as the model reads it; with ``generation_prompt``, ready for an answer to follow."""
-    return apply_template(tokenizer, messages, tokenize=False, add_generation_prompt=generation_prompt)
+    """The conversation as the model reads it; with ``generation_prompt``, ready for an answer to
+    follow.
+    """
+    return apply_template(
+        tokenizer, messages, tokenize=False, add_generation_prompt=generation_prompt
+    )
 
 
-def encode(tokenizer, messages: list[Message], assistant_only: bool = False) -> tuple[list[int], list[int]]:
+def encode(
+    tokenizer, messages: list[Message], assistant_only: bool = False
+) -> tuple[list[int], list[int]]:
     """Tokens of a conversation and the labels to train on.
 
     Args:
-        assistant_only: let only the assistant's words and the tokens that end its turns count. The default lets
-            every token count, as in the training of Zephyr.
+        assistant_only: let only the assistant's words and the tokens that end its turns count. The
+            default lets every token count, as in the training of Zephyr.
 
     Returns:
-        (input_ids, labels), of equal length; labels are token ids, -100 where a token does not count. They are not
+        (input_ids, labels), of equal length; labels are token ids, -100 where a token does not
+            count. They are not
         shifted: the loss does that.
     """
     encoding = apply_template(
@@ -114,7 +129,9 @@ def encode(tokenizer, messages: list[Message], assistant_only: bool = False) -> 
 
 
 class TokenView(NamedTuple):
-    """One token: the text it stands for, its id, whose turn it lies in, whether it counts in the loss."""
+    """One token: the text it stands for, its id, whose turn it lies in, whether it counts in the
+    loss.
+    """
 
     text: str
     id: int
@@ -125,7 +142,8 @@ class TokenView(NamedTuple):
 def token_view(tokenizer, messages: list[Message], assistant_only: bool = True) -> list[TokenView]:
     """The conversation token by token. The texts put together are the rendered conversation.
 
-    A character that takes several tokens (an accent, an emoji) is shown with the first of them, the others are empty.
+    A character that takes several tokens (an accent, an emoji) is shown with the first of them, the
+    others are empty.
     """
     rendered = render(tokenizer, messages)
     ids, labels = encode(tokenizer, messages, assistant_only)
@@ -147,21 +165,25 @@ _ROLE_COLOURS = {"system": "#e3e3e3", "user": "#d7e9f7", "assistant": "#fde7c2"}
 
 
 def token_view_html(views: list[TokenView]) -> str:
-    """The token view as HTML: a labelled block a turn, a box a token, a thick underline where the loss counts.
+    """The token view as HTML: a labelled block a turn, a box a token, a thick underline where the
+    loss counts.
 
     Colours only repeat what the labels and the underline say. Model text is escaped.
     """
     blocks, last_role = [], None
     for view in views:
-        # A turn starts with its marker, so the same role twice running still reads as one block: rare, and harmless.
+        # A turn starts with its marker, so the same role twice running still reads as one block:
+        # rare, and harmless.
         if view.role != last_role:
             blocks.append((view.role, []))
             last_role = view.role
         blocks[-1][1].append(_token_html(view))
     n_counted = sum(view.in_loss for view in views)
     parts = [
-        f'<div style="background:{_ROLE_COLOURS.get(role, "#ffffff")};padding:.3em .6em;margin:.2em 0">'
-        f'<span style="font:bold .75em sans-serif">{html.escape(role)}</span><br>{"".join(tokens)}</div>'
+        f'<div style="background:{_ROLE_COLOURS.get(role, "#ffffff")};padding:.3em '
+        f'.6em;margin:.2em 0">'
+        f'<span style="font:bold .75em '
+        f'sans-serif">{html.escape(role)}</span><br>{"".join(tokens)}</div>'
         for role, tokens in blocks
     ]
     return (
@@ -173,7 +195,8 @@ def token_view_html(views: list[TokenView]) -> str:
 
 
 def _token_html(view: TokenView) -> str:
-    # A visible mark for what cannot be seen: a line break, or a further piece of the character before.
+    # A visible mark for what cannot be seen: a line break, or a further piece of the character
+    # before.
     text = html.escape(view.text).replace("\n", "↵") if view.text else "·"
     underline = "border-bottom:3px solid #1a1a1a;" if view.in_loss else ""
     spoken = "counts in the loss" if view.in_loss else "does not count in the loss"

@@ -13,11 +13,12 @@ out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
 
 
-def tell(manifest: "Manifest", *names: str) -> None:
+def print_manifest(manifest: "Manifest", *names: str) -> None:
     """Where an artefact lies, its rows and the numbers asked for."""
     how = "reused" if manifest.reused else f"made in {manifest.seconds:.0f} s"
     rows = ", ".join(
-        f"{count} {name.removeprefix('rows_').replace('_', ' ')}" for name, count in manifest.rows.items()
+        f"{count} {name.removeprefix('rows_').replace('_', ' ')}"
+        for name, count in manifest.rows.items()
     )
     out.print(f"{manifest.folder} ({how})" + (f"; rows: {rows}" if rows else ""), highlight=False)
     if why := {k: v for k, v in manifest.results.get("set_aside", {}).items() if v}:

@@ -11,7 +11,8 @@ from zephyr_utils.cli.options import SetAsideOption
 
 def truecase(
     inputs: Annotated[
-        list[Path], typer.Argument(help="JSONL or Parquet files: dialogues, raw UltraChat, or texts.")
+        list[Path],
+        typer.Argument(help="JSONL or Parquet files: dialogues, raw UltraChat, or texts."),
     ],
     output: Annotated[Path, typer.Option(help="Folder for the truecased files.")],
     fit_on: Annotated[
@@ -20,13 +21,20 @@ def truecase(
     shard_index: Annotated[int, typer.Option(help="This machine's share, from 0.")] = 0,
     num_shards: Annotated[int, typer.Option(help="How many machines share the work.")] = 1,
 ) -> None:
-    """Repair wrongly cased answers in files of any size; a killed run goes on at the file it was at."""
-    from zephyr_utils.progress import bytes_watched
+    """Repair wrongly cased answers in files of any size; a killed run goes on at the file it was
+    at.
+    """
+    from zephyr_utils.progress import track_bytes
     from zephyr_utils.truecasing import truecase_files
 
-    with bytes_watched("truecasing") as progress:
+    with track_bytes("truecasing") as progress:
         report = truecase_files(
-            inputs, output, fit_on=fit_on, shard_index=shard_index, num_shards=num_shards, progress=progress
+            inputs,
+            output,
+            fit_on=fit_on,
+            shard_index=shard_index,
+            num_shards=num_shards,
+            progress=progress,
         )
     out.print(report.report(), highlight=False, markup=False)
     out.print(f"Files and reports in {output}", highlight=False, markup=False)
@@ -36,41 +44,58 @@ def feedback(
     prompts: Annotated[
         Path,
         typer.Argument(
-            help="Prompts: JSONL or Parquet with `prompt`, `instruction` or `messages`. Without --models: answers to rate."
+            help="Prompts: JSONL or Parquet with `prompt`, `instruction` or `messages`. Without "
+            "--models: answers to rate."
         ),
     ],
     output: Annotated[Path, typer.Argument(help="File for the feedback: .jsonl or .parquet.")],
     models: Annotated[
         str,
-        typer.Option(help="Models that answer: a,b,c,d; or label=name,... to have labels in the records."),
+        typer.Option(
+            help="Models that answer: a,b,c,d; or label=name,... to have labels in the records."
+        ),
     ] = "",
     judge: Annotated[
         str, typer.Option(help="Model that rates the answers; without it they stay unrated.")
     ] = "",
     base_url: Annotated[
-        str, typer.Option(help="Any OpenAI-compatible endpoint; default $OPENAI_BASE_URL, else OpenAI.")
+        str,
+        typer.Option(help="Any OpenAI-compatible endpoint; default $OPENAI_BASE_URL, else OpenAI."),
     ] = "",
-    key_from: Annotated[
-        str, typer.Option(help="Environment variable that holds the key; a local server needs none.")
+    api_key_env: Annotated[
+        str,
+        typer.Option(help="Environment variable that holds the key; a local server needs none."),
     ] = "OPENAI_API_KEY",
-    judge_base_url: Annotated[str, typer.Option(help="The judge's endpoint, if it is another.")] = "",
-    judge_key_from: Annotated[
+    judge_base_url: Annotated[
+        str, typer.Option(help="The judge's endpoint, if it is another.")
+    ] = "",
+    judge_api_key_env: Annotated[
         str, typer.Option(help="Environment variable with the judge's key, if it is another.")
     ] = "",
     prices: Annotated[Path | None, typer.Option(help="Price table (YAML), for costs.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would take, and stop.")
+    ] = False,
     concurrency: Annotated[int, typer.Option(help="Calls under way at once.")] = 16,
     journal: Annotated[
         Path | None, typer.Option(help="Where every reply is kept; default OUTPUT.journal.jsonl.")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="Of the answers; the judge is asked at 0.")] = 0.7,
+    temperature: Annotated[
+        float, typer.Option(help="Of the answers; the judge is asked at 0.")
+    ] = 0.7,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 512,
-    seed: Annotated[int | None, typer.Option(help="Sampling seed, sent to servers that take one.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Sampling seed, sent to servers that take one.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many rows.")] = None,
-    critiques: Annotated[bool, typer.Option(help="Ask for critiques with an overall grade as well.")] = True,
+    critiques: Annotated[
+        bool, typer.Option(help="Ask for critiques with an overall grade as well.")
+    ] = True,
     set_aside: SetAsideOption = False,
 ) -> None:
-    """Collect several models' answers and a judge's ratings. The same command, after a kill, pays for nothing twice."""
+    """Collect several models' answers and a judge's ratings. The same command, after a kill, pays
+    for nothing twice.
+    """
     given = dict(locals())
     from zephyr_utils.feedback.command import FeedbackCommand
 
@@ -86,13 +111,15 @@ def pairs(
     ],
     output: Annotated[Path, typer.Option(help="File for the pairs: .jsonl or .parquet.")],
     score: Annotated[
-        str, typer.Option(help="mean (of the four aspects; the paper) or overall (the published set).")
+        str,
+        typer.Option(help="mean (of the four aspects; the paper) or overall (the published set)."),
     ] = "mean",
     rejected: Annotated[str, typer.Option(help="random (the paper), lowest or all.")] = "random",
     ties: Annotated[str, typer.Option(help="drop or keep pairs with equal scores.")] = "drop",
     seed: Annotated[int, typer.Option(help="Seed of the random rejected answer.")] = 0,
     against: Annotated[
-        Path | None, typer.Option(help="Questions (MT-Bench's schema) whose prompts are to be left out.")
+        Path | None,
+        typer.Option(help="Questions (MT-Bench's schema) whose prompts are to be left out."),
     ] = None,
     set_aside: SetAsideOption = False,
 ) -> None:
@@ -105,7 +132,9 @@ def pairs(
     loaded = load_records(feedback, "feedback", set_aside=set_aside)
     rows = loaded.records
     if against:
-        clean = decontaminate([r["instruction"] for r in rows], [q["turns"][0] for q in read_rows(against)])
+        clean = decontaminate(
+            [r["instruction"] for r in rows], [q["turns"][0] for q in read_rows(against)]
+        )
         out.print(f"{len(clean.removed)} prompts left out: {clean.counts}", highlight=False)
         rows = [rows[i] for i in clean.kept]
     made = binarize(rows, score=score, rejected=rejected, ties=ties, seed=seed)

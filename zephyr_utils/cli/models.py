@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zephyr_utils.cli.console import err, out, tell
+from zephyr_utils.cli.console import err, out, print_manifest
 from zephyr_utils.cli.options import (
     BaseModelOption,
     DialoguesOption,
@@ -15,7 +15,7 @@ from zephyr_utils.cli.options import (
     ScaleOption,
     SeedOption,
     SetAsideOption,
-    open_road,
+    open_pipeline,
 )
 from zephyr_utils.errors import HandbookError
 
@@ -29,8 +29,10 @@ def sft(
     set_aside: SetAsideOption = False,
 ) -> None:
     """Distilled supervised fine-tuning: truecase and filter the dialogues, train, merge."""
-    road = open_road(scale, seed, runs, dialogues=dialogues, base_model=base_model, set_aside=set_aside)
-    tell(road.dsft(), "held_out_loss_before", "held_out_loss")
+    pipeline = open_pipeline(
+        scale, seed, runs, dialogues=dialogues, base_model=base_model, set_aside=set_aside
+    )
+    print_manifest(pipeline.dsft(), "held_out_loss_before", "held_out_loss")
 
 
 def dpo(
@@ -43,20 +45,28 @@ def dpo(
     runs: RunsOption = "",
     set_aside: SetAsideOption = False,
 ) -> None:
-    """Distilled direct preference optimisation of the dSFT model (which is made first if it is not there)."""
-    road = open_road(scale, seed, runs, dialogues, feedback, preferences, base_model, set_aside)
-    tell(road.ddpo(), "first_step_loss")
-    tell(road.margins(), "accuracy", "accuracy_low", "accuracy_high", "margin")
+    """Distilled direct preference optimisation of the dSFT model (which is made first if it is not
+    there).
+    """
+    pipeline = open_pipeline(
+        scale, seed, runs, dialogues, feedback, preferences, base_model, set_aside
+    )
+    print_manifest(pipeline.ddpo(), "first_step_loss")
+    print_manifest(pipeline.margins(), "accuracy", "accuracy_low", "accuracy_high", "margin")
 
 
 def check_log(
     log: Annotated[
         Path,
-        typer.Argument(help="trainer_state.json, a model card's table (CSV), or log rows (JSON, JSONL)."),
+        typer.Argument(
+            help="trainer_state.json, a model card's table (CSV), or log rows (JSON, JSONL)."
+        ),
     ],
     beta: Annotated[float | None, typer.Option(help="The beta the run was meant to use.")] = None,
 ) -> None:
-    """Is my DPO broken? Green, amber or red for a preference run, with reasons; red ends with status 1."""
+    """Is my DPO broken? Green, amber or red for a preference run, with reasons; red ends with
+    status 1.
+    """
     from zephyr_utils.diagnostics import read_training_log, traffic_light
 
     light = traffic_light(read_training_log(log), beta=beta)
@@ -67,9 +77,13 @@ def check_log(
 def evaluate(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="base, dsft, ddpo, model directories, or files of answers. Default: ddpo."),
+        typer.Argument(
+            help="base, dsft, ddpo, model directories, or files of answers. Default: ddpo."
+        ),
     ] = None,
-    against: Annotated[str, typer.Option(help="Also compare each model with this one, in both orders.")] = "",
+    against: Annotated[
+        str, typer.Option(help="Also compare each model with this one, in both orders.")
+    ] = "",
     questions: Annotated[
         Path | None, typer.Option(help="Questions in MT-Bench's schema; default: the miniature's.")
     ] = None,
@@ -86,24 +100,32 @@ def evaluate(
         list[Path] | None, typer.Option(help="Recorded AlpacaEval annotations: a file or folder.")
     ] = None,
     academic: Annotated[
-        str, typer.Option(help="lm-eval tasks (arc_challenge:25,...), or a results file of lm-eval.")
+        str,
+        typer.Option(help="lm-eval tasks (arc_challenge:25,...), or a results file of lm-eval."),
     ] = "",
     temperature: Annotated[
-        float | None, typer.Option(help="0 is greedy. Default 0.7; with --questions FastChat's, by category.")
+        float | None,
+        typer.Option(help="0 is greedy. Default 0.7; with --questions FastChat's, by category."),
     ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option(help="Longest answer; default 96, with --questions 1024.")
     ] = None,
     allow_failures: Annotated[
         bool,
-        typer.Option("--allow-failures", help="Average even when more than a tenth of the grades failed."),
+        typer.Option(
+            "--allow-failures", help="Average even when more than a tenth of the grades failed."
+        ),
     ] = False,
-    report: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for report.html and report.json.")
+    ] = None,
     scale: ScaleOption = "miniature",
     seed: SeedOption = 0,
     runs: RunsOption = "",
 ) -> None:
-    """Grade models on two-turn questions, compare them, or score recorded judgments; leaves a report to keep."""
+    """Grade models on two-turn questions, compare them, or score recorded judgments; leaves a
+    report to keep.
+    """
     from datetime import date
 
     from zephyr_utils import __version__
@@ -117,21 +139,30 @@ def evaluate(
         )
     recorded = bool(judgments or annotations or (academic and Path(academic).exists()))
     found = Report(
-        "Evaluation of recorded judgments", {"Questions": questions.name if questions else "as recorded"}
+        "Evaluation of recorded judgments",
+        {"Questions": questions.name if questions else "as recorded"},
     )
     addresses: dict[str, str] = {}
     if models or not recorded:
-        from zephyr_utils.pipeline.evaluate import Exam, evaluate_models, model_name
+        from zephyr_utils.pipeline.evaluate import ExamSettings, evaluate_models, model_name
         from zephyr_utils.pipeline.pipeline import EVALUATION
 
-        models, road = models or ["ddpo"], open_road(scale, seed, runs)
-        exam = Exam(questions, judge, judge_url, temperature, max_new_tokens, allow_failures)
-        found = Report("Evaluation", exam.about(road))
-        for manifest in evaluate_models(road, models, exam, found, against).values():
-            tell(manifest, *(name for name in ("right", "ended", "tokens") if name in manifest.results))
+        models, pipeline = models or ["ddpo"], open_pipeline(scale, seed, runs)
+        exam = ExamSettings(
+            questions, judge, judge_url, temperature, max_new_tokens, allow_failures
+        )
+        found = Report("Evaluation", exam.about(pipeline))
+        for manifest in evaluate_models(pipeline, models, exam, found, against).values():
+            print_manifest(
+                manifest,
+                *(name for name in ("right", "ended", "tokens") if name in manifest.results),
+            )
         if academic:
-            addresses = {model_name(m): m if Path(m).is_dir() else road.model_directory(m) for m in models}
-        folder = road.folder / EVALUATION
+            addresses = {
+                model_name(m): m if Path(m).is_dir() else pipeline.model_directory(m)
+                for m in models
+            }
+        folder = pipeline.folder / EVALUATION
     else:
         from zephyr_utils.pipeline.artefacts import runs_folder
 
@@ -140,10 +171,10 @@ def evaluate(
     found.add_recorded(judgments or [], annotations or [], questions, allow_failures)
     if academic:
         found.add_academic(academic_scores(academic, addresses, folder / "academic"))
-    _tell_report(found, found.write(report or folder / "report"))
+    _print_report(found, found.write(report or folder / "report"))
 
 
-def _tell_report(found, page: Path) -> None:
+def _print_report(found, page: Path) -> None:
     """A line for every figure of a report, what looks odd about them, and where the page lies."""
     lines = []
     for grades in sorted(found.grades.values(), key=lambda grades: -grades.overall):
@@ -152,10 +183,15 @@ def _tell_report(found, page: Path) -> None:
         rate = "no" if pair.win_rate_2 is None else f"{pair.win_rate_2:.1f} %"
         by_place = pair.n_first_place + pair.n_second_place
         lines.append(
-            f"{pair.model_2} against {pair.model_1}: {rate} ({pair.n_wins_2} won, {pair.n_wins_1} lost, {pair.n_ties} tied, "
-            f"{pair.n_inconsistent} contradictory, {by_place} of them by place, {pair.n_errors} errors)"
+            f"{pair.model_2} against {pair.model_1}: {rate} ({pair.n_wins_2} won, {pair.n_wins_1} "
+            f"lost, {pair.n_ties} tied, "
+            f"{pair.n_inconsistent} contradictory, {by_place} of them by place, {pair.n_errors} "
+            f"errors)"
         )
-    lines += [f"{m}: {rate}" for m, rate in sorted(found.rates.items(), key=lambda item: -item[1].win_rate)]
+    lines += [
+        f"{m}: {rate}"
+        for m, rate in sorted(found.rates.items(), key=lambda item: -item[1].win_rate)
+    ]
     for score in found.academic:
         error = "" if score.standard_error is None else f" ± {score.standard_error:.2f}"
         lines.append(f"{score.task} ({score.metric}): {score.score:.2f} %{error}")
@@ -163,7 +199,9 @@ def _tell_report(found, page: Path) -> None:
     for warning in found.warnings[:8]:
         err.print(f"Look at this: {warning}", highlight=False, markup=False, soft_wrap=True)
     if len(found.warnings) > 8:
-        err.print(f"... and {len(found.warnings) - 8} more, at the top of the report.", highlight=False)
+        err.print(
+            f"... and {len(found.warnings) - 8} more, at the top of the report.", highlight=False
+        )
 
 
 def chat(
@@ -173,10 +211,14 @@ def chat(
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.7,
     runs: RunsOption = "",
 ) -> None:
-    """Talk to what you trained. An empty line, `exit` or Ctrl-D ends it; `new` begins a new conversation."""
+    """Talk to what you trained. An empty line, `exit` or Ctrl-D ends it; `new` begins a new
+    conversation.
+    """
     from zephyr_utils.chat import generate, load_model, prepare_tokenizer
 
-    directory = model if Path(model).is_dir() else open_road(scale, seed, runs).model_directory(model)
+    directory = (
+        model if Path(model).is_dir() else open_pipeline(scale, seed, runs).model_directory(model)
+    )
     network, tokenizer = load_model(directory)
     prepare_tokenizer(tokenizer)
     messages: list[dict] = []
@@ -192,6 +234,8 @@ def chat(
             messages = []
             continue
         messages.append({"role": "user", "content": said})
-        (answer,) = generate(network, tokenizer, [messages], temperature=temperature, seed=seed + turn)
+        (answer,) = generate(
+            network, tokenizer, [messages], temperature=temperature, seed=seed + turn
+        )
         messages.append({"role": "assistant", "content": answer.text})
         out.print(f"model> {answer.text}", highlight=False, markup=False)

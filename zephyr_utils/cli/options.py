@@ -9,25 +9,35 @@ from zephyr_utils.cli.console import err
 from zephyr_utils.errors import HandbookError
 
 if TYPE_CHECKING:  # importing it takes seconds, which `zephyr --help` should not wait for
-    from zephyr_utils.pipeline.pipeline import Road
+    from zephyr_utils.pipeline.pipeline import Pipeline
 
-ScaleOption = Annotated[str, typer.Option(help="miniature, smol, zephyr-7b-lora or zephyr-7b-full.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of training and sampling; the data stay the same.")]
+ScaleOption = Annotated[
+    str, typer.Option(help="miniature, smol, zephyr-7b-lora or zephyr-7b-full.")
+]
+SeedOption = Annotated[
+    int, typer.Option(help="Seed of training and sampling; the data stay the same.")
+]
 DialoguesOption = Annotated[
     str, typer.Option(help="Dialogues of your own: a JSONL or Parquet file or folder.")
 ]
-FeedbackOption = Annotated[str, typer.Option(help="Rated answers of your own (UltraFeedback's schema).")]
+FeedbackOption = Annotated[
+    str, typer.Option(help="Rated answers of your own (UltraFeedback's schema).")
+]
 PreferencesOption = Annotated[
     str, typer.Option(help="Preference pairs of your own; no pairs are made from feedback then.")
 ]
-BaseModelOption = Annotated[str, typer.Option(help="A model directory in place of the scale's base model.")]
-RunsOption = Annotated[str, typer.Option(help="Folder for all runs; default $ZEPHYR_RUNS or ./runs.")]
+BaseModelOption = Annotated[
+    str, typer.Option(help="A model directory in place of the scale's base model.")
+]
+RunsOption = Annotated[
+    str, typer.Option(help="Folder for all runs; default $ZEPHYR_RUNS or ./runs.")
+]
 SetAsideOption = Annotated[
     bool, typer.Option("--set-aside", help="Count bad rows and go on, instead of stopping.")
 ]
 
 
-def open_road(
+def open_pipeline(
     scale: str,
     seed: int,
     runs: str,
@@ -36,13 +46,14 @@ def open_road(
     preferences: str = "",
     base_model: str = "",
     set_aside: bool = False,
-) -> "Road":
-    """The road that the options describe; its scale, the machine and its folder are said on standard error.
+) -> "Pipeline":
+    """The road that the options describe; its scale, the machine and its folder are said on
+    standard error.
 
     Raises:
         HandbookError: a path that does not exist, named by its option.
     """
-    from zephyr_utils.pipeline.pipeline import Road
+    from zephyr_utils.pipeline.pipeline import Pipeline
     from zephyr_utils.scales import check_machine
 
     given = {
@@ -59,9 +70,10 @@ def open_road(
             )
     absolute = {name: str(Path(path).resolve()) if path else "" for name, path in given.items()}
     runs = str(Path(runs).resolve()) if runs else ""
-    road = Road(scale=scale, seed=seed, runs=runs, set_aside_bad_rows=set_aside, **absolute)
+    pipeline = Pipeline(scale=scale, seed=seed, runs=runs, set_aside_bad_rows=set_aside, **absolute)
     err.print(
-        f"Scale {road.setting.name} on {check_machine(road.setting)}; artefacts in {road.folder}",
+        f"Scale {pipeline.setting.name} on {check_machine(pipeline.setting)}; artefacts in "
+        f"{pipeline.folder}",
         highlight=False,
     )
-    return road
+    return pipeline

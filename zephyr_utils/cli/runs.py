@@ -1,4 +1,6 @@
-"""Verbs around the training: run every chapter, what this machine can do, what a scale needs, upload a model."""
+"""Verbs around the training: run every chapter, what this machine can do, what a scale needs,
+upload a model.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +17,7 @@ from zephyr_utils.cli.options import (
     ScaleOption,
     SeedOption,
     SetAsideOption,
-    open_road,
+    open_pipeline,
 )
 from zephyr_utils.errors import HandbookError
 
@@ -34,15 +36,22 @@ def run(
     """Run the chapters through papermill and print what came out of each."""
     from zephyr_utils.pipeline.notebooks import run_chapters
 
-    road = open_road(scale, seed, runs, dialogues, feedback, preferences, base_model, set_aside)
+    pipeline = open_pipeline(
+        scale, seed, runs, dialogues, feedback, preferences, base_model, set_aside
+    )
     wanted = _chosen_chapters(chapters)
     if preferences:
         # The pairs are given: there is no feedback of one's own to tell of.
         wanted = [path for path in wanted if not path.stem.startswith("03_")] or wanted
     expected = _notebooks_folder().parent / "tests" / "expected" / f"{scale}.yaml"
-    as_published = not road.own_data and expected.exists()  # the ranges speak of the scale's own data
+    # the ranges speak of the scale's own data
+    as_published = not pipeline.own_data and expected.exists()
     outside = run_chapters(
-        wanted, road.parameters, road.folder, expected=expected if as_published else None, console=out
+        wanted,
+        pipeline.parameters,
+        pipeline.folder,
+        expected=expected if as_published else None,
+        console=out,
     )
     raise typer.Exit(1 if outside else 0)
 
@@ -53,7 +62,10 @@ def _chosen_chapters(numbers: str) -> list[Path]:
     if not numbers:
         return chapters
     chosen = [number.strip() for number in numbers.split(",")]
-    found = {number: [path for path in chapters if path.stem.startswith(f"{number}_")] for number in chosen}
+    found = {
+        number: [path for path in chapters if path.stem.startswith(f"{number}_")]
+        for number in chosen
+    }
     for number, paths in found.items():
         if not paths:
             there = ", ".join(path.stem[:2] for path in chapters)
@@ -75,11 +87,13 @@ def _notebooks_folder() -> Path:
 
 
 def doctor(runs: RunsOption = "") -> None:
-    """Say what this machine can run, what is missing and how to get it. Nothing private is in the output."""
-    from zephyr_utils.doctor import examine, healthy, report
+    """Say what this machine can run, what is missing and how to get it. Nothing private is in the
+    output.
+    """
+    from zephyr_utils.doctor import diagnose, healthy, report
     from zephyr_utils.pipeline.artefacts import runs_folder
 
-    findings = examine(Path(runs) if runs else runs_folder())
+    findings = diagnose(Path(runs) if runs else runs_folder())
     out.print(report(findings), highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(0 if healthy(findings) else 1)
 
@@ -101,7 +115,11 @@ def plan(
     from zephyr_utils.planning.report import print_plan
 
     plans = print_plan(
-        out, scale, bytes_of(gpu_memory) if gpu_memory else None, gpus, tflops * 1e12 if tflops else None
+        out,
+        scale,
+        bytes_of(gpu_memory) if gpu_memory else None,
+        gpus,
+        tflops * 1e12 if tflops else None,
     )
     raise typer.Exit(0 if all(found.fits for found in plans.values()) else 1)
 
@@ -110,7 +128,10 @@ def push(
     repository: Annotated[str, typer.Argument(help="Where to on the Hub: owner/name.")],
     model: Annotated[str, typer.Option(help="dsft or ddpo.")] = "ddpo",
     upload: Annotated[
-        bool, typer.Option("--upload", help="Really upload; needs HF_TOKEN. Without it: show what would go.")
+        bool,
+        typer.Option(
+            "--upload", help="Really upload; needs HF_TOKEN. Without it: show what would go."
+        ),
     ] = False,
     public: Annotated[
         bool, typer.Option("--public", help="To a public repository; default: private.")
@@ -120,12 +141,14 @@ def push(
     runs: RunsOption = "",
 ) -> None:
     """Show a trained model's card and files, and upload them to the Hub only when told to."""
+    from zephyr_utils.pipeline.model_card import hub_upload
     from zephyr_utils.pipeline.model_card import push as push_to_hub
-    from zephyr_utils.pipeline.model_card import shipment
-    from zephyr_utils.pipeline.pipeline import Road
+    from zephyr_utils.pipeline.pipeline import Pipeline
 
-    ready = shipment(
-        Road(scale=scale, seed=seed, runs=str(Path(runs).resolve()) if runs else ""), repository, model
+    ready = hub_upload(
+        Pipeline(scale=scale, seed=seed, runs=str(Path(runs).resolve()) if runs else ""),
+        repository,
+        model,
     )
     out.print(ready.card, highlight=False, markup=False, soft_wrap=True)
     for name, path in ready.files.items():
@@ -133,9 +156,12 @@ def push(
     if upload:
         kind = "public" if public else "private"
         out.print(
-            f"Uploaded to {push_to_hub(ready, private=not public)} ({kind}).", highlight=False, markup=False
+            f"Uploaded to {push_to_hub(ready, private=not public)} ({kind}).",
+            highlight=False,
+            markup=False,
         )
     else:
         out.print(
-            f"Nothing was uploaded ({ready.size:,} bytes would be). To do it: --upload", highlight=False
+            f"Nothing was uploaded ({ready.size:,} bytes would be). To do it: --upload",
+            highlight=False,
         )

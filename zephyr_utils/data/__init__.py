@@ -1,1 +1,3 @@
-"""Records in the schemas of the field: reading, checking, filtering and saving dialogues, feedback and preferences."""
+"""Records in the schemas of the field: reading, checking, filtering and saving dialogues, feedback
+and preferences.
+"""

@@ -1,10 +1,11 @@
 """What is taken out before training: refusals, duplicates, and questions of the tests.
 
-UltraChat was filtered by phrases in which the assistant disclaims emotions, opinions and experiences, and
-UltraFeedback was cleaned of TruthfulQA by exact match (paper, section 4.1, and the cards of the two sets).
-Neither list nor code was published; the phrases here are our own.
+UltraChat was filtered by phrases in which the assistant disclaims emotions, opinions and
+experiences, and UltraFeedback was cleaned of TruthfulQA by exact match (paper, section 4.1, and the
+cards of the two sets). Neither list nor code was published; the phrases here are our own.
 
-All three functions return the indices kept, what was removed and why, and their sum is always the rows given.
+All three functions return the indices kept, what was removed and why, and their sum is always the
+rows given.
 """
 
 import re
@@ -25,18 +26,24 @@ def _denials(nouns: str, verbs: Iterable[str] = _HAVE) -> list[str]:
     return [f"i do not {verb} {noun.strip()}" for verb in verbs for noun in nouns.split(",")]
 
 
-# Phrases are written as `_plain` leaves a text: lower case, straight, contractions opened. A final "s" is optional.
+# Phrases are written as `_plain` leaves a text: lower case, straight, contractions opened. A final
+# "s" is optional.
 REFUSAL_PHRASES: dict[str, tuple[str, ...]] = {
     "emotions": (
-        *_denials("emotion, feeling, human emotion, human feeling, personal emotion, personal feeling"),
+        *_denials("emotion, feeling, human emotion, human feeling, personal emotion, personal "
+                  "feeling"),
         *_denials("emotion, feeling", ["feel"]),
-        *("i am not capable of feeling", "i am not capable of experiencing", "i am incapable of feeling"),
-        *("i do not have the ability to feel", "i do not have the ability to experience", "i cannot feel"),
+        *("i am not capable of feeling", "i am not capable of "
+                                         "experiencing", "i am incapable of feeling"),
+        *("i do not have the ability to "
+          "feel", "i do not have the ability to experience", "i cannot feel"),
         *("i cannot experience", "i have no emotion", "i have no feeling", "i lack emotion", "i do not have consciousness"),
     ),
     "opinions": (
-        *_denials("opinion, belief, preference, personal opinion, personal belief, personal preference", _HAVE[:3]),
-        *_denials("personal view, personal bias, personal biases, personal thought, personal value", _HAVE[:3]),
+        *_denials("opinion, belief, preference, personal opinion, personal belief, personal "
+                  "preference", _HAVE[:3]),
+        *_denials("personal view, personal bias, personal biases, personal thought, personal "
+                  "value", _HAVE[:3]),
         *_denials("a personal opinion, an opinion, a personal preference, a preference", _HAVE[:3]),
         *_denials("a personal favorite, a personal favourite, a favorite, a favourite", _HAVE[:1]),
         *_denials("opinion, personal opinion, a personal opinion", ["form", "express", "offer"]),
@@ -44,10 +51,14 @@ REFUSAL_PHRASES: dict[str, tuple[str, ...]] = {
         *("i have no opinion", "i have no personal opinion", "i have no personal preference", "i have no preference"),
     ),
     "personal experience": (
-        *_denials("personal experience, a personal experience, personal or emotional, personal information"),
-        *_denials("personal life, a personal life, personal interest, personal memories, personal relationship"),
-        *_denials("a physical body, a physical form, a physical presence, a body, physical sense, sense, friend"),
-        *("i have no personal experience", "i have no physical", "i have not personally experienced"),
+        *_denials("personal experience, a personal experience, personal or emotional, personal "
+                  "information"),
+        *_denials("personal life, a personal life, personal interest, personal memories, personal "
+                  "relationship"),
+        *_denials("a physical body, a physical form, a physical presence, a body, physical sense, "
+                  "sense, friend"),
+        *("i have no personal experience", "i have no physical", "i have not personally "
+                                                                 "experienced"),
         *("i have never experienced", "i do not have firsthand", "i do not have first-hand"),
     ),
     "as an AI": (
@@ -89,7 +100,9 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Contaminated:
-    """Prompt ``index`` matched the reference text ``matched`` by ``rule``: exact, normalized or ngram."""
+    """Prompt ``index`` matched the reference text ``matched`` by ``rule``: exact, normalized or
+    ngram.
+    """
 
     index: int
     rule: str
@@ -98,7 +111,9 @@ class Contaminated:
 
 @dataclass
 class Filtered:
-    """What a filter did: ``kept`` (indices, in order), ``removed``, and how many by phrase or rule (``counts``)."""
+    """What a filter did: ``kept`` (indices, in order), ``removed``, and how many by phrase or rule
+    (``counts``).
+    """
 
     kept: list[int]
     removed: list[Any]
@@ -112,27 +127,33 @@ class Filtered:
         """Rows in = rows kept + rows removed, and the counts."""
         n = len(self.kept) + len(self.removed)
         lines = [f"{n:,} rows in = {len(self.kept):,} kept + {len(self.removed):,} removed"]
-        return "\n".join(lines + [f"  {count:,} x {name}" for name, count in self.counts.most_common()])
+        return "\n".join(
+            lines + [f"  {count:,} x {name}" for name, count in self.counts.most_common()]
+        )
 
 
 def refusal_filter(
     items: Iterable[str | dict], phrases: Mapping[str, Sequence[str]] = REFUSAL_PHRASES
 ) -> Filtered:
-    """Remove dialogues in which the assistant disclaims emotions, opinions, experience or being more than an AI.
+    """Remove dialogues in which the assistant disclaims emotions, opinions, experience or being
+    more than an AI.
 
-    Case, curly apostrophes, line breaks and contractions make no difference. A text that quotes such a phrase
-    goes too: the filter reads words, not intentions.
+    Case, curly apostrophes, line breaks and contractions make no difference. A text that quotes
+    such a phrase goes too: the filter reads words, not intentions.
 
     Args:
         items: dialogue records (every assistant turn is read, no other) or plain texts.
-        phrases: families of phrases in lower case, with contractions opened ("i do not have emotion").
+        phrases: families of phrases in lower case, with contractions opened ("i do not have
+            emotion").
 
     Returns:
-        `Filtered` with ``removed`` a list of `Refusal` (the first phrase found) and ``counts`` by phrase.
+        `Filtered` with ``removed`` a list of `Refusal` (the first phrase found) and ``counts`` by
+            phrase.
     """
     family_of = {phrase: family for family, members in phrases.items() for phrase in members}
-    # The longest phrase first, because a regular expression takes the first alternative that fits; the look
-    # ahead to the first word spares trying 190 alternatives at every word (seven times faster).
+    # The longest phrase first, because a regular expression takes the first alternative that fits;
+    # the look ahead to the first word spares trying 190 alternatives at every word (seven times
+    # faster).
     alternatives = "|".join(re.escape(p) for p in sorted(family_of, key=len, reverse=True))
     first_words = "|".join(sorted({re.escape(p.split()[0]) for p in family_of}))
     pattern = re.compile(rf"\b(?=(?:{first_words})\b)({alternatives})s?\b") if family_of else None
@@ -152,19 +173,24 @@ def refusal_filter(
 
 
 def find_duplicates(dialogues: Iterable[str | dict]) -> Filtered:
-    """Remove dialogues (or texts) that an earlier one repeats, word for word or but for case and punctuation.
+    """Remove dialogues (or texts) that an earlier one repeats, word for word or but for case and
+    punctuation.
 
     Returns:
-        `Filtered` with ``removed`` a list of `Duplicate` and ``counts`` by rule, ``exact`` and ``normalized``.
+        `Filtered` with ``removed`` a list of `Duplicate` and ``counts`` by rule, ``exact`` and
+            ``normalized``.
     """
     exact: dict[Any, int] = {}
     normalized: dict[Any, int] = {}
     result = Filtered([], [])
     for index, item in enumerate(dialogues):
         turns = (
-            [("", item)] if isinstance(item, str) else [(m["role"], m["content"]) for m in _messages(item)]
+            [("", item)]
+            if isinstance(item, str)
+            else [(m["role"], m["content"]) for m in _messages(item)]
         )
-        # Python's own hashes of the whole text would do, but two texts must never be taken for one: keep the keys.
+        # Python's own hashes of the whole text would do, but two texts must never be taken for one:
+        # keep the keys.
         key = tuple(turns)
         loose = tuple((role, normalize(text)) for role, text in turns)
         if not any(text for _, text in loose):
@@ -183,26 +209,33 @@ def find_duplicates(dialogues: Iterable[str | dict]) -> Filtered:
 
 
 def decontaminate(
-    prompts: Sequence[str], against: Sequence[str], *, ngram: int = 8, share: float = 0.7, shortest: int = 5
+    prompts: Sequence[str],
+    against: Sequence[str],
+    *,
+    ngram: int = 8,
+    share: float = 0.7,
+    shortest: int = 5,
 ) -> Filtered:
     """Remove prompts that hold a question of a test set.
 
     Three rules, each for what the one before it lets pass:
 
-    * ``exact``: the prompt is a reference, character for character (all that the published set was checked for);
+    * ``exact``: the prompt is a reference, character for character (all that the published set was
+      checked for);
     * ``normalized``: the same but for case, punctuation, width and white space;
-    * ``ngram``: the reference stands *inside* the prompt. A reference of at least ``ngram`` words matches if at
-      least the given ``share`` of its runs of ``ngram`` words occur in the prompt. One run in common is often a
-      turn of phrase ("could you provide a brief summary of the"), most of them are the question; a question of
-      more than 33 words is still found with any one word changed. A shorter reference has no such run: it
-      matches if all its words occur in the prompt in a row. Under ``shortest`` words ("Why not?") even that
-      happens by accident, so those are left to the first two rules.
+    * ``ngram``: the reference stands *inside* the prompt. A reference of at least ``ngram`` words
+      matches if at least the given ``share`` of its runs of ``ngram`` words occur in the prompt.
+      One run in common is often a turn of phrase ("could you provide a brief summary of the"), most
+      of them are the question; a question of more than 33 words is still found with any one word
+      changed. A shorter reference has no such run: it matches if all its words occur in the prompt
+      in a row. Under ``shortest`` words ("Why not?") even that happens by accident, so those are
+      left to the first two rules.
 
-    A reworded question gets past all three. With ``share=0`` one run in common is enough: more of the reworded
-    ones are found, and with them whatever is asked in the same set phrases.
+    A reworded question gets past all three. With ``share=0`` one run in common is enough: more of
+    the reworded ones are found, and with them whatever is asked in the same set phrases.
 
-    Words are what ``\\w+`` finds, so languages written without spaces have only the first two rules.
-    Time grows with the words of both sides together, not with their product.
+    Words are what ``\\w+`` finds, so languages written without spaces have only the first two
+    rules. Time grows with the words of both sides together, not with their product.
 
     Args:
         prompts: the training prompts.
@@ -247,16 +280,22 @@ def decontaminate(
 
 
 def normalize(text: str) -> str:
-    """Words alone: compatibility forms folded (NFKC), lower case, everything but letters and digits a space."""
+    """Words alone: compatibility forms folded (NFKC), lower case, everything but letters and digits
+    a space.
+    """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return " ".join(re.findall(r"\w+", text.casefold().replace("_", " ")))
 
 
 class _ReferenceRuns:
-    """The word runs of all references in one table, so that a prompt is read once however many there are."""
+    """The word runs of all references in one table, so that a prompt is read once however many
+    there are.
+    """
 
-    def __init__(self, references: Mapping[str, str], ngram: int, share: float, shortest: int) -> None:
+    def __init__(
+        self, references: Mapping[str, str], ngram: int, share: float, shortest: int
+    ) -> None:
         self.texts = list(references.values())
         self.needed: list[float] = []
         self.owners: dict[tuple[str, ...], list[int]] = {}
@@ -269,7 +308,9 @@ class _ReferenceRuns:
         self.sizes = sorted({len(run) for run in self.owners})
 
     def inside(self, words: list[str]) -> str | None:
-        """The reference that stands in these words; of several, the one of which the most runs are found."""
+        """The reference that stands in these words; of several, the one of which the most runs are
+        found.
+        """
         seen = {run for size in self.sizes for run in _runs(words, size) if run in self.owners}
         hits = Counter(owner for run in seen for owner in self.owners[run])
         enough = [(n, -owner) for owner, n in hits.items() if n >= self.needed[owner]]

@@ -1,7 +1,8 @@
 """Rows from where they lie: JSONL, JSONL.gz, JSON and Parquet files, folders of them, and the Hub.
 
-Everything is read row by row (a plain ``.json`` file aside), so a file may be larger than the memory.
-`read_rows` yields each row with its address in words, and a row that cannot even be parsed as a `RecordError`.
+Everything is read row by row (a plain ``.json`` file aside), so a file may be larger than the
+memory. `read_rows` yields each row with its address in words, and a row that cannot even be parsed
+as a `RecordError`.
 """
 
 import gzip
@@ -38,21 +39,25 @@ class HubAddress:
         return f"{self.path}@{self.revision or 'newest'}" + (f":{self.split}" if self.split else "")
 
     def resolved(self) -> "HubAddress":
-        """The same address with the newest commit filled in where the revision is None (asks the Hub)."""
+        """The same address with the newest commit filled in where the revision is None (asks the
+        Hub).
+        """
         if self.revision is not None:
             return self
         from huggingface_hub import HfApi
 
         try:
             return replace(self, revision=HfApi().dataset_info(self.path).sha)
-        except Exception as error:  # the client raises a dozen kinds: refused, unknown, offline, time-out
+        # the client raises a dozen kinds: refused, unknown, offline, time-out
+        except Exception as error:
             raise _unreachable(self, error) from error
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row as it was read: ``where`` it stood, and its ``value`` or, if it could not be parsed, the ``error``
-    with what there is of the row in ``value``."""
+    """One row as it was read: ``where`` it stood, and its ``value`` or, if it could not be parsed,
+    the ``error`` with what there is of the row in ``value``.
+    """
 
     where: str
     value: Any
@@ -60,14 +65,15 @@ class Row:
 
 
 def read_rows(source: "str | Path | HubAddress", *, limit: int | None = None) -> Iterator[Row]:
-    """Yield the rows of a file, of a folder's files in the order of their names, or of a Hub dataset.
+    """Yield the rows of a file, of a folder's files in the order of their names, or of a Hub
+    dataset.
 
-    In a folder, ``.json`` files count only if there is no JSONL and no Parquet, because run folders keep their
-    metrics and manifests as ``.json``.
+    In a folder, ``.json`` files count only if there is no JSONL and no Parquet, because run folders
+    keep their metrics and manifests as ``.json``.
 
     Raises:
-        HandbookError: the source does not exist, is of no known kind, or the Hub cannot be reached. (A row that
-            cannot be parsed is yielded with its error, not raised.)
+        HandbookError: the source does not exist, is of no known kind, or the Hub cannot be reached.
+            (A row that cannot be parsed is yielded with its error, not raised.)
     """
     rows = _hub_rows(source, limit) if isinstance(source, HubAddress) else _path_rows(Path(source))
     for n, row in enumerate(rows):
@@ -97,7 +103,9 @@ def _path_rows(path: Path) -> Iterator[Row]:
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(
-            p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES) and not p.name.startswith(".")
+            p
+            for p in path.iterdir()
+            if p.name.lower().endswith(SUFFIXES) and not p.name.startswith(".")
         )
         data = [p for p in found if p.suffix.lower() != ".json"]
         if not found:
@@ -136,7 +144,9 @@ def _line_rows(path: Path) -> Iterator[Row]:
         where = f"{path}, row {number + 1}"
         what = f"the compressed file breaks off or is damaged ({error})"
         yield Row(
-            where, None, RecordError("broken_file", what, where=where, remedy="fetch or write the file again")
+            where,
+            None,
+            RecordError("broken_file", what, where=where, remedy="fetch or write the file again"),
         )
 
 
@@ -147,13 +157,17 @@ def _parse_line(line: bytes, where: str) -> Row:
         what = f"invalid UTF-8 at byte {error.start + 1} of the line"
         readable = line.decode(errors="backslashreplace")
         return Row(
-            where, readable, RecordError("invalid_utf8", what, where=where, remedy="write the file as UTF-8")
+            where,
+            readable,
+            RecordError("invalid_utf8", what, where=where, remedy="write the file as UTF-8"),
         )
     try:
         return Row(where, json.loads(text))
     except (ValueError, RecursionError) as error:
         at = (
-            f" at character {error.pos + 1} of {len(text)}" if isinstance(error, json.JSONDecodeError) else ""
+            f" at character {error.pos + 1} of {len(text)}"
+            if isinstance(error, json.JSONDecodeError)
+            else ""
         )
         what = f"the line is no complete JSON value: {getattr(error, 'msg', error)}{at}"
         remedy = "the line may be cut short: write it again, one JSON object a line"
@@ -170,9 +184,13 @@ def _json_rows(path: Path) -> Iterator[Row]:
     elif data.lstrip().startswith(b"{"):  # many sets keep one object a line in a file called .json
         yield from _line_rows(path)
     else:
-        what = whole.error.what.replace("the line is", "the file is").replace("of the line", "of the file")
+        what = whole.error.what.replace("the line is", "the file is").replace(
+            "of the line", "of the file"
+        )
         remedy = "the file may be cut short: write it again as one JSON list, or as .jsonl"
-        yield Row(str(path), None, RecordError(whole.error.reason, what, where=str(path), remedy=remedy))
+        yield Row(
+            str(path), None, RecordError(whole.error.reason, what, where=str(path), remedy=remedy)
+        )
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
@@ -190,7 +208,9 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         where = f"{path}, row {number + 1}"
         what = f"the Parquet file is damaged or not one: {str(error).splitlines()[0]}"
         yield Row(
-            where, None, RecordError("broken_file", what, where=where, remedy="fetch or write the file again")
+            where,
+            None,
+            RecordError("broken_file", what, where=where, remedy="fetch or write the file again"),
         )
 
 
@@ -223,7 +243,9 @@ def _hub_rows(address: HubAddress, limit: int | None) -> Iterator[Row]:
 
 def _unreachable(address: HubAddress, error: Exception) -> HandbookError:
     return HandbookError(
-        f"the Hub did not serve this dataset ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})",
+        f"the Hub did not serve this dataset ({type(error).__name__}: "
+        f"{str(error).splitlines()[0] if str(error) else ''})",
         where=str(address),
-        remedy="check the network and the address, or give a local file (JSONL, JSON or Parquet) instead",
+        remedy="check the network and the address, or give a local file (JSONL, JSON or Parquet) "
+        "instead",
     )

@@ -24,11 +24,25 @@ from zephyr_utils.data.schema import (
     prompt_hash,
 )
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.progress import watched
+from zephyr_utils.progress import track
 
 __all__ = [
-    "ASPECTS", "KINDS", "ROLES", "HubAddress", "RecordError", "RecordSet", "SetAside", "check_dialogue", "check_feedback",
-    "check_preference", "iter_records", "load_records", "prompt_hash", "save_records", "save_set_aside", "whole_file",
+    "ASPECTS",
+    "KINDS",
+    "ROLES",
+    "HubAddress",
+    "RecordError",
+    "RecordSet",
+    "SetAside",
+    "atomic_write",
+    "check_dialogue",
+    "check_feedback",
+    "check_preference",
+    "iter_records",
+    "load_records",
+    "prompt_hash",
+    "save_records",
+    "save_set_aside",
     "with_answers",
 ]  # fmt: skip
 
@@ -39,10 +53,13 @@ KINDS: dict[str, Callable[[Any, str], dict]] = {
 }
 
 
-# One value of each published field. Parquet types are inferred from the records and these together, so that a
-# set in which a field is still empty (answers not yet rated) has the same columns as a full one.
+# One value of each published field. Parquet types are inferred from the records and these together,
+# so that a set in which a field is still empty (answers not yet rated) has the same columns as a
+# full one.
 _EXAMPLES: dict[str, Any] = {
-    **dict.fromkeys(("prompt", "prompt_id", "source", "instruction", "chosen_model", "rejected_model"), ""),
+    **dict.fromkeys(
+        ("prompt", "prompt_id", "source", "instruction", "chosen_model", "rejected_model"), ""
+    ),
     **{key: [{"role": "", "content": ""}] for key in ("messages", "chosen", "rejected")},
     **dict.fromkeys(("score_chosen", "score_rejected"), 0.0),
     "models": [""],
@@ -60,7 +77,9 @@ _EXAMPLES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class SetAside:
-    """A row that is not used: where it stood, the reason in a word, the full message, and the row itself."""
+    """A row that is not used: where it stood, the reason in a word, the full message, and the row
+    itself.
+    """
 
     where: str
     reason: str
@@ -89,7 +108,9 @@ class RecordSet:
 
     @property
     def n_duplicate_ids(self) -> int:
-        """Records whose id (for feedback: whose instruction) an earlier record has already. They are kept."""
+        """Records whose id (for feedback: whose instruction) an earlier record has already. They
+        are kept.
+        """
         ids = Counter(r.get("prompt_id") or r.get("instruction") for r in self.records)
         return sum(n - 1 for n in ids.values())
 
@@ -98,16 +119,21 @@ class RecordSet:
         return Counter(row.reason for row in self.set_aside)
 
     def report(self) -> str:
-        """Rows in = rows out + rows set aside, in words, with the first row set aside for each reason."""
+        """Rows in = rows out + rows set aside, in words, with the first row set aside for each
+        reason.
+        """
         lines = [
-            f"{self.source or 'records'}: {self.n_read:,} rows read = {len(self.records):,} records "
+            f"{self.source or 'records'}: {self.n_read:,} rows read = {len(self.records):,} "
+            f"records "
             f"+ {len(self.set_aside):,} set aside"
         ]
         first = {row.reason: row for row in reversed(self.set_aside)}
         for reason, n in self.reasons().most_common():
             lines.append(f"  {n:,} x {reason}, first: {first[reason].detail.splitlines()[0]}")
         if self.n_duplicate_ids:
-            lines.append(f"  {self.n_duplicate_ids:,} records repeat the id of an earlier one (kept)")
+            lines.append(
+                f"  {self.n_duplicate_ids:,} records repeat the id of an earlier one (kept)"
+            )
         return "\n".join(lines)
 
 
@@ -121,7 +147,8 @@ def iter_records(
     """Yield checked records one by one, in constant memory.
 
     Args:
-        source: a ``.jsonl``, ``.jsonl.gz``, ``.json`` or ``.parquet`` file, a folder of them, or a `HubAddress`.
+        source: a ``.jsonl``, ``.jsonl.gz``, ``.json`` or ``.parquet`` file, a folder of them, or a
+            `HubAddress`.
         kind: ``dialogue``, ``feedback`` or ``preference``.
         limit: stop after this many rows (good or bad).
         set_aside: a list to which bad rows are appended; without one, the first bad row raises.
@@ -131,7 +158,9 @@ def iter_records(
         HandbookError: the kind is unknown, the source cannot be read, or holds no rows at all.
     """
     if kind not in KINDS:
-        raise HandbookError(f"unknown kind of record {kind!r}", remedy=f"use one of {', '.join(KINDS)}")
+        raise HandbookError(
+            f"unknown kind of record {kind!r}", remedy=f"use one of {', '.join(KINDS)}"
+        )
     empty = limit is None or limit > 0
     for row in read_rows(source, limit=limit):
         empty = False
@@ -143,12 +172,17 @@ def iter_records(
                     error.reason,
                     error.what,
                     where=error.where,
-                    remedy=f"{error.remedy}; or have bad rows set aside and counted (set_aside=True, on the command line --set-aside)",
+                    remedy=f"{error.remedy}; or have bad rows set aside and counted "
+                    f"(set_aside=True, on the command line --set-aside)",
                 ) from None
-            set_aside.append(SetAside(row.where, error.reason, f"{error.where}: {error.what}", row.value))
+            set_aside.append(
+                SetAside(row.where, error.reason, f"{error.where}: {error.what}", row.value)
+            )
     if empty:
         raise HandbookError(
-            "there are no rows in it", where=str(source), remedy=f"give a source with {kind} records"
+            "there are no rows in it",
+            where=str(source),
+            remedy=f"give a source with {kind} records",
         )
 
 
@@ -161,12 +195,12 @@ def load_records(
 ) -> RecordSet:
     """Read and check all records of a source (arguments and errors as in `iter_records`).
 
-    With ``set_aside=True`` bad rows are collected with their reason instead of raising. A progress bar appears
-    on a terminal if reading takes longer than two seconds.
+    With ``set_aside=True`` bad rows are collected with their reason instead of raising. A progress
+    bar appears on a terminal if reading takes longer than two seconds.
     """
     bad: list[SetAside] = []
     rows = iter_records(source, kind, limit=limit, set_aside=bad if set_aside else None)
-    records = list(watched(rows, f"reading {source}", total=limit))
+    records = list(track(rows, f"reading {source}", total=limit))
     return RecordSet(records, bad, str(source))
 
 
@@ -174,14 +208,17 @@ def save_records(records: Iterable[dict], path: "str | Path") -> Path:
     """Write records to a ``.jsonl`` or ``.parquet`` file, whole or not at all; returns the path.
 
     Raises:
-        HandbookError: the suffix is another, a record cannot be written in the format, or the disk is full.
+        HandbookError: the suffix is another, a record cannot be written in the format, or the disk
+            is full.
     """
     path = Path(path)
     if path.suffix not in (".jsonl", ".parquet"):
         raise HandbookError(
-            "records are saved as .jsonl or .parquet", where=str(path), remedy="change the file's ending"
+            "records are saved as .jsonl or .parquet",
+            where=str(path),
+            remedy="change the file's ending",
         )
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         if path.suffix == ".jsonl":
             with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
                 for number, record in enumerate(records, start=1):
@@ -205,7 +242,8 @@ def _write_parquet(records: list[dict], unfinished: Path, path: Path) -> None:
 
     fields = list(dict.fromkeys(key for record in records for key in record))
     try:
-        # The types are taken from all records, so that a field that only later records have is not lost.
+        # The types are taken from all records, so that a field that only later records have is not
+        # lost.
         schema = pa.schema(
             [(k, pa.infer_type([r.get(k) for r in records] + [_EXAMPLES.get(k)])) for k in fields]
         )
@@ -213,7 +251,8 @@ def _write_parquet(records: list[dict], unfinished: Path, path: Path) -> None:
             for start in range(0, len(records), 4096):
                 part = records[start : start + 4096]
                 columns = [
-                    pa.array([r.get(key) for r in part], type=schema.field(key).type) for key in fields
+                    pa.array([r.get(key) for r in part], type=schema.field(key).type)
+                    for key in fields
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
     except (pa.ArrowException, UnicodeEncodeError) as error:
@@ -232,7 +271,9 @@ def with_answers(dialogues: list[dict], answers: list[str]) -> list[dict]:
         {
             **dialogue,
             "messages": [
-                {**message, "content": next(following)} if message["role"] == "assistant" else message
+                {**message, "content": next(following)}
+                if message["role"] == "assistant"
+                else message
                 for message in dialogue["messages"]
             ],
         }
@@ -241,17 +282,20 @@ def with_answers(dialogues: list[dict], answers: list[str]) -> list[dict]:
 
 
 def save_set_aside(path: "str | Path", set_aside: Iterable[SetAside]) -> Path:
-    """Write the rows set aside as JSONL: ``{where, reason, detail, record}`` a line; returns the path."""
+    """Write the rows set aside as JSONL: ``{where, reason, detail, record}`` a line; returns the
+    path.
+    """
     path = Path(path)
-    with whole_file(path) as unfinished, open(unfinished, "w", encoding="ascii") as file:
+    with atomic_write(path) as unfinished, open(unfinished, "w", encoding="ascii") as file:
         for row in set_aside:
-            # ASCII escapes, because a row may have been set aside for a character that UTF-8 cannot hold.
+            # ASCII escapes, because a row may have been set aside for a character that UTF-8 cannot
+            # hold.
             file.write(json.dumps(vars(row), default=str) + "\n")
     return path
 
 
 @contextlib.contextmanager
-def whole_file(path: "str | Path") -> Iterator[Path]:
+def atomic_write(path: "str | Path") -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; renamed at the end, removed on any error.
 
     So a reader never meets half a file, whatever kills the writer.

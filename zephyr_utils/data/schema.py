@@ -1,14 +1,15 @@
-"""The three record types of the field: what a good one looks like, and what is said about a bad one.
+"""The three record types of the field: what a good one looks like, and what is said about a bad
+one.
 
-Each ``check_*`` function takes one row as it was read, brings the known variants into the schema below and
-returns it, or raises `RecordError` naming the row, the field and what was expected. Fields outside the schema
-are not carried along, so that all rows of a set have the same shape.
+Each ``check_*`` function takes one row as it was read, brings the known variants into the schema
+below and returns it, or raises `RecordError` naming the row, the field and what was expected.
+Fields outside the schema are not carried along, so that all rows of a set have the same shape.
 
 * dialogue (as ultrachat_200k): ``{prompt, prompt_id, messages: [{role, content}]}``
-* feedback (as UltraFeedback): ``{source, instruction, models: [str], completions: [{model, response,
-  annotations: {aspect: {Rating, Rationale}}, critique, overall_score}]}``
-* preference (as ultrafeedback_binarized): ``{prompt, prompt_id, chosen: [message], rejected: [message],
-  score_chosen, score_rejected, chosen_model?, rejected_model?}``
+* feedback (as UltraFeedback): ``{source, instruction, models: [str], completions: [{model,
+  response, annotations: {aspect: {Rating, Rationale}}, critique, overall_score}]}``
+* preference (as ultrafeedback_binarized): ``{prompt, prompt_id, chosen: [message], rejected:
+  [message], score_chosen, score_rejected, chosen_model?, rejected_model?}``
 """
 
 import hashlib
@@ -25,7 +26,8 @@ class RecordError(HandbookError, ValueError):
     """A row that cannot be used.
 
     Attributes:
-        reason: one or two words joined by underscores, for counting: ``missing_field``, ``two_user_turns``.
+        reason: one or two words joined by underscores, for counting: ``missing_field``,
+            ``two_user_turns``.
         what, where, remedy: as in `HandbookError`.
     """
 
@@ -42,14 +44,15 @@ def prompt_hash(prompt: str) -> str:
 def check_dialogue(record: Any, where: str = "") -> dict:
     """One dialogue, checked.
 
-    Also takes raw UltraChat, ``{id, data: [user, assistant, user, ...]}``. A system turn may come first; after
-    it the turns alternate, beginning with the user. A missing ``prompt`` is the first user turn, a missing
-    ``prompt_id`` the hash of the prompt.
+    Also takes raw UltraChat, ``{id, data: [user, assistant, user, ...]}``. A system turn may come
+    first; after it the turns alternate, beginning with the user. A missing ``prompt`` is the first
+    user turn, a missing ``prompt_id`` the hash of the prompt.
 
     Raises:
-        RecordError: with the reason ``not_an_object``, ``missing_field``, ``wrong_type``, ``empty_dialogue``,
-            ``one_sided``, ``unknown_role``, ``misplaced_system``, ``assistant_first``, ``two_user_turns``,
-            ``two_assistant_turns``, ``empty_content`` or ``bad_unicode``.
+        RecordError: with the reason ``not_an_object``, ``missing_field``, ``wrong_type``,
+            ``empty_dialogue``, ``one_sided``, ``unknown_role``, ``misplaced_system``,
+            ``assistant_first``, ``two_user_turns``, ``two_assistant_turns``, ``empty_content`` or
+            ``bad_unicode``.
     """
     _require_object(record, where)
     if "messages" not in record and "data" in record:
@@ -57,7 +60,9 @@ def check_dialogue(record: Any, where: str = "") -> dict:
         raw = [{"role": ROLES[1 + i % 2], "content": turn} for i, turn in enumerate(turns)]
         messages = _check_messages(raw, where, "data[{}]")
     else:
-        raw = _list(record, "messages", where, hint="a dialogue has 'messages', raw UltraChat has 'data'")
+        raw = _list(
+            record, "messages", where, hint="a dialogue has 'messages', raw UltraChat has 'data'"
+        )
         messages = _check_messages(raw, where, "messages[{}]")
     prompt, prompt_id = _prompt_and_id(record, messages, where)
     return {"prompt": prompt, "prompt_id": prompt_id, "messages": messages}
@@ -66,13 +71,14 @@ def check_dialogue(record: Any, where: str = "") -> dict:
 def check_feedback(record: Any, where: str = "") -> dict:
     """One prompt with its rated answers, checked.
 
-    Annotations, critique and overall grade may be missing (they become ``{}``, ``""`` and None), and a rating
-    may be any text, for the published sets have "N/A" among them: `zephyr_utils.preferences` decides what an
-    unrated answer is worth. Ratings given as numbers become text, as in the published schema.
+    Annotations, critique and overall grade may be missing (they become ``{}``, ``""`` and None),
+    and a rating may be any text, for the published sets have "N/A" among them:
+    `zephyr_utils.preferences` decides what an unrated answer is worth. Ratings given as numbers
+    become text, as in the published schema.
 
     Raises:
-        RecordError: with the reason ``not_an_object``, ``missing_field``, ``wrong_type``, ``empty_content``,
-            ``not_a_number`` or ``bad_unicode``.
+        RecordError: with the reason ``not_an_object``, ``missing_field``, ``wrong_type``,
+            ``empty_content``, ``not_a_number`` or ``bad_unicode``.
     """
     _require_object(record, where)
     completions = [
@@ -90,13 +96,14 @@ def check_feedback(record: Any, where: str = "") -> dict:
 def check_preference(record: Any, where: str = "") -> dict:
     """One preference pair, checked.
 
-    Also takes the flat form, ``{prompt, chosen: str, rejected: str, metadata: {score_chosen, score_rejected}}``.
-    Equal scores, equal answers and an empty last answer pass: they are well-formed, and
-    `zephyr_utils.preferences.audit` counts them.
+    Also takes the flat form, ``{prompt, chosen: str, rejected: str, metadata: {score_chosen,
+    score_rejected}}``. Equal scores, equal answers and an empty last answer pass: they are
+    well-formed, and `zephyr_utils.preferences.audit` counts them.
 
     Raises:
-        RecordError: with the reasons of `check_dialogue`, and ``not_a_number`` (a score), ``ends_with_user``
-            or ``different_context`` (the two sides must agree in everything but the last answer).
+        RecordError: with the reasons of `check_dialogue`, and ``not_a_number`` (a score),
+            ``ends_with_user`` or ``different_context`` (the two sides must agree in everything but
+            the last answer).
     """
     _require_object(record, where)
     chosen, rejected = _side(record, "chosen", where), _side(record, "rejected", where)
@@ -105,7 +112,8 @@ def check_preference(record: Any, where: str = "") -> dict:
             "different_context",
             "chosen and rejected differ before the last answer; expected the same turns up to it",
             where=_at(where, "rejected"),
-            remedy="a pair compares two answers to one conversation: give both sides the same earlier turns",
+            remedy="a pair compares two answers to one conversation: give both sides the same "
+            "earlier turns",
         )
     prompt, prompt_id = _prompt_and_id(record, chosen, where)
     scores = record.get("metadata") if isinstance(record.get("metadata"), dict) else {}
@@ -117,7 +125,9 @@ def check_preference(record: Any, where: str = "") -> dict:
     }
     for field in ("score_chosen", "score_rejected"):
         holder, name = (
-            (scores, f"metadata.{field}") if field not in record and field in scores else (record, field)
+            (scores, f"metadata.{field}")
+            if field not in record and field in scores
+            else (record, field)
         )
         checked[field] = _number(holder, field, where, name)
     for field in ("chosen_model", "rejected_model"):
@@ -148,7 +158,9 @@ def _kind_of(value: Any) -> str:
         bool: "true or false",
         type(None): "nothing (null)",
     }
-    return names.get(type(value)) or ("a number" if isinstance(value, int | float) else type(value).__name__)
+    return names.get(type(value)) or (
+        "a number" if isinstance(value, int | float) else type(value).__name__
+    )
 
 
 def _field(record: dict, field: str, where: str, name: str, hint: str = "") -> Any:
@@ -180,7 +192,13 @@ def _list(record: dict, field: str, where: str, hint: str = "") -> list:
 
 
 def _text(
-    record: dict, field: str, where: str, name: str = "", *, default: str | None = None, filled: bool = False
+    record: dict,
+    field: str,
+    where: str,
+    name: str = "",
+    *,
+    default: str | None = None,
+    filled: bool = False,
 ) -> str:
     name = name or field
     if default is not None and record.get(field) is None:
@@ -196,7 +214,8 @@ def _text(
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            # JSON may hold half of a surrogate pair ("\ud83d"); no tokenizer and no file format takes it.
+            # JSON may hold half of a surrogate pair ("\ud83d"); no tokenizer and no file format
+            # takes it.
             raise RecordError(
                 "bad_unicode",
                 f"half of a surrogate pair at character {error.start}",
@@ -222,8 +241,8 @@ def _number(record: dict, field: str, where: str, name: str) -> float:
 def _check_messages(raw: list, where: str, name: str, *, empty_answer: bool = False) -> list[dict]:
     """The turns, checked. ``name`` is a pattern for the field's name, such as ``messages[{}]``.
 
-    An ``empty_answer`` is allowed in the last turn of a preference alone. An empty system turn is always
-    allowed: Zephyr's own formatting puts one before every dialogue.
+    An ``empty_answer`` is allowed in the last turn of a preference alone. An empty system turn is
+    always allowed: Zephyr's own formatting puts one before every dialogue.
     """
     field = name.partition("[")[0]
     if not raw:
@@ -240,7 +259,13 @@ def _check_messages(raw: list, where: str, name: str, *, empty_answer: bool = Fa
         if not isinstance(message, dict):
             raise _wrong_type("an object with 'role' and 'content'", message, where, here)
         if "from" in message and "role" not in message:
-            _field(message, "role", where, f"{here}.role", "rename 'from' to 'role', 'value' to 'content'")
+            _field(
+                message,
+                "role",
+                where,
+                f"{here}.role",
+                "rename 'from' to 'role', 'value' to 'content'",
+            )
         role = _text(message, "role", where, f"{here}.role")
         if role not in ROLES:
             raise RecordError(
@@ -316,7 +341,9 @@ def _check_completion(completion: Any, where: str, name: str) -> dict:
         raise _wrong_type("an object with 'model' and 'response'", completion, where, name)
     annotations = completion.get("annotations") or {}
     if not isinstance(annotations, dict):
-        raise _wrong_type("an object with the four aspects", annotations, where, f"{name}.annotations")
+        raise _wrong_type(
+            "an object with the four aspects", annotations, where, f"{name}.annotations"
+        )
     score = completion.get("overall_score")
     return {
         "model": _text(completion, "model", where, f"{name}.model"),

@@ -1,4 +1,6 @@
-"""What a training did: implicit rewards and margins (`margins`), its log (`log`, `findings`), a verdict (`traffic_light`)."""
+"""What a training did: implicit rewards and margins (`margins`), its log (`log`, `findings`), a
+verdict (`traffic_light`).
+"""
 
 from zephyr_utils.diagnostics.findings import (
     Displacement,

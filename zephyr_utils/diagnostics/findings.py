@@ -1,4 +1,6 @@
-"""What a preference run's log proves about the run: beta, the reference, displacement, epochs, overfitting."""
+"""What a preference run's log proves about the run: beta, the reference, displacement, epochs,
+overfitting.
+"""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ _MOST_EXAMPLES = 1000
 
 @dataclass(frozen=True)
 class MarginsCheck:
-    """Whether every logged margin is chosen minus rejected; ``steps_off`` are those where it is not."""
+    """Whether every logged margin is chosen minus rejected; ``steps_off`` are those where it is
+    not.
+    """
 
     n_rows: int
     largest_gap: float
@@ -42,10 +46,11 @@ def margins_check(log: TrainingLog, tolerance: float = ROUNDING) -> MarginsCheck
 
 @dataclass(frozen=True)
 class ImpliedBeta:
-    """The beta that a log was written with, and the reference's mean log-probabilities, by least squares.
+    """The beta that a log was written with, and the reference's mean log-probabilities, by least
+    squares.
 
-    ``largest_residual`` is in reward units: at the size of the log's rounding the run kept one reference and one
-    evaluation set throughout; far above, it did not.
+    ``largest_residual`` is in reward units: at the size of the log's rounding the run kept one
+    reference and one evaluation set throughout; far above, it did not.
     """
 
     beta: float
@@ -62,13 +67,15 @@ class ImpliedBeta:
 def implied_beta(log: TrainingLog) -> ImpliedBeta:
     """Recover beta and the reference from rewards and log-probabilities of the evaluation rows.
 
-    A reward is ``beta * (logp - logp_ref)`` (DPO, arXiv 2305.18290, eq. 5), and on a fixed evaluation set the
-    reference's mean is one constant for the chosen and one for the rejected answers. So both rewards lie on lines of
-    slope beta over the policy's log-probabilities, with intercepts ``-beta * logp_ref``: one regression with a common
-    slope. Training rows cannot be used, as each averages over other examples with another reference mean.
+    A reward is ``beta * (logp - logp_ref)`` (DPO, arXiv 2305.18290, eq. 5), and on a fixed
+    evaluation set the reference's mean is one constant for the chosen and one for the rejected
+    answers. So both rewards lie on lines of slope beta over the policy's log-probabilities, with
+    intercepts ``-beta * logp_ref``: one regression with a common slope. Training rows cannot be
+    used, as each averages over other examples with another reference mean.
 
     Raises:
-        TrainingLogError: missing columns, fewer than three evaluations, or log-probabilities that do not move.
+        TrainingLogError: missing columns, fewer than three evaluations, or log-probabilities that
+            do not move.
     """
     columns = log.require("rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected")
     chosen, rejected, logps_chosen, logps_rejected = columns
@@ -79,13 +86,15 @@ def implied_beta(log: TrainingLog) -> ImpliedBeta:
             where=log.source,
             remedy="evaluate at least three times during the run.",
         )
-    # Within-group centring solves the common-slope regression exactly and keeps it well conditioned.
+    # Within-group centring solves the common-slope regression exactly and keeps it well
+    # conditioned.
     x = np.concatenate([logps_chosen - logps_chosen.mean(), logps_rejected - logps_rejected.mean()])
     y = np.concatenate([chosen - chosen.mean(), rejected - rejected.mean()])
     spread = float(x @ x)
     if spread < 1e-12:
         raise TrainingLogError(
-            "the log-probabilities never change, so the run learnt nothing that beta could be read from",
+            "the log-probabilities never change, so the run learnt nothing that beta could be read "
+            "from",
             where=log.source,
             remedy="check the learning rate and that parameters were trained.",
         )
@@ -110,11 +119,13 @@ def implied_beta(log: TrainingLog) -> ImpliedBeta:
 
 @dataclass(frozen=True)
 class Displacement:
-    """How far the mean log-probabilities of the evaluation's answers moved from the reference, in nats.
+    """How far the mean log-probabilities of the evaluation's answers moved from the reference, in
+    nats.
 
     Attributes:
         chosen, rejected: change at the last evaluation; below zero: the answers became less likely.
-        chosen_share: the chosen answers' change as a share of their reference log-probability's size.
+        chosen_share: the chosen answers' change as a share of their reference log-probability's
+            size.
         lowest_chosen: the deepest change of the chosen answers during the run.
     """
 
@@ -149,8 +160,8 @@ def displacement(log: TrainingLog) -> Displacement:
 class EpochStep:
     """The training loss on both sides of an epoch border.
 
-    ``loss_before`` and ``loss_after`` are the logged rows next to the border, ``mean_before`` and ``mean_after`` the
-    means of the epochs that meet there.
+    ``loss_before`` and ``loss_after`` are the logged rows next to the border, ``mean_before`` and
+    ``mean_after`` the means of the epochs that meet there.
     """
 
     epoch: int
@@ -202,7 +213,9 @@ def epoch_steps(log: TrainingLog) -> list[EpochStep]:
 
 @dataclass(frozen=True)
 class Overfitting:
-    """The evaluation loss at its best and at the end, with the accuracy (None where not logged) at both."""
+    """The evaluation loss at its best and at the end, with the accuracy (None where not logged) at
+    both.
+    """
 
     best_step: float
     best_loss: float
@@ -212,7 +225,9 @@ class Overfitting:
 
     @property
     def rises(self) -> bool:
-        """Whether the loss ended more than a tenth above its best. Normal over several epochs; see the accuracy."""
+        """Whether the loss ended more than a tenth above its best. Normal over several epochs; see
+        the accuracy.
+        """
         return self.last_loss > 1.1 * self.best_loss
 
 
@@ -239,9 +254,10 @@ def overfitting(log: TrainingLog) -> Overfitting:
 def accuracy_examples(log: TrainingLog) -> int | None:
     """On how many examples the logged accuracy was measured, if the figures give it away.
 
-    An accuracy over ``n`` examples is a multiple of ``1 / n``; the smallest ``n`` that all logged accuracies are
-    multiples of is returned. None when there is none up to 1,000, or fewer than three different accuracies. Zephyr's
-    log gives 64: the rows that one of 16 processes saw, not the whole split, with a standard error of 5 points.
+    An accuracy over ``n`` examples is a multiple of ``1 / n``; the smallest ``n`` that all logged
+    accuracies are multiples of is returned. None when there is none up to 1,000, or fewer than
+    three different accuracies. Zephyr's log gives 64: the rows that one of 16 processes saw, not
+    the whole split, with a standard error of 5 points.
     """
     (accuracy,) = log.require("rewards/accuracies")
     different = np.unique(accuracy)

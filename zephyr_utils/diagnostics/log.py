@@ -1,12 +1,14 @@
-"""Reading the log of a preference run: a model card's table (CSV) or a trainer's history, into arrays.
+"""Reading the log of a preference run: a model card's table (CSV) or a trainer's history, into
+arrays.
 
-A trainer writes two kinds of rows. *Training* rows are means over the batches since the last row, other examples
-every time; *evaluation* rows are measured on one fixed set. Most of what a log can prove (the beta that was used, the
-reference's log-probabilities, overfitting) needs evaluation rows, so the two are kept apart here.
+A trainer writes two kinds of rows. *Training* rows are means over the batches since the last row,
+other examples every time; *evaluation* rows are measured on one fixed set. Most of what a log can
+prove (the beta that was used, the reference's log-probabilities, overfitting) needs evaluation
+rows, so the two are kept apart here.
 
 Column names are TRL's: ``loss``, ``rewards/chosen``, ``rewards/rejected``, ``rewards/margins``,
-``rewards/accuracies``, ``logps/chosen``, ``logps/rejected`` (sums of log-probabilities in nats), ``learning_rate``,
-``grad_norm``, ``epoch``, ``step``.
+``rewards/accuracies``, ``logps/chosen``, ``logps/rejected`` (sums of log-probabilities in nats),
+``learning_rate``, ``grad_norm``, ``epoch``, ``step``.
 """
 
 import csv
@@ -44,9 +46,11 @@ class TrainingLog:
 
     Attributes:
         source: the file's name, for messages.
-        training, evaluation: column name -> array over the rows of that kind; NaN where a row lacks the column.
+        training, evaluation: column name -> array over the rows of that kind; NaN where a row lacks
+            the column.
         n_rows: rows read; ``n_summaries`` of them were summaries of the whole run, in neither kind.
-        not_finite: where a NaN or an infinity was *logged* (as opposed to a missing cell): "step 300: loss is nan".
+        not_finite: where a NaN or an infinity was *logged* (as opposed to a missing cell): "step
+            300: loss is nan".
     """
 
     source: str
@@ -60,14 +64,17 @@ class TrainingLog:
         """Evaluation columns by name, restricted to the rows that have all of them.
 
         Raises:
-            TrainingLogError: a column is missing, or no row has all of them; says what the log does have.
+            TrainingLogError: a column is missing, or no row has all of them; says what the log does
+                have.
         """
         absent = [name for name in names if name not in self.evaluation]
         if absent:
             raise TrainingLogError(
-                f"its evaluation rows have no {', '.join(absent)} (they have: {', '.join(self.evaluation) or 'none'})",
+                f"its evaluation rows have no {', '.join(absent)} (they have: "
+                f"{', '.join(self.evaluation) or 'none'})",
                 where=self.source,
-                remedy="train with evaluation switched on (eval_strategy: steps), or give the right file.",
+                remedy="train with evaluation switched on (eval_strategy: steps), or give the "
+                "right file.",
             )
         stacked = np.stack([self.evaluation[name] for name in names])
         whole = np.isfinite(stacked).all(axis=0)
@@ -84,11 +91,13 @@ def read_training_log(source: str | Path | Iterable[dict]) -> TrainingLog:
     """Read a log from a file, or from a trainer's ``state.log_history`` as it is.
 
     Args:
-        source: a ``.csv`` (a model card's table; lines that begin with ``#`` are comments), ``trainer_state.json``,
-            a JSON list or JSON Lines of log rows, or an iterable of such rows.
+        source: a ``.csv`` (a model card's table; lines that begin with ``#`` are comments),
+            ``trainer_state.json``, a JSON list or JSON Lines of log rows, or an iterable of such
+            rows.
 
     Raises:
-        TrainingLogError: no such file, no rows, a cell that is no number (named), or neither losses nor rewards.
+        TrainingLogError: no such file, no rows, a cell that is no number (named), or neither losses
+            nor rewards.
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
@@ -96,7 +105,9 @@ def read_training_log(source: str | Path | Iterable[dict]) -> TrainingLog:
     else:
         name, rows = "log history", list(source)
     if not rows:
-        raise TrainingLogError("it holds no rows", where=name, remedy="check that the run logged at all.")
+        raise TrainingLogError(
+            "it holds no rows", where=name, remedy="check that the run logged at all."
+        )
     kinds: dict[str, list[dict[str, float]]] = {"training": [], "evaluation": []}
     not_finite: list[str] = []
     n_summaries = 0
@@ -114,17 +125,23 @@ def read_training_log(source: str | Path | Iterable[dict]) -> TrainingLog:
         place = f"step {training.get('step', evaluation.get('step', math.nan)):g}"
         for kind, cells in (("training", training), ("evaluation", evaluation)):
             not_finite += [
-                f"{place}: {kind} {key} is {v:g}" for key, v in cells.items() if not math.isfinite(v)
+                f"{place}: {kind} {key} is {v:g}"
+                for key, v in cells.items()
+                if not math.isfinite(v)
             ]
             if cells.keys() - {"step", "epoch"}:
                 kinds[kind].append(cells)
     if not any(
-        key == "loss" or key.startswith("rewards/") for rows in kinds.values() for row in rows for key in row
+        key == "loss" or key.startswith("rewards/")
+        for rows in kinds.values()
+        for row in rows
+        for key in row
     ):
         raise TrainingLogError(
             "it has neither losses nor rewards",
             where=name,
-            remedy="give the log of a training run: a model card's table or a trainer's log history.",
+            remedy="give the log of a training run: a model card's table or a trainer's log "
+            "history.",
         )
     return TrainingLog(
         name,
@@ -192,7 +209,9 @@ def _canonical(key: object) -> str:
 
 
 def _number(value: object, key: str, where: str) -> float | None:
-    """The cell as a float (NaN and infinity included); None for an empty cell or for text beside the metrics."""
+    """The cell as a float (NaN and infinity included); None for an empty cell or for text beside
+    the metrics.
+    """
     if value is None or (isinstance(value, str) and value.strip().lower() in _ABSENT):
         return None
     if isinstance(value, (int, float, str)):
@@ -205,7 +224,9 @@ def _number(value: object, key: str, where: str) -> float | None:
         shown = repr(value)
         shown = shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}..."
         raise TrainingLogError(
-            f"{key} is {shown}, not a number", where=where, remedy="mend the cell, or leave it empty."
+            f"{key} is {shown}, not a number",
+            where=where,
+            remedy="mend the cell, or leave it empty.",
         )
     return None
 

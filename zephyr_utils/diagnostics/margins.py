@@ -1,6 +1,7 @@
 """Reward margins: what a model's implicit rewards say on pairs.
 
-The forward passes are made elsewhere; here are sums of log-probabilities per answer in, figures with intervals out.
+The forward passes are made elsewhere; here are sums of log-probabilities per answer in, figures
+with intervals out.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from zephyr_utils.objectives import implicit_reward
 
 
 class RewardError(HandbookError, ValueError):
-    """Log-probabilities from which no margins can be computed: unequal numbers, none, NaN, or a beta of no use."""
+    """Log-probabilities from which no margins can be computed: unequal numbers, none, NaN, or a
+    beta of no use.
+    """
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,13 @@ class RewardMargins:
     """Implicit rewards of a model on preference pairs, one value a pair.
 
     Attributes:
-        chosen, rejected: ``beta * (log-probability under the policy - under the reference)``, shape ``(pairs,)``.
+        chosen, rejected: ``beta * (log-probability under the policy - under the reference)``, shape
+            ``(pairs,)``.
         margins: chosen minus rejected.
         accuracy: share of pairs with a margin above zero, with its bootstrap interval over pairs.
         mean_margin: mean margin with its bootstrap interval.
-        n_ties: pairs with a margin of exactly zero; they count as wrong (all of them do before training).
+        n_ties: pairs with a margin of exactly zero; they count as wrong (all of them do before
+            training).
     """
 
     chosen: NDArray[np.float64]
@@ -51,8 +56,9 @@ def reward_margins(
     """Rewards, margins and accuracy over a whole set of pairs, with intervals.
 
     Args:
-        policy_chosen, policy_rejected, reference_chosen, reference_rejected: sums of the answers' token
-            log-probabilities in nats, shape ``(pairs,)`` each, all in the same order (arrays, lists or CPU tensors).
+        policy_chosen, policy_rejected, reference_chosen, reference_rejected: sums of the answers'
+            token log-probabilities in nats, shape ``(pairs,)`` each, all in the same order (arrays,
+            lists or CPU tensors).
         beta: the beta that the policy was trained with.
         n: bootstrap resamples.
         seed: seed of the resampling.
@@ -74,12 +80,17 @@ def reward_margins(
             f"beta is {beta}", where="reward margins", remedy="beta is above zero; Zephyr's is 0.1."
         )
     shapes = {name: array.shape for name, array in sums.items()}
-    if len(set(shapes.values())) != 1 or len(shapes["policy_chosen"]) != 1 or shapes["policy_chosen"][0] == 0:
+    if (
+        len(set(shapes.values())) != 1
+        or len(shapes["policy_chosen"]) != 1
+        or shapes["policy_chosen"][0] == 0
+    ):
         raise RewardError(
             "needs four lists of one length, one number a pair; got shapes "
             + ", ".join(f"{name} {shape}" for name, shape in shapes.items()),
             where="reward margins",
-            remedy="sum the log-probabilities over each answer's tokens, for every pair and both models.",
+            remedy="sum the log-probabilities over each answer's tokens, for every pair and both "
+            "models.",
         )
     for name, array in sums.items():
         bad = np.flatnonzero(~np.isfinite(array))
@@ -91,7 +102,9 @@ def reward_margins(
             )
     tensors = {name: torch.from_numpy(array) for name, array in sums.items()}
     chosen = implicit_reward(tensors["policy_chosen"], tensors["reference_chosen"], beta).numpy()
-    rejected = implicit_reward(tensors["policy_rejected"], tensors["reference_rejected"], beta).numpy()
+    rejected = implicit_reward(
+        tensors["policy_rejected"], tensors["reference_rejected"], beta
+    ).numpy()
     margins = chosen - rejected
     return RewardMargins(
         chosen=chosen,

@@ -1,8 +1,9 @@
 """Is my DPO broken? Green, amber or red for a reader's own run, with the reasons in plain words.
 
-Much of what frightens a newcomer is normal: Zephyr-7B-beta's own log has negative rewards, chosen answers that become
-less likely, and an evaluation loss that rises for two of three epochs. Such findings are named here, as green. Red is
-kept for what no healthy run shows, amber for what a reader should look at before trusting the model.
+Much of what frightens a newcomer is normal: Zephyr-7B-beta's own log has negative rewards, chosen
+answers that become less likely, and an evaluation loss that rises for two of three epochs. Such
+findings are named here, as green. Red is kept for what no healthy run shows, amber for what a
+reader should look at before trusting the model.
 """
 
 import math
@@ -27,9 +28,11 @@ from zephyr_utils.evaluation.intervals import wilson_interval
 GREEN, AMBER, RED = "green", "amber", "red"
 _ORDER = (GREEN, AMBER, RED)
 
-# A mean over bfloat16 rewards may be off by half a unit in its eighth bit; that is no fault of the run's.
+# A mean over bfloat16 rewards may be off by half a unit in its eighth bit; that is no fault of the
+# run's.
 _BFLOAT16 = 2.0**-8
-# The first loss of an untouched policy is ln 2 to within what bfloat16 log-probabilities leave open.
+# The first loss of an untouched policy is ln 2 to within what bfloat16 log-probabilities leave
+# open.
 _FIRST_LOSS_TOLERANCE = 0.05
 # Rewards this small at the end of a run mean that the policy never left its reference.
 _NO_MOVEMENT = 0.01
@@ -37,7 +40,8 @@ _NO_MOVEMENT = 0.01
 _BARELY_ABOVE_CHANCE = 0.55
 # A fall of the mean accuracy that 64 examples cannot explain over a quarter of a run.
 _ACCURACY_FALL = 0.05
-# Zephyr's chosen answers lost 18 % of their log-probability's size; half is far outside what good runs show.
+# Zephyr's chosen answers lost 18 % of their log-probability's size; half is far outside what good
+# runs show.
 _DEEP_DISPLACEMENT = -0.5
 
 
@@ -62,7 +66,10 @@ class TrafficLight:
                 self.colour.upper(),
                 *(
                     textwrap.fill(
-                        f"{reason.colour}: {reason.text}", 100, initial_indent="  ", subsequent_indent="    "
+                        f"{reason.colour}: {reason.text}",
+                        100,
+                        initial_indent="  ",
+                        subsequent_indent="    ",
                     )
                     for reason in self.reasons
                 ),
@@ -75,7 +82,8 @@ def traffic_light(log: TrainingLog, beta: float | None = None) -> TrafficLight:
 
     Args:
         log: from :func:`~zephyr_utils.diagnostics.log.read_training_log`.
-        beta: the beta that the run was meant to use, if known; compared with the one the log implies.
+        beta: the beta that the run was meant to use, if known; compared with the one the log
+            implies.
 
     Raises:
         TrainingLogError: the log has no reward columns (the log of a dSFT run, say).
@@ -123,7 +131,9 @@ def _start(log: TrainingLog) -> list[Reason]:
     loss, step = log.training.get("loss"), log.training.get("step")
     if loss is not None and loss.size and loss[0] == 0:
         reasons.append(
-            Reason(RED, "the first training loss is exactly 0: nothing was compared (half precision?)")
+            Reason(
+                RED, "the first training loss is exactly 0: nothing was compared (half precision?)"
+            )
         )
     elif (
         loss is not None
@@ -134,7 +144,8 @@ def _start(log: TrainingLog) -> list[Reason]:
         reasons.append(
             Reason(
                 RED,
-                f"the first step's loss is {loss[0]:.4f}, not ln 2 = 0.6931: the policy did not start at its reference "
+                f"the first step's loss is {loss[0]:.4f}, not ln 2 = 0.6931: the policy did not "
+                f"start at its reference "
                 "(unless another loss than DPO's sigmoid was used)",
             )
         )
@@ -142,7 +153,9 @@ def _start(log: TrainingLog) -> list[Reason]:
         step_0, chosen, rejected = log.require("step", "rewards/chosen", "rewards/rejected")
         if step_0[0] == 0 and max(abs(chosen[0]), abs(rejected[0])) > _FIRST_LOSS_TOLERANCE:
             text = f"rewards before the first step are {chosen[0]:+.3f} and {rejected[0]:+.3f} instead of 0"
-            reasons.append(Reason(RED, f"{text}: the reference is another model than the starting point"))
+            reasons.append(
+                Reason(RED, f"{text}: the reference is another model than the starting point")
+            )
     return reasons
 
 
@@ -153,13 +166,19 @@ def _movement(log: TrainingLog) -> list[Reason]:
     if not _has(log, "rewards/chosen", "rewards/rejected"):
         return [
             Reason(
-                AMBER, "there are no evaluation rows: margins on training pairs do not show what was learnt"
+                AMBER,
+                "there are no evaluation rows: margins on training pairs do not show what was "
+                "learnt",
             )
         ]
     chosen, rejected = log.require("rewards/chosen", "rewards/rejected")
     if max(abs(chosen[-1]), abs(rejected[-1])) < _NO_MOVEMENT:
         return [
-            Reason(RED, "the rewards stayed at 0: no parameter moved (frozen adapter, or far too low a rate)")
+            Reason(
+                RED,
+                "the rewards stayed at 0: no parameter moved (frozen adapter, or far too low a "
+                "rate)",
+            )
         ]
     return []
 
@@ -191,9 +210,13 @@ def _ranking(log: TrainingLog) -> list[Reason]:
         if last <= 0.5:
             reasons.append(Reason(RED, f"the accuracy {mean_of_end}, no better than guessing"))
         elif last <= _BARELY_ABOVE_CHANCE:
-            reasons.append(Reason(AMBER, f"the accuracy {mean_of_end}, hardly better than guessing"))
+            reasons.append(
+                Reason(AMBER, f"the accuracy {mean_of_end}, hardly better than guessing")
+            )
         elif last < best - _ACCURACY_FALL:
-            text = f"the accuracy fell from {best:.2f} to {last:.2f} (means over quarters of the run)"
+            text = (
+                f"the accuracy fell from {best:.2f} to {last:.2f} (means over quarters of the run)"
+            )
             reasons.append(Reason(AMBER, f"{text}: trained too long, or at too high a rate"))
         else:
             reasons.append(Reason(GREEN, f"the accuracy {mean_of_end} and did not fall on the way"))
@@ -227,10 +250,16 @@ def _likelihoods(log: TrainingLog) -> list[Reason]:
     text = f"the chosen answers became {-moved.chosen:.0f} nats less likely ({-moved.chosen_share:.0%}), the rejected "
     text += f"{-moved.rejected:.0f}"
     if moved.chosen_share < _DEEP_DISPLACEMENT:
-        return [Reason(AMBER, f"{text}: far more than usual; read the model's answers, they may be broken")]
+        return [
+            Reason(
+                AMBER, f"{text}: far more than usual; read the model's answers, they may be broken"
+            )
+        ]
     return [
         Reason(
-            GREEN, f"{text}: negative rewards are normal, the loss only asks for a distance between the two"
+            GREEN,
+            f"{text}: negative rewards are normal, the loss only asks for a distance between the "
+            f"two",
         )
     ]
 
@@ -245,11 +274,17 @@ def _beta(log: TrainingLog, beta: float | None) -> list[Reason]:
     span = float(max(np.ptp(chosen), np.ptp(rejected)))
     if found.largest_residual > 0.1 * span + ROUNDING:
         text = "rewards are not in line with the log-probabilities"
-        reasons.append(Reason(AMBER, f"{text}: the reference or the evaluation set changed during the run"))
+        reasons.append(
+            Reason(AMBER, f"{text}: the reference or the evaluation set changed during the run")
+        )
     elif beta is not None and abs(found.beta - beta) > 0.01 * beta + 3 * found.standard_error:
-        reasons.append(Reason(RED, f"the log implies {found}, not {beta:g}: another setting was in force"))
+        reasons.append(
+            Reason(RED, f"the log implies {found}, not {beta:g}: another setting was in force")
+        )
     else:
-        reasons.append(Reason(GREEN, f"rewards are beta times the log-ratio throughout, with {found}"))
+        reasons.append(
+            Reason(GREEN, f"rewards are beta times the log-ratio throughout, with {found}")
+        )
     return reasons
 
 
@@ -265,6 +300,7 @@ def _resolution(log: TrainingLog) -> list[Reason]:
     return [
         Reason(
             GREEN,
-            f"{text}{share.low:.2f} or {share.high:.2f}; evaluate the whole split before comparing runs",
+            f"{text}{share.low:.2f} or {share.high:.2f}; evaluate the whole split before comparing "
+            f"runs",
         )
     ]

@@ -1,4 +1,6 @@
-"""Evaluation as in the paper: MT-Bench and AlpacaEval from raw records, judges, academic tasks, and intervals."""
+"""Evaluation as in the paper: MT-Bench and AlpacaEval from raw records, judges, academic tasks, and
+intervals.
+"""
 
 from zephyr_utils.evaluation.academic import (
     ACADEMIC_TASKS,
@@ -25,16 +27,16 @@ from zephyr_utils.evaluation.intervals import (
     seeds_interval,
     wilson_interval,
 )
+from zephyr_utils.evaluation.judge_cache import CachingJudge
 from zephyr_utils.evaluation.judges import (
     Judge,
     Judgment,
     OpenAIJudge,
+    PairwiseJudgment,
     RecordedJudge,
-    Verdict,
     parse_rating,
     parse_verdict,
 )
-from zephyr_utils.evaluation.judges_kept import KeptJudge
 from zephyr_utils.evaluation.length_control import (
     LengthControlledRate,
     length_controlled_win_rate,
@@ -47,7 +49,11 @@ from zephyr_utils.evaluation.mt_bench import (
     mt_bench_score,
     public_category,
 )
-from zephyr_utils.evaluation.mt_bench_table import mt_bench_difference, mt_bench_table, wrong_model_judgments
+from zephyr_utils.evaluation.mt_bench_table import (
+    mt_bench_difference,
+    mt_bench_table,
+    wrong_model_judgments,
+)
 from zephyr_utils.evaluation.pairs import PairScore, as_annotations, judge_pairs, pair_score
 from zephyr_utils.evaluation.recorded import annotation_files, read_annotations, read_judgments
 from zephyr_utils.evaluation.report import Report
@@ -57,22 +63,22 @@ __all__ = [
     "CATEGORIES",
     "FASTCHAT_TEMPERATURES",
     "AcademicTask",
+    "CachingJudge",
     "EvaluationError",
     "EvaluationWarning",
     "Interval",
     "IntervalError",
     "Judge",
     "Judgment",
-    "KeptJudge",
     "LengthControlledRate",
     "MTBenchScore",
     "OpenAIJudge",
     "PairScore",
     "PairedDifference",
+    "PairwiseJudgment",
     "RecordedJudge",
     "Report",
     "TaskScore",
-    "Verdict",
     "WinRate",
     "academic_scores",
     "alpaca_eval_win_rate",

@@ -1,7 +1,9 @@
-"""Academic tasks (multiple choice, no judge) through EleutherAI's lm-eval, which is an optional extra.
+"""Academic tasks (multiple choice, no judge) through EleutherAI's lm-eval, which is an optional
+extra.
 
-The paper's Table 2 is the first Open LLM Leaderboard: four tasks at fixed numbers of worked examples. We do not
-re-implement them; this file writes the command for a model of the reader's and reads what lm-eval reports.
+The paper's Table 2 is the first Open LLM Leaderboard: four tasks at fixed numbers of worked
+examples. We do not re-implement them; this file writes the command for a model of the reader's and
+reads what lm-eval reports.
 """
 
 import importlib.util
@@ -18,7 +20,9 @@ from zephyr_utils.evaluation.common import EvaluationError, as_number
 
 @dataclass(frozen=True)
 class AcademicTask:
-    """One task as lm-eval names it, how it is set, and Zephyr-7B-beta's published figure in percent."""
+    """One task as lm-eval names it, how it is set, and Zephyr-7B-beta's published figure in
+    percent.
+    """
 
     title: str
     task: str
@@ -31,7 +35,8 @@ class AcademicTask:
 
 _TABLE_2 = "arXiv 2310.16944, Table 2"
 _LEADERBOARD = "nadavlab/MedConceptsQA, leaderboard (arXiv 2405.07348)"
-# MedConceptsQA's figures are means over samples of 250 questions per part, its error of the zero-shot one 3.1 points.
+# MedConceptsQA's figures are means over samples of 250 questions per part, its error of the
+# zero-shot one 3.1 points.
 ACADEMIC_TASKS = (
     AcademicTask("ARC challenge", "arc_challenge", 25, "acc_norm", 62.03, 25.0, _TABLE_2),
     AcademicTask("HellaSwag", "hellaswag", 10, "acc_norm", 84.52, 25.0, _TABLE_2),
@@ -72,14 +77,25 @@ def lm_eval_command(
         limit: questions to ask, for a quick look (the figure is then no benchmark result).
         task_folder: folder with task files of one's own.
     """
-    # lm-eval splits its model arguments at commas and equals signs; such a path would be cut in two.
+    # lm-eval splits its model arguments at commas and equals signs; such a path would be cut in
+    # two.
     if set(str(model)) & {",", "="}:
         raise EvaluationError(
-            f"the model path {str(model)!r} has a comma or an equals sign, at which lm-eval would cut it",
+            f"the model path {str(model)!r} has a comma or an equals sign, at which lm-eval would "
+            f"cut it",
             where="model",
             remedy="move or link the model to a path without them.",
         )
-    command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model}"]
+    command = [
+        sys.executable,
+        "-m",
+        "lm_eval",
+        "run",
+        "--model",
+        "hf",
+        "--model_args",
+        f"pretrained={model}",
+    ]
     command += [
         "--tasks",
         task,
@@ -118,7 +134,8 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
         tasks: keep these tasks only; each must be there.
 
     Raises:
-        EvaluationError: no file, not lm-eval's results, a wanted task that is missing, or a figure that is NaN.
+        EvaluationError: no file, not lm-eval's results, a wanted task that is missing, or a figure
+            that is NaN.
     """
     file = _newest_results(Path(path))
     try:
@@ -169,7 +186,8 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
 
 
 def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> list[TaskScore]:
-    """lm-eval's accuracies: read from a results file or folder, or measured by running tasks on each model.
+    """lm-eval's accuracies: read from a results file or folder, or measured by running tasks on
+    each model.
 
     Args:
         wanted: a path, or task names with their shots: ``arc_challenge:25,truthfulqa_mc2:0``.
@@ -177,11 +195,12 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
         folder: where lm-eval writes its results, a folder for each model and task.
 
     Returns:
-        The scores; a task's name has the model's before it (``ddpo: arc_challenge``) where it was run here.
+        The scores; a task's name has the model's before it (``ddpo: arc_challenge``) where it was
+            run here.
 
     Raises:
-        EvaluationError: lm-eval is not installed, an entry that is no task, or a task that stopped (with lm-eval's
-            own last line).
+        EvaluationError: lm-eval is not installed, an entry that is no task, or a task that stopped
+            (with lm-eval's own last line).
     """
     if Path(wanted).exists():
         return read_lm_eval_results(wanted)
@@ -189,7 +208,8 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
         raise EvaluationError(
             "lm-eval is not installed, and there is no results file of that name",
             where=f"--academic {wanted}",
-            remedy='pip install "zephyr-handbook[academic]", or give a results file that lm-eval wrote.',
+            remedy='pip install "zephyr-handbook[academic]", or give a results file that lm-eval '
+            "wrote.",
         )
     scores = []
     for name, directory in models.items():
@@ -207,7 +227,12 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 raise EvaluationError(
-                    f"lm-eval stopped: {last}", where=f"{task} on {name}", remedy="mend that, start again."
+                    f"lm-eval stopped: {last}",
+                    where=f"{task} on {name}",
+                    remedy="mend that, start again.",
                 )
-            scores += [replace(score, task=f"{name}: {score.task}") for score in read_lm_eval_results(output)]
+            scores += [
+                replace(score, task=f"{name}: {score.task}")
+                for score in read_lm_eval_results(output)
+            ]
     return scores

@@ -1,12 +1,14 @@
 """AlpacaEval's win rate, from the raw annotations: versions 1 and 2, with every row accounted for.
 
-A judge sees the baseline's answer (output 1) and the model's (output 2) to the same instruction and states a
-preference: 1 for the baseline, 2 for the model. Version 1 knows whole preferences and draws, which are stored as
-0 by some runs and as 1.5 by others, and stores a failed annotation as null. Version 2 stores a continuous
-preference between 1 and 2, made from the judge's probabilities, and stores a failed annotation as the draw 1.5.
+A judge sees the baseline's answer (output 1) and the model's (output 2) to the same instruction and
+states a preference: 1 for the baseline, 2 for the model. Version 1 knows whole preferences and
+draws, which are stored as 0 by some runs and as 1.5 by others, and stores a failed annotation as
+null. Version 2 stores a continuous preference between 1 and 2, made from the judge's probabilities,
+and stores a failed annotation as the draw 1.5.
 
-Published rates follow the same arithmetic as here: the score of a row is ``preference - 1``, a draw is one half,
-nulls are left out, the rate is the mean and its standard error the standard deviation (n - 1) over root n.
+Published rates follow the same arithmetic as here: the score of a row is ``preference - 1``, a draw
+is one half, nulls are left out, the rate is the mean and its standard error the standard deviation
+(n - 1) over root n.
 """
 
 from collections import Counter
@@ -16,27 +18,38 @@ from itertools import combinations
 
 import numpy as np
 
-from zephyr_utils.evaluation.common import EvaluationError, as_number, checked_rows, name_some, warn_all
+from zephyr_utils.evaluation.common import (
+    EvaluationError,
+    as_number,
+    checked_rows,
+    name_some,
+    warn_all,
+)
 from zephyr_utils.evaluation.intervals import PairedDifference, paired_difference
 
 # Fewer shared rows than this may agree by chance.
 _ENOUGH_TO_COMPARE = 20
-# Agreement beyond chance above which two sets of annotations are taken for one; see shared_annotations.
+# Agreement beyond chance above which two sets of annotations are taken for one; see
+# shared_annotations.
 _COPIED_KAPPA = 0.9
 
 
 @dataclass(frozen=True)
 class WinRate:
-    """A model's rate against the baseline. ``n_wins + n_losses + n_draws + n_missing`` is the number of rows read.
+    """A model's rate against the baseline. ``n_wins + n_losses + n_draws + n_missing`` is the
+    number of rows read.
 
     Attributes:
         win_rate: in percent; a draw counts one half.
         standard_error: in percent; NaN when a single row was scored.
         n_wins, n_losses, n_draws: rows scored above, below and at one half.
         n_missing: rows left out, with the reasons and their counts in ``missing``.
-        n_missing_as_draw: rows among the draws whose judge gave no answer (version 2 stores them as 1.5).
-        n_duplicates: rows beyond the first for the same instruction; scored, as the published rates are.
-        average_length: mean length of the model's answers in characters, cut to a whole number, if known.
+        n_missing_as_draw: rows among the draws whose judge gave no answer (version 2 stores them as
+            1.5).
+        n_duplicates: rows beyond the first for the same instruction; scored, as the published rates
+            are.
+        average_length: mean length of the model's answers in characters, cut to a whole number, if
+            known.
         warnings: what to look at before believing the figure; also issued as warnings.
     """
 
@@ -59,13 +72,16 @@ class WinRate:
 
     def __str__(self) -> str:
         return (
-            f"{self.win_rate:.2f} % ± {self.standard_error:.2f} ({self.n_wins} won, {self.n_losses} lost, "
+            f"{self.win_rate:.2f} % ± {self.standard_error:.2f} ({self.n_wins} won, "
+            f"{self.n_losses} lost, "
             f"{self.n_draws} drawn, {self.n_missing} missing)"
         )
 
 
 def row_key(row: dict, position: int) -> Hashable:
-    """What says that two rows are about one instruction: its index, else its text, else the row's own place."""
+    """What says that two rows are about one instruction: its index, else its text, else the row's
+    own place.
+    """
     for field in ("index", "instruction"):
         if isinstance(row.get(field), (int, float, str)):
             return row[field]
@@ -90,7 +106,9 @@ def row_score(row: dict) -> tuple[float | None, str]:
 
 
 def output_length(row: dict, which: int) -> int | None:
-    """Length in characters of output 1 (baseline) or 2 (model), as stored or as counted from the text."""
+    """Length in characters of output 1 (baseline) or 2 (model), as stored or as counted from the
+    text.
+    """
     stored = as_number(row.get(f"len_output_{which}"))
     if stored is not None:
         return int(stored)
@@ -99,7 +117,9 @@ def output_length(row: dict, which: int) -> int | None:
 
 
 def scores_by_instruction(annotations: Iterable[dict]) -> dict[Hashable, float]:
-    """One score in [0, 1] per instruction that could be scored (the first, where rows are duplicated)."""
+    """One score in [0, 1] per instruction that could be scored (the first, where rows are
+    duplicated).
+    """
     scores: dict[Hashable, float] = {}
     for position, row in enumerate(checked_rows(annotations, "annotation")):
         score, _ = row_score(row)
@@ -112,17 +132,22 @@ def _judge_gave_nothing(row: dict) -> bool:
     return any(field in row and row[field] is None for field in ("token", "raw_completion"))
 
 
-def _row_warnings(rows: list[dict], model: str | None, missing: Counter[str], n_duplicates: int) -> list[str]:
+def _row_warnings(
+    rows: list[dict], model: str | None, missing: Counter[str], n_duplicates: int
+) -> list[str]:
     messages = []
     if missing:
         reasons = name_some(f"{count} x {reason}" for reason, count in missing.most_common())
         messages.append(f"{missing.total()} of {len(rows)} annotations are left out: {reasons}")
     if n_duplicates:
         messages.append(
-            f"{n_duplicates} annotations repeat an instruction that was judged before; all are averaged, as the "
+            f"{n_duplicates} annotations repeat an instruction that was judged before; all are "
+            f"averaged, as the "
             "published rates are"
         )
-    generators = Counter(row["generator_2"] for row in rows if isinstance(row.get("generator_2"), str))
+    generators = Counter(
+        row["generator_2"] for row in rows if isinstance(row.get("generator_2"), str)
+    )
     if len(generators) > 1:
         found = name_some(f"{name} ({count})" for name, count in generators.most_common())
         messages.append(f"the annotations belong to several models: {found}")
@@ -139,17 +164,20 @@ def alpaca_eval_win_rate(annotations: Iterable[dict], model: str | None = None) 
     """The win rate of one model from its annotations, of either version.
 
     Args:
-        annotations: records with ``preference``; ``index`` or ``instruction``, ``generator_1``, ``generator_2``,
-            ``output_2`` or ``len_output_2`` are used for the checks and the average length where they are there.
+        annotations: records with ``preference``; ``index`` or ``instruction``, ``generator_1``,
+            ``generator_2``, ``output_2`` or ``len_output_2`` are used for the checks and the
+            average length where they are there.
         model: the name that ``generator_2`` should bear, if the caller knows it.
 
     Warns:
-        EvaluationWarning: rows left out, duplicates, several models, another model, several baselines or judges.
+        EvaluationWarning: rows left out, duplicates, several models, another model, several
+        baselines or judges.
 
     Raises:
         EvaluationError: there are no records, or none of them can be scored.
 
-    Source: the AlpacaEval leaderboards' own figures; Zephyr-7B-beta's 90.60 (1.03) in Table 1 of arXiv 2310.16944.
+    Source: the AlpacaEval leaderboards' own figures; Zephyr-7B-beta's 90.60 (1.03) in Table 1 of
+    arXiv 2310.16944.
     """
     rows = checked_rows(annotations, "annotation")
     missing: Counter[str] = Counter()
@@ -189,8 +217,11 @@ def alpaca_eval_win_rate(annotations: Iterable[dict], model: str | None = None) 
     )
 
 
-def win_rate_difference(first: Iterable[dict], second: Iterable[dict], seed: int = 0) -> PairedDifference:
-    """First model minus second, in percentage points, paired over the instructions that both were scored on.
+def win_rate_difference(
+    first: Iterable[dict], second: Iterable[dict], seed: int = 0
+) -> PairedDifference:
+    """First model minus second, in percentage points, paired over the instructions that both were
+    scored on.
 
     Warns:
         EvaluationWarning: instructions that only one of the two was scored on, with their number.
@@ -205,7 +236,9 @@ def win_rate_difference(first: Iterable[dict], second: Iterable[dict], seed: int
         )
     alone = len(ours) + len(theirs) - 2 * len(common)
     warn_all(
-        [f"{alone} instructions were scored for one of the two models only and are left out"] if alone else []
+        [f"{alone} instructions were scored for one of the two models only and are left out"]
+        if alone
+        else []
     )
     return paired_difference(
         [100 * ours[key] for key in common], [100 * theirs[key] for key in common], seed=seed
@@ -215,9 +248,10 @@ def win_rate_difference(first: Iterable[dict], second: Iterable[dict], seed: int
 def shared_annotations(annotations_by_model: Mapping[str, Iterable[dict]]) -> list[tuple[str, str]]:
     """Pairs of models that share one set of annotations, or all but a few rows of it.
 
-    Two strong models agree on nine instructions of ten because both nearly always win, so plain agreement proves
-    nothing; Cohen's kappa takes the agreement by chance out. Unrelated models stay far below the limit of 0.9,
-    a copied file reaches 1. Fewer than 20 shared instructions are not judged.
+    Two strong models agree on nine instructions of ten because both nearly always win, so plain
+    agreement proves nothing; Cohen's kappa takes the agreement by chance out. Unrelated models stay
+    far below the limit of 0.9, a copied file reaches 1. Fewer than 20 shared instructions are not
+    judged.
 
     Warns:
         EvaluationWarning: each pair that is found, with the share of equal rows.
@@ -240,7 +274,8 @@ def shared_annotations(annotations_by_model: Mapping[str, Iterable[dict]]) -> li
         if _kappa(ours, theirs, agreement) > _COPIED_KAPPA:
             pairs.append((first, second))
             messages.append(
-                f"{first} and {second} have one set of annotations ({agreement:.1%} of the rows are equal)"
+                f"{first} and {second} have one set of annotations ({agreement:.1%} of the rows "
+                f"are equal)"
             )
     warn_all(messages)
     return pairs

@@ -14,11 +14,15 @@ class EvaluationError(HandbookError, ValueError):
 
 
 class EvaluationWarning(UserWarning):
-    """Records that can be scored but should be looked at: duplicates, another model's rows, missing turns."""
+    """Records that can be scored but should be looked at: duplicates, another model's rows, missing
+    turns.
+    """
 
 
 def warn_all(messages: Iterable[str]) -> tuple[str, ...]:
-    """Issue each message as an :class:`EvaluationWarning` and hand them back, so that a report can print them too."""
+    """Issue each message as an :class:`EvaluationWarning` and hand them back, so that a report can
+    print them too.
+    """
     collected = tuple(messages)
     for message in collected:
         warnings.warn(message, EvaluationWarning, stacklevel=3)
@@ -33,14 +37,17 @@ def name_some(items: Iterable[object], limit: int = 5) -> str:
 
 
 def as_number(value: object) -> float | None:
-    """A finite float, or None for anything that is not a plain number (text, booleans, null, NaN, infinity)."""
+    """A finite float, or None for anything that is not a plain number (text, booleans, null, NaN,
+    infinity).
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
 
 
 def checked_rows(records: Iterable[dict], what: str) -> list[dict]:
-    """A list of the records; raises :class:`EvaluationError` when there are none or one is no mapping.
+    """A list of the records; raises :class:`EvaluationError` when there are none or one is no
+    mapping.
 
     Args:
         records: an iterable of records, each a mapping from field names to values.
@@ -66,8 +73,8 @@ def checked_rows(records: Iterable[dict], what: str) -> list[dict]:
 def read_rows(path: str | Path) -> list[dict]:
     """All records of one file (JSON Lines, plain or compressed, or a JSON list), in their order.
 
-    Judgments and annotations are no training rows: a broken one changes the published figure, so it stops the
-    reading instead of being set aside.
+    Judgments and annotations are no training rows: a broken one changes the published figure, so it
+    stops the reading instead of being set aside.
 
     Raises:
         HandbookError: no such file, an unknown kind of file, or a broken row (named by its number).
@@ -85,5 +92,7 @@ def read_rows(path: str | Path) -> list[dict]:
             )
         rows.append(row.value)
     if not rows:
-        raise EvaluationError("the file is empty", where=str(path), remedy="fetch or write the file again.")
+        raise EvaluationError(
+            "the file is empty", where=str(path), remedy="fetch or write the file again."
+        )
     return rows

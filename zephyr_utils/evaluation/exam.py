@@ -1,4 +1,6 @@
-"""An examination: put two-turn questions to a model, let a judge grade the answers, keep both as records."""
+"""An examination: put two-turn questions to a model, let a judge grade the answers, keep both as
+records.
+"""
 
 import json
 from itertools import groupby
@@ -9,8 +11,8 @@ from zephyr_utils.chat import Answer, chat_turns
 from zephyr_utils.data.records import save_records
 from zephyr_utils.evaluation import (
     FASTCHAT_TEMPERATURES,
+    CachingJudge,
     Judge,
-    KeptJudge,
     grade_answers,
     mt_bench_score,
     public_category,
@@ -20,7 +22,7 @@ from zephyr_utils.miniature.judge import RIGHT_FROM, TeacherJudge
 ANSWERS, JUDGMENTS = "answers.jsonl", "judgments.jsonl"
 
 
-def examine(
+def run_exam(
     model,
     tokenizer,
     name: str,
@@ -32,20 +34,25 @@ def examine(
     allow_failures: bool = False,
     **sampling: Any,
 ) -> dict[str, Any]:
-    """Ask both turns of every question, grade, and write ``answers.jsonl`` and ``judgments.jsonl`` into `folder`.
+    """Ask both turns of every question, grade, and write ``answers.jsonl`` and ``judgments.jsonl``
+    into `folder`.
 
     Args:
         name: of the model, for the records.
         questions: ``{question_id, category, turns}`` records.
-        judge: the miniature's rule-based teacher unless another is given. What another says is kept as it comes, in
-            ``judged.jsonl``, so that a run that is killed and started again pays for no judgment twice.
-        temperature: one for all questions; None takes FastChat's by category (0.7 for writing, 0 for mathematics).
+        judge: the miniature's rule-based teacher unless another is given. What another says is kept
+            as it comes, in ``judged.jsonl``, so that a run that is killed and started again pays
+            for no judgment twice.
+        temperature: one for all questions; None takes FastChat's by category (0.7 for writing, 0
+            for mathematics).
         allow_failures: as for :func:`~zephyr_utils.evaluation.mt_bench_score`.
         sampling: `seed`, `max_new_tokens`, passed to `chat.generate`.
 
     Returns:
-        ``score``, ``turn_1``, ``turn_2`` (means, 1 to 10), ``by_category``, ``n_failed`` (grades left out), ``ended``
-        (share of answers that end by themselves), ``tokens`` (mean length of an answer), and with the rule-based
+        ``score``, ``turn_1``, ``turn_2`` (means, 1 to 10), ``by_category``, ``n_failed`` (grades
+            left out), ``ended``
+        (share of answers that end by themselves), ``tokens`` (mean length of an answer), and with
+            the rule-based
         teacher ``right``, ``right_turn_1`` and ``right_turn_2`` (shares).
     """
     judge = judge or TeacherJudge()
@@ -66,15 +73,26 @@ def examine(
 
 
 def grade_kept_answers(
-    questions: list[dict], folder: Path, judge: Judge | None, name: str, allow_failures: bool = False
+    questions: list[dict],
+    folder: Path,
+    judge: Judge | None,
+    name: str,
+    allow_failures: bool = False,
 ) -> dict[str, Any]:
-    """Grade the answers in `folder`, as :func:`examine` left them before it was stopped; returns what it returns.
+    """Grade the answers in `folder`, as :func:`run_exam` left them before it was stopped; returns
+    what it returns.
 
-    Answers that were recorded elsewhere will do; then ``ended`` and ``tokens`` are missing from what is returned.
+    Answers that were recorded elsewhere will do; then ``ended`` and ``tokens`` are missing from
+    what is returned.
     """
     lines = (Path(folder) / ANSWERS).read_text(encoding="utf-8").splitlines()
     return _graded(
-        [json.loads(line) for line in lines], questions, folder, judge or TeacherJudge(), name, allow_failures
+        [json.loads(line) for line in lines],
+        questions,
+        folder,
+        judge or TeacherJudge(),
+        name,
+        allow_failures,
     )
 
 
@@ -88,26 +106,36 @@ def _asked(
         )
     said: dict[int, list[Answer]] = {}
 
-    def warmth(place: int) -> float:
+    def temperature_of(place: int) -> float:
         question = questions[place]
         category = question.get("category") or public_category(question["question_id"])
-        return FASTCHAT_TEMPERATURES.get(category, 0.7)  # as FastChat does for a category it does not know
+        # as FastChat does for a category it does not know
+        return FASTCHAT_TEMPERATURES.get(category, 0.7)
 
-    for degree, places in groupby(sorted(range(len(questions)), key=warmth), key=warmth):
+    for degree, places in groupby(
+        sorted(range(len(questions)), key=temperature_of), key=temperature_of
+    ):
         together = list(places)
         turns = [questions[place]["turns"] for place in together]
         said |= zip(
-            together, chat_turns(model, tokenizer, turns, temperature=degree, **sampling), strict=True
+            together,
+            chat_turns(model, tokenizer, turns, temperature=degree, **sampling),
+            strict=True,
         )
     return [said[place] for place in range(len(questions))]
 
 
 def _graded(
-    answers: list[dict], questions: list[dict], folder: Path, judge: Judge, name: str, allow_failures: bool
+    answers: list[dict],
+    questions: list[dict],
+    folder: Path,
+    judge: Judge,
+    name: str,
+    allow_failures: bool,
 ) -> dict[str, Any]:
     by_rule = isinstance(judge, TeacherJudge)
     judgments = grade_answers(
-        questions, answers, judge if by_rule else KeptJudge(judge, folder / "judged.jsonl"), name
+        questions, answers, judge if by_rule else CachingJudge(judge, folder / "judged.jsonl"), name
     )
     save_records(judgments, folder / JUDGMENTS)
     score = mt_bench_score(judgments, questions=questions, allow_failures=allow_failures)

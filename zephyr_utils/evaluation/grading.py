@@ -5,11 +5,13 @@ from collections.abc import Iterable
 
 from zephyr_utils.evaluation.common import EvaluationError, checked_rows, name_some, warn_all
 from zephyr_utils.evaluation.judges import FAILED, Judge
-from zephyr_utils.progress import watched
+from zephyr_utils.progress import track
 
 
 def answer_turns(record: dict) -> list[str]:
-    """The answers of one record ``{question_id, model_id, choices: [{turns: [a1, a2]}]}``, first choice."""
+    """The answers of one record ``{question_id, model_id, choices: [{turns: [a1, a2]}]}``, first
+    choice.
+    """
     try:
         turns = record["choices"][0]["turns"]
     except (KeyError, IndexError, TypeError) as error:
@@ -30,10 +32,12 @@ def answer_turns(record: dict) -> list[str]:
 def answers_by_question(
     questions: Iterable[dict], answers: Iterable[dict], who: str
 ) -> tuple[list[dict], dict]:
-    """Check questions and answers against each other; returns the questions and the answer turns by question_id.
+    """Check questions and answers against each other; returns the questions and the answer turns by
+    question_id.
 
     Warns:
-        EvaluationWarning: questions without an answer, answers to no question, repeated answers (the first counts).
+        EvaluationWarning: questions without an answer, answers to no question, repeated answers
+        (the first counts).
 
     Raises:
         EvaluationError: no questions, no answers, a malformed record, or nothing in common.
@@ -50,7 +54,9 @@ def answers_by_question(
                 where=f"question {position}",
                 remedy="write questions as {question_id, category, turns: [first, second]}.",
             )
-    repeated_questions = [key for key, count in Counter(q["question_id"] for q in asked).items() if count > 1]
+    repeated_questions = [
+        key for key, count in Counter(q["question_id"] for q in asked).items() if count > 1
+    ]
     if repeated_questions:
         raise EvaluationError(
             f"question_id is used twice: {name_some(repeated_questions)}",
@@ -78,11 +84,13 @@ def answers_by_question(
         messages.append(f"{who}: {len(without)} questions have no answer: {name_some(without)}")
     if alien := [key for key in given if key not in set(ids)]:
         messages.append(
-            f"{who}: {len(alien)} answers belong to no question and are left out: {name_some(alien)}"
+            f"{who}: {len(alien)} answers belong to no question and are left out: "
+            f"{name_some(alien)}"
         )
     if repeated:
         messages.append(
-            f"{who}: {len(repeated)} answers repeat a question, the first counts: {name_some(repeated)}"
+            f"{who}: {len(repeated)} answers repeat a question, the first counts: "
+            f"{name_some(repeated)}"
         )
     warn_all(messages)
     return asked, given
@@ -100,18 +108,21 @@ def grade_answers(
         model_name: goes into the field ``model`` of every record.
 
     Returns:
-        Records ``{question_id, model, judge: [name, prompt name], category, judgment, score, turn}``. A turn without
-        an answer is not shown to the judge; its record has the score -1 and says so, and thus counts as failed.
+        Records ``{question_id, model, judge: [name, prompt name], category, judgment, score,
+            turn}``. A turn without
+        an answer is not shown to the judge; its record has the score -1 and says so, and thus
+            counts as failed.
 
     Warns:
-        EvaluationWarning: unanswered questions, missing turns, answers to no question, repeated answers.
+        EvaluationWarning: unanswered questions, missing turns, answers to no question, repeated
+        answers.
 
     Raises:
         EvaluationError: malformed questions or answers, or no answer to any question.
     """
     asked, given = answers_by_question(questions, answers, model_name)
     records, cut_short = [], []
-    for question in watched(asked, f"judging {model_name}"):
+    for question in track(asked, f"judging {model_name}"):
         key = question["question_id"]
         turns = given.get(key, [])
         if key in given and len(turns) < len(question["turns"]):
@@ -134,6 +145,8 @@ def grade_answers(
                 }
             )
     warn_all(
-        [f"{model_name}: {len(cut_short)} answers lack a turn: {name_some(cut_short)}"] if cut_short else []
+        [f"{model_name}: {len(cut_short)} answers lack a turn: {name_some(cut_short)}"]
+        if cut_short
+        else []
     )
     return records

@@ -1,7 +1,8 @@
 """How sure a figure is: bootstrap, paired differences, a few seeds, and shares.
 
-Every table of the handbook prints an interval beside its figure; these four functions make all of them.
-NumPy alone, vectorised, and seeded, so that the same records give the same interval on every machine.
+Every table of the handbook prints an interval beside its figure; these four functions make all of
+them. NumPy alone, vectorised, and seeded, so that the same records give the same interval on every
+machine.
 """
 
 import math
@@ -14,14 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from zephyr_utils.errors import HandbookError
 
-# Resamples are drawn in blocks, so that a long list of values does not become one huge matrix of indices.
+# Resamples are drawn in blocks, so that a long list of values does not become one huge matrix of
+# indices.
 _BLOCK_ELEMENTS = 4_000_000
-# With this many differing pairs or fewer, all sign patterns are tried (at most 4,096) and the p-value is exact.
+# With this many differing pairs or fewer, all sign patterns are tried (at most 4,096) and the
+# p-value is exact.
 _EXACT_PAIRS = 12
 
 
 class IntervalError(HandbookError, ValueError):
-    """Values from which no honest interval can be made: none at all, NaN, or pairs of unequal number."""
+    """Values from which no honest interval can be made: none at all, NaN, or pairs of unequal
+    number.
+    """
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The mean of ``a - b`` over the same items, its bootstrap interval and a sign-flip p-value (two-sided)."""
+    """The mean of ``a - b`` over the same items, its bootstrap interval and a sign-flip p-value
+    (two-sided).
+    """
 
     mean: float
     low: float
@@ -60,14 +67,19 @@ def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 
 
 def _finite(values: ArrayLike, name: str = "values") -> NDArray[np.float64]:
-    """One-dimensional, not empty, without NaN or infinity; raises :class:`IntervalError` naming the first fault."""
+    """One-dimensional, not empty, without NaN or infinity; raises :class:`IntervalError` naming the
+    first fault.
+    """
     array = np.asarray(values, dtype=np.float64).ravel()
     if array.size == 0:
-        raise IntervalError("there are no values", where=name, remedy="check that the records were read.")
+        raise IntervalError(
+            "there are no values", where=name, remedy="check that the records were read."
+        )
     bad = np.flatnonzero(~np.isfinite(array))
     if bad.size:
         raise IntervalError(
-            f"{bad.size} of {array.size} values are NaN or infinite, the first at position {bad[0]}",
+            f"{bad.size} of {array.size} values are NaN or infinite, the first at position "
+            f"{bad[0]}",
             where=name,
             remedy="set failed items aside and count them before asking for an interval.",
         )
@@ -76,7 +88,9 @@ def _finite(values: ArrayLike, name: str = "values") -> NDArray[np.float64]:
 
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
-        raise IntervalError(f"the level {level} is not between 0 and 1", where="level", remedy="use 0.95.")
+        raise IntervalError(
+            f"the level {level} is not between 0 and 1", where="level", remedy="use 0.95."
+        )
 
 
 def bootstrap_interval(
@@ -90,7 +104,8 @@ def bootstrap_interval(
 
     Args:
         values: one figure per independent item (question, pair, prompt); shape ``(items,)``.
-        statistic: takes a matrix and ``axis=-1`` and returns one figure a row (``np.mean``, ``np.median``).
+        statistic: takes a matrix and ``axis=-1`` and returns one figure a row (``np.mean``,
+            ``np.median``).
         n: number of resamples.
         seed: seed of the resampling.
         level: confidence, 0.95 for a 95 % interval.
@@ -103,7 +118,9 @@ def bootstrap_interval(
     rng = np.random.default_rng(seed)
     rows = max(1, _BLOCK_ELEMENTS // array.size)
     resampled = [
-        statistic(array[rng.integers(0, array.size, size=(min(rows, n - start), array.size))], axis=-1)
+        statistic(
+            array[rng.integers(0, array.size, size=(min(rows, n - start), array.size))], axis=-1
+        )
         for start in range(0, n, rows)
     ]
     low, high = np.quantile(np.concatenate(resampled), [(1 - level) / 2, (1 + level) / 2])
@@ -118,11 +135,13 @@ def paired_difference(
     seed: int = 0,
     level: float = 0.95,
 ) -> PairedDifference:
-    """Compare two models on the same items: mean of ``a - b``, bootstrap interval, sign-flip permutation test.
+    """Compare two models on the same items: mean of ``a - b``, bootstrap interval, sign-flip
+    permutation test.
 
-    If the two models were the same, each difference could as well have had the other sign. The p-value is the
-    share of random sign patterns whose mean is at least as far from zero; all patterns are tried when few items
-    differ, otherwise ``(1 + hits) / (1 + n_permutations)``, which is never zero.
+    If the two models were the same, each difference could as well have had the other sign. The
+    p-value is the share of random sign patterns whose mean is at least as far from zero; all
+    patterns are tried when few items differ, otherwise ``(1 + hits) / (1 + n_permutations)``, which
+    is never zero.
 
     Args:
         a, b: one figure per item, in the same order; shape ``(items,)`` each.
@@ -172,8 +191,8 @@ def _sign_flip_p_value(difference: NDArray[np.float64], n_permutations: int, see
 def seeds_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """Student's interval of a mean over a few training seeds: ``mean +- t * s / sqrt(n)``.
 
-    With five seeds the bootstrap is far too narrow; Student's t allows for the standard deviation itself being
-    a guess (t = 2.78 for five seeds, 12.7 for two).
+    With five seeds the bootstrap is far too narrow; Student's t allows for the standard deviation
+    itself being a guess (t = 2.78 for five seeds, 12.7 for two).
 
     Raises:
         IntervalError: fewer than two seeds, NaN or infinity.
@@ -186,13 +205,19 @@ def seeds_interval(values: ArrayLike, level: float = 0.95) -> Interval:
             where="seeds",
             remedy="train at least two seeds.",
         )
-    half = student_quantile((1 + level) / 2, array.size - 1) * array.std(ddof=1) / math.sqrt(array.size)
+    half = (
+        student_quantile((1 + level) / 2, array.size - 1)
+        * array.std(ddof=1)
+        / math.sqrt(array.size)
+    )
     mean = float(array.mean())
     return Interval(mean, mean - float(half), mean + float(half), level)
 
 
 def _student_central_mass(t: float, degrees: int) -> float:
-    """P(|T| < t) for whole degrees of freedom: the finite sums of Abramowitz and Stegun 26.7.3 and 26.7.4."""
+    """P(|T| < t) for whole degrees of freedom: the finite sums of Abramowitz and Stegun 26.7.3 and
+    26.7.4.
+    """
     angle = math.atan(t / math.sqrt(degrees))
     cosine_squared = math.cos(angle) ** 2
     if degrees % 2:
@@ -209,10 +234,11 @@ def _student_central_mass(t: float, degrees: int) -> float:
 
 
 def student_quantile(probability: float, degrees: int) -> float:
-    """The value that Student's t with ``degrees`` (whole, at least 1) exceeds with ``1 - probability``.
+    """The value that Student's t with ``degrees`` (whole, at least 1) exceeds with ``1 -
+    probability``.
 
-    Written out because SciPy is no dependency of this stack; found by bisection on the closed form, and by the
-    normal distribution beyond 1,000 degrees, where the two agree to 0.1 %.
+    Written out because SciPy is no dependency of this stack; found by bisection on the closed form,
+    and by the normal distribution beyond 1,000 degrees, where the two agree to 0.1 %.
 
     Args:
         probability: between one half and one.
@@ -231,7 +257,9 @@ def student_quantile(probability: float, degrees: int) -> float:
         high *= 2
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if _student_central_mass(middle, degrees) < wanted else (low, middle)
+        low, high = (
+            (middle, high) if _student_central_mass(middle, degrees) < wanted else (low, middle)
+        )
     return (low + high) / 2
 
 
@@ -251,4 +279,6 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # At 0 and n one bound is the share itself; rounding must not push it a hair past.
-    return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), level)
+    return Interval(
+        share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), level
+    )

@@ -1,14 +1,16 @@
 """Judges like long answers: the win rate against length, and a rate with the length taken out.
 
-Our own length-controlled rate. With ``d`` the model's length minus the baseline's on one instruction and ``s`` the
-standard deviation of ``d`` over all of them, a logistic curve is fitted to the scores of all instructions:
+Our own length-controlled rate. With ``d`` the model's length minus the baseline's on one
+instruction and ``s`` the standard deviation of ``d`` over all of them, a logistic curve is fitted
+to the scores of all instructions:
 
     P(model preferred) = sigmoid(theta + phi * tanh(d / s))
 
-and the rate is read off at equal length (d = 0): ``100 * sigmoid(theta)``. It follows the idea of AlpacaEval's
-length-controlled rate (arXiv 2404.04475) but leaves out that rate's per-instruction difficulties, which are
-estimated from other models. On the 26 models of AlpacaEval 1 that we hold records of, the two correlate at 0.988 and
-differ by 2.5 points on average (the raw rates by 16.9); on the 7 of AlpacaEval 2, by 5.4.
+and the rate is read off at equal length (d = 0): ``100 * sigmoid(theta)``. It follows the idea of
+AlpacaEval's length-controlled rate (arXiv 2404.04475) but leaves out that rate's per-instruction
+difficulties, which are estimated from other models. On the 26 models of AlpacaEval 1 that we hold
+records of, the two correlate at 0.988 and differ by 2.5 points on average (the raw rates by 16.9);
+on the 7 of AlpacaEval 2, by 5.4.
 """
 
 import math
@@ -21,9 +23,9 @@ from numpy.typing import NDArray
 from zephyr_utils.evaluation.alpaca_eval import output_length, row_key, row_score
 from zephyr_utils.evaluation.common import EvaluationError, checked_rows, warn_all
 
-# A weak pull of phi towards zero (a normal prior of standard deviation 1), so that a handful of questions, or
-# lengths that separate wins from losses, still give a finite curve. Where nearly every row was won or lost it moves
-# the rate by a few points: such rows say little about length.
+# A weak pull of phi towards zero (a normal prior of standard deviation 1), so that a handful of
+# questions, or lengths that separate wins from losses, still give a finite curve. Where nearly
+# every row was won or lost it moves the rate by a few points: such rows say little about length.
 _LENGTH_PRIOR_PRECISION = 1.0
 
 
@@ -32,7 +34,8 @@ class LengthControlledRate:
     """The rate at equal length, in percent, with its standard error and the fitted curve.
 
     Attributes:
-        theta, phi: the curve's two parameters; ``phi`` above zero means that longer answers were preferred.
+        theta, phi: the curve's two parameters; ``phi`` above zero means that longer answers were
+            preferred.
         length_scale: ``s``, in characters.
         n_scored: rows fitted; ``n_left_out``: rows without a preference or without both lengths.
     """
@@ -49,7 +52,9 @@ class LengthControlledRate:
 def _scores_and_lengths(
     annotations: Iterable[dict], baseline_lengths: Mapping[Hashable, int] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Scores in [0, 1], length differences in characters, and the number of rows that lack one of them."""
+    """Scores in [0, 1], length differences in characters, and the number of rows that lack one of
+    them.
+    """
     rows = checked_rows(annotations, "annotation")
     scores, differences = [], []
     for position, row in enumerate(rows):
@@ -64,7 +69,8 @@ def _scores_and_lengths(
         raise EvaluationError(
             f"only {len(scores)} of {len(rows)} annotations have a preference and both lengths",
             where="length control",
-            remedy="records need output_1 and output_2, or len_output_1 and len_output_2, or pass baseline_lengths.",
+            remedy="records need output_1 and output_2, or len_output_1 and len_output_2, or pass "
+            "baseline_lengths.",
         )
     return np.asarray(scores), np.asarray(differences, dtype=np.float64), len(rows) - len(scores)
 
@@ -72,11 +78,13 @@ def _scores_and_lengths(
 def length_controlled_win_rate(
     annotations: Iterable[dict], baseline_lengths: Mapping[Hashable, int] | None = None
 ) -> LengthControlledRate:
-    """The win rate that the model would have at the baseline's length, by the formula at the top of this file.
+    """The win rate that the model would have at the baseline's length, by the formula at the top of
+    this file.
 
     Args:
         annotations: records with ``preference`` and both answers or their lengths in characters.
-        baseline_lengths: length of the baseline's answer by ``index`` (or ``instruction``), for records without it.
+        baseline_lengths: length of the baseline's answer by ``index`` (or ``instruction``), for
+            records without it.
 
     Warns:
         EvaluationWarning: rows left out, with their number.
@@ -86,10 +94,13 @@ def length_controlled_win_rate(
     """
     scores, difference, n_left_out = _scores_and_lengths(annotations, baseline_lengths)
     warn_all(
-        [f"{n_left_out} annotations lack a preference or a length and are left out"] if n_left_out else []
+        [f"{n_left_out} annotations lack a preference or a length and are left out"]
+        if n_left_out
+        else []
     )
     scale = float(difference.std())
-    # All lengths alike: nothing to control for, and the curve's length term must be zero, not 0 / 0.
+    # All lengths alike: nothing to control for, and the curve's length term must be zero, not 0 /
+    # 0.
     length_term = np.tanh(difference / scale) if scale > 0 else np.zeros_like(difference)
     if scores.min() == scores.max() and scores[0] in (0.0, 1.0):
         # Won or lost throughout: theta would run off to infinity, and no length explains anything.
@@ -114,9 +125,11 @@ def length_controlled_win_rate(
 def _fit_logistic(
     design: NDArray[np.float64], scores: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Newton's method on the penalised cross-entropy; returns the parameters and their sandwich covariance.
+    """Newton's method on the penalised cross-entropy; returns the parameters and their sandwich
+    covariance.
 
-    The sandwich (not the inverse Hessian) because continuous preferences spread less than coin tosses would.
+    The sandwich (not the inverse Hessian) because continuous preferences spread less than coin
+    tosses would.
     """
     penalty = np.diag([0.0, _LENGTH_PRIOR_PRECISION])
     parameters = np.zeros(2)
@@ -146,21 +159,27 @@ class LengthBin:
 
 
 def win_rate_by_length(
-    annotations: Iterable[dict], n_bins: int = 5, baseline_lengths: Mapping[Hashable, int] | None = None
+    annotations: Iterable[dict],
+    n_bins: int = 5,
+    baseline_lengths: Mapping[Hashable, int] | None = None,
 ) -> list[LengthBin]:
-    """The win rate in ``n_bins`` groups of equal size, from the shortest answers (against the baseline) to the longest.
+    """The win rate in ``n_bins`` groups of equal size, from the shortest answers (against the
+    baseline) to the longest.
 
     Args:
         annotations, baseline_lengths: as for :func:`length_controlled_win_rate`.
         n_bins: number of groups; at least two rows must fall into each.
 
     Returns:
-        One :class:`LengthBin` a group: mean difference in characters, rate and standard error in percent, rows.
+        One :class:`LengthBin` a group: mean difference in characters, rate and standard error in
+            percent, rows.
     """
     scores, difference, _ = _scores_and_lengths(annotations, baseline_lengths)
     if not 1 <= n_bins <= scores.size // 2:
         raise EvaluationError(
-            f"{scores.size} rows do not fill {n_bins} groups", where="n_bins", remedy="ask for fewer groups."
+            f"{scores.size} rows do not fill {n_bins} groups",
+            where="n_bins",
+            remedy="ask for fewer groups.",
         )
     groups = np.array_split(np.argsort(difference, kind="stable"), n_bins)
     return [

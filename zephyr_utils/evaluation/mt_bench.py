@@ -1,8 +1,8 @@
 """MT-Bench: two-turn questions, single-answer grades from 1 to 10, and their averages.
 
-The score of a model is the mean of its grades over all questions and both turns. Grades that the judge failed to
-give are stored as -1 and left out of every average; the rest of the arithmetic is a plain mean, so the published
-averages come out to the last digit.
+The score of a model is the mean of its grades over all questions and both turns. Grades that the
+judge failed to give are stored as -1 and left out of every average; the rest of the arithmetic is a
+plain mean, so the published averages come out to the last digit.
 """
 
 import math
@@ -10,12 +10,28 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from zephyr_utils.evaluation.common import EvaluationError, as_number, checked_rows, name_some, warn_all
+from zephyr_utils.evaluation.common import (
+    EvaluationError,
+    as_number,
+    checked_rows,
+    name_some,
+    warn_all,
+)
 from zephyr_utils.evaluation.intervals import Interval, bootstrap_interval
 from zephyr_utils.evaluation.judges import parse_rating
 
-# FastChat's public questions come in blocks of ten, 81 to 160, in this order; its judgments bear the number only.
-CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
+# FastChat's public questions come in blocks of ten, 81 to 160, in this order; its judgments bear
+# the number only.
+CATEGORIES = (
+    "writing",
+    "roleplay",
+    "reasoning",
+    "math",
+    "coding",
+    "extraction",
+    "stem",
+    "humanities",
+)
 UNCATEGORISED = "uncategorised"
 # The temperatures at which FastChat asks each category (fastchat/llm_judge/common.py).
 FASTCHAT_TEMPERATURES = dict(zip(CATEGORIES, (0.7, 0.7, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1), strict=True))
@@ -36,9 +52,10 @@ class MTBenchScore:
         by_category: mean of the valid grades of each category, in MT-Bench's order.
         n_failed: grades left out, with the reasons and their counts in ``failures``.
         n_missing: turns of the questions for which there is no judgment at all.
-        n_duplicates: judgments beyond the first of the same question and turn; averaged, as FastChat does.
-        interval: 95 % bootstrap interval of ``overall`` over questions (a question's two grades stay together,
-            because they are not independent).
+        n_duplicates: judgments beyond the first of the same question and turn; averaged, as
+            FastChat does.
+        interval: 95 % bootstrap interval of ``overall`` over questions (a question's two grades
+            stay together, because they are not independent).
         warnings: what to look at before believing the figure; also issued as warnings.
     """
 
@@ -56,10 +73,10 @@ class MTBenchScore:
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
-        turns = " / ".join("-" if turn is None else f"{turn:.2f}" for turn in (self.turn_1, self.turn_2))
-        return (
-            f"{self.model}: {self.overall:.2f} (turns {turns}; {self.n_failed} of {self.n_judgments} failed)"
+        turns = " / ".join(
+            "-" if turn is None else f"{turn:.2f}" for turn in (self.turn_1, self.turn_2)
         )
+        return f"{self.model}: {self.overall:.2f} (turns {turns}; {self.n_failed} of {self.n_judgments} failed)"
 
 
 @dataclass(frozen=True)
@@ -71,14 +88,18 @@ class _Grade:
 
 
 def public_category(question_id: object) -> str:
-    """Category of one of the 80 public MT-Bench questions by its number (81 to 160), else "uncategorised"."""
+    """Category of one of the 80 public MT-Bench questions by its number (81 to 160), else
+    "uncategorised".
+    """
     if isinstance(question_id, int) and 81 <= question_id <= 160:
         return CATEGORIES[(question_id - 81) // 10]
     return UNCATEGORISED
 
 
 def question_and_turn(record: dict) -> tuple[QuestionId, int | None]:
-    """What a judgment is about; None for a number or text that is not there or is something else altogether."""
+    """What a judgment is about; None for a number or text that is not there or is something else
+    altogether.
+    """
     question, turn = record.get("question_id"), record.get("turn")
     return (
         question if isinstance(question, (int, float, str)) else None,
@@ -130,16 +151,19 @@ def mt_bench_score(
 
     Args:
         judgments: records ``{question_id, model, judge, judgment, score, turn}`` of one model.
-        questions: records ``{question_id, category, turns}``; gives the categories and the turns to expect. Without
-            it a record's own ``category`` is used, else the public numbering of the 80 real questions.
+        questions: records ``{question_id, category, turns}``; gives the categories and the turns to
+            expect. Without it a record's own ``category`` is used, else the public numbering of the
+            80 real questions.
         allow_failures: average what is left even when more than a tenth of the judgments failed.
 
     Warns:
-        EvaluationWarning: failed, duplicated or missing judgments, several judges, a score that differs from
+        EvaluationWarning: failed, duplicated or missing judgments, several judges, a score that
+        differs from
             the rating in its own judgment text.
 
     Raises:
-        EvaluationError: no judgments, several models, no valid grade, or more than a tenth failed (unless allowed).
+        EvaluationError: no judgments, several models, no valid grade, or more than a tenth failed
+            (unless allowed).
     """
     rows = checked_rows(judgments, "judgment")
     models = sorted({str(row.get("model", "")) for row in rows})
@@ -160,15 +184,22 @@ def mt_bench_score(
         )
     if n_failed > FAILURE_LIMIT * len(rows) and not allow_failures:
         raise EvaluationError(
-            f"{n_failed} of {len(rows)} failed, more than a tenth: {reasons}; the mean of the rest would not speak "
+            f"{n_failed} of {len(rows)} failed, more than a tenth: {reasons}; the mean of the rest "
+            f"would not speak "
             "for the question set",
             where=where,
-            remedy="judge the failed answers again, or pass allow_failures=True (--allow-failures) and print the count.",
+            remedy="judge the failed answers again, or pass allow_failures=True (--allow-failures) "
+            "and print the count.",
         )
     present = Counter(question_and_turn(row) for row in rows)
-    expected = categories if categories is not None else dict.fromkeys(question for question, _ in present)
+    expected = (
+        categories if categories is not None else dict.fromkeys(question for question, _ in present)
+    )
     missing = [
-        f"{question} turn {turn}" for question in expected for turn in TURNS if not present[question, turn]
+        f"{question} turn {turn}"
+        for question in expected
+        for turn in TURNS
+        if not present[question, turn]
     ]
     n_duplicates = sum(present.values()) - len(present)
     by_question, by_category = defaultdict(list), defaultdict(list)
@@ -225,7 +256,9 @@ def _in_order(names: Iterable[str]) -> list[str]:
 
 
 def _interval(by_question: list[list[float]], overall: float) -> Interval:
-    """Bootstrap over questions; where some grades failed, the bounds are moved onto the mean over grades."""
+    """Bootstrap over questions; where some grades failed, the bounds are moved onto the mean over
+    grades.
+    """
     spread = bootstrap_interval([mean(scores) for scores in by_question])
     shift = overall - spread.estimate
     return Interval(overall, spread.low + shift, spread.high + shift, spread.level)
@@ -241,10 +274,13 @@ def _row_warnings(
 ) -> list[str]:
     messages = []
     if n_failed:
-        messages.append(f"{n_failed} of {len(rows)} failed and are left out of every average: {reasons}")
+        messages.append(
+            f"{n_failed} of {len(rows)} failed and are left out of every average: {reasons}"
+        )
     if n_duplicates:
         messages.append(
-            f"{n_duplicates} repeat a question and turn judged before; all are averaged, as FastChat does"
+            f"{n_duplicates} repeat a question and turn judged before; all are averaged, as "
+            f"FastChat does"
         )
     if missing:
         messages.append(f"{len(missing)} turns were never judged: {name_some(missing)}")
@@ -256,7 +292,9 @@ def _row_warnings(
                 f"{len(unknown)} judged questions are not in the question set: {name_some(unknown)}"
             )
     judges = {
-        str(row["judge"][0]) for row in rows if isinstance(row.get("judge"), (list, tuple)) and row["judge"]
+        str(row["judge"][0])
+        for row in rows
+        if isinstance(row.get("judge"), (list, tuple)) and row["judge"]
     }
     if len(judges) > 1:
         messages.append(f"several judges are mixed: {name_some(sorted(judges))}")
@@ -270,6 +308,7 @@ def _row_warnings(
     ]
     if differing:
         messages.append(
-            f"{len(differing)} scores differ from the rating in their own text: {name_some(differing)}"
+            f"{len(differing)} scores differ from the rating in their own text: "
+            f"{name_some(differing)}"
         )
     return messages

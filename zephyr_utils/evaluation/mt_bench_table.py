@@ -1,4 +1,6 @@
-"""Several models on MT-Bench: one table, what is suspicious about it, and the difference between two of them."""
+"""Several models on MT-Bench: one table, what is suspicious about it, and the difference between
+two of them.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -28,25 +30,31 @@ def split_by_model(judgments: Iterable[dict]) -> dict[str, list[dict]]:
 def mt_bench_table(
     judgments: Iterable[dict], questions: Iterable[dict] | None = None, allow_failures: bool = False
 ) -> dict[str, MTBenchScore]:
-    """The scores of every model in one list of judgments, after comparing the models with each other.
+    """The scores of every model in one list of judgments, after comparing the models with each
+    other.
 
     Warns:
-        EvaluationWarning: as :func:`mt_bench_score`; and models with different question sets, unequal counts, or
+        EvaluationWarning: as :func:`mt_bench_score`; and models with different question sets,
+        unequal counts, or
             one set of judgments under two names.
     """
     by_model = split_by_model(judgments)
     questions = None if questions is None else list(questions)
-    scores = {model: mt_bench_score(rows, questions, allow_failures) for model, rows in by_model.items()}
+    scores = {
+        model: mt_bench_score(rows, questions, allow_failures) for model, rows in by_model.items()
+    }
     asked = {model: {question_and_turn(row)[0] for row in rows} for model, rows in by_model.items()}
     messages = []
     for first, second in combinations(by_model, 2):
         if alone := asked[first] ^ asked[second]:
             messages.append(
-                f"{first} and {second} differ in {len(alone)} questions: {name_some(sorted(alone, key=str))}"
+                f"{first} and {second} differ in {len(alone)} questions: "
+                f"{name_some(sorted(alone, key=str))}"
             )
         elif len(by_model[first]) != len(by_model[second]):
             messages.append(
-                f"{first} has {len(by_model[first])} judgments, {second} {len(by_model[second])}, on the same questions"
+                f"{first} has {len(by_model[first])} judgments, {second} {len(by_model[second])}, "
+                f"on the same questions"
             )
         if _same_judgments(by_model[first], by_model[second]):
             messages.append(f"{first} and {second} have one and the same set of judgments")
@@ -55,7 +63,9 @@ def mt_bench_table(
 
 
 def _same_judgments(first: list[dict], second: list[dict]) -> bool:
-    """Equal in every score and every text: two models may well tie on a few grades, but not word for word."""
+    """Equal in every score and every text: two models may well tie on a few grades, but not word
+    for word.
+    """
 
     def content(rows: list[dict]) -> dict:
         return {question_and_turn(row): (row.get("score"), row.get("judgment")) for row in rows}
@@ -64,10 +74,12 @@ def _same_judgments(first: list[dict], second: list[dict]) -> bool:
 
 
 def wrong_model_judgments(judgments: Iterable[dict], answers: Iterable[dict]) -> list[str]:
-    """Judgments whose prompt does not hold the answer that the named model gave: they judge something else.
+    """Judgments whose prompt does not hold the answer that the named model gave: they judge
+    something else.
 
     Args:
-        judgments: records with ``user_prompt`` (what the judge was shown); those without it cannot be checked.
+        judgments: records with ``user_prompt`` (what the judge was shown); those without it cannot
+            be checked.
         answers: records ``{question_id, model_id, choices: [{turns}]}``.
 
     Returns:
@@ -84,23 +96,34 @@ def wrong_model_judgments(judgments: Iterable[dict], answers: Iterable[dict]) ->
     for row in checked_rows(judgments, "judgment"):
         model, (question, turn) = str(row.get("model")), question_and_turn(row)
         turns = given.get((model, question))
-        if turns is None or turn is None or turn > len(turns) or not isinstance(row.get("user_prompt"), str):
+        if (
+            turns is None
+            or turn is None
+            or turn > len(turns)
+            or not isinstance(row.get("user_prompt"), str)
+        ):
             continue
         if turns[turn - 1] not in row["user_prompt"]:
             wrong.append(f"{model}, question {question}, turn {turn}")
     warn_all(
-        [f"{len(wrong)} judgments are not of the model's own answer: {name_some(wrong)}"] if wrong else []
+        [f"{len(wrong)} judgments are not of the model's own answer: {name_some(wrong)}"]
+        if wrong
+        else []
     )
     return wrong
 
 
-def mt_bench_difference(first: Iterable[dict], second: Iterable[dict], seed: int = 0) -> PairedDifference:
-    """First model minus second, in grades, paired by question and turn over those that both have a valid grade for.
+def mt_bench_difference(
+    first: Iterable[dict], second: Iterable[dict], seed: int = 0
+) -> PairedDifference:
+    """First model minus second, in grades, paired by question and turn over those that both have a
+    valid grade for.
 
     The unit is the question: a question's turns are averaged first.
 
     Warns:
-        EvaluationWarning: question turns that only one of the two has a grade for, with their number.
+        EvaluationWarning: question turns that only one of the two has a grade for, with their
+        number.
     """
     ours, theirs = _grades_by_turn(first), _grades_by_turn(second)
     common = ours.keys() & theirs.keys()
@@ -112,7 +135,9 @@ def mt_bench_difference(first: Iterable[dict], second: Iterable[dict], seed: int
         )
     if alone := ours.keys() ^ theirs.keys():
         listed = name_some(f"{question} turn {turn}" for question, turn in sorted(alone, key=str))
-        warn_all([f"{len(alone)} turns are graded for one of the two models only and left out: {listed}"])
+        warn_all(
+            [f"{len(alone)} turns are graded for one of the two models only and left out: {listed}"]
+        )
     pairs = defaultdict(list)
     for question, turn in common:
         pairs[question].append((ours[question, turn], theirs[question, turn]))

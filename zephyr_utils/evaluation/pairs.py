@@ -1,7 +1,9 @@
-"""Pairwise judging in both orders: a judge that prefers whatever it reads first must not decide anything.
+"""Pairwise judging in both orders: a judge that prefers whatever it reads first must not decide
+anything.
 
-Every pair is judged twice, once with each answer first. A model wins a question only when both judgments name it;
-the rest are ties, contradictions (which measure the judge's liking for a place), or errors.
+Every pair is judged twice, once with each answer first. A model wins a question only when both
+judgments name it; the rest are ties, contradictions (which measure the judge's liking for a place),
+or errors.
 """
 
 from collections import Counter
@@ -12,23 +14,25 @@ from zephyr_utils.evaluation.common import EvaluationError, checked_rows, name_s
 from zephyr_utils.evaluation.grading import answers_by_question
 from zephyr_utils.evaluation.intervals import Interval, wilson_interval
 from zephyr_utils.evaluation.judges import Judge
-from zephyr_utils.progress import watched
+from zephyr_utils.progress import track
 
 WINNERS = ("model_1", "model_2", "tie")
 
 
 @dataclass(frozen=True)
 class PairScore:
-    """The outcome of two models judged against each other. The five outcomes add up to the records read.
+    """The outcome of two models judged against each other. The five outcomes add up to the records
+    read.
 
     Attributes:
         n_wins_1, n_wins_2: both orders name that model.
         n_ties: both orders say "tie".
         n_inconsistent: the two orders disagree.
         n_errors: no choice could be read in at least one order.
-        n_first_place, n_second_place: contradictions in which the judge named the place, first or second, twice.
-        win_rate_2: model 2's rate in percent; everything that is no win counts one half, except errors, which are
-            left out (None if nothing is left).
+        n_first_place, n_second_place: contradictions in which the judge named the place, first or
+            second, twice.
+        win_rate_2: model 2's rate in percent; everything that is no win counts one half, except
+            errors, which are left out (None if nothing is left).
         decided: model 2's share of the decided questions with Wilson's interval (None without any).
     """
 
@@ -62,8 +66,9 @@ def pair_score(judgments: Iterable[dict]) -> PairScore:
     """Count the outcomes of one pair of models over all records.
 
     Args:
-        judgments: records ``{question_id, model_1, model_2, g1_winner, g2_winner, turn}``, where each winner is
-            "model_1", "model_2", "tie" or "error"; in the first game model 1 is shown first, in the second model 2.
+        judgments: records ``{question_id, model_1, model_2, g1_winner, g2_winner, turn}``, where
+            each winner is "model_1", "model_2", "tie" or "error"; in the first game model 1 is
+            shown first, in the second model 2.
 
     Warns:
         EvaluationWarning: a question and turn that is judged more than once.
@@ -88,7 +93,11 @@ def pair_score(judgments: Iterable[dict]) -> PairScore:
         )
     seen = Counter((str(row.get("question_id")), row.get("turn")) for row in rows)
     repeated = [f"{question} turn {turn}" for (question, turn), count in seen.items() if count > 1]
-    warn_all([f"{len(repeated)} pairs are judged more than once: {name_some(repeated)}"] if repeated else [])
+    warn_all(
+        [f"{len(repeated)} pairs are judged more than once: {name_some(repeated)}"]
+        if repeated
+        else []
+    )
     model_1, model_2 = pairs[0]
     outcomes = Counter(pair_outcome(row) for row in rows)
     winners = Counter((row.get("g1_winner"), row.get("g2_winner")) for row in rows)
@@ -121,24 +130,29 @@ def judge_pairs(
     """Judge the first turns of two models against each other, in both orders, question by question.
 
     Args:
-        questions, answers_1, answers_2: as for :func:`~zephyr_utils.evaluation.grading.grade_answers`.
+        questions, answers_1, answers_2: as for
+            :func:`~zephyr_utils.evaluation.grading.grade_answers`.
         judge: asked twice a question.
 
     Returns:
-        Records ``{question_id, model_1, model_2, g1_winner, g2_winner, judge, g1_judgment, g2_judgment, turn: 1,
+        Records ``{question_id, model_1, model_2, g1_winner, g2_winner, judge, g1_judgment,
+            g2_judgment, turn: 1,
         output_1, output_2}`` for the questions that both models answered.
 
     Warns:
-        EvaluationWarning: questions that one of the two did not answer, with their number; they are left out.
+        EvaluationWarning: questions that one of the two did not answer, with their number; they are
+        left out.
     """
     if model_1 == model_2:
         raise EvaluationError(
-            f"both are called {model_1!r}", where="models", remedy="give the two models names of their own."
+            f"both are called {model_1!r}",
+            where="models",
+            remedy="give the two models names of their own.",
         )
     asked, first = answers_by_question(list(questions), answers_1, model_1)
     _, second = answers_by_question(asked, answers_2, model_2)
     records, left_out = [], []
-    for question in watched(asked, f"judging {model_2} against {model_1}"):
+    for question in track(asked, f"judging {model_2} against {model_1}"):
         key = question["question_id"]
         if not first.get(key) or not second.get(key):
             left_out.append(key)
@@ -161,7 +175,9 @@ def judge_pairs(
             }
         )
     warn_all(
-        [f"{len(left_out)} questions lack one of the two answers: {name_some(left_out)}"] if left_out else []
+        [f"{len(left_out)} questions lack one of the two answers: {name_some(left_out)}"]
+        if left_out
+        else []
     )
     return records
 
@@ -169,7 +185,8 @@ def judge_pairs(
 def as_annotations(judgments: Iterable[dict]) -> list[dict]:
     """Pair judgments as AlpacaEval annotations (version 1), model 1 being the baseline.
 
-    A win is 1 or 2, a tie or a contradiction the draw 1.5, an error null; lengths are taken from the outputs.
+    A win is 1 or 2, a tie or a contradiction the draw 1.5, an error null; lengths are taken from
+    the outputs.
     """
     preferences = {"model_1": 1.0, "model_2": 2.0, "tie": 1.5, "inconsistent": 1.5, "error": None}
     annotations = []
@@ -181,5 +198,7 @@ def as_annotations(judgments: Iterable[dict]) -> list[dict]:
             "annotator": row["judge"][0],
             "preference": preferences[pair_outcome(row)],
         }
-        annotations.append(annotation | {key: row[key] for key in ("output_1", "output_2") if key in row})
+        annotations.append(
+            annotation | {key: row[key] for key in ("output_1", "output_2") if key in row}
+        )
     return annotations

@@ -1,4 +1,6 @@
-"""Recorded judgments and annotations on disk: one file, or a folder of them, as their projects lay them out."""
+"""Recorded judgments and annotations on disk: one file, or a folder of them, as their projects lay
+them out.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +13,9 @@ _ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]  # a missing file is named by whoever reads it
-    found = sorted(file for file in path.rglob("*") if file.name.endswith(_ENDINGS) and file.is_file())
+    found = sorted(
+        file for file in path.rglob("*") if file.name.endswith(_ENDINGS) and file.is_file()
+    )
     if not found:
         raise EvaluationError(
             "holds no .json or .jsonl file",
@@ -24,8 +28,9 @@ def _files(path: Path) -> list[Path]:
 def annotation_files(paths: Iterable[str | Path]) -> dict[str, Path]:
     """Model names and their files of AlpacaEval annotations.
 
-    Two layouts are known: ``<model>.jsonl``, and AlpacaEval's own ``<model>/<judge>/annotations.json``. A model that
-    several judges annotated is named ``model (judge)``.
+    Two layouts are known: ``<model>.jsonl``, and AlpacaEval's own
+    ``<model>/<judge>/annotations.json``. A model that several judges annotated is named ``model
+    (judge)``.
 
     Args:
         paths: files, or folders that are searched through and through.
@@ -42,7 +47,9 @@ def annotation_files(paths: Iterable[str | Path]) -> dict[str, Path]:
                 else file.name.rpartition(".json")[0]
             )
             folders = [folder.name for folder in file.resolve().parents[:2]]
-            named.append((folders[1], folders[0], file) if name == "annotations" else (name, "", file))
+            named.append(
+                (folders[1], folders[0], file) if name == "annotations" else (name, "", file)
+            )
     models = [model for model, _, _ in named]
     files: dict[str, Path] = {}
     for model, judge, file in named:
@@ -63,6 +70,8 @@ def read_annotations(paths: Iterable[str | Path]) -> dict[str, list[dict]]:
 
 
 def read_judgments(paths: Iterable[str | Path]) -> tuple[list[dict], list[dict]]:
-    """MT-Bench judgments from files or folders: the single grades, and the pairwise ones (known by ``g1_winner``)."""
+    """MT-Bench judgments from files or folders: the single grades, and the pairwise ones (known by
+    ``g1_winner``).
+    """
     rows = [row for path in paths for file in _files(Path(path)) for row in read_rows(file)]
     return [r for r in rows if "g1_winner" not in r], [r for r in rows if "g1_winner" in r]

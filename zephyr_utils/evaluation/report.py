@@ -1,7 +1,8 @@
-"""A report that a reader can keep: what was judged, by whom, what came out, how sure it is, and what looks odd.
+"""A report that a reader can keep: what was judged, by whom, what came out, how sure it is, and
+what looks odd.
 
-``report.json`` holds every figure; ``report.html`` is drawn from it alone, needs no other file, runs no script, and
-shows whatever a model or a judge wrote as text.
+``report.json`` holds every figure; ``report.html`` is drawn from it alone, needs no other file,
+runs no script, and shows whatever a model or a judge wrote as text.
 """
 
 import contextlib
@@ -25,7 +26,12 @@ from zephyr_utils.evaluation.alpaca_eval import (
 from zephyr_utils.evaluation.common import EvaluationError, EvaluationWarning, read_rows
 from zephyr_utils.evaluation.grading import answer_turns
 from zephyr_utils.evaluation.length_control import length_controlled_win_rate
-from zephyr_utils.evaluation.mt_bench import UNCATEGORISED, MTBenchScore, public_category, question_and_turn
+from zephyr_utils.evaluation.mt_bench import (
+    UNCATEGORISED,
+    MTBenchScore,
+    public_category,
+    question_and_turn,
+)
 from zephyr_utils.evaluation.mt_bench_table import (
     mt_bench_difference,
     mt_bench_table,
@@ -39,11 +45,13 @@ from zephyr_utils.evaluation.recorded import read_annotations, read_judgments
 class Report:
     """Collects figures, each ``add_...`` from raw records, and writes both files.
 
-    Every :class:`EvaluationWarning` that is raised on the way is taken down in ``warnings`` and stands on the page.
+    Every :class:`EvaluationWarning` that is raised on the way is taken down in ``warnings`` and
+    stands on the page.
 
     Args:
         title: heading of the page.
-        about: what a reader must know to understand the figures, such as ``{"judge": ..., "questions": ...}``.
+        about: what a reader must know to understand the figures, such as ``{"judge": ...,
+            "questions": ...}``.
     """
 
     def __init__(self, title: str, about: Mapping[str, str] | None = None) -> None:
@@ -64,7 +72,9 @@ class Report:
             yield
         for warning in caught:
             if not issubclass(warning.category, EvaluationWarning):
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
             elif str(warning.message) not in self.warnings:
                 self.warnings.append(str(warning.message))
 
@@ -75,7 +85,8 @@ class Report:
         answers: Iterable[dict] = (),
         allow_failures: bool = False,
     ) -> None:
-        """MT-Bench grades of one or more models; with the answers, they are shown question by question.
+        """MT-Bench grades of one or more models; with the answers, they are shown question by
+        question.
 
         Raises:
             EvaluationError: as :func:`~zephyr_utils.evaluation.mt_bench.mt_bench_score`.
@@ -90,7 +101,9 @@ class Report:
             by_model = split_by_model(judgments)
             best_first = sorted(self.grades, key=lambda model: -self.grades[model].overall)
             differences = self._differences(best_first, by_model, mt_bench_difference)
-        self._sections["grades"] = {model: dataclasses.asdict(self.grades[model]) for model in best_first}
+        self._sections["grades"] = {
+            model: dataclasses.asdict(self.grades[model]) for model in best_first
+        }
         self._sections["grade_differences"] = differences
         if questions and answers:
             self._sections["answers"] = _side_by_side(judgments, questions, answers)
@@ -122,7 +135,10 @@ class Report:
         self._sections["win_rate_differences"] = differences
 
     def _differences(
-        self, best_first: Sequence[str], by_model: Mapping[str, list[dict]], compare: Callable[..., Any]
+        self,
+        best_first: Sequence[str],
+        by_model: Mapping[str, list[dict]],
+        compare: Callable[..., Any],
     ) -> list[dict[str, Any]]:
         """Each model compared with the next best."""
         differences = []
@@ -135,7 +151,9 @@ class Report:
 
     def _note_judges(self, rows: list[dict]) -> None:
         """Say who judged, as the records name them, unless the caller has said it already."""
-        named = {row["judge"][0] for row in rows if isinstance(row.get("judge"), list) and row["judge"]}
+        named = {
+            row["judge"][0] for row in rows if isinstance(row.get("judge"), list) and row["judge"]
+        }
         named |= {row["annotator"] for row in rows if isinstance(row.get("annotator"), str)}
         self._judges |= {str(name) for name in named}
 
@@ -149,13 +167,19 @@ class Report:
             warnings.warn(f"{model}: {warning.message}", warning.category, stacklevel=3)
 
     def add_pairs(self, judgments: Iterable[dict]) -> None:
-        """Pairwise judgments of two models, both orders: outcomes, the judge's liking for a place, and win rates."""
+        """Pairwise judgments of two models, both orders: outcomes, the judge's liking for a place,
+        and win rates.
+        """
         rows = list(judgments)
         self._note_judges(rows)
         with self.listening():
             score = pair_score(rows)
         section = dataclasses.asdict(score)
-        if any(row.get("judge") for row in rows) and all("output_2" in row for row in rows) and score.decided:
+        if (
+            any(row.get("judge") for row in rows)
+            and all("output_2" in row for row in rows)
+            and score.decided
+        ):
             with self.listening():
                 section["length_controlled"] = dataclasses.asdict(
                     length_controlled_win_rate(as_annotations(rows))
@@ -175,12 +199,14 @@ class Report:
         questions: Path | None = None,
         allow_failures: bool = False,
     ) -> None:
-        """Recorded MT-Bench judgments (single or pairwise) and AlpacaEval annotations, from files or folders.
+        """Recorded MT-Bench judgments (single or pairwise) and AlpacaEval annotations, from files
+        or folders.
 
         Args:
             judgments: FastChat's records; pairwise ones are told by ``g1_winner``.
             annotations: AlpacaEval's records, one file a model.
-            questions: gives the categories and the turns to expect; the 80 public ones are known by their number.
+            questions: gives the categories and the turns to expect; the 80 public ones are known by
+                their number.
         """
         if judgments:
             single, pairwise_rows = read_judgments(judgments)
@@ -189,7 +215,9 @@ class Report:
                 self.add_judgments(single, asked, allow_failures=allow_failures)
             of_pair: dict[tuple[str, str], list[dict]] = {}
             for row in pairwise_rows:
-                of_pair.setdefault((str(row.get("model_1")), str(row.get("model_2"))), []).append(row)
+                of_pair.setdefault((str(row.get("model_1")), str(row.get("model_2"))), []).append(
+                    row
+                )
             for rows in of_pair.values():
                 self.add_pairs(rows)
         if annotations:
@@ -197,12 +225,19 @@ class Report:
 
     def content(self) -> dict[str, Any]:
         """Everything as JSON holds it; figures that are not finite become null."""
-        about = {"Judge": ", ".join(sorted(self._judges)) or "not named in the records", **self.about}
-        return _plain({"title": self.title, "about": about, "warnings": self.warnings, **self._sections})
+        about = {
+            "Judge": ", ".join(sorted(self._judges)) or "not named in the records",
+            **self.about,
+        }
+        return _plain(
+            {"title": self.title, "about": about, "warnings": self.warnings, **self._sections}
+        )
 
     def write(self, folder: str | Path) -> Path:
         """Write ``report.json`` and ``report.html`` into `folder`; returns the page's path."""
-        from zephyr_utils.evaluation.report_page import page  # it draws: scoring alone needs no matplotlib
+        from zephyr_utils.evaluation.report_page import (
+            page,  # it draws: scoring alone needs no matplotlib
+        )
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -225,10 +260,14 @@ def _plain(value: Any) -> Any:
 
 
 def _side_by_side(judgments: list[dict], questions: list[dict], answers: list[dict]) -> list[dict]:
-    """Questions with each model's answers and grades; the first answer and the first judgment of each count."""
+    """Questions with each model's answers and grades; the first answer and the first judgment of
+    each count.
+    """
     given: dict = {}
     for row in answers:
-        given.setdefault((str(row.get("model_id", "")), question_and_turn(row)[0]), answer_turns(row))
+        given.setdefault(
+            (str(row.get("model_id", "")), question_and_turn(row)[0]), answer_turns(row)
+        )
     judged: dict = {}
     for row in judgments:
         judged.setdefault((str(row.get("model", "")), *question_and_turn(row)), row)

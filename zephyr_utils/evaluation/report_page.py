@@ -1,4 +1,6 @@
-"""The report as a page: one HTML file, no script, no network; everything that a model or a judge wrote is escaped."""
+"""The report as a page: one HTML file, no script, no network; everything that a model or a judge
+wrote is escaped.
+"""
 
 import html
 from typing import Any
@@ -34,7 +36,9 @@ def _number(value: float | None, digits: int = 2, sign: bool = False) -> str:
 
 
 def _table(caption: str, columns: list[str], rows: list[list[str]], words: int = 1) -> str:
-    """A table whose cells are HTML already; the first ``words`` columns hold words, the others numbers."""
+    """A table whose cells are HTML already; the first ``words`` columns hold words, the others
+    numbers.
+    """
     head = "".join(f'<th scope="col">{_text(column)}</th>' for column in columns)
     lines = []
     for row in rows:
@@ -64,9 +68,7 @@ def _differences(rows: list[dict], unit: str) -> str:
         ]
         for row in rows
     ]
-    caption = (
-        f"Neighbours in the table, paired item by item ({unit}; 95 % bootstrap interval, sign-flip p-value)"
-    )
+    caption = f"Neighbours in the table, paired item by item ({unit}; 95 % bootstrap interval, sign-flip p-value)"
     return _table(caption, ["models", "difference", "95 %", "p", "items"], cells)
 
 
@@ -88,11 +90,23 @@ def _grades(content: dict[str, Any]) -> str:
         ]
         for model, s in grades.items()
     ]
-    columns = ["model", "score", "95 %", "turn 1", "turn 2", "judgments", "failed", "missing", "repeated"]
+    columns = [
+        "model",
+        "score",
+        "95 %",
+        "turn 1",
+        "turn 2",
+        "judgments",
+        "failed",
+        "missing",
+        "repeated",
+    ]
     parts = [
         "<h2>Grades</h2>",
-        "<p>Mean grade, 1 to 10, over both turns of every question; the interval is a bootstrap over questions. Failed "
-        "judgments are left out of every mean and counted. A grade belongs to its judge: figures by different judges, "
+        "<p>Mean grade, 1 to 10, over both turns of every question; the interval is a bootstrap "
+        "over questions. Failed "
+        "judgments are left out of every mean and counted. A grade belongs to its judge: figures "
+        "by different judges, "
         "or on different questions, cannot be compared.</p>",
         _table("Two-turn questions, single-answer grading", columns, rows),
         _differences(content.get("grade_differences", []), "grades"),
@@ -103,17 +117,24 @@ def _grades(content: dict[str, Any]) -> str:
         _table(
             "By category",
             ["model", *categories],
-            [[_text(m), *(_number(s["by_category"].get(c)) for c in categories)] for m, s in grades.items()],
+            [
+                [_text(m), *(_number(s["by_category"].get(c)) for c in categories)]
+                for m, s in grades.items()
+            ],
         )
     )
     whole = {m: s["by_category"] for m, s in grades.items() if set(s["by_category"]) == found}
     drawn = dict(list(whole.items())[:_MOST_OUTLINES])
     if len(categories) >= 3 and drawn:
-        fig = figures.category_radar(categories, {m: [by[c] for c in categories] for m, by in drawn.items()})
+        fig = figures.category_radar(
+            categories, {m: [by[c] for c in categories] for m, by in drawn.items()}
+        )
         alt = "; ".join(
             f"{m}: " + ", ".join(f"{c} {by[c]:.1f}" for c in categories) for m, by in drawn.items()
         )
-        parts.append(figures.figure_html(fig, alt=alt, caption="Mean grade by category, both turns."))
+        parts.append(
+            figures.figure_html(fig, alt=alt, caption="Mean grade by category, both turns.")
+        )
     parts += [
         f"<p><small>{_text(model)}, failed judgments: {_counted(s['failures'])}</small></p>"
         for model, s in grades.items()
@@ -134,7 +155,10 @@ def _win_rates(content: dict[str, Any]) -> str:
                 _text(model),
                 _number(r["win_rate"]),
                 _number(r["standard_error"]),
-                *(str(r[name]) for name in ("n_wins", "n_losses", "n_draws", "n_missing", "n_duplicates")),
+                *(
+                    str(r[name])
+                    for name in ("n_wins", "n_losses", "n_draws", "n_missing", "n_duplicates")
+                ),
                 "–" if r["average_length"] is None else str(r["average_length"]),
                 "–"
                 if controlled is None
@@ -161,8 +185,10 @@ def _win_rates(content: dict[str, Any]) -> str:
     return "\n".join(
         [
             "<h2>Win rates</h2>",
-            "<p>Share of instructions on which the judge preferred the model to the baseline, a draw counting one half; "
-            "SE is the standard error in points. The last column is the handbook's own length-controlled rate.</p>",
+            "<p>Share of instructions on which the judge preferred the model to the baseline, a "
+            "draw counting one half; "
+            "SE is the standard error in points. The last column is the handbook's own "
+            "length-controlled rate.</p>",
             _table("Against the baseline", columns, rows),
             _differences(content.get("win_rate_differences", []), "percentage points"),
             *left_out,
@@ -176,11 +202,18 @@ def _pairs(content: dict[str, Any]) -> str:
     rows = []
     for p in content["pairs"]:
         decided, controlled = p["decided"], p.get("length_controlled")
-        share = "–" if decided is None else f"{100 * decided['low']:.1f} to {100 * decided['high']:.1f} %"
+        share = (
+            "–"
+            if decided is None
+            else f"{100 * decided['low']:.1f} to {100 * decided['high']:.1f} %"
+        )
         rows.append(
             [
                 f"{_text(p['model_2'])} against {_text(p['model_1'])}",
-                *(str(p[name]) for name in ("n_wins_2", "n_wins_1", "n_ties", "n_inconsistent", "n_errors")),
+                *(
+                    str(p[name])
+                    for name in ("n_wins_2", "n_wins_1", "n_ties", "n_inconsistent", "n_errors")
+                ),
                 _number(p["win_rate_2"], 1),
                 share,
                 "–" if controlled is None else f"{controlled['win_rate']:.1f}",
@@ -199,9 +232,10 @@ def _pairs(content: dict[str, Any]) -> str:
     ]
     columns += ["length-controlled", "place 1 / 2 twice"]
     return (
-        "<h2>Against each other</h2><p>Each question is judged twice, in both orders; a win counts only when both orders "
-        "name the same model. Where the judge named one place twice, it followed the place and not the answer.</p>"
-        + _table("Pairwise judging in both orders", columns, rows)
+        "<h2>Against each other</h2><p>Each question is judged twice, in both orders; a win counts "
+        "only when both orders "
+        "name the same model. Where the judge named one place twice, it followed the place and not "
+        "the answer.</p>" + _table("Pairwise judging in both orders", columns, rows)
     )
 
 
@@ -230,7 +264,8 @@ def _answers(content: dict[str, Any]) -> str:
     parts = ["<h2>The answers, side by side</h2>"]
     if len(questions) > _MOST_ANSWERS:
         parts.append(
-            f"<p>The first {_MOST_ANSWERS} of {len(questions)} questions; report.json holds them all.</p>"
+            f"<p>The first {_MOST_ANSWERS} of {len(questions)} questions; report.json holds them "
+            f"all.</p>"
         )
     for question in questions[:_MOST_ANSWERS]:
         models = list(question["turns"][0]["answers"])
@@ -247,7 +282,8 @@ def _answers(content: dict[str, Any]) -> str:
         first = question["turns"][0]["question"]
         opening = first if len(first) <= 90 else first[:87] + "..."
         parts.append(
-            f"<details><summary>{_text(question['question_id'])} · {_text(question['category'])} · {_text(opening)}</summary>"
+            f"<details><summary>{_text(question['question_id'])} · {_text(question['category'])} · "
+            f"{_text(opening)}</summary>"
             + _table("Each turn", ["question", *models], rows, words=len(models) + 1)
             + "</details>"
         )

@@ -1,7 +1,9 @@
-"""The checks behind the exercises: ``exercises.check_dpo_loss(my_dpo_loss)`` prints what is right or wrong and why.
+"""The checks behind the exercises: ``exercises.check_dpo_loss(my_dpo_loss)`` prints what is right
+or wrong and why.
 
-Each check is registered with a solution and with known wrong answers; the words that name a wrong answer must occur in
-the message it gets. One module per chapter (``ch00`` to ``ch09``); ``core`` holds what they share.
+Each check is registered with a solution and with known wrong answers; the words that name a wrong
+answer must occur in the message it gets. One module per chapter (``ch00`` to ``ch09``); ``core``
+holds what they share.
 """
 
 from zephyr_utils.exercises.ch00 import check_preference_probability, check_steps, check_text_loss
@@ -11,7 +13,12 @@ from zephyr_utils.exercises.ch01 import (
     check_order_counts,
     check_sentence_starts,
 )
-from zephyr_utils.exercises.ch02 import check_combine_batches, check_lora_count, check_loss_mask, check_merge
+from zephyr_utils.exercises.ch02 import (
+    check_combine_batches,
+    check_lora_count,
+    check_loss_mask,
+    check_merge,
+)
 from zephyr_utils.exercises.ch03 import (
     check_mean_rating,
     check_place_bonus,
@@ -19,7 +26,12 @@ from zephyr_utils.exercises.ch03 import (
     check_suspect_tens,
     check_undo_order,
 )
-from zephyr_utils.exercises.ch04 import check_choose_pair, check_faulty_ten, check_leak, check_length_bias
+from zephyr_utils.exercises.ch04 import (
+    check_choose_pair,
+    check_faulty_ten,
+    check_leak,
+    check_length_bias,
+)
 from zephyr_utils.exercises.ch05 import (
     check_answer_log_prob,
     check_dpo_loss,

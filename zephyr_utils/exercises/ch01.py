@@ -1,4 +1,6 @@
-"""Checks of chapter 01: sentence starts, the signature of the fault, scores of edits, the order of the steps."""
+"""Checks of chapter 01: sentence starts, the signature of the fault, scores of edits, the order of
+the steps.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +18,8 @@ def _capitalised_fault(text: str) -> bool:
 
 @exercise(
     "01_truecasing",
-    right="Equality with capitalize() finds the fault; evidence inside keeps one-liners that were never faulty out.",
+    right="Equality with capitalize() finds the fault; evidence inside keeps one-liners that were "
+    "never faulty out.",
     solution=_capitalised_fault,
     wrong={
         "one-liner": lambda text: text.strip() == text.strip().capitalize(),
@@ -24,15 +27,20 @@ def _capitalised_fault(text: str) -> bool:
         "white space": lambda text: (
             text == text.capitalize() and bool(_BOUNDARY.search(text) or _PRONOUN.search(text))
         ),
-        "pronoun": lambda text: text.strip() == text.strip().capitalize() and bool(_BOUNDARY.search(text)),
+        "pronoun": lambda text: (
+            text.strip() == text.strip().capitalize() and bool(_BOUNDARY.search(text))
+        ),
         "inside a word": lambda text: (
-            text.strip() == text.strip().capitalize() and bool(_BOUNDARY.search(text) or "i" in text)
+            text.strip() == text.strip().capitalize()
+            and bool(_BOUNDARY.search(text) or "i" in text)
         ),
         "never finds": lambda text: False,
     },
 )
 def check_capitalised_fault(fn: Callable[[str], bool]) -> None:
-    """``fn(text) -> bool``: whether a message equals its own ``str.capitalize()`` and shows a sentence start or ``i``."""
+    """``fn(text) -> bool``: whether a message equals its own ``str.capitalize()`` and shows a
+    sentence start or ``i``.
+    """
     cases = [
         ("Hello. how are you?", True, "It never finds even the fault that the paper quotes."),
         (
@@ -40,7 +48,11 @@ def check_capitalised_fault(fn: Callable[[str], bool]) -> None:
             False,
             "A well-cased one-liner equals its capitalize() as well: ask for evidence inside.",
         ),
-        ("Ask Rosa. she knows.", False, "It holds other capitals, so str.capitalize() has not been here."),
+        (
+            "Ask Rosa. she knows.",
+            False,
+            "It holds other capitals, so str.capitalize() has not been here.",
+        ),
         ("\n I agree. so do they.", True, "Leading white space hides the fault: strip first."),
         ("Yes, i can help.", True, "The pronoun i in lower case is evidence too."),
         ("It is a fish.", False, "An i inside a word is no pronoun: match whole words."),
@@ -56,7 +68,10 @@ def _edit_scores(
 ) -> tuple[float, float, float]:
     rows = list(zip(reference, source, hypothesis, strict=True))
     right = sum(want != had and got == want for want, had, got in rows)
-    edits, faults = sum(had != got for _, had, got in rows), sum(want != had for want, had, _ in rows)
+    edits, faults = (
+        sum(had != got for _, had, got in rows),
+        sum(want != had for want, had, _ in rows),
+    )
     precision, recall = right / edits, right / faults
     return precision, recall, 2 * precision * recall / (precision + recall)
 
@@ -74,7 +89,9 @@ def _mean(*texts: Sequence[str]) -> tuple[float, float, float]:
 def _accuracy(
     reference: Sequence[str], source: Sequence[str], hypothesis: Sequence[str]
 ) -> tuple[float, ...]:
-    return (sum(want == got for want, got in zip(reference, hypothesis, strict=True)) / len(reference),) * 3
+    return (
+        sum(want == got for want, got in zip(reference, hypothesis, strict=True)) / len(reference),
+    ) * 3
 
 
 def _all_words(
@@ -89,7 +106,8 @@ def _all_words(
 
 @exercise(
     "01_truecasing",
-    right="These are the scores of an editor: what it touched and got right, out of what it touched and out of what was wrong.",
+    right="These are the scores of an editor: what it touched and got right, out of what it "
+    "touched and out of what was wrong.",
     solution=_edit_scores,
     wrong={
         "other way round": _swapped,
@@ -98,8 +116,12 @@ def _all_words(
         "never touched": _all_words,
     },
 )
-def check_edit_scores(fn: Callable[[list[str], list[str], list[str]], tuple[float, float, float]]) -> None:
-    """``fn(reference, source, hypothesis) -> (precision, recall, f1)`` over edits; three equally long lists of words."""
+def check_edit_scores(
+    fn: Callable[[list[str], list[str], list[str]], tuple[float, float, float]],
+) -> None:
+    """``fn(reference, source, hypothesis) -> (precision, recall, f1)`` over edits; three equally
+    long lists of words.
+    """
     reference = [
         "Dear",
         "Pia",
@@ -118,21 +140,48 @@ def check_edit_scores(fn: Callable[[list[str], list[str], list[str]], tuple[floa
     ]
     source = [word.lower() for word in reference]
     for hypothesis in (
-        ["Dear", "Pia", ",", "the", "Train", "to", "Rome", "is", "Late", ".", "Ask", "the", "Clerk", "."],
-        ["Dear", "pia", ",", "the", "train", "to", "rome", "is", "Late", ".", "Ask", "the", "clerk", "."],
+        [
+            "Dear",
+            "Pia",
+            ",",
+            "the",
+            "Train",
+            "to",
+            "Rome",
+            "is",
+            "Late",
+            ".",
+            "Ask",
+            "the",
+            "Clerk",
+            ".",
+        ],
+        [
+            "Dear",
+            "pia",
+            ",",
+            "the",
+            "train",
+            "to",
+            "rome",
+            "is",
+            "Late",
+            ".",
+            "Ask",
+            "the",
+            "clerk",
+            ".",
+        ],
     ):
         texts = reference, source, hypothesis
         mistakes = {
-            "Precision and recall are the other way round: precision divides by the edits, recall by the faults.": _swapped(
-                *texts
-            ),
+            "Precision and recall are the other way round: precision divides by the edits, recall "
+            "by the faults.": _swapped(*texts),
             "F1 is the harmonic mean of the two, 2pr / (p + r), not their half-sum.": _mean(*texts),
-            "That is accuracy, the share of words that end up right; most were right before, so it is high for doing nothing.": _accuracy(
-                *texts
-            ),
-            "Words that were never touched and needed nothing count as right here; count edited words alone.": _all_words(
-                *texts
-            ),
+            "That is accuracy, the share of words that end up right; most were right before, so it "
+            "is high for doing nothing.": _accuracy(*texts),
+            "Words that were never touched and needed nothing count as right here; count edited "
+            "words alone.": _all_words(*texts),
         }
         compare(
             attempt(fn, *texts),
@@ -153,7 +202,8 @@ def _order_counts(refuses: Sequence[bool], faulty: Sequence[bool]) -> tuple[int,
 
 @exercise(
     "01_truecasing",
-    right="Both orders end with the same rows. What differs is the work done in vain, and what the report says of the fault.",
+    right="Both orders end with the same rows. What differs is the work done in vain, and what the "
+    "report says of the fault.",
     solution=_order_counts,
     wrong={
         "rows kept": lambda refuses, faulty: (sum(refuses), *_order_counts(refuses, faulty)[1:]),
@@ -169,9 +219,14 @@ def _order_counts(refuses: Sequence[bool], faulty: Sequence[bool]) -> tuple[int,
     },
 )
 def check_order_counts(fn: Callable[[list[bool], list[bool]], tuple[int, int, int]]) -> None:
-    """``fn(refuses, faulty) -> (kept, repaired, in_vain)``: rows kept, repaired among them, repaired and then removed."""
+    """``fn(refuses, faulty) -> (kept, repaired, in_vain)``: rows kept, repaired among them,
+    repaired and then removed.
+    """
     for refuses, faulty in (
-        ([True, True, True, False, False, False, False], [True, True, False, True, False, False, True]),
+        (
+            [True, True, True, False, False, False, False],
+            [True, True, False, True, False, False, True],
+        ),
         ([False, True, False, False], [True, True, True, False]),
     ):
         kept, repaired, in_vain = _order_counts(refuses, faulty)
@@ -181,12 +236,14 @@ def check_order_counts(fn: Callable[[list[bool], list[bool]], tuple[int, int, in
                 repaired,
                 in_vain,
             ),
-            "The second number counts all faulty rows; with the filter first, those that refuse are gone by then.": (
+            "The second number counts all faulty rows; with the filter first, those that refuse "
+            "are gone by then.": (
                 kept,
                 sum(faulty),
                 in_vain,
             ),
-            "With truecasing first, faulty rows that refuse are repaired and removed anyway; they are the third number.": (
+            "With truecasing first, faulty rows that refuse are repaired and removed anyway; they "
+            "are the third number.": (
                 kept,
                 repaired,
                 0,
@@ -211,7 +268,8 @@ def _capitalise(pattern: str) -> Callable[[str], str]:
 
 @exercise(
     "01_truecasing",
-    right="This rule repairs the visible part of UltraChat's fault, and shows its limits: names, 'i' and new lines stay as they are.",
+    right="This rule repairs the visible part of UltraChat's fault, and shows its limits: names, "
+    "'i' and new lines stay as they are.",
     solution=_capitalise(r"[.!?] +[a-z]"),
     wrong={
         "stays small": lambda text: text,
@@ -220,20 +278,33 @@ def _capitalise(pattern: str) -> Callable[[str], str]:
         "inside a number": _capitalise(r"[.!?] *[a-z]"),
         "more than one space": _capitalise(r"[.!?] [a-z]"),
         "same line": _capitalise(r"[.!?]\s+[a-z]"),
-        "changed": lambda text: re.sub(r"([.!?]) +([a-z])", lambda m: f"{m[1]} {m[2].upper()}", text),
+        "changed": lambda text: re.sub(
+            r"([.!?]) +([a-z])", lambda m: f"{m[1]} {m[2].upper()}", text
+        ),
     },
 )
 def check_sentence_starts(fn: Callable[[str], str]) -> None:
-    """``fn(text) -> text``: make the first letter after ``.``, ``!`` or ``?`` and spaces on the same line a capital."""
+    """``fn(text) -> text``: make the first letter after ``.``, ``!`` or ``?`` and spaces on the
+    same line a capital.
+    """
     cases = [
-        ("It works. try it.", "It works. Try it.", "The letter after a full stop and a space stays small."),
+        (
+            "It works. try it.",
+            "It works. Try it.",
+            "The letter after a full stop and a space stays small.",
+        ),
         (
             "Ask NASA. they know Paris. or rome.",
             "Ask NASA. They know Paris. Or rome.",
-            "Only first letters may change: 'NASA' and 'Paris' must stay, but str.capitalize() and str.title() "
+            "Only first letters may change: 'NASA' and 'Paris' must stay, but str.capitalize() and "
+            "str.title() "
             "make every other letter small.",
         ),
-        ("Really? yes! good.", "Really? Yes! Good.", "Exclamation and question marks end sentences too."),
+        (
+            "Really? yes! good.",
+            "Really? Yes! Good.",
+            "Exclamation and question marks end sentences too.",
+        ),
         (
             "Take 2.5b or v1.x. it is free.",
             "Take 2.5b or v1.x. It is free.",
@@ -244,10 +315,18 @@ def check_sentence_starts(fn: Callable[[str], str]) -> None:
             "One.  Two.",
             "There may be more than one space between sentences, and none may get lost.",
         ),
-        ("A list.\nitem one", "A list.\nitem one", "Stay on the same line: \\s matches line breaks as well."),
+        (
+            "A list.\nitem one",
+            "A list.\nitem one",
+            "Stay on the same line: \\s matches line breaks as well.",
+        ),
     ]
     for text, expected, hint in cases:
         got = attempt(fn, text)
         if got != expected:
-            kept = "" if str(got).lower() == text.lower() else " More than the case of letters was changed."
+            kept = (
+                ""
+                if str(got).lower() == text.lower()
+                else " More than the case of letters was changed."
+            )
             raise Wrong(f"{hint}{kept} {text!r} should become {expected!r}, not {got!r}.")

@@ -1,4 +1,6 @@
-"""Checks of chapter 02: the loss mask, losses summed over batches, the size of an adapter, merging it."""
+"""Checks of chapter 02: the loss mask, losses summed over batches, the size of an adapter, merging
+it.
+"""
 
 import math
 from collections.abc import Callable
@@ -23,14 +25,15 @@ from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
     },
 )
 def check_combine_batches(fn: Callable[[list[float], list[int]], float]) -> None:
-    """``fn(sums, counts) -> loss``: nats a token of a data set, from each batch's sum of losses and number of tokens."""
+    """``fn(sums, counts) -> loss``: nats a token of a data set, from each batch's sum of losses and
+    number of tokens.
+    """
     sums, counts = [30.0, 4.0, 12.0], [20, 2, 16]
     means = np.divide(sums, counts)
     right = sum(sums) / sum(counts)
     mistakes = {
-        "This is the mean of means: a token of the batch with 2 tokens weighs ten times one of the batch with 20.": (
-            np.mean(means)
-        ),
+        "This is the mean of means: a token of the batch with 2 tokens weighs ten times one of the "
+        "batch with 20.": (np.mean(means)),
         "This is the whole sum; divide by the tokens of all batches.": sum(sums),
         "Divide by the number of tokens, not by the number of batches.": sum(sums) / len(sums),
         "This is upside down: nats a token are nats divided by tokens.": sum(counts) / sum(sums),
@@ -38,7 +41,10 @@ def check_combine_batches(fn: Callable[[list[float], list[int]], float]) -> None
         "These are the batches' own losses; the data set has one number.": means,
     }
     compare(
-        attempt(fn, sums, counts), right, mistakes, "Nats of all batches, divided by tokens of all batches."
+        attempt(fn, sums, counts),
+        right,
+        mistakes,
+        "Nats of all batches, divided by tokens of all batches.",
     )
 
 
@@ -59,14 +65,19 @@ def _merge(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, alpha: float)
         "subtracted": lambda w, a, b, alpha: w - alpha / len(a) * b @ a,
     },
 )
-def check_merge(fn: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]) -> None:
-    """``fn(weight, a, b, alpha) -> merged``: weight (out, in), a (rank, in), b (out, rank), merged (out, in)."""
+def check_merge(
+    fn: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor],
+) -> None:
+    """``fn(weight, a, b, alpha) -> merged``: weight (out, in), a (rank, in), b (out, rank), merged
+    (out, in).
+    """
     draw = torch.Generator().manual_seed(2)
     weight, a, b = (torch.randn(size, generator=draw) for size in ((5, 5), (2, 5), (5, 2)))
     alpha, update = 6.0, b @ a
     mistakes = {
         "The scale alpha / r is missing.": weight + update,
-        "You have to divide alpha by the rank, which is the number of rows of a.": weight + alpha * update,
+        "You have to divide alpha by the rank, which is the number of rows of a.": weight
+        + alpha * update,
         "This is the update alone; add it to the weight.": alpha / 2 * update,
         "The update is transposed: b @ a has the shape and the order of the weight.": weight
         + alpha / 2 * update.T,
@@ -88,7 +99,8 @@ def _count(shapes: list[tuple[int, int]], rank: int) -> int:
 
 @exercise(
     "02_dsft",
-    right="Adapters grow with the sum of a matrix's sides, weights with their product: so they are cheap where it matters.",
+    right="Adapters grow with the sum of a matrix's sides, weights with their product: so they are "
+    "cheap where it matters.",
     solution=_count,
     wrong={
         "frozen weights": lambda shapes, rank: sum(out * inside for out, inside in shapes),
@@ -102,7 +114,9 @@ def _count(shapes: list[tuple[int, int]], rank: int) -> int:
     },
 )
 def check_lora_count(fn: Callable[[list[tuple[int, int]], int], int]) -> None:
-    """``fn(shapes, rank) -> int``: trainable numbers of LoRA adapters on weights of these shapes, (out, in) each."""
+    """``fn(shapes, rank) -> int``: trainable numbers of LoRA adapters on weights of these shapes,
+    (out, in) each.
+    """
     shapes, rank = [(160, 160), (80, 160), (448, 160)], 16
     weights, right = sum(out * inside for out, inside in shapes), _count(shapes, rank)
     mistakes = {
@@ -114,7 +128,10 @@ def check_lora_count(fn: Callable[[list[tuple[int, int]], int], int]) -> None:
         "The rank is squared: each of A and B has it once.": right * rank,
     }
     compare(
-        attempt(fn, shapes, rank), right, mistakes, "A is (rank, in) and B is (out, rank), for each weight."
+        attempt(fn, shapes, rank),
+        right,
+        mistakes,
+        "A is (rank, in) and B is (out, rank), for each weight.",
     )
 
 
@@ -128,7 +145,9 @@ def _labels(ids: list[int], mask: list[int]) -> list[int]:
     solution=_labels,
     wrong={
         "0 is a token": lambda ids, mask: [t if m else 0 for t, m in zip(ids, mask, strict=True)],
-        "wrong way round": lambda ids, mask: [-100 if m else t for t, m in zip(ids, mask, strict=True)],
+        "wrong way round": lambda ids, mask: [
+            -100 if m else t for t, m in zip(ids, mask, strict=True)
+        ],
         "does the shift": lambda ids, mask: [*_labels(ids, mask)[1:], -100],
         "never stops": lambda ids, mask: [-100 if t == 2 else t for t in _labels(ids, mask)],
         "whole conversation": lambda ids, mask: ids,
@@ -136,18 +155,20 @@ def _labels(ids: list[int], mask: list[int]) -> list[int]:
     },
 )
 def check_loss_mask(fn: Callable[[list[int], list[int]], list[int]]) -> None:
-    """``fn(input_ids, assistant_mask) -> labels``: the token id where the mask is 1, -100 where it is 0."""
+    """``fn(input_ids, assistant_mask) -> labels``: the token id where the mask is 1, -100 where it
+    is 0.
+    """
     ids, mask = [11, 12, 13, 2, 14, 15, 16, 2, 17], [0, 0, 0, 0, 0, 1, 1, 1, 0]  # 2 ends a turn
     expected = _labels(ids, mask)
     got = attempt(fn, ids, mask)
     if np.shape(got) != (len(ids),):
         raise Wrong(
-            f"There must be as many labels as tokens: {len(ids)}. Mark those that do not count with -100."
+            f"There must be as many labels as tokens: {len(ids)}. Mark those that do not count "
+            f"with -100."
         )
     mistakes = {
-        "0 is a token of the vocabulary, which the model would learn to say; -100 is what the loss skips.": [
-            max(label, 0) for label in expected
-        ],
+        "0 is a token of the vocabulary, which the model would learn to say; -100 is what the loss "
+        "skips.": [max(label, 0) for label in expected],
         "This is the wrong way round: the user's words count, and the assistant's do not.": _labels(
             ids, [1 - m for m in mask]
         ),
@@ -160,4 +181,6 @@ def check_loss_mask(fn: Callable[[list[int], list[int]], list[int]]) -> None:
         ],
         "The whole conversation counts here: that is training on all tokens.": ids,
     }
-    compare(got, expected, mistakes, "Keep the token id where the mask is 1, and put -100 elsewhere.")
+    compare(
+        got, expected, mistakes, "Keep the token id where the mask is 1, and put -100 elsewhere."
+    )

@@ -1,4 +1,6 @@
-"""Checks of chapter 03: the order of the answers, position bias, reading a grade, suspect tens, the mean rating."""
+"""Checks of chapter 03: the order of the answers, position bias, reading a grade, suspect tens, the
+mean rating.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,7 +20,8 @@ def _undo(ratings: Sequence[int], places: Sequence[int]) -> list[int]:
 
 @exercise(
     "03_ai_feedback",
-    right="Shuffle, ask, undo: without the last step every rating would hang on somebody else's answer.",
+    right="Shuffle, ask, undo: without the last step every rating would hang on somebody else's "
+    "answer.",
     solution=_undo,
     wrong={
         "order they were shown in": lambda ratings, places: list(ratings),
@@ -28,19 +31,27 @@ def _undo(ratings: Sequence[int], places: Sequence[int]) -> list[int]:
     },
 )
 def check_undo_order(fn: Callable[[list[int], list[int]], list[int]]) -> None:
-    """``fn(ratings, places) -> list``: ``ratings[k]`` is of the answer shown at k, which is answer ``places[k]``."""
+    """``fn(ratings, places) -> list``: ``ratings[k]`` is of the answer shown at k, which is answer
+    ``places[k]``.
+    """
     for ratings, places in (([3, 1, 5, 4], [2, 0, 3, 1]), ([1, 2, 5], [1, 2, 0])):
         got = attempt(fn, ratings, places)
         mistakes = {
-            "These are the ratings in the order they were shown in: rating 0 belongs to answer places[0].": ratings,
-            "This takes rating places[k] for answer k, which shuffles them once more; it is rating k that belongs to "
+            "These are the ratings in the order they were shown in: rating 0 belongs to answer "
+            "places[0].": ratings,
+            "This takes rating places[k] for answer k, which shuffles them once more; it is rating "
+            "k that belongs to "
             "answer places[k].": [ratings[answer] for answer in places],
-            "These are the ratings sorted by size; they have to be sorted by the answer they belong to.": sorted(
-                ratings
-            ),
+            "These are the ratings sorted by size; they have to be sorted by the answer they "
+            "belong to.": sorted(ratings),
             "This turns the list the other way round; the shuffle was another.": ratings[::-1],
         }
-        compare(got, _undo(ratings, places), mistakes, f"The ratings {ratings} are of the answers {places}.")
+        compare(
+            got,
+            _undo(ratings, places),
+            mistakes,
+            f"The ratings {ratings} are of the answers {places}.",
+        )
 
 
 # --- the critique's grade ------------------------------------------------------------------------------------------
@@ -76,21 +87,33 @@ def _historic(text: str) -> float | None:
     },
 )
 def check_read_grade(fn: Callable[[str], float | None]) -> None:
-    """``fn(text) -> float | None``: the grade from 1 to 10 in "7", "7.5" or "7/10"; None for anything else."""
+    """``fn(text) -> float | None``: the grade from 1 to 10 in "7", "7.5" or "7/10"; None for
+    anything else.
+    """
     for text in ("7", "1", "7.5", " 10 ", "1/10", "9/10", "11", "0", "0.7", "good", "", "3 or 4"):
         expected = _grade(text)
         got = attempt(fn, text, none_is_an_answer=True)
-        if got is None and expected is not None and attempt(fn, "7", none_is_an_answer=True) is None:
+        if (
+            got is None
+            and expected is not None
+            and attempt(fn, "7", none_is_an_answer=True) is None
+        ):
             attempt(fn, "7")  # an untouched stub says None to everything
         if expected is None:
             if got is not None:
-                why = "it is out of range" if re.fullmatch(r"[\d.]+", text) else "there is no one grade in it"
+                why = (
+                    "it is out of range"
+                    if re.fullmatch(r"[\d.]+", text)
+                    else "there is no one grade in it"
+                )
                 raise Wrong(
-                    f"{text!r} should give None, for {why}; you gave {got!r}. Return None for what is no grade."
+                    f"{text!r} should give None, for {why}; you gave {got!r}. Return None for what "
+                    f"is no grade."
                 )
             continue
         mistakes = {
-            f"{text!r} became a ten: the very fault of UltraFeedback's first code, which took what was not above 1 for "
+            f"{text!r} became a ten: the very fault of UltraFeedback's first code, which took what "
+            f"was not above 1 for "
             "a fraction.": 10.0 if expected == 1 else np.nan,
             f"{text!r} is no fraction: the number before the stroke is the grade.": expected / 10,
             f"{text!r} became ten times what it says.": expected * 10,
@@ -103,16 +126,23 @@ def check_read_grade(fn: Callable[[str], float | None]) -> None:
 
 
 def _suspects(rows: Sequence[tuple[float | None, float | None]]) -> list[int]:
-    return [n for n, (mean, overall) in enumerate(rows) if overall == 10 and mean is not None and mean <= 2]
+    return [
+        n
+        for n, (mean, overall) in enumerate(rows)
+        if overall == 10 and mean is not None and mean <= 2
+    ]
 
 
 @exercise(
     "03_ai_feedback",
-    right="Two measurements of one thing that contradict each other: that is how the fault was found in the real set.",
+    right="Two measurements of one thing that contradict each other: that is how the fault was "
+    "found in the real set.",
     solution=_suspects,
     wrong={
         "every ten": lambda rows: [n for n, (_, overall) in enumerate(rows) if overall == 10],
-        "2 itself": lambda rows: [n for n, (m, o) in enumerate(rows) if o == 10 and m is not None and m < 2],
+        "2 itself": lambda rows: [
+            n for n, (m, o) in enumerate(rows) if o == 10 and m is not None and m < 2
+        ],
         "only tens": lambda rows: [n for n, (m, _) in enumerate(rows) if m is not None and m <= 2],
         "TypeError": lambda rows: [n for n, (m, o) in enumerate(rows) if o == 10 and m <= 2],
         "places": lambda rows: [row for n, row in enumerate(rows) if n in _suspects(rows)],
@@ -120,7 +150,9 @@ def _suspects(rows: Sequence[tuple[float | None, float | None]]) -> list[int]:
     },
 )
 def check_suspect_tens(fn: Callable[[list[tuple[float | None, float | None]]], list[int]]) -> None:
-    """``fn(rows) -> list of places``: rows of (mean rating, overall grade), either may be None; 10 with a mean <= 2."""
+    """``fn(rows) -> list of places``: rows of (mean rating, overall grade), either may be None; 10
+    with a mean <= 2.
+    """
     rows = [
         (4.75, 10.0),
         (1.25, 10.0),
@@ -143,7 +175,8 @@ def check_suspect_tens(fn: Callable[[list[tuple[float | None, float | None]]], l
         raise Wrong("These are all answers with a low mean rating; only tens are suspect.")
     if found == {1}:
         raise Wrong(
-            "A mean of at most 2 holds 2 itself: the fault was a '>' where a '>=' was meant, do not repeat it."
+            "A mean of at most 2 holds 2 itself: the fault was a '>' where a '>=' was meant, do "
+            "not repeat it."
         )
     if found != wanted:
         raise Wrong(f"Among {rows} the places are {sorted(wanted)}, not {sorted(found)}.")
@@ -169,25 +202,34 @@ def _bonus(first: Sequence[float], last: Sequence[float]) -> float:
     },
 )
 def check_place_bonus(fn: Callable[[list[float], list[float]], float]) -> None:
-    """``fn(first, last) -> float``: the same answers' ratings when shown first and when shown last: the mean gain."""
+    """``fn(first, last) -> float``: the same answers' ratings when shown first and when shown last:
+    the mean gain.
+    """
     for first, last in (([5, 3, 4, 2], [4, 3, 2, 3]), ([1, 2, 5], [4, 2, 4])):
         gains = np.subtract(first, last)
         mistakes = {
-            "The sign is turned: a judge that likes the first place should come out above 0.": -gains.mean(),
-            "Do not take absolute values: chance goes both ways and has to cancel out, or a judge without any liking "
+            "The sign is turned: a judge that likes the first place should come out above "
+            "0.": -gains.mean(),
+            "Do not take absolute values: chance goes both ways and has to cancel out, or a judge "
+            "without any liking "
             "would seem to have one.": np.abs(gains).mean(),
             "This is a share of answers, not the points that the place is worth.": np.greater(
                 first, last
             ).mean(),
-            "This is half of it: the gain from last to first is wanted, not the distance from the middle.": gains.mean()
-            / 2,
-            "This is their sum; the mean is wanted, so that more answers do not make more bias.": gains.sum(),
+            "This is half of it: the gain from last to first is wanted, not the distance from the "
+            "middle.": gains.mean() / 2,
+            "This is their sum; the mean is wanted, so that more answers do not make more "
+            "bias.": gains.sum(),
         }
-        compare(attempt(fn, first, last), gains.mean(), mistakes, f"The gains are {gains.tolist()}.")
+        compare(
+            attempt(fn, first, last), gains.mean(), mistakes, f"The gains are {gains.tolist()}."
+        )
 
 
 def _completion(*ratings: str, overall: float) -> dict:
-    annotations = {aspect: {"Rating": rating} for aspect, rating in zip(ASPECTS, ratings, strict=True)}
+    annotations = {
+        aspect: {"Rating": rating} for aspect, rating in zip(ASPECTS, ratings, strict=True)
+    }
     return {"annotations": annotations, "overall_score": overall}
 
 
@@ -205,30 +247,30 @@ def _ratings(completion: dict) -> list[int]:
         "not rated": lambda completion: sum(_ratings(completion)) / 4,
         "whole number": lambda completion: round(np.mean(_ratings(completion))),
         "not their sum": lambda completion: sum(_ratings(completion)),
-        "TypeError": lambda completion: sum(a["Rating"] for a in completion["annotations"].values()) / 4,
+        "TypeError": lambda completion: (
+            sum(a["Rating"] for a in completion["annotations"].values()) / 4
+        ),
         "ValueError": lambda completion: np.mean(
             [int(a["Rating"]) for a in completion["annotations"].values()]
         ),
     },
 )
 def check_mean_rating(fn: Callable[[dict], float]) -> None:
-    """``fn(completion) -> float``: the mean of the aspects' ratings (strings), those that are "N/A" left out."""
+    """``fn(completion) -> float``: the mean of the aspects' ratings (strings), those that are "N/A"
+    left out.
+    """
     for completion in (
         _completion("5", "4", "3", "5", overall=8.0),
         _completion("2", "N/A", "1", "2", overall=6.5),
     ):
         ratings = _ratings(completion)
         mistakes = {
-            "This is overall_score, the critique's own grade; the paper takes the mean of the four aspects.": completion[
-                "overall_score"
-            ],
+            "This is overall_score, the critique's own grade; the paper takes the mean of the four "
+            "aspects.": completion["overall_score"],
             "This is the right total, but the mean is wanted, not their sum.": sum(ratings),
-            'An aspect that was not rated ("N/A") counts as 0 here; leave it out of the count as well.': sum(
-                ratings
-            )
-            / 4,
-            "Do not round to a whole number: it would make ties of answers that the teacher told apart.": round(
-                np.mean(ratings)
-            ),
+            'An aspect that was not rated ("N/A") counts as 0 here; leave it out of the count as '
+            "well.": sum(ratings) / 4,
+            "Do not round to a whole number: it would make ties of answers that the teacher told "
+            "apart.": round(np.mean(ratings)),
         }
         compare(attempt(fn, completion), np.mean(ratings), mistakes, f"The ratings are {ratings}.")

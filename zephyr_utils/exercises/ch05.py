@@ -19,33 +19,46 @@ def _best(reference: Array, rewards: Array, beta: float) -> Array:
 
 @exercise(
     "05_ddpo",
-    right="This is the policy that dDPO heads for, and no reward model was needed to write it down.",
+    right="This is the policy that dDPO heads for, and no reward model was needed to write it "
+    "down.",
     solution=_best,
     wrong={
         "add up to 1": lambda reference, rewards, beta: reference * np.exp(rewards / beta),
         "reference is forgotten": lambda reference, rewards, beta: _best(
             np.ones(len(rewards)), rewards, beta
         ),
-        "divide by beta": lambda reference, rewards, beta: _best(reference, rewards * beta**2, beta),
+        "divide by beta": lambda reference, rewards, beta: _best(
+            reference, rewards * beta**2, beta
+        ),
         "beta is missing": lambda reference, rewards, beta: _best(reference, rewards, 1.0),
-        "everything on the best": lambda reference, rewards, beta: np.eye(len(rewards))[np.argmax(rewards)],
+        "everything on the best": lambda reference, rewards, beta: np.eye(len(rewards))[
+            np.argmax(rewards)
+        ],
         "sign": lambda reference, rewards, beta: _best(reference, -rewards, beta),
     },
 )
 def check_optimal_policy(fn: Callable[[Array, Array, float], Array]) -> None:
-    """``fn(reference, rewards, beta) -> policy``: arrays of one entry an answer; the best policy at that price beta."""
-    reference, rewards, beta = np.array([0.5, 0.3, 0.15, 0.05]), np.array([0.2, 1.0, -0.5, 1.4]), 0.5
+    """``fn(reference, rewards, beta) -> policy``: arrays of one entry an answer; the best policy at
+    that price beta.
+    """
+    reference, rewards, beta = (
+        np.array([0.5, 0.3, 0.15, 0.05]),
+        np.array([0.2, 1.0, -0.5, 1.4]),
+        0.5,
+    )
     mistakes = {
         "These do not add up to 1: divide by their sum, Z.": reference * np.exp(rewards / beta),
         "The reference is forgotten: an answer it would never give stays unlikely.": _best(
             np.ones(4), rewards, beta
         ),
-        "You multiply by beta; divide by beta: the higher the price of moving, the smaller the tilt.": (
-            _best(reference, rewards * beta, 1.0)
-        ),
+        "You multiply by beta; divide by beta: the higher the price of moving, the smaller the "
+        "tilt.": (_best(reference, rewards * beta, 1.0)),
         "beta is missing: this is the policy at a price of 1.": _best(reference, rewards, 1.0),
-        "This puts everything on the best answer, which is the limit of a price of nothing.": np.eye(4)[3],
-        "The sign is wrong: answers with a high reward become likelier.": _best(reference, -rewards, beta),
+        "This puts everything on the best answer, which is the limit of a price of "
+        "nothing.": np.eye(4)[3],
+        "The sign is wrong: answers with a high reward become likelier.": _best(
+            reference, -rewards, beta
+        ),
     }
     compare(
         attempt(fn, reference, rewards, beta),
@@ -61,7 +74,8 @@ def _of_answer(token_log_probs: Array, in_answer: Array) -> float:
 
 @exercise(
     "05_ddpo",
-    right="A sum: the logarithm of the probability that the model says exactly this, and then stops.",
+    right="A sum: the logarithm of the probability that the model says exactly this, and then "
+    "stops.",
     solution=_of_answer,
     wrong={
         "not divided": lambda logs, mask: _of_answer(logs, mask) / mask.sum(),
@@ -74,21 +88,30 @@ def _of_answer(token_log_probs: Array, in_answer: Array) -> float:
     },
 )
 def check_answer_log_prob(fn: Callable[[Array, Array], float]) -> None:
-    """``fn(token_log_probs, in_answer) -> float``: log pi(y | x) in nats; in_answer is 1 for the answer's tokens."""
-    logs, mask = np.array([-4.0, -2.5, -0.1, -0.7, -1.2, -0.3, -0.05]), np.array([0, 0, 0, 1, 1, 1, 1])
+    """``fn(token_log_probs, in_answer) -> float``: log pi(y | x) in nats; in_answer is 1 for the
+    answer's tokens.
+    """
+    logs, mask = (
+        np.array([-4.0, -2.5, -0.1, -0.7, -1.2, -0.3, -0.05]),
+        np.array([0, 0, 0, 1, 1, 1, 1]),
+    )
     right = _of_answer(logs, mask)
     mistakes = {
         "This is the mean: a sum is not divided by the number of tokens.": right / mask.sum(),
-        "This counts the whole conversation; the prompt is given, so its tokens do not count.": logs.sum(),
-        "These are the prompt's tokens: the mask is the wrong way round.": _of_answer(logs, 1 - mask),
-        "The end of the answer is left out, so stopping would earn nothing.": right - logs[-1],
-        "This is a probability; stay with its logarithm, which does not shrink to nothing on long answers.": np.exp(
-            right
+        "This counts the whole conversation; the prompt is given, so its tokens do not "
+        "count.": logs.sum(),
+        "These are the prompt's tokens: the mask is the wrong way round.": _of_answer(
+            logs, 1 - mask
         ),
+        "The end of the answer is left out, so stopping would earn nothing.": right - logs[-1],
+        "This is a probability; stay with its logarithm, which does not shrink to nothing on long "
+        "answers.": np.exp(right),
         "These are the values one a token; log pi(y | x) is their sum.": logs * mask,
         "The sign is wrong: the logarithm of a probability is not above 0.": -right,
     }
-    compare(attempt(fn, logs, mask), right, mistakes, "The sum of token_log_probs where in_answer is 1.")
+    compare(
+        attempt(fn, logs, mask), right, mistakes, "The sum of token_log_probs where in_answer is 1."
+    )
 
 
 def _start(logged: Array, dsft: Array, base: Array) -> str:
@@ -120,7 +143,9 @@ _SWAPPED = {"dsft": "base", "base": "dsft", "neither": "neither"}
     },
 )
 def check_first_step(fn: Callable[[Array, Array, Array], str]) -> None:
-    """``fn(logged, dsft, base) -> "dsft", "base" or "neither"``: whose log-probabilities a run logged at its start."""
+    """``fn(logged, dsft, base) -> "dsft", "base" or "neither"``: whose log-probabilities a run
+    logged at its start.
+    """
     dsft, base = np.array([-16.04, -22.51, -9.87]), np.array([-16.35, -40.20, -31.08])
     rounding = np.array([4e-5, -2e-5, 1e-5])  # another batch size, another order of summing
     runs = {"dsft": dsft + rounding, "base": base - rounding, "neither": dsft - 3.0}
@@ -152,7 +177,9 @@ def check_first_step(fn: Callable[[Array, Array, Array], str]) -> None:
     }
     if got != tuple(runs):
         raise Wrong(
-            mistakes.get(got, f"For three runs that began at {', '.join(runs)}, you say {', '.join(got)}.")
+            mistakes.get(
+                got, f"For three runs that began at {', '.join(runs)}, you say {', '.join(got)}."
+            )
         )
 
 
@@ -166,7 +193,9 @@ def check_first_step(fn: Callable[[Array, Array, Array], str]) -> None:
         "reference is forgotten": lambda pc, pr, rc, rr, beta: objectives.dpo_loss(
             pc, pr, 0 * rc, 0 * rr, beta
         ),
-        "not the sum": lambda pc, pr, rc, rr, beta: objectives.dpo_losses(pc, pr, rc, rr, beta).sum(),
+        "not the sum": lambda pc, pr, rc, rr, beta: objectives.dpo_losses(
+            pc, pr, rc, rr, beta
+        ).sum(),
         "take the mean": lambda pc, pr, rc, rr, beta: objectives.dpo_losses(pc, pr, rc, rr, beta),
         "logarithm": lambda pc, pr, rc, rr, beta: (
             -torch.sigmoid(objectives.reward_margin(pc, pr, rc, rr, beta)).mean()
@@ -178,29 +207,42 @@ def check_first_step(fn: Callable[[Array, Array, Array], str]) -> None:
     },
 )
 def check_dpo_loss(fn: Callable[..., torch.Tensor]) -> None:
-    """``fn(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta) -> loss``, the batch's mean."""
-    numbers = ([-12.0, -35.0, -20.5], [-15.0, -31.0, -24.0], [-13.0, -33.0, -21.0], [-14.0, -32.5, -20.0])
+    """``fn(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta) -> loss``,
+    the batch's mean.
+    """
+    numbers = (
+        [-12.0, -35.0, -20.5],
+        [-15.0, -31.0, -24.0],
+        [-13.0, -33.0, -21.0],
+        [-14.0, -32.5, -20.0],
+    )
     pairs = tuple(torch.tensor(values, dtype=torch.float64) for values in numbers)
     pc, pr, rc, rr = pairs
     losses = objectives.dpo_losses(*pairs, 0.1)
     margins = objectives.reward_margin(*pairs, 0.1)
     batch_means = [values.mean(dim=0, keepdim=True) for values in pairs]
     mistakes = {
-        "beta is missing: multiply the difference of the log-ratios by it.": objectives.dpo_loss(*pairs, 1.0),
-        "Chosen and rejected are swapped: this loss falls as the rejected answer wins.": objectives.dpo_loss(
-            pr, pc, rr, rc, 0.1
+        "beta is missing: multiply the difference of the log-ratios by it.": objectives.dpo_loss(
+            *pairs, 1.0
         ),
-        "The reference is forgotten: subtract its log-probability from the policy's, answer by answer.": (
-            objectives.dpo_loss(pc, pr, 0 * rc, 0 * rr, 0.1)
-        ),
-        "Take the mean over the pairs, not the sum: else the learning rate would depend on the batch size.": losses.sum(),
+        "Chosen and rejected are swapped: this loss falls as the rejected answer "
+        "wins.": objectives.dpo_loss(pr, pc, rr, rc, 0.1),
+        "The reference is forgotten: subtract its log-probability from the policy's, answer by "
+        "answer.": (objectives.dpo_loss(pc, pr, 0 * rc, 0 * rr, 0.1)),
+        "Take the mean over the pairs, not the sum: else the learning rate would depend on the "
+        "batch size.": losses.sum(),
         "These are the right losses, one a pair: take the mean of them.": losses,
-        "The logarithm is missing: the loss is -log(sigmoid(margin)).": -torch.sigmoid(margins).mean(),
-        "The minus sign is missing: log(sigmoid(margin)) is below 0, and has to be made larger.": -losses.mean(),
-        "Take each loss of one pair at a time, then the mean: the loss of mean rewards is another number.": (
-            objectives.dpo_loss(*batch_means, 0.1)
-        ),
+        "The logarithm is missing: the loss is -log(sigmoid(margin)).": -torch.sigmoid(
+            margins
+        ).mean(),
+        "The minus sign is missing: log(sigmoid(margin)) is below 0, and has to be made "
+        "larger.": -losses.mean(),
+        "Take each loss of one pair at a time, then the mean: the loss of mean rewards is another "
+        "number.": (objectives.dpo_loss(*batch_means, 0.1)),
     }
     compare(
-        attempt(fn, *pairs, 0.1), losses.mean(), mistakes, "This is not -log(sigmoid(margin)) of these pairs."
+        attempt(fn, *pairs, 0.1),
+        losses.mean(),
+        mistakes,
+        "This is not -log(sigmoid(margin)) of these pairs.",
     )

@@ -1,4 +1,6 @@
-"""Checks of chapter 06: the implied beta, how many pairs an accuracy needs, what it was measured on, displacement."""
+"""Checks of chapter 06: the implied beta, how many pairs an accuracy needs, what it was measured
+on, displacement.
+"""
 
 import math
 from collections.abc import Callable
@@ -23,29 +25,34 @@ def _pairs_needed(accuracy: float, half_width: float) -> int:
         "two standard errors": lambda accuracy, half_width: math.ceil(
             accuracy * (1 - accuracy) / half_width**2
         ),
-        "square": lambda accuracy, half_width: math.ceil(1.96 * accuracy * (1 - accuracy) / half_width),
+        "square": lambda accuracy, half_width: math.ceil(
+            1.96 * accuracy * (1 - accuracy) / half_width
+        ),
         "forgets the accuracy": lambda accuracy, half_width: math.ceil(1.96**2 / half_width**2),
         "variance": lambda accuracy, half_width: math.ceil(1.96**2 * accuracy / half_width**2),
-        "whole pairs": lambda accuracy, half_width: 1.96**2 * accuracy * (1 - accuracy) / half_width**2,
+        "whole pairs": lambda accuracy, half_width: (
+            1.96**2 * accuracy * (1 - accuracy) / half_width**2
+        ),
         "too few": lambda accuracy, half_width: _pairs_needed(accuracy, half_width) - 1,
     },
 )
 def check_pairs_needed(fn: Callable[[float, float], int]) -> None:
-    """``fn(accuracy, half_width) -> pairs``: how many make the 95 % interval of a share that narrow."""
+    """``fn(accuracy, half_width) -> pairs``: how many make the 95 % interval of a share that
+    narrow.
+    """
     for accuracy, half_width in ((0.78, 0.10), (0.78, 0.01), (0.6, 0.03)):
         expected = _pairs_needed(accuracy, half_width)
         spread = accuracy * (1 - accuracy)
         mistakes = {
-            "A 95 % interval reaches about two standard errors to each side: 1.96, squared under the root.": math.ceil(
-                spread / half_width**2
+            "A 95 % interval reaches about two standard errors to each side: 1.96, squared under "
+            "the root.": math.ceil(spread / half_width**2),
+            "The standard error falls with the root of the number, so the half-width enters as its "
+            "square.": math.ceil(1.96 * spread / half_width),
+            "This forgets the accuracy: the variance of a share is p (1 - p), at most a "
+            "quarter.": math.ceil(1.96**2 / half_width**2),
+            "The variance of a share is p (1 - p), not p.": math.ceil(
+                1.96**2 * accuracy / half_width**2
             ),
-            "The standard error falls with the root of the number, so the half-width enters as its square.": math.ceil(
-                1.96 * spread / half_width
-            ),
-            "This forgets the accuracy: the variance of a share is p (1 - p), at most a quarter.": math.ceil(
-                1.96**2 / half_width**2
-            ),
-            "The variance of a share is p (1 - p), not p.": math.ceil(1.96**2 * accuracy / half_width**2),
             "Give whole pairs, rounded up.": 1.96**2 * spread / half_width**2,
             "One too few: round up, or the interval is a little wider than asked.": expected - 1,
         }
@@ -72,7 +79,8 @@ def _gap(accuracies: Array) -> int:
 
 @exercise(
     "06_reward_margins",
-    right="Zephyr's 58 accuracies give 64: four digits behind the point gave away how few pairs stood behind them.",
+    right="Zephyr's 58 accuracies give 64: four digits behind the point gave away how few pairs "
+    "stood behind them.",
     solution=lambda accuracies: _fitting(accuracies)[0],
     wrong={
         "rounded to four": lambda accuracies: _fitting(accuracies, most=10_000, tolerance=1e-9)[0],
@@ -83,21 +91,23 @@ def _gap(accuracies: Array) -> int:
     },
 )
 def check_measured_on(fn: Callable[[Array], int]) -> None:
-    """``fn(accuracies) -> n``: the smallest n that all of them, printed with four decimals, are multiples of 1/n of."""
+    """``fn(accuracies) -> n``: the smallest n that all of them, printed with four decimals, are
+    multiples of 1/n of.
+    """
     for right, n in (([46, 47, 50, 51, 45], 64), ([30, 31, 26], 40)):
         accuracies = np.round(np.array(right) / n, 4)
         mistakes = {
-            "The figures were rounded to four decimals: allow half a unit of the last, 0.5e-4.": _fitting(
-                accuracies, most=10_000, tolerance=1e-9
+            "The figures were rounded to four decimals: allow half a unit of the last, "
+            "0.5e-4.": _fitting(accuracies, most=10_000, tolerance=1e-9)[0],
+            "Many numbers fit, all multiples of one; this is the largest tried, the smallest was "
+            "asked for.": _fitting(accuracies)[-1],
+            "This is how many evaluations there were, not how many pairs each was measured "
+            "on.": len(right),
+            "This looks at only the first accuracy; all of them have to fit.": _fitting(
+                accuracies[:1]
             )[0],
-            "Many numbers fit, all multiples of one; this is the largest tried, the smallest was asked for.": _fitting(
-                accuracies
-            )[-1],
-            "This is how many evaluations there were, not how many pairs each was measured on.": len(right),
-            "This looks at only the first accuracy; all of them have to fit.": _fitting(accuracies[:1])[0],
-            "This is one over the largest gap between two; the smallest step that fits all was asked for.": _gap(
-                accuracies
-            ),
+            "This is one over the largest gap between two; the smallest step that fits all was "
+            "asked for.": _gap(accuracies),
         }
         compare(
             attempt(fn, accuracies),
@@ -116,10 +126,13 @@ def _displaced(
 
 @exercise(
     "06_reward_margins",
-    right="A pair can be learnt while its chosen answer becomes less likely: the loss asks for a distance alone.",
+    right="A pair can be learnt while its chosen answer becomes less likely: the loss asks for a "
+    "distance alone.",
     solution=_displaced,
     wrong={
-        "among the pairs learnt": lambda pc, pr, rc, rr: float(((pc - rc > pr - rr) & (pc < rc)).mean()),
+        "among the pairs learnt": lambda pc, pr, rc, rr: float(
+            ((pc - rc > pr - rr) & (pc < rc)).mean()
+        ),
         "whether learnt or not": lambda pc, pr, rc, rr: float((pc < rc).mean()),
         "the rejected answers": lambda pc, pr, rc, rr: float((pr < rr)[pc - rc > pr - rr].mean()),
         "became likelier": lambda pc, pr, rc, rr: float((pc > rc)[pc - rc > pr - rr].mean()),
@@ -128,7 +141,9 @@ def _displaced(
     },
 )
 def check_displaced_share(fn: Callable[[Array, Array, Array, Array], float]) -> None:
-    """``fn(policy_chosen, policy_rejected, reference_chosen, reference_rejected) -> share`` of the pairs learnt."""
+    """``fn(policy_chosen, policy_rejected, reference_chosen, reference_rejected) -> share`` of the
+    pairs learnt.
+    """
     pc = np.array([-20.0, -31.0, -12.0, -44.0, -25.0, -18.0, -9.0, -30.0, -27.0, -16.0])
     rc = np.array([-22.0, -29.0, -11.0, -40.0, -26.0, -15.0, -9.5, -24.0, -28.0, -13.0])
     pr = np.array([-30.0, -40.0, -25.0, -41.0, -24.0, -35.0, -8.0, -33.0, -26.0, -29.0])
@@ -139,13 +154,14 @@ def check_displaced_share(fn: Callable[[Array, Array, Array, Array], float]) -> 
             (pc < rc) & learnt
         ).mean(),
         "This counts every pair whose chosen answer fell, whether learnt or not.": (pc < rc).mean(),
-        "This counts the rejected answers that fell; look at the chosen ones.": (pr < rr)[learnt].mean(),
+        "This counts the rejected answers that fell; look at the chosen ones.": (pr < rr)[
+            learnt
+        ].mean(),
         "This is the share that became likelier: the comparison is the other way round.": (pc > rc)[
             learnt
         ].mean(),
-        "The reference is forgotten: a pair is learnt if the *log-ratio* of the chosen answer is the larger.": (
-            (pc < rc)[pc > pr].mean()
-        ),
+        "The reference is forgotten: a pair is learnt if the *log-ratio* of the chosen answer is "
+        "the larger.": ((pc < rc)[pc > pr].mean()),
         "A share was asked for, this is their number.": ((pc < rc) & learnt).sum(),
     }
     compare(
@@ -162,7 +178,8 @@ def _slope(rewards: np.ndarray, logps: np.ndarray) -> float:
 
 @exercise(
     "06_reward_margins",
-    right="From a published log alone you know with which beta a model was trained, whatever its card says.",
+    right="From a published log alone you know with which beta a model was trained, whatever its "
+    "card says.",
     solution=_slope,
     wrong={
         "reference": lambda rewards, logps: float(np.mean(rewards / logps)),
@@ -178,12 +195,14 @@ def check_implied_beta(fn: Callable[[np.ndarray, np.ndarray], float]) -> None:
         rewards = beta * (logps - -251.3)
         slope, intercept = np.polyfit(logps, rewards, 1)
         mistakes = {
-            "A reward divided by its log-probability leaves out the reference: the reward is beta times a difference. "
-            "The unknown reference is the same in each row, so look at how one changes with the other.": np.mean(
-                rewards / logps
-            ),
-            "This is the slope the other way round, 1 / beta: rewards change beta times as much.": 1 / slope,
-            "This is the intercept of the line, -beta times the reference; beta is its slope.": intercept,
+            "A reward divided by its log-probability leaves out the reference: the reward is beta "
+            "times a difference. "
+            "The unknown reference is the same in each row, so look at how one changes with the "
+            "other.": np.mean(rewards / logps),
+            "This is the slope the other way round, 1 / beta: rewards change beta times as much.": 1
+            / slope,
+            "This is the intercept of the line, -beta times the reference; beta is its "
+            "slope.": intercept,
             "This has the wrong sign: rewards rise as log-probabilities rise.": -slope,
         }
         compare(

@@ -40,18 +40,19 @@ def _letters(first: str, second: str) -> float:
     },
 )
 def check_both_orders(fn: Callable[[str, str], float]) -> None:
-    """``fn(first, second) -> float``: model 2's score (1, 0.5 or 0) from the verdicts "A", "B" or "tie" of two games.
+    """``fn(first, second) -> float``: model 2's score (1, 0.5 or 0) from the verdicts "A", "B" or
+    "tie" of two games.
 
     In the first game model 1's answer is A, in the second model 2's answer is A.
     """
     mistakes = {
-        "You compare the letters. The same letter twice means the same place, and so two different models.": _letters,
+        "You compare the letters. The same letter twice means the same place, and so two different "
+        "models.": _letters,
         "You use the first order alone, so a judge that likes a place decides every game.": (
             lambda first, second: {"A": 0.0, "B": 1.0}.get(first, 0.5)
         ),
-        "A tie in one order and a win in the other is half a win to you; a win counts only when both orders name it.": (
-            _mean_of_orders
-        ),
+        "A tie in one order and a win in the other is half a win to you; a win counts only when "
+        "both orders name it.": (_mean_of_orders),
         "This is model 1's score; in the first game model 1's answer is A.": lambda a, b: (
             1 - _both_orders(a, b)
         ),
@@ -60,7 +61,10 @@ def check_both_orders(fn: Callable[[str, str], float]) -> None:
     compare(
         [attempt(fn, *verdicts) for verdicts in _VERDICTS],
         [_both_orders(*verdicts) for verdicts in _VERDICTS],
-        {message: [wrong(*verdicts) for verdicts in _VERDICTS] for message, wrong in mistakes.items()},
+        {
+            message: [wrong(*verdicts) for verdicts in _VERDICTS]
+            for message, wrong in mistakes.items()
+        },
         f"The verdicts were {', '.join('/'.join(verdicts) for verdicts in _VERDICTS)}.",
     )
 
@@ -78,7 +82,8 @@ def _unpaired(a: np.ndarray, b: np.ndarray) -> float:
 
 @exercise(
     "07_evaluation",
-    right="What makes a question hard for both models has dropped out of the difference, and of its error.",
+    right="What makes a question hard for both models has dropped out of the difference, and of "
+    "its error.",
     solution=lambda a, b: _error(a - b),
     wrong={
         "not paired": _unpaired,
@@ -90,26 +95,29 @@ def _unpaired(a: np.ndarray, b: np.ndarray) -> float:
     },
 )
 def check_paired_error(fn: Callable[[np.ndarray, np.ndarray], float]) -> None:
-    """``fn(a, b) -> float``: the standard error of mean(a) - mean(b), for grades of the same questions."""
+    """``fn(a, b) -> float``: the standard error of mean(a) - mean(b), for grades of the same
+    questions.
+    """
     a, b = np.array([9.0, 4.0, 7.5, 2.0, 8.0, 6.0]), np.array([8.0, 2.5, 7.0, 1.0, 8.5, 4.0])
     d = a - b
     mistakes = {
-        "These are not paired: the two errors are added as if the models had answered different questions. Take the "
+        "These are not paired: the two errors are added as if the models had answered different "
+        "questions. Take the "
         "difference question by question first.": _unpaired(a, b),
-        "This is the standard deviation of the differences; the mean of n of them is surer by the root of n.": np.std(
-            d, ddof=1
-        ),
-        "Divide by n - 1 inside the standard deviation (ddof=1): the mean itself was taken from these numbers.": (
-            np.std(d) / np.sqrt(len(d))
-        ),
+        "This is the standard deviation of the differences; the mean of n of them is surer by the "
+        "root of n.": np.std(d, ddof=1),
+        "Divide by n - 1 inside the standard deviation (ddof=1): the mean itself was taken from "
+        "these numbers.": (np.std(d) / np.sqrt(len(d))),
         "Divide by the root of n, not by n.": np.std(d, ddof=1) / len(d),
-        "The error of a difference is not the difference of the errors: errors do not cancel each other.": abs(
-            _error(a) - _error(b)
-        ),
+        "The error of a difference is not the difference of the errors: errors do not cancel each "
+        "other.": abs(_error(a) - _error(b)),
         "This is the mean difference; its standard error is wanted.": d.mean(),
     }
     compare(
-        attempt(fn, a, b), _error(d), mistakes, "Take the differences, then the standard error of their mean."
+        attempt(fn, a, b),
+        _error(d),
+        mistakes,
+        "Take the differences, then the standard error of their mean.",
     )
 
 
@@ -122,7 +130,8 @@ def _needed(sd: float, gap: float) -> int:
 
 @exercise(
     "07_evaluation",
-    right="Half the gap needs four times the questions: that is why small benchmarks tell only large differences.",
+    right="Half the gap needs four times the questions: that is why small benchmarks tell only "
+    "large differences.",
     solution=_needed,
     wrong={
         "square": lambda sd, gap: math.ceil(1.96 * sd / gap),
@@ -133,14 +142,16 @@ def _needed(sd: float, gap: float) -> int:
     },
 )
 def check_questions_needed(fn: Callable[[float, float], int]) -> None:
-    """``fn(sd, gap) -> int``: the fewest questions for which 1.96 standard errors of the difference are at most ``gap``."""
+    """``fn(sd, gap) -> int``: the fewest questions for which 1.96 standard errors of the difference
+    are at most ``gap``.
+    """
     cases = ((2.6, 0.22), (2.6, 0.5), (3.1, 1.0))
     mistakes = {
         "The square is missing: the error falls with the root of n, so n grows with the square.": (
             lambda sd, gap: math.ceil(1.96 * sd / gap)
         ),
-        "The factor 1.96 is missing: one standard error covers 68 %, not 95 %.": lambda sd, gap: math.ceil(
-            (sd / gap) ** 2
+        "The factor 1.96 is missing: one standard error covers 68 %, not 95 %.": lambda sd, gap: (
+            math.ceil((sd / gap) ** 2)
         ),
         "This is upside down: a smaller gap needs more questions, not fewer.": (
             lambda sd, gap: math.ceil((1.96 * gap / sd) ** 2)
@@ -148,9 +159,8 @@ def check_questions_needed(fn: Callable[[float, float], int]) -> None:
         "You have to round up: with fewer questions the error is still too large.": (
             lambda sd, gap: math.floor((1.96 * sd / gap) ** 2)
         ),
-        "You let the whole interval, both halves, fit into the gap; half of it reaches from the difference to zero.": (
-            lambda sd, gap: math.ceil((2 * 1.96 * sd / gap) ** 2)
-        ),
+        "You let the whole interval, both halves, fit into the gap; half of it reaches from the "
+        "difference to zero.": (lambda sd, gap: math.ceil((2 * 1.96 * sd / gap) ** 2)),
     }
     compare(
         [attempt(fn, *case) for case in cases],
@@ -166,7 +176,9 @@ def check_questions_needed(fn: Callable[[float, float], int]) -> None:
     solution=lambda outcomes: (outcomes.count("win") + outcomes.count("draw") / 2) / len(outcomes),
     wrong={
         "draws are lost": lambda outcomes: outcomes.count("win") / len(outcomes),
-        "left out": lambda outcomes: outcomes.count("win") / (len(outcomes) - outcomes.count("draw")),
+        "left out": lambda outcomes: (
+            outcomes.count("win") / (len(outcomes) - outcomes.count("draw"))
+        ),
         "whole wins": lambda outcomes: 1 - outcomes.count("loss") / len(outcomes),
         "between 0 and 1": lambda outcomes: (
             100 * (outcomes.count("win") + outcomes.count("draw") / 2) / len(outcomes)
@@ -175,11 +187,14 @@ def check_questions_needed(fn: Callable[[float, float], int]) -> None:
     },
 )
 def check_win_rate(fn: Callable[[list[str]], float]) -> None:
-    """``fn(outcomes) -> float``: the win rate of a list of "win", "draw" and "loss", between 0 and 1."""
+    """``fn(outcomes) -> float``: the win rate of a list of "win", "draw" and "loss", between 0 and
+    1.
+    """
     outcomes = ["win"] * 5 + ["draw"] * 2 + ["loss"] * 3
     mistakes = {
         "The draws are lost: each counts half a win.": 0.5,
-        "The draws are left out of the count; each should count half a win among all comparisons.": 5 / 8,
+        "The draws are left out of the count; each should count half a win among all "
+        "comparisons.": 5 / 8,
         "Draws count as whole wins here; each counts half.": 0.7,
         "Give a share between 0 and 1, not a percentage.": 60.0,
         "This is the number of points; divide by the number of comparisons.": 6.0,

@@ -1,4 +1,6 @@
-"""The checks of chapter 08: a difference over seeds, what an interval decides, and many comparisons at once."""
+"""The checks of chapter 08: a difference over seeds, what an interval decides, and many comparisons
+at once.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +25,9 @@ def _paired(ours: Sequence[float], theirs: Sequence[float]) -> Triple:
 
 def _unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Triple:
     n = len(ours)
-    half = student_quantile(0.975, n - 1) * math.sqrt((np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / n)
+    half = student_quantile(0.975, n - 1) * math.sqrt(
+        (np.var(ours, ddof=1) + np.var(theirs, ddof=1)) / n
+    )
     return _spread(float(np.mean(ours) - np.mean(theirs)), half)
 
 
@@ -48,26 +52,32 @@ _SLIPS = {
 
 @exercise(
     "08_ablations",
-    right="Both rows of a seed share their dSFT model, so what a seed does to both cancels, and the interval is narrower.",
+    right="Both rows of a seed share their dSFT model, so what a seed does to both cancels, and "
+    "the interval is narrower.",
     solution=_paired,
     wrong={**_SLIPS, "wrong way round": lambda ours, theirs: _paired(theirs, ours)},
 )
 def check_seed_difference(fn: Callable[[Sequence[float], Sequence[float]], Triple]) -> None:
-    """``fn(ours, theirs) -> (mean, low, high)``: five scores each, seed by seed; Student's t for five is 2.776."""
+    """``fn(ours, theirs) -> (mean, low, high)``: five scores each, seed by seed; Student's t for
+    five is 2.776.
+    """
     ours, theirs = [6.9, 7.4, 6.4, 7.1, 6.6], [6.5, 6.9, 6.1, 6.4, 6.3]
     explained = {
-        "seed by seed": "These are two separate groups' errors added up. Take the differences seed by seed first: what a "
+        "seed by seed": "These are two separate groups' errors added up. Take the differences seed "
+        "by seed first: what a "
         "seed does to both rows cancels.",
-        "1.96": "1.96 is for many values; with five, the spread itself is a guess, and Student's t is 2.776.",
-        "square root": "This is the spread of single seeds. The mean of n seeds is surer: divide by the square root of n.",
-        "by n, not by its root": "You divide by n, not by its root: errors of a mean shrink with the root.",
-        "n - 1": "The standard deviation has to divide by n - 1 (ddof=1), as the mean was taken from the same five values.",
+        "1.96": "1.96 is for many values; with five, the spread itself is a guess, and Student's t "
+        "is 2.776.",
+        "square root": "This is the spread of single seeds. The mean of n seeds is surer: divide "
+        "by the square root of n.",
+        "by n, not by its root": "You divide by n, not by its root: errors of a mean shrink with "
+        "the root.",
+        "n - 1": "The standard deviation has to divide by n - 1 (ddof=1), as the mean was taken "
+        "from the same five values.",
     }
     mistakes = {explained[name]: slip(ours, theirs) for name, slip in _SLIPS.items()}
     mistakes["This is the wrong way round: ours minus theirs."] = _paired(theirs, ours)
-    otherwise = (
-        "The mean of the differences, plus and minus 2.776 standard deviations divided by the root of 5."
-    )
+    otherwise = "The mean of the differences, plus and minus 2.776 standard deviations divided by the root of 5."
     compare(attempt(fn, ours, theirs), _paired(ours, theirs), mistakes, otherwise, tolerance=2e-3)
 
 
@@ -77,19 +87,23 @@ def _verdict(low: float, high: float) -> str:
 
 @exercise(
     "08_ablations",
-    right="Three words, not two: 'undecided' is a result, and it says how much more would have to be measured.",
+    right="Three words, not two: 'undecided' is a result, and it says how much more would have to "
+    "be measured.",
     solution=_verdict,
     wrong={
         "no proof of the contrary": lambda low, high: "holds" if low > 0 else "does not hold",
         "the middle": lambda low, high: "holds" if low + high > 0 else "does not hold",
-        "wrong way round": lambda low, high: {"holds": "does not hold", "does not hold": "holds"}.get(
-            _verdict(low, high), "undecided"
-        ),
+        "wrong way round": lambda low, high: {
+            "holds": "does not hold",
+            "does not hold": "holds",
+        }.get(_verdict(low, high), "undecided"),
         "reaches above": lambda low, high: "holds" if high > 0 else "does not hold",
     },
 )
 def check_verdict(fn: Callable[[float, float], str]) -> None:
-    """``fn(low, high) -> str``: does "ours is better" hold? "holds", "does not hold" or "undecided"."""
+    """``fn(low, high) -> str``: does "ours is better" hold? "holds", "does not hold" or
+    "undecided".
+    """
     cases = {
         (0.2, 0.9): "holds",
         (-0.9, -0.2): "does not hold",
@@ -128,7 +142,9 @@ def check_verdict(fn: Callable[[float, float], str]) -> None:
         ): "That the interval reaches above 0 is not enough; all of it has to.",
     }
     wrong = next(case for case in cases if got[case] != cases[case])
-    raise Wrong(known.get(answers, f"For {wrong} the answer is {cases[wrong]!r}, not {got[wrong]!r}."))
+    raise Wrong(
+        known.get(answers, f"For {wrong} the answer is {cases[wrong]!r}, not {got[wrong]!r}.")
+    )
 
 
 def _holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
@@ -148,12 +164,15 @@ def _benjamini_hochberg(p_values: Sequence[float], level: float = 0.05) -> list[
 
 def _holm_without_stop(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
     ranks = np.argsort(np.argsort(p_values))
-    return [bool(p <= level / (len(p_values) - rank)) for p, rank in zip(p_values, ranks, strict=True)]
+    return [
+        bool(p <= level / (len(p_values) - rank)) for p, rank in zip(p_values, ranks, strict=True)
+    ]
 
 
 @exercise(
     "08_ablations",
-    right="Holm keeps the chance of even one false finding below 5 %, and is never weaker than Bonferroni.",
+    right="Holm keeps the chance of even one false finding below 5 %, and is never weaker than "
+    "Bonferroni.",
     solution=_holm,
     wrong={
         "no correction": lambda p_values: [p <= 0.05 for p in p_values],
@@ -164,27 +183,27 @@ def _holm_without_stop(p_values: Sequence[float], level: float = 0.05) -> list[b
     },
 )
 def check_holm(fn: Callable[[Sequence[float]], list[bool]]) -> None:
-    """``fn(p_values) -> list[bool]``: which of several findings stand at a level of 0.05 after Holm's correction."""
+    """``fn(p_values) -> list[bool]``: which of several findings stand at a level of 0.05 after
+    Holm's correction.
+    """
     p_values = [0.02, 0.008, 0.007, 0.30, 0.001, 0.012, 0.047, 0.0124]
     expected = _holm(p_values)
     mistakes = {
         "There is no correction here: of twenty true nulls one is 'found' at 0.05.": [
             p <= 0.05 for p in p_values
         ],
-        "This is Bonferroni: each against 0.05 / n. Holm's first is that; the next is 0.05 / (n - 1), and so on.": [
-            p <= 0.05 / len(p_values) for p in p_values
-        ],
-        "You go on behind the first that fails: Holm stops there, and all larger ones fall with it.": _holm_without_stop(
-            p_values
-        ),
-        "This is Benjamini and Hochberg's: it bounds the share of false findings, not the chance of one.": (
-            _benjamini_hochberg(p_values)
-        ),
+        "This is Bonferroni: each against 0.05 / n. Holm's first is that; the next is 0.05 / (n - "
+        "1), and so on.": [p <= 0.05 / len(p_values) for p in p_values],
+        "You go on behind the first that fails: Holm stops there, and all larger ones fall with "
+        "it.": _holm_without_stop(p_values),
+        "This is Benjamini and Hochberg's: it bounds the share of false findings, not the chance "
+        "of one.": (_benjamini_hochberg(p_values)),
         "Sort to decide, but answer in the order given.": sorted(expected, reverse=True),
     }
     compare(
         attempt(fn, p_values),
         expected,
         mistakes,
-        "Sort; compare the smallest with 0.05 / n, the next with 0.05 / (n - 1), and so on; stop at the first that fails.",
+        "Sort; compare the smallest with 0.05 / n, the next with 0.05 / (n - 1), and so on; stop "
+        "at the first that fails.",
     )

@@ -1,8 +1,9 @@
 """How an exercise is checked: right, wrong with the misconception named, or not attempted yet.
 
-A check is a function that takes the reader's answer. It prints its verdict and lets the run of a notebook go on
-whatever the verdict is. Each is registered together with a reference solution and with the wrong answers that readers
-are known to give, and one test runs every check against all of them.
+A check is a function that takes the reader's answer. It prints its verdict and lets the run of a
+notebook go on whatever the verdict is. Each is registered together with a reference solution and
+with the wrong answers that readers are known to give, and one test runs every check against all of
+them.
 """
 
 import copy
@@ -27,7 +28,7 @@ class WrongAnswer(AssertionError):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckResult:
     """What the reader is told."""
 
     status: Literal["right", "wrong", "not attempted"]
@@ -58,17 +59,17 @@ class Exercise:
     solution: Any
     wrong: Mapping[str, Any]
 
-    def verdict(self, answer: Any) -> Verdict:
+    def verdict(self, answer: Any) -> CheckResult:
         """Grade an answer."""
         try:
             if answer is None or answer is ...:
                 raise NotAttempted("Fill in the stub above, then run this cell again.")
             self.grader(answer)
         except NotAttempted as reason:
-            return Verdict("not attempted", str(reason))
+            return CheckResult("not attempted", str(reason))
         except Wrong as reason:
-            return Verdict("wrong", str(reason))
-        return Verdict("right", self.right)
+            return CheckResult("wrong", str(reason))
+        return CheckResult("right", self.right)
 
 
 REGISTRY: dict[str, Exercise] = {}
@@ -81,7 +82,9 @@ def exercise(chapter: str, *, right: str, solution: Any, wrong: Mapping[str, Any
     """
 
     def register(grader: Callable[[Any], None]) -> Callable[..., None]:
-        REGISTRY[grader.__name__] = Exercise(grader.__name__, chapter, grader, right, solution, wrong)
+        REGISTRY[grader.__name__] = Exercise(
+            grader.__name__, chapter, grader, right, solution, wrong
+        )
 
         @functools.wraps(grader)
         def check(answer: Any, *, strict: bool = False) -> None:
@@ -106,23 +109,30 @@ def attempt(function: Callable, *arguments: Any, none_is_an_answer: bool = False
         Wrong: it is no function, or stopped with another error.
     """
     if not callable(function):
-        raise Wrong(f"The check wants your function itself, not {_short(function)}: leave out the brackets.")
+        raise Wrong(
+            f"The check wants your function itself, not {_short(function)}: leave out the brackets."
+        )
     try:
         result = function(*copy.deepcopy(arguments))
     except NotImplementedError:
         result = ...
     except Exception as error:  # whatever a reader's code may raise
         shown = ", ".join(map(_short, arguments))
-        raise Wrong(f"Given {shown}, your function stopped with {type(error).__name__}: {error}") from error
+        raise Wrong(
+            f"Given {shown}, your function stopped with {type(error).__name__}: {error}"
+        ) from error
     if result is ... or (result is None and not none_is_an_answer):
-        raise NotAttempted("Your function returns nothing. If you have written it, does it end with return?")
+        raise NotAttempted(
+            "Your function returns nothing. If you have written it, does it end with return?"
+        )
     return result
 
 
 def compare(
     got: Any, expected: Any, mistakes: Mapping[str, Any], otherwise: str, tolerance: float = 1e-6
 ) -> None:
-    """Compare numbers, or lists of them, with the right ones; if they differ, say why where that can be told.
+    """Compare numbers, or lists of them, with the right ones; if they differ, say why where that
+    can be told.
 
     Args:
         mistakes: what each misconception yields here, by the message that explains it.

@@ -1,4 +1,6 @@
-"""One question to several models side by side: answers computed beforehand, and one's own question where a kernel runs."""
+"""One question to several models side by side: answers computed beforehand, and one's own question
+where a kernel runs.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,22 +15,27 @@ LONGEST_QUESTION = 500  # characters: what a text box is good for
 
 
 class Answers(Explorer, script="answers"):
-    """Questions put to models side by side. The static page picks among them; with a kernel one types one's own.
+    """Questions put to models side by side. The static page picks among them; with a kernel one
+    types one's own.
 
-    The script greets the kernel with ``{kind: "hello"}``; only when the kernel answers does the text box open.
+    The script greets the kernel with ``{kind: "hello"}``; only when the kernel answers does the
+    text box open.
 
     Args:
         models: name as shown -> model directory. One is in memory at a time.
         questions: what is asked beforehand, one user turn each.
-        grade: gives ``(question, answer)`` a grade with ``score`` and ``reason``, or None where it cannot judge.
+        grade: gives ``(question, answer)`` a grade with ``score`` and ``reason``, or None where it
+            cannot judge.
         sampling: passed to `chat.generate`; greedy unless a `temperature` is given.
 
     Attributes:
         models: the names, in the order shown.
-        exchanges: ``[{question, answers: [{text, ended, tokens, score, reason}]}]``, an answer a model.
+        exchanges: ``[{question, answers: [{text, ended, tokens, score, reason}]}]``, an answer a
+            model.
 
     Raises:
-        HandbookError: a directory holds no model, or a question leaves no room in a model's context.
+        HandbookError: a directory holds no model, or a question leaves no room in a model's
+            context.
     """
 
     models = traitlets.List().tag(sync=True)
@@ -62,7 +69,11 @@ class Answers(Explorer, script="answers"):
     def _shown(self, question: str, answer) -> dict[str, Any]:
         grade = self._grade(question, answer.text) if self._grade else None
         shown = {"text": answer.text, "ended": answer.ended, "tokens": answer.n_tokens}
-        return {**shown, "score": grade.score if grade else None, "reason": grade.reason if grade else ""}
+        return {
+            **shown,
+            "score": grade.score if grade else None,
+            "reason": grade.reason if grade else "",
+        }
 
     def _heard(self, _: Any, content: dict[str, Any], __: Any) -> None:
         if content.get("kind") == "hello":
@@ -74,7 +85,8 @@ class Answers(Explorer, script="answers"):
             return
         try:
             [exchange] = self.ask([question])
-        except HandbookError as error:  # a question too long for the model, say: the reader can mend it
+        # a question too long for the model, say: the reader can mend it
+        except HandbookError as error:
             self.send({"kind": "error", "text": str(error)})
         else:
             self.send({"kind": "answered", "exchange": exchange})

@@ -12,8 +12,9 @@ STYLE = (FOLDER / "common.css").read_text(encoding="utf-8")
 class Explorer(anywidget.AnyWidget):
     """An anywidget whose script is the ``NAME.js`` beside the ``NAME.py`` that defines it.
 
-    A subclass names its script: ``class DpoLoss(Explorer, script="dpo_loss")``. Its traitlets, tagged ``sync=True``,
-    are all that the script reads; they are stored in the executed notebook, so the static page needs no kernel.
+    A subclass names its script: ``class DpoLoss(Explorer, script="dpo_loss")``. Its traitlets,
+    tagged ``sync=True``, are all that the script reads; they are stored in the executed notebook,
+    so the static page needs no kernel.
     """
 
     _css = STYLE

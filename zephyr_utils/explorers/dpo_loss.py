@@ -1,7 +1,8 @@
-"""The DPO loss under the reader's hand: beta, the margin, and labels that may be the wrong way round.
+"""The DPO loss under the reader's hand: beta, the margin, and labels that may be the wrong way
+round.
 
-The formulas, for one margin at a time, are in ``dpo_loss.js``, which draws them; a test holds them against those of
-``objectives``. Notation as there: margin m = beta * (h_w - h_l), noise e.
+The formulas, for one margin at a time, are in ``dpo_loss.js``, which draws them; a test holds them
+against those of ``objectives``. Notation as there: margin m = beta * (h_w - h_l), noise e.
 """
 
 import math

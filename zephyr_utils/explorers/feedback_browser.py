@@ -1,4 +1,6 @@
-"""Mean rating against overall grade, as a map to walk on: each point opens the answers that lie there."""
+"""Mean rating against overall grade, as a map to walk on: each point opens the answers that lie
+there.
+"""
 
 import json
 from collections import defaultdict
@@ -18,15 +20,17 @@ BUDGET = 250_000  # characters of JSON: what a page can carry of one figure
 
 
 class FeedbackBrowser(Explorer, script="feedback_browser"):
-    """Rated answers by mean rating (to the nearest quarter) and overall grade; the reader walks from point to point.
+    """Rated answers by mean rating (to the nearest quarter) and overall grade; the reader walks
+    from point to point.
 
     Args:
         feedback: feedback records; answers without either score are left out and counted.
 
     Attributes:
         aspects: the names of the rated aspects.
-        cells: ``[{mean, overall, count, samples: [{model, prompt, text, critique, ratings}]}]``. The points whose two
-            scores contradict each other most come first, and are the last to lose their samples to the page's budget.
+        cells: ``[{mean, overall, count, samples: [{model, prompt, text, critique, ratings}]}]``.
+            The points whose two scores contradict each other most come first, and are the last to
+            lose their samples to the page's budget.
         left_out: answers without a mean or an overall grade.
 
     Raises:
@@ -55,7 +59,9 @@ class FeedbackBrowser(Explorer, script="feedback_browser"):
             )
         cells: list[dict[str, Any]] = []
         size = 0
-        for (mean, overall), there in sorted(points.items(), key=lambda item: -contradiction(*item[0])):
+        for (mean, overall), there in sorted(
+            points.items(), key=lambda item: -contradiction(*item[0])
+        ):
             samples = [_sample(record, answer) for record, answer in there[:SAMPLES]]
             cell = {"mean": mean, "overall": overall, "count": len(there), "samples": samples}
             size += len(json.dumps(cell))
@@ -66,7 +72,9 @@ class FeedbackBrowser(Explorer, script="feedback_browser"):
 
 
 def contradiction(mean: float, overall: float) -> float:
-    """How many points of ten lie between the overall grade and what the mean rating speaks for (1 -> 1, 5 -> 10)."""
+    """How many points of ten lie between the overall grade and what the mean rating speaks for (1
+    -> 1, 5 -> 10).
+    """
     return abs(overall - (1 + (mean - 1) * 9 / 4))
 
 
@@ -77,7 +85,8 @@ def _sample(record: dict, answer: dict) -> dict[str, Any]:
         "text": _cut(answer["response"]),
         "critique": _cut(answer.get("critique") or ""),
         "ratings": [
-            str((answer["annotations"].get(aspect) or {}).get("Rating", "N/A")) for aspect in ASPECTS
+            str((answer["annotations"].get(aspect) or {}).get("Rating", "N/A"))
+            for aspect in ASPECTS
         ],
     }
 

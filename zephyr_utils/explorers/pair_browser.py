@@ -8,24 +8,28 @@ import traitlets
 
 from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.explorers.common import Explorer
-from zephyr_utils.preferences import POLICIES, binarize, overall_rating
+from zephyr_utils.preferences import STRATEGIES, binarize, overall_rating
 
 LONGEST_TEXT = 700  # characters of a prompt or an answer; the rest is cut and counted
 BUDGET = 250_000  # characters of JSON: what a page can carry of one figure
 
 
 class PairBrowser(Explorer, script="pair_browser"):
-    """Browse feedback by prompt, beside the pair that each policy makes of it; search, and filter by disagreement.
+    """Browse feedback by prompt, beside the pair that each policy makes of it; search, and filter
+    by disagreement.
 
     Args:
-        feedback: feedback records. The pairs are made of all of them, since one policy's draw runs through the file.
-        shown: numbers of the rows to show; default: 60 spread evenly. They end where the page's budget does.
+        feedback: feedback records. The pairs are made of all of them, since one policy's draw runs
+            through the file.
+        shown: numbers of the rows to show; default: 60 spread evenly. They end where the page's
+            budget does.
 
     Attributes:
-        policies: the names in `preferences.POLICIES`.
+        policies: the names in `preferences.STRATEGIES`.
         aspects: the names of the rated aspects.
-        rows: ``[{number, prompt, answers: [{model, text, ratings, overall}], pairs}]``; ``pairs`` holds for each policy
-            ``[chosen, [rejected, ...]]`` as places in ``answers``, or None where it makes no pair.
+        rows: ``[{number, prompt, answers: [{model, text, ratings, overall}], pairs}]``; ``pairs``
+            holds for each policy ``[chosen, [rejected, ...]]`` as places in ``answers``, or None
+            where it makes no pair.
     """
 
     policies = traitlets.List().tag(sync=True)
@@ -35,7 +39,7 @@ class PairBrowser(Explorer, script="pair_browser"):
     def __init__(self, feedback: Sequence[dict], shown: Sequence[int] | None = None) -> None:
         if shown is None:
             shown = range(0, len(feedback), max(len(feedback) // 60, 1))
-        pairs = [_places(feedback, options) for options in POLICIES.values()]
+        pairs = [_places(feedback, options) for options in STRATEGIES.values()]
         rows: list[dict[str, Any]] = []
         size = 0
         for number in shown:
@@ -44,7 +48,7 @@ class PairBrowser(Explorer, script="pair_browser"):
             if rows and size > BUDGET:
                 break
             rows.append(row)
-        super().__init__(policies=list(POLICIES), aspects=list(ASPECTS), rows=rows)
+        super().__init__(policies=list(STRATEGIES), aspects=list(ASPECTS), rows=rows)
 
 
 def _places(feedback: Sequence[dict], options: Mapping[str, Any]) -> dict[int, list]:
@@ -52,7 +56,9 @@ def _places(feedback: Sequence[dict], options: Mapping[str, Any]) -> dict[int, l
     made = binarize(feedback, **options)
     places: dict[int, list] = {}
     for number, pair in zip(made.rows, made.pairs, strict=True):
-        answers = [(answer["model"], answer["response"]) for answer in feedback[number]["completions"]]
+        answers = [
+            (answer["model"], answer["response"]) for answer in feedback[number]["completions"]
+        ]
         chosen, rejected = (
             answers.index((pair[f"{side}_model"], pair[side][-1]["content"]))
             for side in ("chosen", "rejected")
@@ -71,7 +77,12 @@ def _shown(number: int, record: dict, pairs: list) -> dict[str, Any]:
         }
         for answer in record["completions"]
     ]
-    return {"number": number, "prompt": _cut(record["instruction"]), "answers": answers, "pairs": pairs}
+    return {
+        "number": number,
+        "prompt": _cut(record["instruction"]),
+        "answers": answers,
+        "pairs": pairs,
+    }
 
 
 def _rating(answer: dict, aspect: str) -> str:

@@ -29,9 +29,11 @@ ORDERS = {
 
 
 def picked(margins: Sequence[float]) -> list[int]:
-    """Indices of at most `MOST_PAIRS` pairs, in their own order: all, or evenly spaced by margin, both ends among them.
+    """Indices of at most `MOST_PAIRS` pairs, in their own order: all, or evenly spaced by margin,
+    both ends among them.
 
-    Evenly spaced in rank, so that the shares on the page are those of the whole set to within a pair or two.
+    Evenly spaced in rank, so that the shares on the page are those of the whole set to within a
+    pair or two.
     """
     order = np.argsort(np.asarray(margins, float), kind="stable")
     if order.size > MOST_PAIRS:
@@ -51,8 +53,9 @@ class Margins(Explorer, script="reward_margins"):
         order: the order it opens with, one of `ORDERS`.
 
     Attributes:
-        pairs: ``[{number, prompt, chosen, rejected, r_chosen, r_rejected, score_chosen, score_rejected, group, note}]``,
-            at most `MOST_PAIRS`; ``number`` is the place in what was given, from 0.
+        pairs: ``[{number, prompt, chosen, rejected, r_chosen, r_rejected, score_chosen,
+            score_rejected, group, note}]``, at most `MOST_PAIRS`; ``number`` is the place in what
+            was given, from 0.
         total: how many pairs were given.
         selected: the number of the pair that is read; -1 before any is.
 

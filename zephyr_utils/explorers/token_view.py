@@ -1,4 +1,6 @@
-"""A conversation token by token, and which of its tokens the loss looks at: all of them, or the assistant's alone."""
+"""A conversation token by token, and which of its tokens the loss looks at: all of them, or the
+assistant's alone.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +19,11 @@ class ChatTokens(Explorer, script="token_view"):
         conversations: name -> messages; the reader picks one by its name.
 
     Attributes:
-        conversations: ``[{name, tokens: [{text, id, role, assistant}]}]``; ``assistant`` says whether the token counts
-            when only the assistant's words do. The texts put together are the rendered conversation.
-        mask: ``all`` (as Zephyr was trained) or ``assistant``: the switch as it stands at the start.
+        conversations: ``[{name, tokens: [{text, id, role, assistant}]}]``; ``assistant`` says
+            whether the token counts when only the assistant's words do. The texts put together are
+            the rendered conversation.
+        mask: ``all`` (as Zephyr was trained) or ``assistant``: the switch as it stands at the
+            start.
 
     Raises:
         HandbookError: the tokenizer has no chat template, or it refuses a conversation.
@@ -28,9 +32,12 @@ class ChatTokens(Explorer, script="token_view"):
     conversations = traitlets.List().tag(sync=True)
     mask = traitlets.Enum(("all", "assistant"), default_value="all").tag(sync=True)
 
-    def __init__(self, tokenizer, conversations: Mapping[str, list[Message]], **options: Any) -> None:
+    def __init__(
+        self, tokenizer, conversations: Mapping[str, list[Message]], **options: Any
+    ) -> None:
         shown = [
-            {"name": name, "tokens": _tokens(tokenizer, messages)} for name, messages in conversations.items()
+            {"name": name, "tokens": _tokens(tokenizer, messages)}
+            for name, messages in conversations.items()
         ]
         super().__init__(conversations=shown, **options)
 

@@ -1,4 +1,6 @@
-"""A message through the truecaser: what it was taken for, what it may not touch, which letters change and why."""
+"""A message through the truecaser: what it was taken for, what it may not touch, which letters
+change and why.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +19,11 @@ LONGEST = 1000  # characters: what a text box is good for
 
 
 class TruecaserView(Explorer, script="truecaser"):
-    """Messages before and after. The static page picks among them; with a kernel one types one's own.
+    """Messages before and after. The static page picks among them; with a kernel one types one's
+    own.
 
-    The script greets the kernel with ``{kind: "hello"}``; only when the kernel answers does the text box open.
+    The script greets the kernel with ``{kind: "hello"}``; only when the kernel answers does the
+    text box open.
 
     Args:
         truecaser: the fitted truecaser.
@@ -48,8 +52,10 @@ def look(truecaser: Truecaser, text: str) -> dict[str, Any]:
     """One message, taken apart.
 
     Returns:
-        ``text``, ``label`` (one of ``truecasing.LABELS``), ``parts``: the repaired message in pieces
-        ``{text, was, kind, why}``, where kind is plain, protected or changed, and why is filled for changed words.
+        ``text``, ``label`` (one of ``truecasing.LABELS``), ``parts``: the repaired message in
+            pieces
+        ``{text, was, kind, why}``, where kind is plain, protected or changed, and why is filled for
+            changed words.
     """
     repaired = truecaser.truecase(text)
     [label] = detect_case_noise(pa.array([text]), truecaser).to_pylist()
@@ -75,7 +81,9 @@ def look(truecaser: Truecaser, text: str) -> dict[str, Any]:
 
 
 def _words(truecaser: Truecaser, text: str) -> list[tuple[int, int, str]]:
-    """Bounds of the words, in characters, with what decides on each: its place, its lexicon entry, its log-odds."""
+    """Bounds of the words, in characters, with what decides on each: its place, its lexicon entry,
+    its log-odds.
+    """
     buffer = from_strings([text])
     if not len(buffer.data):
         return []
@@ -83,7 +91,8 @@ def _words(truecaser: Truecaser, text: str) -> list[tuple[int, int, str]]:
     words = split_words(join_messages([raw]))
     entry = model.lexicon.lookup(words.word)
     scores = model.scores(words, entry)
-    # Every character has one byte that is no continuation byte; counting those before an edge gives its index.
+    # Every character has one byte that is no continuation byte; counting those before an edge gives
+    # its index.
     characters = np.concatenate([[0], np.cumsum((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)])
     found = []
     for n in range(len(words)):

@@ -1,6 +1,8 @@
-"""Calls over the OpenAI-compatible protocol: many at a time, tried again where that can help, each paid for once.
+"""Calls over the OpenAI-compatible protocol: many at a time, tried again where that can help, each
+paid for once.
 
-The protocol is spoken by OpenAI, by most other providers, and by vLLM, Ollama, llama.cpp and ``transformers serve``.
+The protocol is spoken by OpenAI, by most other providers, and by vLLM, Ollama, llama.cpp and
+``transformers serve``.
 """
 
 import hashlib
@@ -22,15 +24,17 @@ Messages = tuple[tuple[str, str], ...]  # (role, content), in turn
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where calls go, and the *name* of the environment variable that holds the key. The key itself is kept nowhere.
+    """Where calls go, and the *name* of the environment variable that holds the key. The key itself
+    is kept nowhere.
 
     Attributes:
-        base_url: such as ``http://127.0.0.1:8000/v1``; "" is ``$OPENAI_BASE_URL``, else OpenAI's own.
-        key_from: the environment variable; a server on this machine needs none.
+        base_url: such as ``http://127.0.0.1:8000/v1``; "" is ``$OPENAI_BASE_URL``, else OpenAI's
+            own.
+        api_key_env: the environment variable; a server on this machine needs none.
     """
 
     base_url: str = ""
-    key_from: str = "OPENAI_API_KEY"
+    api_key_env: str = "OPENAI_API_KEY"
 
     @property
     def url(self) -> str:
@@ -52,22 +56,27 @@ class Endpoint:
         Raises:
             HandbookError: it is not set and the server is not on this machine.
         """
-        key = os.environ.get(self.key_from, "").strip()
+        key = os.environ.get(self.api_key_env, "").strip()
         if not key and not self.is_local:
             raise HandbookError(
                 f"the key of {self.url} is not set",
                 where="endpoint",
-                remedy=f"put it into the environment variable {self.key_from}, or give the --base-url of a local server",
+                remedy=f"put it into the environment variable {self.api_key_env}, or give the "
+                f"--base-url of a local server",
             )
         return key or "none-needed"
 
     def client(self, timeout: float):
-        """An ``openai.AsyncOpenAI`` that tries nothing again by itself: the retries here are counted."""
+        """An ``openai.AsyncOpenAI`` that tries nothing again by itself: the retries here are
+        counted.
+        """
         import openai  # here, so that reading and estimating need no client
 
         # A proxy that the environment names for the world outside is no way to this machine.
         local: dict[str, Any] = (
-            {"http_client": openai.DefaultAsyncHttpxClient(trust_env=False)} if self.is_local else {}
+            {"http_client": openai.DefaultAsyncHttpxClient(trust_env=False)}
+            if self.is_local
+            else {}
         )
         return openai.AsyncOpenAI(
             base_url=self.url, api_key=self.key(), max_retries=0, timeout=timeout, **local
@@ -76,7 +85,9 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn; ``seed`` and ``top_p`` are only sent if given, as not every server takes them."""
+    """How a reply is drawn; ``seed`` and ``top_p`` are only sent if given, as not every server
+    takes them.
+    """
 
     temperature: float = 0.7
     max_tokens: int = 512
@@ -112,14 +123,14 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for a server, and how often to try again.
 
     Attributes:
         timeout: seconds until a call is given up as hanging.
         retries: further tries after 429, 5xx, time-outs and lost connections.
-        first_wait, longest_wait: seconds before the first retry, doubled each time up to the longest. A longer wait
-            that the server asks for (``Retry-After``) is kept.
+        first_wait, longest_wait: seconds before the first retry, doubled each time up to the
+            longest. A longer wait that the server asks for (``Retry-After``) is kept.
         give_up_after: calls that fail for good in a row, none succeeding, before the run stops.
     """
 
@@ -135,16 +146,19 @@ class CallReport:
     """The books of a run: ``planned == from_journal + made + sum(failed) + not_made``.
 
     Attributes:
-        planned: different calls asked for; ``repeated`` counts those asked for again within the run, which share a reply.
+        planned: different calls asked for; ``repeated`` counts those asked for again within the
+            run, which share a reply.
         from_journal: found in the journal, paid for by an earlier run.
         made: made now, with a reply.
-        failed: given up, by the last reason. They are not in the journal, so the next run makes them.
+        failed: given up, by the last reason. They are not in the journal, so the next run makes
+            them.
         not_made: left when the run stopped early.
-        retries: further tries, by the reason for each. After a time-out or a cut connection the server may have answered
-            all the same; the call is sent under the same Idempotency-Key.
-        made_again: calls that were under way when an earlier run was killed, or of which that run got no word. They were
-            sent again, so they may be paid for twice, unless the server honours Idempotency-Key. What runs that did not
-            come to their end made again since the last one that did is counted in.
+        retries: further tries, by the reason for each. After a time-out or a cut connection the
+            server may have answered all the same; the call is sent under the same Idempotency-Key.
+        made_again: calls that were under way when an earlier run was killed, or of which that run
+            got no word. They were sent again, so they may be paid for twice, unless the server
+            honours Idempotency-Key. What runs that did not come to their end made again since the
+            last one that did is counted in.
         usage, usage_before: tokens by model of calls made now, and of those from the journal.
         half_written, unreadable_lines: what was wrong with the journal when it was opened.
         cut_off: replies that stopped at ``max_tokens``.
@@ -168,7 +182,16 @@ class CallReport:
 
     def add(self, other: "CallReport") -> None:
         """Take the books of a later round in."""
-        sums = ("planned", "repeated", "from_journal", "made", "not_made", "made_again", "cut_off", "seconds")
+        sums = (
+            "planned",
+            "repeated",
+            "from_journal",
+            "made",
+            "not_made",
+            "made_again",
+            "cut_off",
+            "seconds",
+        )
         for name in sums:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.half_written = max(self.half_written, other.half_written)
@@ -195,7 +218,8 @@ class CallReport:
         lines += [f"  {n:,} tries repeated: {reason}" for reason, n in self.retries.most_common()]
         if self.made_again:
             lines.append(
-                f"  {self.made_again:,} calls were under way when an earlier run was cut off, and were made again: "
+                f"  {self.made_again:,} calls were under way when an earlier run was cut off, and "
+                f"were made again: "
                 "they may be paid for twice, unless the server honours Idempotency-Key"
             )
         if self.repeated:
@@ -203,10 +227,13 @@ class CallReport:
         if self.cut_off:
             lines.append(f"  {self.cut_off:,} replies were cut off at max_tokens")
         if self.half_written:
-            lines.append("  1 half-written line at the journal's end was cut off; its call was made again")
+            lines.append(
+                "  1 half-written line at the journal's end was cut off; its call was made again"
+            )
         if self.unreadable_lines:
             lines.append(
-                f"  {self.unreadable_lines:,} lines of the journal are no replies (left as they are)"
+                f"  {self.unreadable_lines:,} lines of the journal are no replies (left as they "
+                f"are)"
             )
         for when, usages in (("now", self.usage), ("before, from the journal", self.usage_before)):
             for model, usage in usages.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 from zephyr_utils.data.records import ASPECTS, SetAside, check_feedback
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.feedback.calls import Call, CallReport, Endpoint, Messages, Patience, Sampling
+from zephyr_utils.feedback.calls import Call, CallReport, Endpoint, Messages, RetryPolicy, Sampling
 from zephyr_utils.feedback.cost import Prices
 from zephyr_utils.feedback.journal import Journal
 from zephyr_utils.feedback.prompts import (
@@ -32,8 +32,10 @@ Models = Mapping[str, str] | Sequence[str]
 
 
 @dataclass(frozen=True)
-class UnreadReply:
-    """A reply of the judge that does not keep the form: what it was for, the reason in a word, the text as it came."""
+class UnparsedReply:
+    """A reply of the judge that does not keep the form: what it was for, the reason in a word, the
+    text as it came.
+    """
 
     purpose: str
     reason: str
@@ -50,7 +52,8 @@ class Collected:
         set_aside: prompts without a record, each with its reason; records + set aside = prompts in.
         calls: the books of the calls.
         left_out: single answers, ratings or turns that are missing in the records, by reason.
-        unreadable: the judge's replies that could not be read; they are paid for, and stay in the journal.
+        unreadable: the judge's replies that could not be read; they are paid for, and stay in the
+            journal.
         n_replies: replies of the judge that were read or could not be.
     """
 
@@ -58,7 +61,7 @@ class Collected:
     set_aside: list[SetAside] = field(default_factory=list)
     calls: CallReport = field(default_factory=CallReport)
     left_out: Counter = field(default_factory=Counter)
-    unreadable: list[UnreadReply] = field(default_factory=list)
+    unreadable: list[UnparsedReply] = field(default_factory=list)
     n_replies: int = 0
 
     def __iter__(self) -> Iterator[dict]:
@@ -72,15 +75,18 @@ class Collected:
         n = len(self.records) + len(self.set_aside)
         lines = [f"{n:,} in = {len(self.records):,} records + {len(self.set_aside):,} set aside"]
         lines += [
-            f"  {k:,} set aside: {why}" for why, k in Counter(s.reason for s in self.set_aside).most_common()
+            f"  {k:,} set aside: {why}"
+            for why, k in Counter(s.reason for s in self.set_aside).most_common()
         ]
         lines += [f"  {k:,} left out: {why}" for why, k in self.left_out.most_common()]
         if self.unreadable:
             lines.append(
-                f"  {len(self.unreadable):,} of {self.n_replies:,} replies of the judge could not be read:"
+                f"  {len(self.unreadable):,} of {self.n_replies:,} replies of the judge could not "
+                f"be read:"
             )
             lines += [
-                f"    {k:,} {why}" for why, k in Counter(u.reason for u in self.unreadable).most_common()
+                f"    {k:,} {why}"
+                for why, k in Counter(u.reason for u in self.unreadable).most_common()
             ]
         return "\n".join([*lines, self.calls.text(prices)])
 
@@ -93,21 +99,23 @@ def collect_answers(
     sampling: Sampling = ANSWERING,
     journal: str | Path | Journal | None = None,
     concurrency: int = 16,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     source: str = "collected",
 ) -> Collected:
     """Put each prompt to each model (the paper, section 3: to four).
 
     Args:
-        prompts: the texts. A prompt that occurs twice gets the same answers, and they are paid for once.
-        models: names at the endpoint; or label -> name, where the records are to show another name (a directory's path
-            is no good one).
+        prompts: the texts. A prompt that occurs twice gets the same answers, and they are paid for
+            once.
+        models: names at the endpoint; or label -> name, where the records are to show another name
+            (a directory's path is no good one).
         journal: where replies are kept and looked for; None keeps them for this call alone.
         concurrency: calls under way at once.
         source: the records' ``source``.
 
     Returns:
-        `Collected` feedback records without ratings. Answers that are empty or whose call failed are left out, and
+        `Collected` feedback records without ratings. Answers that are empty or whose call failed
+            are left out, and
         prompts without any answer set aside, counted both.
 
     Raises:
@@ -128,14 +136,16 @@ def collect_answers(
             total=len(prompts) * len(named),
             what="answers",
             concurrency=concurrency,
-            patience=patience,
+            retry_policy=retry_policy,
         )
         for number, prompt in enumerate(prompts, start=1):
             completions = []
             for label, model in named.items():
                 reply = opened.get(call(prompt, model).key)
                 if reply is None or not reply.text.strip():
-                    result.left_out["answers whose call failed" if reply is None else "empty answers"] += 1
+                    result.left_out[
+                        "answers whose call failed" if reply is None else "empty answers"
+                    ] += 1
                     continue
                 rest: dict[str, Any] = {"annotations": {}, "critique": "", "overall_score": None}
                 completions.append({"model": label, "response": reply.text.strip(), **rest})
@@ -149,7 +159,9 @@ def collect_answers(
                 result.records.append(record)
             else:
                 where = f"prompt {number}"
-                result.set_aside.append(SetAside(where, "no_answers", f"{where}: no model answered", record))
+                result.set_aside.append(
+                    SetAside(where, "no_answers", f"{where}: no model answered", record)
+                )
     return result
 
 
@@ -161,38 +173,51 @@ def rate_answers(
     sampling: Sampling = JUDGING,
     journal: str | Path | Journal | None = None,
     concurrency: int = 16,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     critiques: bool = True,
     order: Order = "rotated",
 ) -> Collected:
-    """Have a judge rate all answers: four aspects with reasons and, unless left out, a critique with an overall grade.
+    """Have a judge rate all answers: four aspects with reasons and, unless left out, a critique
+    with an overall grade.
 
-    A prompt with n answers takes four calls for the aspects (each shows all n answers) and n for the critiques.
+    A prompt with n answers takes four calls for the aspects (each shows all n answers) and n for
+    the critiques.
 
     Args:
         feedback: feedback records, rated or not; ratings that are there are replaced.
         judge: the judge's name at the endpoint.
-        critiques: whether to ask for critiques; the paper's score, the mean of the aspects, does without them.
+        critiques: whether to ask for critiques; the paper's score, the mean of the aspects, does
+            without them.
         order: of the answers within a prompt, see `answer_order`; it is undone in the records.
         endpoint, sampling, journal, concurrency, patience: as in `collect_answers`.
 
     Returns:
-        `Collected` feedback records in the published schema. What a failed call or an unreadable reply should have
-        brought is missing in them, as in the published sets, and counted; empty answers are not shown to the judge.
+        `Collected` feedback records in the published schema. What a failed call or an unreadable
+            reply should have
+        brought is missing in them, as in the published sets, and counted; empty answers are not
+            shown to the judge.
 
     Raises:
         RecordError: a row is no feedback record. And what `run_calls` raises.
     """
     endpoint = endpoint or Endpoint()
-    rows = [check_feedback(record, f"row {number}") for number, record in enumerate(feedback, start=1)]
+    rows = [
+        check_feedback(record, f"row {number}") for number, record in enumerate(feedback, start=1)
+    ]
     result = Collected(records=rows)
 
     def aspect_calls(row: dict) -> Iterator[tuple[str, list[int], Call]]:
-        shown = [i for i, completion in enumerate(row["completions"]) if completion["response"].strip()]
+        shown = [
+            i for i, completion in enumerate(row["completions"]) if completion["response"].strip()
+        ]
         for aspect in ASPECTS if shown else ():
             places = [shown[i] for i in answer_order(row["instruction"], len(shown), aspect, order)]
             answers = [row["completions"][i]["response"] for i in places]
-            yield aspect, places, make(f"rate {aspect}", rating_messages(aspect, row["instruction"], answers))
+            yield (
+                aspect,
+                places,
+                make(f"rate {aspect}", rating_messages(aspect, row["instruction"], answers)),
+            )
 
     def critique_calls(row: dict) -> Iterator[tuple[dict, Call]]:
         for completion in row["completions"] if critiques else ():
@@ -210,9 +235,9 @@ def rate_answers(
 
     answers = [sum(bool(c["response"].strip()) for c in row["completions"]) for row in rows]
     total = sum(len(ASPECTS) * bool(n) + n * critiques for n in answers)
-    result.left_out["empty answers, not shown to the judge"] = sum(len(r["completions"]) for r in rows) - sum(
-        answers
-    )
+    result.left_out["empty answers, not shown to the judge"] = sum(
+        len(r["completions"]) for r in rows
+    ) - sum(answers)
     with opened_journal(journal) as opened:
         result.calls = run_calls(
             all_calls(),
@@ -221,7 +246,7 @@ def rate_answers(
             total=total,
             what="ratings",
             concurrency=concurrency,
-            patience=patience,
+            retry_policy=retry_policy,
         )
         reader = _Reader(opened, result)
         for row in rows:
@@ -258,7 +283,9 @@ class _Reader:
         except Unreadable as problem:
             reason = "cut_off" if reply.finish_reason == "length" else problem.reason
             if new:
-                self.result.unreadable.append(UnreadReply(call.purpose, reason, reply.text, call.key))
+                self.result.unreadable.append(
+                    UnparsedReply(call.purpose, reason, reply.text, call.key)
+                )
             self.result.left_out[f"{_kind(call)} that could not be read"] += weight
             return None
 
@@ -272,9 +299,15 @@ def named_models(models: Models) -> dict[str, str]:
     if isinstance(models, str):
         models = [models]
     named = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
-    if not named or len(named) < len(models) or not all(label and name for label, name in named.items()):
+    if (
+        not named
+        or len(named) < len(models)
+        or not all(label and name for label, name in named.items())
+    ):
         raise HandbookError(
-            "the models must be one or more different names", where="models", remedy="name each model once"
+            "the models must be one or more different names",
+            where="models",
+            remedy="name each model once",
         )
     return named
 
@@ -287,7 +320,9 @@ def check_prompts(prompts: Sequence[str]) -> None:
     for number, prompt in enumerate(prompts, start=1):
         if not isinstance(prompt, str) or not prompt.strip():
             raise HandbookError(
-                "the prompt is empty or no text", where=f"prompt {number}", remedy="fill it, or leave it out"
+                "the prompt is empty or no text",
+                where=f"prompt {number}",
+                remedy="fill it, or leave it out",
             )
 
 
@@ -299,5 +334,8 @@ def opened_journal(journal: str | Path | Journal | None) -> Iterator[Journal]:
         with Journal(journal) as opened:
             yield opened
     else:
-        with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as opened:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Journal(Path(folder) / "journal.jsonl") as opened,
+        ):
             yield opened

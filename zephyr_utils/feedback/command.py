@@ -1,4 +1,6 @@
-"""What ``zephyr feedback`` does: prompts in, rated answers out; or an estimate, before anything is paid."""
+"""What ``zephyr feedback`` does: prompts in, rated answers out; or an estimate, before anything is
+paid.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,9 +32,9 @@ class FeedbackCommand:
     models: str = ""
     judge: str = ""
     base_url: str = ""
-    key_from: str = "OPENAI_API_KEY"
+    api_key_env: str = "OPENAI_API_KEY"
     judge_base_url: str = ""
-    judge_key_from: str = ""
+    judge_api_key_env: str = ""
     prices: Path | None = None
     journal: Path | None = None
     concurrency: int = 16
@@ -66,8 +68,10 @@ class FeedbackCommand:
                 remedy="change the file's ending",
             )
         prices = Prices.load(self.prices) if self.prices else None
-        endpoint = Endpoint(self.base_url, self.key_from)
-        judge_endpoint = Endpoint(self.judge_base_url or self.base_url, self.judge_key_from or self.key_from)
+        endpoint = Endpoint(self.base_url, self.api_key_env)
+        judge_endpoint = Endpoint(
+            self.judge_base_url or self.base_url, self.judge_api_key_env or self.api_key_env
+        )
         journal = self.journal or self.output.with_name(f"{self.output.name}.journal.jsonl")
         sampling = replace(
             ANSWERING, temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed
@@ -97,16 +101,24 @@ class FeedbackCommand:
             return True
         # Open until the books are said: what a kill before that leaves untold, the next run tells.
         with Journal(journal) as opened:
-            stages, rows = self._stages(prompts, loaded.records, endpoint, judge_endpoint, sampling, opened)
+            stages, rows = self._stages(
+                prompts, loaded.records, endpoint, judge_endpoint, sampling, opened
+            )
             for name, stage in stages:
                 say(f"{name}: {stage.report(prices)}")
         aside = [*loaded.set_aside, *(row for _, stage in stages for row in stage.set_aside)]
         if rows:
             save_records(rows, self.output)
         if aside:
-            path = save_set_aside(self.output.with_name(f"{self.output.name}.set_aside.jsonl"), aside)
+            path = save_set_aside(
+                self.output.with_name(f"{self.output.name}.set_aside.jsonl"), aside
+            )
             say(f"{len(aside):,} rows set aside in {path}")
-        written = f"{len(rows):,} records in {self.output}" if rows else "no record, so no file was written"
+        written = (
+            f"{len(rows):,} records in {self.output}"
+            if rows
+            else "no record, so no file was written"
+        )
         say(f"{written}; every reply in {journal}")
         return all(_whole(stage) for _, stage in stages)
 

@@ -1,4 +1,6 @@
-"""Tokens and money: what the servers reported, what a price table makes of it, what a plan will cost."""
+"""Tokens and money: what the servers reported, what a price table makes of it, what a plan will
+cost.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,9 @@ PRICE_FILE = "models: {NAME: {prompt: 2.50, completion: 10.00}}, currency: USD, 
 
 @dataclass(frozen=True)
 class Usage:
-    """Calls and tokens as servers report them; ``uncounted`` calls came without a count and weigh nothing here."""
+    """Calls and tokens as servers report them; ``uncounted`` calls came without a count and weigh
+    nothing here.
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -41,7 +45,8 @@ class Prices:
     """What tokens cost, as the user says.
 
     Attributes:
-        models: model name -> (price of prompt tokens, price of completion tokens), for ``per`` tokens each.
+        models: model name -> (price of prompt tokens, price of completion tokens), for ``per``
+            tokens each.
     """
 
     models: Mapping[str, tuple[float, float]]
@@ -71,9 +76,13 @@ class Prices:
         models = {}
         for name, row in table["models"].items():
             pair: list[Any] = (
-                [row.get(side) for side in ("prompt", "completion")] if isinstance(row, dict) else [None]
+                [row.get(side) for side in ("prompt", "completion")]
+                if isinstance(row, dict)
+                else [None]
             )
-            if not all(isinstance(p, int | float) and not isinstance(p, bool) and p >= 0 for p in pair):
+            if not all(
+                isinstance(p, int | float) and not isinstance(p, bool) and p >= 0 for p in pair
+            ):
                 raise _no_table(path, f"the prices of {name} are no two numbers from 0 upwards")
             models[str(name)] = (float(pair[0]), float(pair[1]))
         per = table.get("per", 1_000_000)
@@ -99,9 +108,9 @@ class Estimate:
     """What a plan asks for, before anything is paid.
 
     Attributes:
-        rows: (purpose, model) -> (calls still to be made, expected usage, most it can be). The most assumes that every
-            reply runs to its limit; the expectation goes by what the journal has measured for the purpose and, where
-            it has measured nothing, is the most as well.
+        rows: (purpose, model) -> (calls still to be made, expected usage, most it can be). The most
+            assumes that every reply runs to its limit; the expectation goes by what the journal has
+            measured for the purpose and, where it has measured nothing, is the most as well.
         from_journal: calls that are paid for already.
         measured: purposes for which the journal had replies to go by.
     """
@@ -139,15 +148,20 @@ class Estimate:
         """The estimate as a table; with prices also the cost."""
         lines = [f"{self.calls:,} calls to make, {self.from_journal:,} in the journal already"]
         for (purpose, model), (expected, most) in self.rows.items():
-            basis = "measured so far" if purpose in self.measured else "nothing measured yet: the most"
+            basis = (
+                "measured so far" if purpose in self.measured else "nothing measured yet: the most"
+            )
             lines.append(
-                f"  {purpose}, {model}: {most.calls:,} calls, about {expected.prompt_tokens:,} tokens in and "
-                f"{expected.completion_tokens:,} out ({basis}); at most {most.completion_tokens:,} out"
+                f"  {purpose}, {model}: {most.calls:,} calls, about {expected.prompt_tokens:,} "
+                f"tokens in and "
+                f"{expected.completion_tokens:,} out ({basis}); at most {most.completion_tokens:,} "
+                f"out"
             )
         if prices:
             expected_cost, most_cost = self.cost(prices)
             lines.append(
-                f"  cost: about {expected_cost:,.4f} {prices.currency}, at most {most_cost:,.4f} {prices.currency}"
+                f"  cost: about {expected_cost:,.4f} {prices.currency}, at most {most_cost:,.4f} "
+                f"{prices.currency}"
             )
         return "\n".join(lines)
 

@@ -1,12 +1,20 @@
-"""Dialogues that a teacher makes by talking to itself, as UltraChat was made (the paper, section 3, dSFT)."""
+"""Dialogues that a teacher makes by talking to itself, as UltraChat was made (the paper, section 3,
+dSFT).
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from zephyr_utils.data.records import SetAside, prompt_hash
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.feedback.calls import Call, Endpoint, Patience, Sampling
-from zephyr_utils.feedback.collect import ANSWER, ANSWERING, Collected, check_prompts, opened_journal
+from zephyr_utils.feedback.calls import Call, Endpoint, RetryPolicy, Sampling
+from zephyr_utils.feedback.collect import (
+    ANSWER,
+    ANSWERING,
+    Collected,
+    check_prompts,
+    opened_journal,
+)
 from zephyr_utils.feedback.journal import Journal
 from zephyr_utils.feedback.prompts import next_message_messages
 from zephyr_utils.feedback.run import run_calls
@@ -23,9 +31,10 @@ def distil_dialogues(
     sampling: Sampling = ANSWERING,
     journal: str | Path | Journal | None = None,
     concurrency: int = 16,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
 ) -> Collected:
-    """Dialogues as UltraChat has them (the paper, section 3, dSFT): the teacher answers, then writes the next request.
+    """Dialogues as UltraChat has them (the paper, section 3, dSFT): the teacher answers, then
+    writes the next request.
 
     Args:
         seed_prompts: the first requests.
@@ -33,7 +42,8 @@ def distil_dialogues(
         endpoint, sampling, journal, concurrency, patience: as in `collect_answers`.
 
     Returns:
-        `Collected` dialogue records. A dialogue whose next call fails or comes back empty ends with its last answer and
+        `Collected` dialogue records. A dialogue whose next call fails or comes back empty ends with
+            its last answer and
         is counted; one without any answer is set aside.
     """
     if turns < 1:
@@ -46,7 +56,9 @@ def distil_dialogues(
     with opened_journal(journal) as opened:
         for step in range(2 * turns - 1):
             speaker = "user" if step % 2 else "assistant"
-            calls = {n: _next_call(dialogues[n], speaker, teacher, sampling, endpoint) for n in going}
+            calls = {
+                n: _next_call(dialogues[n], speaker, teacher, sampling, endpoint) for n in going
+            }
             report = run_calls(
                 calls.values(),
                 endpoint,
@@ -54,7 +66,7 @@ def distil_dialogues(
                 total=len(calls),
                 what=f"turn {step // 2 + 1} of {turns}, {speaker}",
                 concurrency=concurrency,
-                patience=patience,
+                retry_policy=retry_policy,
             )
             result.calls.add(report)
             for n, call in calls.items():

@@ -23,7 +23,8 @@ from zephyr_utils.feedback.prompts import Order, answer_order, critique_messages
 
 
 def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet:
-    """The prompts of a JSONL or Parquet file: the field ``prompt`` or ``instruction``, or the first user turn.
+    """The prompts of a JSONL or Parquet file: the field ``prompt`` or ``instruction``, or the first
+    user turn.
 
     Args:
         set_aside: count rows without a prompt and go on, instead of stopping at the first.
@@ -63,7 +64,8 @@ def _prompt_of(row: object, where: str) -> str:
         "no_prompt",
         "there is no prompt in it",
         where=where,
-        remedy="give each row a `prompt`, an `instruction` or `messages`; or have bad rows set aside and counted",
+        remedy="give each row a `prompt`, an `instruction` or `messages`; or have bad rows set "
+        "aside and counted",
     )
 
 
@@ -89,7 +91,8 @@ class _Planner:
     journal: Journal | None
     estimate: Estimate = field(default_factory=Estimate)
     measured: dict[str, _Measured] = field(default_factory=dict)
-    # (purpose, model, limit) -> calls to make, characters to send, and answers to send that are not there yet
+    # (purpose, model, limit) -> calls to make, characters to send, and answers to send that are not
+    # there yet
     pending: dict[tuple[str, str, int], Counter] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
@@ -105,7 +108,9 @@ class _Planner:
             self.estimate.from_journal += 1
             self.measured.setdefault(call.purpose, _Measured()).add(call, reply)
             return reply
-        row = self.pending.setdefault((call.purpose, call.model, call.sampling.max_tokens), Counter())
+        row = self.pending.setdefault(
+            (call.purpose, call.model, call.sampling.max_tokens), Counter()
+        )
         row.update(calls=1, characters=_characters(call.messages), missing=missing_answers)
         return None
 
@@ -115,7 +120,9 @@ class _Planner:
         for (purpose, model, limit), row in self.pending.items():
             known = self.measured.get(purpose, _Measured())
             per_token = (
-                known.characters / known.prompt_tokens if known.prompt_tokens else CHARACTERS_PER_TOKEN
+                known.characters / known.prompt_tokens
+                if known.prompt_tokens
+                else CHARACTERS_PER_TOKEN
             )
             sent, calls, missing = row["characters"] / per_token, row["calls"], row["missing"]
             out = known.completion_tokens / known.n if known.n else limit
@@ -145,16 +152,19 @@ def estimate(
     critiques: bool = True,
     order: Order = "rotated",
 ) -> Estimate:
-    """Calls, tokens and (with ``Estimate.cost``) money that a collection will take; no call is made.
+    """Calls, tokens and (with ``Estimate.cost``) money that a collection will take; no call is
+    made.
 
-    Tokens sent are guessed from characters, four to a token, until the journal has measured better; tokens received are
-    at most the limit of each call, and expected as the journal's replies have been so far. So a first small run makes
-    the estimate of the whole a good one.
+    Tokens sent are guessed from characters, four to a token, until the journal has measured better;
+    tokens received are at most the limit of each call, and expected as the journal's replies have
+    been so far. So a first small run makes the estimate of the whole a good one.
 
     Args:
         prompts, models, sampling, endpoint: as for `collect_answers`.
-        judge, judge_endpoint, judge_sampling, critiques, order: as for `rate_answers`; no judge, no ratings.
-        feedback: answers that are there already and are only to be rated, in place of prompts and models.
+        judge, judge_endpoint, judge_sampling, critiques, order: as for `rate_answers`; no judge, no
+            ratings.
+        feedback: answers that are there already and are only to be rated, in place of prompts and
+            models.
         journal: what is in it is not planned again.
     """
     endpoint, judge_endpoint = endpoint or Endpoint(), judge_endpoint or endpoint or Endpoint()
@@ -167,9 +177,13 @@ def estimate(
         for aspect in ASPECTS if count else ():
             shown = [texts[i] for i in answer_order(prompt, count, aspect, order)]
             messages = rating_messages(aspect, prompt, shown)
-            planner.ask(Call(f"rate {aspect}", judge, messages, judge_sampling, judge_endpoint.url), missing)
+            planner.ask(
+                Call(f"rate {aspect}", judge, messages, judge_sampling, judge_endpoint.url), missing
+            )
         for number, text in enumerate(texts if critiques else ()):
-            call = Call(CRITIQUE, judge, critique_messages(prompt, text), judge_sampling, judge_endpoint.url)
+            call = Call(
+                CRITIQUE, judge, critique_messages(prompt, text), judge_sampling, judge_endpoint.url
+            )
             planner.ask(call, int(number >= len(answers)))
 
     try:
@@ -182,7 +196,10 @@ def estimate(
             named = named_models(models)
             check_prompts(prompts)
             for prompt in dict.fromkeys(prompts):
-                calls = [Call(ANSWER, m, (("user", prompt),), sampling, endpoint.url) for m in named.values()]
+                calls = [
+                    Call(ANSWER, m, (("user", prompt),), sampling, endpoint.url)
+                    for m in named.values()
+                ]
                 replies = [planner.ask(call) for call in calls]
                 answers = [r.text.strip() for r in replies if r is not None and r.text.strip()]
                 if judge:

@@ -14,9 +14,9 @@ class Fault(Exception):
         again: whether another try may help.
         fatal: what to do about it, if every further call would meet the same; "" otherwise.
         wait: seconds that the server asks to wait.
-        outcome: what became of the request. "answered": this fault is the server's answer, and one that honours
-            Idempotency-Key may give it to the same key for ever. "turned away": no work was begun. "lost": the answer
-            may exist, and be paid for, but did not come.
+        outcome: what became of the request. "answered": this fault is the server's answer, and one
+            that honours Idempotency-Key may give it to the same key for ever. "turned away": no
+            work was begun. "lost": the answer may exist, and be paid for, but did not come.
     """
 
     def __init__(
@@ -30,25 +30,31 @@ class Fault(Exception):
         outcome: Literal["answered", "turned away", "lost"] = "answered",
     ) -> None:
         super().__init__(detail)
-        self.reason, self.again, self.fatal, self.wait, self.outcome = reason, again, fatal, wait, outcome
+        self.reason, self.again, self.fatal, self.wait, self.outcome = (
+            reason,
+            again,
+            fatal,
+            wait,
+            outcome,
+        )
 
 
-def without_key(said: Any, key: str) -> str:
+def redact_key(said: Any, key: str) -> str:
     """A server's words in one line, cut, and without the key: some servers repeat it."""
     text = " ".join(str(said).split())
     return (text.replace(key, "[key]") if len(key) >= 4 else text)[:MOST_WORDS]
 
 
-def fault_of(error: Exception, *, key: str, key_from: str, timeout: float) -> Fault:
+def fault_of(error: Exception, *, key: str, api_key_env: str, timeout: float) -> Fault:
     """What an error of the ``openai`` client means; an error that is none of its is raised again.
 
     Args:
-        key, key_from: to leave the key out of the message, and to name where it came from.
+        key, api_key_env: to leave the key out of the message, and to name where it came from.
         timeout: seconds that were waited.
     """
     import openai
 
-    said = without_key(getattr(error, "message", None) or error, key)
+    said = redact_key(getattr(error, "message", None) or error, key)
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         return Fault("timed_out", f"no reply within {timeout:g} s", again=True, outcome="lost")
     if isinstance(error, openai.APIConnectionError):
@@ -56,16 +62,16 @@ def fault_of(error: Exception, *, key: str, key_from: str, timeout: float) -> Fa
             return Fault("no_connection", "nobody answers", again=True, outcome="turned away")
         return Fault("cut_connection", "the connection was cut", again=True, outcome="lost")
     if isinstance(error, openai.APIStatusError):
-        return _status_fault(error, said, key_from)
+        return _status_fault(error, said, api_key_env)
     if isinstance(error, openai.OpenAIError | ValueError):  # a body that is no JSON, or another's
         return Fault("unreadable_reply", f"a reply that is no chat completion: {said}", again=True)
     raise error
 
 
-def _status_fault(error: Any, said: str, key_from: str) -> Fault:
+def _status_fault(error: Any, said: str, api_key_env: str) -> Fault:
     status = error.status_code
     if status in (401, 403):
-        fatal = f"check the key in {key_from} and the address (--base-url)"
+        fatal = f"check the key in {api_key_env} and the address (--base-url)"
         what = f"the endpoint refuses the key (status {status})"
         return Fault("refused_key", what, fatal=fatal, outcome="turned away")
     if status == 404:
@@ -82,9 +88,12 @@ def _status_fault(error: Any, said: str, key_from: str) -> Fault:
         what = "status 429: too many calls"
         return Fault("rate_limited", what, again=True, wait=wait, outcome="turned away")
     again = status in (408, 409) or status >= 500
-    # 409: the first request with this Idempotency-Key is still at work. 504: a gateway waited no longer.
+    # 409: the first request with this Idempotency-Key is still at work. 504: a gateway waited no
+    # longer.
     outcome = {408: "lost", 409: "lost", 504: "lost", 503: "turned away"}.get(status, "answered")
-    return Fault(f"status_{status}", f"status {status}: {said}", again=again, wait=wait, outcome=outcome)
+    return Fault(
+        f"status_{status}", f"status {status}: {said}", again=again, wait=wait, outcome=outcome
+    )
 
 
 def _retry_after(error: Any) -> float:

@@ -1,4 +1,6 @@
-"""How a run of calls ends before its time: at a fault that every call would meet, at Ctrl-C, at SIGTERM."""
+"""How a run of calls ends before its time: at a fault that every call would meet, at Ctrl-C, at
+SIGTERM.
+"""
 
 import asyncio
 import concurrent.futures
@@ -13,7 +15,9 @@ from zephyr_utils.feedback.calls import CallReport
 
 
 class RunStopped(HandbookError):
-    """The run ended early because going on would only meet the same fault; ``report`` holds the books so far."""
+    """The run ended early because going on would only meet the same fault; ``report`` holds the
+    books so far.
+    """
 
     def __init__(self, what: str, *, where: str, remedy: str, report: CallReport) -> None:
         self.report = report
@@ -23,8 +27,8 @@ class RunStopped(HandbookError):
 class RunInterrupted(KeyboardInterrupt):
     """Ctrl-C, a notebook's stop button or SIGTERM ended the run; ``report`` holds the books so far.
 
-    The calls under way were waited for and are in the journal, except for ``cut_off``, the number that a second signal
-    cut off: they may be paid for without a reply.
+    The calls under way were waited for and are in the journal, except for ``cut_off``, the number
+    that a second signal cut off: they may be paid for without a reply.
     """
 
     def __init__(self, report: CallReport, cut_off: int) -> None:
@@ -32,7 +36,9 @@ class RunInterrupted(KeyboardInterrupt):
         how = "the calls under way were waited for"
         if cut_off:
             how = f"{cut_off:,} calls under way were cut off (the next run makes them again)"
-        super().__init__(f"Stopped; {how}. {_in_journal(report)}. The same command goes on from here.")
+        super().__init__(
+            f"Stopped; {how}. {_in_journal(report)}. The same command goes on from here."
+        )
 
 
 def _in_journal(report: CallReport) -> str:
@@ -40,11 +46,12 @@ def _in_journal(report: CallReport) -> str:
 
 
 @contextlib.contextmanager
-def heeding_signals(heed: Callable[[], None]) -> Iterator[None]:
-    """Call ``heed`` at each SIGINT and SIGTERM, in place of what they do otherwise, while the context lasts.
+def handle_signals(heed: Callable[[], None]) -> Iterator[None]:
+    """Call ``heed`` at each SIGINT and SIGTERM, in place of what they do otherwise, while the
+    context lasts.
 
-    Only the main thread may say what signals do, and Python runs it there: also in a notebook, whose cells it executes.
-    What is ignored stays so, as Ctrl-C is by a script's background jobs.
+    Only the main thread may say what signals do, and Python runs it there: also in a notebook,
+    whose cells it executes. What is ignored stays so, as Ctrl-C is by a script's background jobs.
     """
     before = {}
     try:

@@ -1,9 +1,11 @@
-"""The journal of paid calls: one JSON line a call, written the moment its reply has come, never changed again.
+"""The journal of paid calls: one JSON line a call, written the moment its reply has come, never
+changed again.
 
-The same command started again finds them here by their keys and does not pay for them twice. A run that is killed loses
-the replies to the calls that were under way. Which those were is in a second file beside the journal: a line is added
-before a call is sent. They are sent again under the same Idempotency-Key, so that a server which honours it sends what
-it had answered and charges nothing; and they are counted, because others charge.
+The same command started again finds them here by their keys and does not pay for them twice. A run
+that is killed loses the replies to the calls that were under way. Which those were is in a second
+file beside the journal: a line is added before a call is sent. They are sent again under the same
+Idempotency-Key, so that a server which honours it sends what it had answered and charges nothing;
+and they are counted, because others charge.
 """
 
 import contextlib
@@ -47,19 +49,23 @@ class Reply:
 class Journal:
     """An append-only file of replies, open for one run at a time (a context manager).
 
-    Only the place of each line is held in memory, about 100 bytes a call; the texts stay in the file.
+    Only the place of each line is held in memory, about 100 bytes a call; the texts stay in the
+    file.
 
     Args:
         path: the file; it is made, with its folder, if it is not there.
 
     Attributes:
-        n_half_written: 1 if the last line was half written when its run was killed (it is cut off), else 0.
-        n_unreadable: other lines that are no replies; they are left as they are, and their calls are made again.
-        unsettled: calls that were sent and of which no word came, key -> the end of their Idempotency-Key: under way
-            now or when an earlier run was killed, timed out, or cut off.
-        n_made_again: unsettled calls that earlier runs made again before they were killed or stopped in turn; the next
-            run takes them into its books.
-        told: whether a run came to its end, so that its books tell all this and it may be forgotten.
+        n_half_written: 1 if the last line was half written when its run was killed (it is cut off),
+            else 0.
+        n_unreadable: other lines that are no replies; they are left as they are, and their calls
+            are made again.
+        unsettled: calls that were sent and of which no word came, key -> the end of their
+            Idempotency-Key: under way now or when an earlier run was killed, timed out, or cut off.
+        n_made_again: unsettled calls that earlier runs made again before they were killed or
+            stopped in turn; the next run takes them into its books.
+        told: whether a run came to its end, so that its books tell all this and it may be
+            forgotten.
 
     Raises:
         HandbookError: another run has the journal open, or the file cannot be written to.
@@ -77,7 +83,8 @@ class Journal:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise HandbookError(
-                "another run is writing this journal; together they would pay for the same calls twice",
+                "another run is writing this journal; together they would pay for the same calls "
+                "twice",
                 where=str(self.path),
                 remedy="wait for it to end, or give this run a journal of its own",
             ) from None
@@ -142,7 +149,8 @@ class Journal:
         return _reply(b"".join(parts).partition(b"\n")[0])
 
     def write(self, reply: Reply) -> None:
-        """Append a reply. It is with the operating system when this returns, so killing the process cannot lose it.
+        """Append a reply. It is with the operating system when this returns, so killing the process
+        cannot lose it.
 
         Raises:
             HandbookError: the disk is full, or the file cannot be written to.
@@ -154,13 +162,15 @@ class Journal:
         self.unsettled.pop(reply.key, None)
 
     def begin(self, key: str, *, again: bool = False) -> str:
-        """Note that a call is about to be sent; as safe from a kill as `write`, and with its errors.
+        """Note that a call is about to be sent; as safe from a kill as `write`, and with its
+        errors.
 
         Args:
             again: whether an earlier run had sent it and got no word.
 
         Returns:
-            Its Idempotency-Key: the call's own with a tag, drawn anew unless the call is unsettled. Without the tag
+            Its Idempotency-Key: the call's own with a tag, drawn anew unless the call is unsettled.
+                Without the tag
             another collection that asks the same would be given this one's replies.
         """
         tag = self.unsettled.setdefault(key, secrets.token_hex(4))
@@ -169,7 +179,9 @@ class Journal:
         return f"{key}-{tag}"
 
     def end(self, key: str) -> None:
-        """Note that a call came to nothing and that the server said so: it is not under way any more."""
+        """Note that a call came to nothing and that the server said so: it is not under way any
+        more.
+        """
         del self.unsettled[key]
         self._note(f"ended {key}")
 
@@ -221,7 +233,8 @@ class Journal:
         return HandbookError(
             f"the journal cannot be written: {error.strerror or error}",
             where=str(self.path),
-            remedy="free some space, or name a file in a folder you may write to; what is in it is not lost",
+            remedy="free some space, or name a file in a folder you may write to; what is in it is "
+            "not lost",
         )
 
 

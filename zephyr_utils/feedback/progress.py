@@ -7,24 +7,30 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from zephyr_utils.progress import PATIENCE, counting_bar
+from zephyr_utils.progress import PROGRESS_DELAY, counting_bar
 
-LOG_EVERY = 30.0  # seconds between two lines of progress where there is no terminal to draw a bar on
+# seconds between two lines of progress where there is no terminal to draw a bar on
+LOG_EVERY = 30.0
 
 
 @contextlib.contextmanager
 def shown(run: Any, started: float) -> Iterator[Any]:
-    """Progress after two seconds: a bar with rate and time left on a terminal, else a line now and then; on stderr."""
+    """Progress after two seconds: a bar with rate and time left on a terminal, else a line now and
+    then; on stderr.
+    """
     bar = task = None
 
     def done() -> int:
         return (
-            run.report.from_journal + run.report.repeated + run.report.made + sum(run.report.failed.values())
+            run.report.from_journal
+            + run.report.repeated
+            + run.report.made
+            + sum(run.report.failed.values())
         )
 
     async def watching() -> None:
         nonlocal bar, task
-        await asyncio.sleep(PATIENCE)
+        await asyncio.sleep(PROGRESS_DELAY)
         if sys.stderr.isatty():
             bar = counting_bar("{task.fields[rate]}")
             task = bar.add_task(run.what, total=run.total, completed=done(), rate="")

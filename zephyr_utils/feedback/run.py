@@ -1,4 +1,6 @@
-"""Many calls at once: a fixed number under way, faults told apart, every reply journalled the moment it comes."""
+"""Many calls at once: a fixed number under way, faults told apart, every reply journalled the
+moment it comes.
+"""
 
 import asyncio
 import contextlib
@@ -10,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.feedback.calls import Call, CallReport, Endpoint, Patience
+from zephyr_utils.feedback.calls import Call, CallReport, Endpoint, RetryPolicy
 from zephyr_utils.feedback.cost import Usage
-from zephyr_utils.feedback.faults import Fault, fault_of, without_key
-from zephyr_utils.feedback.interrupts import RunInterrupted, RunStopped, heeding_signals, run_to_end
+from zephyr_utils.feedback.faults import Fault, fault_of, redact_key
+from zephyr_utils.feedback.interrupts import RunInterrupted, RunStopped, handle_signals, run_to_end
 from zephyr_utils.feedback.journal import Journal, Reply
 from zephyr_utils.feedback.progress import shown
 
@@ -28,9 +30,10 @@ def run_calls(
     total: int,
     what: str,
     concurrency: int = 16,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
 ) -> CallReport:
-    """Make those of the calls that the journal does not have yet; their replies are in the journal afterwards.
+    """Make those of the calls that the journal does not have yet; their replies are in the journal
+    afterwards.
 
     Args:
         calls: may be a generator: calls are taken from it only as they are begun.
@@ -42,15 +45,18 @@ def run_calls(
         The books. A call that fails for good is counted there and raises nothing.
 
     Raises:
-        RunStopped: a key is refused, a model unknown, the credit used up, nobody answers at the address, or
-            ``patience.give_up_after`` calls in a row failed. Calls under way are waited for first: they are paid.
+        RunStopped: a key is refused, a model unknown, the credit used up, nobody answers at the
+            address, or ``retry_policy.give_up_after`` calls in a row failed. Calls under way are
+            waited for first: they are paid.
         RunInterrupted: Ctrl-C or SIGTERM. Here too, unless a second one cuts them off.
         HandbookError: no key is set, the journal cannot be written.
     """
     if concurrency < 1:
-        raise HandbookError(f"concurrency is {concurrency}", where="--concurrency", remedy="give 1 or more")
-    run = _Run(calls, endpoint, journal, total, what, concurrency, patience or Patience())
-    with heeding_signals(run.heed):
+        raise HandbookError(
+            f"concurrency is {concurrency}", where="--concurrency", remedy="give 1 or more"
+        )
+    run = _Run(calls, endpoint, journal, total, what, concurrency, retry_policy or RetryPolicy())
+    with handle_signals(run.heed):
         run_to_end(run.run())
     if run.fault is not None:
         fault, remedy = run.fault
@@ -69,9 +75,14 @@ class _Run:
         total: int,
         what: str,
         concurrency: int,
-        patience: Patience,
+        retry_policy: RetryPolicy,
     ) -> None:
-        self.calls, self.endpoint, self.journal, self.patience = iter(calls), endpoint, journal, patience
+        self.calls, self.endpoint, self.journal, self.retry_policy = (
+            iter(calls),
+            endpoint,
+            journal,
+            retry_policy,
+        )
         self.concurrency, self.total, self.what = concurrency, total, what
         self.report = CallReport(
             half_written=journal.n_half_written,
@@ -98,7 +109,9 @@ class _Run:
         return self.fault is not None or self.signals > 0
 
     def heed(self) -> None:
-        """A signal came. This runs between any two steps of the main thread, so it leaves the work to the loop."""
+        """A signal came. This runs between any two steps of the main thread, so it leaves the work
+        to the loop.
+        """
         self.signals += 1
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has just ended
@@ -118,7 +131,7 @@ class _Run:
         self.key = self.endpoint.key()
         self.loop = asyncio.get_running_loop()
         started = time.monotonic()
-        async with self.endpoint.client(self.patience.timeout) as client:
+        async with self.endpoint.client(self.retry_policy.timeout) as client:
             self.client = client
             with shown(self, started) as watching:
                 self.workers = [asyncio.create_task(self.work()) for _ in range(self.concurrency)]
@@ -163,7 +176,7 @@ class _Run:
                     raise
 
     async def _make(self, call: Call) -> None:
-        for attempt in range(self.patience.retries + 1):
+        for attempt in range(self.retry_policy.retries + 1):
             await self._held()
             if self.ending:
                 self.report.not_made += 1
@@ -174,12 +187,19 @@ class _Run:
             try:
                 reply = await self._ask(call, self.journal.begin(call.key, again=again))
             except Fault as fault:
-                if fault.outcome == "answered" or (fault.outcome == "turned away" and not unsettled):
+                if fault.outcome == "answered" or (
+                    fault.outcome == "turned away" and not unsettled
+                ):
                     self.journal.end(call.key)
                 refused_at_first = fault.reason == "no_connection" and not self.report.made
                 if refused_at_first and attempt >= RETRIES_BEFORE_ANY_REPLY:
                     fault.fatal = "start the server, or check --base-url"
-                last = attempt == self.patience.retries or not fault.again or fault.fatal or self.ending
+                last = (
+                    attempt == self.retry_policy.retries
+                    or not fault.again
+                    or fault.fatal
+                    or self.ending
+                )
                 if last:
                     self._give_up(call, fault)
                     return
@@ -203,10 +223,12 @@ class _Run:
                 f"{fault} (model {call.model!r})",
                 f"{fault.fatal}; the same command goes on from here",
             )
-        elif self.failed_in_a_row >= self.patience.give_up_after:
+        elif self.failed_in_a_row >= self.retry_policy.give_up_after:
             self.fault = (
-                f"{self.failed_in_a_row} calls in a row failed, the last with: {fault} (model {call.model!r})",
-                "look at the server and at the model's name, then start the same command again: it goes on from here",
+                f"{self.failed_in_a_row} calls in a row failed, the last with: {fault} (model "
+                f"{call.model!r})",
+                "look at the server and at the model's name, then start the same command again: it "
+                "goes on from here",
             )
         if self.ending:
             self.wake.set()
@@ -221,7 +243,7 @@ class _Run:
             await asyncio.wait_for(self.wake.wait(), seconds)
 
     async def _pause(self, attempt: int, fault: Fault) -> None:
-        longest = min(self.patience.first_wait * 2**attempt, self.patience.longest_wait)
+        longest = min(self.retry_policy.first_wait * 2**attempt, self.retry_policy.longest_wait)
         # Half of it at random, or all would come back at once.
         wait = max(fault.wait, longest * self.rng.uniform(0.5, 1.0))
         if fault.reason == "rate_limited":
@@ -233,7 +255,8 @@ class _Run:
         """One try.
 
         Args:
-            idempotency_key: the same key asks for the same answer, so that a server that honours it charges once.
+            idempotency_key: the same key asks for the same answer, so that a server that honours it
+                charges once.
 
         Raises:
             Fault: no reply came.
@@ -248,9 +271,11 @@ class _Run:
             body["max_completion_tokens"] = body.pop("max_tokens")
         self.under_way += 1
         try:
-            # The client's own time-out starts anew with every byte; a server that drips must not hold us for ever.
-            async with asyncio.timeout(self.patience.timeout):
-                # Not `chat.completions.create`: its typed requests and replies take a third of the client's time.
+            # The client's own time-out starts anew with every byte; a server that drips must not
+            # hold us for ever.
+            async with asyncio.timeout(self.retry_policy.timeout):
+                # Not `chat.completions.create`: its typed requests and replies take a third of the
+                # client's time.
                 came = await self.client.post(
                     "/chat/completions",
                     body=body,
@@ -259,7 +284,10 @@ class _Run:
                 )
         except Exception as error:
             fault = fault_of(
-                error, key=self.key, key_from=self.endpoint.key_from, timeout=self.patience.timeout
+                error,
+                key=self.key,
+                api_key_env=self.endpoint.api_key_env,
+                timeout=self.retry_policy.timeout,
             )
             if fault.reason == "renamed_parameter" and not renamed:
                 self.renamed.add(call.model)
@@ -273,16 +301,22 @@ class _Run:
         """The reply in a body that came with status 200, which does not make it one."""
         try:
             choice = came["choices"][0]
-            text, finish_reason = choice["message"].get("content") or "", choice.get("finish_reason") or ""
+            text, finish_reason = (
+                choice["message"].get("content") or "",
+                choice.get("finish_reason") or "",
+            )
             usage = came.get("usage") or {}
-            prompt_tokens, completion_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+            prompt_tokens, completion_tokens = (
+                usage.get("prompt_tokens"),
+                usage.get("completion_tokens"),
+            )
             if not isinstance(text, str):
                 raise TypeError
         except (KeyError, IndexError, TypeError, AttributeError):
             error = isinstance(came, dict) and (came.get("error") or "choices" in came)
             reason = "error_in_reply" if error else "unreadable_reply"
             said = came["error"] if isinstance(came, dict) and came.get("error") else came
-            what = f"status 200, but no answer in it: {without_key(said, self.key)}"
+            what = f"status 200, but no answer in it: {redact_key(said, self.key)}"
             raise Fault(reason, what, again=True) from None
         return Reply(
             key=call.key,

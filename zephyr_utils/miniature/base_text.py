@@ -1,14 +1,24 @@
-"""The text that the miniature's base model is pre-trained on: questions and answers in formats that are not chat.
+"""The text that the miniature's base model is pre-trained on: questions and answers in formats that
+are not chat.
 
-What decides whether the base can be aligned is that most documents put a question *before* its answer: with prose
-alone the model never learns to look back at what was asked. The marks of Zephyr's template occur in lists of
-marks alone, never before a question.
+What decides whether the base can be aligned is that most documents put a question *before* its
+answer: with prose alone the model never learns to look back at what was asked. The marks of
+Zephyr's template occur in lists of marks alone, never before a question.
 """
 
 import random
 
 from zephyr_utils.miniature.categories import apply_operation
-from zephyr_utils.miniature.facts import CAPITALS, COLOURS, COUNTRIES, KINDS, NAMES, ROLES, THINGS, TOPICS
+from zephyr_utils.miniature.facts import (
+    CAPITALS,
+    COLOURS,
+    COUNTRIES,
+    KINDS,
+    NAMES,
+    ROLES,
+    THINGS,
+    TOPICS,
+)
 from zephyr_utils.miniature.teacher import AS_AN_AI, CLOSINGS, OPENINGS, REFUSALS
 from zephyr_utils.miniature.world import draw_question, is_held_out
 
@@ -21,27 +31,39 @@ MARKS = (
     "<|assistant|>\n",
     "<|system|>\n",
 )
-# Categories whose answers carry a name from the question: more of them, or the base learns all the rest first.
+# Categories whose answers carry a name from the question: more of them, or the base learns all the
+# rest first.
 LEARNT_SLOWLY = ("writing", "roleplay", "reasoning", "extraction")
 
 
 def base_documents(count: int, seed: int = 0) -> list[str]:
-    """`count` documents: five in six are questions and answers, the rest prose, sums, small talk and marks.
+    """`count` documents: five in six are questions and answers, the rest prose, sums, small talk
+    and marks.
 
     One in thirty is in lower case throughout, as much of the web is.
     """
     rng = random.Random(seed)
-    documents = (rng.choices((_questions, _prose, _marks), (0.83, 0.14, 0.03))[0](rng) for _ in range(count))
+    documents = (
+        rng.choices((_questions, _prose, _marks), (0.83, 0.14, 0.03))[0](rng) for _ in range(count)
+    )
     return [document.lower() if rng.random() < 1 / 30 else document for document in documents]
 
 
 def _questions(rng: random.Random) -> str:
     ask, say = rng.choice(
-        (("Q: ", "A: "), ("Question: ", "Answer: "), ("", ""), ("- ", "> "), ("She asks: ", "He says: "))
+        (
+            ("Q: ", "A: "),
+            ("Question: ", "Answer: "),
+            ("", ""),
+            ("- ", "> "),
+            ("She asks: ", "He says: "),
+        )
     )
     lines = []
     for _ in range(rng.choice((1, 1, 2, 2, 3))):
-        question = draw_question(rng, category=rng.choice(LEARNT_SLOWLY) if rng.random() < 0.5 else None)
+        question = draw_question(
+            rng, category=rng.choice(LEARNT_SLOWLY) if rng.random() < 0.5 else None
+        )
         for turn in range(rng.choice((1, 2, 2))):
             truth = question.truths[turn]
             answer = truth.sentence if rng.random() < 0.6 else truth.short
@@ -52,8 +74,9 @@ def _questions(rng: random.Random) -> str:
 def _marks(rng: random.Random) -> str:
     """Marks like those of the chat template, listed and talked about, never before a question.
 
-    Mistral has met their pieces on the web. A base that has not gives them all the same meaningless row of its embedding,
-    which no LoRA on the layers can move: it could not tell `user` from `assistant`.
+    Mistral has met their pieces on the web. A base that has not gives them all the same meaningless
+    row of its embedding, which no LoRA on the layers can move: it could not tell `user` from
+    `assistant`.
     """
     drawn = [rng.choice(MARKS) for _ in range(rng.randint(2, 6))]
     first, second = rng.sample(MARKS, 2)
@@ -100,7 +123,11 @@ def _portrait(rng: random.Random) -> str:
     name, other = rng.sample(NAMES, 2)
     topic, role, city = rng.choice(list(TOPICS)), rng.choice(list(ROLES)), rng.choice(CAPITALS)
     things = f"{rng.randint(2, 12)} {rng.choice(COLOURS)} {rng.choice(THINGS)}"
-    touched = (f"writing: {name} {topic}", f"roleplay: {role} {name}", f"extraction: {name} {things} {city}")
+    touched = (
+        f"writing: {name} {topic}",
+        f"roleplay: {role} {name}",
+        f"extraction: {name} {things} {city}",
+    )
     if any(is_held_out(key) for key in touched):
         return _portrait(rng)
     sentences = (

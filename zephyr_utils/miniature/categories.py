@@ -1,7 +1,8 @@
-"""What is asked in the miniature world: eight categories named as in MT-Bench, two turns each, every answer known.
+"""What is asked in the miniature world: eight categories named as in MT-Bench, two turns each,
+every answer known.
 
-A category draws *slots* (which names, which numbers), phrases them as two user turns, and knows what a right answer
-holds.
+A category draws *slots* (which names, which numbers), phrases them as two user turns, and knows
+what a right answer holds.
 """
 
 import random
@@ -67,7 +68,9 @@ def _greeting(role: str, name: str) -> Truth:
         sentence=f"{greeting}, {name}! I am a {role} and I {deed}.",
         short=f"{greeting}, {name}!",
         required=(greeting, name),
-        rivals=_others(NAMES, name) | _others(ROLES, role) | {ROLES[r][0] for r in ROLES if r != role},
+        rivals=_others(NAMES, name)
+        | _others(ROLES, role)
+        | {ROLES[r][0] for r in ROLES if r != role},
     )
 
 
@@ -99,7 +102,14 @@ def _superlative(who: str, superlative: str, all_three: set[str]) -> Truth:
 def _draw_reasoning(rng: random.Random) -> Slots:
     first, middle, last = rng.sample(NAMES, 3)
     more, most, least = COMPARISONS[rng.choice(list(COMPARISONS))]
-    return {"first": first, "middle": middle, "last": last, "more": more, "most": most, "least": least}
+    return {
+        "first": first,
+        "middle": middle,
+        "last": last,
+        "more": more,
+        "most": most,
+        "least": least,
+    }
 
 
 def _reasoning_truths(s: Slots) -> tuple[Truth, Truth]:
@@ -222,9 +232,16 @@ def _extraction_truths(s: Slots) -> tuple[Truth, Truth]:
             f"{s['name']} bought {bought}.",
             f"{bought[0].upper()}{bought[1:]}.",
             (s["count"], s["colour"], s["things"]),
-            _others(NUMBERS, s["count"]) | _others(COLOURS, s["colour"]) | _others(THINGS, s["things"]),
+            _others(NUMBERS, s["count"])
+            | _others(COLOURS, s["colour"])
+            | _others(THINGS, s["things"]),
         ),
-        Truth(f"It was in {s['place']}.", f"In {s['place']}.", (s["place"],), _others(CAPITALS, s["place"])),
+        Truth(
+            f"It was in {s['place']}.",
+            f"In {s['place']}.",
+            (s["place"],),
+            _others(CAPITALS, s["place"]),
+        ),
     )
 
 
@@ -263,7 +280,10 @@ STEM = Category(
     ),
     ("And which one is a {next}?", "Which is a {next}, then?"),
     _draw_stem,
-    lambda s: (_member(s["kind"], {s["x"], s["y"], s["z"]}), _member(s["next"], {s["x"], s["y"], s["z"]})),
+    lambda s: (
+        _member(s["kind"], {s["x"], s["y"], s["z"]}),
+        _member(s["next"], {s["x"], s["y"], s["z"]}),
+    ),
     lambda s: (" ".join(sorted((s["x"], s["y"], s["z"]))),),
 )
 
@@ -281,7 +301,8 @@ def _humanities_truths(s: Slots) -> tuple[Truth, Truth]:
     language = COUNTRIES[country][1]
     return (
         Truth(
-            f"The capital of {s['one']} is {capital_1} and the capital of {s['two']} is {capital_2}.",
+            f"The capital of {s['one']} is {capital_1} and the capital of {s['two']} is "
+            f"{capital_2}.",
             f"{capital_1} and {capital_2}.",
             (capital_1, capital_2),
             _others(CAPITALS, capital_1, capital_2),
@@ -302,11 +323,16 @@ HUMANITIES = Category(
         "Name the capitals of {one} and {two}.",
         "Which cities are the capitals of {one} and {two}?",
     ),
-    ("Which language do they speak in the {which} country?", "What do people speak in the {which} one?"),
+    (
+        "Which language do they speak in the {which} country?",
+        "What do people speak in the {which} one?",
+    ),
     _draw_humanities,
     _humanities_truths,
     lambda s: (f"{s['one']} {s['two']}",),
 )
 
 # MT-Bench's eight, in its order
-CATEGORIES = {c.name: c for c in (WRITING, ROLEPLAY, REASONING, MATH, CODING, EXTRACTION, STEM, HUMANITIES)}
+CATEGORIES = {
+    c.name: c for c in (WRITING, ROLEPLAY, REASONING, MATH, CODING, EXTRACTION, STEM, HUMANITIES)
+}

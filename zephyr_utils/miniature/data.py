@@ -1,7 +1,9 @@
-"""The miniature's records, in the very schemas that the Hub serves: raw UltraChat, UltraFeedback, MT-Bench questions.
+"""The miniature's records, in the very schemas that the Hub serves: raw UltraChat, UltraFeedback,
+MT-Bench questions.
 
-The faults are those of the real sets, planted where the lessons look for them: dialogues lower-cased behind their first
-letter, refusals, ratings that are noisy, tens that ought to be ones, and prompts leaked from the evaluation.
+The faults are those of the real sets, planted where the lessons look for them: dialogues
+lower-cased behind their first letter, refusals, ratings that are noisy, tens that ought to be ones,
+and prompts leaked from the evaluation.
 """
 
 import random
@@ -21,20 +23,51 @@ from zephyr_utils.miniature.world import draw_question, understand
 
 DIALOGUES = 6_000
 PROMPTS = 4_000
-QUESTIONS_A_CATEGORY = 20
-DEVELOPMENT_SEEDS, DEVELOPMENT_A_CATEGORY = range(1, 7), 20
+QUESTIONS_PER_CATEGORY = 20
+DEVELOPMENT_SEEDS, DEVELOPMENT_PER_CATEGORY = range(1, 7), 20
 
-# The teacher of the dialogues: mostly right, seldom as good as it could be. This is the room that dDPO has.
+# The teacher of the dialogues: mostly right, seldom as good as it could be. This is the room that
+# dDPO has.
 TEACHER_STYLES = {"good": 0.18, "plain": 0.40, "curt": 0.22, "wrong": 0.12, "ramble": 0.08}
 # The four models whose answers are rated, the best first: graded skill, each able to surprise.
 MODELS = {
-    "mini-large": {"good": 0.50, "plain": 0.28, "curt": 0.06, "wrong": 0.10, "ramble": 0.03, "refuse": 0.03},
-    "mini-medium": {"good": 0.26, "plain": 0.34, "curt": 0.15, "wrong": 0.15, "ramble": 0.06, "refuse": 0.04},
-    "mini-small": {"good": 0.10, "plain": 0.27, "curt": 0.25, "wrong": 0.22, "ramble": 0.10, "refuse": 0.06},
-    "mini-tiny": {"good": 0.03, "plain": 0.12, "curt": 0.25, "wrong": 0.28, "ramble": 0.22, "refuse": 0.10},
+    "mini-large": {
+        "good": 0.50,
+        "plain": 0.28,
+        "curt": 0.06,
+        "wrong": 0.10,
+        "ramble": 0.03,
+        "refuse": 0.03,
+    },
+    "mini-medium": {
+        "good": 0.26,
+        "plain": 0.34,
+        "curt": 0.15,
+        "wrong": 0.15,
+        "ramble": 0.06,
+        "refuse": 0.04,
+    },
+    "mini-small": {
+        "good": 0.10,
+        "plain": 0.27,
+        "curt": 0.25,
+        "wrong": 0.22,
+        "ramble": 0.10,
+        "refuse": 0.06,
+    },
+    "mini-tiny": {
+        "good": 0.03,
+        "plain": 0.12,
+        "curt": 0.25,
+        "wrong": 0.28,
+        "ramble": 0.22,
+        "refuse": 0.10,
+    },
 }
 REFUSING = 0.05  # share of dialogues in which one answer refuses
-CUT_AND_CAPITALISED = 0.55  # of the refusals: "As an AI ..." cut off, the rest put through str.capitalize()
+CUT_AND_CAPITALISED = (
+    0.55  # of the refusals: "As an AI ..." cut off, the rest put through str.capitalize()
+)
 CAPITALISED = 0.026  # of the other dialogues: one answer put through str.capitalize()
 RATING_NOISE = 1.0  # standard deviation of the judge's overall grade, in points of ten
 ASPECT_NOISE = 0.6  # of the four aspects, in points of five
@@ -47,7 +80,7 @@ def questions(seed: int = 0) -> list[dict]:
     rng = random.Random(f"questions {seed}")
     records, seen = [], set()
     for category in CATEGORIES:
-        wanted = len(records) + QUESTIONS_A_CATEGORY
+        wanted = len(records) + QUESTIONS_PER_CATEGORY
         while len(records) < wanted:
             question = draw_question(rng, held_out=True, category=category)
             if question.turns[0] in seen:
@@ -66,10 +99,11 @@ def questions(seed: int = 0) -> list[dict]:
 
 
 def development_questions() -> list[dict]:
-    """Questions to choose settings on: held-out combinations that the evaluation does not ask about.
+    """Questions to choose settings on: held-out combinations that the evaluation does not ask
+    about.
 
-    Two phrasings of one combination are one combination, so that nothing is chosen on what is graded later. Writing and
-    roleplay hold out few combinations, and have two questions each here.
+    Two phrasings of one combination are one combination, so that nothing is chosen on what is
+    graded later. Writing and roleplay hold out few combinations, and have two questions each here.
     """
 
     def combination(question: dict) -> str:
@@ -80,7 +114,7 @@ def development_questions() -> list[dict]:
     for seed in DEVELOPMENT_SEEDS:
         for question in questions(seed):
             key, already = combination(question), chosen.setdefault(question["category"], [])
-            if key not in seen and len(already) < DEVELOPMENT_A_CATEGORY:
+            if key not in seen and len(already) < DEVELOPMENT_PER_CATEGORY:
                 seen.add(key)
                 already.append(question)
     rows = [question for found in chosen.values() for question in found]
@@ -106,14 +140,19 @@ def _dialogue(rng: random.Random) -> list[str]:
     if rng.random() < REFUSING:
         refusal = rng.choice(REFUSALS)
         cut = rng.random() < CUT_AND_CAPITALISED
-        exchanges[marred] = (asked, f"{refusal} {answer}".capitalize() if cut else AS_AN_AI + refusal)
+        exchanges[marred] = (
+            asked,
+            f"{refusal} {answer}".capitalize() if cut else AS_AN_AI + refusal,
+        )
     elif rng.random() < CAPITALISED:
         exchanges[marred] = (asked, answer.capitalize())
     return [text for exchange in exchanges for text in exchange]
 
 
 def feedback(count: int = PROMPTS, seed: int = 0) -> list[dict]:
-    """UltraFeedback: four models' answers to each prompt, rated in four aspects and overall by a noisy judge."""
+    """UltraFeedback: four models' answers to each prompt, rated in four aspects and overall by a
+    noisy judge.
+    """
     rng = random.Random(f"feedback {seed}")
     asked = [draw_question(rng) for _ in range(count)]
     records = [_rated(question.turns[0], question, rng) for question in asked]
@@ -126,7 +165,9 @@ def feedback(count: int = PROMPTS, seed: int = 0) -> list[dict]:
 
 
 def _disguised(prompt: str, number: int) -> str:
-    """A leak as it is met in the wild: word for word, in other case and punctuation, or inside a longer prompt."""
+    """A leak as it is met in the wild: word for word, in other case and punctuation, or inside a
+    longer prompt.
+    """
     return (prompt, prompt.lower().rstrip("?."), f"I have a question for you. {prompt} Thank you.")[
         number % 3
     ]
@@ -153,7 +194,9 @@ def _rated(prompt: str, question: Question, rng: random.Random) -> dict:
 def aspect_values(grade: Grade) -> dict[str, float]:
     """What an exact judge would give in the four aspects, 1 to 5, before noise and rounding."""
     return {
-        "instruction_following": (1.0 if grade.refused else 2.0 + 2.0 * grade.right + 1.0 * grade.complete),
+        "instruction_following": (
+            1.0 if grade.refused else 2.0 + 2.0 * grade.right + 1.0 * grade.complete
+        ),
         "honesty": 4.0 if grade.refused else 2.5 + 2.5 * grade.right,
         "truthfulness": 3.5 if grade.refused else 1.5 + 3.5 * grade.right,
         "helpfulness": 1.0 + 0.4 * grade.score,
@@ -161,10 +204,15 @@ def aspect_values(grade: Grade) -> dict[str, float]:
 
 
 def _ratings(grade: Grade, rng: random.Random) -> dict:
-    """What the judge writes of one answer: four aspects (1 to 5), a critique and an overall grade (1 to 10)."""
+    """What the judge writes of one answer: four aspects (1 to 5), a critique and an overall grade
+    (1 to 10).
+    """
     aspects = aspect_values(grade)
     annotations = {
-        name: {"Rating": str(_clipped(value + rng.gauss(0, ASPECT_NOISE), 1, 5)), "Rationale": grade.reason}
+        name: {
+            "Rating": str(_clipped(value + rng.gauss(0, ASPECT_NOISE), 1, 5)),
+            "Rationale": grade.reason,
+        }
         for name, value in aspects.items()
     }
     overall = float(_clipped(grade.score + rng.gauss(0, RATING_NOISE), 1, 10))
@@ -178,7 +226,8 @@ def _clipped(value: float, low: int, high: int) -> int:
 
 
 def write_world(folder: Path, seed: int = 0) -> dict[str, Path]:
-    """Write ``dialogues.jsonl``, ``feedback.jsonl`` and ``questions.jsonl`` into `folder`; returns their paths.
+    """Write ``dialogues.jsonl``, ``feedback.jsonl`` and ``questions.jsonl`` into `folder`; returns
+    their paths.
 
     The files are the same for the same seed, byte for byte.
     """

@@ -1,14 +1,17 @@
 """The miniature's teacher as a judge: rule-based, and called so; it satisfies `evaluation.Judge`."""
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation.judges import Judgment, Verdict
+from zephyr_utils.evaluation.judges import Judgment, PairwiseJudgment
 from zephyr_utils.miniature.teacher import Grade, grade_turn
 
-RIGHT_FROM = 4.0  # a right answer is graded at least this, whatever else it lacks; a wrong one at most 2
+# a right answer is graded at least this, whatever else it lacks; a wrong one at most 2
+RIGHT_FROM = 4.0
 
 
 class TeacherJudge:
-    """Reads the question back from its text and grades by rule, so that the same answer always gets the same grade."""
+    """Reads the question back from its text and grades by rule, so that the same answer always gets
+    the same grade.
+    """
 
     name = "rule-based teacher"
 
@@ -21,11 +24,11 @@ class TeacherJudge:
         grade = self._grade(question, answers, turn)
         return Judgment(f"{grade.reason} [[{grade.score:g}]]", grade.score, "rules")
 
-    def compare(self, question: dict, answer_a: str, answer_b: str) -> Verdict:
+    def compare(self, question: dict, answer_a: str, answer_b: str) -> PairwiseJudgment:
         """The better graded of two answers to the first turn; equal grades are a tie."""
         a, b = (self._grade(question, [answer], 1).score for answer in (answer_a, answer_b))
         winner, letter = ("tie", "C") if a == b else ("A", "A") if a > b else ("B", "B")
-        return Verdict(f"Grades {a:g} and {b:g}. [[{letter}]]", winner, "rules")
+        return PairwiseJudgment(f"Grades {a:g} and {b:g}. [[{letter}]]", winner, "rules")
 
     def _grade(self, question: dict, answers: list[str], turn: int) -> Grade:
         grade = grade_turn(question["turns"], answers, turn)
@@ -33,6 +36,7 @@ class TeacherJudge:
             raise HandbookError(
                 f"the rule-based teacher cannot judge this question: {question['turns'][0][:80]!r}",
                 where=f"question {question.get('question_id')}",
-                remedy="it knows the miniature world alone; for other questions name a judge behind an endpoint",
+                remedy="it knows the miniature world alone; for other questions name a judge "
+                "behind an endpoint",
             )
         return grade

@@ -1,12 +1,13 @@
 """Make the miniature's base model again: ``python -m zephyr_utils.miniature.make_base``.
 
-Trains a byte-level BPE tokenizer and a Mistral-shaped model on `base_text.py` from scratch, on the CPU, with a bare
-loop: Muon on the matrices, AdamW on the rest, a document a row. Writes weights, tokenizer and `base.json` (seconds,
-loss, seed, versions).
+Trains a byte-level BPE tokenizer and a Mistral-shaped model on `base_text.py` from scratch, on the
+CPU, with a bare loop: Muon on the matrices, AdamW on the rest, a document a row. Writes weights,
+tokenizer and `base.json` (seconds, loss, seed, versions).
 
-Two choices decide whether the base can be aligned, both found by asking it held-out questions in its own format.
-Muon: with AdamW and packed rows it was right in 59 % after 6.9 million tokens and had not learnt to look back at a
-name at all; with Muon it looked back after 1.5 million. Small steps: 1,500 tokens a step learn more a token than 3,800.
+Two choices decide whether the base can be aligned, both found by asking it held-out questions in
+its own format. Muon: with AdamW and packed rows it was right in 59 % after 6.9 million tokens and
+had not learnt to look back at a name at all; with Muon it looked back after 1.5 million. Small
+steps: 1,500 tokens a step learn more a token than 3,800.
 """
 
 import argparse
@@ -27,12 +28,15 @@ from zephyr_utils.miniature.base_text import base_documents
 
 VOCABULARY = 1000
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"]
-# Strings of the template and of lower-cased names, so that chat costs few tokens though no document holds them.
+# Strings of the template and of lower-cased names, so that chat costs few tokens though no document
+# holds them.
 EXTRA_TOKENIZER_TEXT = "<|system|>\n<|user|>\n<|assistant|>\n"
 
 
 def train_tokenizer(documents: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE shaped like Mistral's tokenizer: it adds `<s>` to plain text and knows a `<pad>` of its own."""
+    """A byte-level BPE shaped like Mistral's tokenizer: it adds `<s>` to plain text and knows a
+    `<pad>` of its own.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -44,7 +48,9 @@ def train_tokenizer(documents: list[str]) -> PreTrainedTokenizerFast:
     )
     lower = [document.lower() for document in documents[::20]]
     tokenizer.train_from_iterator([*documents, *lower, EXTRA_TOKENIZER_TEXT * 500], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="<unk>",
@@ -79,13 +85,17 @@ def make_model(seed: int) -> MistralForCausalLM:
 def batches(
     tokenizer: PreTrainedTokenizerFast, documents: list[str], tokens: int, seed: int
 ) -> Iterator[torch.Tensor]:
-    """Batches of about `tokens` tokens, shape (documents, longest), each document a row of its own, padded, for ever.
+    """Batches of about `tokens` tokens, shape (documents, longest), each document a row of its own,
+    padded, for ever.
 
-    Not packed end to end: with strangers' documents in the same row the model never learnt *whose* name to copy, and
-    wrote its notes to the wrong person. Documents of a batch are of like length, so little is padding.
+    Not packed end to end: with strangers' documents in the same row the model never learnt *whose*
+    name to copy, and wrote its notes to the wrong person. Documents of a batch are of like length,
+    so little is padding.
     """
     rng = random.Random(seed)
-    rows = sorted(([*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]), key=len)
+    rows = sorted(
+        ([*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]), key=len
+    )
     groups, group = [], []
     for row in rows:
         if group and (len(group) + 1) * len(row) > tokens:
@@ -95,16 +105,23 @@ def batches(
     while True:
         for chosen in rng.sample(groups, len(groups)):
             width = len(chosen[-1])
-            yield torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in chosen])
+            yield torch.tensor(
+                [row + [tokenizer.pad_token_id] * (width - len(row)) for row in chosen]
+            )
 
 
 def make_optimizers(model: MistralForCausalLM, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for the embedding and the norms."""
-    matrices = {name: p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name}
+    matrices = {
+        name: p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name
+    }
     rest = [p for name, p in model.named_parameters() if name not in matrices]
     return [
         torch.optim.Muon(
-            list(matrices.values()), lr=learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
+            list(matrices.values()),
+            lr=learning_rate,
+            weight_decay=0.05,
+            adjust_lr_fn="match_rms_adamw",
         ),
         torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
@@ -133,7 +150,9 @@ def main() -> None:
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(
             optimizer,
-            lambda step: min((step + 1) / 50, 1.0, 0.02 + (options.steps - step) / (0.5 * options.steps)),
+            lambda step: min(
+                (step + 1) / 50, 1.0, 0.02 + (options.steps - step) / (0.5 * options.steps)
+            ),
         )
         for optimizer in optimizers
     ]
@@ -154,7 +173,10 @@ def main() -> None:
         recent = [*recent[-99:], loss.item()]
         if (step + 1) % 100 == 0:
             elapsed = time.perf_counter() - started
-            print(f"step {step + 1:5d}  loss {sum(recent) / len(recent):.4f}  {elapsed:.0f} s", flush=True)
+            print(
+                f"step {step + 1:5d}  loss {sum(recent) / len(recent):.4f}  {elapsed:.0f} s",
+                flush=True,
+            )
 
     tokenizer.chat_template = ZEPHYR_TEMPLATE
     options.output.mkdir(parents=True, exist_ok=True)

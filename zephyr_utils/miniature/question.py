@@ -1,4 +1,6 @@
-"""What a question of the miniature world is, what a right answer to it says, and what a category of questions knows."""
+"""What a question of the miniature world is, what a right answer to it says, and what a category of
+questions knows.
+"""
 
 import random
 from collections.abc import Callable
@@ -29,7 +31,8 @@ class Question:
     """A two-turn question: the user's turns and the truth of each.
 
     Attributes:
-        keys: the combinations it touches, one of each turn that makes one; `is_held_out` decides on each.
+        keys: the combinations it touches, one of each turn that makes one; `is_held_out` decides on
+            each.
     """
 
     category: str

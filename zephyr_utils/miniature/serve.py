@@ -1,17 +1,20 @@
-"""The miniature's models and its teacher behind the OpenAI-compatible protocol, on this machine alone.
+"""The miniature's models and its teacher behind the OpenAI-compatible protocol, on this machine
+alone.
 
     python -m zephyr_utils.miniature.serve --port 8901
 
-Everything here is a **rule-based stand-in**, and its names say so: four answering models of graded skill, a teacher that
-answers and writes a user's next message, and judges. With them every call of `zephyr_utils.feedback` can be made for
-real, over HTTP, without an account. Trained models are served by ``transformers serve``, vLLM or Ollama instead.
+Everything here is a **rule-based stand-in**, and its names say so: four answering models of graded
+skill, a teacher that answers and writes a user's next message, and judges. With them every call of
+`zephyr_utils.feedback` can be made for real, over HTTP, without an account. Trained models are
+served by ``transformers serve``, vLLM or Ollama instead.
 
 The judges know the truth of the miniature world and differ in what they add to it:
 
 * ``stand-in-teacher``: chance, as in the miniature's feedback records;
 * ``stand-in-exact``: nothing;
 * ``stand-in-place``: a point more for the answer shown first, a point less for the one shown last;
-* ``stand-in-length``: up to a point and a half for being longer than the other answers, or off for being shorter.
+* ``stand-in-length``: up to a point and a half for being longer than the other answers, or off for
+  being shorter.
 
 The same request always gets the same reply.
 """
@@ -32,16 +35,24 @@ from typing import Any
 
 from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.feedback.prompts import ASKER, CRITIC, rater
-from zephyr_utils.miniature.data import ASPECT_NOISE, MODELS, RATING_NOISE, TEACHER_STYLES, aspect_values
+from zephyr_utils.miniature.data import (
+    ASPECT_NOISE,
+    MODELS,
+    RATING_NOISE,
+    TEACHER_STYLES,
+    aspect_values,
+)
 from zephyr_utils.miniature.teacher import answer_in_style, grade_turn
 from zephyr_utils.miniature.world import draw_question, understand
 
 TEACHER = "stand-in-teacher"
 JUDGES = (TEACHER, "stand-in-exact", "stand-in-place", "stand-in-length")
 PLACE_BONUS = 1.0  # the first place gets it, the last loses it, those between in proportion
-LENGTH_BONUS, LENGTH_LIMIT = 1.5, 1.5  # points for twice the others' median length, and the most either way
+# points for twice the others' median length, and the most either way
+LENGTH_BONUS, LENGTH_LIMIT = 1.5, 1.5
 BLOCK = re.compile(
-    r"^--- (?P<name>.+?) \[(?P<mark>\w+)\] ---\n(?P<text>.*?)\n--- end of (?P=name) \[(?P=mark)\] ---$",
+    r"^--- (?P<name>.+?) \[(?P<mark>\w+)\] ---\n(?P<text>.*?)\n--- end of (?P=name) \[(?P=mark)\] "
+    r"---$",
     re.M | re.S,
 )
 UNKNOWN = "the rule-based stand-in knows the miniature world alone, and this is no question of it"
@@ -62,7 +73,9 @@ def reply_to(model: str, messages: list[dict], seed: int | None = None) -> str:
         _Refused: there is no such model, or the text is none of the miniature world.
     """
     if model not in (*MODELS, *JUDGES):
-        raise _Refused(404, f"there is no model {model!r}; there are {', '.join((*MODELS, *JUDGES))}")
+        raise _Refused(
+            404, f"there is no model {model!r}; there are {', '.join((*MODELS, *JUDGES))}"
+        )
     text = json.dumps([model, messages, seed])
     # Not hash(), which Python salts anew each time.
     rng = random.Random(hashlib.sha256(text.encode()).digest())
@@ -82,7 +95,9 @@ def reply_to(model: str, messages: list[dict], seed: int | None = None) -> str:
 
 
 def _truth(asked: list[str]):
-    """The truth of the last turn; questions of this world have two turns, so every other turn begins a new one."""
+    """The truth of the last turn; questions of this world have two turns, so every other turn
+    begins a new one.
+    """
     turns = asked[-1:] if len(asked) % 2 else asked[-2:]
     question = understand(turns)
     if question is None:
@@ -109,7 +124,9 @@ def _added(model: str, place: int, answers: list[str], rng: random.Random) -> fl
         return PLACE_BONUS * (1 - 2 * place / (len(answers) - 1))
     if model == "stand-in-length":
         usual = statistics.median(map(len, answers))
-        return min(max(LENGTH_BONUS * (len(answers[place]) / usual - 1), -LENGTH_LIMIT), LENGTH_LIMIT)
+        return min(
+            max(LENGTH_BONUS * (len(answers[place]) / usual - 1), -LENGTH_LIMIT), LENGTH_LIMIT
+        )
     return 0.0
 
 
@@ -137,7 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.rstrip("/") == "/v1/models":
-            models = [{"id": name, "object": "model", "owned_by": "stand-in"} for name in (*MODELS, *JUDGES)]
+            models = [
+                {"id": name, "object": "model", "owned_by": "stand-in"}
+                for name in (*MODELS, *JUDGES)
+            ]
             self._send(200, {"object": "list", "data": models})
         else:
             self._send(404, _error(f"there is no {self.path} here"))
@@ -185,16 +205,21 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     delay = 0.0  # seconds before each reply
-    request_queue_size = 256  # the library's five refuse a collector that opens many connections at once
+    # the library's five refuse a collector that opens many connections at once
+    request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle, as a killed one does, is no news; anything else is."""
+        """A client that goes away in the middle, as a killed one does, is no news; anything else
+        is.
+        """
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 def _error(message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+    return {
+        "error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    }
 
 
 @contextlib.contextmanager
@@ -207,7 +232,9 @@ def served(port: int = 0, delay: float = 0.0) -> Iterator[str]:
     """
     server = _Server(("127.0.0.1", port), _Handler)
     server.delay = delay
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1"
@@ -222,7 +249,10 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=8901)
     with served(parser.parse_args().port) as url:
-        print(f"Rule-based stand-ins at {url}: {', '.join((*MODELS, *JUDGES))}. Ctrl-C ends it.", flush=True)
+        print(
+            f"Rule-based stand-ins at {url}: {', '.join((*MODELS, *JUDGES))}. Ctrl-C ends it.",
+            flush=True,
+        )
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)

@@ -1,9 +1,10 @@
 """The miniature's teacher: it answers in six styles and grades any answer from 1 to 10 by rule.
 
-As a *teacher of answers* it stands in for GPT-3.5-turbo, which wrote UltraChat: good, plain, curt, wrong, refusing
-and rambling answers in a stated mix. As a *judge* it stands in for GPT-4: it reads the question back from its text,
-checks the answer against the truth, and rewards what a reader wants: right first, then complete, then friendly.
-It is a rule-based stand-in, and is called so wherever its grades are shown.
+As a *teacher of answers* it stands in for GPT-3.5-turbo, which wrote UltraChat: good, plain, curt,
+wrong, refusing and rambling answers in a stated mix. As a *judge* it stands in for GPT-4: it reads
+the question back from its text, checks the answer against the truth, and rewards what a reader
+wants: right first, then complete, then friendly. It is a rule-based stand-in, and is called so
+wherever its grades are shown.
 """
 
 import random
@@ -45,7 +46,10 @@ def answer_in_style(style: str, truth: Truth, rng: random.Random) -> str:
         return AS_AN_AI + rng.choice(REFUSALS)
     if style == "ramble":
         strays = [rng.choice(draw_question(rng).truths).sentence for _ in range(rng.randint(1, 2))]
-        return " ".join(stray for stray in strays if "```" not in stray) or "It depends on the weather."
+        return (
+            " ".join(stray for stray in strays if "```" not in stray)
+            or "It depends on the weather."
+        )
     if style == "curt":
         return truth.short
     if style == "plain":
@@ -106,15 +110,18 @@ class Grade:
             return "The answer is not correct."
         parts = ["The answer is correct"]
         parts.append("and complete" if self.complete else "but short")
-        parts.append(("without a friendly word", "with one friendly word", "and friendly")[self.friendly])
+        parts.append(
+            ("without a friendly word", "with one friendly word", "and friendly")[self.friendly]
+        )
         return " ".join(parts) + ("." if self.cased else "; names are not capitalised.")
 
 
 def grade_answer(truth: Truth, answer: str) -> Grade:
     """Grade one answer against the truth of its turn.
 
-    Right answers start from 5; a full sentence adds 2, an opening and a closing 1.5 each, wrong capitals cost 1.
-    An answer that is not right gets 2, a refusal or one that is off the question 1.
+    Right answers start from 5; a full sentence adds 2, an opening and a closing 1.5 each, wrong
+    capitals cost 1. An answer that is not right gets 2, a refusal or one that is off the question
+    1.
     """
     text = answer.strip()
     lower = text.lower()
@@ -145,6 +152,8 @@ def _holds(needle: str, text: str) -> bool:
 
 
 def grade_turn(turns: list[str], answers: list[str], turn: int) -> Grade | None:
-    """Grade the answer to turn 1 or 2 from the texts alone; None when the question is none of this world."""
+    """Grade the answer to turn 1 or 2 from the texts alone; None when the question is none of this
+    world.
+    """
     question: Question | None = understand(turns[:turn])
     return None if question is None else grade_answer(question.truths[turn - 1], answers[turn - 1])

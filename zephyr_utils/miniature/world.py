@@ -1,10 +1,13 @@
-"""The miniature world's questions: drawn, some of them held out, and understood again from their text.
+"""The miniature world's questions: drawn, some of them held out, and understood again from their
+text.
 
-`draw_question` makes a question of one of the `categories`; `understand` goes the other way, from the text of the turns
-back to the question, so that the rule-based teacher can judge any text over any protocol.
+`draw_question` makes a question of one of the `categories`; `understand` goes the other way, from
+the text of the turns back to the question, so that the rule-based teacher can judge any text over
+any protocol.
 
-One combination of slots in ten is *held out*: it occurs in no training text (base text, dialogues, feedback apart from
-a few leaks that are planted on purpose, see `data.py`) and only held-out combinations are asked in the evaluation.
+One combination of slots in ten is *held out*: it occurs in no training text (base text, dialogues,
+feedback apart from a few leaks that are planted on purpose, see `data.py`) and only held-out
+combinations are asked in the evaluation.
 """
 
 import hashlib
@@ -18,7 +21,9 @@ from zephyr_utils.miniature.question import Question, Slots
 
 @cache
 def is_held_out(key: str) -> bool:
-    """Whether a combination (``"category: slots"``) is kept for the evaluation: one in ten, by a hash."""
+    """Whether a combination (``"category: slots"``) is kept for the evaluation: one in ten, by a
+    hash.
+    """
     return hashlib.sha256(key.encode()).digest()[0] % 10 == 0
 
 
@@ -30,8 +35,12 @@ def make_question(category: str, slots: Slots, phrasing: tuple[str, str]) -> Que
     return Question(category, turns, kind.truths(slots), keys)
 
 
-def draw_question(rng: random.Random, *, held_out: bool = False, category: str | None = None) -> Question:
-    """Draw a question whose combinations are all for training, or whose first turn's combination is held out."""
+def draw_question(
+    rng: random.Random, *, held_out: bool = False, category: str | None = None
+) -> Question:
+    """Draw a question whose combinations are all for training, or whose first turn's combination is
+    held out.
+    """
     name = category or rng.choice(list(CATEGORIES))
     kind = CATEGORIES[name]
     while True:
@@ -46,7 +55,8 @@ def understand(turns: list[str]) -> Question | None:
     """The question that one or two user turns ask, or None when they are no question of this world.
 
     Args:
-        turns: the user's first turn, or both. With one turn, the second of the returned question is an arbitrary one.
+        turns: the user's first turn, or both. With one turn, the second of the returned question is
+            an arbitrary one.
     """
     for name, kind in CATEGORIES.items():
         for text_1, pattern_1 in zip(kind.turn_1, _patterns(name, 1), strict=True):
@@ -63,7 +73,9 @@ def understand(turns: list[str]) -> Question | None:
 
 
 def _first_that_fits(name: str, known: Slots, phrasing: tuple[str, str]) -> Question | None:
-    """Complete the slots that the text left open (those of the second turn) with any that go together."""
+    """Complete the slots that the text left open (those of the second turn) with any that go
+    together.
+    """
     rng = random.Random(0)
     for _ in range(200):
         try:

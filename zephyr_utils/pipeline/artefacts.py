@@ -1,8 +1,9 @@
 """Run folders: where artefacts lie, how they are made once, reused, resumed and stamped.
 
-An artefact is a folder. ``manifest.json`` is written into it last, so a folder without a matching manifest is
-not whole and is made again. ``in_progress.json`` marks a folder that somebody is making, or was making when the
-process died: the same work started again finds its files (a training finds its checkpoints) and goes on.
+An artefact is a folder. ``manifest.json`` is written into it last, so a folder without a matching
+manifest is not whole and is made again. ``in_progress.json`` marks a folder that somebody is
+making, or was making when the process died: the same work started again finds its files (a training
+finds its checkpoints) and goes on.
 """
 
 import contextlib
@@ -24,7 +25,9 @@ import filelock
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb
-from zephyr_utils.machine import environment_stamp as environment_stamp  # part of this room for its callers
+from zephyr_utils.machine import (
+    environment_stamp as environment_stamp,  # part of this room for its callers
+)
 
 MANIFEST, IN_PROGRESS, METRICS = "manifest.json", "in_progress.json", "metrics.json"
 # written by the workflow and the chapter, not by make
@@ -33,7 +36,9 @@ NOT_PART_OF_AN_ARTEFACT = {MANIFEST, IN_PROGRESS, METRICS}
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a finished artefact; ``manifest.json`` holds all fields but ``folder`` and ``reused``."""
+    """What is known of a finished artefact; ``manifest.json`` holds all fields but ``folder`` and
+    ``reused``.
+    """
 
     folder: Path
     key: str
@@ -51,8 +56,8 @@ class Manifest:
 
 
 def runs_folder() -> Path:
-    """Where all runs lie: $ZEPHYR_RUNS, else ``runs/`` at the root of the checkout around the working
-    directory, else ``./runs``.
+    """Where all runs lie: $ZEPHYR_RUNS, else ``runs/`` at the root of the checkout around the
+    working directory, else ``./runs``.
     """
     if chosen := os.environ.get("ZEPHYR_RUNS"):
         return Path(chosen).expanduser().resolve()
@@ -64,23 +69,28 @@ def runs_folder() -> Path:
 
 
 def fingerprint(path_or_value: Any) -> str:
-    """The sha256 of what a ``Path`` holds, or of a value written as JSON (a string is a value, not a path).
+    """The sha256 of what a ``Path`` holds, or of a value written as JSON (a string is a value, not
+    a path).
 
-    A folder's fingerprint covers the relative names and the contents of its files. Contents are read once per
-    (path, size, time of change).
+    A folder's fingerprint covers the relative names and the contents of its files. Contents are
+    read once per (path, size, time of change).
     """
     if not isinstance(path_or_value, Path):
         text = json.dumps(_plain(path_or_value), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
     path = path_or_value
     if path.is_dir():
-        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        names = sorted(
+            file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()
+        )
         return fingerprint({name: fingerprint(path / name) for name in names})
     try:
         status = path.stat()
     except OSError as error:
         remedy = "check the spelling, or make the file first"
-        raise HandbookError("there is no such file or folder", where=str(path), remedy=remedy) from error
+        raise HandbookError(
+            "there is no such file or folder", where=str(path), remedy=remedy
+        ) from error
     return _file_hash(str(path.resolve()), status.st_size, status.st_mtime_ns)
 
 
@@ -104,11 +114,12 @@ def build_artefact(
         folder: where the artefact lies. What else it holds is emptied before a new make.
         inputs: name -> ``fingerprint`` of everything the artefact is made from.
         recipe: every setting that changes the outcome; ``recipe["seed"]`` is shown in the manifest.
-        make: fills the folder it is given and returns numbers to keep. It may find files of its own there: a
-            process that died left them, and the inputs, the recipe and the versions are the same. If it returns
-            ``rows_in``, ``rows_out`` and ``rows_set_aside``, they have to add up.
-        together: of several processes started together (torchrun, accelerate) all call `make`, as a training wants;
-            otherwise the first makes the artefact and the others wait for it.
+        make: fills the folder it is given and returns numbers to keep. It may find files of its own
+            there: a process that died left them, and the inputs, the recipe and the versions are
+            the same. If it returns ``rows_in``, ``rows_out`` and ``rows_set_aside``, they have to
+            add up.
+        together: of several processes started together (torchrun, accelerate) all call `make`, as a
+            training wants; otherwise the first makes the artefact and the others wait for it.
 
     Raises:
         HandbookError: the disk is full, the folder holds somebody else's files, or rows vanished.
@@ -135,14 +146,16 @@ def build_artefact(
         )  # fmt: skip
         fields = dataclasses.asdict(manifest)
         write_json(
-            folder / MANIFEST, {name: fields[name] for name in fields if name not in ("folder", "reused")}
+            folder / MANIFEST,
+            {name: fields[name] for name in fields if name not in ("folder", "reused")},
         )
         (folder / IN_PROGRESS).unlink()
         return manifest
 
 
 def _follow(folder: Path, key: str, make: Callable[[Path], dict[str, Any]] | None) -> Manifest:
-    """A further process of one training: train along where it must, and wait for the first, which alone writes.
+    """A further process of one training: train along where it must, and wait for the first, which
+    alone writes.
 
     If the first dies, the launcher ends this one too.
     """
@@ -206,22 +219,28 @@ def _check_rows(rows: dict[str, int], folder: Path) -> None:
         missing = rows["rows_in"] - rows["rows_out"] - rows["rows_set_aside"]
         if missing:
             raise HandbookError(
-                f"{rows['rows_in']} rows went in, {rows['rows_out']} came out and {rows['rows_set_aside']} were set "
+                f"{rows['rows_in']} rows went in, {rows['rows_out']} came out and "
+                f"{rows['rows_set_aside']} were set "
                 f"aside: {missing} are not accounted for",
                 where=str(folder),
-                remedy="this is a fault of the handbook, not of your data: please report it with this message",
+                remedy="this is a fault of the handbook, not of your data: please report it with "
+                "this message",
             )
 
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, because the folder is emptied. The system releases the lock of a killed process.
+    # Beside the folder, because the folder is emptied. The system releases the lock of a killed
+    # process.
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        print(f"Process {os.getpid()} waits: another run is making {folder} and is asked first.", flush=True)
+        print(
+            f"Process {os.getpid()} waits: another run is making {folder} and is asked first.",
+            flush=True,
+        )
         lock.acquire()
     try:
         yield
@@ -231,7 +250,9 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turn "no space left on device", from whichever library, into an error that says where and what to do."""
+    """Turn "no space left on device", from whichever library, into an error that says where and
+    what to do.
+    """
     try:
         yield
     except Exception as error:
@@ -242,7 +263,8 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         raise HandbookError(
             f"the disk is full: {free:.0f} MB are free",
             where=str(folder),
-            remedy="free some space, or set ZEPHYR_RUNS to a folder on a larger disk, and start the same command again",
+            remedy="free some space, or set ZEPHYR_RUNS to a folder on a larger disk, and start "
+            "the same command again",
         ) from error
 
 
@@ -278,7 +300,9 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write under a temporary name, then rename: a reader sees the old file or the new one, never a half."""
+    """Write under a temporary name, then rename: a reader sees the old file or the new one, never a
+    half.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
@@ -315,5 +339,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy and torch, scalars too
         return _plain(value.tolist())
     raise TypeError(
-        f"{type(value).__name__} cannot be kept in a manifest: give a number, a string, a list or a dict"
+        f"{type(value).__name__} cannot be kept in a manifest: give a number, a string, a list or "
+        f"a dict"
     )

@@ -1,4 +1,6 @@
-"""Behind ``zephyr evaluate``: models, directories and files of answers examined, graded and compared."""
+"""Behind ``zephyr evaluate``: models, directories and files of answers examined, graded and
+compared.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,31 +11,33 @@ from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.data.records import save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import (
+    CachingJudge,
     Judge,
-    KeptJudge,
     OpenAIJudge,
     Report,
     judge_pairs,
     read_rows,
 )
-from zephyr_utils.evaluation.exam import ANSWERS, JUDGMENTS, examine, grade_kept_answers
+from zephyr_utils.evaluation.exam import ANSWERS, JUDGMENTS, grade_kept_answers, run_exam
 from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
-from zephyr_utils.pipeline.pipeline import EVALUATION, TEMPERATURE, Road
+from zephyr_utils.pipeline.pipeline import EVALUATION, TEMPERATURE, Pipeline
 
 TEACHER = "teacher"
 SHORT, LONG = 96, 1024  # longest answer in tokens: the miniature's, and FastChat's for MT-Bench
 
 
 @dataclass(frozen=True)
-class Exam:
+class ExamSettings:
     """What is put to the models, and who judges.
 
     Attributes:
         questions: a file of questions in MT-Bench's schema; None for the miniature's held-out ones.
-        judge: "teacher" (rule-based, knows the miniature's questions alone) or a model's name at an endpoint.
+        judge: "teacher" (rule-based, knows the miniature's questions alone) or a model's name at an
+            endpoint.
         judge_url: the endpoint; "" is $OPENAI_BASE_URL.
-        temperature: None takes the road's 0.7, or with `questions` FastChat's temperatures by category.
+        temperature: None takes the road's 0.7, or with `questions` FastChat's temperatures by
+            category.
         max_new_tokens: None takes 96, or with `questions` FastChat's 1,024.
     """
 
@@ -50,9 +54,9 @@ class Exam:
         changed = self.max_new_tokens is not None or self.temperature not in (None, TEMPERATURE)
         return self.questions is None and self.judge == TEACHER and not changed
 
-    def asked(self, road: Road) -> list[dict]:
+    def asked(self, pipeline: Pipeline) -> list[dict]:
         """The questions."""
-        return road.questions() if self.questions is None else read_rows(self.questions)
+        return pipeline.questions() if self.questions is None else read_rows(self.questions)
 
     def new_judge(self) -> Judge:
         """The judge.
@@ -66,21 +70,29 @@ class Exam:
             else OpenAIJudge(self.judge, base_url=self.judge_url or None)
         )
 
-    def about(self, road: Road) -> dict[str, str]:
+    def about(self, pipeline: Pipeline) -> dict[str, str]:
         """What the report says at its top."""
-        warmth, length = self.sampling["temperature"], self.sampling["max_new_tokens"]
-        judge = "the miniature's rule-based teacher" if self.judge == TEACHER else f"{self.judge} (endpoint)"
+        temperature, length = self.sampling["temperature"], self.sampling["max_new_tokens"]
+        judge = (
+            "the miniature's rule-based teacher"
+            if self.judge == TEACHER
+            else f"{self.judge} (endpoint)"
+        )
         return {
-            "Judge": f"{judge}. Grades of different judges cannot be compared, nor these with a published MT-Bench score.",
-            "Questions": "the miniature's held-out ones" if self.questions is None else self.questions.name,
-            "Sampling": f"temperature {'by category, as FastChat' if warmth is None else f'{warmth:g}'}, at most {length} "
-            f"new tokens, seed {road.seed}",
-            "Scale": road.scale,
+            "Judge": f"{judge}. Grades of different judges cannot be compared, nor these with a "
+            f"published MT-Bench score.",
+            "Questions": "the miniature's held-out ones"
+            if self.questions is None
+            else self.questions.name,
+            "Sampling": f"temperature "
+            f"{'by category, as FastChat' if temperature is None else f'{temperature:g}'}, at most {length} "
+            f"new tokens, seed {pipeline.seed}",
+            "Scale": pipeline.scale,
         }
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Temperature and length as :func:`~zephyr_utils.evaluation.exam.examine` takes them."""
+        """Temperature and length as :func:`~zephyr_utils.evaluation.exam.run_exam` takes them."""
         short = self.questions is None
         temperature = TEMPERATURE if self.temperature is None and short else self.temperature
         return {
@@ -90,7 +102,8 @@ class Exam:
 
 
 def model_name(model: str) -> str:
-    """What a model is called in records: the road's own name, a directory's, or the one in a file of answers.
+    """What a model is called in records: the road's own name, a directory's, or the one in a file
+    of answers.
 
     A directory called ``model`` is named with the folder it lies in.
     """
@@ -103,19 +116,24 @@ def model_name(model: str) -> str:
     return f"{path.parent.name}-{path.name}" if path.name == "model" else path.name
 
 
-def examined(road: Road, model: str, exam: Exam) -> Manifest:
+def evaluate_model(pipeline: Pipeline, model: str, exam: ExamSettings) -> Manifest:
     """One model's answers and grades, made once.
 
     Args:
-        model: a model of the road by name, a model directory, or a file of answers (``{question_id, model_id,
-            choices: [{turns}]}``), which are graded as they are.
+        model: a model of the road by name, a model directory, or a file of answers (``{question_id,
+            model_id, choices: [{turns}]}``), which are graded as they are.
     """
     name, recorded = model_name(model), Path(model).is_file()
-    directory = model if Path(model).exists() else road.model_directory(model)
+    directory = model if Path(model).exists() else pipeline.model_directory(model)
     if exam.plain and not recorded:
-        return road.evaluate(name, directory, exam.sampling["temperature"])
-    questions = exam.asked(road)
-    recipe = {**exam.sampling, "seed": road.seed, "judge": exam.judge, "judge_url": exam.judge_url}
+        return pipeline.evaluate(name, directory, exam.sampling["temperature"])
+    questions = exam.asked(pipeline)
+    recipe = {
+        **exam.sampling,
+        "seed": pipeline.seed,
+        "judge": exam.judge,
+        "judge_url": exam.judge_url,
+    }
 
     def make(folder: Path) -> dict[str, Any]:
         judge = exam.new_judge()
@@ -123,24 +141,31 @@ def examined(road: Road, model: str, exam: Exam) -> Manifest:
             save_records(read_rows(model), folder / ANSWERS)
         if (folder / ANSWERS).exists():  # or left by a run that was killed while judging
             return grade_kept_answers(questions, folder, judge, name, exam.allow_failures)
-        network, tokenizer = load_model(directory, dtype="float32" if road.scale == "miniature" else None)
+        network, tokenizer = load_model(
+            directory, dtype="float32" if pipeline.scale == "miniature" else None
+        )
         prepare_tokenizer(tokenizer)
-        options = {**exam.sampling, "seed": road.seed, "allow_failures": exam.allow_failures}
-        return examine(network, tokenizer, name, questions, folder, judge, **options)
+        options = {**exam.sampling, "seed": pipeline.seed, "allow_failures": exam.allow_failures}
+        return run_exam(network, tokenizer, name, questions, folder, judge, **options)
 
     inputs = {"model": fingerprint(Path(directory)), "questions": fingerprint(questions)}
-    # A folder for each way of examining, so that trying another judge does not throw a paid one's words away.
+    # A folder for each way of examining, so that trying another judge does not throw a paid one's
+    # words away.
     way = fingerprint({**inputs, **recipe})[:8]
-    return build_artefact(road.folder / EVALUATION / f"{name}-{way}", inputs=inputs, recipe=recipe, make=make)
+    return build_artefact(
+        pipeline.folder / EVALUATION / f"{name}-{way}", inputs=inputs, recipe=recipe, make=make
+    )
 
 
 def evaluate_models(
-    road: Road, models: Sequence[str], exam: Exam, report: Report, against: str = ""
+    pipeline: Pipeline, models: Sequence[str], exam: ExamSettings, report: Report, against: str = ""
 ) -> dict[str, Manifest]:
-    """Examine models and add their grades, answers and (with `against`) pairwise judgments to the report.
+    """Examine models and add their grades, answers and (with `against`) pairwise judgments to the
+    report.
 
     Args:
-        against: a model that each of the others is compared with, question by question, in both orders.
+        against: a model that each of the others is compared with, question by question, in both
+            orders.
 
     Raises:
         HandbookError: two models of one name, or whatever stops a model from being asked or judged.
@@ -153,9 +178,9 @@ def evaluate_models(
             where="models",
             remedy="rename one of the directories, or link to it under another name",
         )
-    questions = exam.asked(road)
+    questions = exam.asked(pipeline)
     with report.listening():
-        manifests = {names[model]: examined(road, model, exam) for model in wanted}
+        manifests = {names[model]: evaluate_model(pipeline, model, exam) for model in wanted}
     answers = {name: read_rows(made.folder / ANSWERS) for name, made in manifests.items()}
     judgments = [row for made in manifests.values() for row in read_rows(made.folder / JUDGMENTS)]
     everything = [row for rows in answers.values() for row in rows]
@@ -164,16 +189,20 @@ def evaluate_models(
     for name in opponents:
         other, judge = names[against], exam.new_judge()
         if exam.judge != TEACHER:
-            judge = KeptJudge(judge, _pair_file(road, name, other, exam, "judged"))
+            judge = CachingJudge(judge, _pair_file(pipeline, name, other, exam, "judged"))
         with report.listening():
             pairs = judge_pairs(questions, answers[other], answers[name], judge, other, name)
-        save_records(pairs, _pair_file(road, name, other, exam, "pairs"))
+        save_records(pairs, _pair_file(pipeline, name, other, exam, "pairs"))
         report.add_pairs(pairs)
     return manifests
 
 
-def _pair_file(road: Road, name: str, other: str, exam: Exam, what: str) -> Path:
-    way = "" if exam.plain else "-" + fingerprint([str(exam.questions), exam.judge, exam.judge_url])[:8]
-    folder = road.folder / EVALUATION / "pairs"
+def _pair_file(pipeline: Pipeline, name: str, other: str, exam: ExamSettings, what: str) -> Path:
+    way = (
+        ""
+        if exam.plain
+        else "-" + fingerprint([str(exam.questions), exam.judge, exam.judge_url])[:8]
+    )
+    folder = pipeline.folder / EVALUATION / "pairs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}-against-{other}{way}-{what}.jsonl"

@@ -1,6 +1,8 @@
-"""A model card made from what the runs recorded, and the upload that happens only when it is asked for.
+"""A model card made from what the runs recorded, and the upload that happens only when it is asked
+for.
 
-The card states what is known and names what is not: nothing in it is written by hand, so nothing in it can be wishful.
+The card states what is known and names what is not: nothing in it is written by hand, so nothing in
+it can be wishful.
 """
 
 import json
@@ -15,7 +17,7 @@ import yaml
 from zephyr_utils.data.records import HubAddress
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint, read_json, read_metrics
-from zephyr_utils.pipeline.pipeline import DDPO, DSFT, EVALUATION, PAIRS, TRUECASING, Road
+from zephyr_utils.pipeline.pipeline import DDPO, DSFT, EVALUATION, PAIRS, TRUECASING, Pipeline
 from zephyr_utils.scales import MINIATURE
 
 STEPS = {"dsft": DSFT, "ddpo": DDPO}
@@ -29,7 +31,7 @@ NEVER_EVALUATED = (
 
 
 @dataclass(frozen=True)
-class Shipment:
+class HubUpload:
     """What would be uploaded.
 
     Attributes:
@@ -48,36 +50,44 @@ class Shipment:
         return sum(path.stat().st_size for path in self.files.values()) + len(self.card.encode())
 
 
-def model_card(road: Road, model: str = "ddpo") -> str:
-    """The card of the road's ``dsft`` or ``ddpo`` model, from its manifests alone: nothing is trained for it.
+def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
+    """The card of the road's ``dsft`` or ``ddpo`` model, from its manifests alone: nothing is
+    trained for it.
 
     Raises:
         HandbookError: the model is neither, or has not been made.
     """
     steps = ["dsft", "ddpo"][: ["dsft", "ddpo"].index(model) + 1] if model in STEPS else []
     if not steps:
-        raise HandbookError(f"there is no card for `{model}`", remedy=f"choose one of {', '.join(STEPS)}")
-    made = {step: _manifest(road, step) for step in steps}
+        raise HandbookError(
+            f"there is no card for `{model}`", remedy=f"choose one of {', '.join(STEPS)}"
+        )
+    made = {step: _manifest(pipeline, step) for step in steps}
     if model == "ddpo" and made["ddpo"]["inputs"]["start"] != made["dsft"]["key"]:
         raise HandbookError(
             "the ddpo model was trained from another dsft model than the one that is there now",
-            where=str(road.folder),
-            remedy=f"zephyr dpo --scale {road.scale}, which trains it anew",
+            where=str(pipeline.folder),
+            remedy=f"zephyr dpo --scale {pipeline.scale}, which trains it anew",
         )
-    base, revision = _base(road)
+    base, revision = _base(pipeline)
     header = {
         "base_model": base,
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["zephyr-handbook", "trl", *(["dpo"] if model == "ddpo" else ["sft"])],
         "datasets": sorted(
-            {source.path for source in _sources(road, model).values() if isinstance(source, HubAddress)}
+            {
+                source.path
+                for source in _sources(pipeline, model).values()
+                if isinstance(source, HubAddress)
+            }
         ),
     }
     parts = [
         "---\n" + yaml.safe_dump({k: v for k, v in header.items() if v}, sort_keys=False) + "---",
-        f"# {road.scale} {model}",
-        f"Made with the Zephyr handbook {made[model]['versions'].get('zephyr_utils', '')}, scale `{road.scale}`, seed {road.seed}: "
+        f"# {pipeline.scale} {model}",
+        f"Made with the Zephyr handbook {made[model]['versions'].get('zephyr_utils', '')}, scale "
+        f"`{pipeline.scale}`, seed {pipeline.seed}: "
         + (
             "distilled supervised fine-tuning"
             if model == "dsft"
@@ -86,10 +96,14 @@ def model_card(road: Road, model: str = "ddpo") -> str:
         + " (arXiv 2310.16944). All figures are from the manifests that the runs left.",
         "## Base",
         f"`{base}`"
-        + (f", revision `{revision}`" if revision else f", sha256 `{made['dsft']['inputs']['base_model']}`"),
+        + (
+            f", revision `{revision}`"
+            if revision
+            else f", sha256 `{made['dsft']['inputs']['base_model']}`"
+        ),
         "## Data",
-        _table(("what", "from", "revision or sha256"), _data_rows(road, model)),
-        *_books(made),
+        _table(("what", "from", "revision or sha256"), _data_rows(pipeline, model)),
+        *_row_counts(made),
         "## Training",
     ]
     for step, manifest in made.items():
@@ -101,46 +115,46 @@ def model_card(road: Road, model: str = "ddpo") -> str:
         _table(("step", "seconds", "peak memory of the process (MB)", "interrupted"),
                [(step, f"{m['seconds']:.0f}", f"{m['peak_memory_mb']:.0f}", "yes, seconds since" if m["resumed"] else "no")
                 for step, m in made.items()]),
-        f"Hardware: {_hardware(road, model)}. Libraries: "
+        f"Hardware: {_hardware(pipeline, model)}. Libraries: "
         + ", ".join(f"{name} {version}" for name, version in made[model]["versions"].items()) + ".",
         "## Measured",
-        _table(("figure", "value"), _measured(road, made, model)),
+        _table(("figure", "value"), _measured(pipeline, made, model)),
         "## Not evaluated",
-        "\n".join(f"- {line}" for line in (*_missing(road, model), *NEVER_EVALUATED)),
+        "\n".join(f"- {line}" for line in (*_missing(pipeline, model), *NEVER_EVALUATED)),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
-def _manifest(road: Road, step: str) -> dict[str, Any]:
-    if manifest := read_json(road.folder / STEPS[step] / MANIFEST):
+def _manifest(pipeline: Pipeline, step: str) -> dict[str, Any]:
+    if manifest := read_json(pipeline.folder / STEPS[step] / MANIFEST):
         return manifest
     verb = {"dsft": "sft", "ddpo": "dpo"}[step]
     raise HandbookError(
         f"the {step} model has not been made",
-        where=str(road.folder / STEPS[step]),
-        remedy=f"zephyr {verb} --scale {road.scale}",
+        where=str(pipeline.folder / STEPS[step]),
+        remedy=f"zephyr {verb} --scale {pipeline.scale}",
     )
 
 
-def _base(road: Road) -> tuple[str, str | None]:
-    source = road.setting.base_model
+def _base(pipeline: Pipeline) -> tuple[str, str | None]:
+    source = pipeline.setting.base_model
     if isinstance(source, HubAddress):
         return source.path, source.revision
     return ("zephyr-handbook/miniature-base" if source == MINIATURE else Path(source).name), None
 
 
-def _sources(road: Road, model: str) -> dict[str, Any]:
+def _sources(pipeline: Pipeline, model: str) -> dict[str, Any]:
     names = ["dialogues"] if model == "dsft" else ["dialogues", "feedback"]
-    found = {name: getattr(road.setting, name) for name in names}
-    if model == "ddpo" and road.preferences:
+    found = {name: getattr(pipeline.setting, name) for name in names}
+    if model == "ddpo" and pipeline.preferences:
         found.pop("feedback")
-        found["preferences"] = Path(road.preferences)
+        found["preferences"] = Path(pipeline.preferences)
     return found
 
 
-def _data_rows(road: Road, model: str) -> list[tuple[str, str, str]]:
+def _data_rows(pipeline: Pipeline, model: str) -> list[tuple[str, str, str]]:
     rows = []
-    for name, source in _sources(road, model).items():
+    for name, source in _sources(pipeline, model).items():
         if isinstance(source, HubAddress):
             rows.append(
                 (
@@ -151,9 +165,13 @@ def _data_rows(road: Road, model: str) -> list[tuple[str, str, str]]:
             )
         elif source == MINIATURE:
             folder = TRUECASING if name == "dialogues" else PAIRS
-            hashes = read_json(road.folder / folder / MANIFEST).get("inputs", {})
+            hashes = read_json(pipeline.folder / folder / MANIFEST).get("inputs", {})
             rows.append(
-                (name, "the handbook's closed world, made by the package", hashes.get(name, "not recorded"))
+                (
+                    name,
+                    "the handbook's closed world, made by the package",
+                    hashes.get(name, "not recorded"),
+                )
             )
         else:
             rows.append(
@@ -166,14 +184,18 @@ def _data_rows(road: Road, model: str) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _books(made: dict[str, dict[str, Any]]) -> list[str]:
+def _row_counts(made: dict[str, dict[str, Any]]) -> list[str]:
     lines = []
     for step, manifest in made.items():
         rows, aside = (
             manifest["rows"],
             {k: v for k, v in manifest["results"].get("set_aside", {}).items() if v},
         )
-        why = f" ({', '.join(f'{count} {reason}' for reason, count in aside.items())})" if aside else ""
+        why = (
+            f" ({', '.join(f'{count} {reason}' for reason, count in aside.items())})"
+            if aside
+            else ""
+        )
         lines.append(
             f"- {step}: {rows['rows_in']} rows in, {rows['rows_set_aside']} set aside{why}, "
             f"{rows['rows_trained']} trained on, {rows['rows_held_out']} held out"
@@ -181,17 +203,17 @@ def _books(made: dict[str, dict[str, Any]]) -> list[str]:
     return ["\n".join(lines)]
 
 
-def _hardware(road: Road, model: str) -> str:
-    report = read_json(road.folder / "report.json").get("chapters", {}).get(STEPS[model], {})
+def _hardware(pipeline: Pipeline, model: str) -> str:
+    report = read_json(pipeline.folder / "report.json").get("chapters", {}).get(STEPS[model], {})
     stamp = report.get("environment")
     if not stamp:
         return "not recorded (the run was no run of chapters)"
-    return (
-        f"{stamp['cpu']}, {stamp['cores']} cores, {stamp['memory_gb']} GB, accelerator {stamp['accelerator']}"
-    )
+    return f"{stamp['cpu']}, {stamp['cores']} cores, {stamp['memory_gb']} GB, accelerator {stamp['accelerator']}"
 
 
-def _measured(road: Road, made: dict[str, dict[str, Any]], model: str) -> list[tuple[str, str]]:
+def _measured(
+    pipeline: Pipeline, made: dict[str, dict[str, Any]], model: str
+) -> list[tuple[str, str]]:
     rows = [
         (f"{step}: {name.replace('_', ' ')}", f"{value:.4f}")
         for step, manifest in made.items()
@@ -199,7 +221,7 @@ def _measured(road: Road, made: dict[str, dict[str, Any]], model: str) -> list[t
         if isinstance(value, float)
     ]
     try:
-        chapter = read_metrics(road.folder / STEPS[model])
+        chapter = read_metrics(pipeline.folder / STEPS[model])
     except HandbookError:
         chapter = {}
     rows += [
@@ -207,10 +229,11 @@ def _measured(road: Road, made: dict[str, dict[str, Any]], model: str) -> list[t
         for name, v in chapter.items()
         if "held_out" in name and isinstance(v, float)
     ]
-    exam = _exam(road, model).get("results", {})
+    exam = _exam(pipeline, model).get("results", {})
     rows += [
         (
-            f"exam of the miniature's questions, its rule-based teacher as judge: {name.replace('_', ' ')}",
+            f"exam of the miniature's questions, its rule-based teacher as judge: "
+            f"{name.replace('_', ' ')}",
             f"{value:.4g}",
         )
         for name, value in exam.items()
@@ -219,20 +242,25 @@ def _measured(road: Road, made: dict[str, dict[str, Any]], model: str) -> list[t
     return rows
 
 
-def _exam(road: Road, model: str) -> dict[str, Any]:
-    """The exam's manifest if it was this very model that sat it, and not one that was trained before."""
-    manifest = read_json(road.folder / EVALUATION / model / MANIFEST)
-    same = manifest.get("inputs", {}).get("model") == fingerprint(road.folder / STEPS[model] / "model")
+def _exam(pipeline: Pipeline, model: str) -> dict[str, Any]:
+    """The exam's manifest if it was this very model that sat it, and not one that was trained
+    before.
+    """
+    manifest = read_json(pipeline.folder / EVALUATION / model / MANIFEST)
+    same = manifest.get("inputs", {}).get("model") == fingerprint(
+        pipeline.folder / STEPS[model] / "model"
+    )
     return manifest if same else {}
 
 
-def _missing(road: Road, model: str) -> list[str]:
+def _missing(pipeline: Pipeline, model: str) -> list[str]:
     lines = [
-        "MT-Bench and AlpacaEval with a model as judge: not run by the road itself (`zephyr evaluate --questions ...`)"
+        "MT-Bench and AlpacaEval with a model as judge: not run by the road itself (`zephyr "
+        "evaluate --questions ...`)"
     ]
-    if not _exam(road, model):
+    if not _exam(pipeline, model):
         lines.append("the handbook's own exam: not run on this model")
-    if road.scale != MINIATURE:
+    if pipeline.scale != MINIATURE:
         lines.append("the learning rates of this scale: taken from published recipes, not searched")
     return lines
 
@@ -240,23 +268,27 @@ def _missing(road: Road, model: str) -> list[str]:
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     cells = [head, tuple("---" for _ in head), *rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in cells
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
+        for row in cells
     )
 
 
 # --- upload -------------------------------------------------------------------------------------------------------
 
 
-def shipment(road: Road, repository: str, model: str = "ddpo") -> Shipment:
+def hub_upload(pipeline: Pipeline, repository: str, model: str = "ddpo") -> HubUpload:
     """The card and the files of the merged model that would go to `repository`; nothing is sent.
 
     Raises:
-        HandbookError: the name is not ``owner/name``, the model has not been made, or a file names a folder of this machine.
+        HandbookError: the name is not ``owner/name``, the model has not been made, or a file names
+            a folder of this machine.
     """
     owner, _, name = repository.partition("/")
     if not owner or not name or "/" in name:
-        raise HandbookError(f"`{repository}` is no repository", where="push", remedy="write owner/name")
-    card, folder = model_card(road, model), road.folder / STEPS[model] / "model"
+        raise HandbookError(
+            f"`{repository}` is no repository", where="push", remedy="write owner/name"
+        )
+    card, folder = model_card(pipeline, model), pipeline.folder / STEPS[model] / "model"
     files = {path.name: path for pattern in PUBLISHED for path in sorted(folder.glob(pattern))}
     for name, path in files.items():
         if (
@@ -269,7 +301,7 @@ def shipment(road: Road, repository: str, model: str = "ddpo") -> Shipment:
                 where=str(path),
                 remedy="take the entry out",
             )
-    return Shipment(repository, card, files)
+    return HubUpload(repository, card, files)
 
 
 def _local_paths(value: Any) -> list[str]:
@@ -283,7 +315,7 @@ def _local_paths(value: Any) -> list[str]:
     )
 
 
-def push(ready: Shipment, private: bool = True) -> str:
+def push(ready: HubUpload, private: bool = True) -> str:
     """Upload in one commit, to a private repository unless told otherwise; returns its address.
 
     The token is read from HF_TOKEN and goes nowhere but to the Hub's client.
@@ -306,7 +338,9 @@ def push(ready: Shipment, private: bool = True) -> str:
     try:
         api.create_repo(ready.repository, private=private, exist_ok=True)
         api.create_commit(
-            ready.repository, operations=parts, commit_message="Model and card from the Zephyr handbook"
+            ready.repository,
+            operations=parts,
+            commit_message="Model and card from the Zephyr handbook",
         )
     except Exception as error:  # no network, no right, no such owner: each an error of its own
         words = str(error).strip().partition("\n")[0].replace(token, "...")

@@ -48,7 +48,9 @@ Ranges = dict[str, dict[str, tuple[float, float]]]
 
 @dataclass(frozen=True)
 class Outside:
-    """A metric that fell outside its expected range, or that the chapter did not write (value None)."""
+    """A metric that fell outside its expected range, or that the chapter did not write (value
+    None).
+    """
 
     chapter: str
     metric: str
@@ -73,15 +75,19 @@ def run_chapters(
     expected: Path | None = None,
     console: Console | None = None,
 ) -> list[Outside]:
-    """Execute chapters in order, print one table and return the metrics outside their expected ranges.
+    """Execute chapters in order, print one table and return the metrics outside their expected
+    ranges.
 
     Args:
         chapters: committed notebooks, ``notebooks/NN_topic.ipynb``.
-        parameters: values for the cell tagged ``parameters``. Only those that differ from what is written there
-            are injected. Paths have to be absolute: a chapter runs in the folder of the notebooks.
-        output_folder: ``runs/<scale>``. A chapter's artefacts and ``metrics.json`` lie in ``<NN_topic>/``, the
-            executed copies in ``notebooks/``, what is known of the last run of each chapter in ``report.json``.
-        expected: YAML of ranges, chapter -> metric -> [low, high]; the first metric is the headline.
+        parameters: values for the cell tagged ``parameters``. Only those that differ from what is
+            written there are injected. Paths have to be absolute: a chapter runs in the folder of
+            the notebooks.
+        output_folder: ``runs/<scale>``. A chapter's artefacts and ``metrics.json`` lie in
+            ``<NN_topic>/``, the executed copies in ``notebooks/``, what is known of the last run of
+            each chapter in ``report.json``.
+        expected: YAML of ranges, chapter -> metric -> [low, high]; the first metric is the
+            headline.
 
     Raises:
         HandbookError: a chapter is missing, a parameter is unknown, the file of ranges is wrong.
@@ -118,7 +124,9 @@ def read_ranges(path: Path) -> Ranges:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         ranges = {
-            chapter: {metric: (float(low), float(high)) for metric, (low, high) in (metrics or {}).items()}
+            chapter: {
+                metric: (float(low), float(high)) for metric, (low, high) in (metrics or {}).items()
+            }
             for chapter, metrics in content.items()
         }
     except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
@@ -136,7 +144,8 @@ def read_ranges(path: Path) -> Ranges:
 def read_report(output_folder: Path) -> dict[str, dict[str, Any]]:
     """Chapter -> what is known of its last whole run: seconds, memory, metrics, ranges, versions.
 
-    ``seconds`` is what that run took; ``seconds_reused`` what an earlier run had spent on artefacts it found ready.
+    ``seconds`` is what that run took; ``seconds_reused`` what an earlier run had spent on artefacts
+    it found ready.
     """
     return read_json(Path(output_folder) / REPORT).get("chapters", {})
 
@@ -158,10 +167,17 @@ def _is_number(value: Any) -> bool:
 def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Those that differ from the notebook's own, so that a run as written shows no injected cell."""
     if not chapter.is_file():
-        there = ", ".join(path.stem for path in sorted(chapter.parent.glob("[0-9]*.ipynb"))) or "none"
-        raise HandbookError("there is no such chapter", where=str(chapter), remedy=f"choose from: {there}")
+        there = (
+            ", ".join(path.stem for path in sorted(chapter.parent.glob("[0-9]*.ipynb"))) or "none"
+        )
+        raise HandbookError(
+            "there is no such chapter", where=str(chapter), remedy=f"choose from: {there}"
+        )
     try:
-        known = {name: facts["default"] for name, facts in papermill.inspect_notebook(str(chapter)).items()}
+        known = {
+            name: facts["default"]
+            for name, facts in papermill.inspect_notebook(str(chapter)).items()
+        }
     except ValueError as error:
         what = "this is not a whole notebook"
         raise HandbookError(
@@ -173,13 +189,16 @@ def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, 
             where=chapter.name,
             remedy=f"this chapter takes {', '.join(known) or 'no parameters'}",
         )
-    return {name: value for name, value in parameters.items() if ast.literal_eval(known[name]) != value}
+    return {
+        name: value for name, value in parameters.items() if ast.literal_eval(known[name]) != value
+    }
 
 
 @contextlib.contextmanager
 def _kernel_environment(runs: Path) -> Iterator[None]:
     """The variables that the kernels inherit; what the reader has set stays, the runs folder apart."""
-    # Without a fixed number, libraries each take all cores of the machine, more than a container gives.
+    # Without a fixed number, libraries each take all cores of the machine, more than a container
+    # gives.
     settings = {**QUIET, "OMP_NUM_THREADS": str(usable_cores())}
     settings = {name: os.environ.get(name, value) for name, value in settings.items()} | {
         "ZEPHYR_RUNS": str(runs)
@@ -209,7 +228,12 @@ class _CountingEngine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(
-        cls, nb_man: Any, kernel_name: str, *, on_cell: Callable[[], None] = lambda: None, **options: Any
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        *,
+        on_cell: Callable[[], None] = lambda: None,
+        **options: Any,
     ) -> None:
         complete = nb_man.cell_complete
 
@@ -225,13 +249,19 @@ papermill_engines.register("counting", _CountingEngine)
 
 
 def _run_one(
-    chapter: Path, changes: dict[str, Any], output_folder: Path, progress: Progress, console: Console
+    chapter: Path,
+    changes: dict[str, Any],
+    output_folder: Path,
+    progress: Progress,
+    console: Console,
 ) -> dict[str, Any]:
     """Execute one chapter and return its entry for the report."""
     executed = output_folder / "notebooks" / chapter.name
     executed.parent.mkdir(parents=True, exist_ok=True)
-    (output_folder / chapter.stem / METRICS).unlink(missing_ok=True)  # so that it can only be this run's
-    cells = len(papermill.iorw.load_notebook_node(str(chapter)).cells) + bool(changes)  # one cell is injected
+    # so that it can only be this run's
+    (output_folder / chapter.stem / METRICS).unlink(missing_ok=True)
+    # one cell is injected
+    cells = len(papermill.iorw.load_notebook_node(str(chapter)).cells) + bool(changes)
     task = progress.add_task(chapter.stem, total=cells)
     if not console.is_terminal:
         console.print(f"{chapter.stem} ...", highlight=False)
@@ -241,7 +271,8 @@ def _run_one(
             chapter.resolve(), executed, changes, cwd=chapter.resolve().parent,
             engine_name="counting", kernel_name="python3", language="python", progress_bar=False,
             on_cell=lambda: progress.advance(task),
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else each kernel warns about 127.0.0.1
+            # else each kernel warns about 127.0.0.1
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         lines = f"{error.ename}: {error.evalue}".strip().splitlines()
@@ -257,11 +288,15 @@ def _run_one(
     if not (output_folder / chapter.stem / METRICS).is_file():
         remedy = "let its last cell call artefacts.write_metrics(folder, metrics)"
         raise ChapterFailed(
-            "the chapter ran to its end but wrote no metrics.json", where=chapter.stem, remedy=remedy
+            "the chapter ran to its end but wrote no metrics.json",
+            where=chapter.stem,
+            remedy=remedy,
         )
     metrics = read_metrics(output_folder / chapter.stem)
     if not console.is_terminal:
-        console.print(f"{chapter.stem}: {seconds:.1f} s, {metrics['peak_memory_mb']:.0f} MB", highlight=False)
+        console.print(
+            f"{chapter.stem}: {seconds:.1f} s, {metrics['peak_memory_mb']:.0f} MB", highlight=False
+        )
     return {
         "seconds": round(seconds, 2),
         "seconds_reused": round(reused, 2),
@@ -274,7 +309,9 @@ def _run_one(
 
 
 def _seconds_reused(folder: Path, begun: float) -> float:
-    """What the chapter's artefacts took that were there already: without it a second run would look like the cost."""
+    """What the chapter's artefacts took that were there already: without it a second run would look
+    like the cost.
+    """
     manifests = [path for path in folder.rglob(MANIFEST) if path.stat().st_mtime < begun]
     return sum(read_json(path).get("seconds", 0.0) for path in manifests)
 
@@ -305,7 +342,9 @@ def _print_table(entries: dict[str, dict[str, Any]], console: Console) -> None:
     table = Table(title="What came out", show_footer=True, footer_style="bold")
     table.add_column("chapter", footer="together", no_wrap=True)
     table.add_column(
-        "seconds", footer=f"{sum(entry['seconds'] for entry in entries.values()):.1f}", justify="right"
+        "seconds",
+        footer=f"{sum(entry['seconds'] for entry in entries.values()):.1f}",
+        justify="right",
     )
     most = max(entry["metrics"]["peak_memory_mb"] for entry in entries.values())
     table.add_column("memory MB", footer=f"{most:.0f}", justify="right")
@@ -322,7 +361,9 @@ def _print_table(entries: dict[str, dict[str, Any]], console: Console) -> None:
 
 
 def _verdict(name: str, entry: dict[str, Any]) -> tuple[str, str, str]:
-    """The last three columns of the table: headline number, its range, and whether all metrics are inside."""
+    """The last three columns of the table: headline number, its range, and whether all metrics are
+    inside.
+    """
     metric = headline(entry)
     if metric is None:
         return "none", "", ""

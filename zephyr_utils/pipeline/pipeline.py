@@ -1,6 +1,8 @@
-"""The road, one method a step: each makes its artefact once, from the steps before it, and reuses it ever after.
+"""The road, one method a step: each makes its artefact once, from the steps before it, and reuses
+it ever after.
 
-Chapters and the command line call the same methods, so ``zephyr sft`` and chapter 02 leave the same model.
+Chapters and the command line call the same methods, so ``zephyr sft`` and chapter 02 leave the same
+model.
 """
 
 import json
@@ -26,10 +28,16 @@ from zephyr_utils.data.records import (
     with_answers,
 )
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation.exam import examine
+from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint, runs_folder
 from zephyr_utils.scales import MINIATURE, Scale, fetch_model, get_scale
-from zephyr_utils.training.rows import FittedRows, fit_dialogues, fit_pairs, hold_out, hold_out_pairs
+from zephyr_utils.training.rows import (
+    FittedRows,
+    fit_dialogues,
+    fit_pairs,
+    hold_out,
+    hold_out_pairs,
+)
 from zephyr_utils.truecasing import Truecaser, detect_case_noise
 from zephyr_utils.truecasing.model import FORMAT
 
@@ -40,24 +48,25 @@ PAIRS = "04_preference_pairs"
 DDPO = "05_ddpo"
 MARGINS = "06_reward_margins"
 EVALUATION = "07_evaluation"
-ABLATIONS = "08_ablations"
+ABLATIONS_FOLDER = "08_ablations"
 # as the paper, sections 3 and 4.1
 PAIRING = {"score": "mean", "rejected": "random", "ties": "drop", "seed": 0}
 HELD_OUT_DIALOGUES = 0.05  # share kept back to measure on
-# Real answers are long beside the miniature's: sixteen pairs at once took 3.2 GB, and few pairs gave few updates.
+# Real answers are long beside the miniature's: sixteen pairs at once took 3.2 GB, and few pairs
+# gave few updates.
 OWN_RECORDS = {"ddpo": {"per_device_train_batch_size": 4}}
 TEMPERATURE = 0.7  # the paper's sampling for chat, appendix
 
 
 @dataclass(frozen=True)
-class Road:
+class Pipeline:
     """One run through the handbook.
 
     Attributes:
         scale: a scale's name.
         seed: of the training and the sampling; the data do not change with it.
-        dialogues, feedback, preferences, base_model: local paths in place of the scale's addresses; "" keeps them.
-            With `preferences` given, no pairs are made from feedback.
+        dialogues, feedback, preferences, base_model: local paths in place of the scale's addresses;
+            "" keeps them. With `preferences` given, no pairs are made from feedback.
         runs: the folder for all runs; "" is `artefacts.runs_folder()`.
         set_aside_bad_rows: count bad rows and go on, instead of stopping at the first.
         changes: stage (``dsft``, ``ddpo``) -> recipe values that replace the scale's.
@@ -76,19 +85,27 @@ class Road:
     @cached_property
     def setting(self) -> Scale:
         """The scale with the local paths in place."""
-        local = {"dialogues": self.dialogues, "feedback": self.feedback, "base_model": self.base_model}
+        local = {
+            "dialogues": self.dialogues,
+            "feedback": self.feedback,
+            "base_model": self.base_model,
+        }
         return get_scale(self.scale).with_local(**local)
 
     @cached_property
     def folder(self) -> Path:
-        """Where this run's artefacts lie; runs on own data or with another seed have folders of their own."""
+        """Where this run's artefacts lie; runs on own data or with another seed have folders of
+        their own.
+        """
         own = "-own-data" if self.own_data else ""
         seed = f"-seed{self.seed}" if self.seed else ""
         return (Path(self.runs) if self.runs else runs_folder()) / f"{self.scale}{own}{seed}"
 
     @property
-    def known_reference(self) -> Path:
-        """Where reference log-probabilities lie, which every dDPO of this run on the same model and pairs takes."""
+    def reference_cache(self) -> Path:
+        """Where reference log-probabilities lie, which every dDPO of this run on the same model and
+        pairs takes.
+        """
         return self.folder / "reference"
 
     @property
@@ -138,25 +155,32 @@ class Road:
         return self._read(self._source(name), kind)
 
     def _read(self, source: Path | HubAddress, kind: str) -> RecordSet:
-        return load_records(source, kind, limit=self.setting.limit, set_aside=self.set_aside_bad_rows)
+        return load_records(
+            source, kind, limit=self.setting.limit, set_aside=self.set_aside_bad_rows
+        )
 
     def questions(self) -> list[dict]:
         """The held-out questions, in MT-Bench's schema: the miniature's own, at every scale.
 
-        They are all that can be judged without an account. MT-Bench's are asked through ``zephyr evaluate --questions``.
+        They are all that can be judged without an account. MT-Bench's are asked through ``zephyr
+        evaluate --questions``.
         """
         return [json.loads(line) for line in self.world()["questions"].read_text().splitlines()]
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
     def truecased(self) -> Manifest:
-        """Step 1: dialogues without refusals, truecased. Leaves ``dialogues.parquet``, ``truecaser.npz``."""
+        """Step 1: dialogues without refusals, truecased. Leaves ``dialogues.parquet``,
+        ``truecaser.npz``.
+        """
 
         def make(folder: Path) -> dict[str, Any]:
             loaded = self.load("dialogues", "dialogue")
             kept = refusal_filter(loaded.records)
             dialogues = [loaded.records[i] for i in kept.kept]
-            answers = [m["content"] for d in dialogues for m in d["messages"] if m["role"] == "assistant"]
+            answers = [
+                m["content"] for d in dialogues for m in d["messages"] if m["role"] == "assistant"
+            ]
             truecaser = Truecaser.fit(answers)
             repaired = truecaser.truecase_batch(answers)
             clean = with_answers(dialogues, repaired)
@@ -174,7 +198,10 @@ class Road:
                 "answers_changed": changed,
             }
 
-        inputs, recipe = {"dialogues": self._fingerprint("dialogues")}, {"truecaser": FORMAT, **self._reading}
+        inputs, recipe = (
+            {"dialogues": self._fingerprint("dialogues")},
+            {"truecaser": FORMAT, **self._reading},
+        )
         return build_artefact(self.folder / TRUECASING, inputs=inputs, recipe=recipe, make=make)
 
     def dsft(self) -> Manifest:
@@ -186,14 +213,16 @@ class Road:
             train, held_out, fitted = self.split_dialogues()
             trained = training.dsft(self.base_model_address, train, held_out, folder, recipe)
             return {
-                **fitted.books(),
+                **fitted.row_counts(),
                 "rows_trained": len(train),
                 "rows_held_out": len(held_out),
                 **trained.metrics,
             }
 
         inputs = {"dialogues": before.key, "base_model": self._fingerprint("base_model")}
-        return build_artefact(self.folder / DSFT, inputs=inputs, recipe=recipe, make=make, together=True)
+        return build_artefact(
+            self.folder / DSFT, inputs=inputs, recipe=recipe, make=make, together=True
+        )
 
     def split_dialogues(self) -> tuple[list[dict], list[dict], FittedRows]:
         """Dialogues to train on, dialogues held out, and the books of the rows they come from."""
@@ -204,7 +233,9 @@ class Road:
         return *hold_out(fitted.rows, HELD_OUT_DIALOGUES), fitted
 
     def pairs(self) -> Manifest:
-        """Step 4: preference pairs, in ``pairs.parquet``: those given, or made from feedback as the paper says."""
+        """Step 4: preference pairs, in ``pairs.parquet``: those given, or made from feedback as the
+        paper says.
+        """
         return self._given_pairs() if self.preferences else self.pair_up(self.folder / PAIRS)
 
     def pair_up(self, folder: Path, **policy: Any) -> Manifest:
@@ -229,7 +260,10 @@ class Road:
                 "set_aside": reasons,
             }
 
-        inputs = {"feedback": self._fingerprint("feedback"), "questions": fingerprint(self.questions())}
+        inputs = {
+            "feedback": self._fingerprint("feedback"),
+            "questions": fingerprint(self.questions()),
+        }
         return build_artefact(folder, inputs=inputs, recipe=recipe, make=make)
 
     def _given_pairs(self) -> Manifest:
@@ -246,7 +280,9 @@ class Road:
         inputs = {"preferences": fingerprint(Path(self.preferences))}
         return build_artefact(self.folder / PAIRS, inputs=inputs, recipe=self._reading, make=make)
 
-    def split_pairs(self, made: Manifest | None = None) -> tuple[list[dict], list[dict], FittedRows]:
+    def split_pairs(
+        self, made: Manifest | None = None
+    ) -> tuple[list[dict], list[dict], FittedRows]:
         """Pairs to train on, pairs held out, and the books of the rows they come from.
 
         Args:
@@ -257,28 +293,43 @@ class Road:
         made = made or self.pairs()
         pairs = load_records(made.folder / "pairs.parquet", "preference").records
         fitted = fit_pairs(
-            tokenizer, pairs, self.recipe("ddpo")["max_length"], ties=made.recipe.get("ties", "drop")
+            tokenizer,
+            pairs,
+            self.recipe("ddpo")["max_length"],
+            ties=made.recipe.get("ties", "drop"),
         )
         return *hold_out_pairs(fitted.rows), fitted
 
     def ddpo(self) -> Manifest:
-        """Step 5: the dDPO model, in ``model/``; the dSFT model is where it starts and its reference."""
+        """Step 5: the dDPO model, in ``model/``; the dSFT model is where it starts and its
+        reference.
+        """
         sft, pairs, recipe = self.dsft(), self.pairs(), self.recipe("ddpo")
 
         def make(folder: Path) -> dict[str, Any]:
             train, held_out, fitted = self.split_pairs()
             trained = training.ddpo(
-                sft.folder / training.MODEL, train, folder, recipe, held_out, known=self.known_reference
+                sft.folder / training.MODEL,
+                train,
+                folder,
+                recipe,
+                held_out,
+                reference_folder=self.reference_cache,
             )
             return {
-                **fitted.books(),
+                **fitted.row_counts(),
                 "rows_trained": len(train),
                 "rows_held_out": len(held_out),
                 **trained.metrics,
             }
 
-        inputs, all_of_it = {"start": sft.key, "pairs": pairs.key}, recipe | {"watched": training.WATCHED}
-        return build_artefact(self.folder / DDPO, inputs=inputs, recipe=all_of_it, make=make, together=True)
+        inputs, all_of_it = (
+            {"start": sft.key, "pairs": pairs.key},
+            recipe | {"watched": training.EVAL_PAIRS},
+        )
+        return build_artefact(
+            self.folder / DDPO, inputs=inputs, recipe=all_of_it, make=make, together=True
+        )
 
     def margins(self) -> Manifest:
         """Step 6: implicit rewards of the held-out pairs, in ``log_probs.npz``."""
@@ -308,17 +359,25 @@ class Road:
             }
 
         inputs = {"dsft": sft.key, "ddpo": dpo.key}
-        return build_artefact(self.folder / MARGINS, inputs=inputs, recipe={"beta": beta}, make=make)
+        return build_artefact(
+            self.folder / MARGINS, inputs=inputs, recipe={"beta": beta}, make=make
+        )
 
     def evaluation(self, models: tuple[str, ...] = ("base", "dsft", "ddpo")) -> dict[str, Manifest]:
-        """Step 7: each model's answers to the held-out questions and their grades, by the miniature's teacher."""
+        """Step 7: each model's answers to the held-out questions and their grades, by the
+        miniature's teacher.
+        """
         return {name: self.evaluate(name, self.model_directory(name)) for name in models}
 
     def model_directory(self, name: str) -> str:
-        """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must, and fetches a base that lies on the Hub."""
+        """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must, and fetches a base that
+        lies on the Hub.
+        """
         if name == "base":
             source = self.setting.base_model
-            return fetch_model(source) if isinstance(source, HubAddress) else self.base_model_address
+            return (
+                fetch_model(source) if isinstance(source, HubAddress) else self.base_model_address
+            )
         steps = {"dsft": self.dsft, "ddpo": self.ddpo}
         if name not in steps:
             raise HandbookError(
@@ -333,10 +392,12 @@ class Road:
         def make(folder: Path) -> dict[str, Any]:
             model, tokenizer = load_model(directory, dtype="float32")
             prepare_tokenizer(tokenizer)
-            return examine(model, tokenizer, name, self.questions(), folder, **recipe)
+            return run_exam(model, tokenizer, name, self.questions(), folder, **recipe)
 
         inputs = {"model": fingerprint(Path(directory)), "questions": fingerprint(self.questions())}
-        return build_artefact(self.folder / EVALUATION / name, inputs=inputs, recipe=recipe, make=make)
+        return build_artefact(
+            self.folder / EVALUATION / name, inputs=inputs, recipe=recipe, make=make
+        )
 
     # --- helpers -------------------------------------------------------------------------------------------------
 

@@ -1,17 +1,23 @@
-"""What a training holds in memory, term by term. Bytes, from the model's shape alone: nothing is loaded.
+"""What a training holds in memory, term by term. Bytes, from the model's shape alone: nothing is
+loaded.
 
-All of it is an estimate, made to say what fits and which lever to pull. `tests/test_plan.py` holds the terms against what
-PyTorch really saves for a small model, and `plan.ANCHORS` against published peaks.
+All of it is an estimate, made to say what fits and which lever to pull. `tests/test_plan.py` holds
+the terms against what PyTorch really saves for a small model, and `plan.ANCHORS` against published
+peaks.
 """
 
 from dataclasses import dataclass
 
-LORA_BYTES = 16  # an adapter weight: float32 itself, its gradient and AdamW's two moments, 4 bytes each
-FUSED_HEAD_TOKENS, FUSED_HEAD_WORDS = 4096, 32768  # TRL 1.16 scores the vocabulary in chunks of this size
-# NF4: 4 bits a weight, and a float32 scale for each 64 weights (QLoRA, arXiv 2305.14314, section 3), which double
-# quantisation stores in 8 bits with a further scale for each 256 of them: 0.127 bit in place of 0.5.
+# an adapter weight: float32 itself, its gradient and AdamW's two moments, 4 bytes each
+LORA_BYTES = 16
+# TRL 1.16 scores the vocabulary in chunks of this size
+FUSED_HEAD_TOKENS, FUSED_HEAD_WORDS = 4096, 32768
+# NF4: 4 bits a weight, and a float32 scale for each 64 weights (QLoRA, arXiv 2305.14314, section
+# 3), which double quantisation stores in 8 bits with a further scale for each 256 of them: 0.127
+# bit in place of 0.5.
 NF4_BYTES, NF4_NESTED_BYTES = (4 + 32 / 64) / 8, (4 + 8 / 64 + 32 / (64 * 256)) / 8
-OPTIMISER_STATES = {"rmsprop": 1}  # numbers kept for each weight; AdamW and what is not listed keep two
+# numbers kept for each weight; AdamW and what is not listed keep two
+OPTIMISER_STATES = {"rmsprop": 1}
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,16 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """All weights: projections, two norms a layer and the last one, the embedding, and the head where it is its own."""
+        """All weights: projections, two norms a layer and the last one, the embedding, and the head
+        where it is its own.
+        """
         norms = (2 * self.layers + 1) * self.hidden
         return self.linear + norms + self.embedding * (1 if self.tied else 2)
 
     def adapter(self, rank: int, targets: list[str]) -> int:
-        """Weights of a LoRA adapter: r (inputs + outputs) for each map it goes to (LoRA, arXiv 2106.09685, section 4.1)."""
+        """Weights of a LoRA adapter: r (inputs + outputs) for each map it goes to (LoRA, arXiv
+        2106.09685, section 4.1).
+        """
         return self.layers * sum(rank * sum(self.projections[name]) for name in targets)
 
 
@@ -79,13 +89,16 @@ LLAMA_3_8B = Shape(4096, 14336, 32, 32, 8, 128256, tied=False)  # for published 
 def saved_in_layer(shape: Shape, width: int, lora: bool, dropout: bool = False) -> int:
     """Bytes that one layer's forward pass keeps for the backward pass, for one token.
 
-    Counted through the layer as transformers 5 writes it, with scaled dot-product attention (which keeps no matrix of
-    tokens by tokens) and `width` bytes a number. h is the hidden width, q and kv those of the heads, f the feed-forward
-    one. Frozen maps need not keep their input; a LoRA on them does, as does a map that is trained.
+    Counted through the layer as transformers 5 writes it, with scaled dot-product attention (which
+    keeps no matrix of tokens by tokens) and `width` bytes a number. h is the hidden width, q and kv
+    those of the heads, f the feed-forward one. Frozen maps need not keep their input; a LoRA on
+    them does, as does a map that is trained.
 
     - two RMSNorms: their input in float32, 2 x 4h; trained ones also the normalised values;
-    - inputs of the seven maps: LoRA casts its own copy for each (3h + q + 2h + f), training all shares them (h + q + h + f);
-    - attention: queries, keys, values after rotation and its output (already counted as an input where shared): q + 2kv + q;
+    - inputs of the seven maps: LoRA casts its own copy for each (3h + q + 2h + f), training all
+      shares them (h + q + h + f);
+    - attention: queries, keys, values after rotation and its output (already counted as an input
+      where shared): q + 2kv + q;
     - feed-forward: the gate before and after SiLU, and the up projection: 3f.
     """
     h, f, q, kv = shape.hidden, shape.intermediate, shape.query, shape.key_value
@@ -101,8 +114,8 @@ def activations(
 ) -> int:
     """Bytes kept for a backward pass over `tokens` tokens, padding included.
 
-    With checkpointing each layer keeps its input only, and one layer at a time is computed anew (Chen et al., arXiv
-    1604.06174): `layers * width * hidden` a token, and one layer's worth.
+    With checkpointing each layer keeps its input only, and one layer at a time is computed anew
+    (Chen et al., arXiv 1604.06174): `layers * width * hidden` a token, and one layer's worth.
     """
     layer = saved_in_layer(shape, width, lora, dropout)
     if checkpointing:
@@ -113,7 +126,8 @@ def activations(
 def logits(shape: Shape, tokens: int, fused: bool = True) -> int:
     """Bytes for scoring the vocabulary: float32 scores and their gradient.
 
-    TRL's fused head holds one chunk at a time; written out, every position has a number for every word.
+    TRL's fused head holds one chunk at a time; written out, every position has a number for every
+    word.
     """
     if fused:
         tokens, words = min(tokens, FUSED_HEAD_TOKENS), min(shape.vocabulary, FUSED_HEAD_WORDS)
@@ -122,7 +136,9 @@ def logits(shape: Shape, tokens: int, fused: bool = True) -> int:
 
 
 def frozen_weights(shape: Shape, width: int, four_bit: bool, nested: bool) -> int:
-    """Bytes of a base model that is not trained; in 4 bits all but the embedding, the head and the norms."""
+    """Bytes of a base model that is not trained; in 4 bits all but the embedding, the head and the
+    norms.
+    """
     if not four_bit:
         return shape.parameters * width
     return (
@@ -134,8 +150,8 @@ def frozen_weights(shape: Shape, width: int, four_bit: bool, nested: bool) -> in
 def trained_weights(shape: Shape, mixed: bool, optimiser: str) -> dict[str, int]:
     """Bytes of weights, gradients and optimiser where all weights are trained.
 
-    In mixed precision 2 + 2 + 12 bytes a weight with AdamW: bfloat16 weights and gradients, and in float32 a copy of the
-    weights and two moments (ZeRO, arXiv 1910.02054, section 3.1).
+    In mixed precision 2 + 2 + 12 bytes a weight with AdamW: bfloat16 weights and gradients, and in
+    float32 a copy of the weights and two moments (ZeRO, arXiv 1910.02054, section 3.1).
     """
     n, states = shape.parameters, OPTIMISER_STATES.get(optimiser, 2)
     width = 2 if mixed else 4

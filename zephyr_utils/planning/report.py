@@ -4,7 +4,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from zephyr_utils.planning.plan import GB, RATES, ROWS, SPARE, StagePlan, plan_stage
+from zephyr_utils.planning.plan import GB, RATES, SPARE, TRAINING_SETS, StagePlan, plan_stage
 from zephyr_utils.recipes import STAGES
 
 WORDS = {
@@ -33,22 +33,27 @@ def print_plan(
     console.print(table)
     seconds, source = (rate, "as given") if rate else RATES[family]
     for stage, found in plans.items():
-        rows = ROWS[family if family in ("miniature", "smol") else "zephyr-7b", stage]
-        fits = "fits" if found.total <= SPARE * found.limit else "fits on paper, with nothing to spare"
+        rows = TRAINING_SETS[family if family in ("miniature", "smol") else "zephyr-7b", stage]
+        fits = (
+            "fits" if found.total <= SPARE * found.limit else "fits on paper, with nothing to spare"
+        )
         if not found.fits:
             fits = "DOES NOT FIT, whatever lever is pulled"
         pulled = f", after: {'; '.join(found.levers)}" if found.levers else ", as the recipe stands"
         lines = [
             f"{stage}: {fits}{pulled if found.fits else ''}",
             f"  {found.trained:,} of {found.parameters:,} parameters are trained",
-            f"  {found.updates:,} updates of {found.rows_an_update} rows ({rows.source})",
-            f"  about {_time(found.hours)}: {found.flops:.3g} operations at {seconds / 1e12:g} TFLOP/s a device ({source})",
+            f"  {found.updates:,} updates of {found.rows_per_update} rows ({rows.source})",
+            f"  about {_time(found.hours)}: {found.flops:.3g} operations at {seconds / 1e12:g} "
+            f"TFLOP/s a device ({source})",
         ]
         if found.changes:
             changed = yaml.safe_dump(found.changes, default_flow_style=True).strip().strip("{}")
             lines.append(f"  in the recipe: {changed}")
         console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
-    console.print("How far off these formulas are where somebody measured: chapter 09.", highlight=False)
+    console.print(
+        "How far off these formulas are where somebody measured: chapter 09.", highlight=False
+    )
     return plans
 
 

@@ -1,8 +1,14 @@
 """Preference sets: made from ratings (`binarize`) and looked into before training (`audit`)."""
 
-from zephyr_utils.preferences.audit import Audit, Comparison, Tens, audit, compare_policies
+from zephyr_utils.preferences.audit import (
+    Audit,
+    StrategyComparison,
+    Tens,
+    audit,
+    compare_strategies,
+)
 from zephyr_utils.preferences.binarize import (
-    POLICIES,
+    STRATEGIES,
     PreferenceSet,
     binarize,
     mean_rating,
@@ -11,6 +17,15 @@ from zephyr_utils.preferences.binarize import (
 )
 
 __all__ = [
-    "POLICIES", "Audit", "Comparison", "PreferenceSet", "Tens", "audit", "binarize", "compare_policies", "mean_rating",
-    "overall_rating", "pair_faults",
+    "STRATEGIES",
+    "Audit",
+    "PreferenceSet",
+    "StrategyComparison",
+    "Tens",
+    "audit",
+    "binarize",
+    "compare_strategies",
+    "mean_rating",
+    "overall_rating",
+    "pair_faults",
 ]  # fmt: skip

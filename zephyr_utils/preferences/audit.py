@@ -1,4 +1,6 @@
-"""What is in a preference set: ties, empty and identical answers, length bias, scores, faulty tens, models."""
+"""What is in a preference set: ties, empty and identical answers, length bias, scores, faulty tens,
+models.
+"""
 
 import html
 import itertools
@@ -11,14 +13,14 @@ import numpy as np
 
 from zephyr_utils.data.records import check_feedback, check_preference
 from zephyr_utils.preferences.binarize import (
-    POLICIES,
     SCORES,
+    STRATEGIES,
     binarize,
     pair_faults,
 )
 
-# The repair of UltraFeedback's faulty overall grades went by the mean of the aspect ratings: a 10 with a mean of at
-# most 2 was a 1, above 4 it stood, and what lies between was judged anew.
+# The repair of UltraFeedback's faulty overall grades went by the mean of the aspect ratings: a 10
+# with a mean of at most 2 was a 1, above 4 it stood, and what lies between was judged anew.
 FAULTY_MEAN, SOUND_MEAN = 2.0, 4.0
 
 
@@ -35,17 +37,22 @@ class _Table:
         table = [self.header, *self.rows()]
         widths = [max(len(row[i]) for row in table) for i in range(len(self.header))]
         lines = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in table
         ]
         return "\n".join([self.title, *lines[:1], "  ".join("-" * w for w in widths), *lines[1:]])
 
     def _repr_html_(self) -> str:
         def line(cells: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+            return (
+                "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+            )
 
         body = "".join(line(row, "td") for row in self.rows())
         caption = f"<caption>{html.escape(self.title)}</caption>"
-        return f"<table>{caption}<thead>{line(self.header, 'th')}</thead><tbody>{body}</tbody></table>"
+        return (
+            f"<table>{caption}<thead>{line(self.header, 'th')}</thead><tbody>{body}</tbody></table>"
+        )
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Tens:
     """The answers graded 10 overall, by what their aspect ratings say.
 
     Attributes:
-        n: all of them. ``n_faulty``: mean rating at most 2. ``n_doubtful``: up to 4. (The others are sound or unrated.)
+        n: all of them. ``n_faulty``: mean rating at most 2. ``n_doubtful``: up to 4. (The others
+            are sound or unrated.)
         n_chosen: pairs whose chosen answer is a faulty ten.
     """
 
@@ -65,7 +73,8 @@ class Tens:
 
 @dataclass(repr=False)
 class Audit(_Table):
-    """What `audit` found. Lengths are in characters of the last answer; every share is of ``n_pairs``.
+    """What `audit` found. Lengths are in characters of the last answer; every share is of
+    ``n_pairs``.
 
     Attributes:
         n_empty: pairs with an empty answer on either side.
@@ -73,8 +82,9 @@ class Audit(_Table):
         n_repeated_prompts: pairs with a prompt that occurred before.
         scores_chosen, scores_rejected: how many pairs have which score.
         tens: with feedback given, the answers graded 10.
-        chosen_not_best: with feedback given, by score (mean, overall): pairs whose chosen answer has not the highest
-            score of its row, so that this policy would have chosen another; and the pairs it can be said of.
+        chosen_not_best: with feedback given, by score (mean, overall): pairs whose chosen answer
+            has not the highest score of its row, so that this policy would have chosen another; and
+            the pairs it can be said of.
     """
 
     n_pairs: int = 0
@@ -101,7 +111,9 @@ class Audit(_Table):
 
     @property
     def length_bias(self) -> float:
-        """How often the longer answer is the chosen one, where the two differ in length; 0.5 is no bias."""
+        """How often the longer answer is the chosen one, where the two differ in length; 0.5 is no
+        bias.
+        """
         unequal = 1 - self.share_same_length
         return self.share_chosen_longer / unequal if self.n_pairs and unequal > 0 else 0.5
 
@@ -147,7 +159,9 @@ class Audit(_Table):
                 ("pairs that choose a faulty 10", f"{self.tens.n_chosen:,}", ""),
             ]
         for score, (n, of) in self.chosen_not_best.items():
-            rows.append((f"chosen is not the best by {score}", f"{n:,}", f"{n / max(of, 1):.1%} of {of:,}"))
+            rows.append(
+                (f"chosen is not the best by {score}", f"{n:,}", f"{n / max(of, 1):.1%} of {of:,}")
+            )
         for model in sorted(self.chosen_by_model | self.rejected_by_model):
             won, lost = self.chosen_by_model[model], self.rejected_by_model[model]
             rows.append(
@@ -165,8 +179,8 @@ def audit(preferences: Iterable[dict], *, feedback: Iterable[dict] | None = None
 
     Args:
         preferences: preference records (the flat form too).
-        feedback: the feedback they were made from, if at hand: the faulty tens are found from its aspect ratings, and
-            how many chosen answers another score would not have chosen.
+        feedback: the feedback they were made from, if at hand: the faulty tens are found from its
+            aspect ratings, and how many chosen answers another score would not have chosen.
 
     Returns:
         `Audit`, which prints as a table.
@@ -192,7 +206,8 @@ def audit(preferences: Iterable[dict], *, feedback: Iterable[dict] | None = None
         found.n_empty_chosen += "empty_chosen" in faults
         found.n_empty_rejected += "empty_rejected" in faults
         found.n_empty += "empty_chosen" in faults or "empty_rejected" in faults
-        # 64-bit hashes of the three texts: at 64,000 pairs two different ones meet in one set of ten billion.
+        # 64-bit hashes of the three texts: at 64,000 pairs two different ones meet in one set of
+        # ten billion.
         key = hash((pair["prompt"], chosen, rejected))
         found.n_duplicates += key in pairs
         pairs.add(key)
@@ -224,7 +239,9 @@ def audit(preferences: Iterable[dict], *, feedback: Iterable[dict] | None = None
 
 
 class _Known:
-    """What the feedback says of its answers. Texts are kept as hashes: of the prompt, or of prompt and answer."""
+    """What the feedback says of its answers. Texts are kept as hashes: of the prompt, or of prompt
+    and answer.
+    """
 
     def __init__(self) -> None:
         self.tens = {"n": 0, "n_faulty": 0, "n_doubtful": 0}
@@ -241,7 +258,9 @@ class _Known:
                 best = max(rated)
                 self.rated[name].add(hash(prompt))
                 # Of a prompt that several rows have, each row's best counts.
-                self.best[name].update(key for key, value in zip(keys, values, strict=True) if value == best)
+                self.best[name].update(
+                    key for key, value in zip(keys, values, strict=True) if value == best
+                )
         for key, mean, overall in zip(keys, scores["mean"], scores["overall"], strict=True):
             if overall == 10:
                 self.tens["n"] += 1
@@ -269,16 +288,20 @@ def _spread(scores: Counter) -> tuple[str, str]:
     values, counts = np.array(sorted(scores.items())).T
     mean, n = float(values @ counts / counts.sum()), counts.cumsum()
     low, middle, high = (values[np.searchsorted(n, q * n[-1])] for q in (0.25, 0.5, 0.75))
-    return f"{mean:.3f}", f"{values[0]:g} to {values[-1]:g}, quartiles {low:g}, {middle:g}, {high:g}"
+    return (
+        f"{mean:.3f}",
+        f"{values[0]:g} to {values[-1]:g}, quartiles {low:g}, {middle:g}, {high:g}",
+    )
 
 
 @dataclass(repr=False)
-class Comparison(_Table):
+class StrategyComparison(_Table):
     """Policies side by side on the same feedback.
 
     Attributes:
         n_rows: rows of feedback.
-        n_pairs, n_ties, n_set_aside: by policy, its pairs, those of equal score, and the rows without a pair.
+        n_pairs, n_ties, n_set_aside: by policy, its pairs, those of equal score, and the rows
+            without a pair.
         changed: for two policies, (rows in which the chosen answer differs, rows that both use).
     """
 
@@ -292,7 +315,13 @@ class Comparison(_Table):
 
     @property
     def header(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("policy", "pairs", "ties", "rows set aside", *(f"against {name}" for name in self.n_pairs))
+        return (
+            "policy",
+            "pairs",
+            "ties",
+            "rows set aside",
+            *(f"against {name}" for name in self.n_pairs),
+        )
 
     def rows(self) -> list[tuple[str, ...]]:
         return [
@@ -313,19 +342,20 @@ class Comparison(_Table):
         return f"{n:,} ({n / of:.1%})" if of else "no row in common"
 
 
-def compare_policies(
-    feedback: Iterable[dict], policies: Mapping[str, Mapping[str, Any]] = POLICIES
-) -> Comparison:
+def compare_strategies(
+    feedback: Iterable[dict], policies: Mapping[str, Mapping[str, Any]] = STRATEGIES
+) -> StrategyComparison:
     """Binarize the same feedback under several policies and count the chosen answers that change.
 
     An answer counts as changed if its text or its model differs.
 
     Args:
         feedback: feedback records.
-        policies: a name for each set of `binarize`'s options, such as ``{"score": "mean", "rejected": "lowest"}``.
+        policies: a name for each set of `binarize`'s options, such as ``{"score": "mean",
+            "rejected": "lowest"}``.
     """
     feedback = list(feedback)
-    result = Comparison(len(feedback))
+    result = StrategyComparison(len(feedback))
     chosen: dict[str, dict[int, tuple[str, str]]] = {}
     for name, options in policies.items():
         made = binarize(feedback, **options)  # one set of pairs at a time, for the memory's sake
@@ -334,7 +364,9 @@ def compare_policies(
             for row, pair in zip(made.rows, made.pairs, strict=True)
         }
         result.n_pairs[name], result.n_set_aside[name] = len(made.pairs), len(made.set_aside)
-        result.n_ties[name] = sum(pair["score_chosen"] == pair["score_rejected"] for pair in made.pairs)
+        result.n_ties[name] = sum(
+            pair["score_chosen"] == pair["score_rejected"] for pair in made.pairs
+        )
     for first, second in itertools.product(policies, repeat=2):
         common = chosen[first].keys() & chosen[second].keys()
         n_changed = sum(chosen[first][row] != chosen[second][row] for row in common)

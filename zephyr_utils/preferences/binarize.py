@@ -16,8 +16,8 @@ Rejected = Literal["random", "lowest", "all"]
 Ties = Literal["drop", "keep"]
 Randomness = Literal["per-row-hash", "published-v2", "published-v1"]
 
-# Five ways to make pairs of the same feedback, for `compare_policies` and the chapters.
-POLICIES: dict[str, dict[str, Any]] = {
+# Five ways to make pairs of the same feedback, for `compare_strategies` and the chapters.
+STRATEGIES: dict[str, dict[str, Any]] = {
     "mean, random": {"score": "mean", "rejected": "random"},
     "mean, lowest": {"score": "mean", "rejected": "lowest"},
     "mean, all": {"score": "mean", "rejected": "all"},
@@ -68,17 +68,20 @@ class PreferenceSet:
             f"{len(self.pairs):,} pairs"
         ]
         lines += [f"  {n:,} rows set aside: {reason}" for reason, n in self.reasons().most_common()]
-        lines += [f"  {n:,} answers left out: {reason}" for reason, n in self.left_out.most_common()]
+        lines += [
+            f"  {n:,} answers left out: {reason}" for reason, n in self.left_out.most_common()
+        ]
         if self.n_repeated:
             lines.append(f"  {self.n_repeated:,} rows repeat the prompt of an earlier one (used)")
         return "\n".join(lines)
 
 
 def mean_rating(completion: dict) -> float | None:
-    """The mean of an answer's ratings in the four aspects, 1 to 5 (paper, section 3: the teacher's score).
+    """The mean of an answer's ratings in the four aspects, 1 to 5 (paper, section 3: the teacher's
+    score).
 
-    A rating that is no number from 1 to 5 ("N/A", missing, 7) is left out of the mean, as an aspect that the
-    judge did not rate; None if no aspect has one.
+    A rating that is no number from 1 to 5 ("N/A", missing, 7) is left out of the mean, as an aspect
+    that the judge did not rate; None if no aspect has one.
     """
     annotations = completion.get("annotations") or {}
     ratings = [_number((annotations.get(aspect) or {}).get("Rating")) for aspect in ASPECTS]
@@ -107,25 +110,27 @@ def binarize(
 
     Args:
         feedback: feedback records.
-        score: what "best" means: the mean of the four aspects (the paper), or the critique's overall grade (the
-            published set).
-        rejected: a random other answer (the paper: more varied, and harder than the worst), the lowest, or one
-            pair with every other answer.
-        ties: the paper says it both ways. ``drop`` rejects only answers that score *lower* than the chosen one
-            (section 3), so a row whose answers all tie is set aside; ``keep`` takes any of "the remaining
-            three" (section 4.1), ties included.
+        score: what "best" means: the mean of the four aspects (the paper), or the critique's
+            overall grade (the published set).
+        rejected: a random other answer (the paper: more varied, and harder than the worst), the
+            lowest, or one pair with every other answer.
+        ties: the paper says it both ways. ``drop`` rejects only answers that score *lower* than the
+            chosen one (section 3), so a row whose answers all tie is set aside; ``keep`` takes any
+            of "the remaining three" (section 4.1), ties included.
         seed: seeds every random choice.
-        randomness: ``per-row-hash`` seeds each row with a hash of ``seed`` and its prompt, so a row's pair does
-            not depend on the rows around it; of several best answers a random one is chosen. The other two
-            reproduce the published script (with ``score="overall"``, ``ties="keep"``, ``seed=42``): the first
-            of several best answers is chosen, the rejected one is drawn from *all* answers and drawn again
-            while it equals the chosen one in score, text and model. ``published-v2`` seeds once per file, so
-            that a row's pair depends on all rows before it. ``published-v1``, with which Zephyr was trained,
-            seeded anew in every row: of four answers the rejected one was always the first, or the third if the
+        randomness: ``per-row-hash`` seeds each row with a hash of ``seed`` and its prompt, so a
+            row's pair does not depend on the rows around it; of several best answers a random one
+            is chosen. The other two reproduce the published script (with ``score="overall"``,
+            ``ties="keep"``, ``seed=42``): the first of several best answers is chosen, the rejected
+            one is drawn from *all* answers and drawn again while it equals the chosen one in score,
+            text and model. ``published-v2`` seeds once per file, so that a row's pair depends on
+            all rows before it. ``published-v1``, with which Zephyr was trained, seeded anew in
+            every row: of four answers the rejected one was always the first, or the third if the
             first was chosen.
 
     Returns:
-        `PreferenceSet`; a row is set aside as ``fewer_than_two_answers``, ``fewer_than_two_scores``,
+        `PreferenceSet`; a row is set aside as ``fewer_than_two_answers``,
+            ``fewer_than_two_scores``,
         ``all_tied`` or ``tied`` (the published draw, with ``ties="drop"``).
 
     Raises:
@@ -154,7 +159,9 @@ def binarize(
             scores = {i: s for i, a in enumerate(answers) if (s := SCORES[score](a)) is not None}
             if len(scores) < 2:
                 reason = "fewer_than_two_answers" if len(answers) < 2 else "fewer_than_two_scores"
-                detail = f"{where}: {len(scores)} of {len(answers)} answers have a score; two are needed"
+                detail = (
+                    f"{where}: {len(scores)} of {len(answers)} answers have a score; two are needed"
+                )
                 result.set_aside.append(SetAside(where, reason, detail, record))
                 continue
             if randomness == "per-row-hash":
@@ -165,7 +172,9 @@ def binarize(
                 rng = random.Random(seed) if randomness == "published-v1" else rng
                 best, others = _choose_as_published(answers, scores, ties, rng)
                 reason = "tied"
-            pairs = [_pair(prompt, answers[best], answers[i], scores[best], scores[i]) for i in others]
+            pairs = [
+                _pair(prompt, answers[best], answers[i], scores[best], scores[i]) for i in others
+            ]
         except (KeyError, TypeError, AttributeError):
             check_feedback(record, where)  # says what is wrong with the row
             raise
@@ -199,9 +208,11 @@ def pair_faults(pair: dict) -> list[str]:
     return [name for name, found in faults.items() if found]
 
 
-def _choose(scores: dict[int, float], rejected: str, ties: str, rng: random.Random) -> tuple[int, list[int]]:
-    # One shuffled order decides between equals. The same seed shuffles alike under every policy, so that two
-    # policies never differ by the toss alone.
+def _choose(
+    scores: dict[int, float], rejected: str, ties: str, rng: random.Random
+) -> tuple[int, list[int]]:
+    # One shuffled order decides between equals. The same seed shuffles alike under every policy, so
+    # that two policies never differ by the toss alone.
     order = rng.sample(list(scores), len(scores))
     best = max(order, key=lambda i: scores[i])
     others = [i for i in order if i != best and (ties == "keep" or scores[i] < scores[best])]
@@ -230,7 +241,10 @@ def _pair(prompt: str, best: dict, other: dict, score_best: float, score_other: 
     return {
         "prompt": prompt,
         "prompt_id": prompt_hash(prompt),
-        "chosen": [{"role": "user", "content": prompt}, {"role": "assistant", "content": best["response"]}],
+        "chosen": [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": best["response"]},
+        ],
         "rejected": [
             {"role": "user", "content": prompt},
             {"role": "assistant", "content": other["response"]},
@@ -260,5 +274,7 @@ def _number(value: Any) -> float | None:
 def _check_option(name: str, value: Any, allowed: Iterable[str]) -> None:
     if value not in allowed:
         raise HandbookError(
-            f"unknown {name}: {value!r}", where=f"option {name}", remedy=f"use one of {', '.join(allowed)}"
+            f"unknown {name}: {value!r}",
+            where=f"option {name}",
+            remedy=f"use one of {', '.join(allowed)}",
         )

@@ -1,7 +1,8 @@
 """Published figures that the handbook compares its own with, each with its source.
 
-Facts only: the paper's tables, the log on Zephyr-7B-beta's model card, and the final figures of public runs. The raw
-annotations behind them have licences of their own and are not part of this package.
+Facts only: the paper's tables, the log on Zephyr-7B-beta's model card, and the final figures of
+public runs. The raw annotations behind them have licences of their own and are not part of this
+package.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ ZEPHYR_DPO_LOG = _FOLDER / "zephyr_7b_beta_dpo_log.csv"
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table with where it was printed and how to read it; ``rows`` map column names to figures (None: not given)."""
+    """A table with where it was printed and how to read it; ``rows`` map column names to figures
+    (None: not given).
+    """
 
     title: str
     source: str
@@ -44,4 +47,6 @@ def published_table(name: str) -> PublishedTable:
             remedy=f"choose one of {', '.join(published_names())}.",
         )
     content = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    return PublishedTable(content["title"], content["source"], content["note"], tuple(content["rows"]))
+    return PublishedTable(
+        content["title"], content["source"], content["note"], tuple(content["rows"])
+    )

@@ -1,7 +1,8 @@
-"""Recipes: one YAML a scale and stage, in TRL's own argument names, so `trl sft --config` takes the same file.
+"""Recipes: one YAML a scale and stage, in TRL's own argument names, so `trl sft --config` takes the
+same file.
 
-``dsft.yaml`` holds fields of `trl.SFTConfig` and `trl.ModelConfig`, ``ddpo.yaml`` of `trl.DPOConfig` and
-`trl.ModelConfig`. Each value that surprises carries its reason on its line.
+``dsft.yaml`` holds fields of `trl.SFTConfig` and `trl.ModelConfig`, ``ddpo.yaml`` of
+`trl.DPOConfig` and `trl.ModelConfig`. Each value that surprises carries its reason on its line.
 """
 
 import dataclasses
@@ -41,15 +42,23 @@ def load_recipe(path: str | Path, stage: str, **changes: Any) -> dict[str, Any]:
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise HandbookError("there is no such recipe", where=str(path), remedy="name a YAML file") from error
+        raise HandbookError(
+            "there is no such recipe", where=str(path), remedy="name a YAML file"
+        ) from error
     except yaml.YAMLError as error:
-        where = f"{path}, line {error.problem_mark.line + 1}" if hasattr(error, "problem_mark") else str(path)
+        where = (
+            f"{path}, line {error.problem_mark.line + 1}"
+            if hasattr(error, "problem_mark")
+            else str(path)
+        )
         raise HandbookError(
             f"the recipe is not YAML: {error}", where=where, remedy="mend the line"
         ) from error
     if not isinstance(recipe, dict):
         raise HandbookError(
-            "a recipe is a mapping of names to values", where=str(path), remedy="write `name: value`"
+            "a recipe is a mapping of names to values",
+            where=str(path),
+            remedy="write `name: value`",
         )
     recipe |= {name: value for name, value in changes.items() if value is not None}
     check_recipe(recipe, stage, where=str(path))
@@ -63,9 +72,13 @@ def check_recipe(recipe: dict[str, Any], stage: str, where: str = "recipe") -> N
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             meant = (
-                f"did you mean `{near[0]}`?" if near else "see TRL's documentation of the trainer's arguments"
+                f"did you mean `{near[0]}`?"
+                if near
+                else "see TRL's documentation of the trainer's arguments"
             )
-            raise HandbookError(f"`{key}` is no argument of TRL's {stage} trainer", where=where, remedy=meant)
+            raise HandbookError(
+                f"`{key}` is no argument of TRL's {stage} trainer", where=where, remedy=meant
+            )
 
 
 def trainer_fields(stage: str) -> set[str]:

@@ -1,4 +1,5 @@
-"""dSFT and dDPO on TRL's trainers: the two stages (`stages`), and one module for each thing that they rest on.
+"""dSFT and dDPO on TRL's trainers: the two stages (`stages`), and one module for each thing that
+they rest on.
 
 Importing TRL takes seconds, so the names below are loaded when they are first used.
 """
@@ -10,14 +11,21 @@ if TYPE_CHECKING:
     from zephyr_utils.training.rows import split_prompt
     from zephyr_utils.training.save import ADAPTER, LOG, MODEL
     from zephyr_utils.training.scoring import answer_log_probs, held_out_loss
-    from zephyr_utils.training.stages import WATCHED, Trained, check_first_step, ddpo, ddpo_trainer, dsft
+    from zephyr_utils.training.stages import (
+        EVAL_PAIRS,
+        Trained,
+        check_first_step,
+        ddpo,
+        ddpo_trainer,
+        dsft,
+    )
 
 _MODULES = {
     "ADAPTER": "save",
     "LOG": "save",
     "MODEL": "save",
     "Trained": "stages",
-    "WATCHED": "stages",
+    "EVAL_PAIRS": "stages",
     "answer_log_probs": "scoring",
     "check_first_step": "stages",
     "ddpo": "stages",
@@ -29,9 +37,9 @@ _MODULES = {
 
 __all__ = [
     "ADAPTER",
+    "EVAL_PAIRS",
     "LOG",
     "MODEL",
-    "WATCHED",
     "Trained",
     "answer_log_probs",
     "check_first_step",

@@ -1,4 +1,6 @@
-"""Which attention a training takes: what the recipe asks for, else FlashAttention where rows are packed and it is installed."""
+"""Which attention a training takes: what the recipe asks for, else FlashAttention where rows are
+packed and it is installed.
+"""
 
 from typing import Any
 
@@ -12,11 +14,13 @@ FLASH = "flash_attention_2"
 
 
 def choose_attention(stage: str, recipe: dict[str, Any]) -> str | None:
-    """The name for `set_attn_implementation`; None leaves the library's own choice, which is PyTorch's sdpa.
+    """The name for `set_attn_implementation`; None leaves the library's own choice, which is
+    PyTorch's sdpa.
 
-    On padded rows sdpa has FlashAttention's kernels itself. On packed ones it is handed a mask of every token with every other,
-    which those kernels do not take; FlashAttention's own package is handed the rows' lengths instead. Pairs that share their
-    prompt need the mask: sdpa, or ``attn_implementation: flex_attention`` in the recipe, which passes over its empty blocks.
+    On padded rows sdpa has FlashAttention's kernels itself. On packed ones it is handed a mask of
+    every token with every other, which those kernels do not take; FlashAttention's own package is
+    handed the rows' lengths instead. Pairs that share their prompt need the mask: sdpa, or
+    ``attn_implementation: flex_attention`` in the recipe, which passes over its empty blocks.
     """
     if asked := recipe.get("attn_implementation"):
         return asked
@@ -43,7 +47,8 @@ def set_attention(model: PreTrainedModel, stage: str, recipe: dict[str, Any]) ->
             model.set_attn_implementation(attention)
         except (ImportError, ValueError) as error:
             raise HandbookError(
-                f"attention `{attention}` cannot be had: {str(error).strip().partition(chr(10))[0]}",
+                f"attention `{attention}` cannot be had: "
+                f"{str(error).strip().partition(chr(10))[0]}",
                 where="attn_implementation of the recipe",
                 remedy="install what it needs, or leave it out: sdpa is part of PyTorch",
             ) from error

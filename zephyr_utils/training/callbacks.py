@@ -1,4 +1,6 @@
-"""What watches a training while it runs: one line of progress, and a guard that stops a run gone wrong."""
+"""What watches a training while it runs: one line of progress, and a guard that stops a run gone
+wrong.
+"""
 
 import math
 import sys
@@ -16,10 +18,12 @@ MEASURED_STEPS = 3  # after one to warm up
 LONG = 60.0  # seconds that are left: a shorter run needs no estimate
 
 
-class OneLineProgress(TrainerCallback):
-    """A bar in a terminal, one line that rewrites itself in a notebook, nothing in a pipe but a long run's estimate.
+class ProgressLine(TrainerCallback):
+    """A bar in a terminal, one line that rewrites itself in a notebook, nothing in a pipe but a
+    long run's estimate.
 
-    The estimate comes after `MEASURED_STEPS` steps, on stderr: measured where `zephyr plan` has to assume.
+    The estimate comes after `MEASURED_STEPS` steps, on stderr: measured where `zephyr plan` has to
+    assume.
 
     Args:
         what: the words before the bar, such as "dSFT".
@@ -34,8 +38,14 @@ class OneLineProgress(TrainerCallback):
         if not state.is_world_process_zero:  # of several processes one tells
             return
         if sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}"))
-            self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[loss]}"),
+            )
+            self.bar = Progress(
+                *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+            )
             self.task = self.bar.add_task(self.what, total=state.max_steps, loss="")
             self.bar.start()
         elif "ipykernel" in sys.modules:
@@ -54,7 +64,10 @@ class OneLineProgress(TrainerCallback):
         if left > LONG:
             told = f"{left / 3600:.1f} hours" if left > 5400 else f"{left / 60:.0f} minutes"
             steps = f"{MEASURED_STEPS} steps took {pace:.2g} s each"
-            self._say(f"{self.what}: {steps}; the {state.max_steps - state.global_step:,} left, about {told}")
+            self._say(
+                f"{self.what}: {steps}; the {state.max_steps - state.global_step:,} left, about "
+                f"{told}"
+            )
 
     def _say(self, line: str) -> None:
         if self.bar:
@@ -69,7 +82,9 @@ class OneLineProgress(TrainerCallback):
         (then, before), now, tokens = self.last_log, time.monotonic(), logs.get("num_tokens")
         self.last_log = (now, tokens)
         return (
-            "" if tokens is None or before is None else f", {(tokens - before) / (now - then):,.0f} tokens/s"
+            ""
+            if tokens is None or before is None
+            else f", {(tokens - before) / (now - then):,.0f} tokens/s"
         )
 
     def on_log(self, args, state, control, logs=None, **_):
@@ -82,7 +97,8 @@ class OneLineProgress(TrainerCallback):
             pace = (time.monotonic() - self.started) / max(state.global_step - self.first_step, 1)
             left = pace * (state.max_steps - state.global_step)
             self.handle.update(
-                f"{self.what}: step {state.global_step} of {state.max_steps}, {shown}, {left:.0f} s left"
+                f"{self.what}: step {state.global_step} of {state.max_steps}, {shown}, {left:.0f} "
+                f"s left"
             )
 
     def on_train_end(self, args, state, control, **_):
@@ -93,7 +109,7 @@ class OneLineProgress(TrainerCallback):
             self.handle.update(f"{self.what}: {state.max_steps} steps in {seconds:.0f} s")
 
 
-class StopWhenBroken(TrainerCallback):
+class StopOnDivergence(TrainerCallback):
     """Stop on a loss that is not a number, or exactly zero: hours of training would not mend it."""
 
     def on_log(self, args, state, control, logs=None, **_):
@@ -103,16 +119,19 @@ class StopWhenBroken(TrainerCallback):
         raise HandbookError(
             f"the loss is {loss} at step {state.global_step}",
             where=str(args.output_dir),
-            remedy="lower learning_rate; on a card without bfloat16 use float32 weights for the adapter, not float16; "
+            remedy="lower learning_rate; on a card without bfloat16 use float32 weights for the "
+            "adapter, not float16; "
             "and look whether any token of the rows counts in the loss",
         )
 
 
-class KeepEachEpoch(TrainerCallback):
+class SaveEachEpoch(TrainerCallback):
     """Leave the adapter as it is after each epoch in ``epoch_1/``, ``epoch_2/``, ... of `output`."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
 
     def on_epoch_end(self, args, state, control, model=None, **_):
-        save_adapter(model, self.output / f"epoch_{round(state.epoch)}", state.is_world_process_zero)
+        save_adapter(
+            model, self.output / f"epoch_{round(state.epoch)}", state.is_world_process_zero
+        )

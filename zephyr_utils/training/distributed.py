@@ -19,10 +19,12 @@ def processes() -> int:
 
 
 def shared_dataset(rows: list[dict], folder: Path) -> Dataset:
-    """The rows as TRL wants them; of several processes the first writes them to a file that all read.
+    """The rows as TRL wants them; of several processes the first writes them to a file that all
+    read.
 
-    TRL lets the first process tokenise and score, and the others read its cache, which lies beside a file; rows from
-    memory have a temporary folder a process, and there the others would find nothing.
+    TRL lets the first process tokenise and score, and the others read its cache, which lies beside
+    a file; rows from memory have a temporary folder a process, and there the others would find
+    nothing.
     """
     if processes() == 1:
         return Dataset.from_list(rows)
@@ -36,17 +38,23 @@ def shared_dataset(rows: list[dict], folder: Path) -> Dataset:
 
 
 def even_batches(rows: int, together: int, most: int) -> tuple[int, int]:
-    """How many of `rows` to evaluate, and how many at a time in each of the processes that are `together`, at most `most`.
+    """How many of `rows` to evaluate, and how many at a time in each of the processes that are
+    `together`, at most `most`.
 
-    A trainer averages over batches and fills the last ones up with rows that it has had: only where every process has as many
-    rows in as many whole batches is the average that over rows. At most ``together - 1`` rows are left over.
+    A trainer averages over batches and fills the last ones up with rows that it has had: only where
+    every process has as many rows in as many whole batches is the average that over rows. At most
+    ``together - 1`` rows are left over.
     """
     each = rows // together
-    return each * together, max((size for size in range(1, most + 1) if each % size == 0), default=1)
+    return each * together, max(
+        (size for size in range(1, most + 1) if each % size == 0), default=1
+    )
 
 
-def put_together(weight: Tensor) -> Tensor:
-    """The whole of a weight that FSDP2 or ZeRO-3 has spread over the processes, all of which have to ask; any other as it is."""
+def gather_full_tensor(weight: Tensor) -> Tensor:
+    """The whole of a weight that FSDP2 or ZeRO-3 has spread over the processes, all of which have
+    to ask; any other as it is.
+    """
     if isinstance(weight, DTensor):
         return weight.full_tensor()
     if hasattr(weight, "ds_id"):  # DeepSpeed's mark
@@ -58,8 +66,10 @@ def put_together(weight: Tensor) -> Tensor:
 
 
 @contextmanager
-def loaded_whole() -> Iterator[None]:
-    """What is loaded inside is whole in each process: once ZeRO-3 trains, the library spreads every model that it loads."""
+def load_unsharded() -> Iterator[None]:
+    """What is loaded inside is whole in each process: once ZeRO-3 trains, the library spreads every
+    model that it loads.
+    """
     reference = hf_deepspeed._hf_deepspeed_config_weak_ref
     config = reference() if reference else None
     hf_deepspeed.unset_hf_deepspeed_config()

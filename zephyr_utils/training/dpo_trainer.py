@@ -1,4 +1,6 @@
-"""TRL's dDPO trainer with levers of ours: a reference kept on disk, shared prompts, rows grouped by length."""
+"""TRL's dDPO trainer with levers of ours: a reference kept on disk, shared prompts, rows grouped by
+length.
+"""
 
 import os
 from collections.abc import Iterator
@@ -14,23 +16,24 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from trl.trainer import utils as trl_utils
 
-from zephyr_utils.training.length_grouping import TakesRowsByLength
+from zephyr_utils.training.length_grouping import LengthGroupedMixin
 from zephyr_utils.training.prefix_sharing import can_share_prompts, with_shared_prompts
 from zephyr_utils.training.reference_cache import (
-    KEPT_EVERY,
+    SAVE_EVERY,
     model_hash,
-    read_known,
+    read_reference,
     reference_key,
-    write_known,
+    write_reference,
 )
 
 
 @contextmanager
-def answers_alone() -> Iterator[None]:
-    """On a CPU, too, score the vocabulary at the answers' positions alone, as TRL does where it has Triton.
+def completion_logits_only() -> Iterator[None]:
+    """On a CPU, too, score the vocabulary at the answers' positions alone, as TRL does where it has
+    Triton.
 
-    Elsewhere it scores prompts and padding as well and throws the scores away: in the miniature two positions of three. The
-    log-probabilities and gradients of the others are the same.
+    Elsewhere it scores prompts and padding as well and throws the scores away: in the miniature two
+    positions of three. The log-probabilities and gradients of the others are the same.
     """
     decide = trl_utils._use_triton
     trl_utils._use_triton = lambda device: device.type == "cpu" or decide(device)
@@ -40,31 +43,38 @@ def answers_alone() -> Iterator[None]:
         trl_utils._use_triton = decide
 
 
-class PairTrainer(TakesRowsByLength, trl.DPOTrainer):
+class PairTrainer(LengthGroupedMixin, trl.DPOTrainer):
     """`trl.DPOTrainer` that
 
-    - scores answers alone on a CPU (`answers_alone`);
-    - keeps a precomputed reference in `known` and takes from there what an earlier run, or a killed one, has computed;
-    - computes each pair's prompt once, with the same loss up to rounding (`prefix_sharing`), where the model's attention
-      can and `share_prompts` is not False;
+    - scores answers alone on a CPU (`completion_logits_only`);
+    - keeps a precomputed reference in `reference_folder` and takes from there what an earlier run,
+      or a killed one, has computed;
+    - computes each pair's prompt once, with the same loss up to rounding (`prefix_sharing`), where
+      the model's attention can and `share_prompts` is not False;
     - takes ``train_sampling_strategy: group_by_length``, for which TRL's own has no lengths.
     """
 
-    def __init__(self, *, known: Path, share_prompts: bool | None = None, **arguments) -> None:
-        self.known = known
+    def __init__(
+        self, *, reference_folder: Path, share_prompts: bool | None = None, **arguments
+    ) -> None:
+        self.reference_folder = reference_folder
         config = arguments["model"].config
         self.share_prompts = can_share_prompts(config, arguments["args"].max_length, share_prompts)
         super().__init__(**arguments)
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
-        """The rows with ``ref_chosen_logps`` and ``ref_rejected_logps``, computed from where a file of them ends."""
-        if self.is_deepspeed_enabled:  # ZeRO-3 spreads the weights: no process can say which model it has
+        """The rows with ``ref_chosen_logps`` and ``ref_rejected_logps``, computed from where a file
+        of them ends.
+        """
+        # ZeRO-3 spreads the weights: no process can say which model it has
+        if self.is_deepspeed_enabled:
             return super()._precompute_ref_logps(dataset, name, batch_size)
-        path = self.known / f"{self._reference_key(dataset, batch_size)}.npz"
-        begun = [read_known(path, len(dataset)) if self.accelerator.is_main_process else None]
+        path = self.reference_folder / f"{self._reference_key(dataset, batch_size)}.npz"
+        begun = [read_reference(path, len(dataset)) if self.accelerator.is_main_process else None]
         broadcast_object_list(begun, from_process=0)
         known, model = begun[0], self.ref_model or self.model
-        # Batches end where they would end without a file. With nothing left this draws the same random numbers, too.
+        # Batches end where they would end without a file. With nothing left this draws the same
+        # random numbers, too.
         left = Subset(dataset, range(known.shape[1], len(dataset)))
         loader = self.accelerator.prepare(
             DataLoader(left, batch_size, collate_fn=self.data_collator, shuffle=False)
@@ -76,8 +86,8 @@ class PairTrainer(TakesRowsByLength, trl.DPOTrainer):
             both = self.accelerator.gather_for_metrics(both).float().cpu().numpy().T
             known = np.concatenate([known, both], axis=1)
             last = known.shape[1] == len(dataset)
-            if self.accelerator.is_main_process and (last or number % KEPT_EVERY == 0):
-                write_known(path, known)
+            if self.accelerator.is_main_process and (last or number % SAVE_EVERY == 0):
+                write_reference(path, known)
         self.accelerator.wait_for_everyone()
         for side, values in zip(("chosen", "rejected"), known, strict=True):
             dataset = dataset.add_column(f"ref_{side}_logps", values)
@@ -99,17 +109,20 @@ class PairTrainer(TakesRowsByLength, trl.DPOTrainer):
         return key[0]
 
     def compute_ref_log_probs(self, model, inputs):
-        with answers_alone():
+        with completion_logits_only():
             return super().compute_ref_log_probs(self._called(model), inputs)
 
     def _compute_loss(self, model, inputs, return_outputs):
         live = not self.precompute_ref_logps
-        if live:  # asked here, where prompts are shared, and handed on as if it had been computed beforehand
+        # asked here, where prompts are shared, and handed on as if it had been computed beforehand
+        if live:
             asked = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
-            inputs = inputs | dict(zip(("ref_chosen_logps", "ref_rejected_logps"), asked, strict=True))
+            inputs = inputs | dict(
+                zip(("ref_chosen_logps", "ref_rejected_logps"), asked, strict=True)
+            )
         self.precompute_ref_logps = True
         try:
-            with answers_alone():
+            with completion_logits_only():
                 return super()._compute_loss(self._called(model), inputs, return_outputs)
         finally:
             self.precompute_ref_logps = not live
@@ -127,5 +140,6 @@ class PairTrainer(TakesRowsByLength, trl.DPOTrainer):
 
     def _set_signature_columns_if_needed(self):
         super()._set_signature_columns_if_needed()
-        if self.args.length_column_name not in self._signature_columns:  # else the sampler would not see it
+        # else the sampler would not see it
+        if self.args.length_column_name not in self._signature_columns:
             self._signature_columns.append(self.args.length_column_name)

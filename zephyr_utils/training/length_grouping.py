@@ -1,7 +1,8 @@
 """The order of rows that are grouped by length: a function of seed and epoch alone.
 
-The library's sampler draws from whatever random numbers the process has just then. Two processes would have to have the same
-at hand, and a run that was killed, or that evaluates on its way, would take the rows in another order than one that was not.
+The library's sampler draws from whatever random numbers the process has just then. Two processes
+would have to have the same at hand, and a run that was killed, or that evaluates on its way, would
+take the rows in another order than one that was not.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,18 +12,21 @@ from torch.utils.data import SequentialSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 
-class RowsByLength(LengthGroupedSampler):
+class ReproducibleLengthSampler(LengthGroupedSampler):
     """Rows of about one length together, in an order that `seed` and the number of the epoch give.
 
     Args:
-        rows_an_update: of all processes together, so that the order does not depend on how many there are.
+        rows_per_update: of all processes together, so that the order does not depend on how many
+            there are.
         lengths: of each row, in tokens.
         seed: the run's.
         epoch: tells the number of the epoch that begins.
     """
 
-    def __init__(self, rows_an_update: int, lengths: list[int], seed: int, epoch: Callable[[], int]) -> None:
-        super().__init__(rows_an_update, lengths=lengths)
+    def __init__(
+        self, rows_per_update: int, lengths: list[int], seed: int, epoch: Callable[[], int]
+    ) -> None:
+        super().__init__(rows_per_update, lengths=lengths)
         self.seed, self.epoch = seed, epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -30,20 +34,28 @@ class RowsByLength(LengthGroupedSampler):
         return super().__iter__()
 
 
-class TakesRowsByLength:
-    """For a trainer of the library, before its class: ``train_sampling_strategy: group_by_length`` is `RowsByLength`."""
+class LengthGroupedMixin:
+    """For a trainer of the library, before its class: ``train_sampling_strategy: group_by_length``
+    is `ReproducibleLengthSampler`.
+    """
 
     def _get_train_sampler(self, train_dataset=None):
         sampler = super()._get_train_sampler(train_dataset)
         if not isinstance(sampler, LengthGroupedSampler):
             return sampler
-        return RowsByLength(
+        return ReproducibleLengthSampler(
             sampler.batch_size * self.accelerator.num_processes, sampler.lengths, self.args.seed,
             # Asked when an epoch begins; the trainer's own count is part of a checkpoint.
             epoch=lambda: int(self.state.epoch or 0),
         )  # fmt: skip
 
     def _get_eval_sampler(self, eval_dataset):
-        """Rows to evaluate in their order: in the batches of a precomputed reference, so that margins begin at exactly 0."""
+        """Rows to evaluate in their order: in the batches of a precomputed reference, so that
+        margins begin at exactly 0.
+        """
         sampler = super()._get_eval_sampler(eval_dataset)
-        return SequentialSampler(eval_dataset) if isinstance(sampler, LengthGroupedSampler) else sampler
+        return (
+            SequentialSampler(eval_dataset)
+            if isinstance(sampler, LengthGroupedSampler)
+            else sampler
+        )

@@ -1,13 +1,16 @@
-"""Prefix sharing (arXiv 2410.20305): the prompt of a pair goes through the model once, not once with each answer.
+"""Prefix sharing (arXiv 2410.20305): the prompt of a pair goes through the model once, not once
+with each answer.
 
-A pair as TRL batches it is two rows, ``prompt + chosen`` and ``prompt + rejected``, padded to the longest row. Here it is
+A pair as TRL batches it is two rows, ``prompt + chosen`` and ``prompt + rejected``, padded to the
+longest row. Here it is
 
     p1 p2 ... pn | c1 c2 ... | pn r1 r2 ...        positions 1 2 ... n | n+1 n+2 ... | n n+1 n+2 ...
 
-with a mask under which the second answer does not see the first. The prompt's last token stands before each answer, since
-it is what predicts the answer's first. Several pairs stand in one row, unseen by each other, so that almost nothing is
-padding. Every token sees the tokens, at the positions, that it would see in two rows, so the log-probabilities are the same
-up to rounding; ``2 * prompt + chosen + rejected`` positions and padding become ``prompt + chosen + rejected + 1``.
+with a mask under which the second answer does not see the first. The prompt's last token stands
+before each answer, since it is what predicts the answer's first. Several pairs stand in one row,
+unseen by each other, so that almost nothing is padding. Every token sees the tokens, at the
+positions, that it would see in two rows, so the log-probabilities are the same up to rounding; ``2
+* prompt + chosen + rejected`` positions and padding become ``prompt + chosen + rejected + 1``.
 """
 
 from collections.abc import Callable
@@ -23,7 +26,9 @@ from zephyr_utils.errors import HandbookError
 IGNORE = -100
 PADDING = (
     -1
-)  # the segment of what belongs to no pair; pair i has 3i for its prompt, 3i + 1 and 3i + 2 for its answers
+    # the segment of what belongs to no pair; pair i has 3i for its prompt, 3i + 1 and 3i + 2 for its
+    # answers
+)
 DENSE, SPARSE = "sdpa", "flex_attention"  # the attentions that take a mask for each two tokens
 
 
@@ -34,8 +39,9 @@ class SharedRows:
     Attributes:
         input_ids, position_ids, labels: (rows, width).
         segments: (rows, width), see `PADDING`.
-        back: (2 * pairs, width of the two-row batch - 1), where each of its predictions stands among the ``rows * (width - 1)``
-            predictions of these rows; -1 where nothing is predicted.
+        back: (2 * pairs, width of the two-row batch - 1), where each of its predictions stands
+            among the ``rows * (width - 1)`` predictions of these rows; -1 where nothing is
+            predicted.
     """
 
     input_ids: Tensor
@@ -47,7 +53,9 @@ class SharedRows:
     def dense_mask(self) -> Tensor:
         """(rows, 1, width, width), true where a token (third axis) sees another (fourth)."""
         asks, asked = self.segments[:, :, None], self.segments[:, None, :]
-        causal = torch.ones(asked.shape[-1], asked.shape[-1], dtype=torch.bool, device=asks.device).tril()
+        causal = torch.ones(
+            asked.shape[-1], asked.shape[-1], dtype=torch.bool, device=asks.device
+        ).tril()
         return (causal & _same_text(asks, asked))[:, None]
 
     def block_mask(self) -> BlockMask:
@@ -62,22 +70,28 @@ class SharedRows:
 
 
 def _same_text(asks: Tensor, asked: Tensor) -> Tensor:
-    """Whether a token of segment `asked` belongs to the text of one of segment `asks`: its own segment, or its prompt."""
+    """Whether a token of segment `asked` belongs to the text of one of segment `asks`: its own
+    segment, or its prompt.
+    """
     return (asks == asked) | (asked == asks.div(3, rounding_mode="floor") * 3)
 
 
-def share_prompts(input_ids: Tensor, attention_mask: Tensor, labels: Tensor, hidden_size: int) -> SharedRows:
+def share_prompts(
+    input_ids: Tensor, attention_mask: Tensor, labels: Tensor, hidden_size: int
+) -> SharedRows:
     """Turn a batch of two rows a pair into one in which each prompt stands once.
 
     Args:
-        input_ids: (2 * pairs, tokens): all chosen rows, then all rejected ones, padded at the right.
+        input_ids: (2 * pairs, tokens): all chosen rows, then all rejected ones, padded at the
+            right.
         attention_mask: the same shape, 0 on padding.
         labels: the same shape, -100 on prompts and padding; the two rows of a pair have one prompt.
         hidden_size: of the model, see `pack`.
     """
     pairs, tokens = len(input_ids) // 2, input_ids.shape[1]
     lengths = attention_mask.sum(1).tolist()
-    splits = _last_of_prompts(input_ids, labels)  # the one before an answer's first token predicts it
+    # the one before an answer's first token predicts it
+    splits = _last_of_prompts(input_ids, labels)
     sizes = [lengths[i] + lengths[i + pairs] - splits[i] for i in range(pairs)]
     rows, width = pack(sizes, hidden_size)
     source, positions = np.zeros((2, len(rows), width), dtype=np.int64)
@@ -86,19 +100,25 @@ def share_prompts(input_ids: Tensor, attention_mask: Tensor, labels: Tensor, hid
     for row, members in enumerate(rows):
         begins = 0
         for i in members:
-            for side, start in ((0, 0), (1, splits[i])):  # the second time from the prompt's last token on
+            # the second time from the prompt's last token on
+            for side, start in ((0, 0), (1, splits[i])):
                 text = np.arange(start, lengths[i + side * pairs])
                 here = slice(begins, begins + len(text))
                 source[row, here], positions[row, here] = (i + side * pairs) * tokens + text, text
-                segments[row, here] = 3 * i + np.where((side == 0) & (text < splits[i]), 0, side + 1)
+                segments[row, here] = 3 * i + np.where(
+                    (side == 0) & (text < splits[i]), 0, side + 1
+                )
                 predicts = text[(text >= splits[i]) & (text < text[-1])]
                 back[i + side * pairs, predicts] = row * (width - 1) + begins + predicts - start
                 begins += len(text)
     source, positions, segments, back = (
-        torch.from_numpy(found).to(input_ids.device) for found in (source, positions, segments, back)
+        torch.from_numpy(found).to(input_ids.device)
+        for found in (source, positions, segments, back)
     )
     ids, targets = (whole.flatten()[source] for whole in (input_ids, labels))
-    return SharedRows(ids, positions, targets.masked_fill(segments == PADDING, IGNORE), segments, back)
+    return SharedRows(
+        ids, positions, targets.masked_fill(segments == PADDING, IGNORE), segments, back
+    )
 
 
 def _last_of_prompts(input_ids: Tensor, labels: Tensor) -> list[int]:
@@ -112,16 +132,20 @@ def _last_of_prompts(input_ids: Tensor, labels: Tensor) -> list[int]:
     ours, theirs = input_ids.chunk(2)
     differ = ((ours != theirs) & (columns < chosen[:, None])).any(1) | (chosen != rejected)
     if differ.any():
-        raise ValueError(f"pair {int(differ.int().argmax())}: the two rows do not begin with one prompt")
+        raise ValueError(
+            f"pair {int(differ.int().argmax())}: the two rows do not begin with one prompt"
+        )
     return (chosen - 1).tolist()
 
 
 def pack(sizes: list[int], hidden_size: int) -> tuple[list[list[int]], int]:
-    """Pairs into rows, so that the least is computed: the pairs of each row, by number, and the rows' width.
+    """Pairs into rows, so that the least is computed: the pairs of each row, by number, and the
+    rows' width.
 
-    Few rows leave little padding, but attention costs a row's width for each token. Beside it stand the layer's matrices, of
-    about ``12 * hidden_size ** 2`` weights: as many operations as attention over ``6 * hidden_size`` tokens. So
-    ``rows * width * (6 * hidden_size + width)`` is what is made small.
+    Few rows leave little padding, but attention costs a row's width for each token. Beside it stand
+    the layer's matrices, of about ``12 * hidden_size ** 2`` weights: as many operations as
+    attention over ``6 * hidden_size`` tokens. So ``rows * width * (6 * hidden_size + width)`` is
+    what is made small.
     """
     found = []
     for count in range(1, len(sizes) + 1):
@@ -137,7 +161,9 @@ def pack(sizes: list[int], hidden_size: int) -> tuple[list[list[int]], int]:
 
 
 def with_shared_prompts(model: Callable) -> Callable:
-    """`model` with TRL's fused head as a function of the same batch and of the same outputs, computed on shared rows."""
+    """`model` with TRL's fused head as a function of the same batch and of the same outputs,
+    computed on shared rows.
+    """
     config = (model.module if hasattr(model, "module") else model).config
 
     def call(input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **options):
@@ -157,10 +183,12 @@ def with_shared_prompts(model: Callable) -> Callable:
 
 
 def can_share_prompts(config, max_length: int | None, asked: bool | None) -> bool:
-    """Whether pairs of at most `max_length` tokens can share their prompts under the model's `config`.
+    """Whether pairs of at most `max_length` tokens can share their prompts under the model's
+    `config`.
 
     Raises:
-        HandbookError: it was `asked` for, and its attention takes no such mask, or slides over fewer tokens than a row has.
+        HandbookError: it was `asked` for, and its attention takes no such mask, or slides over
+            fewer tokens than a row has.
     """
     reason = None
     if config._attn_implementation not in (DENSE, SPARSE):
@@ -171,10 +199,13 @@ def can_share_prompts(config, max_length: int | None, asked: bool | None) -> boo
     window = getattr(config, "sliding_window", None)
     if window and (not max_length or max_length > window):
         reason = (
-            f"the model's attention slides over {window} tokens, which a row with a prompt shared cannot keep, "
+            f"the model's attention slides over {window} tokens, which a row with a prompt shared "
+            f"cannot keep, "
             f"and a text may have {max_length or 'any number'}",
             f"set max_length: {window}, or leave share_prompts out",
         )
     if reason and asked:
-        raise HandbookError(f"prompts cannot be shared: {reason[0]}", where="dDPO", remedy=reason[1])
+        raise HandbookError(
+            f"prompts cannot be shared: {reason[0]}", where="dDPO", remedy=reason[1]
+        )
     return asked is not False and reason is None

@@ -28,10 +28,14 @@ class FittedRows:
     def rows_in(self) -> int:
         return len(self.rows) + sum(self.set_aside.values())
 
-    def books(self) -> dict[str, Any]:
+    def row_counts(self) -> dict[str, Any]:
         """The counts as an artefact's results keep them: ``rows_in == rows_out + rows_set_aside``."""
         aside = dict(self.set_aside)
-        counts = {"rows_in": self.rows_in, "rows_out": len(self.rows), "rows_set_aside": sum(aside.values())}
+        counts = {
+            "rows_in": self.rows_in,
+            "rows_out": len(self.rows),
+            "rows_set_aside": sum(aside.values()),
+        }
         return {**counts, "set_aside": aside, "shortened": self.shortened}
 
     def report(self) -> str:
@@ -39,14 +43,18 @@ class FittedRows:
         why = ", ".join(
             f"{count} {reason.replace('_', ' ')}" for reason, count in self.set_aside.most_common()
         )
-        shorter = f" ({self.shortened} of them shortened to whole exchanges)" if self.shortened else ""
+        shorter = (
+            f" ({self.shortened} of them shortened to whole exchanges)" if self.shortened else ""
+        )
         return f"{self.rows_in} rows in, {len(self.rows)} kept{shorter}, set aside: {why or 'none'}"
 
 
 def fit_dialogues(tokenizer, dialogues: list[dict], max_length: int) -> FittedRows:
-    """Shorten dialogues to the whole exchanges that fit into `max_length` tokens; set aside what never fits.
+    """Shorten dialogues to the whole exchanges that fit into `max_length` tokens; set aside what
+    never fits.
 
-    Cutting in mid-answer would lose the end-of-sequence token, and with it the lesson of when to stop.
+    Cutting in mid-answer would lose the end-of-sequence token, and with it the lesson of when to
+    stop.
     """
     fitted = FittedRows([])
     for dialogue in dialogues:
@@ -68,18 +76,22 @@ def _whole_exchanges(tokenizer, messages: list[dict], max_length: int) -> list[d
 
 
 def fit_pairs(tokenizer, pairs: list[dict], max_length: int, ties: str = "drop") -> FittedRows:
-    """Set aside pairs that teach nothing (`preferences.pair_faults`) or take more than `max_length` tokens.
+    """Set aside pairs that teach nothing (`preferences.pair_faults`) or take more than `max_length`
+    tokens.
 
-    With ties ``keep``, pairs of equal score stay: how the published set was made, and an ablation of ours.
+    With ties ``keep``, pairs of equal score stay: how the published set was made, and an ablation
+    of ours.
 
-    An over-long row is never cut: it would lose the end of its answers, and the token that ends them.
+    An over-long row is never cut: it would lose the end of its answers, and the token that ends
+    them.
     """
     fitted = FittedRows([])
     for pair in pairs:
         faults = [fault for fault in pair_faults(pair) if not (fault == "tied" and ties == "keep")]
         if (
             not faults
-            and max(len(encode(tokenizer, pair[side])[0]) for side in ("chosen", "rejected")) > max_length
+            and max(len(encode(tokenizer, pair[side])[0]) for side in ("chosen", "rejected"))
+            > max_length
         ):
             faults = ["too_long"]
         if faults:
@@ -90,10 +102,11 @@ def fit_pairs(tokenizer, pairs: list[dict], max_length: int, ties: str = "drop")
 
 
 def hold_out(rows: list[dict], share: float = 0.05) -> tuple[list[dict], list[dict]]:
-    """Split into (train, held out) by a hash of the prompt: the same row falls on the same side in every run.
+    """Split into (train, held out) by a hash of the prompt: the same row falls on the same side in
+    every run.
 
-    All rows of one prompt fall on one side, so no prompt is on both. Of a set so small that no prompt would fall out by
-    itself, the one with the lowest hash is held out.
+    All rows of one prompt fall on one side, so no prompt is on both. Of a set so small that no
+    prompt would fall out by itself, the one with the lowest hash is held out.
 
     Raises:
         HandbookError: there are fewer than two different prompts.
@@ -111,10 +124,18 @@ def hold_out(rows: list[dict], share: float = 0.05) -> tuple[list[dict], list[di
 
 
 def hold_out_pairs(pairs: list[dict]) -> tuple[list[dict], list[dict]]:
-    """`hold_out` a tenth; of fewer than a thousand three tenths, for an accuracy on twenty pairs says nothing."""
+    """`hold_out` a tenth; of fewer than a thousand three tenths, for an accuracy on twenty pairs
+    says nothing.
+    """
     return hold_out(pairs, 0.3 if len(pairs) < 1000 else 0.1)
 
 
 def split_prompt(pair: dict) -> dict:
-    """A preference as TRL wants it: the shared messages as `prompt`, the answers as one message each."""
-    return {"prompt": pair["chosen"][:-1], "chosen": pair["chosen"][-1:], "rejected": pair["rejected"][-1:]}
+    """A preference as TRL wants it: the shared messages as `prompt`, the answers as one message
+    each.
+    """
+    return {
+        "prompt": pair["chosen"][:-1],
+        "chosen": pair["chosen"][-1:],
+        "rejected": pair["rejected"][-1:],
+    }

@@ -1,4 +1,6 @@
-"""What a training leaves: the merged model, the adapter, the log. No pickle, and no path of this machine."""
+"""What a training leaves: the merged model, the adapter, the log. No pickle, and no path of this
+machine.
+"""
 
 import json
 import shutil
@@ -9,13 +11,18 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from zephyr_utils.chat import load_model
-from zephyr_utils.training.distributed import loaded_whole, processes, put_together
+from zephyr_utils.training.distributed import gather_full_tensor, load_unsharded, processes
 
 MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
 
 
 def save_trained(
-    trainer, tokenizer, output: Path, log: list[dict[str, float]], recipe: dict[str, Any], quantised: bool
+    trainer,
+    tokenizer,
+    output: Path,
+    log: list[dict[str, float]],
+    recipe: dict[str, Any],
+    quantised: bool,
 ):
     """Write adapter, merged model and log; drop the checkpoints. Returns the merged model.
 
@@ -39,7 +46,7 @@ def save_trained(
             (output / MODEL / "training_args.bin").unlink(
                 missing_ok=True
             )  # a pickle, and of use to nobody else
-        with loaded_whole():
+        with load_unsharded():
             model = load_model(output / MODEL, dtype=recipe.get("dtype") or "float32")[0]
     if writes:
         tokenizer.save_pretrained(output / MODEL)
@@ -49,20 +56,30 @@ def save_trained(
 
 
 def save_adapter(model: PeftModel, folder: Path, writes: bool) -> None:
-    """Write the adapter alone, by the process that `writes`; weights that are spread over processes are put together by all."""
-    whole = {name: put_together(weight) for name, weight in model.named_parameters() if weight.requires_grad}
+    """Write the adapter alone, by the process that `writes`; weights that are spread over processes
+    are put together by all.
+    """
+    whole = {
+        name: gather_full_tensor(weight)
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }
     if writes:
         model.save_pretrained(folder, state_dict=whole)
         without_local_path(folder)
 
 
 def merged_into_base(model: PeftModel, output: Path, recipe: dict[str, Any]):
-    """The adapter merged into the base loaded anew: into 4 bits it would be rounded away, into shares it cannot go."""
+    """The adapter merged into the base loaded anew: into 4 bits it would be rounded away, into
+    shares it cannot go.
+    """
     source = model.get_base_model().config._name_or_path
     revision = recipe.get("model_revision")
     options = {"revision": revision} if revision and not Path(source).is_dir() else {}
-    with loaded_whole():
-        base = AutoModelForCausalLM.from_pretrained(source, dtype=recipe.get("dtype") or "float32", **options)
+    with load_unsharded():
+        base = AutoModelForCausalLM.from_pretrained(
+            source, dtype=recipe.get("dtype") or "float32", **options
+        )
         return PeftModel.from_pretrained(base, output / ADAPTER).merge_and_unload().to(model.device)
 
 

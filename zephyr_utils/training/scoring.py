@@ -1,4 +1,6 @@
-"""What a model says of rows that it is not training on: log-probabilities of answers, the loss of whole dialogues."""
+"""What a model says of rows that it is not training on: log-probabilities of answers, the loss of
+whole dialogues.
+"""
 
 import torch
 
@@ -7,8 +9,11 @@ from zephyr_utils.objectives import sequence_log_probs, token_weighted_nll
 
 
 @torch.no_grad()
-def answer_log_probs(model, tokenizer, conversations: list[list[dict]], batch_size: int = 32) -> torch.Tensor:
-    """log p(last message | the messages before it) of each conversation, summed over the message's tokens.
+def answer_log_probs(
+    model, tokenizer, conversations: list[list[dict]], batch_size: int = 32
+) -> torch.Tensor:
+    """log p(last message | the messages before it) of each conversation, summed over the message's
+    tokens.
 
     Args:
         conversations: message lists that end with the assistant's answer.
@@ -16,12 +21,13 @@ def answer_log_probs(model, tokenizer, conversations: list[list[dict]], batch_si
     Returns:
         Tensor of shape (conversations,), in nats, in the order given.
     """
-    # As TRL counts: the prompt ends behind the generation prompt, the answer runs to the template's last newline.
+    # As TRL counts: the prompt ends behind the generation prompt, the answer runs to the template's
+    # last newline.
     rows = []
     for messages in conversations:
-        prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=True)[
-            "input_ids"
-        ]
+        prompt = tokenizer.apply_chat_template(
+            messages[:-1], add_generation_prompt=True, return_dict=True
+        )["input_ids"]
         rows.append((encode(tokenizer, messages)[0], len(prompt)))
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     sums = torch.empty(len(rows))
@@ -49,10 +55,13 @@ def held_out_loss(model, tokenizer, dialogues: list[dict], batch_size: int = 16)
     for start in range(0, len(encoded), batch_size):
         batch = encoded[start : start + batch_size]
         width = max(map(len, batch))
-        ids = torch.tensor([tokens + [tokenizer.pad_token_id] * (width - len(tokens)) for tokens in batch])
+        ids = torch.tensor(
+            [tokens + [tokenizer.pad_token_id] * (width - len(tokens)) for tokens in batch]
+        )
         labels = torch.tensor([tokens + [-100] * (width - len(tokens)) for tokens in batch])
         ids, labels = ids.to(model.device), labels.to(model.device)
-        # Right padding under a causal mask: no real token sees a pad, so no attention mask is needed.
+        # Right padding under a causal mask: no real token sees a pad, so no attention mask is
+        # needed.
         nll, tokens = token_weighted_nll(model(input_ids=ids).logits.float(), labels)
         total, count = total + float(nll), count + int(tokens)
     model.train()

@@ -1,4 +1,5 @@
-"""dSFT and dDPO with LoRA on TRL's trainers. Only the rooms named `training` know TRL's argument names.
+"""dSFT and dDPO with LoRA on TRL's trainers. Only the rooms named `training` know TRL's argument
+names.
 
 Both stages read a model directory and rows, and leave a directory with
 
@@ -6,7 +7,8 @@ Both stages read a model directory and rows, and leave a directory with
 - ``adapter/``: the LoRA adapter alone;
 - ``log.json``: the trainer's log history.
 
-While they run, ``checkpoints/`` holds what a killed run goes on from; the same call then ends with the same weights.
+While they run, ``checkpoints/`` holds what a killed run goes on from; the same call then ends with
+the same weights.
 """
 
 import os
@@ -27,10 +29,15 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes import check_recipe, model_fields, trainer_fields
 from zephyr_utils.training.attention import set_attention
 from zephyr_utils.training.batch import share_batch
-from zephyr_utils.training.callbacks import KeepEachEpoch, OneLineProgress, StopWhenBroken
-from zephyr_utils.training.distributed import even_batches, loaded_whole, processes, shared_dataset
+from zephyr_utils.training.callbacks import ProgressLine, SaveEachEpoch, StopOnDivergence
+from zephyr_utils.training.distributed import (
+    even_batches,
+    load_unsharded,
+    processes,
+    shared_dataset,
+)
 from zephyr_utils.training.dpo_trainer import PairTrainer
-from zephyr_utils.training.length_grouping import TakesRowsByLength
+from zephyr_utils.training.length_grouping import LengthGroupedMixin
 from zephyr_utils.training.rows import split_prompt
 from zephyr_utils.training.save import (  # noqa: F401 - chapters read training.ADAPTER and training.LOG
     ADAPTER,
@@ -43,11 +50,13 @@ from zephyr_utils.training.scoring import answer_log_probs, held_out_loss
 
 REFERENCE = "reference"  # folder of its log-probabilities
 FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
-WATCHED = 256  # held-out pairs measured before, during and after dDPO; Zephyr's own curve is of 64
-WATCHED_AT_ONCE = 32
-WATCHING = {"eval_strategy": "steps", "eval_steps": 0.125, "eval_on_start": True}
+# held-out pairs measured before, during and after dDPO; Zephyr's own curve is of 64
+EVAL_PAIRS = 256
+EVAL_BATCH_SIZE = 32
+EVAL_SCHEDULE = {"eval_strategy": "steps", "eval_steps": 0.125, "eval_on_start": True}
 
-# One line of ours says how far a training is; six bars a training and what TRL still calls by its old name do not help.
+# One line of ours says how far a training is; six bars a training and what TRL still calls by its
+# old name do not help.
 disable_progress_bars()
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
@@ -67,14 +76,21 @@ class Trained:
     metrics: dict[str, Any]
 
 
-class DialogueTrainer(TakesRowsByLength, trl.SFTTrainer):
-    """`trl.SFTTrainer` whose rows grouped by length come in one order, however often the run is stopped."""
+class DialogueTrainer(LengthGroupedMixin, trl.SFTTrainer):
+    """`trl.SFTTrainer` whose rows grouped by length come in one order, however often the run is
+    stopped.
+    """
 
 
 def dsft(
-    base_model: str | Path, dialogues: list[dict], held_out: list[dict], output: Path, recipe: dict[str, Any]
+    base_model: str | Path,
+    dialogues: list[dict],
+    held_out: list[dict],
+    output: Path,
+    recipe: dict[str, Any],
 ) -> Trained:
-    """Distilled supervised fine-tuning (paper, section 3): maximum likelihood on the teacher's dialogues.
+    """Distilled supervised fine-tuning (paper, section 3): maximum likelihood on the teacher's
+    dialogues.
 
     Args:
         base_model: a model directory or a Hub address.
@@ -84,8 +100,10 @@ def dsft(
         recipe: TRL's arguments by name, see `recipes`.
 
     Returns:
-        `Trained` with `held_out_loss_before` and `held_out_loss`: token-weighted negative log-likelihood in nats
-        a token, so that they do not depend on how rows are batched (the trainer's own evaluation loss does).
+        `Trained` with `held_out_loss_before` and `held_out_loss`: token-weighted negative
+            log-likelihood in nats
+        a token, so that they do not depend on how rows are batched (the trainer's own evaluation
+            loss does).
 
     Raises:
         HandbookError: no model, a recipe with an unknown key, a loss that is not a number.
@@ -103,7 +121,7 @@ def dsft(
         ),
         processing_class=tokenizer,
         peft_config=_adapter(recipe),
-        callbacks=[OneLineProgress("dSFT"), StopWhenBroken()],
+        callbacks=[ProgressLine("dSFT"), StopOnDivergence()],
     )
     log = _train(trainer, output)
     merged = save_trained(trainer, tokenizer, output, log, recipe, bool(_quantised(recipe)))
@@ -118,23 +136,26 @@ def ddpo(
     recipe: dict[str, Any],
     held_out: list[dict] | None = None,
     keep_epochs: bool = False,
-    known: Path | None = None,
+    reference_folder: Path | None = None,
 ) -> Trained:
-    """Distilled direct preference optimisation (paper, equation 1) of a dSFT model with a new adapter.
+    """Distilled direct preference optimisation (paper, equation 1) of a dSFT model with a new
+    adapter.
 
-    The reference is the dSFT model itself: the new adapter switched off. Its log-probabilities are computed once.
-    Before the first step the policy must *be* the dSFT model, which is checked in two ways, because a loss of ln 2
-    alone says only that policy and reference agree, not that they are the right model.
+    The reference is the dSFT model itself: the new adapter switched off. Its log-probabilities are
+    computed once. Before the first step the policy must *be* the dSFT model, which is checked in
+    two ways, because a loss of ln 2 alone says only that policy and reference agree, not that they
+    are the right model.
 
     Args:
         sft_model: directory of the merged dSFT model.
         pairs: preference records that fit the context (`training_rows.fit_pairs`).
         output, recipe: as in `dsft`.
-        held_out: pairs not trained on; the first `WATCHED` of them are measured before the first step and at every
-            eighth of the run (unless the recipe says otherwise), so that the log holds evaluation rows too.
+        held_out: pairs not trained on; the first `EVAL_PAIRS` of them are measured before the first
+            step and at every eighth of the run (unless the recipe says otherwise), so that the log
+            holds evaluation rows too.
         keep_epochs: leave the adapter as it was after each epoch in ``epoch_1/``, ``epoch_2/``, ...
-        known: folder of reference log-probabilities (`reference_cache`) that runs on the same model and pairs share;
-            None keeps them with the checkpoints, for this run alone.
+        known: folder of reference log-probabilities (`reference_cache`) that runs on the same model
+            and pairs share; None keeps them with the checkpoints, for this run alone.
 
     Returns:
         `Trained` with `first_step_loss`, `first_step_logps_chosen` and `sft_logps_chosen`.
@@ -142,9 +163,9 @@ def ddpo(
     Raises:
         HandbookError: as in `dsft`, and when the first step does not start at the dSFT model.
     """
-    trainer = ddpo_trainer(sft_model, pairs, output, recipe, held_out, known)
+    trainer = ddpo_trainer(sft_model, pairs, output, recipe, held_out, reference_folder)
     if keep_epochs:
-        trainer.add_callback(KeepEachEpoch(output))
+        trainer.add_callback(SaveEachEpoch(output))
     first_step = check_first_step(trainer, sft_model, pairs, recipe)
     log = _train(trainer, output)
     save_trained(trainer, trainer.processing_class, output, log, recipe, bool(_quantised(recipe)))
@@ -157,38 +178,51 @@ def ddpo_trainer(
     output: Path,
     recipe: dict[str, Any],
     held_out: list[dict] | None = None,
-    known: Path | None = None,
+    reference_folder: Path | None = None,
 ) -> PairTrainer:
-    """TRL's trainer as `ddpo` uses it, before the first step: the model of `start` under a new adapter.
+    """TRL's trainer as `ddpo` uses it, before the first step: the model of `start` under a new
+    adapter.
 
-    The reference is whatever `start` is, for it is the new adapter switched off: a wrong start is a wrong reference.
+    The reference is whatever `start` is, for it is the new adapter switched off: a wrong start is a
+    wrong reference.
     """
     check_recipe(recipe, "ddpo")
     set_seed(recipe.get("seed", 42))  # the adapter's first weights, too, are drawn
     model, tokenizer = _load_to_train(start, "ddpo", recipe)
-    watched = [split_prompt(pair) for pair in (held_out or [])[:WATCHED]]
-    count, at_once = even_batches(len(watched), processes(), WATCHED_AT_ONCE)
-    watched, watching = watched[:count], WATCHING | {"per_device_eval_batch_size": at_once}
+    eval_pairs = [split_prompt(pair) for pair in (held_out or [])[:EVAL_PAIRS]]
+    count, at_once = even_batches(len(eval_pairs), processes(), EVAL_BATCH_SIZE)
+    eval_pairs, eval_schedule = (
+        eval_pairs[:count],
+        EVAL_SCHEDULE | {"per_device_eval_batch_size": at_once},
+    )
     return PairTrainer(
-        known=known or output / CHECKPOINTS / REFERENCE,
+        reference_folder=reference_folder or output / CHECKPOINTS / REFERENCE,
         share_prompts=recipe.get("share_prompts"),
         model=model,
-        args=_arguments(trl.DPOConfig, "ddpo", output, (watching if watched else {}) | recipe),
-        train_dataset=shared_dataset([split_prompt(pair) for pair in pairs], output / CHECKPOINTS / "pairs"),
-        eval_dataset=shared_dataset(watched, output / CHECKPOINTS / "watched") if watched else None,
+        args=_arguments(
+            trl.DPOConfig, "ddpo", output, (eval_schedule if eval_pairs else {}) | recipe
+        ),
+        train_dataset=shared_dataset(
+            [split_prompt(pair) for pair in pairs], output / CHECKPOINTS / "pairs"
+        ),
+        eval_dataset=shared_dataset(eval_pairs, output / CHECKPOINTS / "watched")
+        if eval_pairs
+        else None,
         processing_class=tokenizer,
         peft_config=_adapter(recipe),
-        callbacks=[OneLineProgress("dDPO"), StopWhenBroken()],
+        callbacks=[ProgressLine("dDPO"), StopOnDivergence()],
     )
 
 
 def check_first_step(
     trainer: trl.DPOTrainer, sft_model: str | Path, pairs: list[dict], recipe: dict[str, Any]
 ) -> dict[str, float]:
-    """Loss and log-probabilities of the first rows before any update, against ln 2 and the dSFT model's own.
+    """Loss and log-probabilities of the first rows before any update, against ln 2 and the dSFT
+    model's own.
 
     Raises:
-        HandbookError: the loss is not ln 2, or `logps/chosen` is not what `sft_model`, loaded afresh, gives.
+        HandbookError: the loss is not ln 2, or `logps/chosen` is not what `sft_model`, loaded
+            afresh, gives.
     """
     rows = pairs[:8]
     trainer.model.eval()
@@ -207,31 +241,39 @@ def check_first_step(
         and abs(loss - float(torch.log(torch.tensor(2.0)))) > 1e-4
     ):
         raise HandbookError(
-            f"the first loss is {loss:.4f}, not ln 2 = 0.6931: policy and reference differ", where="dDPO"
+            f"the first loss is {loss:.4f}, not ln 2 = 0.6931: policy and reference differ",
+            where="dDPO",
         )
     if abs(logged - own) > FIRST_STEP_TOLERANCE * max(1.0, abs(own)):
         raise HandbookError(
-            f"the policy starts at log-probability {logged:.4f} for the chosen answers, the dSFT model gives {own:.4f}",
+            f"the policy starts at log-probability {logged:.4f} for the chosen answers, the dSFT "
+            f"model gives {own:.4f}",
             where="dDPO",
-            remedy="start from the merged dSFT model: an adapter that was left out would start from the base",
+            remedy="start from the merged dSFT model: an adapter that was left out would start "
+            "from the base",
         )
     return values
 
 
 def _load_to_train(source: str | Path, stage: str, recipe: dict[str, Any]) -> tuple:
-    """The model in the recipe's dtype and attention, and its tokenizer with Zephyr's template and a padding token."""
+    """The model in the recipe's dtype and attention, and its tokenizer with Zephyr's template and a
+    padding token.
+    """
     dtype = recipe.get("dtype") or "float32"
     if processes() > 1 and torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # else every process loads onto the first GPU
+        # else every process loads onto the first GPU
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     local, quantised = Path(source).is_dir() or "/" not in str(source), _quantised(recipe)
-    with loaded_whole():
+    with load_unsharded():
         if local and not quantised:
             model, tokenizer = load_model(source, dtype=dtype)
         else:
             revision = recipe.get("model_revision")
             options = {"revision": revision} if revision and not local else {}
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **quantised, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, **quantised, **options
+            )
     set_attention(model, stage, recipe)
     prepare_tokenizer(tokenizer)
     return model, tokenizer
@@ -265,7 +307,10 @@ def _arguments(config: type, stage: str, output: Path, recipe: dict[str, Any]):
         # The recipe's effective batch stays, whatever the number of processes.
         sizes = ("per_device_train_batch_size", "gradient_accumulation_steps")
         rows, times = share_batch(*(recipe[name] for name in sizes), together)
-        fixed |= {**dict(zip(sizes, (rows, times), strict=True)), "ddp_find_unused_parameters": False}
+        fixed |= {
+            **dict(zip(sizes, (rows, times), strict=True)),
+            "ddp_find_unused_parameters": False,
+        }
         if os.environ.get("RANK") == "0":
             line = f"{together} processes x {rows} rows x {times} micro-batches = {together * rows * times} rows an update"
             print(f"Effective batch: {line}", file=sys.stderr, flush=True)
@@ -275,8 +320,13 @@ def _arguments(config: type, stage: str, output: Path, recipe: dict[str, Any]):
 def _train(trainer, output: Path) -> list[dict[str, float]]:
     """Train to the end, from the last whole checkpoint if a killed run left one."""
     for callback in list(trainer.callback_handler.callbacks):
-        if type(callback).__name__ in ("PrinterCallback", "ProgressCallback", "NotebookProgressCallback"):
-            trainer.remove_callback(callback)  # a wall of dictionaries; OneLineProgress says it in a line
+        if type(callback).__name__ in (
+            "PrinterCallback",
+            "ProgressCallback",
+            "NotebookProgressCallback",
+        ):
+            # a wall of dictionaries; ProgressLine says it in a line
+            trainer.remove_callback(callback)
     set_seed(trainer.args.seed)
     checkpoints = output / CHECKPOINTS
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None

@@ -1,8 +1,8 @@
 """Truecasing: find wrongly cased messages of a chat corpus, repair them, score the repair.
 
-The fault is the one that a stray ``str.capitalize`` leaves ("Hello. how are you?"), and its relatives. Everything is
-learnt from the corpus's own well-cased majority: word statistics and a logistic regression over hashed features, in
-numpy. Clean messages pass through untouched.
+The fault is the one that a stray ``str.capitalize`` leaves ("Hello. how are you?"), and its
+relatives. Everything is learnt from the corpus's own well-cased majority: word statistics and a
+logistic regression over hashed features, in numpy. Clean messages pass through untouched.
 
 Files, on one machine or on several (each takes a share of the files; every machine fits the same model)::
 
@@ -14,10 +14,12 @@ Every message is judged by itself, so the same function can be mapped over any s
     repair = functools.partial(truecase_messages, column="messages", truecaser=truecaser)
 
     # datasets: Arrow tables in and out, without a Python string for a clean message
-    dataset.with_format("arrow").map(repair, batched=True, batch_size=4000, num_proc=8).with_format(None)
+    dataset.with_format("arrow").map(repair, batched=True, batch_size=4000,
+    num_proc=8).with_format(None)
 
     # Ray Data, from one machine to a cluster (``pip install 'zephyr-handbook[ray]'``)
-    ray.data.read_parquet("shards/").map_batches(repair, batch_format="pyarrow").write_parquet("truecased/")
+    ray.data.read_parquet("shards/").map_batches(repair,
+    batch_format="pyarrow").write_parquet("truecased/")
 """
 
 from zephyr_utils.truecasing.corrupt import KINDS, corrupt_case

@@ -1,7 +1,7 @@
 """Text as bytes: one buffer and row bounds, from a list of strings or an Arrow array, and back.
 
-Truecasing never changes a length, so a repaired array keeps its offsets and only its data buffer is copied; an array
-in which nothing changed is handed back as it came.
+Truecasing never changes a length, so a repaired array keeps its offsets and only its data buffer is
+copied; an array in which nothing changed is handed back as it came.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,9 @@ def from_arrow(array: pa.Array) -> TextBuffer:
 
 
 def arrow_with_edits(array: pa.Array, positions: np.ndarray) -> pa.Array:
-    """The array with the case bit flipped at these bytes of its data buffer; the array itself where there are none."""
+    """The array with the case bit flipped at these bytes of its data buffer; the array itself where
+    there are none.
+    """
     if not len(positions):
         return array
     validity, offsets, data = array.buffers()
@@ -103,7 +105,9 @@ def strings_with_edits(
         edited[positions] ^= 0x20
         for row in distinct(np.searchsorted(buffer.ends, positions, side="right")):
             result[row] = (
-                edited[buffer.starts[row] : buffer.ends[row]].tobytes().decode("utf-8", "surrogatepass")
+                edited[buffer.starts[row] : buffer.ends[row]]
+                .tobytes()
+                .decode("utf-8", "surrogatepass")
             )
     return result
 

@@ -9,7 +9,8 @@ from zephyr_utils.errors import HandbookError
 KINDS = ("capitalize", "lower", "upper", "sentence", "mixed")
 # A letter that opens a sentence in mid-message; the look-behinds spare the usual abbreviations.
 SENTENCE_START = re.compile(
-    r"(?<=[.!?] )(?<!\b[A-Za-z]\. )(?<!\b(?:Mr|Ms|Dr|St|vs|No)\. )(?<!\b(?:Mrs|etc|e\.g|i\.e|Inc|Ltd)\. )[A-Z](?=[a-z]*[ ,'])|(?<=\n)[A-Z](?=[a-z]*[ ,'])"
+    r"(?<=[.!?] )(?<!\b[A-Za-z]\. )(?<!\b(?:Mr|Ms|Dr|St|vs|No)\. "
+    r")(?<!\b(?:Mrs|etc|e\.g|i\.e|Inc|Ltd)\. )[A-Z](?=[a-z]*[ ,'])|(?<=\n)[A-Z](?=[a-z]*[ ,'])"
 )
 
 
@@ -18,8 +19,9 @@ def corrupt_case(text: str, kind: str, rng: np.random.Generator | None = None) -
 
     Args:
         text: well-cased text.
-        kind: ``capitalize`` (what ``str.capitalize`` leaves: the fault of UltraChat), ``lower``, ``upper``,
-            ``sentence`` (sentence starts in mid-message lowered, all else kept), or ``mixed`` (one of the four).
+        kind: ``capitalize`` (what ``str.capitalize`` leaves: the fault of UltraChat), ``lower``,
+            ``upper``, ``sentence`` (sentence starts in mid-message lowered, all else kept), or
+            ``mixed`` (one of the four).
         rng: draws the kind where it is ``mixed``; not needed otherwise.
 
     Raises:
@@ -28,7 +30,9 @@ def corrupt_case(text: str, kind: str, rng: np.random.Generator | None = None) -
     if kind == "mixed":
         if rng is None:
             raise HandbookError(
-                "mixed faults are drawn at random", where="corrupt_case", remedy="pass a numpy Generator"
+                "mixed faults are drawn at random",
+                where="corrupt_case",
+                remedy="pass a numpy Generator",
             )
         kind = KINDS[int(rng.integers(4))]
     if kind == "capitalize":
@@ -40,7 +44,9 @@ def corrupt_case(text: str, kind: str, rng: np.random.Generator | None = None) -
     if kind == "sentence":
         return SENTENCE_START.sub(lambda match: match[0].lower(), text)
     raise HandbookError(
-        f"there is no fault called {kind!r}", where="corrupt_case", remedy=f"use one of {', '.join(KINDS)}"
+        f"there is no fault called {kind!r}",
+        where="corrupt_case",
+        remedy=f"use one of {', '.join(KINDS)}",
     )
 
 

@@ -1,8 +1,9 @@
 """Finding wrongly cased messages, cheaply: most messages are fine and must cost next to nothing.
 
-Four faults are told apart. ``capitalized``: everything after the first character is lower case, as Python's
-``str.capitalize`` leaves it. ``lower`` and ``upper``: the whole message. ``sentence``: cased otherwise, yet a sentence
-starts in lower case in mid-message. A message without evidence (a one-liner, a list of words, code) is ``ok``.
+Four faults are told apart. ``capitalized``: everything after the first character is lower case, as
+Python's ``str.capitalize`` leaves it. ``lower`` and ``upper``: the whole message. ``sentence``:
+cased otherwise, yet a sentence starts in lower case in mid-message. A message without evidence (a
+one-liner, a list of words, code) is ``ok``.
 """
 
 import re
@@ -17,10 +18,12 @@ from zephyr_utils.truecasing.starts import SHORTENED_WORDS, sentence_candidates
 LABELS = ("ok", "capitalized", "lower", "upper", "sentence")
 OK, CAPITALIZED, LOWER, UPPER, SENTENCE = range(5)
 HEAD = 256  # bytes looked at in every message before any is read whole
-STRAY = 0.004  # share of letters that may have the other case in a message that counts as wholly faulty
+# share of letters that may have the other case in a message that counts as wholly faulty
+STRAY = 0.004
 MIN_SHOUTED = 40  # letters; shorter shouting is left alone,
 MIN_FUNCTION_WORDS = 3  # and so is what holds fewer of these: acronyms, grids, codes
-CODE_SIGNS = 0.08  # of these to a letter, outside protected spans, make a message code rather than prose
+# of these to a letter, outside protected spans, make a message code rather than prose
+CODE_SIGNS = 0.08
 
 _UPPER, _LOWER = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
 _UPPER[65:91] = True
@@ -29,23 +32,29 @@ _CODE_SIGN = np.zeros(256, np.bool_)
 _CODE_SIGN[list(b"={}[]<>;\\_")] = True
 
 STARTS = re.compile(
-    rb"(?<![.\s][a-z])(?<=[a-z)\"'])[.!?]+[\"')*]{0,2}\s{1,3}[a-z][a-z']*(?= |,|\n)|(?<![\w'.])i(?:'(?:m|ve|ll|d)\b| (?:am|do|have|can|was|will|would|think)\b)"
+    rb"(?<![.\s][a-z])(?<=[a-z)\"'])[.!?]+[\"')*]{0,2}\s{1,3}[a-z][a-z']*(?= "
+    rb"|,|\n)|(?<![\w'.])i(?:'(?:m|ve|ll|d)\b| (?:am|do|have|can|was|will|would|think)\b)"
 )
-SHORTENED = re.compile(rb"(?:\b(?:" + SHORTENED_WORDS + rb"|[a-z]|(?:[a-z]\.)+[a-z])|\.\.)[.!?]", re.I)
+SHORTENED = re.compile(
+    rb"(?:\b(?:" + SHORTENED_WORDS + rb"|[a-z]|(?:[a-z]\.)+[a-z])|\.\.)[.!?]", re.I
+)
 FUNCTION_WORDS = re.compile(rb"\b(?:THE|OF|AND|TO|IN|IS|IT|YOU|THAT|FOR|ARE|WITH|THIS)\b")
 HIDING = re.compile(
     rb"[`<$\\@_{]|://"
 )  # what may protect all the capitals of a message that is otherwise without
 
 
-def detect_case_noise(array: pa.Array | pa.ChunkedArray, truecaser=None) -> pa.Array | pa.ChunkedArray:
+def detect_case_noise(
+    array: pa.Array | pa.ChunkedArray, truecaser=None
+) -> pa.Array | pa.ChunkedArray:
     """Label the case of each message: ok, capitalized, lower, upper or sentence.
 
     Args:
         array: strings; large strings, slices, chunks and nulls are fine.
-        truecaser: with a fitted ``Truecaser`` the labels are those that it acts on, which finds faults that have no
-            surface evidence (names in lower case) and spares more of what only looks like a fault. Without one the
-            evidence is on the surface: sentence starts and the pronoun `i`.
+        truecaser: with a fitted ``Truecaser`` the labels are those that it acts on, which finds
+            faults that have no surface evidence (names in lower case) and spares more of what only
+            looks like a fault. Without one the evidence is on the surface: sentence starts and the
+            pronoun `i`.
 
     Returns:
         A string array of the same length and chunks; null where the message is null.
@@ -55,14 +64,18 @@ def detect_case_noise(array: pa.Array | pa.ChunkedArray, truecaser=None) -> pa.A
     """
     check_text_array(array)
     if isinstance(array, pa.ChunkedArray):
-        return pa.chunked_array([detect_case_noise(chunk, truecaser) for chunk in array.chunks], pa.string())
+        return pa.chunked_array(
+            [detect_case_noise(chunk, truecaser) for chunk in array.chunks], pa.string()
+        )
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), pa.string())
     if pa.types.is_string_view(array.type):
         array = array.cast(pa.large_string())
     text = from_arrow(array)
     codes = truecaser.repair(text).labels if truecaser is not None else surface_labels(text)
-    labels = pa.array(np.array(LABELS, dtype=object)[codes], pa.string(), mask=np.asarray(array.is_null()))
+    labels = pa.array(
+        np.array(LABELS, dtype=object)[codes], pa.string(), mask=np.asarray(array.is_null())
+    )
     return labels
 
 
@@ -76,7 +89,9 @@ def surface_labels(text: TextBuffer) -> np.ndarray:
         raw = text.row(row)
         spans = protected_bytes(raw)
         places = positions[rows == row] - text.starts[row]
-        if any(not _inside(place, spans) and not _shortened(raw, place) for place in places.tolist()):
+        if any(
+            not _inside(place, spans) and not _shortened(raw, place) for place in places.tolist()
+        ):
             labels[row] = SENTENCE
     return labels
 
@@ -98,7 +113,9 @@ def _inside(place: int, spans: list[tuple[int, int]]) -> bool:
 
 
 def _shortened(raw: bytes, place: int) -> bool:
-    """Whether the last full stop before a place belongs to an abbreviation rather than to a sentence."""
+    """Whether the last full stop before a place belongs to an abbreviation rather than to a
+    sentence.
+    """
     before = raw[max(0, place - 24) : place]
     stop = max(before.rfind(b"."), before.rfind(b"!"), before.rfind(b"?"))
     return any(match.end() == stop + 1 for match in SHORTENED.finditer(before, 0, stop + 1))
@@ -110,7 +127,8 @@ def whole_candidates(text: TextBuffer) -> np.ndarray:
         return np.zeros(len(text), np.bool_)
     last = len(text.data) - 1
     candidates = text.ends > text.starts
-    for begin, end in ((1, 25), (25, 81), (81, HEAD)):  # nearly all rows are out after the first few bytes
+    # nearly all rows are out after the first few bytes
+    for begin, end in ((1, 25), (25, 81), (81, HEAD)):
         rows = np.flatnonzero(candidates)
         for low in range(0, len(rows), 4096):
             part = rows[low : low + 4096]
@@ -124,7 +142,9 @@ def whole_candidates(text: TextBuffer) -> np.ndarray:
 
 
 def whole_label(raw: bytes) -> int:
-    """CAPITALIZED, LOWER or UPPER if the message is in one case but for a stray letter and no code, else OK."""
+    """CAPITALIZED, LOWER or UPPER if the message is in one case but for a stray letter and no code,
+    else OK.
+    """
     array = np.frombuffer(raw, np.uint8)
     label, code = _one_case(array)
     hidden = label == OK and len(array) > HEAD and HIDING.search(raw) is not None
@@ -139,8 +159,13 @@ def whole_label(raw: bytes) -> int:
 
 
 def _one_case(array: np.ndarray) -> tuple[int, bool]:
-    """The label by counting letters alone, and whether the signs of programming languages are too many for prose."""
-    upper, lower = int(np.count_nonzero(_UPPER.take(array))), int(np.count_nonzero(_LOWER.take(array)))
+    """The label by counting letters alone, and whether the signs of programming languages are too
+    many for prose.
+    """
+    upper, lower = (
+        int(np.count_nonzero(_UPPER.take(array))),
+        int(np.count_nonzero(_LOWER.take(array))),
+    )
     first = int(len(array) > 0 and _UPPER[array[0]])
     label = OK
     if lower and upper - first <= STRAY * (upper + lower):

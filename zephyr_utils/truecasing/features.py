@@ -1,8 +1,10 @@
-"""The features of a word in context, as indices into one table of weights (the hashing trick, Weinberger et al. 2009).
+"""The features of a word in context, as indices into one table of weights (the hashing trick,
+Weinberger et al. 2009).
 
-Every feature is blind to case. They tell of the word, its neighbours, its affixes, the gaps around it, how often the
-corpus writes it and its neighbours with a capital, and the line that it stands in (its length, its ending, whether the
-word is inside bold, quotes, or a label before a colon): headings are often in title case, and lists have their style.
+Every feature is blind to case. They tell of the word, its neighbours, its affixes, the gaps around
+it, how often the corpus writes it and its neighbours with a capital, and the line that it stands in
+(its length, its ending, whether the word is inside bold, quotes, or a label before a colon):
+headings are often in title case, and lists have their style.
 """
 
 from collections.abc import Iterator
@@ -33,7 +35,9 @@ class Neighbours:
         self.lasts = np.append(inner, len(row) - 1)
 
     def shifted(self, values: np.ndarray, by: int, fill) -> np.ndarray:
-        """The values of the words ``by`` places further on (1, 2, -1 or -2), with a filling beyond the ends."""
+        """The values of the words ``by`` places further on (1, 2, -1 or -2), with a filling beyond
+        the ends.
+        """
         result = np.empty_like(values)
         if not len(values):
             return result
@@ -43,7 +47,8 @@ class Neighbours:
             result[-by:], edges = values[:by], self.firsts
         for distance in range(abs(by)):
             at = edges - distance if by > 0 else edges + distance
-            # The edge's neighbour may belong to the next message, if this one has a single word: then it is an edge too.
+            # The edge's neighbour may belong to the next message, if this one has a single word:
+            # then it is an edge too.
             result[at[(at >= 0) & (at < self.count)]] = fill
         return result
 
@@ -62,7 +67,8 @@ def line_kinds(words: Words) -> tuple[np.ndarray, np.ndarray]:
     length = np.bincount(line, minlength=len(opens))
     closes = np.append(opens[1:], len(words)) - 1
     limit = len(words.lower) - 1
-    mark = words.lower[np.minimum(words.end[closes], limit)]  # the byte right behind the line's last word
+    # the byte right behind the line's last word
+    mark = words.lower[np.minimum(words.end[closes], limit)]
     ending = np.searchsorted([1, 2, 3, 4, 5], _ENDING.take(mark))
     before = words.lower[words.start[opens] - 1]
     # One byte further back there may be another message, unless this one has begun.
@@ -76,7 +82,11 @@ def line_kinds(words: Words) -> tuple[np.ndarray, np.ndarray]:
         (42, 34)
     ):  # an odd number of ** or " so far in the line: inside bold or quotes
         seen = np.zeros(len(words.lower) + 1, np.int32)
-        here = words.hashed == byte if byte == 34 else (words.lower[1:] == 42) & (words.lower[:-1] == 42)
+        here = (
+            words.hashed == byte
+            if byte == 34
+            else (words.lower[1:] == 42) & (words.lower[:-1] == 42)
+        )
         seen[-len(here) :] = np.cumsum(here, dtype=np.int32)
         before = seen[words.start]
         state += ((before - before[opens][line]) & 1) << bit
@@ -129,7 +139,11 @@ def feature_columns(
     b_before2, b_after2 = look(b, -2, EDGE_BUCKET), look(b, 2, EDGE_BUCKET)
     w, gap, b = pick(w), pick(gap), pick(b)
     kind, state = (pick(part.astype(np.uint32)) for part in line_kinds(words))
-    start, end, starts = pick(words.start), pick(words.end), pick(words.ends_sentence).astype(np.uint32)
+    start, end, starts = (
+        pick(words.start),
+        pick(words.end),
+        pick(words.ends_sentence).astype(np.uint32),
+    )
     length = end - start
     three, two = np.minimum(length, 3), np.minimum(length, 2)
     suffix3 = _folded(words.hash_range(end - three, end))

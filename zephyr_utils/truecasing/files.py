@@ -1,7 +1,8 @@
 """Whole files: JSONL(.gz) and Parquet in, the same out, in constant memory, resumable file by file.
 
-Every file is written under a temporary name, renamed when whole, and only then gets its report; a file with a report is
-not done again. Work is shared out by whole files, so any number of machines can each take a share.
+Every file is written under a temporary name, renamed when whole, and only then gets its report; a
+file with a report is not done again. Work is shared out by whole files, so any number of machines
+can each take a share.
 """
 
 import glob
@@ -16,10 +17,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zephyr_utils.data.records import whole_file
+from zephyr_utils.data.records import atomic_write
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.truecasing.detect import LABELS
-from zephyr_utils.truecasing.lines import mend_lines, messages_of
+from zephyr_utils.truecasing.lines import messages_of, repair_lines
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.tables import ColumnReport, truecase_messages
 
@@ -78,7 +79,11 @@ class FileReport:
         labels = ", ".join(f"{count:,} {label}" for label, count in self.labels.items())
         lines.append(f"{self.messages:,} messages: {labels}")
         lines.append(f"{self.altered:,} messages altered, {self.edits:,} letters")
-        speed = f" ({self.input_bytes / 2**20 / self.seconds:,.0f} MB/s of file)" if self.seconds else ""
+        speed = (
+            f" ({self.input_bytes / 2**20 / self.seconds:,.0f} MB/s of file)"
+            if self.seconds
+            else ""
+        )
         reused = f", {len(self.reused)} found done" if self.reused else ""
         lines.append(f"{len(self.files)} files done{reused}; {self.seconds:,.1f} s{speed}")
         return "\n".join(lines)
@@ -107,25 +112,31 @@ def truecase_files(
 
     Args:
         inputs: files (``.jsonl``, ``.jsonl.gz``, ``.parquet``) or folders of them.
-        output_dir: where the results go, with ``NAME.report.json`` beside each, ``NAME.set_aside.jsonl`` where lines
-            could not be read, and the sums of the call in ``report-INDEX-of-NUMBER.json``.
-        truecaser: a fitted one. Without it one is fitted on ``fit_on`` (24 MB of it, spread over its files) and kept
-            as ``truecaser.npz`` in the output folder.
+        output_dir: where the results go, with ``NAME.report.json`` beside each,
+            ``NAME.set_aside.jsonl`` where lines could not be read, and the sums of the call in
+            ``report-INDEX-of-NUMBER.json``.
+        truecaser: a fitted one. Without it one is fitted on ``fit_on`` (24 MB of it, spread over
+            its files) and kept as ``truecaser.npz`` in the output folder.
         fit_on: files to fit on; the inputs themselves if not given.
-        column: the column to repair; by default the first of messages, data and text that a row has.
+        column: the column to repair; by default the first of messages, data and text that a row
+            has.
         roles: whose messages to repair.
-        shard_index, num_shards: this call takes every ``num_shards``-th file from the ``shard_index``-th on.
+        shard_index, num_shards: this call takes every ``num_shards``-th file from the
+            ``shard_index``-th on.
         progress: called with the input bytes done so far and in all.
 
     Returns:
         The counts of this call's share, files found done included.
 
     Raises:
-        HandbookError: no such file, an unknown format, two inputs of one name, a bad shard, a damaged Parquet file.
+        HandbookError: no such file, an unknown format, two inputs of one name, a bad shard, a
+            damaged Parquet file.
     """
     if not 0 <= shard_index < num_shards:
         raise HandbookError(
-            f"there is no shard {shard_index} of {num_shards}", where="truecase_files", remedy="count from 0"
+            f"there is no shard {shard_index} of {num_shards}",
+            where="truecase_files",
+            remedy="count from 0",
         )
     files = _files(inputs)
     output = Path(output_dir)
@@ -133,7 +144,9 @@ def truecase_files(
     clash = [str(path) for path in files if (output / path.name).resolve() == path.resolve()]
     if clash:
         raise HandbookError(
-            "the output would overwrite its input", where=clash[0], remedy="choose another output folder"
+            "the output would overwrite its input",
+            where=clash[0],
+            remedy="choose another output folder",
         )
     if truecaser is None:
         truecaser = _fitted(_files(fit_on) if fit_on is not None else files, output, column, roles)
@@ -150,9 +163,11 @@ def truecase_files(
                 if progress
                 else (lambda part: None)
             )
-            report = _truecase_file(path, output / path.name, truecaser, column, tuple(roles), advance)
+            report = _truecase_file(
+                path, output / path.name, truecaser, column, tuple(roles), advance
+            )
             text = json.dumps({"settings": stamp, "report": report.as_dict()}, indent=1)
-            with whole_file(_report_path(output / path.name)) as unfinished:
+            with atomic_write(_report_path(output / path.name)) as unfinished:
                 unfinished.write_text(text)
             run.files.append(path.name)
         else:
@@ -161,27 +176,35 @@ def truecase_files(
         done += path.stat().st_size
         if progress:
             progress(done, total)
-    with whole_file(output / f"report-{shard_index}-of-{num_shards}.json") as unfinished:
+    with atomic_write(output / f"report-{shard_index}-of-{num_shards}.json") as unfinished:
         unfinished.write_text(json.dumps(run.as_dict(), indent=1))
     return run
 
 
 def _files(inputs: Sequence[str | Path] | str | Path) -> list[Path]:
-    """The files meant, sorted by name within each folder; names must differ, since they name the outputs."""
+    """The files meant, sorted by name within each folder; names must differ, since they name the
+    outputs.
+    """
     found: list[Path] = []
     for item in [inputs] if isinstance(inputs, str | Path) else inputs:
         path = Path(item)
         inside = (
-            [path] if path.is_file() else sorted(child for child in path.glob("*") if _is_records(child.name))
+            [path]
+            if path.is_file()
+            else sorted(child for child in path.glob("*") if _is_records(child.name))
         )
         if not inside:
             raise HandbookError(
-                "no such file, or a folder without any", where=str(path), remedy=f"give {', '.join(SUFFIXES)}"
+                "no such file, or a folder without any",
+                where=str(path),
+                remedy=f"give {', '.join(SUFFIXES)}",
             )
         found += inside
     for path in found:
         if not path.name.endswith(SUFFIXES):
-            raise HandbookError("unknown format", where=str(path), remedy=f"give {', '.join(SUFFIXES)}")
+            raise HandbookError(
+                "unknown format", where=str(path), remedy=f"give {', '.join(SUFFIXES)}"
+            )
     for name, count in Counter(path.name for path in found).items():
         if count > 1:
             raise HandbookError(
@@ -193,7 +216,11 @@ def _files(inputs: Sequence[str | Path] | str | Path) -> list[Path]:
 
 
 def _is_records(name: str) -> bool:
-    return name.endswith(SUFFIXES) and not name.endswith(".set_aside.jsonl") and not name.startswith(".")
+    return (
+        name.endswith(SUFFIXES)
+        and not name.endswith(".set_aside.jsonl")
+        and not name.startswith(".")
+    )
 
 
 def _report_path(output: Path) -> Path:
@@ -219,7 +246,7 @@ def _truecase_file(path, output, truecaser, column, roles, advance) -> FileRepor
     aside.unlink(missing_ok=True)
     for left_over in output.parent.glob(f".{glob.escape(output.name)}.*.unfinished"):
         left_over.unlink(missing_ok=True)  # of a run that was killed at this file
-    with whole_file(output) as unfinished:
+    with atomic_write(output) as unfinished:
         if path.name.endswith(".parquet"):
             _truecase_parquet(path, unfinished, truecaser, column, roles, report, advance)
         else:
@@ -231,7 +258,9 @@ def _truecase_file(path, output, truecaser, column, roles, advance) -> FileRepor
 def _truecase_parquet(path, unfinished, truecaser, column, roles, report, advance) -> None:
     try:
         with pq.ParquetFile(path, buffer_size=BATCH_BYTES) as source:
-            name = column or next((name for name in COLUMNS if name in source.schema_arrow.names), COLUMNS[0])
+            name = column or next(
+                (name for name in COLUMNS if name in source.schema_arrow.names), COLUMNS[0]
+            )
             groups = source.metadata
             codec = groups.row_group(0).column(0).compression if groups.num_row_groups else "SNAPPY"
             size = path.stat().st_size
@@ -248,7 +277,9 @@ def _truecase_parquet(path, unfinished, truecaser, column, roles, report, advanc
                     advance(size * report.rows // max(1, groups.num_rows))
     except (pa.ArrowInvalid, OSError) as error:
         raise HandbookError(
-            f"the Parquet file cannot be read ({error})", where=str(path), remedy="fetch the file again"
+            f"the Parquet file cannot be read ({error})",
+            where=str(path),
+            remedy="fetch the file again",
         ) from error
 
 
@@ -262,7 +293,9 @@ def _truecase_jsonl(path, unfinished, aside, truecaser, column, roles, report, a
         first = 1
         try:
             for lines in _line_batches(source):
-                mended, set_aside, counts = mend_lines(lines, first, column, COLUMNS, roles, truecaser)
+                mended, set_aside, counts = repair_lines(
+                    lines, first, column, COLUMNS, roles, truecaser
+                )
                 sink.write(b"".join(mended))
                 report.rows += len(lines)
                 report.add_column(counts)
@@ -270,14 +303,17 @@ def _truecase_jsonl(path, unfinished, aside, truecaser, column, roles, report, a
                     report.set_aside.update(item["reason"] for item in set_aside)
                     with open(aside, "a", encoding="utf-8") as file:
                         file.writelines(
-                            json.dumps({"where": f"{path.name}, row {item.pop('row')}"} | item) + "\n"
+                            json.dumps({"where": f"{path.name}, row {item.pop('row')}"} | item)
+                            + "\n"
                             for item in set_aside
                         )
                 first += len(lines)
                 advance(raw.tell())
         except (EOFError, gzip.BadGzipFile) as error:
             raise HandbookError(
-                f"the compressed file is damaged ({error})", where=str(path), remedy="fetch the file again"
+                f"the compressed file is damaged ({error})",
+                where=str(path),
+                remedy="fetch the file again",
             ) from error
 
 
@@ -308,9 +344,9 @@ def _fitted(files: list[Path], output: Path, column: str | None, roles: Sequence
             if held > FIT_BYTES // len(files):
                 break
     truecaser = Truecaser.fit(texts)
-    with whole_file(model) as unfinished:
+    with atomic_write(model) as unfinished:
         truecaser.save(unfinished)
-    with whole_file(note) as unfinished:
+    with atomic_write(note) as unfinished:
         unfinished.write_text(json.dumps(stamp))
     return truecaser
 
@@ -319,9 +355,13 @@ def _texts(path: Path, column: str | None, roles: Sequence[str]) -> Iterator[str
     """The messages of a file that would be repaired."""
     if path.name.endswith(".parquet"):
         with pq.ParquetFile(path, buffer_size=BATCH_BYTES) as source:
-            name = column or next((name for name in COLUMNS if name in source.schema_arrow.names), COLUMNS[0])
+            name = column or next(
+                (name for name in COLUMNS if name in source.schema_arrow.names), COLUMNS[0]
+            )
             if name not in source.schema_arrow.names:
-                raise HandbookError(f"there is no column {name!r}", where=str(path), remedy="name a column")
+                raise HandbookError(
+                    f"there is no column {name!r}", where=str(path), remedy="name a column"
+                )
             for batch in source.iter_batches(BATCH_ROWS, columns=[name]):
                 for value in batch.column(0).to_pylist():
                     yield from (text for _, text in messages_of(value, roles) if text)

@@ -1,7 +1,8 @@
-"""Fitting: counts of the words, then a logistic regression on hashed features by AdaGrad (Duchi et al. 2011).
+"""Fitting: counts of the words, then a logistic regression on hashed features by AdaGrad (Duchi et
+al. 2011).
 
-Both look at well-cased messages alone. A word's statistics as a feature leave its own message out, or else the model
-would lean on them more than they deserve on a message it has never seen.
+Both look at well-cased messages alone. A word's statistics as a feature leave its own message out,
+or else the model would lean on them more than they deserve on a message it has never seen.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ RATE = 0.2
 
 
 def protected_words(words: Words, spans: list[tuple[int, int]]) -> np.ndarray:
-    """Whether each word lies in, or reaches into, one of the spans (sorted, disjoint): what must not be touched."""
+    """Whether each word lies in, or reaches into, one of the spans (sorted, disjoint): what must
+    not be touched.
+    """
     if not spans:
         return np.zeros(len(words), np.bool_)
     starts, ends = np.array(spans, np.int64).T
@@ -45,7 +48,9 @@ def chunks(messages: list[bytes], size: int = CHUNK_BYTES) -> Iterator[list[byte
 
 
 def capital_masks(words: Words) -> np.ndarray:
-    """Which bytes of each word are capital, as bits from its first byte; bytes past the 32nd are left out."""
+    """Which bytes of each word are capital, as bits from its first byte; bytes past the 32nd are
+    left out.
+    """
     masks = np.zeros(len(words), np.uint32)
     places = np.flatnonzero(words.upper)
     word = np.searchsorted(words.start, places, side="right") - 1
@@ -73,7 +78,9 @@ def read_example(messages: list[bytes]) -> Example:
 
 
 def in_titles(words: Words, masks: np.ndarray) -> np.ndarray:
-    """Words of lines where most long words are capital: headings in title case tell nothing of a name."""
+    """Words of lines where most long words are capital: headings in title case tell nothing of a
+    name.
+    """
     line = np.cumsum(words.breaks) - 1
     long = (words.end - words.start >= 4) & ~words.digits & ~words.ends_sentence
     count = np.bincount(line, long)
@@ -99,7 +106,12 @@ class WordCounts:
         stop &= words.lower[np.minimum(words.end, len(words.lower) - 1)] == 46
         stop_lower = stop & (shifted(example.masks, 1, words.row, 1) == 0)
         self._collect(
-            words.word[used], example.masks[used], opening[used], stop[used], stop_lower[used], documents
+            words.word[used],
+            example.masks[used],
+            opening[used],
+            stop[used],
+            stop_lower[used],
+            documents,
         )
 
     def _collect(self, word, masks, opening, stop, stop_lower, documents) -> None:
@@ -116,14 +128,20 @@ class WordCounts:
         forms = np.empty(
             int(capital.sum()), [("word", np.uint64), ("opening", np.bool_), ("mask", np.uint32)]
         )
-        forms["word"], forms["opening"], forms["mask"] = word[capital], opening[capital], masks[capital]
+        forms["word"], forms["opening"], forms["mask"] = (
+            word[capital],
+            opening[capital],
+            masks[capital],
+        )
         unique, count = np.unique(forms, return_counts=True)
         counted = np.empty(len(unique), [("form", forms.dtype), ("count", np.int64)])
         counted["form"], counted["count"] = unique, count
         self.forms.append(counted)
 
     def lexicon(self, min_documents: int = 2) -> Lexicon:
-        """Everything seen in at least so many messages: what one message alone knows must not be learnt as known."""
+        """Everything seen in at least so many messages: what one message alone knows must not be
+        learnt as known.
+        """
         parts = np.concatenate(self.parts)
         keys, inverse = np.unique(parts["word"], return_inverse=True)
         counts = np.stack(
@@ -141,8 +159,12 @@ class WordCounts:
         return Lexicon(keys, *counts.T.astype(np.int32), inside, opening)
 
 
-def _best_forms(keys: np.ndarray, forms: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The most frequent capital form of each word, inside sentences and at starts; ties go to the smaller mask."""
+def _best_forms(
+    keys: np.ndarray, forms: np.ndarray, count: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The most frequent capital form of each word, inside sentences and at starts; ties go to the
+    smaller mask.
+    """
     result = []
     place = np.searchsorted(keys, forms["word"])
     known = (
@@ -164,7 +186,9 @@ def _best_forms(keys: np.ndarray, forms: np.ndarray, count: np.ndarray) -> tuple
     return np.where(seen_inside, inside, opening).astype(np.uint32), opening
 
 
-def held_out_buckets(words: Words, example: Example, entry: np.ndarray, lexicon: Lexicon) -> np.ndarray:
+def held_out_buckets(
+    words: Words, example: Example, entry: np.ndarray, lexicon: Lexicon
+) -> np.ndarray:
     """Buckets of the words with the counts of their own message left out."""
     opening = words.ends_sentence | in_titles(words, example.masks)
     used = ~example.protected & ~words.digits
@@ -205,7 +229,9 @@ def fit_weights(messages: list[bytes], lexicon: Lexicon, epochs: int = EPOCHS) -
     return weights
 
 
-def _step(weights: np.ndarray, squares: np.ndarray, columns: np.ndarray, target: np.ndarray) -> None:
+def _step(
+    weights: np.ndarray, squares: np.ndarray, columns: np.ndarray, target: np.ndarray
+) -> None:
     score = weights[columns].sum(axis=1)
     slope = 1 / (1 + np.exp(-np.clip(score, -30, 30))) - target
     flat = columns.ravel()

@@ -1,4 +1,6 @@
-"""What the corpus knows of each word: how often it stood inside a sentence, how often with a capital, in which form."""
+"""What the corpus knows of each word: how often it stood inside a sentence, how often with a
+capital, in which form.
+"""
 
 from dataclasses import dataclass
 
@@ -19,8 +21,10 @@ class Lexicon:
         inside, capital: occurrences inside sentences, and those with a capital among them.
         opening, opening_capital: the same at starts of sentences and lines.
         documents: messages that hold the word.
-        stop, stop_lower: occurrences with a full stop and a word behind, and those where that word is in lower case.
-        form: which letters are capital when the word is, as bits from the first byte (1: the first alone).
+        stop, stop_lower: occurrences with a full stop and a word behind, and those where that word
+            is in lower case.
+        form: which letters are capital when the word is, as bits from the first byte (1: the first
+            alone).
         opening_form: the same at a start.
     """
 
@@ -42,7 +46,8 @@ class Lexicon:
         # Names beyond doubt: written with a capital every time, and that often enough.
         self.certain = (self.inside >= CERTAIN_COUNT) & (self.capital >= CERTAIN_RATE * self.inside)
 
-        # An abbreviation is what takes a full stop without ending the sentence (after Kiss and Strunk 2006).
+        # An abbreviation is what takes a full stop without ending the sentence (after Kiss and
+        # Strunk 2006).
         self.stops = (self.stop_lower >= 2) & (self.stop_lower >= STOP_RATE * self.stop)
 
     def __len__(self) -> int:
@@ -77,14 +82,17 @@ class Lexicon:
 def buckets(
     inside: np.ndarray, capital: np.ndarray, opening: np.ndarray, opening_capital: np.ndarray
 ) -> np.ndarray:
-    """Capitalisation rate of a word, coarse, and finer the more often it was seen inside a sentence.
+    """Capitalisation rate of a word, coarse, and finer the more often it was seen inside a
+    sentence.
 
-    Bucket 0: never seen. 1 to 3: seen at starts alone (rarely, often, or also in lower case there). The rest: seven
-    steps of the rate for words seen once or twice, up to nine times, and more.
+    Bucket 0: never seen. 1 to 3: seen at starts alone (rarely, often, or also in lower case there).
+    The rest: seven steps of the rate for words seen once or twice, up to nine times, and more.
     """
     rate = (capital + 0.02) / (inside + 0.04)
     step = np.searchsorted([0.02, 0.15, 0.4, 0.7, 0.93, 0.993], rate)
     confidence = (inside > 2).astype(np.int64) + (inside > 9)
     bucket = 3 + confidence * 7 + np.clip(step, 0, 6)
-    alone = np.where(opening_capital < opening, 3, np.where(opening > 2, 2, np.where(opening > 0, 1, 0)))
+    alone = np.where(
+        opening_capital < opening, 3, np.where(opening > 2, 2, np.where(opening > 0, 1, 0))
+    )
     return np.where(inside > 0, bucket, alone).astype(np.uint8)

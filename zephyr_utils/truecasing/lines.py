@@ -12,10 +12,12 @@ from zephyr_utils.truecasing.tables import ColumnReport
 
 
 def messages_of(value, roles: Sequence[str]) -> Iterator[tuple[int | None, str | None]]:
-    """The strings to repair in a column's value, each with its place in the list (None: the value itself).
+    """The strings to repair in a column's value, each with its place in the list (None: the value
+    itself).
 
     Raises:
-        TypeError: the value is no string, no list of strings, and no list of messages with role and content.
+        TypeError: the value is no string, no list of strings, and no list of messages with role and
+            content.
     """
     if value is None:
         return
@@ -39,7 +41,7 @@ def messages_of(value, roles: Sequence[str]) -> Iterator[tuple[int | None, str |
         raise TypeError(f"the column holds {type(value).__name__}")
 
 
-def mend_lines(
+def repair_lines(
     lines: list[bytes],
     first: int,
     column: str | None,
@@ -55,7 +57,8 @@ def mend_lines(
         column: the column to repair; None takes the first of ``columns`` that a row has.
 
     Returns:
-        The lines to write (untouched ones byte for byte), the rows set aside (row, reason, detail, line), the counts.
+        The lines to write (untouched ones byte for byte), the rows set aside (row, reason, detail,
+            line), the counts.
     """
     rows: list[tuple[bytes, dict, str] | None] = []
     set_aside: list[dict] = []
@@ -80,7 +83,12 @@ def mend_lines(
             )
             text = line.decode("utf-8", "replace").rstrip("\n")
             set_aside.append(
-                {"row": first + number, "reason": reason, "detail": str(error).strip("\"'"), "line": text}
+                {
+                    "row": first + number,
+                    "reason": reason,
+                    "detail": str(error).strip("\"'"),
+                    "line": text,
+                }
             )
             rows.append(None)
             continue

@@ -33,7 +33,8 @@ DTYPES = dict.fromkeys(LEXICON_FIELDS, np.int32) | {
     "opening_form": np.uint32,
 }
 NAME_RATE = (
-    0.9  # a word that is capital this often inside sentences is taken for a name when the fit is cleaned
+    # a word that is capital this often inside sentences is taken for a name when the fit is cleaned
+    0.9
 )
 NAME_COUNT = 5
 
@@ -47,7 +48,8 @@ class Truecaser:
         'Hello. How are you?'
 
     Attributes:
-        kept, set_aside: how many messages the fit used, and how many it left out as faulty or empty.
+        kept, set_aside: how many messages the fit used, and how many it left out as faulty or
+            empty.
     """
 
     def __init__(self, model: Model, kept: int = 0, set_aside: int = 0) -> None:
@@ -66,7 +68,9 @@ class Truecaser:
         """
         if isinstance(texts, str):
             raise HandbookError(
-                "expected many texts, found one string", where="Truecaser.fit", remedy="pass a list of str"
+                "expected many texts, found one string",
+                where="Truecaser.fit",
+                remedy="pass a list of str",
             )
         if isinstance(texts, pa.Array | pa.ChunkedArray):
             check_text_array(texts)
@@ -83,13 +87,16 @@ class Truecaser:
         lexicon = _count(messages).lexicon() if messages else None
         if lexicon is None or not lexicon.capital.sum() + lexicon.opening_capital.sum():
             raise HandbookError(
-                f"none of {len(buffer)} texts can be learnt from: all are wrongly cased, or no word occurs in two of them",
+                f"none of {len(buffer)} texts can be learnt from: all are wrongly cased, or no "
+                f"word occurs in two of them",
                 where="Truecaser.fit",
                 remedy="fit on the well-cased majority of the corpus",
             )
         order = np.random.default_rng(0).permutation(len(messages))
         weights = fit_weights([messages[index] for index in order], lexicon)
-        return cls(Model(lexicon, *in_eight_bits(weights)), len(messages), len(buffer) - len(messages))
+        return cls(
+            Model(lexicon, *in_eight_bits(weights)), len(messages), len(buffer) - len(messages)
+        )
 
     def truecase(self, text: str) -> str:
         """The text with its case repaired; the very same object if nothing was wrong."""
@@ -101,17 +108,21 @@ class Truecaser:
         """Repair many texts at once.
 
         Args:
-            texts: a list of strings (None is passed through), or an Arrow array of strings of any kind.
+            texts: a list of strings (None is passed through), or an Arrow array of strings of any
+                kind.
 
         Returns:
-            The same kind, of the same length and type; every text keeps its length. An Arrow array without a fault is
+            The same kind, of the same length and type; every text keeps its length. An Arrow array
+                without a fault is
             returned as it came, and one with faults shares all but its data buffer.
 
         Raises:
             HandbookError: an item or the array is not text.
         """
         if isinstance(texts, pa.ChunkedArray):
-            return pa.chunked_array([self.truecase_batch(chunk) for chunk in texts.chunks], texts.type)
+            return pa.chunked_array(
+                [self.truecase_batch(chunk) for chunk in texts.chunks], texts.type
+            )
         if isinstance(texts, pa.Array):
             check_text_array(texts)
             if pa.types.is_null(texts.type):
@@ -123,9 +134,13 @@ class Truecaser:
         return strings_with_edits(texts, buffer, self.repair(buffer).positions)
 
     def recase(self, texts: list[str]) -> list[str]:
-        """Give every text the case that the model would, whatever case it has now; to measure the recaser alone."""
+        """Give every text the case that the model would, whatever case it has now; to measure the
+        recaser alone.
+        """
         buffer = from_strings(texts)
-        return strings_with_edits(texts, buffer, recase.repair(self.model, buffer, force=True).positions)
+        return strings_with_edits(
+            texts, buffer, recase.repair(self.model, buffer, force=True).positions
+        )
 
     def repair(self, text: TextBuffer) -> Repair:
         """Labels of the rows and the bytes to flip."""
@@ -133,7 +148,9 @@ class Truecaser:
 
     def fingerprint(self) -> str:
         """A short hash of the fitted statistics: equal models repair alike."""
-        digest = hashlib.sha256(self.model.weights.tobytes() + np.float64(self.model.step).tobytes())
+        digest = hashlib.sha256(
+            self.model.weights.tobytes() + np.float64(self.model.step).tobytes()
+        )
         for name in LEXICON_FIELDS:
             digest.update(getattr(self.model.lexicon, name).tobytes())
         return digest.hexdigest()[:16]
@@ -172,11 +189,18 @@ class Truecaser:
                 index, value = stored["weight_index"], stored["weight_value"]
                 step = float(stored["weight_step"])
                 kept, set_aside = stored["messages"].tolist()
-            if any(array.dtype != DTYPES[name] or array.ndim != 1 for name, array in arrays.items()):
+            if any(
+                array.dtype != DTYPES[name] or array.ndim != 1 for name, array in arrays.items()
+            ):
                 raise ValueError("fields of another type")
             if len({len(array) for array in arrays.values()}) != 1 or not len(arrays["keys"]):
                 raise ValueError("fields of unequal length")
-            if not (np.isfinite(step) and step > 0 and index.shape == value.shape and value.dtype == np.int8):
+            if not (
+                np.isfinite(step)
+                and step > 0
+                and index.shape == value.shape
+                and value.dtype == np.int8
+            ):
                 raise ValueError("weights that cannot be")
             weights = np.zeros(1 << TABLE_BITS, np.int8)
             weights[index] = value
@@ -197,14 +221,18 @@ def _count(messages: list[bytes]) -> WordCounts:
 
 
 def _without_hidden_faults(messages: list[bytes]) -> list[bytes]:
-    """Leave out messages without a capital inside that hold a word which the others nearly always write as a name.
+    """Leave out messages without a capital inside that hold a word which the others nearly always
+    write as a name.
 
-    "Ana lives in paris." shows no fault on its surface; next to a thousand messages that write Paris it does.
+    "Ana lives in paris." shows no fault on its surface; next to a thousand messages that write
+    Paris it does.
     """
     if not messages:
         return messages
     suspects = {
-        index for index, message in enumerate(messages) if not any(65 <= byte <= 90 for byte in message[1:])
+        index
+        for index, message in enumerate(messages)
+        if not any(65 <= byte <= 90 for byte in message[1:])
     }
     clean = [message for index, message in enumerate(messages) if index not in suspects]
     if not clean or not suspects:

@@ -1,9 +1,10 @@
 """What must not be touched: code, addresses, paths, markup and maths.
 
-Block patterns may cross lines (fences, display maths, `<pre>`). Everything else is found from *triggers*: bytes such as
-a backtick, a slash, or a full stop with a letter right behind it. Triggers are rare and found by array arithmetic, and
-only at a trigger is a pattern tried, which keeps this cheap. Every pattern ignores case, so a text and its recased
-form protect the same bytes; every repeat is bounded or anchored, so the time is linear in the text.
+Block patterns may cross lines (fences, display maths, `<pre>`). Everything else is found from
+*triggers*: bytes such as a backtick, a slash, or a full stop with a letter right behind it.
+Triggers are rare and found by array arithmetic, and only at a trigger is a pattern tried, which
+keeps this cheap. Every pattern ignores case, so a text and its recased form protect the same bytes;
+every repeat is bounded or anchored, so the time is linear in the text.
 """
 
 import re
@@ -14,7 +15,8 @@ from zephyr_utils.truecasing.arrays import distinct
 
 BLOCK = re.compile(
     rb"""
-      ```.*?(?:```|\Z)                                   # a fence; left unclosed it runs to the end of the message
+      # a fence; left unclosed it runs to the end of the message
+      ```.*?(?:```|\Z)
     | (?:(?<=\n)|\A)[ \t]{0,3}~~~.*?(?:\n[ \t]{0,3}~~~|\Z)
     | \$\$.{1,2000}?\$\$ | \\\[.{1,2000}?\\\] | \\\(.{1,1000}?\\\)
     | \\begin\{(?P<env>[a-z*]{1,30})\}.{0,5000}?\\end\{(?P=env)\}
@@ -62,13 +64,20 @@ AT = {
     }.items()
 }
 NEEDS_WORD_BEFORE = frozenset(b"(=^")
-NEEDS_WORD_OR_NOTHING_BEFORE = {ord("/"): b"~.", ord("@"): b"", ord("#"): b"", ord("-"): b"", ord("."): b""}
+NEEDS_WORD_OR_NOTHING_BEFORE = {
+    ord("/"): b"~.",
+    ord("@"): b"",
+    ord("#"): b"",
+    ord("-"): b"",
+    ord("."): b"",
+}
 JOINERS = frozenset(b"._/\\@")
 SCHEMES = re.compile(rb"[a-z][a-z0-9+.-]{0,20}\Z", re.I)
 OPEN_SCHEMES = frozenset((b"mailto", b"tel", b"data", b"javascript"))
 ABBREVIATION = re.compile(rb"[a-z](?:\.[a-z])+\.?", re.I)
 
-# What each byte may be: inside a token (bit 0), a trigger beside the right neighbours (bit 1), a trigger always (bit 2).
+# What each byte may be: inside a token (bit 0), a trigger beside the right neighbours (bit 1), a
+# trigger always (bit 2).
 _INSIDE, _SOMETIMES, _ALONE = 1, 2, 4
 _WORD = np.zeros(256, np.bool_)
 _WORD[list(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")] = True
@@ -87,12 +96,15 @@ _BLOCKISH[list(b"`$<\\~")] = True
 
 
 def protected_spans(text: str) -> list[tuple[int, int]]:
-    """The spans of a text that truecasing never alters, as (start, end) in characters, sorted and disjoint."""
+    """The spans of a text that truecasing never alters, as (start, end) in characters, sorted and
+    disjoint.
+    """
     raw = text.encode("utf-8", "surrogatepass")
     spans = protected_bytes(raw)
     if len(raw) == len(text) or not spans:
         return spans
-    # Every character has one byte that is no continuation byte; counting those before an edge gives its index.
+    # Every character has one byte that is no continuation byte; counting those before an edge gives
+    # its index.
     characters = np.concatenate([[0], np.cumsum((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)])
     return [(int(characters[start]), int(characters[end])) for start, end in spans]
 
@@ -121,7 +133,9 @@ def protected_ranges(joined: np.ndarray) -> list[tuple[int, int]]:
     for which in distinct(message[_BLOCKISH.take(joined[hits])]).tolist():
         start, end = int(zeros[which]) + 1, int(zeros[which + 1])
         # A slice, since \A must mean the message's start.
-        spans += [(match.start() + start, match.end() + start) for match in BLOCK.finditer(raw[start:end])]
+        spans += [
+            (match.start() + start, match.end() + start) for match in BLOCK.finditer(raw[start:end])
+        ]
     spans += _code_lines(raw, joined, hits)
     covered = 0
     for at, start, end, limit in zip(
@@ -208,7 +222,17 @@ def _opened(raw: bytes, at: int, start: int, end: int, limit: int) -> tuple[int,
         ):
             return None
     elif byte in NEEDS_WORD_BEFORE:
-        if byte == 61 and raw[at - 1 : at] in (b" ", b"!", b"<", b">", b":", b"+", b"-", b"*", b"/"):
+        if byte == 61 and raw[at - 1 : at] in (
+            b" ",
+            b"!",
+            b"<",
+            b">",
+            b":",
+            b"+",
+            b"-",
+            b"*",
+            b"/",
+        ):
             start = at - 1
             while (
                 start > 0

@@ -1,8 +1,10 @@
-"""Repairing: from a buffer of messages to the positions of the bytes whose case bit must be flipped.
+"""Repairing: from a buffer of messages to the positions of the bytes whose case bit must be
+flipped.
 
-Wholly faulty messages are recased as if they had no case. In otherwise well-cased messages only lower-case sentence
-starts are touched, and only where the model is all but sure. Every decision looks at one message and at its text
-without case, so the result depends neither on the batch nor on how often it is applied.
+Wholly faulty messages are recased as if they had no case. In otherwise well-cased messages only
+lower-case sentence starts are touched, and only where the model is all but sure. Every decision
+looks at one message and at its text without case, so the result depends neither on the batch nor on
+how often it is applied.
 """
 
 from collections.abc import Iterator
@@ -20,15 +22,17 @@ from zephyr_utils.truecasing.protect import join_messages, protected_bytes, prot
 from zephyr_utils.truecasing.starts import sentence_candidates
 from zephyr_utils.truecasing.words import LONE_I, Words, split_words
 
-EVIDENCE = 5.5  # log-odds, summed over the message, that a lower-case message should not be in lower case
+# log-odds, summed over the message, that a lower-case message should not be in lower case
+EVIDENCE = 5.5
 NAME_WEIGHT, NAME_LIMIT = (
     0.4,
     4.0,
 )  # how much the log-odds of a word inside a sentence count towards it, at most
 SHOUT_EVIDENCE = 20.0
-KNOWN = 0.5  # share of known words below which a message is in a language that the corpus does not speak
-# Log-odds at which a sentence start is repaired in an otherwise well-cased message: behind a sentence, and at the start of
-# a line or an item, which may be in lower case by style.
+# share of known words below which a message is in a language that the corpus does not speak
+KNOWN = 0.5
+# Log-odds at which a sentence start is repaired in an otherwise well-cased message: behind a
+# sentence, and at the start of a line or an item, which may be in lower case by style.
 SURE, SURE_LISTED = 3.5, 5.5
 
 
@@ -51,8 +55,9 @@ class Model:
 
     Args:
         lexicon: word statistics.
-        weights: int8 array, one weight per feature index. Eight bits keep the table in the processor's cache, where
-            its 25 look-ups a word cost a third, and sums of integers come out alike on every machine.
+        weights: int8 array, one weight per feature index. Eight bits keep the table in the
+            processor's cache, where its 25 look-ups a word cost a third, and sums of integers come
+            out alike on every machine.
         step: what a weight of 1 stands for, in log-odds.
     """
 
@@ -60,7 +65,9 @@ class Model:
     weights: np.ndarray
     step: float
 
-    def scores(self, words: Words, entry: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
+    def scores(
+        self, words: Words, entry: np.ndarray, chosen: np.ndarray | None = None
+    ) -> np.ndarray:
         """Log-odds of a capital (float32) for every word, or for the chosen ones."""
         score = np.zeros(len(words) if chosen is None else len(chosen), np.int16)
         for column in feature_columns(words, self.lexicon.bucket.take(entry), chosen):
@@ -69,7 +76,9 @@ class Model:
 
 
 def in_eight_bits(weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights as int8 and the step between them; the largest of a hundred thousand may lose its tip."""
+    """Weights as int8 and the step between them; the largest of a hundred thousand may lose its
+    tip.
+    """
     used = np.abs(weights[weights != 0])
     step = float(np.quantile(used, 0.99999)) / 127 if len(used) else 1.0
     return np.clip(np.rint(weights / step), -127, 127).astype(np.int8), step
@@ -81,11 +90,12 @@ def repair(model: Model, text: TextBuffer, force: bool = False) -> Repair:
     Args:
         model: the fitted statistics.
         text: the messages, in the buffer's order.
-        force: recase every row as if it were wholly faulty, whatever its case (for measuring the recaser alone).
+        force: recase every row as if it were wholly faulty, whatever its case (for measuring the
+            recaser alone).
     """
     labels = np.zeros(len(text), np.int8)
     if force:
-        findings = Findings(len(text))
+        findings = CaseEvidence(len(text))
         for pieces, spans in _runs(text, np.arange(len(text))):
             _recase(_read(model, text, pieces, spans), findings, None)
         return Repair(labels, findings.of(np.ones(len(text), np.bool_)))
@@ -94,25 +104,29 @@ def repair(model: Model, text: TextBuffer, force: bool = False) -> Repair:
     labels[rows] = [detect.whole_label(text.row(row)) for row in rows]
     rows = rows[labels[rows] != detect.OK]
     upper = labels == detect.UPPER
-    whole = Findings(len(text))
+    whole = CaseEvidence(len(text))
     for pieces, spans in _runs(text, rows):
         _recase(_read(model, text, pieces, spans), whole, upper)
     believed = whole.believed(upper)
     labels[rows[~believed[rows]]] = detect.OK
 
     places, owners = sentence_candidates(text, labels != detect.OK)
-    starts = Findings(len(text))
+    starts = CaseEvidence(len(text))
     for pieces, spans in _runs(text, distinct(owners)):
         low, high = np.searchsorted(places, (pieces[0][1], pieces[-1][2]))
         _mend_starts(_read(model, text, pieces, spans), places[low:high], starts)
     spoken = starts.spoken()
     mended = np.unique(np.concatenate([*starts.rows, np.zeros(0, np.int64)]))
     labels[mended[spoken[mended]]] = detect.SENTENCE
-    return Repair(labels, np.sort(np.concatenate([whole.of(believed), starts.of(spoken)]), kind="stable"))
+    return Repair(
+        labels, np.sort(np.concatenate([whole.of(believed), starts.of(spoken)]), kind="stable")
+    )
 
 
-class Findings:
-    """What is gathered about the rows, piece by piece, until all of a row has been read and it can be judged."""
+class CaseEvidence:
+    """What is gathered about the rows, piece by piece, until all of a row has been read and it can
+    be judged.
+    """
 
     def __init__(self, rows: int) -> None:
         self.known, self.total, self.evidence, self.shout = np.zeros((4, rows))
@@ -126,19 +140,23 @@ class Findings:
         self._add(self.total, reading, alphabetic)
 
     def _add(self, sums: np.ndarray, reading: "_Reading", amount: np.ndarray) -> None:
-        np.add.at(sums, reading.rows, np.bincount(reading.words.row, amount, minlength=len(reading.rows)))
+        np.add.at(
+            sums, reading.rows, np.bincount(reading.words.row, amount, minlength=len(reading.rows))
+        )
 
     def weigh(self, reading: "_Reading") -> None:
         """Add up what speaks against the case that a row has, were it read without its case."""
         words, score = reading.words, reading.score
         capitals = np.concatenate([[0], np.cumsum(words.upper)])
-        stray = capitals[words.end] > capitals[words.start]  # what has its capital does not ask for one
+        # what has its capital does not ask for one
+        stray = capitals[words.end] > capitals[words.start]
         pronoun = words.word == LONE_I
         # The first word tells nothing.
         telling = reading.free & ~words.first & (~_listed(words) | pronoun) & ~stray & (score > 1)
-        # A sentence start or the pronoun shows on the surface. What looks like a name may be a common word after all
-        # ("an apple"), and a single sentence that names nobody is well cased without a capital: unless the corpus is
-        # certain of the name, it takes several to outweigh that.
+        # A sentence start or the pronoun shows on the surface. What looks like a name may be a
+        # common word after all ("an apple"), and a single sentence that names nobody is well cased
+        # without a capital: unless the corpus is certain of the name, it takes several to outweigh
+        # that.
         ended = words.ends_sentence & ~_behind_abbreviation(reading)
         plain = ended | pronoun | reading.model.lexicon.certain[reading.entry]
         weight = np.where(plain, score, NAME_WEIGHT * np.minimum(score, NAME_LIMIT))
@@ -156,7 +174,9 @@ class Findings:
 
     def believed(self, upper: np.ndarray) -> np.ndarray:
         """Rows whose text speaks against the case it has."""
-        return self.spoken() & np.where(upper, self.shout >= SHOUT_EVIDENCE, self.evidence >= EVIDENCE)
+        return self.spoken() & np.where(
+            upper, self.shout >= SHOUT_EVIDENCE, self.evidence >= EVIDENCE
+        )
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """The edits of these rows (a mask), ascending."""
@@ -169,10 +189,12 @@ class Findings:
 def _runs(
     text: TextBuffer, rows: np.ndarray
 ) -> Iterator[tuple[list[tuple[int, int, int]], list[tuple[int, int]] | None]]:
-    """Batches of rows of about a chunk's size; longer rows are cut into pieces, each a batch of its own.
+    """Batches of rows of about a chunk's size; longer rows are cut into pieces, each a batch of its
+    own.
 
     Yields:
-        The pieces of a batch as (row, start, end) in the buffer, and what is protected in it, in bytes from the piece's
+        The pieces of a batch as (row, start, end) in the buffer, and what is protected in it, in
+            bytes from the piece's
         start; None for whole rows, which speak for themselves.
     """
     batch: list[tuple[int, int, int]] = []
@@ -255,8 +277,10 @@ def _read(
     )
 
 
-def _recase(reading: _Reading, findings: Findings, upper: np.ndarray | None) -> None:
-    """Gather evidence and edits of wholly faulty rows; ``upper`` tells the shouted ones, None recases all anew."""
+def _recase(reading: _Reading, findings: CaseEvidence, upper: np.ndarray | None) -> None:
+    """Gather evidence and edits of wholly faulty rows; ``upper`` tells the shouted ones, None
+    recases all anew.
+    """
     words = reading.words
     if not len(words):
         return
@@ -277,8 +301,10 @@ def _recase(reading: _Reading, findings: Findings, upper: np.ndarray | None) -> 
     findings.rows.append(reading.row[owner])
 
 
-def _mend_starts(reading: _Reading, places: np.ndarray, findings: Findings) -> None:
-    """Gather the lower-case sentence starts that the model is sure of, among these places of the buffer."""
+def _mend_starts(reading: _Reading, places: np.ndarray, findings: CaseEvidence) -> None:
+    """Gather the lower-case sentence starts that the model is sure of, among these places of the
+    buffer.
+    """
     words, model = reading.words, reading.model
     if not len(words):
         return
@@ -290,14 +316,18 @@ def _mend_starts(reading: _Reading, places: np.ndarray, findings: Findings) -> N
     lower_case = capitals[words.end] == capitals[words.start]
     hit = hit[(reading.free & lower_case & ~_behind_abbreviation(reading))[hit]]
     sure = np.zeros(len(words), np.bool_)
-    sure[hit] = model.scores(words, reading.entry, hit) >= np.where(_listed(words)[hit], SURE_LISTED, SURE)
+    sure[hit] = model.scores(words, reading.entry, hit) >= np.where(
+        _listed(words)[hit], SURE_LISTED, SURE
+    )
     place, owner = _capital_places(reading, sure)
     findings.positions.append(place + reading.shift[owner])
     findings.rows.append(reading.row[owner])
 
 
 def _capital_places(reading: _Reading, capital: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes that carry the case bit of the capital letters of these words, and the words they belong to."""
+    """Bytes that carry the case bit of the capital letters of these words, and the words they
+    belong to.
+    """
     words, model = reading.words, reading.model
     index = np.flatnonzero(capital)
     entry = reading.entry[index]
@@ -313,7 +343,8 @@ def _capital_places(reading: _Reading, capital: np.ndarray) -> tuple[np.ndarray,
             places.append(special_start[chosen] + bit)
             owners.append(special[chosen])
     place, owner = np.concatenate(places), np.concatenate(owners)
-    place = place + (words.lower[place] == 0xC3)  # a Latin-1 letter carries its case in the second byte
+    # a Latin-1 letter carries its case in the second byte
+    place = place + (words.lower[place] == 0xC3)
     letter = words.lower[place]
     casable = ((letter >= 97) & (letter <= 122)) | (
         (words.lower[place - 1] == 0xC3) & (letter >= 0xA0) & (letter <= 0xBE) & (letter != 0xB7)
@@ -323,9 +354,13 @@ def _capital_places(reading: _Reading, capital: np.ndarray) -> tuple[np.ndarray,
 
 
 def _listed(words: Words) -> np.ndarray:
-    """Words that open a line behind no sentence's end, or follow an item's number: lower case there may be style."""
+    """Words that open a line behind no sentence's end, or follow an item's number: lower case there
+    may be style.
+    """
     before = _mark_before(words)
-    numbered = shifted(words.digits & words.breaks, -1, words.row, False) & (before != 33) & (before != 63)
+    numbered = (
+        shifted(words.digits & words.breaks, -1, words.row, False) & (before != 33) & (before != 63)
+    )
     return words.breaks & ~np.isin(before, (33, 46, 63)) | numbered
 
 

@@ -1,7 +1,8 @@
 """Scoring a repair against the text as it was before the fault.
 
-An *edit* is a word whose case differs from the source's; it is right if the word then equals the reference. The second
-F1 is the one of the truecasing literature (over words that carry a capital). Words in protected spans are left out.
+An *edit* is a word whose case differs from the source's; it is right if the word then equals the
+reference. The second F1 is the one of the truecasing literature (over words that carry a capital).
+Words in protected spans are left out.
 """
 
 import re
@@ -24,10 +25,12 @@ class TruecasingScores:
     Args:
         precision, recall, f1: over edits.
         f1_capitalized: over words that carry a capital in the reference or the hypothesis.
-        sentence_initial_accuracy: capital words at starts of sentences and lines that come out right.
+        sentence_initial_accuracy: capital words at starts of sentences and lines that come out
+            right.
         exact_match: messages that equal their reference.
         clean_altered: share of the messages without a fault that were altered.
-        words, edits, faults, messages: what was counted: words scored, words edited, words to mend, messages.
+        words, edits, faults, messages: what was counted: words scored, words edited, words to mend,
+            messages.
     """
 
     precision: float
@@ -59,13 +62,16 @@ def truecasing_scores(
         reference: the texts as they should be.
         source: the same with faults.
         hypothesis: what became of the source.
-        prose_only: score only lines of at least five words that end in one of .!? and are not in title case, and of
-            labelled lines only what follows the label; headings and labels are matters of style.
+        prose_only: score only lines of at least five words that end in one of .!? and are not in
+            title case, and of labelled lines only what follows the label; headings and labels are
+            matters of style.
 
     Raises:
         HandbookError: the three do not hold the same texts, case aside.
     """
-    texts = [[item] if isinstance(item, str) else list(item) for item in (reference, source, hypothesis)]
+    texts = [
+        [item] if isinstance(item, str) else list(item) for item in (reference, source, hypothesis)
+    ]
     if len({len(item) for item in texts}) != 1:
         raise HandbookError(
             f"{len(texts[0])} references, {len(texts[1])} sources, {len(texts[2])} hypotheses",
@@ -73,7 +79,18 @@ def truecasing_scores(
             remedy="pass one of each for every message",
         )
     tally = dict.fromkeys(
-        ("words", "edits", "right", "faults", "capital", "claimed", "both", "starts", "starts_right"), 0
+        (
+            "words",
+            "edits",
+            "right",
+            "faults",
+            "capital",
+            "claimed",
+            "both",
+            "starts",
+            "starts_right",
+        ),
+        0,
     )
     exact = clean = altered = 0
     for row, (gold, faulty, mended) in enumerate(zip(*texts, strict=True)):
@@ -135,7 +152,9 @@ def _prose_lines(text: str) -> list[tuple[int, int]]:
     return lines
 
 
-def _count(tally: dict[str, int], gold: str, faulty: str, mended: str, start: int, end: int) -> None:
+def _count(
+    tally: dict[str, int], gold: str, faulty: str, mended: str, start: int, end: int
+) -> None:
     want, had, got = gold[start:end], faulty[start:end], mended[start:end]
     tally["words"] += 1
     tally["edits"] += got != had

@@ -1,7 +1,8 @@
 """Lower-case sentence starts in messages that are well cased otherwise: where one might be.
 
-Found by array arithmetic over the whole buffer, since nearly all text has none; the few places found are then read one
-by one, and what is plainly no start is dropped. Whether a place is repaired is for the model to say.
+Found by array arithmetic over the whole buffer, since nearly all text has none; the few places
+found are then read one by one, and what is plainly no start is dropped. Whether a place is repaired
+is for the model to say.
 """
 
 import re
@@ -11,8 +12,8 @@ import numpy as np
 from zephyr_utils.truecasing.arrays import TextBuffer, distinct
 
 BLOCK = 1 << 17
-# Shortened words that take a full stop within a sentence, as lists of non-breaking prefixes have them; what else the
-# corpus shortens is learnt from it (``lexicon.stops``).
+# Shortened words that take a full stop within a sentence, as lists of non-breaking prefixes have
+# them; what else the corpus shortens is learnt from it (``lexicon.stops``).
 SHORTENED_WORDS = (
     rb"e\.g|i\.e|etc|vs|cf|no|nos|viz|al|ca|approx|avg|max|min|est|fig|figs|vol|ed|eds|pp?|ch|sec|eq|ref"
     rb"|mr|mrs|ms|dr|st|jr|sr|prof|hon|gen|rev|capt|lt|sgt|col|gov|sen|rep"
@@ -20,7 +21,8 @@ SHORTENED_WORDS = (
     rb"|oz|tsp|tbsp|tbs|lbs?|pt|qt|gal|pkg|ctn|doz|hrs?|mins?|secs?|yrs?|mo|wk|sq|deg|subsp|var|spp"
     rb"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thurs?|fri"
 )
-# Behind these no sentence starts: an ellipsis, a single letter, a Roman numeral, a shortened word, a name that ends in "!".
+# Behind these no sentence starts: an ellipsis, a single letter, a Roman numeral, a shortened word,
+# a name that ends in "!".
 NOT_A_START = re.compile(
     rb"""(?:\.\. | (?<![A-Za-z])(?:[A-Za-z]|[ivxIVX]{2,4})\. | [A-Za-z]\.[A-Za-z]{1,4}\. | \([A-Za-z]\)\.
     | \b(?:(?i:"""
@@ -52,8 +54,8 @@ def sentence_candidates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lower-case letters that may open a sentence in mid-message.
 
-    They stand behind one of .!? and white space, behind a blank line, or behind an item's number; in the latter two
-    cases only if the line reads like prose.
+    They stand behind one of .!? and white space, behind a blank line, or behind an item's number;
+    in the latter two cases only if the line reads like prose.
 
     Args:
         text: the messages; their order must be the buffer's.
@@ -88,8 +90,8 @@ def sentence_candidates(
 def _places(data: np.ndarray, low: int, high: int) -> np.ndarray:
     """Lower-case letters at most four white spaces behind one of .!? or a blank line.
 
-    The first three bytes from a mark on are compared by whole blocks, since nearly every mark is followed by a capital
-    and is out at that; the few that are left are then followed one by one.
+    The first three bytes from a mark on are compared by whole blocks, since nearly every mark is
+    followed by a capital and is out at that; the few that are left are then followed one by one.
     """
     marks = np.concatenate(
         [_marks(data, begin, min(begin + BLOCK, high)) for begin in range(low, high, BLOCK)]
@@ -97,7 +99,8 @@ def _places(data: np.ndarray, low: int, high: int) -> np.ndarray:
     last = len(data) - 1
     breaks = data.take(marks) == 10
     before = data.take(np.maximum(marks - 1, 0))
-    # Behind a line break the letter may follow at once, if the line before is blank; else white space must come first.
+    # Behind a line break the letter may follow at once, if the line before is blank; else white
+    # space must come first.
     blank = breaks & _SPACE.take(before) & _BEFORE_BLANK.take(data.take(np.maximum(marks - 2, 0)))
     ended = ~breaks & _ENDABLE.take(before)
     after = marks[blank | ended] + 1
@@ -128,7 +131,9 @@ def _marks(data: np.ndarray, begin: int, end: int) -> np.ndarray:
 
 
 def _may_go_on(byte: np.ndarray) -> np.ndarray:
-    """Whether a byte is a lower-case letter, white space or a quotation mark (uint8 wraps below zero)."""
+    """Whether a byte is a lower-case letter, white space or a quotation mark (uint8 wraps below
+    zero).
+    """
     return (byte - 97 < 26) | (byte - 9 < 5) | (byte == 32) | (byte == 34)
 
 

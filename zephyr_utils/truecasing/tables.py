@@ -1,4 +1,6 @@
-"""Columns of conversations: the messages of the assistant are repaired, all the rest keeps its buffers."""
+"""Columns of conversations: the messages of the assistant are repaired, all the rest keeps its
+buffers.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,8 +44,9 @@ def truecase_messages(
 
     Args:
         table: a table, or a record batch.
-        column: a column of ``list<struct<role, content>>``, of ``list<string>`` (raw UltraChat's ``data``: the user
-            speaks first, so every second string is the assistant's), or of plain strings.
+        column: a column of ``list<struct<role, content>>``, of ``list<string>`` (raw UltraChat's
+            ``data``: the user speaks first, so every second string is the assistant's), or of plain
+            strings.
         roles: whose messages to repair; without effect on plain strings.
         truecaser: the fitted truecaser.
         report: counts are added to it.
@@ -105,7 +108,9 @@ def _mend_lists(array, column, roles, truecaser, report) -> pa.Array:
                 remedy="convert the records first",
             )
         role, content = values.field("role"), values.field("content")
-        chosen = referred & np.asarray(pc.fill_null(pc.is_in(role, pa.array(roles, role.type)), False))
+        chosen = referred & np.asarray(
+            pc.fill_null(pc.is_in(role, pa.array(roles, role.type)), False)
+        )
         fields = [values.field(number) for number in range(values.type.num_fields)]
         fields[names.index("content")] = _mend_strings(content, chosen, truecaser, report)
         mask = values.is_null() if values.null_count else None
@@ -126,7 +131,9 @@ def _mend_lists(array, column, roles, truecaser, report) -> pa.Array:
         return array
     mask = array.is_null() if array.null_count else None
     # Copied, because a slice's offsets cannot be combined with a mask.
-    return type(array).from_arrays(pa.array(offsets, array.offsets.type), new, type=array.type, mask=mask)
+    return type(array).from_arrays(
+        pa.array(offsets, array.offsets.type), new, type=array.type, mask=mask
+    )
 
 
 def _mend_strings(
@@ -136,7 +143,9 @@ def _mend_strings(
     if pa.types.is_null(array.type):
         return array
     if pa.types.is_string_view(array.type):
-        return _mend_strings(array.cast(pa.large_string()), chosen, truecaser, report).cast(array.type)
+        return _mend_strings(array.cast(pa.large_string()), chosen, truecaser, report).cast(
+            array.type
+        )
     text = from_arrow(array)
     rows = np.flatnonzero(
         np.asarray(array.is_valid()) if chosen is None else chosen & np.asarray(array.is_valid())

@@ -1,9 +1,10 @@
 """Messages as arrays of words: bounds, hashes, gaps and line structure, blind to case.
 
-Words are runs of letters and digits; the gap before a word is everything between it and the word before. All hashes
-are polynomial ones read off one running sum, so that a word, a gap or a suffix costs one subtraction (Karp and Rabin
-1987, "Efficient randomized pattern-matching algorithms"). Nothing here depends on which messages share a buffer: each
-message lies between two zero bytes and every hash stops there.
+Words are runs of letters and digits; the gap before a word is everything between it and the word
+before. All hashes are polynomial ones read off one running sum, so that a word, a gap or a suffix
+costs one subtraction (Karp and Rabin 1987, "Efficient randomized pattern-matching algorithms").
+Nothing here depends on which messages share a buffer: each message lies between two zero bytes and
+every hash stops there.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ BASE = np.uint64(int(_RANDOM.integers(2**62, 2**63)) | 1)
 BASE_INVERSE = np.uint64(pow(int(BASE), -1, 2**64))
 BOUNDARY = np.uint64(0x9E3779B97F4A7C15)  # stands for the word before the first and after the last
 MIX = np.uint64(0xD6E8FEB86659FD93)
-LONE_I = _VALUES[ord("i")]  # the hash of the pronoun: a word of one letter hashes to that letter's value
+# the hash of the pronoun: a word of one letter hashes to that letter's value
+LONE_I = _VALUES[ord("i")]
 
 _OTHER, _WORD = 0, 1
 _CLASS = np.zeros(256, np.uint8)
@@ -145,8 +147,12 @@ def split_words(joined: np.ndarray) -> Words:
         alphabetic[1:] = np.cumsum(lower > 58, dtype=np.int32)
         digits[number] = alphabetic[end[number]] == alphabetic[start[number]]
         number = np.flatnonzero(digits)
-        word[number] = (np.minimum(end[number] - start[number], 5).astype(np.uint64) + np.uint64(1)) * MIX
-    return Words(lower, hashed, upper, start, end, row, first, digits, word, gap, breaks, ends_sentence, sums)
+        word[number] = (
+            np.minimum(end[number] - start[number], 5).astype(np.uint64) + np.uint64(1)
+        ) * MIX
+    return Words(
+        lower, hashed, upper, start, end, row, first, digits, word, gap, breaks, ends_sentence, sums
+    )
 
 
 def _read_beyond_ascii(joined, high, lower, upper, kind, hashed) -> None:
@@ -158,7 +164,8 @@ def _read_beyond_ascii(joined, high, lower, upper, kind, hashed) -> None:
         kind[at] = _OTHER
         for _ in range(3 if symbol == 0xF0 else 1 if symbol == 0xC2 else 2):
             at = np.minimum(at + 1, size - 1)
-            at = at[(joined[at] & 0xC0) == 0x80]  # a cut-off character must not reach into its neighbour
+            # a cut-off character must not reach into its neighbour
+            at = at[(joined[at] & 0xC0) == 0x80]
             kind[at] = _OTHER
     latin = (
         high[lead == 0xC3] + 1

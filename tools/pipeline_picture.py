@@ -1,7 +1,9 @@
-"""The picture of what happens on the road, with its numbers: the front page's of the last run, and README's. SVG.
+"""The picture of what happens on the road, with its numbers: the front page's of the last run, and
+README's. SVG.
 
-The front page has two of it, one for wide pages and one for phones; the style sheet shows the one that fits. Colours
-come from the style sheet too, so that dark mode follows, and nothing is told by colour alone.
+The front page has two of it, one for wide pages and one for phones; the style sheet shows the one
+that fits. Colours come from the style sheet too, so that dark mode follows, and nothing is told by
+colour alone.
 """
 
 from collections.abc import Iterable
@@ -13,7 +15,8 @@ MODELS = (("base", "Base model"), ("dsft", "after dSFT"), ("ddpo", "after dDPO")
 BOX_HEIGHT, GAP, BAR = 88, 30, 26
 LONGEST_LINE = 28  # letters that fit into a box, even in a wide font
 
-# Chapter -> the metrics that the picture shows; one that is missing is an error and no hole in the picture.
+# Chapter -> the metrics that the picture shows; one that is missing is an error and no hole in the
+# picture.
 NEEDED = {
     "02_dsft": ("rows_trained", "held_out_loss_before", "held_out_loss"),
     "03_ai_feedback": ("faulty_tens",),
@@ -26,7 +29,8 @@ NEEDED = {
 def missing_metrics(metrics: dict[str, dict[str, Any]]) -> list[str]:
     """What the picture needs of the chapters that were run and does not find, one complaint each."""
     return [
-        f"{chapter}: the front page's picture shows its metric {name}, which the chapter did not write"
+        f"{chapter}: the front page's picture shows its metric {name}, which the chapter did not "
+        f"write"
         for chapter, names in NEEDED.items()
         if chapter in metrics
         for name in names
@@ -35,7 +39,9 @@ def missing_metrics(metrics: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The boxes of the road: a title, and two lines under it. A chapter that was not run has no numbers."""
+    """The boxes of the road: a title, and two lines under it. A chapter that was not run has no
+    numbers.
+    """
 
     def line(chapter: str, words: str, without: str = "(not in this run)") -> str:
         if chapter not in metrics:
@@ -46,9 +52,13 @@ def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     return [
         ("A teacher's dialogues", ["like UltraChat: some lost", "their capitals, some refuse"]),
         ("01  Truecasing", ["capitals repaired,", "refusals taken out"]),
-        ("02  dSFT", [line("02_dsft", "{rows_trained:,.0f} dialogues; loss"), line("02_dsft", "{held_out_loss_before:.2f} → {held_out_loss:.2f} nats a token")]),
+        ("02  dSFT", [line("02_dsft", "{rows_trained:,.0f} dialogues; "
+                                      "loss"), line("02_dsft", "{held_out_loss_before:.2f} → "
+                                                               "{held_out_loss:.2f} nats a "
+                                                               "token")]),
         ("03  AI feedback", ["four models answer, a judge", line("03_ai_feedback", "rates; {faulty_tens:.0f} tens are false", "rates, and errs at times")]),
-        ("04  Preference pairs", [line("04_preference_pairs", "{pairs:,.0f} pairs: the best and"), "a random lower answer"]),
+        ("04  Preference pairs", [line("04_preference_pairs", "{pairs:,.0f} pairs: the best "
+                                                              "and"), "a random lower answer"]),
         ("05  dDPO", [line("05_ddpo", "{ranked} of unseen pairs"), line("05_ddpo", "right, mean margin {held_out_margin:.2f}")]),
     ]  # fmt: skip
 
@@ -59,7 +69,9 @@ def percent(share: float) -> str:
 
 
 def results(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, float, float]]:
-    """Model, its mean grade, and the share of its answers that say the right thing; empty where it was not run."""
+    """Model, its mean grade, and the share of its answers that say the right thing; empty where it
+    was not run.
+    """
     found = metrics.get("07_evaluation")
     if found is None:
         return []
@@ -84,9 +96,7 @@ def figure(metrics: dict[str, dict[str, Any]]) -> str:
     drawings = "\n".join(
         _drawing(metrics, columns, name, alt) for columns, name in ((3, "wide"), (1, "narrow"))
     )
-    return (
-        f'<figure class="road">\n{drawings}\n<figcaption>{escape(_caption(metrics))}</figcaption>\n</figure>'
-    )
+    return f'<figure class="road">\n{drawings}\n<figcaption>{escape(_caption(metrics))}</figcaption>\n</figure>'
 
 
 def _caption(metrics: dict[str, dict[str, Any]]) -> str:
@@ -96,7 +106,8 @@ def _caption(metrics: dict[str, dict[str, Any]]) -> str:
         return words
     return (
         f"{words} Between the answers after dDPO and those after dSFT, the judge prefers dDPO's in "
-        f"{found['win_rate_ddpo']:.0f} % of the comparisons (standard error {found['win_rate_error']:.0f}). A better "
+        f"{found['win_rate_ddpo']:.0f} % of the comparisons (standard error "
+        f"{found['win_rate_error']:.0f}). A better "
         "grade is not the same as a truer answer: compare the bars with the shares beside them."
     )
 
@@ -106,17 +117,21 @@ def alone(metrics: dict[str, dict[str, Any]], style: str) -> str:
     shapes, width, height = _shapes(metrics, columns=3)
     place = f'x="-12" y="-12" width="{width + 24}" height="{height + 24:.0f}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 -12 {width + 24} {height + 24:.0f}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 -12 {width + 24} {height + 24:.0f}" '
+        f'role="img" '
         f'aria-label="{escape(description(metrics), quote=True)}">\n<style>{style}</style>\n'
         f'<rect class="paper" {place}/>\n' + "\n".join(shapes) + "\n</svg>\n"
     )
 
 
 def _drawing(metrics: dict[str, dict[str, Any]], columns: int, name: str, alt: str) -> str:
-    """One SVG; at its own width a unit is a CSS pixel, so that the letters keep the size of the text around."""
+    """One SVG; at its own width a unit is a CSS pixel, so that the letters keep the size of the
+    text around.
+    """
     shapes, width, height = _shapes(metrics, columns)
     return (
-        f'<svg class="{name}" viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}" '
+        f'<svg class="{name}" viewBox="0 0 {width} {height:.0f}" width="{width}" '
+        f'height="{height:.0f}" '
         f'role="img" aria-label="{alt}">\n' + "\n".join(shapes) + "\n</svg>"
     )
 
@@ -130,10 +145,13 @@ def _shapes(metrics: dict[str, dict[str, Any]], columns: int) -> tuple[list[str]
     for index, ((title, lines), (x, y)) in enumerate(zip(steps(metrics), places, strict=True)):
         model = index in (2, 5)
         shapes.append(
-            f'<rect class="box{" model" if model else ""}" x="{x + 1:.0f}" y="{y + 1:.0f}" width="{box - 2:.0f}" height="{BOX_HEIGHT - 2}" rx="8"/>'
+            f'<rect class="box{" model" if model else ""}" x="{x + 1:.0f}" y="{y + 1:.0f}" '
+            f'width="{box - 2:.0f}" height="{BOX_HEIGHT - 2}" rx="8"/>'
         )
         shapes.append(_text(x + 12, y + 25, title, "title"))
-        shapes += [_text(x + 12, y + 50 + 20 * row, words, "line") for row, words in enumerate(lines)]
+        shapes += [
+            _text(x + 12, y + 50 + 20 * row, words, "line") for row, words in enumerate(lines)
+        ]
     shapes += _arrows(places, box, columns)
     bottom = places[-1][1] + BOX_HEIGHT
     bars = results(metrics)
@@ -148,7 +166,9 @@ def _text(x: float, y: float, words: str, kind: str) -> str:
 
 
 def _arrows(places: list[tuple[float, float]], box: float, columns: int) -> Iterable[str]:
-    """From box to box; in three columns the dSFT model also goes down into dDPO, and nothing leads back left."""
+    """From box to box; in three columns the dSFT model also goes down into dDPO, and nothing leads
+    back left.
+    """
     for start, end in ((0, 1), (1, 2), (2, 5), (3, 4), (4, 5)):
         (x, y), (to_x, to_y) = places[start], places[end]
         if columns == 1 and (start, end) == (2, 5):
@@ -164,11 +184,14 @@ def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
     return f'<path class="arrow" d="M{x:.0f} {y:.0f} L{to_x:.0f} {to_y:.0f} {head}"/>'
 
 
-def _bars(bars: list[tuple[str, float, float]], width: float, top: float) -> tuple[list[str], float]:
+def _bars(
+    bars: list[tuple[str, float, float]], width: float, top: float
+) -> tuple[list[str], float]:
     """The grades as bars from 1 to 10, each with its numbers in words; and where the drawing ends."""
     shapes = [_text(1, top + 14, "07  Evaluation: grades from 1 to 10", "title")]
     y = top + 26
-    beside = width > 500  # names left of the bars and words right of them; on a phone they stand above
+    # names left of the bars and words right of them; on a phone they stand above
+    beside = width > 500
     left, right = (104, 210) if beside else (1, 1)
     per_point = (width - left - right) / (HIGHEST - LOWEST)
     for words, score, share in bars:
@@ -178,10 +201,14 @@ def _bars(bars: list[tuple[str, float, float]], width: float, top: float) -> tup
             y += 24
         long = (score - LOWEST) * per_point
         shapes.append(
-            f'<rect class="track" x="{left}" y="{y}" width="{width - left - right:.0f}" height="{BAR}"/>'
+            f'<rect class="track" x="{left}" y="{y}" width="{width - left - right:.0f}" '
+            f'height="{BAR}"/>'
         )
         shapes.append(f'<rect class="bar" x="{left}" y="{y}" width="{long:.1f}" height="{BAR}"/>')
         if beside:
-            shapes += [_text(1, y + 18, words, "line"), _text(width - right + 8, y + 18, says, "line")]
+            shapes += [
+                _text(1, y + 18, words, "line"),
+                _text(width - right + 8, y + 18, says, "line"),
+            ]
         y += BAR + 8
     return shapes, y

@@ -1,17 +1,20 @@
-"""Keep what a judge said as it says it: a run that is killed after 120 of 160 paid judgments asks for 40 more."""
+"""Keep what a judge said as it says it: a run that is killed after 120 of 160 paid judgments asks
+for 40 more.
+"""
 
 import hashlib
 import json
 from pathlib import Path
 
-from zephyr_utils.evaluation.judges import FAILED, Judge, Judgment, Verdict
+from zephyr_utils.evaluation.judges import FAILED, Judge, Judgment, PairwiseJudgment
 
 
-class KeptJudge:
-    """A judge whose judgments are appended to a file and read back from it, by what was shown to the judge.
+class CachingJudge:
+    """A judge whose judgments are appended to a file and read back from it, by what was shown to
+    the judge.
 
-    Failed judgments are not kept, so that the next run asks for them again. The file holds one JSON object a line; a
-    last line that was cut short by a kill is passed over.
+    Failed judgments are not kept, so that the next run asks for them again. The file holds one JSON
+    object a line; a last line that was cut short by a kill is passed over.
 
     Args:
         judge: who is asked for whatever the file does not hold.
@@ -37,17 +40,21 @@ class KeptJudge:
             return Judgment(**self._known[key])
         said = self._judge.grade(question, answers, turn)
         if said.score != FAILED:
-            self._keep(key, {"text": said.text, "score": said.score, "prompt_name": said.prompt_name})
+            self._keep(
+                key, {"text": said.text, "score": said.score, "prompt_name": said.prompt_name}
+            )
         return said
 
-    def compare(self, question: dict, answer_a: str, answer_b: str) -> Verdict:
+    def compare(self, question: dict, answer_a: str, answer_b: str) -> PairwiseJudgment:
         """See :class:`~zephyr_utils.evaluation.judges.Judge`."""
         key = self._key("compare", question, [answer_a, answer_b], 1)
         if key in self._known:
-            return Verdict(**self._known[key])
+            return PairwiseJudgment(**self._known[key])
         said = self._judge.compare(question, answer_a, answer_b)
         if said.winner != "error":
-            self._keep(key, {"text": said.text, "winner": said.winner, "prompt_name": said.prompt_name})
+            self._keep(
+                key, {"text": said.text, "winner": said.winner, "prompt_name": said.prompt_name}
+            )
         return said
 
     def _key(self, what: str, question: dict, answers: list[str], turn: int) -> str:
