@@ -5,7 +5,7 @@ BIN := .venv/bin
 ENVIRONMENT := .venv/made-from-requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test check book learner lab sync lint bench claims
+.PHONY: help env run test check book learner lab sync lint types bench claims
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,13 @@ lab: $(ENVIRONMENT) ## Open the chapters in JupyterLab
 sync: $(ENVIRONMENT) ## Write notebooks/*.ipynb from notebooks/*.py
 	$(BIN)/python tools/sync.py
 
-lint: $(ENVIRONMENT) ## Check style and spelling; of the chapters the .ipynb, since ruff reads no %pip in a .py
+lint: types $(ENVIRONMENT) ## Check types, style and spelling; of the chapters the .ipynb, since ruff reads no %pip in a .py
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+
+types: $(ENVIRONMENT) ## Check the package's type annotations
+	$(BIN)/mypy
 
 bench: $(ENVIRONMENT) ## Print where the time of the last run went, chapter by chapter
 	$(BIN)/python benchmarks/chapters.py
