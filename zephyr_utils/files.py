@@ -1,0 +1,113 @@
+"""Files that are written whole or not at all: under a temporary name, flushed to the disk, renamed.
+
+A reader meets the old file or the new one and never half of one, whatever kills the writer.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zephyr_utils.errors import HandbookError
+
+LONGEST_NAME = 255  # bytes that file systems allow in a name
+_numbers = itertools.count()  # two threads that write the same file must not share a temporary one
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to; renamed at the end, removed on any error.
+
+    The folder is made if it is missing. The temporary name is ``.NAME.PID-N.unfinished``, so that
+    what a killed process left behind can be found by ``.NAME.*.unfinished``.
+
+    Raises:
+        HandbookError: the disk is full, the folder cannot be made or written to, a part of the path
+            is a file, or a name in it is too long. An ``OSError`` about another file (one that is
+            read on the way) passes as it is.
+    """
+    path = Path(path)
+    _check_name(path)
+    unfinished = _temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+        with open(unfinished, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        if not _is_about(error, path, unfinished):
+            raise
+        raise HandbookError(
+            f"the file cannot be written: {error.strerror or error}",
+            where=str(path),
+            remedy="free some space, or choose a folder that you may write to and a short name",
+        ) from error
+    finally:
+        # Where the name itself is refused there is nothing to remove, and asking raises again.
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text as UTF-8, whole or not at all; returns the path.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, is written as its escape (``\\ud83d``): a
+    report must not be lost for one broken character in a record.
+
+    Raises:
+        HandbookError: as `atomic_write`.
+    """
+    with atomic_write(path) as unfinished:
+        unfinished.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+    return Path(path)
+
+
+def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> Path:
+    """Write a value as strict JSON (no NaN, no infinity), whole or not at all; returns the path.
+
+    Raises:
+        HandbookError: as `atomic_write`, or the value is none that JSON can hold.
+    """
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise HandbookError(
+            f"the value cannot be written as JSON: {error}",
+            where=str(path),
+            remedy="give text, finite numbers, lists and objects only",
+        ) from error
+    return write_text(path, text + "\n")
+
+
+def _check_name(path: Path) -> None:
+    try:
+        refused = b"\0" in os.fsencode(path)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        refused = True
+    if refused:
+        raise HandbookError(
+            "the file cannot be written: its name holds a character that no file system takes",
+            where=repr(str(path)),
+            remedy="choose another name",
+        )
+
+
+def _temporary_name(path: Path) -> Path:
+    ending = f".{os.getpid()}-{next(_numbers)}.unfinished"
+    name = path.name
+    fits = LONGEST_NAME - len(ending) - 1
+    if fits < len(os.fsencode(name)) <= LONGEST_NAME:  # a long name that is still allowed
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.with_name(f".{name}{ending}")
+
+
+def _is_about(error: OSError, path: Path, unfinished: Path) -> bool:
+    if error.filename is None:  # raised in writing, such as by a full disk
+        return True
+    named = Path(os.fsdecode(error.filename))
+    return named in (path, unfinished) or path.is_relative_to(named) or named == Path()
