@@ -261,6 +261,40 @@ def test_length_control_of_separated_lengths_is_finite():
     assert length_controlled_win_rate(rows).win_rate == pytest.approx(50, abs=1e-6)
 
 
+def test_length_control_gives_what_newtons_method_gave():
+    rng = np.random.default_rng(3)
+    differences = rng.normal(400, 300, 400).round()
+    won = rng.random(400) < 1 / (1 + np.exp(-(0.4 + 1.2 * np.tanh(differences / 300))))
+    rows = lengthy(lambda d: 0.0, differences.tolist())
+    rows = [row | {"preference": 1.0 + float(win)} for row, win in zip(rows, won, strict=True)]
+    found = length_controlled_win_rate(rows)
+    expected = (61.4507103, 4.71405650, 0.466297722, 1.28289104)
+    assert (found.win_rate, found.standard_error, found.theta, found.phi) == pytest.approx(
+        expected, rel=1e-7
+    )
+
+
+@needs("alpaca_eval_ccbync")
+def test_length_control_gives_what_newtons_method_gave_for_zephyr():
+    lengths = {
+        row["index"]: len(row["reference_output"])
+        for row in read_rows(RECORDS / "alpaca_eval_set.jsonl")
+    }
+    rows = read_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / "zephyr-7b-beta.jsonl")
+    with pytest.warns(EvaluationWarning, match="2 annotations lack"):
+        found = length_controlled_win_rate(rows, lengths)
+    assert (found.win_rate, found.phi) == pytest.approx((76.4194664, 1.88475367), rel=1e-7)
+
+
+def test_length_control_does_not_depend_on_the_order_of_the_rows():
+    rng = np.random.default_rng(5)
+    differences = rng.integers(-50, 50, size=101).tolist()  # with many equal ones
+    rows = lengthy(lambda d: float(rng.random()), differences)
+    turned = [rows[i] for i in rng.permutation(len(rows))]
+    assert length_controlled_win_rate(turned) == length_controlled_win_rate(rows)
+    assert win_rate_by_length(turned) == win_rate_by_length(rows)
+
+
 def test_groups_by_length_hold_every_row_in_order_of_length():
     groups = win_rate_by_length(
         lengthy(lambda d: float(d > 0), [30, -10, 20, -40, 10, -20]), n_bins=2

@@ -98,10 +98,52 @@ def test_unequal_numbers_of_items_are_not_paired():
 
 @pytest.mark.parametrize(
     ("degrees", "table"),
-    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (30, 2.042), (2000, 1.960)],
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (30, 2.042), (2000, 1.961)],
 )
 def test_students_quantiles_are_those_of_the_printed_tables(degrees, table):
     assert student_quantile(0.975, degrees) == pytest.approx(table, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("probability", "quantiles"),
+    [
+        (0.9, [3.0776835372, 1.4758840488, 1.3104150254, 1.2823987215]),
+        (0.95, [6.3137515147, 2.0150483733, 1.6972608866, 1.6463788173]),
+        (0.995, [63.6567411629, 4.0321429836, 2.7499956536, 2.5807546981]),
+    ],
+)
+def test_students_quantiles_are_those_of_the_closed_form(probability, quantiles):
+    # By bisection on Abramowitz and Stegun 26.7.3 and 26.7.4.
+    found = [student_quantile(probability, degrees) for degrees in (1, 5, 30, 1000)]
+    assert found == pytest.approx(quantiles, abs=1e-9)
+
+
+def shuffled(values):
+    order = np.random.default_rng(9).permutation(len(values))
+    return np.asarray(values)[order]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(1).normal(5, 2, size=80),
+        [0.1, 0.2, 0.3, 0.7, 1e9],  # their sum depends on the order in the last bits
+        [1] * 30 + [2] * 3 + [1.5],
+        [-1.0, 0.0, -0.0, 1e-300],
+    ],
+)
+def test_intervals_do_not_depend_on_the_order_of_the_values(values):
+    assert bootstrap_interval(shuffled(values)) == bootstrap_interval(values)
+    assert bootstrap_interval(shuffled(values), np.median) == bootstrap_interval(values, np.median)
+    assert seeds_interval(shuffled(values)) == seeds_interval(values)
+
+
+@pytest.mark.parametrize("n", [5, 12, 13, 200])
+def test_paired_differences_and_p_values_do_not_depend_on_the_order_of_the_pairs(n):
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(0.2, 1, size=n), rng.normal(0, 1, size=n)
+    order = rng.permutation(n)
+    assert paired_difference(a[order], b[order]) == paired_difference(a, b)
 
 
 def test_five_seeds_get_students_interval():

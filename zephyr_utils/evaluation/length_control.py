@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize, special
 
 from zephyr_utils.evaluation.alpaca_eval import output_length, row_key, row_score
 from zephyr_utils.evaluation.common import EvaluationError, checked_rows, warn_all
@@ -72,7 +73,10 @@ def _scores_and_lengths(
             remedy="records need output_1 and output_2, or len_output_1 and len_output_2, or pass "
             "baseline_lengths.",
         )
-    return np.asarray(scores), np.asarray(differences, dtype=np.float64), len(rows) - len(scores)
+    ours, lengths = np.asarray(scores), np.asarray(differences, dtype=np.float64)
+    # By length, then score: sums and groups are then the same for any order of the rows.
+    order = np.lexsort((ours, lengths))
+    return ours[order], lengths[order], len(rows) - len(scores)
 
 
 def length_controlled_win_rate(
@@ -110,7 +114,7 @@ def length_controlled_win_rate(
         )
     design = np.stack([np.ones_like(length_term), length_term], axis=1)
     parameters, covariance = _fit_logistic(design, scores)
-    rate = 1 / (1 + np.exp(-parameters[0]))
+    rate = special.expit(parameters[0])
     return LengthControlledRate(
         win_rate=float(100 * rate),
         standard_error=float(100 * rate * (1 - rate) * np.sqrt(covariance[0, 0])),
@@ -125,27 +129,31 @@ def length_controlled_win_rate(
 def _fit_logistic(
     design: NDArray[np.float64], scores: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Newton's method on the penalised cross-entropy; returns the parameters and their sandwich
-    covariance.
+    """Minimise the penalised cross-entropy; returns the parameters and their sandwich covariance.
 
     The sandwich (not the inverse Hessian) because continuous preferences spread less than coin
     tosses would.
     """
     penalty = np.diag([0.0, _LENGTH_PRIOR_PRECISION])
-    parameters = np.zeros(2)
-    for _ in range(200):
-        chance = 1 / (1 + np.exp(-design @ parameters))
-        gradient = design.T @ (scores - chance) - penalty @ parameters
-        hessian = design.T @ (design * (chance * (1 - chance))[:, None]) + penalty
-        step = np.linalg.solve(hessian, gradient)
-        # Far from the summit Newton can overshoot; a step of two in log-odds is plenty.
-        step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-12))
-        parameters += step
-        if np.abs(step).max() < 1e-12:
-            break
-    inverse = np.linalg.inv(hessian)
-    residual = design * (scores - chance)[:, None]
-    return parameters, inverse @ (residual.T @ residual) @ inverse
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        logits = design @ parameters
+        cross_entropy = np.logaddexp(0, logits) - scores * logits
+        return float(cross_entropy.sum() + parameters @ penalty @ parameters / 2)
+
+    def gradient(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        return design.T @ (special.expit(design @ parameters) - scores) + penalty @ parameters
+
+    def hessian(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        chance = special.expit(design @ parameters)
+        return design.T @ (design * (chance * (1 - chance))[:, None]) + penalty
+
+    fit = optimize.minimize(
+        loss, np.zeros(2), method="trust-exact", jac=gradient, hess=hessian, options={"gtol": 1e-10}
+    )
+    inverse = np.linalg.inv(hessian(fit.x))
+    residual = design * (scores - special.expit(design @ fit.x))[:, None]
+    return fit.x, inverse @ (residual.T @ residual) @ inverse
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,7 @@ def win_rate_by_length(
             where="n_bins",
             remedy="ask for fewer groups.",
         )
-    groups = np.array_split(np.argsort(difference, kind="stable"), n_bins)
+    groups = np.array_split(np.arange(difference.size), n_bins)  # sorted by length already
     return [
         LengthBin(
             float(difference[group].mean()),
