@@ -36,7 +36,7 @@ from zephyr_utils.ablations.claims import (
     row_scores,
 )
 from zephyr_utils.ablations.parallel import run_in_parallel
-from zephyr_utils.ablations.results import made_with
+from zephyr_utils.ablations.results import provenance
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.pipeline.artefacts import read_json, write_json
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -90,7 +90,7 @@ def measure_all(seeds: int, workers: int, parts: list[str], console: Console) ->
     """
     started = time.perf_counter()
     measured: Measured = (
-        known_results() if read_json(RESULTS).get("made_with") == made_with() else {}
+        known_results() if read_json(RESULTS).get("provenance") == provenance() else {}
     )
     wanted = [(seed, PARTS[part]) for part in parts for seed in range(seeds)]
     tasks = [
@@ -113,7 +113,7 @@ def write_results(measured: Measured, seconds: int) -> None:
         RESULTS,
         {
             "stamp": environment_stamp(),
-            "made_with": made_with(),
+            "provenance": provenance(),
             "seconds_of_the_last_run": seconds,
             "findings": {found.claim.key: found.as_record() for found in judge_all(measured)},
             "scores": {row: row_scores(measured, row) for row in rows},

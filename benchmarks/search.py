@@ -74,7 +74,7 @@ def try_setting(stage: str, changes: dict) -> dict:
     from zephyr_utils.chat import load_model
     from zephyr_utils.evaluation.exam import run_exam
     from zephyr_utils.miniature.data import development_questions
-    from zephyr_utils.pipeline.pipeline import TEMPERATURE, Pipeline
+    from zephyr_utils.pipeline.pipeline import Pipeline
 
     pipeline, started = Pipeline(), time.perf_counter()
     with TemporaryDirectory() as name:
@@ -107,12 +107,22 @@ def try_setting(stage: str, changes: dict) -> dict:
             )
         seconds = round(time.perf_counter() - started)
         model, tokenizer = load_model(model_folder, dtype="float32")
-        sampling = {"temperature": TEMPERATURE, "seed": 0, "max_new_tokens": 96}
-        exam = run_exam(model, tokenizer, stage, development_questions(), folder, **sampling)
+        exam = pipeline.setting.exam
+        sampling = {"temperature": exam.temperature, "seed": 0}
+        results = run_exam(
+            model,
+            tokenizer,
+            stage,
+            development_questions(),
+            folder,
+            exam.judge(),
+            max_new_tokens=exam.max_new_tokens,
+            **sampling,
+        )
     loss = (
         {"held_out_loss": round(metrics["held_out_loss"], 4)} if "held_out_loss" in metrics else {}
     )
-    return {**changes, **{key: round(exam[key], 4) for key in KEPT}, "seconds": seconds, **loss}
+    return {**changes, **{key: round(results[key], 4) for key in KEPT}, "seconds": seconds, **loss}
 
 
 def in_a_process(stage: str, settings: list[dict], keep: Callable[[dict], None]) -> None:

@@ -324,7 +324,7 @@ if compared:
 
 # %%
 def grades_of(row):
-    lines = (catalogue.exam(pipeline, row).folder / "judgments.jsonl").read_text().splitlines()
+    lines = (catalogue.evaluate_ablation(pipeline, row).folder / "judgments.jsonl").read_text().splitlines()
     judged = sorted((line["question_id"], line["turn"], line["score"]) for line in map(json.loads, lines))
     return np.reshape([score for *_, score in judged], (-1, 2)).mean(axis=1)  # a question's two turns are one question
 
@@ -365,7 +365,7 @@ for name, pairs in both.items():
     print(f"{name:7s} the longer one is chosen in {audit(pairs).length_bias:.1%};",
           f"friendly: {friendly(pairs, 'chosen'):.1%} of chosen, {friendly(pairs, 'rejected'):.1%} of rejected")
 for kind, row in kinds.items() if compared else ():
-    print(f"trained against {kind}: {catalogue.exam(pipeline, row).results['tokens']:.1f} tokens in an answer")
+    print(f"trained against {kind}: {catalogue.evaluate_ablation(pipeline, row).results['tokens']:.1f} tokens in an answer")
 
 # %% [markdown]
 # In the miniature many of the *worst* answers are false but friendly. Set against them, friendliness looks less like a

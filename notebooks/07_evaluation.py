@@ -680,7 +680,7 @@ model, tokenizer = load_model(pipeline.model_directory("ddpo"), dtype="float32")
 again = [scores["ddpo"].overall]
 for other_seed in (seed + 11, seed + 12):
     with tempfile.TemporaryDirectory() as folder:
-        again.append(run_exam(model, tokenizer, "ddpo", questions, Path(folder), seed=other_seed, max_new_tokens=96)["score"])
+        again.append(run_exam(model, tokenizer, "ddpo", questions, Path(folder), TeacherJudge(), seed=other_seed, max_new_tokens=96)["score"])
 print(f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3f}, error over questions {my_standard_error(means['ddpo']):.3f}")
 
 # %% [markdown]

@@ -253,7 +253,7 @@ for row in ablations.ABLATIONS.values():
 # tried in `benchmarks/results/search.json`. What each row trains with:
 
 # %%
-searched = ablations.searched_rows(pipeline.scale)
+searched = ablations.searched_ablations(pipeline.scale)
 for row in ablations.ABLATIONS.values():
     if row.trains:
         recipe = ablations.recipe_of(pipeline, row)
@@ -290,7 +290,7 @@ assert not turns
 # The same rated answers make different pairs. One prompt, as three of the rows see it:
 
 # %%
-makings = {name: pipeline.pairs() if name == "few" or pipeline.preferences else ablations._data(pipeline, ablations.ABLATIONS[name])
+makings = {name: pipeline.pairs() if name == "few" or pipeline.preferences else ablations.data_of(pipeline, ablations.ABLATIONS[name])
            for name in ablations.PAIRINGS}
 sets = {name: load_records(made.folder / "pairs.parquet", "preference").records for name, made in makings.items()}
 pairs = {name: {pair["prompt"]: pair for pair in made} for name, made in sets.items()}

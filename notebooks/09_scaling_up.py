@@ -61,8 +61,10 @@ from trl import pack_dataset
 from zephyr_utils import chat, exercises, figures, training
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.planning import memory, plan
+from zephyr_utils.planning.anchors import compare_with_anchors
+from zephyr_utils.recipes import Recipe
 from zephyr_utils.training.batch import share_batch
-from zephyr_utils.scales import SCALES
+from zephyr_utils.scales import SCALES, get_scale
 
 # %% [markdown]
 # ## What has to be in memory
@@ -90,7 +92,7 @@ print(f"Mistral-7B by the formula: {count_weights(4096, 14336, 4096, 1024, 32, 3
 # %%
 model, tokenizer = chat.load_model(small.base_model_address, dtype="float32")
 chat.prepare_tokenizer(tokenizer)
-shape = memory.SHAPES["miniature"]
+shape = get_scale("miniature").shape
 counted = count_weights(shape.hidden, shape.intermediate, shape.query, shape.key_value, shape.layers, shape.vocabulary, shape.tied)
 print(f"formula {counted:,}, package {shape.parameters:,}, the model itself {model.num_parameters():,}")
 assert counted == shape.parameters == model.num_parameters()
@@ -109,7 +111,7 @@ assert counted == shape.parameters == model.num_parameters()
 # ```
 
 # %%
-mistral = memory.SHAPES["zephyr-7b-full"]
+mistral = get_scale("zephyr-7b-full").shape
 full = memory.trained_weights(mistral, mixed=True, optimiser="adamw_torch")
 for name, size in full.items():
     print(f"{name:10s} {size / 1e9:6.1f} GB, {size / mistral.parameters:g} bytes a weight")
@@ -209,7 +211,7 @@ assert abs(formula / a_layer - 1) < 0.1, "transformers writes the layer another 
 
 # %%
 kept = {c: memory.activations(mistral, 1, 2, lora=True, checkpointing=c) for c in (False, True)}
-print(f"everything kept {kept[False] / 1e6:.2f} MB; layers computed anew {kept[True] / 1e6:.2f} MB a token")
+print(f"everything kept {kept[False] / 1e6:.2f} MB; layers recomputed {kept[True] / 1e6:.2f} MB a token")
 print(f"a micro-batch of 4 x 2,048 tokens: {8192 * kept[False] / 1e9:.1f} GB and {8192 * kept[True] / 1e9:.1f} GB")
 
 # %% [markdown]
@@ -245,7 +247,7 @@ for fused in (False, True):
 
 # %%
 made = artefacts.read_json(small.folder / "02_dsft" / artefacts.MANIFEST)  # empty if chapter 02 has not been run
-anchors = plan.anchors(made.get("peak_memory_mb"))
+anchors = compare_with_anchors(made.get("peak_memory_mb"))
 for anchor in anchors:
     print(f"{anchor.error:+5.0%}  {anchor.estimated:7.2f} for {anchor.measured:7.2f} {anchor.unit:5s}  {anchor.what} ({anchor.where})")
 
@@ -309,8 +311,12 @@ print(f"full {in_full / N:.2f} N, LoRA {under_lora / N:.2f} N a token; ratio {un
 assert 5.9 < in_full / N < 7.5, "an operation is not counted, or counted twice: look at the attention kernel"
 assert 0.6 < under_lora / in_full < 0.8, "is the base frozen? Look at requires_grad"
 print(f"TRL's convention for Mistral, 2,048 tokens: {plan.forward_flops(mistral, 2048) * 3 / 1e9:.1f} GFLOP a token in full")
-for name, recipe in {"LoRA": {"use_peft": True}, "LoRA, computed anew": {"use_peft": True, "activation_checkpointing": True},
-                     "LoRA dDPO, live reference": {"use_peft": True, "beta": 0.1}}.items():
+lora = {"use_peft": True}
+for name, recipe in {
+    "LoRA": Recipe("dsft", lora),
+    "LoRA, recomputed": Recipe("dsft", lora | {"activation_checkpointing": True}),
+    "LoRA dDPO, live reference": Recipe("ddpo", lora),
+}.items():
     print(f"{name:26s} {plan.passes(recipe):g} forward passes' worth = {2 * plan.passes(recipe):g} N")
 
 # %% [markdown]

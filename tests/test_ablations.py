@@ -65,24 +65,24 @@ def test_an_unknown_row_is_answered_with_those_there_are():
 
 def test_a_share_of_the_rows_keeps_their_order_and_depends_on_the_prompt_alone():
     rows = [{"prompt": f"What is {n} plus 1?", "side": n % 2} for n in range(2000)]
-    kept = ablations.fewer(rows, 0.25)
+    kept = ablations.take_share(rows, 0.25)
     assert 420 < len(kept) < 580
     assert kept == [row for row in rows if row in kept]
     assert [row["prompt"] for row in kept] == [
-        r["prompt"] for r in ablations.fewer([{**r, "side": 0} for r in rows], 0.25)
+        r["prompt"] for r in ablations.take_share([{**r, "side": 0} for r in rows], 0.25)
     ]
 
 
 def test_pairs_of_another_making_need_the_ratings_they_are_made_from(tmp_path):
     pipeline = Pipeline(preferences="pairs.jsonl", runs=str(tmp_path))
     with pytest.raises(HandbookError, match="here the pairs are given"):
-        ablations._data(pipeline, ablations.ABLATIONS["lowest"])
+        ablations.data_of(pipeline, ablations.ABLATIONS["lowest"])
 
 
 def test_ties_that_are_kept_are_trained_on(tmp_path):
     save_records(world.feedback(200), tmp_path / "feedback.jsonl")
     pipeline = Pipeline(feedback=str(tmp_path / "feedback.jsonl"), runs=str(tmp_path))
-    made = ablations._data(pipeline, ablations.ABLATIONS["ties_kept"])
+    made = ablations.data_of(pipeline, ablations.ABLATIONS["ties_kept"])
     pairs = load_records(made.folder / "pairs.parquet", "preference").records
     ties = sum(pair["score_chosen"] == pair["score_rejected"] for pair in pairs)
     train, held_out, fitted = pipeline.split_pairs(made)
@@ -307,16 +307,16 @@ def test_results_are_read_back_as_they_were_written(script):
     script.write_results(measured, 12)
     assert script.known_results() == measured
     written = json.loads(script.RESULTS.read_text())
-    assert set(written["made_with"]) == {"base_model", "world", "recipes"}
+    assert set(written["provenance"]) == {"base_model", "world", "recipes"}
     assert written["findings"]["ddpo_adds"]["seeds"] == 2
 
 
 def test_the_committed_results_say_when_something_they_rest_on_has_changed(tmp_path, monkeypatch):
-    then = {**results.made_with(), "base_model": "another"}
+    then = {**results.provenance(), "base_model": "another"}
     stamp = {"cpu": "a", "torch": "b", "trl": "c"}
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     (tmp_path / "benchmarks" / "results" / "claims.json").write_text(
-        json.dumps({"stamp": stamp, "made_with": then, "measured": {"0": {}}})
+        json.dumps({"stamp": stamp, "provenance": then, "measured": {"0": {}}})
     )
     monkeypatch.chdir(tmp_path)
     assert results.committed().changed == ("base model",)

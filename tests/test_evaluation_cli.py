@@ -5,6 +5,7 @@ refuses.
 import json
 import threading
 from http.server import HTTPServer
+from pathlib import Path
 
 import pytest
 from test_evaluation_judges import Endpoint
@@ -15,9 +16,11 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import FASTCHAT_TEMPERATURES, Judgment, academic_scores, read_rows
 from zephyr_utils.evaluation.exam import grade_kept_answers, run_exam
 from zephyr_utils.miniature import data
+from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.pipeline import evaluate
 from zephyr_utils.pipeline.evaluate import ExamSettings, evaluate_model, model_name
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.scales import MINIATURE_EXAM
 
 RUNNER = CliRunner()
 
@@ -165,21 +168,28 @@ def test_models_are_named_so_that_two_directories_can_be_told_apart(tmp_path):
 
 
 def test_the_plain_examination_is_the_chapters_and_any_change_has_a_folder_of_its_own():
-    assert ExamSettings().plain and ExamSettings(temperature=0.7).plain
+    assert (
+        ExamSettings(MINIATURE_EXAM).plain and ExamSettings(MINIATURE_EXAM, temperature=0.7).plain
+    )
     assert not any(
         exam.plain
         for exam in (
-            ExamSettings(temperature=0),
-            ExamSettings(judge="gpt"),
-            ExamSettings(max_new_tokens=9),
+            ExamSettings(MINIATURE_EXAM, temperature=0),
+            ExamSettings(MINIATURE_EXAM, judge="gpt"),
+            ExamSettings(MINIATURE_EXAM, max_new_tokens=9),
         )
     )
-    assert ExamSettings().sampling == {"temperature": 0.7, "max_new_tokens": 96}
-    assert ExamSettings(questions="q.jsonl").sampling == {
+    assert ExamSettings(MINIATURE_EXAM).sampling == {"temperature": 0.7, "max_new_tokens": 96}
+    assert ExamSettings(MINIATURE_EXAM, questions=Path("q.jsonl")).sampling == {
         "temperature": None,
         "max_new_tokens": 1024,
     }
-    assert ExamSettings(questions="q.jsonl", temperature=0).sampling["temperature"] == 0
+    assert (
+        ExamSettings(MINIATURE_EXAM, questions=Path("q.jsonl"), temperature=0).sampling[
+            "temperature"
+        ]
+        == 0
+    )
 
 
 class Flaky:
@@ -196,7 +206,7 @@ class Flaky:
 
 def test_a_killed_judge_is_asked_for_the_rest_only(tmp_path, few, monkeypatch):
     monkeypatch.setattr(ExamSettings, "new_judge", lambda self: Flaky())
-    exam = ExamSettings(questions=lines(tmp_path / "q.jsonl", few), judge="flaky")
+    exam = ExamSettings(MINIATURE_EXAM, questions=lines(tmp_path / "q.jsonl", few), judge="flaky")
     pipeline = Pipeline(runs=str(tmp_path))
     file = str(lines(tmp_path / "a.jsonl", right_answers(few, "a")))
     with pytest.raises(KeyboardInterrupt):
@@ -220,14 +230,14 @@ def test_each_category_is_asked_at_fastchats_temperature(tmp_path, few, monkeypa
         return made
 
     monkeypatch.setattr("zephyr_utils.evaluation.exam.chat_turns", chat_turns)
-    results = run_exam(None, None, "echo", few, tmp_path, temperature=None)
+    results = run_exam(None, None, "echo", few, tmp_path, TeacherJudge(), temperature=None)
     assert asked == [(0.0, 8), (0.1, 4), (0.7, 4)]
     assert set(FASTCHAT_TEMPERATURES) == {question["category"] for question in few}
     said = read_rows(tmp_path / "answers.jsonl")
     assert [row["choices"][0]["turns"] for row in said] == [
         question["turns"] for question in few
     ], "in order again"
-    assert grade_kept_answers(few, tmp_path, None, "echo") == results
+    assert grade_kept_answers(few, tmp_path, TeacherJudge(), "echo") == results
 
 
 def test_academic_scores_are_read_from_results_or_refused_without_lm_eval(tmp_path, monkeypatch):

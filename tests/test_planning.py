@@ -15,8 +15,8 @@ from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.planning import plan
+from zephyr_utils.planning.anchors import compare_with_anchors
 from zephyr_utils.planning.memory import (
-    SHAPES,
     Shape,
     activations,
     frozen_weights,
@@ -24,6 +24,7 @@ from zephyr_utils.planning.memory import (
     saved_in_layer,
     trained_weights,
 )
+from zephyr_utils.recipes import Recipe
 from zephyr_utils.scales import SCALES, get_scale
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -42,9 +43,9 @@ def config_of(shape: Shape, **changes) -> MistralConfig:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", SCALES)
 def test_the_count_of_parameters_is_that_of_transformers_and_of_its_adapter_that_of_peft(name):
-    shape = SHAPES[name]
+    shape = SCALES[name].shape
     with torch.device("meta"):
         model = MistralForCausalLM(config_of(shape))
         assert shape.parameters == sum(p.numel() for p in model.parameters())
@@ -56,7 +57,7 @@ def test_the_count_of_parameters_is_that_of_transformers_and_of_its_adapter_that
 
 def test_the_shapes_are_those_of_the_models_they_stand_for():
     config = json.loads((BASE_FOLDER / "config.json").read_text())
-    shape = SHAPES["miniature"]
+    shape = SCALES["miniature"].shape
     names = (
         "hidden_size",
         "intermediate_size",
@@ -69,21 +70,21 @@ def test_the_shapes_are_those_of_the_models_they_stand_for():
         shape.hidden, shape.intermediate, shape.layers, shape.heads, shape.kv_heads, shape.vocabulary,
     )  # fmt: skip
     for name in ("smol", "zephyr-7b-lora"):
-        assert SHAPES[name].parameters == ADDRESSED[name]
+        assert SCALES[name].shape.parameters == ADDRESSED[name]
 
 
 @pytest.mark.parametrize("tokens", [1024, 2048])
 def test_the_operations_of_full_training_are_those_that_trl_counts(tokens):
-    shape = SHAPES["zephyr-7b-full"]
-    ours = plan.forward_flops(shape, tokens) * plan.passes({})
+    shape = SCALES["zephyr-7b-full"].shape
+    ours = plan.forward_flops(shape, tokens) * plan.passes(Recipe("dsft", {}))
     assert ours == pytest.approx(compute_flops_per_token(config_of(shape), tokens), rel=1e-3)
 
 
 def test_lora_needs_two_thirds_of_full_training_and_each_further_pass_a_half_of_lora():
-    assert plan.passes({"use_peft": True}) / plan.passes({}) == pytest.approx(2 / 3)
-    assert plan.passes({"use_peft": True, "activation_checkpointing": True}) == 3
-    assert plan.passes({"use_peft": True, "beta": 0.1}) == 3
-    assert plan.passes({"use_peft": True, "beta": 0.1, "precompute_ref_log_probs": True}) == 2
+    assert plan.passes(Recipe("dsft", {"use_peft": True})) / plan.passes(Recipe("dsft", {})) == pytest.approx(2 / 3)
+    assert plan.passes(Recipe("dsft", {"use_peft": True, "activation_checkpointing": True})) == 3
+    assert plan.passes(Recipe("ddpo", {"use_peft": True})) == 3
+    assert plan.passes(Recipe("ddpo", {"use_peft": True, "precompute_ref_log_probs": True})) == 2
 
 
 def saved_per_token(layers: int, lora: bool, mixed: bool, tokens: int = 128) -> float:
@@ -125,14 +126,14 @@ def test_what_a_layer_keeps_for_the_backward_pass_is_what_pytorch_saves(lora, mi
 
 
 def test_checkpointing_keeps_a_layers_input_and_one_layer():
-    shape = SHAPES["zephyr-7b-lora"]
+    shape = SCALES["zephyr-7b-lora"].shape
     kept = activations(shape, 1, 2, lora=True, checkpointing=True)
     assert kept == 32 * 2 * 4096 + saved_in_layer(shape, 2, lora=True)
     assert activations(shape, 1, 2, lora=True, checkpointing=False) > 10 * kept
 
 
 def test_seven_billion_weights_take_what_everyone_says_they_take():
-    shape = SHAPES["zephyr-7b-full"]
+    shape = SCALES["zephyr-7b-full"].shape
     assert frozen_weights(shape, 2, False, False) == pytest.approx(14.5e9, rel=0.01)
     assert frozen_weights(shape, 2, True, True) == pytest.approx(4.1e9, rel=0.05)  # QLoRA
     assert (
@@ -142,7 +143,7 @@ def test_seven_billion_weights_take_what_everyone_says_they_take():
 
 
 def test_a_fused_head_does_not_grow_with_the_batch_and_a_written_out_one_does():
-    shape = SHAPES["zephyr-7b-lora"]
+    shape = SCALES["zephyr-7b-lora"].shape
     assert logits(shape, 64_000) == logits(shape, 8_000)
     assert logits(shape, 64_000, fused=False) == 8 * logits(shape, 8_000, fused=False)
 
@@ -187,8 +188,8 @@ def test_where_there_is_room_activations_are_kept_which_takes_two_thirds_or_thre
 
 
 def test_pairs_whose_prompts_are_shared_take_fewer_operations():
-    shape, recipe = SHAPES["zephyr-7b-lora"], get_scale("zephyr-7b-lora").recipe("ddpo")
-    rows = plan.TRAINING_SETS["zephyr-7b", "ddpo"]
+    shape, recipe = SCALES["zephyr-7b-lora"].shape, get_scale("zephyr-7b-lora").recipe("ddpo")
+    rows = SCALES["zephyr-7b-lora"].training_sets["ddpo"]
     shared, twice = (
         plan.stage_flops(shape, recipe | {"share_prompts": how}, rows) for how in (None, False)
     )
@@ -233,7 +234,7 @@ def test_what_is_no_size_is_refused(size):
 
 
 def test_each_anchor_says_how_far_off_the_formulas_are():
-    found = {anchor.what: anchor for anchor in plan.anchors(miniature_peak_mb=1433.0)}
+    found = {anchor.what: anchor for anchor in compare_with_anchors(default_peak_mb=1433.0)}
     assert len(found) == 5
     for anchor in found.values():
         assert anchor.error == pytest.approx(anchor.estimated / anchor.measured - 1)

@@ -208,7 +208,7 @@ def _scales() -> Iterator[Check]:
     if _torch() is None or importlib.util.find_spec("yaml") is None:
         return  # said under Libraries
     from zephyr_utils.data.records import HubAddress
-    from zephyr_utils.scales import SCALES
+    from zephyr_utils.scales import DEFAULT_SCALE, SCALES
 
     part, gpu, memory = "Scales (--scale)", _gpu_memory_gb(_torch()), _memory_gb()
     for scale in SCALES.values():
@@ -217,7 +217,7 @@ def _scales() -> Iterator[Check]:
             scale.needs_gpu and not has
         ):  # a "24 GB" card shows 22
             there = f"{has:.0f} GB here" if has else "no GPU here"
-            state = MISSING if scale.name == "miniature" else NOTE
+            state = MISSING if scale.name == DEFAULT_SCALE else NOTE
             words = f"{scale.name}: no, it needs {scale.memory_gb} GB {of}, {there}"
             yield Check(part, state, words, f"take {scale.runs_on}")
             continue
@@ -239,9 +239,10 @@ def _scales() -> Iterator[Check]:
 
 def _chapters() -> Iterator[Check]:
     part = "Chapters"
-    from zephyr_utils.miniature import BASE_FOLDER
+    from zephyr_utils.scales import DEFAULT_SCALE, SCALES
 
-    if (BASE_FOLDER / "model.safetensors").is_file():
+    base = SCALES[DEFAULT_SCALE].base_model
+    if isinstance(base, Path) and (base / "model.safetensors").is_file():
         yield Check(part, OK, "the miniature's base model is in the package")
     else:
         remedy = "clone again, or make it: python -m zephyr_utils.miniature.make_base"

@@ -1,22 +1,23 @@
-"""The dial: one name chooses the base model, the data and the recipes; everything else follows from
-it.
+"""The dial: one name chooses base model, data, recipes, exam and what the planner assumes.
 
-A scale is four addresses and two recipes. Each address may be replaced by a local path, which is
+A scale is one entry below and its recipes. Each address may be replaced by a local path, which is
 how one's own data is used, and how real data is used where the Hub cannot be reached.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zephyr_utils.data.records import HubAddress
+from zephyr_utils.data.read import HubAddress
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.machine import hardware_found
-from zephyr_utils.recipes import load_recipe, recipe_path
+from zephyr_utils.planning.memory import Shape, TrainingSet
+from zephyr_utils.recipes import Recipe, Stage, load_recipe, recipe_path
 
-# the address of what the package makes itself: base model, dialogues, feedback, questions
-MINIATURE = "miniature"
+if TYPE_CHECKING:
+    from zephyr_utils.evaluation import Judge
 
 ULTRACHAT_RAW = HubAddress("stingning/ultrachat", None, split="train")
 ULTRACHAT_200K = HubAddress(
@@ -27,6 +28,58 @@ ULTRAFEEDBACK = HubAddress(
 )
 MISTRAL_7B = HubAddress("mistralai/Mistral-7B-v0.1", "27d67f1b5f57dc0953326b2601d68371d40ea8da")
 SMOLLM2_135M = HubAddress("HuggingFaceTB/SmolLM2-135M", "93efa2f097d58c2a74874c7e644dbc9b0cee75a2")
+DEFAULT_SCALE = "miniature"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Records that the package makes itself, in the schema that the Hub serves.
+
+    Attributes:
+        name: of the set, ``dialogues`` or ``feedback``.
+        description: what it is, in words, for a model card.
+        write: writes all sets into a folder and returns name -> file.
+        sample: makes a few of the records, to tell whether they are still the same.
+        module: dotted name of the module that makes the records.
+    """
+
+    name: str
+    description: str
+    write: Callable[[Path], dict[str, Path]]
+    sample: Callable[[], list[Any]]
+    module: str
+
+
+Source = HubAddress | Path | Generated
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Questions that every model of a scale is asked, and a judge; both without an account.
+
+    Attributes:
+        description: of the questions, in words.
+        judge_description: of the judge, in words.
+        questions: makes the records, in MT-Bench's schema.
+        judge: makes the judge.
+        temperature: of the sampled answers.
+        max_new_tokens: of the longest answer.
+    """
+
+    description: str
+    judge_description: str
+    questions: Callable[[], list[dict[str, Any]]]
+    judge: Callable[[], "Judge"]
+    temperature: float = 0.7  # the paper's sampling for chat, appendix
+    max_new_tokens: int = 96
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Floating-point operations per second and device that training sustains, not its peak."""
+
+    flops: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -34,44 +87,137 @@ class Scale:
     """One setting of the dial.
 
     Attributes:
-        base_model, dialogues, feedback: a `HubAddress`, a local path, or `MINIATURE`.
+        base_model, dialogues, feedback: where they are from.
+        base_name: what the base model is called in a model card when it has no address.
         limit: rows read of each data set; None reads all.
+        exam: what models of this scale are asked.
         runs_on: what it needs, in words, for tables.
-        memory_gb: memory that training takes, of the GPU if `needs_gpu` and else of the machine.
+        needs_gpu: whether training without one is refused.
+        memory_gb: memory that training takes, of all GPUs if `needs_gpu` and else of the machine.
+        devices: GPUs that share `memory_gb`.
+        shape: of the base model, for the planner.
+        training_sets: what each stage trains on, for the planner.
+        rate: at which the planner expects training to run.
+        dtype: of the weights when a model answers; None keeps what they were saved in.
+        searched: whether the learning rates were searched here, or taken from published recipes.
+        own_data_changes: recipe values for records of one's own, where the scale's own records are
+            unlike any others.
     """
 
     name: str
-    base_model: HubAddress | Path | str
-    dialogues: HubAddress | Path | str
-    feedback: HubAddress | Path | str
+    base_model: HubAddress | Path
+    dialogues: Source
+    feedback: Source
     limit: int | None
+    exam: Exam
+    runs_on: str
     needs_gpu: bool
     memory_gb: int
-    runs_on: str
+    shape: Shape
+    training_sets: Mapping[Stage, TrainingSet]
+    rate: Rate
+    devices: int = 1
+    dtype: str | None = None
+    base_name: str = ""
+    searched: bool = False
+    own_data_changes: Mapping[Stage, Mapping[str, Any]] = field(default_factory=dict)
 
-    def recipe(self, stage: str, **changes: Any) -> dict[str, Any]:
+    def recipe(self, stage: Stage, **changes: Any) -> Recipe:
         """The scale's recipe for ``dsft`` or ``ddpo``, with `changes`."""
         return load_recipe(recipe_path(self.name, stage), stage, **changes)
 
     def with_local(self, **paths: str | Path | None) -> "Scale":
         """The scale with addresses replaced by local paths; empty ones leave the address."""
-        return dataclasses.replace(
-            self, **{name: Path(path) for name, path in paths.items() if path}
-        )
+        local: dict[str, Any] = {name: Path(path) for name, path in paths.items() if path}
+        return dataclasses.replace(self, **local)
 
 
+# The miniature is imported when it is used: whoever trains Mistral-7B need not load its world.
+
+
+def _miniature_records(name: str) -> Generated:
+    def write(folder: Path) -> dict[str, Path]:
+        from zephyr_utils.miniature.data import write_world
+
+        return write_world(folder)
+
+    return Generated(
+        name,
+        "the handbook's closed world, made by the package",
+        write,
+        _miniature_sample,
+        module="zephyr_utils.miniature.data",
+    )
+
+
+def _miniature_sample() -> list[Any]:
+    from zephyr_utils.miniature import data
+
+    return [data.questions(), data.dialogues(50), data.feedback(50)]
+
+
+def _miniature_questions() -> list[dict[str, Any]]:
+    from zephyr_utils.miniature.data import questions
+
+    return questions()
+
+
+def _miniature_judge() -> "Judge":
+    from zephyr_utils.miniature.judge import TeacherJudge
+
+    return TeacherJudge()
+
+
+MINIATURE_EXAM = Exam(
+    "the miniature's held-out questions",
+    "the miniature's rule-based teacher",
+    _miniature_questions,
+    _miniature_judge,
+)
+SMOL_SETS: dict[Stage, TrainingSet] = {
+    "dsft": TrainingSet(
+        19_000, 800, 1024, "assumed: 20,000 raw dialogues, shortened to 1,024 tokens, 5 % held out"
+    ),
+    # Prompts are 36 % of the characters of a sequence in 800 real pairs.
+    "ddpo": TrainingSet(18_000, 450, 1024, "assumed: 20,000 prompts, a tenth held out", prompt=160),
+}
+ZEPHYR_SETS: dict[Stage, TrainingSet] = {
+    "dsft": TrainingSet(
+        139_264,
+        2048,
+        2048,
+        "published: 272 updates of 512 packed rows (alignment-handbook, issue 31)",
+    ),
+    "ddpo": TrainingSet(
+        61_135, 450, 1024, "rows published (ultrafeedback_binarized), tokens assumed", prompt=160
+    ),
+}
+MISTRAL_7B_SHAPE = Shape(4096, 14336, 32, 32, 8, 32000, tied=False)
 SCALES = {
     scale.name: scale
     for scale in (
         Scale(
             "miniature",
-            base_model=MINIATURE,
-            dialogues=MINIATURE,
-            feedback=MINIATURE,
+            base_model=Path(__file__).parent / "miniature" / "base",
+            base_name="zephyr-handbook/miniature-base",
+            dialogues=_miniature_records("dialogues"),
+            feedback=_miniature_records("feedback"),
             limit=None,
+            exam=MINIATURE_EXAM,
+            runs_on="any CPU, offline, no account, minutes",
             needs_gpu=False,
             memory_gb=2,
-            runs_on="any CPU, offline, no account, minutes",
+            shape=Shape(160, 448, 4, 4, 2, 1000, tied=True, head_dim=40),
+            training_sets={
+                "dsft": TrainingSet(5430, 90, 222, "measured"),
+                "ddpo": TrainingSet(3315, 44, 79, "measured", prompt=23),
+            },
+            rate=Rate(2e10, "measured: the miniature's own dSFT on one core"),
+            dtype="float32",
+            searched=True,
+            # Real answers are long beside the miniature's: sixteen pairs at once took 3.2 GB, and
+            # few pairs gave few updates.
+            own_data_changes={"ddpo": {"per_device_train_batch_size": 4}},
         ),
         Scale(
             "smol",
@@ -79,9 +225,13 @@ SCALES = {
             dialogues=ULTRACHAT_RAW,
             feedback=ULTRAFEEDBACK,
             limit=20_000,
+            exam=MINIATURE_EXAM,
+            runs_on="a Colab T4, or a laptop with patience",
             needs_gpu=False,
             memory_gb=8,
-            runs_on="a Colab T4, or a laptop with patience",
+            shape=Shape(576, 1536, 30, 9, 3, 49152, tied=True),
+            training_sets=SMOL_SETS,
+            rate=Rate(3e12, "assumed: a T4 in float32, a third of its peak"),
         ),
         Scale(
             "zephyr-7b-lora",
@@ -89,9 +239,15 @@ SCALES = {
             dialogues=ULTRACHAT_200K,
             feedback=ULTRAFEEDBACK,
             limit=None,
+            exam=MINIATURE_EXAM,
+            runs_on="one GPU of 40 GB; of 24 GB with QLoRA",
             needs_gpu=True,
             memory_gb=24,
-            runs_on="one GPU of 40 GB; of 24 GB with QLoRA",
+            shape=MISTRAL_7B_SHAPE,
+            training_sets=ZEPHYR_SETS,
+            rate=Rate(
+                3e14, "published: LoRA of an 8 B model through TRL on one H100 (Soup, issue 78)"
+            ),
         ),
         Scale(
             "zephyr-7b-full",
@@ -99,9 +255,18 @@ SCALES = {
             dialogues=ULTRACHAT_200K,
             feedback=ULTRAFEEDBACK,
             limit=None,
+            exam=MINIATURE_EXAM,
+            runs_on="8 x 80 GB through accelerate launch",
             needs_gpu=True,
             memory_gb=640,
-            runs_on="8 x 80 GB through accelerate launch",
+            devices=8,
+            shape=MISTRAL_7B_SHAPE,
+            training_sets=ZEPHYR_SETS,
+            rate=Rate(
+                3e14,
+                "as one H100 under LoRA; torchtitan and fms-fsdp publish 180 on an A100 and 450 "
+                "on an H100",
+            ),
         ),
     )
 }

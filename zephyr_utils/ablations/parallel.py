@@ -1,4 +1,4 @@
-"""Rows of chapter 08 for several seeds, each seed in a process of its own."""
+"""Ablations for several seeds, each seed in a process of its own."""
 
 import json
 import os
@@ -21,25 +21,25 @@ def run_in_parallel(
     workers: int = 2,
     say: Callable[[str], None] = print,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Measure rows of several roads (seeds), each task in a process of its own with one thread.
+    """Measure ablations of several pipelines (seeds), each task in a process with one thread.
 
-    On matrices this small two threads gain little and quarrel much, so two seeds side by side are
+    On matrices this small two threads gain little, so two seeds side by side are
     faster. What was finished before a kill is reused.
 
     Args:
-        tasks: a road, and the names of the rows to be measured for it.
-        say: told of every row as it is done.
+        tasks: a pipeline, and the names of the ablations to be measured for it.
+        say: called with a line of text as each ablation is done.
 
     Yields:
-        The seed and its rows' results (`catalogue.measure`), task by task as they are done.
+        The seed and its ablations' results (`catalogue.measure`), task by task as they are done.
 
     Raises:
-        HandbookError: a process failed; the message holds the end of what it said.
+        HandbookError: a process failed; the message holds the end of its standard error.
     """
 
     def one(pipeline: Pipeline, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
-        task = json.dumps({"road": pipeline.parameters, "rows": list(names)})
-        results = {}
+        task = json.dumps({"pipeline": pipeline.parameters, "ablations": list(names)})
+        results: dict[str, Any] = {}
         # A file and not a pipe for its errors: nobody reads them until the process has ended.
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
@@ -49,7 +49,7 @@ def run_in_parallel(
                 stderr=errors,
                 text=True,
             )
-            for line in process.stdout:
+            for line in process.stdout or ():
                 if line.startswith('{"'):
                     done = json.loads(line)
                     results[done["row"]] = done["results"]
@@ -57,11 +57,11 @@ def run_in_parallel(
                     say(f"seed {pipeline.seed}: {label}, {done['seconds']:.0f} s")
             if process.wait():
                 errors.seek(0)
-                said = errors.read()[-1500:]
+                tail = errors.read()[-1500:]
                 raise HandbookError(
                     f"seed {pipeline.seed} failed",
                     where="ablations",
-                    remedy=f"mend what it said: {said}",
+                    remedy=f"fix what its standard error says: {tail}",
                 )
         return pipeline.seed, results
 

@@ -1,26 +1,32 @@
-"""The repository's own five seeds in ``benchmarks/results/claims.json``, and whether what they were
-made of still stands.
+"""The repository's own results in ``benchmarks/results/claims.json``, and whether they are still of
+this code's models, records and recipes.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zephyr_utils.ablations.catalogue import ABLATIONS, recipe_of
 from zephyr_utils.ablations.claims import Measured
-from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.pipeline.artefacts import fingerprint, read_json
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.recipes import STAGES
 
 
-def made_with() -> dict[str, str]:
-    """Fingerprints of what the miniature's results rest on: its base model, its records and its
-    recipes.
+def provenance() -> dict[str, str]:
+    """Fingerprints of what the claims rest on: base model, records and recipes of the default
+    scale.
     """
-    recipes = {stage: Pipeline().recipe(stage) for stage in ("dsft", "ddpo")}
-    rows = {name: recipe_of(Pipeline(), row) for name, row in ABLATIONS.items() if row.trains}
+    pipeline = Pipeline()
+    recipes: dict[str, Any] = {stage: pipeline.recipe(stage) for stage in STAGES}
+    rows = {
+        name: recipe_of(pipeline, ablation)
+        for name, ablation in ABLATIONS.items()
+        if ablation.trains
+    }
     return {
-        "base_model": fingerprint(BASE_FOLDER),
-        "world": fingerprint([data.questions(), data.dialogues(50), data.feedback(50)]),
+        "base_model": fingerprint(pipeline.setting.base_model),
+        "world": fingerprint(pipeline.world_sample()),
         "recipes": fingerprint(recipes | rows),
     }
 
@@ -32,7 +38,7 @@ class Committed:
     Attributes:
         measured: by seed; empty outside a checkout.
         machine: what they were made on.
-        changed: what has changed since they were made (`made_with`); empty if they are of this very
+        changed: what has changed since they were made (`provenance`); empty if they are of this very
             code.
     """
 
@@ -46,10 +52,12 @@ def committed() -> Committed:
     for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
         results = read_json(folder / "benchmarks" / "results" / "claims.json")
         if results:
-            stamp, then = results["stamp"], results["made_with"]
+            stamp, then = results["stamp"], results["provenance"]
             machine = f"{stamp['cpu']}, torch {stamp['torch']}, TRL {stamp['trl']}"
             changed = tuple(
-                name.replace("_", " ") for name, now in made_with().items() if then.get(name) != now
+                name.replace("_", " ")
+                for name, now in provenance().items()
+                if then.get(name) != now
             )
             return Committed(
                 {int(seed): rows for seed, rows in results["measured"].items()}, machine, changed

@@ -149,6 +149,7 @@ def evaluate(
 
         models, pipeline = models or ["ddpo"], open_pipeline(scale, seed, runs)
         exam = ExamSettings(
+            pipeline.setting.exam,
             questions, judge, judge_url, temperature, max_new_tokens, allow_failures
         )
         found = Report("Evaluation", exam.about(pipeline))

@@ -17,7 +17,6 @@ from zephyr_utils.evaluation import (
     mt_bench_score,
     public_category,
 )
-from zephyr_utils.miniature.judge import RIGHT_FROM, TeacherJudge
 
 ANSWERS, JUDGMENTS = "answers.jsonl", "judgments.jsonl"
 
@@ -28,7 +27,7 @@ def run_exam(
     name: str,
     questions: list[dict],
     folder: Path,
-    judge: Judge | None = None,
+    judge: Judge,
     *,
     temperature: float | None = 0.7,
     allow_failures: bool = False,
@@ -40,9 +39,9 @@ def run_exam(
     Args:
         name: of the model, for the records.
         questions: ``{question_id, category, turns}`` records.
-        judge: the miniature's rule-based teacher unless another is given. What another says is kept
-            as it comes, in ``judged.jsonl``, so that a run that is killed and started again pays
-            for no judgment twice.
+        judge: who grades. What it says is kept as it comes, in ``judged.jsonl``, so that a run that
+            is killed and started again pays for no judgment twice; a judge by rule, which has a
+            ``right_from``, is asked again instead.
         temperature: one for all questions; None takes FastChat's by category (0.7 for writing, 0
             for mathematics).
         allow_failures: as for :func:`~zephyr_utils.evaluation.mt_bench_score`.
@@ -55,7 +54,6 @@ def run_exam(
             the rule-based
         teacher ``right``, ``right_turn_1`` and ``right_turn_2`` (shares).
     """
-    judge = judge or TeacherJudge()
     answers = [
         {
             "question_id": question["question_id"],
@@ -75,7 +73,7 @@ def run_exam(
 def grade_kept_answers(
     questions: list[dict],
     folder: Path,
-    judge: Judge | None,
+    judge: Judge,
     name: str,
     allow_failures: bool = False,
 ) -> dict[str, Any]:
@@ -90,7 +88,7 @@ def grade_kept_answers(
         [json.loads(line) for line in lines],
         questions,
         folder,
-        judge or TeacherJudge(),
+        judge,
         name,
         allow_failures,
     )
@@ -133,7 +131,8 @@ def _graded(
     name: str,
     allow_failures: bool,
 ) -> dict[str, Any]:
-    by_rule = isinstance(judge, TeacherJudge)
+    right_from: float | None = getattr(judge, "right_from", None)
+    by_rule = right_from is not None
     judgments = grade_answers(
         questions, answers, judge if by_rule else CachingJudge(judge, folder / "judged.jsonl"), name
     )
@@ -149,15 +148,15 @@ def _graded(
     for field in ("ended", "tokens"):  # answers that were recorded elsewhere do not tell
         if values := [value for row in answers for value in row.get(field, ())]:
             results[field] = sum(values) / len(values)
-    if by_rule:
+    if right_from is not None:
         results |= {
-            "right": _right(judgments),
-            "right_turn_1": _right(judgments, 1),
-            "right_turn_2": _right(judgments, 2),
+            "right": _right(judgments, right_from),
+            "right_turn_1": _right(judgments, right_from, 1),
+            "right_turn_2": _right(judgments, right_from, 2),
         }
     return results
 
 
-def _right(judgments: list[dict], turn: int | None = None) -> float:
+def _right(judgments: list[dict], right_from: float, turn: int | None = None) -> float:
     scores = [row["score"] for row in judgments if turn in (None, row["turn"])]
-    return sum(score >= RIGHT_FROM for score in scores) / len(scores)
+    return sum(score >= right_from for score in scores) / len(scores)

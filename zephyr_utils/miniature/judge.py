@@ -14,6 +14,7 @@ class TeacherJudge:
     """
 
     name = "rule-based teacher"
+    right_from = RIGHT_FROM
 
     def grade(self, question: dict, answers: list[str], turn: int) -> Judgment:
         """Grade the answer to turn 1 or 2 of a question of the miniature world.

@@ -16,7 +16,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,7 @@ import filelock
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb
-from zephyr_utils.machine import (
-    environment_stamp as environment_stamp,  # part of this room for its callers
-)
+from zephyr_utils.pipeline.source import PACKAGE, code_digests
 
 MANIFEST, IN_PROGRESS, METRICS = "manifest.json", "in_progress.json", "metrics.json"
 # written by the workflow and the chapter, not by make
@@ -45,6 +43,7 @@ class Manifest:
     inputs: dict[str, str]
     recipe: dict[str, Any]
     versions: dict[str, str]
+    code: dict[str, str]
     seed: int | None
     seconds: float
     peak_memory_mb: float
@@ -53,6 +52,9 @@ class Manifest:
     files: dict[str, dict[str, Any]] = field(repr=False)
     resumed: bool = False
     reused: bool = False
+
+
+FIELDS = {part.name for part in dataclasses.fields(Manifest)} - {"folder", "reused"}
 
 
 def runs_folder() -> Path:
@@ -106,6 +108,7 @@ def build_artefact(
     inputs: dict[str, str],
     recipe: dict[str, Any],
     make: Callable[[Path], dict[str, Any]],
+    code: Sequence[str] | None = None,
     together: bool = False,
 ) -> Manifest:
     """Return the manifest of ``folder``, making the artefact only if it is not there already.
@@ -118,6 +121,8 @@ def build_artefact(
             there: a process that died left them, and the inputs, the recipe and the versions are
             the same. If it returns ``rows_in``, ``rows_out`` and ``rows_set_aside``, they have to
             add up.
+        code: dotted names of the package's modules that make the artefact; what they import
+            belongs to it. None takes the module that defines `make`.
         together: of several processes started together (torchrun, accelerate) all call `make`, as a
             training wants; otherwise the first makes the artefact and the others wait for it.
 
@@ -125,8 +130,13 @@ def build_artefact(
         HandbookError: the disk is full, the folder holds somebody else's files, or rows vanished.
     """
     folder = Path(folder)
-    inputs, recipe, versions = dict(inputs), _plain(recipe), code_versions()
-    key = fingerprint({"inputs": inputs, "recipe": recipe, "versions": versions})
+    parts = {
+        "inputs": dict(inputs),
+        "recipe": _plain(recipe),
+        "versions": code_versions(),
+        "code": code_digests(_modules_of(make) if code is None else code),
+    }
+    key = fingerprint(parts)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0":
         return _follow(folder, key, make if together else None)
     with explain_full_disk(folder), _one_at_a_time(folder):
@@ -134,16 +144,25 @@ def build_artefact(
             # The marker is still there if the process was killed between its last two steps.
             (folder / IN_PROGRESS).unlink(missing_ok=True)
             return manifest
+        if reason := _stale_because(folder, parts):
+            print(f"{folder.name}: made again, because {reason}", flush=True)
         resumed = _prepare(folder, key)
         started = time.perf_counter()
         results = _plain(make(folder))
         rows = {name: count for name, count in results.items() if name.startswith("rows_")}
         _check_rows(rows, folder)
         manifest = Manifest(
-            folder, key, inputs, recipe, versions, recipe.get("seed"),
-            seconds=round(time.perf_counter() - started, 3), peak_memory_mb=peak_memory_mb(),
-            rows=rows, results=results, files=_files_of(folder), resumed=resumed,
-        )  # fmt: skip
+            folder,
+            key,
+            **parts,
+            seed=parts["recipe"].get("seed"),
+            seconds=round(time.perf_counter() - started, 3),
+            peak_memory_mb=peak_memory_mb(),
+            rows=rows,
+            results=results,
+            files=_files_of(folder),
+            resumed=resumed,
+        )
         fields = dataclasses.asdict(manifest)
         write_json(
             folder / MANIFEST,
@@ -168,16 +187,53 @@ def _follow(folder: Path, key: str, make: Callable[[Path], dict[str, Any]] | Non
 
 
 def _whole(folder: Path, key: str) -> Manifest | None:
-    """The manifest if it has this key and every file it lists is there with its size."""
-    known = read_json(folder / MANIFEST)
-    expected = {part.name for part in dataclasses.fields(Manifest)} - {"folder", "reused"}
-    if known.get("key") != key or set(known) != expected:
+    """The manifest if it has this key and every file it lists is there, unchanged."""
+    stored = read_json(folder / MANIFEST)
+    if stored.get("key") != key or set(stored) != FIELDS or _damaged(folder, stored):
         return None
-    for name, facts in known["files"].items():
+    return Manifest(folder=folder, reused=True, **stored)
+
+
+def _damaged(folder: Path, stored: dict[str, Any]) -> str:
+    """The first file that is missing or is not what was written; "" if there is none.
+
+    A file is read once per process, so a flipped bit is noticed at the first use in a run.
+    """
+    for name, facts in stored["files"].items():
         path = folder / name
-        if not path.is_file() or path.stat().st_size != facts["size"]:
-            return None
-    return Manifest(folder=folder, reused=True, **known)
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != facts["size"] or fingerprint(path) != facts["sha256"]:
+            return f"{name} was changed or damaged"
+    return ""
+
+
+def _stale_because(folder: Path, parts: dict[str, dict[str, Any]]) -> str:
+    """Why a finished artefact cannot be used, in words; "" where there is none yet."""
+    stored = read_json(folder / MANIFEST)
+    if not stored:
+        return ""
+    if set(stored) != FIELDS:
+        return "an earlier version of the handbook made it"
+    for part, words in (
+        ("code", "{} changed"),
+        ("recipe", "`{}` has another value in the recipe"),
+        ("inputs", "its input `{}` changed"),
+        ("versions", "{} has another version"),
+    ):
+        then, now = stored[part], parts[part]
+        names = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+        if names:
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            return words.format(names[0]) + more
+    return _damaged(folder, stored)
+
+
+def _modules_of(make: Callable[..., Any]) -> list[str]:
+    while isinstance(make, functools.partial):
+        make = make.func
+    module = make.__module__
+    return [module] if module.split(".")[0] == PACKAGE.name else []
 
 
 def _prepare(folder: Path, key: str) -> bool:

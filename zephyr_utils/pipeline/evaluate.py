@@ -19,12 +19,12 @@ from zephyr_utils.evaluation import (
     read_rows,
 )
 from zephyr_utils.evaluation.exam import ANSWERS, JUDGMENTS, grade_kept_answers, run_exam
-from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
-from zephyr_utils.pipeline.pipeline import EVALUATION, TEMPERATURE, Pipeline
+from zephyr_utils.pipeline.pipeline import EVALUATION, Pipeline
+from zephyr_utils.scales import Exam
 
 TEACHER = "teacher"
-SHORT, LONG = 96, 1024  # longest answer in tokens: the miniature's, and FastChat's for MT-Bench
+FASTCHAT_MAX_NEW_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,17 @@ class ExamSettings:
     """What is put to the models, and who judges.
 
     Attributes:
-        questions: a file of questions in MT-Bench's schema; None for the miniature's held-out ones.
-        judge: "teacher" (rule-based, knows the miniature's questions alone) or a model's name at an
-            endpoint.
+        scale_exam: the exam of the scale.
+        questions: a file of questions in MT-Bench's schema; None for those of the scale's exam.
+        judge: "teacher" (that of the scale's exam, which knows its questions alone) or a model's
+            name at an endpoint.
         judge_url: the endpoint; "" is $OPENAI_BASE_URL.
-        temperature: None takes the road's 0.7, or with `questions` FastChat's temperatures by
+        temperature: None takes the exam's, or with `questions` FastChat's temperatures by
             category.
-        max_new_tokens: None takes 96, or with `questions` FastChat's 1,024.
+        max_new_tokens: None takes the exam's, or with `questions` FastChat's 1,024.
     """
 
+    scale_exam: Exam
     questions: Path | None = None
     judge: str = TEACHER
     judge_url: str = ""
@@ -50,13 +52,16 @@ class ExamSettings:
 
     @property
     def plain(self) -> bool:
-        """Whether this is the very examination of chapter 07, whose artefacts are shared with it."""
-        changed = self.max_new_tokens is not None or self.temperature not in (None, TEMPERATURE)
+        """Whether this is the very exam of chapter 07, whose artefacts are shared with it."""
+        changed = self.max_new_tokens is not None or self.temperature not in (
+            None,
+            self.scale_exam.temperature,
+        )
         return self.questions is None and self.judge == TEACHER and not changed
 
-    def asked(self, pipeline: Pipeline) -> list[dict]:
+    def asked(self) -> list[dict]:
         """The questions."""
-        return pipeline.questions() if self.questions is None else read_rows(self.questions)
+        return self.scale_exam.questions() if self.questions is None else read_rows(self.questions)
 
     def new_judge(self) -> Judge:
         """The judge.
@@ -64,41 +69,32 @@ class ExamSettings:
         Raises:
             HandbookError: the endpoint's key is not set.
         """
-        return (
-            TeacherJudge()
-            if self.judge == TEACHER
-            else OpenAIJudge(self.judge, base_url=self.judge_url or None)
-        )
+        if self.judge == TEACHER:
+            return self.scale_exam.judge()
+        return OpenAIJudge(self.judge, base_url=self.judge_url or None)
 
     def about(self, pipeline: Pipeline) -> dict[str, str]:
         """What the report says at its top."""
         temperature, length = self.sampling["temperature"], self.sampling["max_new_tokens"]
-        judge = (
-            "the miniature's rule-based teacher"
-            if self.judge == TEACHER
-            else f"{self.judge} (endpoint)"
-        )
+        own = self.judge == TEACHER
+        judge = self.scale_exam.judge_description if own else f"{self.judge} (endpoint)"
+        degree = "by category, as FastChat" if temperature is None else f"{temperature:g}"
         return {
             "Judge": f"{judge}. Grades of different judges cannot be compared, nor these with a "
-            f"published MT-Bench score.",
-            "Questions": "the miniature's held-out ones"
-            if self.questions is None
-            else self.questions.name,
-            "Sampling": f"temperature "
-            f"{'by category, as FastChat' if temperature is None else f'{temperature:g}'}, at most {length} "
-            f"new tokens, seed {pipeline.seed}",
+            "published MT-Bench score.",
+            "Questions": self.questions.name if self.questions else self.scale_exam.description,
+            "Sampling": f"temperature {degree}, at most {length} new tokens, seed {pipeline.seed}",
             "Scale": pipeline.scale,
         }
 
     @property
     def sampling(self) -> dict[str, Any]:
         """Temperature and length as :func:`~zephyr_utils.evaluation.exam.run_exam` takes them."""
-        short = self.questions is None
-        temperature = TEMPERATURE if self.temperature is None and short else self.temperature
-        return {
-            "temperature": temperature,
-            "max_new_tokens": self.max_new_tokens or (SHORT if short else LONG),
-        }
+        temperature, length = self.temperature, FASTCHAT_MAX_NEW_TOKENS
+        if self.questions is None:
+            length = self.scale_exam.max_new_tokens
+            temperature = self.scale_exam.temperature if temperature is None else temperature
+        return {"temperature": temperature, "max_new_tokens": self.max_new_tokens or length}
 
 
 def model_name(model: str) -> str:
@@ -127,7 +123,7 @@ def evaluate_model(pipeline: Pipeline, model: str, exam: ExamSettings) -> Manife
     directory = model if Path(model).exists() else pipeline.model_directory(model)
     if exam.plain and not recorded:
         return pipeline.evaluate(name, directory, exam.sampling["temperature"])
-    questions = exam.asked(pipeline)
+    questions = exam.asked()
     recipe = {
         **exam.sampling,
         "seed": pipeline.seed,
@@ -141,9 +137,7 @@ def evaluate_model(pipeline: Pipeline, model: str, exam: ExamSettings) -> Manife
             save_records(read_rows(model), folder / ANSWERS)
         if (folder / ANSWERS).exists():  # or left by a run that was killed while judging
             return grade_kept_answers(questions, folder, judge, name, exam.allow_failures)
-        network, tokenizer = load_model(
-            directory, dtype="float32" if pipeline.scale == "miniature" else None
-        )
+        network, tokenizer = load_model(directory, dtype=pipeline.setting.dtype)
         prepare_tokenizer(tokenizer)
         options = {**exam.sampling, "seed": pipeline.seed, "allow_failures": exam.allow_failures}
         return run_exam(network, tokenizer, name, questions, folder, judge, **options)
@@ -178,7 +172,7 @@ def evaluate_models(
             where="models",
             remedy="rename one of the directories, or link to it under another name",
         )
-    questions = exam.asked(pipeline)
+    questions = exam.asked()
     with report.listening():
         manifests = {names[model]: evaluate_model(pipeline, model, exam) for model in wanted}
     answers = {name: read_rows(made.folder / ANSWERS) for name, made in manifests.items()}

@@ -18,7 +18,7 @@ from zephyr_utils.data.records import HubAddress
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint, read_json, read_metrics
 from zephyr_utils.pipeline.pipeline import DDPO, DSFT, EVALUATION, PAIRS, TRUECASING, Pipeline
-from zephyr_utils.scales import MINIATURE
+from zephyr_utils.scales import Generated
 
 STEPS = {"dsft": DSFT, "ddpo": DDPO}
 # What may leave this machine. A pickle is not among it, nor a log of anything but the training.
@@ -140,7 +140,8 @@ def _base(pipeline: Pipeline) -> tuple[str, str | None]:
     source = pipeline.setting.base_model
     if isinstance(source, HubAddress):
         return source.path, source.revision
-    return ("zephyr-handbook/miniature-base" if source == MINIATURE else Path(source).name), None
+    given = pipeline.base_model or not pipeline.setting.base_name
+    return (source.name if given else pipeline.setting.base_name), None
 
 
 def _sources(pipeline: Pipeline, model: str) -> dict[str, Any]:
@@ -163,13 +164,13 @@ def _data_rows(pipeline: Pipeline, model: str) -> list[tuple[str, str, str]]:
                     source.revision or "the newest at the time: not pinned",
                 )
             )
-        elif source == MINIATURE:
+        elif isinstance(source, Generated):
             folder = TRUECASING if name == "dialogues" else PAIRS
             hashes = read_json(pipeline.folder / folder / MANIFEST).get("inputs", {})
             rows.append(
                 (
                     name,
-                    "the handbook's closed world, made by the package",
+                    source.description,
                     hashes.get(name, "not recorded"),
                 )
             )
@@ -229,14 +230,14 @@ def _measured(
         for name, v in chapter.items()
         if "held_out" in name and isinstance(v, float)
     ]
-    exam = _exam(pipeline, model).get("results", {})
+    exam, results = pipeline.setting.exam, _exam(pipeline, model).get("results", {})
     rows += [
         (
-            f"exam of the miniature's questions, its rule-based teacher as judge: "
+            f"exam of {exam.description}, {exam.judge_description} as judge: "
             f"{name.replace('_', ' ')}",
             f"{value:.4g}",
         )
-        for name, value in exam.items()
+        for name, value in results.items()
         if isinstance(value, int | float)
     ]
     return rows
@@ -260,7 +261,7 @@ def _missing(pipeline: Pipeline, model: str) -> list[str]:
     ]
     if not _exam(pipeline, model):
         lines.append("the handbook's own exam: not run on this model")
-    if pipeline.scale != MINIATURE:
+    if not pipeline.setting.searched:
         lines.append("the learning rates of this scale: taken from published recipes, not searched")
     return lines
 

@@ -1,9 +1,9 @@
 """What a training holds in memory, term by term. Bytes, from the model's shape alone: nothing is
 loaded.
 
-All of it is an estimate, made to say what fits and which lever to pull. `tests/test_plan.py` holds
-the terms against what PyTorch really saves for a small model, and `plan.ANCHORS` against published
-peaks.
+All of it is an estimate, made to say what fits and which lever to pull. `tests/test_planning.py`
+holds the terms against what PyTorch really saves for a small model, and `anchors` against
+published peaks.
 """
 
 from dataclasses import dataclass
@@ -77,12 +77,26 @@ class Shape:
         return self.layers * sum(rank * sum(self.projections[name]) for name in targets)
 
 
-SHAPES = {
-    "miniature": Shape(160, 448, 4, 4, 2, 1000, tied=True, head_dim=40),
-    "smol": Shape(576, 1536, 30, 9, 3, 49152, tied=True),  # SmolLM2-135M
-    "zephyr-7b-lora": Shape(4096, 14336, 32, 32, 8, 32000, tied=False),  # Mistral-7B-v0.1
-    "zephyr-7b-full": Shape(4096, 14336, 32, 32, 8, 32000, tied=False),
-}
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a stage trains on.
+
+    Attributes:
+        count: rows (packed sequences where the recipe packs; pairs in dDPO).
+        tokens: in a row on the average (in one of a pair's two sequences).
+        longest: tokens of the longest, which decides the memory.
+        source: where the figures are from.
+        prompt: tokens of a pair's prompt on the average, which go through the model once
+            (`prefix_sharing`).
+    """
+
+    count: int
+    tokens: int
+    longest: int
+    source: str
+    prompt: int = 0
+
+
 LLAMA_3_8B = Shape(4096, 14336, 32, 32, 8, 128256, tied=False)  # for published anchors
 
 

@@ -2,8 +2,8 @@
 Estimates, and called so.
 
 Nothing is downloaded and no GPU is asked: the model's shape, the recipe and the size of the data
-are enough. `ANCHORS` holds published and measured figures with what the same formulas say of them,
-so that a reader sees how far to trust them.
+are enough. `anchors` holds published and measured figures beside what the same formulas say
+of them, so that a reader sees how far to trust them.
 """
 
 import re
@@ -12,82 +12,27 @@ from typing import Any
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.planning.memory import (
-    LLAMA_3_8B,
     LORA_BYTES,
-    SHAPES,
     Shape,
+    TrainingSet,
     activations,
     frozen_weights,
     logits,
     trained_weights,
 )
+from zephyr_utils.recipes import Recipe, Stage
 from zephyr_utils.scales import get_scale
 from zephyr_utils.training.batch import share_batch
 
 GB = 1e9
 # Beside what the formulas count: workspaces, temporaries, fragments. The one published peak with
-# all its settings (ANCHORS, first row) lies this share of activations and logits above the bare
+# all its settings (`anchors`, first row) lies this share of activations and logits above the bare
 # count.
 RESERVE = 0.75
 # CUDA's own (assumed); a process with PyTorch and TRL imported (measured).
 CONTEXT = {True: 1.5 * GB, False: 0.44 * GB}
 SPARE = 0.95  # a card has a little less than its name says, and an estimate is no promise
 FULL_TOKENS = 2048  # in a micro-batch: fewer leave a large model's kernels waiting for its weights
-# Floating-point operations a second, sustained, not peak.
-RATES = {
-    "miniature": (2e10, "measured: the miniature's own dSFT on one core"),
-    "smol": (3e12, "assumed: a T4 in float32, a third of its peak"),
-    "zephyr-7b-lora": (
-        3e14,
-        "published: LoRA of an 8 B model through TRL on one H100 (Soup, issue 78)",
-    ),
-    "zephyr-7b-full": (
-        3e14,
-        "as one H100 under LoRA; torchtitan and fms-fsdp publish 180 on an A100 and 450 on an H100",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """What a stage trains on.
-
-    Attributes:
-        count: rows (packed sequences where the recipe packs; pairs in dDPO).
-        tokens: in a row on the average (in one of a pair's two sequences).
-        longest: tokens of the longest, which decides the memory.
-        source: where the figures are from.
-        prompt: tokens of a pair's prompt on the average, which go through the model once
-            (`prefix_sharing`).
-    """
-
-    count: int
-    tokens: int
-    longest: int
-    source: str
-    prompt: int = 0
-
-
-TRAINING_SETS = {
-    ("miniature", "dsft"): TrainingSet(5430, 90, 222, "measured"),
-    ("miniature", "ddpo"): TrainingSet(3315, 44, 79, "measured", prompt=23),
-    ("smol", "dsft"): TrainingSet(
-        19_000, 800, 1024, "assumed: 20,000 raw dialogues, shortened to 1,024 tokens, 5 % held out"
-    ),
-    # Prompts are 36 % of the characters of a sequence in 800 real pairs.
-    ("smol", "ddpo"): TrainingSet(
-        18_000, 450, 1024, "assumed: 20,000 prompts, a tenth held out", prompt=160
-    ),
-    ("zephyr-7b", "dsft"): TrainingSet(
-        139_264,
-        2048,
-        2048,
-        "published: 272 updates of 512 packed rows (alignment-handbook, issue 31)",
-    ),
-    ("zephyr-7b", "ddpo"): TrainingSet(
-        61_135, 450, 1024, "rows published (ultrafeedback_binarized), tokens assumed", prompt=160
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -132,14 +77,14 @@ def bytes_of(size: str) -> float:
     """``24GB`` -> 24e9 bytes. A number alone is GB.
 
     Raises:
-        HandbookError: it is no size.
+        HandbookError: it is not a size.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB|MB)?\s*", size, re.I)
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB|MB)?\s*", size, re.I)
+    if not match or not float(match[1]):
         raise HandbookError(
-            f"`{size}` is no size of memory", where="--gpu-memory", remedy="write 24GB or 80GB"
+            f"`{size}` is not a size of memory", where="--gpu-memory", remedy="write 24GB or 80GB"
         )
-    return float(found[1]) * {"gb": 1e9, "gib": 2**30, "mb": 1e6}[(found[2] or "GB").lower()]
+    return float(match[1]) * {"gb": 1e9, "gib": 2**30, "mb": 1e6}[(match[2] or "GB").lower()]
 
 
 def updates(rows: int, rows_per_update: int, epochs: float) -> int:
@@ -158,14 +103,14 @@ def forward_flops(shape: Shape, tokens_in_row: int) -> float:
     return 2 * (shape.linear + shape.embedding) + 4 * shape.layers * shape.query * tokens_in_row
 
 
-def passes(recipe: dict[str, Any]) -> float:
+def passes(recipe: Recipe) -> float:
     """What a training step costs in forward passes.
 
     1 forward; backward 2, or 1 where the weights are frozen under LoRA and need no gradient of
-    their own (so 4N in place of 6N operations a token); 1 more where activations are computed anew;
+    their own (so 4N in place of 6N operations a token); 1 more where activations are recomputed;
     1 more for a reference that is asked every step.
     """
-    live = "beta" in recipe and not recipe.get("precompute_ref_log_probs")
+    live = recipe.is_preference and not recipe.get("precompute_ref_log_probs")
     return (
         1
         + (1 if recipe.get("use_peft") else 2)
@@ -174,13 +119,13 @@ def passes(recipe: dict[str, Any]) -> float:
     )
 
 
-def stage_flops(shape: Shape, recipe: dict[str, Any], rows: TrainingSet) -> float:
+def stage_flops(shape: Shape, recipe: Recipe, rows: TrainingSet) -> float:
     """Operations of a whole stage; a precomputed reference is one forward pass over the rows,
     whatever the epochs.
     """
     shared = rows.prompt if recipe.get("share_prompts") is not False else 0
-    tokens = rows.count * (2 * rows.tokens - shared if "beta" in recipe else rows.tokens)
-    once = 1 if "beta" in recipe and recipe.get("precompute_ref_log_probs") else 0
+    tokens = rows.count * (2 * rows.tokens - shared if recipe.is_preference else rows.tokens)
+    once = 1 if recipe.is_preference and recipe.get("precompute_ref_log_probs") else 0
     return (
         forward_flops(shape, rows.tokens)
         * tokens
@@ -189,7 +134,7 @@ def stage_flops(shape: Shape, recipe: dict[str, Any], rows: TrainingSet) -> floa
 
 
 def memory_of(
-    shape: Shape, recipe: dict[str, Any], rows: TrainingSet, gpus: int, on_gpu: bool = True
+    shape: Shape, recipe: Recipe, rows: TrainingSet, gpus: int, on_gpu: bool = True
 ) -> dict[str, float]:
     """Bytes on one GPU (or in one process on a CPU) by term, at the longest micro-batch; prompts
     that are shared take less.
@@ -199,7 +144,7 @@ def memory_of(
     """
     lora, mixed = bool(recipe.get("use_peft")), recipe.get("dtype") == "bfloat16"
     width = 2 if mixed else 4
-    sequences = recipe["per_device_train_batch_size"] * (2 if "beta" in recipe else 1)
+    sequences = recipe["per_device_train_batch_size"] * (2 if recipe.is_preference else 1)
     tokens = sequences * min(rows.longest, recipe["max_length"])
     if lora:
         adapter = shape.adapter(recipe["lora_r"], recipe["lora_target_modules"])
@@ -222,7 +167,7 @@ def memory_of(
             memory["gathered layer"] = 2.0 * width * shape.linear / shape.layers
     # Under LoRA the reference is the base with the adapter off. Of a full model it is a copy,
     # unless asked beforehand.
-    copy = "beta" in recipe and not lora and not recipe.get("precompute_ref_log_probs")
+    copy = recipe.is_preference and not lora and not recipe.get("precompute_ref_log_probs")
     memory["reference"] = shape.parameters * width / gpus if copy else 0.0
     checkpointing, dropout = (
         bool(recipe.get("activation_checkpointing")),
@@ -237,7 +182,7 @@ def memory_of(
 
 def plan_stage(
     scale: str,
-    stage: str,
+    stage: Stage,
     gpu_memory: float | None = None,
     gpus: int = 1,
     rate: float | None = None,
@@ -245,7 +190,7 @@ def plan_stage(
     """The plan of one stage.
 
     Levers are pulled in this order until it fits, the fastest way first: activations kept, in
-    smaller micro-batches as long as `FULL_TOKENS` are in one; activations computed anew, in
+    smaller micro-batches as long as `FULL_TOKENS` are in one; activations recomputed, in
     micro-batches as small as need be; 4 bits under LoRA. The effective batch stays. If nothing
     helps, the plan says that it does not fit.
 
@@ -254,40 +199,38 @@ def plan_stage(
         stage: ``dsft`` or ``ddpo``.
         gpu_memory: bytes on one GPU; None takes the scale's own share.
         gpus: how many train together.
-        rate: operations a second and GPU that are sustained; None takes that of `RATES`.
+        rate: operations a second and GPU that are sustained; None takes the scale's.
 
     Raises:
         HandbookError: no such scale; a batch that cannot be shared by that many GPUs.
     """
-    setting, family = get_scale(scale), scale.partition("/")[0]
-    shape, recipe = SHAPES[family], setting.recipe(stage)
-    rows = TRAINING_SETS[family if family in ("miniature", "smol") else "zephyr-7b", stage]
-    limit = gpu_memory or setting.memory_gb * GB / (8 if family == "zephyr-7b-full" else 1)
+    setting = get_scale(scale)
+    shape, recipe, rows = setting.shape, setting.recipe(stage), setting.training_sets[stage]
+    limit = gpu_memory or setting.memory_gb * GB / setting.devices
     wanted = share_batch(
         recipe["per_device_train_batch_size"], recipe["gradient_accumulation_steps"], gpus
     )
 
-    def held(changes: dict[str, Any]) -> dict[str, float]:
+    def memory_with(changes: dict[str, Any]) -> dict[str, float]:
         return memory_of(shape, recipe | changes, rows, gpus, setting.needs_gpu)
 
     def fits(changes: dict[str, Any], share: float = 1.0) -> bool:
-        return sum(held(changes).values()) <= share * limit
+        return sum(memory_with(changes).values()) <= share * limit
 
-    tokens_per_row = min(rows.longest, recipe["max_length"]) * (2 if "beta" in recipe else 1)
-    for anew, least, share in (
+    tokens_per_row = min(rows.longest, recipe["max_length"]) * (2 if recipe.is_preference else 1)
+    for recompute, least, share in (
         (False, max(1, FULL_TOKENS // tokens_per_row), SPARE),
         (True, 1, 1.0),
     ):
         shared = wanted
-        while not fits(changes := _micro_batches(shared, anew), share) and shared[0] > least:
+        while not fits(changes := _micro_batches(shared, recompute), share) and shared[0] > least:
             shared = _smaller(*shared)
         if fits(changes, share):
             break
     if not fits(changes) and recipe.get("use_peft") and setting.needs_gpu:
         changes |= {"load_in_4bit": True, "use_bnb_nested_quant": True}
     changes = {name: value for name, value in changes.items() if recipe.get(name, False) != value}
-    final, memory = recipe | changes, held(changes)
-    batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+    final, memory = recipe | changes, memory_with(changes)
     flops = stage_flops(shape, final, rows)
     return StagePlan(
         stage=stage,
@@ -297,119 +240,31 @@ def plan_stage(
         else shape.parameters,
         memory=memory,
         limit=limit,
-        levers=_in_words(changes, shared, wanted),
+        levers=_levers(changes, shared, wanted),
         changes=changes,
-        rows_per_update=batch,
-        updates=updates(rows.count, batch, final["num_train_epochs"]),
+        rows_per_update=recipe.rows_per_update,
+        updates=updates(rows.count, recipe.rows_per_update, final["num_train_epochs"]),
         flops=flops,
-        hours=flops / ((rate or RATES[family][0]) * gpus) / 3600,
+        hours=flops / ((rate or setting.rate.flops) * gpus) / 3600,
     )
 
 
-def _micro_batches(shared: tuple[int, int], anew: bool) -> dict[str, Any]:
+def _micro_batches(shared: tuple[int, int], recompute: bool) -> dict[str, Any]:
     sizes = dict(
         zip(("per_device_train_batch_size", "gradient_accumulation_steps"), shared, strict=True)
     )
-    return sizes | {"activation_checkpointing": anew}
+    return sizes | {"activation_checkpointing": recompute}
 
 
-def _in_words(
-    changes: dict[str, Any], shared: tuple[int, int], wanted: tuple[int, int]
-) -> list[str]:
-    anew = changes.get("activation_checkpointing")
-    told = {None: [], False: ["activations kept"], True: ["activations computed anew"]}[anew]
+def _levers(changes: dict[str, Any], shared: tuple[int, int], wanted: tuple[int, int]) -> list[str]:
+    recompute = changes.get("activation_checkpointing")
+    words = {None: [], False: ["activations kept"], True: ["activations recomputed"]}[recompute]
     if shared != wanted:
-        told = [*told, f"micro-batches of {shared[0]}, {shared[1]} of them an update"]
-    return [*told, *(["4 bits (QLoRA)"] if changes.get("load_in_4bit") else [])]
+        words = [*words, f"micro-batches of {shared[0]}, {shared[1]} of them per update"]
+    return [*words, *(["4 bits (QLoRA)"] if changes.get("load_in_4bit") else [])]
 
 
 def _smaller(share: int, times: int) -> tuple[int, int]:
-    """Micro-batches of half as many rows or fewer, and more of them, so that their product stays."""
+    """Micro-batches of at most half as many rows, and more of them: the product stays."""
     rows = max(n for n in range(1, share // 2 + 1) if share * times % n == 0)
     return rows, share * times // rows
-
-
-# --- how far to trust it ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A figure that somebody measured, and what the formulas say.
-
-    Attributes:
-        what: the run, in words; where: who says so.
-        measured, estimated: in `unit`; `estimated` without the reserve.
-    """
-
-    what: str
-    where: str
-    unit: str
-    measured: float
-    estimated: float
-
-    @property
-    def error(self) -> float:
-        """Of the estimate, as a share of the measured figure."""
-        return self.estimated / self.measured - 1
-
-
-def _lora_peak(fused: bool) -> float:
-    """GiB of LoRA r = 16 on Llama-3.1-8B, bfloat16, 4 x 1,024 tokens, nothing computed anew."""
-    shape, tokens = LLAMA_3_8B, 4096
-    adapter = LORA_BYTES * shape.adapter(16, list(shape.projections))
-    kept = activations(shape, tokens, 2, lora=True, checkpointing=False) + logits(
-        shape, tokens, fused
-    )
-    return (2 * shape.parameters + adapter + kept + CONTEXT[True]) / 2**30
-
-
-def _hours(recipe: dict[str, Any], rows: TrainingSet, gpus: int) -> float:
-    return (
-        stage_flops(SHAPES["zephyr-7b-full"], recipe, rows)
-        / (RATES["zephyr-7b-full"][0] * gpus)
-        / 3600
-    )
-
-
-def _miniature_peak() -> float:
-    memory = memory_of(
-        SHAPES["miniature"],
-        get_scale("miniature").recipe("dsft"),
-        TRAINING_SETS["miniature", "dsft"],
-        1,
-        False,
-    )
-    return sum(size for name, size in memory.items() if name != "reserve") / 2**20
-
-
-def anchors(miniature_peak_mb: float | None = None) -> list[Anchor]:
-    """Published figures, and the miniature's own peak if given, each with what the formulas say of
-    it.
-    """
-    sft = {"num_train_epochs": 1, "activation_checkpointing": True}
-    dpo = {"num_train_epochs": 3, "beta": 0.1}
-    found = [
-        Anchor("LoRA of Llama-3.1-8B, 4 x 1,024 tokens, one H100: "
-               "peak", "Soup, issue 78", "GiB", 71.0, _lora_peak(False)),
-        Anchor("the same with Liger's kernels: "
-               "peak", "Soup, issue 78", "GiB", 61.8, _lora_peak(True)),
-        Anchor(
-            "dSFT of zephyr-7b-sft-full, 8 GPUs of a kind not named", "its model card", "hours",
-            5608 / 3600, _hours(sft, TrainingSet(1090 * 128, 2048, 2048, "card"), 8),
-        ),
-        Anchor(
-            "dDPO of zephyr-7b-beta, 16 x A100, 3 epochs", "its model card", "hours",
-            23866 / 3600, _hours(dpo, TrainingSet(61_966, 450, 1024, "card"), 16),
-        ),
-    ]  # fmt: skip
-    if miniature_peak_mb:
-        found.append(
-            Anchor(
-                "the miniature's dSFT: peak of the process",
-                "measured here",
-                "MiB",
-                miniature_peak_mb,
-                _miniature_peak(),
-            )
-        )
-    return found

@@ -1,5 +1,5 @@
-"""Recipes: one YAML a scale and stage, in TRL's own argument names, so `trl sft --config` takes the
-same file.
+"""Recipes: one YAML file per scale and stage, in TRL's own argument names, so `trl sft --config`
+takes the same file.
 
 ``dsft.yaml`` holds fields of `trl.SFTConfig` and `trl.ModelConfig`, ``ddpo.yaml`` of
 `trl.DPOConfig` and `trl.ModelConfig`. Each value that surprises carries its reason on its line.
@@ -7,27 +7,60 @@ same file.
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 
 from zephyr_utils.errors import HandbookError
 
+Stage = Literal["dsft", "ddpo"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
 RECIPES_FOLDER = Path(__file__).parent
-STAGES = ("dsft", "ddpo")
-OURS = {
-    "dsft": set(),
-    "ddpo": {"share_prompts"},
-}  # no arguments of TRL's: a file that has one is not for `trl dpo --config`
+# Arguments of our own; a file that has one is not for `trl dpo --config`.
+HANDBOOK_FIELDS: dict[Stage, set[str]] = {"dsft": set(), "ddpo": {"share_prompts"}}
 
 
-def recipe_path(scale: str, stage: str) -> Path:
+class Recipe(dict[str, Any]):
+    """The settings of one stage's training: TRL's argument names and their values.
+
+    A dictionary that knows its stage. ``recipe | changes`` is a recipe of the same stage.
+
+    Attributes:
+        stage: ``dsft`` or ``ddpo``.
+    """
+
+    def __init__(self, stage: Stage, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.stage: Stage = stage
+
+    def __or__(self, changes: Mapping[str, Any]) -> "Recipe":  # type: ignore[override]
+        return Recipe(self.stage, {**self, **changes})
+
+    @property
+    def is_preference(self) -> bool:
+        """Whether the stage trains on pairs, so that each row is two sequences."""
+        return self.stage == "ddpo"
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest sequence that is trained on."""
+        return int(self["max_length"])
+
+    @property
+    def rows_per_update(self) -> int:
+        """The effective batch: rows behind one optimiser step of one process."""
+        return int(self["per_device_train_batch_size"] * self["gradient_accumulation_steps"])
+
+
+def recipe_path(scale: str, stage: Stage) -> Path:
     """The YAML file of a scale's stage (``dsft`` or ``ddpo``)."""
     return RECIPES_FOLDER / scale / f"{stage}.yaml"
 
 
-def load_recipe(path: str | Path, stage: str, **changes: Any) -> dict[str, Any]:
+def load_recipe(path: str | Path, stage: Stage, **changes: Any) -> Recipe:
     """Read a recipe and check every key against TRL's arguments.
 
     Args:
@@ -40,34 +73,35 @@ def load_recipe(path: str | Path, stage: str, **changes: Any) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise HandbookError(
             "there is no such recipe", where=str(path), remedy="name a YAML file"
         ) from error
     except yaml.YAMLError as error:
-        where = (
-            f"{path}, line {error.problem_mark.line + 1}"
-            if hasattr(error, "problem_mark")
-            else str(path)
-        )
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise HandbookError(
-            f"the recipe is not YAML: {error}", where=where, remedy="mend the line"
+            f"the recipe is not YAML: {error}", where=where, remedy="fix the line"
         ) from error
-    if not isinstance(recipe, dict):
+    if not isinstance(values, dict):
         raise HandbookError(
             "a recipe is a mapping of names to values",
             where=str(path),
             remedy="write `name: value`",
         )
-    recipe |= {name: value for name, value in changes.items() if value is not None}
-    check_recipe(recipe, stage, where=str(path))
-    return recipe
+    values |= {name: value for name, value in changes.items() if value is not None}
+    check_recipe(values, stage, where=str(path))
+    return Recipe(stage, values)
 
 
-def check_recipe(recipe: dict[str, Any], stage: str, where: str = "recipe") -> None:
-    """Refuse a key that is no argument of TRL's, and name its nearest neighbour."""
-    known = trainer_fields(stage) | model_fields() | OURS[stage]
+def check_recipe(recipe: Mapping[str, Any], stage: Stage, where: str = "recipe") -> None:
+    """Refuse a key that TRL does not know, and name the nearest one it does.
+
+    Raises:
+        HandbookError: an unknown key, with the file and a suggestion.
+    """
+    known = trainer_fields(stage) | model_fields() | HANDBOOK_FIELDS[stage]
     for key in recipe:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -77,15 +111,15 @@ def check_recipe(recipe: dict[str, Any], stage: str, where: str = "recipe") -> N
                 else "see TRL's documentation of the trainer's arguments"
             )
             raise HandbookError(
-                f"`{key}` is no argument of TRL's {stage} trainer", where=where, remedy=meant
+                f"`{key}` is not a valid TRL argument for {stage}", where=where, remedy=meant
             )
 
 
-def trainer_fields(stage: str) -> set[str]:
+def trainer_fields(stage: Stage) -> set[str]:
     """The argument names of the stage's TRL config."""
-    import trl  # here, because importing TRL takes seconds and a bad path should be told at once
+    import trl  # here, because importing TRL takes seconds and a bad path should be reported at once
 
-    config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
+    config: Any = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
     return {field.name for field in dataclasses.fields(config)}
 
 

@@ -1,0 +1,61 @@
+"""Step 5: distilled direct preference optimisation."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from zephyr_utils import training
+from zephyr_utils.chat import prepare_tokenizer
+from zephyr_utils.data.records import load_records
+from zephyr_utils.recipes import Recipe
+from zephyr_utils.training.rows import FittedRows, fit_pairs, hold_out_pairs
+
+
+def split_pairs(
+    pairs: Path, base_model: str, max_length: int, ties: str
+) -> tuple[list[dict], list[dict], FittedRows]:
+    """Pairs to train on, pairs held out, and the accounting of the rows they come from.
+
+    Args:
+        pairs: a file of preference pairs.
+        base_model: whose tokenizer measures them.
+        max_length: tokens of the longest sequence that is trained on.
+        ties: ``drop`` or ``keep``, what is done with pairs of equal scores.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(base_model)
+    prepare_tokenizer(tokenizer)
+    records = load_records(pairs, "preference").records
+    fitted = fit_pairs(tokenizer, records, max_length, ties=ties)
+    return *hold_out_pairs(fitted.rows), fitted
+
+
+def train_ddpo(
+    folder: Path,
+    base_model: str,
+    start: Path,
+    pairs: Path,
+    ties: str,
+    recipe: Recipe,
+    reference_folder: Path,
+) -> dict[str, Any]:
+    """Leave the dDPO model in ``model/``; returns row counts and the training's metrics.
+
+    Args:
+        folder: where the model is written.
+        base_model: whose tokenizer measures the pairs.
+        start: directory of the dSFT model, the start and the reference.
+        pairs, ties: as for `split_pairs`.
+        recipe: the recipe of ``ddpo``.
+        reference_folder: where the reference's log-probabilities are cached.
+    """
+    train, held_out, fitted = split_pairs(pairs, base_model, recipe.max_length, ties)
+    trained = training.ddpo(
+        start, train, folder, recipe, held_out, reference_folder=reference_folder
+    )
+    return {
+        **fitted.row_counts(),
+        "rows_trained": len(train),
+        "rows_held_out": len(held_out),
+        **trained.metrics,
+    }

@@ -1,0 +1,42 @@
+"""Step 2: distilled supervised fine-tuning."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from zephyr_utils import training
+from zephyr_utils.chat import prepare_tokenizer
+from zephyr_utils.data.records import load_records
+from zephyr_utils.recipes import Recipe
+from zephyr_utils.training.rows import FittedRows, fit_dialogues, hold_out
+
+HELD_OUT = 0.05  # share of the dialogues kept back to measure on
+
+
+def split_dialogues(
+    dialogues: Path, base_model: str, max_length: int
+) -> tuple[list[dict], list[dict], FittedRows]:
+    """Dialogues to train on, dialogues held out, and the accounting of the rows they come from.
+
+    Args:
+        dialogues: a file of dialogues.
+        base_model: whose tokenizer measures them.
+        max_length: tokens of the longest row that is trained on.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(base_model)
+    prepare_tokenizer(tokenizer)
+    fitted = fit_dialogues(tokenizer, load_records(dialogues, "dialogue").records, max_length)
+    return *hold_out(fitted.rows, HELD_OUT), fitted
+
+
+def train_dsft(folder: Path, base_model: str, dialogues: Path, recipe: Recipe) -> dict[str, Any]:
+    """Leave the dSFT model in ``model/``; returns row counts and the training's metrics."""
+    train, held_out, fitted = split_dialogues(dialogues, base_model, recipe.max_length)
+    trained = training.dsft(base_model, train, held_out, folder, recipe)
+    return {
+        **fitted.row_counts(),
+        "rows_trained": len(train),
+        "rows_held_out": len(held_out),
+        **trained.metrics,
+    }
