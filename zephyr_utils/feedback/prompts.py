@@ -92,11 +92,13 @@ def rater(aspect: str) -> str:
     )
 
 
-def _block(name: str, text: str, mark: str) -> str:
+def marked_block(name: str, text: str, mark: str) -> str:
+    """Text to be judged between lines that it cannot forge, given `mark_of` all such texts."""
     return f"--- {name} [{mark}] ---\n{text}\n--- end of {name} [{mark}] ---"
 
 
-def _mark(*texts: str) -> str:
+def mark_of(*texts: str) -> str:
+    """Eight hexadecimal digits for the lines around the texts."""
     # A mark that depends on the texts: no answer can know it and close its own block early.
     return hashlib.sha256("\n".join(texts).encode(errors="replace")).hexdigest()[:8]
 
@@ -121,25 +123,25 @@ def answer_order(prompt: str, count: int, aspect: str, order: Order = "rotated")
 
 def rating_messages(aspect: str, prompt: str, answers: Sequence[str]) -> Messages:
     """The request to rate all answers, in the order given, in one aspect."""
-    mark = _mark(prompt, *answers)
-    blocks = [_block("question", prompt, mark)]
+    mark = mark_of(prompt, *answers)
+    blocks = [marked_block("question", prompt, mark)]
     blocks += [
-        _block(f"answer {number}", text, mark) for number, text in enumerate(answers, start=1)
+        marked_block(f"answer {number}", text, mark) for number, text in enumerate(answers, start=1)
     ]
     return ("system", rater(aspect)), ("user", "\n\n".join(blocks))
 
 
 def critique_messages(prompt: str, answer: str) -> Messages:
     """The request for a critique and an overall grade of one answer."""
-    mark = _mark(prompt, answer)
-    blocks = [_block("question", prompt, mark), _block("answer", answer, mark)]
+    mark = mark_of(prompt, answer)
+    blocks = [marked_block("question", prompt, mark), marked_block("answer", answer, mark)]
     return ("system", CRITIC), ("user", "\n\n".join(blocks))
 
 
 def next_message_messages(messages: Sequence[dict]) -> Messages:
     """The request to write what the user says next."""
-    mark = _mark(*(message["content"] for message in messages))
-    blocks = [_block(message["role"], message["content"], mark) for message in messages]
+    mark = mark_of(*(message["content"] for message in messages))
+    blocks = [marked_block(message["role"], message["content"], mark) for message in messages]
     return ("system", ASKER), ("user", "\n\n".join(blocks))
 
 
