@@ -51,7 +51,7 @@ from IPython.display import Markdown, display
 from zephyr_utils import chat, exercises, figures, objectives, preferences as pairing, published
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation import mt_bench_difference, mt_bench_score, read_rows
+from zephyr_utils.evaluation import load_rows, mt_bench_difference, mt_bench_score
 from zephyr_utils.explorers.answers import Answers
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -459,7 +459,7 @@ explorer
 
 # %%
 evaluated = pipeline.evaluation()
-judgments = {shown: read_rows(evaluated[name].folder / "judgments.jsonl") for shown, name in names.items()}
+judgments = {shown: load_rows(evaluated[name].folder / "judgments.jsonl") for shown, name in names.items()}
 scores = {shown: mt_bench_score(rows, questions=questions) for shown, rows in judgments.items()}
 for shown, name in names.items():
     results = evaluated[name].results

@@ -104,8 +104,8 @@ for name, manifest in made.items():
 # can be computed again from files.
 
 # %%
-answers = {name: evaluation.read_rows(manifest.folder / "answers.jsonl") for name, manifest in made.items()}
-judgments = {name: evaluation.read_rows(manifest.folder / "judgments.jsonl") for name, manifest in made.items()}
+answers = {name: evaluation.load_rows(manifest.folder / "answers.jsonl") for name, manifest in made.items()}
+judgments = {name: evaluation.load_rows(manifest.folder / "judgments.jsonl") for name, manifest in made.items()}
 pprint(answers["ddpo"][0], sort_dicts=False, width=96)
 pprint(judgments["ddpo"][0], sort_dicts=False, width=96)
 
@@ -480,7 +480,7 @@ assert min(first_place, second_place) < fair.win_rate_2 < max(first_place, secon
 # %%
 lines = []
 for file in Path(records).rglob("model_judgment/*pair*.jsonl") if records else []:
-    score = evaluation.pair_score(evaluation.read_rows(file))
+    score = evaluation.pair_score(evaluation.load_rows(file))
     lines.append(f"{score.model_2} against {score.model_1}: {score.n_wins_2} won, {score.n_wins_1} lost, {score.n_inconsistent} contradictory, of which "
                  f"first place twice {score.n_first_place}, second place twice {score.n_second_place}; {score.n_errors} unreadable")
 print("\n".join(lines) or "No pairwise judgments here.")
@@ -743,7 +743,7 @@ for share in (2, 4, 8) if total.mean else ():  # two models that answer alike ha
 # In Table 1 Zephyr-7B-beta's 7.34 and Vicuna-33B's 7.12 are 0.22 apart.
 
 # %%
-found = [row for file in Path(records).rglob("model_judgment/*gpt-4_single*.jsonl") for row in evaluation.read_rows(file)] if records else []
+found = [row for file in Path(records).rglob("model_judgment/*gpt-4_single*.jsonl") for row in evaluation.load_rows(file)] if records else []
 by_model = {name: [row for row in found if row["model"] == name] for name in {row["model"] for row in found}}
 board = evaluation.mt_bench_table(found) if found else {}
 print(f"{len(board)} models' judgments found" if board else "No judgments of MT-Bench here.")

@@ -14,7 +14,7 @@ from zephyr_utils.evaluation import (
     EvaluationWarning,
     alpaca_eval_win_rate,
     length_controlled_win_rate,
-    read_rows,
+    load_rows,
     shared_annotations,
     win_rate_by_length,
     win_rate_difference,
@@ -44,7 +44,7 @@ def test_every_published_rate_comes_out_of_the_raw_annotations(board):
     with (RECORDS / board).open(encoding="utf-8") as file:
         published = list(csv.DictReader(file))
     for row in published:
-        found = quietly(read_rows(RECORDS / BOARDS[board] / f"{row['']}.jsonl"))
+        found = quietly(load_rows(RECORDS / BOARDS[board] / f"{row['']}.jsonl"))
         assert found.win_rate == pytest.approx(float(row["win_rate"]), abs=1e-9), row[""]
         assert found.standard_error == pytest.approx(float(row["standard_error"]), abs=1e-9), row[
             ""
@@ -57,7 +57,7 @@ def test_every_published_rate_comes_out_of_the_raw_annotations(board):
 
 @needs("alpaca_eval_ccbync")
 def test_zephyrs_rate_is_the_one_in_table_1_and_its_failures_are_named():
-    rows = read_rows(RECORDS / BOARDS["ae1_leaderboard.shared.csv"] / "zephyr-7b-beta.jsonl")
+    rows = load_rows(RECORDS / BOARDS["ae1_leaderboard.shared.csv"] / "zephyr-7b-beta.jsonl")
     with pytest.warns(
         EvaluationWarning, match="2 of 805 annotations are left out: 2 x preference is null"
     ):
@@ -69,10 +69,10 @@ def test_zephyrs_rate_is_the_one_in_table_1_and_its_failures_are_named():
 
 @needs("alpaca_eval_ccbync")
 def test_whole_records_with_texts_give_the_same_as_their_slim_form():
-    whole = read_rows(RECORDS / "ae1_full_every4th" / "zephyr-7b-beta.annotations.json")
+    whole = load_rows(RECORDS / "ae1_full_every4th" / "zephyr-7b-beta.annotations.json")
     slim = {
         r["index"]: r
-        for r in read_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / "zephyr-7b-beta.jsonl")
+        for r in load_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / "zephyr-7b-beta.jsonl")
     }
     ours, theirs = (
         quietly(whole, model="zephyr-7b-beta"),
@@ -85,13 +85,13 @@ def test_whole_records_with_texts_give_the_same_as_their_slim_form():
 def test_our_length_controlled_rate_follows_the_published_one():
     lengths = {
         row["index"]: len(row["reference_output"])
-        for row in read_rows(RECORDS / "alpaca_eval_set.jsonl")
+        for row in load_rows(RECORDS / "alpaca_eval_set.jsonl")
     }
     with (RECORDS / "ae1_leaderboard.shared.csv").open(encoding="utf-8") as file:
         published = list(csv.DictReader(file))
     ours, theirs = [], []
     for row in published:
-        rows = read_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / f"{row['']}.jsonl")
+        rows = load_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / f"{row['']}.jsonl")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EvaluationWarning)
             ours.append(length_controlled_win_rate(rows, lengths).win_rate)
@@ -103,7 +103,7 @@ def test_our_length_controlled_rate_follows_the_published_one():
 @needs("alpaca_eval_ccbync")
 def test_no_two_of_the_real_models_are_taken_for_copies_but_a_copy_is():
     folder = RECORDS / "ae1_alpaca_eval_gpt4_slim"
-    models = {path.stem: read_rows(path) for path in sorted(folder.glob("*.jsonl"))}
+    models = {path.stem: load_rows(path) for path in sorted(folder.glob("*.jsonl"))}
     assert shared_annotations(models) == []
     with pytest.warns(EvaluationWarning, match="copy"):
         assert shared_annotations(models | {"copy": models["claude-2"]}) == [("claude-2", "copy")]
@@ -278,9 +278,9 @@ def test_length_control_gives_what_newtons_method_gave():
 def test_length_control_gives_what_newtons_method_gave_for_zephyr():
     lengths = {
         row["index"]: len(row["reference_output"])
-        for row in read_rows(RECORDS / "alpaca_eval_set.jsonl")
+        for row in load_rows(RECORDS / "alpaca_eval_set.jsonl")
     }
-    rows = read_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / "zephyr-7b-beta.jsonl")
+    rows = load_rows(RECORDS / "ae1_alpaca_eval_gpt4_slim" / "zephyr-7b-beta.jsonl")
     with pytest.warns(EvaluationWarning, match="2 annotations lack"):
         found = length_controlled_win_rate(rows, lengths)
     assert (found.win_rate, found.phi) == pytest.approx((76.4194664, 1.88475367), rel=1e-7)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation import FASTCHAT_TEMPERATURES, Judgment, academic_scores, read_rows
+from zephyr_utils.evaluation import FASTCHAT_TEMPERATURES, Judgment, academic_scores, load_rows
 from zephyr_utils.evaluation.exam import grade_kept_answers, run_exam
 from zephyr_utils.miniature import data
 from zephyr_utils.miniature.judge import TeacherJudge
@@ -233,7 +233,7 @@ def test_each_category_is_asked_at_fastchats_temperature(tmp_path, few, monkeypa
     results = run_exam(None, None, "echo", few, tmp_path, TeacherJudge(), temperature=None)
     assert asked == [(0.0, 8), (0.1, 4), (0.7, 4)]
     assert set(FASTCHAT_TEMPERATURES) == {question["category"] for question in few}
-    said = read_rows(tmp_path / "answers.jsonl")
+    said = load_rows(tmp_path / "answers.jsonl")
     assert [row["choices"][0]["turns"] for row in said] == [
         question["turns"] for question in few
     ], "in order again"

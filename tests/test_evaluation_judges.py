@@ -22,7 +22,7 @@ from zephyr_utils.evaluation import (
     pair_score,
     parse_rating,
     parse_verdict,
-    read_rows,
+    load_rows,
 )
 from zephyr_utils.evaluation.judges import comparison_prompt, grading_prompt
 
@@ -255,7 +255,7 @@ def test_pairs_that_cannot_be_compared_are_named():
 
 @needs("mt_bench")
 def test_real_pairs_give_thirteen_ten_and_twenty_seven():
-    rows = read_rows(
+    rows = load_rows(
         REAL / "mt_bench" / "model_judgment" / "phi-3_vs_phi-3-dpo_gpt-4_pair.shared.jsonl"
     )
     found = pair_score(rows)

@@ -15,7 +15,7 @@ from zephyr_utils.evaluation import (
     mt_bench_score,
     mt_bench_table,
     parse_rating,
-    read_rows,
+    load_rows,
     wrong_model_judgments,
 )
 
@@ -51,7 +51,7 @@ def quietly(*args, **keywords):
 
 @needs("mt_bench")
 def test_the_published_averages_come_out_exactly():
-    table = mt_bench_table(read_rows(RECORDS / "model_judgment" / HYBRIDS))
+    table = mt_bench_table(load_rows(RECORDS / "model_judgment" / HYBRIDS))
     found = {model: (s.turn_1, s.turn_2, s.overall) for model, s in table.items()}
     assert found == {
         "mamba_0_5_dpo_ep3": (7.7375, 6.8875, 7.3125),
@@ -62,7 +62,7 @@ def test_the_published_averages_come_out_exactly():
 
 @needs("mt_bench")
 def test_failed_judgments_of_a_real_run_are_left_out_and_counted():
-    rows = read_rows(RECORDS / "model_judgment" / "selfeval_llama2-7b-chat_gpt-4_single.jsonl")
+    rows = load_rows(RECORDS / "model_judgment" / "selfeval_llama2-7b-chat_gpt-4_single.jsonl")
     with pytest.warns(EvaluationWarning, match="2 of 160 failed"):
         found = mt_bench_score(rows)
     assert (round(found.overall, 6), found.n_failed, found.n_judgments) == (4.860759, 2, 160)
@@ -70,10 +70,10 @@ def test_failed_judgments_of_a_real_run_are_left_out_and_counted():
 
 @needs("mt_bench")
 def test_the_public_numbering_gives_the_same_categories_as_the_question_file():
-    rows = read_rows(RECORDS / "model_judgment" / "medusa_vicuna-7b-v1.3_gpt-4_single.jsonl")
+    rows = load_rows(RECORDS / "model_judgment" / "medusa_vicuna-7b-v1.3_gpt-4_single.jsonl")
     by_number, by_file = (
         mt_bench_score(rows),
-        mt_bench_score(rows, read_rows(RECORDS / "question.jsonl")),
+        mt_bench_score(rows, load_rows(RECORDS / "question.jsonl")),
     )
     assert by_number.by_category == by_file.by_category
     assert tuple(by_number.by_category) == CATEGORIES
@@ -83,15 +83,15 @@ def test_the_public_numbering_gives_the_same_categories_as_the_question_file():
 @needs("mt_bench")
 def test_every_stored_score_is_what_our_parser_reads_from_the_text():
     for path in sorted((RECORDS / "model_judgment").glob("*single*.jsonl")):
-        for row in read_rows(path):
+        for row in load_rows(path):
             assert parse_rating(row["judgment"]) == row["score"], (path.name, row["question_id"])
 
 
 @needs("mt_bench")
 def test_judgments_of_another_models_answers_are_found():
-    rows = read_rows(RECORDS / "model_judgment" / HYBRIDS)
+    rows = load_rows(RECORDS / "model_judgment" / HYBRIDS)
     answers = [
-        row for path in (RECORDS / "model_answer").glob("mamba*.jsonl") for row in read_rows(path)
+        row for path in (RECORDS / "model_answer").glob("mamba*.jsonl") for row in load_rows(path)
     ]
     assert wrong_model_judgments(rows, answers) == []
     renamed = [
@@ -264,7 +264,7 @@ def test_a_truncated_line_names_its_file_and_row(tmp_path):
         json.dumps(judgment()) + "\n" + json.dumps(judgment(turn=2))[:30], encoding="utf-8"
     )
     with pytest.raises(HandbookError, match=r"judgments\.jsonl, row 2"):
-        read_rows(path)
+        load_rows(path)
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "[]"])
@@ -272,11 +272,11 @@ def test_an_empty_file_is_an_error(tmp_path, content):
     path = tmp_path / ("judgments.json" if content == "[]" else "judgments.jsonl")
     path.write_text(content, encoding="utf-8")
     with pytest.raises(EvaluationError, match="empty"):
-        read_rows(path)
+        load_rows(path)
 
 
 def test_a_row_of_a_file_that_is_no_object_is_named(tmp_path):
     path = tmp_path / "judgments.jsonl"
     path.write_text('{"score": 1}\n[1, 2]\n', encoding="utf-8")
     with pytest.raises(EvaluationError, match="row 2: is list"):
-        read_rows(path)
+        load_rows(path)

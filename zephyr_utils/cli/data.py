@@ -126,14 +126,14 @@ def pairs(
     """Turn rated answers into preference pairs, and audit them."""
     from zephyr_utils.data.filtering import decontaminate
     from zephyr_utils.data.records import load_records, save_records
-    from zephyr_utils.evaluation import read_rows
+    from zephyr_utils.evaluation import load_rows
     from zephyr_utils.preferences import audit, binarize
 
     loaded = load_records(feedback, "feedback", set_aside=set_aside)
     rows = loaded.records
     if against:
         clean = decontaminate(
-            [r["instruction"] for r in rows], [q["turns"][0] for q in read_rows(against)]
+            [r["instruction"] for r in rows], [q["turns"][0] for q in load_rows(against)]
         )
         out.print(f"{len(clean.removed)} prompts left out: {clean.counts}", highlight=False)
         rows = [rows[i] for i in clean.kept]

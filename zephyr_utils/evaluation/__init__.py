@@ -16,7 +16,7 @@ from zephyr_utils.evaluation.alpaca_eval import (
     shared_annotations,
     win_rate_difference,
 )
-from zephyr_utils.evaluation.common import EvaluationError, EvaluationWarning, read_rows
+from zephyr_utils.evaluation.common import EvaluationError, EvaluationWarning, load_rows
 from zephyr_utils.evaluation.grading import grade_answers
 from zephyr_utils.evaluation.intervals import (
     Interval,
@@ -100,7 +100,7 @@ __all__ = [
     "read_annotations",
     "read_judgments",
     "read_lm_eval_results",
-    "read_rows",
+    "load_rows",
     "seeds_interval",
     "shared_annotations",
     "wilson_interval",

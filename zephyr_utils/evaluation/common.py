@@ -1,12 +1,26 @@
-"""What every evaluation shares: its error, its warning, and reading rows of JSON from a file."""
+"""What every evaluation shares: its error, its warning, the limit on failures, names and numbers
+from records, and reading records from a file.
+"""
 
+import hashlib
 import math
+import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from zephyr_utils.data import read
 from zephyr_utils.errors import HandbookError
+
+# Beyond this share of failed judgments a figure no longer speaks for the question set.
+FAILURE_LIMIT = 0.1
+# What FastChat writes in place of an answer when the call for it failed.
+FASTCHAT_ERROR = "$ERROR$"
+LONGEST_NAME = 80  # characters of a name that are shown
+_BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+Record = TypeVar("Record", bound=Mapping[str, Any])
 
 
 class EvaluationError(HandbookError, ValueError):
@@ -29,23 +43,95 @@ def warn_all(messages: Iterable[str]) -> tuple[str, ...]:
     return collected
 
 
+def display_name(value: object) -> str:
+    """A name or an identifier from a record as a message, a table or a terminal may show it.
+
+    Control characters, line separators, halves of surrogate pairs and marks that turn the direction
+    of a line are written as escapes. A name of more than 80 characters is cut; a hash keeps two of
+    one beginning apart.
+    """
+    text = value if isinstance(value, str) else repr(value)
+    cut = text[:LONGEST_NAME]
+    if len(text) > LONGEST_NAME:
+        digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
+        cut = f"{cut[:60]}… ({len(text):,} characters, {digest[:6]})"
+    return "".join(_visible(character) for character in cut)
+
+
+def _visible(character: str) -> str:
+    hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    if hidden or unicodedata.bidirectional(character) in _BIDIRECTIONAL:
+        return character.encode("unicode_escape").decode()
+    return character
+
+
 def name_some(items: Iterable[object], limit: int = 5) -> str:
     """The first few of many things, for a message that a reader can still read."""
-    listed = [str(item) for item in items]
+    listed = list(items)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more
+    return ", ".join(display_name(item) for item in listed[:limit]) + more
+
+
+def count_some(reasons: Mapping[str, int]) -> str:
+    """``3 x reason, 1 x reason``: the most frequent first, equal counts by name."""
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return name_some(f"{count} x {reason}" for reason, count in ranked)
+
+
+def natural_order(value: object) -> tuple[int, float, str]:
+    """A sort key for identifiers: numbers by their value, then everything else as text."""
+    number = as_number(value)
+    return (1, 0.0, str(value)) if number is None else (0, number, "")
 
 
 def as_number(value: object) -> float | None:
     """A finite float, or None for anything that is not a plain number (text, booleans, null, NaN,
-    infinity).
+    infinity, a whole number beyond a float's range).
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
-def checked_rows(records: Iterable[dict], what: str) -> list[dict]:
+def as_identifier(value: object) -> int | float | str | None:
+    """A question's or an instruction's identifier: a text or a finite number, else None."""
+    return value if isinstance(value, str) or as_number(value) is not None else None  # type: ignore[return-value]
+
+
+def judge_name(record: Mapping[str, Any]) -> str | None:
+    """Who judged, as a record of either protocol names them: FastChat's ``[name, prompt]`` or
+    AlpacaEval's ``annotator``.
+    """
+    judge = record.get("judge", record.get("annotator"))
+    if isinstance(judge, list | tuple):
+        judge = judge[0] if judge else None
+    return display_name(judge) if isinstance(judge, str) and judge else None
+
+
+def check_failures(
+    n_failed: int, n_rows: int, reasons: Mapping[str, int], *, where: str, allow: bool
+) -> None:
+    """The one limit on failed judgments, for both protocols and for pairs.
+
+    Raises:
+        EvaluationError: more than a tenth failed and ``allow`` is not set.
+    """
+    if n_failed <= FAILURE_LIMIT * n_rows or allow:
+        return
+    raise EvaluationError(
+        f"{n_failed} of {n_rows} failed, more than a tenth: {count_some(reasons)}; the mean of the "
+        "rest would not speak for the question set",
+        where=where,
+        remedy="judge the failed answers again, or pass allow_failures=True (--allow-failures) and "
+        "print the count.",
+    )
+
+
+def checked_rows(records: Iterable[Record], what: str) -> list[Record]:
     """A list of the records; raises :class:`EvaluationError` when there are none or one is no
     mapping.
 
@@ -65,12 +151,12 @@ def checked_rows(records: Iterable[dict], what: str) -> list[dict]:
             raise EvaluationError(
                 f"is {type(row).__name__}, not a record with named fields",
                 where=f"{what} {position}",
-                remedy="read the file with evaluation.read_rows(path).",
+                remedy="read the file with evaluation.load_rows(path).",
             )
     return rows
 
 
-def read_rows(path: str | Path) -> list[dict]:
+def load_rows(path: str | Path) -> list[dict[str, Any]]:
     """All records of one file (JSON Lines, plain or compressed, or a JSON list), in their order.
 
     Judgments and annotations are no training rows: a broken one changes the published figure, so it

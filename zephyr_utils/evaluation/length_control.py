@@ -73,10 +73,10 @@ def _scores_and_lengths(
             remedy="records need output_1 and output_2, or len_output_1 and len_output_2, or pass "
             "baseline_lengths.",
         )
-    ours, lengths = np.asarray(scores), np.asarray(differences, dtype=np.float64)
+    graded, lengths = np.asarray(scores), np.asarray(differences, dtype=np.float64)
     # By length, then score: sums and groups are then the same for any order of the rows.
-    order = np.lexsort((ours, lengths))
-    return ours[order], lengths[order], len(rows) - len(scores)
+    order = np.lexsort((graded, lengths))
+    return graded[order], lengths[order], len(rows) - len(scores)
 
 
 def length_controlled_win_rate(

@@ -5,7 +5,7 @@ them out.
 from collections.abc import Iterable
 from pathlib import Path
 
-from zephyr_utils.evaluation.common import EvaluationError, read_rows
+from zephyr_utils.evaluation.common import EvaluationError, load_rows
 
 _ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
@@ -66,12 +66,12 @@ def annotation_files(paths: Iterable[str | Path]) -> dict[str, Path]:
 
 def read_annotations(paths: Iterable[str | Path]) -> dict[str, list[dict]]:
     """Annotations by model, from files or folders; names as :func:`annotation_files` finds them."""
-    return {name: read_rows(file) for name, file in annotation_files(paths).items()}
+    return {name: load_rows(file) for name, file in annotation_files(paths).items()}
 
 
 def read_judgments(paths: Iterable[str | Path]) -> tuple[list[dict], list[dict]]:
     """MT-Bench judgments from files or folders: the single grades, and the pairwise ones (known by
     ``g1_winner``).
     """
-    rows = [row for path in paths for file in _files(Path(path)) for row in read_rows(file)]
+    rows = [row for path in paths for file in _files(Path(path)) for row in load_rows(file)]
     return [r for r in rows if "g1_winner" not in r], [r for r in rows if "g1_winner" in r]

@@ -23,7 +23,7 @@ from zephyr_utils.evaluation.alpaca_eval import (
     shared_annotations,
     win_rate_difference,
 )
-from zephyr_utils.evaluation.common import EvaluationError, EvaluationWarning, read_rows
+from zephyr_utils.evaluation.common import EvaluationError, EvaluationWarning, load_rows
 from zephyr_utils.evaluation.grading import answer_turns
 from zephyr_utils.evaluation.length_control import length_controlled_win_rate
 from zephyr_utils.evaluation.mt_bench import (
@@ -211,7 +211,7 @@ class Report:
         if judgments:
             single, pairwise_rows = read_judgments(judgments)
             if single:
-                asked = None if questions is None else read_rows(questions)
+                asked = None if questions is None else load_rows(questions)
                 self.add_judgments(single, asked, allow_failures=allow_failures)
             of_pair: dict[tuple[str, str], list[dict]] = {}
             for row in pairwise_rows:

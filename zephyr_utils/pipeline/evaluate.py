@@ -16,7 +16,7 @@ from zephyr_utils.evaluation import (
     OpenAIJudge,
     Report,
     judge_pairs,
-    read_rows,
+    load_rows,
 )
 from zephyr_utils.evaluation.exam import ANSWERS, JUDGMENTS, grade_kept_answers, run_exam
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
@@ -61,7 +61,7 @@ class ExamSettings:
 
     def asked(self) -> list[dict]:
         """The questions."""
-        return self.scale_exam.questions() if self.questions is None else read_rows(self.questions)
+        return self.scale_exam.questions() if self.questions is None else load_rows(self.questions)
 
     def new_judge(self) -> Judge:
         """The judge.
@@ -105,7 +105,7 @@ def model_name(model: str) -> str:
     """
     path = Path(model)
     if path.is_file():
-        return str(read_rows(path)[0].get("model_id") or path.name.partition(".")[0])
+        return str(load_rows(path)[0].get("model_id") or path.name.partition(".")[0])
     if not path.is_dir():
         return model
     path = path.resolve()
@@ -134,7 +134,7 @@ def evaluate_model(pipeline: Pipeline, model: str, exam: ExamSettings) -> Manife
     def make(folder: Path) -> dict[str, Any]:
         judge = exam.new_judge()
         if recorded:
-            save_records(read_rows(model), folder / ANSWERS)
+            save_records(load_rows(model), folder / ANSWERS)
         if (folder / ANSWERS).exists():  # or left by a run that was killed while judging
             return grade_kept_answers(questions, folder, judge, name, exam.allow_failures)
         network, tokenizer = load_model(directory, dtype=pipeline.setting.dtype)
@@ -175,8 +175,8 @@ def evaluate_models(
     questions = exam.asked()
     with report.listening():
         manifests = {names[model]: evaluate_model(pipeline, model, exam) for model in wanted}
-    answers = {name: read_rows(made.folder / ANSWERS) for name, made in manifests.items()}
-    judgments = [row for made in manifests.values() for row in read_rows(made.folder / JUDGMENTS)]
+    answers = {name: load_rows(made.folder / ANSWERS) for name, made in manifests.items()}
+    judgments = [row for made in manifests.values() for row in load_rows(made.folder / JUDGMENTS)]
     everything = [row for rows in answers.values() for row in rows]
     report.add_judgments(judgments, questions, everything, allow_failures=exam.allow_failures)
     opponents = [name for name in manifests if against and name != names[against]]
