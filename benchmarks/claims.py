@@ -37,8 +37,8 @@ from zephyr_utils.ablations.claims import (
 )
 from zephyr_utils.ablations.parallel import run_in_parallel
 from zephyr_utils.ablations.results import provenance
+from zephyr_utils.files import read_json, write_json
 from zephyr_utils.machine import environment_stamp, usable_cores
-from zephyr_utils.pipeline.artefacts import read_json, write_json
 from zephyr_utils.pipeline.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -27,8 +27,8 @@ from typing import Any
 from zephyr_utils.feedback import Endpoint, collect_answers, rate_answers
 from zephyr_utils.feedback.collect import ANSWERING
 from zephyr_utils.feedback.prompts import CRITIC
+from zephyr_utils.files import write_json
 from zephyr_utils.machine import environment_stamp, peak_memory_mb
-from zephyr_utils.pipeline.artefacts import write_json
 
 RESULT = Path(__file__).parent / "results" / "feedback.json"
 SECONDS_A_REPLY = 0.05

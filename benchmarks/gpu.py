@@ -31,8 +31,9 @@ from gpu_setup import SHAPES
 from rich.console import Console
 from rich.table import Table
 
+from zephyr_utils.files import read_json, write_json
 from zephyr_utils.machine import environment_stamp
-from zephyr_utils.pipeline.artefacts import fingerprint, read_json, write_json
+from zephyr_utils.pipeline.artefacts import fingerprint
 
 HERE = Path(__file__).resolve().parent
 NAMES = {"mistral-7b": "gpu.json", "small": "gpu_small_cpu.json"}

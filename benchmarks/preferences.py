@@ -21,8 +21,8 @@ from typing import Any
 
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.records import ASPECTS, load_records, save_records
+from zephyr_utils.files import write_json
 from zephyr_utils.machine import environment_stamp, peak_memory_mb
-from zephyr_utils.pipeline.artefacts import write_json
 from zephyr_utils.preferences import audit, binarize, compare_strategies
 
 RESULT = Path(__file__).parent / "results" / "preferences.json"

@@ -28,8 +28,8 @@ from rich.table import Table
 
 from zephyr_utils.ablations.catalogue import ABLATIONS, BETAS, LOSSES, PAIRINGS
 from zephyr_utils.ablations.parallel import QUIET
+from zephyr_utils.files import read_json, write_json
 from zephyr_utils.machine import environment_stamp, usable_cores
-from zephyr_utils.pipeline.artefacts import read_json, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
 KEPT = ("score", "turn_1", "turn_2", "right_turn_1", "right_turn_2", "ended", "tokens")

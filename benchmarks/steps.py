@@ -48,10 +48,10 @@ from transformers import TrainerCallback, get_linear_schedule_with_warmup
 
 from zephyr_utils import training
 from zephyr_utils.chat import encode, load_model, prepare_tokenizer
+from zephyr_utils.files import write_json
 from zephyr_utils.machine import environment_stamp
 from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.objectives import dpo_loss, sequence_log_probs
-from zephyr_utils.pipeline.artefacts import write_json
 from zephyr_utils.preferences import binarize
 from zephyr_utils.scales import get_scale
 from zephyr_utils.training.rows import fit_pairs

@@ -31,8 +31,8 @@ from rich.table import Table
 from truecasing_peers import Recase, naive_regex, project, sacremoses_trained, truecase_shipped
 
 from zephyr_utils.data.filtering import refusal_filter
+from zephyr_utils.files import write_json
 from zephyr_utils.machine import environment_stamp
-from zephyr_utils.pipeline.artefacts import write_json
 from zephyr_utils.truecasing import (
     LABELS,
     Truecaser,

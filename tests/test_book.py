@@ -12,7 +12,8 @@ from browsing import chromium, recording_tab, served
 from pipeline_picture import NEEDED
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.artefacts import fingerprint, write_json
+from zephyr_utils.files import write_json
+from zephyr_utils.pipeline.artefacts import fingerprint
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 CHAPTERS = ["00_overview", "01_truecasing"]

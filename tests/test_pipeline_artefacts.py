@@ -17,6 +17,7 @@ import numpy
 import pytest
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.machine import environment_stamp
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.artefacts import (
     build_artefact,
@@ -283,7 +284,7 @@ def test_runs_lie_at_the_root_of_the_checkout_from_wherever_one_starts(tmp_path,
 
 
 def test_the_environment_stamp_names_versions_but_neither_host_nor_user_nor_path():
-    stamp = artefacts.environment_stamp()
+    stamp = environment_stamp()
     assert stamp["python"] == ".".join(map(str, sys.version_info[:3]))
     assert (
         stamp["cores"] >= 1 and stamp["memory_gb"] > 0 and stamp["torch"] and stamp["accelerator"]

@@ -229,7 +229,7 @@ def test_a_size_is_read(size, expected):
 
 @pytest.mark.parametrize("size", ["", "much", "0", "-3GB", "24TB"])
 def test_what_is_no_size_is_refused(size):
-    with pytest.raises(HandbookError, match="no size of memory"):
+    with pytest.raises(HandbookError, match="not a size of memory"):
         plan.bytes_of(size)
 
 

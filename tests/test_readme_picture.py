@@ -9,7 +9,7 @@ import pytest
 import readme_picture
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.artefacts import read_json
+from zephyr_utils.files import read_json
 
 
 def seed(ddpo_score):

@@ -12,6 +12,7 @@ then reads the built pages. Any complaint ends with status 1.
 import argparse
 import html.parser
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -24,7 +25,8 @@ import nbformat
 from appendices import LIBRARIES, fill, machine_of, seconds_in_words
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.artefacts import fingerprint, runs_folder, write_json
+from zephyr_utils.files import write_json
+from zephyr_utils.pipeline.artefacts import fingerprint, runs_folder
 from zephyr_utils.pipeline.notebooks import read_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,8 +66,13 @@ def build(
         "-q",
         target,
     ]
+    paths = [str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])]  # widget_scripts
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
     )
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]

@@ -17,7 +17,7 @@ from typing import Any
 import pipeline_picture
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.artefacts import read_json
+from zephyr_utils.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "claims.json"

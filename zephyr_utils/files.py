@@ -4,10 +4,14 @@ A reader meets the old file or the new one and never half of one, whatever kills
 """
 
 import contextlib
+import dataclasses
+import errno
 import hashlib
 import itertools
 import json
+import math
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +86,66 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> Path:
             remedy="give text, finite numbers, lists and objects only",
         ) from error
     return write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds; empty if the file is missing or holds none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def plain_value(value: Any) -> Any:
+    """A value as JSON can hold it: array scalars become numbers, numbers that are not finite None.
+
+    Raises:
+        TypeError: a value that is none of these, such as a function.
+    """
+    if isinstance(value, dict):
+        return {str(name): plain_value(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(inner) for inner in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain_value(dataclasses.asdict(value))
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # numpy and torch, scalars too
+        return plain_value(value.tolist())
+    raise TypeError(
+        f"{type(value).__name__} cannot be kept in a manifest: give a number, a string, a list or "
+        f"a dict"
+    )
+
+
+@contextlib.contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn "no space left on device", from whichever library, into an error that says where and
+    what to do.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, HandbookError) or not _is_full_disk(error):
+            raise
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        free = shutil.disk_usage(there).free / 2**20
+        raise HandbookError(
+            f"the disk is full: {free:.0f} MB are free",
+            where=str(folder),
+            remedy="free some space, or set ZEPHYR_RUNS to a folder on a larger disk, and start "
+            "the same command again",
+        ) from error
+
+
+def _is_full_disk(error: Exception) -> bool:
+    # safetensors and torch report it in words, as errors of their own that are no OSError.
+    words = ("No space left on device", "PytorchStreamWriter failed writing")
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(word in str(error) for word in words)
 
 
 def _check_name(path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from zephyr_utils.ablations.catalogue import ABLATIONS, recipe_of
 from zephyr_utils.ablations.claims import Measured
-from zephyr_utils.pipeline.artefacts import fingerprint, read_json
+from zephyr_utils.files import read_json
+from zephyr_utils.pipeline.artefacts import fingerprint
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.recipes import STAGES
 

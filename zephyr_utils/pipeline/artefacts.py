@@ -8,11 +8,9 @@ finds its checkpoints) and goes on.
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import hashlib
 import json
-import math
 import os
 import shutil
 import time
@@ -24,6 +22,7 @@ from typing import Any
 import filelock
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import explain_full_disk, plain_value, read_json, write_json
 from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb
 from zephyr_utils.pipeline.source import PACKAGE, code_digests
 
@@ -78,7 +77,7 @@ def fingerprint(path_or_value: Any) -> str:
     read once per (path, size, time of change).
     """
     if not isinstance(path_or_value, Path):
-        text = json.dumps(_plain(path_or_value), sort_keys=True, ensure_ascii=False)
+        text = json.dumps(plain_value(path_or_value), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
     path = path_or_value
     if path.is_dir():
@@ -132,7 +131,7 @@ def build_artefact(
     folder = Path(folder)
     parts = {
         "inputs": dict(inputs),
-        "recipe": _plain(recipe),
+        "recipe": plain_value(recipe),
         "versions": code_versions(),
         "code": code_digests(_modules_of(make) if code is None else code),
     }
@@ -148,7 +147,7 @@ def build_artefact(
             print(f"{folder.name}: made again, because {reason}", flush=True)
         resumed = _prepare(folder, key)
         started = time.perf_counter()
-        results = _plain(make(folder))
+        results = plain_value(make(folder))
         rows = {name: count for name, count in results.items() if name.startswith("rows_")}
         _check_rows(rows, folder)
         manifest = Manifest(
@@ -304,39 +303,12 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-@contextlib.contextmanager
-def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turn "no space left on device", from whichever library, into an error that says where and
-    what to do.
-    """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, HandbookError) or not _is_full_disk(error):
-            raise
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        free = shutil.disk_usage(there).free / 2**20
-        raise HandbookError(
-            f"the disk is full: {free:.0f} MB are free",
-            where=str(folder),
-            remedy="free some space, or set ZEPHYR_RUNS to a folder on a larger disk, and start "
-            "the same command again",
-        ) from error
-
-
-def _is_full_disk(error: Exception) -> bool:
-    # safetensors and torch report it in words, as errors of their own that are no OSError.
-    words = ("No space left on device", "PytorchStreamWriter failed writing")
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or any(word in str(error) for word in words)
-
-
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     """Write a chapter's ``metrics.json`` and return what was written.
 
     Numbers that are not finite become null; the peak memory of this process (MB) is added.
     """
-    stamped = _plain({**metrics, **peak_memory()})
+    stamped = plain_value({**metrics, **peak_memory()})
     folder = Path(folder)
     with explain_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -352,49 +324,4 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         "there is no readable metrics.json: the chapter has not been run to its end",
         where=str(folder),
         remedy=f"run it: zephyr run --chapters {Path(folder).name[:2]}",
-    )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write under a temporary name, then rename: a reader sees the old file or the new one, never a
-    half.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(value, stream, indent=2, ensure_ascii=False, allow_nan=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The dictionary a file holds; empty if the file is missing or is not one."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _plain(value: Any) -> Any:
-    """Only what JSON holds: array scalars become numbers, numbers that are not finite become None."""
-    if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if hasattr(value, "tolist"):  # numpy and torch, scalars too
-        return _plain(value.tolist())
-    raise TypeError(
-        f"{type(value).__name__} cannot be kept in a manifest: give a number, a string, a list or "
-        f"a dict"
     )

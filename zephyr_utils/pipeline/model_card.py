@@ -16,7 +16,8 @@ import yaml
 
 from zephyr_utils.data.records import HubAddress
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint, read_json, read_metrics
+from zephyr_utils.files import read_json
+from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint, read_metrics
 from zephyr_utils.pipeline.pipeline import DDPO, DSFT, EVALUATION, PAIRS, TRUECASING, Pipeline
 from zephyr_utils.scales import Generated
 

@@ -26,15 +26,9 @@ from rich.progress import (
 from rich.table import Table
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import read_json, write_json
 from zephyr_utils.machine import environment_stamp, usable_cores
-from zephyr_utils.pipeline.artefacts import (
-    MANIFEST,
-    METRICS,
-    fingerprint,
-    read_json,
-    read_metrics,
-    write_json,
-)
+from zephyr_utils.pipeline.artefacts import MANIFEST, METRICS, fingerprint, read_metrics
 
 REPORT = "report.json"
 QUIET = {  # progress bars would be stored in the executed notebooks, one output a step
