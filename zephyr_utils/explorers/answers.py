@@ -9,12 +9,12 @@ import traitlets
 
 from zephyr_utils.chat import generate, load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.explorers.common import Explorer, script
 
 LONGEST_QUESTION = 500  # characters: what a text box is good for
 
 
-class Answers(Explorer, script="answers"):
+class Answers(Explorer):
     """Questions put to models side by side. The static page picks among them; with a kernel one
     types one's own.
 
@@ -37,6 +37,8 @@ class Answers(Explorer, script="answers"):
         HandbookError: a directory holds no model, or a question leaves no room in a model's
             context.
     """
+
+    _esm = script("answers")
 
     models = traitlets.List().tag(sync=True)
     exchanges = traitlets.List().tag(sync=True)

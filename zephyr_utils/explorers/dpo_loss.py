@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import traitlets
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.explorers.common import Explorer, script
 
 KINDS = ("sigmoid", "conservative", "robust")  # names as in objectives.LOSSES
 MOST_NOISE = 0.4  # at one half a label says nothing, and the robust loss divides by zero
 MOST_PAIRS = 2000  # drawn at most; they lie in the page
 
 
-class DpoLoss(Explorer, script="dpo_loss"):
+class DpoLoss(Explorer):
     """Loss and pull against the difference of log-ratios, for a beta, a kind of loss and a noise.
 
     Attributes:
@@ -28,6 +28,8 @@ class DpoLoss(Explorer, script="dpo_loss"):
         noise: e of the conservative and the robust loss, from 0 to `MOST_NOISE`.
         pairs: h_w - h_l of real pairs, in nats: drawn as a histogram and summed up; may be empty.
     """
+
+    _esm = script("dpo_loss")
 
     beta = traitlets.Float(0.1).tag(sync=True)
     difference = traitlets.Float(10.0).tag(sync=True)

@@ -11,7 +11,7 @@ import traitlets
 
 from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.explorers.common import Explorer, script
 from zephyr_utils.preferences import mean_rating, overall_rating
 
 LONGEST_TEXT = 240  # characters of a prompt, an answer or a critique; the rest is cut
@@ -19,7 +19,7 @@ SAMPLES = 3  # answers that are shown of one point
 BUDGET = 250_000  # characters of JSON: what a page can carry of one figure
 
 
-class FeedbackBrowser(Explorer, script="feedback_browser"):
+class FeedbackBrowser(Explorer):
     """Rated answers by mean rating (to the nearest quarter) and overall grade; the reader walks
     from point to point.
 
@@ -36,6 +36,8 @@ class FeedbackBrowser(Explorer, script="feedback_browser"):
     Raises:
         HandbookError: no answer has both scores.
     """
+
+    _esm = script("feedback_browser")
 
     aspects = traitlets.List().tag(sync=True)
     cells = traitlets.List().tag(sync=True)

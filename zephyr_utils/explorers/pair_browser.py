@@ -7,14 +7,14 @@ from typing import Any
 import traitlets
 
 from zephyr_utils.data.records import ASPECTS
-from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.explorers.common import Explorer, script
 from zephyr_utils.preferences import STRATEGIES, binarize, overall_rating
 
 LONGEST_TEXT = 700  # characters of a prompt or an answer; the rest is cut and counted
 BUDGET = 250_000  # characters of JSON: what a page can carry of one figure
 
 
-class PairBrowser(Explorer, script="pair_browser"):
+class PairBrowser(Explorer):
     """Browse feedback by prompt, beside the pair that each policy makes of it; search, and filter
     by disagreement.
 
@@ -31,6 +31,8 @@ class PairBrowser(Explorer, script="pair_browser"):
             holds for each policy ``[chosen, [rejected, ...]]`` as places in ``answers``, or None
             where it makes no pair.
     """
+
+    _esm = script("pair_browser")
 
     policies = traitlets.List().tag(sync=True)
     aspects = traitlets.List().tag(sync=True)

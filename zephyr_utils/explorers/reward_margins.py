@@ -8,7 +8,7 @@ import traitlets
 
 from zephyr_utils.diagnostics import RewardMargins
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.explorers.common import Explorer, script
 
 MOST_PAIRS = 200  # embedded in the page
 LONGEST_TEXT = 400  # characters of a prompt or an answer
@@ -41,7 +41,7 @@ def picked(margins: Sequence[float]) -> list[int]:
     return sorted(order.tolist())
 
 
-class Margins(Explorer, script="reward_margins"):
+class Margins(Explorer):
     """A table and a scatter of implicit rewards: sort, filter, read a pair with its rewards.
 
     Args:
@@ -62,6 +62,8 @@ class Margins(Explorer, script="reward_margins"):
     Raises:
         HandbookError: unequal numbers of pairs, rewards, groups or notes.
     """
+
+    _esm = script("reward_margins")
 
     pairs = traitlets.List().tag(sync=True)
     total = traitlets.Int().tag(sync=True)

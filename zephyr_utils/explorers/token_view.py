@@ -8,10 +8,10 @@ from typing import Any
 import traitlets
 
 from zephyr_utils.chat import Message, token_view
-from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.explorers.common import Explorer, script
 
 
-class ChatTokens(Explorer, script="token_view"):
+class ChatTokens(Explorer):
     """The token view of a chat template, with a switch for the loss mask.
 
     Args:
@@ -28,6 +28,8 @@ class ChatTokens(Explorer, script="token_view"):
     Raises:
         HandbookError: the tokenizer has no chat template, or it refuses a conversation.
     """
+
+    _esm = script("token_view")
 
     conversations = traitlets.List().tag(sync=True)
     mask = traitlets.Enum(("all", "assistant"), default_value="all").tag(sync=True)

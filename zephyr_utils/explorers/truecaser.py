@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import traitlets
 
-from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.explorers.common import Explorer, script
 from zephyr_utils.truecasing import Truecaser, detect_case_noise, protected_spans
 from zephyr_utils.truecasing.arrays import from_strings
 from zephyr_utils.truecasing.protect import join_messages
@@ -18,7 +18,7 @@ from zephyr_utils.truecasing.words import LONE_I, split_words
 LONGEST = 1000  # characters: what a text box is good for
 
 
-class TruecaserView(Explorer, script="truecaser"):
+class TruecaserView(Explorer):
     """Messages before and after. The static page picks among them; with a kernel one types one's
     own.
 
@@ -32,6 +32,8 @@ class TruecaserView(Explorer, script="truecaser"):
     Attributes:
         examples: one dictionary a message, see :func:`look`.
     """
+
+    _esm = script("truecaser")
 
     examples = traitlets.List().tag(sync=True)
 
