@@ -84,10 +84,10 @@ def trainer(
     import trl
     from datasets import Dataset
 
-    from zephyr_utils.recipes import model_fields, trainer_fields
+    from zephyr_utils.recipes import model_fields, trainer_arguments
     from zephyr_utils.training.dpo_trainer import PairTrainer
 
-    fields = {key: recipe[key] for key in trainer_fields(stage) & set(recipe)}
+    fields = trainer_arguments(recipe, stage)
     fixed = {"output_dir": folder, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1,
              "num_train_epochs": 1000, "dataloader_drop_last": True, "max_steps": 100_000}  # fmt: skip
     if not torch.cuda.is_available():

@@ -21,6 +21,8 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 RECIPES_FOLDER = Path(__file__).parent
 # Arguments of our own; a file that has one is not for `trl dpo --config`.
 HANDBOOK_FIELDS: dict[Stage, set[str]] = {"dsft": set(), "ddpo": {"share_prompts"}}
+# Names that Transformers 5.23 introduced -> what earlier releases call the same argument.
+RENAMED_FIELDS = {"activation_checkpointing": "gradient_checkpointing"}
 
 
 class Recipe(dict[str, Any]):
@@ -116,7 +118,21 @@ def check_recipe(recipe: Mapping[str, Any], stage: Stage, where: str = "recipe")
 
 
 def trainer_fields(stage: Stage) -> set[str]:
-    """The argument names of the stage's TRL config."""
+    """The argument names of the stage's TRL config; a renamed one under its new name too."""
+    installed = _installed_fields(stage)
+    return installed | {new for new, old in RENAMED_FIELDS.items() if old in installed}
+
+
+def trainer_arguments(recipe: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
+    """The recipe's values for the stage's TRL config, under the names of the installed release."""
+    installed = _installed_fields(stage)
+    return {
+        key if key in installed else RENAMED_FIELDS[key]: recipe[key]
+        for key in trainer_fields(stage) & set(recipe)
+    }
+
+
+def _installed_fields(stage: Stage) -> set[str]:
     import trl  # here, because importing TRL takes seconds and a bad path should be reported at once
 
     config: Any = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]

@@ -26,7 +26,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.recipes import check_recipe, model_fields, trainer_fields
+from zephyr_utils.recipes import check_recipe, model_fields, trainer_arguments
 from zephyr_utils.training.attention import set_attention
 from zephyr_utils.training.batch import share_batch
 from zephyr_utils.training.callbacks import ProgressLine, SaveEachEpoch, StopOnDivergence
@@ -294,7 +294,7 @@ def _adapter(recipe: dict[str, Any]):
 
 def _arguments(config: type, stage: str, output: Path, recipe: dict[str, Any]):
     """TRL's config from the recipe, without what a lesson does not want: uploads, bars, reports."""
-    chosen = {key: recipe[key] for key in trainer_fields(stage) & set(recipe)}
+    chosen = trainer_arguments(recipe, stage)
     fixed = {
         "output_dir": str(output / CHECKPOINTS),
         "report_to": "none",
