@@ -5,9 +5,11 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from zephyr_utils import figures
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.figures import page
 
 LOG = {
     "rewards/chosen": {10: 0.1, 20: 0.3},
@@ -166,7 +168,7 @@ def test_a_figure_without_words_is_refused(texts):
 
 def test_show_displays_the_figure_once_and_returns_nothing(monkeypatch):
     shown = []
-    monkeypatch.setattr(figures, "display", shown.append)
+    monkeypatch.setattr(page, "display", shown.append)
     assert figures.show(ALL["score_bars"](), alt="a", caption="c") is None
     assert [type(item).__name__ for item in shown] == ["HTML"]
 
@@ -182,3 +184,64 @@ def test_the_before_and_after_table_escapes_answers_and_keeps_their_columns():
     assert re.findall(r'<th scope="col">(\w+)</th>', table) == ["prompt", "dSFT", "dDPO"]
     assert "<caption>Same &lt;prompts&gt;</caption>" in table
     assert "Yes.\nAnything else?" in table and "white-space:pre-wrap" in table
+
+
+HOSTILE_NAMES = [
+    "$x$ of $\\href{a}{b}$",
+    "costs $5 or $6",
+    "<b>bold</b> & co",
+    "_underscore",
+    "half \ud800 and \x00 and \x1b[31m",
+    "two\nlines \u2028 and \u202e turned",
+    "a" * 200_000,
+]
+NAMED = {
+    "loss_curve": lambda name: figures.loss_curve({name: {1: 1.0, 2: 0.5}}),
+    "length_histogram": lambda name: figures.length_histogram({name: [1, 2, 3]}),
+    "rating_heatmap": lambda name: figures.rating_heatmap([name], [name], [[1.0]]),
+    "score_bars": lambda name: figures.score_bars([name], [5.0], [(4.0, 6.0)]),
+    "category_radar": lambda name: figures.category_radar([name, "b", "c"], {name: [1, 2, 3]}),
+    "difference_intervals": lambda name: figures.difference_intervals({name: (1, 0.5, 2)}),
+    "interval_curves": lambda name: figures.interval_curves(
+        {name: {1: (1, 0.5, 2)}}, xlabel="epoch", ylabel="score"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=lambda name: ascii(name[:12]))
+@pytest.mark.parametrize("kind", NAMED)
+def test_a_name_from_data_is_drawn_as_text_and_never_as_mathematics(kind, name):
+    fig = NAMED[kind](name)
+    assert len(figures.figure_html(fig, alt=name[:50], caption="A caption.").encode()) < 110_000
+    [shown, *_] = [
+        text
+        for text in fig.findobj(lambda artist: isinstance(artist, Text))
+        if text.get_text() in (figures.plain_label(name), figures.plain_label(name, 30))
+    ]
+    assert shown._preprocess_math(shown.get_text())[1] is False
+
+
+def test_a_plain_label_shows_the_name_shortened_and_in_one_line():
+    assert figures.plain_label("dSFT") == "dSFT"
+    assert figures.plain_label("two\n lines") == "two lines"
+    assert figures.plain_label("half \ud800") == "half \ufffd"
+    assert len(figures.plain_label("a" * 100)) == 60 and figures.plain_label("a" * 60) == "a" * 60
+
+
+def test_two_models_of_one_name_are_two_bars():
+    axes = figures.score_bars(["m", "m"], [5.0, 7.0], [(4.5, 5.5), (6.5, 7.25)]).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [5.0, 7.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["m", "m"]
+
+
+def test_more_series_than_colours_still_differ_in_look():
+    fig = figures.loss_curve({f"model {n}": {1: n, 2: n} for n in range(20)})
+    looks = {(line.get_color(), line.get_marker()) for line in fig.axes[0].lines}
+    assert len(looks) == 20
+
+
+def test_a_table_holds_text_that_no_file_can_hold_and_none_without_rows():
+    table = figures.before_after_table([{"prompt": "half \ud800\x00", "m": "a\tb\n"}], caption="c")
+    assert "half \ufffd\ufffd" in table and "a\tb\n" in table and table.encode()
+    with pytest.raises(HandbookError, match="at least one row"):
+        figures.before_after_table([], caption="c")

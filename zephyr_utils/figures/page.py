@@ -1,0 +1,84 @@
+"""Figures and tables on a page: HTML that needs no other file and shows text from data as text."""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
+
+from zephyr_utils.errors import HandbookError
+
+# What no HTML file can hold: control characters other than tab and line breaks, and halves of
+# surrogate pairs.
+UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def escaped(text: str) -> str:
+    """Text from data as HTML shows it: no markup, and U+FFFD for what a page cannot hold."""
+    return html.escape(UNWRITABLE.sub("\ufffd", text))
+
+
+def figure_html(fig: Figure, *, alt: str, caption: str) -> str:
+    """The figure as HTML: an image that needs no other file, its text for those who cannot see it,
+    its caption.
+
+    Raises:
+        HandbookError: ``alt`` or ``caption`` is empty.
+    """
+    for name, text in (("alt", alt), ("caption", caption)):
+        if not text.strip():
+            raise HandbookError(
+                f"a figure needs {name} text",
+                remedy="say in a sentence what the figure shows, its trend and its numbers",
+            )
+    picture = io.BytesIO()
+    # SVG: sharp at any size, and for these figures about half the bytes of a PNG that would be. No
+    # date in it.
+    fig.savefig(picture, format="svg", metadata={"Date": None})
+    data = base64.b64encode(picture.getvalue()).decode()
+    return (
+        f'<figure style="margin:1em 0"><img alt="{escaped(alt)}" '
+        f'src="data:image/svg+xml;base64,{data}" '
+        f'style="width:{fig.get_figwidth() * 100:.0f}px;max-width:100%;height:auto">'
+        f"<figcaption>{escaped(caption)}</figcaption></figure>"
+    )
+
+
+def show(fig: Figure, *, alt: str, caption: str) -> None:
+    """Display a figure with its alternative text and caption; both are required."""
+    display(HTML(figure_html(fig, alt=alt, caption=caption)))
+
+
+def before_after_table(rows: Sequence[Mapping[str, str]], *, caption: str) -> str:
+    """The same prompts' answers side by side, as an HTML table.
+
+    Args:
+        rows: one mapping per prompt, all with the same keys: ``prompt`` first, then a column for
+            each model.
+
+    Raises:
+        HandbookError: there are no rows.
+    """
+    if not rows:
+        raise HandbookError(
+            "a table of answers needs at least one row",
+            where="before_after_table",
+            remedy="look at what selects the rows",
+        )
+    # an answer's own line breaks are kept
+    style = "text-align:left;vertical-align:top;white-space:pre-wrap"
+    columns = list(rows[0])
+    head = "".join(f'<th scope="col">{escaped(column)}</th>' for column in columns)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td style="{style}">{escaped(row[column])}</td>' for column in columns)
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<table class="before-after"><caption>{escaped(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
