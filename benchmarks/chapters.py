@@ -18,7 +18,7 @@ from rich.table import Column, Table
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.artefacts import MANIFEST, runs_folder
-from zephyr_utils.pipeline.notebooks import read_report
+from zephyr_utils.pipeline.chapter_report import read_report
 
 SHOWN = 12  # rows of the two lower tables
 

@@ -14,6 +14,7 @@ from pipeline_picture import NEEDED
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import write_json
 from zephyr_utils.pipeline.artefacts import fingerprint
+from zephyr_utils.pipeline.notebooks import chapter_code
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 CHAPTERS = ["00_overview", "01_truecasing"]
@@ -108,7 +109,8 @@ class Workplace:
             self.add(name)
 
     def add(self, name, **changes):
-        (self.notebooks / f"{name}.ipynb").write_text(name)
+        cell = nbformat.v4.new_code_cell("from zephyr_utils.errors import HandbookError", id=name)
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), self.notebooks / f"{name}.ipynb")
         nbformat.write(executed_copy(name, **changes), self.run / "notebooks" / f"{name}.ipynb")
         stamp = {
             library: "1.2.3"
@@ -118,6 +120,7 @@ class Workplace:
         self.report[name] = {
             "seconds": 35.2, "seconds_reused": 40.1, "metrics": {"loss": 0.69, **needed, "peak_memory_mb": 812.4},
             "ranges": {"loss": [0.6, 0.7]}, "source": fingerprint(self.notebooks / f"{name}.ipynb"),
+            "code": chapter_code(self.notebooks / f"{name}.ipynb"),
             "finished": "2026-11-20T10:00:00+00:00",
             "environment": {**stamp, "cores": 2, "cpu": "A CPU", "memory_gb": 16.0, "accelerator": "none"},
         }  # fmt: skip
@@ -225,6 +228,18 @@ def test_a_chapter_without_a_whole_run_is_refused(workplace):
 def test_a_chapter_changed_after_its_run_is_refused(workplace):
     (workplace.notebooks / "01_truecasing.ipynb").write_text("other")
     fails(workplace, "01_truecasing: the notebook was changed after its last run")
+
+
+def test_a_page_that_other_code_made_is_refused_and_the_module_named(workplace):
+    workplace.report["01_truecasing"]["code"]["errors.py"] = "what it was before"
+    workplace.save()
+    fails(workplace, "01_truecasing: errors.py changed after its last run")
+
+
+def test_a_page_of_a_run_that_kept_no_code_is_refused(workplace):
+    del workplace.report["01_truecasing"]["code"]
+    workplace.save()
+    fails(workplace, "01_truecasing: errors.py changed after its last run")
 
 
 def test_a_chapter_missing_from_the_table_of_contents_is_refused(workplace):

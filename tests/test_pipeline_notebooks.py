@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.notebooks import ChapterFailed, read_ranges, read_report, run_chapters
+from zephyr_utils.pipeline.chapter_report import read_ranges, read_report
+from zephyr_utils.pipeline.notebooks import ChapterFailed, run_chapters
 
 WRITE = """
 from zephyr_utils.pipeline import artefacts
@@ -74,6 +75,23 @@ def test_chapters_run_and_the_table_says_what_is_inside_its_range(tmp_path, run)
     rows = [line for line in run.text.splitlines() if "│ 0" in line]
     assert "loss 0.5" in rows[0] and "yes" in rows[0]
     assert "0.6 to 0.7" in rows[1] and "NO (2)" in rows[1]
+
+
+def test_braces_in_the_folder_of_runs_are_taken_as_they_are(tmp_path, run):
+    folder = tmp_path / "{runs}" / "{0} miniature}"
+    chapter = write_chapter(tmp_path / "{note}books", "00_overview")
+    run_chapters([chapter], {}, folder, console=Console(file=io.StringIO()))
+    assert (folder / "notebooks" / "00_overview.ipynb").is_file()
+
+
+def test_the_report_names_the_modules_that_a_chapter_rests_on(tmp_path, run):
+    chapter = write_chapter(
+        tmp_path / "notebooks", "00_overview", body="from zephyr_utils.errors import HandbookError"
+    )
+    run(chapter)
+    report = read_report(tmp_path / "runs" / "miniature")
+    assert "errors.py" in report["00_overview"]["code"]
+    assert not [name for name in report["00_overview"]["code"] if name.startswith("training/")]
 
 
 def test_the_report_holds_what_the_book_shows_of_the_last_run(tmp_path, run):

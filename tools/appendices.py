@@ -12,7 +12,7 @@ import pipeline_picture
 import yaml
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.notebooks import headline, outside_of
+from zephyr_utils.pipeline.chapter_report import headline, outside_of
 from zephyr_utils.published import published_table
 from zephyr_utils.recipes import recipe_path
 from zephyr_utils.scales import SCALES

@@ -27,7 +27,8 @@ from appendices import LIBRARIES, fill, machine_of, seconds_in_words
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import write_json
 from zephyr_utils.pipeline.artefacts import fingerprint, runs_folder
-from zephyr_utils.pipeline.notebooks import read_report
+from zephyr_utils.pipeline.chapter_report import read_report
+from zephyr_utils.pipeline.notebooks import chapter_code
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = "built-from.json"  # written last, so that a website without it is none
@@ -121,7 +122,16 @@ def _stale(chapters: list[str], report: dict[str, Any], run: Path, notebooks: Pa
             complaints.append(f"{name}: its last run did not come to an end, or there was none")
         elif report[name]["source"] != fingerprint(source):
             complaints.append(f"{name}: the notebook was changed after its last run")
+        elif changed := _changed_modules(report[name].get("code", {}), chapter_code(source)):
+            complaints.append(f"{name}: {changed} changed after its last run")
     return complaints
+
+
+def _changed_modules(then: dict[str, str], now: dict[str, str]) -> str:
+    """The modules of the package that are not what they were when the page was made, in words."""
+    names = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+    more = f" and {len(names) - 3} more modules" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Chapters run one after another through papermill, and the table that says what came out of them."""
+"""Chapters run one after another through papermill, and the table of what came out of them."""
 
 import ast
 import contextlib
@@ -6,15 +6,15 @@ import datetime
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
-import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,38 +23,26 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.files import read_json, write_json
+from zephyr_utils.files import read_json
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.pipeline.artefacts import MANIFEST, METRICS, fingerprint, read_metrics
+from zephyr_utils.pipeline.chapter_report import (
+    Outside,
+    forget,
+    outside_of,
+    print_table,
+    read_ranges,
+    remember,
+)
+from zephyr_utils.pipeline.source import notebook_digests
 
-REPORT = "report.json"
 QUIET = {  # progress bars would be stored in the executed notebooks, one output a step
     "TQDM_DISABLE": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-# chapter -> metric -> (low, high); the first is the headline
-Ranges = dict[str, dict[str, tuple[float, float]]]
-
-
-@dataclass(frozen=True)
-class Outside:
-    """A metric that fell outside its expected range, or that the chapter did not write (value
-    None).
-    """
-
-    chapter: str
-    metric: str
-    value: float | None
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        value = "is missing" if self.value is None else f"= {self.value:.4g}"
-        return f"{self.chapter}: {self.metric} {value}, expected {self.low:g} to {self.high:g}"
 
 
 class ChapterFailed(HandbookError):
@@ -96,66 +84,20 @@ def run_chapters(
     try:
         with _kernel_environment(output_folder.parent), _progress(console) as progress:
             for chapter in chapters:
-                _forget(output_folder, chapter.stem)
+                forget(output_folder, chapter.stem)
                 entry = _run_one(chapter, changes[chapter], output_folder, progress, console)
                 entry["ranges"] = {
                     name: list(bounds) for name, bounds in ranges.get(chapter.stem, {}).items()
                 }
                 entries[chapter.stem] = entry
-                _remember(output_folder, chapter.stem, entry)
+                remember(output_folder, chapter.stem, entry)
     finally:  # what was finished is worth its table, also when a later chapter failed
         if entries:
-            _print_table(entries, console)
-    outside = [found for name, entry in entries.items() for found in outside_of(name, entry)]
-    for found in outside:
-        console.print(f"[bold]outside[/bold] {found}", highlight=False)
+            print_table(entries, console)
+    outside = [metric for name, entry in entries.items() for metric in outside_of(name, entry)]
+    for metric in outside:
+        console.print(f"[bold]outside[/bold] {escape(str(metric))}", highlight=False)
     return outside
-
-
-def read_ranges(path: Path) -> Ranges:
-    """Read and check a file of expected ranges; a chapter without any may be left empty."""
-    remedy = "write it as chapter: {metric: [low, high]}, with low <= high"
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        ranges = {
-            chapter: {
-                metric: (float(low), float(high)) for metric, (low, high) in (metrics or {}).items()
-            }
-            for chapter, metrics in content.items()
-        }
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        what = f"the expected ranges cannot be read ({error})"
-        raise HandbookError(what, where=str(path), remedy=remedy) from error
-    for chapter, metrics in ranges.items():
-        for metric, (low, high) in metrics.items():
-            if not low <= high:
-                raise HandbookError(
-                    f"{metric}: {low} is above {high}", where=f"{path}, {chapter}", remedy=remedy
-                )
-    return ranges
-
-
-def read_report(output_folder: Path) -> dict[str, dict[str, Any]]:
-    """Chapter -> what is known of its last whole run: seconds, memory, metrics, ranges, versions.
-
-    ``seconds`` is what that run took; ``seconds_reused`` what an earlier run had spent on artefacts
-    it found ready.
-    """
-    return read_json(Path(output_folder) / REPORT).get("chapters", {})
-
-
-def outside_of(chapter: str, entry: dict[str, Any]) -> list[Outside]:
-    """The metrics of one entry of the report that are missing or not within their range."""
-    found = []
-    for metric, (low, high) in entry["ranges"].items():
-        value = entry["metrics"].get(metric)
-        if not _is_number(value) or not low <= value <= high:
-            found.append(Outside(chapter, metric, value if _is_number(value) else None, low, high))
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +112,7 @@ def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, 
     try:
         known = {
             name: facts["default"]
-            for name, facts in papermill.inspect_notebook(str(chapter)).items()
+            for name, facts in papermill.inspect_notebook(_literal(chapter)).items()
         }
     except ValueError as error:
         what = "this is not a whole notebook"
@@ -262,7 +204,8 @@ def _run_one(
     begun, started = time.time(), time.perf_counter()
     try:
         papermill.execute_notebook(
-            chapter.resolve(), executed, changes, cwd=chapter.resolve().parent,
+            _literal(chapter.resolve()), _literal(executed), changes,
+            cwd=chapter.resolve().parent,
             engine_name="counting", kernel_name="python3", language="python", progress_bar=False,
             on_cell=lambda: progress.advance(task),
             # else each kernel warns about 127.0.0.1
@@ -297,9 +240,21 @@ def _run_one(
         "metrics": metrics,
         "parameters": changes,
         "source": fingerprint(chapter),
+        "code": chapter_code(chapter),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "environment": environment_stamp(),
     }
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it: braces doubled, for it fills them in as a format string."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def chapter_code(chapter: Path) -> dict[str, str]:
+    """Digests of the package's modules that a chapter rests on (`source.notebook_digests`)."""
+    cells = nbformat.read(chapter, as_version=4).cells
+    return notebook_digests(cell.source for cell in cells if cell.cell_type == "code")
 
 
 def _seconds_reused(folder: Path, begun: float) -> float:
@@ -311,60 +266,7 @@ def _seconds_reused(folder: Path, begun: float) -> float:
 
 
 def _remedy(executed: Path) -> str:
-    return f"read the whole traceback in {executed}; once mended, the same command reuses what was finished and goes on"
-
-
-def _forget(output_folder: Path, name: str) -> None:
-    """Drop the last run of a chapter before the next, so that a failed one leaves no entry behind."""
-    chapters = read_report(output_folder)
-    if chapters.pop(name, None):
-        write_json(output_folder / REPORT, {"chapters": chapters})
-
-
-def _remember(output_folder: Path, name: str, entry: dict[str, Any]) -> None:
-    chapters = read_report(output_folder) | {name: entry}
-    write_json(output_folder / REPORT, {"chapters": dict(sorted(chapters.items()))})
-
-
-def headline(entry: dict[str, Any]) -> str | None:
-    """The metric shown for a chapter: the first with a range, else the first number it wrote."""
-    numbers = [name for name, value in entry["metrics"].items() if _is_number(value)]
-    return next(iter([*entry["ranges"], *numbers]), None)
-
-
-def _print_table(entries: dict[str, dict[str, Any]], console: Console) -> None:
-    table = Table(title="What came out", show_footer=True, footer_style="bold")
-    table.add_column("chapter", footer="together", no_wrap=True)
-    table.add_column(
-        "seconds",
-        footer=f"{sum(entry['seconds'] for entry in entries.values()):.1f}",
-        justify="right",
+    return (
+        f"read the whole traceback in {executed}; once it is fixed, the same command reuses what "
+        "was finished and goes on"
     )
-    most = max(entry["metrics"]["peak_memory_mb"] for entry in entries.values())
-    table.add_column("memory MB", footer=f"{most:.0f}", justify="right")
-    for title in ("headline", "expected", "inside"):
-        table.add_column(title)
-    for name, entry in entries.items():
-        table.add_row(
-            name,
-            f"{entry['seconds']:.1f}",
-            f"{entry['metrics']['peak_memory_mb']:.0f}",
-            *_verdict(name, entry),
-        )
-    console.print(table)
-
-
-def _verdict(name: str, entry: dict[str, Any]) -> tuple[str, str, str]:
-    """The last three columns of the table: headline number, its range, and whether all metrics are
-    inside.
-    """
-    metric = headline(entry)
-    if metric is None:
-        return "none", "", ""
-    value = entry["metrics"].get(metric)
-    shown = f"{metric} {value:.4g}" if _is_number(value) else f"{metric} missing"
-    if metric not in entry["ranges"]:
-        return shown, "no range yet", ""
-    low, high = entry["ranges"][metric]
-    outside = outside_of(name, entry)
-    return shown, f"{low:g} to {high:g}", "yes" if not outside else f"NO ({len(outside)})"
