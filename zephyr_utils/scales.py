@@ -299,6 +299,13 @@ def get_scale(name: str) -> Scale:
     return dataclasses.replace(SCALES[scale], name=name)
 
 
+def scale_names() -> list[str]:
+    """All that ``--scale`` takes: each scale, and each of its variants as ``scale/variant``."""
+    return [
+        name for scale in SCALES for name in (scale, *(f"{scale}/{v}" for v in variants(scale)))
+    ]
+
+
 def variants(scale: str) -> list[str]:
     """The names of a scale's further recipes: folders beside its own, each with both files."""
     return sorted(

@@ -1,15 +1,17 @@
-"""The ``zephyr`` command: one verb a step of the road, the same functions as the chapters.
+"""The ``zephyr`` command: one verb per step, the same functions as the chapters.
 
-Exit status 0: done. 1: done, but a number fell outside its expected range. 2: something to mend,
-said in a message.
+Exit status 0: done. 1: done, but a number fell outside its expected range. 2: something to fix,
+which a message names.
 """
 
 import os
 import sys
+from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
+import zephyr_utils
 from zephyr_utils.cli.console import err, out
 from zephyr_utils.cli.data import feedback, pairs, truecase
 from zephyr_utils.cli.models import chat, check_log, dpo, evaluate, sft
@@ -39,23 +41,44 @@ for verb in (
     push,
 ):
     app.command()(verb)  # in the order of `zephyr --help`
+# The handbook's names of the two stages, for the field's verbs.
+app.command("dsft", hidden=True)(sft)
+app.command("ddpo", hidden=True)(dpo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"zephyr {zephyr_utils.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
-    """Entry point: errors that a reader can mend become a message and status 2, Ctrl-C becomes 130."""
-    # of several processes that train together one tells
+    """Entry point: errors that a reader can fix become a message and status 2, Ctrl-C becomes 130."""
+    # of several processes that train together one prints
     out.quiet = os.environ.get("RANK", "0") != "0"
     try:
         app()
     except HandbookError as error:
-        err.print(
-            f"[bold red]Error[/bold red] {escape(str(error))}", highlight=False, soft_wrap=True
-        )
+        err.print(Text("Error", style="bold red"), end=" ")
+        err.print(str(error), soft_wrap=True)
         sys.exit(2)
     except SystemExit as ended:
         # Typer turns Ctrl-C into status 130 without a word.
         stopped = getattr(ended.__context__, "__cause__", None)
         if isinstance(stopped, KeyboardInterrupt):
-            said = str(stopped) or "Stopped. The same command goes on from here."
-            err.print(said, highlight=False, markup=False, soft_wrap=True)
+            err.print(
+                str(stopped) or "Stopped. The same command goes on from here.", soft_wrap=True
+            )
         raise

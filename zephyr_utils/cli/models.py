@@ -18,10 +18,11 @@ from zephyr_utils.cli.options import (
     open_pipeline,
 )
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.scales import DEFAULT_SCALE
 
 
 def sft(
-    scale: ScaleOption = "miniature",
+    scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
     dialogues: DialoguesOption = "",
     base_model: BaseModelOption = "",
@@ -36,7 +37,7 @@ def sft(
 
 
 def dpo(
-    scale: ScaleOption = "miniature",
+    scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
     dialogues: DialoguesOption = "",
     feedback: FeedbackOption = "",
@@ -70,7 +71,7 @@ def check_log(
     from zephyr_utils.diagnostics import read_training_log, traffic_light
 
     light = traffic_light(read_training_log(log), beta=beta)
-    out.print(str(light), highlight=False, markup=False)
+    out.print(str(light))
     raise typer.Exit(1 if light.colour == "red" else 0)
 
 
@@ -119,7 +120,7 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.html and report.json.")
     ] = None,
-    scale: ScaleOption = "miniature",
+    scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
     runs: RunsOption = "",
 ) -> None:
@@ -150,7 +151,12 @@ def evaluate(
         models, pipeline = models or ["ddpo"], open_pipeline(scale, seed, runs)
         exam = ExamSettings(
             pipeline.setting.exam,
-            questions, judge, judge_url, temperature, max_new_tokens, allow_failures
+            questions,
+            judge,
+            judge_url,
+            temperature,
+            max_new_tokens,
+            allow_failures,
         )
         found = Report("Evaluation", exam.about(pipeline))
         for manifest in evaluate_models(pipeline, models, exam, found, against).values():
@@ -196,18 +202,16 @@ def _print_report(found, page: Path) -> None:
     for score in found.academic:
         error = "" if score.standard_error is None else f" ± {score.standard_error:.2f}"
         lines.append(f"{score.task} ({score.metric}): {score.score:.2f} %{error}")
-    out.print(*lines, f"Report: {page}", sep="\n", highlight=False, markup=False, soft_wrap=True)
+    out.print(*lines, f"Report: {page}", sep="\n", soft_wrap=True)
     for warning in found.warnings[:8]:
-        err.print(f"Look at this: {warning}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"Look at this: {warning}", soft_wrap=True)
     if len(found.warnings) > 8:
-        err.print(
-            f"... and {len(found.warnings) - 8} more, at the top of the report.", highlight=False
-        )
+        err.print(f"... and {len(found.warnings) - 8} more, at the top of the report.")
 
 
 def chat(
     model: Annotated[str, typer.Argument(help="base, dsft, ddpo, or a model directory.")] = "ddpo",
-    scale: ScaleOption = "miniature",
+    scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.7,
     runs: RunsOption = "",
@@ -223,7 +227,7 @@ def chat(
     network, tokenizer = load_model(directory)
     prepare_tokenizer(tokenizer)
     messages: list[dict] = []
-    err.print("Ask away. `new` starts afresh, an empty line ends.", highlight=False)
+    err.print("Ask away. `new` starts afresh, an empty line ends.")
     for turn in range(1_000_000):
         try:
             said = input("you> ").strip()
@@ -239,4 +243,4 @@ def chat(
             network, tokenizer, [messages], temperature=temperature, seed=seed + turn
         )
         messages.append({"role": "assistant", "content": answer.text})
-        out.print(f"model> {answer.text}", highlight=False, markup=False)
+        out.print(f"model> {answer.text}")

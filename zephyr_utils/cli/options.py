@@ -1,19 +1,25 @@
-"""The options that several verbs share, and the road that they describe."""
+"""The options that several verbs share, and the pipeline that they describe."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from zephyr_utils.cli.console import err
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.scales import check_machine, scale_names
 
 if TYPE_CHECKING:  # importing it takes seconds, which `zephyr --help` should not wait for
     from zephyr_utils.pipeline.pipeline import Pipeline
 
-ScaleOption = Annotated[
-    str, typer.Option(help="miniature, smol, zephyr-7b-lora or zephyr-7b-full.")
-]
+if TYPE_CHECKING:
+    ScaleName = str
+else:  # so that `--help` lists the choices
+    ScaleName = StrEnum("ScaleName", {name: name for name in scale_names()})
+
+ScaleOption = Annotated[ScaleName, typer.Option(help="The dial: model, data and recipes.")]
+TrainedModel = Literal["dsft", "ddpo"]
 SeedOption = Annotated[
     int, typer.Option(help="Seed of training and sampling; the data stay the same.")
 ]
@@ -47,14 +53,13 @@ def open_pipeline(
     base_model: str = "",
     set_aside: bool = False,
 ) -> "Pipeline":
-    """The road that the options describe; its scale, the machine and its folder are said on
+    """The pipeline that the options describe; its scale, the machine and its folder are printed on
     standard error.
 
     Raises:
         HandbookError: a path that does not exist, named by its option.
     """
     from zephyr_utils.pipeline.pipeline import Pipeline
-    from zephyr_utils.scales import check_machine
 
     given = {
         "dialogues": dialogues,
@@ -68,12 +73,23 @@ def open_pipeline(
             raise HandbookError(
                 f"there is no such file or folder: {path}", where=option, remedy="check the path"
             )
-    absolute = {name: str(Path(path).resolve()) if path else "" for name, path in given.items()}
-    runs = str(Path(runs).resolve()) if runs else ""
-    pipeline = Pipeline(scale=scale, seed=seed, runs=runs, set_aside_bad_rows=set_aside, **absolute)
+    pipeline = Pipeline(
+        scale=str(scale),
+        seed=seed,
+        dialogues=_absolute(dialogues),
+        feedback=_absolute(feedback),
+        preferences=_absolute(preferences),
+        base_model=_absolute(base_model),
+        runs=_absolute(runs),
+        set_aside_bad_rows=set_aside,
+    )
     err.print(
         f"Scale {pipeline.setting.name} on {check_machine(pipeline.setting)}; artefacts in "
         f"{pipeline.folder}",
-        highlight=False,
+        soft_wrap=True,
     )
     return pipeline
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).resolve()) if path else ""

@@ -17,13 +17,15 @@ from zephyr_utils.cli.options import (
     ScaleOption,
     SeedOption,
     SetAsideOption,
+    TrainedModel,
     open_pipeline,
 )
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.scales import DEFAULT_SCALE
 
 
 def run(
-    scale: ScaleOption = "miniature",
+    scale: ScaleOption = DEFAULT_SCALE,
     chapters: Annotated[str, typer.Option(help="Only these, by number: 02,05. Default: all.")] = "",
     seed: SeedOption = 0,
     dialogues: DialoguesOption = "",
@@ -41,10 +43,10 @@ def run(
     )
     wanted = _chosen_chapters(chapters)
     if preferences:
-        # The pairs are given: there is no feedback of one's own to tell of.
+        # The pairs are given: there is no feedback of one's own to show.
         wanted = [path for path in wanted if not path.stem.startswith("03_")] or wanted
     expected = _notebooks_folder().parent / "tests" / "expected" / f"{scale}.yaml"
-    # the ranges speak of the scale's own data
+    # the ranges are of the scale's own data
     as_published = not pipeline.own_data and expected.exists()
     outside = run_chapters(
         wanted,
@@ -62,17 +64,17 @@ def _chosen_chapters(numbers: str) -> list[Path]:
     if not numbers:
         return chapters
     chosen = [number.strip() for number in numbers.split(",")]
-    found = {
+    by_number = {
         number: [path for path in chapters if path.stem.startswith(f"{number}_")]
         for number in chosen
     }
-    for number, paths in found.items():
+    for number, paths in by_number.items():
         if not paths:
             there = ", ".join(path.stem[:2] for path in chapters)
             raise HandbookError(
                 f"there is no chapter {number}", where="--chapters", remedy=f"choose from {there}"
             )
-    return [path for paths in found.values() for path in paths]
+    return [path for paths in by_number.values() for path in paths]
 
 
 def _notebooks_folder() -> Path:
@@ -94,14 +96,12 @@ def doctor(runs: RunsOption = "") -> None:
     from zephyr_utils.pipeline.artefacts import runs_folder
 
     findings = diagnose(Path(runs) if runs else runs_folder())
-    out.print(report(findings), highlight=False, markup=False, soft_wrap=True)
+    out.print(report(findings), soft_wrap=True)
     raise typer.Exit(0 if healthy(findings) else 1)
 
 
 def plan(
-    scale: Annotated[
-        str, typer.Option(help="A scale, or scale/variant such as zephyr-7b-lora/qlora.")
-    ] = "zephyr-7b-lora",
+    scale: ScaleOption = "zephyr-7b-lora",
     gpu_memory: Annotated[
         str, typer.Option(help="Memory of one GPU: 24GB, 80GB. Default: what the scale asks for.")
     ] = "",
@@ -121,12 +121,12 @@ def plan(
         gpus,
         tflops * 1e12 if tflops else None,
     )
-    raise typer.Exit(0 if all(found.fits for found in plans.values()) else 1)
+    raise typer.Exit(0 if all(stage.fits for stage in plans.values()) else 1)
 
 
 def push(
     repository: Annotated[str, typer.Argument(help="Where to on the Hub: owner/name.")],
-    model: Annotated[str, typer.Option(help="dsft or ddpo.")] = "ddpo",
+    model: Annotated[TrainedModel, typer.Option(help="Which of the two.")] = "ddpo",
     upload: Annotated[
         bool,
         typer.Option(
@@ -136,7 +136,7 @@ def push(
     public: Annotated[
         bool, typer.Option("--public", help="To a public repository; default: private.")
     ] = False,
-    scale: Annotated[str, typer.Option(help="The scale the model was trained at.")] = "miniature",
+    scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
     runs: RunsOption = "",
 ) -> None:
@@ -146,22 +146,19 @@ def push(
     from zephyr_utils.pipeline.pipeline import Pipeline
 
     ready = hub_upload(
-        Pipeline(scale=scale, seed=seed, runs=str(Path(runs).resolve()) if runs else ""),
+        Pipeline(scale=str(scale), seed=seed, runs=str(Path(runs).resolve()) if runs else ""),
         repository,
         model,
     )
-    out.print(ready.card, highlight=False, markup=False, soft_wrap=True)
+    out.print(ready.card, soft_wrap=True)
     for name, path in ready.files.items():
-        out.print(f"{path.stat().st_size:>14,} bytes  {name}", highlight=False, markup=False)
+        out.print(f"{path.stat().st_size:>14,} bytes  {name}")
     if upload:
         kind = "public" if public else "private"
         out.print(
             f"Uploaded to {push_to_hub(ready, private=not public)} ({kind}).",
-            highlight=False,
-            markup=False,
         )
     else:
         out.print(
             f"Nothing was uploaded ({ready.size:,} bytes would be). To do it: --upload",
-            highlight=False,
         )

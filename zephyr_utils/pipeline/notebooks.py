@@ -14,7 +14,6 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,6 +22,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
@@ -96,7 +96,8 @@ def run_chapters(
             print_table(entries, console)
     outside = [metric for name, entry in entries.items() for metric in outside_of(name, entry)]
     for metric in outside:
-        console.print(f"[bold]outside[/bold] {escape(str(metric))}", highlight=False)
+        console.print(Text("outside", style="bold"), end=" ")
+        console.print(str(metric), highlight=False, markup=False)
     return outside
 
 
