@@ -1,0 +1,120 @@
+"""Records that try to be markup, mathematics or templates, through the real build and a browser."""
+
+import functools
+
+import nbformat
+import pytest
+from browsing import chromium, recording_tab, served
+from IPython.display import HTML
+from test_book import Workplace, executed_copy
+
+from zephyr_utils import figures
+from zephyr_utils.data.records import ASPECTS
+from zephyr_utils.diagnostics import reward_margins
+from zephyr_utils.explorers.feedback_browser import FeedbackBrowser
+from zephyr_utils.explorers.pair_browser import PairBrowser
+from zephyr_utils.explorers.reward_margins import Margins
+from zephyr_utils.preferences import audit, binarize
+
+STATE, VIEW = (f"application/vnd.jupyter.widget-{kind}+json" for kind in ("state", "view"))
+HOSTILE = [
+    "</script><img src=x onerror=window.ran=1>",
+    "</SCRIPT><img src=x onerror=window.ran=1>",
+    "</ScRiPt\n ><img src=x onerror=window.ran=1>",
+    "<!--<script>",
+    "<!-- <SCRIPT",
+    "]]><svg/onload=window.ran=1>",
+    "<iframe srcdoc='<script>parent.ran=1</script>'>",
+    "$\\href{javascript:window.ran=1}{m}$ and \\(x^2\\) and $$y$$",
+    "```{raw} html\n<script>window.ran=1</script>\n```",
+    "{{ 7 * 7 }} {math}`z` [a](javascript:window.ran=1) | b |",
+    "\x1b]8;;javascript:window.ran=1\x07link\x1b]8;;\x07 \x1b[31mred",
+    "line\u2028separator \x00 \u202eright to left",
+]
+EXPLORERS = 3
+
+
+def record(number, text):
+    """A row of feedback in which every text that a reader may see is this one."""
+    answers = [
+        {
+            "model": f"{text} {name}",
+            "response": f"{text} answer {name}",
+            "annotations": {a: {"Rating": rating, "Rationale": text} for a in ASPECTS},
+            "critique": text,
+            "overall_score": overall,
+        }
+        for name, rating, overall in (("a", "5", 9.0), ("b", "2", 4.0))
+    ]
+    names = [answer["model"] for answer in answers]
+    prompt = f"{text} prompt {number}"
+    return {"source": text, "instruction": prompt, "models": names, "completions": answers}
+
+
+def hostile_page():
+    """An executed chapter whose explorers, tables and figures are made of the hostile records."""
+    feedback = [record(number, text) for number, text in enumerate(HOSTILE)]
+    pairs = binarize(feedback).pairs
+    zeros = [0.0] * len(pairs)
+    rewards = reward_margins([1.0] * len(pairs), zeros, zeros, zeros, beta=0.1)
+    groups = [pair["prompt"] for pair in pairs]
+    widgets = [
+        PairBrowser(feedback),
+        FeedbackBrowser(feedback),
+        Margins(pairs, rewards, groups=groups, notes=groups),
+    ]
+    rows = [{"prompt": text, f"{text} model": text} for text in HOSTILE[:1]]
+    rows += [{key: text for key in rows[0]} for text in HOSTILE[1:]]
+    table = figures.before_after_table(rows, caption=HOSTILE[1])
+    names = [text[:40] for text in HOSTILE]
+    heat = figures.rating_heatmap(names, names[:3], [[1.0, 2.0, 3.0]] * len(names))
+    heat_map = figures.figure_html(heat, alt=HOSTILE[1], caption=HOSTILE[7])
+
+    notebook = executed_copy("00_overview")
+    cell = nbformat.v4.new_code_cell
+    display = functools.partial(nbformat.v4.new_output, "display_data")
+    printed = "\n".join(HOSTILE)
+    outputs = [
+        display({"text/html": table, "text/plain": printed}),
+        display({"text/html": HTML(heat_map).data}),
+        display({"text/html": audit(pairs, feedback=feedback)._repr_html_()}),
+        display({"text/plain": printed}),
+        nbformat.v4.new_output("stream", text=printed),
+    ]
+    notebook.cells.append(cell("show()", outputs=outputs))
+    states = notebook.metadata["widgets"][STATE]["state"]
+    for widget in widgets:
+        states[widget.model_id] = {"model_name": "AnyModel", "state": widget.get_state()}
+        view = {"model_id": widget.model_id, "version_major": 2, "version_minor": 0}
+        notebook.cells.append(cell("explore()", outputs=[display({VIEW: view, "text/plain": ""})]))
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    workplace = Workplace(tmp_path_factory.mktemp("hostile"))
+    workplace.front.write_text("# The book\n\n```{bibliography}\n```\n", encoding="utf-8")
+    path = workplace.run / "notebooks" / "00_overview.ipynb"
+    nbformat.write(hostile_page(), path)
+    return workplace.build()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.mark.browser
+def test_no_text_of_a_record_runs_or_becomes_markup_on_the_page(site, browser):
+    with served(site) as address, recording_tab(browser, address) as tab:
+        tab.goto(f"{address}notebooks/00_overview.html", wait_until="networkidle")
+        tab.wait_for_selector("html[data-afm-host=ready]", state="attached")
+        assert tab.complaints == []
+        assert tab.evaluate("window.ran") is None
+        assert tab.locator("[data-afm=mounted]").count() == EXPLORERS + 1
+        assert tab.locator("article img[src=x], article iframe").count() == 0
+        assert tab.locator("article a[href^=javascript]").count() == 0
+        assert "49" not in tab.locator("article").inner_text()
+        formulas = tab.locator("article mjx-container").count()
+        assert formulas == 1, "only the chapter's own formula is set; those in records stay text"
