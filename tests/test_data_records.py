@@ -113,7 +113,8 @@ def test_checking_a_checked_dialogue_changes_nothing(turns):
 BAD_DIALOGUES = {
     "not_an_object": ([1, 2], ""),
     "missing_field": ({"text": "Hi"}, "messages"),
-    "wrong_type": ({"messages": "Hi"}, "messages"),
+    "wrong_type": ({"messages": 5}, "messages"),
+    "text_not_structure": ({"messages": "Hi"}, "messages"),
     "empty_dialogue": ({"messages": []}, "messages"),
     "one_sided": ({"messages": [USER]}, "messages"),
     "unknown_role": ({"messages": [USER, {"role": "robot", "content": "Hi"}]}, "messages[1].role"),
@@ -148,7 +149,7 @@ def test_a_bad_dialogue_is_named_by_place_field_reason_and_remedy(reason):
 @pytest.mark.parametrize(
     ("record", "reason", "field"),
     [
-        ({"data": ["Hi", 5]}, "wrong_type", "data[1].content"),
+        ({"data": ["Hi", 5]}, "wrong_type", "data[1]"),
         ({"data": ["Hi"]}, "one_sided", "data"),
         ({"messages": [USER, "Hello."]}, "wrong_type", "messages[1]"),
         (
@@ -157,7 +158,8 @@ def test_a_bad_dialogue_is_named_by_place_field_reason_and_remedy(reason):
             "messages[1].content",
         ),
         ({"messages": [USER, {"role": "assistant"}]}, "missing_field", "messages[1].content"),
-        ({"messages": [{"from": "human", "value": "Hi"}]}, "missing_field", "messages[0].role"),
+        ({"messages": [{"from": "human"}]}, "missing_field", "messages[0].value"),
+        ({"messages": [{"content": "Hi"}]}, "missing_field", "messages[0].role"),
         (DIALOGUE | {"prompt": 3}, "wrong_type", "prompt"),
         (DIALOGUE | {"prompt_id": 3}, "wrong_type", "prompt_id"),
     ],
@@ -171,19 +173,19 @@ def test_the_faulty_field_of_a_dialogue_is_named(record, reason, field):
 @pytest.mark.parametrize(
     ("record", "reason", "field"),
     [
-        (without(PAIR, "score_chosen"), "missing_field", "score_chosen"),
+        (without(PAIR, "score_chosen"), "one_score", "score_chosen"),
         (without(PAIR, "rejected"), "missing_field", "rejected"),
         (PAIR | {"score_rejected": "N/A"}, "not_a_number", "score_rejected"),
-        (PAIR | {"score_rejected": None}, "not_a_number", "score_rejected"),
+        (PAIR | {"score_rejected": None}, "one_score", "score_rejected"),
         (PAIR | {"score_rejected": True}, "not_a_number", "score_rejected"),
         (PAIR | {"score_rejected": float("nan")}, "not_a_number", "score_rejected"),
-        (FLAT | {"metadata": {"score_chosen": "x"}}, "not_a_number", "metadata.score_chosen"),
-        (FLAT | {"metadata": {}}, "missing_field", "score_chosen"),
-        (PAIR | {"chosen": {"from": "gpt", "value": "Hi"}}, "wrong_type", "chosen"),
+        (FLAT | {"metadata": {"score_chosen": "x"}}, "one_score", "metadata.score_rejected"),
+        (FLAT | {"metadata": {"score_chosen": "x", "score_rejected": 1}}, "not_a_number", "metadata.score_chosen"),
+        (PAIR | {"chosen": 5}, "wrong_type", "chosen"),
         (PAIR | {"chosen": [USER, ASSISTANT, USER]}, "ends_with_user", "chosen[2].role"),
         (PAIR | {"chosen": [USER, {"role": "assistant", "content": ""}, USER, ASSISTANT]}, "empty_content", "chosen[1].content"),
         (PAIR | {"rejected": [{"role": "user", "content": "Ho"}, ASSISTANT]}, "different_context", "rejected"),
-        (without(FLAT, "prompt"), "missing_field", "prompt"),
+        (FLAT | {"prompt": None, "chosen": [ASSISTANT], "rejected": [ASSISTANT]}, "missing_field", "prompt"),
         (FLAT | {"prompt": " "}, "empty_content", "prompt"),
     ],
 )  # fmt: skip
@@ -200,7 +202,7 @@ def test_the_faulty_field_of_a_preference_is_named(record, reason, field):
         ({"response": "Hello."}, "missing_field", ".model"),
         ({"model": "a"}, "missing_field", ".response"),
         ({"model": "a", "response": None}, "wrong_type", ".response"),
-        ({"model": "a", "response": "", "overall_score": "9"}, "not_a_number", ".overall_score"),
+        ({"model": "a", "response": "", "overall_score": "9/10"}, "not_a_number", ".overall_score"),
         ({"model": "a", "response": "", "annotations": [1]}, "wrong_type", ".annotations"),
         ({"model": "a", "response": "", "annotations": {"honesty": 5}}, "wrong_type", ".annotations.honesty"),
         ({"model": "a", "response": "", "annotations": {"honesty": {"Rating": True}}}, "wrong_type", ".annotations.honesty.Rating"),

@@ -31,14 +31,14 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
         return
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
-    started, bar, task = time.monotonic(), None, None
+    started, bar = time.monotonic(), None
     try:
         for n, item in enumerate(items):
             if bar is not None:
-                bar.update(task, completed=n)
+                bar.update(bar.task_ids[0], completed=n)
             elif time.monotonic() - started > PROGRESS_DELAY:
                 bar = counting_bar()
-                task = bar.add_task(what, total=total, completed=n)
+                bar.add_task(what, total=total, completed=n)
                 bar.start()
             yield item
     finally:
@@ -59,12 +59,13 @@ def counting_bar(*columns: str) -> "Progress":
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     return Progress(
-        "{task.description}",
+        TextColumn("{task.description}", markup=False),  # it may be a path with brackets
         BarColumn(),
         MofNCompleteColumn(),
         *columns,
@@ -94,7 +95,7 @@ def track_bytes(what: str) -> Iterator[Callable[[int, int], None]]:
     )
 
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

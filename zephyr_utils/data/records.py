@@ -1,29 +1,35 @@
 """Dialogues, feedback and preferences: check, convert, load and save.
 
-The rules for one row are in `schema`, the reading of files and of the Hub in `read`; this module
-puts them together and keeps the books: rows read = rows handed out + rows set aside.
+The rules for one row are in `schema`, the layouts it may have in `layouts`, the reading of files and
+of the Hub in `read`; this module puts them together and accounts for every row.
 """
 
-import contextlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
+from zephyr_utils.data.counts import RowCounts, SetAside
+from zephyr_utils.data.fields import RecordError
 from zephyr_utils.data.read import HubAddress, Row, read_rows
 from zephyr_utils.data.schema import (
-    ASPECTS,
-    ROLES,
-    RecordError,
+    LabelledAnswer,
+    Read,
     check_dialogue,
     check_feedback,
     check_preference,
+    paired,
     prompt_hash,
+    read_dialogue,
+    read_feedback,
+    read_preference,
 )
+from zephyr_utils.data.types import ASPECTS, ROLES, Dialogue, Feedback, Preference
+from zephyr_utils.data.write import save_records, save_set_aside
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import atomic_write
 from zephyr_utils.progress import track
 
 __all__ = [
@@ -46,56 +52,43 @@ __all__ = [
     "with_answers",
 ]  # fmt: skip
 
-KINDS: dict[str, Callable[[Any, str], dict]] = {
+R = TypeVar("R")
+Source = str | Path | HubAddress
+
+KINDS: dict[str, Callable[[Any, str], Any]] = {
     "dialogue": check_dialogue,
     "feedback": check_feedback,
     "preference": check_preference,
 }
-
-
-# One value of each published field. Parquet types are inferred from the records and these together,
-# so that a set in which a field is still empty (answers not yet rated) has the same columns as a
-# full one.
-_EXAMPLES: dict[str, Any] = {
-    **dict.fromkeys(
-        ("prompt", "prompt_id", "source", "instruction", "chosen_model", "rejected_model"), ""
-    ),
-    **{key: [{"role": "", "content": ""}] for key in ("messages", "chosen", "rejected")},
-    **dict.fromkeys(("score_chosen", "score_rejected"), 0.0),
-    "models": [""],
-    "completions": [
-        {
-            "model": "",
-            "response": "",
-            "annotations": {aspect: {"Rating": "", "Rationale": ""} for aspect in ASPECTS},
-            "critique": "",
-            "overall_score": 0.0,
-        }
-    ],
+_READERS: dict[str, Callable[[Any, str], Read]] = {
+    "dialogue": read_dialogue,
+    "feedback": read_feedback,
+    "preference": read_preference,
 }
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """A row that is not used: where it stood, the reason in a word, the full message, and the row
-    itself.
-    """
-
-    where: str
-    reason: str
-    detail: str
-    record: Any
+JOINED = "joined_with_another_row"  # the second row of a pair that was made of two
 
 
 @dataclass
-class RecordSet:
-    """What `load_records` brings: the good records and the rows set aside."""
+class RecordSet(Generic[R]):
+    """What `load_records` brings: the good records and the rows set aside.
 
-    records: list[dict]
+    Attributes:
+        records: in the order of the rows.
+        set_aside: the rows that are not used, each with its reason.
+        source: where they come from, in words.
+        layouts: rows by the layout they were written in.
+        conversions: rows by what was converted in them.
+        joined: rows that became the second answer of a pair (KTO).
+    """
+
+    records: list[R]
     set_aside: list[SetAside] = field(default_factory=list)
     source: str = ""
+    layouts: Counter[str] = field(default_factory=Counter)
+    conversions: Counter[str] = field(default_factory=Counter)
+    joined: int = 0
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[R]:
         return iter(self.records)
 
     def __len__(self) -> int:
@@ -103,52 +96,98 @@ class RecordSet:
 
     @property
     def n_read(self) -> int:
-        """Rows read: always records plus rows set aside."""
-        return len(self.records) + len(self.set_aside)
+        """Rows read: always records plus rows set aside, or joined with another."""
+        return len(self.records) + len(self.set_aside) + self.joined
 
     @property
     def n_duplicate_ids(self) -> int:
         """Records whose id (for feedback: whose instruction) an earlier record has already. They
         are kept.
         """
-        ids = Counter(r.get("prompt_id") or r.get("instruction") for r in self.records)
+        rows = cast(list[dict[str, Any]], self.records)
+        ids = Counter(row.get("prompt_id") or row.get("instruction") for row in rows)
         return sum(n - 1 for n in ids.values())
 
-    def reasons(self) -> Counter:
-        """How many rows were set aside, by reason."""
-        return Counter(row.reason for row in self.set_aside)
+    @property
+    def layout(self) -> str:
+        """The layouts that were recognised, the most frequent first; empty if none was looked for."""
+        return ", ".join(name for name, _ in self.layouts.most_common())
+
+    def reasons(self) -> Counter[str]:
+        """How many rows were set aside, by reason; rows joined with another count as such."""
+        return self.row_counts().set_aside
+
+    def row_counts(self) -> RowCounts:
+        """Rows read = records + rows set aside or joined, by reason."""
+        counts = RowCounts.of(len(self.records), self.set_aside)
+        if self.joined:
+            counts.set_aside[JOINED] = self.joined
+            counts.rows_in += self.joined
+        return counts
 
     def report(self) -> str:
-        """Rows in = rows out + rows set aside, in words, with the first row set aside for each
-        reason.
+        """Rows in = rows out + rows set aside, the layout and what was converted, in words, with
+        the first row set aside for each reason.
         """
+        counts = self.row_counts()
         lines = [
-            f"{self.source or 'records'}: {self.n_read:,} rows read = {len(self.records):,} "
-            f"records "
-            f"+ {len(self.set_aside):,} set aside"
+            f"{self.source or 'records'}: {counts.rows_in:,} rows read = {counts.rows_out:,} records "
+            f"+ {counts.rows_set_aside:,} set aside"
         ]
-        first = {row.reason: row for row in reversed(self.set_aside)}
-        for reason, n in self.reasons().most_common():
-            lines.append(f"  {n:,} x {reason}, first: {first[reason].detail.splitlines()[0]}")
+        if self.layouts:
+            lines.append("  " + self.layout_report())
+        first = {row.reason: row.detail.splitlines()[0] for row in reversed(self.set_aside)}
+        for reason, n in counts.ranked():
+            lines.append(
+                f"  {n:,} x {reason}" + (f", first: {first[reason]}" if reason in first else "")
+            )
         if self.n_duplicate_ids:
             lines.append(
                 f"  {self.n_duplicate_ids:,} records repeat the id of an earlier one (kept)"
             )
         return "\n".join(lines)
 
+    def layout_report(self) -> str:
+        """One line: which layouts were recognised, and what was converted in how many rows."""
+        layouts = [f"{name} ({n:,} rows)" for name, n in self.layouts.most_common()]
+        notes = [f"{note} ({n:,} rows)" for note, n in self.conversions.most_common()]
+        return f"layout: {', '.join(layouts)}" + (
+            f"; converted: {'; '.join(notes)}" if notes else ""
+        )
 
+
+@overload
 def iter_records(
-    source: "str | Path | HubAddress",
+    source: Source, kind: Literal["dialogue"], *, limit: int | None = None,
+    set_aside: list[SetAside] | None = None,
+) -> Iterator[Dialogue]: ...  # fmt: skip
+@overload
+def iter_records(
+    source: Source, kind: Literal["feedback"], *, limit: int | None = None,
+    set_aside: list[SetAside] | None = None,
+) -> Iterator[Feedback]: ...  # fmt: skip
+@overload
+def iter_records(
+    source: Source, kind: Literal["preference"], *, limit: int | None = None,
+    set_aside: list[SetAside] | None = None,
+) -> Iterator[Preference]: ...  # fmt: skip
+@overload
+def iter_records(
+    source: Source, kind: str, *, limit: int | None = None,
+    set_aside: list[SetAside] | None = None,
+) -> Iterator[Any]: ...  # fmt: skip
+def iter_records(
+    source: Source,
     kind: str,
     *,
     limit: int | None = None,
     set_aside: list[SetAside] | None = None,
-) -> Iterator[dict]:
-    """Yield checked records one by one, in constant memory.
+) -> Iterator[Any]:
+    """Yield checked records one by one, in constant memory (labelled answers apart, which wait for
+    the other half of their pair).
 
     Args:
-        source: a ``.jsonl``, ``.jsonl.gz``, ``.json`` or ``.parquet`` file, a folder of them, or a
-            `HubAddress`.
+        source: a file, a folder of files, or a `HubAddress`; the endings are `read.SUFFIXES`.
         kind: ``dialogue``, ``feedback`` or ``preference``.
         limit: stop after this many rows (good or bad).
         set_aside: a list to which bad rows are appended; without one, the first bad row raises.
@@ -157,114 +196,139 @@ def iter_records(
         RecordError: at the first bad row, unless ``set_aside`` is given.
         HandbookError: the kind is unknown, the source cannot be read, or holds no rows at all.
     """
-    if kind not in KINDS:
-        raise HandbookError(
-            f"unknown kind of record {kind!r}", remedy=f"use one of {', '.join(KINDS)}"
-        )
-    empty = limit is None or limit > 0
-    for row in read_rows(source, limit=limit):
-        empty = False
-        try:
-            yield _checked(row, kind)
-        except RecordError as error:
-            if set_aside is None:
-                raise RecordError(
-                    error.reason,
-                    error.what,
-                    where=error.where,
-                    remedy=f"{error.remedy}; or have bad rows set aside and counted "
-                    f"(set_aside=True, on the command line --set-aside)",
-                ) from None
-            set_aside.append(
-                SetAside(row.where, error.reason, f"{error.where}: {error.what}", row.value)
-            )
-    if empty:
-        raise HandbookError(
-            "there are no rows in it",
-            where=str(source),
-            remedy=f"give a source with {kind} records",
-        )
+    return _Reader(source, kind, limit, set_aside).records()
 
 
+@overload
 def load_records(
-    source: "str | Path | HubAddress",
-    kind: str,
+    source: Source, kind: Literal["dialogue"], *, limit: int | None = None, set_aside: bool = False
+) -> RecordSet[Dialogue]: ...
+@overload
+def load_records(
+    source: Source, kind: Literal["feedback"], *, limit: int | None = None, set_aside: bool = False
+) -> RecordSet[Feedback]: ...
+@overload
+def load_records(
+    source: Source,
+    kind: Literal["preference"],
     *,
     limit: int | None = None,
     set_aside: bool = False,
-) -> RecordSet:
+) -> RecordSet[Preference]: ...
+@overload
+def load_records(
+    source: Source, kind: str, *, limit: int | None = None, set_aside: bool = False
+) -> RecordSet[Any]: ...
+def load_records(
+    source: Source, kind: str, *, limit: int | None = None, set_aside: bool = False
+) -> RecordSet[Any]:
     """Read and check all records of a source (arguments and errors as in `iter_records`).
 
     With ``set_aside=True`` bad rows are collected with their reason instead of raising. A progress
     bar appears on a terminal if reading takes longer than two seconds.
-    """
-    bad: list[SetAside] = []
-    rows = iter_records(source, kind, limit=limit, set_aside=bad if set_aside else None)
-    records = list(track(rows, f"reading {source}", total=limit))
-    return RecordSet(records, bad, str(source))
-
-
-def save_records(records: Iterable[dict], path: "str | Path") -> Path:
-    """Write records to a ``.jsonl`` or ``.parquet`` file, whole or not at all; returns the path.
 
     Raises:
-        HandbookError: the suffix is another, a record cannot be written in the format, or the disk
-            is full.
+        HandbookError: as `iter_records`, or every single row was set aside.
     """
-    path = Path(path)
-    if path.suffix not in (".jsonl", ".parquet"):
+    bad: list[SetAside] = []
+    reader = _Reader(source, kind, limit, bad if set_aside else None)
+    records = list(track(reader.records(), f"reading {source}", total=limit))
+    loaded = RecordSet(records, bad, str(source), reader.layouts, reader.conversions, reader.joined)
+    counts = loaded.row_counts()
+    counts.rows_in = reader.rows  # counted when they were read, not added up afterwards
+    counts.check(str(source))
+    if bad and not records:
         raise HandbookError(
-            "records are saved as .jsonl or .parquet",
-            where=str(path),
-            remedy="change the file's ending",
+            f"not one of its {counts.rows_in:,} rows can be used: "
+            + ", ".join(f"{n:,} x {reason}" for reason, n in counts.ranked())
+            + f"; the first: {bad[0].detail.splitlines()[0]}",
+            where=str(source),
+            remedy=f"check that the file holds {kind} records; the page 'What you can bring' shows "
+            f"the layouts that are read",
         )
-    with atomic_write(path) as unfinished:
-        if path.suffix == ".jsonl":
-            with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-                for number, record in enumerate(records, start=1):
-                    try:
-                        file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-                    except (TypeError, ValueError) as error:
-                        raise RecordError(
-                            "not_writable",
-                            f"the record cannot be written: {error}",
-                            where=f"record {number} for {path}",
-                            remedy="records hold text, finite numbers, lists and objects only",
-                        ) from error
-        else:
-            _write_parquet(list(records), unfinished, path)
-    return path
+    return loaded
 
 
-def _write_parquet(records: list[dict], unfinished: Path, path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class _Reader:
+    """Rows of one source made into records, and what became of every row."""
 
-    fields = list(dict.fromkeys(key for record in records for key in record))
-    try:
-        # The types are taken from all records, so that a field that only later records have is not
-        # lost.
-        schema = pa.schema(
-            [(k, pa.infer_type([r.get(k) for r in records] + [_EXAMPLES.get(k)])) for k in fields]
+    def __init__(
+        self, source: Source, kind: str, limit: int | None, set_aside: list[SetAside] | None
+    ) -> None:
+        if kind not in KINDS:
+            raise HandbookError(
+                f"unknown kind of record {kind!r}", remedy=f"use one of {', '.join(KINDS)}"
+            )
+        self.source, self.kind, self.limit, self.set_aside = source, kind, limit, set_aside
+        self.layouts: Counter[str] = Counter()
+        self.conversions: Counter[str] = Counter()
+        self.rows = 0
+        self.joined = 0
+        # Labelled answers that wait for the other half of their pair, by the turns before them:
+        # the good ones, and the bad ones, each with its row.
+        self.waiting: dict[str, tuple[list, list]] = {}
+
+    def records(self) -> Iterator[Any]:
+        for row in read_rows(self.source, limit=self.limit):
+            self.rows += 1
+            try:
+                if row.error is not None:
+                    raise row.error
+                read = _READERS[self.kind](row.value, row.where)
+            except RecordError as error:
+                self._refuse(row, error)
+                continue
+            self.layouts[read.layout] += 1
+            self.conversions.update(read.notes)
+            if not isinstance(read.record, LabelledAnswer):
+                yield read.record
+            elif (pair := self._pair(row, read.record)) is not None:
+                yield pair
+        if not self.rows and self.limit != 0:
+            raise HandbookError(
+                "there are no rows in it",
+                where=str(self.source),
+                remedy=f"give a source with {self.kind} records",
+            )
+        self._refuse_unpaired()
+
+    def _pair(self, row: Row, answer: LabelledAnswer) -> Preference | None:
+        key = json.dumps(answer.context, sort_keys=True)
+        sides = self.waiting.setdefault(key, ([], []))
+        others = sides[answer.good]
+        if not others:
+            sides[not answer.good].append((row, answer))
+            return None
+        _, other = others.pop(0)
+        self.joined += 1
+        return paired(answer, other) if answer.good else paired(other, answer)
+
+    def _refuse_unpaired(self) -> None:
+        left = [item for sides in self.waiting.values() for side in sides for item in side]
+        for row, answer in left:
+            label, missing = ("good", "bad") if answer.good else ("bad", "good")
+            what = (
+                f"an answer labelled {label} and no {missing} one to the same turns ({self.joined:,} "
+                f"pairs could be made, {len(left):,} rows have no partner)"
+            )
+            remedy = "only pairs are trained on here (KTO trains on single answers)"
+            self._refuse(row, RecordError("no_partner", what, where=row.where, remedy=remedy))
+
+    def _refuse(self, row: Row, error: RecordError) -> None:
+        if self.set_aside is None:
+            raise RecordError(
+                error.reason,
+                error.what,
+                where=error.where,
+                remedy=f"{error.remedy}; or have bad rows set aside and counted (set_aside=True, on "
+                f"the command line --set-aside)",
+            ) from None
+        self.set_aside.append(
+            SetAside(row.where, error.reason, f"{error.where}: {error.what}", row.value)
         )
-        with pq.ParquetWriter(unfinished, schema) as writer:
-            for start in range(0, len(records), 4096):
-                part = records[start : start + 4096]
-                columns = [
-                    pa.array([r.get(key) for r in part], type=schema.field(key).type)
-                    for key in fields
-                ]
-                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-    except (pa.ArrowException, UnicodeEncodeError) as error:
-        raise RecordError(
-            "not_writable",
-            f"the records do not fit one table: {error}",
-            where=str(path),
-            remedy="give a field the same type in all records, or save as .jsonl",
-        ) from error
 
 
-def with_answers(dialogues: list[dict], answers: list[str]) -> list[dict]:
+def with_answers(dialogues: Sequence[dict], answers: Sequence[str]) -> list[dict]:
     """The dialogues with the assistant's messages replaced, in order."""
     following = iter(answers)
     return [
@@ -279,49 +343,3 @@ def with_answers(dialogues: list[dict], answers: list[str]) -> list[dict]:
         }
         for dialogue in dialogues
     ]
-
-
-def save_set_aside(path: "str | Path", set_aside: Iterable[SetAside]) -> Path:
-    """Write the rows set aside as JSONL: ``{where, reason, detail, record}`` a line; returns the
-    path.
-    """
-    path = Path(path)
-    with atomic_write(path) as unfinished, open(unfinished, "w", encoding="ascii") as file:
-        for row in set_aside:
-            # ASCII escapes, because a row may have been set aside for a character that UTF-8 cannot
-            # hold.
-            file.write(json.dumps(vars(row), default=str) + "\n")
-    return path
-
-
-@contextlib.contextmanager
-def atomic_write(path: "str | Path") -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; renamed at the end, removed on any error.
-
-    So a reader never meets half a file, whatever kills the writer.
-
-    Raises:
-        HandbookError: the disk is full or the folder cannot be written to.
-    """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        with open(unfinished, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise HandbookError(
-            f"the file cannot be written: {error.strerror or error}",
-            where=str(path),
-            remedy="free some space or choose a folder you may write to",
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _checked(row: Row, kind: str) -> dict:
-    if row.error is not None:
-        raise row.error
-    return KINDS[kind](row.value, row.where)

@@ -1,39 +1,72 @@
 """The three record types of the field: what a good one looks like, and what is said about a bad
 one.
 
-Each ``check_*`` function takes one row as it was read, brings the known variants into the schema
-below and returns it, or raises `RecordError` naming the row, the field and what was expected.
-Fields outside the schema are not carried along, so that all rows of a set have the same shape.
+Each ``check_*`` function takes one row as it was read, in any of the layouts in `layouts` and
+`pair_layouts`, and returns it in the schema of `types`, or raises `RecordError` naming the row, the
+field and what was expected. Fields outside the schema are not carried along, so that all rows of a
+set have the same shape.
 
 * dialogue (as ultrachat_200k): ``{prompt, prompt_id, messages: [{role, content}]}``
 * feedback (as UltraFeedback): ``{source, instruction, models: [str], completions: [{model,
   response, annotations: {aspect: {Rating, Rationale}}, critique, overall_score}]}``
 * preference (as ultrafeedback_binarized): ``{prompt, prompt_id, chosen: [message], rejected:
-  [message], score_chosen, score_rejected, chosen_model?, rejected_model?}``
+  [message], score_chosen?, score_rejected?, chosen_model?, rejected_model?}``
 """
 
 import hashlib
-import math
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from zephyr_utils.errors import HandbookError
+from zephyr_utils.data.completions import FEEDBACK, check_completions
+from zephyr_utils.data.fields import (
+    Fields,
+    RecordError,
+    at,
+    check_number,
+    check_text,
+    has,
+    present,
+    require_object,
+    text,
+)
+from zephyr_utils.data.layouts import DIALOGUES, Layout, recognise
+from zephyr_utils.data.pair_layouts import LABELLED, PAIRS, Pair
+from zephyr_utils.data.refused import REFUSED_DIALOGUES, REFUSED_PAIRS
+from zephyr_utils.data.structure import unpacked, unpacked_row
+from zephyr_utils.data.templates import template_of
+from zephyr_utils.data.turns import check_turns
+from zephyr_utils.data.types import (
+    Dialogue,
+    Feedback,
+    Kind,
+    Message,
+    Preference,
+)
 
-ROLES = ("system", "user", "assistant")
-ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
+R = TypeVar("R")
+
+# What others call the fields of a pair.
+SCORES = (
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen_rating", "rejected_rating"),
+    ("chosen-rating", "rejected-rating"),
+)
 
 
-class RecordError(HandbookError, ValueError):
-    """A row that cannot be used.
+class Read(NamedTuple, Generic[R]):
+    """A row that was read: the record, the name of its layout, and what was converted."""
 
-    Attributes:
-        reason: one or two words joined by underscores, for counting: ``missing_field``,
-            ``two_user_turns``.
-        what, where, remedy: as in `HandbookError`.
-    """
+    record: R
+    layout: str
+    notes: set[str]
 
-    def __init__(self, reason: str, what: str, *, where: str = "", remedy: str = "") -> None:
-        self.reason = reason
-        super().__init__(what, where=where, remedy=remedy)
+
+class LabelledAnswer(NamedTuple):
+    """One answer marked good or bad (KTO), with the turns before it."""
+
+    context: list[Message]
+    answer: Message
+    good: bool
 
 
 def prompt_hash(prompt: str) -> str:
@@ -41,34 +74,95 @@ def prompt_hash(prompt: str) -> str:
     return hashlib.sha256(prompt.encode()).hexdigest()
 
 
-def check_dialogue(record: Any, where: str = "") -> dict:
+def check_dialogue(record: Any, where: str = "") -> Dialogue:
     """One dialogue, checked.
 
-    Also takes raw UltraChat, ``{id, data: [user, assistant, user, ...]}``. A system turn may come
-    first; after it the turns alternate, beginning with the user. A missing ``prompt`` is the first
-    user turn, a missing ``prompt_id`` the hash of the prompt.
+    A system turn may come first; after it the turns alternate, beginning with the user. A missing
+    ``prompt`` is the first user turn, a missing ``prompt_id`` the hash of the prompt.
 
     Raises:
-        RecordError: with the reason ``not_an_object``, ``missing_field``, ``wrong_type``,
-            ``empty_dialogue``, ``one_sided``, ``unknown_role``, ``misplaced_system``,
-            ``assistant_first``, ``two_user_turns``, ``two_assistant_turns``, ``empty_content`` or
-            ``bad_unicode``.
+        RecordError: with the reason ``not_an_object``, ``missing_field``, or those of the layouts
+            and of `turns.check_turns`.
     """
-    _require_object(record, where)
-    if "messages" not in record and "data" in record:
-        turns = _list(record, "data", where)
-        raw = [{"role": ROLES[1 + i % 2], "content": turn} for i, turn in enumerate(turns)]
-        messages = _check_messages(raw, where, "data[{}]")
+    return read_dialogue(record, where).record
+
+
+def read_dialogue(record: Any, where: str = "") -> Read[Dialogue]:
+    """As `check_dialogue`, with the layout and what was converted."""
+    row, notes = _row(record, where)
+    layout = recognise(row, DIALOGUES, REFUSED_DIALOGUES, where)
+    if layout is None:
+        raise _in_no_layout(row, "dialogue", ("messages",), where)
+    turns, place = layout.convert(row, where)
+    messages = check_turns(turns, place, notes)
+    first = _first_user_turn(messages)
+    prompt = row.get("prompt")
+    if isinstance(prompt, list | dict):  # TRL's form
+        prompt = first
     else:
-        raw = _list(
-            record, "messages", where, hint="a dialogue has 'messages', raw UltraChat has 'data'"
+        prompt = text(row, "prompt", where, default=first, filled=True)
+    checked: Dialogue = {
+        "prompt": prompt,
+        "prompt_id": text(row, "prompt_id", where, default="") or prompt_hash(prompt),
+        "messages": messages,
+    }
+    return Read(checked, layout.name, notes | layout.notes)
+
+
+def check_preference(record: Any, where: str = "") -> Preference:
+    """One preference pair, checked.
+
+    Equal scores, equal answers and an empty last answer pass: they are well-formed, and
+    `zephyr_utils.preferences.audit` counts them. Scores may be missing, both or none.
+
+    Raises:
+        RecordError: with the reasons of `check_dialogue`, and ``not_a_number`` or ``one_score`` (a
+            score), ``ends_with_user``, ``different_context`` (the two sides must agree in
+            everything but the last answer), ``prompt_mismatch`` (``prompt`` is not the first user
+            turn), or ``unpaired`` (one answer with a label).
+    """
+    read = read_preference(record, where)
+    if isinstance(read.record, LabelledAnswer):
+        raise RecordError(
+            "unpaired",
+            "the row holds one answer with a label; a pair needs a good and a bad one",
+            where=where,
+            remedy="load the whole file (load_records), which makes pairs of such rows",
         )
-        messages = _check_messages(raw, where, "messages[{}]")
-    prompt, prompt_id = _prompt_and_id(record, messages, where)
-    return {"prompt": prompt, "prompt_id": prompt_id, "messages": messages}
+    return read.record
 
 
-def check_feedback(record: Any, where: str = "") -> dict:
+def read_preference(record: Any, where: str = "") -> Read[Preference] | Read[LabelledAnswer]:
+    """As `check_preference`, with the layout and what was converted; a labelled answer is no
+    error.
+    """
+    row, notes = _row(record, where)
+    layout = recognise(row, PAIRS, REFUSED_PAIRS, where)
+    if layout is not None:
+        pair = layout.convert(row, where)
+        return Read(_checked_pair(row, pair, where, notes), layout.name, notes | layout.notes)
+    single = recognise(row, LABELLED, (), where)
+    if single is None:
+        raise _in_no_layout(row, "preference", ("chosen", "rejected", "prompt"), where)
+    turns, good = single.convert(row, where)
+    messages = check_turns(turns, turns[0].place if turns else where, notes, empty_answer=True)
+    _check_ends_with_answer(messages, turns[-1].place)
+    answer = LabelledAnswer(messages[:-1], messages[-1], good)
+    return Read(answer, single.name, notes | single.notes)
+
+
+def paired(good: LabelledAnswer, bad: LabelledAnswer) -> Preference:
+    """The pair that a good and a bad answer to the same turns make."""
+    prompt = _first_user_turn(good.context)
+    return {
+        "prompt": prompt,
+        "prompt_id": prompt_hash(prompt),
+        "chosen": [*good.context, good.answer],
+        "rejected": [*good.context, bad.answer],
+    }
+
+
+def check_feedback(record: Any, where: str = "") -> Feedback:
     """One prompt with its rated answers, checked.
 
     Annotations, critique and overall grade may be missing (they become ``{}``, ``""`` and None),
@@ -78,297 +172,149 @@ def check_feedback(record: Any, where: str = "") -> dict:
 
     Raises:
         RecordError: with the reason ``not_an_object``, ``missing_field``, ``wrong_type``,
-            ``empty_content``, ``not_a_number`` or ``bad_unicode``.
+            ``text_not_structure``, ``empty_content``, ``not_a_number`` or ``bad_unicode``.
     """
-    _require_object(record, where)
-    completions = [
-        _check_completion(c, where, f"completions[{i}]")
-        for i, c in enumerate(_list(record, "completions", where))
-    ]
-    return {
-        "source": _text(record, "source", where, default=""),
-        "instruction": _text(record, "instruction", where, filled=True),
-        "models": [c["model"] for c in completions],
-        "completions": completions,
+    return read_feedback(record, where).record
+
+
+def read_feedback(record: Any, where: str = "") -> Read[Feedback]:
+    """As `check_feedback`, with the layout and what was converted."""
+    row, notes = _row(record, where)
+    layout = recognise(row, FEEDBACK, (), where)
+    if layout is None:
+        raise _in_no_layout(row, "feedback", ("completions", "instruction"), where)
+    checked = check_completions(row, where)
+    feedback: Feedback = {
+        "source": text(row, "source", where, default=""),
+        "instruction": text(row, "instruction", where, filled=True),
+        "models": [completion["model"] for completion in checked],
+        "completions": checked,
     }
+    return Read(feedback, layout.name, notes)
 
 
-def check_preference(record: Any, where: str = "") -> dict:
-    """One preference pair, checked.
+def _row(record: Any, where: str) -> tuple[Fields, set[str]]:
+    notes: set[str] = set()
+    row = require_object(unpacked_row(record, notes), where)
+    return unpacked(row, where, notes), notes
 
-    Also takes the flat form, ``{prompt, chosen: str, rejected: str, metadata: {score_chosen,
-    score_rejected}}``. Equal scores, equal answers and an empty last answer pass: they are
-    well-formed, and `zephyr_utils.preferences.audit` counts them.
 
-    Raises:
-        RecordError: with the reasons of `check_dialogue`, and ``not_a_number`` (a score),
-            ``ends_with_user`` or ``different_context`` (the two sides must agree in everything but
-            the last answer).
-    """
-    _require_object(record, where)
-    chosen, rejected = _side(record, "chosen", where), _side(record, "rejected", where)
+def _in_no_layout(row: Fields, kind: Kind, fields: tuple[str, ...], where: str) -> RecordError:
+    """The error for a row in none of a kind's layouts; it knows the other kinds'."""
+    others: dict[Kind, tuple[Layout[Any], ...]] = {
+        "feedback": FEEDBACK,
+        "preference": (*PAIRS, *LABELLED),
+        "dialogue": DIALOGUES,
+    }
+    missing = next((field for field in fields if row.get(field) is None), fields[0])
+    known = [layout.fields for layout in others[kind]]
+    hint = "one of these sets of fields is needed: " + "; ".join(known)
+    for other, layouts in others.items():
+        if other != kind and (found := next((x for x in layouts if x.matches(row)), None)):
+            hint = f"this looks like {found.name}: {_ADVICE[other]}"
+            break
+    return RecordError(
+        "missing_field",
+        f"the field is missing (the row has: {present(row)})",
+        where=at(where, missing),
+        remedy=hint,
+    )
+
+
+_ADVICE: dict[Kind, str] = {
+    "feedback": "rated answers, of which `zephyr pairs FILE --output pairs.parquet` makes pairs; "
+    "zephyr run takes them as --feedback",
+    "preference": "preference pairs, which zephyr run takes as --preferences",
+    "dialogue": "dialogues, which zephyr run takes as --dialogues",
+}
+
+
+def _checked_pair(row: Fields, pair: Pair, where: str, notes: set[str]) -> Preference:
+    sides = [
+        check_turns(turns, at(where, field), notes, empty_answer=True)
+        for field, turns in (("chosen", pair.chosen), ("rejected", pair.rejected))
+    ]
+    for messages, turns in zip(sides, pair, strict=True):
+        _check_ends_with_answer(messages, turns[-1].place)
+    chosen, rejected = sides
     if chosen[:-1] != rejected[:-1]:
         raise RecordError(
             "different_context",
             "chosen and rejected differ before the last answer; expected the same turns up to it",
-            where=_at(where, "rejected"),
+            where=at(where, "rejected"),
             remedy="a pair compares two answers to one conversation: give both sides the same "
             "earlier turns",
         )
-    prompt, prompt_id = _prompt_and_id(record, chosen, where)
-    scores = record.get("metadata") if isinstance(record.get("metadata"), dict) else {}
-    checked: dict[str, Any] = {
+    prompt = _first_user_turn(chosen)
+    _check_prompt(row, prompt, where)
+    checked: Preference = {
         "prompt": prompt,
-        "prompt_id": prompt_id,
+        "prompt_id": text(row, "prompt_id", where, default="") or prompt_hash(prompt),
         "chosen": chosen,
         "rejected": rejected,
     }
-    for field in ("score_chosen", "score_rejected"):
-        holder, name = (
-            (scores, f"metadata.{field}")
-            if field not in record and field in scores
-            else (record, field)
-        )
-        checked[field] = _number(holder, field, where, name)
-    for field in ("chosen_model", "rejected_model"):
-        if record.get(field) is not None:
-            checked[field] = _text(record, field, where)
+    scores = _scores(row, where)
+    if scores is not None:
+        checked["score_chosen"], checked["score_rejected"] = scores
+    if has(row, "chosen_model"):
+        checked["chosen_model"] = text(row, "chosen_model", where)
+    if has(row, "rejected_model"):
+        checked["rejected_model"] = text(row, "rejected_model", where)
     return checked
 
 
-def _at(where: str, field: str) -> str:
-    return f"{where}, field {field}" if where else f"field {field}"
-
-
-def _require_object(record: Any, where: str) -> None:
-    if not isinstance(record, dict):
-        raise RecordError(
-            "not_an_object",
-            f"expected an object with named fields, found {_kind_of(record)}",
-            where=where,
-            remedy="write one JSON object a row",
-        )
-
-
-def _kind_of(value: Any) -> str:
-    names = {
-        dict: "an object",
-        list: "a list",
-        str: "text",
-        bool: "true or false",
-        type(None): "nothing (null)",
-    }
-    return names.get(type(value)) or (
-        "a number" if isinstance(value, int | float) else type(value).__name__
-    )
-
-
-def _field(record: dict, field: str, where: str, name: str, hint: str = "") -> Any:
-    if field not in record:
-        present = ", ".join(map(str, record)) or "none"
-        raise RecordError(
-            "missing_field",
-            f"the field is missing (the row has: {present})",
-            where=_at(where, name),
-            remedy=hint or "add the field, or check that the file holds this kind of record",
-        )
-    return record[field]
-
-
-def _wrong_type(expected: str, value: Any, where: str, name: str) -> RecordError:
-    return RecordError(
-        "wrong_type",
-        f"expected {expected}, found {_kind_of(value)}",
-        where=_at(where, name),
-        remedy=f"make it {expected}",
-    )
-
-
-def _list(record: dict, field: str, where: str, hint: str = "") -> list:
-    value = _field(record, field, where, field, hint)
-    if not isinstance(value, list):
-        raise _wrong_type("a list", value, where, field)
-    return value
-
-
-def _text(
-    record: dict,
-    field: str,
-    where: str,
-    name: str = "",
-    *,
-    default: str | None = None,
-    filled: bool = False,
-) -> str:
-    name = name or field
-    if default is not None and record.get(field) is None:
-        return default
-    value = _field(record, field, where, name)
-    if not isinstance(value, str):
-        raise _wrong_type("text", value, where, name)
-    if filled and not value.strip():
-        raise RecordError(
-            "empty_content", "the text is empty", where=_at(where, name), remedy="write the text"
-        )
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            # JSON may hold half of a surrogate pair ("\ud83d"); no tokenizer and no file format
-            # takes it.
-            raise RecordError(
-                "bad_unicode",
-                f"half of a surrogate pair at character {error.start}",
-                where=_at(where, name),
-                remedy="mend or remove the broken character",
-            ) from None
-    return value
-
-
-def _number(record: dict, field: str, where: str, name: str) -> float:
-    value = _field(record, field, where, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        found = repr(value) if isinstance(value, str | float) else _kind_of(value)
-        raise RecordError(
-            "not_a_number",
-            f"expected a number, found {found[:80]}",
-            where=_at(where, name),
-            remedy="give a finite number, without quotation marks",
-        )
-    return float(value)
-
-
-def _check_messages(raw: list, where: str, name: str, *, empty_answer: bool = False) -> list[dict]:
-    """The turns, checked. ``name`` is a pattern for the field's name, such as ``messages[{}]``.
-
-    An ``empty_answer`` is allowed in the last turn of a preference alone. An empty system turn is
-    always allowed: Zephyr's own formatting puts one before every dialogue.
-    """
-    field = name.partition("[")[0]
-    if not raw:
-        raise RecordError(
-            "empty_dialogue",
-            "there are no turns; expected at least one of the user and one of the assistant",
-            where=_at(where, field),
-            remedy="remove the row, or set it aside",
-        )
-    messages: list[dict] = []
-    before = None
-    for i, message in enumerate(raw):
-        here = name.format(i)
-        if not isinstance(message, dict):
-            raise _wrong_type("an object with 'role' and 'content'", message, where, here)
-        if "from" in message and "role" not in message:
-            _field(
-                message,
-                "role",
-                where,
-                f"{here}.role",
-                "rename 'from' to 'role', 'value' to 'content'",
-            )
-        role = _text(message, "role", where, f"{here}.role")
-        if role not in ROLES:
-            raise RecordError(
-                "unknown_role",
-                f"unknown role {role[:40]!r}; expected one of {', '.join(ROLES)}",
-                where=_at(where, f"{here}.role"),
-                remedy="rename the role (human -> user, gpt -> assistant)",
-            )
-        if role == "system" and i > 0:
-            raise RecordError(
-                "misplaced_system",
-                "a system turn in the middle; expected it first or not at all",
-                where=_at(where, f"{here}.role"),
-                remedy="move it to the front",
-            )
-        if role == before:
-            raise RecordError(
-                f"two_{role}_turns",
-                f"two {role} turns in a row; expected user and assistant in turn",
-                where=_at(where, f"{here}.role"),
-                remedy="join the two turns, or remove the row",
-            )
-        if role == "assistant" and before in (None, "system"):
-            raise RecordError(
-                "assistant_first",
-                "the assistant speaks first; expected the user to begin",
-                where=_at(where, f"{here}.role"),
-                remedy="remove the first turn, or the row",
-            )
-        may_be_empty = role == "system" or (empty_answer and i == len(raw) - 1)
-        content = _text(message, "content", where, f"{here}.content", filled=not may_be_empty)
-        messages.append({"role": role, "content": content})
-        before = role
-    missing = {"user", "assistant"} - {m["role"] for m in messages}
-    if missing:
-        raise RecordError(
-            "one_sided",
-            f"there is no {' and no '.join(sorted(missing))} turn; expected both sides to speak",
-            where=_at(where, field),
-            remedy="remove the row, or set it aside",
-        )
-    return messages
-
-
-def _prompt_and_id(record: dict, messages: list[dict], where: str) -> tuple[str, str]:
-    first_user_turn = next(m["content"] for m in messages if m["role"] == "user")
-    prompt = _text(record, "prompt", where, default=first_user_turn, filled=True)
-    prompt_id = _text(record, "prompt_id", where, default="") or prompt_hash(prompt)
-    return prompt, prompt_id
-
-
-def _side(record: dict, field: str, where: str) -> list[dict]:
-    value = _field(record, field, where, field)
-    if isinstance(value, str):
-        prompt = _text(record, "prompt", where, filled=True)
-        answer = _text(record, field, where)
-        return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-    if not isinstance(value, list):
-        raise _wrong_type("text or a list of messages", value, where, field)
-    messages = _check_messages(value, where, field + "[{}]", empty_answer=True)
+def _check_ends_with_answer(messages: list[Message], place: str) -> None:
     if messages[-1]["role"] != "assistant":
         raise RecordError(
             "ends_with_user",
             "the last turn is the user's; expected the answer that was preferred or not",
-            where=_at(where, f"{field}[{len(messages) - 1}].role"),
-            remedy="end both sides with the assistant's answer",
+            where=f"{place}.role",
+            remedy="end with the assistant's answer",
         )
-    return messages
 
 
-def _check_completion(completion: Any, where: str, name: str) -> dict:
-    if not isinstance(completion, dict):
-        raise _wrong_type("an object with 'model' and 'response'", completion, where, name)
-    annotations = completion.get("annotations") or {}
-    if not isinstance(annotations, dict):
-        raise _wrong_type(
-            "an object with the four aspects", annotations, where, f"{name}.annotations"
-        )
-    score = completion.get("overall_score")
-    return {
-        "model": _text(completion, "model", where, f"{name}.model"),
-        "response": _text(completion, "response", where, f"{name}.response"),
-        "annotations": {
-            aspect: _check_annotation(annotations[aspect], where, f"{name}.annotations.{aspect}")
-            for aspect in ASPECTS
-            if annotations.get(aspect) is not None
-        },
-        "critique": _text(completion, "critique", where, f"{name}.critique", default=""),
-        "overall_score": None
-        if score is None
-        else _number(completion, "overall_score", where, f"{name}.overall_score"),
-    }
+def _check_prompt(row: Fields, first: str, where: str) -> None:
+    """The prompt decides which pairs are held out together: it must be the conversation's own."""
+    prompt = row.get("prompt")
+    if prompt is None or isinstance(prompt, list | dict):
+        return
+    prompt = check_text(prompt, at(where, "prompt"), filled=True)
+    if prompt.strip() == first.strip() or template_of(prompt) is not None:
+        return
+    raise RecordError(
+        "prompt_mismatch",
+        f"the prompt ({prompt[:60]!r}) is not the first turn of the user ({first[:60]!r})",
+        where=at(where, "prompt"),
+        remedy="remove the field or give the conversation's own first turn; rows may be shifted",
+    )
 
 
-def _check_annotation(annotation: Any, where: str, name: str) -> dict:
-    if not isinstance(annotation, dict):
-        raise _wrong_type("an object with 'Rating' and 'Rationale'", annotation, where, name)
-    rating = annotation.get("Rating")
-    if isinstance(rating, int | float) and not isinstance(rating, bool):
-        rating = str(rating)
-    elif rating is None:
-        rating = "N/A"
-    return {
-        "Rating": _text({"Rating": rating}, "Rating", where, f"{name}.Rating"),
-        "Rationale": _text(annotation, "Rationale", where, f"{name}.Rationale", default=""),
-    }
+def _scores(row: Fields, where: str) -> tuple[float, float] | None:
+    """The two scores of a pair, of the row or of its ``metadata``; None where there are none.
+
+    Raises:
+        RecordError: ``one_score`` or ``not_a_number``.
+    """
+    metadata = row.get("metadata")
+    holders = [("", row), ("metadata.", metadata if isinstance(metadata, dict) else {})]
+    for names in SCORES:
+        for prefix, holder in holders:
+            given = [name for name in names if holder.get(name) is not None]
+            if len(given) == 1:
+                missing = next(name for name in names if name not in given)
+                raise RecordError(
+                    "one_score",
+                    f"the score is missing, and {given[0]} is there; a pair has both or none",
+                    where=at(where, prefix + missing),
+                    remedy="give both scores, or neither",
+                )
+            if given:
+                chosen, rejected = (
+                    check_number(holder[name], at(where, prefix + name)) for name in names
+                )
+                return chosen, rejected
+    return None
+
+
+def _first_user_turn(messages: list[Message]) -> str:
+    return next(m["content"] for m in messages if m["role"] == "user")

@@ -9,6 +9,23 @@ Role = Literal["system", "user", "assistant"]
 Kind = Literal["dialogue", "feedback", "preference"]
 Aspect = Literal["instruction_following", "honesty", "truthfulness", "helpfulness"]
 
+ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+ASPECTS: tuple[Aspect, ...] = (
+    "instruction_following",
+    "honesty",
+    "truthfulness",
+    "helpfulness",
+)
+# What others call the roles, in lower case: OpenAI, ShareGPT, Open Assistant, Gemini.
+SPEAKERS: dict[str, Role] = {
+    **{role: role for role in ROLES},
+    "developer": "system",
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "chatbot", "model", "ai"), "assistant"),
+}
+# Turns of programs, which none of the layouts here has.
+TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython")
+
 
 class Message(TypedDict):
     """One turn of a conversation."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zephyr_utils.data.records import ASPECTS, SetAside, check_feedback, prompt_hash
+from zephyr_utils.data.types import Preference
 from zephyr_utils.errors import HandbookError
 
 Score = Literal["mean", "overall"]
@@ -194,18 +195,25 @@ def binarize(
     return result
 
 
-def pair_faults(pair: dict) -> list[str]:
+def pair_faults(pair: Preference) -> list[str]:
     """What makes a checked preference record useless for training, in a word each; mostly none."""
     chosen, rejected = pair["chosen"][-1]["content"], pair["rejected"][-1]["content"]
-    gap = pair["score_chosen"] - pair["score_rejected"]
+    gap = score_gap(pair)
     faults = {
         "empty_chosen": not chosen.strip(),
         "empty_rejected": not rejected.strip(),
         "identical": chosen == rejected,
-        "reversed": gap < 0,
+        "reversed": gap is not None and gap < 0,
         "tied": gap == 0,
     }
-    return [name for name, found in faults.items() if found]
+    return [name for name, present in faults.items() if present]
+
+
+def score_gap(pair: Preference) -> float | None:
+    """The score of the chosen answer less that of the rejected one; None for pairs without."""
+    if "score_chosen" not in pair or "score_rejected" not in pair:
+        return None
+    return pair["score_chosen"] - pair["score_rejected"]
 
 
 def _choose(

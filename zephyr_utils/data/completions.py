@@ -1,0 +1,109 @@
+"""The layout of feedback, and the check of its rated answers."""
+
+from typing import Any
+
+from zephyr_utils.data.fields import (
+    Fields,
+    RecordError,
+    at,
+    check_number,
+    check_text,
+    has,
+    present,
+    required,
+    wrong_type,
+)
+from zephyr_utils.data.layouts import Layout
+from zephyr_utils.data.structure import not_structure, parse
+from zephyr_utils.data.types import ASPECTS, Annotation, Completion
+
+FEEDBACK: tuple[Layout[Fields], ...] = (
+    Layout(
+        "UltraFeedback",
+        "feedback",
+        "instruction, completions, source?",
+        "",
+        lambda row: has(row, "instruction") and "completions" in row,
+        lambda row, where: row,
+        {
+            "source": "ours",
+            "instruction": "Name a river.",
+            "completions": [
+                {
+                    "model": "a",
+                    "response": "The Rhine.",
+                    "annotations": {"helpfulness": {"Rating": "5", "Rationale": "Right."}},
+                    "critique": "Right.",
+                    "overall_score": 9,
+                },
+                {"model": "b", "response": "The moon."},
+            ],
+        },
+    ),
+)
+
+
+def check_completions(record: Fields, where: str) -> list[Completion]:
+    """The rated answers of a row of feedback.
+
+    Raises:
+        RecordError: with the reasons of `schema.check_feedback`.
+    """
+    place = at(where, "completions")
+    value = required(record, "completions", where)
+    if isinstance(value, str):
+        raise not_structure(value, place)
+    if not isinstance(value, list):
+        raise wrong_type("a list", value, place)
+    return [_check_completion(completion, f"{place}[{i}]") for i, completion in enumerate(value)]
+
+
+def _check_completion(completion: Any, place: str) -> Completion:
+    if not isinstance(completion, dict):
+        raise wrong_type("an object with 'model' and 'response'", completion, place)
+    annotations = completion.get("annotations") or {}
+    if isinstance(annotations, str):
+        annotations = parse(annotations)
+    if not isinstance(annotations, dict):
+        raise wrong_type(
+            "an object with the four aspects", completion["annotations"], f"{place}.annotations"
+        )
+    score = completion.get("overall_score")
+    critique = completion.get("critique")
+    return {
+        "model": _inner_text(completion, "model", place),
+        "response": _inner_text(completion, "response", place),
+        "annotations": {
+            aspect: _check_annotation(annotations[aspect], f"{place}.annotations.{aspect}")
+            for aspect in ASPECTS
+            if annotations.get(aspect) is not None
+        },
+        "critique": "" if critique is None else check_text(critique, f"{place}.critique"),
+        "overall_score": None if score is None else check_number(score, f"{place}.overall_score"),
+    }
+
+
+def _check_annotation(annotation: Any, place: str) -> Annotation:
+    if not isinstance(annotation, dict):
+        raise wrong_type("an object with 'Rating' and 'Rationale'", annotation, place)
+    rating, rationale = annotation.get("Rating"), annotation.get("Rationale")
+    if rating is None or rating != rating:  # NaN is how tables write what is missing
+        rating = "N/A"
+    elif isinstance(rating, int | float) and not isinstance(rating, bool):
+        check_number(rating, f"{place}.Rating")
+        rating = str(rating)
+    return {
+        "Rating": check_text(rating, f"{place}.Rating"),
+        "Rationale": "" if rationale is None else check_text(rationale, f"{place}.Rationale"),
+    }
+
+
+def _inner_text(completion: Fields, field: str, place: str) -> str:
+    if field not in completion:
+        raise RecordError(
+            "missing_field",
+            f"the field is missing (the answer has: {present(completion)})",
+            where=f"{place}.{field}",
+            remedy="add the field, or check that the file holds this kind of record",
+        )
+    return check_text(completion[field], f"{place}.{field}")

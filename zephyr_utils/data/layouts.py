@@ -1,0 +1,290 @@
+"""The layouts in which people bring dialogues, feedback and preferences: one entry each.
+
+An entry says how a layout is recognised, how it is converted, and shows one row of it. The table of
+the page "What you can bring" is made from these entries (`layout_table`), so that what it promises
+is what the loaders do. A row in no layout is refused, by name where it is a known set of another
+kind.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from zephyr_utils.data.fields import Fields, RecordError, as_number, at, has, present
+from zephyr_utils.data.templates import template_of
+from zephyr_utils.data.turns import Turn, listed, rendered, spoken
+from zephyr_utils.data.types import Kind
+
+T = TypeVar("T")
+
+
+class Conversation(NamedTuple):
+    """A conversation that was recognised; its turns are not checked yet.
+
+    Attributes:
+        turns: in order.
+        place: the field they come from.
+    """
+
+    turns: list[Turn]
+    place: str
+
+
+@dataclass(frozen=True)
+class Layout(Generic[T]):
+    """One way to write a record.
+
+    Attributes:
+        name: what the field calls it.
+        kind: the kind of record it holds.
+        fields: the fields that make it, as the table shows them.
+        becomes: what is made of it, in words; empty where it is taken as it is.
+        matches: whether a row is written in it.
+        convert: the row and the place it stands at -> what the schema checks.
+        example: one row.
+    """
+
+    name: str
+    kind: Kind
+    fields: str
+    becomes: str
+    matches: Callable[[Fields], bool]
+    convert: Callable[[Fields, str], T]
+    example: Fields
+
+    @property
+    def notes(self) -> frozenset[str]:
+        """What to say of a row that was converted."""
+        return frozenset({self.becomes} if self.becomes else ())
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A known layout that is not converted, and what to do instead.
+
+    Attributes:
+        name, kind, fields, matches, example: as in `Layout`.
+        reason: the reason under which its rows are counted.
+        advice: what to do.
+    """
+
+    name: str
+    kind: Kind
+    fields: str
+    matches: Callable[[Fields], bool]
+    reason: str
+    advice: str
+    example: Fields
+
+
+def label_of(record: Fields) -> bool | None:
+    """Whether a single answer is marked good (KTO's ``label``); None for a row without a mark."""
+    for field in ("label", "kto_tag"):
+        value = record.get(field)
+        if isinstance(value, str):
+            value = {"true": 1, "false": 0}.get(value.strip().lower(), as_number(value))
+        if isinstance(value, int | float) and value in (0, 1):
+            return bool(value)
+    return None
+
+
+def has_texts(record: Fields, *fields: str) -> bool:
+    """Whether all fields are there and text."""
+    return all(isinstance(record.get(field), str) for field in fields)
+
+
+def has_pair(record: Fields) -> bool:
+    """Whether a row has the two sides of a preference."""
+    return has(record, "chosen", "rejected")
+
+
+def system_turn(record: Fields, where: str) -> list[Turn]:
+    """The system turn of a row that has it in a column of its own."""
+    system = record.get("system")
+    if isinstance(system, str) and system:
+        return [spoken("system", system, at(where, "system"))]
+    return []
+
+
+def instruction_turns(record: Fields, where: str) -> list[Turn]:
+    """The context of an Alpaca row: system, history, then instruction and input in one turn."""
+    turns = system_turn(record, where)
+    for i, exchange in enumerate(record.get("history") or []):
+        place = at(where, f"history[{i}]")
+        if not isinstance(exchange, list) or len(exchange) != 2:
+            raise RecordError(
+                "wrong_type",
+                "expected a list of a question and an answer",
+                where=place,
+                remedy="write history as [[question, answer], ...]",
+            )
+        turns += [spoken("user", exchange[0], place), spoken("assistant", exchange[1], place)]
+    question = record["instruction"]
+    if isinstance(question, str) and isinstance(record.get("input"), str) and record["input"]:
+        question = f"{question}\n{record['input']}" if question else record["input"]
+    return [*turns, spoken("user", question, at(where, "instruction"))]
+
+
+def answer_turns(record: Fields, field: str, where: str) -> list[Turn]:
+    """An answer given as text, as one message, or as a list of messages."""
+    value = record.get(field)
+    if isinstance(value, str):
+        return [spoken("assistant", value, at(where, field))]
+    return listed(record, field, where)
+
+
+def prompt_turns(record: Fields, field: str, where: str) -> list[Turn]:
+    """A question given as text, after the system's column if there is one; or a context given as
+    messages.
+    """
+    if isinstance(record.get(field), str):
+        return [*system_turn(record, where), spoken("user", record[field], at(where, field))]
+    return listed(record, field, where)
+
+
+def _messages(record: Fields, where: str) -> Conversation:
+    return Conversation(listed(record, "messages", where), at(where, "messages"))
+
+
+def _raw_ultrachat(record: Fields, where: str) -> Conversation:
+    turns = [
+        spoken("assistant" if i % 2 else "user", turn.message, turn.place)
+        for i, turn in enumerate(listed(record, "data", where))
+    ]
+    return Conversation(turns, at(where, "data"))
+
+
+def _sharegpt(record: Fields, where: str) -> Conversation:
+    turns = [*system_turn(record, where), *listed(record, "conversations", where)]
+    return Conversation(turns, at(where, "conversations"))
+
+
+def _alpaca(record: Fields, where: str) -> Conversation:
+    turns = instruction_turns(record, where)
+    return Conversation([*turns, *answer_turns(record, "output", where)], at(where, "output"))
+
+
+def _prompt_completion(record: Fields, where: str) -> Conversation:
+    field = "completion" if has(record, "completion") else "response"
+    turns = [*prompt_turns(record, "prompt", where), *answer_turns(record, field, where)]
+    return Conversation(turns, at(where, field))
+
+
+def _rendered_text(record: Fields, where: str) -> Conversation:
+    place = at(where, "text")
+    return Conversation(rendered(record["text"], place), place)
+
+
+DIALOGUES: tuple[Layout[Conversation], ...] = (
+    Layout(
+        "ultrachat_200k",
+        "dialogue",
+        "messages",
+        "",
+        lambda row: has(row, "messages"),
+        _messages,
+        {
+            "prompt": "Name a river.",
+            "messages": [
+                {"role": "user", "content": "Name a river."},
+                {"role": "assistant", "content": "The Rhine."},
+            ],
+        },
+    ),
+    Layout(
+        "raw UltraChat",
+        "dialogue",
+        "data",
+        "texts become turns of user and assistant in turn",
+        lambda row: has(row, "data"),
+        _raw_ultrachat,
+        {"id": "0", "data": ["Name a river.", "The Rhine."]},
+    ),
+    Layout(
+        "ShareGPT",
+        "dialogue",
+        "conversations, system?",
+        "from and value become role and content, human and gpt become user and assistant",
+        lambda row: has(row, "conversations") and not has_pair(row),
+        _sharegpt,
+        {
+            "conversations": [
+                {"from": "human", "value": "Name a river."},
+                {"from": "gpt", "value": "The Rhine."},
+            ]
+        },
+    ),
+    Layout(
+        "Alpaca",
+        "dialogue",
+        "instruction, output, input?, system?, history?",
+        "instruction and input, joined by a line break, become the user's turn",
+        lambda row: has(row, "instruction", "output"),
+        _alpaca,
+        {"instruction": "Translate into French.", "input": "a river", "output": "une rivière"},
+    ),
+    Layout(
+        "TRL, prompt and completion",
+        "dialogue",
+        "prompt, completion (or response)",
+        "text or messages, joined into one conversation",
+        lambda row: has(row, "prompt") and (has(row, "completion") or has(row, "response")),
+        _prompt_completion,
+        {"prompt": "Name a river.", "completion": "The Rhine."},
+    ),
+    Layout(
+        "text in a chat template",
+        "dialogue",
+        "text",
+        "taken apart into its turns (ChatML, Zephyr, Llama 2 and 3, Mistral, Gemma, DeepSeek, HH)",
+        lambda row: has_texts(row, "text") and template_of(row["text"]) is not None,
+        _rendered_text,
+        {"text": "<|user|>\nName a river.</s>\n<|assistant|>\nThe Rhine.</s>"},
+    ),
+)
+
+
+def recognise(
+    record: Fields, layouts: Iterable[Layout[T]], refused: Iterable[Refused], where: str
+) -> Layout[T] | None:
+    """The first layout that a row is written in, or None.
+
+    Raises:
+        RecordError: it is in a layout that is refused, under the reason given there.
+    """
+    for other in refused:
+        if other.matches(record):
+            raise RecordError(
+                other.reason,
+                f"the row is in a layout that is not converted: {other.name} (it has: "
+                f"{present(record)})",
+                where=where,
+                remedy=other.advice,
+            )
+    return next((layout for layout in layouts if layout.matches(record)), None)
+
+
+def layout_table(layouts: Iterable[Layout[Any]], refused: Iterable[Refused]) -> str:
+    """The accepted and the refused layouts as Markdown: a table of each, and a row of every one."""
+    accepted, others = list(layouts), list(refused)
+    rows = [
+        (layout.name, layout.kind, _code(layout.fields), layout.becomes or "taken as it is")
+        for layout in accepted
+    ]
+    lines = ["| layout | kind | fields | what becomes of it |", "|---|---|---|---|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += ["", "Refused by name:", "", "| layout | fields | what to do |", "|---|---|---|"]
+    lines += ["| " + " | ".join((o.name, _code(o.fields), o.advice)) + " |" for o in others]
+    lines += ["", "A row of each accepted layout:", ""]
+    for layout in accepted:
+        example = json.dumps(layout.example, ensure_ascii=False)
+        lines += [f"{layout.name} ({layout.kind})", "", "```json", example, "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _code(fields: str) -> str:
+    return ", ".join(
+        f"`{field}`" if field.replace("_", "").rstrip("?").isalnum() else field
+        for field in fields.split(", ")
+    )

@@ -1,0 +1,168 @@
+"""Rows of text files: JSON Lines, plain or compressed, and whole JSON files.
+
+Lines are split at the byte ``\\n`` alone, before anything is decoded, because U+2028, U+2029 and
+U+0085 may stand inside a JSON string, and because one line that cannot be decoded must not cost the
+others.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from zephyr_utils.data.rows import (
+    KEPT_OF_A_LONG_ROW,
+    MAX_JSON_BYTES,
+    MAX_ROW_BYTES,
+    Row,
+    broken_row,
+    megabytes,
+)
+from zephyr_utils.errors import HandbookError
+
+MARK = b"\xef\xbb\xbf"  # a byte order mark; joined files have it in front of several lines
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The bytes of a file, decompressed if its name ends in ``.gz``."""
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+
+
+def bounded_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:
+    """Number, bytes and whether it is whole, of every line; of one longer than `MAX_ROW_BYTES` only
+    the beginning is kept.
+    """
+    number = 0
+    while line := stream.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        whole = len(line) <= MAX_ROW_BYTES or line.endswith(b"\n")
+        beginning = line if whole else line[:KEPT_OF_A_LONG_ROW]
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(MAX_ROW_BYTES)
+        yield number, beginning, whole
+
+
+def line_rows(path: Path) -> Iterator[Row]:
+    """The rows of a JSONL file; of one that holds a single JSON list, its items."""
+    number = 0
+    try:
+        with open_bytes(path) as stream:
+            beginning = stream.read(1024).removeprefix(MARK)
+        check_encoding(path, beginning)
+        if beginning.lstrip().startswith(b"[") and (rows := _list_rows(path)) is not None:
+            yield from rows
+            return
+        with open_bytes(path) as stream:
+            for number, line, whole in bounded_lines(stream):
+                where = f"{path}, row {number}"
+                if not whole:
+                    yield too_long(where, line)
+                elif (line := line.removeprefix(MARK)).strip():
+                    yield parse_line(line, where)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        yield broken_row(
+            f"{path}, row {number + 1}",
+            "broken_file",
+            f"the compressed file breaks off or is damaged ({error})",
+            "fetch or write the file again",
+        )
+
+
+def json_rows(path: Path) -> Iterator[Row]:
+    """The rows of a JSON file: the items of a list, one object, or one object a line."""
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise HandbookError(
+            f"the file is larger than {megabytes(MAX_JSON_BYTES)}, and a .json file is read whole",
+            where=str(path),
+            remedy="write it as .jsonl, one object a line, which is read line by line",
+        )
+    data = path.read_bytes().removeprefix(MARK)
+    check_encoding(path, data)
+    whole = parse_line(data, str(path))
+    if whole.error is None:
+        rows = whole.value if isinstance(whole.value, list) else [whole.value]
+        for number, value in enumerate(rows, start=1):
+            yield Row(f"{path}, row {number}", value)
+    elif data.lstrip().startswith(b"{"):  # many sets keep one object a line in a file called .json
+        yield from line_rows(path)
+    else:
+        what = whole.error.what.replace("the line is", "the file is")
+        yield broken_row(
+            str(path),
+            whole.error.reason,
+            what.replace("of the line", "of the file"),
+            "the file may be cut short: write it again as one JSON list, or as .jsonl",
+        )
+
+
+def parse_line(line: bytes, where: str) -> Row:
+    """A row of JSON, or the row with what is wrong with it."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        what = f"invalid UTF-8 at byte {error.start + 1} of the line"
+        readable = line.decode(errors="backslashreplace")
+        return broken_row(where, "invalid_utf8", what, "write the file as UTF-8", readable)
+    try:
+        return Row(where, json.loads(text))
+    except (ValueError, RecursionError) as error:
+        at = (
+            f" at character {error.pos + 1} of {len(text)}"
+            if isinstance(error, json.JSONDecodeError)
+            else ""
+        )
+        what = f"the line is no complete JSON value: {getattr(error, 'msg', error)}{at}"
+        return broken_row(where, "broken_json", what, _remedy(text), text)
+
+
+def check_encoding(path: Path, beginning: bytes) -> None:
+    """Refuse UTF-16, of which every second byte would be an error.
+
+    Raises:
+        HandbookError: the file begins with the mark of UTF-16.
+    """
+    if beginning.startswith(UTF_16):
+        raise HandbookError(
+            "the file is written in UTF-16, as PowerShell and some spreadsheets do",
+            where=str(path),
+            remedy="save it as UTF-8 (PowerShell: Out-File -Encoding utf8)",
+        )
+
+
+def too_long(where: str, beginning: bytes) -> Row:
+    """The row for a line beyond the limit."""
+    return broken_row(
+        where,
+        "row_too_long",
+        f"the line is longer than {megabytes(MAX_ROW_BYTES)}, the most that a row may have",
+        "check that records are separated by line breaks, one JSON object a line",
+        beginning.decode(errors="backslashreplace"),
+    )
+
+
+def _list_rows(path: Path) -> list[Row] | None:
+    """The items of a JSON list in a file that is called JSONL; None if it is not one list."""
+    with open_bytes(path) as stream:
+        data = stream.read(MAX_JSON_BYTES + 1)
+    if len(data) > MAX_JSON_BYTES:
+        return None
+    whole = parse_line(data.removeprefix(MARK), str(path))
+    if whole.error is not None or not isinstance(whole.value, list):
+        return None
+    if not all(isinstance(value, dict) for value in whole.value):
+        return None
+    return [Row(f"{path}, row {i}", value) for i, value in enumerate(whole.value, start=1)]
+
+
+def _remedy(text: str) -> str:
+    stripped = text.strip()
+    if stripped.endswith(","):
+        return "write one JSON object a line, without a comma after it"
+    if "\r" in stripped:
+        return "lines seem to end with a carriage return alone: write them with line feeds"
+    if stripped in ("[", "]", "{", "}", "},"):
+        return "one value is spread over several lines: write one JSON object a line"
+    return "the line may be cut short: write it again, one JSON object a line"

@@ -1,0 +1,270 @@
+"""The layouts of preference sets and of feedback; see `layouts` for what an entry is."""
+
+from typing import Any, NamedTuple
+
+from zephyr_utils.data.fields import Fields, RecordError, at, has
+from zephyr_utils.data.layouts import (
+    Layout,
+    answer_turns,
+    has_pair,
+    has_texts,
+    instruction_turns,
+    label_of,
+    prompt_turns,
+    system_turn,
+)
+from zephyr_utils.data.templates import template_of, turns_of
+from zephyr_utils.data.turns import Turn, listed, rendered, speaker
+
+
+class Pair(NamedTuple):
+    """Two whole conversations that were recognised; their turns are not checked yet."""
+
+    chosen: list[Turn]
+    rejected: list[Turn]
+
+
+class Labelled(NamedTuple):
+    """One answer that is marked good or bad, which makes a pair with another row's."""
+
+    turns: list[Turn]
+    good: bool
+
+
+USER = {"role": "user", "content": "Name a river."}
+GOOD = {"role": "assistant", "content": "The Rhine."}
+BAD = {"role": "assistant", "content": "The moon."}
+
+
+def _first_speaker(value: Any) -> str:
+    return speaker(value[0] if isinstance(value, list) and value else value)
+
+
+def _whole(record: Fields, field: str) -> bool:
+    """Whether a side is a conversation with its context, and not the answer alone."""
+    return isinstance(record[field], list) and _first_speaker(record[field]) != "assistant"
+
+
+def _side(record: Fields, field: str, context: list[Turn], where: str) -> list[Turn]:
+    if not _whole(record, field):
+        return [*context, *answer_turns(record, field, where)]
+    turns = listed(record, field, where)
+    for given, turn in zip(context, turns, strict=False):
+        if not _same(given.message, turn.message):
+            raise RecordError(
+                "prompt_mismatch",
+                f"the prompt is not how the conversation in {field} begins",
+                where=given.place,
+                remedy="give the turns before the answer once, in prompt or in both sides",
+            )
+    return turns
+
+
+def _same(one: Any, other: Any) -> bool:
+    def content(message: Any) -> Any:
+        value = message.get("content", message.get("value")) if isinstance(message, dict) else None
+        return value.strip() if isinstance(value, str) else value
+
+    return speaker(one) == speaker(other) and content(one) == content(other)
+
+
+def _pair(record: Fields, context: list[Turn], where: str) -> Pair:
+    return Pair(*(_side(record, field, context, where) for field in ("chosen", "rejected")))
+
+
+def _implicit(record: Fields, where: str) -> Pair:
+    chosen = listed(record, "chosen", where)
+    if _whole(record, "rejected"):
+        return Pair(chosen, listed(record, "rejected", where))
+    return Pair(chosen, [*chosen[:-1], *answer_turns(record, "rejected", where)])
+
+
+def _explicit(record: Fields, where: str) -> Pair:
+    return _pair(record, prompt_turns(record, "prompt", where), where)
+
+
+def _conversations(record: Fields, where: str) -> Pair:
+    context = [*system_turn(record, where), *listed(record, "conversations", where)]
+    return _pair(record, context, where)
+
+
+def _orca(record: Fields, where: str) -> Pair:
+    field = "question" if has(record, "question") else "input"
+    return _pair(record, prompt_turns(record, field, where), where)
+
+
+def _alpaca(record: Fields, where: str) -> Pair:
+    return _pair(record, instruction_turns(record, where), where)
+
+
+def _rejected_response(record: Fields, where: str) -> Pair:
+    chosen = listed(record, "messages", where)
+    rejected = answer_turns(record, "rejected_response", where)
+    return Pair(chosen, [*chosen[:-1], *rejected])
+
+
+def _rendered_pair(record: Fields, where: str) -> Pair:
+    prompt = record.get("prompt")
+    begins = prompt if isinstance(prompt, str) and _awaits_answer(prompt) else ""
+    return Pair(
+        *(rendered(begins + record[field], at(where, field)) for field in ("chosen", "rejected"))
+    )
+
+
+def is_rendered(record: Fields) -> bool:
+    """Two texts in a chat template, or after a prompt that is."""
+    if not has_texts(record, "chosen", "rejected"):
+        return False
+    prompt = record.get("prompt")
+    if isinstance(prompt, str) and _awaits_answer(prompt):
+        return True
+    return _is_conversation(record["chosen"]) and _is_conversation(record["rejected"])
+
+
+def _awaits_answer(prompt: str) -> bool:
+    template = template_of(prompt)
+    if template is None or template.special:
+        return template is not None
+    # "Human:" may begin any text; in a template the assistant's turn stands open at its end.
+    last = (turns_of(prompt) or [{}])[-1]
+    return speaker(last) == "assistant" and not last["content"]
+
+
+def _is_conversation(text: str) -> bool:
+    template = template_of(text)
+    return template is not None and (template.special or len(turns_of(text) or []) > 1)
+
+
+def _labelled(record: Fields, where: str) -> Labelled:
+    good = label_of(record)
+    assert good is not None  # it is how the layout is recognised
+    if has(record, "prompt", "completion"):
+        if _whole(record, "completion"):
+            return Labelled(listed(record, "completion", where), good)
+        context = prompt_turns(record, "prompt", where)
+        return Labelled([*context, *answer_turns(record, "completion", where)], good)
+    field = "messages" if has(record, "messages") else "conversations"
+    return Labelled(listed(record, field, where), good)
+
+
+PAIRS: tuple[Layout[Pair], ...] = (
+    Layout(
+        "text in a chat template, pairs",
+        "preference",
+        "chosen, rejected, prompt?",
+        "HH (`\\n\\nHuman:`) and chat templates, taken apart into their turns",
+        is_rendered,
+        _rendered_pair,
+        {
+            "chosen": "\n\nHuman: Name a river.\n\nAssistant: The Rhine.",
+            "rejected": "\n\nHuman: Name a river.\n\nAssistant: The moon.",
+        },
+    ),
+    Layout(
+        "ultrafeedback_binarized, or TRL implicit",
+        "preference",
+        "chosen, rejected, prompt?",
+        "",
+        lambda row: (
+            has_pair(row)
+            and _whole(row, "chosen")
+            and not isinstance(row.get("prompt"), list | dict)
+            and not has(row, "conversations")
+        ),
+        _implicit,
+        {
+            "chosen": [USER, GOOD],
+            "rejected": [USER, BAD],
+            "score_chosen": 8,
+            "score_rejected": 3,
+        },
+    ),
+    Layout(
+        "TRL explicit, conversational",
+        "preference",
+        "prompt (messages), chosen, rejected",
+        "the prompt's turns and each answer become a whole conversation",
+        lambda row: has_pair(row) and isinstance(row.get("prompt"), list | dict),
+        _explicit,
+        {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]},
+    ),
+    Layout(
+        "TRL explicit, text",
+        "preference",
+        "prompt, chosen, rejected",
+        "the prompt becomes the user's turn, the answers the assistant's",
+        lambda row: has_pair(row) and has_texts(row, "prompt"),
+        _explicit,
+        {"prompt": "Name a river.", "chosen": "The Rhine.", "rejected": "The moon."},
+    ),
+    Layout(
+        "ShareGPT pairs, as LLaMA-Factory has them",
+        "preference",
+        "conversations, chosen, rejected, system?",
+        "the conversation and each answer become a whole conversation",
+        lambda row: has_pair(row) and has(row, "conversations"),
+        _conversations,
+        {
+            "conversations": [{"from": "human", "value": "Name a river."}],
+            "chosen": {"from": "gpt", "value": "The Rhine."},
+            "rejected": {"from": "gpt", "value": "The moon."},
+        },
+    ),
+    Layout(
+        "Alpaca pairs, as LLaMA-Factory has them",
+        "preference",
+        "instruction, chosen, rejected, input?, system?, history?",
+        "instruction and input, joined by a line break, become the user's turn",
+        lambda row: has_pair(row) and has(row, "instruction"),
+        _alpaca,
+        {
+            "instruction": "Translate into French.",
+            "input": "a river",
+            "chosen": "une rivière",
+            "rejected": "la lune",
+        },
+    ),
+    Layout(
+        "Orca",
+        "preference",
+        "question (or input), chosen, rejected, system?",
+        "system and question become turns, the answers the assistant's",
+        lambda row: has_pair(row) and (has(row, "question") or has(row, "input")),
+        _orca,
+        {
+            "system": "Be brief.",
+            "question": "Name a river.",
+            "chosen": "The Rhine.",
+            "rejected": "The moon.",
+        },
+    ),
+    Layout(
+        "ms-swift",
+        "preference",
+        "messages, rejected_response",
+        "the last turn is the chosen answer, the other text the rejected one",
+        lambda row: has(row, "messages", "rejected_response"),
+        _rejected_response,
+        {"messages": [USER, GOOD], "rejected_response": "The moon."},
+    ),
+)
+
+LABELLED: tuple[Layout[Labelled], ...] = (
+    Layout(
+        "KTO, unpaired",
+        "preference",
+        "prompt, completion (or messages, or conversations), label",
+        "a good and a bad answer to the same turns become a pair; a row without the other is set "
+        "aside",
+        lambda row: (
+            label_of(row) is not None
+            and (
+                has(row, "prompt", "completion")
+                or has(row, "messages")
+                or has(row, "conversations")
+            )
+        ),
+        _labelled,
+        {"prompt": "Name a river.", "completion": "The Rhine.", "label": True},
+    ),
+)

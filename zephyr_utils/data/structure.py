@@ -1,0 +1,152 @@
+"""Text that holds structure: a list of messages written into one cell, as CSV exports do.
+
+Such a column is parsed, as JSON or as Python writes its literals, or refused by that name. It is
+never trained on as the text that it is.
+"""
+
+import ast
+import json
+import re
+import warnings
+from typing import Any
+
+from zephyr_utils.data.fields import Fields, RecordError, at
+from zephyr_utils.data.types import SPEAKERS, TOOL_ROLES
+
+# Fields that are lists or objects whatever the layout, and fields that may also be plain text.
+LIST_FIELDS = ("messages", "conversations", "data", "completions", "history", "metadata")
+FREE_FIELDS = (
+    *("prompt", "chosen", "rejected", "completion", "response", "rejected_response"),
+    *("question", "instruction", "input", "output", "text", "system"),
+)
+NOTE = "JSON or Python text read as the messages that it holds"
+
+_NAMES = (*SPEAKERS, *TOOL_ROLES)
+_OPENING = re.compile(r"\s*[\[{]")
+_TURN_INSIDE = re.compile(
+    rf"""['"](?:role|from)['"]\s*:\s*['"](?:{"|".join(_NAMES)})['"]""", re.IGNORECASE
+)
+_LONGEST_LITERAL = 4 << 20  # characters; Python's parser takes a hundred times the memory
+_LOOK = 2000  # characters in which a broken list must show that it is one of messages
+
+
+def unpacked(record: Fields, where: str, notes: set[str]) -> Fields:
+    """The row with every column that holds messages as text parsed.
+
+    Args:
+        record: the row as it was read.
+        where: where it stood.
+        notes: `NOTE` is added to it if anything was parsed.
+
+    Raises:
+        RecordError: ``broken_structure``: a field is the beginning of a list of messages.
+    """
+    parsed: Fields = {}
+    for field in (*LIST_FIELDS, *FREE_FIELDS):
+        value = record.get(field)
+        if isinstance(value, str) and _opens(value):
+            free = field in FREE_FIELDS
+            found = turns_in_text(value, at(where, field)) if free else parse(value)
+            if found is not None:
+                parsed[field] = found
+    if not parsed:
+        return record
+    notes.add(NOTE)
+    return {**record, **parsed}
+
+
+def unpacked_row(record: Any, notes: set[str]) -> Any:
+    """The row itself, parsed if it is an object that was encoded as JSON twice."""
+    if isinstance(record, str) and record.lstrip().startswith("{"):
+        value = parse(record)
+        if isinstance(value, dict):
+            notes.add(NOTE)
+            return value
+    return record
+
+
+def turns_in_text(value: str, place: str) -> Any | None:
+    """The message or the list of messages that a text holds from end to end; None for other text.
+
+    Raises:
+        RecordError: ``broken_structure``: it begins as a list of messages and does not end as one.
+    """
+    parsed = parse(value)
+    if parsed is not None:
+        return parsed if _are_turns(parsed) else None
+    if _TURN_INSIDE.search(value[:_LOOK]) and not _goes_on_in_prose(value):
+        raise RecordError(
+            "broken_structure",
+            "the text begins as a list of messages but cannot be parsed as JSON or as a Python "
+            "literal",
+            where=place,
+            remedy=_remedy(value),
+        )
+    return None
+
+
+def parse(value: str) -> Any | None:
+    """What JSON or a Python literal holds, if it is a list or an object; otherwise None."""
+    if not _opens(value):
+        return None
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = _literal(value)
+    return found if isinstance(found, list | dict) else None
+
+
+def not_structure(value: str, place: str) -> RecordError:
+    """The error for text where a list must be, and that `parse` could not read."""
+    return RecordError(
+        "text_not_structure",
+        "expected a list, found text that is neither JSON nor a Python literal",
+        where=place,
+        remedy=_remedy(value),
+    )
+
+
+def _literal(value: str) -> Any | None:
+    if len(value) > _LONGEST_LITERAL:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of backslashes in the text
+            return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+
+
+def _opens(value: str) -> bool:
+    return _OPENING.match(value) is not None
+
+
+def _are_turns(value: Any) -> bool:
+    turns = value if isinstance(value, list) else [value]
+    return bool(turns) and all(
+        isinstance(turn, dict)
+        and (
+            ("role" in turn and ("content" in turn or "tool_calls" in turn))
+            or ("from" in turn and "value" in turn)
+        )
+        and str(turn.get("role", turn.get("from"))).lower() in _NAMES
+        for turn in turns
+    )
+
+
+def _goes_on_in_prose(value: str) -> bool:
+    """Whether a whole JSON value is followed by words: an answer that explains one."""
+    try:
+        json.JSONDecoder().raw_decode(value.lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _remedy(value: str) -> str:
+    if re.search(r"\}\s*+\{", value) or "array(" in value:
+        return (
+            "it looks like a printed NumPy array; write the column as lists "
+            "(df[column].map(list)) and save as JSONL or Parquet"
+        )
+    return "the text may be cut off (spreadsheets end a cell at 32,767 characters); save as JSONL"
