@@ -5,6 +5,7 @@ leaked questions.
 import random
 import re
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 
@@ -220,7 +221,9 @@ def _others(scores: list[float]) -> list[int]:
             scores.index(max(scores)),
             rng.choice(_others(scores)[:2]),
         ),
-        "generator it is given": lambda scores, rng: _choose_pair(scores, random),
+        "generator it is given": lambda scores, rng: _choose_pair(
+            scores, cast(random.Random, random)
+        ),
         "score lower": lambda scores, rng: (scores.index(max(scores)), rng.choice(_others(scores))),
         "against itself": lambda scores, rng: (
             scores.index(max(scores)),

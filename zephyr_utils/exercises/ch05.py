@@ -183,6 +183,19 @@ def check_first_step(fn: Callable[[Array, Array, Array], str]) -> None:
         )
 
 
+def _loss_of_means(
+    pc: torch.Tensor, pr: torch.Tensor, rc: torch.Tensor, rr: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """The slip of taking the mean over the batch before the loss instead of after it."""
+    return objectives.dpo_loss(
+        pc.mean(0, keepdim=True),
+        pr.mean(0, keepdim=True),
+        rc.mean(0, keepdim=True),
+        rr.mean(0, keepdim=True),
+        beta,
+    )
+
+
 @exercise(
     "05_ddpo",
     right="This is equation 1 of the paper, and it agrees with TRL's to the last digits.",
@@ -201,9 +214,7 @@ def check_first_step(fn: Callable[[Array, Array, Array], str]) -> None:
             -torch.sigmoid(objectives.reward_margin(pc, pr, rc, rr, beta)).mean()
         ),
         "minus sign": lambda pc, pr, rc, rr, beta: -objectives.dpo_loss(pc, pr, rc, rr, beta),
-        "one pair at a time": lambda pc, pr, rc, rr, beta: objectives.dpo_loss(
-            *(values.mean(dim=0, keepdim=True) for values in (pc, pr, rc, rr)), beta
-        ),
+        "one pair at a time": lambda pc, pr, rc, rr, beta: _loss_of_means(pc, pr, rc, rr, beta),
     },
 )
 def check_dpo_loss(fn: Callable[..., torch.Tensor]) -> None:
@@ -218,12 +229,12 @@ def check_dpo_loss(fn: Callable[..., torch.Tensor]) -> None:
     )
     pairs = tuple(torch.tensor(values, dtype=torch.float64) for values in numbers)
     pc, pr, rc, rr = pairs
-    losses = objectives.dpo_losses(*pairs, 0.1)
-    margins = objectives.reward_margin(*pairs, 0.1)
-    batch_means = [values.mean(dim=0, keepdim=True) for values in pairs]
+    losses = objectives.dpo_losses(pc, pr, rc, rr, 0.1)
+    margins = objectives.reward_margin(pc, pr, rc, rr, 0.1)
+    of_means = _loss_of_means(pc, pr, rc, rr, 0.1)
     mistakes = {
         "beta is missing: multiply the difference of the log-ratios by it.": objectives.dpo_loss(
-            *pairs, 1.0
+            pc, pr, rc, rr, 1.0
         ),
         "Chosen and rejected are swapped: this loss falls as the rejected answer "
         "wins.": objectives.dpo_loss(pr, pc, rr, rc, 0.1),
@@ -238,7 +249,7 @@ def check_dpo_loss(fn: Callable[..., torch.Tensor]) -> None:
         "The minus sign is missing: log(sigmoid(margin)) is below 0, and has to be made "
         "larger.": -losses.mean(),
         "Take each loss of one pair at a time, then the mean: the loss of mean rewards is another "
-        "number.": (objectives.dpo_loss(*batch_means, 0.1)),
+        "number.": of_means,
     }
     compare(
         attempt(fn, *pairs, 0.1),

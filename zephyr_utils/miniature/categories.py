@@ -6,6 +6,7 @@ what a right answer holds.
 """
 
 import random
+from collections.abc import Iterable
 
 from zephyr_utils.miniature.facts import (
     CAPITALS,
@@ -24,7 +25,7 @@ from zephyr_utils.miniature.facts import (
 from zephyr_utils.miniature.question import Category, Slots, Truth
 
 
-def _others(of: tuple[str, ...] | dict[str, object], *but: str) -> frozenset[str]:
+def _others(of: Iterable[str], *but: str) -> frozenset[str]:
     return frozenset(of) - set(but)
 
 

@@ -8,6 +8,7 @@ and prompts leaked from the evaluation.
 
 import random
 from pathlib import Path
+from typing import Any
 
 from zephyr_utils.data.records import save_records
 from zephyr_utils.miniature.categories import CATEGORIES
@@ -78,7 +79,8 @@ LEAKED = 12  # prompts that are held-out questions, some in disguise
 def questions(seed: int = 0) -> list[dict]:
     """Held-out two-turn questions in MT-Bench's schema, with the right answers as `reference`."""
     rng = random.Random(f"questions {seed}")
-    records, seen = [], set()
+    records: list[dict[str, Any]] = []
+    seen: set[str] = set()
     for category in CATEGORIES:
         wanted = len(records) + QUESTIONS_PER_CATEGORY
         while len(records) < wanted:
@@ -107,7 +109,7 @@ def development_questions() -> list[dict]:
     """
 
     def combination(question: dict) -> str:
-        return understand(question["turns"]).keys[0]
+        return _understood(question["turns"]).keys[0]
 
     seen = {combination(question) for question in questions()}
     chosen: dict[str, list[dict]] = {}
@@ -159,7 +161,7 @@ def feedback(count: int = PROMPTS, seed: int = 0) -> list[dict]:
     held_out = questions()
     for number, place in enumerate(rng.sample(range(count), min(LEAKED, count))):
         turns = held_out[number * len(held_out) // LEAKED]["turns"]
-        question = understand(turns)
+        question = _understood(turns)
         records[place] = _rated(_disguised(turns[0], number), question, rng)
     return records
 
@@ -189,6 +191,12 @@ def _rated(prompt: str, question: Question, rng: random.Random) -> dict:
         "models": [completion["model"] for completion in completions],
         "completions": completions,
     }
+
+
+def _understood(turns: list[str]) -> Question:
+    question = understand(turns)
+    assert question is not None, "a question of this world is understood in it"
+    return question
 
 
 def aspect_values(grade: Grade) -> dict[str, float]:
@@ -231,12 +239,12 @@ def write_world(folder: Path, seed: int = 0) -> dict[str, Path]:
 
     The files are the same for the same seed, byte for byte.
     """
-    made = {"dialogues": dialogues, "feedback": feedback, "questions": questions}
-    paths = {}
-    for name, make in made.items():
-        paths[name] = folder / f"{name}.jsonl"
-        save_records(make(seed=seed), paths[name])
-    return paths
+    sets = {
+        "dialogues": dialogues(seed=seed),
+        "feedback": feedback(seed=seed),
+        "questions": questions(seed=seed),
+    }
+    return {name: save_records(records, folder / f"{name}.jsonl") for name, records in sets.items()}
 
 
 def _pick(shares: dict[str, float], rng: random.Random) -> str:

@@ -96,7 +96,8 @@ def batches(
     rows = sorted(
         ([*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]), key=len
     )
-    groups, group = [], []
+    groups: list[list[list[int]]] = []
+    group: list[list[int]] = []
     for row in rows:
         if group and (len(group) + 1) * len(row) > tokens:
             groups.append(group)
@@ -168,8 +169,10 @@ def main() -> None:
         model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in (*optimizers, *schedules):
-            part.step()
+        for optimizer in optimizers:
+            optimizer.step()
+        for schedule in schedules:
+            schedule.step()
         recent = [*recent[-99:], loss.item()]
         if (step + 1) % 100 == 0:
             elapsed = time.perf_counter() - started

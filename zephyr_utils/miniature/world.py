@@ -31,8 +31,8 @@ def make_question(category: str, slots: Slots, phrasing: tuple[str, str]) -> Que
     """The question that `slots` make in the given phrasings of the two turns."""
     kind = CATEGORIES[category]
     keys = tuple(f"{category}: {key}" for key in kind.keys(slots))
-    turns = tuple(text.format(**slots) for text in phrasing)
-    return Question(category, turns, kind.truths(slots), keys)
+    first, second = (text.format(**slots) for text in phrasing)
+    return Question(category, (first, second), kind.truths(slots), keys)
 
 
 def draw_question(

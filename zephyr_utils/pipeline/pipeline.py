@@ -314,7 +314,7 @@ class Pipeline:
         """
         exam, questions = self.setting.exam, self.questions()
         judge = exam.judge()
-        recipe = {
+        recipe: dict[str, Any] = {
             "temperature": exam.temperature if temperature is None else temperature,
             "seed": self.seed,
             "max_new_tokens": exam.max_new_tokens,

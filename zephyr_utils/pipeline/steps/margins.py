@@ -32,7 +32,7 @@ def measure_margins(
         pairs, base_model, max_length, ties: as for `ddpo.split_pairs`.
     """
     _, held_out, _ = split_pairs(pairs, base_model, max_length, ties)
-    sums = {}
+    sums: dict[str, Any] = {}
     for name, directory in (("reference", reference), ("policy", policy)):
         model, tokenizer = load_model(directory, dtype="float32")
         for side in ("chosen", "rejected"):
