@@ -8,6 +8,7 @@ nothing. Nothing is imported or run to find this out.
 import ast
 import functools
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def notebook_digests(cells: Iterable[str], package: Path = PACKAGE) -> dict[str,
         cells: source of the code cells; lines of shell or magic (``%``, ``!``) are passed over.
     """
     lines = (line for cell in cells for line in cell.splitlines())
-    code = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines)
+    # `pass`, since a magic may be all that stands under an `if`.
+    code = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines)
     source = _Source(package)
     return code_digests(source.imports_of(ast.parse(code)), package)
 
