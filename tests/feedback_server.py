@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 
 from zephyr_utils.feedback import Endpoint, RetryPolicy, collect_answers
 
-PATIENT = {"timeout": 5.0, "retries": 4, "first_wait": 0.01, "longest_wait": 0.05}
+SHORT_WAITS = {"timeout": 5.0, "retries": 4, "first_wait": 0.01, "longest_wait": 0.05}
 PROMPTS = [f"Question {n}?" for n in range(6)]
 
 
 def collect(chat, prompts=PROMPTS, models=("m",), **options):
-    """Answers of ``m`` to six questions, with little patience."""
-    retry_policy = {"retry_policy": RetryPolicy(**PATIENT)}
+    """Answers of ``m`` to six questions, with short waits."""
+    retry_policy = {"retry_policy": RetryPolicy(**SHORT_WAITS)}
     return collect_answers(prompts, models, endpoint=Endpoint(chat.url), **retry_policy | options)
 
 
 def balance(report):
-    """The books must always add up."""
+    """The counts must always add up."""
     assert (
         report.planned
         == report.from_journal + report.made + sum(report.failed.values()) + report.not_made
@@ -33,8 +33,8 @@ def balance(report):
 def made_again(text):
     """Calls that a report says were under way when an earlier run was cut off."""
     return sum(
-        int(found.replace(",", ""))
-        for found in re.findall(r"([\d,]+) calls were under way when", text)
+        int(number.replace(",", ""))
+        for number in re.findall(r"([\d,]+) calls were under way when", text)
     )
 
 
@@ -43,8 +43,15 @@ def by_turns(*acts):
     return lambda body, before: acts[min(before, len(acts) - 1)]
 
 
-def completion(text: str, model: str = "m", finish_reason: str = "stop") -> dict:
-    """A reply in the protocol's form."""
+def completion(
+    content: object, model: str = "m", finish_reason: str | None = "stop", **message: object
+) -> dict:
+    """A reply in the protocol's form.
+
+    Args:
+        content: a text, parts, or whatever a server may send in their place.
+        message: further fields of the message, such as ``reasoning_content``.
+    """
     return {
         "id": "x",
         "object": "chat.completion",
@@ -54,7 +61,7 @@ def completion(text: str, model: str = "m", finish_reason: str = "stop") -> dict
             {
                 "index": 0,
                 "finish_reason": finish_reason,
-                "message": {"role": "assistant", "content": text},
+                "message": {"role": "assistant", "content": content, **message},
             }
         ],
         "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13},
@@ -149,9 +156,12 @@ def chat_server(
             )
             if isinstance(value, str) and not isinstance(does, tuple):
                 value = completion(value, body["model"])
-            data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
-            extra = "".join(f"{k}: {v}\r\n" for k, v in (more[0] if more else {}).items())
-            lines = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n{extra}\r\n"
+            data = value if isinstance(value, bytes) else None
+            data = data or (value if isinstance(value, str) else json.dumps(value)).encode()
+            sent = {"content-type": "application/json", "content-length": len(data)}
+            sent |= more[0] if more else {}
+            head = "".join(f"{name}: {text}\r\n" for name, text in sent.items())
+            lines = f"HTTP/1.1 {status} X\r\n{head}\r\n"
             if does == "<cut>":
                 del stored[key]
                 writer.write(lines.encode() + data[: len(data) // 2])

@@ -70,7 +70,9 @@ def test_the_command_goes_from_prompts_to_rated_answers_and_audited_pairs(world,
     ]
 
     def run(*more):
-        return CliRunner().invoke(app, ["feedback", str(prompts), str(output), *options, *more])
+        return CliRunner().invoke(
+            app, ["feedback", str(prompts), "--output", str(output), *options, *more]
+        )
 
     plan = run("--dry-run")
     assert (
@@ -95,7 +97,7 @@ def test_the_command_goes_from_prompts_to_rated_answers_and_audited_pairs(world,
     again = run()
     assert "0 made" in again.output and load_records(output, "feedback").records == rows
     # Answers that are there are rated alone, by another judge.
-    other = CliRunner().invoke(app, ["feedback", str(output), str(tmp_path / "o.jsonl"), "--judge", "stand-in-exact",
+    other = CliRunner().invoke(app, ["feedback", str(output), "--output", str(tmp_path / "o.jsonl"), "--judge", "stand-in-exact",
                                      "--base-url", world.url, "--no-critiques"])  # fmt: skip
     assert other.exit_code == 0 and "Answers:" not in other.output
     assert (
@@ -109,12 +111,26 @@ def test_the_command_ends_with_status_one_if_something_is_missing_and_two_if_som
 ):
     prompts = write_prompts(tmp_path / "p.jsonl", [*WORLD_PROMPTS[:3], "What on earth is this?"])
     some = zephyr(
-        "feedback", prompts, tmp_path / "f.jsonl", "--models", "mini-large", "--base-url", world.url
+        "feedback",
+        prompts,
+        "--output",
+        tmp_path / "f.jsonl",
+        "--models",
+        "mini-large",
+        "--base-url",
+        world.url,
     )
     assert some.returncode == 1 and "4 in = 3 records + 1 set aside" in some.stdout
     assert "no_answers" in (tmp_path / "f.jsonl.set_aside.jsonl").read_text()
     bad = zephyr(
-        "feedback", prompts, tmp_path / "f.csv", "--models", "mini-large", "--base-url", world.url
+        "feedback",
+        prompts,
+        "--output",
+        tmp_path / "f.csv",
+        "--models",
+        "mini-large",
+        "--base-url",
+        world.url,
     )
     assert bad.returncode == 2 and "Traceback" not in bad.stderr and "What to do" in bad.stderr
     for options in (
@@ -133,7 +149,7 @@ def run_command(prompts, output, world, options):
     from zephyr_utils.cli import app
 
     result = CliRunner().invoke(
-        app, ["feedback", str(prompts), str(output), "--base-url", world.url, *options]
+        app, ["feedback", str(prompts), "--output", str(output), "--base-url", world.url, *options]
     )
     if isinstance(result.exception, HandbookError):
         raise result.exception
@@ -157,7 +173,7 @@ def test_a_run_killed_three_times_ends_with_the_journal_of_an_undisturbed_one(tm
     with chat_server(behave, delay=0.02) as chat:
 
         def arguments(name):
-            return ["feedback", prompts, tmp_path / f"{name}.jsonl", "--models", ",".join(MODELS), "--judge", "stand-in-teacher",
+            return ["feedback", prompts, "--output", tmp_path / f"{name}.jsonl", "--models", ",".join(MODELS), "--judge", "stand-in-teacher",
                     "--base-url", chat.url, "--concurrency", concurrency]  # fmt: skip
 
         assert zephyr(*arguments("whole")).returncode == 0

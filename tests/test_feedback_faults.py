@@ -6,7 +6,15 @@ import logging
 import time
 
 import pytest
-from feedback_server import PATIENT, PROMPTS, balance, by_turns, chat_server, collect, completion
+from feedback_server import (
+    PROMPTS,
+    SHORT_WAITS,
+    balance,
+    by_turns,
+    chat_server,
+    collect,
+    completion,
+)
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import (
@@ -51,7 +59,7 @@ def test_a_fault_that_stays_is_counted_and_the_next_run_makes_those_calls_alone(
         return fault[reason] if "Question 3" in str(body["messages"]) else "Hello."
 
     retry_policy = RetryPolicy(
-        **PATIENT | {"timeout": 0.3 if reason == "timed_out" else 5.0, "retries": 1}
+        **SHORT_WAITS | {"timeout": 0.3 if reason == "timed_out" else 5.0, "retries": 1}
     )
     with chat_server(stays) as chat:
         got = collect(chat, journal=tmp_path / "j.jsonl", retry_policy=retry_policy)
@@ -108,7 +116,7 @@ def test_a_server_that_dies_on_the_way_stops_the_run_and_keeps_what_came(tmp_pat
     prompts = [f"Q{n}?" for n in range(100)]
     with (
         chat_server(alive) as chat,
-        pytest.raises(RunStopped, match="calls in a row failed") as caught,
+        pytest.raises(RunStopped, match="calls in a row brought no answer") as caught,
     ):
         collect(
             chat,
@@ -209,23 +217,37 @@ def test_a_model_that_wants_the_limit_by_its_newer_name_gets_it():
     assert chat.bodies[-1]["max_completion_tokens"] == 512 and "max_tokens" not in chat.bodies[-1]
 
 
-def test_an_empty_answer_is_left_out_counted_and_not_paid_for_again(tmp_path):
+def test_an_empty_answer_is_left_out_counted_and_asked_again_by_the_next_run_alone(tmp_path):
+    silent = {"on": True}
+
     def behave(body, n):
-        return " \n" if "Question 2" in str(body["messages"]) else "Hello."
+        return " \n" if silent["on"] and "Question 2" in str(body["messages"]) else "Hello."
 
     with chat_server(behave) as chat:
         first = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
-        again = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
-    assert first.left_out == again.left_out == {"empty answers": 2}
-    assert [row.where for row in first.set_aside] == ["prompt 3"]
-    assert again.calls.from_journal == 12 and again.calls.made == 0
-    assert set(chat.paid.values()) == {1}
+        second = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
+        silent["on"] = False
+        third = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
+        fourth = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
+    for got in (first, second):
+        assert got.left_out == {"answers without text: empty": 2}
+        assert [row.where for row in got.set_aside] == ["prompt 3"]
+        assert balance(got.calls).without_answer == {"empty": 2} and not got.is_complete
+        assert "2 replies hold no answer: empty (asked again by the next run)" in got.report()
+    assert (first.calls.made, second.calls.made, third.calls.made, fourth.calls.made) == (
+        12,
+        2,
+        2,
+        0,
+    )
+    assert len(third) == 6 and third.is_complete and third.calls.made_again == 0
+    assert third.records == fourth.records
 
 
 def test_a_reply_cut_at_max_tokens_is_counted():
     with chat_server(lambda body, n: completion("Cut here", finish_reason="length")) as chat:
         got = collect(chat)
-    assert got.calls.cut_off == 6 and "cut off at max_tokens" in got.report()
+    assert got.calls.cut_off == 6 and "cut off at the token limit" in got.report()
 
 
 def test_a_server_that_counts_no_tokens_is_said_to_count_none():
@@ -297,11 +319,10 @@ def test_a_judge_that_does_not_keep_the_form_is_kept_as_it_spoke_and_counted(rea
         False,
         *[True] * 4,
     ]
-    assert (
-        again.calls.made == 0
-        and again.unreadable == got.unreadable
-        and set(chat.paid.values()) == {1}
-    )
+    # An empty reply is asked for again, as after any other fault; all others are paid for.
+    assert again.calls.made == (4 if reason == "empty" else 0)
+    assert again.unreadable == got.unreadable
+    assert chat.paid.total() == 24 + again.calls.made
 
 
 def test_ratings_cut_off_by_the_limit_are_named_so():

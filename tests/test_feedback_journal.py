@@ -198,7 +198,16 @@ class Command:
     def __init__(self, chat, folder, *more):
         prompts = folder / "p.jsonl"
         prompts.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in MANY))
-        command = ["feedback", prompts, folder / "f.jsonl", "--models", "m", "--base-url", chat.url]
+        command = [
+            "feedback",
+            prompts,
+            "--output",
+            folder / "f.jsonl",
+            "--models",
+            "m",
+            "--base-url",
+            chat.url,
+        ]
         self.command = [
             sys.executable,
             "-m",

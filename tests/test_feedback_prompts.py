@@ -32,7 +32,7 @@ def test_ratings_are_read_with_their_reasons_whatever_bold_or_heading_they_are_i
         ("", "empty"),
         ("Rating: 4", "no_rating"),
         ("Answer 1\nRating: 0", "out_of_range"),
-        ("Answer 1\nRating: 4/10", "no_whole_number"),
+        ("Answer 1\nRating: 4/10", "other_scale"),
         ("Answer 1\nRating: 4.5", "no_whole_number"),
         ("Answer 1\nRating: ٤", "no_whole_number"),
         ("Answer 1\nit would be a 4", "no_rating"),

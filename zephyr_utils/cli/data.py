@@ -48,7 +48,7 @@ def feedback(
             "--models: answers to rate."
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="File for the feedback: .jsonl or .parquet.")],
+    output: Annotated[Path, typer.Option(help="File for the feedback: .jsonl or .parquet.")],
     models: Annotated[
         str,
         typer.Option(
@@ -81,9 +81,17 @@ def feedback(
         Path | None, typer.Option(help="Where every reply is kept; default OUTPUT.journal.jsonl.")
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Of the answers; the judge is asked at 0.")
-    ] = 0.7,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 512,
+        str, typer.Option(help="Of the answers; none leaves it to the server.")
+    ] = "0.7",
+    max_tokens: Annotated[
+        str, typer.Option(help="Longest answer, in tokens; none sets no limit.")
+    ] = "512",
+    judge_temperature: Annotated[
+        str, typer.Option(help="Of the judge; none leaves it to the server.")
+    ] = "0",
+    judge_max_tokens: Annotated[
+        str, typer.Option(help="Longest reply of the judge, in tokens; none sets no limit.")
+    ] = "1024",
     seed: Annotated[
         int | None, typer.Option(help="Sampling seed, sent to servers that take one.")
     ] = None,
@@ -91,18 +99,26 @@ def feedback(
     critiques: Annotated[
         bool, typer.Option(help="Ask for critiques with an overall grade as well.")
     ] = True,
+    retry_unreadable: Annotated[
+        bool,
+        typer.Option(
+            "--retry-unreadable",
+            help="Ask again where a reply in the journal holds no answer or no rating that can be "
+            "read.",
+        ),
+    ] = False,
     set_aside: SetAsideOption = False,
 ) -> None:
     """Collect several models' answers and a judge's ratings. The same command, after a kill, pays
     for nothing twice.
     """
-    given = dict(locals())
+    options = dict(locals())
     from zephyr_utils.feedback.command import FeedbackCommand
 
-    whole = FeedbackCommand(**given).run(
+    complete = FeedbackCommand.from_options(options).run(
         lambda text: out.print(text, highlight=False, markup=False, soft_wrap=True)
     )
-    raise typer.Exit(0 if whole else 1)
+    raise typer.Exit(0 if complete else 1)
 
 
 def pairs(

@@ -2,23 +2,30 @@
 OpenAI-compatible protocol.
 
 The paper's second step (section 3, AIF): each prompt goes to four models, a teacher rates their
-answers. The parts: `calls` (one call, the books), `run` (many at once), `interrupts` (how a run
-ends early), `journal` (what is paid for), `prompts` (what is asked, how replies are read), `cost`
-(tokens and prices), `collect` and `dialogues` (the records), `estimate` (what it will take).
+answers. What is where:
+
+* asking: `endpoint` (address and key), `calls` (one call), `run` (many at once), `faults` (what can
+  go wrong), `interrupts` (how a run ends early), `progress`;
+* replies: `replies` and `thoughts` (what a server sent), `journal` (what is paid for), `report`
+  (calls, counted);
+* records: `prompts` (what is asked), `reading` (what a judge said), `collect`, `rate` and
+  `dialogues` (the records), `results` (records and counts);
+* before and around: `cost`, `estimate`, `command`.
 """
 
-from zephyr_utils.feedback.calls import Call, CallReport, Endpoint, RetryPolicy, Sampling
-from zephyr_utils.feedback.collect import (
-    Collected,
-    collect_answers,
-    rate_answers,
-)
+from zephyr_utils.feedback.calls import Call, RetryPolicy, Sampling
+from zephyr_utils.feedback.collect import collect_answers
 from zephyr_utils.feedback.cost import Estimate, Prices, Usage
 from zephyr_utils.feedback.dialogues import distil_dialogues
+from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.estimate import estimate, load_prompts
 from zephyr_utils.feedback.interrupts import RunInterrupted, RunStopped
 from zephyr_utils.feedback.journal import Journal, Reply
-from zephyr_utils.feedback.prompts import Unreadable, answer_order, read_critique, read_ratings
+from zephyr_utils.feedback.prompts import answer_order
+from zephyr_utils.feedback.rate import rate_answers
+from zephyr_utils.feedback.reading import Unreadable, read_critique, read_ratings
+from zephyr_utils.feedback.report import CallReport
+from zephyr_utils.feedback.results import Collected
 from zephyr_utils.feedback.run import run_calls
 
 __all__ = [
@@ -45,4 +52,4 @@ __all__ = [
     "read_critique",
     "read_ratings",
     "run_calls",
-]  # fmt: skip
+]

@@ -2,25 +2,26 @@
 paid.
 """
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zephyr_utils.data.records import load_records, save_records, save_set_aside
+from zephyr_utils.data.types import Feedback
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.feedback import (
-    Collected,
-    Endpoint,
-    Journal,
-    Prices,
-    Sampling,
-    collect_answers,
-    estimate,
-    load_prompts,
-    rate_answers,
-)
-from zephyr_utils.feedback.collect import ANSWERING, JUDGING
+from zephyr_utils.feedback.calls import Sampling
+from zephyr_utils.feedback.collect import ANSWERING, collect_answers
+from zephyr_utils.feedback.cost import Estimate, Prices
+from zephyr_utils.feedback.endpoint import Endpoint, check_client
+from zephyr_utils.feedback.estimate import estimate, load_prompts
+from zephyr_utils.feedback.journal import Journal
+from zephyr_utils.feedback.rate import JUDGING, rate_answers
+from zephyr_utils.feedback.results import Collected
+from zephyr_utils.files import atomic_write
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -31,30 +32,126 @@ class FeedbackCommand:
     output: Path
     models: str = ""
     judge: str = ""
-    base_url: str = ""
+    base_url: str = field(default="", repr=False)  # it may hold a password
     api_key_env: str = "OPENAI_API_KEY"
-    judge_base_url: str = ""
+    judge_base_url: str = field(default="", repr=False)
     judge_api_key_env: str = ""
     prices: Path | None = None
     journal: Path | None = None
     concurrency: int = 16
-    temperature: float = ANSWERING.temperature
-    max_tokens: int = ANSWERING.max_tokens
+    temperature: float | None = ANSWERING.temperature
+    max_tokens: int | None = ANSWERING.max_tokens
+    judge_temperature: float | None = JUDGING.temperature
+    judge_max_tokens: int | None = JUDGING.max_tokens
     seed: int | None = None
     limit: int | None = None
     critiques: bool = True
+    retry_unreadable: bool = False
     dry_run: bool = False
     set_aside: bool = False
 
-    def run(self, say: Callable[[str], None]) -> bool:
-        """Do it, and say the books.
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> "FeedbackCommand":
+        """The command from options as they are given on the command line.
+
+        Args:
+            options: by name; temperatures and token limits as text, where "none" leaves them out.
+
+        Raises:
+            HandbookError: one of these is not a number.
+        """
+        numbers: dict[str, float | int | None] = {}
+        for name, number in (("temperature", float), ("max_tokens", int)):
+            for option in (name, f"judge_{name}"):
+                text = str(options[option]).strip()
+                try:
+                    numbers[option] = None if text.lower() == "none" else number(text)
+                except ValueError:
+                    raise HandbookError(
+                        f"{text[:40]!r} is not a number",
+                        where=f"--{option.replace('_', '-')}",
+                        remedy='give a number, or "none" to leave it to the server',
+                    ) from None
+        return cls(**options | numbers)
+
+    @property
+    def journal_path(self) -> Path:
+        """Where every reply is kept."""
+        return self.journal or self.output.with_name(f"{self.output.name}.journal.jsonl")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the models that answer are."""
+        return Endpoint(self.base_url, self.api_key_env)
+
+    @property
+    def judge_endpoint(self) -> Endpoint:
+        """Where the judge is."""
+        url, key = self.judge_base_url or self.base_url, self.judge_api_key_env or self.api_key_env
+        return Endpoint(url, key)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How answers are drawn."""
+        return Sampling(self.temperature, self.max_tokens, seed=self.seed)
+
+    @property
+    def judge_sampling(self) -> Sampling:
+        """How the judge's replies are drawn."""
+        return Sampling(self.judge_temperature, self.judge_max_tokens)
+
+    def run(self, say: Say) -> bool:
+        """Do it, and say the counts.
 
         Returns:
             Whether every call brought a reply that could be read.
 
         Raises:
-            HandbookError: something to mend; what was paid for is in the journal.
+            HandbookError: something to fix, or nothing came out; what was paid for is in the
+                journal.
         """
+        self._check()
+        prices = Prices.load(self.prices) if self.prices else None
+        prompts: list[str] = []
+        rows: list[Feedback] = []
+        if self.models:
+            asked = load_prompts(self.prompts, set_aside=self.set_aside)
+            aside, report = asked.set_aside, asked.report()
+            prompts = [row["prompt"] for row in asked.records[: self.limit]]
+        else:
+            loaded = load_records(self.prompts, "feedback", set_aside=self.set_aside)
+            aside, report, rows = loaded.set_aside, loaded.report(), loaded.records[: self.limit]
+        if aside:
+            say(report)
+        if self.dry_run:
+            say(self._estimate(prompts, rows).text(prices))
+            return True
+        check_client()
+        self._check_places()
+        # Open until the counts are said: what a kill before that leaves unsaid, the next run says.
+        with Journal(self.journal_path) as journal:
+            stages, rows = self._collect(prompts, rows, journal, prices, say)
+        aside = [*aside, *(row for stage in stages for row in stage.set_aside)]
+        if aside:
+            path = save_set_aside(self._set_aside_path, aside)
+            say(f"{len(aside):,} rows set aside in {path}")
+        if not rows:
+            raise HandbookError(
+                f"nothing was collected, so no file was written: {_why_nothing(stages)}",
+                where=str(self.output),
+                remedy=f"fix that and start the same command again; every reply is in "
+                f"{self.journal_path}",
+            )
+        save_records(rows, self.output)
+        say(f"{len(rows):,} records in {self.output}; every reply in {self.journal_path}")
+        return all(stage.is_complete for stage in stages)
+
+    @property
+    def _set_aside_path(self) -> Path:
+        return self.output.with_name(f"{self.output.name}.set_aside.jsonl")
+
+    def _check(self) -> None:
+        """Say what cannot work, before anything is read."""
         if not self.models and not self.judge:
             raise HandbookError(
                 "neither models that answer nor a judge that rates are named",
@@ -62,100 +159,114 @@ class FeedbackCommand:
                 remedy="name models (--models a,b,c,d), a judge (--judge NAME), or both",
             )
         if self.output.suffix not in (".jsonl", ".parquet"):
-            raise HandbookError(  # said now, not after everything is paid
+            raise HandbookError(
                 "feedback is saved as .jsonl or .parquet",
-                where=str(self.output),
+                where=f"--output {self.output}",
                 remedy="change the file's ending",
             )
-        prices = Prices.load(self.prices) if self.prices else None
-        endpoint = Endpoint(self.base_url, self.api_key_env)
-        judge_endpoint = Endpoint(
-            self.judge_base_url or self.base_url, self.judge_api_key_env or self.api_key_env
-        )
-        journal = self.journal or self.output.with_name(f"{self.output.name}.journal.jsonl")
-        sampling = replace(
-            ANSWERING, temperature=self.temperature, max_tokens=self.max_tokens, seed=self.seed
-        )
-        loaded = (
-            load_prompts(self.prompts, set_aside=self.set_aside)
-            if self.models
-            else load_records(self.prompts, "feedback", set_aside=self.set_aside)
-        )
-        loaded.records = loaded.records[: self.limit]
-        if loaded.set_aside:
-            say(loaded.report())
-        prompts = [row["prompt"] for row in loaded.records] if self.models else []
-        if self.dry_run:
-            plan = estimate(
-                prompts,
-                _models(self.models) if self.models else (),
-                self.judge,
-                feedback=None if self.models else loaded.records,
-                endpoint=endpoint,
-                judge_endpoint=judge_endpoint,
-                sampling=sampling,
-                journal=journal,
-                critiques=self.critiques,
+        if self.limit is not None and self.limit < 1:
+            raise HandbookError(
+                f"a limit of {self.limit} rows leaves none",
+                where="--limit",
+                remedy="give 1 or more, or leave it out",
             )
-            say(plan.text(prices))
-            return True
-        # Open until the books are said: what a kill before that leaves untold, the next run tells.
-        with Journal(journal) as opened:
-            stages, rows = self._stages(
-                prompts, loaded.records, endpoint, judge_endpoint, sampling, opened
+        places = {"--journal": self.journal_path, "--output": self.output}
+        if self.models:  # answers that are there may be rated in place
+            places["the prompts"] = self.prompts
+        elif self.prompts.resolve() == self.journal_path.resolve():
+            places["the answers"] = self.prompts
+        if len({path.resolve() for path in places.values()}) < len(places):
+            raise HandbookError(
+                f"{', '.join(places)} must be different files, or one would overwrite another",
+                where=str(self.output),
+                remedy="give each its own name",
             )
-            for name, stage in stages:
-                say(f"{name}: {stage.report(prices)}")
-        aside = [*loaded.set_aside, *(row for _, stage in stages for row in stage.set_aside)]
-        if rows:
-            save_records(rows, self.output)
-        if aside:
-            path = save_set_aside(
-                self.output.with_name(f"{self.output.name}.set_aside.jsonl"), aside
-            )
-            say(f"{len(aside):,} rows set aside in {path}")
-        written = (
-            f"{len(rows):,} records in {self.output}"
-            if rows
-            else "no record, so no file was written"
-        )
-        say(f"{written}; every reply in {journal}")
-        return all(_whole(stage) for _, stage in stages)
 
-    def _stages(
+    def _check_places(self) -> None:
+        """Say now, and not after everything is paid, what cannot be written at the end."""
+        if self.output.is_dir():
+            raise HandbookError(
+                "the file cannot be written: it is a folder",
+                where=f"--output {self.output}",
+                remedy="name a file in it",
+            )
+        for path in (self.output, self._set_aside_path):
+            with contextlib.suppress(_Abandoned), atomic_write(path) as unfinished:
+                unfinished.touch()
+                raise _Abandoned
+
+    def _estimate(self, prompts: list[str], rows: list[Feedback]) -> Estimate:
+        return estimate(
+            prompts,
+            _models(self.models) if self.models else (),
+            self.judge,
+            feedback=None if self.models else rows,
+            endpoint=self.endpoint,
+            judge_endpoint=self.judge_endpoint,
+            sampling=self.sampling,
+            judge_sampling=self.judge_sampling,
+            journal=self.journal_path,
+            retry_unreadable=self.retry_unreadable,
+            critiques=self.critiques,
+        )
+
+    def _collect(
         self,
         prompts: list[str],
-        rows: list[dict],
-        endpoint: Endpoint,
-        judge_endpoint: Endpoint,
-        sampling: Sampling,
+        rows: list[Feedback],
         journal: Journal,
-    ) -> tuple[list[tuple[str, Collected]], list[dict]]:
+        prices: Prices | None,
+        say: Say,
+    ) -> tuple[list[Collected[Feedback]], list[Feedback]]:
         """Collect answers, rate them, or both: what came of each, and the rows at the end."""
         stages = []
-        shared: dict[str, Any] = {"journal": journal, "concurrency": self.concurrency}
+        shared: dict[str, Any] = {
+            "journal": journal,
+            "concurrency": self.concurrency,
+            "retry_unreadable": self.retry_unreadable,
+        }
         if self.models:
             answers = collect_answers(
-                prompts, _models(self.models), endpoint=endpoint, sampling=sampling, **shared
+                prompts,
+                _models(self.models),
+                endpoint=self.endpoint,
+                sampling=self.sampling,
+                **shared,
             )
-            stages.append(("Answers", answers))
+            say(f"Answers: {answers.report(prices)}")
+            stages.append(answers)
             rows = answers.records
         if self.judge and rows:
             rated = rate_answers(
                 rows,
                 self.judge,
-                endpoint=judge_endpoint,
-                sampling=JUDGING,
+                endpoint=self.judge_endpoint,
+                sampling=self.judge_sampling,
                 critiques=self.critiques,
                 **shared,
             )
-            stages.append(("Ratings", rated))
-            rows = rated.records
+            say(f"Ratings: {rated.report(prices)}")
+            stages.append(rated)
+            rows = rated.records if rated.calls.planned else []
         return stages, rows
 
 
-def _whole(stage: Collected) -> bool:
-    return not stage.calls.failed and not stage.unreadable and not stage.set_aside
+class _Abandoned(Exception):
+    """Leaves a file that was only begun to see whether it can be."""
+
+
+def _why_nothing(stages: list[Collected[Feedback]]) -> str:
+    """The most frequent cause, in words."""
+    if not stages:
+        return "every row was set aside"
+    calls = stages[-1].calls
+    if not calls.planned:
+        return "there is no answer to rate"
+    reasons = calls.failed + calls.without_answer
+    if not reasons:
+        return "every row was set aside"
+    reason = reasons.most_common(1)[0][0]
+    return calls.examples.get(reason, f"the replies hold no answer ({reason})")
 
 
 def _models(text: str) -> dict[str, str]:

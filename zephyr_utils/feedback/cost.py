@@ -2,6 +2,7 @@
 cost.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from zephyr_utils.errors import HandbookError
 
 CHARACTERS_PER_TOKEN = 4.0  # a rule of thumb for English, used until a server has counted
+TOKENS_WITHOUT_LIMIT = 512  # expected of a reply that nothing limits, until one was measured
 PRICE_FILE = "models: {NAME: {prompt: 2.50, completion: 10.00}}, currency: USD, per: 1000000"
 
 
@@ -27,11 +29,19 @@ class Usage:
     uncounted: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(getattr(self, f) + getattr(other, f) for f in self.__dataclass_fields__))
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.uncounted + other.uncounted,
+        )
 
     def __str__(self) -> str:
         note = f" ({self.uncounted:,} calls not counted by the server)" if self.uncounted else ""
-        return f"{self.calls:,} calls, {self.prompt_tokens:,} tokens in, {self.completion_tokens:,} tokens out{note}"
+        return (
+            f"{self.calls:,} calls, {self.prompt_tokens:,} tokens in, "
+            f"{self.completion_tokens:,} tokens out{note}"
+        )
 
     @classmethod
     def of(cls, prompt_tokens: int | None, completion_tokens: int | None) -> "Usage":
@@ -69,29 +79,37 @@ class Prices:
         """
         try:
             table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise _no_table(path, f"it cannot be read: {str(error).splitlines()[0]}") from error
+        # ValueError: a number of more than 4,300 digits, a NUL in the name.
+        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise _no_table(path, f"it cannot be read: {why}") from error
         if not isinstance(table, dict) or not isinstance(table.get("models"), dict):
             raise _no_table(path, "it has no `models`")
         models = {}
         for name, row in table["models"].items():
-            pair: list[Any] = (
-                [row.get(side) for side in ("prompt", "completion")]
-                if isinstance(row, dict)
-                else [None]
-            )
-            if not all(
-                isinstance(p, int | float) and not isinstance(p, bool) and p >= 0 for p in pair
-            ):
-                raise _no_table(path, f"the prices of {name} are no two numbers from 0 upwards")
-            models[str(name)] = (float(pair[0]), float(pair[1]))
+            row = row if isinstance(row, dict) else {}
+            prompt, completion = _price(row.get("prompt")), _price(row.get("completion"))
+            if prompt is None or completion is None:
+                raise _no_table(path, f"the prices of {name} are not two numbers from 0 upwards")
+            models[str(name)] = (prompt, completion)
         per = table.get("per", 1_000_000)
-        if not isinstance(per, int) or isinstance(per, bool) or per <= 0:
-            raise _no_table(path, "`per` is no number of tokens")
+        if not isinstance(per, int) or isinstance(per, bool) or not 0 < per <= _MOST_PER:
+            raise _no_table(path, "`per` is not a number of tokens")
         return cls(models, str(table.get("currency", "USD")), per)
 
 
-def _no_table(path: Any, what: str) -> HandbookError:
+_MOST_PER = 10**12  # tokens that a price is for
+_HIGHEST_PRICE = 1e12
+
+
+def _price(value: Any) -> float | None:
+    """A price, or None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= _HIGHEST_PRICE else None
+
+
+def _no_table(path: str | Path, what: str) -> HandbookError:
     return HandbookError(
         f"this is no price table: {what}", where=str(path), remedy=f"write it in YAML: {PRICE_FILE}"
     )
@@ -113,11 +131,14 @@ class Estimate:
             measured for the purpose and, where it has measured nothing, is the most as well.
         from_journal: calls that are paid for already.
         measured: purposes for which the journal had replies to go by.
+        unlimited: those of the ``rows`` without a token limit. What they can be at most is not
+            known; their most is the expectation.
     """
 
     rows: dict[tuple[str, str], tuple[Usage, Usage]] = field(default_factory=dict)
     from_journal: int = 0
     measured: set[str] = field(default_factory=set)
+    unlimited: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def calls(self) -> int:
@@ -125,7 +146,7 @@ class Estimate:
         return sum(most.calls for _, most in self.rows.values())
 
     def cost(self, prices: Prices) -> tuple[float, float]:
-        """(expected, at most), in the table's currency.
+        """(expected, at most), in the table's currency; infinity where nothing limits the most.
 
         Raises:
             HandbookError: a model is not in the table, for half a sum would be no estimate.
@@ -142,27 +163,29 @@ class Estimate:
                         remedy=f"add it (0 for a model of your own); it has: {known}",
                     )
                 totals[n] += cost
-        return totals[0], totals[1]
+        return totals[0], math.inf if self.unlimited else totals[1]
 
     def text(self, prices: Prices | None = None) -> str:
         """The estimate as a table; with prices also the cost."""
         lines = [f"{self.calls:,} calls to make, {self.from_journal:,} in the journal already"]
         for (purpose, model), (expected, most) in self.rows.items():
-            basis = (
-                "measured so far" if purpose in self.measured else "nothing measured yet: the most"
-            )
+            no_limit = (purpose, model) in self.unlimited
+            basis = "measured so far"
+            if purpose not in self.measured:
+                basis = "nothing measured yet: " + ("assumed" if no_limit else "the most")
+            limit = "no limit" if no_limit else f"at most {most.completion_tokens:,} out"
             lines.append(
                 f"  {purpose}, {model}: {most.calls:,} calls, about {expected.prompt_tokens:,} "
-                f"tokens in and "
-                f"{expected.completion_tokens:,} out ({basis}); at most {most.completion_tokens:,} "
-                f"out"
+                f"tokens in and {expected.completion_tokens:,} out ({basis}); {limit}"
             )
         if prices:
             expected_cost, most_cost = self.cost(prices)
-            lines.append(
-                f"  cost: about {expected_cost:,.4f} {prices.currency}, at most {most_cost:,.4f} "
-                f"{prices.currency}"
+            at_most = (
+                f"at most {most_cost:,.4f} {prices.currency}"
+                if math.isfinite(most_cost)
+                else "with no upper limit, because no token limit is set"
             )
+            lines.append(f"  cost: about {expected_cost:,.4f} {prices.currency}, {at_most}")
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -4,25 +4,37 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypedDict
 
+from zephyr_utils.data.counts import SetAside
 from zephyr_utils.data.read import read_rows
-from zephyr_utils.data.records import ASPECTS, RecordError, RecordSet, SetAside, check_feedback
-from zephyr_utils.feedback.calls import Call, Endpoint, Messages, Sampling
-from zephyr_utils.feedback.collect import (
-    ANSWER,
-    ANSWERING,
-    CRITIQUE,
-    JUDGING,
-    Models,
-    check_prompts,
-    named_models,
+from zephyr_utils.data.records import RecordError, RecordSet, check_feedback
+from zephyr_utils.data.structure import unpacked
+from zephyr_utils.data.types import Feedback
+from zephyr_utils.feedback.calls import Call, Messages, Sampling
+from zephyr_utils.feedback.collect import ANSWER, ANSWERING, Models, check_prompts, named_models
+from zephyr_utils.feedback.cost import (
+    CHARACTERS_PER_TOKEN,
+    TOKENS_WITHOUT_LIMIT,
+    Estimate,
+    Usage,
 )
-from zephyr_utils.feedback.cost import CHARACTERS_PER_TOKEN, Estimate, Usage
+from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.journal import Journal, Reply
-from zephyr_utils.feedback.prompts import Order, answer_order, critique_messages, rating_messages
+from zephyr_utils.feedback.prompts import Order
+from zephyr_utils.feedback.rate import JUDGING, judge_calls
+from zephyr_utils.feedback.results import Parse, why_unreadable
+
+_FILLER = "x"  # stands for an answer that is not there yet; `_Planner` adds its length in tokens
 
 
-def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet:
+class Prompt(TypedDict):
+    """A row of a file of prompts."""
+
+    prompt: str
+
+
+def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet[Prompt]:
     """The prompts of a JSONL or Parquet file: the field ``prompt`` or ``instruction``, or the first
     user turn.
 
@@ -35,7 +47,7 @@ def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet:
     Raises:
         RecordError: a row has no prompt. HandbookError: the file cannot be read.
     """
-    result = RecordSet([], source=str(path))
+    result: RecordSet[Prompt] = RecordSet([], source=str(path))
     for row in read_rows(path):
         try:
             if row.error is not None:
@@ -50,15 +62,14 @@ def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet:
     return result
 
 
-def _prompt_of(row: object, where: str) -> str:
+def _prompt_of(row: Any, where: str) -> str:
     if isinstance(row, str):
         row = {"prompt": row}
     if isinstance(row, dict):
-        first_turn = row.get("messages") or row.get("data") or [None]
-        first_turn = first_turn[0] if isinstance(first_turn, list) else None
-        first_turn = first_turn.get("content") if isinstance(first_turn, dict) else first_turn
-        for text in (row.get("prompt"), row.get("instruction"), first_turn):
-            if isinstance(text, str) and text.strip():
+        row = unpacked(row, where, set())  # messages that a CSV export wrote as text
+        for name in ("prompt", "instruction", "messages", "conversations", "data"):
+            text = _first_user_turn(row.get(name))
+            if text.strip():
                 return text
     raise RecordError(
         "no_prompt",
@@ -67,6 +78,19 @@ def _prompt_of(row: object, where: str) -> str:
         remedy="give each row a `prompt`, an `instruction` or `messages`; or have bad rows set "
         "aside and counted",
     )
+
+
+def _first_user_turn(value: Any) -> str:
+    """A prompt given as text, as parts, or as a conversation; "" if there is none."""
+    for turn in value if isinstance(value, list) else [value]:
+        if isinstance(turn, str):
+            return turn
+        if not isinstance(turn, dict):
+            continue
+        if turn.get("role", turn.get("from", "user")) in ("user", "human"):
+            content = turn.get("content", turn.get("value", turn.get("text")))
+            return _first_user_turn(content) if isinstance(content, str | list) else ""
+    return ""
 
 
 @dataclass
@@ -89,34 +113,47 @@ class _Measured:
 @dataclass
 class _Planner:
     journal: Journal | None
+    retry_unreadable: bool
     estimate: Estimate = field(default_factory=Estimate)
     measured: dict[str, _Measured] = field(default_factory=dict)
     # (purpose, model, limit) -> calls to make, characters to send, and answers to send that are not
     # there yet
-    pending: dict[tuple[str, str, int], Counter] = field(default_factory=dict)
+    pending: dict[tuple[str, str, int | None], Counter[str]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
-    def ask(self, call: Call, missing_answers: int = 0) -> Reply | None:
-        """Plan a call, unless its reply is in the journal: that is returned."""
+    def ask(self, call: Call, missing_answers: int = 0, parse: Parse | None = None) -> Reply | None:
+        """Plan a call, unless its reply is in the journal: that is returned.
+
+        Args:
+            missing_answers: how many of the answers that it shows are not there yet.
+            parse: how its reply is read.
+        """
         reply = None
         if not missing_answers:
+            reply = self._reply(call, parse)
             if call.key in self.seen:
-                return self.journal.get(call.key) if self.journal else None
+                return reply
             self.seen.add(call.key)
-            reply = self.journal.get(call.key) if self.journal else None
         if reply is not None:
             self.estimate.from_journal += 1
             self.measured.setdefault(call.purpose, _Measured()).add(call, reply)
             return reply
-        row = self.pending.setdefault(
-            (call.purpose, call.model, call.sampling.max_tokens), Counter()
-        )
+        limit = call.sampling.max_tokens
+        row = self.pending.setdefault((call.purpose, call.model, limit), Counter())
         row.update(calls=1, characters=_characters(call.messages), missing=missing_answers)
         return None
 
-    def result(self, answer_limit: int) -> Estimate:
+    def _reply(self, call: Call, parse: Parse | None) -> Reply | None:
+        """The reply in the journal, if the call will not be made again."""
+        reply = self.journal.get(call.key) if self.journal else None
+        if reply is None or reply.problem == "empty":
+            return None
+        return None if self.retry_unreadable and why_unreadable(reply, parse) else reply
+
+    def result(self, answer_limit: int | None) -> Estimate:
+        most_of_answer = answer_limit or TOKENS_WITHOUT_LIMIT
         answers = self.measured.get(ANSWER, _Measured())
-        typical = answers.completion_tokens / answers.n if answers.n else answer_limit
+        typical = answers.completion_tokens / answers.n if answers.n else most_of_answer
         for (purpose, model, limit), row in self.pending.items():
             known = self.measured.get(purpose, _Measured())
             per_token = (
@@ -125,12 +162,17 @@ class _Planner:
                 else CHARACTERS_PER_TOKEN
             )
             sent, calls, missing = row["characters"] / per_token, row["calls"], row["missing"]
-            out = known.completion_tokens / known.n if known.n else limit
+            per_reply = (
+                known.completion_tokens / known.n if known.n else limit or TOKENS_WITHOUT_LIMIT
+            )
             if known.n:
                 self.estimate.measured.add(purpose)
-            expected = Usage(calls, round(sent + missing * typical), round(calls * out))
-            most = Usage(calls, round(sent + missing * answer_limit), calls * limit)
+            expected = Usage(calls, round(sent + missing * typical), round(calls * per_reply))
+            most_out = calls * limit if limit else expected.completion_tokens
+            most = Usage(calls, round(sent + missing * most_of_answer), most_out)
             self.estimate.rows[purpose, model] = (expected, most)
+            if limit is None or (missing and answer_limit is None):
+                self.estimate.unlimited.add((purpose, model))
         return self.estimate
 
 
@@ -143,12 +185,13 @@ def estimate(
     models: Models = (),
     judge: str = "",
     *,
-    feedback: Iterable[dict] | None = None,
+    feedback: Iterable[Feedback] | None = None,
     endpoint: Endpoint | None = None,
     judge_endpoint: Endpoint | None = None,
     sampling: Sampling = ANSWERING,
     judge_sampling: Sampling = JUDGING,
     journal: str | Path | None = None,
+    retry_unreadable: bool = False,
     critiques: bool = True,
     order: Order = "rotated",
 ) -> Estimate:
@@ -165,45 +208,44 @@ def estimate(
             ratings.
         feedback: answers that are there already and are only to be rated, in place of prompts and
             models.
-        journal: what is in it is not planned again.
+        journal: what is in it is not planned again,
+        retry_unreadable: except for replies that cannot be read.
     """
     endpoint, judge_endpoint = endpoint or Endpoint(), judge_endpoint or endpoint or Endpoint()
     there = Journal(journal) if journal is not None and Path(journal).exists() else None
-    planner = _Planner(there)
+    planner = _Planner(there, retry_unreadable)
 
-    def rated(prompt: str, answers: list[str], missing: int) -> None:
-        count = len(answers) + missing
-        texts = answers + [""] * missing  # what is missing is added in tokens, by `_Planner`
-        for aspect in ASPECTS if count else ():
-            shown = [texts[i] for i in answer_order(prompt, count, aspect, order)]
-            messages = rating_messages(aspect, prompt, shown)
-            planner.ask(
-                Call(f"rate {aspect}", judge, messages, judge_sampling, judge_endpoint.url), missing
-            )
-        for number, text in enumerate(texts if critiques else ()):
-            call = Call(
-                CRITIQUE, judge, critique_messages(prompt, text), judge_sampling, judge_endpoint.url
-            )
-            planner.ask(call, int(number >= len(answers)))
+    def plan_ratings(prompt: str, answers: list[str], missing: int) -> None:
+        texts = answers + [_FILLER] * missing
+        items = judge_calls(
+            prompt,
+            texts,
+            judge,
+            judge_sampling,
+            judge_endpoint.url,
+            critiques=critiques,
+            order=order,
+        )
+        for item in items:
+            not_there = sum(place >= len(answers) for place in item.places)
+            planner.ask(item.call, not_there, item.parse)
 
     try:
         if feedback is not None:
             for number, record in enumerate(feedback, start=1):
                 row = check_feedback(record, f"row {number}")
-                answers = [c["response"] for c in row["completions"] if c["response"].strip()]
-                rated(row["instruction"], answers, 0)
+                plan_ratings(row["instruction"], [c["response"] for c in row["completions"]], 0)
         else:
             named = named_models(models)
             check_prompts(prompts)
             for prompt in dict.fromkeys(prompts):
-                calls = [
-                    Call(ANSWER, m, (("user", prompt),), sampling, endpoint.url)
-                    for m in named.values()
+                replies = [
+                    planner.ask(Call(ANSWER, model, (("user", prompt),), sampling, endpoint.url))
+                    for model in named.values()
                 ]
-                replies = [planner.ask(call) for call in calls]
-                answers = [r.text.strip() for r in replies if r is not None and r.text.strip()]
+                answers = [r.text.strip() for r in replies if r is not None and not r.problem]
                 if judge:
-                    rated(prompt, answers, replies.count(None))
+                    plan_ratings(prompt, answers, replies.count(None))
         return planner.result(sampling.max_tokens)
     finally:
         if there is not None:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.feedback.calls import CallReport
+from zephyr_utils.feedback.report import CallReport
 
 
 class RunStopped(HandbookError):
     """The run ended early because going on would only meet the same fault; ``report`` holds the
-    books so far.
+    counts so far.
     """
 
     def __init__(self, what: str, *, where: str, remedy: str, report: CallReport) -> None:
@@ -25,7 +25,8 @@ class RunStopped(HandbookError):
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """Ctrl-C, a notebook's stop button or SIGTERM ended the run; ``report`` holds the books so far.
+    """Ctrl-C, a notebook's stop button or SIGTERM ended the run; ``report`` holds the counts so
+    far.
 
     The calls under way were waited for and are in the journal, except for ``cut_off``, the number
     that a second signal cut off: they may be paid for without a reply.
@@ -46,8 +47,8 @@ def _in_journal(report: CallReport) -> str:
 
 
 @contextlib.contextmanager
-def handle_signals(heed: Callable[[], None]) -> Iterator[None]:
-    """Call ``heed`` at each SIGINT and SIGTERM, in place of what they do otherwise, while the
+def handle_signals(on_signal: Callable[[], None]) -> Iterator[None]:
+    """Call ``on_signal`` at each SIGINT and SIGTERM, in place of what they do otherwise, while the
     context lasts.
 
     Only the main thread may say what signals do, and Python runs it there: also in a notebook,
@@ -58,7 +59,7 @@ def handle_signals(heed: Callable[[], None]) -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    before[number] = signal.signal(number, lambda *_: heed())
+                    before[number] = signal.signal(number, lambda *_: on_signal())
         yield
     finally:
         for number, handler in before.items():

@@ -1,24 +1,39 @@
-"""The journal of paid calls: one JSON line a call, written the moment its reply has come, never
+"""The journal of paid calls: one JSON line per call, written the moment its reply has come, never
 changed again.
 
-The same command started again finds them here by their keys and does not pay for them twice. A run
-that is killed loses the replies to the calls that were under way. Which those were is in a second
-file beside the journal: a line is added before a call is sent. They are sent again under the same
-Idempotency-Key, so that a server which honours it sends what it had answered and charges nothing;
-and they are counted, because others charge.
+The same command started again looks its calls up here by their keys and does not pay for them
+twice. A run that is killed loses the replies to the calls that were under way. Which those were is
+in a second file beside the journal: a line is added before a call is sent. They are sent again
+under the same Idempotency-Key, so that a server which honours it sends what it had answered and
+charges nothing; and they are counted, because others charge.
 """
 
 import contextlib
+import io
 import json
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import filelock
 
 from zephyr_utils.errors import HandbookError
+
+Problem = Literal[
+    "",
+    "empty",
+    "only_thoughts",
+    "cut_off_in_thought",
+    "refused",
+    "content_filter",
+    "tool_call",
+    "not_text",
+]
+_PROBLEMS = frozenset(get_args(Problem))
+_MOST_TOKENS = 10**9  # of one call; a server that counts more has miscounted
+_BEGINNINGS = (b'{"key": "', b'{"withdrawn": "')
 
 
 @dataclass(frozen=True)
@@ -29,10 +44,12 @@ class Reply:
         key: the hash of all that determines the call (`calls.Call.key`).
         purpose: what the call was for, such as "answer" or "rate honesty".
         model: the name that was asked for; ``served_by`` the name that the server gave back.
-        text: the reply, as it came.
+        text: the answer as it came, without thoughts; "" if there is a ``problem``.
         finish_reason: the server's word: "stop", or "length" where the reply was cut at the limit.
         prompt_tokens, completion_tokens: as the server counted them; None where it did not.
         at: when it came (UTC), because a name may stand for another model later.
+        aside: what came beside the answer or in its place: thoughts, a refusal, the call of a tool.
+        problem: why the reply holds no answer; "" if it does.
     """
 
     key: str
@@ -44,6 +61,16 @@ class Reply:
     completion_tokens: int | None
     served_by: str
     at: str
+    aside: str = ""
+    problem: Problem = ""
+
+
+def token_count(value: Any) -> int | None:
+    """A count of tokens as a server sends it; None for anything that cannot be one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    counts = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if counts else None
 
 
 class Journal:
@@ -63,19 +90,23 @@ class Journal:
         unsettled: calls that were sent and of which no word came, key -> the end of their
             Idempotency-Key: under way now or when an earlier run was killed, timed out, or cut off.
         n_made_again: unsettled calls that earlier runs made again before they were killed or
-            stopped in turn; the next run takes them into its books.
-        told: whether a run came to its end, so that its books tell all this and it may be
+            stopped in turn; the next run counts them.
+        reported: whether a run came to its end, so that its report holds all this and it may be
             forgotten.
 
     Raises:
-        HandbookError: another run has the journal open, or the file cannot be written to.
+        HandbookError: another run has the journal open, the file cannot be written to, or it holds
+            something else; then it is left as it is.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.n_half_written = self.n_unreadable = 0
         self._places: dict[str, int] = {}
-        self._begun_path, self._begun = self.path.with_name(f"{self.path.name}.begun"), None
+        self._begun: io.FileIO | None = None
+        if "\0" in str(self.path) or not self.path.name:
+            raise self._cannot_write("this is no name of a file")
+        self._begun_path = self.path.with_name(f"{self.path.name}.begun")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The lock goes with its process, however that ends, so a killed run leaves none behind.
@@ -88,7 +119,7 @@ class Journal:
                 where=str(self.path),
                 remedy="wait for it to end, or give this run a journal of its own",
             ) from None
-        except OSError as error:
+        except (OSError, NotImplementedError, UnicodeError) as error:  # no locks on this disk
             raise self._cannot_write(error) from error
         try:
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed in `close`)
@@ -97,29 +128,47 @@ class Journal:
         except OSError as error:
             self._lock.release()
             raise self._cannot_write(error) from error
+        except HandbookError:
+            self._file.close()
+            self._lock.release()
+            raise
 
     def _read(self) -> None:
-        self._file.seek(0)
+        n_lines = 0
         with open(self.path, "rb") as lines:
             place = 0
             for line in lines:
                 if not line.endswith(b"\n"):
+                    if n_lines == 0 and not _may_be_ours(line):
+                        raise self._is_none()
                     self._file.truncate(place)
                     self.n_half_written = 1
                     break
                 try:
-                    key = _reply(line).key
-                except (ValueError, TypeError):
+                    key = self._note_line(line, place)
+                except (ValueError, TypeError, RecursionError):
                     self.n_unreadable += bool(line.strip())
                 else:
-                    self._places.setdefault(key, place)
+                    n_lines += bool(key)
                 place += len(line)
         self._end = place
+        if self.n_unreadable and not n_lines:
+            raise self._is_none()
+
+    def _note_line(self, line: bytes, place: int) -> str:
+        """Take a line into account; the key of the reply that it brings or withdraws."""
+        fields = json.loads(line)
+        if isinstance(fields, dict) and fields.keys() == {"withdrawn"}:
+            self._places.pop(key := str(fields["withdrawn"]), None)
+        else:
+            self._places.setdefault(key := _reply(fields).key, place)
+        return key
 
     def _read_begun(self) -> None:
         self.unsettled: dict[str, str] = {}
-        self.n_made_again, self.told = 0, False
-        text = self._begun_path.read_text(errors="replace") if self._begun_path.exists() else ""
+        self.n_made_again, self.reported = 0, False
+        begun = self._begun_path.read_bytes() if self._begun_path.exists() else b""
+        text = begun.decode("ascii", errors="replace")
         for line in text.split("\n")[:-1]:  # a line without its end was followed by no call
             match line.split():
                 case ["begun" | "again" as word, key, tag]:
@@ -146,7 +195,7 @@ class Journal:
         parts: list[bytes] = []
         while not parts or (parts[-1] and b"\n" not in parts[-1]):
             parts.append(self._file.read(4096))
-        return _reply(b"".join(parts).partition(b"\n")[0])
+        return _reply(json.loads(b"".join(parts).partition(b"\n")[0]))
 
     def write(self, reply: Reply) -> None:
         """Append a reply. It is with the operating system when this returns, so killing the process
@@ -155,11 +204,23 @@ class Journal:
         Raises:
             HandbookError: the disk is full, or the file cannot be written to.
         """
-        line = json.dumps(vars(reply), ensure_ascii=False).encode(errors="replace") + b"\n"
-        self._append(self._file, line)
-        self._places.setdefault(reply.key, self._end)
-        self._end += len(line)
+        self._places.setdefault(reply.key, self._write_line(vars(reply)))
         self.unsettled.pop(reply.key, None)
+
+    def withdraw(self, key: str) -> None:
+        """Let a reply not count any more, because its call is about to be made again; the line
+        stays. As safe from a kill as `write`, and with its errors.
+        """
+        self._note(f"ended {key}")  # or its old Idempotency-Key might bring the old reply again
+        self._write_line({"withdrawn": key})
+        self._places.pop(key, None)
+
+    def _write_line(self, fields: dict[str, Any]) -> int:
+        line = json.dumps(fields, ensure_ascii=False).encode(errors="replace") + b"\n"
+        place = self._end
+        self._append(self._file, line)
+        self._end += len(line)
+        return place
 
     def begin(self, key: str, *, again: bool = False) -> str:
         """Note that a call is about to be sent; as safe from a kill as `write`, and with its
@@ -170,8 +231,7 @@ class Journal:
 
         Returns:
             Its Idempotency-Key: the call's own with a tag, drawn anew unless the call is unsettled.
-                Without the tag
-            another collection that asks the same would be given this one's replies.
+            Without the tag another collection that asks the same would be given this one's replies.
         """
         tag = self.unsettled.setdefault(key, secrets.token_hex(4))
         self._again += again
@@ -205,7 +265,7 @@ class Journal:
             line = f"\n{line}"  # what is there may end in half a line
         self._append(self._begun, f"{line}\n".encode())
 
-    def _append(self, file: Any, line: bytes) -> None:
+    def _append(self, file: io.FileIO, line: bytes) -> None:
         try:
             while line:  # a disk that fills up takes a part of the line first
                 line = line[file.write(line) :]
@@ -214,14 +274,18 @@ class Journal:
 
     def close(self) -> None:
         """Give the journal back for other runs."""
-        if self._begun is not None:
-            self._begun.close()
-        if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            if self.told or not self._again:
-                self._settle()
-        self._lock.release()
+        try:
+            if self._begun is not None:
+                self._begun.close()
+            if not self._file.closed:
+                os.fsync(self._file.fileno())
+                self._file.close()
+                if self.reported or not self._again:
+                    self._settle()
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> "Journal":
         return self
@@ -229,17 +293,42 @@ class Journal:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def _cannot_write(self, error: OSError) -> HandbookError:
+    def _cannot_write(self, error: Exception | str) -> HandbookError:
+        why = getattr(error, "strerror", None) or error
         return HandbookError(
-            f"the journal cannot be written: {error.strerror or error}",
+            f"the journal cannot be written: {why}",
             where=str(self.path),
             remedy="free some space, or name a file in a folder you may write to; what is in it is "
             "not lost",
         )
 
+    def _is_none(self) -> HandbookError:
+        return HandbookError(
+            "this file is not a journal: none of its lines is a reply",
+            where=str(self.path),
+            remedy="name another file; this one was left as it is",
+        )
 
-def _reply(line: bytes) -> Reply:
-    reply = Reply(**json.loads(line))
-    if not isinstance(reply.key, str) or not isinstance(reply.text, str):
-        raise ValueError("no reply")
+
+def _may_be_ours(half_line: bytes) -> bool:
+    """Whether this can be the beginning of a line of ours; a crash of the system may leave zeros."""
+    started = any(half_line[: len(b)] == b[: len(half_line)] for b in _BEGINNINGS)
+    return started or not half_line.strip(b"\0")
+
+
+def _reply(fields: Any) -> Reply:
+    """The reply that a line holds.
+
+    Raises:
+        ValueError, TypeError: it holds none.
+    """
+    reply = Reply(**fields)
+    texts = {k: v for k, v in vars(reply).items() if not k.endswith("_tokens")}
+    if not all(isinstance(value, str) for value in texts.values()):
+        raise ValueError("not a reply")
+    if reply.problem not in _PROBLEMS:
+        raise ValueError("not a reply")
+    for count in (reply.prompt_tokens, reply.completion_tokens):
+        if count != token_count(count):
+            raise ValueError("not a reply")
     return reply

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from zephyr_utils.progress import PROGRESS_DELAY, counting_bar
@@ -14,43 +14,40 @@ LOG_EVERY = 30.0
 
 
 @contextlib.contextmanager
-def shown(run: Any, started: float) -> Iterator[Any]:
+def progress_display(
+    what: str, total: int, n_done: Callable[[], int], n_made: Callable[[], int]
+) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
     """Progress after two seconds: a bar with rate and time left on a terminal, else a line now and
     then; on stderr.
+
+    Args:
+        what: the words before the bar.
+        total: calls in all.
+        n_done: calls that need no more work; ``n_made``, those of them that were sent by this run.
+
+    Yields:
+        A coroutine function that watches until it is cancelled.
     """
-    bar = task = None
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
 
-    def done() -> int:
-        return (
-            run.report.from_journal
-            + run.report.repeated
-            + run.report.made
-            + sum(run.report.failed.values())
-        )
-
-    async def watching() -> None:
-        nonlocal bar, task
-        await asyncio.sleep(PROGRESS_DELAY)
-        if sys.stderr.isatty():
-            bar = counting_bar("{task.fields[rate]}")
-            task = bar.add_task(run.what, total=run.total, completed=done(), rate="")
-            bar.start()
+        async def watch() -> None:
+            await asyncio.sleep(PROGRESS_DELAY)
+            if sys.stderr.isatty():
+                bar = stack.enter_context(counting_bar("{task.fields[rate]}"))
+                task = bar.add_task(what, total=total, completed=n_done(), rate="")
+                while True:
+                    rate = n_made() / (time.monotonic() - started)
+                    bar.update(task, completed=n_done(), rate=f"{rate:,.1f} calls/s")
+                    await asyncio.sleep(0.2)
             while True:
-                rate = run.report.made / (time.monotonic() - started)
-                bar.update(task, completed=done(), rate=f"{rate:,.1f} calls/s")
-                await asyncio.sleep(0.2)
-        while True:
-            await asyncio.sleep(LOG_EVERY)
-            rate = run.report.made / (time.monotonic() - started)
-            left = f"{(run.total - done()) / rate:,.0f} s left" if rate else "nothing came yet"
-            print(
-                f"{run.what}: {done():,} of {run.total:,}, {rate:,.1f} calls/s, {left}",
-                file=sys.stderr,
-                flush=True,
-            )
+                await asyncio.sleep(LOG_EVERY)
+                rate = n_made() / (time.monotonic() - started)
+                left = f"{(total - n_done()) / rate:,.0f} s left" if rate else "no reply yet"
+                print(
+                    f"{what}: {n_done():,} of {total:,}, {rate:,.1f} calls/s, {left}",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
-    try:
-        yield watching
-    finally:
-        if bar is not None:
-            bar.stop()
+        yield watch

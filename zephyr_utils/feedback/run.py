@@ -4,22 +4,29 @@ moment it comes.
 
 import asyncio
 import contextlib
-import random
 import sys
 import time
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Collection, Iterable
+
+from tenacity import AsyncRetrying, RetryCallState, stop_never, wait_random_exponential
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.feedback.calls import Call, CallReport, Endpoint, RetryPolicy
-from zephyr_utils.feedback.cost import Usage
-from zephyr_utils.feedback.faults import Fault, fault_of, redact_key
-from zephyr_utils.feedback.interrupts import RunInterrupted, RunStopped, handle_signals, run_to_end
+from zephyr_utils.feedback.calls import Call, RetryPolicy
+from zephyr_utils.feedback.endpoint import Endpoint
+from zephyr_utils.feedback.faults import Fault
+from zephyr_utils.feedback.interrupts import (
+    RunInterrupted,
+    RunStopped,
+    handle_signals,
+    run_to_end,
+)
 from zephyr_utils.feedback.journal import Journal, Reply
-from zephyr_utils.feedback.progress import shown
+from zephyr_utils.feedback.progress import progress_display
+from zephyr_utils.feedback.report import CallReport
+from zephyr_utils.feedback.send import Sender
 
 RETRIES_BEFORE_ANY_REPLY = 2  # of a refused connection: a server that was never there will not come
+RETRIES_IF_PAID = 2  # of what came with status 200: each try may be charged
 
 
 def run_calls(
@@ -31,39 +38,49 @@ def run_calls(
     what: str,
     concurrency: int = 16,
     retry_policy: RetryPolicy | None = None,
+    ask_again: Collection[str] = (),
 ) -> CallReport:
     """Make those of the calls that the journal does not have yet; their replies are in the journal
     afterwards.
+
+    A reply may hold no answer (see `Reply.problem`). An empty one is asked for again by the next
+    run; the others are paid for and kept, unless their keys are in ``ask_again``.
 
     Args:
         calls: may be a generator: calls are taken from it only as they are begun.
         total: how many it holds, for the progress.
         what: the words before the progress bar.
         concurrency: calls under way at once.
+        ask_again: keys of calls whose replies in the journal are to count no more.
 
     Returns:
-        The books. A call that fails for good is counted there and raises nothing.
+        The counts. A call that fails for good is counted there and raises nothing.
 
     Raises:
-        RunStopped: a key is refused, a model unknown, the credit used up, nobody answers at the
-            address, or ``retry_policy.give_up_after`` calls in a row failed. Calls under way are
-            waited for first: they are paid.
+        RunStopped: a key is refused, a model or a parameter unknown, the credit used up, nobody
+            answers at the address, or ``retry_policy.give_up_after`` calls in a row brought no
+            answer. Calls under way are waited for first: they are paid.
         RunInterrupted: Ctrl-C or SIGTERM. Here too, unless a second one cuts them off.
-        HandbookError: no key is set, the journal cannot be written.
+        HandbookError: no key is set, the client is not installed, the journal cannot be written.
     """
     if concurrency < 1:
         raise HandbookError(
             f"concurrency is {concurrency}", where="--concurrency", remedy="give 1 or more"
         )
-    run = _Run(calls, endpoint, journal, total, what, concurrency, retry_policy or RetryPolicy())
-    with handle_signals(run.heed):
+    retry_policy = retry_policy or RetryPolicy()
+    run = _Run(calls, endpoint, journal, total, what, concurrency, retry_policy, ask_again)
+    with handle_signals(run.on_signal):
         run_to_end(run.run())
-    if run.fault is not None:
-        fault, remedy = run.fault
-        raise RunStopped(fault, where=endpoint.url, remedy=remedy, report=run.report)
+    if run.stop_reason is not None:
+        problem, remedy = run.stop_reason
+        raise RunStopped(problem, where=endpoint.url, remedy=remedy, report=run.report)
     if run.signals:
         raise RunInterrupted(run.report, run.cut_off)
     return run.report
+
+
+class _NotBegun(Exception):
+    """The run ended before a call was sent."""
 
 
 class _Run:
@@ -76,66 +93,72 @@ class _Run:
         what: str,
         concurrency: int,
         retry_policy: RetryPolicy,
+        ask_again: Collection[str],
     ) -> None:
-        self.calls, self.endpoint, self.journal, self.retry_policy = (
-            iter(calls),
-            endpoint,
-            journal,
-            retry_policy,
-        )
+        self.calls, self.journal = iter(calls), journal
+        self.retry_policy, self.ask_again = retry_policy, frozenset(ask_again)
         self.concurrency, self.total, self.what = concurrency, total, what
         self.report = CallReport(
             half_written=journal.n_half_written,
             unreadable_lines=journal.n_unreadable,
             made_again=journal.n_made_again,
         )
-        journal.n_made_again, journal.told = 0, False
+        journal.n_made_again, journal.reported = 0, False
         self.seen: set[str] = set()
-        self.failed_in_a_row = 0
+        self.without_answer_in_a_row = 0
         self.hold_until = 0.0  # nobody sends before: a server that says 429 to one says it to all
-        self.fault: tuple[str, str] | None = None  # one that every call would meet: what, remedy
+        self.stop_reason: tuple[str, str] | None = None  # a fault that every call would meet
         self.signals = 0  # Ctrl-C or SIGTERM, so often
         self.wake = asyncio.Event()  # no wait outlasts the run
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.workers: list[asyncio.Task] = []
-        self.under_way = self.cut_off = 0
-        self.renamed: set[str] = set()  # models that want max_completion_tokens
-        self.rng = random.Random()
-        self.key = ""
+        self.workers: list[asyncio.Task[None]] = []
+        self.sender = Sender(endpoint, retry_policy.timeout)
+        self.cut_off = 0
+        self.random_wait = wait_random_exponential(
+            multiplier=retry_policy.first_wait,
+            min=retry_policy.first_wait / 2,
+            max=retry_policy.longest_wait,
+        )
 
     @property
     def ending(self) -> bool:
         """Whether no further call is to be begun."""
-        return self.fault is not None or self.signals > 0
+        return self.stop_reason is not None or self.signals > 0
 
-    def heed(self) -> None:
+    def on_signal(self) -> None:
         """A signal came. This runs between any two steps of the main thread, so it leaves the work
         to the loop.
         """
         self.signals += 1
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has just ended
-                self.loop.call_soon_threadsafe(self._heeded)
+                self.loop.call_soon_threadsafe(self._end_early)
 
-    def _heeded(self) -> None:
+    def _end_early(self) -> None:
         self.wake.set()
         if self.signals > 1:
-            self.cut_off = self.cut_off or self.under_way
+            self.cut_off = self.cut_off or self.sender.under_way
             for worker in self.workers:
                 worker.cancel()
-        elif self.under_way:
-            said = f"Stopping: {self.under_way:,} calls are under way and waited for, since they are paid."
-            print(said, "A second Ctrl-C cuts them off.", file=sys.stderr, flush=True)
+        elif self.sender.under_way:
+            _print(
+                f"Stopping: {self.sender.under_way:,} calls are under way and waited for, since they are "
+                f"paid. A second Ctrl-C cuts them off."
+            )
+
+    def n_done(self) -> int:
+        """Calls that need no more work."""
+        report = self.report
+        return report.from_journal + report.repeated + report.made + report.failed.total()
 
     async def run(self) -> None:
-        self.key = self.endpoint.key()
         self.loop = asyncio.get_running_loop()
         started = time.monotonic()
-        async with self.endpoint.client(self.retry_policy.timeout) as client:
-            self.client = client
-            with shown(self, started) as watching:
+        async with self.sender:
+            made = lambda: self.report.made  # noqa: E731
+            with progress_display(self.what, self.total, self.n_done, made) as watch:
                 self.workers = [asyncio.create_task(self.work()) for _ in range(self.concurrency)]
-                tasks = [asyncio.create_task(watching()), *self.workers]
+                tasks = [asyncio.create_task(watch()), *self.workers]
                 try:
                     await asyncio.gather(*self.workers)
                 except asyncio.CancelledError:
@@ -146,23 +169,21 @@ class _Run:
                         task.cancel()
                     await asyncio.gather(*tasks, return_exceptions=True)
         self.report.seconds = time.monotonic() - started
-        for call in self.calls:  # what was not begun, for the books
+        for call in self.calls:  # what was not begun is counted, too
             self.report.not_made += self._is_new(call)
-        self.journal.told = not self.ending
+        self.journal.reported = not self.ending
 
     def _is_new(self, call: Call) -> bool:
-        """Whether the call has to be made; the books of the others are kept here."""
+        """Whether the call has to be made; the others are counted here."""
         if call.key in self.seen:
             self.report.repeated += 1
             return False
         self.seen.add(call.key)
         self.report.planned += 1
         reply = self.journal.get(call.key)
-        if reply is None:
+        if reply is None or reply.problem == "empty" or call.key in self.ask_again:
             return True
-        self.report.from_journal += 1
-        self.report.cut_off += reply.finish_reason == "length"
-        _count(self.report.usage_before, reply)
+        self.report.count(reply, now=False)
         return False
 
     async def work(self) -> None:
@@ -176,161 +197,125 @@ class _Run:
                     raise
 
     async def _make(self, call: Call) -> None:
-        for attempt in range(self.retry_policy.retries + 1):
-            await self._held()
-            if self.ending:
-                self.report.not_made += 1
-                return
-            unsettled = call.key in self.journal.unsettled
-            again = unsettled and attempt == 0
-            self.report.made_again += again
-            try:
-                reply = await self._ask(call, self.journal.begin(call.key, again=again))
-            except Fault as fault:
-                if fault.outcome == "answered" or (
-                    fault.outcome == "turned away" and not unsettled
-                ):
-                    self.journal.end(call.key)
-                refused_at_first = fault.reason == "no_connection" and not self.report.made
-                if refused_at_first and attempt >= RETRIES_BEFORE_ANY_REPLY:
-                    fault.fatal = "start the server, or check --base-url"
-                last = (
-                    attempt == self.retry_policy.retries
-                    or not fault.again
-                    or fault.fatal
-                    or self.ending
-                )
-                if last:
-                    self._give_up(call, fault)
-                    return
-                self.report.retries[fault.reason] += 1
-                await self._pause(attempt, fault)
-            else:
-                self.journal.write(reply)
-                self.report.made += 1
-                self.report.cut_off += reply.finish_reason == "length"
-                _count(self.report.usage, reply)
-                self.failed_in_a_row = 0
-                return
+        retrying = AsyncRetrying(
+            retry=self._is_worth_another_try,
+            stop=stop_never,
+            wait=self._wait_before_retry,
+            before_sleep=self._count_retry,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    first = attempt.retry_state.attempt_number == 1
+                    reply = await self._try(call, first)
+        except _NotBegun:
+            self.report.not_made += 1
+        except Fault as fault:
+            self._give_up(call, fault)
+        else:
+            self.journal.write(reply)
+            self.report.count(reply, now=True)
+            self._follow(call, reply)
 
-    def _give_up(self, call: Call, fault: Fault) -> None:
-        self.report.failed[fault.reason] += 1
-        self.failed_in_a_row += 1
-        if self.ending:
-            return
-        if fault.fatal:
-            self.fault = (
-                f"{fault} (model {call.model!r})",
-                f"{fault.fatal}; the same command goes on from here",
-            )
-        elif self.failed_in_a_row >= self.retry_policy.give_up_after:
-            self.fault = (
-                f"{self.failed_in_a_row} calls in a row failed, the last with: {fault} (model "
-                f"{call.model!r})",
-                "look at the server and at the model's name, then start the same command again: it "
-                "goes on from here",
-            )
-        if self.ending:
-            self.wake.set()
+    async def _try(self, call: Call, first: bool) -> Reply:
+        """One try, noted in the journal before it is sent.
 
-    async def _held(self) -> None:
+        Raises:
+            Fault: it brought no reply. _NotBegun: the run ends.
+        """
         while not self.ending and (left := self.hold_until - time.monotonic()) > 0:
-            await self._wait(left)
+            await self._sleep(left)
+        if self.ending:
+            raise _NotBegun
+        if call.key in self.journal:
+            self.journal.withdraw(call.key)
+        unsettled = call.key in self.journal.unsettled
+        again = unsettled and first
+        self.report.made_again += again
+        try:
+            return await self.sender.send(call, self.journal.begin(call.key, again=again))
+        except Fault as fault:
+            turned_away = fault.outcome == "turned away" and not unsettled
+            if fault.outcome == "answered" or turned_away:
+                self.journal.end(call.key)
+            raise
 
-    async def _wait(self, seconds: float) -> None:
+    def _is_worth_another_try(self, state: RetryCallState) -> bool:
+        fault = _fault_in(state)
+        if fault is None:
+            return False
+        number = state.attempt_number
+        if fault.reason == "renamed_parameter":
+            return fault.again and not self.ending
+        refused_at_first = fault.reason == "no_connection" and not self.report.made
+        if refused_at_first and number > RETRIES_BEFORE_ANY_REPLY:
+            fault.fatal = "start the server, or check --base-url"
+        most = self.retry_policy.retries
+        most = min(most, RETRIES_IF_PAID) if fault.paid else most
+        return fault.again and not fault.fatal and not self.ending and number <= most
+
+    def _wait_before_retry(self, state: RetryCallState) -> float:
+        fault = _fault_in(state)
+        return max(fault.wait if fault else 0.0, self.random_wait(state))
+
+    def _count_retry(self, state: RetryCallState) -> None:
+        fault = _fault_in(state)
+        if fault is not None:
+            self.report.retries[fault.reason] += 1
+            if fault.reason == "rate_limited":
+                until = time.monotonic() + state.upcoming_sleep
+                self.hold_until = max(self.hold_until, until)
+
+    async def _sleep(self, seconds: float) -> None:
         """Wait, but no longer than the run lasts."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.wake.wait(), seconds)
 
-    async def _pause(self, attempt: int, fault: Fault) -> None:
-        longest = min(self.retry_policy.first_wait * 2**attempt, self.retry_policy.longest_wait)
-        # Half of it at random, or all would come back at once.
-        wait = max(fault.wait, longest * self.rng.uniform(0.5, 1.0))
-        if fault.reason == "rate_limited":
-            self.hold_until = max(self.hold_until, time.monotonic() + wait)
+    def _give_up(self, call: Call, fault: Fault) -> None:
+        said = f"{fault} (model {call.model!r})"
+        is_first = fault.reason not in self.report.examples
+        self.report.failed[fault.reason] += 1
+        self.report.examples.setdefault(fault.reason, said)
+        if self.ending:
+            return
+        if fault.fatal:
+            self._stop(said, fault.fatal)
         else:
-            await self._wait(wait)
+            if is_first:  # not only at the end: it may be worth a Ctrl-C
+                _print(f"{self.what}: a call failed: {said}; going on.")
+            self._count_without_answer(said, "look at the server and at the model's name")
 
-    async def _ask(self, call: Call, idempotency_key: str) -> Reply:
-        """One try.
-
-        Args:
-            idempotency_key: the same key asks for the same answer, so that a server that honours it
-                charges once.
-
-        Raises:
-            Fault: no reply came.
-        """
-        body = {
-            "model": call.model,
-            "messages": [{"role": role, "content": content} for role, content in call.messages],
-            **call.sampling.arguments(),
-        }
-        renamed = call.model in self.renamed
-        if renamed:
-            body["max_completion_tokens"] = body.pop("max_tokens")
-        self.under_way += 1
-        try:
-            # The client's own time-out starts anew with every byte; a server that drips must not
-            # hold us for ever.
-            async with asyncio.timeout(self.retry_policy.timeout):
-                # Not `chat.completions.create`: its typed requests and replies take a third of the
-                # client's time.
-                came = await self.client.post(
-                    "/chat/completions",
-                    body=body,
-                    cast_to=object,
-                    options={"headers": {"Idempotency-Key": idempotency_key}},
-                )
-        except Exception as error:
-            fault = fault_of(
-                error,
-                key=self.key,
-                api_key_env=self.endpoint.api_key_env,
-                timeout=self.retry_policy.timeout,
+    def _follow(self, call: Call, reply: Reply) -> None:
+        """Stop where reply after reply holds no answer."""
+        if not reply.problem:
+            self.without_answer_in_a_row = 0
+        elif reply.problem != "empty":  # small models often end at once
+            limit = call.sampling.max_tokens
+            self._count_without_answer(
+                f"{reply.problem} (model {call.model!r}, token limit {limit or 'not set'})",
+                "give a higher token limit (--max-tokens, --judge-max-tokens)"
+                if reply.problem == "cut_off_in_thought"
+                else "look at these replies in the journal and choose another model",
             )
-            if fault.reason == "renamed_parameter" and not renamed:
-                self.renamed.add(call.model)
-                fault.again = True
-            raise fault from None  # the client's errors hold the request, and with it the key
-        finally:
-            self.under_way -= 1
-        return self._reply(call, came)
 
-    def _reply(self, call: Call, came: Any) -> Reply:
-        """The reply in a body that came with status 200, which does not make it one."""
-        try:
-            choice = came["choices"][0]
-            text, finish_reason = (
-                choice["message"].get("content") or "",
-                choice.get("finish_reason") or "",
-            )
-            usage = came.get("usage") or {}
-            prompt_tokens, completion_tokens = (
-                usage.get("prompt_tokens"),
-                usage.get("completion_tokens"),
-            )
-            if not isinstance(text, str):
-                raise TypeError
-        except (KeyError, IndexError, TypeError, AttributeError):
-            error = isinstance(came, dict) and (came.get("error") or "choices" in came)
-            reason = "error_in_reply" if error else "unreadable_reply"
-            said = came["error"] if isinstance(came, dict) and came.get("error") else came
-            what = f"status 200, but no answer in it: {redact_key(said, self.key)}"
-            raise Fault(reason, what, again=True) from None
-        return Reply(
-            key=call.key,
-            purpose=call.purpose,
-            model=call.model,
-            text=text,
-            finish_reason=str(finish_reason),
-            prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
-            completion_tokens=completion_tokens if isinstance(completion_tokens, int) else None,
-            served_by=str(came.get("model") or ""),
-            at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
+    def _count_without_answer(self, last: str, remedy: str) -> None:
+        self.without_answer_in_a_row += 1
+        n = self.without_answer_in_a_row
+        if n >= self.retry_policy.give_up_after and not self.ending:
+            self._stop(f"{n} calls in a row brought no answer, the last: {last}", remedy)
+
+    def _stop(self, problem: str, remedy: str) -> None:
+        self.stop_reason = (problem, f"{remedy}, then start the same command again: it goes on "
+                            "from here")  # fmt: skip
+        self.wake.set()
 
 
-def _count(usages: dict[str, Usage], reply: Reply) -> None:
-    usage = Usage.of(reply.prompt_tokens, reply.completion_tokens)
-    usages[reply.model] = usages.get(reply.model, Usage()) + usage
+def _fault_in(state: RetryCallState) -> Fault | None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error if isinstance(error, Fault) else None
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
