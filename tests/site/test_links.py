@@ -7,10 +7,10 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from book_scripts import BOOK, load
+from build_book import chapters_of
 
 ROOT = Path(__file__).resolve().parents[2]
-build = load("build")
+BOOK = ROOT / "book"
 
 
 class Reader(html.parser.HTMLParser):
@@ -71,7 +71,7 @@ def test_every_chapter_of_the_repository_is_a_page_with_its_neighbours_and_its_l
     website,
 ):
     chapters = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    assert build.chapters_of(BOOK / "_toc.yml") == chapters
+    assert chapters_of(BOOK / "_toc.yml") == chapters
     for name in chapters:
         text = (website / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
         assert 'title="previous page"' in text and 'title="next page"' in text, name
