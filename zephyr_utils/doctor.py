@@ -36,7 +36,7 @@ class Check:
         part: the heading it stands under.
         state: `OK`; `MISSING`: the miniature does not run without it; `NOTE`: something else does
             not.
-        words: what was found, in a sentence or less.
+        words: the result, in a sentence or less.
         remedy: what to do about it; empty where nothing is to be done.
     """
 
@@ -56,7 +56,7 @@ def diagnose(runs: Path) -> list[Check]:
         _accelerator(),
         _scales(),
         _chapters(),
-        _beside_the_road(),
+        _optional(),
     )
     return [finding for part in looked_at for finding in part]
 
@@ -90,9 +90,9 @@ def report(findings: list[Check]) -> str:
 
 
 def _machine(runs: Path) -> Iterator[Check]:
-    part, found = "Machine", sys.version_info[:2]
+    part, version = "Machine", sys.version_info[:2]
     words = f"Python {platform.python_version()}"
-    if found >= OLDEST_PYTHON:
+    if version >= OLDEST_PYTHON:
         yield Check(part, OK, words)
     else:
         yield Check(
@@ -206,7 +206,7 @@ def _blind_remedy() -> str:
 
 def _scales() -> Iterator[Check]:
     if _torch() is None or importlib.util.find_spec("yaml") is None:
-        return  # said under Libraries
+        return  # reported under Libraries
     from zephyr_utils.data.records import HubAddress
     from zephyr_utils.scales import DEFAULT_SCALE, SCALES
 
@@ -248,7 +248,7 @@ def _chapters() -> Iterator[Check]:
         remedy = "clone again, or make it: python -m zephyr_utils.miniature.make_base"
         yield Check(part, MISSING, "the miniature's base model is not in the package", remedy)
     places = (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1])
-    found = next(
+    notebooks = next(
         (
             names
             for place in places
@@ -256,17 +256,17 @@ def _chapters() -> Iterator[Check]:
         ),
         [],
     )
-    if found:
+    if notebooks:
         yield Check(
-            part, OK, f"notebooks {found[0].stem[:2]} to {found[-1].stem[:2]}, {len(found)} of them"
+            part, OK, f"notebooks {notebooks[0].stem[:2]} to {notebooks[-1].stem[:2]}, {len(notebooks)} of them"
         )
     else:
         yield Check(part, NOTE, "no notebooks here", "run zephyr inside a checkout of the handbook")
 
 
-def _beside_the_road() -> Iterator[Check]:
-    """What single commands use; without them the road still runs."""
-    part = "Beside the road"
+def _optional() -> Iterator[Check]:
+    """What single commands use; without them the pipeline still runs."""
+    part = "Optional"
     chromium = any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     for there, name, use, remedy in (
         (shutil.which("make"), "make", "make run, make test", "install make, or use the zephyr "

@@ -2,14 +2,14 @@
 
 
 class HandbookError(Exception):
-    """Something the reader can mend.
+    """Something the reader can fix.
 
     The command line prints the message without a traceback and exits with status 2; notebooks show
     it as it is.
 
     Args:
         what: what is wrong, in one sentence.
-        where: the file, row, field, option or stage it was found in.
+        where: the file, row, field, option or stage it concerns.
         remedy: what to do about it.
     """
 

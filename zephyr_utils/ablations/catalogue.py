@@ -6,7 +6,7 @@ zephyr_utils.ablations.catalogue`` is one process of `parallel.run_in_parallel`.
 
 Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen: minutes for
 five seeds. Each had a search of its own on `development_questions`, by ``benchmarks/search.py``;
-what was found lies in ``recipes/<scale>/ablations.yaml``.
+the winners stand in ``recipes/<scale>/ablations.yaml``.
 """
 
 import hashlib

@@ -125,23 +125,23 @@ def judge_all(measured: Measured) -> list[ClaimResult]:
 
 
 def row_scores(measured: Measured, row: str, key: str = "score") -> list[float]:
-    """A number of the row's exam, one a seed."""
+    """A number of the row's exam, one per seed."""
     return [rows[row]["exam"][key] for rows in measured.values() if row in rows]
 
 
 def findings_table(findings: list[ClaimResult], why: bool = True) -> str:
-    """Claim, paper, ours, verdict and, unless told otherwise, why: a Markdown table."""
+    """Claim, paper, ours, verdict and, where `why` is set, the reason: a Markdown table."""
     head = ("claim", "paper", "ours [95 %]", "seeds", "verdict", *(["why"] if why else []))
     rows = [
         (
-            found.claim.text,
-            found.claim.paper,
-            found.ours,
-            str(len(found.per_seed)),
-            f"**{found.verdict}**",
+            result.claim.text,
+            result.claim.paper,
+            result.ours,
+            str(len(result.per_seed)),
+            f"**{result.verdict}**",
         )
-        + ((found.why,) if why else ())
-        for found in findings
+        + ((result.why,) if why else ())
+        for result in findings
     ]
     return _markdown(head, rows)
 

@@ -139,7 +139,7 @@ def evaluate(
             remedy="leave out the models, or the judgments; each gives a report of its own",
         )
     recorded = bool(judgments or annotations or (academic and Path(academic).exists()))
-    found = Report(
+    results = Report(
         "Evaluation of recorded judgments",
         {"Questions": questions.name if questions else "as recorded"},
     )
@@ -158,8 +158,8 @@ def evaluate(
             max_new_tokens,
             allow_failures,
         )
-        found = Report("Evaluation", exam.about(pipeline))
-        for manifest in evaluate_models(pipeline, models, exam, found, against).values():
+        results = Report("Evaluation", exam.about(pipeline))
+        for manifest in evaluate_models(pipeline, models, exam, results, against).values():
             print_manifest(
                 manifest,
                 *(name for name in ("right", "ended", "tokens") if name in manifest.results),
@@ -174,19 +174,19 @@ def evaluate(
         from zephyr_utils.pipeline.artefacts import runs_folder
 
         folder = (Path(runs) if runs else runs_folder()) / "evaluation"
-    found.about["Made with"] = f"zephyr-handbook {__version__} on {date.today().isoformat()}"
-    found.add_recorded(judgments or [], annotations or [], questions, allow_failures)
+    results.about["Made with"] = f"zephyr-handbook {__version__} on {date.today().isoformat()}"
+    results.add_recorded(judgments or [], annotations or [], questions, allow_failures)
     if academic:
-        found.add_academic(academic_scores(academic, addresses, folder / "academic"))
-    _print_report(found, found.write(report or folder / "report"))
+        results.add_academic(academic_scores(academic, addresses, folder / "academic"))
+    _print_report(results, results.write(report or folder / "report"))
 
 
-def _print_report(found, page: Path) -> None:
+def _print_report(results, page: Path) -> None:
     """A line for every figure of a report, what looks odd about them, and where the page lies."""
     lines = []
-    for grades in sorted(found.grades.values(), key=lambda grades: -grades.overall):
+    for grades in sorted(results.grades.values(), key=lambda grades: -grades.overall):
         lines.append(f"{grades}  95 %: {grades.interval.low:.2f} to {grades.interval.high:.2f}")
-    for pair in found.pairs:
+    for pair in results.pairs:
         rate = "no" if pair.win_rate_2 is None else f"{pair.win_rate_2:.1f} %"
         by_place = pair.n_first_place + pair.n_second_place
         lines.append(
@@ -197,16 +197,16 @@ def _print_report(found, page: Path) -> None:
         )
     lines += [
         f"{m}: {rate}"
-        for m, rate in sorted(found.rates.items(), key=lambda item: -item[1].win_rate)
+        for m, rate in sorted(results.rates.items(), key=lambda item: -item[1].win_rate)
     ]
-    for score in found.academic:
+    for score in results.academic:
         error = "" if score.standard_error is None else f" ± {score.standard_error:.2f}"
         lines.append(f"{score.task} ({score.metric}): {score.score:.2f} %{error}")
     out.print(*lines, f"Report: {page}", sep="\n", soft_wrap=True)
-    for warning in found.warnings[:8]:
+    for warning in results.warnings[:8]:
         err.print(f"Look at this: {warning}", soft_wrap=True)
-    if len(found.warnings) > 8:
-        err.print(f"... and {len(found.warnings) - 8} more, at the top of the report.")
+    if len(results.warnings) > 8:
+        err.print(f"... and {len(results.warnings) - 8} more, at the top of the report.")
 
 
 def chat(
@@ -227,18 +227,18 @@ def chat(
     network, tokenizer = load_model(directory)
     prepare_tokenizer(tokenizer)
     messages: list[dict] = []
-    err.print("Ask away. `new` starts afresh, an empty line ends.")
+    err.print("Ask a question. `new` starts a new conversation, an empty line ends it.")
     for turn in range(1_000_000):
         try:
-            said = input("you> ").strip()
+            text = input("you> ").strip()
         except EOFError:
             return
-        if said in ("", "exit"):
+        if text in ("", "exit"):
             return
-        if said == "new":
+        if text == "new":
             messages = []
             continue
-        messages.append({"role": "user", "content": said})
+        messages.append({"role": "user", "content": text})
         (answer,) = generate(
             network, tokenizer, [messages], temperature=temperature, seed=seed + turn
         )

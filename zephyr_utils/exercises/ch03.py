@@ -58,14 +58,14 @@ def check_undo_order(fn: Callable[[list[int], list[int]], list[int]]) -> None:
 
 
 def _grade(text: str) -> float | None:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/10)?", text.strip())
-    grade = float(found[1]) if found else None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/10)?", text.strip())
+    grade = float(match[1]) if match else None
     return grade if grade is not None and 1 <= grade <= 10 else None
 
 
 def _first_number(text: str) -> float | None:
-    found = re.search(r"\d+(?:\.\d+)?", text)
-    return float(found[0]) if found else None
+    match = re.search(r"\d+(?:\.\d+)?", text)
+    return float(match[0]) if match else None
 
 
 def _historic(text: str) -> float | None:
@@ -168,18 +168,18 @@ def check_suspect_tens(fn: Callable[[list[tuple[float | None, float | None]]], l
         raise Wrong(f"Return the places of the rows in a list, not how many they are or {got!r}.")
     if len(np.shape(got)) != 1:
         raise Wrong("Return the places of the rows, 0 for the first, not the rows themselves.")
-    found, wanted = {int(n) for n in got}, {1, 3}
-    if found == {0, 1, 3, 4, 5}:
+    places, wanted = {int(n) for n in got}, {1, 3}
+    if places == {0, 1, 3, 4, 5}:
         raise Wrong("This is every ten; most tens are sound. Look at the mean rating beside it.")
-    if found - wanted & {2, 7} and {2, 7} <= found:
+    if places - wanted & {2, 7} and {2, 7} <= places:
         raise Wrong("These are all answers with a low mean rating; only tens are suspect.")
-    if found == {1}:
+    if places == {1}:
         raise Wrong(
             "A mean of at most 2 holds 2 itself: the fault was a '>' where a '>=' was meant, do "
             "not repeat it."
         )
-    if found != wanted:
-        raise Wrong(f"Among {rows} the places are {sorted(wanted)}, not {sorted(found)}.")
+    if places != wanted:
+        raise Wrong(f"Among {rows} the places are {sorted(wanted)}, not {sorted(places)}.")
 
 
 # --- a judge's liking for a place ------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def check_mean_rating(fn: Callable[[dict], float]) -> None:
             "This is the right total, but the mean is wanted, not their sum.": sum(ratings),
             'An aspect that was not rated ("N/A") counts as 0 here; leave it out of the count as '
             "well.": sum(ratings) / 4,
-            "Do not round to a whole number: it would make ties of answers that the teacher told "
+            "Do not round to a whole number: it would make ties of answers that the teacher kept "
             "apart.": round(np.mean(ratings)),
         }
         compare(attempt(fn, completion), np.mean(ratings), mistakes, f"The ratings are {ratings}.")

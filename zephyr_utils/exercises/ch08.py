@@ -19,8 +19,8 @@ def _spread(mean: float, half: float) -> Triple:
 
 
 def _paired(ours: Sequence[float], theirs: Sequence[float]) -> Triple:
-    found = seeds_interval(np.subtract(ours, theirs))
-    return found.estimate, found.low, found.high
+    interval = seeds_interval(np.subtract(ours, theirs))
+    return interval.estimate, interval.low, interval.high
 
 
 def _unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Triple:

@@ -29,7 +29,7 @@ class WrongAnswer(AssertionError):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What the reader is told."""
+    """The status of an answer and the message about it."""
 
     status: Literal["right", "wrong", "not attempted"]
     message: str
@@ -132,7 +132,7 @@ def compare(
     got: Any, expected: Any, mistakes: Mapping[str, Any], otherwise: str, tolerance: float = 1e-6
 ) -> None:
     """Compare numbers, or lists of them, with the right ones; if they differ, say why where that
-    can be told.
+    is known.
 
     Args:
         mistakes: what each misconception yields here, by the message that explains it.

@@ -1,4 +1,4 @@
-"""The miniature: a closed world small enough to run Zephyr's whole road on a laptop, with the
+"""The miniature: a closed world small enough to run Zephyr's whole pipeline on a laptop, with the
 faults of the real one.
 
 `world` knows what is true, `teacher` answers and grades, `data` writes the records in the Hub's

@@ -27,8 +27,8 @@ PROMPTS = 4_000
 QUESTIONS_PER_CATEGORY = 20
 DEVELOPMENT_SEEDS, DEVELOPMENT_PER_CATEGORY = range(1, 7), 20
 
-# The teacher of the dialogues: mostly right, seldom as good as it could be. This is the room that
-# dDPO has.
+# The teacher of the dialogues: mostly right, seldom as good as it could be. This leaves dDPO
+# something to improve.
 TEACHER_STYLES = {"good": 0.18, "plain": 0.40, "curt": 0.22, "wrong": 0.12, "ramble": 0.08}
 # The four models whose answers are rated, the best first: graded skill, each able to surprise.
 MODELS = {
@@ -119,7 +119,7 @@ def development_questions() -> list[dict]:
             if key not in seen and len(already) < DEVELOPMENT_PER_CATEGORY:
                 seen.add(key)
                 already.append(question)
-    rows = [question for found in chosen.values() for question in found]
+    rows = [question for group in chosen.values() for question in group]
     return [{**question, "question_id": number} for number, question in enumerate(rows, start=1)]
 
 

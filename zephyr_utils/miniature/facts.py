@@ -1,7 +1,7 @@
 """What is true in the miniature world: a few hundred words and the facts that tie them together.
 
 Small on purpose: a model of a million parameters can know all of it, so what it gets wrong after
-training is a matter of training and not of room. Capital letters abound, because truecasing needs
+training depends on training and not on capacity. Capital letters abound, because truecasing needs
 something to repair.
 """
 

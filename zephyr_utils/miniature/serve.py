@@ -77,7 +77,7 @@ def reply_to(model: str, messages: list[dict], seed: int | None = None) -> str:
             404, f"there is no model {model!r}; there are {', '.join((*MODELS, *JUDGES))}"
         )
     text = json.dumps([model, messages, seed])
-    # Not hash(), which Python salts anew each time.
+    # Not hash(), which Python salts differently in each process.
     rng = random.Random(hashlib.sha256(text.encode()).digest())
     system = messages[0]["content"] if messages[0]["role"] == "system" else ""
     blocks = [match["text"] for match in BLOCK.finditer(messages[-1]["content"])]

@@ -60,10 +60,10 @@ def understand(turns: list[str]) -> Question | None:
     """
     for name, kind in CATEGORIES.items():
         for text_1, pattern_1 in zip(kind.turn_1, _patterns(name, 1), strict=True):
-            found = pattern_1.fullmatch(turns[0].strip())
-            if not found:
+            match = pattern_1.fullmatch(turns[0].strip())
+            if not match:
                 continue
-            slots = found.groupdict()
+            slots = match.groupdict()
             if len(turns) == 1:
                 return _first_that_fits(name, slots, (text_1, kind.turn_2[0]))
             for text_2, pattern_2 in zip(kind.turn_2, _patterns(name, 2), strict=True):

@@ -62,7 +62,7 @@ def read_report(output_folder: Path) -> dict[str, dict[str, Any]]:
     """Chapter -> what is known of its last whole run: seconds, memory, metrics, ranges, versions.
 
     ``seconds`` is what that run took; ``seconds_reused`` what an earlier run had spent on artefacts
-    it found ready.
+    that it reused.
     """
     return read_json(Path(output_folder) / REPORT).get("chapters", {})
 

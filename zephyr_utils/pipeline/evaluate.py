@@ -2,29 +2,29 @@
 compared.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.data.records import save_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation import (
-    CachingJudge,
-    Judge,
-    OpenAIJudge,
-    Report,
-    judge_pairs,
-    load_rows,
-)
-from zephyr_utils.evaluation.exam import ANSWERS, JUDGMENTS, grade_kept_answers, run_exam
+from zephyr_utils.evaluation import Judge, OpenAIJudge, Report, grade_answers, judge_pairs
+from zephyr_utils.evaluation.common import display_name, name_some
+from zephyr_utils.evaluation.exam import ANSWERS, JUDGMENTS, ask_questions, exam_shares
+from zephyr_utils.evaluation.recorded import load_answers, load_questions, read_judgments
+from zephyr_utils.evaluation.types import MTBenchAnswer, MTBenchJudgment, MTBenchQuestion
+from zephyr_utils.feedback import Endpoint, Sampling
+from zephyr_utils.feedback.rate import JUDGING
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
 from zephyr_utils.pipeline.pipeline import EVALUATION, Pipeline
 from zephyr_utils.scales import Exam
 
 TEACHER = "teacher"
 FASTCHAT_MAX_NEW_TOKENS = 1024
+LONGEST_FOLDER = 60  # characters of a model's name in a folder's
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,20 @@ class ExamSettings:
         judge: "teacher" (that of the scale's exam, which knows its questions alone) or a model's
             name at an endpoint.
         judge_url: the endpoint; "" is $OPENAI_BASE_URL.
+        judge_sampling: of a judge at an endpoint.
+        retry_unreadable: as for :class:`~zephyr_utils.evaluation.OpenAIJudge`.
         temperature: None takes the exam's, or with `questions` FastChat's temperatures by
             category.
         max_new_tokens: None takes the exam's, or with `questions` FastChat's 1,024.
+        allow_failures: average even when more than a tenth of the judgments failed.
     """
 
     scale_exam: Exam
     questions: Path | None = None
     judge: str = TEACHER
     judge_url: str = ""
+    judge_sampling: Sampling = JUDGING
+    retry_unreadable: bool = False
     temperature: float | None = None
     max_new_tokens: int | None = None
     allow_failures: bool = False
@@ -59,25 +64,42 @@ class ExamSettings:
         )
         return self.questions is None and self.judge == TEACHER and not changed
 
-    def asked(self) -> list[dict]:
+    def asked(self) -> list[MTBenchQuestion]:
         """The questions."""
-        return self.scale_exam.questions() if self.questions is None else load_rows(self.questions)
+        if self.questions is None:
+            return self.scale_exam.questions()  # type: ignore[return-value]
+        return load_questions(self.questions)
 
-    def new_judge(self) -> Judge:
+    def new_judge(self, journal: Path) -> Judge:
         """The judge.
 
-        Raises:
-            HandbookError: the endpoint's key is not set.
+        Args:
+            journal: where the replies of a judge at an endpoint are kept.
         """
         if self.judge == TEACHER:
             return self.scale_exam.judge()
-        return OpenAIJudge(self.judge, base_url=self.judge_url or None)
+        return OpenAIJudge(
+            self.judge,
+            Endpoint(self.judge_url),
+            sampling=self.judge_sampling,
+            journal=journal,
+            retry_unreadable=self.retry_unreadable,
+        )
+
+    @property
+    def judge_key(self) -> list[Any]:
+        """What tells one judge from another: with a password, if any, left out of the address."""
+        if self.judge == TEACHER:
+            return [TEACHER]
+        return [self.judge, Endpoint(self.judge_url).url, vars(self.judge_sampling)]
 
     def about(self, pipeline: Pipeline) -> dict[str, str]:
         """What the report says at its top."""
         temperature, length = self.sampling["temperature"], self.sampling["max_new_tokens"]
         own = self.judge == TEACHER
-        judge = self.scale_exam.judge_description if own else f"{self.judge} (endpoint)"
+        judge = (
+            self.scale_exam.judge_description if own else f"{display_name(self.judge)} (endpoint)"
+        )
         degree = "by category, as FastChat" if temperature is None else f"{temperature:g}"
         return {
             "Judge": f"{judge}. Grades of different judges cannot be compared, nor these with a "
@@ -97,106 +119,164 @@ class ExamSettings:
         return {"temperature": temperature, "max_new_tokens": self.max_new_tokens or length}
 
 
+@dataclass(frozen=True)
+class Examined:
+    """One model's exam.
+
+    Attributes:
+        answers, judgments: the records.
+        manifest: of the artefact with the answers; None where they were recorded elsewhere.
+        shares: as :func:`~zephyr_utils.evaluation.exam.exam_shares` returns them.
+    """
+
+    answers: list[MTBenchAnswer]
+    judgments: list[MTBenchJudgment]
+    manifest: Manifest | None = None
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+def existing_path(model: str) -> Path | None:
+    """The model as a path, if something is there; a name that no disk takes is no path."""
+    path = Path(model)
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return None
+    return path
+
+
 def model_name(model: str) -> str:
-    """What a model is called in records: the road's own name, a directory's, or the one in a file
-    of answers.
+    """What a model is called in records: the pipeline's own name, a directory's, or the one in a
+    file of answers.
 
     A directory called ``model`` is named with the folder it lies in.
+
+    Raises:
+        HandbookError: a file with answers of several models.
     """
-    path = Path(model)
-    if path.is_file():
-        return str(load_rows(path)[0].get("model_id") or path.name.partition(".")[0])
-    if not path.is_dir():
+    path = existing_path(model)
+    if path is None:
         return model
-    path = path.resolve()
-    return f"{path.parent.name}-{path.name}" if path.name == "model" else path.name
+    if path.is_dir():
+        path = path.resolve()
+        return f"{path.parent.name}-{path.name}" if path.name == "model" else path.name
+    names = {str(row["model_id"]) for row in load_answers(path) if row.get("model_id")}
+    if len(names) > 1:
+        raise HandbookError(
+            f"it holds answers of {len(names)} models: {name_some(sorted(names))}",
+            where=str(path),
+            remedy="write one file for each model",
+        )
+    return names.pop() if names else path.name.partition(".")[0]
 
 
-def evaluate_model(pipeline: Pipeline, model: str, exam: ExamSettings) -> Manifest:
-    """One model's answers and grades, made once.
+def folder_name(name: str, *parts: Any) -> str:
+    """A name for a file or a folder: what a model is called in records may be anything.
+
+    Letters without accents, digits and ``-_.`` stay; a hash of the whole name and of the `parts`
+    tells apart what is alike otherwise.
+    """
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_FOLDER].strip("-.")
+    return f"{slug or 'model'}-{fingerprint([display_name(name), *parts])[:8]}"
+
+
+def evaluate_model(pipeline: Pipeline, model: str, exam: ExamSettings) -> Examined:
+    """One model's answers and grades.
+
+    A model is asked once; so is a judge at an endpoint, whose replies are journalled.
 
     Args:
-        model: a model of the road by name, a model directory, or a file of answers (``{question_id,
-            model_id, choices: [{turns}]}``), which are graded as they are.
+        model: a model of the pipeline by name, a model directory, or a file of answers
+            (``{question_id, model_id, choices: [{turns}]}``), which are graded as they are.
+
+    Raises:
+        HandbookError: whatever stops a model from being asked or judged.
     """
-    name, recorded = model_name(model), Path(model).is_file()
-    directory = model if Path(model).exists() else pipeline.model_directory(model)
-    if exam.plain and not recorded:
-        return pipeline.evaluate(name, directory, exam.sampling["temperature"])
+    name, path = model_name(model), existing_path(model)
+    if path is None and exam.plain:
+        manifest = pipeline.evaluate(model, pipeline.model_directory(model))
+        judgments, _ = read_judgments([manifest.folder / JUDGMENTS])
+        answers = load_answers(manifest.folder / ANSWERS)
+        shares = exam_shares(answers, judgments, exam.scale_exam.judge())
+        return Examined(answers, judgments, manifest, shares)
+    questions, made = exam.asked(), None
+    if path is None or path.is_dir():
+        made = _ask(pipeline, name, model if path else pipeline.model_directory(model), exam)
+        answers = load_answers(made.folder / ANSWERS)
+    else:
+        answers = load_answers(path)
+    place = pipeline.folder / EVALUATION / "judged" / folder_name(name, exam.judge_key)
+    judge = exam.new_judge(place.with_name(f"{place.name}.journal.jsonl"))
+    judgments = grade_answers(questions, answers, judge, name)
+    save_records(judgments, place.with_name(f"{place.name}.jsonl"))
+    return Examined(answers, judgments, made, exam_shares(answers, judgments, judge))
+
+
+def _ask(pipeline: Pipeline, name: str, directory: str, exam: ExamSettings) -> Manifest:
+    """The artefact with a model's answers; who judges them does not change it."""
     questions = exam.asked()
-    recipe = {
-        **exam.sampling,
-        "seed": pipeline.seed,
-        "judge": exam.judge,
-        "judge_url": exam.judge_url,
-    }
+    recipe = {**exam.sampling, "seed": pipeline.seed}
+    inputs = {"model": fingerprint(Path(directory)), "questions": fingerprint(questions)}
 
     def make(folder: Path) -> dict[str, Any]:
-        judge = exam.new_judge()
-        if recorded:
-            save_records(load_rows(model), folder / ANSWERS)
-        if (folder / ANSWERS).exists():  # or left by a run that was killed while judging
-            return grade_kept_answers(questions, folder, judge, name, exam.allow_failures)
-        network, tokenizer = load_model(directory, dtype=pipeline.setting.dtype)
+        model, tokenizer = load_model(directory, dtype=pipeline.setting.dtype)
         prepare_tokenizer(tokenizer)
-        options = {**exam.sampling, "seed": pipeline.seed, "allow_failures": exam.allow_failures}
-        return run_exam(network, tokenizer, name, questions, folder, judge, **options)
+        answers = ask_questions(model, tokenizer, name, questions, **recipe)
+        save_records(answers, folder / ANSWERS)
+        return {"answers": len(answers)}
 
-    inputs = {"model": fingerprint(Path(directory)), "questions": fingerprint(questions)}
-    # A folder for each way of examining, so that trying another judge does not throw a paid one's
-    # words away.
-    way = fingerprint({**inputs, **recipe})[:8]
     return build_artefact(
-        pipeline.folder / EVALUATION / f"{name}-{way}", inputs=inputs, recipe=recipe, make=make
+        pipeline.folder / EVALUATION / folder_name(name, inputs, recipe),
+        inputs=inputs,
+        recipe=recipe,
+        make=make,
+        code=["zephyr_utils.evaluation.exam"],
     )
 
 
 def evaluate_models(
-    pipeline: Pipeline, models: Sequence[str], exam: ExamSettings, report: Report, against: str = ""
-) -> dict[str, Manifest]:
-    """Examine models and add their grades, answers and (with `against`) pairwise judgments to the
+    pipeline: Pipeline,
+    models: Sequence[str],
+    exam: ExamSettings,
+    report: Report,
+    baseline: str = "",
+) -> dict[str, Examined]:
+    """Examine models and add their grades, answers and (with `baseline`) pairwise judgments to the
     report.
 
     Args:
-        against: a model that each of the others is compared with, question by question, in both
+        baseline: a model that each of the others is compared with, question by question, in both
             orders.
 
     Raises:
         HandbookError: two models of one name, or whatever stops a model from being asked or judged.
     """
-    wanted = list(dict.fromkeys([*models, against] if against else models))
+    wanted = list(dict.fromkeys([*models, baseline] if baseline else models))
     names = {model: model_name(model) for model in wanted}
     if len(set(names.values())) < len(names):
         raise HandbookError(
-            f"two of these models would have one name: {', '.join(names.values())}",
+            f"two of these models would have one name: {name_some(names.values())}",
             where="models",
             remedy="rename one of the directories, or link to it under another name",
         )
-    questions = exam.asked()
     with report.listening():
-        manifests = {names[model]: evaluate_model(pipeline, model, exam) for model in wanted}
-    answers = {name: load_rows(made.folder / ANSWERS) for name, made in manifests.items()}
-    judgments = [row for made in manifests.values() for row in load_rows(made.folder / JUDGMENTS)]
-    everything = [row for rows in answers.values() for row in rows]
-    report.add_judgments(judgments, questions, everything, allow_failures=exam.allow_failures)
-    opponents = [name for name in manifests if against and name != names[against]]
-    for name in opponents:
-        other, judge = names[against], exam.new_judge()
-        if exam.judge != TEACHER:
-            judge = CachingJudge(judge, _pair_file(pipeline, name, other, exam, "judged"))
-        with report.listening():
-            pairs = judge_pairs(questions, answers[other], answers[name], judge, other, name)
-        save_records(pairs, _pair_file(pipeline, name, other, exam, "pairs"))
-        report.add_pairs(pairs)
-    return manifests
-
-
-def _pair_file(pipeline: Pipeline, name: str, other: str, exam: ExamSettings, what: str) -> Path:
-    way = (
-        ""
-        if exam.plain
-        else "-" + fingerprint([str(exam.questions), exam.judge, exam.judge_url])[:8]
+        examined = {names[model]: evaluate_model(pipeline, model, exam) for model in wanted}
+    questions = exam.asked()
+    report.add_judgments(
+        [row for one in examined.values() for row in one.judgments],
+        questions,
+        [row | {"model_id": name} for name, one in examined.items() for row in one.answers],  # type: ignore[operator, misc]
+        allow_failures=exam.allow_failures,
     )
-    folder = pipeline.folder / EVALUATION / "pairs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}-against-{other}{way}-{what}.jsonl"
+    for name, one in examined.items():
+        if not baseline or name == names[baseline]:
+            continue
+        other = names[baseline]
+        parts = [other, fingerprint(questions), *exam.judge_key]
+        place = pipeline.folder / EVALUATION / "pairs" / folder_name(name, *parts)
+        judge = exam.new_judge(place.with_name(f"{place.name}.journal.jsonl"))
+        with report.listening():
+            pairs = judge_pairs(questions, examined[other].answers, one.answers, judge, other, name)
+        save_records(pairs, place.with_name(f"{place.name}.jsonl"))
+        report.add_pairs(pairs, exam.allow_failures)
+    return examined

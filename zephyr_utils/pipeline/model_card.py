@@ -52,7 +52,7 @@ class HubUpload:
 
 
 def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
-    """The card of the road's ``dsft`` or ``ddpo`` model, from its manifests alone: nothing is
+    """The card of the pipeline's ``dsft`` or ``ddpo`` model, from its manifests alone: nothing is
     trained for it.
 
     Raises:
@@ -68,7 +68,7 @@ def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
         raise HandbookError(
             "the ddpo model was trained from another dsft model than the one that is there now",
             where=str(pipeline.folder),
-            remedy=f"zephyr dpo --scale {pipeline.scale}, which trains it anew",
+            remedy=f"zephyr dpo --scale {pipeline.scale}, which trains it again",
         )
     base, revision = _base(pipeline)
     header = {
@@ -147,11 +147,11 @@ def _base(pipeline: Pipeline) -> tuple[str, str | None]:
 
 def _sources(pipeline: Pipeline, model: str) -> dict[str, Any]:
     names = ["dialogues"] if model == "dsft" else ["dialogues", "feedback"]
-    found = {name: getattr(pipeline.setting, name) for name in names}
+    sources = {name: getattr(pipeline.setting, name) for name in names}
     if model == "ddpo" and pipeline.preferences:
-        found.pop("feedback")
-        found["preferences"] = Path(pipeline.preferences)
-    return found
+        sources.pop("feedback")
+        sources["preferences"] = Path(pipeline.preferences)
+    return sources
 
 
 def _data_rows(pipeline: Pipeline, model: str) -> list[tuple[str, str, str]]:
@@ -257,7 +257,7 @@ def _exam(pipeline: Pipeline, model: str) -> dict[str, Any]:
 
 def _missing(pipeline: Pipeline, model: str) -> list[str]:
     lines = [
-        "MT-Bench and AlpacaEval with a model as judge: not run by the road itself (`zephyr "
+        "MT-Bench and AlpacaEval with a model as judge: not run by the pipeline itself (`zephyr "
         "evaluate --questions ...`)"
     ]
     if not _exam(pipeline, model):
@@ -296,10 +296,10 @@ def hub_upload(pipeline: Pipeline, repository: str, model: str = "ddpo") -> HubU
         if (
             path.suffix == ".json"
             and name != "tokenizer.json"
-            and (told := _local_paths(json.loads(path.read_text())))
+            and (local := _local_paths(json.loads(path.read_text())))
         ):
             raise HandbookError(
-                f"{name} names a folder of this machine: {told[0]}",
+                f"{name} names a folder of this machine: {local[0]}",
                 where=str(path),
                 remedy="take the entry out",
             )
@@ -309,7 +309,7 @@ def hub_upload(pipeline: Pipeline, repository: str, model: str = "ddpo") -> HubU
 def _local_paths(value: Any) -> list[str]:
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
-        return [found for one in inner for found in _local_paths(one)]
+        return [path for item in inner for path in _local_paths(item)]
     return (
         [value]
         if isinstance(value, str) and Path(value).is_absolute() and Path(value).parent != Path("/")
@@ -318,7 +318,7 @@ def _local_paths(value: Any) -> list[str]:
 
 
 def push(ready: HubUpload, private: bool = True) -> str:
-    """Upload in one commit, to a private repository unless told otherwise; returns its address.
+    """Upload in one commit, to a private repository by default; returns its address.
 
     The token is read from HF_TOKEN and goes nowhere but to the Hub's client.
 

@@ -49,7 +49,7 @@ def notebook_digests(cells: Iterable[str], package: Path = PACKAGE) -> dict[str,
     Args:
         cells: source of the code cells; lines of shell or magic (``%``, ``!``) are passed over.
     """
-    lines = (line for cell in cells for line in cell.splitlines())
+    lines = (line for cell in cells for line in cell.split("\n"))
     # `pass`, since a magic may be all that stands under an `if`.
     code = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines)
     source = _Source(package)

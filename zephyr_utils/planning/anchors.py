@@ -36,7 +36,7 @@ class Anchor:
 
 
 def _lora_peak(fused: bool) -> float:
-    """GiB of LoRA r = 16 on Llama-3.1-8B, bfloat16, 4 x 1,024 tokens, nothing computed anew."""
+    """GiB of LoRA r = 16 on Llama-3.1-8B, bfloat16, 4 x 1,024 tokens, nothing recomputed."""
     shape, tokens = LLAMA_3_8B, 4096
     adapter = LORA_BYTES * shape.adapter(16, list(shape.projections))
     kept = activations(shape, tokens, 2, lora=True, checkpointing=False) + logits(

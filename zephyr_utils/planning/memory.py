@@ -128,7 +128,7 @@ def activations(
 ) -> int:
     """Bytes kept for a backward pass over `tokens` tokens, padding included.
 
-    With checkpointing each layer keeps its input only, and one layer at a time is computed anew
+    With checkpointing each layer keeps its input only, and one layer at a time is recomputed
     (Chen et al., arXiv 1604.06174): `layers * width * hidden` a token, and one layer's worth.
     """
     layer = saved_in_layer(shape, width, lora, dropout)
