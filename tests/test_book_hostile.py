@@ -1,16 +1,19 @@
 """Records that try to be markup, mathematics or templates, through the real build and a browser."""
 
 import functools
+import json
 
 import nbformat
 import pytest
 from browsing import chromium, recording_tab, served
 from IPython.display import HTML
 from test_book import Workplace, executed_copy
+from widget_scripts import safe_json
 
 from zephyr_utils import figures
 from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.diagnostics import reward_margins
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.feedback_browser import FeedbackBrowser
 from zephyr_utils.explorers.pair_browser import PairBrowser
 from zephyr_utils.explorers.reward_margins import Margins
@@ -105,11 +108,18 @@ def browser():
         yield opened
 
 
+def opened(tab, address):
+    """The hostile page in a tab, once its explorers have started or said why not."""
+    tab.goto(f"{address}/notebooks/00_overview.html", wait_until="load")
+    tab.wait_for_selector("html[data-afm-host=ready]", state="attached")
+    return tab
+
+
 @pytest.mark.browser
 def test_no_text_of_a_record_runs_or_becomes_markup_on_the_page(site, browser):
     with served(site) as address, recording_tab(browser, address) as tab:
-        tab.goto(f"{address}notebooks/00_overview.html", wait_until="networkidle")
-        tab.wait_for_selector("html[data-afm-host=ready]", state="attached")
+        opened(tab, address.rstrip("/"))
+        tab.wait_for_load_state("networkidle")
         assert tab.complaints == []
         assert tab.evaluate("window.ran") is None
         assert tab.locator("[data-afm=mounted]").count() == EXPLORERS + 1
@@ -118,3 +128,53 @@ def test_no_text_of_a_record_runs_or_becomes_markup_on_the_page(site, browser):
         assert "49" not in tab.locator("article").inner_text()
         formulas = tab.locator("article mjx-container").count()
         assert formulas == 1, "only the chapter's own formula is set; those in records stay text"
+
+
+@pytest.mark.browser
+def test_explorers_start_on_a_page_that_was_opened_as_a_file(site, browser):
+    tab = browser.new_page()
+    opened(tab, site.as_uri())
+    assert tab.locator("[data-afm=mounted]").count() == EXPLORERS + 1
+    assert tab.evaluate("window.ran") is None
+    tab.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("over", ["file", "http"])
+def test_an_explorer_that_cannot_start_says_why_and_what_to_do(site, browser, over):
+    tab = browser.new_page()
+    tab.add_init_script("URL.createObjectURL = () => 'blob:refused'")
+    with served(site) as address:
+        opened(tab, site.as_uri() if over == "file" else address.rstrip("/"))
+    notes = tab.locator("[data-afm=failed]")
+    assert notes.count() == EXPLORERS + 1
+    as_file = "opened as a file" in notes.first.inner_text()
+    assert as_file == (over == "file")
+    assert ("python3 -m http.server" in notes.first.inner_text()) == (over == "file")
+    tab.close()
+
+
+@pytest.mark.browser
+def test_without_scripts_a_page_says_that_its_figures_need_them(site, browser):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(f"{site.as_uri()}/notebooks/00_overview.html")
+    shown = tab.locator("article").inner_text()
+    assert shown.count("is interactive and needs JavaScript") == EXPLORERS + 2
+    context.close()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_state_in_a_script_element_is_the_same_json_without_a_bracket(text):
+    written = safe_json(json.dumps({"text": text, "less": "1 < 2"}))
+    assert "<" not in written and json.loads(written) == {"text": text, "less": "1 < 2"}
+
+
+def test_a_cell_that_displays_a_record_unescaped_is_refused_by_name(tmp_path):
+    workplace = Workplace(tmp_path)
+    notebook = executed_copy("00_overview")
+    shown = nbformat.v4.new_output("display_data", {"text/html": f"<td>{HOSTILE[1]}</td>"})
+    notebook.cells.append(nbformat.v4.new_code_cell("show()", outputs=[shown]))
+    nbformat.write(notebook, workplace.run / "notebooks" / "00_overview.ipynb")
+    with pytest.raises(HandbookError, match="00_overview: cell 5: HTML with the attribute onerror"):
+        workplace.build()

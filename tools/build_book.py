@@ -23,6 +23,7 @@ from typing import Any
 
 import nbformat
 from appendices import LIBRARIES, fill, machine_of, seconds_in_words
+from safe_outputs import unsafe_outputs
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import write_json
@@ -168,6 +169,7 @@ def _unfit(notebook: nbformat.NotebookNode, name: str) -> list[str]:
         complaints.append(f"{name}: no cell has an output")
     if any(output.output_type == "error" for output in outputs):
         complaints.append(f"{name}: a cell ended with an error")
+    complaints += [f"{name}: {fault}" for fault in unsafe_outputs(notebook)]
     shown = json.dumps(outputs)
     for private in {str(ROOT), str(Path.home()), sys.prefix}:
         if f"{private}/" in shown:
