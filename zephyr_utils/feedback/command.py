@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zephyr_utils.data.records import load_records, save_records, save_set_aside
 from zephyr_utils.data.types import Feedback
@@ -22,6 +22,23 @@ from zephyr_utils.feedback.results import Collected
 from zephyr_utils.files import atomic_write
 
 Say = Callable[[str], None]
+Number = TypeVar("Number", int, float)
+
+
+def number_or_none(text: str, number: Callable[[str], Number], option: str) -> Number | None:
+    """What an option for sampling says; "none" leaves the value to the server.
+
+    Raises:
+        HandbookError: it is not a number.
+    """
+    try:
+        return None if text.strip().lower() == "none" else number(text)
+    except ValueError:
+        raise HandbookError(
+            f"{text[:40]!r} is not a number",
+            where=option,
+            remedy='give a number, or "none" to leave it to the server',
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -63,15 +80,8 @@ class FeedbackCommand:
         numbers: dict[str, float | int | None] = {}
         for name, number in (("temperature", float), ("max_tokens", int)):
             for option in (name, f"judge_{name}"):
-                text = str(options[option]).strip()
-                try:
-                    numbers[option] = None if text.lower() == "none" else number(text)
-                except ValueError:
-                    raise HandbookError(
-                        f"{text[:40]!r} is not a number",
-                        where=f"--{option.replace('_', '-')}",
-                        remedy='give a number, or "none" to leave it to the server',
-                    ) from None
+                flag = f"--{option.replace('_', '-')}"
+                numbers[option] = number_or_none(str(options[option]), number, flag)
         return cls(**options | numbers)
 
     @property
