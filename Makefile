@@ -1,14 +1,21 @@
 # The handbook's commands. `make` alone lists them; each makes the environment first if it is missing or out of date.
 
 PYTHON ?= python3
-BIN := .venv/bin
+PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := .venv/$(PROGRAMS)
 ENVIRONMENT := .venv/made-from-requirements
+# Tests with other versions keep this torch unless it is named (TORCH=torch==2.11.0, or TORCH=torch for the newest), since
+# every further release is a download of gigabytes.
+TORCH ?= $(shell grep '^torch==' requirements.txt)
+FAST := -m "not slow and not browser"
+PYTEST := -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test check book learner lab sync lint types bench claims
+.PHONY: help env run test test-fast test-floors test-newest check book learner lab sync lint style types hooks lock
+.PHONY: bench claims links colab changelog report
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: $(ENVIRONMENT) ## Make the environment in .venv from requirements.txt
 
@@ -17,10 +24,19 @@ run: $(ENVIRONMENT) ## Walk the whole road at the miniature scale, then build th
 	$(BIN)/python tools/build_book.py
 
 test: $(ENVIRONMENT) ## Run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) tests
+
+test-fast: $(ENVIRONMENT) ## Run the tests that train nothing and need no browser
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) $(FAST) tests
+
+test-floors: $(ENVIRONMENT) ## Run those with the lowest versions that pyproject.toml allows (in .venv-floors)
+	$(call test-in,.venv-floors,lowest-direct)
+
+test-newest: $(ENVIRONMENT) ## Run those with the newest versions that pyproject.toml allows (in .venv-newest)
+	$(call test-in,.venv-newest,highest)
 
 check: $(ENVIRONMENT) ## Open every page of the built website in a browser (after make run or make book)
-	ZEPHYR_SITE=required $(BIN)/python -m pytest tests/site
+	ZEPHYR_SITE=required $(BIN)/python -m pytest --strict-skips tests/site
 
 book: $(ENVIRONMENT) ## Build the website from the last run
 	$(BIN)/python tools/build_book.py
@@ -34,7 +50,9 @@ lab: $(ENVIRONMENT) ## Open the chapters in JupyterLab
 sync: $(ENVIRONMENT) ## Write notebooks/*.ipynb from notebooks/*.py
 	$(BIN)/python tools/sync.py
 
-lint: types $(ENVIRONMENT) ## Check types, style and spelling; of the chapters the .ipynb, since ruff reads no %pip in a .py
+lint: style types ## Check style, spelling and types
+
+style: $(ENVIRONMENT) ## Check style and spelling; of the chapters the .ipynb, since ruff reads no %pip in a .py
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
@@ -42,11 +60,43 @@ lint: types $(ENVIRONMENT) ## Check types, style and spelling; of the chapters t
 types: $(ENVIRONMENT) ## Check the package's type annotations
 	$(BIN)/mypy
 
+hooks: $(ENVIRONMENT) ## Let git check style and notebooks before each commit
+	$(BIN)/pre-commit install
+
+lock: $(ENVIRONMENT) ## Write uv.lock at the versions of requirements.txt (after a change of either)
+	$(BIN)/python tools/lock.py
+
 bench: $(ENVIRONMENT) ## Print where the time of the last run went, chapter by chapter
 	$(BIN)/python benchmarks/chapters.py
 
 claims: $(ENVIRONMENT) ## Train over several seeds and measure what the README claims (long)
 	$(BIN)/python benchmarks/claims.py
+
+links: $(ENVIRONMENT) ## Ask every other site that the built website links to whether the page is there
+	$(BIN)/jupyter-book build build/book --builder linkcheck
+
+colab: $(ENVIRONMENT) ## Say what installing the handbook upgrades on Google Colab (COLAB=FILE: its list of packages)
+	$(BIN)/python tools/colab.py $(COLAB)
+
+changelog: ## Say whether CHANGELOG.md has a line for what changed since BASE (default: origin/main)
+	$(PYTHON) tools/changelog.py $(BASE)
+
+report: ## Open an issue for the failed jobs of a workflow, or add to the open one (in CI only)
+	$(PYTHON) tools/report.py
+
+# The fast tests in an environment of their own: $(1) its folder, $(2) how uv chooses versions. uv only chooses; pip
+# installs, so that both environments come from the same place. The lock's extras are left out, as in requirements.txt.
+define test-in
+	mkdir -p build
+	echo torch > build/not-chosen.txt
+	$(BIN)/uv pip compile --quiet --upgrade --python $(BIN)/python --resolution $(2) --excludes build/not-chosen.txt \
+		--group test --group peers --extra endpoints --extra serve --output-file build/$(2).txt pyproject.toml
+	test -x $(1)/$(PROGRAMS)/python || $(BIN)/python -m venv $(1)
+	$(1)/$(PROGRAMS)/python -m pip install --quiet "$(TORCH)" --requirement build/$(2).txt
+	$(1)/$(PROGRAMS)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(1)/$(PROGRAMS)/python -m pip check
+	OMP_NUM_THREADS=1 $(1)/$(PROGRAMS)/python $(PYTEST) $(FAST) tests
+endef
 
 # --no-build-isolation: setuptools is among the requirements, so nothing is fetched a second time.
 $(ENVIRONMENT): requirements.txt pyproject.toml

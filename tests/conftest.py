@@ -7,7 +7,14 @@ import os
 import re
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Examples take longer on a busy machine, and no test is about time.
+hypothesis.settings.register_profile(
+    "handbook", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("handbook")
 
 ALLOWED = Path(__file__).parent / "expected" / "skips.txt"
 
