@@ -43,7 +43,6 @@ runs = ""
 # %%
 import hashlib
 import itertools
-import json
 import os
 import random
 import re
@@ -56,6 +55,7 @@ from zephyr_utils import exercises, figures, training
 from zephyr_utils.ablations import catalogue
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.chat import load_model, prepare_tokenizer
+from zephyr_utils.evaluation import load_rows
 from zephyr_utils.evaluation.intervals import bootstrap_interval, paired_difference
 from zephyr_utils.explorers.pair_browser import PairBrowser
 from zephyr_utils.data.filtering import decontaminate
@@ -324,8 +324,8 @@ if compared:
 
 # %%
 def grades_of(row):
-    lines = (catalogue.evaluate_ablation(pipeline, row).folder / "judgments.jsonl").read_text().splitlines()
-    judged = sorted((line["question_id"], line["turn"], line["score"]) for line in map(json.loads, lines))
+    file = catalogue.evaluate_ablation(pipeline, row).folder / "judgments.jsonl"
+    judged = sorted((line["question_id"], line["turn"], line["score"]) for line in load_rows(file))
     return np.reshape([score for *_, score in judged], (-1, 2)).mean(axis=1)  # a question's two turns are one question
 
 if compared:
@@ -960,9 +960,9 @@ exercises.check_leak(leaked)
 # ## Your turn with your own data
 #
 # - Rated answers (UltraFeedback's schema): set `feedback` above to the file's path, or in a shell
-#   `zephyr pairs FEEDBACK.jsonl --output PAIRS.parquet --against QUESTIONS.jsonl`, which pairs, decontaminates and audits.
-# - Ready-made pairs (`prompt`, `chosen`, `rejected`, `score_chosen`, `score_rejected`): set `preferences`, and read the
-#   audit before anything is trained.
+#   `zephyr pairs FEEDBACK.jsonl --output PAIRS.parquet --questions QUESTIONS.jsonl`, which pairs, decontaminates and audits.
+# - Ready-made pairs in any of the layouts of [What you can bring](../bring), scores or not: set `preferences`, and read
+#   the audit before anything is trained.
 # - With either, ask three questions first: how many ties, how many identical texts, and does the longer answer win?
 
 # %% [markdown]

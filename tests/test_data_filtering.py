@@ -1,4 +1,4 @@
-"""Refusals, duplicates and leaked questions: what is found, what is left alone, and that every row
+"""Refusals and leaked questions: what is found, what is left alone, and that every row
 is counted.
 """
 
@@ -14,13 +14,13 @@ from real_records import REAL, needs
 from zephyr_utils.data.filtering import (
     REFUSAL_PHRASES,
     Contaminated,
-    Duplicate,
     Refusal,
     decontaminate,
-    find_duplicates,
+    first_turns,
     normalize,
     refusal_filter,
 )
+from zephyr_utils.data.records import RecordError
 from zephyr_utils.errors import HandbookError
 
 QUESTION = "What happens to you if you eat watermelon seeds?"
@@ -75,7 +75,7 @@ def test_any_assistant_turn_counts_and_no_user_turn_does():
         [dialogue("Hi", "Hello.", "Which?", refusal), dialogue(refusal, "Nor do I.")]
     )
     assert found.kept == [1] and found.removed[0].index == 0
-    assert found.report().startswith("2 rows in = 1 kept + 1 removed")
+    assert found.report().startswith("2 rows in = 1 out + 1 set aside\n  1 x ")
     assert found.select(["a", "b"]) == ["b"]
 
 
@@ -112,23 +112,6 @@ def test_three_families_match_most_real_echoes_of_the_fault_and_one_in_two_hundr
     assert 0.55 < share("real_capitalize_echoes.jsonl.gz", disclaimers) < 0.65
     assert share("train.jsonl.gz", disclaimers) < 0.006
     assert share("clean_other_models.jsonl.gz", disclaimers) < 0.012
-
-
-# --- duplicates ----------------------------------------------------------------------------------------------------
-
-
-def test_exact_and_loose_repetitions_point_to_the_first_of_their_kind():
-    rows = [
-        dialogue("Hi", "Hello."), dialogue("Bye", "Hello."), dialogue("Hi", "Hello."), dialogue("hi!", "HELLO"), "Hi",
-    ]  # fmt: skip
-    found = find_duplicates(rows)
-    assert found.kept == [0, 1, 4]
-    assert found.removed == [Duplicate(2, "exact", 0), Duplicate(3, "normalized", 0)]
-    assert found.counts == {"exact": 1, "normalized": 1}
-
-
-def test_texts_of_signs_alone_are_not_taken_for_each_other():
-    assert find_duplicates(["?!", "...", "?!"]).kept == [0, 1]
 
 
 # --- contamination -------------------------------------------------------------------------------------------------
@@ -194,6 +177,16 @@ def test_of_several_references_the_one_found_most_whole_is_named():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(HandbookError, match="decontaminate"):
         decontaminate([QUESTION], [QUESTION], **options)
+
+
+def test_questions_are_read_by_their_first_turns_and_a_row_without_turns_is_named(tmp_path):
+    path = tmp_path / "questions.jsonl"
+    path.write_text(json.dumps({"turns": ["Why\u2028not?", "And?"]}, ensure_ascii=False) + "\n")
+    assert first_turns(path) == ["Why\u2028not?"]
+    for row in ({"prompt": "Hi"}, {"turns": []}, {"turns": "Hi"}, {"turns": [None]}, 5):
+        path.write_text(json.dumps(row) + "\n")
+        with pytest.raises(RecordError, match=r"row 1: the row is no question"):
+            first_turns(path)
 
 
 WORDS = st.lists(st.sampled_from("abcdef"), max_size=12).map(" ".join)

@@ -1,7 +1,7 @@
 """Verbs that prepare data: truecasing, AI feedback, preference pairs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -123,44 +123,53 @@ def feedback(
 
 def pairs(
     feedback: Annotated[
-        Path, typer.Argument(help="Rated answers in UltraFeedback's schema: JSONL or Parquet.")
+        Path,
+        typer.Argument(help="Rated answers in UltraFeedback's schema: JSONL, JSON, CSV, Parquet."),
     ],
     output: Annotated[Path, typer.Option(help="File for the pairs: .jsonl or .parquet.")],
     score: Annotated[
-        str,
-        typer.Option(help="mean (of the four aspects; the paper) or overall (the published set)."),
+        Literal["mean", "overall"],
+        typer.Option(help="Mean of the four aspects (the paper), or overall grade (published)."),
     ] = "mean",
-    rejected: Annotated[str, typer.Option(help="random (the paper), lowest or all.")] = "random",
-    ties: Annotated[str, typer.Option(help="drop or keep pairs with equal scores.")] = "drop",
+    rejected: Annotated[
+        Literal["random", "lowest", "all"],
+        typer.Option(help="What the best answer is set against; the paper: random."),
+    ] = "random",
+    ties: Annotated[
+        Literal["drop", "keep"], typer.Option(help="What becomes of pairs with equal scores.")
+    ] = "drop",
+    rating_scale: Annotated[
+        str,
+        typer.Option(
+            help="Lowest and highest rating of the score: 1-10; default 1-5 for mean, 1-10 for "
+            "overall."
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the random rejected answer.")] = 0,
-    against: Annotated[
+    questions: Annotated[
         Path | None,
         typer.Option(help="Questions (MT-Bench's schema) whose prompts are to be left out."),
     ] = None,
     set_aside: SetAsideOption = False,
 ) -> None:
     """Turn rated answers into preference pairs, and audit them."""
-    from zephyr_utils.data.filtering import decontaminate
+    from zephyr_utils.data.filtering import decontaminate, first_turns
     from zephyr_utils.data.records import load_records, save_records
-    from zephyr_utils.evaluation import load_rows
-    from zephyr_utils.preferences import audit, binarize
+    from zephyr_utils.preferences import SCALES, audit, binarize, parse_scale
 
+    def show(text: str) -> None:
+        out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    scales = {**SCALES, score: parse_scale(rating_scale)} if rating_scale else SCALES
     loaded = load_records(feedback, "feedback", set_aside=set_aside)
+    show(loaded.report())
     rows = loaded.records
-    if against:
-        clean = decontaminate(
-            [r["instruction"] for r in rows], [q["turns"][0] for q in load_rows(against)]
-        )
-        out.print(f"{len(clean.removed)} prompts left out: {clean.counts}", highlight=False)
-        rows = [rows[i] for i in clean.kept]
-    made = binarize(rows, score=score, rejected=rejected, ties=ties, seed=seed)
-    save_records(made.pairs, output)
-    out.print(
-        loaded.report(),
-        made.report(),
-        str(audit(made.pairs, feedback=rows)),
-        sep="\n",
-        highlight=False,
-        markup=False,
-    )
-    out.print(f"{len(made.pairs)} pairs in {output}", highlight=False)
+    if questions:
+        clean = decontaminate([row["instruction"] for row in rows], first_turns(questions))
+        show(f"prompts that hold a question of {questions}: {clean.report()}")
+        rows = clean.select(rows)
+    made = binarize(rows, score=score, rejected=rejected, ties=ties, seed=seed, scales=scales)
+    show(made.report())
+    save_records(made.require_pairs(str(feedback)).pairs, output)
+    show(str(audit(made.pairs, feedback=rows, scales=scales)))
+    show(f"{len(made.pairs):,} pairs in {output}")

@@ -1,11 +1,11 @@
-"""What is taken out before training: refusals, duplicates, and questions of the tests.
+"""What is taken out before training: refusals, and questions of the tests.
 
 UltraChat was filtered by phrases in which the assistant disclaims emotions, opinions and
 experiences, and UltraFeedback was cleaned of TruthfulQA by exact match (paper, section 4.1, and the
 cards of the two sets). Neither list nor code was published; the phrases here are our own.
 
-All three functions return the indices kept, what was removed and why, and their sum is always the
-rows given.
+Both functions return the indices kept, what was removed and why, and their sum is always the rows
+given.
 """
 
 import re
@@ -13,11 +13,17 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
+from zephyr_utils.data.counts import RowCounts
+from zephyr_utils.data.fields import RecordError, present
+from zephyr_utils.data.read import read_rows
+from zephyr_utils.data.types import Dialogue
 from zephyr_utils.errors import HandbookError
 
 T = TypeVar("T")
+Removed = TypeVar("Removed")
 
 _HAVE = ("have", "possess", "hold", "experience")
 
@@ -30,44 +36,58 @@ def _denials(nouns: str, verbs: Iterable[str] = _HAVE) -> list[str]:
 # "s" is optional.
 REFUSAL_PHRASES: dict[str, tuple[str, ...]] = {
     "emotions": (
-        *_denials("emotion, feeling, human emotion, human feeling, personal emotion, personal "
-                  "feeling"),
+        *_denials(
+            "emotion, feeling, human emotion, human feeling, personal emotion, personal feeling"
+        ),
         *_denials("emotion, feeling", ["feel"]),
-        *("i am not capable of feeling", "i am not capable of "
-                                         "experiencing", "i am incapable of feeling"),
-        *("i do not have the ability to "
-          "feel", "i do not have the ability to experience", "i cannot feel"),
-        *("i cannot experience", "i have no emotion", "i have no feeling", "i lack emotion", "i do not have consciousness"),
+        *("i am not capable of feeling", "i am not capable of experiencing"),
+        *("i am incapable of feeling", "i do not have the ability to feel"),
+        *("i do not have the ability to experience", "i cannot feel", "i cannot experience"),
+        *("i have no emotion", "i have no feeling", "i lack emotion"),
+        "i do not have consciousness",
     ),
     "opinions": (
-        *_denials("opinion, belief, preference, personal opinion, personal belief, personal "
-                  "preference", _HAVE[:3]),
-        *_denials("personal view, personal bias, personal biases, personal thought, personal "
-                  "value", _HAVE[:3]),
+        *_denials(
+            "opinion, belief, preference, personal opinion, personal belief, personal preference",
+            _HAVE[:3],
+        ),
+        *_denials(
+            "personal view, personal bias, personal biases, personal thought, personal value",
+            _HAVE[:3],
+        ),
         *_denials("a personal opinion, an opinion, a personal preference, a preference", _HAVE[:3]),
         *_denials("a personal favorite, a personal favourite, a favorite, a favourite", _HAVE[:1]),
         *_denials("opinion, personal opinion, a personal opinion", ["form", "express", "offer"]),
-        *("i cannot have opinion", "i cannot have a personal", "i cannot express personal", "i cannot form personal"),
-        *("i have no opinion", "i have no personal opinion", "i have no personal preference", "i have no preference"),
+        *("i cannot have opinion", "i cannot have a personal", "i cannot express personal"),
+        *("i cannot form personal", "i have no opinion", "i have no personal opinion"),
+        *("i have no personal preference", "i have no preference"),
     ),
     "personal experience": (
-        *_denials("personal experience, a personal experience, personal or emotional, personal "
-                  "information"),
-        *_denials("personal life, a personal life, personal interest, personal memories, personal "
-                  "relationship"),
-        *_denials("a physical body, a physical form, a physical presence, a body, physical sense, "
-                  "sense, friend"),
-        *("i have no personal experience", "i have no physical", "i have not personally "
-                                                                 "experienced"),
-        *("i have never experienced", "i do not have firsthand", "i do not have first-hand"),
+        *_denials(
+            "personal experience, a personal experience, personal or emotional, "
+            "personal information"
+        ),
+        *_denials(
+            "personal life, a personal life, personal interest, personal memories, "
+            "personal relationship"
+        ),
+        *_denials(
+            "a physical body, a physical form, a physical presence, a body, physical sense, "
+            "sense, friend"
+        ),
+        *("i have no personal experience", "i have no physical"),
+        *("i have not personally experienced", "i have never experienced"),
+        *("i do not have firsthand", "i do not have first-hand"),
     ),
     "as an AI": (
-        *("as an ai", "as an artificial intelligence", "as a language model", "as a large language model"),
-        *("i am an ai", "i am just an ai", "i am only an ai", "i am a language model", "i am a large language model"),
-        *("i am just a language model", "i am a computer program", "i am just a computer program", "as a chatbot"),
-        *("i am not a human", "i am not human", "i am a machine", "as a machine learning model"),
+        *("as an ai", "as an artificial intelligence", "as a language model"),
+        *("as a large language model", "i am an ai", "i am just an ai", "i am only an ai"),
+        *("i am a language model", "i am a large language model", "i am just a language model"),
+        *("i am a computer program", "i am just a computer program", "as a chatbot"),
+        *("i am not a human", "i am not human", "i am a machine"),
+        "as a machine learning model",
     ),
-}  # fmt: skip
+}
 
 _CONTRACTIONS = (
     ("i'm", "i am"),
@@ -90,15 +110,6 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Duplicate:
-    """Item ``index`` repeats item ``first``, exactly or after normalisation (``rule``)."""
-
-    index: int
-    rule: str
-    first: int
-
-
-@dataclass(frozen=True)
 class Contaminated:
     """Prompt ``index`` matched the reference text ``matched`` by ``rule``: exact, normalized or
     ngram.
@@ -110,31 +121,35 @@ class Contaminated:
 
 
 @dataclass
-class Filtered:
-    """What a filter did: ``kept`` (indices, in order), ``removed``, and how many by phrase or rule
-    (``counts``).
+class Filtered(Generic[Removed]):
+    """What a filter did.
+
+    Attributes:
+        kept: indices of the items kept, in order.
+        removed: one entry for each item removed.
+        counts: how many were removed, by phrase or rule.
     """
 
-    kept: list[int]
-    removed: list[Any]
-    counts: Counter = field(default_factory=Counter)
+    kept: list[int] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def select(self, items: Sequence[T]) -> list[T]:
         """The items kept."""
         return [items[i] for i in self.kept]
 
+    def row_counts(self) -> RowCounts:
+        """Rows in = rows kept + rows removed, by phrase or rule."""
+        return RowCounts(len(self.kept) + len(self.removed), len(self.kept), self.counts)
+
     def report(self) -> str:
-        """Rows in = rows kept + rows removed, and the counts."""
-        n = len(self.kept) + len(self.removed)
-        lines = [f"{n:,} rows in = {len(self.kept):,} kept + {len(self.removed):,} removed"]
-        return "\n".join(
-            lines + [f"  {count:,} x {name}" for name, count in self.counts.most_common()]
-        )
+        """The same in words."""
+        return self.row_counts().report()
 
 
 def refusal_filter(
-    items: Iterable[str | dict], phrases: Mapping[str, Sequence[str]] = REFUSAL_PHRASES
-) -> Filtered:
+    items: Iterable[str | Dialogue], phrases: Mapping[str, Sequence[str]] = REFUSAL_PHRASES
+) -> Filtered[Refusal]:
     """Remove dialogues in which the assistant disclaims emotions, opinions, experience or being
     more than an AI.
 
@@ -147,8 +162,8 @@ def refusal_filter(
             emotion").
 
     Returns:
-        `Filtered` with ``removed`` a list of `Refusal` (the first phrase found) and ``counts`` by
-            phrase.
+        `Filtered` with ``removed`` a list of `Refusal` (the first phrase in the text) and
+        ``counts`` by phrase.
     """
     family_of = {phrase: family for family, members in phrases.items() for phrase in members}
     # The longest phrase first, because a regular expression takes the first alternative that fits;
@@ -157,54 +172,15 @@ def refusal_filter(
     alternatives = "|".join(re.escape(p) for p in sorted(family_of, key=len, reverse=True))
     first_words = "|".join(sorted({re.escape(p.split()[0]) for p in family_of}))
     pattern = re.compile(rf"\b(?=(?:{first_words})\b)({alternatives})s?\b") if family_of else None
-    result = Filtered([], [])
+    result: Filtered[Refusal] = Filtered()
     for index, item in enumerate(items):
-        found = None
-        for text in _assistant_texts(item):
-            found = pattern.search(_plain(text)) if pattern else None
-            if found:
-                break
-        if found is None:
+        matches = (pattern.search(_plain(text)) for text in _assistant_texts(item) if pattern)
+        match = next((match for match in matches if match), None)
+        if match is None:
             result.kept.append(index)
         else:
-            result.removed.append(Refusal(index, found[1], family_of[found[1]]))
-            result.counts[found[1]] += 1
-    return result
-
-
-def find_duplicates(dialogues: Iterable[str | dict]) -> Filtered:
-    """Remove dialogues (or texts) that an earlier one repeats, word for word or but for case and
-    punctuation.
-
-    Returns:
-        `Filtered` with ``removed`` a list of `Duplicate` and ``counts`` by rule, ``exact`` and
-            ``normalized``.
-    """
-    exact: dict[Any, int] = {}
-    normalized: dict[Any, int] = {}
-    result = Filtered([], [])
-    for index, item in enumerate(dialogues):
-        turns = (
-            [("", item)]
-            if isinstance(item, str)
-            else [(m["role"], m["content"]) for m in _messages(item)]
-        )
-        # Python's own hashes of the whole text would do, but two texts must never be taken for one:
-        # keep the keys.
-        key = tuple(turns)
-        loose = tuple((role, normalize(text)) for role, text in turns)
-        if not any(text for _, text in loose):
-            loose = key  # nothing but signs: compared as it stands
-        if key in exact:
-            duplicate = Duplicate(index, "exact", exact[key])
-        elif loose in normalized:
-            duplicate = Duplicate(index, "normalized", normalized[loose])
-        else:
-            exact[key] = normalized[loose] = index
-            result.kept.append(index)
-            continue
-        result.removed.append(duplicate)
-        result.counts[duplicate.rule] += 1
+            result.removed.append(Refusal(index, match[1], family_of[match[1]]))
+            result.counts[match[1]] += 1
     return result
 
 
@@ -215,7 +191,7 @@ def decontaminate(
     ngram: int = 8,
     share: float = 0.7,
     shortest: int = 5,
-) -> Filtered:
+) -> Filtered[Contaminated]:
     """Remove prompts that hold a question of a test set.
 
     Three rules, each for what the one before it lets pass:
@@ -262,7 +238,7 @@ def decontaminate(
         loose.setdefault(normalize(reference), reference)
     loose.pop("", None)
     runs = _ReferenceRuns(loose, ngram, share, shortest)
-    result = Filtered([], [])
+    result: Filtered[Contaminated] = Filtered()
     for index, prompt in enumerate(prompts):
         words = normalize(prompt)
         if prompt in exact:
@@ -277,6 +253,30 @@ def decontaminate(
         result.removed.append(hit)
         result.counts[hit.rule] += 1
     return result
+
+
+def first_turns(path: str | Path) -> list[str]:
+    """The first turns of a file of questions in MT-Bench's schema, to decontaminate with. (A second
+    turn, "And where?", is so short that it would match by accident.)
+
+    Raises:
+        RecordError: a row has no ``turns``. HandbookError: the file cannot be read.
+    """
+    texts = []
+    for row in read_rows(path):
+        if row.error is not None:
+            raise row.error
+        turns = row.value.get("turns") if isinstance(row.value, dict) else None
+        if not isinstance(turns, list) or not turns or not isinstance(turns[0], str):
+            fields = f" (it has: {present(row.value)})" if isinstance(row.value, dict) else ""
+            raise RecordError(
+                "missing_field",
+                f"the row is no question with a list of turns{fields}",
+                where=row.where,
+                remedy='give MT-Bench\'s schema: {"question_id": 1, "turns": ["..."]}',
+            )
+        texts.append(turns[0])
+    return texts
 
 
 def normalize(text: str) -> str:
@@ -300,10 +300,10 @@ class _ReferenceRuns:
         self.needed: list[float] = []
         self.owners: dict[tuple[str, ...], list[int]] = {}
         for number, words in enumerate(text.split() for text in references):
-            found = set(_runs(words, min(ngram, len(words))))
-            self.needed.append(max(share * len(found), 1))
+            own = set(_runs(words, min(ngram, len(words))))
+            self.needed.append(max(share * len(own), 1))
             if len(words) >= min(shortest, ngram):
-                for run in found:
+                for run in own:
                     self.owners.setdefault(run, []).append(number)
         self.sizes = sorted({len(run) for run in self.owners})
 
@@ -328,15 +328,11 @@ def _plain(text: str) -> str:
     return text
 
 
-def _assistant_texts(item: str | dict) -> list[str]:
+def _assistant_texts(item: Any) -> list[str]:
     if isinstance(item, str):
         return [item]
-    return [m["content"] for m in _messages(item) if m["role"] == "assistant"]
-
-
-def _messages(item: Any) -> list[dict]:
     if isinstance(item, dict) and isinstance(item.get("messages"), list):
-        return item["messages"]
+        return [m["content"] for m in item["messages"] if m["role"] == "assistant"]
     raise HandbookError(
         f"expected a text or a dialogue with 'messages', found {type(item).__name__}",
         where="filtering",

@@ -1,21 +1,52 @@
 """From ratings to preference pairs: the answer that is chosen, and the one it is set against."""
 
 import hashlib
-import math
 import random
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
 
-from zephyr_utils.data.records import ASPECTS, SetAside, check_feedback, prompt_hash
-from zephyr_utils.data.types import Preference
+from zephyr_utils.data.counts import SetAside
+from zephyr_utils.data.fields import as_number
+from zephyr_utils.data.records import check_feedback, prompt_hash
+from zephyr_utils.data.types import Completion, Feedback, Preference
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.preferences.pairs import PreferenceSet
+from zephyr_utils.preferences.ratings import (
+    OUT_OF_RANGE,
+    RATERS,
+    SCALES,
+    BadRating,
+    Scale,
+    Score,
+    bad_rating,
+    check_scale,
+    given_ratings,
+)
 
-Score = Literal["mean", "overall"]
-Rejected = Literal["random", "lowest", "all"]
-Ties = Literal["drop", "keep"]
-Randomness = Literal["per-row-hash", "published-v2", "published-v1"]
+
+class Rejected(StrEnum):
+    """Which answer the best one is set against."""
+
+    RANDOM = "random"  # another answer (the paper: more varied, and harder than the worst)
+    LOWEST = "lowest"
+    ALL = "all"  # one pair with every other answer
+
+
+class Ties(StrEnum):
+    """What becomes of answers that score as much as the chosen one."""
+
+    DROP = "drop"  # only lower answers are rejected (paper, section 3)
+    KEEP = "keep"  # any of "the remaining three" (paper, section 4.1)
+
+
+class Randomness(StrEnum):
+    """How random choices are seeded; see `binarize`."""
+
+    PER_ROW_HASH = "per-row-hash"
+    PUBLISHED_V2 = "published-v2"
+    PUBLISHED_V1 = "published-v1"
+
 
 # Five ways to make pairs of the same feedback, for `compare_strategies` and the chapters.
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -27,97 +58,25 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass
-class PreferenceSet:
-    """Pairs, and the books: ``n_rows == n_used + len(set_aside)``.
-
-    Attributes:
-        pairs: preference records, in the order of the rows.
-        rows: for each pair the number of its row, from 0.
-        set_aside: rows without a pair, each with its reason.
-        n_used: rows with at least one pair.
-        left_out: answers (not rows) of used rows that could not take part, by reason.
-        n_repeated: rows whose prompt an earlier row has already; they are used like any other.
-    """
-
-    pairs: list[dict] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    set_aside: list[SetAside] = field(default_factory=list)
-    n_used: int = 0
-    left_out: Counter = field(default_factory=Counter)
-    n_repeated: int = 0
-
-    def __iter__(self) -> Iterator[dict]:
-        return iter(self.pairs)
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    @property
-    def n_rows(self) -> int:
-        """Rows read."""
-        return self.n_used + len(self.set_aside)
-
-    def reasons(self) -> Counter:
-        """How many rows were set aside, by reason."""
-        return Counter(row.reason for row in self.set_aside)
-
-    def report(self) -> str:
-        """Rows in = rows used + rows set aside, with the reasons."""
-        lines = [
-            f"{self.n_rows:,} rows in = {self.n_used:,} used + {len(self.set_aside):,} set aside; "
-            f"{len(self.pairs):,} pairs"
-        ]
-        lines += [f"  {n:,} rows set aside: {reason}" for reason, n in self.reasons().most_common()]
-        lines += [
-            f"  {n:,} answers left out: {reason}" for reason, n in self.left_out.most_common()
-        ]
-        if self.n_repeated:
-            lines.append(f"  {self.n_repeated:,} rows repeat the prompt of an earlier one (used)")
-        return "\n".join(lines)
-
-
-def mean_rating(completion: dict) -> float | None:
-    """The mean of an answer's ratings in the four aspects, 1 to 5 (paper, section 3: the teacher's
-    score).
-
-    A rating that is no number from 1 to 5 ("N/A", missing, 7) is left out of the mean, as an aspect
-    that the judge did not rate; None if no aspect has one.
-    """
-    annotations = completion.get("annotations") or {}
-    ratings = [_number((annotations.get(aspect) or {}).get("Rating")) for aspect in ASPECTS]
-    valid = [r for r in ratings if r is not None and 1 <= r <= 5]
-    return sum(valid) / len(valid) if valid else None
-
-
-def overall_rating(completion: dict) -> float | None:
-    """The one grade the critique ends with (UltraFeedback's ``overall_score``), or None."""
-    return _number(completion.get("overall_score"))
-
-
-SCORES: dict[str, Callable[[dict], float | None]] = {"mean": mean_rating, "overall": overall_rating}
-
-
 def binarize(
-    feedback: Iterable[dict],
-    score: Score = "mean",
-    rejected: Rejected = "random",
-    ties: Ties = "drop",
+    feedback: Iterable[Feedback],
+    score: str = Score.MEAN,
+    rejected: str = Rejected.RANDOM,
+    ties: str = Ties.DROP,
     seed: int = 0,
     *,
-    randomness: Randomness = "per-row-hash",
+    randomness: str = Randomness.PER_ROW_HASH,
+    scales: Mapping[str, Scale] = SCALES,
 ) -> PreferenceSet:
     """Make preference pairs: the best answer of each row against another of its answers.
 
     Args:
         feedback: feedback records.
-        score: what "best" means: the mean of the four aspects (the paper), or the critique's
-            overall grade (the published set).
-        rejected: a random other answer (the paper: more varied, and harder than the worst), the
-            lowest, or one pair with every other answer.
-        ties: the paper says it both ways. ``drop`` rejects only answers that score *lower* than the
-            chosen one (section 3), so a row whose answers all tie is set aside; ``keep`` takes any
-            of "the remaining three" (section 4.1), ties included.
+        score: what "best" means (`Score`): the mean of the four aspects (the paper), or the
+            critique's overall grade (the published set).
+        rejected: which answer it is set against (`Rejected`).
+        ties: the paper says it both ways (`Ties`). ``drop`` rejects only answers that score *lower*
+            than the chosen one, so a row whose answers all tie is set aside.
         seed: seeds every random choice.
         randomness: ``per-row-hash`` seeds each row with a hash of ``seed`` and its prompt, so a
             row's pair does not depend on the rows around it; of several best answers a random one
@@ -128,27 +87,30 @@ def binarize(
             all rows before it. ``published-v1``, with which Zephyr was trained, seeded anew in
             every row: of four answers the rejected one was always the first, or the third if the
             first was chosen.
+        scales: the scale of each score; by default 1 to 5 (mean) and 1 to 10 (overall).
 
     Returns:
         `PreferenceSet`; a row is set aside as ``fewer_than_two_answers``,
-            ``fewer_than_two_scores``,
-        ``all_tied`` or ``tied`` (the published draw, with ``ties="drop"``).
+        ``fewer_than_two_scores``, ``all_tied``, ``tied`` (the published draw, with
+        ``ties="drop"``), ``rating_out_of_range`` or ``unreadable_rating``.
 
     Raises:
-        HandbookError: an option has an unknown value.
+        HandbookError: an option has an unknown value, or so many ratings lie outside of the scale
+            that it must be another.
         RecordError: a row is no feedback record.
     """
-    _check_option("score", score, SCORES)
-    _check_option("rejected", rejected, ("random", "lowest", "all"))
-    _check_option("ties", ties, ("drop", "keep"))
-    _check_option("randomness", randomness, ("per-row-hash", "published-v2", "published-v1"))
-    if randomness != "per-row-hash" and rejected != "random":
+    _check_option("score", score, Score)
+    _check_option("rejected", rejected, Rejected)
+    _check_option("ties", ties, Ties)
+    _check_option("randomness", randomness, Randomness)
+    if randomness != Randomness.PER_ROW_HASH and rejected != Rejected.RANDOM:
         raise HandbookError(
-            f"the published script draws at random; it has no rejected={rejected!r}",
+            f"the published script draws at random; it has no rejected={str(rejected)!r}",
             where="binarize",
             remedy='give rejected="random", or leave randomness at "per-row-hash"',
         )
-    result = PreferenceSet()
+    scale = scales.get(score, SCALES[score])
+    result, seen = PreferenceSet(), _SeenRatings(score, scale)
     rng = random.Random(seed)
     prompts: set[str] = set()
     for number, record in enumerate(feedback, start=1):
@@ -157,7 +119,14 @@ def binarize(
             prompt, answers = record["instruction"], record["completions"]
             result.n_repeated += prompt in prompts
             prompts.add(prompt)
-            scores = {i: s for i, a in enumerate(answers) if (s := SCORES[score](a)) is not None}
+            bad = seen.add(answers)
+            if bad is not None:
+                result.set_aside.append(
+                    SetAside(where, bad.reason, f"{where}: {bad.detail}", record)
+                )
+                continue
+            rated = ((i, RATERS[score](answer, scale)) for i, answer in enumerate(answers))
+            scores = {i: value for i, value in rated if value is not None}
             if len(scores) < 2:
                 reason = "fewer_than_two_answers" if len(answers) < 2 else "fewer_than_two_scores"
                 detail = (
@@ -165,12 +134,12 @@ def binarize(
                 )
                 result.set_aside.append(SetAside(where, reason, detail, record))
                 continue
-            if randomness == "per-row-hash":
+            if randomness == Randomness.PER_ROW_HASH:
                 rng = random.Random(_row_seed(seed, prompt))
                 best, others = _choose(scores, rejected, ties, rng)
                 reason = "all_tied"
             else:
-                rng = random.Random(seed) if randomness == "published-v1" else rng
+                rng = random.Random(seed) if randomness == Randomness.PUBLISHED_V1 else rng
                 best, others = _choose_as_published(answers, scores, ties, rng)
                 reason = "tied"
             pairs = [
@@ -187,54 +156,61 @@ def binarize(
         result.pairs.extend(pairs)
         result.rows.extend([number - 1] * len(pairs))
         result.left_out["no score"] += len(answers) - len(scores)
-        if ties == "drop" and randomness == "per-row-hash":
+        if ties == Ties.DROP and randomness == Randomness.PER_ROW_HASH:
             result.left_out["tied with the chosen answer"] += (
                 sum(s == scores[best] for s in scores.values()) - 1
             )
+    seen.check()
     result.left_out = +result.left_out  # without the zeros
     return result
 
 
-def pair_faults(pair: Preference) -> list[str]:
-    """What makes a checked preference record useless for training, in a word each; mostly none."""
-    chosen, rejected = pair["chosen"][-1]["content"], pair["rejected"][-1]["content"]
-    gap = score_gap(pair)
-    faults = {
-        "empty_chosen": not chosen.strip(),
-        "empty_rejected": not rejected.strip(),
-        "identical": chosen == rejected,
-        "reversed": gap is not None and gap < 0,
-        "tied": gap == 0,
-    }
-    return [name for name, present in faults.items() if present]
+class _SeenRatings:
+    """The range of the ratings of a file, and how many rows leave the scale."""
 
+    def __init__(self, score: str, scale: Scale) -> None:
+        self.score, self.scale = score, scale
+        self.low, self.high = float("inf"), float("-inf")
+        self.n_rows = self.n_bad = 0
 
-def score_gap(pair: Preference) -> float | None:
-    """The score of the chosen answer less that of the rejected one; None for pairs without."""
-    if "score_chosen" not in pair or "score_rejected" not in pair:
+    def add(self, answers: Sequence[Completion]) -> BadRating | None:
+        """Take a row down; returns its first rating that cannot be used."""
+        given = [given_ratings(answer, self.score) for answer in answers]
+        numbers = [as_number(value) for ratings in given for value in ratings.values()]
+        known = [number for number in numbers if number is not None]
+        if known:
+            self.low, self.high = min(self.low, *known), max(self.high, *known)
+        self.n_rows += any(given)
+        for place, answer in enumerate(answers, start=1):
+            bad = bad_rating(answer, self.score, self.scale)
+            if bad is not None:
+                self.n_bad += bad.reason == OUT_OF_RANGE
+                return bad._replace(detail=f"answer {place}: {bad.detail}")
         return None
-    return pair["score_chosen"] - pair["score_rejected"]
+
+    def check(self) -> None:
+        check_scale(Scale(self.low, self.high), self.score, self.scale, self.n_rows, self.n_bad)
 
 
 def _choose(
     scores: dict[int, float], rejected: str, ties: str, rng: random.Random
 ) -> tuple[int, list[int]]:
-    # One shuffled order decides between equals. The same seed shuffles alike under every policy, so
-    # that two policies never differ by the toss alone.
+    # One shuffled order decides between equals. The same seed shuffles alike under every strategy,
+    # so that two strategies never differ by the toss alone.
     order = rng.sample(list(scores), len(scores))
     best = max(order, key=lambda i: scores[i])
-    others = [i for i in order if i != best and (ties == "keep" or scores[i] < scores[best])]
-    if rejected == "all" or not others:
+    others = [i for i in order if i != best and (ties == Ties.KEEP or scores[i] < scores[best])]
+    if rejected == Rejected.ALL or not others:
         return best, sorted(others)
-    if rejected == "lowest":
+    if rejected == Rejected.LOWEST:
         return best, [min(others, key=lambda i: scores[i])]
     return best, [rng.choice(others)]
 
 
 def _choose_as_published(
-    answers: list[dict], scores: dict[int, float], ties: str, rng: random.Random
+    answers: Sequence[Completion], scores: dict[int, float], ties: str, rng: random.Random
 ) -> tuple[int, list[int]]:
-    def identity(i: int) -> tuple:
+    def identity(i: int) -> tuple[float, str, str]:
         return scores[i], answers[i]["response"], answers[i]["model"]
 
     best = max(scores, key=lambda i: scores[i])  # the first of several
@@ -242,10 +218,12 @@ def _choose_as_published(
         return best, []  # the script itself would draw for ever here
     while identity(drawn := rng.choice(list(scores))) == identity(best):
         pass
-    return best, [] if ties == "drop" and scores[drawn] == scores[best] else [drawn]
+    return best, [] if ties == Ties.DROP and scores[drawn] == scores[best] else [drawn]
 
 
-def _pair(prompt: str, best: dict, other: dict, score_best: float, score_other: float) -> dict:
+def _pair(
+    prompt: str, best: Completion, other: Completion, score_best: float, score_other: float
+) -> Preference:
     return {
         "prompt": prompt,
         "prompt_id": prompt_hash(prompt),
@@ -269,20 +247,11 @@ def _row_seed(seed: int, prompt: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()[:8], "big")
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _check_option(name: str, value: Any, allowed: Iterable[str]) -> None:
-    if value not in allowed:
+def _check_option(name: str, value: Any, allowed: type[StrEnum]) -> None:
+    known = [str(member) for member in allowed]
+    if value not in known:
         raise HandbookError(
             f"unknown {name}: {value!r}",
             where=f"option {name}",
-            remedy=f"use one of {', '.join(allowed)}",
+            remedy=f"use one of {', '.join(known)}",
         )

@@ -1,0 +1,160 @@
+"""What a judge's ratings are worth: one score an answer, on a scale that is known.
+
+A rating outside of its scale means that the scale is another one. Left out one by one, such ratings
+turn pairs round: of answers rated 9 and 2 on a scale from 1 to 10, only the 2 would count. So an
+answer with one has no score, and its row makes no pair.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from zephyr_utils.data.fields import LONGEST_NUMBER, as_number
+from zephyr_utils.data.types import ASPECTS
+from zephyr_utils.errors import HandbookError
+
+
+class Score(StrEnum):
+    """Which number makes one answer better than another."""
+
+    MEAN = "mean"  # of the four aspects' ratings (the paper)
+    OVERALL = "overall"  # the grade at the end of the critique (the published set)
+
+
+class Scale(NamedTuple):
+    """The lowest and the highest rating that a judge may give."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}"
+
+
+class BadRating(NamedTuple):
+    """A rating that cannot be used: ``reason`` to count it by, and what it is in words."""
+
+    reason: str
+    detail: str
+
+
+SCALES: Mapping[str, Scale] = {Score.MEAN: Scale(1, 5), Score.OVERALL: Scale(1, 10)}
+OUT_OF_RANGE, UNREADABLE = "rating_out_of_range", "unreadable_rating"
+
+# How judges and tables write that an aspect was not rated.
+_NOT_RATED = ("", "n/a", "na", "none", "null", "nan", "-", "not rated", "not applicable")
+# Scales in use, from the narrowest; what is proposed when ratings lie outside of the one assumed.
+_KNOWN_SCALES = tuple(
+    Scale(*ends) for ends in ((0, 1), (1, 4), (0, 4), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10),
+                              (1, 100), (0, 100))
+)  # fmt: skip
+
+
+def mean_rating(completion: Mapping[str, Any], scale: Scale = SCALES[Score.MEAN]) -> float | None:
+    """The mean of an answer's ratings in the four aspects (paper, section 3: the teacher's score).
+
+    An aspect that the judge did not rate ("N/A", missing) is left out of the mean. None if no
+    aspect is rated, or if one rating is no number of the scale (see `bad_rating`).
+    """
+    ratings = [as_number(value) for value in _aspect_ratings(completion).values()]
+    if bad_rating(completion, Score.MEAN, scale) is not None:
+        return None
+    valid = [rating for rating in ratings if rating is not None]
+    return sum(valid) / len(valid) if valid else None
+
+
+def overall_rating(
+    completion: Mapping[str, Any], scale: Scale = SCALES[Score.OVERALL]
+) -> float | None:
+    """The one grade the critique ends with (UltraFeedback's ``overall_score``); None if there is
+    none, or none of the scale.
+    """
+    if bad_rating(completion, Score.OVERALL, scale) is not None:
+        return None
+    return as_number(completion.get("overall_score"))
+
+
+RATERS: Mapping[str, Callable[[Mapping[str, Any], Scale], float | None]] = {
+    Score.MEAN: mean_rating,
+    Score.OVERALL: overall_rating,
+}
+
+
+def given_ratings(completion: Mapping[str, Any], score: str) -> dict[str, Any]:
+    """The ratings that a score is made of, as they were written, those not given left out."""
+    if score == Score.OVERALL:
+        value = completion.get("overall_score")
+        return {} if _not_rated(value) else {"overall_score": value}
+    return _aspect_ratings(completion)
+
+
+def bad_rating(completion: Mapping[str, Any], score: str, scale: Scale) -> BadRating | None:
+    """The first rating of an answer that is no number of the scale; None if all of them are."""
+    for name, value in given_ratings(completion, score).items():
+        rating = as_number(value)
+        if rating is None:
+            return BadRating(UNREADABLE, f"{name} is {str(value)[:LONGEST_NUMBER]!r}, no number")
+        if not scale.low <= rating <= scale.high:
+            return BadRating(OUT_OF_RANGE, f"{name} is {rating:g}, outside of {scale}")
+    return None
+
+
+def parse_scale(text: str) -> Scale:
+    """A scale as the command line takes it: ``1-10``.
+
+    Raises:
+        HandbookError: it is none, or its ends are turned round.
+    """
+    low, _, high = (part.strip() for part in text.partition("-"))
+    ends = as_number(low), as_number(high)
+    if ends[0] is None or ends[1] is None or ends[0] >= ends[1]:
+        raise HandbookError(
+            f"no scale of ratings: {text[:LONGEST_NUMBER]!r}",
+            where="--rating-scale",
+            remedy="give the lowest and the highest rating, such as 1-10",
+        )
+    return Scale(ends[0], ends[1])
+
+
+def check_scale(ratings: Scale, score: str, scale: Scale, n_rows: int, n_bad: int) -> None:
+    """Refuse feedback of which too many rows have ratings outside of the scale.
+
+    Args:
+        ratings: the lowest and the highest rating that were seen.
+        score, scale: what they were taken for.
+        n_rows: rows with ratings; n_bad: those with one outside of the scale.
+
+    Raises:
+        HandbookError: more than a tenth of the rows, and more than two; the scale that fits is
+            named.
+    """
+    if n_bad <= max(2, n_rows // 10):
+        return
+    fitting = next(
+        (
+            known
+            for known in _KNOWN_SCALES
+            if known.low <= ratings.low and ratings.high <= known.high
+        ),
+        ratings,
+    )
+    raise HandbookError(
+        f"{n_bad:,} of {n_rows:,} rows have ratings outside of {scale}, the scale of the {score} "
+        f"score; they run from {ratings.low:g} to {ratings.high:g}",
+        where="feedback",
+        remedy=f"if the judge rated from {fitting}, say so: --rating-scale {fitting.low:g}-"
+        f"{fitting.high:g} (scales={{{str(score)!r}: Scale({fitting.low:g}, {fitting.high:g})}} in "
+        "Python); else correct the ratings",
+    )
+
+
+def _aspect_ratings(completion: Mapping[str, Any]) -> dict[str, Any]:
+    annotations = completion.get("annotations") or {}
+    values = {aspect: (annotations.get(aspect) or {}).get("Rating") for aspect in ASPECTS}
+    return {aspect: value for aspect, value in values.items() if not _not_rated(value)}
+
+
+def _not_rated(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip().lower() in _NOT_RATED
+    return value is None or value != value  # NaN
