@@ -4,10 +4,13 @@
 const LETTERS = "ABCDEFGH";
 const FAULTY_MEAN = 2; // a 10 whose aspect ratings have at most this mean was meant to be a 1
 
-/** The mean of the ratings that are numbers from 1 to 5; null if none is. */
+const NOT_RATED = ["", "n/a", "na", "none", "null", "nan", "-"];
+
+/** The mean of the ratings that were given; null if none was, or if one is no number from 1 to 5. */
 export function meanRating(ratings) {
-  const valid = ratings.map((rating) => (rating.trim() === "" ? NaN : Number(rating))).filter((r) => r >= 1 && r <= 5);
-  return valid.length ? valid.reduce((sum, r) => sum + r, 0) / valid.length : null;
+  const given = ratings.filter((rating) => !NOT_RATED.includes(rating.trim().toLowerCase())).map(Number);
+  const valid = given.length > 0 && given.every((r) => r >= 1 && r <= 5);
+  return valid ? given.reduce((sum, r) => sum + r, 0) / given.length : null;
 }
 
 /** Whether an answer is graded 10 where 1 was meant. */
