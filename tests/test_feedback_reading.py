@@ -111,7 +111,7 @@ def test_a_grade_on_another_scale_is_none(value, reason):
 
 PIECES = ["*", " ", "\t", "#", "* ", "_", "-", "Rating: ", "Rating: 4\n", "Answer 1 ", "Answer 1\n"]
 PIECES += ["(", "[", "4", "4/", "4.", "Overall grade: ", "\u3000", "\n", "\r", "`*"]
-BEFORE = ["", "Answer 1\nRating:", "Answer 1\nRating (", "Answer", "Overall grade:", "4 ("]
+BEFORE = ["", "Answer 1\nRating: 4", "Answer 1\nRating (", "Answer", "Overall grade: 4"]
 
 
 def seconds(text, tries):
