@@ -118,8 +118,10 @@ def test_without_a_kernel_the_box_stays_shut_and_says_why():
         const first = el.all(".zx-text").map((e) => e.textContent);
         select.value = "1";
         select.fire("change");
-        result = { disabled: input.disabled, state: el.all("p").map((p) => p.textContent).join(" "), first,
-                   second: el.all(".zx-text").map((e) => e.textContent), said: el.all("output")[0].textContent };
+        result = { disabled: input.disabled, state: el.all("p").map((p) => p.textContent).join(" "),
+            first,
+                   second: el.all(".zx-text").map((e) => e.textContent),
+            said: el.all("output")[0].textContent };
     """
     seen = in_node("answers", VALUES, body)
     assert seen["disabled"] and "the box needs a kernel" in seen["state"]
@@ -138,11 +140,13 @@ def test_with_a_kernel_the_box_opens_sends_what_is_typed_and_shows_what_comes_ba
         input.value = " Why? ";
         el.all("form")[0].fire("submit");
         el.all("form")[0].fire("submit"); // pressed twice: still one question
-        model.hear({ kind: "answered", exchange: { question: "Why?", answers: values.exchanges[0].answers } });
+        model.hear({ kind: "answered",
+            exchange: { question: "Why?", answers: values.exchanges[0].answers } });
         const said = el.all("output")[0].textContent;
         model.hear({ kind: "error", text: "too long" });
         stop();
-        result = { opened, sent: model.sent, said, state: el.all("p").map((p) => p.textContent).join(" ") };
+        result = { opened, sent: model.sent, said,
+            state: el.all("p").map((p) => p.textContent).join(" ") };
     """
     seen = in_node("answers", VALUES, body)
     assert seen["opened"]

@@ -39,11 +39,15 @@ def test_the_conservative_loss_rests_where_its_pull_is_zero_and_the_others_never
     program = """
       const around = (noise) => {
         const rest = script.restingMargin("conservative", noise);
-        return [rest - 1, rest, rest + 1].map((margin) => script.pull("conservative", margin, noise));
+        return [rest - 1, rest, rest + 1].map((margin) =>
+            script.pull("conservative", margin, noise));
       };
-      const others = ["robust", "sigmoid"].flatMap((kind) => values.map((noise) => script.restingMargin(kind, noise)));
-      const never = [...others, script.restingMargin("conservative", 0)].every((margin) => margin === Infinity);
-      result = [values.map(around), never, values.map((noise) => script.pull("robust", 800, noise))];"""
+      const others = ["robust", "sigmoid"].flatMap((kind) =>
+        values.map((noise) => script.restingMargin(kind, noise)));
+      const never = [...others, script.restingMargin("conservative", 0)].every(
+        (margin) => margin === Infinity);
+      result = [values.map(around), never,
+        values.map((noise) => script.pull("robust", 800, noise))];"""
     resting, never, robust = in_node("dpo_loss", noises, program)
     for before, at_rest, behind in resting:
         assert before > 0 > behind and at_rest == pytest.approx(0, abs=1e-12)

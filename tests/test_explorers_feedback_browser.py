@@ -25,9 +25,19 @@ def answer(text, ratings, overall):
 
 
 FEEDBACK = [
-    {"instruction": "What is <b>iron</b>?", "completions": [answer("A metal.", "5555", 9.0), answer("A metal!", "5555", 9.0)]},
-    {"instruction": "Who?", "completions": [answer("A tree.", "1212", 10.0), answer("Nobody.", ["N/A"] * 4, 3.0), answer("I.", "3333", None)]},
-]  # fmt: skip
+    {
+        "instruction": "What is <b>iron</b>?",
+        "completions": [answer("A metal.", "5555", 9.0), answer("A metal!", "5555", 9.0)],
+    },
+    {
+        "instruction": "Who?",
+        "completions": [
+            answer("A tree.", "1212", 10.0),
+            answer("Nobody.", ["N/A"] * 4, 3.0),
+            answer("I.", "3333", None),
+        ],
+    },
+]
 
 
 def values_of(widget):
@@ -77,7 +87,8 @@ def test_one_walks_by_sliders_by_clicks_and_to_the_contradictions():
         const text = el.textContent;
         mean.value = "3"; mean.fire("input"); seen.push(said());
         el.all("circle")[1].fire("click"); seen.push(said());
-        result = { seen, text, values: [mean.value, overall.value], live: el.all("output")[0].attributes["aria-live"] };
+        result = { seen, text, values: [mean.value, overall.value],
+            live: el.all("output")[0].attributes["aria-live"] };
     """
     got = in_node("feedback_browser", values, body)
     first, contradicts, empty, again = got["seen"]

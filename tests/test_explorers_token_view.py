@@ -53,7 +53,8 @@ def test_the_texts_of_the_tokens_put_together_are_the_rendered_conversation(widg
 
 @pytest.mark.parametrize("mask", ["all", "assistant"])
 def test_the_script_counts_the_targets_that_the_objective_counts(widget, tokenizer, mask):
-    body = f"result = values.conversations.map((c) => script.targets(c.tokens, {mask!r}).filter(Boolean).length);"
+    body = f"""result = values.conversations.map(
+        (c) => script.targets(c.tokens, {mask!r}).filter(Boolean).length);"""
     counted = in_node(widget, body)
     for n, messages in zip(counted, CONVERSATIONS.values(), strict=True):
         ids, labels = encode(tokenizer, messages, assistant_only=mask == "assistant")
@@ -84,7 +85,8 @@ def test_the_page_shows_every_token_and_says_the_count_in_words(widget):
         mask.value = "assistant";
         mask.fire("change");
         const marked = el.all(".zx-token").filter((b) => b.dataset.counts === "true").length;
-        result = { tokens: el.all(".zx-token").length, before, after: output.textContent, marked, live: output.attributes["aria-live"] };
+        result = { tokens: el.all(".zx-token").length, before, after: output.textContent, marked,
+            live: output.attributes["aria-live"] };
     """
     seen = in_node(widget, body)
     tokens = widget.conversations[0]["tokens"]

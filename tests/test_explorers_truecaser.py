@@ -12,7 +12,10 @@ from zephyr_utils.explorers.common import FOLDER
 from zephyr_utils.explorers.truecaser import LONGEST, TruecaserView, look
 from zephyr_utils.truecasing import Truecaser
 
-FAULTY = "I think that alice painted a river with bob in may. see `foo.bar` in paris, 🙂 and i like it. the river is old."
+FAULTY = (
+    "I think that alice painted a river with bob in may. see `foo.bar` in paris, 🙂 and i like "
+    "it. the river is old."
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +101,13 @@ def test_without_a_kernel_the_box_stays_shut_and_the_messages_can_be_picked():
     body = """
         const el = page();
         script.default.render({ model: makeModel(values), el });
-        const first = { changed: el.all(".zx-case-changed").map((e) => e.textContent), said: el.all("output")[0].textContent };
+        const first = { changed: el.all(".zx-case-changed").map((e) => e.textContent),
+            said: el.all("output")[0].textContent };
         const [select] = el.all("select");
         select.value = "1";
         select.fire("change");
-        result = { disabled: el.all("textarea")[0].disabled, first, said: el.all("output")[0].textContent,
+        result = { disabled: el.all("textarea")[0].disabled, first,
+            said: el.all("output")[0].textContent,
                    text: el.all("p").map((p) => p.textContent).join(" ") };
     """
     seen = in_node("truecaser", VALUES, body)
