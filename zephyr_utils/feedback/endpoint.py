@@ -26,8 +26,8 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 class Endpoint:
     """Where calls go, and the *name* of the environment variable that holds the key.
 
-    The key itself is kept nowhere. A user name, a password or the values of a query in the address
-    are sent and never shown.
+    The key itself is kept nowhere. A user name and a password in the address are sent, in a header,
+    and never shown.
 
     Attributes:
         base_url: such as ``http://127.0.0.1:8000/v1``; "" is ``$OPENAI_BASE_URL``, else OpenAI's
@@ -43,15 +43,13 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The address in use as it may be shown: without user name, password and query values.
+        """The address in use as it may be shown: without user name and password.
 
         Raises:
             HandbookError: it is not an address of a server.
         """
         parts = self._parts()
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
-        names = [name for name, _ in urllib.parse.parse_qsl(parts.query, keep_blank_values=True)]
-        return shown + ("?" + "&".join(sorted(names)) if names else "")
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
 
     @property
     def is_local(self) -> bool:
@@ -105,18 +103,17 @@ class Endpoint:
         check_client()
         import openai
 
-        parts = self._parts()
-        # A proxy that the environment names for the world outside is no way to this machine.
-        more: dict[str, Any] = {"default_query": dict(urllib.parse.parse_qsl(parts.query))}
-        if self.is_local:
-            more["http_client"] = openai.DefaultAsyncHttpxClient(trust_env=False)
-        address = urllib.parse.urlunsplit(parts._replace(query="", fragment=""))
+        key, user_info = self.key(), self._user_info()
+        more: dict[str, Any] = {}
+        if user_info:  # not in the address, which the client's log holds
+            more["default_headers"] = {"Authorization": f"Basic {_base64(user_info)}"}
         try:
+            if self.is_local:
+                # A proxy that the environment names for the world outside is no way to here.
+                more["http_client"] = openai.DefaultAsyncHttpxClient(trust_env=False)
             return openai.AsyncOpenAI(
-                base_url=address, api_key=self.key(), max_retries=0, timeout=timeout, **more
+                base_url=self.url, api_key=key, max_retries=0, timeout=timeout, **more
             )
-        except HandbookError:
-            raise
         except Exception as error:  # an unknown kind of proxy, a library that it needs
             raise HandbookError(
                 f"the client cannot be made: {type(error).__name__}",
@@ -132,18 +129,17 @@ class Endpoint:
                 words = words.replace(form, "[key]")
         return words if len(words) <= LONGEST_SHOWN else words[:LONGEST_SHOWN] + " ..."
 
+    def _user_info(self) -> str:
+        """``user:password`` from the address, or ""."""
+        return urllib.parse.unquote(self._parts().netloc.rpartition("@")[0])
+
     def _secrets(self) -> list[str]:
         """All that must not be shown, the longest first."""
-        parts = self._parts()
-        user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-        secrets = [os.environ.get(self.api_key_env, "").strip(), password]
-        if password:
-            user, password = urllib.parse.unquote(user), urllib.parse.unquote(password)
-            basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-            secrets += [password, basic, f"{user}:{password}"]
-        elif user:  # a token alone, as in https://TOKEN@host
-            secrets.append(urllib.parse.unquote(user))
-        secrets += [value for _, value in urllib.parse.parse_qsl(parts.query)]
+        secrets = [os.environ.get(self.api_key_env, "").strip()]
+        if user_info := self._user_info():
+            user, _, password = user_info.partition(":")
+            # Some take a token in place of the user: https://TOKEN@host
+            secrets += [user_info, _base64(user_info), password or user]
         return sorted((s for s in secrets if len(s) >= SHORTEST_SECRET), key=len, reverse=True)
 
     def _parts(self) -> urllib.parse.SplitResult:
@@ -153,6 +149,12 @@ class Endpoint:
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:  # an unfinished IPv6 address, a port that is no number below 65536
             usable = False
+        if usable and (parts.query or parts.fragment):
+            raise HandbookError(
+                "the address has something behind a '?' or '#', which calls cannot carry",
+                where="--base-url",
+                remedy="leave it out; a key goes into an environment variable (--api-key-env)",
+            )
         if not usable:
             raise HandbookError(
                 f"{address.rpartition('@')[2].partition('?')[0][:100]!r} is not the address of a "
@@ -161,6 +163,10 @@ class Endpoint:
                 remedy="give it as http://HOST:PORT/v1 or https://HOST/v1",
             )
         return parts
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def check_client() -> None:
