@@ -1,5 +1,5 @@
-"""One question to several models side by side: answers computed beforehand, and one's own question
-where a kernel runs.
+"""One question to several models side by side: answers computed beforehand, and the reader's own
+question where a kernel runs.
 """
 
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import traitlets
 
-from zephyr_utils.chat import generate, load_model, prepare_tokenizer
+from zephyr_utils.chat import Answer, generate, load_model, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.common import Explorer, script
 
@@ -15,8 +15,8 @@ LONGEST_QUESTION = 500  # characters: what a text box is good for
 
 
 class Answers(Explorer):
-    """Questions put to models side by side. The static page picks among them; with a kernel one
-    types one's own.
+    """Questions put to models side by side. The static page picks among them; with a kernel readers
+    type their own.
 
     The script greets the kernel with ``{kind: "hello"}``; only when the kernel answers does the
     text box open.
@@ -30,18 +30,17 @@ class Answers(Explorer):
 
     Attributes:
         models: the names, in the order shown.
-        exchanges: ``[{question, answers: [{text, ended, tokens, score, reason}]}]``, an answer a
-            model.
+        exchanges: ``[{question, answers: [{text, ended, tokens, score, reason}]}]``, one
+            answer per model.
 
     Raises:
-        HandbookError: a directory holds no model, or a question leaves no room in a model's
-            context.
+        HandbookError: a directory holds no model, or a question fills a model's context.
     """
 
     _esm = script("answers")
 
-    models = traitlets.List().tag(sync=True)
-    exchanges = traitlets.List().tag(sync=True)
+    models: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+    exchanges: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class Answers(Explorer):
         self.on_msg(self._heard)
 
     def ask(self, questions: list[str]) -> list[dict[str, Any]]:
-        """Put questions to all models; returns exchanges in the form of the attribute."""
+        """Put questions to all models; returns exchanges in the form of `exchanges`."""
         conversations = [[{"role": "user", "content": question}] for question in questions]
         columns = []
         for directory in self._directories.values():
@@ -68,7 +67,7 @@ class Answers(Explorer):
             for question, *row in zip(questions, *columns, strict=True)
         ]
 
-    def _shown(self, question: str, answer) -> dict[str, Any]:
+    def _shown(self, question: str, answer: Answer) -> dict[str, Any]:
         grade = self._grade(question, answer.text) if self._grade else None
         shown = {"text": answer.text, "ended": answer.ended, "tokens": answer.n_tokens}
         return {
@@ -87,7 +86,7 @@ class Answers(Explorer):
             return
         try:
             [exchange] = self.ask([question])
-        # a question too long for the model, say: the reader can mend it
+        # a question too long for the model, say: the reader can shorten it
         except HandbookError as error:
             self.send({"kind": "error", "text": str(error)})
         else:

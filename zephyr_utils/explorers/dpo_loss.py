@@ -1,5 +1,4 @@
-"""The DPO loss under the reader's hand: beta, the margin, and labels that may be the wrong way
-round.
+"""The DPO loss to experiment with: beta, the margin, and labels that may be reversed.
 
 The formulas, for one margin at a time, are in ``dpo_loss.js``, which draws them; a test holds them
 against those of ``objectives``. Notation as there: margin m = beta * (h_w - h_l), noise e.
@@ -7,6 +6,7 @@ against those of ``objectives``. Notation as there: margin m = beta * (h_w - h_l
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import traitlets
 
@@ -23,7 +23,7 @@ class DpoLoss(Explorer):
 
     Attributes:
         beta: DPO's beta, from 0.01 to 1.
-        difference: h_w - h_l of the pair that is looked at, in nats, from -60 to 60.
+        difference: h_w - h_l of the pair that is shown, in nats, from -60 to 60.
         kind: one of `KINDS`.
         noise: e of the conservative and the robust loss, from 0 to `MOST_NOISE`.
         pairs: h_w - h_l of real pairs, in nats: drawn as a histogram and summed up; may be empty.
@@ -35,9 +35,9 @@ class DpoLoss(Explorer):
     difference = traitlets.Float(10.0).tag(sync=True)
     kind = traitlets.Enum(KINDS, "sigmoid").tag(sync=True)
     noise = traitlets.Float(0.1, min=0, max=MOST_NOISE).tag(sync=True)
-    pairs = traitlets.List(traitlets.Float()).tag(sync=True)
+    pairs: "traitlets.List[float]" = traitlets.List(traitlets.Float()).tag(sync=True)
 
-    def __init__(self, pairs: Sequence[float] = (), **values) -> None:
+    def __init__(self, pairs: Sequence[float] = (), **values: Any) -> None:
         """Raises HandbookError where a pair's difference is no finite number."""
         numbers = [round(float(pair), 3) for pair in pairs]
         if bad := [number for number in numbers if not math.isfinite(number)]:

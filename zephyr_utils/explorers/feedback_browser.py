@@ -1,6 +1,4 @@
-"""Mean rating against overall grade, as a map to walk on: each point opens the answers that lie
-there.
-"""
+"""Mean rating against overall grade as a map: each point opens the answers that lie there."""
 
 import json
 from collections import defaultdict
@@ -11,7 +9,7 @@ import traitlets
 
 from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.common import Explorer, script
+from zephyr_utils.explorers.common import Explorer, script, shortened
 from zephyr_utils.preferences import mean_rating, overall_rating
 
 LONGEST_TEXT = 240  # characters of a prompt, an answer or a critique; the rest is cut
@@ -20,7 +18,7 @@ BUDGET = 250_000  # characters of JSON: what a page can carry of one figure
 
 
 class FeedbackBrowser(Explorer):
-    """Rated answers by mean rating (to the nearest quarter) and overall grade; the reader walks
+    """Rated answers by mean rating (to the nearest quarter) and overall grade; the reader moves
     from point to point.
 
     Args:
@@ -39,8 +37,8 @@ class FeedbackBrowser(Explorer):
 
     _esm = script("feedback_browser")
 
-    aspects = traitlets.List().tag(sync=True)
-    cells = traitlets.List().tag(sync=True)
+    aspects: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+    cells: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
     left_out = traitlets.Int().tag(sync=True)
 
     def __init__(self, feedback: Sequence[dict]) -> None:
@@ -74,8 +72,8 @@ class FeedbackBrowser(Explorer):
 
 
 def contradiction(mean: float, overall: float) -> float:
-    """How many points of ten lie between the overall grade and what the mean rating speaks for (1
-    -> 1, 5 -> 10).
+    """How far apart, on the scale of ten, the overall grade and the mean rating are (a mean of 1
+    stands for 1, of 5 for 10).
     """
     return abs(overall - (1 + (mean - 1) * 9 / 4))
 
@@ -83,15 +81,11 @@ def contradiction(mean: float, overall: float) -> float:
 def _sample(record: dict, answer: dict) -> dict[str, Any]:
     return {
         "model": answer["model"],
-        "prompt": _cut(record["instruction"]),
-        "text": _cut(answer["response"]),
-        "critique": _cut(answer.get("critique") or ""),
+        "prompt": shortened(record["instruction"], LONGEST_TEXT),
+        "text": shortened(answer["response"], LONGEST_TEXT),
+        "critique": shortened(answer.get("critique") or "", LONGEST_TEXT),
         "ratings": [
             str((answer["annotations"].get(aspect) or {}).get("Rating", "N/A"))
             for aspect in ASPECTS
         ],
     }
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} …"

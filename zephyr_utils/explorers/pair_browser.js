@@ -1,4 +1,4 @@
-// One prompt at a time: its answers, their ratings, and the pair that each policy makes of them. All that is shown is in
+// One prompt at a time: its answers, their ratings, and the pair that each strategy makes of them. All that is shown is in
 // the widget's state, so no kernel is needed.
 
 const LETTERS = "ABCDEFGH";
@@ -19,21 +19,21 @@ export function faultyTen({ ratings, overall }) {
   return overall === 10 && mean !== null && mean <= FAULTY_MEAN;
 }
 
-/** How many different answers the policies choose. */
+/** How many different answers the strategies choose. */
 export const choices = (row) => new Set(row.pairs.filter(Boolean).map(([chosen]) => chosen)).size;
 
 /** What a row can be filtered by: key -> [words, test]. */
 export const FILTERS = {
   all: ["all prompts", () => true],
-  disagree: ["policies choose different answers", (row) => choices(row) > 1],
-  agree: ["policies choose the same answer", (row) => choices(row) === 1],
+  disagree: ["strategies choose different answers", (row) => choices(row) > 1],
+  agree: ["strategies choose the same answer", (row) => choices(row) === 1],
   ten: ["an answer is a faulty ten", (row) => row.answers.some(faultyTen)],
   tied: ["the best mean rating is shared", (row) => {
     const means = row.answers.map((answer) => meanRating(answer.ratings)).filter((mean) => mean !== null);
     return means.filter((mean) => mean === Math.max(...means)).length > 1;
   }],
   same: ["two answers are word for word the same", (row) => new Set(row.answers.map((a) => a.text)).size < row.answers.length],
-  none: ["a policy makes no pair", (row) => row.pairs.some((pair) => !pair)],
+  none: ["a strategy makes no pair", (row) => row.pairs.some((pair) => !pair)],
 };
 
 /** Whether a row passes the filter and holds the words searched for, in the prompt, an answer or a model's name. */
@@ -42,14 +42,14 @@ export function matches(row, filter, words) {
   return FILTERS[filter][1](row) && texts.some((text) => text.toLowerCase().includes(words.trim().toLowerCase()));
 }
 
-/** What the policies make of a row, in words. */
-export function describe(row, policies) {
+/** What the strategies make of a row, in words. */
+export function describe(row, strategies) {
   const by = new Map();
   row.pairs.forEach((pair, n) => {
     const key = pair ? `choose ${LETTERS[pair[0]]}` : "make no pair";
-    by.set(key, [...(by.get(key) ?? []), policies[n]]);
+    by.set(key, [...(by.get(key) ?? []), strategies[n]]);
   });
-  if (by.size === 1) return `All ${policies.length} policies ${[...by.keys()][0]}.`;
+  if (by.size === 1) return `All ${strategies.length} strategies ${[...by.keys()][0]}.`;
   return [...by].map(([key, names]) => `${names.map((name) => `“${name}”`).join(", ")}: ${key}`).join("; ") + ".";
 }
 
@@ -84,12 +84,12 @@ function table(caption, head, rows) {
   return element;
 }
 
-function card(row, n, aspects, policies) {
+function card(row, n, aspects, strategies) {
   const answer = row.answers[n];
   const section = make("section", "zx-answer");
   const ratings = aspects.map((aspect, a) => `${aspect.replaceAll("_", " ")} ${answer.ratings[a]}`).join(", ");
   const ten = faultyTen(answer) ? " – a faulty ten: by its ratings a 1 was meant" : "";
-  const names = (test) => policies.filter((_, p) => row.pairs[p] && test(row.pairs[p])).map((name) => `“${name}”`).join(", ");
+  const names = (test) => strategies.filter((_, p) => row.pairs[p] && test(row.pairs[p])).map((name) => `“${name}”`).join(", ");
   const chosen = names(([best]) => best === n);
   const rejected = names(([, others]) => others.includes(n));
   section.append(
@@ -104,7 +104,7 @@ function card(row, n, aspects, policies) {
 
 function render({ model, el }) {
   el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
-  const [rows, policies, aspects] = ["rows", "policies", "aspects"].map((name) => model.get(name));
+  const [rows, strategies, aspects] = ["rows", "strategies", "aspects"].map((name) => model.get(name));
   let found = rows;
   let at = 0;
 
@@ -144,16 +144,16 @@ function render({ model, el }) {
     }
     const row = found[at];
     place.textContent = `Prompt ${at + 1} of ${found.length} (row ${row.number} of the feedback)`;
-    said.textContent = describe(row, policies);
+    said.textContent = describe(row, strategies);
     const cards = make("div", "zx-columns");
-    cards.append(...row.answers.map((_, n) => card(row, n, aspects, policies)));
+    cards.append(...row.answers.map((_, n) => card(row, n, aspects, strategies)));
     const named = (places) => places.map((n) => LETTERS[n]).join(", ");
-    const lines = policies.map((name, p) =>
+    const lines = strategies.map((name, p) =>
       row.pairs[p] ? [name, named([row.pairs[p][0]]), named(row.pairs[p][1])] : [name, "no pair", "no pair"],
     );
     page.replaceChildren(
       make("p", "zx-text", `Prompt: ${row.prompt}`),
-      table("What each policy makes of it", ["policy", "▲ chosen", "▽ rejected"], lines),
+      table("What each strategy makes of it", ["strategy", "▲ chosen", "▽ rejected"], lines),
       cards,
     );
   }

@@ -1,4 +1,4 @@
-"""One prompt at a time: its answers, their ratings, and the pair that each policy makes of them."""
+"""One prompt at a time: its answers, their ratings, and the pair that each strategy makes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import traitlets
 
 from zephyr_utils.data.records import ASPECTS
-from zephyr_utils.explorers.common import Explorer, script
+from zephyr_utils.explorers.common import Explorer, script, shortened
 from zephyr_utils.preferences import STRATEGIES, binarize, overall_rating
 
 LONGEST_TEXT = 700  # characters of a prompt or an answer; the rest is cut and counted
@@ -15,28 +15,28 @@ BUDGET = 250_000  # characters of JSON: what a page can carry of one figure
 
 
 class PairBrowser(Explorer):
-    """Browse feedback by prompt, beside the pair that each policy makes of it; search, and filter
+    """Browse feedback by prompt, beside the pair that each strategy makes of it; search, and filter
     by disagreement.
 
     Args:
-        feedback: feedback records. The pairs are made of all of them, since one policy's draw runs
-            through the file.
+        feedback: feedback records. The pairs are made of all of them, since one strategy's draw
+            runs through the file.
         shown: numbers of the rows to show; default: 60 spread evenly. They end where the page's
             budget does.
 
     Attributes:
-        policies: the names in `preferences.STRATEGIES`.
+        strategies: the names in `preferences.STRATEGIES`.
         aspects: the names of the rated aspects.
         rows: ``[{number, prompt, answers: [{model, text, ratings, overall}], pairs}]``; ``pairs``
-            holds for each policy ``[chosen, [rejected, ...]]`` as places in ``answers``, or None
+            holds for each strategy ``[chosen, [rejected, ...]]`` as places in ``answers``, or None
             where it makes no pair.
     """
 
     _esm = script("pair_browser")
 
-    policies = traitlets.List().tag(sync=True)
-    aspects = traitlets.List().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
+    strategies: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+    aspects: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+    rows: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
 
     def __init__(self, feedback: Sequence[dict], shown: Sequence[int] | None = None) -> None:
         if shown is None:
@@ -50,7 +50,7 @@ class PairBrowser(Explorer):
             if rows and size > BUDGET:
                 break
             rows.append(row)
-        super().__init__(policies=list(STRATEGIES), aspects=list(ASPECTS), rows=rows)
+        super().__init__(strategies=list(STRATEGIES), aspects=list(ASPECTS), rows=rows)
 
 
 def _places(feedback: Sequence[dict], options: Mapping[str, Any]) -> dict[int, list]:
@@ -73,7 +73,7 @@ def _shown(number: int, record: dict, pairs: list) -> dict[str, Any]:
     answers = [
         {
             "model": answer["model"],
-            "text": _cut(answer["response"]),
+            "text": shortened(answer["response"], LONGEST_TEXT),
             "ratings": [_rating(answer, aspect) for aspect in ASPECTS],
             "overall": overall_rating(answer),
         }
@@ -81,7 +81,7 @@ def _shown(number: int, record: dict, pairs: list) -> dict[str, Any]:
     ]
     return {
         "number": number,
-        "prompt": _cut(record["instruction"]),
+        "prompt": shortened(record["instruction"], LONGEST_TEXT),
         "answers": answers,
         "pairs": pairs,
     }
@@ -90,11 +90,3 @@ def _shown(number: int, record: dict, pairs: list) -> dict[str, Any]:
 def _rating(answer: dict, aspect: str) -> str:
     """As it was written, "N/A" included."""
     return str(((answer.get("annotations") or {}).get(aspect) or {}).get("Rating", "N/A"))
-
-
-def _cut(text: str) -> str:
-    return (
-        text
-        if len(text) <= LONGEST_TEXT
-        else f"{text[:LONGEST_TEXT]} … ({len(text) - LONGEST_TEXT} characters more)"
-    )

@@ -1,14 +1,15 @@
-"""Reward margins pair by pair: which pairs a run learnt, which not, and what the two answers say."""
+"""Reward margins pair by pair: which pairs a run learned, and what the two answers say."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import traitlets
+from numpy.typing import ArrayLike
 
 from zephyr_utils.diagnostics import RewardMargins
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.common import Explorer, script
+from zephyr_utils.explorers.common import Explorer, script, shortened
 
 MOST_PAIRS = 200  # embedded in the page
 LONGEST_TEXT = 400  # characters of a prompt or an answer
@@ -28,7 +29,7 @@ ORDERS = {
 }
 
 
-def picked(margins: Sequence[float]) -> list[int]:
+def picked(margins: ArrayLike) -> list[int]:
     """Indices of at most `MOST_PAIRS` pairs, in their own order: all, or evenly spaced by margin,
     both ends among them.
 
@@ -65,7 +66,7 @@ class Margins(Explorer):
 
     _esm = script("reward_margins")
 
-    pairs = traitlets.List().tag(sync=True)
+    pairs: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
     total = traitlets.Int().tag(sync=True)
     show = traitlets.Enum(tuple(FILTERS), "all").tag(sync=True)
     order = traitlets.Enum(tuple(ORDERS), "margin").tag(sync=True)
@@ -94,9 +95,9 @@ class Margins(Explorer):
         rows = [
             {
                 "number": i,
-                "prompt": _short(pairs[i]["chosen"][-2]["content"]),
-                "chosen": _short(pairs[i]["chosen"][-1]["content"]),
-                "rejected": _short(pairs[i]["rejected"][-1]["content"]),
+                "prompt": shortened(pairs[i]["chosen"][-2]["content"], LONGEST_TEXT),
+                "chosen": shortened(pairs[i]["chosen"][-1]["content"], LONGEST_TEXT),
+                "rejected": shortened(pairs[i]["rejected"][-1]["content"], LONGEST_TEXT),
                 "r_chosen": round(float(rewards.chosen[i]), 4),
                 "r_rejected": round(float(rewards.rejected[i]), 4),
                 "score_chosen": pairs[i].get("score_chosen"),
@@ -107,7 +108,3 @@ class Margins(Explorer):
             for i in picked(rewards.margins)
         ]
         super().__init__(pairs=rows, total=len(pairs), **values)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"

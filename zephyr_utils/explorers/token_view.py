@@ -1,4 +1,4 @@
-"""A conversation token by token, and which of its tokens the loss looks at: all of them, or the
+"""A conversation token by token, and which of its tokens count in the loss: all of them, or the
 assistant's alone.
 """
 
@@ -31,7 +31,7 @@ class ChatTokens(Explorer):
 
     _esm = script("token_view")
 
-    conversations = traitlets.List().tag(sync=True)
+    conversations: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
     mask = traitlets.Enum(("all", "assistant"), default_value="all").tag(sync=True)
 
     def __init__(

@@ -19,7 +19,7 @@ LONGEST = 1000  # characters: what a text box is good for
 
 
 class TruecaserView(Explorer):
-    """Messages before and after. The static page picks among them; with a kernel one types one's
+    """Messages before and after. The static page picks among them; with a kernel readers type their
     own.
 
     The script greets the kernel with ``{kind: "hello"}``; only when the kernel answers does the
@@ -30,12 +30,12 @@ class TruecaserView(Explorer):
         texts: messages looked at beforehand.
 
     Attributes:
-        examples: one dictionary a message, see :func:`look`.
+        examples: one dictionary per message, see :func:`look`.
     """
 
     _esm = script("truecaser")
 
-    examples = traitlets.List().tag(sync=True)
+    examples: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
 
     def __init__(self, truecaser: Truecaser, texts: Sequence[str]) -> None:
         self._truecaser = truecaser
@@ -109,6 +109,9 @@ def _words(truecaser: Truecaser, text: str) -> list[tuple[int, int, str]]:
         elif entry[n] == 0:
             why = "not known: judged by its neighbours and its shape"
         else:
-            why = f"inside sentences the corpus writes it with a capital in {capital} of {inside} places"
+            why = (
+                f"inside sentences the corpus writes it with a capital in {capital} of {inside} "
+                "places"
+            )
         found.append((start, end, f"{why}; log-odds of a capital {scores[n]:+.1f}"))
     return found
