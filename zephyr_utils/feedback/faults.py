@@ -101,11 +101,11 @@ def status_fault(
 
     Args:
         body: the error object, or whatever came in its place.
-        message: the server's words where the object has none.
+        message: the client's words, where nothing came.
     """
     fields = body if isinstance(body, dict) else {}
     code, parameter = str(fields.get("code") or ""), str(fields.get("param") or "")
-    said = endpoint.redact(fields.get("message") or message or body or "")
+    said = endpoint.redact(fields.get("message") or fields.get("detail") or body or message)
     if status in (401, 403):
         fatal = f"check the key in {endpoint.api_key_env} and the address (--base-url)"
         what = f"the endpoint refuses the key (status {status}: {said})"
