@@ -2,6 +2,7 @@
 packed and it is installed.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,11 +10,13 @@ from transformers import PreTrainedModel
 from transformers.utils import is_flash_attn_2_available
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.recipes import Stage
 
 FLASH = "flash_attention_2"
+FLEX = "flex_attention"
 
 
-def choose_attention(stage: str, recipe: dict[str, Any]) -> str | None:
+def choose_attention(stage: Stage, recipe: Mapping[str, Any]) -> str | None:
     """The name for `set_attn_implementation`; None leaves the library's own choice, which is
     PyTorch's sdpa.
 
@@ -23,7 +26,7 @@ def choose_attention(stage: str, recipe: dict[str, Any]) -> str | None:
     ``attn_implementation: flex_attention`` in the recipe, which passes over its empty blocks.
     """
     if asked := recipe.get("attn_implementation"):
-        return asked
+        return str(asked)
     half = recipe.get("dtype") in ("bfloat16", "float16")
     return FLASH if stage == "dsft" and recipe.get("packing") and half and _flash_runs() else None
 
@@ -36,19 +39,32 @@ def _flash_runs() -> bool:
     )
 
 
-def set_attention(model: PreTrainedModel, stage: str, recipe: dict[str, Any]) -> None:
+def set_attention(model: PreTrainedModel, stage: Stage, recipe: Mapping[str, Any]) -> None:
     """Give `model` the attention of `choose_attention`.
 
+    Flex attention is refused on a CPU. It has no backward pass there, and its forward pass is
+    wrong in PyTorch 2.13 on processors without AVX-512 where a head has 8 or 16 dimensions: the
+    kernel for the last keys of a row (8 where a block has 16) reads and writes a whole block, and
+    what it writes beyond the scores overwrites the maxima of the softmax. Kernels that were
+    compiled for another instruction set are also taken from Inductor's cache, and give noise.
+
     Raises:
-        HandbookError: the recipe asks for one that is not there.
+        HandbookError: the recipe asks for one that is not installed or does not work here.
     """
-    if attention := choose_attention(stage, recipe):
-        try:
-            model.set_attn_implementation(attention)
-        except (ImportError, ValueError) as error:
-            raise HandbookError(
-                f"attention `{attention}` cannot be had: "
-                f"{str(error).strip().partition(chr(10))[0]}",
-                where="attn_implementation of the recipe",
-                remedy="install what it needs, or leave it out: sdpa is part of PyTorch",
-            ) from error
+    attention = choose_attention(stage, recipe)
+    if attention is None:
+        return
+    if attention == FLEX and not torch.cuda.is_available():
+        raise HandbookError(
+            f"attention `{FLEX}` cannot train on a CPU: PyTorch has no backward pass for it there",
+            where="attn_implementation of the recipe",
+            remedy="leave it out: sdpa is part of PyTorch and shares prompts as well",
+        )
+    try:
+        model.set_attn_implementation(attention)
+    except (ImportError, ValueError) as error:
+        raise HandbookError(
+            f"attention `{attention}` is not available: {str(error).strip().partition(chr(10))[0]}",
+            where="attn_implementation of the recipe",
+            remedy="install what it needs, or leave it out: sdpa is part of PyTorch",
+        ) from error
