@@ -73,7 +73,7 @@ claims: $(ENVIRONMENT) ## Train over several seeds and measure what the README c
 	$(BIN)/python benchmarks/claims.py
 
 links: $(ENVIRONMENT) ## Ask every other site that the built website links to whether the page is there
-	$(BIN)/jupyter-book build build/book --builder linkcheck
+	PYTHONPATH=tools $(BIN)/jupyter-book build build/book --builder linkcheck
 
 colab: $(ENVIRONMENT) ## Say what installing the handbook upgrades on Google Colab (COLAB=FILE: its list of packages)
 	$(BIN)/python tools/colab.py $(COLAB)
@@ -90,7 +90,7 @@ define test-in
 	mkdir -p build
 	echo torch > build/not-chosen.txt
 	$(BIN)/uv pip compile --quiet --upgrade --python $(BIN)/python --resolution $(2) --excludes build/not-chosen.txt \
-		--group test --group peers --extra endpoints --extra serve --output-file build/$(2).txt pyproject.toml
+		--group test --group peers --extra endpoints --extra gguf --extra serve --output-file build/$(2).txt pyproject.toml
 	test -x $(1)/$(PROGRAMS)/python || $(BIN)/python -m venv $(1)
 	$(1)/$(PROGRAMS)/python -m pip install --quiet "$(TORCH)" --requirement build/$(2).txt
 	$(1)/$(PROGRAMS)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
