@@ -1,7 +1,7 @@
 """Truecasing side by side: ours, truecase, sacremoses and a naive regex, in one run, on the same
 text.
 
-    pip install 'zephyr-handbook[peers]'
+    make env    # brings the peers too
     python benchmarks/truecasing.py [--messages 400] [--show]
 
 Needs the folder ``truecasing`` of ZEPHYR_REAL_DATA (default ``../shared/data``): ``train`` to fit

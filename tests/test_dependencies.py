@@ -246,3 +246,12 @@ def test_an_import_that_nothing_declares_is_named_with_its_line(tmp_path):
     )
     (tmp_path / "module.py").write_text("import json\nimport numpy\n")
     assert "module.py:2:" in deptry(".", folder=tmp_path).stderr
+
+
+def test_every_extra_that_a_message_names_exists():
+    named = set()
+    for folder in ("zephyr_utils", "notebooks", "book", "benchmarks", "tests"):
+        for path in (ROOT / folder).rglob("*.*"):
+            if path.suffix in {".py", ".md", ".yaml"}:
+                named |= set(re.findall(r"zephyr-handbook\[([\w,]+)\]", path.read_text("utf-8")))
+    assert named and named <= EXTRAS | LEFT_OUT
