@@ -15,7 +15,7 @@ import zephyr_utils
 from zephyr_utils.cli.console import err, out
 from zephyr_utils.cli.data import feedback, pairs, truecase
 from zephyr_utils.cli.models import chat, check_log, dpo, evaluate, sft
-from zephyr_utils.cli.runs import doctor, plan, push, run
+from zephyr_utils.cli.runs import doctor, fetch, plan, push, run
 from zephyr_utils.errors import HandbookError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ for verb in (
     check_log,
     evaluate,
     chat,
+    fetch,
     doctor,
     plan,
     push,

@@ -20,6 +20,7 @@ else:  # so that `--help` lists the choices
 
 ScaleOption = Annotated[ScaleName, typer.Option(help="The dial: model, data and recipes.")]
 TrainedModel = Literal["dsft", "ddpo"]
+FetchableModel = Literal["smollm2-instruct"]
 SeedOption = Annotated[
     int, typer.Option(help="Seed of training and sampling; the data stay the same.")
 ]
@@ -33,7 +34,7 @@ PreferencesOption = Annotated[
     str, typer.Option(help="Preference pairs of your own; no pairs are made from feedback then.")
 ]
 BaseModelOption = Annotated[
-    str, typer.Option(help="A model directory in place of the scale's base model.")
+    str, typer.Option(help="A model directory or a GGUF file in place of the scale's base model.")
 ]
 RunsOption = Annotated[
     str, typer.Option(help="Folder for all runs; default $ZEPHYR_RUNS or ./runs.")

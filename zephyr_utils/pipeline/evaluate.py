@@ -67,7 +67,7 @@ class ExamSettings:
     def asked(self) -> list[MTBenchQuestion]:
         """The questions."""
         if self.questions is None:
-            return self.scale_exam.questions()  # type: ignore[return-value]
+            return self.scale_exam.questions()
         return load_questions(self.questions)
 
     def new_judge(self, journal: Path) -> Judge:
@@ -91,7 +91,7 @@ class ExamSettings:
         """What tells one judge from another: with a password, if any, left out of the address."""
         if self.judge == TEACHER:
             return [TEACHER]
-        return [self.judge, Endpoint(self.judge_url).url, vars(self.judge_sampling)]
+        return [display_name(self.judge), Endpoint(self.judge_url).url, vars(self.judge_sampling)]
 
     def about(self, pipeline: Pipeline) -> dict[str, str]:
         """What the report says at its top."""
@@ -265,7 +265,7 @@ def evaluate_models(
     report.add_judgments(
         [row for one in examined.values() for row in one.judgments],
         questions,
-        [row | {"model_id": name} for name, one in examined.items() for row in one.answers],  # type: ignore[operator, misc]
+        [row | {"model_id": name} for name, one in examined.items() for row in one.answers],
         allow_failures=exam.allow_failures,
     )
     for name, one in examined.items():

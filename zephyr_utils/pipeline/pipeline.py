@@ -13,7 +13,9 @@ from typing import Any
 from zephyr_utils import training
 from zephyr_utils.data.records import HubAddress, RecordSet
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.evaluation.types import MTBenchQuestion
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint, runs_folder
+from zephyr_utils.pipeline.steps.base import write_base
 from zephyr_utils.pipeline.steps.ddpo import split_pairs, train_ddpo
 from zephyr_utils.pipeline.steps.dsft import split_dialogues, train_dsft
 from zephyr_utils.pipeline.steps.exam import sit_exam
@@ -25,9 +27,11 @@ from zephyr_utils.pipeline.steps.world import write_records
 from zephyr_utils.recipes import Recipe, Stage
 from zephyr_utils.scales import DEFAULT_SCALE, Generated, Scale, fetch_model, get_scale
 from zephyr_utils.training.rows import FittedRows
+from zephyr_utils.weights import find_gguf
 
 # Folders of the artefacts, named after the chapters that show them.
 WORLD = "00_world"
+BASE = "00_base_model"
 TRUECASING = "01_truecasing"
 DSFT = "02_dsft"
 PAIRS = "04_preference_pairs"
@@ -102,9 +106,20 @@ class Pipeline:
 
     @property
     def base_model_address(self) -> str:
-        """What `from_pretrained` takes for the base model."""
+        """What `from_pretrained` takes for the base model; a GGUF file is converted first."""
         source = self.setting.base_model
-        return source.path if isinstance(source, HubAddress) else str(source)
+        if isinstance(source, HubAddress):
+            return source.path
+        file = find_gguf(source)
+        if file is None:
+            return str(source)
+        made = build_artefact(
+            self.folder / BASE,
+            inputs={"gguf": fingerprint(file)},
+            recipe={},
+            make=partial(write_base, file=file),
+        )
+        return str(made.folder / training.MODEL)
 
     def recipe(self, stage: Stage) -> Recipe:
         """The recipe of ``dsft`` or ``ddpo`` with this run's seed and changes."""
@@ -143,7 +158,7 @@ class Pipeline:
         """The records of the scale's ``dialogues`` or ``feedback``."""
         return self._reading(name).load(kind)
 
-    def questions(self) -> list[dict]:
+    def questions(self) -> list[MTBenchQuestion]:
         """The questions of the scale's exam, in MT-Bench's schema."""
         return self.setting.exam.questions()
 
@@ -286,7 +301,9 @@ class Pipeline:
         """
         if name == "base":
             source = self.setting.base_model
-            return fetch_model(source) if isinstance(source, HubAddress) else str(source)
+            if isinstance(source, HubAddress):
+                return fetch_model(source)
+            return self.base_model_address
         steps: dict[str, Callable[[], Manifest]] = {"dsft": self.dsft, "ddpo": self.ddpo}
         if name not in steps:
             raise HandbookError(

@@ -1,18 +1,20 @@
 """Step 7: a model's answers to the exam, and their grades."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.evaluation.judges import Judge
+from zephyr_utils.evaluation.types import MTBenchQuestion
 
 
 def sit_exam(
     folder: Path,
     name: str,
     directory: str,
-    questions: list[dict],
+    questions: Sequence[MTBenchQuestion],
     judge: Judge,
     *,
     adapter: Path | None = None,
