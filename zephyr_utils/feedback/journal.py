@@ -109,29 +109,33 @@ class Journal:
         self._begun_path = self.path.with_name(f"{self.path.name}.begun")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed in `close`)
+        except (OSError, UnicodeError) as error:
+            raise self._cannot_write(error) from error
+        try:
             # The lock goes with its process, however that ends, so a killed run leaves none behind.
             self._lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
+            self._file.close()
             raise HandbookError(
                 "another run is writing this journal; together they would pay for the same calls "
                 "twice",
                 where=str(self.path),
                 remedy="wait for it to end, or give this run a journal of its own",
             ) from None
-        except (OSError, NotImplementedError, UnicodeError) as error:  # no locks on this disk
+        except (OSError, NotImplementedError) as error:  # no locks on this disk
+            self._file.close()
             raise self._cannot_write(error) from error
         try:
-            self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed in `close`)
             self._read()
             self._read_begun()
-        except OSError as error:
-            self._lock.release()
-            raise self._cannot_write(error) from error
-        except HandbookError:
+        except (OSError, HandbookError) as error:
             self._file.close()
             self._lock.release()
-            raise
+            if isinstance(error, HandbookError):
+                raise
+            raise self._cannot_write(error) from error
 
     def _read(self) -> None:
         n_lines = 0
