@@ -1,7 +1,9 @@
 """Reading single fields of a row: what is there, of which type, and what is said if it is not."""
 
+import functools
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 from zephyr_utils.errors import HandbookError
@@ -139,19 +141,24 @@ def text(
 
 
 def as_number(value: Any) -> float | None:
-    """A finite number, given as a number or as text (CSV knows nothing else); otherwise None.
+    """A finite number, given as a number or as text (CSV has nothing else); otherwise None.
 
     Whole numbers beyond a float's range, infinities, NaN, booleans and "1_000" are none.
     """
     if isinstance(value, str):
-        plain = len(value) <= LONGEST_NUMBER and _NUMBER.fullmatch(value)
-        value = float(value) if plain else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _number_in(value) if len(value) <= LONGEST_NUMBER else None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     try:
         number = float(value)
-    except OverflowError:  # a whole number of 309 digits or more
+    except (OverflowError, ValueError):  # a whole number of 309 digits or more, a signalling NaN
         return None
+    return number if math.isfinite(number) else None
+
+
+@functools.lru_cache(maxsize=1024)  # ratings: millions of texts, a dozen of them different
+def _number_in(text: str) -> float | None:
+    number = float(text) if _NUMBER.fullmatch(text) else math.nan
     return number if math.isfinite(number) else None
 
 

@@ -243,8 +243,8 @@ def load_records(
             + ", ".join(f"{n:,} x {reason}" for reason, n in counts.ranked())
             + f"; the first: {bad[0].detail.splitlines()[0]}",
             where=str(source),
-            remedy=f"check that the file holds {kind} records; the page 'What you can bring' shows "
-            f"the layouts that are read",
+            remedy=f"{reader.remedies[counts.ranked()[0][0]]}; the page 'What you can bring' shows the "
+            f"layouts of {kind} records that are read",
         )
     return loaded
 
@@ -264,6 +264,7 @@ class _Reader:
         self.conversions: Counter[str] = Counter()
         self.rows = 0
         self.joined = 0
+        self.remedies: dict[str, str] = {}  # of the first row set aside for each reason
         # Labelled answers that wait for the other half of their pair, by the turns before them:
         # the good ones, and the bad ones, each with its row.
         self.waiting: dict[str, tuple[list, list]] = {}
@@ -323,6 +324,7 @@ class _Reader:
                 remedy=f"{error.remedy}; or have bad rows set aside and counted (set_aside=True, on "
                 f"the command line --set-aside)",
             ) from None
+        self.remedies.setdefault(error.reason, error.remedy)
         self.set_aside.append(
             SetAside(row.where, error.reason, f"{error.where}: {error.what}", row.value)
         )

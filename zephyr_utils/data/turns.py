@@ -27,6 +27,7 @@ from zephyr_utils.data.types import ROLES, SPEAKERS, TOOL_ROLES, Message, Role
 RENAMED = "roles renamed (human, gpt and the like)"
 JOINED = "contents given in parts joined"
 TEXT_PARTS = ("text", "input_text", "output_text")
+OTHER_PARTS = ("image", "image_url", "audio", "input_audio", "video", "file", "thinking")
 _PARTS = re.compile(r"""\s*+\[\s*+\{[^{}]{0,200}?['"]type['"]\s*:""")
 
 
@@ -221,7 +222,7 @@ def _parts(value: Any) -> list | None:
 
 
 def _is_part(part: Any) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("type"), str)
+    return isinstance(part, dict) and part.get("type") in (*TEXT_PARTS, *OTHER_PARTS)
 
 
 def _text_of(part: Any, here: str) -> str:

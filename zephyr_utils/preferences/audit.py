@@ -12,7 +12,7 @@ import numpy as np
 from zephyr_utils.data.records import check_feedback, check_preference
 from zephyr_utils.data.types import Completion, Feedback, Preference
 from zephyr_utils.preferences.pairs import pair_faults, score_gap
-from zephyr_utils.preferences.ratings import RATERS, SCALES, Scale, Score
+from zephyr_utils.preferences.ratings import SCALES, Scale, Score, scored
 from zephyr_utils.preferences.text_table import TextTable, printable
 
 # The repair of UltraFeedback's faulty overall grades went by the mean of the aspect ratings: a 10
@@ -255,18 +255,18 @@ class _Known:
     """
 
     def __init__(self, scales: Mapping[str, Scale]) -> None:
-        self.scales = {score: scales.get(score, SCALES[score]) for score in RATERS}
+        self.scales = {score: scales.get(score, SCALES[score]) for score in Score}
         self.usual_scales = self.scales == dict(SCALES)
         self.n_tens = self.n_faulty = self.n_doubtful = 0
         self.faulty: set[int] = set()
-        self.best: dict[str, set[int]] = {str(score): set() for score in RATERS}
-        self.rated: dict[str, set[int]] = {str(score): set() for score in RATERS}
+        self.best: dict[str, set[int]] = {str(score): set() for score in Score}
+        self.rated: dict[str, set[int]] = {str(score): set() for score in Score}
 
     def add(self, prompt: str, answers: Sequence[Completion]) -> None:
         keys = [hash((prompt, answer["response"])) for answer in answers]
         scores = {
-            str(score): [rate(answer, self.scales[score]) for answer in answers]
-            for score, rate in RATERS.items()
+            str(name): [scored(answer, name, self.scales[name]).score for answer in answers]
+            for name in Score
         }
         for name, values in scores.items():
             rated = [value for value in values if value is not None]

@@ -7,21 +7,19 @@ from enum import StrEnum
 from typing import Any
 
 from zephyr_utils.data.counts import SetAside
-from zephyr_utils.data.fields import as_number
 from zephyr_utils.data.records import check_feedback, prompt_hash
 from zephyr_utils.data.types import Completion, Feedback, Preference
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences.pairs import PreferenceSet
 from zephyr_utils.preferences.ratings import (
     OUT_OF_RANGE,
-    RATERS,
     SCALES,
     BadRating,
     Scale,
     Score,
-    bad_rating,
+    Scored,
     check_scale,
-    given_ratings,
+    scored,
 )
 
 
@@ -119,14 +117,14 @@ def binarize(
             prompt, answers = record["instruction"], record["completions"]
             result.n_repeated += prompt in prompts
             prompts.add(prompt)
-            bad = seen.add(answers)
+            read = [scored(answer, score, scale) for answer in answers]
+            bad = seen.add(read)
             if bad is not None:
                 result.set_aside.append(
                     SetAside(where, bad.reason, f"{where}: {bad.detail}", record)
                 )
                 continue
-            rated = ((i, RATERS[score](answer, scale)) for i, answer in enumerate(answers))
-            scores = {i: value for i, value in rated if value is not None}
+            scores = {i: x.score for i, x in enumerate(read) if x.score is not None}
             if len(scores) < 2:
                 reason = "fewer_than_two_answers" if len(answers) < 2 else "fewer_than_two_scores"
                 detail = (
@@ -173,19 +171,16 @@ class _SeenRatings:
         self.low, self.high = float("inf"), float("-inf")
         self.n_rows = self.n_bad = 0
 
-    def add(self, answers: Sequence[Completion]) -> BadRating | None:
+    def add(self, answers: Sequence[Scored]) -> BadRating | None:
         """Take a row down; returns its first rating that cannot be used."""
-        given = [given_ratings(answer, self.score) for answer in answers]
-        numbers = [as_number(value) for ratings in given for value in ratings.values()]
-        known = [number for number in numbers if number is not None]
-        if known:
-            self.low, self.high = min(self.low, *known), max(self.high, *known)
-        self.n_rows += any(given)
+        ratings = [rating for answer in answers for rating in answer.ratings]
+        if ratings:
+            self.low, self.high = min(self.low, *ratings), max(self.high, *ratings)
+        self.n_rows += bool(ratings)
         for place, answer in enumerate(answers, start=1):
-            bad = bad_rating(answer, self.score, self.scale)
-            if bad is not None:
-                self.n_bad += bad.reason == OUT_OF_RANGE
-                return bad._replace(detail=f"answer {place}: {bad.detail}")
+            if answer.bad is not None:
+                self.n_bad += answer.bad.reason == OUT_OF_RANGE
+                return answer.bad._replace(detail=f"answer {place}: {answer.bad.detail}")
         return None
 
     def check(self) -> None:

@@ -5,7 +5,7 @@ turn pairs round: of answers rated 9 and 2 on a scale from 1 to 10, only the 2 w
 answer with one has no score, and its row makes no pair.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -38,6 +38,20 @@ class BadRating(NamedTuple):
     detail: str
 
 
+class Scored(NamedTuple):
+    """What an answer's ratings come to.
+
+    Attributes:
+        score: None if nothing is rated, or if one rating cannot be used.
+        ratings: the numbers it is made of, inside of the scale or not.
+        bad: the first rating that is no number of the scale.
+    """
+
+    score: float | None
+    ratings: list[float]
+    bad: BadRating | None
+
+
 SCALES: Mapping[str, Scale] = {Score.MEAN: Scale(1, 5), Score.OVERALL: Scale(1, 10)}
 OUT_OF_RANGE, UNREADABLE = "rating_out_of_range", "unreadable_rating"
 
@@ -54,13 +68,9 @@ def mean_rating(completion: Mapping[str, Any], scale: Scale = SCALES[Score.MEAN]
     """The mean of an answer's ratings in the four aspects (paper, section 3: the teacher's score).
 
     An aspect that the judge did not rate ("N/A", missing) is left out of the mean. None if no
-    aspect is rated, or if one rating is no number of the scale (see `bad_rating`).
+    aspect is rated, or if one rating is no number of the scale.
     """
-    ratings = [as_number(value) for value in _aspect_ratings(completion).values()]
-    if bad_rating(completion, Score.MEAN, scale) is not None:
-        return None
-    valid = [rating for rating in ratings if rating is not None]
-    return sum(valid) / len(valid) if valid else None
+    return scored(completion, Score.MEAN, scale).score
 
 
 def overall_rating(
@@ -69,34 +79,28 @@ def overall_rating(
     """The one grade the critique ends with (UltraFeedback's ``overall_score``); None if there is
     none, or none of the scale.
     """
-    if bad_rating(completion, Score.OVERALL, scale) is not None:
-        return None
-    return as_number(completion.get("overall_score"))
+    return scored(completion, Score.OVERALL, scale).score
 
 
-RATERS: Mapping[str, Callable[[Mapping[str, Any], Scale], float | None]] = {
-    Score.MEAN: mean_rating,
-    Score.OVERALL: overall_rating,
-}
-
-
-def given_ratings(completion: Mapping[str, Any], score: str) -> dict[str, Any]:
-    """The ratings that a score is made of, as they were written, those not given left out."""
-    if score == Score.OVERALL:
-        value = completion.get("overall_score")
-        return {} if _not_rated(value) else {"overall_score": value}
-    return _aspect_ratings(completion)
-
-
-def bad_rating(completion: Mapping[str, Any], score: str, scale: Scale) -> BadRating | None:
-    """The first rating of an answer that is no number of the scale; None if all of them are."""
-    for name, value in given_ratings(completion, score).items():
+def scored(completion: Mapping[str, Any], score: str, scale: Scale) -> Scored:
+    """An answer's score, the ratings behind it, and the first that cannot be used."""
+    ratings: list[float] = []
+    bad: BadRating | None = None
+    for name, value in _written(completion, score):
+        if _not_rated(value):
+            continue
         rating = as_number(value)
         if rating is None:
-            return BadRating(UNREADABLE, f"{name} is {str(value)[:LONGEST_NUMBER]!r}, no number")
+            bad = bad or BadRating(
+                UNREADABLE, f"{name} is {str(value)[:LONGEST_NUMBER]!r}, no number"
+            )
+            continue
+        ratings.append(rating)
         if not scale.low <= rating <= scale.high:
-            return BadRating(OUT_OF_RANGE, f"{name} is {rating:g}, outside of {scale}")
-    return None
+            bad = bad or BadRating(OUT_OF_RANGE, f"{name} is {rating:g}, outside of {scale}")
+    if bad is not None or not ratings:
+        return Scored(None, ratings, bad)
+    return Scored(sum(ratings) / len(ratings), ratings, None)
 
 
 def parse_scale(text: str) -> Scale:
@@ -148,10 +152,12 @@ def check_scale(ratings: Scale, score: str, scale: Scale, n_rows: int, n_bad: in
     )
 
 
-def _aspect_ratings(completion: Mapping[str, Any]) -> dict[str, Any]:
+def _written(completion: Mapping[str, Any], score: str) -> list[tuple[str, Any]]:
+    """The ratings that a score is made of, as they were written."""
+    if score == Score.OVERALL:
+        return [("overall_score", completion.get("overall_score"))]
     annotations = completion.get("annotations") or {}
-    values = {aspect: (annotations.get(aspect) or {}).get("Rating") for aspect in ASPECTS}
-    return {aspect: value for aspect, value in values.items() if not _not_rated(value)}
+    return [(aspect, (annotations.get(aspect) or {}).get("Rating")) for aspect in ASPECTS]
 
 
 def _not_rated(value: Any) -> bool:

@@ -1,0 +1,282 @@
+"""Layouts: every one that is promised is read rightly, and every other is refused by its name."""
+
+import hashlib
+import json
+
+import pytest
+from real_records import REAL, needs
+from sample_records import FEEDBACK, PAIR
+
+from zephyr_utils.data import completions, layouts, pair_layouts, refused
+from zephyr_utils.data.records import (
+    RecordError,
+    check_dialogue,
+    check_feedback,
+    check_preference,
+    load_records,
+)
+from zephyr_utils.errors import HandbookError
+
+CHECKS = {
+    "dialogue": check_dialogue,
+    "feedback": check_feedback,
+    "preference": check_preference,
+}
+DIALOGUES, PAIRS = layouts.DIALOGUES, pair_layouts.PAIRS
+LABELLED = pair_layouts.LABELLED
+ACCEPTED = (*DIALOGUES, *completions.FEEDBACK, *PAIRS, *LABELLED)
+REFUSED = (*refused.REFUSED_DIALOGUES, *refused.REFUSED_PAIRS)
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text):
+    return {"role": "assistant", "content": text}
+
+
+def system(text):
+    return {"role": "system", "content": text}
+
+
+def pair(*context, good="The Rhine.", bad="The moon.", **more):
+    prompt = next(m["content"] for m in context if m["role"] == "user")
+    return {
+        "prompt": prompt,
+        "prompt_id": hashlib.sha256(prompt.encode()).hexdigest(),
+        "chosen": [*context, assistant(good)],
+        "rejected": [*context, assistant(bad)],
+    } | more
+
+
+RIVER = pair(user("Name a river."))
+TEXTS = {"chosen": "The Rhine.", "rejected": "The moon."}
+
+
+def loaded(tmp_path, rows, kind="preference", **options):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return load_records(path, kind, **options)
+
+
+def reason_of(row, kind="preference"):
+    with pytest.raises(RecordError) as error:
+        CHECKS[kind](row, "rows.jsonl, row 1")
+    assert error.value.remedy and error.value.where.startswith("rows.jsonl, row 1")
+    return error.value.reason
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", DIALOGUES, ids=lambda layout: layout.name)
+def test_the_example_of_a_layout_of_dialogues_becomes_the_same_dialogue_in_all(layout):
+    question, answer = "Name a river.", "The Rhine."
+    if layout.name == "Alpaca":
+        question, answer = "Translate into French.\na river", "une rivière"
+    made = check_dialogue(layout.example)
+    assert made["messages"] == [user(question), assistant(answer)]
+    assert made["prompt"] == question and check_dialogue(made) == made
+
+
+@pytest.mark.parametrize("layout", PAIRS, ids=lambda layout: layout.name)
+def test_the_example_of_a_layout_of_pairs_becomes_the_same_pair_in_all(layout, tmp_path):
+    expected = {
+        "Orca": pair(system("Be brief."), user("Name a river.")),
+        "Alpaca pairs, as LLaMA-Factory has them": pair(
+            user("Translate into French.\na river"), good="une rivière", bad="la lune"
+        ),
+        "ultrafeedback_binarized, or TRL implicit": RIVER
+        | {"score_chosen": 8.0, "score_rejected": 3.0},
+    }.get(layout.name, RIVER)
+    made = check_preference(layout.example)
+    assert made == expected and check_preference(made) == made
+    read = loaded(tmp_path, [layout.example])
+    assert read.layout == layout.name and f"layout: {layout.name} (1 rows)" in read.report()
+    assert not layout.becomes or f"{layout.becomes} (1 rows)" in read.report()
+
+
+@pytest.mark.parametrize("other", REFUSED, ids=lambda other: other.name)
+def test_a_layout_that_is_not_converted_is_refused_by_its_name_with_advice(other):
+    kind = "dialogue" if other in refused.REFUSED_DIALOGUES else "preference"
+    with pytest.raises(RecordError, match=other.name) as error:
+        CHECKS[kind](other.example)
+    assert (error.value.reason, error.value.remedy) == (other.reason, other.advice)
+
+
+def test_each_layout_has_one_name_and_recognises_its_own_example_first():
+    assert len({layout.name for layout in ACCEPTED}) == len(ACCEPTED)
+    for family in (DIALOGUES, PAIRS):
+        for layout in family:
+            first = next(other for other in family if other.matches(layout.example))
+            assert first is layout, f"{layout.name} is taken for {first.name}"
+
+
+# --- siblings of the layouts of pairs ------------------------------------------------------------
+
+LONG = (system("Be brief."), user("Hi"), assistant("Hello."), user("Name a river."))
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"prompt": list(LONG), "chosen": [assistant("The Rhine.")], "rejected": [assistant("The moon.")]}, pair(*LONG)),
+        ({"prompt": user("Name a river."), "chosen": assistant("The Rhine."), "rejected": assistant("The moon.")}, RIVER),
+        ({"prompt": [user("Name a river.")], **TEXTS}, RIVER),
+        ({"prompt": "Name a river.", "chosen": [assistant("The Rhine.")], "rejected": [assistant("The moon.")]}, RIVER),
+        ({"prompt": [user("Name a river.")], "chosen": RIVER["chosen"], "rejected": RIVER["rejected"]}, RIVER),
+        ({"chosen": RIVER["chosen"], "rejected": [assistant("The moon.")]}, RIVER),
+        ({"chosen": RIVER["chosen"], "rejected": "The moon."}, RIVER),
+        ({"prompt": "Name a river.", "system": "Be brief.", **TEXTS}, pair(system("Be brief."), user("Name a river."))),
+        ({"prompt": " Name a river.\n", "chosen": RIVER["chosen"], "rejected": RIVER["rejected"]}, RIVER),
+        ({"input": "Name a river.", "system": "", "generations": ["x"], **TEXTS}, RIVER),
+        ({"instruction": "Name a river.", "input": "", "history": [["Hi", "Hello."]], "system": "Be brief.", **TEXTS}, pair(*LONG)),
+        ({"conversations": [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}, {"from": "human", "value": "Name a river."}], "chosen": {"from": "gpt", "value": "The Rhine."}, "rejected": {"from": "gpt", "value": "The moon."}}, pair(*LONG)),
+        ({"conversations": [user("Name a river.")], **TEXTS}, RIVER),
+        ({"messages": [*LONG, assistant("The Rhine.")], "rejected_response": "The moon."}, pair(*LONG)),
+        ({"messages": RIVER["chosen"], "rejected_response": [assistant("The moon.")]}, RIVER),
+        ({"prompt": "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Name a river.\n\nAssistant:", "chosen": " The Rhine.", "rejected": " The moon."}, pair(*LONG[1:])),
+        ({"prompt": "Name a river.", "chosen": "\n\nHuman: Name a river.\n\nAssistant: The Rhine.", "rejected": "\n\nHuman: Name a river.\n\nAssistant: The moon."}, RIVER),
+        ({"prompt": "Name a river.", "chosen": [{"content": "Name a river.", "role": "User"}, {"content": "The Rhine.", "role": "Assistant"}], "rejected": RIVER["rejected"]}, RIVER),
+        ({"chosen": [{"role": "user", "content": [{"type": "text", "text": "Name "}, {"type": "text", "text": "a river."}]}, assistant("The Rhine.")], "rejected": RIVER["rejected"]}, RIVER),
+    ],
+)  # fmt: skip
+def test_a_pair_is_the_same_pair_in_every_way_that_people_write_it(row, expected):
+    assert check_preference(row) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"score_chosen": 8, "score_rejected": 3.5},
+        {"score_chosen": "8", "score_rejected": "3.5"},
+        {"chosen_score": 8, "rejected_score": 3.5},
+        {"chosen_rating": 8, "rejected_rating": 3.5},
+        {"chosen-rating": 8, "rejected-rating": 3.5},
+        {"metadata": {"score_chosen": 8, "score_rejected": 3.5}},
+    ],
+)
+def test_scores_are_kept_by_whichever_name_they_have(row):
+    made = check_preference({"prompt": "Name a river.", **TEXTS, **row})
+    assert (made["score_chosen"], made["score_rejected"]) == (8.0, 3.5)
+
+
+def test_pairs_without_scores_are_pairs():
+    assert "score_chosen" not in check_preference({"prompt": "Name a river.", **TEXTS})
+    both_null = {"score_chosen": None, "score_rejected": None}
+    assert check_preference({"prompt": "Name a river.", **TEXTS, **both_null}) == RIVER
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (PAIR | {"prompt": "Another question"}, "prompt_mismatch"),
+        (PAIR | {"prompt": "Hello."}, "prompt_mismatch"),
+        ({"prompt": [user("Another")], "chosen": PAIR["chosen"], "rejected": PAIR["rejected"]}, "prompt_mismatch"),
+        ({"prompt": "No", "chosen": "\n\nHuman: Hi\n\nAssistant: a", "rejected": "\n\nHuman: Hi\n\nAssistant: b"}, "prompt_mismatch"),
+        ({"prompt": "", **TEXTS}, "empty_content"),
+        ({"prompt": "Hi", "chosen": ["a"], "rejected": "b"}, "several_answers"),
+        ({"prompt": "Hi", "chosen": "a", "rejected": None}, "missing_field"),
+        ({"prompt": "Hi", "chosen": [], "rejected": "b"}, "empty_dialogue"),
+        ({"prompt": [assistant("Hi")], "chosen": "a", "rejected": "b"}, "assistant_first"),
+        ({"prompt": [user("Hi"), assistant("Hello.")], "chosen": "a", "rejected": "b"}, "two_assistant_turns"),
+        ({"instruction": "Hi", "history": ["a"], **TEXTS}, "wrong_type"),
+        ({"prompt": "Hi", "chosen": [{"role": "tool", "content": "x"}], "rejected": "b"}, "tool_turn"),
+        ({"prompt": "Hi", "chosen": [{"role": "assistant", "content": None, "tool_calls": [1]}], "rejected": "b"}, "tool_turn"),
+        ({"prompt": "Hi", "chosen": [{"role": "assistant", "content": [{"type": "image_url"}]}], "rejected": "b"}, "not_text"),
+        ({"prompt": "Hi", **TEXTS, "score_chosen": 10**400, "score_rejected": 1}, "not_a_number"),
+        ({"prompt": "Hi", **TEXTS, "score_chosen": "1" * 5000, "score_rejected": 1}, "not_a_number"),
+        ({"prompt": "Hi", **TEXTS, "chosen_score": 1}, "one_score"),
+        ({"prompt": "Hi", "completion": "a", "label": True}, "unpaired"),
+    ],
+)  # fmt: skip
+def test_a_pair_that_is_none_is_refused_by_its_reason(row, reason):
+    assert reason_of(row) == reason
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "words"),
+    [
+        (FEEDBACK, "preference", "zephyr pairs"),
+        ({"messages": [user("Hi"), assistant("Hello.")]}, "preference", "--dialogues"),
+        ({"data": ["Hi", "Hello."]}, "preference", "--dialogues"),
+        (PAIR, "feedback", "--preferences"),
+        ({"prompt": "Hi", **TEXTS}, "dialogue", "--preferences"),
+        ({"conversations": [user("Hi")], **TEXTS}, "dialogue", "--preferences"),
+        (FEEDBACK, "dialogue", "zephyr pairs"),
+    ],
+)
+def test_records_of_another_kind_are_told_where_they_belong(row, kind, words):
+    with pytest.raises(RecordError, match="the field is missing") as error:
+        CHECKS[kind](row)
+    assert words in error.value.remedy
+
+
+def test_a_row_in_no_layout_is_told_which_there_are():
+    with pytest.raises(RecordError, match="the row has: a, b") as error:
+        check_preference({"a": 1, "b": 2})
+    for layout in PAIRS:
+        assert layout.fields in error.value.remedy
+
+
+# --- labelled answers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("yes", "no"), [(True, False), ("True", "false"), (1, 0), ("1", "0")])
+def test_a_good_and_a_bad_answer_to_the_same_turns_become_a_pair(tmp_path, yes, no):
+    rows = [
+        {"prompt": "Name a river.", "completion": "The moon.", "label": no},
+        {"prompt": "Alone", "completion": "x", "label": yes},
+        {"prompt": "Name a river.", "completion": "The Rhine.", "label": yes},
+        {"messages": [user("Name a river."), assistant("The Elbe.")], "label": yes},
+        {"conversations": [{"from": "human", "value": "Name a river."}, {"from": "gpt", "value": "Mars."}], "kto_tag": no},
+        {"prompt": [user("Alone")], "completion": [assistant("y")], "label": yes},
+    ]  # fmt: skip
+    read = loaded(tmp_path, rows, set_aside=True)
+    assert read.records == [RIVER, pair(user("Name a river."), good="The Elbe.", bad="Mars.")]
+    assert read.n_read == 6 == len(read.records) + sum(read.reasons().values())
+    assert read.reasons() == {"no_partner": 2, "joined_with_another_row": 2}
+    assert [row.where.rpartition(" ")[2] for row in read.set_aside] == ["2", "6"]
+    with pytest.raises(RecordError, match="2 pairs could be made, 2 rows have no partner"):
+        loaded(tmp_path, rows)
+
+
+def test_labelled_answers_are_no_dialogues_to_imitate(tmp_path):
+    assert reason_of({"prompt": "Hi", "completion": "a", "label": False}, "dialogue") == (
+        "labelled_answer"
+    )
+    topic = {"messages": [user("Hi"), assistant("Hello.")], "label": "greeting"}
+    assert check_dialogue(topic)["prompt"] == "Hi"
+
+
+# --- whole files ---------------------------------------------------------------------------------
+
+
+def test_rows_of_several_layouts_are_counted_by_layout_and_by_what_was_converted(tmp_path):
+    rows = [*[layout.example for layout in PAIRS], {"prompt": "Hi", **TEXTS}]
+    read = loaded(tmp_path, rows)
+    assert len(read) == len(rows) and sum(read.layouts.values()) == len(rows)
+    assert read.layouts["TRL explicit, text"] == 2 and read.layout.startswith("TRL explicit, text")
+
+
+def test_a_file_of_which_no_row_can_be_used_is_an_error_with_the_likely_cause(tmp_path):
+    rows = [{"messages": [user("Hi"), assistant("Hello.")]}] * 3
+    with pytest.raises(HandbookError, match="not one of its 3 rows can be used: 3 x missing_field") as error:  # fmt: skip
+        loaded(tmp_path, rows, set_aside=True)
+    assert "--dialogues" in error.value.remedy
+
+
+@needs("dialogues_misc")
+def test_real_demonstrations_of_other_trainers_are_read():
+    folder = REAL / "dialogues_misc"
+    read = load_records(folder / "llama_factory_dpo_en_demo.shared.json", "preference")
+    assert len(read) == 225 and read.layout == "ShareGPT pairs, as LLaMA-Factory has them"
+    assert sum(pair["chosen"][0]["role"] == "system" for pair in read) == 62
+    for kind, name, reason in (
+        ("preference", "llama_factory_kto_en_demo.shared.json", "150 x no_partner"),
+        ("dialogue", "llama_factory_kto_en_demo.shared.json", "150 x labelled_answer"),
+        ("dialogue", "oasst_en_100_tree.shared.jsonl", "75 x message_tree"),
+    ):
+        with pytest.raises(HandbookError, match=reason):
+            load_records(folder / name, kind, set_aside=True)
