@@ -118,12 +118,13 @@ pprint(judgments["ddpo"][0], sort_dicts=False, width=96)
 #
 # $$\text{score} = \frac{1}{|V|} \sum_{(q,t) \in V} g_{qt},$$
 #
-# where $V$ are the judgments in which a grade could be read. Written out once:
+# where $V$ are the judgments in which a grade could be read. It is the *last* pair of brackets that counts: a judge quotes,
+# and an answer that says `[[10]]` must not set its own grade. Written out once:
 
 # %%
 def my_rating(judgment):
-    found = re.search(r"\[\[(\d+\.?\d*)\]\]", judgment) or re.search(r"\[(\d+\.?\d*)\]", judgment)
-    return float(found.group(1)) if found else -1.0  # -1: the judge gave no grade
+    found = re.findall(r"\[\[(\d+\.?\d*)\]\]", judgment)
+    return float(found[-1]) if found else -1.0  # -1: the judge gave no grade
 
 
 def my_score(rows):
@@ -132,8 +133,9 @@ def my_score(rows):
 
 
 # %% [markdown]
-# The package does the same and keeps books besides: turns, categories, failures by reason, judgments that are missing or
-# repeated, and an interval.
+# The package does the same and counts besides: turns, categories, failures by reason, judgments that are missing or
+# repeated, and an interval. It is stricter with the brackets: they have to end a judgment that finished, after whatever the
+# judge thought before it answered (FastChat takes the first brackets, wherever they stand).
 
 # %%
 scores = {name: evaluation.mt_bench_score(rows, questions) for name, rows in judgments.items()}
@@ -981,7 +983,7 @@ exercises.check_questions_needed(questions_needed)
 # ```{admonition} What goes wrong when you do
 # :class: warning
 # - Grades of two judges, or of one judge in two years, are not on one scale. Judge all your models again, with one judge.
-# - A judge that is asked once follows the place; ask in both orders (`--against` does).
+# - A judge that is asked once follows the place; ask in both orders (`--baseline` does).
 # - A judge that failed on the long answers makes them vanish from the mean. Look at `n_failed` before the score.
 # - One file copied under two names makes two models "tie". The report compares them and says so.
 # - Questions that leaked into training measure memory. Chapter 04 shows how to look for them.
@@ -989,7 +991,7 @@ exercises.check_questions_needed(questions_needed)
 #
 # Each of these writes a page you can keep (`report.html`, which needs no other file, and `report.json`):
 #
-# - `zephyr evaluate base dsft ddpo --against dsft`: what this chapter did;
+# - `zephyr evaluate base dsft ddpo --baseline dsft`: what this chapter did;
 # - `zephyr evaluate MODEL_DIRECTORY --questions question.jsonl --judge NAME --judge-url URL`: MT-Bench's own 80 questions
 #   for a model of yours, at FastChat's temperatures, graded by any model behind an OpenAI-compatible endpoint; every
 #   judgment is kept as it comes, so a run that was stopped pays for none twice;

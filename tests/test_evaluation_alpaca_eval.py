@@ -111,7 +111,7 @@ def test_no_two_of_the_real_models_are_taken_for_copies_but_a_copy_is():
 
 def test_version_1_scores_draws_of_both_codings_and_leaves_failures_out():
     with pytest.warns(EvaluationWarning, match="1 x preference is null"):
-        found = alpaca_eval_win_rate(annotations(1, 2, 2.0, 0, 1.5, None))
+        found = alpaca_eval_win_rate(annotations(1, 2, 2.0, 0, 1.5, None), allow_failures=True)
     assert found.win_rate == pytest.approx(60)
     assert found.standard_error == pytest.approx(
         100 * np.std([0, 1, 1, 0.5, 0.5], ddof=1) / np.sqrt(5)
@@ -126,7 +126,7 @@ def test_version_2_scores_continuous_preferences_and_tells_silent_draws_from_rea
         {"index": 2, "preference": 1.5, "token": None},
         {"index": 3, "preference": 1.5, "token": "M"},
     ]
-    found = alpaca_eval_win_rate(rows)
+    found = alpaca_eval_win_rate(rows, allow_failures=True)
     assert (found.win_rate, found.n_wins, found.n_losses, found.n_draws) == (50, 1, 1, 2)
     assert (found.n_missing, found.n_missing_as_draw) == (0, 1)
 
@@ -135,7 +135,7 @@ def test_rows_that_cannot_be_scored_are_named_and_counted():
     rows = annotations(2, 1, float("nan"), 7, "2", True, None)
     rows.append({"index": 99})
     with pytest.warns(EvaluationWarning) as caught:
-        found = alpaca_eval_win_rate(rows)
+        found = alpaca_eval_win_rate(rows, allow_failures=True)
     assert found.n_wins + found.n_losses + found.n_draws + found.n_missing == len(rows)
     assert (found.win_rate, found.n_missing) == (50, 6)
     assert found.missing == {
@@ -157,6 +157,128 @@ def test_nothing_to_score_is_an_error(rows):
 def test_a_row_that_is_no_record_is_named():
     with pytest.raises(EvaluationError, match="annotation 2: is float"):
         alpaca_eval_win_rate([{"preference": 1}, 2.0])
+
+
+NULL = "preference is null"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (annotations(*[2] * 20, *[1] * 7, *[None] * 3), f"3 x {NULL}"),  # exactly a tenth
+        (annotations(*[2] * 200, *[None] * 20), f"20 x {NULL}"),
+    ],
+)
+def test_up_to_a_tenth_of_the_annotations_may_have_failed(rows, message):
+    with pytest.warns(EvaluationWarning, match=message):
+        assert alpaca_eval_win_rate(rows).n_missing in (3, 20)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (annotations(*[2] * 8, *[1] * 4, *[None] * 18), f"18 of 30 failed.*18 x {NULL}"),
+        (annotations(*[2] * 20, *[1] * 6, *[None] * 4), "4 of 30 failed, more than a tenth"),
+        (annotations(*[2, 1] * 10, *["m"] * 5), "5 of 25 failed.*not a finite number"),
+        (annotations(*[2, 1] * 10, *[5, -3, 3.5]), "3 of 23 failed.*outside 1 to 2"),
+        (annotations(*[2, 1] * 10) + [{"index": 90 + n} for n in range(3)], "3 x no preference"),
+        (  # version 2 keeps a silent judge as a draw
+            annotations(*[1.9] * 20, token="M") + annotations(*[1.5] * 3, token=None),
+            "3 of 23 failed.*kept as a draw",
+        ),
+        (
+            annotations(*[1.9] * 9) + annotations(None, 1.5, raw_completion=None),
+            "2 of 11 failed",
+        ),
+    ],
+)
+def test_more_than_a_tenth_of_failed_annotations_is_refused_as_for_grades(rows, message):
+    with pytest.raises(EvaluationError, match=message):
+        alpaca_eval_win_rate(rows)
+    assert quietly(rows, allow_failures=True).n_scored > 0
+
+
+@pytest.mark.parametrize(
+    "preferences",
+    [
+        [0, 1] * 5,
+        [1] * 19 + [0],  # nearly all won: read as AlpacaEval's, it would be a rate of 2.5
+        [0.0] * 6,
+        [-1, 1, 1, 1],
+        [0.93, 1.0, 0.2, 0.0],
+        [0, 1, None, 1],
+    ],
+)
+def test_a_scale_that_ends_at_1_is_refused(preferences):
+    for score in (alpaca_eval_win_rate, length_controlled_win_rate, shared_once):
+        with pytest.raises(EvaluationError, match=r"looks like a scale that ends at 1"):
+            score(annotations(*preferences))
+
+
+def shared_once(rows):
+    return win_rate_difference(rows, annotations(1, 2, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("preferences", "rate"), [([1, 1, 1], 0), ([1, 1.5, 1], 100 / 6), ([0, 2, 1], 50)]
+)
+def test_losses_and_draws_in_alpaca_evals_coding_are_scored(preferences, rate):
+    assert quietly(annotations(*preferences)).win_rate == pytest.approx(rate)
+
+
+def test_many_draws_stored_as_zero_are_pointed_out():
+    with pytest.warns(EvaluationWarning, match="4 of 10 preferences are 0.*from 0 to 2"):
+        alpaca_eval_win_rate(annotations(*[0] * 4, *[1, 2] * 3))
+
+
+def swap(row):
+    turned = row | {"generator_1": row["generator_2"], "generator_2": row["generator_1"]}
+    return turned | {"preference": 3 - row["preference"]}
+
+
+@pytest.mark.parametrize("turned", [1, 5, 9])
+def test_annotations_in_both_orders_are_refused(turned):
+    rows = annotations(*[2] * 10, generator_1="base", generator_2="mine")
+    mixed = [swap(row) for row in rows[:turned]] + rows[turned:]
+    for score in (alpaca_eval_win_rate, length_controlled_win_rate, win_rate_by_length):
+        with pytest.raises(EvaluationError, match=f"base is output 1 in {10 - turned} of them"):
+            score(mixed)
+    with pytest.raises(EvaluationError, match="does not always mean one model"):
+        win_rate_difference(rows, mixed)
+
+
+def test_one_order_of_the_other_kind_is_scored_and_named():
+    rows = [swap(row) for row in annotations(*[2] * 4, generator_1="base", generator_2="mine")]
+    with pytest.warns(EvaluationWarning, match="they judge 'base', not 'mine'"):
+        assert alpaca_eval_win_rate(rows, "mine").win_rate == 0
+    # A model that is compared with itself has no order.
+    same = annotations(1, 2, generator_1="m", generator_2="m")
+    assert quietly(same).win_rate == 50
+
+
+def test_rates_and_differences_do_not_depend_on_the_order_of_the_rows():
+    rng = np.random.default_rng(11)
+    rows = annotations(*(1 + rng.random(60)).tolist(), generator_2="m")
+    rows += annotations(*(1 + rng.random(20)).tolist())  # repeated instructions
+    rows += [{"index": 900 + n, "preference": bad} for n, bad in enumerate([7, None, "x", 7])]
+    other = annotations(*(1 + rng.random(60)).tolist())
+    turned = [rows[i] for i in rng.permutation(len(rows))]
+    assert quietly(turned) == quietly(rows)
+    assert win_rate_difference(turned, other[::-1]) == win_rate_difference(rows, other)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**400, -(10**309), float("inf"), [2], {"a": 1}, "2" * 5000, 10**4299, True],
+)
+def test_values_that_are_no_numbers_are_counted_whatever_they_are(value):
+    rows = annotations(*[2, 1] * 10, value)
+    rows[3] |= {"len_output_2": value, "index": value, "generator_2": value, "annotator": value}
+    found = quietly(rows)
+    assert (found.n_missing, found.n_scored, found.win_rate) == (1, 20, 50)
+    assert found.average_length is None
+    difference = win_rate_difference(rows, rows)
+    assert (difference.mean, difference.n) == (0, 20)
 
 
 def test_duplicates_are_found():

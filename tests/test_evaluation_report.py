@@ -10,11 +10,9 @@ from html.parser import HTMLParser
 import pytest
 from real_records import REAL, needs
 
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import (
-    CachingJudge,
     EvaluationError,
-    Judgment,
-    PairwiseJudgment,
     Report,
     TaskScore,
     annotation_files,
@@ -151,7 +149,8 @@ def test_win_rates_carry_their_model_in_each_warning(tmp_path):
     ]
     report = Report("Rates")
     report.add_annotations(
-        {"mine": rows, "yours": [{"index": n, "preference": 1.0} for n in range(4)]}
+        {"mine": rows, "yours": [{"index": n, "preference": 1.0} for n in range(4)]},
+        allow_failures=True,
     )
     assert "mine: 1 of 4 annotations are left out: 1 x preference is null" in report.warnings
     assert "mine: the annotations say they judge 'other', not 'mine'" in report.warnings
@@ -216,50 +215,6 @@ def test_one_name_for_two_files_and_a_folder_without_records_are_errors(tmp_path
         read_judgments([tmp_path / "empty"])
 
 
-class Counting:
-    name = "counting"
-
-    def __init__(self, score=7.0, winner="A"):
-        self.score, self.winner, self.asked = score, winner, 0
-
-    def grade(self, question, answers, turn):
-        self.asked += 1
-        return Judgment(f"[[{self.score:g}]]", self.score, "p")
-
-    def compare(self, question, answer_a, answer_b):
-        self.asked += 1
-        return PairwiseJudgment(f"[[{self.winner}]]", self.winner, "p")
-
-
-def test_a_kept_judgment_is_not_asked_for_again_even_after_a_kill_in_mid_line(tmp_path):
-    path, question = tmp_path / "judged.jsonl", QUESTIONS[0]
-    first = Counting()
-    kept = CachingJudge(first, path)
-    assert kept.grade(question, ["a"], 1) == kept.grade(question, ["a"], 1)
-    assert kept.compare(question, "x", "y").winner == "A" and first.asked == 2
-    path.write_text(path.read_text() + '{"key": "cut sho', encoding="utf-8")
-    second = Counting(score=3.0)
-    again = CachingJudge(second, path)
-    assert again.grade(question, ["a"], 1).score == 7 and second.asked == 0
-    assert (
-        again.grade(question, ["a", "b"], 2).score == 3
-        and again.compare(question, "y", "x").winner == "A"
-    )
-    assert second.asked == 2
-    third = Counting()
-    assert CachingJudge(third, path).grade(question, ["a", "b"], 2).score == 3 and third.asked == 0
-
-
-def test_failed_judgments_are_asked_for_again(tmp_path):
-    path, question = tmp_path / "judged.jsonl", QUESTIONS[0]
-    for judge in (Counting(score=-1.0, winner="error"), Counting(score=-1.0, winner="error")):
-        kept = CachingJudge(judge, path)
-        kept.grade(question, ["a"], 1)
-        kept.compare(question, "x", "y")
-        assert judge.asked == 2
-    assert not path.exists()
-
-
 @needs("alpaca_eval_ccbync")
 @needs("mt_bench")
 def test_real_records_make_one_report_with_the_published_figures(tmp_path):
@@ -284,3 +239,97 @@ def test_a_judgment_of_another_models_answer_is_named(tmp_path):
     assert any(
         "6 judgments are not of the model's own answer" in message for message in report.warnings
     )
+
+
+LONG = "n" * 200_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        LONG,
+        "\x1b[31mred\x1b[0m",
+        "half \ud83d of a pair",
+        "right\u202eleft",
+        "[/x] [red]",
+        "$x^",
+        "a\x00b",
+    ],
+)
+def test_names_of_any_kind_leave_a_small_whole_page(tmp_path, name):
+    questions = [{**q, "category": name} for q in QUESTIONS]
+    report = Report("Names")
+    rows = judgments(name, 1, 2, 3, 4, 5, 6, judge=[name, name])
+    rows += judgments(name + "2", 1, 2, 3, 4, 5, -1, judge=[name + "2", name])
+    report.add_judgments(rows, questions, answers(name) + answers(name + "2"), allow_failures=True)
+    pair = {"model_1": name, "model_2": name + "2", "g1_winner": "tie", "g2_winner": name}
+    report.add_pairs([{**pair, "question_id": name, "turn": name}], allow_failures=True)
+    rates = [
+        {"index": n, "preference": 1 + n % 2, "generator_1": name + str(n), "annotator": name}
+        for n in range(4)
+    ]
+    report.add_annotations({name: rates, name + "2": rates})
+    page, content = written(report, tmp_path)
+    assert len(page) < 100_000 and len(json.dumps(content)) < 100_000
+    assert Tags(page).open == [] and "\x1b" not in page and "\x00" not in page
+    assert len(content["grades"]) == 2, "two names of one beginning stay two"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "ok \udc00 then", "\udfff" * 5])
+def test_halves_of_surrogate_pairs_in_texts_do_not_stop_a_report(tmp_path, text):
+    questions = [{**q, "turns": [text, text]} for q in QUESTIONS]
+    report = Report("Odd", {text: text})
+    report.add_judgments(
+        judgments("a", 1, 2, 3, 4, 5, 6, judgment=text), questions, answers("a", text)
+    )
+    _, content = written(report, tmp_path)
+    assert content["answers"][0]["turns"][0]["answers"]["a"]["text"] == text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "n" * 300, "a\0b"])
+def test_a_report_that_cannot_be_written_is_a_sentence_and_leaves_nothing(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HandbookError, match="cannot be written"):
+        Report("x").write(tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("value", [10**400, [1], {"a": 1}, float("nan"), True, "9" * 5000, None])
+def test_fields_of_any_kind_are_counted_and_stop_nothing(tmp_path, value):
+    rows = judgments("a", *[5] * 6) * 2 + [
+        {"question_id": value, "turn": 1, "model": "a", "score": 5, "judge": value},
+        {"question_id": 1, "turn": value, "model": "a", "score": 5, "category": value},
+        {"question_id": 1, "turn": 1, "model": "a", "score": value, "judgment": value},
+    ]
+    report = Report("Odd")
+    report.add_judgments(rows, QUESTIONS, answers("a"), allow_failures=True)
+    _, content = written(report, tmp_path)
+    grades = content["grades"]["a"]
+    assert grades["n_judgments"] == 15 and grades["overall"] == 5
+    assert grades["n_failed"] == sum(grades["failures"].values()) >= 2
+
+
+def test_a_report_does_not_depend_on_the_order_of_the_records(tmp_path):
+    rows = judgments("a", 1, 9, 3, 7, 5, -1) + judgments("b", 2, 2, 8, 8, 4, 6)
+    rates = [{"index": n, "preference": 1 + (n * 0.37) % 1} for n in range(30)]
+    contents = []
+    for order in (1, -1):
+        report = Report("Order")
+        report.add_judgments(rows[::order], QUESTIONS, answers("a")[::order], allow_failures=True)
+        report.add_annotations(
+            {"m": rates[::order], "n": [{**r, "preference": 1.5} for r in rates]}
+        )
+        contents.append(report.content())
+    assert contents[0] == contents[1]
+
+
+def test_reasons_of_many_kinds_are_summed_up_on_the_page_and_whole_in_the_json(tmp_path):
+    rows = judgments("a", *[5] * 6) * 4 + [
+        {"question_id": 1, "turn": 1, "model": "a", "score": 11 + n} for n in range(30)
+    ]
+    report = Report("Many")
+    report.add_judgments(rows, allow_failures=True)
+    page, content = written(report, tmp_path)
+    assert "20 × 20 other reasons" in page and len(content["grades"]["a"]["failures"]) == 30

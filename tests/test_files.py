@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.files import atomic_write, write_json, write_text
+from zephyr_utils.files import atomic_write, make_folder, write_json, write_text
 
 
 def names(folder):
@@ -91,3 +91,12 @@ def test_json_is_strict_and_a_broken_character_does_not_lose_a_report(tmp_path):
     assert json.loads(path.read_text("utf-8"))["ü"][0] == 1
     write_json(path, {"a": "half \ud83d of a pair"})
     assert path.read_text("utf-8").count("\\ud83d") == 1
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "n" * 300, "a\0b", "\ud800"])
+def test_a_folder_that_cannot_be_written_to_is_said(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HandbookError, match=r"(?s)cannot be written to: .*try elsewhere"):
+        make_folder(tmp_path / place, remedy="try elsewhere")
+    assert make_folder(tmp_path / "new" / "one", remedy="") == tmp_path / "new" / "one"
+    assert names(tmp_path / "new" / "one") == []

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,24 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         # Where the name itself is refused there is nothing to remove, and asking raises again.
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | Path, *, remedy: str) -> Path:
+    """Make a folder and see that it can be written to, before work whose result would be lost.
+
+    Raises:
+        HandbookError: it cannot be.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return Path(folder)
+    except (OSError, ValueError) as error:  # ValueError: a NUL, half of a surrogate pair
+        raise HandbookError(
+            f"the folder cannot be written to: {getattr(error, 'strerror', None) or error}",
+            where=str(folder),
+            remedy=remedy,
+        ) from error
 
 
 def write_text(path: str | Path, text: str) -> Path:

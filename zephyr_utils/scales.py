@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zephyr_utils.data.read import HubAddress
 from zephyr_utils.errors import HandbookError
@@ -18,6 +18,7 @@ from zephyr_utils.recipes import Recipe, Stage, load_recipe, recipe_path
 
 if TYPE_CHECKING:
     from zephyr_utils.evaluation import Judge
+    from zephyr_utils.evaluation.types import MTBenchQuestion
 
 ULTRACHAT_RAW = HubAddress("stingning/ultrachat", None, split="train")
 ULTRACHAT_200K = HubAddress(
@@ -68,7 +69,7 @@ class Exam:
 
     description: str
     judge_description: str
-    questions: Callable[[], list[dict[str, Any]]]
+    questions: Callable[[], list["MTBenchQuestion"]]
     judge: Callable[[], "Judge"]
     temperature: float = 0.7  # the paper's sampling for chat, appendix
     max_new_tokens: int = 96
@@ -156,10 +157,10 @@ def _miniature_sample() -> list[Any]:
     return [data.questions(), data.dialogues(50), data.feedback(50)]
 
 
-def _miniature_questions() -> list[dict[str, Any]]:
+def _miniature_questions() -> list["MTBenchQuestion"]:
     from zephyr_utils.miniature.data import questions
 
-    return questions()
+    return cast("list[MTBenchQuestion]", questions())
 
 
 def _miniature_judge() -> "Judge":

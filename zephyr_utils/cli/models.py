@@ -1,7 +1,7 @@
 """Verbs that train models, check how that went, examine them and talk to them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from zephyr_utils.cli.options import (
 )
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.scales import DEFAULT_SCALE
+
+if TYPE_CHECKING:
+    from zephyr_utils.evaluation import Report
 
 
 def sft(
@@ -82,8 +85,8 @@ def evaluate(
             help="base, dsft, ddpo, model directories, or files of answers. Default: ddpo."
         ),
     ] = None,
-    against: Annotated[
-        str, typer.Option(help="Also compare each model with this one, in both orders.")
+    baseline: Annotated[
+        str, typer.Option(help="A model that each of the others is compared with, in both orders.")
     ] = "",
     questions: Annotated[
         Path | None, typer.Option(help="Questions in MT-Bench's schema; default: the miniature's.")
@@ -94,6 +97,19 @@ def evaluate(
     judge_url: Annotated[
         str, typer.Option(help="OpenAI-compatible endpoint; default $OPENAI_BASE_URL.")
     ] = "",
+    judge_temperature: Annotated[
+        str, typer.Option(help="Of a judge at an endpoint; none leaves it to the server.")
+    ] = "0",
+    judge_max_tokens: Annotated[
+        str, typer.Option(help="Longest reply of such a judge, in tokens; none sets no limit.")
+    ] = "1024",
+    retry_unreadable: Annotated[
+        bool,
+        typer.Option(
+            "--retry-unreadable",
+            help="Ask again where a kept reply of the judge holds no verdict that can be read.",
+        ),
+    ] = False,
     judgments: Annotated[
         list[Path] | None, typer.Option(help="Recorded MT-Bench judgments: a file or folder.")
     ] = None,
@@ -114,7 +130,8 @@ def evaluate(
     allow_failures: Annotated[
         bool,
         typer.Option(
-            "--allow-failures", help="Average even when more than a tenth of the grades failed."
+            "--allow-failures",
+            help="Average even when more than a tenth of the judgments failed.",
         ),
     ] = False,
     report: Annotated[
@@ -131,6 +148,8 @@ def evaluate(
 
     from zephyr_utils import __version__
     from zephyr_utils.evaluation import Report, academic_scores
+    from zephyr_utils.files import make_folder
+    from zephyr_utils.pipeline.artefacts import runs_folder
 
     if models and judgments:
         raise HandbookError(
@@ -138,13 +157,12 @@ def evaluate(
             where="--judgments",
             remedy="leave out the models, or the judgments; each gives a report of its own",
         )
+    remedy = "name a folder that you may write to (--report)"
     recorded = bool(judgments or annotations or (academic and Path(academic).exists()))
-    results = Report(
-        "Evaluation of recorded judgments",
-        {"Questions": questions.name if questions else "as recorded"},
-    )
     addresses: dict[str, str] = {}
     if models or not recorded:
+        from zephyr_utils.feedback import Sampling
+        from zephyr_utils.feedback.command import number_or_none
         from zephyr_utils.pipeline.evaluate import ExamSettings, evaluate_models, model_name
         from zephyr_utils.pipeline.pipeline import EVALUATION
 
@@ -154,26 +172,32 @@ def evaluate(
             questions,
             judge,
             judge_url,
+            Sampling(
+                number_or_none(judge_temperature, float, "--judge-temperature"),
+                number_or_none(judge_max_tokens, int, "--judge-max-tokens"),
+            ),
+            retry_unreadable,
             temperature,
             max_new_tokens,
             allow_failures,
         )
+        folder = pipeline.folder / EVALUATION
+        make_folder(report or folder / "report", remedy=remedy)
         results = Report("Evaluation", exam.about(pipeline))
-        for manifest in evaluate_models(pipeline, models, exam, results, against).values():
-            print_manifest(
-                manifest,
-                *(name for name in ("right", "ended", "tokens") if name in manifest.results),
-            )
+        for name, one in evaluate_models(pipeline, models, exam, results, baseline).items():
+            if one.manifest:
+                print_manifest(one.manifest)
+            out.print(f"{name}:", *(f"{key} {share:.4g}" for key, share in one.shares.items()))
         if academic:
             addresses = {
                 model_name(m): m if Path(m).is_dir() else pipeline.model_directory(m)
                 for m in models
             }
-        folder = pipeline.folder / EVALUATION
     else:
-        from zephyr_utils.pipeline.artefacts import runs_folder
-
         folder = (Path(runs) if runs else runs_folder()) / "evaluation"
+        make_folder(report or folder / "report", remedy=remedy)
+        asked = questions.name if questions else "as recorded"
+        results = Report("Evaluation of recorded judgments", {"Questions": asked})
     results.about["Made with"] = f"zephyr-handbook {__version__} on {date.today().isoformat()}"
     results.add_recorded(judgments or [], annotations or [], questions, allow_failures)
     if academic:
@@ -181,7 +205,7 @@ def evaluate(
     _print_report(results, results.write(report or folder / "report"))
 
 
-def _print_report(results, page: Path) -> None:
+def _print_report(results: "Report", page: Path) -> None:
     """A line for every figure of a report, what looks odd about them, and where the page lies."""
     lines = []
     for grades in sorted(results.grades.values(), key=lambda grades: -grades.overall):

@@ -17,6 +17,7 @@ from zephyr_utils.evaluation.alpaca_eval import (
     win_rate_difference,
 )
 from zephyr_utils.evaluation.common import EvaluationError, EvaluationWarning, load_rows
+from zephyr_utils.evaluation.endpoint_judge import OpenAIJudge
 from zephyr_utils.evaluation.grading import grade_answers
 from zephyr_utils.evaluation.intervals import (
     Interval,
@@ -27,28 +28,14 @@ from zephyr_utils.evaluation.intervals import (
     seeds_interval,
     wilson_interval,
 )
-from zephyr_utils.evaluation.judge_cache import CachingJudge
-from zephyr_utils.evaluation.judges import (
-    Judge,
-    Judgment,
-    OpenAIJudge,
-    PairwiseJudgment,
-    RecordedJudge,
-    parse_rating,
-    parse_verdict,
-)
+from zephyr_utils.evaluation.judges import Judge, Judgment, PairwiseJudgment, RecordedJudge
+from zephyr_utils.evaluation.judgments import CATEGORIES, FASTCHAT_TEMPERATURES, public_category
 from zephyr_utils.evaluation.length_control import (
     LengthControlledRate,
     length_controlled_win_rate,
     win_rate_by_length,
 )
-from zephyr_utils.evaluation.mt_bench import (
-    CATEGORIES,
-    FASTCHAT_TEMPERATURES,
-    MTBenchScore,
-    mt_bench_score,
-    public_category,
-)
+from zephyr_utils.evaluation.mt_bench import MTBenchScore, mt_bench_score
 from zephyr_utils.evaluation.mt_bench_table import (
     mt_bench_difference,
     mt_bench_table,
@@ -57,13 +44,13 @@ from zephyr_utils.evaluation.mt_bench_table import (
 from zephyr_utils.evaluation.pairs import PairScore, as_annotations, judge_pairs, pair_score
 from zephyr_utils.evaluation.recorded import annotation_files, read_annotations, read_judgments
 from zephyr_utils.evaluation.report import Report
+from zephyr_utils.evaluation.verdicts import parse_rating, parse_verdict
 
 __all__ = [
     "ACADEMIC_TASKS",
     "CATEGORIES",
     "FASTCHAT_TEMPERATURES",
     "AcademicTask",
-    "CachingJudge",
     "EvaluationError",
     "EvaluationWarning",
     "Interval",
@@ -89,6 +76,7 @@ __all__ = [
     "judge_pairs",
     "length_controlled_win_rate",
     "lm_eval_command",
+    "load_rows",
     "mt_bench_difference",
     "mt_bench_score",
     "mt_bench_table",
@@ -100,7 +88,6 @@ __all__ = [
     "read_annotations",
     "read_judgments",
     "read_lm_eval_results",
-    "load_rows",
     "seeds_interval",
     "shared_annotations",
     "wilson_interval",

@@ -12,26 +12,40 @@ is one half, nulls are left out, the rate is the mean and its standard error the
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
+from zephyr_utils.evaluation.annotations import (
+    checked_annotations,
+    output_length,
+    row_key,
+    row_score,
+    scores_by_instruction,
+)
 from zephyr_utils.evaluation.common import (
     EvaluationError,
     as_number,
+    check_failures,
     checked_rows,
+    count_some,
+    display_name,
+    judge_name,
     name_some,
     warn_all,
 )
 from zephyr_utils.evaluation.intervals import PairedDifference, paired_difference
+from zephyr_utils.evaluation.types import AlpacaEvalAnnotation
 
 # Fewer shared rows than this may agree by chance.
 _ENOUGH_TO_COMPARE = 20
 # Agreement beyond chance above which two sets of annotations are taken for one; see
 # shared_annotations.
 _COPIED_KAPPA = 0.9
+# A share of draws stored as 0 that no public run comes near (the most in 26 is 3 %).
+_MANY_ZEROS = 0.2
 
 
 @dataclass(frozen=True)
@@ -78,89 +92,58 @@ class WinRate:
         )
 
 
-def row_key(row: dict, position: int) -> Hashable:
-    """What says that two rows are about one instruction: its index, else its text, else the row's
-    own place.
-    """
-    for field in ("index", "instruction"):
-        if isinstance(row.get(field), (int, float, str)):
-            return row[field]
-    return ("row", position)
-
-
-def row_score(row: dict) -> tuple[float | None, str]:
-    """The model's score of one row in [0, 1], or None with the reason why the row cannot be scored."""
-    if "preference" not in row:
-        return None, "no preference field"
-    preference = as_number(row["preference"])
-    if preference is None:
-        value = row["preference"]
-        if value is None:
-            return None, "preference is null"
-        return None, "preference is NaN" if value != value else "preference is not a finite number"
-    if preference == 0:
-        return 0.5, ""
-    if not 1 <= preference <= 2:
-        return None, f"preference {preference:g} is outside 1 to 2"
-    return preference - 1, ""
-
-
-def output_length(row: dict, which: int) -> int | None:
-    """Length in characters of output 1 (baseline) or 2 (model), as stored or as counted from the
-    text.
-    """
-    stored = as_number(row.get(f"len_output_{which}"))
-    if stored is not None:
-        return int(stored)
-    text = row.get(f"output_{which}")
-    return len(text) if isinstance(text, str) else None
-
-
-def scores_by_instruction(annotations: Iterable[dict]) -> dict[Hashable, float]:
-    """One score in [0, 1] per instruction that could be scored (the first, where rows are
-    duplicated).
-    """
-    scores: dict[Hashable, float] = {}
-    for position, row in enumerate(checked_rows(annotations, "annotation")):
-        score, _ = row_score(row)
-        if score is not None:
-            scores.setdefault(row_key(row, position), score)
-    return scores
-
-
-def _judge_gave_nothing(row: dict) -> bool:
-    return any(field in row and row[field] is None for field in ("token", "raw_completion"))
+def _judge_gave_nothing(row: AlpacaEvalAnnotation) -> bool:
+    return ("token" in row and row["token"] is None) or (
+        "raw_completion" in row and row["raw_completion"] is None
+    )
 
 
 def _row_warnings(
-    rows: list[dict], model: str | None, missing: Counter[str], n_duplicates: int
+    rows: list[AlpacaEvalAnnotation],
+    model: str | None,
+    missing: Counter[str],
+    n_duplicates: int,
 ) -> list[str]:
     messages = []
     if missing:
-        reasons = name_some(f"{count} x {reason}" for reason, count in missing.most_common())
-        messages.append(f"{missing.total()} of {len(rows)} annotations are left out: {reasons}")
+        messages.append(
+            f"{missing.total()} of {len(rows)} annotations are left out: {count_some(missing)}"
+        )
     if n_duplicates:
         messages.append(
             f"{n_duplicates} annotations repeat an instruction that was judged before; all are "
-            f"averaged, as the "
-            "published rates are"
+            f"averaged, as the published rates are"
+        )
+    n_zero = sum(as_number(row.get("preference")) == 0 for row in rows)
+    if n_zero > _MANY_ZEROS * len(rows):
+        messages.append(
+            f"{n_zero} of {len(rows)} preferences are 0, which is read as a draw; on a scale from "
+            "0 to 2 it would be a loss"
         )
     generators = Counter(
         row["generator_2"] for row in rows if isinstance(row.get("generator_2"), str)
     )
-    if len(generators) > 1:
-        found = name_some(f"{name} ({count})" for name, count in generators.most_common())
+    ranked = sorted(generators.items(), key=lambda item: (-item[1], item[0]))
+    if len(ranked) > 1:
+        found = name_some(f"{display_name(name)} ({count})" for name, count in ranked)
         messages.append(f"the annotations belong to several models: {found}")
-    elif model is not None and generators and model not in generators:
-        messages.append(f"the annotations say they judge {next(iter(generators))!r}, not {model!r}")
-    for field, what in (("generator_1", "baselines"), ("annotator", "judges")):
-        names = {row[field] for row in rows if isinstance(row.get(field), str)}
+    elif model is not None and ranked and model not in generators:
+        messages.append(
+            f"the annotations say they judge {display_name(ranked[0][0])!r}, not {model!r}"
+        )
+    baselines = {row["generator_1"] for row in rows if isinstance(row.get("generator_1"), str)}
+    judges = {judge for row in rows if (judge := judge_name(row)) is not None}
+    for names, what in ((baselines, "baselines"), (judges, "judges")):
         if len(names) > 1:
             messages.append(f"several {what} are mixed: {name_some(sorted(names))}")
     return messages
 
 
-def alpaca_eval_win_rate(annotations: Iterable[dict], model: str | None = None) -> WinRate:
+def alpaca_eval_win_rate(
+    annotations: Iterable[AlpacaEvalAnnotation],
+    model: str | None = None,
+    allow_failures: bool = False,
+) -> WinRate:
     """The win rate of one model from its annotations, of either version.
 
     Args:
@@ -168,18 +151,21 @@ def alpaca_eval_win_rate(annotations: Iterable[dict], model: str | None = None) 
             ``generator_2``, ``output_2`` or ``len_output_2`` are used for the checks and the
             average length where they are there.
         model: the name that ``generator_2`` should bear, if the caller knows it.
+        allow_failures: average what is left even when more than a tenth of the annotations failed.
 
     Warns:
         EvaluationWarning: rows left out, duplicates, several models, another model, several
-        baselines or judges.
+            baselines or judges, many draws stored as 0.
 
     Raises:
-        EvaluationError: there are no records, or none of them can be scored.
+        EvaluationError: there are no records, none of them can be scored, more than a tenth failed
+            (unless allowed), the two models stand in both orders, or the preferences are on another
+            scale.
 
     Source: the AlpacaEval leaderboards' own figures; Zephyr-7B-beta's 90.60 (1.03) in Table 1 of
     arXiv 2310.16944.
     """
-    rows = checked_rows(annotations, "annotation")
+    rows = checked_annotations(annotations)
     missing: Counter[str] = Counter()
     scores = []
     n_missing_as_draw = 0
@@ -192,11 +178,13 @@ def alpaca_eval_win_rate(annotations: Iterable[dict], model: str | None = None) 
         n_missing_as_draw += score == 0.5 and _judge_gave_nothing(row)
     if not scores:
         raise EvaluationError(
-            f"none of {len(rows)} annotations can be scored ({name_some(missing)})",
+            f"none of {len(rows)} annotations can be scored ({count_some(missing)})",
             where="annotations",
             remedy="each record needs a preference of 1 (baseline), 2 (model), or 0 or 1.5 (draw).",
         )
-    values = np.asarray(scores)
+    failures = missing + Counter({"no answer of the judge, kept as a draw": n_missing_as_draw})
+    check_failures(failures.total(), len(rows), failures, where="annotations", allow=allow_failures)
+    values = np.sort(np.asarray(scores))  # so that sums are the same in any order of the rows
     keys = [row_key(row, position) for position, row in enumerate(rows)]
     n_duplicates = len(keys) - len(set(keys))
     lengths = [length for row in rows if (length := output_length(row, 2)) is not None]
@@ -211,20 +199,23 @@ def alpaca_eval_win_rate(annotations: Iterable[dict], model: str | None = None) 
         n_missing=missing.total(),
         n_missing_as_draw=n_missing_as_draw,
         n_duplicates=n_duplicates,
-        missing=dict(missing),
+        missing=dict(sorted(missing.items())),
         average_length=int(sum(lengths) / len(lengths)) if lengths else None,
         warnings=warn_all(_row_warnings(rows, model, missing, n_duplicates)),
     )
 
 
 def win_rate_difference(
-    first: Iterable[dict], second: Iterable[dict], seed: int = 0
+    first: Iterable[AlpacaEvalAnnotation], second: Iterable[AlpacaEvalAnnotation], seed: int = 0
 ) -> PairedDifference:
     """First model minus second, in percentage points, paired over the instructions that both were
     scored on.
 
     Warns:
         EvaluationWarning: instructions that only one of the two was scored on, with their number.
+
+    Raises:
+        EvaluationError: no instruction in common, and as :func:`checked_annotations`.
     """
     ours, theirs = scores_by_instruction(first), scores_by_instruction(second)
     common = [key for key in ours if key in theirs]
@@ -245,7 +236,9 @@ def win_rate_difference(
     )
 
 
-def shared_annotations(annotations_by_model: Mapping[str, Iterable[dict]]) -> list[tuple[str, str]]:
+def shared_annotations(
+    annotations_by_model: Mapping[str, Iterable[AlpacaEvalAnnotation]],
+) -> list[tuple[str, str]]:
     """Pairs of models that share one set of annotations, or all but a few rows of it.
 
     Two strong models agree on nine instructions of ten because both nearly always win, so plain

@@ -65,6 +65,37 @@ def _visible(character: str) -> str:
     return character
 
 
+def storable(text: str) -> str:
+    """The text with U+FFFD for halves of surrogate pairs, which no file and no request can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def storable_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records with every text :func:`storable`.
+
+    Warns:
+        EvaluationWarning: how many records were changed.
+    """
+    cleaned = [_storable_value(row) for row in rows]
+    changed = sum(a != b for a, b in zip(rows, cleaned, strict=True))
+    warn_all(
+        [f"{changed} records hold halves of surrogate pairs, which are read as U+FFFD"]
+        if changed
+        else []
+    )
+    return cleaned
+
+
+def _storable_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else storable(value)
+    if isinstance(value, dict):
+        return {_storable_value(key): _storable_value(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_storable_value(inner) for inner in value]
+    return value
+
+
 def name_some(items: Iterable[object], limit: int = 5) -> str:
     """The first few of many things, for a message that a reader can still read."""
     listed = list(items)

@@ -1,31 +1,26 @@
-"""An examination: put two-turn questions to a model, let a judge grade the answers, keep both as
-records.
-"""
+"""An exam: put two-turn questions to a model, let a judge grade the answers, keep both as records."""
 
-import json
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from zephyr_utils.chat import Answer, chat_turns
 from zephyr_utils.data.records import save_records
-from zephyr_utils.evaluation import (
-    FASTCHAT_TEMPERATURES,
-    CachingJudge,
-    Judge,
-    grade_answers,
-    mt_bench_score,
-    public_category,
-)
+from zephyr_utils.evaluation.grading import checked_questions, grade_answers
+from zephyr_utils.evaluation.judges import Judge
+from zephyr_utils.evaluation.judgments import FASTCHAT_TEMPERATURES, category_of
+from zephyr_utils.evaluation.mt_bench import mt_bench_score
+from zephyr_utils.evaluation.types import MTBenchAnswer, MTBenchJudgment, MTBenchQuestion
 
 ANSWERS, JUDGMENTS = "answers.jsonl", "judgments.jsonl"
 
 
 def run_exam(
-    model,
-    tokenizer,
+    model: Any,
+    tokenizer: Any,
     name: str,
-    questions: list[dict],
+    questions: Sequence[MTBenchQuestion],
     folder: Path,
     judge: Judge,
     *,
@@ -39,22 +34,52 @@ def run_exam(
     Args:
         name: of the model, for the records.
         questions: ``{question_id, category, turns}`` records.
-        judge: who grades. What it says is kept as it comes, in ``judged.jsonl``, so that a run that
-            is killed and started again pays for no judgment twice; a judge by rule, which has a
-            ``right_from``, is asked again instead.
-        temperature: one for all questions; None takes FastChat's by category (0.7 for writing, 0
-            for mathematics).
+        judge: who grades.
+        temperature, sampling: as for :func:`ask_questions`.
         allow_failures: as for :func:`~zephyr_utils.evaluation.mt_bench_score`.
-        sampling: `seed`, `max_new_tokens`, passed to `chat.generate`.
 
     Returns:
         ``score``, ``turn_1``, ``turn_2`` (means, 1 to 10), ``by_category``, ``n_failed`` (grades
-            left out), ``ended``
-        (share of answers that end by themselves), ``tokens`` (mean length of an answer), and with
-            the rule-based
-        teacher ``right``, ``right_turn_1`` and ``right_turn_2`` (shares).
+        left out), and what :func:`exam_shares` returns.
     """
-    answers = [
+    answers = ask_questions(model, tokenizer, name, questions, temperature=temperature, **sampling)
+    save_records(answers, folder / ANSWERS)
+    judgments = grade_answers(questions, answers, judge, name)
+    save_records(judgments, folder / JUDGMENTS)
+    score = mt_bench_score(judgments, questions=questions, allow_failures=allow_failures)
+    return {
+        "score": score.overall,
+        "turn_1": score.turn_1,
+        "turn_2": score.turn_2,
+        "by_category": score.by_category,
+        "n_failed": score.n_failed,
+        **exam_shares(answers, judgments, judge),
+    }
+
+
+def ask_questions(
+    model: Any,
+    tokenizer: Any,
+    name: str,
+    questions: Sequence[MTBenchQuestion],
+    *,
+    temperature: float | None = 0.7,
+    **sampling: Any,
+) -> list[MTBenchAnswer]:
+    """A model's answers to both turns of every question, in order.
+
+    Args:
+        name: of the model, for the records.
+        temperature: one for all questions; None takes FastChat's by category (0.7 for writing, 0
+            for mathematics).
+        sampling: `seed`, `max_new_tokens`, passed to `chat.generate`.
+
+    Raises:
+        EvaluationError: a malformed question.
+    """
+    asked = checked_questions(questions)
+    said = _asked(model, tokenizer, asked, temperature, sampling)
+    return [
         {
             "question_id": question["question_id"],
             "model_id": name,
@@ -62,101 +87,61 @@ def run_exam(
             "ended": [a.ended for a in turns],
             "tokens": [a.n_tokens for a in turns],
         }
-        for question, turns in zip(
-            questions, _asked(model, tokenizer, questions, temperature, sampling), strict=True
-        )
+        for question, turns in zip(asked, said, strict=True)
     ]
-    save_records(answers, folder / ANSWERS)
-    return _graded(answers, questions, folder, judge, name, allow_failures)
 
 
-def grade_kept_answers(
-    questions: list[dict],
-    folder: Path,
-    judge: Judge,
-    name: str,
-    allow_failures: bool = False,
-) -> dict[str, Any]:
-    """Grade the answers in `folder`, as :func:`run_exam` left them before it was stopped; returns
-    what it returns.
+def exam_shares(
+    answers: Sequence[MTBenchAnswer], judgments: Sequence[MTBenchJudgment], judge: Judge
+) -> dict[str, float]:
+    """What an exam says beside its grades.
 
-    Answers that were recorded elsewhere will do; then ``ended`` and ``tokens`` are missing from
-    what is returned.
+    Args:
+        judge: one that knows the answers has a ``right_from``, the lowest grade of a right answer.
+
+    Returns:
+        ``ended`` (share of answers that end by themselves) and ``tokens`` (mean length of an
+        answer) where the answers tell, and from a judge that knows the answers ``right``,
+        ``right_turn_1`` and ``right_turn_2`` (shares).
     """
-    lines = (Path(folder) / ANSWERS).read_text(encoding="utf-8").splitlines()
-    return _graded(
-        [json.loads(line) for line in lines],
-        questions,
-        folder,
-        judge,
-        name,
-        allow_failures,
-    )
+    shares: dict[str, float] = {}
+    ended = [value for row in answers for value in row.get("ended", ())]
+    tokens = [value for row in answers for value in row.get("tokens", ())]
+    for field, values in (("ended", ended), ("tokens", tokens)):
+        if values:
+            shares[field] = sum(values) / len(values)
+    right_from: float | None = getattr(judge, "right_from", None)
+    if right_from is not None:
+        for field, turns in (("right", (1, 2)), ("right_turn_1", (1,)), ("right_turn_2", (2,))):
+            scores = [row["score"] for row in judgments if row["turn"] in turns]
+            if scores:
+                shares[field] = sum(score >= right_from for score in scores) / len(scores)
+    return shares
 
 
 def _asked(
-    model, tokenizer, questions: list[dict], temperature: float | None, sampling: dict
+    model: Any,
+    tokenizer: Any,
+    questions: list[MTBenchQuestion],
+    temperature: float | None,
+    sampling: dict[str, Any],
 ) -> list[list[Answer]]:
     """The answers in the questions' order, those of one temperature asked together."""
     if temperature is not None:
-        return chat_turns(
-            model, tokenizer, [q["turns"] for q in questions], temperature=temperature, **sampling
-        )
+        turns = [question["turns"] for question in questions]
+        return chat_turns(model, tokenizer, turns, temperature=temperature, **sampling)
     said: dict[int, list[Answer]] = {}
 
     def temperature_of(place: int) -> float:
-        question = questions[place]
-        category = question.get("category") or public_category(question["question_id"])
         # as FastChat does for a category it does not know
-        return FASTCHAT_TEMPERATURES.get(category, 0.7)
+        return FASTCHAT_TEMPERATURES.get(category_of(questions[place]), 0.7)
 
-    for degree, places in groupby(
+    places_by_temperature = groupby(
         sorted(range(len(questions)), key=temperature_of), key=temperature_of
-    ):
+    )
+    for degree, places in places_by_temperature:
         together = list(places)
         turns = [questions[place]["turns"] for place in together]
-        said |= zip(
-            together,
-            chat_turns(model, tokenizer, turns, temperature=degree, **sampling),
-            strict=True,
-        )
+        replies = chat_turns(model, tokenizer, turns, temperature=degree, **sampling)
+        said |= zip(together, replies, strict=True)
     return [said[place] for place in range(len(questions))]
-
-
-def _graded(
-    answers: list[dict],
-    questions: list[dict],
-    folder: Path,
-    judge: Judge,
-    name: str,
-    allow_failures: bool,
-) -> dict[str, Any]:
-    right_from: float | None = getattr(judge, "right_from", None)
-    by_rule = right_from is not None
-    judgments = grade_answers(
-        questions, answers, judge if by_rule else CachingJudge(judge, folder / "judged.jsonl"), name
-    )
-    save_records(judgments, folder / JUDGMENTS)
-    score = mt_bench_score(judgments, questions=questions, allow_failures=allow_failures)
-    results: dict[str, Any] = {
-        "score": score.overall,
-        "turn_1": score.turn_1,
-        "turn_2": score.turn_2,
-        "by_category": score.by_category,
-        "n_failed": score.n_failed,
-    }
-    for field in ("ended", "tokens"):  # answers that were recorded elsewhere do not tell
-        if values := [value for row in answers for value in row.get(field, ())]:
-            results[field] = sum(values) / len(values)
-    if right_from is not None:
-        results |= {
-            "right": _right(judgments, right_from),
-            "right_turn_1": _right(judgments, right_from, 1),
-            "right_turn_2": _right(judgments, right_from, 2),
-        }
-    return results
-
-
-def _right(judgments: list[dict], right_from: float, turn: int | None = None) -> float:
-    scores = [row["score"] for row in judgments if turn in (None, row["turn"])]
-    return sum(score >= right_from for score in scores) / len(scores)

@@ -1,78 +1,127 @@
 """Let a judge grade a model's answers to two-turn questions, in FastChat's record shapes."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from zephyr_utils.evaluation.common import EvaluationError, checked_rows, name_some, warn_all
-from zephyr_utils.evaluation.judges import FAILED, Judge
-from zephyr_utils.progress import track
+from zephyr_utils.evaluation.common import (
+    FASTCHAT_ERROR,
+    EvaluationError,
+    as_identifier,
+    checked_rows,
+    display_name,
+    name_some,
+    warn_all,
+)
+from zephyr_utils.evaluation.judges import GradeRequest, Judge, judge_grades
+from zephyr_utils.evaluation.types import (
+    MTBenchAnswer,
+    MTBenchJudgment,
+    MTBenchQuestion,
+    QuestionId,
+)
+from zephyr_utils.evaluation.verdicts import FAILED
 
 
-def answer_turns(record: dict) -> list[str]:
+def answer_turns(record: Mapping[str, Any]) -> list[str]:
     """The answers of one record ``{question_id, model_id, choices: [{turns: [a1, a2]}]}``, first
     choice.
+
+    Raises:
+        EvaluationError: the record has no such list of texts.
     """
+    where = f"answer to question {display_name(record.get('question_id'))}"
     try:
         turns = record["choices"][0]["turns"]
     except (KeyError, IndexError, TypeError) as error:
         raise EvaluationError(
             "has no choices[0].turns",
-            where=f"answer to question {record.get('question_id')!r}",
+            where=where,
             remedy="write answers as {question_id, model_id, choices: [{turns: [first, second]}]}.",
         ) from error
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
         raise EvaluationError(
             "choices[0].turns is not a list of texts",
-            where=f"answer to question {record.get('question_id')!r}",
+            where=where,
             remedy="write one text per turn.",
         )
     return turns
 
 
-def answers_by_question(
-    questions: Iterable[dict], answers: Iterable[dict], who: str
-) -> tuple[list[dict], dict]:
-    """Check questions and answers against each other; returns the questions and the answer turns by
-    question_id.
+def answered_turns(turns: list[str]) -> list[str]:
+    """The turns up to the first that was never answered: FastChat writes ``$ERROR$`` there."""
+    for n, turn in enumerate(turns):
+        if turn.strip() == FASTCHAT_ERROR:
+            return turns[:n]
+    return turns
 
-    Warns:
-        EvaluationWarning: questions without an answer, answers to no question, repeated answers
-        (the first counts).
+
+def checked_questions(questions: Iterable[MTBenchQuestion]) -> list[MTBenchQuestion]:
+    """The questions as a list, each with an identifier of its own and texts as turns.
 
     Raises:
-        EvaluationError: no questions, no answers, a malformed record, or nothing in common.
+        EvaluationError: none, a malformed one, or one identifier for two.
     """
     asked = checked_rows(questions, "question")
     for position, question in enumerate(asked, start=1):
+        turns, references = question.get("turns"), question.get("reference") or []
         if (
-            "question_id" not in question
-            or not isinstance(question.get("turns"), list)
-            or not question["turns"]
+            as_identifier(question.get("question_id")) is None
+            or not isinstance(turns, list)
+            or not turns
+            or not all(isinstance(turn, str) for turn in turns)
         ):
             raise EvaluationError(
                 "needs question_id and a list of turns",
                 where=f"question {position}",
                 remedy="write questions as {question_id, category, turns: [first, second]}.",
             )
-    repeated_questions = [
-        key for key, count in Counter(q["question_id"] for q in asked).items() if count > 1
-    ]
-    if repeated_questions:
+        if not isinstance(references, list) or not all(isinstance(r, str) for r in references):
+            raise EvaluationError(
+                "its reference is not a list of texts",
+                where=f"question {position}",
+                remedy="write one right answer per turn, or leave the field out.",
+            )
+    counts = Counter(question["question_id"] for question in asked)
+    if repeated := [key for key, count in counts.items() if count > 1]:
         raise EvaluationError(
-            f"question_id is used twice: {name_some(repeated_questions)}",
+            f"question_id is used twice: {name_some(repeated)}",
             where="questions",
             remedy="give every question a number of its own.",
         )
-    given: dict = {}
-    repeated = []
+    return asked
+
+
+def answers_by_question(
+    questions: Iterable[MTBenchQuestion], answers: Iterable[MTBenchAnswer], who: str
+) -> tuple[list[MTBenchQuestion], dict[QuestionId | None, list[str]]]:
+    """Check questions and answers against each other; returns the questions and the turns that were
+    answered by question_id.
+
+    Warns:
+        EvaluationWarning: questions without an answer, answers to no question, repeated answers
+            (the first counts), answers that are FastChat's mark of a failed call.
+
+    Raises:
+        EvaluationError: no questions, no answers, a malformed record, or nothing in common.
+    """
+    asked, who = checked_questions(questions), display_name(who)
+    given: dict[QuestionId | None, list[str]] = {}
+    repeated: list[QuestionId | None] = []
+    errors: list[QuestionId | None] = []
     for record in checked_rows(answers, "answer"):
-        key = record.get("question_id")
+        key = as_identifier(record.get("question_id"))
         if key in given:
             repeated.append(key)
-        else:
-            given[key] = answer_turns(record)
-    ids = [question["question_id"] for question in asked]
-    without = [key for key in ids if key not in given]
+            continue
+        turns = answer_turns(record)
+        given[key] = answered_turns(turns)
+        if len(given[key]) < len(turns):
+            errors.append(key)
+    ids = {question["question_id"] for question in asked}
+    without = [
+        question["question_id"] for question in asked if not given.get(question["question_id"])
+    ]
     if len(without) == len(ids):
         raise EvaluationError(
             f"{who} answers none of the {len(ids)} questions",
@@ -82,7 +131,12 @@ def answers_by_question(
     messages = []
     if without:
         messages.append(f"{who}: {len(without)} questions have no answer: {name_some(without)}")
-    if alien := [key for key in given if key not in set(ids)]:
+    if errors:
+        messages.append(
+            f"{who}: {len(errors)} answers are {FASTCHAT_ERROR} from some turn on, where no answer "
+            f"came, and are not judged from there: {name_some(errors)}"
+        )
+    if alien := [key for key in given if key not in ids]:
         messages.append(
             f"{who}: {len(alien)} answers belong to no question and are left out: "
             f"{name_some(alien)}"
@@ -97,8 +151,11 @@ def answers_by_question(
 
 
 def grade_answers(
-    questions: Iterable[dict], answers: Iterable[dict], judge: Judge, model_name: str
-) -> list[dict]:
+    questions: Iterable[MTBenchQuestion],
+    answers: Iterable[MTBenchAnswer],
+    judge: Judge,
+    model_name: str,
+) -> list[MTBenchJudgment]:
     """Judgment records of one model: one for every turn of every question, in order.
 
     Args:
@@ -109,30 +166,34 @@ def grade_answers(
 
     Returns:
         Records ``{question_id, model, judge: [name, prompt name], category, judgment, score,
-            turn}``. A turn without
-        an answer is not shown to the judge; its record has the score -1 and says so, and thus
-            counts as failed.
+        turn}``. A turn without an answer is not shown to the judge; its record has the score -1 and
+        says so, and thus counts as failed.
 
     Warns:
         EvaluationWarning: unanswered questions, missing turns, answers to no question, repeated
-        answers.
+            answers.
 
     Raises:
         EvaluationError: malformed questions or answers, or no answer to any question.
     """
     asked, given = answers_by_question(questions, answers, model_name)
-    records, cut_short = [], []
-    for question in track(asked, f"judging {model_name}"):
-        key = question["question_id"]
-        turns = given.get(key, [])
-        if key in given and len(turns) < len(question["turns"]):
+    requests = [
+        GradeRequest(question, given[question["question_id"]][:turn], turn)
+        for question in asked
+        for turn in _judged_turns(question, given)
+    ]
+    said = iter(judge_grades(judge, requests, f"judging {display_name(model_name)}"))
+    records: list[MTBenchJudgment] = []
+    cut_short = []
+    for question in asked:
+        key, judged = question["question_id"], _judged_turns(question, given)
+        if judged and len(judged) < len(question["turns"]):
             cut_short.append(key)
         for turn in range(1, len(question["turns"]) + 1):
-            if turn <= len(turns):
-                judgment = judge.grade(question, turns[:turn], turn)
+            text, score, prompt_name = "No answer to judge.", FAILED, ""
+            if turn in judged:
+                judgment = next(said)
                 text, score, prompt_name = judgment.text, judgment.score, judgment.prompt_name
-            else:
-                text, score, prompt_name = "No answer to judge.", FAILED, ""
             records.append(
                 {
                     "question_id": key,
@@ -145,8 +206,16 @@ def grade_answers(
                 }
             )
     warn_all(
-        [f"{model_name}: {len(cut_short)} answers lack a turn: {name_some(cut_short)}"]
+        [
+            f"{display_name(model_name)}: {len(cut_short)} answers lack a turn: {name_some(cut_short)}"
+        ]
         if cut_short
         else []
     )
     return records
+
+
+def _judged_turns(question: MTBenchQuestion, given: Mapping[QuestionId | None, list[str]]) -> range:
+    """The turns of a question that were answered, from 1."""
+    answered = len(given.get(question["question_id"], ()))
+    return range(1, min(answered, len(question["turns"])) + 1)

@@ -12,7 +12,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from zephyr_utils.errors import HandbookError
 
@@ -232,6 +231,8 @@ def student_quantile(probability: float, degrees: int) -> float:
             where="Student's t",
             remedy="use a probability between 0.5 and 1 and at least one degree of freedom.",
         )
+    from scipy import special  # here, because it takes as long to import as all the rest
+
     return float(special.stdtrit(degrees, probability))
 
 

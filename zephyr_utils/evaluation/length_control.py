@@ -19,10 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
 
-from zephyr_utils.evaluation.alpaca_eval import output_length, row_key, row_score
-from zephyr_utils.evaluation.common import EvaluationError, checked_rows, warn_all
+from zephyr_utils.evaluation.annotations import (
+    checked_annotations,
+    output_length,
+    row_key,
+    row_score,
+)
+from zephyr_utils.evaluation.common import EvaluationError, warn_all
+from zephyr_utils.evaluation.types import AlpacaEvalAnnotation
 
 # A weak pull of phi towards zero (a normal prior of standard deviation 1), so that a handful of
 # questions, or lengths that separate wins from losses, still give a finite curve. Where nearly
@@ -51,12 +56,12 @@ class LengthControlledRate:
 
 
 def _scores_and_lengths(
-    annotations: Iterable[dict], baseline_lengths: Mapping[Hashable, int] | None
+    annotations: Iterable[AlpacaEvalAnnotation], baseline_lengths: Mapping[Hashable, int] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Scores in [0, 1], length differences in characters, and the number of rows that lack one of
     them.
     """
-    rows = checked_rows(annotations, "annotation")
+    rows = checked_annotations(annotations)
     scores, differences = [], []
     for position, row in enumerate(rows):
         score, _ = row_score(row)
@@ -80,7 +85,8 @@ def _scores_and_lengths(
 
 
 def length_controlled_win_rate(
-    annotations: Iterable[dict], baseline_lengths: Mapping[Hashable, int] | None = None
+    annotations: Iterable[AlpacaEvalAnnotation],
+    baseline_lengths: Mapping[Hashable, int] | None = None,
 ) -> LengthControlledRate:
     """The win rate that the model would have at the baseline's length, by the formula at the top of
     this file.
@@ -94,7 +100,8 @@ def length_controlled_win_rate(
         EvaluationWarning: rows left out, with their number.
 
     Raises:
-        EvaluationError: fewer than two rows can be used.
+        EvaluationError: fewer than two rows can be used, and as
+            :func:`~zephyr_utils.evaluation.annotations.checked_annotations`.
     """
     scores, difference, n_left_out = _scores_and_lengths(annotations, baseline_lengths)
     warn_all(
@@ -114,7 +121,7 @@ def length_controlled_win_rate(
         )
     design = np.stack([np.ones_like(length_term), length_term], axis=1)
     parameters, covariance = _fit_logistic(design, scores)
-    rate = special.expit(parameters[0])
+    rate = 1 / (1 + np.exp(-parameters[0]))
     return LengthControlledRate(
         win_rate=float(100 * rate),
         standard_error=float(100 * rate * (1 - rate) * np.sqrt(covariance[0, 0])),
@@ -134,6 +141,8 @@ def _fit_logistic(
     The sandwich (not the inverse Hessian) because continuous preferences spread less than coin
     tosses would.
     """
+    from scipy import optimize, special  # here, because they take a second to import
+
     penalty = np.diag([0.0, _LENGTH_PRIOR_PRECISION])
 
     def loss(parameters: NDArray[np.float64]) -> float:
@@ -167,7 +176,7 @@ class LengthBin:
 
 
 def win_rate_by_length(
-    annotations: Iterable[dict],
+    annotations: Iterable[AlpacaEvalAnnotation],
     n_bins: int = 5,
     baseline_lengths: Mapping[Hashable, int] | None = None,
 ) -> list[LengthBin]:

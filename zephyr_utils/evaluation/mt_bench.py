@@ -11,35 +11,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from zephyr_utils.evaluation.common import (
+    FASTCHAT_ERROR,
     EvaluationError,
-    as_number,
+    check_failures,
     checked_rows,
+    count_some,
+    display_name,
+    judge_name,
     name_some,
+    natural_order,
     warn_all,
 )
 from zephyr_utils.evaluation.intervals import Interval, bootstrap_interval
-from zephyr_utils.evaluation.judges import parse_rating
-
-# FastChat's public questions come in blocks of ten, 81 to 160, in this order; its judgments bear
-# the number only.
-CATEGORIES = (
-    "writing",
-    "roleplay",
-    "reasoning",
-    "math",
-    "coding",
-    "extraction",
-    "stem",
-    "humanities",
+from zephyr_utils.evaluation.judgments import (
+    CATEGORIES,
+    TURNS,
+    UNCATEGORISED,
+    category_of,
+    finish_reason_of,
+    judgment_score,
+    question_and_turn,
 )
-UNCATEGORISED = "uncategorised"
-# The temperatures at which FastChat asks each category (fastchat/llm_judge/common.py).
-FASTCHAT_TEMPERATURES = dict(zip(CATEGORIES, (0.7, 0.7, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1), strict=True))
-# Beyond this share of failed grades an average no longer speaks for the question set.
-FAILURE_LIMIT = 0.1
-TURNS = (1, 2)
-# None stands for a number or a text that is not there.
-QuestionId = int | float | str | None
+from zephyr_utils.evaluation.types import MTBenchJudgment, MTBenchQuestion, QuestionId
+from zephyr_utils.evaluation.verdicts import FAILED, parse_rating
 
 
 @dataclass(frozen=True)
@@ -81,71 +75,31 @@ class MTBenchScore:
 
 @dataclass(frozen=True)
 class _Grade:
-    question: object
+    question: QuestionId
     turn: int
     score: float
     category: str
 
 
-def public_category(question_id: object) -> str:
-    """Category of one of the 80 public MT-Bench questions by its number (81 to 160), else
-    "uncategorised".
-    """
-    if isinstance(question_id, int) and 81 <= question_id <= 160:
-        return CATEGORIES[(question_id - 81) // 10]
-    return UNCATEGORISED
-
-
-def question_and_turn(record: dict) -> tuple[QuestionId, int | None]:
-    """What a judgment is about; None for a number or text that is not there or is something else
-    altogether.
-    """
-    question, turn = record.get("question_id"), record.get("turn")
-    return (
-        question if isinstance(question, (int, float, str)) else None,
-        turn if isinstance(turn, int) and turn in TURNS else None,
-    )
-
-
-def _categories(questions: Iterable[dict] | None) -> dict[QuestionId, str] | None:
+def _categories(questions: Iterable[MTBenchQuestion] | None) -> dict[QuestionId | None, str] | None:
     if questions is None:
         return None
     rows = checked_rows(questions, "question")
-    return {question_and_turn(row)[0]: str(row.get("category", UNCATEGORISED)) for row in rows}
-
-
-def judgment_score(record: dict) -> tuple[float | None, str]:
-    """The valid grade (1 to 10) of one judgment record, or None with the reason why there is none."""
-    if "score" in record:
-        stored = record["score"]
-    elif isinstance(record.get("judgment"), str):
-        stored = parse_rating(record["judgment"])
-    else:
-        return None, "neither a score nor a judgment text"
-    score = as_number(stored)
-    if score is None:
-        if stored is None:
-            return None, "score is null"
-        return None, "score is NaN" if stored != stored else "score is not a finite number"
-    if score == -1:
-        return None, "no rating could be read from the judgment (-1)"
-    if not 1 <= score <= 10:
-        return None, f"score {score:g} is outside 1 to 10"
-    question, turn = question_and_turn(record)
-    if turn is None:
-        return None, f"turn {record.get('turn')!r} is neither 1 nor 2"
-    if question is None:
-        return None, "no question_id"
-    return score, ""
+    return {
+        question_and_turn(row)[0]: display_name(row.get("category", UNCATEGORISED)) for row in rows
+    }
 
 
 def mean(scores: list[float]) -> float:
+    """The mean of one or more grades."""
     # fsum: the mean of half points is then exact, and so are the published averages.
     return math.fsum(scores) / len(scores)
 
 
 def mt_bench_score(
-    judgments: Iterable[dict], questions: Iterable[dict] | None = None, allow_failures: bool = False
+    judgments: Iterable[MTBenchJudgment],
+    questions: Iterable[MTBenchQuestion] | None = None,
+    allow_failures: bool = False,
 ) -> MTBenchScore:
     """The MT-Bench averages of one model.
 
@@ -158,15 +112,14 @@ def mt_bench_score(
 
     Warns:
         EvaluationWarning: failed, duplicated or missing judgments, several judges, a score that
-        differs from
-            the rating in its own judgment text.
+            differs from the rating in its own judgment text, grades of answers that never came.
 
     Raises:
         EvaluationError: no judgments, several models, no valid grade, or more than a tenth failed
             (unless allowed).
     """
     rows = checked_rows(judgments, "judgment")
-    models = sorted({str(row.get("model", "")) for row in rows})
+    models = sorted({display_name(row.get("model", "")) for row in rows})
     if len(models) > 1:
         raise EvaluationError(
             f"they are of {len(models)} models ({name_some(models)})",
@@ -177,27 +130,18 @@ def mt_bench_score(
     categories = _categories(questions)
     grades, failures = _read_grades(rows, categories)
     n_failed = failures.total()
-    reasons = name_some(f"{count} x {reason}" for reason, count in failures.most_common())
     if not grades:
         raise EvaluationError(
-            f"all {len(rows)} failed: {reasons}", where=where, remedy="judge the answers again."
-        )
-    if n_failed > FAILURE_LIMIT * len(rows) and not allow_failures:
-        raise EvaluationError(
-            f"{n_failed} of {len(rows)} failed, more than a tenth: {reasons}; the mean of the rest "
-            f"would not speak "
-            "for the question set",
+            f"all {len(rows)} failed: {count_some(failures)}",
             where=where,
-            remedy="judge the failed answers again, or pass allow_failures=True (--allow-failures) "
-            "and print the count.",
+            remedy="judge the answers again.",
         )
+    check_failures(n_failed, len(rows), failures, where=where, allow=allow_failures)
     present = Counter(question_and_turn(row) for row in rows)
-    expected = (
-        categories if categories is not None else dict.fromkeys(question for question, _ in present)
-    )
+    expected = categories if categories is not None else {question for question, _ in present}
     missing = [
         f"{question} turn {turn}"
-        for question in expected
+        for question in sorted(expected, key=natural_order)
         for turn in TURNS
         if not present[question, turn]
     ]
@@ -215,33 +159,33 @@ def mt_bench_score(
         by_category={name: mean(by_category[name]) for name in _in_order(by_category)},
         n_judgments=len(rows),
         n_failed=n_failed,
-        failures=dict(failures),
+        failures=dict(sorted(failures.items())),
         n_missing=len(missing),
         n_duplicates=n_duplicates,
         interval=_interval(list(by_question.values()), overall),
         warnings=warn_all(
             f"{where}: {message}"
-            for message in _row_warnings(rows, n_failed, reasons, n_duplicates, missing, categories)
+            for message in _row_warnings(rows, failures, n_duplicates, missing, categories)
         ),
     )
 
 
 def _read_grades(
-    rows: list[dict], categories: Mapping[QuestionId, str] | None
+    rows: list[MTBenchJudgment], categories: Mapping[QuestionId | None, str] | None
 ) -> tuple[list[_Grade], Counter[str]]:
     grades: list[_Grade] = []
     failures: Counter[str] = Counter()
     for row in rows:
         score, reason = judgment_score(row)
-        if score is None:
+        question, turn = question_and_turn(row)
+        if score is None or question is None or turn is None:
             failures[reason] += 1
             continue
-        question = row["question_id"]
         if categories is not None:
             category = categories.get(question, UNCATEGORISED)
         else:
-            category = str(row.get("category") or public_category(question))
-        grades.append(_Grade(question, row["turn"], score, category))
+            category = category_of(row)
+        grades.append(_Grade(question, turn, score, category))
     return grades, failures
 
 
@@ -265,17 +209,17 @@ def _interval(by_question: list[list[float]], overall: float) -> Interval:
 
 
 def _row_warnings(
-    rows: list[dict],
-    n_failed: int,
-    reasons: str,
+    rows: list[MTBenchJudgment],
+    failures: Counter[str],
     n_duplicates: int,
     missing: list[str],
-    categories: Mapping[QuestionId, str] | None,
+    categories: Mapping[QuestionId | None, str] | None,
 ) -> list[str]:
     messages = []
-    if n_failed:
+    if failures:
         messages.append(
-            f"{n_failed} of {len(rows)} failed and are left out of every average: {reasons}"
+            f"{failures.total()} of {len(rows)} failed and are left out of every average: "
+            f"{count_some(failures)}"
         )
     if n_duplicates:
         messages.append(
@@ -286,29 +230,47 @@ def _row_warnings(
         messages.append(f"{len(missing)} turns were never judged: {name_some(missing)}")
     if categories is not None:
         asked = {question_and_turn(row)[0] for row in rows}
-        unknown = sorted(str(question) for question in asked if question not in categories)
+        unknown = sorted((q for q in asked if q not in categories), key=natural_order)
         if unknown:
             messages.append(
                 f"{len(unknown)} judged questions are not in the question set: {name_some(unknown)}"
             )
-    judges = {
-        str(row["judge"][0])
-        for row in rows
-        if isinstance(row.get("judge"), (list, tuple)) and row["judge"]
-    }
+    judges = {judge for row in rows if (judge := judge_name(row)) is not None}
     if len(judges) > 1:
         messages.append(f"several judges are mixed: {name_some(sorted(judges))}")
-    differing = [
-        f"{row.get('question_id')} turn {row.get('turn')}"
-        for row in rows
-        if isinstance(row.get("judgment"), str)
-        and (rating := parse_rating(row["judgment"])) != -1
-        and "score" in row
-        and row["score"] != rating
-    ]
-    if differing:
+    if differing := _turns_of(row for row in rows if _contradicts_its_text(row)):
         messages.append(
             f"{len(differing)} scores differ from the rating in their own text: "
             f"{name_some(differing)}"
         )
+    if graded_errors := _turns_of(row for row in rows if _is_of_an_error(row)):
+        messages.append(
+            f"{len(graded_errors)} grades are of {FASTCHAT_ERROR}, which stands where no answer "
+            f"came: {name_some(graded_errors)}"
+        )
     return messages
+
+
+def _turns_of(rows: Iterable[MTBenchJudgment]) -> list[str]:
+    turns = sorted(
+        (question_and_turn(row) for row in rows),
+        key=lambda turn: (natural_order(turn[0]), turn[1] or 0),
+    )
+    return [f"{question} turn {turn}" for question, turn in turns]
+
+
+def _contradicts_its_text(row: MTBenchJudgment) -> bool:
+    if "score" not in row or not isinstance(row.get("judgment"), str):
+        return False
+    rating = parse_rating(row["judgment"], finish_reason_of(row))
+    return rating not in (FAILED, row["score"])
+
+
+def _is_of_an_error(row: MTBenchJudgment) -> bool:
+    """Whether the judge was shown FastChat's mark of a failed call on a line of its own."""
+    prompt = row.get("user_prompt")
+    if not isinstance(prompt, str) or judgment_score(row)[0] is None:
+        return False
+    return FASTCHAT_ERROR in prompt and any(
+        line.strip() == FASTCHAT_ERROR for line in prompt.split("\n")
+    )

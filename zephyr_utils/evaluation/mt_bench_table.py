@@ -6,37 +6,40 @@ from collections import defaultdict
 from collections.abc import Iterable
 from itertools import combinations
 
-from zephyr_utils.evaluation.common import EvaluationError, checked_rows, name_some, warn_all
+from zephyr_utils.evaluation.common import (
+    EvaluationError,
+    checked_rows,
+    display_name,
+    name_some,
+    natural_order,
+    warn_all,
+)
 from zephyr_utils.evaluation.grading import answer_turns
 from zephyr_utils.evaluation.intervals import PairedDifference, paired_difference
-from zephyr_utils.evaluation.mt_bench import (
-    MTBenchScore,
-    QuestionId,
-    judgment_score,
-    mean,
-    mt_bench_score,
-    question_and_turn,
-)
+from zephyr_utils.evaluation.judgments import Turn, judgment_score, question_and_turn
+from zephyr_utils.evaluation.mt_bench import MTBenchScore, mean, mt_bench_score
+from zephyr_utils.evaluation.types import MTBenchAnswer, MTBenchJudgment, MTBenchQuestion
 
 
-def split_by_model(judgments: Iterable[dict]) -> dict[str, list[dict]]:
-    """Judgment records by their ``model``, models in order of first appearance."""
-    by_model: dict[str, list[dict]] = {}
+def split_by_model(judgments: Iterable[MTBenchJudgment]) -> dict[str, list[MTBenchJudgment]]:
+    """Judgment records by their ``model`` as it is shown, models in order of first appearance."""
+    by_model: dict[str, list[MTBenchJudgment]] = {}
     for row in checked_rows(judgments, "judgment"):
-        by_model.setdefault(str(row.get("model", "")), []).append(row)
+        by_model.setdefault(display_name(row.get("model", "")), []).append(row)
     return by_model
 
 
 def mt_bench_table(
-    judgments: Iterable[dict], questions: Iterable[dict] | None = None, allow_failures: bool = False
+    judgments: Iterable[MTBenchJudgment],
+    questions: Iterable[MTBenchQuestion] | None = None,
+    allow_failures: bool = False,
 ) -> dict[str, MTBenchScore]:
     """The scores of every model in one list of judgments, after comparing the models with each
     other.
 
     Warns:
         EvaluationWarning: as :func:`mt_bench_score`; and models with different question sets,
-        unequal counts, or
-            one set of judgments under two names.
+            unequal counts, or one set of judgments under two names.
     """
     by_model = split_by_model(judgments)
     questions = None if questions is None else list(questions)
@@ -45,11 +48,11 @@ def mt_bench_table(
     }
     asked = {model: {question_and_turn(row)[0] for row in rows} for model, rows in by_model.items()}
     messages = []
-    for first, second in combinations(by_model, 2):
+    for first, second in combinations(sorted(by_model), 2):
         if alone := asked[first] ^ asked[second]:
             messages.append(
                 f"{first} and {second} differ in {len(alone)} questions: "
-                f"{name_some(sorted(alone, key=str))}"
+                f"{name_some(sorted(alone, key=natural_order))}"
             )
         elif len(by_model[first]) != len(by_model[second]):
             messages.append(
@@ -62,18 +65,20 @@ def mt_bench_table(
     return scores
 
 
-def _same_judgments(first: list[dict], second: list[dict]) -> bool:
+def _same_judgments(first: list[MTBenchJudgment], second: list[MTBenchJudgment]) -> bool:
     """Equal in every score and every text: two models may well tie on a few grades, but not word
     for word.
     """
 
-    def content(rows: list[dict]) -> dict:
+    def content(rows: list[MTBenchJudgment]) -> dict[Turn, tuple[object, object]]:
         return {question_and_turn(row): (row.get("score"), row.get("judgment")) for row in rows}
 
     return content(first) == content(second)
 
 
-def wrong_model_judgments(judgments: Iterable[dict], answers: Iterable[dict]) -> list[str]:
+def wrong_model_judgments(
+    judgments: Iterable[MTBenchJudgment], answers: Iterable[MTBenchAnswer]
+) -> list[str]:
     """Judgments whose prompt does not hold the answer that the named model gave: they judge
     something else.
 
@@ -95,16 +100,11 @@ def wrong_model_judgments(judgments: Iterable[dict], answers: Iterable[dict]) ->
     wrong = []
     for row in checked_rows(judgments, "judgment"):
         model, (question, turn) = str(row.get("model")), question_and_turn(row)
-        turns = given.get((model, question))
-        if (
-            turns is None
-            or turn is None
-            or turn > len(turns)
-            or not isinstance(row.get("user_prompt"), str)
-        ):
+        turns, shown = given.get((model, question)), row.get("user_prompt")
+        if turns is None or turn is None or turn > len(turns) or not isinstance(shown, str):
             continue
-        if turns[turn - 1] not in row["user_prompt"]:
-            wrong.append(f"{model}, question {question}, turn {turn}")
+        if turns[turn - 1] not in shown:
+            wrong.append(f"{display_name(model)}, question {display_name(question)}, turn {turn}")
     warn_all(
         [f"{len(wrong)} judgments are not of the model's own answer: {name_some(wrong)}"]
         if wrong
@@ -114,7 +114,7 @@ def wrong_model_judgments(judgments: Iterable[dict], answers: Iterable[dict]) ->
 
 
 def mt_bench_difference(
-    first: Iterable[dict], second: Iterable[dict], seed: int = 0
+    first: Iterable[MTBenchJudgment], second: Iterable[MTBenchJudgment], seed: int = 0
 ) -> PairedDifference:
     """First model minus second, in grades, paired by question and turn over those that both have a
     valid grade for.
@@ -134,23 +134,24 @@ def mt_bench_difference(
             remedy="judge both on one question set.",
         )
     if alone := ours.keys() ^ theirs.keys():
-        listed = name_some(f"{question} turn {turn}" for question, turn in sorted(alone, key=str))
+        listed = name_some(
+            f"{question} turn {turn}"
+            for question, turn in sorted(alone, key=lambda key: (natural_order(key[0]), key[1]))
+        )
         warn_all(
             [f"{len(alone)} turns are graded for one of the two models only and left out: {listed}"]
         )
     pairs = defaultdict(list)
     for question, turn in common:
         pairs[question].append((ours[question, turn], theirs[question, turn]))
-    # In a fixed order, so that the seeded resampling gives the same interval every time.
-    ordered = [pairs[question] for question in sorted(pairs, key=str)]
     return paired_difference(
-        [mean([a for a, _ in pair]) for pair in ordered],
-        [mean([b for _, b in pair]) for pair in ordered],
+        [mean([a for a, _ in pair]) for pair in pairs.values()],
+        [mean([b for _, b in pair]) for pair in pairs.values()],
         seed=seed,
     )
 
 
-def _grades_by_turn(judgments: Iterable[dict]) -> dict[tuple[QuestionId, int | None], float]:
+def _grades_by_turn(judgments: Iterable[MTBenchJudgment]) -> dict[Turn, float]:
     grades = defaultdict(list)
     for row in checked_rows(judgments, "judgment"):
         score, _ = judgment_score(row)

@@ -9,14 +9,30 @@ or errors.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
-from zephyr_utils.evaluation.common import EvaluationError, checked_rows, name_some, warn_all
+from zephyr_utils.evaluation.common import (
+    EvaluationError,
+    check_failures,
+    checked_rows,
+    display_name,
+    judge_name,
+    name_some,
+    warn_all,
+)
 from zephyr_utils.evaluation.grading import answers_by_question
 from zephyr_utils.evaluation.intervals import Interval, wilson_interval
-from zephyr_utils.evaluation.judges import Judge
-from zephyr_utils.progress import track
+from zephyr_utils.evaluation.judges import ComparisonRequest, Judge, judge_comparisons
+from zephyr_utils.evaluation.judgments import question_and_turn
+from zephyr_utils.evaluation.types import (
+    AlpacaEvalAnnotation,
+    MTBenchAnswer,
+    MTBenchPairJudgment,
+    MTBenchQuestion,
+)
 
 WINNERS = ("model_1", "model_2", "tie")
+Outcome = Literal["model_1", "model_2", "tie", "inconsistent", "error"]
 
 
 @dataclass(frozen=True)
@@ -54,55 +70,69 @@ class PairScore:
         return self.n_ties + self.n_inconsistent + self.n_errors
 
 
-def pair_outcome(record: dict) -> str:
+def pair_outcome(record: MTBenchPairJudgment) -> Outcome:
     """ "model_1", "model_2", "tie", "inconsistent" or "error" from the winners of the two orders."""
     first, second = record.get("g1_winner"), record.get("g2_winner")
-    if first not in WINNERS or second not in WINNERS:
+    if first not in WINNERS or second not in WINNERS:  # compares, so that a list is no winner
         return "error"
-    return first if first == second else "inconsistent"
+    return first if first == second else "inconsistent"  # type: ignore[return-value]
 
 
-def pair_score(judgments: Iterable[dict]) -> PairScore:
+def pair_score(judgments: Iterable[MTBenchPairJudgment], allow_failures: bool = False) -> PairScore:
     """Count the outcomes of one pair of models over all records.
 
     Args:
         judgments: records ``{question_id, model_1, model_2, g1_winner, g2_winner, turn}``, where
             each winner is "model_1", "model_2", "tie" or "error"; in the first game model 1 is
             shown first, in the second model 2.
+        allow_failures: count even when no choice could be read in more than a tenth.
 
     Warns:
         EvaluationWarning: a question and turn that is judged more than once.
 
     Raises:
-        EvaluationError: no records, missing names, or more than one pair of models.
+        EvaluationError: no records, missing names, more than one pair of models, or more than a
+            tenth failed (unless allowed).
     """
     rows = checked_rows(judgments, "pair judgment")
     for position, row in enumerate(rows, start=1):
-        if not all(isinstance(row.get(field), str) for field in ("model_1", "model_2")):
+        if not isinstance(row.get("model_1"), str) or not isinstance(row.get("model_2"), str):
             raise EvaluationError(
                 "needs the names model_1 and model_2",
                 where=f"pair judgment {position}",
                 remedy="write records as {question_id, model_1, model_2, g1_winner, g2_winner}.",
             )
-    pairs = sorted({(row["model_1"], row["model_2"]) for row in rows})
+    pairs = sorted({(display_name(row["model_1"]), display_name(row["model_2"])) for row in rows})
     if len(pairs) > 1:
         raise EvaluationError(
             f"they are of several pairs: {name_some(' and '.join(pair) for pair in pairs)}",
             where="pair judgments",
             remedy="score one pair of models at a time, always in the same order.",
         )
-    seen = Counter((str(row.get("question_id")), row.get("turn")) for row in rows)
-    repeated = [f"{question} turn {turn}" for (question, turn), count in seen.items() if count > 1]
+    model_1, model_2 = pairs[0]
+    outcomes = Counter(pair_outcome(row) for row in rows)
+    n_errors = outcomes["error"]
+    check_failures(
+        n_errors,
+        len(rows),
+        {"no choice could be read in one of the orders": n_errors},
+        where=f"pair judgments of {model_1} and {model_2}",
+        allow=allow_failures,
+    )
+    seen = Counter(question_and_turn(row) for row in rows)
+    repeated = sorted(f"{question} turn {turn}" for (question, turn), n in seen.items() if n > 1)
     warn_all(
         [f"{len(repeated)} pairs are judged more than once: {name_some(repeated)}"]
         if repeated
         else []
     )
-    model_1, model_2 = pairs[0]
-    outcomes = Counter(pair_outcome(row) for row in rows)
-    winners = Counter((row.get("g1_winner"), row.get("g2_winner")) for row in rows)
+    places = Counter(
+        (row.get("g1_winner"), row.get("g2_winner"))
+        for row in rows
+        if pair_outcome(row) == "inconsistent"
+    )
     decided = outcomes["model_1"] + outcomes["model_2"]
-    counted = len(rows) - outcomes["error"]
+    counted = len(rows) - n_errors
     halves = outcomes["tie"] + outcomes["inconsistent"]
     return PairScore(
         model_1=model_1,
@@ -111,22 +141,22 @@ def pair_score(judgments: Iterable[dict]) -> PairScore:
         n_wins_2=outcomes["model_2"],
         n_ties=outcomes["tie"],
         n_inconsistent=outcomes["inconsistent"],
-        n_errors=outcomes["error"],
-        n_first_place=winners["model_1", "model_2"],
-        n_second_place=winners["model_2", "model_1"],
+        n_errors=n_errors,
+        n_first_place=places["model_1", "model_2"],
+        n_second_place=places["model_2", "model_1"],
         win_rate_2=100 * (outcomes["model_2"] + halves / 2) / counted if counted else None,
         decided=wilson_interval(outcomes["model_2"], decided) if decided else None,
     )
 
 
 def judge_pairs(
-    questions: Iterable[dict],
-    answers_1: Iterable[dict],
-    answers_2: Iterable[dict],
+    questions: Iterable[MTBenchQuestion],
+    answers_1: Iterable[MTBenchAnswer],
+    answers_2: Iterable[MTBenchAnswer],
     judge: Judge,
     model_1: str,
     model_2: str,
-) -> list[dict]:
+) -> list[MTBenchPairJudgment]:
     """Judge the first turns of two models against each other, in both orders, question by question.
 
     Args:
@@ -135,30 +165,32 @@ def judge_pairs(
         judge: asked twice a question.
 
     Returns:
-        Records ``{question_id, model_1, model_2, g1_winner, g2_winner, judge, g1_judgment,
-            g2_judgment, turn: 1,
-        output_1, output_2}`` for the questions that both models answered.
+        Records for the questions that both models answered.
 
     Warns:
         EvaluationWarning: questions that one of the two did not answer, with their number; they are
-        left out.
+            left out.
     """
     if model_1 == model_2:
         raise EvaluationError(
-            f"both are called {model_1!r}",
+            f"both are called {display_name(model_1)!r}",
             where="models",
             remedy="give the two models names of their own.",
         )
-    asked, first = answers_by_question(list(questions), answers_1, model_1)
+    asked, first = answers_by_question(questions, answers_1, model_1)
     _, second = answers_by_question(asked, answers_2, model_2)
-    records, left_out = [], []
-    for question in track(asked, f"judging {model_2} against {model_1}"):
+    judged = [q for q in asked if first.get(q["question_id"]) and second.get(q["question_id"])]
+    both = {question["question_id"] for question in judged}
+    left_out = [key for question in asked if (key := question["question_id"]) not in both]
+    requests = []
+    for question in judged:
+        one, two = first[question["question_id"]][0], second[question["question_id"]][0]
+        requests.append(ComparisonRequest(question, one, two))
+        requests.append(ComparisonRequest(question, two, one))
+    said = judge_comparisons(judge, requests, f"judging {model_2} against {model_1}")
+    records: list[MTBenchPairJudgment] = []
+    for question, straight, swapped in zip(judged, said[::2], said[1::2], strict=True):
         key = question["question_id"]
-        if not first.get(key) or not second.get(key):
-            left_out.append(key)
-            continue
-        one, two = first[key][0], second[key][0]
-        straight, swapped = judge.compare(question, one, two), judge.compare(question, two, one)
         records.append(
             {
                 "question_id": key,
@@ -170,8 +202,8 @@ def judge_pairs(
                 "g1_judgment": straight.text,
                 "g2_judgment": swapped.text,
                 "turn": 1,
-                "output_1": one,
-                "output_2": two,
+                "output_1": first[key][0],
+                "output_2": second[key][0],
             }
         )
     warn_all(
@@ -182,23 +214,24 @@ def judge_pairs(
     return records
 
 
-def as_annotations(judgments: Iterable[dict]) -> list[dict]:
+def as_annotations(judgments: Iterable[MTBenchPairJudgment]) -> list[AlpacaEvalAnnotation]:
     """Pair judgments as AlpacaEval annotations (version 1), model 1 being the baseline.
 
     A win is 1 or 2, a tie or a contradiction the draw 1.5, an error null; lengths are taken from
     the outputs.
     """
     preferences = {"model_1": 1.0, "model_2": 2.0, "tie": 1.5, "inconsistent": 1.5, "error": None}
-    annotations = []
+    annotations: list[AlpacaEvalAnnotation] = []
     for row in checked_rows(judgments, "pair judgment"):
-        annotation = {
-            "index": row["question_id"],
+        annotation: AlpacaEvalAnnotation = {
             "generator_1": row["model_1"],
             "generator_2": row["model_2"],
-            "annotator": row["judge"][0],
+            "annotator": judge_name(row) or "",
             "preference": preferences[pair_outcome(row)],
         }
-        annotations.append(
-            annotation | {key: row[key] for key in ("output_1", "output_2") if key in row}
-        )
+        if "question_id" in row:
+            annotation["index"] = row["question_id"]
+        if "output_1" in row and "output_2" in row:
+            annotation |= {"output_1": row["output_1"], "output_2": row["output_2"]}
+        annotations.append(annotation)
     return annotations

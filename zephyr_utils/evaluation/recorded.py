@@ -1,11 +1,19 @@
-"""Recorded judgments and annotations on disk: one file, or a folder of them, as their projects lay
-them out.
+"""Records on disk: questions and answers in a file; judgments and annotations in one, or in a folder
+of them, as their projects lay them out.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
-from zephyr_utils.evaluation.common import EvaluationError, load_rows
+from zephyr_utils.evaluation.common import EvaluationError, load_rows, storable_rows
+from zephyr_utils.evaluation.types import (
+    AlpacaEvalAnnotation,
+    MTBenchAnswer,
+    MTBenchJudgment,
+    MTBenchPairJudgment,
+    MTBenchQuestion,
+)
 
 _ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
@@ -64,14 +72,29 @@ def annotation_files(paths: Iterable[str | Path]) -> dict[str, Path]:
     return files
 
 
-def read_annotations(paths: Iterable[str | Path]) -> dict[str, list[dict]]:
+def load_questions(path: str | Path) -> list[MTBenchQuestion]:
+    """The questions of one file, free of what no request can hold."""
+    return cast(list[MTBenchQuestion], storable_rows(load_rows(path)))
+
+
+def load_answers(path: str | Path) -> list[MTBenchAnswer]:
+    """The answers of one file, free of what no request and no file can hold."""
+    return cast(list[MTBenchAnswer], storable_rows(load_rows(path)))
+
+
+def read_annotations(paths: Iterable[str | Path]) -> dict[str, list[AlpacaEvalAnnotation]]:
     """Annotations by model, from files or folders; names as :func:`annotation_files` finds them."""
-    return {name: load_rows(file) for name, file in annotation_files(paths).items()}
+    files = annotation_files(paths)
+    return {name: cast(list[AlpacaEvalAnnotation], load_rows(file)) for name, file in files.items()}
 
 
-def read_judgments(paths: Iterable[str | Path]) -> tuple[list[dict], list[dict]]:
+def read_judgments(
+    paths: Iterable[str | Path],
+) -> tuple[list[MTBenchJudgment], list[MTBenchPairJudgment]]:
     """MT-Bench judgments from files or folders: the single grades, and the pairwise ones (known by
     ``g1_winner``).
     """
     rows = [row for path in paths for file in _files(Path(path)) for row in load_rows(file)]
-    return [r for r in rows if "g1_winner" not in r], [r for r in rows if "g1_winner" in r]
+    single = [row for row in rows if "g1_winner" not in row]
+    pairwise = [row for row in rows if "g1_winner" in row]
+    return cast(list[MTBenchJudgment], single), cast(list[MTBenchPairJudgment], pairwise)

@@ -7,14 +7,11 @@ runs no script, and shows whatever a model or a judge wrote as text.
 
 import contextlib
 import dataclasses
-import json
-import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zephyr_utils.evaluation.academic import TaskScore
 from zephyr_utils.evaluation.alpaca_eval import (
@@ -23,15 +20,18 @@ from zephyr_utils.evaluation.alpaca_eval import (
     shared_annotations,
     win_rate_difference,
 )
-from zephyr_utils.evaluation.common import EvaluationError, EvaluationWarning, load_rows
-from zephyr_utils.evaluation.grading import answer_turns
-from zephyr_utils.evaluation.length_control import length_controlled_win_rate
-from zephyr_utils.evaluation.mt_bench import (
-    UNCATEGORISED,
-    MTBenchScore,
-    public_category,
-    question_and_turn,
+from zephyr_utils.evaluation.common import (
+    EvaluationError,
+    EvaluationWarning,
+    as_number,
+    display_name,
+    judge_name,
 )
+from zephyr_utils.evaluation.grading import answer_turns
+from zephyr_utils.evaluation.intervals import PairedDifference
+from zephyr_utils.evaluation.judgments import category_of, question_and_turn
+from zephyr_utils.evaluation.length_control import length_controlled_win_rate
+from zephyr_utils.evaluation.mt_bench import MTBenchScore
 from zephyr_utils.evaluation.mt_bench_table import (
     mt_bench_difference,
     mt_bench_table,
@@ -39,7 +39,17 @@ from zephyr_utils.evaluation.mt_bench_table import (
     wrong_model_judgments,
 )
 from zephyr_utils.evaluation.pairs import PairScore, as_annotations, pair_score
-from zephyr_utils.evaluation.recorded import read_annotations, read_judgments
+from zephyr_utils.evaluation.recorded import load_questions, read_annotations, read_judgments
+from zephyr_utils.evaluation.types import (
+    AlpacaEvalAnnotation,
+    MTBenchAnswer,
+    MTBenchJudgment,
+    MTBenchPairJudgment,
+    MTBenchQuestion,
+)
+from zephyr_utils.files import plain_value, write_json, write_text
+
+Record = TypeVar("Record", MTBenchJudgment, AlpacaEvalAnnotation)
 
 
 class Report:
@@ -80,9 +90,9 @@ class Report:
 
     def add_judgments(
         self,
-        judgments: Iterable[dict],
-        questions: Iterable[dict] | None = None,
-        answers: Iterable[dict] = (),
+        judgments: Iterable[MTBenchJudgment],
+        questions: Iterable[MTBenchQuestion] | None = None,
+        answers: Iterable[MTBenchAnswer] = (),
         allow_failures: bool = False,
     ) -> None:
         """MT-Bench grades of one or more models; with the answers, they are shown question by
@@ -99,7 +109,7 @@ class Report:
             if answers:
                 wrong_model_judgments(judgments, answers)
             by_model = split_by_model(judgments)
-            best_first = sorted(self.grades, key=lambda model: -self.grades[model].overall)
+            best_first = sorted(self.grades, key=lambda name: (-self.grades[name].overall, name))
             differences = self._differences(best_first, by_model, mt_bench_difference)
         self._sections["grades"] = {
             model: dataclasses.asdict(self.grades[model]) for model in best_first
@@ -108,25 +118,29 @@ class Report:
         if questions and answers:
             self._sections["answers"] = _side_by_side(judgments, questions, answers)
 
-    def add_annotations(self, by_model: Mapping[str, list[dict]]) -> None:
+    def add_annotations(
+        self, by_model: Mapping[str, list[AlpacaEvalAnnotation]], allow_failures: bool = False
+    ) -> None:
         """AlpacaEval annotations of one or more models against one baseline.
 
         Raises:
             EvaluationError: as :func:`~zephyr_utils.evaluation.alpaca_eval.alpaca_eval_win_rate`.
         """
+        by_model = {display_name(model): rows for model, rows in by_model.items()}
         controlled: dict[str, Any] = {}
         for rows in by_model.values():
             self._note_judges(rows)
         with self.listening():
             for model, rows in by_model.items():
                 with self._named(model):
-                    self.rates[model] = alpaca_eval_win_rate(rows, model.partition(" (")[0])
+                    name = model.partition(" (")[0]
+                    self.rates[model] = alpaca_eval_win_rate(rows, name, allow_failures)
                     try:
                         controlled[model] = dataclasses.asdict(length_controlled_win_rate(rows))
                     except EvaluationError:  # slim records hold no lengths of the baseline
                         controlled[model] = None
             shared_annotations(by_model)
-            best_first = sorted(self.rates, key=lambda model: -self.rates[model].win_rate)
+            best_first = sorted(self.rates, key=lambda name: (-self.rates[name].win_rate, name))
             differences = self._differences(best_first, by_model, win_rate_difference)
         self._sections["win_rates"] = {
             model: dataclasses.asdict(self.rates[model]) | {"length_controlled": controlled[model]}
@@ -137,50 +151,56 @@ class Report:
     def _differences(
         self,
         best_first: Sequence[str],
-        by_model: Mapping[str, list[dict]],
-        compare: Callable[..., Any],
+        by_model: Mapping[str, list[Record]],
+        compare: Callable[[list[Record], list[Record]], PairedDifference],
     ) -> list[dict[str, Any]]:
         """Each model compared with the next best."""
         differences = []
         for first, second in pairwise(best_first):
             # No question in common: said where the tables are made.
             with contextlib.suppress(EvaluationError), self._named(f"{first} and {second}"):
-                found = compare(by_model[first], by_model[second])
-                differences.append({"first": first, "second": second} | dataclasses.asdict(found))
+                difference = compare(by_model[first], by_model[second])
+                differences.append(
+                    {"first": first, "second": second} | dataclasses.asdict(difference)
+                )
         return differences
 
-    def _note_judges(self, rows: list[dict]) -> None:
+    def _note_judges(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Say who judged, as the records name them, unless the caller has said it already."""
-        named = {
-            row["judge"][0] for row in rows if isinstance(row.get("judge"), list) and row["judge"]
-        }
-        named |= {row["annotator"] for row in rows if isinstance(row.get("annotator"), str)}
-        self._judges |= {str(name) for name in named}
+        self._judges |= {name for row in rows if (name := judge_name(row)) is not None}
 
     @contextlib.contextmanager
     def _named(self, model: str) -> Iterator[None]:
-        """Put a model's or a pair's name before the warnings of its rows, which do not know it."""
+        """Put a model's or a pair's name before the messages about its rows, which do not know
+        it.
+        """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            yield
+            try:
+                yield
+            except EvaluationError as error:
+                raise EvaluationError(
+                    error.what, where=f"{model}: {error.where}", remedy=error.remedy
+                ) from error
         for warning in caught:
             warnings.warn(f"{model}: {warning.message}", warning.category, stacklevel=3)
 
-    def add_pairs(self, judgments: Iterable[dict]) -> None:
-        """Pairwise judgments of two models, both orders: outcomes, the judge's liking for a place,
-        and win rates.
+    def add_pairs(
+        self, judgments: Iterable[MTBenchPairJudgment], allow_failures: bool = False
+    ) -> None:
+        """Pairwise judgments of two models, both orders: outcomes, the judge's position bias, and
+        win rates.
+
+        Raises:
+            EvaluationError: as :func:`~zephyr_utils.evaluation.pairs.pair_score`.
         """
         rows = list(judgments)
         self._note_judges(rows)
         with self.listening():
-            score = pair_score(rows)
+            score = pair_score(rows, allow_failures)
         section = dataclasses.asdict(score)
-        if (
-            any(row.get("judge") for row in rows)
-            and all("output_2" in row for row in rows)
-            and score.decided
-        ):
-            with self.listening():
+        if score.decided and all(isinstance(row.get("output_2"), str) for row in rows):
+            with self.listening(), contextlib.suppress(EvaluationError):  # too few lengths
                 section["length_controlled"] = dataclasses.asdict(
                     length_controlled_win_rate(as_annotations(rows))
                 )
@@ -211,17 +231,17 @@ class Report:
         if judgments:
             single, pairwise_rows = read_judgments(judgments)
             if single:
-                asked = None if questions is None else load_rows(questions)
+                asked = None if questions is None else load_questions(questions)
                 self.add_judgments(single, asked, allow_failures=allow_failures)
-            of_pair: dict[tuple[str, str], list[dict]] = {}
+            of_pair: dict[tuple[str, str], list[MTBenchPairJudgment]] = {}
             for row in pairwise_rows:
                 of_pair.setdefault((str(row.get("model_1")), str(row.get("model_2"))), []).append(
                     row
                 )
             for rows in of_pair.values():
-                self.add_pairs(rows)
+                self.add_pairs(rows, allow_failures)
         if annotations:
-            self.add_annotations(read_annotations(annotations))
+            self.add_annotations(read_annotations(annotations), allow_failures)
 
     def content(self) -> dict[str, Any]:
         """Everything as JSON holds it; figures that are not finite become null."""
@@ -229,64 +249,63 @@ class Report:
             "Judge": ", ".join(sorted(self._judges)) or "not named in the records",
             **self.about,
         }
-        return _plain(
+        return plain_value(
             {"title": self.title, "about": about, "warnings": self.warnings, **self._sections}
         )
 
     def write(self, folder: str | Path) -> Path:
-        """Write ``report.json`` and ``report.html`` into `folder`; returns the page's path."""
+        """Write ``report.json`` and ``report.html`` into `folder`; returns the page's path.
+
+        Raises:
+            HandbookError: the folder cannot be made or written to.
+        """
         from zephyr_utils.evaluation.report_page import (
             page,  # it draws: scoring alone needs no matplotlib
         )
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         content = self.content()
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        for name, whole in (("report.json", text), ("report.html", page(content))):
-            # Under another name first: whoever reads meanwhile sees the old report or the new one.
-            temporary = folder / f".{name}.{os.getpid()}"
-            temporary.write_text(whole, encoding="utf-8")
-            temporary.replace(folder / name)
-        return folder / "report.html"
+        write_json(Path(folder) / "report.json", content)
+        return write_text(Path(folder) / "report.html", page(content))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _side_by_side(judgments: list[dict], questions: list[dict], answers: list[dict]) -> list[dict]:
+def _side_by_side(
+    judgments: list[MTBenchJudgment],
+    questions: list[MTBenchQuestion],
+    answers: list[MTBenchAnswer],
+) -> list[dict[str, Any]]:
     """Questions with each model's answers and grades; the first answer and the first judgment of
     each count.
     """
-    given: dict = {}
+    given: dict[tuple[str, Any], list[str]] = {}
     for row in answers:
-        given.setdefault(
-            (str(row.get("model_id", "")), question_and_turn(row)[0]), answer_turns(row)
-        )
-    judged: dict = {}
-    for row in judgments:
-        judged.setdefault((str(row.get("model", "")), *question_and_turn(row)), row)
+        name = display_name(row.get("model_id", ""))
+        given.setdefault((name, question_and_turn(row)[0]), answer_turns(row))
+    judged: dict[tuple[str, Any, int | None], MTBenchJudgment] = {}
+    for judgment in judgments:
+        name = display_name(judgment.get("model", ""))
+        judged.setdefault((name, *question_and_turn(judgment)), judgment)
     models = list(dict.fromkeys(model for model, _ in given))
     shown = []
     for question in questions:
-        key = question["question_id"]
+        key = question_and_turn(question)[0]
         turns = []
         for number, asked in enumerate(question["turns"], start=1):
             said = {}
             for model in models:
                 texts = given.get((model, key), [])
-                row = judged.get((model, key, number), {})
+                graded = judged.get((model, key, number), MTBenchJudgment())
+                words = graded.get("judgment")
                 said[model] = {
                     "text": texts[number - 1] if number <= len(texts) else None,
-                    "score": row.get("score"),
-                    "judgment": row.get("judgment"),
+                    "score": as_number(graded.get("score")),
+                    "judgment": words if isinstance(words, str) else None,
                 }
             turns.append({"question": asked, "answers": said})
-        category = str(question.get("category") or public_category(key) or UNCATEGORISED)
-        shown.append({"question_id": key, "category": category, "turns": turns})
+        shown.append(
+            {
+                "question_id": display_name(key) if isinstance(key, str) else key,
+                "category": category_of(question),
+                "turns": turns,
+            }
+        )
     return shown

@@ -2,11 +2,12 @@
 wrote is escaped.
 """
 
-import html
+from collections.abc import Sequence
 from typing import Any
 
 from zephyr_utils import figures
-from zephyr_utils.evaluation.mt_bench import CATEGORIES
+from zephyr_utils.evaluation.judgments import CATEGORIES
+from zephyr_utils.tables import Markup, as_html, html_table
 
 # Should an escape ever be forgotten, the browser still runs and fetches nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -16,7 +17,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; p
 table { border-collapse: collapse; margin: .5rem 0; display: block; overflow-x: auto; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { border-bottom: 1px solid #8886; padding: .3rem .7rem; text-align: left; vertical-align: top; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 dt { font-weight: 600; } dd { margin: 0 0 .3rem 1.5rem; }
 .said { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 12rem; }
 .warnings { border-left: .3rem solid #d55e00; padding: .1rem 1rem; }
@@ -25,34 +26,30 @@ summary { cursor: pointer; padding: .3rem 0; } small { opacity: .8; }
 _MOST_ANSWERS = 400  # questions shown in full; a page much longer than that opens slowly
 _OPEN_WARNINGS = 8
 _MOST_OUTLINES = 5  # models in one radar that can still be told apart
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
+_MOST_SPOKES = 24  # categories that it can still name
+_MOST_REASONS = 10
 
 
 def _number(value: float | None, digits: int = 2, sign: bool = False) -> str:
     return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
 
 
-def _table(caption: str, columns: list[str], rows: list[list[str]], words: int = 1) -> str:
-    """A table whose cells are HTML already; the first ``words`` columns hold words, the others
-    numbers.
-    """
-    head = "".join(f'<th scope="col">{_text(column)}</th>' for column in columns)
-    lines = []
-    for row in rows:
-        cells = [f'<th scope="row">{row[0]}</th>']
-        cells += [
-            f"<td>{cell}</td>" if n < words else f'<td class="n">{cell}</td>'
-            for n, cell in enumerate(row[1:], 1)
-        ]
-        lines.append("<tr>" + "".join(cells) + "</tr>")
-    return f"<table><caption>{_text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+def _table(
+    caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]], words: int = 1
+) -> str:
+    """A table whose first ``words`` columns hold words, the others numbers."""
+    numbers = range(words, len(columns))
+    return html_table(columns, rows, caption=caption, numbers=numbers, row_headers=True)
 
 
 def _counted(reasons: dict[str, int]) -> str:
-    return _text("; ".join(f"{count} × {reason}" for reason, count in reasons.items()) or "none")
+    """The most frequent reasons with their counts; report.json holds them all."""
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    listed = [f"{count} × {reason}" for reason, count in ranked[:_MOST_REASONS]]
+    if len(ranked) > _MOST_REASONS:
+        rest = sum(count for _, count in ranked[_MOST_REASONS:])
+        listed.append(f"{rest} × {len(ranked) - _MOST_REASONS} other reasons")
+    return as_html("; ".join(listed) or "none")
 
 
 def _differences(rows: list[dict], unit: str) -> str:
@@ -60,7 +57,7 @@ def _differences(rows: list[dict], unit: str) -> str:
         return ""
     cells = [
         [
-            f"{_text(row['first'])} − {_text(row['second'])}",
+            f"{row['first']} − {row['second']}",
             _number(row["mean"], sign=True),
             f"{_number(row['low'], sign=True)} to {_number(row['high'], sign=True)}",
             f"{row['p_value']:.2g}",
@@ -78,7 +75,7 @@ def _grades(content: dict[str, Any]) -> str:
         return ""
     rows = [
         [
-            _text(model),
+            model,
             f"{s['overall']:.2f}",
             f"{s['interval']['low']:.2f} to {s['interval']['high']:.2f}",
             _number(s["turn_1"]),
@@ -118,14 +115,14 @@ def _grades(content: dict[str, Any]) -> str:
             "By category",
             ["model", *categories],
             [
-                [_text(m), *(_number(s["by_category"].get(c)) for c in categories)]
+                [m, *(_number(s["by_category"].get(c)) for c in categories)]
                 for m, s in grades.items()
             ],
         )
     )
     whole = {m: s["by_category"] for m, s in grades.items() if set(s["by_category"]) == found}
     drawn = dict(list(whole.items())[:_MOST_OUTLINES])
-    if len(categories) >= 3 and drawn:
+    if 3 <= len(categories) <= _MOST_SPOKES and drawn:
         fig = figures.category_radar(
             categories, {m: [by[c] for c in categories] for m, by in drawn.items()}
         )
@@ -136,7 +133,7 @@ def _grades(content: dict[str, Any]) -> str:
             figures.figure_html(fig, alt=alt, caption="Mean grade by category, both turns.")
         )
     parts += [
-        f"<p><small>{_text(model)}, failed judgments: {_counted(s['failures'])}</small></p>"
+        f"<p><small>{as_html(model)}, failed judgments: {_counted(s['failures'])}</small></p>"
         for model, s in grades.items()
         if s["failures"]
     ]
@@ -152,7 +149,7 @@ def _win_rates(content: dict[str, Any]) -> str:
         controlled = r["length_controlled"]
         rows.append(
             [
-                _text(model),
+                model,
                 _number(r["win_rate"]),
                 _number(r["standard_error"]),
                 *(
@@ -178,7 +175,7 @@ def _win_rates(content: dict[str, Any]) -> str:
         "length-controlled",
     ]
     left_out = [
-        f"<p><small>{_text(model)}, left out: {_counted(r['missing'])}</small></p>"
+        f"<p><small>{as_html(model)}, left out: {_counted(r['missing'])}</small></p>"
         for model, r in rates.items()
         if r["missing"]
     ]
@@ -209,7 +206,7 @@ def _pairs(content: dict[str, Any]) -> str:
         )
         rows.append(
             [
-                f"{_text(p['model_2'])} against {_text(p['model_1'])}",
+                f"{p['model_2']} against {p['model_1']}",
                 *(
                     str(p[name])
                     for name in ("n_wins_2", "n_wins_1", "n_ties", "n_inconsistent", "n_errors")
@@ -242,11 +239,11 @@ def _pairs(content: dict[str, Any]) -> str:
 def _academic(content: dict[str, Any]) -> str:
     rows = [
         [
-            _text(s["task"]),
-            _text(s["metric"]),
+            s["task"],
+            s["metric"],
             _number(s["score"]),
             _number(s["standard_error"]),
-            _text(s["shots"]),
+            s["shots"],
         ]
         for s in content.get("academic", [])
     ]
@@ -271,30 +268,34 @@ def _answers(content: dict[str, Any]) -> str:
         models = list(question["turns"][0]["answers"])
         rows = []
         for turn in question["turns"]:
-            row = [f'<div class="said">{_text(turn["question"])}</div>']
+            row = [_said(turn["question"])]
             for model in models:
                 said = turn["answers"][model]
-                answer = "(no answer)" if said["text"] is None else _text(said["text"])
-                grade = "not graded" if said["score"] is None else f"grade {_text(said['score'])}"
-                why = "" if not said["judgment"] else f": {_text(said['judgment'])}"
-                row.append(f'<div class="said">{answer}</div><small>{grade}{why}</small>')
+                grade = "not graded" if said["score"] is None else f"grade {said['score']:g}"
+                why = f": {said['judgment']}" if said["judgment"] else ""
+                answer = _said("(no answer)" if said["text"] is None else said["text"])
+                row.append(Markup(f"{answer}<small>{as_html(grade + why)}</small>"))
             rows.append(row)
         first = question["turns"][0]["question"]
         opening = first if len(first) <= 90 else first[:87] + "..."
         parts.append(
-            f"<details><summary>{_text(question['question_id'])} · {_text(question['category'])} · "
-            f"{_text(opening)}</summary>"
+            f"<details><summary>{as_html(question['question_id'])} · "
+            f"{as_html(question['category'])} · {as_html(opening)}</summary>"
             + _table("Each turn", ["question", *models], rows, words=len(models) + 1)
             + "</details>"
         )
     return "\n".join(parts)
 
 
+def _said(text: str) -> Markup:
+    return Markup(f'<div class="said">{as_html(text)}</div>')
+
+
 def _warnings(messages: list[str]) -> str:
     """The first few in the open; many more would push the figures off the screen and are folded."""
     if not messages:
         return ""
-    items = [f"<li>{_text(message)}</li>" for message in messages]
+    items = [f"<li>{as_html(message)}</li>" for message in messages]
     shown, folded = items[:_OPEN_WARNINGS], items[_OPEN_WARNINGS:]
     rest = (
         f"<details><summary>{len(folded)} more</summary><ul>{''.join(folded)}</ul></details>"
@@ -307,7 +308,8 @@ def _warnings(messages: list[str]) -> str:
 def page(content: dict[str, Any]) -> str:
     """The whole page from what :meth:`~zephyr_utils.evaluation.report.Report.content` gives."""
     about = "".join(
-        f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in content["about"].items()
+        f"<dt>{as_html(name)}</dt><dd>{as_html(value)}</dd>"
+        for name, value in content["about"].items()
     )
     look = _warnings(content["warnings"])
     sections = [make(content) for make in (_grades, _pairs, _win_rates, _academic, _answers)]
@@ -315,8 +317,8 @@ def page(content: dict[str, Any]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(content['title'])}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main><h1>{_text(content['title'])}</h1><dl>{about}</dl>{look}\n"
+        f"<title>{as_html(content['title'])}</title><style>{_STYLE}</style></head>\n"
+        f"<body><main><h1>{as_html(content['title'])}</h1><dl>{about}</dl>{look}\n"
         + "\n".join(section for section in sections if section)
         + "\n</main></body></html>\n"
     )

@@ -1,0 +1,89 @@
+"""FastChat's judgments one by one: what a record is about, and its grade or why it has none."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from zephyr_utils.evaluation.common import as_identifier, as_number, display_name
+from zephyr_utils.evaluation.types import QuestionId
+from zephyr_utils.evaluation.verdicts import FAILED, parse_rating
+
+# FastChat's public questions come in blocks of ten, 81 to 160, in this order; its judgments bear
+# the number only.
+CATEGORIES = (
+    "writing",
+    "roleplay",
+    "reasoning",
+    "math",
+    "coding",
+    "extraction",
+    "stem",
+    "humanities",
+)
+UNCATEGORISED = "uncategorised"
+# The temperatures at which FastChat asks each category (fastchat/llm_judge/common.py).
+FASTCHAT_TEMPERATURES = dict(zip(CATEGORIES, (0.7, 0.7, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1), strict=True))
+TURNS = (1, 2)
+Turn = tuple[QuestionId | None, int | None]  # a question and its turn; None for what is not there
+
+
+def public_category(question_id: object) -> str:
+    """Category of one of the 80 public MT-Bench questions by its number (81 to 160), else
+    "uncategorised".
+    """
+    if isinstance(question_id, int) and 81 <= question_id <= 160:  # True is 1, out of range
+        return CATEGORIES[(question_id - 81) // 10]
+    return UNCATEGORISED
+
+
+def question_and_turn(record: Mapping[str, Any]) -> Turn:
+    """What a judgment is about; None for a number or text that is not there or is something else
+    altogether.
+    """
+    turn = as_number(record.get("turn"))
+    return (
+        as_identifier(record.get("question_id")),
+        int(turn) if turn is not None and turn in TURNS else None,
+    )
+
+
+def category_of(record: Mapping[str, Any]) -> str:
+    """The category that a question or a judgment names, else that of the public numbering."""
+    named = record.get("category")
+    return display_name(named) if named else public_category(record.get("question_id"))
+
+
+def judgment_score(record: Mapping[str, Any]) -> tuple[float | None, str]:
+    """The valid grade (1 to 10) of one judgment record, or None with the reason why there is none.
+
+    A grade that is not stored is read from the judgment by
+    :func:`~zephyr_utils.evaluation.verdicts.parse_rating`.
+    """
+    if "score" in record:
+        stored = record["score"]
+    elif isinstance(record.get("judgment"), str):
+        stored = parse_rating(record["judgment"], finish_reason_of(record))
+    else:
+        return None, "neither a score nor a judgment text"
+    score = as_number(stored)
+    if score is None:
+        if stored is None:
+            return None, "score is null"
+        missing = isinstance(stored, float) and math.isnan(stored)
+        return None, "score is NaN" if missing else "score is not a finite number"
+    if score == FAILED:
+        return None, "no rating could be read from the judgment (-1)"
+    if not 1 <= score <= 10:
+        return None, f"score {score:g} is outside 1 to 10"
+    question, turn = question_and_turn(record)
+    if turn is None:
+        return None, f"turn {display_name(record.get('turn'))} is neither 1 nor 2"
+    if question is None:
+        return None, "no question_id"
+    return score, ""
+
+
+def finish_reason_of(record: Mapping[str, Any]) -> str:
+    """Why the judge stopped, where a record tells."""
+    reason = record.get("finish_reason")
+    return reason if isinstance(reason, str) else ""
