@@ -320,6 +320,20 @@ def test_a_bar_appears_on_a_terminal_only_and_only_for_slow_work(monkeypatch):
     assert shown == {(-1.0, True): True, (3600.0, True): False, (-1.0, False): False}
 
 
+@pytest.mark.parametrize(
+    "what", ["reading [/x]", "reading [red]x[/red]", "reading {GUID} [", "[bold"]
+)
+def test_brackets_in_the_name_of_a_file_are_shown_by_the_bars(monkeypatch, what):
+    monkeypatch.setattr(progress, "PROGRESS_DELAY", -1.0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert list(progress.track(range(5), what)) == list(range(5))
+    assert what in sys.stderr.getvalue()
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.track_bytes(what) as move:
+        move(1, 2)
+    assert what in sys.stderr.getvalue()
+
+
 # --- real records --------------------------------------------------------------------------------------------------
 
 

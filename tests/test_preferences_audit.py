@@ -2,6 +2,8 @@
 and on real ones.
 """
 
+import random
+
 import pytest
 from real_records import REAL, needs
 from sample_feedback import four_answers, row
@@ -104,6 +106,62 @@ def test_an_empty_set_is_audited_too():
 def test_a_row_that_is_no_preference_is_named():
     with pytest.raises(RecordError, match="pair 2, field score_chosen"):
         audit([pair(), {"prompt": "Hi", "chosen": "a", "rejected": "b", "score_rejected": 1}])
+
+
+def test_pairs_without_scores_are_audited_for_all_that_needs_none():
+    plain = {"prompt": "Hi", "chosen": "Yes, sir.", "rejected": "No."}
+    report = audit([plain, plain | {"prompt": "Ho", "rejected": ""}])
+    assert (report.n_pairs, report.n_scored, report.n_ties, report.n_reversed) == (2, 0, 0, 0)
+    assert report.n_empty_rejected == 1 and report.length_bias == 1.0
+    assert "pairs with scores" in str(report) and "mean gap" not in str(report)
+    mixed = audit([plain, pair(scores=(5, 5)), pair(scores=(8, 2), prompt="Ha")])
+    assert (mixed.n_scored, mixed.n_ties, mixed.mean_gap) == (2, 1, 3.0)
+    assert next(row for row in mixed.rows() if row[0].startswith("ties"))[2] == "50.0%"
+    assert "pairs with scores" not in str(audit([pair()]))
+
+
+def test_nothing_in_an_audit_depends_on_the_order_of_the_pairs():
+    rng = random.Random(1)
+    pairs = [
+        pair("x" * rng.randint(0, 9), "y" * rng.randint(0, 9), (rng.random() * 10, rng.random() * 10),
+             str(rng.randint(0, 30)), chosen_model=rng.choice("abc"), rejected_model=rng.choice("abc"))
+        for _ in range(200)
+    ]  # fmt: skip
+    feedback = four_answers(60)
+    for _ in range(5):
+        shuffled = rng.sample(pairs, len(pairs))
+        assert str(audit(shuffled)) == str(audit(pairs))
+        assert audit(shuffled).mean_gap == audit(pairs).mean_gap
+        made = binarize(rng.sample(feedback, len(feedback)))
+        assert str(audit(made, feedback=rng.sample(feedback, 60))) == str(
+            audit(binarize(feedback), feedback=feedback)
+        )
+        assert binarize(rng.sample(feedback, 60)).report() == binarize(feedback).report()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\x1b[31mred", "[/x]", "[red]", "a\nb", "\u202egnp", "half \ud83d", "\x00", "$x_1$", "|"],
+)
+def test_names_of_models_reach_a_terminal_and_a_page_as_plain_text(name):
+    rows = [pair(chosen_model=name, rejected_model="b" * 200_000)]
+    if name == "half \ud83d":
+        with pytest.raises(RecordError, match="surrogate"):
+            audit(rows)
+        return
+    report = audit(rows)
+    for shown in (str(report), report._repr_html_()):
+        assert "\x1b" not in shown and "\x00" not in shown and "\u202e" not in shown
+        assert len(shown) < 6000
+    assert str(report).count("\n") == len(report.rows()) + 2
+    assert "[red]" in str(audit([pair(chosen_model="[red]", rejected_model="b")]))
+
+
+def test_of_a_thousand_models_those_with_most_pairs_are_shown():
+    pairs = [pair(chosen_model=f"m{n}", rejected_model="most", prompt=str(n)) for n in range(1000)]
+    report = audit(pairs)
+    shown = [row[0] for row in report.rows() if row[0].startswith("model ")]
+    assert len(shown) == 20 and "model most" in shown and "and 981 models more" in str(report)
 
 
 def test_policies_are_compared_by_the_chosen_answers_that_change():
