@@ -227,7 +227,7 @@ def test_a_dialogue_whose_call_fails_ends_early_and_one_without_an_answer_is_set
     assert [len(d["messages"]) for d in got] == [2, 2]
     assert [row.reason for row in got.set_aside] == ["no_answers"]
     assert got.left_out == {
-        "dialogues that ended early: a reply without text, empty": 1,
+        "dialogues that ended early: the reply holds no text: empty": 1,
         "dialogues that ended early: the call failed": 2,
     }
 

@@ -151,7 +151,7 @@ def run_command(prompts, output, world, options):
     result = CliRunner().invoke(
         app, ["feedback", str(prompts), "--output", str(output), "--base-url", world.url, *options]
     )
-    if isinstance(result.exception, HandbookError):
+    if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
 

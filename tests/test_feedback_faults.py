@@ -67,7 +67,7 @@ def test_a_fault_that_stays_is_counted_and_the_next_run_makes_those_calls_alone(
     assert (report.made, sum(report.failed.values())) == (5, 1)
     assert [row.reason for row in got.set_aside] == ["no_answers"]
     assert len(got.records) + len(got.set_aside) == len(PROMPTS)
-    assert got.left_out == {"answers whose call failed": 1}
+    assert got.left_out == {"answers: the call failed": 1}
     assert chat.asked[next(k for k in chat.asked if "Question 3" in k)] == (
         1 if reason == "status_400" else 2
     )
@@ -230,7 +230,7 @@ def test_an_empty_answer_is_left_out_counted_and_asked_again_by_the_next_run_alo
         third = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
         fourth = collect(chat, models=("a", "b"), journal=tmp_path / "j.jsonl")
     for got in (first, second):
-        assert got.left_out == {"answers without text: empty": 2}
+        assert got.left_out == {"answers: the reply holds no text: empty": 2}
         assert [row.where for row in got.set_aside] == ["prompt 3"]
         assert balance(got.calls).without_answer == {"empty": 2} and not got.is_complete
         assert "2 replies hold no answer: empty (asked again by the next run)" in got.report()

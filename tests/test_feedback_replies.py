@@ -131,7 +131,10 @@ def test_a_reply_that_holds_no_answer_is_named_kept_and_asked_again_on_request_a
         fourth = collect(chat, prompts=["Q?"], journal=tmp_path / "j.jsonl", retry_unreadable=True)
     for got in (first, second):
         assert not got.records and balance(got.calls).without_answer == {problem: 1}
-        assert got.left_out == {f"answers without text: {problem}": 1} and not got.is_complete
+        assert (
+            got.left_out == {f"answers: the reply holds no text: {problem}": 1}
+            and not got.is_complete
+        )
         assert f"1 replies hold no answer: {problem} (asked again with --retry" in got.report()
     assert [c["response"] for c in third.records[0]["completions"]] == ["Paris."]
     assert (third.calls.made, fourth.calls.made) == (1, 0) and third.calls.made_again == 0
@@ -159,8 +162,21 @@ def test_a_teacher_that_only_thinks_ends_its_dialogue_and_its_thoughts_are_no_tu
     with chat_server(by_turns("<think>Hm.")) as chat:
         got = distil_dialogues(["Q?"], "t", 2, endpoint=Endpoint(chat.url))
     assert got.left_out == {
-        "dialogues that ended early: a reply without text, cut_off_in_thought": 1
+        "dialogues that ended early: the reply holds no text: cut_off_in_thought": 1
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<|assistant|>\nParis.", "<|im_start|>assistant\nParis.", "Paris.</s>", "Paris.<|im_end|>"],
+)
+def test_an_answer_with_markers_of_a_template_around_it_is_left_out_and_counted(text):
+    with chat_server(by_turns(text)) as chat:
+        got = collect(chat, prompts=["Q?"])
+    why = "answers: the text begins or ends with markers of a chat template"
+    assert not got.records and got.left_out == {why: 1} and len(got.set_aside) == 1
+    with chat_server(by_turns("Write <s>red</s> or <|x|> there.")) as chat:
+        assert len(collect(chat, prompts=["Q?"])) == 1
 
 
 def chunk(delta, finish_reason=None):

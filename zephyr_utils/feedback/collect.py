@@ -9,7 +9,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback.calls import Call, RetryPolicy, Sampling
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.journal import Journal
-from zephyr_utils.feedback.results import Collected, opened_journal
+from zephyr_utils.feedback.results import Collected, answer_in, opened_journal
 from zephyr_utils.feedback.run import run_calls
 
 ANSWERING = Sampling(temperature=0.7, max_tokens=512)
@@ -78,15 +78,14 @@ def collect_answers(
         for number, prompt in enumerate(prompts, start=1):
             completions: list[Completion] = []
             for label, call in calls_of(prompt):
-                reply = opened.get(call.key)
-                if reply is None or reply.problem:
-                    why = "whose call failed" if reply is None else f"without text: {reply.problem}"
-                    result.left_out[f"answers {why}"] += 1
+                text, why = answer_in(opened.get(call.key))
+                if why:
+                    result.left_out[f"answers: {why}"] += 1
                     continue
                 completions.append(
                     {
                         "model": label,
-                        "response": reply.text.strip(),
+                        "response": text,
                         "annotations": {},
                         "critique": "",
                         "overall_score": None,

@@ -3,6 +3,7 @@ paid.
 """
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,8 +137,7 @@ class FeedbackCommand:
         if self.dry_run:
             say(self._estimate(prompts, rows).text(prices))
             return True
-        check_client()
-        self._check_places()
+        self._check_ready()
         # Open until the counts are said: what a kill before that leaves unsaid, the next run says.
         with Journal(self.journal_path) as journal:
             stages, rows = self._collect(prompts, rows, journal, prices, say)
@@ -162,6 +162,10 @@ class FeedbackCommand:
 
     def _check(self) -> None:
         """Say what cannot work, before anything is read."""
+        if self.models:
+            _ = _models(self.models), self.endpoint.url, self.sampling
+        if self.judge:
+            _ = self.judge_endpoint.url, self.judge_sampling
         if not self.models and not self.judge:
             raise HandbookError(
                 "neither models that answer nor a judge that rates are named",
@@ -183,18 +187,23 @@ class FeedbackCommand:
         places = {"--journal": self.journal_path, "--output": self.output}
         if self.models:  # answers that are there may be rated in place
             places["the prompts"] = self.prompts
-        elif self.prompts.resolve() == self.journal_path.resolve():
+        elif os.path.realpath(self.prompts) == os.path.realpath(self.journal_path):
             places["the answers"] = self.prompts
-        if len({path.resolve() for path in places.values()}) < len(places):
+        if len({os.path.realpath(path) for path in places.values()}) < len(places):
             raise HandbookError(
                 f"{', '.join(places)} must be different files, or one would overwrite another",
                 where=str(self.output),
                 remedy="give each its own name",
             )
 
-    def _check_places(self) -> None:
-        """Say now, and not after everything is paid, what cannot be written at the end."""
-        if self.output.is_dir():
+    def _check_ready(self) -> None:
+        """Say now, and not after everything is paid, what will be missing on the way."""
+        check_client()
+        if self.models:
+            self.endpoint.key()
+        if self.judge:
+            self.judge_endpoint.key()
+        if os.path.isdir(self.output):  # Path.is_dir raises where a name is too long
             raise HandbookError(
                 "the file cannot be written: it is a folder",
                 where=f"--output {self.output}",

@@ -14,7 +14,7 @@ from zephyr_utils.feedback.collect import ANSWER, ANSWERING, check_prompts
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.journal import Journal
 from zephyr_utils.feedback.prompts import next_message_messages
-from zephyr_utils.feedback.results import Collected, opened_journal
+from zephyr_utils.feedback.results import Collected, answer_in, opened_journal
 from zephyr_utils.feedback.run import run_calls
 
 NEXT_MESSAGE = "next message"
@@ -69,11 +69,10 @@ def distil_dialogues(
             )
             result.calls.add(report)
             for n, call in calls.items():
-                reply = opened.get(call.key)
-                if reply is not None and not reply.problem:
-                    dialogues[n].append({"role": speaker, "content": reply.text.strip()})
+                text, why = answer_in(opened.get(call.key))
+                if not why:
+                    dialogues[n].append({"role": speaker, "content": text})
                     continue
-                why = f"a reply without text, {reply.problem}" if reply else "the call failed"
                 result.left_out[f"dialogues that ended early: {why}"] += 1
                 going.remove(n)
     for number, (prompt, messages) in enumerate(zip(seed_prompts, dialogues, strict=True), start=1):

@@ -10,6 +10,7 @@ from zephyr_utils.data.counts import SetAside
 from zephyr_utils.data.read import read_rows
 from zephyr_utils.data.records import RecordError, RecordSet, check_feedback
 from zephyr_utils.data.structure import unpacked
+from zephyr_utils.data.templates import refuse_rendered
 from zephyr_utils.data.types import Feedback
 from zephyr_utils.feedback.calls import Call, Messages, Sampling
 from zephyr_utils.feedback.collect import ANSWER, ANSWERING, Models, check_prompts, named_models
@@ -23,7 +24,7 @@ from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.journal import Journal, Reply
 from zephyr_utils.feedback.prompts import Order
 from zephyr_utils.feedback.rate import JUDGING, judge_calls
-from zephyr_utils.feedback.results import Parse, why_unreadable
+from zephyr_utils.feedback.results import Parse, answer_in, why_unreadable
 
 _FILLER = "x"  # stands for an answer that is not there yet; `_Planner` adds its length in tokens
 
@@ -70,6 +71,7 @@ def _prompt_of(row: Any, where: str) -> str:
         for name in ("prompt", "instruction", "messages", "conversations", "data"):
             text = _first_user_turn(row.get(name))
             if text.strip():
+                refuse_rendered(text, where)
                 return text
     raise RecordError(
         "no_prompt",
@@ -243,7 +245,7 @@ def estimate(
                     planner.ask(Call(ANSWER, model, (("user", prompt),), sampling, endpoint.url))
                     for model in named.values()
                 ]
-                answers = [r.text.strip() for r in replies if r is not None and not r.problem]
+                answers = [text for text, why in map(answer_in, replies) if not why]
                 if judge:
                     plan_ratings(prompt, answers, replies.count(None))
         return planner.result(sampling.max_tokens)

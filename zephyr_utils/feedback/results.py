@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from zephyr_utils.data.counts import SetAside
+from zephyr_utils.data.fields import RecordError
+from zephyr_utils.data.templates import refuse_rendered
 from zephyr_utils.data.types import Dialogue, Feedback
 from zephyr_utils.feedback.calls import Call
 from zephyr_utils.feedback.cost import Prices
@@ -100,6 +102,23 @@ class Collected(Generic[R]):
                 for why, k in Counter(u.reason for u in self.unreadable).most_common()
             ]
         return "\n".join([*lines, self.calls.text(prices)])
+
+
+def answer_in(reply: Reply | None) -> tuple[str, str]:
+    """A reply's text, or "" and in words why it is no answer that a record can hold.
+
+    A server with the wrong chat template lets a model write its markers out: an answer that begins
+    or ends with them would be rendered twice, and no checked record can hold it.
+    """
+    if reply is None:
+        return "", "the call failed"
+    if reply.problem:
+        return "", f"the reply holds no text: {reply.problem}"
+    try:
+        refuse_rendered(reply.text, reply.purpose)
+    except RecordError:
+        return "", "the text begins or ends with markers of a chat template"
+    return reply.text.strip(), ""
 
 
 def why_unreadable(reply: Reply, parse: Parse | None = None) -> str:
