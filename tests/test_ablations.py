@@ -296,10 +296,9 @@ def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(script):
     assert (
         found["02_dsft"]["seconds"] == [1, 2] and next(iter(found["07_evaluation"])) == "score_ddpo"
     )
-    assert found["05_ddpo"]["first_step_loss"] == [
-        pytest.approx(0.6792, abs=1e-3),
-        pytest.approx(0.707, abs=1e-3),
-    ]
+    assert found["05_ddpo"]["first_step_loss"] == [0.693, 0.6933], "ln 2, and nothing beside it"
+    low, high = found["08_ablations"]["few_minus_dsft"]
+    assert high - low == pytest.approx(1.0, abs=1e-3), "half a grade to each side"
 
 
 def test_results_are_read_back_as_they_were_written(script):
