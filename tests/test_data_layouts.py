@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from pathlib import Path
 
+import appendices
 import pytest
 from real_records import REAL, needs
 from sample_records import FEEDBACK, PAIR
 
-from zephyr_utils.data import completions, layouts, pair_layouts, refused
+from zephyr_utils.data import completions, layout_table, layouts, pair_layouts, refused
+from zephyr_utils.data.read import SUFFIXES
 from zephyr_utils.data.records import (
     RecordError,
     check_dialogue,
@@ -15,6 +18,7 @@ from zephyr_utils.data.records import (
     check_preference,
     load_records,
 )
+from zephyr_utils.data.rows import MAX_JSON_BYTES, MAX_ROW_BYTES, megabytes
 from zephyr_utils.errors import HandbookError
 
 CHECKS = {
@@ -111,6 +115,20 @@ def test_each_layout_has_one_name_and_recognises_its_own_example_first():
         for layout in family:
             first = next(other for other in family if other.matches(layout.example))
             assert first is layout, f"{layout.name} is taken for {first.name}"
+
+
+def test_the_page_promises_every_layout_and_every_limit_that_the_code_has():
+    page = (Path(__file__).parents[1] / "book" / "bring.md").read_text("utf-8")
+    filled = appendices.fill(page, {}, [])
+    for layout in ACCEPTED:
+        words = layout.becomes or "taken as it is"
+        assert f"| {layout.name} | {layout.kind} | {layout.fields} | {words} |" in filled
+        assert f"```json\n{json.dumps(layout.example, ensure_ascii=False, indent=1)}\n" in filled
+    for other in REFUSED:
+        assert f"| {other.name} | {other.fields} | {other.advice} |" in filled
+    assert "<!--" not in filled and len(layout_table.ACCEPTED) == len(ACCEPTED)
+    assert megabytes(MAX_ROW_BYTES) in page and megabytes(MAX_JSON_BYTES) in page
+    assert not [suffix for suffix in SUFFIXES if f"`{suffix}`" not in page]
 
 
 # --- siblings of the layouts of pairs ------------------------------------------------------------

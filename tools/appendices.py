@@ -11,6 +11,7 @@ from typing import Any
 import pipeline_picture
 import yaml
 
+from zephyr_utils.data import layout_table
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.chapter_report import headline, outside_of
 from zephyr_utils.published import published_table
@@ -258,6 +259,9 @@ PARTS: dict[str, Callable[[Report, list[str]], str]] = {
     "last run": last_run,
     "execution": execution,
     "metrics": metrics,
+    "layouts accepted": lambda report, chapters: layout_table.accepted_table(),
+    "layouts refused": lambda report, chapters: layout_table.refused_table(),
+    "layouts examples": lambda report, chapters: layout_table.examples(),
     "recipes dsft": lambda report, chapters: recipes("dsft"),
     "recipes ddpo": lambda report, chapters: recipes("ddpo"),
     **{

@@ -1,15 +1,13 @@
 """The layouts in which people bring dialogues, feedback and preferences: one entry each.
 
-An entry says how a layout is recognised, how it is converted, and shows one row of it. The table of
-the page "What you can bring" is made from these entries (`layout_table`), so that what it promises
-is what the loaders do. A row in no layout is refused, by name where it is a known set of another
-kind.
+An entry says how a layout is recognised, how it is converted, and shows one row of it. The page
+"What you can bring" is made from these entries (see `layout_table`), so that what it promises is
+what the loaders do. A row in no layout is refused, by name where it is a known set of another kind.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from zephyr_utils.data.fields import Fields, RecordError, as_number, at, has, present
 from zephyr_utils.data.templates import template_of
@@ -263,28 +261,3 @@ def recognise(
                 remedy=other.advice,
             )
     return next((layout for layout in layouts if layout.matches(record)), None)
-
-
-def layout_table(layouts: Iterable[Layout[Any]], refused: Iterable[Refused]) -> str:
-    """The accepted and the refused layouts as Markdown: a table of each, and a row of every one."""
-    accepted, others = list(layouts), list(refused)
-    rows = [
-        (layout.name, layout.kind, _code(layout.fields), layout.becomes or "taken as it is")
-        for layout in accepted
-    ]
-    lines = ["| layout | kind | fields | what becomes of it |", "|---|---|---|---|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    lines += ["", "Refused by name:", "", "| layout | fields | what to do |", "|---|---|---|"]
-    lines += ["| " + " | ".join((o.name, _code(o.fields), o.advice)) + " |" for o in others]
-    lines += ["", "A row of each accepted layout:", ""]
-    for layout in accepted:
-        example = json.dumps(layout.example, ensure_ascii=False)
-        lines += [f"{layout.name} ({layout.kind})", "", "```json", example, "```", ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _code(fields: str) -> str:
-    return ", ".join(
-        f"`{field}`" if field.replace("_", "").rstrip("?").isalnum() else field
-        for field in fields.split(", ")
-    )
