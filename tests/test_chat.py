@@ -28,13 +28,6 @@ def model():
     return tiny_model()
 
 
-@pytest.fixture
-def model_directory(tmp_path, model, tokenizer):
-    model.save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
-
-
 # --- the template --------------------------------------------------------------------------------------------------
 
 
@@ -190,75 +183,6 @@ def test_eos_pads_where_there_is_nothing_else_and_this_is_said():
 def test_a_tokenizer_without_end_of_sequence_is_refused():
     with pytest.raises(HandbookError, match="end-of-sequence"):
         chat.prepare_tokenizer(tiny_tokenizer(eos_token=None))
-
-
-# --- loading -------------------------------------------------------------------------------------------------------
-
-
-def test_a_saved_model_loads_ready_to_generate(model_directory, model):
-    loaded, tokenizer = chat.load_model(model_directory)
-    assert not loaded.training and tokenizer.chat_template == chat.ZEPHYR_TEMPLATE
-    assert torch.equal(
-        loaded.state_dict()["lm_head.weight"].cpu(), model.state_dict()["lm_head.weight"]
-    )
-    assert chat.load_model(model_directory, dtype=torch.bfloat16)[0].dtype == torch.bfloat16
-
-
-def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(HandbookError, match=r"nowhere: there is no such directory"):
-        chat.load_model(tmp_path / "nowhere")
-
-
-def test_a_directory_that_is_no_model_is_refused(tmp_path):
-    with pytest.raises(HandbookError, match=r"no config\.json"):
-        chat.load_model(tmp_path)
-
-
-def test_an_adapter_alone_is_refused_with_the_remedy(tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(HandbookError, match="merge the adapter"):
-        chat.load_model(tmp_path)
-
-
-def test_weights_cut_short_are_refused(model_directory):
-    weights = model_directory / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(HandbookError, match="cannot be loaded"):
-        chat.load_model(model_directory)
-
-
-def test_missing_tensors_are_refused_and_not_filled_with_random_numbers(model_directory):
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(model_directory / "model.safetensors")
-    weights.pop("model.layers.1.mlp.up_proj.weight")
-    save_file(weights, model_directory / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        HandbookError, match=r"lacks 1 tensors, model\.layers\.1\.mlp\.up_proj\.weight"
-    ):
-        chat.load_model(model_directory)
-
-
-def test_embeddings_tied_to_the_head_are_not_taken_for_missing(tmp_path, tokenizer):
-    tied = tiny_model(tie_word_embeddings=True)
-    tied.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    loaded, _ = chat.load_model(tmp_path)
-    assert loaded.lm_head.weight is loaded.get_input_embeddings().weight
-
-
-def test_pickled_weights_are_refused(model_directory):
-    (model_directory / "model.safetensors").unlink()
-    torch.save({}, model_directory / "pytorch_model.bin")
-    with pytest.raises(HandbookError, match="cannot be loaded"):
-        chat.load_model(model_directory)
-
-
-def test_a_model_without_its_tokenizer_is_refused(model_directory):
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (model_directory / name).unlink()
-    with pytest.raises(HandbookError, match="its tokenizer cannot be loaded"):
-        chat.load_model(model_directory)
 
 
 # --- generation ----------------------------------------------------------------------------------------------------

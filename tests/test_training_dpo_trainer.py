@@ -18,6 +18,7 @@ import torch
 from trl.trainer import utils as trl_utils
 
 from zephyr_utils.ablations.catalogue import ABLATIONS, train_into
+from zephyr_utils.chat import load_model
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -100,7 +101,7 @@ def test_another_model_other_rows_or_other_batches_are_computed_anew(what, tmp_p
         "batch": {"per_device_train_batch_size": 6},
     }.get(what, {})
     if what == "model":
-        model, tokenizer = stages.load_model(BASE_FOLDER, dtype="float32")
+        model, tokenizer = load_model(BASE_FOLDER, dtype="float32")
         next(model.parameters()).data[0, 0] += 1e-3
         model.save_pretrained(tmp_path / "other")
         tokenizer.save_pretrained(tmp_path / "other")

@@ -1,105 +1,15 @@
-"""Talking to a model: loading its directory, generating answers, asking questions of several turns.
+"""Generating answers, and asking questions of several turns."""
 
-The chat template and the tokens it makes are in ``template``.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, cast
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-from transformers.utils.logging import disable_progress_bar
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from zephyr_utils.chat.template import (
-    ZEPHYR_TEMPLATE,
-    Message,
-    TokenView,
-    apply_template,
-    encode,
-    prepare_tokenizer,
-    render,
-    token_view,
-    token_view_html,
-)
+from zephyr_utils.chat.special_tokens import Conversation
+from zephyr_utils.chat.template import encode_prompt
 from zephyr_utils.errors import HandbookError
-
-__all__ = [
-    "ZEPHYR_TEMPLATE",
-    "Answer",
-    "Message",
-    "TokenView",
-    "chat_turns",
-    "encode",
-    "generate",
-    "load_model",
-    "prepare_tokenizer",
-    "render",
-    "token_view",
-    "token_view_html",
-]
-
-# a bar for the loading of a small model is noise, in a notebook as in a terminal
-disable_progress_bar()
-
-
-def load_model(directory: str | Path, dtype: torch.dtype | str | None = None) -> tuple:
-    """A model and its tokenizer from a directory, ready to generate, on the GPU where there is one.
-
-    Args:
-        dtype: of the weights; None keeps the one they were saved in.
-
-    Raises:
-        HandbookError: there is no such directory, or it holds no whole model: an adapter without
-            its base, weights that are missing, cut short or not safetensors, no tokenizer.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise HandbookError(
-            "there is no such directory", where=str(directory), remedy="check the path"
-        )
-    if not (directory / "config.json").is_file():
-        if (directory / "adapter_config.json").is_file():
-            raise HandbookError(
-                "this directory holds a LoRA adapter alone, without the model it belongs to",
-                where=str(directory),
-                remedy="name the directory of the merged model, or merge the adapter into its base "
-                "first",
-            )
-        raise HandbookError(
-            "this directory holds no model: it has no config.json",
-            where=str(directory),
-            remedy="name a directory that save_pretrained wrote, or run the stage that makes it",
-        )
-    part = "model"
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=dtype or "auto",
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        part = "tokenizer"
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    # transformers, safetensors and tokenizers each raise errors of their own
-    except Exception as error:
-        raise HandbookError(
-            f"its {part} cannot be loaded: {type(error).__name__}: "
-            f"{str(error).strip().partition(chr(10))[0]}",
-            where=str(directory),
-            remedy="make the directory again; it needs config.json, safetensors weights and a "
-            "tokenizer",
-        ) from error
-    if report["missing_keys"]:
-        # transformers fills these with random numbers and goes on.
-        raise HandbookError(
-            f"the weights file lacks {len(report['missing_keys'])} tensors, "
-            f"{min(report['missing_keys'])} among them",
-            where=str(directory),
-            remedy="make the directory again: it was not written to the end, or its config.json is "
-            "another model's",
-        )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
 @dataclass(frozen=True)
@@ -114,9 +24,9 @@ class Answer:
 
 
 def generate(
-    model,
-    tokenizer,
-    conversations: list[list[Message]],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Conversation],
     *,
     max_new_tokens: int = 96,
     temperature: float = 0.7,
@@ -134,13 +44,12 @@ def generate(
         temperature: 0 for greedy decoding (always the likeliest token).
 
     Raises:
-        HandbookError: a conversation ends with an assistant turn, or leaves no room in the model's
-            context.
+        HandbookError: a conversation ends with an assistant turn, or does not fit into the model's context.
     """
     prompts = [
         _prompt_ids(model, tokenizer, c, n, max_new_tokens) for n, c in enumerate(conversations)
     ]
-    sampling = (
+    sampling: dict[str, Any] = (
         # top_k is set, since transformers would take one from the model's own generation config
         # otherwise.
         {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
@@ -166,19 +75,20 @@ def generate(
             torch.manual_seed(seed)
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]
-                for n, answer in zip(
-                    batch,
-                    _generate_batch(model, tokenizer, [prompts[n] for n in batch], config),
-                    strict=True,
-                ):
+                replies = _generate_batch(model, tokenizer, [prompts[n] for n in batch], config)
+                for n, answer in zip(batch, replies, strict=True):
                     answers[n] = answer
     finally:
         model.train(was_training)
-    return answers
+    return cast("list[Answer]", answers)  # each was filled in
 
 
 def _prompt_ids(
-    model, tokenizer, conversation: list[Message], number: int, max_new_tokens: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    conversation: Conversation,
+    number: int,
+    max_new_tokens: int,
 ) -> list[int]:
     where = f"conversation {number}"
     if not conversation or conversation[-1]["role"] == "assistant":
@@ -187,11 +97,7 @@ def _prompt_ids(
             where=where,
             remedy="leave out the answer to be generated",
         )
-    ids = list(
-        apply_template(tokenizer, conversation, add_generation_prompt=True, return_dict=True)[
-            "input_ids"
-        ]
-    )
+    ids = encode_prompt(tokenizer, conversation)
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and len(ids) + max_new_tokens > context:
         raise HandbookError(
@@ -204,7 +110,10 @@ def _prompt_ids(
 
 
 def _generate_batch(
-    model, tokenizer, prompts: list[list[int]], config: GenerationConfig
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    config: GenerationConfig,
 ) -> list[Answer]:
     width = max(map(len, prompts))
     # Padded on the left: the answer has to follow the prompt at once.
@@ -228,7 +137,12 @@ def _generate_batch(
 
 
 def chat_turns(
-    model, tokenizer, questions: list[list[str]], *, seed: int = 0, **options
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Sequence[str]],
+    *,
+    seed: int = 0,
+    **options: Any,
 ) -> list[list[Answer]]:
     """Put questions of one or more user turns to a model: all first turns, then all second turns,
     and so on.
@@ -242,7 +156,7 @@ def chat_turns(
         For each question, one answer a turn.
     """
     answers: list[list[Answer]] = [[] for _ in questions]
-    dialogues: list[list[Message]] = [[] for _ in questions]
+    dialogues: list[list[dict[str, str]]] = [[] for _ in questions]
     for turn in range(max(map(len, questions), default=0)):
         asked = [n for n, turns in enumerate(questions) if turn < len(turns)]
         for n in asked:

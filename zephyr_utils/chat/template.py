@@ -2,18 +2,23 @@
 
 Every conversation becomes tokens in one place, ``apply_chat_template``. Rendering to text first and
 tokenising the text afterwards would let a tokenizer such as Mistral's put a ``<s>`` in front that
-training never saw (or a second one, where the template has its own). Readers import all of this
-from ``zephyr_utils.chat``.
+training never saw (or a second one, where the template has its own). Special tokens are those that
+the template writes; text in a content that looks like one stays text (``special_tokens``). Readers
+import all of this from ``zephyr_utils.chat``.
 """
 
 import html
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
 
+from zephyr_utils.chat.special_tokens import (
+    Conversation,
+    encode_contents_as_text,
+    special_tokens_in,
+)
 from zephyr_utils.errors import HandbookError
-
-Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": ...}
 
 # Renders byte for byte as the template of Zephyr-7B does. What is ours are the generation marks:
 # they tell transformers which tokens the assistant writes. The end-of-sequence token stands inside
@@ -39,7 +44,7 @@ ZEPHYR_TEMPLATE = """\
 """
 
 
-def prepare_tokenizer(tokenizer) -> str:
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """Give a base model's tokenizer the chat template and a token to pad with; nothing is added to
     its vocabulary.
 
@@ -74,35 +79,22 @@ def prepare_tokenizer(tokenizer) -> str:
     return f"Chat template set to Zephyr's; turns end with {eos}; padding uses {pad}{shared}."
 
 
-def apply_template(tokenizer, messages: list[Message], **options):
-    """``tokenizer.apply_chat_template`` with errors that a reader can mend."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise HandbookError(
-            "this tokenizer has no chat template",
-            where=str(tokenizer.name_or_path),
-            remedy="call chat.prepare_tokenizer(tokenizer) first",
-        )
-    try:
-        return tokenizer.apply_chat_template(messages, **options)
-    except (TemplateError, ValueError) as error:
-        raise HandbookError(
-            f"the chat template refuses this conversation: {error}",
-            remedy="a conversation has at least one message, each with a role of system, user or "
-            "assistant",
-        ) from error
-
-
-def render(tokenizer, messages: list[Message], generation_prompt: bool = False) -> str:
+def render(
+    tokenizer: PreTrainedTokenizerBase, messages: Conversation, generation_prompt: bool = False
+) -> str:
     """The conversation as the model reads it; with ``generation_prompt``, ready for an answer to
     follow.
+
+    Raises:
+        HandbookError: the tokenizer has no chat template, or its template refuses the conversation.
     """
-    return apply_template(
+    return _apply_template(
         tokenizer, messages, tokenize=False, add_generation_prompt=generation_prompt
     )
 
 
 def encode(
-    tokenizer, messages: list[Message], assistant_only: bool = False
+    tokenizer: PreTrainedTokenizerBase, messages: Conversation, assistant_only: bool = False
 ) -> tuple[list[int], list[int]]:
     """Tokens of a conversation and the labels to train on.
 
@@ -112,17 +104,55 @@ def encode(
 
     Returns:
         (input_ids, labels), of equal length; labels are token ids, -100 where a token does not
-            count. They are not
-        shifted: the loss does that.
+        count. They are not shifted: the loss does that.
+
+    Raises:
+        HandbookError: as `render`.
     """
-    encoding = apply_template(
-        tokenizer, messages, return_dict=True, return_assistant_tokens_mask=assistant_only
-    )
-    ids = list(encoding["input_ids"])
+    if special_tokens_in(tokenizer, messages):
+        render(tokenizer, messages)  # for its errors
+        ids, _, assistant = encode_contents_as_text(tokenizer, messages)
+    else:
+        encoding = _apply_template(
+            tokenizer, messages, return_dict=True, return_assistant_tokens_mask=assistant_only
+        )
+        ids, assistant = list(encoding["input_ids"]), encoding.get("assistant_masks", [])
     if not assistant_only:
         return ids, list(ids)
-    counts = encoding["assistant_masks"]
-    return ids, [token if count else -100 for token, count in zip(ids, counts, strict=True)]
+    return ids, [token if counts else -100 for token, counts in zip(ids, assistant, strict=True)]
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Conversation) -> list[int]:
+    """Tokens of a conversation up to where the assistant's next answer begins.
+
+    Raises:
+        HandbookError: as `render`.
+    """
+    if special_tokens_in(tokenizer, messages):
+        render(tokenizer, messages)  # for its errors
+        return encode_contents_as_text(tokenizer, messages, add_generation_prompt=True).ids
+    encoding = _apply_template(tokenizer, messages, return_dict=True, add_generation_prompt=True)
+    return list(encoding["input_ids"])
+
+
+def _apply_template(
+    tokenizer: PreTrainedTokenizerBase, messages: Conversation, **options: Any
+) -> Any:
+    """``tokenizer.apply_chat_template`` with errors that a reader can act on."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise HandbookError(
+            "this tokenizer has no chat template",
+            where=str(tokenizer.name_or_path),
+            remedy="call chat.prepare_tokenizer(tokenizer) first",
+        )
+    try:
+        return tokenizer.apply_chat_template(list(messages), **options)  # type: ignore[arg-type]
+    except (TemplateError, ValueError) as error:
+        raise HandbookError(
+            f"the chat template refuses this conversation: {error}",
+            remedy="a conversation has at least one message, each with a role of system, user or "
+            "assistant",
+        ) from error
 
 
 # --- the token view --------------------------------------------------------------------------------------------
@@ -139,7 +169,9 @@ class TokenView(NamedTuple):
     in_loss: bool
 
 
-def token_view(tokenizer, messages: list[Message], assistant_only: bool = True) -> list[TokenView]:
+def token_view(
+    tokenizer: PreTrainedTokenizerBase, messages: Conversation, assistant_only: bool = True
+) -> list[TokenView]:
     """The conversation token by token. The texts put together are the rendered conversation.
 
     A character that takes several tokens (an accent, an emoji) is shown with the first of them, the
@@ -147,12 +179,15 @@ def token_view(tokenizer, messages: list[Message], assistant_only: bool = True) 
     """
     rendered = render(tokenizer, messages)
     ids, labels = encode(tokenizer, messages, assistant_only)
-    spans = apply_template(
-        tokenizer, messages, return_dict=True, tokenizer_kwargs={"return_offsets_mapping": True}
-    )
+    if special_tokens_in(tokenizer, messages):
+        offsets = encode_contents_as_text(tokenizer, messages).offsets
+    else:
+        asked = {"return_offsets_mapping": True}
+        encoding = _apply_template(tokenizer, messages, return_dict=True, tokenizer_kwargs=asked)
+        offsets = encoding["offset_mapping"]
     turn_ends = [len(render(tokenizer, messages[: n + 1])) for n in range(len(messages))]
     views, turn, shown = [], 0, 0
-    for token, label, (start, end) in zip(ids, labels, spans["offset_mapping"], strict=True):
+    for token, label, (start, end) in zip(ids, labels, offsets, strict=True):
         while start >= turn_ends[turn] and turn + 1 < len(messages):
             turn += 1
         text = rendered[max(start, shown) : end]
@@ -170,7 +205,8 @@ def token_view_html(views: list[TokenView]) -> str:
 
     Colours only repeat what the labels and the underline say. Model text is escaped.
     """
-    blocks, last_role = [], None
+    blocks: list[tuple[str, list[str]]] = []
+    last_role = None
     for view in views:
         # A turn starts with its marker, so the same role twice running still reads as one block:
         # rare, and harmless.

@@ -1,0 +1,164 @@
+"""Models and tokenizers from a directory or the Hub: safetensors only, and no code but the
+library's.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from zephyr_utils.errors import HandbookError
+
+# a bar for the loading of a small model is noise, in a notebook as in a terminal
+disable_progress_bar()
+
+
+def load_model(
+    directory: str | Path, dtype: torch.dtype | str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model and its tokenizer from a directory, ready to generate, on the GPU where there is one.
+
+    Args:
+        dtype: of the weights; None keeps the one they were saved in.
+
+    Raises:
+        HandbookError: there is no such directory, or it holds no whole model: an adapter without
+            its base or beside it, weights that are missing, cut short or not safetensors, code of
+            its own, no tokenizer.
+    """
+    if not Path(directory).is_dir():
+        raise HandbookError(
+            "there is no such directory", where=str(directory), remedy="check the path"
+        )
+    model, tokenizer = load_pretrained(directory, dtype or "auto")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval(), tokenizer  # type: ignore[arg-type]
+
+
+def load_pretrained(
+    source: str | Path, dtype: torch.dtype | str, revision: str | None = None, **options: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model and its tokenizer from a directory or a Hub address, where `from_pretrained` puts
+    them.
+
+    Args:
+        dtype: of the weights, or ``"auto"`` for the one they were saved in.
+        revision: of a Hub address.
+        options: handed to the model's `from_pretrained`, such as ``quantization_config``.
+
+    Raises:
+        HandbookError: as `load_model`.
+    """
+    tokenizer = load_tokenizer(source, revision)
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
+            source,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **_where(source, revision),
+            **options,
+        )
+    # transformers and safetensors each raise errors of their own
+    except Exception as error:
+        raise _cannot_be_loaded("model", source, error) from error
+    if missing := report["missing_keys"]:
+        # transformers fills these with random numbers and goes on.
+        raise HandbookError(
+            f"the weights file lacks {len(missing)} tensors, {min(missing)} among them",
+            where=str(source),
+            remedy="make the directory again: it was not written to the end, or its config.json is "
+            "another model's",
+        )
+    return model, tokenizer
+
+
+def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model directory or a Hub address.
+
+    Raises:
+        HandbookError: as `load_model`.
+    """
+    if Path(source).is_dir():
+        _check_directory(Path(source))
+    try:
+        return AutoTokenizer.from_pretrained(
+            source, trust_remote_code=False, **_where(source, revision)
+        )
+    except Exception as error:
+        raise _cannot_be_loaded("tokenizer", source, error) from error
+
+
+def _where(source: str | Path, revision: str | None) -> dict[str, Any]:
+    if Path(source).is_dir():
+        return {"local_files_only": True}
+    return {"revision": revision} if revision else {}
+
+
+def _check_directory(directory: Path) -> None:
+    """Refuse a directory without a model, with an adapter, or with code of its own."""
+    adapter = (directory / "adapter_config.json").is_file()
+    if not (directory / "config.json").is_file():
+        if adapter:
+            raise HandbookError(
+                "this directory holds a LoRA adapter alone, without the model it belongs to",
+                where=str(directory),
+                remedy="name the directory of the merged model, or merge the adapter into its base "
+                "first",
+            )
+        raise HandbookError(
+            "this directory holds no model: it has no config.json",
+            where=str(directory),
+            remedy="name a directory that save_pretrained wrote, or run the stage that makes it",
+        )
+    if adapter:
+        raise HandbookError(
+            "this directory holds a model and a LoRA adapter, which transformers would apply "
+            "without a word",
+            where=str(directory),
+            remedy="merge the adapter into the model, or move adapter_config.json and the "
+            "adapter's weights to a folder of their own",
+        )
+    for name in ("config.json", "tokenizer_config.json"):
+        if _names_code(directory / name):
+            raise HandbookError(
+                f"this model wants to run Python code of its own (`auto_map` in {name}), and no "
+                "code from a model's directory is run here",
+                where=str(directory),
+                remedy="use a model whose architecture is part of transformers; where it is, "
+                "remove `auto_map` from the file",
+            )
+
+
+def _names_code(path: Path) -> bool:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # missing or damaged: loading says so
+    return isinstance(settings, dict) and bool(settings.get("auto_map"))
+
+
+def _cannot_be_loaded(part: str, source: str | Path, error: Exception) -> HandbookError:
+    if "trust_remote_code" in str(error):
+        return HandbookError(
+            f"its {part} wants to run Python code of its own, and no code from a model is run here",
+            where=str(source),
+            remedy="use a model whose architecture is part of transformers",
+        )
+    reason = str(error).strip().partition("\n")[0]
+    return HandbookError(
+        f"its {part} cannot be loaded: {type(error).__name__}: {reason}",
+        where=str(source),
+        remedy="make the directory again; it needs config.json, safetensors weights and a tokenizer"
+        if Path(source).is_dir()
+        else "check the network and your access to the model, or name a directory",
+    )
