@@ -13,7 +13,7 @@
 # 1. Turn four ratings into a score and four scores into one pair, and account for every row.
 # 2. Say why the paper sets the best answer against a *random* other and not the worst, and check it by training on both.
 # 3. Find out where randomness comes from, and which of a data set's pairs depend on the order of its rows.
-# 4. Compare five policies on the same feedback: what changes, what ties, and what the faulty tens do.
+# 4. Compare five strategies on the same feedback: what changes, what ties, and what the faulty tens do.
 # 5. Audit any preference set, and find the test questions that have leaked into it.
 
 # %%
@@ -542,9 +542,9 @@ print(fitted.report())
 print(f"{len(train_pairs):,} to train on, {len(held_out_pairs):,} held out by a hash of their prompt")
 
 # %% [markdown]
-# ## Five policies side by side
+# ## Five strategies side by side
 #
-# Score (mean or overall), rejected (random, lowest or all) and randomness make a policy. All five below read the same
+# Score (mean or overall), rejected (random, lowest or all) and randomness make a strategy. All five below read the same
 # feedback. The last one is the published script: overall grade, ties kept, one seed for the whole file.
 #
 # ```{admonition} Predict, then run
@@ -554,28 +554,28 @@ print(f"{len(train_pairs):,} to train on, {len(held_out_pairs):,} held out by a 
 # ```
 
 # %%
-policies = compare_strategies(rated)
-policies
+strategies = compare_strategies(rated)
+strategies
 
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# About a third of the chosen answers change in the miniature. The three policies by the mean agree on all of them: how
-# the *rejected* answer is found cannot change the chosen one. Yet the two overall policies differ by a tenth although
+# About a third of the chosen answers change in the miniature. The three strategies by the mean agree on all of them: how
+# the *rejected* answer is found cannot change the chosen one. Yet the two overall strategies differ by a tenth although
 # they use the same grades: the top is often shared, and then one takes a random best answer and the other the first in
 # the file. So part of the third is a toss among equals. The audit below counts without the toss: in how many pairs is
 # the chosen answer *not among the best* by the other score?
 # ```
 
 # %%
-changed, of = policies.changed["mean, random", "as published"]
+changed, of = strategies.changed["mean, random", "as published"]
 agreement = 1 - changed / max(of, 1)
 not_best, among = audit(made, feedback=rated).chosen_not_best["overall"]
 print(f"as published and by the mean agree on {agreement:.1%} of the chosen answers")
 print(f"chosen by the mean, yet not among the best by the overall grade: {not_best / max(among, 1):.1%}")
 if miniature_as_shipped:
-    assert 0.5 < agreement < 0.85, "the policies should agree on about two thirds: were both made from the same rows?"
-    assert policies.changed["mean, random", "mean, lowest"][0] == 0, "the rejected answer must not change the chosen one"
+    assert 0.5 < agreement < 0.85, "the strategies should agree on about two thirds: were both made from the same rows?"
+    assert strategies.changed["mean, random", "mean, lowest"][0] == 0, "the rejected answer must not change the chosen one"
 
 # %% [markdown]
 # ### The faulty tens
@@ -623,7 +623,7 @@ if miniature_as_shipped:
 # %% [markdown]
 # ### Browse them
 #
-# One prompt at a time: four answers, their ratings, and what each policy makes of them. Filter by disagreement or by
+# One prompt at a time: four answers, their ratings, and what each strategy makes of them. Filter by disagreement or by
 # faulty tens; search in prompts and answers. It works on the page as it is, without a kernel.
 
 # %%
@@ -975,7 +975,7 @@ exercises.check_leak(leaked)
 #    like merits.
 # 3. *Randomness*: a seed inside the row left two of four places unreachable; one seed a file depends on the order; a
 #    seed for each prompt depends on neither.
-# 4. *Five policies*: the chosen answer changes in about a third of rows between mean and overall grade; ties pull
+# 4. *Five strategies*: the chosen answer changes in about a third of rows between mean and overall grade; ties pull
 #    margins to zero (equation {eq}`eq-04-tie`); the maximum seeks out the faulty tens (exercise *Repair the tens*).
 # 5. *Audit and leaks*: `audit` on any set (exercise *A judge that only counts*); exact match found a third of the leaks
 #    (exercise *Find the leak*).
@@ -998,7 +998,7 @@ metrics = {
     "ties": report.n_ties,
     "tie_share": tie_share["mean"],
     "tie_share_overall": tie_share["overall"],
-    "tie_share_published": policies.n_ties["as published"] / max(policies.n_pairs["as published"], 1),
+    "tie_share_published": strategies.n_ties["as published"] / max(strategies.n_pairs["as published"], 1),
     **{f"leaks_{rule}": count for rule, count in leaks.items()},
     "faulty_tens": len(faulty),
     "faulty_tens_chosen": found["as published"].tens.n_chosen,
