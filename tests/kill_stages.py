@@ -1,0 +1,288 @@
+"""Kill each stage with SIGKILL at random moments, start it again, and compare with a run left alone.
+
+Usage: python tests/kill_stages.py [--kills 20] [--stages truecase feedback ...] [--seed 0]
+
+Every stage is a command of `zephyr` on small records of the miniature, so the whole table takes
+about an hour on two cores; with --kills 3 it takes minutes. A stage passes when, after a kill and
+one further start, its files hold the same bytes as those of the run left alone. Exceptions, each
+with its reason, stand in `IGNORED`.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from zephyr_utils.data.records import save_records
+from zephyr_utils.miniature import data as world
+from zephyr_utils.miniature.data import MODELS
+from zephyr_utils.miniature.serve import TEACHER, served
+
+# What may differ between two whole runs of the same work.
+IGNORED = {
+    "in_progress.json": "a marker of work under way",
+    ".lock": "held by whoever works",
+    "journal.jsonl": "replies in the order in which they came, with the time of each",
+    "begun": "calls under way, kept beside the journal",
+    "report.html": "carries its date",
+    "log.json": "holds speeds",
+    "trainer_state.json": "holds speeds",
+}
+# In JSON: what measures the run and not the work.
+VOLATILE = {
+    "seconds", "peak_memory_mb", "resumed", "created_at", "tstamp", "at", "versions", "date",
+    "train_runtime", "train_samples_per_second", "train_steps_per_second", "tokens_per_second",
+}  # fmt: skip
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command that is killed.
+
+    Attributes:
+        name: of the stage.
+        command: folder of the outputs -> arguments of `zephyr`.
+    """
+
+    name: str
+    command: Callable[[Path], list[str]]
+
+
+class _Judge(BaseHTTPRequestHandler):
+    """An endpoint that grades whatever it is shown, by a digest of it, and takes its time."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.05)
+        asked = json.dumps(json.loads(body)["messages"])
+        grade = hashlib.sha256(asked.encode()).digest()[0] % 10 + 1
+        message = {"role": "assistant", "content": f"Graded by digest. Rating: [[{grade}]]"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
+        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "digest"}
+        content = json.dumps({**reply, "choices": [choice], "usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: one line per call would hide the table."""
+
+
+@contextmanager
+def judging() -> Iterator[str]:
+    """The address of a running `_Judge`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Judge)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+
+
+def stages(records: Path, url: str, judge_url: str) -> list[Stage]:
+    """The stages, on records written into `records`.
+
+    Args:
+        records: a folder.
+        url: of the miniature's stand-ins; judge_url: of a judge of anything.
+    """
+    dialogues = save_records(world.dialogues(160), records / "dialogues.jsonl")
+    many = save_records(world.dialogues(4000), records / "many.jsonl")
+    feedback = save_records(world.feedback(120), records / "feedback.jsonl")
+    prompts = save_records(
+        [{"prompt": question["turns"][0]} for question in world.questions()[:60]],
+        records / "prompts.jsonl",
+    )
+    questions = save_records(world.questions()[:40], records / "questions.jsonl")
+    answers = save_records(
+        [
+            {
+                "question_id": question["question_id"],
+                "model_id": "recorded",
+                "choices": [{"index": 0, "turns": question["reference"]}],
+            }
+            for question in world.questions()[:40]
+        ],
+        records / "answers.jsonl",
+    )
+
+    def training(verb: str) -> Callable[[Path], list[str]]:
+        own = ["--dialogues", str(dialogues), "--feedback", str(feedback)]
+        own = own[:2] if verb == "sft" else own
+        return lambda folder: [verb, *own, "--runs", str(folder)]
+
+    asked = ["--models", ",".join(MODELS), "--judge", TEACHER, "--base-url", url]
+    return [
+        Stage("truecase", lambda folder: ["truecase", str(many), "--output", str(folder / "out")]),
+        Stage(
+            "feedback",
+            lambda folder: [
+                "feedback", str(prompts), "--output", str(folder / "feedback.jsonl"), *asked,
+                "--journal", str(folder / "journal.jsonl"), "--concurrency", "4",
+            ],
+        ),
+        Stage(
+            "evaluate",
+            lambda folder: [
+                "evaluate", str(answers), "--questions", str(questions), "--judge", "digest",
+                "--judge-url", judge_url, "--runs", str(folder), "--report", str(folder / "report"),
+            ],
+        ),
+        Stage("sft", training("sft")),
+        Stage("dpo", training("dpo")),
+        Stage(
+            "run",
+            lambda folder: [
+                "run", "--chapters", "03,04", "--dialogues", str(dialogues), "--feedback",
+                str(feedback), "--runs", str(folder),
+            ],
+        ),
+    ]  # fmt: skip
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen:
+    """Start a command in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "zephyr_utils", *arguments],
+        env={**os.environ, **ENVIRONMENT},
+        stdout=log.open("a"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run_whole(arguments: list[str], log: Path) -> float:
+    """Run a command to its end; returns the seconds it took.
+
+    Raises:
+        RuntimeError: it ended with another status than 0 or 1, or with a traceback.
+    """
+    started = time.perf_counter()
+    status = start(arguments, log).wait()
+    text = log.read_text(errors="replace")
+    if status not in (0, 1) or "Traceback" in text:
+        raise RuntimeError(f"status {status}: {text[-1500:]}")
+    return time.perf_counter() - started
+
+
+def kill_at(arguments: list[str], log: Path, moment: float) -> bool:
+    """Kill a command with all it started after `moment` seconds; whether it was still at work."""
+    process = start(arguments, log)
+    try:
+        process.wait(timeout=moment)
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Relative name -> digest of what a file holds, `IGNORED` and `VOLATILE` left out."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not any(word in name for word in IGNORED):
+            text = _without_volatile(path, str(folder))
+            digests[name] = hashlib.sha256(text).hexdigest()
+    return digests
+
+
+def _without_volatile(path: Path, folder: str) -> bytes:
+    content = path.read_bytes()
+    if path.suffix not in (".json", ".jsonl", ".ipynb"):
+        return content
+    lines = content.decode().replace(folder, "").split("\n") if path.suffix == ".jsonl" else None
+    values = [json.loads(line) for line in lines if line] if lines else [json.loads(content)]
+    text = json.dumps([_cleaned(value) for value in values], sort_keys=True).replace(folder, "")
+    # Times of day and durations that chapters print.
+    return re.sub(r"\d+(\.\d+)? (s|MB|seconds)\b", "", text).encode()
+
+
+def _cleaned(value: object) -> object:
+    if isinstance(value, dict):
+        kept = {key: _cleaned(inner) for key, inner in value.items() if key not in VOLATILE}
+        return {key: inner for key, inner in kept.items() if key not in ("files", "metadata")}
+    return [_cleaned(inner) for inner in value] if isinstance(value, list) else value
+
+
+def try_stage(stage: Stage, kills: int, rng: random.Random, folder: Path) -> dict[str, object]:
+    """Kill a stage `kills` times; returns the row of the table."""
+    alone = folder / "alone"
+    alone.mkdir(parents=True)
+    seconds = run_whole(stage.command(alone), folder / "alone.log")
+    expected, equal, killed, faults = contents(alone), 0, 0, []
+    for number in range(kills):
+        here = folder / f"kill-{number}"
+        here.mkdir()
+        log = folder / f"kill-{number}.log"
+        moment = rng.uniform(0.05, 1.0) * seconds
+        killed += kill_at(stage.command(here), log, moment)
+        try:
+            run_whole(stage.command(here), log)
+        except RuntimeError as error:
+            faults.append(f"kill at {moment:.1f} s: {error}")
+            continue
+        after = contents(here)
+        different = sorted(n for n in {*expected, *after} if expected.get(n) != after.get(n))
+        equal += not different
+        if different:
+            faults.append(f"kill at {moment:.1f} s: other {', '.join(different[:4])}")
+    return {
+        "stage": stage.name, "seconds": seconds, "kills": kills, "killed": killed,
+        "files": len(expected), "equal": equal, "faults": faults,
+    }  # fmt: skip
+
+
+def main() -> int:
+    """Try the stages and print the table; 1 if any run ended otherwise than the one left alone."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--kills", type=int, default=20, help="random moments per stage")
+    parser.add_argument("--stages", nargs="*", help="only these")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args()
+    console, rows = Console(), []
+    with tempfile.TemporaryDirectory() as name, served(port=0) as url, judging() as judge:
+        folder = Path(name)
+        (folder / "records").mkdir()
+        for stage in stages(folder / "records", url, judge):
+            if not options.stages or stage.name in options.stages:
+                rng = random.Random(f"{options.seed} {stage.name}")
+                rows.append(try_stage(stage, options.kills, rng, folder / stage.name))
+                console.print(f"{stage.name}: {rows[-1]['equal']} of {options.kills} equal")
+                for fault in rows[-1]["faults"]:  # type: ignore[attr-defined]
+                    console.print(f"  {fault}", markup=False)
+    table = Table(title="Killed at random moments, started again")
+    for title in ("stage", "seconds alone", "kills", "hit at work", "files compared", "equal"):
+        table.add_column(title, justify="right" if title != "stage" else "left")
+    for row in rows:
+        table.add_row(
+            str(row["stage"]), f"{row['seconds']:.1f}",
+            *(str(row[key]) for key in ("kills", "killed", "files", "equal")),
+        )  # fmt: skip
+    console.print(table)
+    return int(any(row["equal"] != row["kills"] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
