@@ -131,3 +131,15 @@ def check_text_array(array: pa.Array | pa.ChunkedArray) -> None:
             where="Arrow array",
             remedy="pass string or large_string values",
         )
+
+
+def merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans sorted, and those that touch made one."""
+    spans.sort()
+    result: list[tuple[int, int]] = []
+    for start, end in spans:
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return result

@@ -1,6 +1,7 @@
 """Making the faults on purpose, so that a repair can be scored against the text it came from."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -50,8 +51,8 @@ def corrupt_case(text: str, kind: str, rng: np.random.Generator | None = None) -
     )
 
 
-def _each(text: str, change) -> str:
-    """Change the case of every character whose length survives it (not ß, which would become SS)."""
+def _each(text: str, change: Callable[[str], str]) -> str:
+    """Change the case of every character whose length survives it (not of ß, which becomes SS)."""
     changed = change(text)
     if len(changed) == len(text) and len(changed.encode("utf-8", "surrogatepass")) == len(
         text.encode("utf-8", "surrogatepass")

@@ -7,13 +7,19 @@ one-liner, a list of words, code) is ``ok``.
 """
 
 import re
+from bisect import bisect_right
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from zephyr_utils.truecasing.arrays import TextBuffer, check_text_array, from_arrow
+from zephyr_utils.truecasing.arrays import TextBuffer, check_text_array, distinct, from_arrow
 from zephyr_utils.truecasing.protect import protected_bytes
 from zephyr_utils.truecasing.starts import SHORTENED_WORDS, sentence_candidates
+from zephyr_utils.truecasing.styles import MessageStyle
+
+if TYPE_CHECKING:
+    from zephyr_utils.truecasing.model import Truecaser
 
 LABELS = ("ok", "capitalized", "lower", "upper", "sentence")
 OK, CAPITALIZED, LOWER, UPPER, SENTENCE = range(5)
@@ -45,7 +51,7 @@ HIDING = re.compile(
 
 
 def detect_case_noise(
-    array: pa.Array | pa.ChunkedArray, truecaser=None
+    array: pa.Array | pa.ChunkedArray, truecaser: "Truecaser | None" = None
 ) -> pa.Array | pa.ChunkedArray:
     """Label the case of each message: ok, capitalized, lower, upper or sentence.
 
@@ -82,15 +88,20 @@ def detect_case_noise(
 def surface_labels(text: TextBuffer) -> np.ndarray:
     """Label codes of the rows by their surface alone (int8)."""
     labels = np.zeros(len(text), np.int8)
-    for row in np.flatnonzero(whole_candidates(text)):
+    for row in np.flatnonzero(whole_candidates(text)).tolist():
         labels[row] = surface_label(text.row(row))
     positions, rows = sentence_candidates(text)
-    for row in np.unique(rows[labels[rows] == OK]):
+    for row in distinct(rows).tolist():
+        if labels[row] != OK:
+            continue
         raw = text.row(row)
-        spans = protected_bytes(raw)
-        places = positions[rows == row] - text.starts[row]
+        spans = Spans(protected_bytes(raw))
+        first, last = np.searchsorted(rows, (row, row + 1))
+        places = positions[first:last] - text.starts[row]
+        style = MessageStyle(raw)
         if any(
-            not _inside(place, spans) and not _shortened(raw, place) for place in places.tolist()
+            place not in spans and not _shortened(raw, place) and not style.lower_on_purpose(place)
+            for place in places.tolist()
         ):
             labels[row] = SENTENCE
     return labels
@@ -101,15 +112,23 @@ def surface_label(raw: bytes) -> int:
     label = whole_label(raw)
     if label in (OK, UPPER):
         return label
-    spans = protected_bytes(raw)
+    spans = Spans(protected_bytes(raw))
     for match in STARTS.finditer(raw):
-        if not _inside(match.start(), spans) and not _shortened(raw, match.end()):
+        if match.start() not in spans and not _shortened(raw, match.end()):
             return label
     return OK
 
 
-def _inside(place: int, spans: list[tuple[int, int]]) -> bool:
-    return any(start <= place < end for start, end in spans)
+class Spans:
+    """Sorted, disjoint spans that can be asked whether a place lies in one of them."""
+
+    def __init__(self, spans: list[tuple[int, int]]) -> None:
+        self.starts = [start for start, _ in spans]
+        self.ends = [end for _, end in spans]
+
+    def __contains__(self, place: int) -> bool:
+        before = bisect_right(self.starts, place) - 1
+        return before >= 0 and place < self.ends[before]
 
 
 def _shortened(raw: bytes, place: int) -> bool:

@@ -10,6 +10,7 @@ from zephyr_utils.truecasing.words import MIX
 
 STOP_RATE = 0.15
 CERTAIN_COUNT, CERTAIN_RATE = 15, 0.99
+COMMON_SHARE = 0.0005  # of the messages that hold the most frequent word
 
 
 @dataclass
@@ -45,6 +46,10 @@ class Lexicon:
 
         # Names beyond doubt: written with a capital every time, and that often enough.
         self.certain = (self.inside >= CERTAIN_COUNT) & (self.capital >= CERTAIN_RATE * self.inside)
+
+        # Words of the language rather than of single messages.
+        least = max(2.0, COMMON_SHARE * float(self.documents.max(initial=0)))
+        self.common = self.documents >= least
 
         # An abbreviation is what takes a full stop without ending the sentence (after Kiss and
         # Strunk 2006).

@@ -23,9 +23,10 @@ from zephyr_utils.truecasing.detect import OK, surface_labels
 from zephyr_utils.truecasing.features import TABLE_BITS
 from zephyr_utils.truecasing.learn import WordCounts, chunks, fit_weights, read_example
 from zephyr_utils.truecasing.lexicon import Lexicon
-from zephyr_utils.truecasing.recase import Model, Repair, in_eight_bits
+from zephyr_utils.truecasing.reading import Model, in_eight_bits
+from zephyr_utils.truecasing.recase import Repair
 
-FORMAT = "zephyr-handbook truecaser 2"
+FORMAT = "zephyr-handbook truecaser 3"
 LEXICON_FIELDS = tuple(field.name for field in dataclasses.fields(Lexicon))
 DTYPES = dict.fromkeys(LEXICON_FIELDS, np.int32) | {
     "keys": np.uint64,

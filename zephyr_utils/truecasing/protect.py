@@ -1,8 +1,8 @@
 """What must not be touched: code, addresses, paths, markup and maths.
 
-Block patterns may cross lines (fences, display maths, `<pre>`). Everything else is found from
-*triggers*: bytes such as a backtick, a slash, or a full stop with a letter right behind it.
-Triggers are rare and found by array arithmetic, and only at a trigger is a pattern tried, which
+Blocks that may cross lines (fences, display maths, `<pre>`) are found by ``blocks``. Everything
+else is found from *triggers*: bytes such as a backtick, a slash, or a full stop with a letter right
+behind it. Triggers are rare and found by array arithmetic, and only at a trigger is a pattern tried, which
 keeps this cheap. Every pattern ignores case, so a text and its recased form protect the same bytes;
 every repeat is bounded or anchored, so the time is linear in the text.
 """
@@ -11,31 +11,24 @@ import re
 
 import numpy as np
 
-from zephyr_utils.truecasing.arrays import distinct
-
-BLOCK = re.compile(
-    rb"""
-      # a fence; left unclosed it runs to the end of the message
-      ```.*?(?:```|\Z)
-    | (?:(?<=\n)|\A)[ \t]{0,3}~~~.*?(?:\n[ \t]{0,3}~~~|\Z)
-    | \$\$.{1,2000}?\$\$ | \\\[.{1,2000}?\\\] | \\\(.{1,1000}?\\\)
-    | \\begin\{(?P<env>[a-z*]{1,30})\}.{0,5000}?\\end\{(?P=env)\}
-    | <!--.{0,5000}?-->
-    | <(?P<tag>pre|code|script|style|kbd|math|svg)\b[^<>]{0,200}>.{0,20000}?</(?P=tag)>
-    """,
-    re.X | re.S | re.I,
-)
+from zephyr_utils.truecasing.arrays import distinct, merged
+from zephyr_utils.truecasing.blocks import block_spans, is_json
 
 CODE_LINE = re.compile(
     rb"""[ \t]*(?:
-        >>>|\#!|\#(?:include|define|ifdef|pragma)\b|import[ ][\w.]+(?:[ ]as[ ]\w+)?[ \t]*$|from[ ][\w.]+[ ]import\b
-      | (?:async[ ])?def[ ]\w+\(|class[ ]\w+[(:{]|print\(|\$[ ][a-z]|(?:sudo|apt-get|docker|kubectl|chmod|mkdir|curl|wget)[ ][\w./-]
-      | (?:public|private|protected|static|const|let|var|void|int|char|float|double|bool|string|function)[ ]\w+[ \t]*[=(;{]
+        >>> | \#! | \#(?:include|define|ifdef|pragma)\b
+      | import[ ][\w.]+(?:[ ]as[ ]\w+)?[ \t]*$ | from[ ][\w.]+[ ]import\b
+      | (?:async[ ])?def[ ]\w+\( | class[ ]\w+[(:{] | print\( | \$[ ][a-z]
+      | (?:sudo|apt-get|docker|kubectl|chmod|mkdir|curl|wget)[ ][\w./-]
+      | (?:public|private|protected|static|const|let|var|void|int|char|float|double|bool|string
+        |function)[ ]\w+[ \t]*[=(;{]
       | (?:for|while|if|else[ ]if|switch|catch|foreach)[ ]?\([^\n]{0,200}[){][ \t]*$
       | for[ ]\w+(?:,[ ]?\w+)?[ ]in[ ][^\n]{1,80}:[ \t]*$ | (?:else|try|finally)[ ]?:[ \t]*$
-      | (?:elif|if|while)[ ][^\n]{0,80}(?:[=!<>]=|[<>]|\(\))[^\n]{0,80}:[ \t]*$ | return[ ][^\n]{0,80}[;)\]}][ \t]*$
+      | (?:elif|if|while)[ ][^\n]{0,80}(?:[=!<>]=|[<>]|\(\))[^\n]{0,80}:[ \t]*$
+      | return[ ][^\n]{0,80}[;)\]}][ \t]*$
       | (?:insert[ ]into|create[ ]table|alter[ ]table|drop[ ]table|delete[ ]from)[ ]\w+
       | select[ ][\w*.,() ]{1,200}?[ ]from[ ]\w+[ \t]*(?:$|;|where\b|join\b|group\b|order\b)
+      | "[\w .-]{1,40}"[ ]?:[ ]*(?:["{\[\d-]|true\b|false\b|null\b)
     )""",
     re.X | re.I,
 )
@@ -64,15 +57,11 @@ AT = {
     }.items()
 }
 NEEDS_WORD_BEFORE = frozenset(b"(=^")
-NEEDS_WORD_OR_NOTHING_BEFORE = {
-    ord("/"): b"~.",
-    ord("@"): b"",
-    ord("#"): b"",
-    ord("-"): b"",
-    ord("."): b"",
-}
+NEEDS_NOTHING_BEFORE = frozenset(b"/@#-.")  # before a slash "~" and "." may stand
 JOINERS = frozenset(b"._/\\@")
+SIGNS_BEFORE_EQUALS = frozenset(b" !<>:+-*/")
 SCHEMES = re.compile(rb"[a-z][a-z0-9+.-]{0,20}\Z", re.I)
+SCHEME_BYTES = 21
 OPEN_SCHEMES = frozenset((b"mailto", b"tel", b"data", b"javascript"))
 ABBREVIATION = re.compile(rb"[a-z](?:\.[a-z])+\.?", re.I)
 
@@ -121,30 +110,70 @@ def join_messages(messages: list[bytes]) -> np.ndarray:
 
 
 def protected_ranges(joined: np.ndarray) -> list[tuple[int, int]]:
-    """The spans of messages that are joined, and surrounded, by zero bytes; none reaches over one."""
+    """The spans of messages that are joined, and surrounded, by zero bytes; none crosses one."""
     hits, left, right = _triggers(joined)
-    if not len(hits):
-        return []
-    raw = joined.tobytes()
     zeros = np.flatnonzero(joined == 0)
+    spans = _json_messages(joined, zeros)
+    if not len(hits):
+        return spans
+    raw = joined.tobytes()
     message = np.searchsorted(zeros, hits) - 1
     finish = zeros[message + 1]
-    spans: list[tuple[int, int]] = []
     for which in distinct(message[_BLOCKISH.take(joined[hits])]).tolist():
         start, end = int(zeros[which]) + 1, int(zeros[which + 1])
-        # A slice, since \A must mean the message's start.
-        spans += [
-            (match.start() + start, match.end() + start) for match in BLOCK.finditer(raw[start:end])
-        ]
+        spans += [(start + first, start + last) for first, last in block_spans(raw[start:end])]
     spans += _code_lines(raw, joined, hits)
     covered = 0
+    token = _Token(raw, 0, 0)
     for at, start, end, limit in zip(
         hits.tolist(), left.tolist(), right.tolist(), finish.tolist(), strict=True
     ):
-        if at >= covered and (span := _opened(raw, at, start, end, limit)) is not None:
+        if at < covered:
+            continue
+        if (token.start, token.end) != (start, end):
+            token = _Token(raw, start, end)
+        if (span := _opened(raw, at, token, limit)) is not None:
             spans.append(span)
             covered = span[1]
-    return _merged(spans)
+    return merged(spans)
+
+
+class _Token:
+    """A run of bytes without blanks in which triggers stand.
+
+    Both questions cost as much as the token is long, so each is answered once.
+    """
+
+    __slots__ = ("_joined", "_path_end", "end", "raw", "start")
+
+    def __init__(self, raw: bytes, start: int, end: int) -> None:
+        self.raw, self.start, self.end = raw, start, end
+        self._joined: tuple[int, int] | None = (-1, -1)
+        self._path_end = -1
+
+    def joined(self) -> tuple[int, int] | None:
+        """The token without the marks at its end; None if it is an abbreviation ("e.g.")."""
+        if self._joined == (-1, -1):
+            end = self.start + len(self.raw[self.start : self.end].rstrip(b".-%+~"))
+            shortened = ABBREVIATION.fullmatch(self.raw, self.start, end)
+            self._joined = None if shortened else (self.start, end)
+        return self._joined
+
+    def path_opening_end(self) -> int:
+        """Where the full stops and tildes end that it opens with, as "~/" and "../" do."""
+        if self._path_end < 0:
+            self._path_end = self.end - len(self.raw[self.start : self.end].lstrip(b"~."))
+        return self._path_end
+
+
+def _json_messages(joined: np.ndarray, zeros: np.ndarray) -> list[tuple[int, int]]:
+    first = joined[zeros[:-1] + 1]
+    spans = []
+    for which in np.flatnonzero((first == 123) | (first == 91)).tolist():
+        start, end = int(zeros[which]) + 1, int(zeros[which + 1])
+        if is_json(joined[start:end].tobytes()):
+            spans.append((start, end))
+    return spans
 
 
 def _triggers(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -189,7 +218,7 @@ def _code_lines(raw: bytes, array: np.ndarray, hits: np.ndarray) -> list[tuple[i
     breaks = np.flatnonzero((array == 10) | (array == 0))
     lines = distinct(np.searchsorted(breaks, hits))
     starts, ends = breaks[lines - 1] + 1, breaks[lines]
-    found = []
+    spans = []
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         if end - start > 2000:  # no line of code is that long, and prose lines may be
             continue
@@ -198,41 +227,31 @@ def _code_lines(raw: bytes, array: np.ndarray, hits: np.ndarray) -> list[tuple[i
             and last in b"{};"
             and CODE_LINE_END.search(raw, max(start, end - 210), end)
         ):
-            found.append((start, end))
-    return found
+            spans.append((start, end))
+    return spans
 
 
-def _opened(raw: bytes, at: int, start: int, end: int, limit: int) -> tuple[int, int] | None:
+def _opened(raw: bytes, at: int, token: _Token, limit: int) -> tuple[int, int] | None:
     """The span that the trigger at a byte opens or stands in, if it does.
 
-    Start and end bound its token, and the limit is the end of its message.
+    The limit is the end of its message.
     """
-    byte = raw[at]
-    wordish_before = at > start and bool(_WORD[raw[at - 1]])
-    if byte in JOINERS and (byte == 95 or (wordish_before and at + 1 < end and _WORD[raw[at + 1]])):
-        while end > at + 1 and raw[end - 1] in b".-%+~":
-            end -= 1
-        return None if ABBREVIATION.fullmatch(raw, start, end) else (start, end)
+    byte, start = raw[at], token.start
+    word_before = at > start and bool(_WORD[raw[at - 1]])
+    if byte in JOINERS and (
+        byte == 95 or (word_before and at + 1 < token.end and _WORD[raw[at + 1]])
+    ):
+        return token.joined()
     if byte not in AT:
         return None
     if byte == 58:  # a colon: a scheme before it makes an address or a drive of it
-        scheme = raw[start:at]
+        scheme = raw[max(start, at - SCHEME_BYTES - 1) : at]
         if not SCHEMES.match(scheme) or not (
             raw[at + 1 : at + 2] in b"/\\" or scheme.lower() in OPEN_SCHEMES
         ):
             return None
     elif byte in NEEDS_WORD_BEFORE:
-        if byte == 61 and raw[at - 1 : at] in (
-            b" ",
-            b"!",
-            b"<",
-            b">",
-            b":",
-            b"+",
-            b"-",
-            b"*",
-            b"/",
-        ):
+        if byte == 61 and raw[at - 1] in SIGNS_BEFORE_EQUALS:
             start = at - 1
             while (
                 start > 0
@@ -240,23 +259,12 @@ def _opened(raw: bytes, at: int, start: int, end: int, limit: int) -> tuple[int,
                 and (_WORD[raw[start - 1]] or (raw[start - 1] == 32 and start == at - 1))
             ):
                 start -= 1
-        elif not wordish_before:
+        elif not word_before:
             return None
-    elif byte in NEEDS_WORD_OR_NOTHING_BEFORE:
-        if any(other not in NEEDS_WORD_OR_NOTHING_BEFORE[byte] for other in raw[start:at]):
+    elif byte in NEEDS_NOTHING_BEFORE:
+        if at > start and (byte != 47 or at > token.path_opening_end()):
             return None
     else:
         start = at
     match = AT[byte].match(raw, at, limit)
     return (start, match.end()) if match else None
-
-
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    spans.sort()
-    merged: list[tuple[int, int]] = []
-    for start, end in spans:
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged

@@ -15,7 +15,8 @@ from zephyr_utils.truecasing.protect import protected_spans
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 OPENING = re.compile(r"(?:^|[.!?][\"')\]*]*\s|\n)[\s\"'(*#>-]*\Z")
 PROSE_END = re.compile(r"[.!?][\"')*]*\s*\Z")
-LABEL = re.compile(r"[ \t]*(?:[-*#>]+|\d+[.)])?[ \t]*[^.!?:]{1,60}:[*]*[ \t]")
+# Possessive, so that a line of nothing but blanks is read once.
+LABEL = re.compile(r"[ \t]*+(?:[-*#>]++|\d++[.)])?+[ \t]*+[^.!?:]{1,60}:[*]*+[ \t]")
 
 
 @dataclass(frozen=True)

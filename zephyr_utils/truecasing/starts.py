@@ -24,8 +24,8 @@ SHORTENED_WORDS = (
 # Behind these no sentence starts: an ellipsis, a single letter, a Roman numeral, a shortened word,
 # a name that ends in "!".
 NOT_A_START = re.compile(
-    rb"""(?:\.\. | (?<![A-Za-z])(?:[A-Za-z]|[ivxIVX]{2,4})\. | [A-Za-z]\.[A-Za-z]{1,4}\. | \([A-Za-z]\)\.
-    | \b(?:(?i:"""
+    rb"""(?:\.\. | (?<![A-Za-z])(?:[A-Za-z]|[ivxIVX]{2,4})\. | [A-Za-z]\.[A-Za-z]{1,4}\.
+    | \([A-Za-z]\)\. | \b(?:(?i:"""
     + SHORTENED_WORDS
     + rb"""))\. | (?<=[a-z,"'(][ "])[A-Z][A-Za-z]*! | ["(][A-Z][A-Za-z]*!)\s+"?\Z""",
     re.X,
