@@ -21,10 +21,11 @@ from zephyr_utils.evaluation import (
 )
 
 RECORDS = REAL / "alpaca_eval_ccbync"
+AE2 = "ae2_weighted_gpt4_turbo_slim"
 BOARDS = {
     "ae1_leaderboard.shared.csv": "ae1_alpaca_eval_gpt4_slim",
-    "ae2_leaderboard.shared.csv": "ae2_weighted_gpt4_turbo_slim",
-    "ae2_leaderboard_llm-extrapolation.shared.csv": "ae2_weighted_gpt4_turbo_slim_llm-extrapolation",
+    "ae2_leaderboard.shared.csv": AE2,
+    "ae2_leaderboard_llm-extrapolation.shared.csv": f"{AE2}_llm-extrapolation",
 }
 
 

@@ -274,8 +274,9 @@ def test_what_cannot_be_evaluated_is_said(tmp_path, few):
         run("ddpoo", "--runs", tmp_path)
     with pytest.raises(HandbookError, match="knows the miniature world alone"):
         strange = [{"question_id": 1, "category": "math", "turns": ["What is love?", "Why?"]}]
+        answered = right_answers([{**strange[0], "reference": ["x", "y"]}], "a")
         run(
-            lines(tmp_path / "a.jsonl", right_answers([{**strange[0], "reference": ["x", "y"]}], "a")),
+            lines(tmp_path / "a.jsonl", answered),
             "--questions", lines(tmp_path / "q.jsonl", strange), "--runs", tmp_path,
         )  # fmt: skip
     for model in ("x" * 300, "a\0b", "\ud800"):

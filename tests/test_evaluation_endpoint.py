@@ -1,4 +1,4 @@
-"""A judge behind an endpoint: what it is shown, what its replies are worth, and what is paid once."""
+"""A judge behind an endpoint: what it is shown, what its replies are worth, what is paid once."""
 
 import json
 import os

@@ -306,6 +306,9 @@ def test_more_than_a_tenth_of_failed_pairs_is_refused_as_for_grades():
     assert pair_score(rows, allow_failures=True).n_errors == 3
     rows[0]["g1_winner"] = "model_2"
     assert pair_score(rows).n_errors == 2, "exactly a tenth may fail"
+    assert pair_score(rows[2:5]).n_errors == 1, "and one always"
+    with pytest.raises(EvaluationError, match="2 of 4 failed"):
+        pair_score(rows[1:5])
 
 
 def test_the_order_of_the_rows_changes_nothing_in_pairs():
@@ -326,6 +329,6 @@ def test_real_pairs_give_thirteen_ten_and_twenty_seven():
     found = pair_score(rows)
     assert (found.model_1, found.model_2) == ("phi-3", "phi-3-dpo")
     assert (found.n_wins_2, found.n_wins_1, found.n_undecided) == (13, 10, 27)
-    # The judge's liking for the first place: 12 contradictions against 2.
+    # Position bias: the first answer in 12 contradictions against 2.
     assert (found.n_ties, found.n_inconsistent, found.n_errors) == (7, 18, 2)
     assert (found.n_first_place, found.n_second_place) == (12, 2)

@@ -1,4 +1,4 @@
-"""MT-Bench: the published averages to the last digit, and every way in which judgments can be bad."""
+"""MT-Bench: the published averages to the last digit, and all ways in which judgments are bad."""
 
 import json
 import warnings

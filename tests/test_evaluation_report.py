@@ -120,7 +120,7 @@ def test_warnings_stand_on_the_page_and_others_go_on(tmp_path):
     assert any("one and the same set of judgments" in message for message in report.warnings)
     page, content = written(report, tmp_path)
     assert "one and the same set of judgments" in page and content["warnings"] == report.warnings
-    with pytest.warns(UserWarning, match="another"), report.listening():
+    with pytest.warns(UserWarning, match="another"), report.collect_warnings():
         warnings.warn("another", UserWarning, stacklevel=1)
 
 

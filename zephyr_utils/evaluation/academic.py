@@ -49,7 +49,7 @@ ACADEMIC_TASKS = (
 
 @dataclass(frozen=True)
 class TaskScore:
-    """One figure of one task, in percent, with lm-eval's standard error (None where it gives none)."""
+    """One figure of one task in percent, with lm-eval's standard error (None where it has none)."""
 
     task: str
     metric: str
@@ -116,14 +116,14 @@ def lm_eval_command(
 def _newest_results(path: Path) -> Path:
     if not path.is_dir():
         return path
-    found = sorted(path.rglob("results*.json"), key=lambda file: (file.stat().st_mtime, file.name))
-    if not found:
+    files = sorted(path.rglob("results*.json"), key=lambda file: (file.stat().st_mtime, file.name))
+    if not files:
         raise EvaluationError(
             "no results*.json in it",
             where=str(path),
             remedy="give the folder that was lm-eval's --output_path.",
         )
-    return found[-1]
+    return files[-1]
 
 
 def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -> list[TaskScore]:
@@ -229,7 +229,7 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
                 raise EvaluationError(
                     f"lm-eval stopped: {last}",
                     where=f"{task} on {name}",
-                    remedy="mend that, start again.",
+                    remedy="fix that, then start again.",
                 )
             scores += [
                 replace(score, task=f"{name}: {score.task}")

@@ -125,8 +125,8 @@ def _row_warnings(
     )
     ranked = sorted(generators.items(), key=lambda item: (-item[1], item[0]))
     if len(ranked) > 1:
-        found = name_some(f"{display_name(name)} ({count})" for name, count in ranked)
-        messages.append(f"the annotations belong to several models: {found}")
+        models = name_some(f"{display_name(name)} ({count})" for name, count in ranked)
+        messages.append(f"the annotations belong to several models: {models}")
     elif model is not None and ranked and model not in generators:
         messages.append(
             f"the annotations say they judge {display_name(ranked[0][0])!r}, not {model!r}"
@@ -275,7 +275,7 @@ def shared_annotations(
 
 
 def _kappa(ours: list[float | None], theirs: list[float | None], agreement: float) -> float:
-    """Agreement beyond chance; zero where chance alone explains everything (all won, or all lost)."""
+    """Agreement beyond chance; zero where chance explains everything (all won, or all lost)."""
     first, second = Counter(ours), Counter(theirs)
     by_chance = sum(first[value] * second[value] for value in first) / len(ours) ** 2
     return (agreement - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0

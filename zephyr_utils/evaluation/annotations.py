@@ -31,7 +31,7 @@ def row_key(row: Mapping[str, Any], position: int) -> Hashable:
 
 
 def row_score(row: Mapping[str, Any]) -> tuple[float | None, str]:
-    """The model's score of one row in [0, 1], or None with the reason why the row cannot be scored."""
+    """The model's score of one row in [0, 1], or None with the reason why there is none."""
     if "preference" not in row:
         return None, "no preference field"
     preference = as_number(row["preference"])

@@ -24,7 +24,7 @@ Record = TypeVar("Record", bound=Mapping[str, Any])
 
 
 class EvaluationError(HandbookError, ValueError):
-    """Records that cannot be scored honestly: the message says which, why, and what to do."""
+    """Records from which no sound figure can be made: the message says which and why."""
 
 
 class EvaluationWarning(UserWarning):
@@ -130,7 +130,9 @@ def as_number(value: object) -> float | None:
 
 def as_identifier(value: object) -> int | float | str | None:
     """A question's or an instruction's identifier: a text or a finite number, else None."""
-    return value if isinstance(value, str) or as_number(value) is not None else None  # type: ignore[return-value]
+    if isinstance(value, int | float) and as_number(value) is not None:
+        return value
+    return value if isinstance(value, str) else None
 
 
 def judge_name(record: Mapping[str, Any]) -> str | None:
@@ -157,8 +159,8 @@ def check_failures(
         f"{n_failed} of {n_rows} failed, more than a tenth: {count_some(reasons)}; the mean of the "
         "rest would not speak for the question set",
         where=where,
-        remedy="judge the failed answers again, or pass allow_failures=True (--allow-failures) and "
-        "print the count.",
+        remedy="judge the failed answers again (--retry-unreadable for a judge at an endpoint), or "
+        "pass allow_failures=True (--allow-failures) and print the count.",
     )
 
 

@@ -137,7 +137,7 @@ class OpenAIJudge:
 
 
 def _words(reply: Reply | None) -> str:
-    """The judge's words, or why there are none; without brackets, which could be read as a rating."""
+    """The judge's words, or why there are none; no brackets, which could be read as a rating."""
     if reply is None:
         return "No judgment: the call failed."
     return reply.text.strip() or f"No judgment: {reply.problem.replace('_', ' ') or 'empty'}."

@@ -1,4 +1,4 @@
-"""An exam: put two-turn questions to a model, let a judge grade the answers, keep both as records."""
+"""An exam: put two-turn questions to a model, let a judge grade the answers, keep the records."""
 
 from collections.abc import Sequence
 from itertools import groupby

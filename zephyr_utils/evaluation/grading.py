@@ -205,13 +205,8 @@ def grade_answers(
                     "turn": turn,
                 }
             )
-    warn_all(
-        [
-            f"{display_name(model_name)}: {len(cut_short)} answers lack a turn: {name_some(cut_short)}"
-        ]
-        if cut_short
-        else []
-    )
+    who, named = display_name(model_name), name_some(cut_short)
+    warn_all([f"{who}: {len(cut_short)} answers lack a turn: {named}"] if cut_short else [])
     return records
 
 

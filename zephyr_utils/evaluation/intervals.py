@@ -24,7 +24,7 @@ _EXACT_PAIRS = 12
 
 
 class IntervalError(HandbookError, ValueError):
-    """Values from which no honest interval can be made: none at all, NaN, or pairs of unequal
+    """Values from which no valid interval can be made: none at all, NaN, or pairs of unequal
     number.
     """
 
@@ -59,7 +59,8 @@ class PairedDifference:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}], p = {self.p_value:.3g}, n = {self.n}"
+        interval = f"[{self.low:+.3f}, {self.high:+.3f}]"
+        return f"{self.mean:+.3f} {interval}, p = {self.p_value:.3g}, n = {self.n}"
 
 
 def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

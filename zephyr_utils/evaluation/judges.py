@@ -154,11 +154,11 @@ class RecordedJudge:
 
     def compare(self, question: MTBenchQuestion, answer_a: str, answer_b: str) -> PairwiseJudgment:
         """See :class:`Judge`."""
-        found = self._comparisons.get((question["question_id"], answer_a, answer_b))
-        if found is None:
+        recorded = self._comparisons.get((question["question_id"], answer_a, answer_b))
+        if recorded is None:
             name = display_name(question["question_id"])
             raise _not_recorded(f"question {name} with these two answers")
-        row, game = found
+        row, game = recorded
         fields: Mapping[str, Any] = row
         letters = {"model_1": "AB"[game - 1], "model_2": "BA"[game - 1], "tie": "tie"}
         return PairwiseJudgment(

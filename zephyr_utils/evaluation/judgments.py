@@ -77,7 +77,7 @@ def judgment_score(record: Mapping[str, Any]) -> tuple[float | None, str]:
         return None, f"score {score:g} is outside 1 to 10"
     question, turn = question_and_turn(record)
     if turn is None:
-        return None, f"turn {display_name(record.get('turn'))} is neither 1 nor 2"
+        return None, f"turn {display_name(repr(record.get('turn')))} is neither 1 nor 2"
     if question is None:
         return None, "no question_id"
     return score, ""

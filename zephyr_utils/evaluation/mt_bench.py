@@ -70,7 +70,8 @@ class MTBenchScore:
         turns = " / ".join(
             "-" if turn is None else f"{turn:.2f}" for turn in (self.turn_1, self.turn_2)
         )
-        return f"{self.model}: {self.overall:.2f} (turns {turns}; {self.n_failed} of {self.n_judgments} failed)"
+        failed = f"{self.n_failed} of {self.n_judgments} failed"
+        return f"{self.model}: {self.overall:.2f} (turns {turns}; {failed})"
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,8 @@ def _turn_mean(grades: list[_Grade], turn: int) -> float | None:
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    found = list(names)
-    return [name for name in CATEGORIES if name in found] + sorted(set(found) - set(CATEGORIES))
+    present = set(names)
+    return [name for name in CATEGORIES if name in present] + sorted(present - set(CATEGORIES))
 
 
 def _interval(by_question: list[list[float]], overall: float) -> Interval:

@@ -2,8 +2,8 @@
 anything.
 
 Every pair is judged twice, once with each answer first. A model wins a question only when both
-judgments name it; the rest are ties, contradictions (which measure the judge's liking for a place),
-or errors.
+judgments name it; the rest are ties, contradictions (which measure the judge's position bias), or
+errors.
 """
 
 from collections import Counter
@@ -71,7 +71,7 @@ class PairScore:
 
 
 def pair_outcome(record: MTBenchPairJudgment) -> Outcome:
-    """ "model_1", "model_2", "tie", "inconsistent" or "error" from the winners of the two orders."""
+    """The outcome of a question from the winners of the two orders."""
     first, second = record.get("g1_winner"), record.get("g2_winner")
     if first not in WINNERS or second not in WINNERS:  # compares, so that a list is no winner
         return "error"
@@ -85,7 +85,8 @@ def pair_score(judgments: Iterable[MTBenchPairJudgment], allow_failures: bool = 
         judgments: records ``{question_id, model_1, model_2, g1_winner, g2_winner, turn}``, where
             each winner is "model_1", "model_2", "tie" or "error"; in the first game model 1 is
             shown first, in the second model 2.
-        allow_failures: count even when no choice could be read in more than a tenth.
+        allow_failures: count even when no choice could be read in more than a tenth (and more than
+            one, so that a handful of pairs can be looked at).
 
     Warns:
         EvaluationWarning: a question and turn that is judged more than once.
@@ -117,7 +118,7 @@ def pair_score(judgments: Iterable[MTBenchPairJudgment], allow_failures: bool = 
         len(rows),
         {"no choice could be read in one of the orders": n_errors},
         where=f"pair judgments of {model_1} and {model_2}",
-        allow=allow_failures,
+        allow=allow_failures or n_errors == 1,
     )
     seen = Counter(question_and_turn(row) for row in rows)
     repeated = sorted(f"{question} turn {turn}" for (question, turn), n in seen.items() if n > 1)

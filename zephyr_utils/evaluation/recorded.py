@@ -1,5 +1,5 @@
-"""Records on disk: questions and answers in a file; judgments and annotations in one, or in a folder
-of them, as their projects lay them out.
+"""Records on disk: questions and answers in one file, judgments and annotations in files or folders
+as their projects lay them out.
 """
 
 from collections.abc import Iterable
@@ -21,16 +21,16 @@ _ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]  # a missing file is named by whoever reads it
-    found = sorted(
+    files = sorted(
         file for file in path.rglob("*") if file.name.endswith(_ENDINGS) and file.is_file()
     )
-    if not found:
+    if not files:
         raise EvaluationError(
             "holds no .json or .jsonl file",
             where=str(path),
             remedy="name the file of records, or the folder that holds such files.",
         )
-    return found
+    return files
 
 
 def annotation_files(paths: Iterable[str | Path]) -> dict[str, Path]:
@@ -41,7 +41,7 @@ def annotation_files(paths: Iterable[str | Path]) -> dict[str, Path]:
     (judge)``.
 
     Args:
-        paths: files, or folders that are searched through and through.
+        paths: files, or folders that are searched with all folders in them.
 
     Raises:
         EvaluationError: a folder without such files, or one name for two files.

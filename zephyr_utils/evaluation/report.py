@@ -55,7 +55,7 @@ Record = TypeVar("Record", MTBenchJudgment, AlpacaEvalAnnotation)
 class Report:
     """Collects figures, each ``add_...`` from raw records, and writes both files.
 
-    Every :class:`EvaluationWarning` that is raised on the way is taken down in ``warnings`` and
+    Every :class:`EvaluationWarning` that is raised on the way is kept in ``warnings`` and
     stands on the page.
 
     Args:
@@ -75,8 +75,8 @@ class Report:
         self._judges: set[str] = set()
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take down the evaluation's warnings; all others go on as before."""
+    def collect_warnings(self) -> Iterator[None]:
+        """Keep the evaluation's warnings for the page; all others go on as before."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
@@ -104,7 +104,7 @@ class Report:
         judgments, answers = list(judgments), list(answers)
         self._note_judges(judgments)
         questions = None if questions is None else list(questions)
-        with self.listening():
+        with self.collect_warnings():
             self.grades = mt_bench_table(judgments, questions, allow_failures)
             if answers:
                 wrong_model_judgments(judgments, answers)
@@ -130,7 +130,7 @@ class Report:
         controlled: dict[str, Any] = {}
         for rows in by_model.values():
             self._note_judges(rows)
-        with self.listening():
+        with self.collect_warnings():
             for model, rows in by_model.items():
                 with self._named(model):
                     name = model.partition(" (")[0]
@@ -196,11 +196,11 @@ class Report:
         """
         rows = list(judgments)
         self._note_judges(rows)
-        with self.listening():
+        with self.collect_warnings():
             score = pair_score(rows, allow_failures)
         section = dataclasses.asdict(score)
         if score.decided and all(isinstance(row.get("output_2"), str) for row in rows):
-            with self.listening(), contextlib.suppress(EvaluationError):  # too few lengths
+            with self.collect_warnings(), contextlib.suppress(EvaluationError):  # too few lengths
                 section["length_controlled"] = dataclasses.asdict(
                     length_controlled_win_rate(as_annotations(rows))
                 )
@@ -223,7 +223,7 @@ class Report:
         or folders.
 
         Args:
-            judgments: FastChat's records; pairwise ones are told by ``g1_winner``.
+            judgments: FastChat's records; pairwise ones are known by ``g1_winner``.
             annotations: AlpacaEval's records, one file a model.
             questions: gives the categories and the turns to expect; the 80 public ones are known by
                 their number.

@@ -16,7 +16,8 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
 table { border-collapse: collapse; margin: .5rem 0; display: block; overflow-x: auto; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { border-bottom: 1px solid #8886; padding: .3rem .7rem; text-align: left; vertical-align: top; }
+th, td { border-bottom: 1px solid #8886; padding: .3rem .7rem; }
+th, td { text-align: left; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 dt { font-weight: 600; } dd { margin: 0 0 .3rem 1.5rem; }
 .said { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 12rem; }
@@ -65,7 +66,10 @@ def _differences(rows: list[dict], unit: str) -> str:
         ]
         for row in rows
     ]
-    caption = f"Neighbours in the table, paired item by item ({unit}; 95 % bootstrap interval, sign-flip p-value)"
+    caption = (
+        f"Neighbours in the table, paired item by item ({unit}; 95 % bootstrap interval, sign-flip "
+        "p-value)"
+    )
     return _table(caption, ["models", "difference", "95 %", "p", "items"], cells)
 
 
@@ -108,8 +112,8 @@ def _grades(content: dict[str, Any]) -> str:
         _table("Two-turn questions, single-answer grading", columns, rows),
         _differences(content.get("grade_differences", []), "grades"),
     ]
-    found = {category for s in grades.values() for category in s["by_category"]}
-    categories = [c for c in CATEGORIES if c in found] + sorted(found - set(CATEGORIES))
+    present = {category for s in grades.values() for category in s["by_category"]}
+    categories = [c for c in CATEGORIES if c in present] + sorted(present - set(CATEGORIES))
     parts.append(
         _table(
             "By category",
@@ -120,7 +124,7 @@ def _grades(content: dict[str, Any]) -> str:
             ],
         )
     )
-    whole = {m: s["by_category"] for m, s in grades.items() if set(s["by_category"]) == found}
+    whole = {m: s["by_category"] for m, s in grades.items() if set(s["by_category"]) == present}
     drawn = dict(list(whole.items())[:_MOST_OUTLINES])
     if 3 <= len(categories) <= _MOST_SPOKES and drawn:
         fig = figures.category_radar(
@@ -302,7 +306,8 @@ def _warnings(messages: list[str]) -> str:
         if folded
         else ""
     )
-    return f'<section class="warnings"><h2>Look at these first</h2><ul>{"".join(shown)}</ul>{rest}</section>'
+    listed = f"<ul>{''.join(shown)}</ul>{rest}"
+    return f'<section class="warnings"><h2>Look at these first</h2>{listed}</section>'
 
 
 def page(content: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The miniature's teacher as a judge: rule-based, and called so; it satisfies `evaluation.Judge`."""
+"""The miniature's teacher as a judge, by rule; it satisfies `evaluation.Judge`."""
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation.common import display_name

@@ -259,7 +259,7 @@ def evaluate_models(
             where="models",
             remedy="rename one of the directories, or link to it under another name",
         )
-    with report.listening():
+    with report.collect_warnings():
         examined = {names[model]: evaluate_model(pipeline, model, exam) for model in wanted}
     questions = exam.asked()
     report.add_judgments(
@@ -275,7 +275,7 @@ def evaluate_models(
         parts = [other, fingerprint(questions), *exam.judge_key]
         place = pipeline.folder / EVALUATION / "pairs" / folder_name(name, *parts)
         judge = exam.new_judge(place.with_name(f"{place.name}.journal.jsonl"))
-        with report.listening():
+        with report.collect_warnings():
             pairs = judge_pairs(questions, examined[other].answers, one.answers, judge, other, name)
         save_records(pairs, place.with_name(f"{place.name}.jsonl"))
         report.add_pairs(pairs, exam.allow_failures)
