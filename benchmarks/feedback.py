@@ -26,12 +26,11 @@ from typing import Any
 
 from zephyr_utils.feedback import Endpoint, collect_answers, rate_answers
 from zephyr_utils.feedback.collect import ANSWERING
-from zephyr_utils.feedback.prompts import CRITIC
 from zephyr_utils.files import write_json
 from zephyr_utils.machine import environment_stamp, peak_memory_mb
 
 RESULT = Path(__file__).parent / "results" / "feedback.json"
-SECONDS_A_REPLY = 0.05
+SECONDS_PER_REPLY = 0.05
 MODELS = ("model-a", "model-b", "model-c", "model-d")
 ANSWER = "The capital of France is Paris, which lies on the Seine. " * 8
 RATINGS = "\n\n".join(
@@ -53,26 +52,21 @@ async def serve() -> None:
                     int(line[15:]) for line in lines if line.startswith(b"content-length:")
                 )
                 body = await reader.readexactly(length)
-                due = time.monotonic() + SECONDS_A_REPLY
-                system = json.loads(body)["messages"][0]
-                text = ANSWER if system["role"] == "user" else RATINGS
-                text = "Fair.\nOverall grade: 6" if system["content"] == CRITIC else text
-                choice = {
-                    "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": text},
-                }
+                due = time.monotonic() + SECONDS_PER_REPLY
+                first = json.loads(body)["messages"][0]
+                text = ANSWER if first["role"] == "user" else RATINGS
+                message = {"role": "assistant", "content": text}
                 reply = {
                     "id": "x",
                     "object": "chat.completion",
                     "created": 1,
                     "model": "m",
-                    "choices": [choice],
-                }
-                reply["usage"] = {
-                    "prompt_tokens": length // 4,
-                    "completion_tokens": len(text) // 4,
-                    "total_tokens": 0,
+                    "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                    "usage": {
+                        "prompt_tokens": length // 4,
+                        "completion_tokens": len(text) // 4,
+                        "total_tokens": 0,
+                    },
                 }
                 data = json.dumps(reply).encode()
                 await asyncio.sleep(due - time.monotonic())
@@ -110,8 +104,8 @@ async def raw_loop(port: int, question: str, calls: int, concurrency: int) -> No
 
 
 async def client_loop(endpoint: Endpoint, question: str, calls: int, concurrency: int) -> None:
-    """As many calls of the ``openai`` client, called as we call it: no journal, no books, no other
-    try.
+    """As many calls of the ``openai`` client, called as we call it: no journal, no counts, no
+    retries.
     """
     body = {
         "model": "m",
@@ -183,7 +177,7 @@ def _timed(work: Callable[[], Any], calls: int, concurrency: int) -> tuple[Any, 
 
 
 def _row(calls: int, seconds: float, cpu_seconds: float, concurrency: int) -> dict:
-    ideal = calls * SECONDS_A_REPLY / concurrency
+    ideal = calls * SECONDS_PER_REPLY / concurrency
     return {
         "calls": calls,
         "seconds": round(seconds, 2),
@@ -212,7 +206,7 @@ def main() -> None:
                 f"{name:<19} {row['calls']:>6,} calls, {concurrency:>2} at once: "
                 f"{row['seconds']:>6.2f} s, "
                 f"ideal {row['ideal_seconds']:.2f} s: {row['share_of_ideal']:.1%}; "
-                f"{row['cpu_ms_per_call']} ms of CPU a call"
+                f"{row['cpu_ms_per_call']} ms of CPU per call"
             )
         print(
             f"the answers again, from the journal: {run['resumed_without_a_call_seconds']:.2f} s",
@@ -220,7 +214,7 @@ def main() -> None:
         )
     result = {
         "prompts": arguments.prompts,
-        "seconds_per_reply": SECONDS_A_REPLY,
+        "seconds_per_reply": SECONDS_PER_REPLY,
         "runs": runs,
         "load_average": os.getloadavg()[0],  # of the whole machine: what else ran on it
         "peak_memory_mb": peak_memory_mb(),

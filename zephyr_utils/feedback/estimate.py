@@ -24,7 +24,7 @@ from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.journal import Journal, Reply
 from zephyr_utils.feedback.prompts import Order
 from zephyr_utils.feedback.rate import JUDGING, judge_calls
-from zephyr_utils.feedback.results import Parse, answer_in, why_unreadable
+from zephyr_utils.feedback.results import Parse, answer_in, read_reply
 
 _FILLER = "x"  # stands for an answer that is not there yet; `_Planner` adds its length in tokens
 
@@ -150,7 +150,7 @@ class _Planner:
         reply = self.journal.get(call.key) if self.journal else None
         if reply is None or reply.problem == "empty":
             return None
-        return None if self.retry_unreadable and why_unreadable(reply, parse) else reply
+        return None if self.retry_unreadable and read_reply(reply, parse)[1] else reply
 
     def result(self, answer_limit: int | None) -> Estimate:
         most_of_answer = answer_limit or TOKENS_WITHOUT_LIMIT

@@ -19,7 +19,7 @@ from zephyr_utils.feedback.prompts import (
     rating_messages,
 )
 from zephyr_utils.feedback.reading import OFF_SCALE, read_critique, read_ratings
-from zephyr_utils.feedback.results import Collected, Parse, Reader, opened_journal, why_unreadable
+from zephyr_utils.feedback.results import Collected, Parse, Reader, opened_journal, read_reply
 from zephyr_utils.feedback.run import run_calls
 
 JUDGING = Sampling(temperature=0.0, max_tokens=1024)
@@ -136,7 +136,7 @@ def rate_answers(
         if retry_unreadable:
             for item in (item for row in rows for item in calls_of(row)):
                 reply = opened.get(item.call.key)
-                if reply is not None and why_unreadable(reply, item.parse):
+                if reply is not None and read_reply(reply, item.parse)[1]:
                     again.add(reply.key)
         result.calls = run_calls(
             (item.call for row in rows for item in calls_of(row)),

@@ -121,20 +121,18 @@ def answer_in(reply: Reply | None) -> tuple[str, str]:
     return reply.text.strip(), ""
 
 
-def why_unreadable(reply: Reply, parse: Parse | None = None) -> str:
-    """Why a reply cannot be used, in a word; "" if it can.
+def read_reply(reply: Reply, parse: Parse | None = None) -> tuple[Any, str]:
+    """What a reply says, or None and in a word why it cannot be used.
 
     Args:
         parse: how its text is read, where it must keep a form.
     """
     if reply.problem:
-        return reply.problem
+        return None, reply.problem
     try:
-        if parse is not None:
-            parse(reply.text)
+        return (reply.text if parse is None else parse(reply.text)), ""
     except Unreadable as problem:
-        return "cut_off" if reply.finish_reason == "length" else problem.reason
-    return ""
+        return None, "cut_off" if reply.finish_reason == "length" else problem.reason
 
 
 class Reader:
@@ -164,9 +162,9 @@ class Reader:
         self.seen.add(call.key)
         self.result.n_replies += new
         self.n_replies[kind] += new
-        reason = why_unreadable(reply, parse)
+        value, reason = read_reply(reply, parse)
         if not reason:
-            return parse(reply.text), ""
+            return value, ""
         if new:
             text = reply.text or reply.aside
             self.result.unreadable.append(UnparsedReply(call.purpose, reason, text, call.key))

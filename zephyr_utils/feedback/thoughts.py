@@ -22,6 +22,7 @@ _CHANNEL = re.compile(
 )
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>")
 _CHANNELS_BARE = ("analysis", "assistantfinal")
+_SIGNS = ("<", "[", "◁")  # a mark begins with one of them
 _QUOTES = "\"'“”‘’«»"
 
 
@@ -52,6 +53,8 @@ def split_thoughts(text: str) -> Split:
     if text.startswith(_CHANNELS_BARE[0]) and _CHANNELS_BARE[1] in text:
         thoughts, _, answer = text.removeprefix(_CHANNELS_BARE[0]).rpartition(_CHANNELS_BARE[1])
         return Split(answer, thoughts)
+    if not any(sign in text for sign in _SIGNS):  # most replies, and these at once
+        return Split(text)
     kept: list[str] = []
     thoughts_kept: list[str] = []
     start, opened, in_code, code_span = 0, "", False, False

@@ -42,6 +42,7 @@ from zephyr_utils.miniature.data import (
     TEACHER_STYLES,
     aspect_values,
 )
+from zephyr_utils.miniature.question import Truth
 from zephyr_utils.miniature.teacher import answer_in_style, grade_turn
 from zephyr_utils.miniature.world import draw_question, understand
 
@@ -50,11 +51,7 @@ JUDGES = (TEACHER, "stand-in-exact", "stand-in-place", "stand-in-length")
 PLACE_BONUS = 1.0  # the first place gets it, the last loses it, those between in proportion
 # points for twice the others' median length, and the most either way
 LENGTH_BONUS, LENGTH_LIMIT = 1.5, 1.5
-BLOCK = re.compile(
-    r"^--- (?P<name>.+?) \[(?P<mark>\w+)\] ---\n(?P<text>.*?)\n--- end of (?P=name) \[(?P=mark)\] "
-    r"---$",
-    re.M | re.S,
-)
+FIRST_LINE = re.compile(r"--- [^\n]{1,80} \[(?P<mark>\w{1,80})\] ---\n")
 UNKNOWN = "the rule-based stand-in knows the miniature world alone, and this is no question of it"
 
 
@@ -66,7 +63,7 @@ class _Refused(Exception):
         self.status = status
 
 
-def reply_to(model: str, messages: list[dict], seed: int | None = None) -> str:
+def reply_to(model: str, messages: list[dict[str, str]], seed: int | None = None) -> str:
     """What a stand-in says; ``seed`` changes the draw of an answer, as a sampling seed does.
 
     Raises:
@@ -80,13 +77,13 @@ def reply_to(model: str, messages: list[dict], seed: int | None = None) -> str:
     # Not hash(), which Python salts differently in each process.
     rng = random.Random(hashlib.sha256(text.encode()).digest())
     system = messages[0]["content"] if messages[0]["role"] == "system" else ""
-    blocks = [match["text"] for match in BLOCK.finditer(messages[-1]["content"])]
+    blocks = _blocks(messages[-1]["content"])
     for aspect in ASPECTS:
-        if system == rater(aspect):
+        if system == rater(aspect) and blocks:
             return _ratings(model, aspect, blocks[0], blocks[1:], rng)
-    if system == CRITIC:
+    if system == CRITIC and len(blocks) > 1:
         return _critique(model, blocks[0], blocks[1], rng)
-    if system == ASKER:
+    if system == ASKER and blocks:
         return _next_message(blocks[::2], rng)
     asked = [message["content"] for message in messages if message["role"] == "user"]
     truth = _truth(asked)
@@ -94,11 +91,23 @@ def reply_to(model: str, messages: list[dict], seed: int | None = None) -> str:
     return answer_in_style(rng.choices(list(styles), list(styles.values()))[0], truth, rng)
 
 
-def _truth(asked: list[str]):
+def _blocks(text: str) -> list[str]:
+    """The texts between marked lines. All lines have the mark of the first, which no text has."""
+    first = FIRST_LINE.match(text)
+    if first is None:
+        return []
+    line = re.compile(rf"^--- [^\n]{{1,80}} \[{first['mark']}\] ---$", re.MULTILINE)
+    parts = line.split(text)  # before, text, between, text, ...
+    return [part[1:-1] for part in parts[1::2]]
+
+
+def _truth(asked: list[str]) -> Truth:
     """The truth of the last turn; questions of this world have two turns, so every other turn
     begins a new one.
     """
     turns = asked[-1:] if len(asked) % 2 else asked[-2:]
+    if not turns:
+        raise _Refused(400, UNKNOWN)
     question = understand(turns)
     if question is None:
         raise _Refused(400, UNKNOWN)
@@ -163,32 +172,53 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, _error(f"there is no {self.path} here"))
 
     def do_POST(self) -> None:
+        time.sleep(self.server.delay)
         try:
-            time.sleep(self.server.delay)
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
-            if self.path != "/v1/chat/completions":
-                raise _Refused(404, f"there is no {self.path} here; ask /v1/chat/completions")
+            body = self._chat_request()
             text = reply_to(body["model"], body["messages"], body.get("seed"))
-            prompt_tokens = sum(len(message["content"]) for message in body["messages"]) // 4
         except _Refused as refused:
             self._send(refused.status, _error(str(refused)))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            self._send(400, _error(f"this is no chat request: {type(error).__name__}"))
-        else:
-            # Four letters a token.
-            tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": -(-len(text) // 4)}
-            message = {"role": "assistant", "content": text}
-            self._send(
-                200,
-                {
-                    "id": "stand-in",
-                    "object": "chat.completion",
-                    "created": int(time.time()),
-                    "model": body["model"],
-                    "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-                    "usage": {**tokens, "total_tokens": sum(tokens.values())},
-                },
-            )
+            return
+        prompt_tokens = sum(len(message["content"]) for message in body["messages"]) // 4
+        # Four letters a token.
+        tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": -(-len(text) // 4)}
+        message = {"role": "assistant", "content": text}
+        self._send(
+            200,
+            {
+                "id": "stand-in",
+                "object": "chat.completion",
+                "created": int(time.time()),
+                "model": body["model"],
+                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                "usage": {**tokens, "total_tokens": sum(tokens.values())},
+            },
+        )
+
+    def _chat_request(self) -> dict[str, Any]:
+        """The body, checked.
+
+        Raises:
+            _Refused: it is not a chat request.
+        """
+        try:
+            length = int(self.headers.get("content-length", 0))
+            body = json.loads(self.rfile.read(max(length, 0)))
+        except (ValueError, RecursionError) as error:
+            self.close_connection = True  # what is left of the body is no next request
+            raise _Refused(400, f"this is no chat request: {type(error).__name__}") from None
+        if self.path != "/v1/chat/completions":
+            raise _Refused(404, f"there is no {self.path} here; ask /v1/chat/completions")
+        messages = body.get("messages") if isinstance(body, dict) else None
+        good = isinstance(messages, list) and all(
+            isinstance(m, dict)
+            and isinstance(m.get("role"), str)
+            and isinstance(m.get("content"), str)
+            for m in messages
+        )
+        if not good or not messages or not isinstance(body.get("model"), str):
+            raise _Refused(400, "this is no chat request: give a model, and messages as text")
+        return body
 
     def _send(self, status: int, value: dict[str, Any]) -> None:
         data = json.dumps(value).encode()
@@ -204,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    delay = 0.0  # seconds before each reply
+    delay: float = 0.0  # seconds before each reply
     # the library's five refuse a collector that opens many connections at once
     request_queue_size = 256
 
