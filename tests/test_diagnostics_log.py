@@ -202,7 +202,10 @@ def test_accuracies_that_fit_no_small_number_of_examples_say_nothing():
         ("", "holds no rows"),
         ("Step,Validation Loss\n", "holds no rows"),
         ("Step,Validation Loss\n100,0.5\n200\n", "row 2: has another number of cells"),
-        ("Step,Validation Loss\n100,half\n", "row 1: eval_loss is 'half', not a number"),
+        (
+            "Step,Validation Loss\n100,half\n",
+            "row 1, column Validation Loss: loss is 'half', not a number",
+        ),
         ("name,colour\na,b\n", "neither losses nor rewards"),
     ],
 )
@@ -213,18 +216,12 @@ def test_broken_tables_are_errors_that_say_where(tmp_path, content, message):
         read_training_log(path)
 
 
-def test_a_wrong_cell_is_shown_cut_short_and_a_file_of_another_shape_is_no_log(tmp_path):
+def test_a_wrong_cell_is_shown_cut_short():
     with pytest.raises(
         TrainingLogError, match=r"loss is \[0, 1, 2.*\.\.\., not a number"
     ) as caught:
         read_training_log([{"step": 1, "loss": list(range(1000))}])
     assert len(str(caught.value)) < 250
-    path = tmp_path / "reference.json"
-    path.write_text(
-        json.dumps({"config": {}, "steps": [{"step": 1, "loss": 0.69}]}), encoding="utf-8"
-    )
-    with pytest.raises(TrainingLogError, match="neither losses nor rewards"):
-        read_training_log(path)
 
 
 def test_files_that_are_no_logs_are_errors(tmp_path):
@@ -242,7 +239,7 @@ def test_files_that_are_no_logs_are_errors(tmp_path):
 
 def test_questions_that_a_log_cannot_answer_say_what_it_lacks():
     training_only = read_training_log([{"loss": 0.5, "rewards/chosen": 0.1, "step": 1}])
-    with pytest.raises(TrainingLogError, match=r"(?s)no rewards/chosen, .* evaluation switched on"):
+    with pytest.raises(TrainingLogError, match=r"(?s)no rewards/chosen, .* eval_strategy"):
         implied_beta(training_only)
     with pytest.raises(TrainingLogError, match="no epoch"):
         epoch_steps(training_only)

@@ -15,8 +15,10 @@ from zephyr_utils.diagnostics.findings import (
     margins_check,
     overfitting,
 )
-from zephyr_utils.diagnostics.log import TrainingLog, TrainingLogError, read_training_log
+from zephyr_utils.diagnostics.log import TrainingLog, read_training_log
+from zephyr_utils.diagnostics.log_columns import TrainingLogError
 from zephyr_utils.diagnostics.margins import RewardError, RewardMargins, reward_margins
+from zephyr_utils.diagnostics.reason import Reason
 from zephyr_utils.diagnostics.traffic_light import TrafficLight, traffic_light
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "ImpliedBeta",
     "MarginsCheck",
     "Overfitting",
+    "Reason",
     "RewardError",
     "RewardMargins",
     "TrafficLight",

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zephyr_utils.diagnostics.log import TrainingLog, TrainingLogError
+from zephyr_utils.diagnostics.log import TrainingLog
+from zephyr_utils.diagnostics.log_columns import LogKind, TrainingLogError
+from zephyr_utils.diagnostics.run_type import ROUNDING, reference_free_beta
 
-# Three figures rounded to four decimals can disagree by one and a half units of the last place.
-ROUNDING = 2e-4
+# A log-probability whose size is below this has no share that would say anything.
+_SMALLEST_REFERENCE = 0.05  # nats
 # More examples than this cannot be told from accuracies printed with four decimals.
 _MOST_EXAMPLES = 1000
 
@@ -31,14 +33,16 @@ class MarginsCheck:
         return not self.steps_off
 
 
-def margins_check(log: TrainingLog, tolerance: float = ROUNDING) -> MarginsCheck:
-    """Check ``rewards/margins = rewards/chosen - rewards/rejected`` in every evaluation row.
+def margins_check(
+    log: TrainingLog, tolerance: float = ROUNDING, kind: LogKind = "evaluation"
+) -> MarginsCheck:
+    """Check ``rewards/margins = rewards/chosen - rewards/rejected`` in every row of one kind.
 
     Raises:
         TrainingLogError: the log lacks those columns.
     """
     step, chosen, rejected, margins = log.require(
-        "step", "rewards/chosen", "rewards/rejected", "rewards/margins"
+        "step", "rewards/chosen", "rewards/rejected", "rewards/margins", kind=kind
     )
     gap = np.abs(margins - (chosen - rejected))
     return MarginsCheck(gap.size, float(gap.max()), tuple(step[gap > tolerance].tolist()))
@@ -125,13 +129,13 @@ class Displacement:
     Attributes:
         chosen, rejected: change at the last evaluation; below zero: the answers became less likely.
         chosen_share: the chosen answers' change as a share of their reference log-probability's
-            size.
+            size; None where that is near 0.
         lowest_chosen: the deepest change of the chosen answers during the run.
     """
 
     chosen: float
     rejected: float
-    chosen_share: float
+    chosen_share: float | None
     lowest_chosen: float
 
     @property
@@ -144,14 +148,25 @@ def displacement(log: TrainingLog) -> Displacement:
     """Likelihood displacement: the margin can grow while the chosen answers become *less* likely.
 
     The reference's log-probabilities come from :func:`implied_beta`; raises what that raises.
+
+    Raises:
+        TrainingLogError: the run had no reference model (ORPO, CPO, SimPO).
     """
+    if reference_free_beta(log) is not None:
+        raise TrainingLogError(
+            "its rewards are beta times the log-probabilities, so there is no reference model that "
+            "answers could have moved away from",
+            where=log.source,
+            remedy="read logps/chosen itself.",
+        )
     reference = implied_beta(log)
     chosen, rejected = log.require("logps/chosen", "logps/rejected")
     change = chosen - reference.reference_chosen
+    size = abs(reference.reference_chosen)
     return Displacement(
         chosen=float(change[-1]),
         rejected=float(rejected[-1] - reference.reference_rejected),
-        chosen_share=float(change[-1]) / max(abs(reference.reference_chosen), 1e-12),
+        chosen_share=float(change[-1]) / size if size > _SMALLEST_REFERENCE else None,
         lowest_chosen=float(change.min()),
     )
 
@@ -182,33 +197,23 @@ def epoch_steps(log: TrainingLog) -> list[EpochStep]:
     Raises:
         TrainingLogError: the training rows lack loss, epoch or step.
     """
-    absent = [name for name in ("loss", "epoch", "step") if name not in log.training]
-    if absent:
-        raise TrainingLogError(
-            f"its training rows have no {', '.join(absent)}",
-            where=log.source,
-            remedy="give the run's whole log.",
-        )
-    loss, epoch, step = (log.training[name] for name in ("loss", "epoch", "step"))
-    whole = np.isfinite(loss) & np.isfinite(epoch) & np.isfinite(step)
-    loss, epoch, step = loss[whole], epoch[whole], step[whole]
+    loss, epoch, step = log.require("loss", "epoch", "step", kind="training")
     # A row at epoch 1.0 exactly still averages over the first epoch's batches.
-    number = np.maximum(np.ceil(epoch - 1e-9), 1).astype(int)
-    borders = []
-    for i in np.flatnonzero(np.diff(number) > 0):
-        before, after = number[i], number[i + 1]
-        borders.append(
-            EpochStep(
-                epoch=int(before),
-                step_before=float(step[i]),
-                step_after=float(step[i + 1]),
-                loss_before=float(loss[i]),
-                loss_after=float(loss[i + 1]),
-                mean_before=float(loss[number == before].mean()),
-                mean_after=float(loss[number == after].mean()),
-            )
+    number = np.clip(np.ceil(epoch - 1e-9), 1, 1e6)
+    epochs, position = np.unique(number, return_inverse=True)
+    means = np.bincount(position, weights=loss) / np.bincount(position)
+    return [
+        EpochStep(
+            epoch=int(epochs[position[i]]),
+            step_before=float(step[i]),
+            step_after=float(step[i + 1]),
+            loss_before=float(loss[i]),
+            loss_after=float(loss[i + 1]),
+            mean_before=float(means[position[i]]),
+            mean_after=float(means[position[i + 1]]),
         )
-    return borders
+        for i in np.flatnonzero(np.diff(number) > 0)
+    ]
 
 
 @dataclass(frozen=True)

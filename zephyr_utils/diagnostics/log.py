@@ -1,5 +1,4 @@
-"""Reading the log of a preference run: a model card's table (CSV) or a trainer's history, into
-arrays.
+"""The log of a training run as arrays: read from a file or taken from a trainer, and checked.
 
 A trainer writes two kinds of rows. *Training* rows are means over the batches since the last row,
 other examples every time; *evaluation* rows are measured on one fixed set. Most of what a log can
@@ -8,36 +7,35 @@ rows, so the two are kept apart here.
 
 Column names are TRL's: ``loss``, ``rewards/chosen``, ``rewards/rejected``, ``rewards/margins``,
 ``rewards/accuracies``, ``logps/chosen``, ``logps/rejected`` (sums of log-probabilities in nats),
-``learning_rate``, ``grad_norm``, ``epoch``, ``step``.
+``learning_rate``, ``grad_norm``, ``epoch``, ``step``. What other writers call them:
+:mod:`~zephyr_utils.diagnostics.log_columns`.
 """
 
-import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation.common import read_rows
+from zephyr_utils.diagnostics.log_columns import (
+    KINDS,
+    Cells,
+    LogKind,
+    LogRow,
+    TrainingLogError,
+    column_of,
+    is_core,
+    printable,
+    proves_row,
+    split_row,
+)
+from zephyr_utils.diagnostics.log_files import LogFile, read_log_file
+from zephyr_utils.diagnostics.log_order import in_order
+from zephyr_utils.diagnostics.log_values import check_values
 
 Columns = dict[str, NDArray[np.float64]]
-
-# Names that model cards print, as the trainer's own.
-_CARD_NAMES = {"training loss": "loss", "validation loss": "eval_loss"}
-# Whole-run summaries (one at the end of a history), no rows of a curve.
-_SUMMARY_FIELDS = ("train_runtime", "total_flos")
-# A card writes this where no training loss had been logged yet.
-_ABSENT = ("", "no log")
-_METRICS = ("loss", "step", "epoch", "learning_rate", "grad_norm")
-_FAMILIES = ("rewards/", "logps/", "logits/")
-_LONGEST_VALUE = 60  # characters of a wrong cell that a message repeats
-
-
-class TrainingLogError(HandbookError, ValueError):
-    """A log that cannot be read, or that lacks the columns a question about it needs."""
 
 
 @dataclass(frozen=True)
@@ -46,191 +44,189 @@ class TrainingLog:
 
     Attributes:
         source: the file's name, for messages.
-        training, evaluation: column name -> array over the rows of that kind; NaN where a row lacks
-            the column.
-        n_rows: rows read; ``n_summaries`` of them were summaries of the whole run, in neither kind.
-        not_finite: where a NaN or an infinity was *logged* (as opposed to a missing cell): "step
-            300: loss is nan".
+        training, evaluation: column name -> array over the rows of that kind, in the order of
+            their steps; NaN where a row lacks the column.
+        n_rows: rows read, those of the next three attributes included.
+        n_unreadable: rows that could not be read, such as a line that was cut short.
+        n_summaries: summaries of the whole run, in neither kind.
+        n_other: rows without any of the columns above, in neither kind.
+        n_superseded: training and evaluation rows left out because a later row has their step.
+        planned_steps: the steps the run was to take; NaN where the log does not say.
+        not_finite: losses, rewards and log-probabilities that were *logged* as NaN, infinity or
+            null (as opposed to a missing cell): "step 300: training loss is nan".
+        warnings: what is wrong with the log itself, a sentence each: rows missing, steps that go
+            backwards, numbers averaged over runs. A log with warnings is not complete.
     """
 
     source: str
     training: Columns
     evaluation: Columns
     n_rows: int
+    n_unreadable: int
     n_summaries: int
+    n_other: int
+    n_superseded: int
+    planned_steps: float
     not_finite: tuple[str, ...]
+    warnings: tuple[str, ...]
 
-    def require(self, *names: str) -> list[NDArray[np.float64]]:
-        """Evaluation columns by name, restricted to the rows that have all of them.
+    def rows(self, kind: LogKind) -> Columns:
+        """The columns of one kind of rows."""
+        return self.training if kind == "training" else self.evaluation
+
+    def has(self, *names: str, kind: LogKind = "evaluation") -> bool:
+        """Whether at least one row of this kind has finite numbers in all of these columns."""
+        part = self.rows(kind)
+        return all(name in part for name in names) and bool(
+            np.isfinite(np.stack([part[name] for name in names])).all(axis=0).any()
+        )
+
+    def require(self, *names: str, kind: LogKind = "evaluation") -> list[NDArray[np.float64]]:
+        """Columns by name, restricted to the rows that have finite numbers in all of them.
 
         Raises:
             TrainingLogError: a column is missing, or no row has all of them; says what the log does
                 have.
         """
-        absent = [name for name in names if name not in self.evaluation]
-        if absent:
+        part = self.rows(kind)
+        if absent := [name for name in names if name not in part]:
             raise TrainingLogError(
-                f"its evaluation rows have no {', '.join(absent)} (they have: "
-                f"{', '.join(self.evaluation) or 'none'})",
+                f"its {kind} rows have no {', '.join(absent)} (they have: "
+                f"{printable(', '.join(part)) or 'none'})",
                 where=self.source,
-                remedy="train with evaluation switched on (eval_strategy: steps), or give the "
-                "right file.",
+                remedy="give the whole log of the run"
+                + (", trained with eval_strategy: steps." if kind == "evaluation" else "."),
             )
-        stacked = np.stack([self.evaluation[name] for name in names])
-        whole = np.isfinite(stacked).all(axis=0)
-        if not whole.any():
+        stacked = np.stack([part[name] for name in names])
+        complete = np.isfinite(stacked).all(axis=0)
+        if not complete.any():
             raise TrainingLogError(
-                f"no evaluation row has all of {', '.join(names)}",
+                f"no {kind} row has all of {', '.join(names)}",
                 where=self.source,
                 remedy="give the right file.",
             )
-        return list(stacked[:, whole])
+        return list(stacked[:, complete])
 
 
-def read_training_log(source: str | Path | Iterable[dict]) -> TrainingLog:
+def read_training_log(source: str | Path | Iterable[Mapping[str, object]]) -> TrainingLog:
     """Read a log from a file, or from a trainer's ``state.log_history`` as it is.
 
     Args:
-        source: a ``.csv`` (a model card's table; lines that begin with ``#`` are comments),
-            ``trainer_state.json``, a JSON list or JSON Lines of log rows, or an iterable of such
-            rows.
+        source: ``trainer_state.json``, log rows as JSON, JSON Lines, CSV (also exports of Weights &
+            Biases, and a model card's table; lines that begin with ``#`` are comments) or Parquet,
+            LLaMA-Factory's ``trainer_log.jsonl``, ms-swift's ``logging.jsonl``, a model card
+            (``.md``), a TensorBoard event file, or an iterable of such rows.
 
     Raises:
-        TrainingLogError: no such file, no rows, a cell that is no number (named), or neither losses
-            nor rewards.
+        TrainingLogError: no such file, no rows, half of them unreadable, a cell that is no number
+            (named), columns of several runs, or neither losses nor rewards.
     """
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        name, rows = path.name, _rows_of_file(path)
+    if isinstance(source, str | Path):
+        file = read_log_file(Path(source))
     else:
-        name, rows = "log history", list(source)
-    if not rows:
+        file = LogFile("log history", list(source))
+    if not file.rows:
         raise TrainingLogError(
-            "it holds no rows", where=name, remedy="check that the run logged at all."
+            "it holds no rows", where=file.name, remedy="check that the run logged at all."
         )
-    kinds: dict[str, list[dict[str, float]]] = {"training": [], "evaluation": []}
-    not_finite: list[str] = []
-    n_summaries = 0
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
+    rows = []
+    for number, row in enumerate(file.rows, start=1):
+        if not isinstance(row, Mapping):
             raise TrainingLogError(
                 f"is {type(row).__name__}, not a row with named columns",
-                where=f"{name}, row {number}",
+                where=f"{file.name}, row {number}",
                 remedy="give the trainer's state.log_history or a file of it.",
             )
-        if any(row.get(field) not in (None, "") for field in _SUMMARY_FIELDS):
-            n_summaries += 1
-            continue
-        training, evaluation = _split_row(row, f"{name}, row {number}")
-        place = f"step {training.get('step', evaluation.get('step', math.nan)):g}"
-        for kind, cells in (("training", training), ("evaluation", evaluation)):
-            not_finite += [
-                f"{place}: {kind} {key} is {v:g}"
-                for key, v in cells.items()
-                if not math.isfinite(v)
-            ]
-            if cells.keys() - {"step", "epoch"}:
-                kinds[kind].append(cells)
-    if not any(
-        key == "loss" or key.startswith("rewards/")
-        for rows in kinds.values()
-        for row in rows
-        for key in row
-    ):
+        rows.append(split_row(row, f"{file.name}, row {number}"))
+    return _assemble(file, rows)
+
+
+def _panel_runs(rows: Sequence[LogRow]) -> list[str]:
+    """The runs that a Weights & Biases panel names in its columns, "my-run - train/loss"."""
+    names = frozenset().union(*(row.names for row in rows))
+    parts = [name.rpartition(" - ") for name in names if (c := column_of(name)) and c.kind]
+    return sorted({run for run, dash, _ in parts if dash})
+
+
+def _assemble(file: LogFile, rows: Sequence[LogRow]) -> TrainingLog:
+    logged = [row for row in rows if not row.is_summary]
+    is_wide = _is_wide(logged)
+    if len(runs := _panel_runs(logged)) > 1:
         raise TrainingLogError(
-            "it has neither losses nor rewards",
-            where=name,
+            f"it holds the curves of {len(runs)} runs: {printable(', '.join(runs))}",
+            where=file.name,
+            remedy="export one run only.",
+        )
+    columns: dict[LogKind, Columns] = {}
+    not_finite: list[str] = []
+    warnings: list[str] = []
+    n_superseded = 0
+    used: set[int] = set()
+    for kind in KINDS:
+        own = [i for i, row in enumerate(logged) if _is_of_kind(row.cells(kind), is_wide)]
+        used.update(own)
+        kept, disorder = in_order([(logged[i].step, logged[i].cells(kind)) for i in own], kind)
+        n_superseded += len(own) - len(kept)
+        diverged, gaps = check_values(kept, kind, is_wide)
+        not_finite += diverged
+        warnings += disorder + gaps
+        columns[kind] = _columns(kept)
+    if not not_finite and not any(is_core(name) for part in columns.values() for name in part):
+        names = sorted({str(key) for row in rows for key in row.names})
+        raise TrainingLogError(
+            f"it has neither losses nor rewards (its columns: {printable(', '.join(names))})",
+            where=file.name,
             remedy="give the log of a training run: a model card's table or a trainer's log "
             "history.",
         )
+    n_rows = len(file.rows) + len(file.unreadable)
+    if file.unreadable:
+        text = f"{len(file.unreadable)} of {n_rows} rows cannot be read"
+        warnings.insert(0, f"{text}, the first: {file.unreadable[0]}")
+    if runs:
+        text = f"it is an export of a Weights & Biases panel of the run {printable(runs[0], 60)}, which"
+        warnings.append(f"{text} holds the curves of the panel and no others")
+    if n_averages := sum(row.is_average for row in rows):
+        text = f"in {n_averages} rows the curves are means over several runs or over a range"
+        warnings.append(f"{text} (__MIN and __MAX differ): export one run, unsampled")
+    planned = np.array([file.planned_steps, *(row.planned_steps for row in rows)])
     return TrainingLog(
-        name,
-        _columns(kinds["training"]),
-        _columns(kinds["evaluation"]),
-        len(rows),
-        n_summaries,
-        tuple(not_finite),
+        source=file.name,
+        training=columns["training"],
+        evaluation=columns["evaluation"],
+        n_rows=n_rows,
+        n_unreadable=len(file.unreadable),
+        n_summaries=len(rows) - len(logged),
+        n_other=len(logged) - len(used),
+        n_superseded=n_superseded,
+        planned_steps=float(np.fmax.reduce(planned)),
+        not_finite=tuple(not_finite),
+        warnings=tuple(warnings),
     )
 
 
-def _rows_of_file(path: Path) -> list[dict]:
-    if path.suffix.lower() != ".csv":
-        rows = read_rows(path)
-        # trainer_state.json is one object with the history inside.
-        if len(rows) == 1 and isinstance(rows[0].get("log_history"), list):
-            return rows[0]["log_history"]
-        return rows
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in file if line.strip() and not line.lstrip().startswith("#")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingLogError(
-            f"cannot be read ({error})",
-            where=str(path),
-            remedy="check the path; the file must be UTF-8 text.",
-        ) from error
-    rows = list(csv.DictReader(lines))
-    for number, row in enumerate(rows, start=1):
-        # DictReader files surplus cells under None and fills missing ones with None.
-        if None in row or None in row.values():
-            raise TrainingLogError(
-                "has another number of cells than the header",
-                where=f"{path.name}, row {number}",
-                remedy="the file may have been cut short; fetch it again.",
-            )
-    return rows
-
-
-def _split_row(row: dict, where: str) -> tuple[dict[str, float], dict[str, float]]:
-    """One logged row as its training cells and its evaluation cells; a card's row has both."""
-    named = {_canonical(key): value for key, value in row.items()}
-    # A card prints the evaluation's rewards without a prefix beside the column "Validation Loss".
-    is_card_row = any(str(key).strip().lower() == "validation loss" for key in row)
-    training: dict[str, float] = {}
-    evaluation: dict[str, float] = {}
-    for key, value in named.items():
-        number = _number(value, key, where)
-        if number is None:
-            continue
-        if key in ("step", "epoch"):
-            training[key] = evaluation[key] = number
-        elif key.startswith("eval_"):
-            evaluation[key.removeprefix("eval_")] = number
-        elif is_card_row and key not in ("loss", "learning_rate", "grad_norm"):
-            evaluation[key] = number
-        else:
-            training[key] = number
-    return training, evaluation
-
-
-def _canonical(key: object) -> str:
-    name = str(key).strip().lower()
-    return _CARD_NAMES.get(name, name)
-
-
-def _number(value: object, key: str, where: str) -> float | None:
-    """The cell as a float (NaN and infinity included); None for an empty cell or for text beside
-    the metrics.
+def _is_wide(rows: Sequence[LogRow]) -> bool:
+    """Whether every row has the columns of both kinds, as tables have: an empty cell says nothing
+    there, unless other cells of its kind are filled.
     """
-    if value is None or (isinstance(value, str) and value.strip().lower() in _ABSENT):
-        return None
-    if isinstance(value, (int, float, str)):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    name = key.removeprefix("eval_")
-    if name in _METRICS or name.startswith(_FAMILIES):
-        shown = repr(value)
-        shown = shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}..."
-        raise TrainingLogError(
-            f"{key} is {shown}, not a number",
-            where=where,
-            remedy="mend the cell, or leave it empty.",
-        )
-    return None
+    names = {row.names for row in rows}
+    kinds = {kind for row in rows for kind in KINDS if any(map(is_core, row.cells(kind)))}
+    return len(names) == 1 and len(kinds) == len(KINDS)
 
 
-def _columns(rows: list[dict[str, float]]) -> Columns:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
+def _is_of_kind(cells: Cells, is_wide: bool) -> bool:
+    return any(
+        proves_row(name) if value is not None else is_core(name) and not is_wide
+        for name, value in cells.items()
+    )
+
+
+def _columns(rows: Sequence[tuple[float, Cells]]) -> Columns:
+    names = dict.fromkeys(name for _, cells in rows for name in cells)
+    columns = {
+        name: np.array([math.nan if (v := cells.get(name)) is None else v for _, cells in rows])
+        for name in names
+        if any(cells.get(name) is not None for _, cells in rows)
+    }
+    step = np.array([step for step, _ in rows])
+    return columns | ({"step": step} if np.isfinite(step).any() else {})

@@ -1,0 +1,223 @@
+"""One logged row: whose columns they are, under the names that TRL gives them, and its numbers.
+
+Writers name the same figure in different ways: ``eval_rewards/margins`` (a trainer's history),
+``Rewards/margins`` beside ``Validation Loss`` (a model card), ``eval/rewards/margins`` (Weights &
+Biases, TensorBoard, Trackio), ``my-run - eval/rewards/margins`` (a panel of Weights & Biases).
+"""
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from zephyr_utils.errors import HandbookError
+
+LogKind = Literal["training", "evaluation"]
+KINDS: tuple[LogKind, ...] = ("training", "evaluation")
+# A number, or None where the cell is there and empty (null, an empty cell).
+Cells = dict[str, float | None]
+
+# What a preference run is judged by. A number that is not finite here means divergence.
+CORE_FAMILIES = ("rewards/", "logps/")
+_METRICS = ("loss", "learning_rate", "grad_norm", "kl")
+_FAMILIES = (*CORE_FAMILIES, "logits/")
+# Figures that prove that a row of a wide table was logged, and say nothing else.
+_TIMING = ("runtime", "samples_per_second", "steps_per_second")
+# Where a row stands, the most reliable name first: "_step" counts log calls, not updates.
+_STEP_NAMES = ("step", "global_step", "current_steps", "global_step/max_steps", "_step")
+_PREFIXES: dict[str, LogKind] = {
+    "train/": "training",
+    "eval/": "evaluation",
+    "eval_": "evaluation",
+    "val/": "evaluation",
+    "val_": "evaluation",
+    "validation/": "evaluation",
+    "validation_": "evaluation",
+}
+_RENAMED = {"training_loss": "loss", "lr": "learning_rate"}
+# Writers' words for "nothing was logged here yet", which is no missing number.
+_NOT_LOGGED_WORDS = ("no log", "-", "–", "—", "n/a")
+_EMPTY_WORDS = ("", "null", "none")
+_SUMMARY_FIELDS = ("train_runtime", "total_flos")
+# Beyond what a loss can be and squares still fit a float: as good as infinite.
+_LARGEST_NUMBER = 1e30
+_LONGEST_VALUE = 60  # characters of a wrong cell that a message repeats
+
+
+class _Cell(enum.Enum):
+    NOT_LOGGED = enum.auto()
+
+
+class TrainingLogError(HandbookError, ValueError):
+    """A log that cannot be read, or that lacks the columns a question about it needs."""
+
+
+class Column(NamedTuple):
+    """A column's place: its kind (None where the row decides) and its name as TRL has it."""
+
+    kind: LogKind | None
+    name: str
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One row's numbers by kind.
+
+    Attributes:
+        names: the row's columns as the file has them.
+        step, planned_steps: NaN where the row does not say.
+        is_summary: it sums up the whole run (``train_runtime``), and is no point of a curve.
+        is_average: a Weights & Biases panel whose range columns differ from each other.
+    """
+
+    names: frozenset[str]
+    step: float
+    planned_steps: float
+    training: Cells
+    evaluation: Cells
+    is_summary: bool
+    is_average: bool
+
+    def cells(self, kind: LogKind) -> Cells:
+        """The cells of one kind."""
+        return self.training if kind == "training" else self.evaluation
+
+
+def is_core(name: str) -> bool:
+    """Whether a column belongs to those that a preference run is judged by."""
+    return name == "loss" or name.startswith(CORE_FAMILIES)
+
+
+def is_metric(name: str) -> bool:
+    """Whether a column is one of those that this package reads numbers from."""
+    return name in _METRICS or name.startswith(_FAMILIES)
+
+
+def proves_row(name: str) -> bool:
+    """Whether a number in this column proves that a row of its kind was logged."""
+    return is_metric(name) or name in _TIMING
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """Text for a message: control characters and lone surrogates escaped, cut to ``limit``."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:limit]
+    )
+    return shown + ("..." if len(str(text)) > limit else "")
+
+
+def column_of(key: object) -> Column | None:
+    """Where a raw column belongs; None for the range columns of a Weights & Biases panel."""
+    name = str(key).strip().lower().rpartition(" - ")[2].replace(" ", "_")
+    if name.endswith(("__min", "__max")):
+        return None
+    if name == "validation_loss":
+        return Column("evaluation", "loss")
+    for prefix, kind in _PREFIXES.items():
+        if name.startswith(prefix):
+            rest = name.removeprefix(prefix)
+            return Column(kind, "learning_rate" if rest == "lr" else rest)
+    name = _RENAMED.get(name, name)
+    return Column("training" if name in ("loss", "learning_rate", "grad_norm") else None, name)
+
+
+def split_row(row: Mapping[str, object], where: str) -> LogRow:
+    """One logged row as its training cells and its evaluation cells; a card's row has both.
+
+    Raises:
+        TrainingLogError: a metric that is no number, or two columns of one meaning that differ.
+    """
+    columns = {key: column for key in row if (column := column_of(key)) is not None}
+    names = {column.name for column in columns.values()}
+    # A card prints the evaluation's rewards without a prefix, beside the column "Validation Loss".
+    is_card = any(str(key).strip().lower() == "validation loss" for key in row)
+    # LLaMA-Factory's trainer_log.jsonl calls rewards/accuracies "accuracy".
+    is_llama_factory = {"current_steps", "total_steps"} <= names
+    cells: dict[LogKind, Cells] = {"training": {}, "evaluation": {}}
+    place: dict[str, float] = {}
+    for key, (kind, name) in columns.items():
+        if name in (*_STEP_NAMES, "epoch", "total_steps"):
+            place |= _place(name, row[key], where)
+            continue
+        if is_llama_factory and name == "accuracy":
+            name = "rewards/accuracies"
+        value = _number(row[key], name, f"{where}, column {printable(key, 40)}")
+        if value is _Cell.NOT_LOGGED:
+            continue
+        target = cells[kind or ("evaluation" if is_card else "training")]
+        known = target.get(name)
+        if known is not None and value is not None and known != value:
+            raise TrainingLogError(
+                f"two of its columns mean {name} and differ: {known:g} and {value:g}",
+                where=where,
+                remedy="export one run only, and each curve once.",
+            )
+        target[name] = known if value is None else value
+    summary = any(cells["training"].get(name) is not None for name in _SUMMARY_FIELDS)
+    step = next((place[name] for name in _STEP_NAMES if name in place), math.nan)
+    if "epoch" in place:
+        for part in cells.values():
+            part["epoch"] = place["epoch"]
+    return LogRow(
+        frozenset(map(str, row)),
+        step,
+        place.get("total_steps", math.nan),
+        cells["training"],
+        cells["evaluation"],
+        is_summary=summary and cells["training"].get("loss") is None,
+        is_average=_is_average(row),
+    )
+
+
+def _is_average(row: Mapping[str, object]) -> bool:
+    lowest = {str(key)[:-5]: value for key, value in row.items() if str(key).endswith("__MIN")}
+    return any(row.get(f"{key}__MAX") != value for key, value in lowest.items())
+
+
+def _place(name: str, value: object, where: str) -> dict[str, float]:
+    """Step, epoch or planned steps; ms-swift writes ``global_step/max_steps`` as "31/94"."""
+    if name == "global_step/max_steps" and isinstance(value, str) and "/" in value:
+        step, _, planned = value.partition("/")
+        return _place("global_step", step, where) | _place("total_steps", planned, where)
+    number = _number(value, "step", f"{where}, column {name}")
+    return {name: number} if isinstance(number, float) and math.isfinite(number) else {}
+
+
+def _number(value: object, name: str, where: str) -> float | _Cell | None:
+    """The cell as a float (NaN and infinity included), None where empty, NOT_LOGGED where it says
+    so or is text beside the metrics.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _NOT_LOGGED_WORDS:
+            return _Cell.NOT_LOGGED
+        if word in _EMPTY_WORDS:
+            return None
+    number = _float(value)
+    if number is not None:
+        return number
+    if name == "step" or is_metric(name):
+        raise TrainingLogError(
+            f"{name} is {printable(repr(value), _LONGEST_VALUE)}, not a number",
+            where=where,
+            remedy="correct the cell (decimals with a point), or leave it empty.",
+        )
+    return _Cell.NOT_LOGGED
+
+
+def _float(value: object) -> float | None:
+    """Any scalar that a trainer logs: Python, NumPy or tensor; None for booleans and all else."""
+    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+        return None
+    if not isinstance(value, str) and not hasattr(value, "__float__"):
+        return None
+    try:
+        number = float(value)
+        return math.copysign(math.inf, number) if abs(number) > _LARGEST_NUMBER else number
+    except OverflowError:  # an integer of more than 308 digits
+        return -math.inf if isinstance(value, int) and value < 0 else math.inf
+    except (TypeError, ValueError, RuntimeError):
+        return None
