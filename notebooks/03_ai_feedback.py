@@ -180,8 +180,8 @@ def my_read(text, count):
     return [ratings[number] for number in range(1, count + 1)]
 
 # %% [markdown]
-# The package's reader does the same and names its reason. It forgives bold type and headings, which judges like; nothing
-# else. Both see the same eight replies.
+# The package's reader does the same and names its reason. It forgives what leaves no doubt ("**Rating:** 4 out of 5",
+# "Bewertung: 4 (gut)"); nothing else. Both see the same eight replies.
 
 # %%
 good = "Answer 1\nRating: 4\nRationale: right\n\nAnswer 2\nRating: N/A\nRationale: it does not apply"
@@ -215,7 +215,11 @@ for name, text in replies.items():
 # %% [markdown]
 # UltraFeedback's own code took the first number of the rating's line, whatever it was, and asked again at temperature 0
 # when the form was wrong. Ours keeps the reply as it came and counts it; a second request at temperature 0 mostly brings
-# the same words, and costs the same.
+# the same words, and costs the same. `--retry-unreadable` makes it all the same, for those replies alone.
+#
+# A 9 does more harm than a missing rating. On a scale of ten the *best* answers are those whose ratings do not fit, so
+# leaving them out turns the order round. A row with one such number gets no ratings at all, and a judge that often
+# writes one stops the run.
 
 # %% [markdown]
 # ## The order of the answers
@@ -307,7 +311,9 @@ print(first.report())
 # %% [markdown]
 # What the short one lacks is what makes the difference over nine days: a wait after "429, too many calls", a limit for a
 # server that hangs, another try after a lost connection, a stop when the key is refused, a file that survives a kill, and
-# the books. The package's functions print them: every call is from the journal, made, failed or not made.
+# the accounting. The package's functions print it: every call is from the journal, made, failed or not made. And a reply
+# with status 200 need not be an answer: a reasoning model may spend its whole token limit on thoughts. These are never
+# stored as the answer; a reply without one is counted by its reason.
 
 # %% [markdown]
 # ### The bill before it is paid
@@ -379,7 +385,7 @@ print(f"paid {paid:.4f}, expected {expected:.4f}; the judge's share {shares['sta
 # %%
 slow = Endpoint(stack.enter_context(served(delay=0.03)))
 save_records([{"prompt": prompt} for prompt in list(dict.fromkeys(prompts))[:20]], folder / "prompts.jsonl")
-command = [sys.executable, "-m", "zephyr_utils", "feedback", folder / "prompts.jsonl", folder / "out.jsonl"]
+command = [sys.executable, "-m", "zephyr_utils", "feedback", folder / "prompts.jsonl", "--output", folder / "out.jsonl"]
 command += ["--models", ",".join(MODELS), "--base-url", slow.url, "--concurrency", "8", "--journal", folder / "killed.jsonl"]
 
 # %% [markdown]
@@ -426,7 +432,7 @@ assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout
 # ### The same means make dialogues
 #
 # UltraChat was made this way too, the paper's first step: a seed prompt, the teacher's answer, then the teacher writes the
-# *next* request from what was said, and so on. One function more, the same journal, the same books. [Chapter 02](02_dsft) trains
+# *next* request from what was said, and so on. One function more, the same journal, the same accounting. [Chapter 02](02_dsft) trains
 # on their kind. (The stand-in draws both by rule: its follow-up may take another turn than the question, and some of its
 # answers are wrong on purpose, as in the dialogues that you know.)
 
@@ -708,7 +714,7 @@ if miniature_as_shipped:
 # | judge | GPT-4 | `gpt-4`, `gpt-4-0613` for critiques | any endpoint; here a rule-based stand-in |
 # | temperature of the judge | not said | 0 | 0 |
 # | order of the answers | not said | shuffled anew for each aspect | shuffled once, then rotated |
-# | reply off the form | not said | asked again | kept, counted, left out |
+# | reply off the form | not said | asked again | kept, counted, left out; asked again on request |
 # | score | mean of the aspects | mean and overall grade both published | both |
 # | overall grade of 1 | not said | became 10; repaired in December 2023 | stays 1 |
 
@@ -928,12 +934,13 @@ exercises.check_place_bonus(place_bonus)
 #
 # ```bash
 # export OPENAI_API_KEY=...                  # never in a file; a server on your machine needs none
-# zephyr feedback prompts.jsonl feedback.parquet --models MODEL_A,MODEL_B,MODEL_C,MODEL_D --judge JUDGE \
-#     --base-url URL --prices prices.yaml --dry-run
+# zephyr feedback prompts.jsonl --output feedback.parquet --judge JUDGE \
+#     --models MODEL_A,MODEL_B,MODEL_C,MODEL_D --base-url URL --prices prices.yaml --dry-run
 # ```
 #
-# then without `--dry-run`. To let your own models answer and a provider judge, give `--base-url` of your server and
-# `--judge-base-url` of the provider. What does your set look like?
+# then without `--dry-run`. Some reasoning models refuse a temperature: `--judge-temperature none` leaves it out, and
+# `--judge-max-tokens` has to leave space for their thoughts. To let your own models answer and a provider judge, give
+# `--base-url` of your server and `--judge-base-url` of the provider. What does your set look like?
 
 # %%
 n_answers = Counter(len(record["completions"]) for record in rated)
