@@ -289,6 +289,16 @@ def test_a_hub_that_cannot_be_reached_is_said_with_the_way_round_it(monkeypatch)
     assert "local file" in error.value.remedy
 
 
+def test_a_stream_that_breaks_off_is_said(monkeypatch):
+    def rows():
+        yield DIALOGUE
+        raise ConnectionError("reset by peer")
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **options: rows())
+    with pytest.raises(HandbookError, match="reset by peer"):
+        load_records(ADDRESS, "dialogue", limit=5)
+
+
 def test_an_address_without_a_revision_is_resolved_once_and_then_pinned(monkeypatch):
     import huggingface_hub
 

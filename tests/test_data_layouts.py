@@ -20,6 +20,7 @@ from zephyr_utils.data.records import (
 )
 from zephyr_utils.data.rows import MAX_JSON_BYTES, MAX_ROW_BYTES, megabytes
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.pipeline.steps.reading import Reading
 
 CHECKS = {
     "dialogue": check_dialogue,
@@ -283,6 +284,15 @@ def test_a_file_of_which_no_row_can_be_used_is_an_error_with_the_likely_cause(tm
     with pytest.raises(HandbookError, match="not one of its 3 rows can be used: 3 x missing_field") as error:  # fmt: skip
         loaded(tmp_path, rows, set_aside=True)
     assert "--dialogues" in error.value.remedy
+
+
+def test_the_pipeline_says_what_was_converted_in_records_that_are_brought(tmp_path, capsys):
+    loaded(tmp_path, [RIVER])
+    Reading(tmp_path / "rows.jsonl").load("preference")
+    assert capsys.readouterr().out == ""
+    loaded(tmp_path, [{"prompt": "Name a river.", **TEXTS}])
+    assert Reading(tmp_path / "rows.jsonl").load("preference").records == [RIVER]
+    assert capsys.readouterr().out.startswith("rows.jsonl: layout: TRL explicit, text (1 rows); ")
 
 
 @needs("dialogues_misc")

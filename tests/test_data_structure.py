@@ -33,6 +33,7 @@ def in_cells(row, spelling, *fields):
     [
         (check_dialogue, DIALOGUE, ["messages"]),
         (check_dialogue, {"data": ["Hi", "Hello."]}, ["data"]),
+        (check_dialogue, {"text": DIALOGUE["messages"]}, ["text"]),
         (check_dialogue, {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}, ["conversations"]),
         (check_dialogue, {"prompt": [USER], "completion": [ASSISTANT]}, ["prompt", "completion"]),
         (check_preference, PAIR, ["chosen", "rejected"]),

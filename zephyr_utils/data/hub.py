@@ -1,5 +1,6 @@
 """Datasets on the Hugging Face Hub: their addresses, pinned to a revision, and their rows."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -69,7 +70,14 @@ def hub_rows(address: HubAddress, limit: int | None) -> Iterator[Row]:
                 remedy="name one split in the address",
             )
         data = next(iter(data.values()))
-    for number, value in enumerate(data, start=1):
+    values = iter(data)
+    for number in itertools.count(1):
+        try:
+            value = next(values)
+        except StopIteration:
+            return
+        except Exception as error:  # a stream breaks off as a request does
+            raise _unreachable(address, error) from error
         yield Row(f"{address}, row {number}", value)
 
 

@@ -171,6 +171,8 @@ def _prompt_completion(record: Fields, where: str) -> Conversation:
 
 def _rendered_text(record: Fields, where: str) -> Conversation:
     place = at(where, "text")
+    if isinstance(record["text"], list):  # messages that were text, as `structure` reads them
+        return Conversation(listed(record, "text", where), place)
     return Conversation(rendered(record["text"], place), place)
 
 
@@ -236,7 +238,10 @@ DIALOGUES: tuple[Layout[Conversation], ...] = (
         "dialogue",
         "text",
         "taken apart into its turns (ChatML, Zephyr, Llama 2 and 3, Mistral, Gemma, DeepSeek, HH)",
-        lambda row: has_texts(row, "text") and template_of(row["text"]) is not None,
+        lambda row: (
+            isinstance(row.get("text"), list)
+            or (has_texts(row, "text") and template_of(row["text"]) is not None)
+        ),
         _rendered_text,
         {"text": "<|user|>\nName a river.</s>\n<|assistant|>\nThe Rhine.</s>"},
     ),

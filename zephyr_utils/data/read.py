@@ -98,7 +98,10 @@ def _folder_files(folder: Path) -> list[Path]:
     files = sorted(
         file
         for file in folder.iterdir()
-        if _suffix(file) and not file.name.startswith(".") and not file.name.endswith(_BESIDE)
+        if _suffix(file)
+        and not file.is_dir()
+        and not file.name.startswith(".")
+        and not file.name.endswith(_BESIDE)
     )
     data = [file for file in files if _suffix(file) != ".json"] or files
     if not data:

@@ -13,7 +13,7 @@ from zephyr_utils.data.records import check_feedback, check_preference
 from zephyr_utils.data.types import Completion, Feedback, Preference
 from zephyr_utils.preferences.pairs import pair_faults, score_gap
 from zephyr_utils.preferences.ratings import SCALES, Scale, Score, scored
-from zephyr_utils.preferences.text_table import TextTable, printable
+from zephyr_utils.preferences.text_table import TextTable, cell_text
 
 # The repair of UltraFeedback's faulty overall grades went by the mean of the aspect ratings: a 10
 # with a mean of at most 2 was a 1, above 4 it stood, and what lies between was judged anew.
@@ -157,7 +157,7 @@ class Audit(TextTable):
             won, lost = self.chosen_by_model[model], self.rejected_by_model[model]
             rows.append(
                 (
-                    f"model {printable(model, 40)}",
+                    f"model {cell_text(model, 40)}",
                     f"{won:,} chosen, {lost:,} rejected",
                     f"chosen in {won / (won + lost):.1%}",
                 )

@@ -27,7 +27,7 @@ class TextTable:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        table = [[printable(cell) for cell in row] for row in (self.header, *self.rows())]
+        table = [[cell_text(cell) for cell in row] for row in (self.header, *self.rows())]
         widths = [max(len(row[i]) for row in table) for i in range(len(self.header))]
         lines = [
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
@@ -36,11 +36,11 @@ class TextTable:
         return "\n".join([self.title, *lines[:1], "  ".join("-" * w for w in widths), *lines[1:]])
 
     def _repr_html_(self) -> str:
-        rows = [[printable(cell) for cell in row] for row in self.rows()]
+        rows = [[cell_text(cell) for cell in row] for row in self.rows()]
         return html_table(self.header, rows, caption=self.title)
 
 
-def printable(text: str, longest: int = LONGEST_CELL) -> str:
+def cell_text(text: str, longest: int = LONGEST_CELL) -> str:
     """The text in one line, escapes for what a terminal would act on, cut to ``longest``."""
     cut = text[:longest]
     shown = "".join(

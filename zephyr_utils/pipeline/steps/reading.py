@@ -27,5 +27,12 @@ class Reading:
         return {"limit": self.limit, "set_aside_bad_rows": self.set_aside}
 
     def load(self, kind: str) -> RecordSet:
-        """The records, checked as `kind` (``dialogue``, ``feedback``, ``preference``)."""
-        return load_records(self.source, kind, limit=self.limit, set_aside=self.set_aside)
+        """The records, checked as `kind` (``dialogue``, ``feedback``, ``preference``).
+
+        Which layout was recognised is printed if anything had to be converted.
+        """
+        loaded = load_records(self.source, kind, limit=self.limit, set_aside=self.set_aside)
+        if loaded.conversions:
+            name = self.source.name if isinstance(self.source, Path) else self.source
+            print(f"{name}: {loaded.layout_report()}", flush=True)
+        return loaded
