@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from feedback_server import chat_server
+from feedback_server import chat_server, completion
 from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
@@ -143,6 +143,15 @@ def test_the_judges_sampling_is_set_left_out_or_refused(tmp_path, few):
         for option, value in (("--judge-temperature", "warm"), ("--judge-max-tokens", "1.5")):
             with pytest.raises(HandbookError, match=f"{option}: '{value}' is not a number"):
                 run(*arguments, option, value)
+
+
+def test_why_every_judgment_failed_is_said_beside_the_error(tmp_path, few):
+    file = lines(tmp_path / "a.jsonl", right_answers(few, "a"))
+    with chat_server(lambda body, n: completion("It is", finish_reason="length")) as chat:
+        arguments = judged_by(chat, file, questions=lines(tmp_path / "q.jsonl", few), runs=tmp_path)
+        result = RUNNER.invoke(app, ["evaluate", *map(str, arguments)])
+    assert isinstance(result.exception, HandbookError)
+    assert "32 answers were cut off at the token limit" in result.output
 
 
 def test_unreadable_judgments_stop_the_report_until_they_are_allowed_or_asked_for_again(
@@ -352,8 +361,9 @@ def test_academic_scores_are_read_from_results_or_refused_without_lm_eval(tmp_pa
         "--academic", tmp_path, "--report", tmp_path / "report"
     )
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(HandbookError, match="lm-eval is not installed"):
-        academic_scores("arc_challenge:25", {"m": "dir"}, tmp_path)
+    for tasks in ("arc_challenge:25", ",".join(["arc_challenge:25"] * 100)):
+        with pytest.raises(HandbookError, match="lm-eval is not installed"):
+            academic_scores(tasks, {"m": "dir"}, tmp_path)
 
 
 def test_an_academic_task_is_named_plainly(tmp_path, monkeypatch):

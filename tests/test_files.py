@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.files import atomic_write, make_folder, write_json, write_text
+from zephyr_utils.files import atomic_write, existing_path, make_folder, write_json, write_text
 
 
 def names(folder):
@@ -100,3 +100,11 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path, place):
         make_folder(tmp_path / place, remedy="try elsewhere")
     assert make_folder(tmp_path / "new" / "one", remedy="") == tmp_path / "new" / "one"
     assert names(tmp_path / "new" / "one") == []
+
+
+@pytest.mark.parametrize("name", ["missing", "n" * 300, "a\0b", "file/below", "\ud800", ""])
+def test_a_name_that_no_disk_takes_is_no_path(tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    assert existing_path("file") == Path("file")
+    assert existing_path(name) == (None if name else Path())

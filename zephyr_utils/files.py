@@ -58,6 +58,16 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
+def existing_path(name: str) -> Path | None:
+    """A name as a path, if something is there; one that no file system takes is no path."""
+    path = Path(name)
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return None
+    return path
+
+
 def make_folder(folder: str | Path, *, remedy: str) -> Path:
     """Make a folder and see that it can be written to, before work whose result would be lost.
 

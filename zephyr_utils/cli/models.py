@@ -148,7 +148,7 @@ def evaluate(
 
     from zephyr_utils import __version__
     from zephyr_utils.evaluation import Report, academic_scores
-    from zephyr_utils.files import make_folder
+    from zephyr_utils.files import existing_path, make_folder
     from zephyr_utils.pipeline.artefacts import runs_folder
 
     if models and judgments:
@@ -158,7 +158,7 @@ def evaluate(
             remedy="leave out the models, or the judgments; each gives a report of its own",
         )
     remedy = "name a folder that you may write to (--report)"
-    recorded = bool(judgments or annotations or (academic and Path(academic).exists()))
+    recorded = bool(judgments or annotations or (academic and existing_path(academic)))
     addresses: dict[str, str] = {}
     if models or not recorded:
         from zephyr_utils.feedback import Sampling
@@ -184,13 +184,19 @@ def evaluate(
         folder = pipeline.folder / EVALUATION
         make_folder(report or folder / "report", remedy=remedy)
         results = Report("Evaluation", exam.about(pipeline))
-        for name, one in evaluate_models(pipeline, models, exam, results, baseline).items():
+        try:
+            examined = evaluate_models(pipeline, models, exam, results, baseline)
+        except HandbookError:
+            _print_warnings(results)  # they may say why
+            raise
+        for name, one in examined.items():
             if one.manifest:
                 print_manifest(one.manifest)
-            out.print(f"{name}:", *(f"{key} {share:.4g}" for key, share in one.shares.items()))
+            if shares := ", ".join(f"{key} {share:.4g}" for key, share in one.shares.items()):
+                out.print(f"{name}: {shares}", soft_wrap=True)
         if academic:
             addresses = {
-                model_name(m): m if Path(m).is_dir() else pipeline.model_directory(m)
+                model_name(m): m if existing_path(m) else pipeline.model_directory(m)
                 for m in models
             }
     else:
@@ -227,6 +233,10 @@ def _print_report(results: "Report", page: Path) -> None:
         error = "" if score.standard_error is None else f" ± {score.standard_error:.2f}"
         lines.append(f"{score.task} ({score.metric}): {score.score:.2f} %{error}")
     out.print(*lines, f"Report: {page}", sep="\n", soft_wrap=True)
+    _print_warnings(results)
+
+
+def _print_warnings(results: "Report") -> None:
     for warning in results.warnings[:8]:
         err.print(f"Look at this: {warning}", soft_wrap=True)
     if len(results.warnings) > 8:

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zephyr_utils.evaluation.common import EvaluationError, as_number
+from zephyr_utils.evaluation.common import EvaluationError, finite_number
+from zephyr_utils.files import existing_path
 
 
 @dataclass(frozen=True)
@@ -164,14 +165,14 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
             metric, _, filtered_by = key.partition(",")
             if metric not in ("acc", "acc_norm", "exact_match"):
                 continue
-            score = as_number(value)
+            score = finite_number(value)
             if score is None:
                 raise EvaluationError(
                     f"{metric} of {task} is {value!r}, not a number",
                     where=str(file),
                     remedy="run that task again.",
                 )
-            spread = as_number(results[task].get(f"{metric}_stderr,{filtered_by}"))
+            spread = finite_number(results[task].get(f"{metric}_stderr,{filtered_by}"))
             n_shots = shots.get(task)
             scores.append(
                 TaskScore(
@@ -202,8 +203,8 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
         EvaluationError: lm-eval is not installed, an entry that is no task, or a task that stopped
             (with lm-eval's own last line).
     """
-    if Path(wanted).exists():
-        return read_lm_eval_results(wanted)
+    if path := existing_path(wanted):
+        return read_lm_eval_results(path)
     if importlib.util.find_spec("lm_eval") is None:
         raise EvaluationError(
             "lm-eval is not installed, and there is no results file of that name",

@@ -27,11 +27,11 @@ from zephyr_utils.evaluation.annotations import (
 )
 from zephyr_utils.evaluation.common import (
     EvaluationError,
-    as_number,
     check_failures,
     checked_rows,
     count_some,
     display_name,
+    finite_number,
     judge_name,
     name_some,
     warn_all,
@@ -114,7 +114,7 @@ def _row_warnings(
             f"{n_duplicates} annotations repeat an instruction that was judged before; all are "
             f"averaged, as the published rates are"
         )
-    n_zero = sum(as_number(row.get("preference")) == 0 for row in rows)
+    n_zero = sum(finite_number(row.get("preference")) == 0 for row in rows)
     if n_zero > _MANY_ZEROS * len(rows):
         messages.append(
             f"{n_zero} of {len(rows)} preferences are 0, which is read as a draw; on a scale from "
@@ -251,7 +251,7 @@ def shared_annotations(
     """
     preferences = {
         model: {
-            row_key(row, i): as_number(row.get("preference"))
+            row_key(row, i): finite_number(row.get("preference"))
             for i, row in enumerate(checked_rows(rows, "annotation"))
         }
         for model, rows in annotations_by_model.items()

@@ -10,8 +10,8 @@ from typing import Any
 from zephyr_utils.evaluation.common import (
     EvaluationError,
     as_identifier,
-    as_number,
     checked_rows,
+    finite_number,
     name_some,
 )
 from zephyr_utils.evaluation.types import AlpacaEvalAnnotation
@@ -34,7 +34,7 @@ def row_score(row: Mapping[str, Any]) -> tuple[float | None, str]:
     """The model's score of one row in [0, 1], or None with the reason why there is none."""
     if "preference" not in row:
         return None, "no preference field"
-    preference = as_number(row["preference"])
+    preference = finite_number(row["preference"])
     if preference is None:
         value = row["preference"]
         if value is None:
@@ -52,7 +52,7 @@ def output_length(row: Mapping[str, Any], which: int) -> int | None:
     """Length in characters of output 1 (baseline) or 2 (model), as stored or as counted from the
     text.
     """
-    stored = as_number(row.get(f"len_output_{which}"))
+    stored = finite_number(row.get(f"len_output_{which}"))
     if stored is not None and 0 <= stored <= _LONGEST_OUTPUT:
         return int(stored)
     text = row.get(f"output_{which}")
@@ -83,7 +83,7 @@ def checked_annotations(annotations: Iterable[AlpacaEvalAnnotation]) -> list[Alp
                 remedy="turn the rows of one order (swap generators and outputs, write 3 minus the "
                 "preference), or score the two orders apart.",
             )
-    numbers = [n for row in rows if (n := as_number(row.get("preference"))) is not None]
+    numbers = [n for row in rows if (n := finite_number(row.get("preference"))) is not None]
     if numbers and max(numbers) <= 1 and set(numbers) != {1.0}:
         raise EvaluationError(
             f"no preference of {len(numbers)} is above 1 and not all are 1: this looks like a "

@@ -111,11 +111,11 @@ def count_some(reasons: Mapping[str, int]) -> str:
 
 def natural_order(value: object) -> tuple[int, float, str]:
     """A sort key for identifiers: numbers by their value, then everything else as text."""
-    number = as_number(value)
+    number = finite_number(value)
     return (1, 0.0, str(value)) if number is None else (0, number, "")
 
 
-def as_number(value: object) -> float | None:
+def finite_number(value: object) -> float | None:
     """A finite float, or None for anything that is not a plain number (text, booleans, null, NaN,
     infinity, a whole number beyond a float's range).
     """
@@ -130,7 +130,7 @@ def as_number(value: object) -> float | None:
 
 def as_identifier(value: object) -> int | float | str | None:
     """A question's or an instruction's identifier: a text or a finite number, else None."""
-    if isinstance(value, int | float) and as_number(value) is not None:
+    if isinstance(value, int | float) and finite_number(value) is not None:
         return value
     return value if isinstance(value, str) else None
 

@@ -74,7 +74,8 @@ class OpenAIJudge:
         """See :class:`~zephyr_utils.evaluation.judges.BatchJudge`.
 
         Warns:
-            EvaluationWarning: calls that failed or may be paid for twice, damage to the journal.
+            EvaluationWarning: calls that failed or may be paid for twice, replies without an
+                answer or cut off, damage to the journal.
         """
         asked = [grading_messages(request) for request in requests]
 
@@ -93,7 +94,8 @@ class OpenAIJudge:
         """See :class:`~zephyr_utils.evaluation.judges.BatchJudge`.
 
         Warns:
-            EvaluationWarning: calls that failed or may be paid for twice, damage to the journal.
+            EvaluationWarning: calls that failed or may be paid for twice, replies without an
+                answer or cut off, damage to the journal.
         """
         asked = [comparison_messages(request) for request in requests]
 
@@ -131,8 +133,10 @@ class OpenAIJudge:
                 ask_again={reply.key for reply in earlier if reply and not readable(reply)},
             )
             replies = [journal.get(call.key) for call in calls]
-        lost = report.failed or report.made_again or report.half_written or report.unreadable_lines
-        warn_all([f"{display_name(self.name)}: {' '.join(str(report).split())}"] if lost else [])
+        lost = report.failed or report.without_answer or report.cut_off or report.made_again
+        damaged = report.half_written or report.unreadable_lines
+        said = f"{display_name(self.name)}: {' '.join(str(report).split())}"
+        warn_all([said] if lost or damaged else [])
         return replies
 
 

@@ -23,7 +23,7 @@ from zephyr_utils.evaluation.types import (
 from zephyr_utils.evaluation.verdicts import FAILED
 
 
-def answer_turns(record: Mapping[str, Any]) -> list[str]:
+def first_choice_turns(record: Mapping[str, Any]) -> list[str]:
     """The answers of one record ``{question_id, model_id, choices: [{turns: [a1, a2]}]}``, first
     choice.
 
@@ -114,7 +114,7 @@ def answers_by_question(
         if key in given:
             repeated.append(key)
             continue
-        turns = answer_turns(record)
+        turns = first_choice_turns(record)
         given[key] = answered_turns(turns)
         if len(given[key]) < len(turns):
             errors.append(key)

@@ -9,7 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from zephyr_utils.evaluation.common import EvaluationError, as_identifier, as_number, display_name
+from zephyr_utils.evaluation.common import (
+    EvaluationError,
+    as_identifier,
+    display_name,
+    finite_number,
+)
 from zephyr_utils.evaluation.judgments import Turn, finish_reason_of, question_and_turn
 from zephyr_utils.evaluation.types import (
     MTBenchJudgment,
@@ -149,7 +154,7 @@ class RecordedJudge:
         text = str(row.get("judgment", ""))
         if "score" not in row:
             return Judgment(text, parse_rating(text, finish_reason_of(row)), _prompt_name(row))
-        score = as_number(row["score"])
+        score = finite_number(row["score"])
         return Judgment(text, FAILED if score is None else score, _prompt_name(row))
 
     def compare(self, question: MTBenchQuestion, answer_a: str, answer_b: str) -> PairwiseJudgment:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from zephyr_utils.evaluation.common import as_identifier, as_number, display_name
+from zephyr_utils.evaluation.common import as_identifier, display_name, finite_number
 from zephyr_utils.evaluation.types import QuestionId
 from zephyr_utils.evaluation.verdicts import FAILED, parse_rating
 
@@ -40,7 +40,7 @@ def question_and_turn(record: Mapping[str, Any]) -> Turn:
     """What a judgment is about; None for a number or text that is not there or is something else
     altogether.
     """
-    turn = as_number(record.get("turn"))
+    turn = finite_number(record.get("turn"))
     return (
         as_identifier(record.get("question_id")),
         int(turn) if turn is not None and turn in TURNS else None,
@@ -65,7 +65,7 @@ def judgment_score(record: Mapping[str, Any]) -> tuple[float | None, str]:
         stored = parse_rating(record["judgment"], finish_reason_of(record))
     else:
         return None, "neither a score nor a judgment text"
-    score = as_number(stored)
+    score = finite_number(stored)
     if score is None:
         if stored is None:
             return None, "score is null"

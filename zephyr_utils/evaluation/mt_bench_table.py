@@ -14,7 +14,7 @@ from zephyr_utils.evaluation.common import (
     natural_order,
     warn_all,
 )
-from zephyr_utils.evaluation.grading import answer_turns
+from zephyr_utils.evaluation.grading import first_choice_turns
 from zephyr_utils.evaluation.intervals import PairedDifference, paired_difference
 from zephyr_utils.evaluation.judgments import Turn, judgment_score, question_and_turn
 from zephyr_utils.evaluation.mt_bench import MTBenchScore, mean, mt_bench_score
@@ -94,7 +94,7 @@ def wrong_model_judgments(
         EvaluationWarning: when there are any, with their number.
     """
     given = {
-        (str(row.get("model_id")), question_and_turn(row)[0]): answer_turns(row)
+        (str(row.get("model_id")), question_and_turn(row)[0]): first_choice_turns(row)
         for row in checked_rows(answers, "answer")
     }
     wrong = []

@@ -23,11 +23,11 @@ from zephyr_utils.evaluation.alpaca_eval import (
 from zephyr_utils.evaluation.common import (
     EvaluationError,
     EvaluationWarning,
-    as_number,
     display_name,
+    finite_number,
     judge_name,
 )
-from zephyr_utils.evaluation.grading import answer_turns
+from zephyr_utils.evaluation.grading import first_choice_turns
 from zephyr_utils.evaluation.intervals import PairedDifference
 from zephyr_utils.evaluation.judgments import category_of, question_and_turn
 from zephyr_utils.evaluation.length_control import length_controlled_win_rate
@@ -77,16 +77,19 @@ class Report:
     @contextlib.contextmanager
     def collect_warnings(self) -> Iterator[None]:
         """Keep the evaluation's warnings for the page; all others go on as before."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-        for warning in caught:
-            if not issubclass(warning.category, EvaluationWarning):
-                warnings.warn_explicit(
-                    warning.message, warning.category, warning.filename, warning.lineno
-                )
-            elif str(warning.message) not in self.warnings:
-                self.warnings.append(str(warning.message))
+        caught: list[warnings.WarningMessage] = []
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                yield
+        finally:  # what led to an error is worth reading, too
+            for warning in caught:
+                if not issubclass(warning.category, EvaluationWarning):
+                    warnings.warn_explicit(
+                        warning.message, warning.category, warning.filename, warning.lineno
+                    )
+                elif str(warning.message) not in self.warnings:
+                    self.warnings.append(str(warning.message))
 
     def add_judgments(
         self,
@@ -174,16 +177,17 @@ class Report:
         """Put a model's or a pair's name before the messages about its rows, which do not know
         it.
         """
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
+        caught: list[warnings.WarningMessage] = []
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
                 yield
-            except EvaluationError as error:
-                raise EvaluationError(
-                    error.what, where=f"{model}: {error.where}", remedy=error.remedy
-                ) from error
-        for warning in caught:
-            warnings.warn(f"{model}: {warning.message}", warning.category, stacklevel=3)
+        except EvaluationError as error:
+            where = f"{model}: {error.where}"
+            raise EvaluationError(error.what, where=where, remedy=error.remedy) from error
+        finally:
+            for warning in caught:
+                warnings.warn(f"{model}: {warning.message}", warning.category, stacklevel=3)
 
     def add_pairs(
         self, judgments: Iterable[MTBenchPairJudgment], allow_failures: bool = False
@@ -279,7 +283,7 @@ def _side_by_side(
     given: dict[tuple[str, Any], list[str]] = {}
     for row in answers:
         name = display_name(row.get("model_id", ""))
-        given.setdefault((name, question_and_turn(row)[0]), answer_turns(row))
+        given.setdefault((name, question_and_turn(row)[0]), first_choice_turns(row))
     judged: dict[tuple[str, Any, int | None], MTBenchJudgment] = {}
     for judgment in judgments:
         name = display_name(judgment.get("model", ""))
@@ -297,7 +301,7 @@ def _side_by_side(
                 words = graded.get("judgment")
                 said[model] = {
                     "text": texts[number - 1] if number <= len(texts) else None,
-                    "score": as_number(graded.get("score")),
+                    "score": finite_number(graded.get("score")),
                     "judgment": words if isinstance(words, str) else None,
                 }
             turns.append({"question": asked, "answers": said})

@@ -18,6 +18,7 @@ from zephyr_utils.evaluation.recorded import load_answers, load_questions, read_
 from zephyr_utils.evaluation.types import MTBenchAnswer, MTBenchJudgment, MTBenchQuestion
 from zephyr_utils.feedback import Endpoint, Sampling
 from zephyr_utils.feedback.rate import JUDGING
+from zephyr_utils.files import existing_path
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
 from zephyr_utils.pipeline.pipeline import EVALUATION, Pipeline
 from zephyr_utils.scales import Exam
@@ -133,16 +134,6 @@ class Examined:
     judgments: list[MTBenchJudgment]
     manifest: Manifest | None = None
     shares: dict[str, float] = field(default_factory=dict)
-
-
-def existing_path(model: str) -> Path | None:
-    """The model as a path, if something is there; a name that no disk takes is no path."""
-    path = Path(model)
-    try:
-        path.stat()
-    except (OSError, ValueError):
-        return None
-    return path
 
 
 def model_name(model: str) -> str:
