@@ -107,8 +107,8 @@ def convert_gguf(file: Path, output: Path) -> Path:
                 "qwen2 and others), in a common quantisation such as Q4_1, Q8_0 or F16",
             ) from error
         config = loaded.config
-        # Left in, it would make the saved directory claim to be quantised.
-        del config.quantization_config
+        if hasattr(config, "quantization_config"):  # left in, it would claim to be quantised
+            del config.quantization_config
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         model.load_state_dict(loaded.state_dict())
         model.save_pretrained(unfinished)
