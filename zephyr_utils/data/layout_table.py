@@ -1,4 +1,4 @@
-"""The layouts that are read and those that are refused, as the page "What you can bring" has them."""
+"""The layouts that are read and those that are refused, for the page "What you can bring"."""
 
 import json
 from typing import Any

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from zephyr_utils.data.rows import (
     KEPT_OF_A_LONG_ROW,
@@ -28,7 +28,9 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 def open_bytes(path: Path) -> IO[bytes]:
     """The bytes of a file, decompressed if its name ends in ``.gz``."""
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+    if path.name.lower().endswith(".gz"):
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    return open(path, "rb")
 
 
 def bounded_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:

@@ -1,7 +1,7 @@
 """Dialogues, feedback and preferences: check, convert, load and save.
 
-The rules for one row are in `schema`, the layouts it may have in `layouts`, the reading of files and
-of the Hub in `read`; this module puts them together and accounts for every row.
+The rules for one row are in `schema`, the layouts it may have in `layouts`, the reading of files
+and of the Hub in `read`; this module puts them together and accounts for every row.
 """
 
 import json
@@ -110,7 +110,7 @@ class RecordSet(Generic[R]):
 
     @property
     def layout(self) -> str:
-        """The layouts that were recognised, the most frequent first; empty if none was looked for."""
+        """The layouts that were recognised, the most frequent first."""
         return ", ".join(name for name, _ in self.layouts.most_common())
 
     def reasons(self) -> Counter[str]:
@@ -131,8 +131,8 @@ class RecordSet(Generic[R]):
         """
         counts = self.row_counts()
         lines = [
-            f"{self.source or 'records'}: {counts.rows_in:,} rows read = {counts.rows_out:,} records "
-            f"+ {counts.rows_set_aside:,} set aside"
+            f"{self.source or 'records'}: {counts.rows_in:,} rows read = {counts.rows_out:,} "
+            f"records + {counts.rows_set_aside:,} set aside"
         ]
         if self.layouts:
             lines.append("  " + self.layout_report())
@@ -243,8 +243,8 @@ def load_records(
             + ", ".join(f"{n:,} x {reason}" for reason, n in counts.ranked())
             + f"; the first: {bad[0].detail.splitlines()[0]}",
             where=str(source),
-            remedy=f"{reader.remedies[counts.ranked()[0][0]]}; the page 'What you can bring' shows the "
-            f"layouts of {kind} records that are read",
+            remedy=f"{reader.remedies[counts.ranked()[0][0]]}; the page 'What you can bring' shows "
+            f"the layouts of {kind} records that are read",
         )
     return loaded
 
@@ -309,8 +309,8 @@ class _Reader:
         for row, answer in left:
             label, missing = ("good", "bad") if answer.good else ("bad", "good")
             what = (
-                f"an answer labelled {label} and no {missing} one to the same turns ({self.joined:,} "
-                f"pairs could be made, {len(left):,} rows have no partner)"
+                f"an answer labelled {label} and no {missing} one to the same turns "
+                f"({self.joined:,} pairs could be made, {len(left):,} rows have no partner)"
             )
             remedy = "only pairs are trained on here (KTO trains on single answers)"
             self._refuse(row, RecordError("no_partner", what, where=row.where, remedy=remedy))
@@ -321,8 +321,8 @@ class _Reader:
                 error.reason,
                 error.what,
                 where=error.where,
-                remedy=f"{error.remedy}; or have bad rows set aside and counted (set_aside=True, on "
-                f"the command line --set-aside)",
+                remedy=f"{error.remedy}; or have bad rows set aside and counted (set_aside=True, "
+                f"on the command line --set-aside)",
             ) from None
         self.remedies.setdefault(error.reason, error.remedy)
         self.set_aside.append(

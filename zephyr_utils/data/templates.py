@@ -35,7 +35,9 @@ TEMPLATES = (
     Template("ChatML", re.compile(r"<\|im_start\|>(\w+)\n"), re.compile(r"<\|im_end\|>")),
     Template(
         "Llama 3",
-        re.compile(r"<\|(?:start_header_id|header_start)\|>(\w+)<\|(?:end_header_id|header_end)\|>\s*"),
+        re.compile(
+            r"<\|(?:start_header_id|header_start)\|>(\w+)<\|(?:end_header_id|header_end)\|>\s*"
+        ),
         re.compile(r"<\|eot_id\|>|<\|eot\|>|<\|end_of_text\|>"),
     ),
     Template("Zephyr, Tulu or Phi-3", re.compile(r"<\|(system|user|assistant)\|>\s*"), _ENDS),
