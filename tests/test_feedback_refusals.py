@@ -192,7 +192,11 @@ def http_date(seconds):
     return moment.strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-7", "soon", http_date(-60), http_date(0)])
+@pytest.mark.parametrize(
+    "value",
+    ["nan", "inf", "-7", "soon", http_date(-60), http_date(0)],
+    ids=["nan", "inf", "-7", "soon", "a minute ago", "now"],  # each process has its own clock
+)
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_wait_that_is_none_leaves_the_runs_own(value, status):
     act = (status, {"error": {"message": "wait"}}, {"retry-after": value})
@@ -201,7 +205,9 @@ def test_a_wait_that_is_none_leaves_the_runs_own(value, status):
     assert report.made == 6 and report.retries.total() == 6
 
 
-@pytest.mark.parametrize("value", ["86400", "1e300", http_date(7200)])
+@pytest.mark.parametrize(
+    "value", ["86400", "1e300", http_date(7200)], ids=["86400", "1e300", "in two hours"]
+)
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_wait_of_hours_stops_the_run_and_is_said(value, status):
     act = (status, {"error": {"message": "wait"}}, {"retry-after": value})
