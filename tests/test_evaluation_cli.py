@@ -6,50 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
-from feedback_server import chat_server, completion
-from typer.testing import CliRunner
+from evaluation_command import few_questions, lines, right_answers, run
 
-from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import FASTCHAT_TEMPERATURES, academic_scores, load_rows
 from zephyr_utils.evaluation.exam import run_exam
-from zephyr_utils.miniature import data
 from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.pipeline.evaluate import ExamSettings, folder_name, model_name
 from zephyr_utils.scales import MINIATURE_EXAM
 
-RUNNER = CliRunner()
-
 
 @pytest.fixture(scope="module")
 def few():
-    """Two questions of each category of the miniature world."""
-    every = data.questions()
-    return [question for n, question in enumerate(every) if n % data.QUESTIONS_PER_CATEGORY < 2]
-
-
-def lines(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def right_answers(questions, model):
-    return [
-        {
-            "question_id": q["question_id"],
-            "model_id": model,
-            "choices": [{"turns": list(q["reference"])}],
-        }
-        for q in questions
-    ]
-
-
-def run(*arguments):
-    result = RUNNER.invoke(app, ["evaluate", *map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0
-    return result.output
+    return few_questions()
 
 
 def test_recorded_judgments_and_annotations_need_no_model(tmp_path):
@@ -98,74 +67,6 @@ def test_a_model_directory_and_recorded_answers_are_examined_and_compared(tmp_pa
         content["answers"][0]["turns"][0]["answers"]["knows-all"]["text"] == few[0]["reference"][0]
     )
     assert "reused" in run(*arguments), "the same question is not asked twice"
-
-
-def louder(rows):
-    return [
-        {**row, "choices": [{"turns": [f"{turn}!" for turn in row["choices"][0]["turns"]]}]}
-        for row in rows
-    ]
-
-
-def judged_by(chat, *files, questions, runs):
-    arguments = [*files, "--questions", questions, "--runs", runs]
-    return [*arguments, "--judge", "some-model", "--judge-url", chat.url]
-
-
-def test_an_endpoint_judges_in_both_protocols_and_is_paid_once(tmp_path, few):
-    a = lines(tmp_path / "a.jsonl", right_answers(few, "a"))
-    b = lines(tmp_path / "b.jsonl", louder(right_answers(few, "b")))
-    questions = lines(tmp_path / "q.jsonl", few)
-    asked = 6 * len(few)  # two models' two turns, and the first turns in both orders
-
-    def reply(body, n):
-        return "[[A]]" if "answer B" in body["messages"][1]["content"] else "Rating: [[6]]"
-
-    with chat_server(reply) as chat:
-        arguments = [*judged_by(chat, a, b, questions=questions, runs=tmp_path), "--baseline", a]
-        output = run(*arguments)
-        assert "b: 6.00" in output and sum(chat.asked.values()) == asked
-        assert (
-            f"b against a: 50.0 % (0 won, 0 lost, 0 tied, {len(few)} contradictory, {len(few)} of "
-            f"them by place" in output
-        )
-        assert "b: 6.00" in run(*arguments) and sum(chat.asked.values()) == asked, (
-            "the second run asks for nothing"
-        )
-
-
-def test_the_judges_sampling_is_set_left_out_or_refused(tmp_path, few):
-    file = lines(tmp_path / "a.jsonl", right_answers(few, "a"))
-    with chat_server(lambda body, n: "Rating: [[6]]") as chat:
-        arguments = judged_by(chat, file, questions=lines(tmp_path / "q.jsonl", few), runs=tmp_path)
-        run(*arguments, "--judge-temperature", "none", "--judge-max-tokens", 4096)
-        assert {(b.get("temperature"), b["max_tokens"]) for b in chat.bodies} == {(None, 4096)}
-        for option, value in (("--judge-temperature", "warm"), ("--judge-max-tokens", "1.5")):
-            with pytest.raises(HandbookError, match=f"{option}: '{value}' is not a number"):
-                run(*arguments, option, value)
-
-
-def test_why_every_judgment_failed_is_said_beside_the_error(tmp_path, few):
-    file = lines(tmp_path / "a.jsonl", right_answers(few, "a"))
-    with chat_server(lambda body, n: completion("It is", finish_reason="length")) as chat:
-        arguments = judged_by(chat, file, questions=lines(tmp_path / "q.jsonl", few), runs=tmp_path)
-        result = RUNNER.invoke(app, ["evaluate", *map(str, arguments)])
-    assert isinstance(result.exception, HandbookError)
-    assert "32 answers were cut off at the token limit" in result.output
-
-
-def test_unreadable_judgments_stop_the_report_until_they_are_allowed_or_asked_for_again(
-    tmp_path, few
-):
-    file = lines(tmp_path / "a.jsonl", right_answers(few, "a"))
-    with chat_server(lambda body, n: "Rating: [[6]]" if n else "Quite good.") as chat:
-        arguments = judged_by(chat, file, questions=lines(tmp_path / "q.jsonl", few), runs=tmp_path)
-        for _ in range(2):
-            with pytest.raises(HandbookError, match=r"all 32 failed.*no rating"):
-                run(*arguments)
-        assert sum(chat.asked.values()) == 32
-        assert "a: 6.00" in run(*arguments, "--retry-unreadable")
-        assert sum(chat.asked.values()) == 64
 
 
 @pytest.mark.parametrize(
@@ -231,18 +132,6 @@ def test_a_file_with_answers_of_several_models_is_refused(tmp_path, few):
         run(lines(tmp_path / "a.jsonl", rows), "--runs", tmp_path)
 
 
-@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x1e", "\x0c"])
-def test_answers_and_judgments_with_any_line_separator_are_read_whole(tmp_path, few, separator):
-    rows = right_answers(few, f"m{separator}n")
-    rows[0]["choices"][0]["turns"][0] += f"{separator}and more"
-    file = tmp_path / "a.jsonl"
-    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    with chat_server(lambda body, n: f"Good.{separator}Rating: [[6]]") as chat:
-        arguments = judged_by(chat, file, questions=lines(tmp_path / "q.jsonl", few), runs=tmp_path)
-        assert "6.00 (turns 6.00 / 6.00; 0 of 32 failed)" in run(*arguments)
-        assert "6.00" in run(*arguments) and sum(chat.asked.values()) == 32
-
-
 def test_halves_of_surrogate_pairs_in_answers_are_counted_and_replaced(tmp_path, few):
     rows = right_answers(few, "m")
     rows[0]["choices"][0]["turns"][0] += "\ud83d"
@@ -252,26 +141,6 @@ def test_halves_of_surrogate_pairs_in_answers_are_counted_and_replaced(tmp_path,
     )  # fmt: skip
     assert "1 records hold halves of surrogate pairs" in output
     assert "\ufffd" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("place", ["file", "file/report", "n" * 300, "a/" + "é" * 200])
-def test_a_report_that_cannot_be_written_is_said_before_a_judge_is_paid(tmp_path, few, place):
-    (tmp_path / "file").write_text("")
-    place = tmp_path / place
-    file = lines(tmp_path / "a.jsonl", right_answers(few, "a"))
-    recorded = lines(tmp_path / "j.jsonl", [{"question_id": 1, "turn": 1, "score": 5}])
-    with chat_server(lambda body, n: "Rating: [[6]]") as chat:
-        arguments = judged_by(
-            chat, file, questions=lines(tmp_path / "q.jsonl", few), runs=tmp_path / "runs"
-        )
-        for verb in (arguments, ["--judgments", recorded, "--runs", tmp_path / "runs"]):
-            with pytest.raises(HandbookError, match=r"(?s)cannot be written to.*--report"):
-                run(*verb, "--report", place)
-        assert not chat.asked
-    with pytest.raises(HandbookError, match="cannot be written to"):
-        run("--judgments", recorded, "--runs", place)
-    with pytest.raises(HandbookError, match="cannot be written to"):
-        run("base", "--runs", place, "--report", tmp_path / "report", "--max-new-tokens", 1)
 
 
 def test_what_cannot_be_evaluated_is_said(tmp_path, few):

@@ -86,8 +86,8 @@ def checked_annotations(annotations: Iterable[AlpacaEvalAnnotation]) -> list[Alp
     numbers = [n for row in rows if (n := finite_number(row.get("preference"))) is not None]
     if numbers and max(numbers) <= 1 and set(numbers) != {1.0}:
         raise EvaluationError(
-            f"no preference of {len(numbers)} is above 1 and not all are 1: this looks like a "
-            "scale that ends at 1 (0 for the baseline, 1 for the model)",
+            f"no preference of {len(numbers)} is above 1 and not all are 1: "
+            "this looks like a scale that ends at 1 (0 for the baseline, 1 for the model)",
             where="annotations",
             remedy="AlpacaEval's is 1 for the baseline, 2 for the model: add 1 to each preference. "
             "If the model never won, write its draws as 1.5.",
