@@ -176,7 +176,7 @@ def test_a_row_that_is_no_feedback_is_named(world):
         )
 
 
-@pytest.mark.parametrize("prompts", [[], ["Hi", " "], ["Hi", None], "Hi"])
+@pytest.mark.parametrize("prompts", [[], ["Hi", " "], ["Hi", None], ["Hi", "Hi \ud83d"], "Hi"])
 def test_prompts_that_are_none_are_refused_before_anything_is_sent(prompts, world):
     with pytest.raises(HandbookError, match="prompt"):
         collect_answers(prompts, ["mini-large"], endpoint=world)

@@ -135,6 +135,14 @@ def test_a_key_is_left_out_of_a_servers_words_in_whatever_form_they_hold_it(monk
     assert "sk-a" not in cut, "it is taken out before the words are cut"
 
 
+@pytest.mark.parametrize("words", ["\x1b[2J\x1b]0;owned\x07", "a\ud83d", "a\u202eb", "a\x9b31m"])
+def test_a_servers_words_give_no_orders_to_the_terminal_and_can_always_be_printed(words, capfd):
+    with chat_server(by_turns((400, {"error": {"message": f"no: {words}"}}))) as chat:
+        said = collect(chat, prompts=["Q?"]).report()
+    said += capfd.readouterr().err
+    assert "no: " in said and said.encode() and not set("\x1b\x07\x9b\u202e") & set(said)
+
+
 @pytest.mark.parametrize("proxy", ["socks9://anna:secret-1@host:1", "http://[anna:secret-1@::1"])
 def test_a_proxy_that_cannot_be_used_is_said_without_its_password(proxy, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1234")

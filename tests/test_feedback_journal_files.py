@@ -25,8 +25,8 @@ def written(path, *replies):
 
 
 DAMAGE = {
-    "half a character": b'{"key": "x", "text": "caf\xc3\n',
-    "another encoding": '{"key": "x", "text": "café"}\n'.encode("latin-1"),
+    "half a character": b'{"key": "x", "text": "Zo\xc3\n',
+    "another encoding": '{"key": "x", "text": "Zoë"}\n'.encode("latin-1"),
     "UTF-16": '{"key": "x"}'.encode("utf-16") + b"\n",
     "zeros": b"\0" * 512 + b"\n",
     "nested deeply": b"[" * 100_000 + b"\n",

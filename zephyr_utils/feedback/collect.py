@@ -138,3 +138,11 @@ def check_prompts(prompts: Sequence[str]) -> None:
                 where=f"prompt {number}",
                 remedy="fill it, or leave it out",
             )
+        try:
+            prompt.encode()
+        except UnicodeEncodeError:
+            raise HandbookError(
+                "the prompt holds half of a character (a surrogate), which cannot be sent",
+                where=f"prompt {number}",
+                remedy="leave it out, or read its file again in the right encoding",
+            ) from None

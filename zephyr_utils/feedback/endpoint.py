@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 LONGEST_SHOWN = 300  # characters of a server's error text that are passed on
+_LONGEST_READ = 100_000  # characters of it that are looked at
 SHORTEST_SECRET = 4  # what is shorter stands in too many other words to be replaced
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -122,8 +123,12 @@ class Endpoint:
             ) from None  # its message may hold the proxy's password
 
     def redact(self, text: Any) -> str:
-        """A server's words in one line, cut, and without what is secret: some servers repeat it."""
-        words = " ".join(str(text).split())
+        """A server's words in one line, cut, and without what is secret: some servers repeat it.
+
+        What cannot be printed is left out, because it may be an order to the terminal.
+        """
+        words = "".join(c if c.isprintable() else " " for c in str(text)[:_LONGEST_READ])
+        words = " ".join(words.split())
         for secret in self._secrets():
             for form in (secret, urllib.parse.quote(secret, safe="")):
                 words = words.replace(form, "[key]")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from zephyr_utils.data.counts import SetAside
+from zephyr_utils.data.fields import check_text
 from zephyr_utils.data.read import read_rows
 from zephyr_utils.data.records import RecordError, RecordSet, check_feedback
 from zephyr_utils.data.structure import unpacked
@@ -72,7 +73,7 @@ def _prompt_of(row: Any, where: str) -> str:
             text = _first_user_turn(row.get(name))
             if text.strip():
                 refuse_rendered(text, where)
-                return text
+                return check_text(text, where)
     raise RecordError(
         "no_prompt",
         "there is no prompt in it",

@@ -67,12 +67,12 @@ def judge_calls(
     def call(purpose: str, messages: Messages) -> Call:
         return Call(purpose, judge, messages, sampling, url)
 
-    shown = [place for place, answer in enumerate(answers) if answer.strip()]
-    for aspect in ASPECTS if shown else ():
-        places = [shown[i] for i in answer_order(prompt, len(shown), aspect, order)]
+    filled = [place for place, answer in enumerate(answers) if answer.strip()]
+    for aspect in ASPECTS if filled else ():
+        places = [filled[i] for i in answer_order(prompt, len(filled), aspect, order)]
         messages = rating_messages(aspect, prompt, [answers[place] for place in places])
         yield JudgeCall(call(f"rate {aspect}", messages), aspect, places)
-    for place in shown if critiques else ():
+    for place in filled if critiques else ():
         messages = critique_messages(prompt, answers[place])
         yield JudgeCall(call(CRITIQUE, messages), "", [place])
 

@@ -104,14 +104,14 @@ def read_ratings(text: str, count: int) -> list[dict[str, str]]:
     if not blocks:
         raise Unreadable("no_rating", "there is no line 'Answer 1'")
     names = [name[:_LONGEST_NUMBER] for name, _ in blocks]
-    shown = ", ".join(names[:10])
+    listed = ", ".join(names[:10])
     wanted = [str(number) for number in range(1, count + 1)]
     if len(set(names)) < len(names):
-        raise Unreadable("answers_repeated", shown)
+        raise Unreadable("answers_repeated", listed)
     if set(names) - set(wanted):
-        raise Unreadable("answers_unknown", f"{shown} of {count}")
+        raise Unreadable("answers_unknown", f"{listed} of {count}")
     if len(names) < count:
-        raise Unreadable("answers_missing", f"{shown} of {count}")
+        raise Unreadable("answers_missing", f"{listed} of {count}")
     ratings = {name: _rating(lines) for name, (_, lines) in zip(names, blocks, strict=True)}
     return [ratings[name] for name in wanted]
 
