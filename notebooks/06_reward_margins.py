@@ -788,7 +788,8 @@ assert change[0] < 0 < change[0] - change[1], "the margin has to grow while the 
 # %%
 for name, one in (("Zephyr", zephyr), ("ours", log)):
     moved = diagnostics.displacement(one)
-    print(f"{name}: chosen {moved.chosen:+.1f} nats ({moved.chosen_share:+.0%} of its size), rejected {moved.rejected:+.1f}; lowest on the way {moved.lowest_chosen:+.1f}")
+    share = f" ({moved.chosen_share:+.0%} of its size)" if moved.chosen_share is not None else ""
+    print(f"{name}: chosen {moved.chosen:+.1f} nats{share}, rejected {moved.rejected:+.1f}; lowest on the way {moved.lowest_chosen:+.1f}")
 
 # %% [markdown]
 # Zephyr's chosen answers lost 45 of 254 nats. $e^{-45}$ sounds like ruin, but it is spread over a few hundred tokens of an
@@ -1044,8 +1045,13 @@ def swap_sides(row):
     row["eval_rewards/accuracies"] = 1 - row["eval_rewards/accuracies"]
 
 
-def freeze(row):
+def no_beta(row):
     row |= {f"eval_rewards/{name}": 0.0 for name in ("chosen", "rejected", "margins", "accuracies")}
+
+
+def freeze(row):
+    no_beta(row)
+    row |= {f"eval_logps/{name}": -20.0 for name in ("chosen", "rejected")}
 
 
 def another_reference(row):
@@ -1057,13 +1063,13 @@ def overflow(row):
     row["eval_loss"] = float("nan")
 
 # %% [markdown]
-# Each fault has a plain cause: the two answers exchanged somewhere between data and trainer; an adapter whose weights do not
-# train; a reference that is not the model one started from; half precision that overflows.
+# Each fault has a plain cause: the two answers exchanged somewhere between data and trainer; a β of 0; an adapter whose
+# weights do not train; a reference that is not the model one started from; half precision that overflows.
 
 # %%
 history = json.loads((pipeline.ddpo().folder / training.LOG).read_text())
 lights = {}
-for fault in (swap_sides, freeze, another_reference, overflow):
+for fault in (swap_sides, no_beta, freeze, another_reference, overflow):
     rows = copy.deepcopy(history)
     for row in rows:
         if "eval_loss" in row:
@@ -1172,8 +1178,9 @@ if not pipeline.own_data and pipeline.scale == "miniature":
 # %% [markdown]
 # ## Your turn: your own log, your own pairs
 #
-# Give the log of a run of yours: `trainer_state.json` of a checkpoint, the table of a model card as CSV, or rows as JSON
-# Lines. Nothing is trained and nothing leaves your machine.
+# Give the log of a run of yours: `trainer_state.json` of a checkpoint, a model card, a TensorBoard event file, an export of
+# Weights & Biases, or rows as CSV or JSON Lines. Nothing is trained and nothing leaves your machine. Runs with other losses
+# (IPO, KTO, ORPO, SimPO) are judged by what holds for them; the log of another method, GRPO say, is refused.
 
 # %%
 my_log = ""  # a path: "checkpoint-500/trainer_state.json"
