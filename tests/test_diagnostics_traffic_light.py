@@ -160,6 +160,12 @@ def test_another_beta_than_the_intended_one_is_red():
     assert found.colour == "red" and "implies beta 0.1000" in str(found)
 
 
+@pytest.mark.parametrize("beta", [0.0, -0.1, math.nan, math.inf])
+def test_a_beta_that_no_run_can_use_is_an_error(beta):
+    with pytest.raises(TrainingLogError, match="beta is above zero"):
+        light(run(), beta=beta)
+
+
 def test_an_accuracy_hardly_above_one_half_is_amber():
     assert light(run(accuracy=0.53)).colour == "amber"
 

@@ -1,0 +1,152 @@
+"""Laws of reading and judging logs over made-up rows: an answer or an error in plain words, the
+same in every layout, every row counted, and never green over what is no number.
+
+A longer run: HYPOTHESIS_PROFILE=long python -m pytest tests/test_diagnostics_laws.py
+"""
+
+import json
+import math
+import os
+import warnings
+
+import pytest
+import training_logs as logs
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from zephyr_utils.diagnostics import read_training_log, traffic_light
+from zephyr_utils.diagnostics.event_files import read_event_rows
+from zephyr_utils.errors import HandbookError
+
+FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+N_EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "20000")) if LONG else 60
+examples = settings(max_examples=N_EXAMPLES, deadline=None, suppress_health_check=FIXTURES)
+
+NAMES = [
+    *("loss", "eval_loss", "rewards/chosen", "eval_rewards/chosen", "rewards/rejected"),
+    *("eval_rewards/rejected", "rewards/margins", "eval_rewards/margins", "eval_logps/chosen"),
+    *("rewards/accuracies", "eval_rewards/accuracies", "logps/rejected", "eval_logps/rejected"),
+    *("train/loss", "eval/rewards/margins", "Validation Loss", "step", "_step", "epoch", "kl"),
+    *("grad_norm", "learning_rate", "train_runtime", "current_steps", "total_steps", "accuracy"),
+    *("global_step/max_steps", "run - train/loss", "run - train/loss__MIN", "logits/chosen", ""),
+]
+NUMBERS = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-(10**400), 10**400),
+    st.sampled_from([0, 0.0, 1, math.log(2), -1e-3, 0.5, 1e300, -(10**309)]),
+)
+VALUES = st.one_of(
+    NUMBERS,
+    st.none(),
+    st.booleans(),
+    st.sampled_from(["", "No log", "-", "nan", "-inf", "1e999", "31/94", "a/b", "0,69", "null"]),
+    st.text(max_size=6),
+    st.lists(st.none(), max_size=2),
+)
+ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=12), max_size=12)
+NUMERIC_ROWS = st.lists(
+    st.dictionaries(st.sampled_from(NAMES), NUMBERS, min_size=4, max_size=18), max_size=12
+)
+
+
+def judge(source):
+    """The verdict as text, or the error; a warning of NumPy's is a failure."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            log = read_training_log(source)
+            return log, str(traffic_light(log))
+        except HandbookError as error:
+            str(error).encode("utf-8")  # no lone surrogate reaches the terminal
+            return None, str(error)
+
+
+@examples
+@given(st.one_of(ROWS, NUMERIC_ROWS))
+def test_any_rows_get_a_verdict_or_an_error_and_every_row_is_counted(rows):
+    log, text = judge(rows)
+    assert text
+    if log is not None:
+        known = log.n_superseded + log.n_other + log.n_summaries + log.n_unreadable
+        sizes = [
+            max((c.size for c in part.values()), default=0)
+            for part in (log.training, log.evaluation)
+        ]
+        assert max(sizes) <= log.n_rows == len(rows)
+        assert sum(sizes) + known >= log.n_rows  # a card's row has cells of both kinds
+
+
+@examples
+@given(rows=st.one_of(ROWS, NUMERIC_ROWS))
+def test_json_and_json_lines_say_the_same(tmp_path_factory, rows):
+    assume(len(rows) > 1)
+    folder = tmp_path_factory.mktemp("laws")
+    try:
+        text = json.dumps(rows)
+    except ValueError:  # Python writes no integers beyond 4,300 digits
+        return
+    (folder / "made.json").write_text(text)
+    (folder / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    verdicts = [judge(folder / name)[1] for name in ("made.json", "made.jsonl")]
+    assert verdicts[0] == verdicts[1].replace("made.jsonl", "made.json")
+
+
+@examples
+@given(data=st.data())
+def test_no_log_is_green_whose_loss_reward_or_log_probability_is_no_number_after_all(data):
+    rows = logs.dpo(data.draw(st.sampled_from(sorted(logs.DPO_LOSSES))), n=6)
+    row = data.draw(st.sampled_from([row for row in rows[:-1] if row["step"] > 1]))
+    name = data.draw(
+        st.sampled_from([n for n in row if "rewards" in n or "logps" in n or "loss" in n])
+    )
+    row[name] = data.draw(st.sampled_from([None, math.nan, math.inf, "NaN", "", 10**400, "null"]))
+    assert judge(rows)[1].startswith("RED")
+
+
+@examples
+@given(data=st.data())
+def test_a_log_with_rows_taken_out_of_its_middle_is_never_green(data):
+    rows = logs.dpo(n=12)
+    first = data.draw(st.integers(2, 5))
+    kept = [row for row in rows if not 10 * first < row["step"] < 10 * (first + 5)]
+    assert judge(kept)[1].startswith("AMBER")
+
+
+@examples
+@given(st.binary(max_size=400))
+def test_any_bytes_are_event_rows_or_damage(data):
+    events = read_event_rows(data)
+    assert events.rows or events.damage or not data
+
+
+@examples
+@given(
+    data=st.binary(max_size=300),
+    name=st.sampled_from(
+        [
+            "a.csv",
+            "a.jsonl",
+            "a.json",
+            "a.md",
+            "a.tsv.gz",
+            "a.jsonl.gz",
+            "a.parquet",
+            "x.tfevents.1",
+        ]
+    ),
+)
+def test_any_bytes_in_any_kind_of_file_are_a_verdict_or_an_error(tmp_path_factory, data, name):
+    path = tmp_path_factory.mktemp("bytes") / name
+    path.write_bytes(data)
+    assert judge(path)[1]
+
+
+@pytest.mark.parametrize("n_rows", [20_000])
+def test_long_logs_are_read_in_linear_time(n_rows):
+    rows = [
+        {"step": i, "loss": 0.5, "rewards/margins": 0.1, "epoch": float(i)} for i in range(n_rows)
+    ]
+    log = read_training_log(rows)
+    assert log.training["loss"].size == n_rows
+    assert "loss" in str(traffic_light(log))
