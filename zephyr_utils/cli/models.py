@@ -63,13 +63,15 @@ def check_log(
     log: Annotated[
         Path,
         typer.Argument(
-            help="trainer_state.json, a model card's table (CSV), or log rows (JSON, JSONL)."
+            help="trainer_state.json, log rows (JSON, JSONL, CSV, Parquet; exports of Weights & "
+            "Biases, LLaMA-Factory and ms-swift too), a model card (README.md, or its table as "
+            "CSV), or a TensorBoard event file."
         ),
     ],
     beta: Annotated[float | None, typer.Option(help="The beta the run was meant to use.")] = None,
 ) -> None:
-    """Is my DPO broken? Green, amber or red for a preference run, with reasons; red ends with
-    status 1.
+    """Is my DPO broken? Green, amber or red for a preference run (DPO, IPO, KTO, ORPO, SimPO, ...),
+    with reasons; red ends with status 1. Logs of other methods are refused.
     """
     from zephyr_utils.diagnostics import read_training_log, traffic_light
 

@@ -17,6 +17,7 @@ from zephyr_utils.diagnostics.log_columns import TrainingLogError, printable
 
 # Logs are text about a run: what is larger than this is something else, or would fill the memory.
 _LARGEST = 256 * 2**20  # bytes, unpacked
+_LONGEST_CELL = 2**16  # characters; numbers are far shorter
 _KINDS = ".json, .jsonl, .csv, .tsv, .parquet, a model card (.md) or a TensorBoard event file"
 _CANDIDATES = ("trainer_state.json", "trainer_log.jsonl", "logging.jsonl", "*tfevents*", "*.csv")
 _EXPORT_HISTORY = (
@@ -209,6 +210,8 @@ def _add_cells(file: LogFile, header: list[str], table: list[list[str]]) -> None
             file.unreadable.append(f"row {number}: has another number of cells than the header")
         elif not _is_decoded(cells):
             file.unreadable.append(f"row {number}: is not UTF-8 text")
+        elif (longest := max(map(len, cells), default=0)) > _LONGEST_CELL:
+            file.unreadable.append(f"row {number}: has a cell of {longest:,} characters")
         else:
             file.rows.append(dict(zip(names, cells, strict=True)))
 

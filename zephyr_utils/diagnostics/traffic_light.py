@@ -10,6 +10,7 @@ What no log can show: pairs that are swapped in the training *and* in the evalua
 doubled BOS or a wrong template that policy and reference share. Read some pairs and some tokens.
 """
 
+import math
 import textwrap
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from zephyr_utils.diagnostics.checks import (
     check_start,
 )
 from zephyr_utils.diagnostics.log import TrainingLog
+from zephyr_utils.diagnostics.log_columns import TrainingLogError
 from zephyr_utils.diagnostics.reason import COLOURS, Colour, Reason
 from zephyr_utils.diagnostics.run_type import check_preference_log
 
@@ -54,8 +56,12 @@ def traffic_light(log: TrainingLog, beta: float | None = None) -> TrafficLight:
 
     Raises:
         TrainingLogError: the log is not that of a preference run (supervised fine-tuning, GRPO, a
-            reward model), or lacks one answer of each pair.
+            reward model), or lacks one answer of each pair; or beta is not above zero.
     """
+    if beta is not None and not 0 < beta < math.inf:
+        raise TrainingLogError(
+            f"beta is {beta}", where="--beta", remedy="beta is above zero; Zephyr's is 0.1."
+        )
     check_preference_log(log)
     reasons = [
         *check_completeness(log),

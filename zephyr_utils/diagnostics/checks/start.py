@@ -157,8 +157,10 @@ def _reward_movement(log: TrainingLog, kind: LogKind) -> list[Reason]:
         return [Reason("amber", "nothing was logged after the first update")]
     moved = _nats_moved(log)
     if moved > _SMALLEST_BETA_INVERSE * max(size, ROUNDING):
-        text = f"the rewards stay within {size:.2g} of 0 while log-probabilities move by "
-        text += f"{moved:.2g} nats: beta is 0 or nearly so, or policy and reference are one model "
+        text = (
+            f"the rewards stay {'within ' + format(size, '.2g') + ' of' if size else 'at'} 0 while "
+        )
+        text += f"log-probabilities move by {moved:.2g} nats: beta is 0 or nearly so, or policy and reference are one model "
         return [Reason("red", text + "that is trained")]
     if moved > 1:
         return []
