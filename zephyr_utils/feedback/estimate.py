@@ -1,4 +1,4 @@
-"""Before anything is paid: the prompts read from a file, and what asking and rating them will take."""
+"""Before anything is paid: the prompts of a file, and what asking and rating them will take."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

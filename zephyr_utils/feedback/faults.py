@@ -1,4 +1,4 @@
-"""What can go wrong with a call, and what it means: try again, give the call up, or stop the run."""
+"""What can go wrong with a call and what it means: try again, give it up, or stop the run."""
 
 import email.utils
 import math

@@ -263,7 +263,8 @@ class Journal:
     def _note(self, line: str) -> None:
         if self._begun is None:
             try:
-                self._begun = open(self._begun_path, "ab", buffering=0)  # noqa: SIM115 (closed in `close`)
+                # Closed in `close`.
+                self._begun = open(self._begun_path, "ab", buffering=0)  # noqa: SIM115
             except OSError as error:
                 raise self._cannot_write(error) from error
             line = f"\n{line}"  # what is there may end in half a line
@@ -315,7 +316,7 @@ class Journal:
 
 
 def _may_be_ours(half_line: bytes) -> bool:
-    """Whether this can be the beginning of a line of ours; a crash of the system may leave zeros."""
+    """Whether this can be the beginning of a line of ours; a system crash may leave zeros."""
     started = any(half_line[: len(b)] == b[: len(half_line)] for b in _BEGINNINGS)
     return started or not half_line.strip(b"\0")
 

@@ -142,8 +142,8 @@ class _Run:
                 worker.cancel()
         elif self.sender.under_way:
             _print(
-                f"Stopping: {self.sender.under_way:,} calls are under way and waited for, since they are "
-                f"paid. A second Ctrl-C cuts them off."
+                f"Stopping: {self.sender.under_way:,} calls are under way and waited for, since "
+                f"they are paid. A second Ctrl-C cuts them off."
             )
 
     def n_done(self) -> int:
@@ -187,7 +187,7 @@ class _Run:
         return False
 
     async def work(self) -> None:
-        """One of the workers: they share the calls' iterator, so that each takes the next one left."""
+        """One of the workers: they share the iterator of calls, so each takes the next one left."""
         while not self.ending and (call := next(self.calls, None)) is not None:
             if self._is_new(call):
                 try:
