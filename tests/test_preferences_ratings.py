@@ -10,16 +10,16 @@ from sample_feedback import completion, row
 from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences import (
-    SCALES,
-    Scale,
+    RATING_SCALES,
+    RatingScale,
     audit,
     binarize,
     mean_rating,
     overall_rating,
-    parse_scale,
+    parse_rating_scale,
 )
 
-TEN = {"mean": Scale(1, 10)}
+TEN = {"mean": RatingScale(1, 10)}
 
 
 def rated(prompt, *answers):
@@ -94,14 +94,14 @@ def test_a_file_on_another_scale_is_refused_and_its_scale_is_proposed(low, high,
     with pytest.raises(HandbookError, match=f"from {low} to {high}") as error:
         binarize(feedback)
     assert f"--rating-scale {proposed}" in error.value.remedy
-    made = binarize(feedback, scales={"mean": parse_scale(proposed)})
+    made = binarize(feedback, rating_scales={"mean": parse_rating_scale(proposed)})
     assert len(made.pairs) > 50 and "rating_out_of_range" not in made.reasons()
     assert all(pair["score_chosen"] > pair["score_rejected"] for pair in made)
 
 
 def test_on_a_declared_scale_the_better_answer_is_chosen():
     feedback = [row(f"q{n}", 9, 4, overall=(4, 9)) for n in range(20)]
-    assert {p["chosen_model"] for p in binarize(feedback, scales=TEN)} == {"a"}
+    assert {p["chosen_model"] for p in binarize(feedback, rating_scales=TEN)} == {"a"}
     with pytest.raises(HandbookError, match="1 to 5, the scale of the mean score"):
         binarize(feedback)
 
@@ -111,7 +111,7 @@ def test_the_overall_grade_has_a_scale_of_its_own():
     assert len(binarize(feedback)) == 20  # the mean does not care
     with pytest.raises(HandbookError, match="1 to 10, the scale of the overall score"):
         binarize(feedback, score="overall")
-    made = binarize(feedback, score="overall", scales={"overall": Scale(0, 100)})
+    made = binarize(feedback, score="overall", rating_scales={"overall": RatingScale(0, 100)})
     assert {p["chosen_model"] for p in made} == {"b"}
 
 
@@ -119,7 +119,7 @@ def test_the_tens_are_only_spoken_of_on_the_scales_they_are_known_on():
     feedback = [row("Hi", 1, 5, overall=(10, 9))]
     pairs = binarize(feedback)
     assert audit(pairs, feedback=feedback).tens.n_faulty == 1
-    assert audit(pairs, feedback=feedback, scales=TEN).tens is None
+    assert audit(pairs, feedback=feedback, rating_scales=TEN).tens is None
 
 
 def test_where_no_pair_can_be_made_the_likely_cause_is_said():
@@ -142,12 +142,12 @@ def test_where_no_pair_can_be_made_the_likely_cause_is_said():
 @pytest.mark.parametrize("text", ["", "10", "5-1", "3-3", "a-b", "1-", "1-inf", "nan-5", "1-1e999"])
 def test_a_scale_that_is_none_is_refused(text):
     with pytest.raises(HandbookError, match="--rating-scale"):
-        parse_scale(text)
+        parse_rating_scale(text)
 
 
 def test_a_scale_is_read_from_its_ends():
-    assert parse_scale("1-10") == (1, 10) and parse_scale(" 0 - 100 ") == (0, 100)
-    assert str(SCALES["mean"]) == "1 to 5"
+    assert parse_rating_scale("1-10") == (1, 10) and parse_rating_scale(" 0 - 100 ") == (0, 100)
+    assert str(RATING_SCALES["mean"]) == "1 to 5"
 
 
 RATING = st.one_of(st.integers(-2, 12).map(str), st.sampled_from(["N/A", "x", "", None, 3.5]))

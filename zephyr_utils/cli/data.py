@@ -155,12 +155,16 @@ def pairs(
     """Turn rated answers into preference pairs, and audit them."""
     from zephyr_utils.data.filtering import decontaminate, first_turns
     from zephyr_utils.data.records import load_records, save_records
-    from zephyr_utils.preferences import SCALES, audit, binarize, parse_scale
+    from zephyr_utils.preferences import RATING_SCALES, audit, binarize, parse_rating_scale
 
     def show(text: str) -> None:
         out.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    scales = {**SCALES, score: parse_scale(rating_scale)} if rating_scale else SCALES
+    scales = (
+        {**RATING_SCALES, score: parse_rating_scale(rating_scale)}
+        if rating_scale
+        else RATING_SCALES
+    )
     loaded = load_records(feedback, "feedback", set_aside=set_aside)
     show(loaded.report())
     rows = loaded.records
@@ -168,8 +172,10 @@ def pairs(
         clean = decontaminate([row["instruction"] for row in rows], first_turns(questions))
         show(f"prompts that hold a question of {questions}: {clean.report()}")
         rows = clean.select(rows)
-    made = binarize(rows, score=score, rejected=rejected, ties=ties, seed=seed, scales=scales)
+    made = binarize(
+        rows, score=score, rejected=rejected, ties=ties, seed=seed, rating_scales=scales
+    )
     show(made.report())
     save_records(made.require_pairs(str(feedback)).pairs, output)
-    show(str(audit(made.pairs, feedback=rows, scales=scales)))
+    show(str(audit(made.pairs, feedback=rows, rating_scales=scales)))
     show(f"{len(made.pairs):,} pairs in {output}")

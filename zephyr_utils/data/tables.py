@@ -182,7 +182,7 @@ def _one_by_one(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[Ro
                 if not pa.types.is_temporal(column.type):
                     problem = f"the field {name} cannot be read: {error}"
         if problem:
-            remedy = "write the value anew, or remove the row"
+            remedy = "correct the value, or remove the row"
             yield broken_row(where, "unreadable_value", problem, remedy, value)
         else:
             yield Row(where, value)

@@ -5,22 +5,22 @@ from zephyr_utils.preferences.binarize import STRATEGIES, Randomness, Rejected, 
 from zephyr_utils.preferences.compare import StrategyComparison, compare_strategies
 from zephyr_utils.preferences.pairs import PreferenceSet, pair_faults, score_gap
 from zephyr_utils.preferences.ratings import (
-    SCALES,
-    Scale,
+    RATING_SCALES,
+    RatingScale,
     Score,
     mean_rating,
     overall_rating,
-    parse_scale,
+    parse_rating_scale,
 )
 
 __all__ = [
-    "SCALES",
+    "RATING_SCALES",
     "STRATEGIES",
     "Audit",
     "PreferenceSet",
     "Randomness",
+    "RatingScale",
     "Rejected",
-    "Scale",
     "Score",
     "StrategyComparison",
     "Tens",
@@ -31,6 +31,6 @@ __all__ = [
     "mean_rating",
     "overall_rating",
     "pair_faults",
-    "parse_scale",
+    "parse_rating_scale",
     "score_gap",
 ]

@@ -12,11 +12,11 @@ import numpy as np
 from zephyr_utils.data.records import check_feedback, check_preference
 from zephyr_utils.data.types import Completion, Feedback, Preference
 from zephyr_utils.preferences.pairs import pair_faults, score_gap
-from zephyr_utils.preferences.ratings import SCALES, Scale, Score, scored
+from zephyr_utils.preferences.ratings import RATING_SCALES, RatingScale, Score, scored
 from zephyr_utils.preferences.text_table import TextTable, cell_text
 
 # The repair of UltraFeedback's faulty overall grades went by the mean of the aspect ratings: a 10
-# with a mean of at most 2 was a 1, above 4 it stood, and what lies between was judged anew.
+# with a mean of at most 2 was a 1, above 4 it stood, and what lies between was judged again.
 FAULTY_MEAN, SOUND_MEAN = 2.0, 4.0
 MOST_MODELS = 20  # rows of the table; a set of a thousand models has no use for a thousand rows
 
@@ -171,7 +171,7 @@ def audit(
     preferences: Iterable[Preference],
     *,
     feedback: Iterable[Feedback] | None = None,
-    scales: Mapping[str, Scale] = SCALES,
+    rating_scales: Mapping[str, RatingScale] = RATING_SCALES,
 ) -> Audit:
     """Count what a reader should know of a preference set before training on it.
 
@@ -181,7 +181,7 @@ def audit(
         preferences: preference records, in any layout that `check_preference` takes.
         feedback: the feedback they were made from, if at hand: the faulty tens are known from its
             aspect ratings, and how many chosen answers another score would not have chosen.
-        scales: the scale of each score in the feedback.
+        rating_scales: the scale of each score in the feedback.
 
     Returns:
         `Audit`, which prints as a table.
@@ -190,7 +190,7 @@ def audit(
         RecordError: a row is no record of its kind.
     """
     report = Audit()
-    known = _read_feedback(feedback, scales) if feedback is not None else None
+    known = _read_feedback(feedback, rating_scales) if feedback is not None else None
     n_faulty_chosen = 0
     not_best: Counter[str] = Counter()
     rated: Counter[str] = Counter()
@@ -254,9 +254,9 @@ class _Known:
     and answer.
     """
 
-    def __init__(self, scales: Mapping[str, Scale]) -> None:
-        self.scales = {score: scales.get(score, SCALES[score]) for score in Score}
-        self.usual_scales = self.scales == dict(SCALES)
+    def __init__(self, rating_scales: Mapping[str, RatingScale]) -> None:
+        self.scales = {score: rating_scales.get(score, RATING_SCALES[score]) for score in Score}
+        self.usual_scales = self.scales == dict(RATING_SCALES)
         self.n_tens = self.n_faulty = self.n_doubtful = 0
         self.faulty: set[int] = set()
         self.best: dict[str, set[int]] = {str(score): set() for score in Score}
@@ -288,8 +288,10 @@ class _Known:
                     self.n_doubtful += 1
 
 
-def _read_feedback(feedback: Iterable[Feedback], scales: Mapping[str, Scale]) -> _Known:
-    known = _Known(scales)
+def _read_feedback(
+    feedback: Iterable[Feedback], rating_scales: Mapping[str, RatingScale]
+) -> _Known:
+    known = _Known(rating_scales)
     for number, record in enumerate(feedback, start=1):
         try:
             known.add(record["instruction"], record["completions"])

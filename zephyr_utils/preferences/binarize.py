@@ -13,12 +13,12 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences.pairs import PreferenceSet
 from zephyr_utils.preferences.ratings import (
     OUT_OF_RANGE,
-    SCALES,
+    RATING_SCALES,
     BadRating,
-    Scale,
+    RatingScale,
     Score,
     Scored,
-    check_scale,
+    check_rating_scale,
     scored,
 )
 
@@ -64,7 +64,7 @@ def binarize(
     seed: int = 0,
     *,
     randomness: str = Randomness.PER_ROW_HASH,
-    scales: Mapping[str, Scale] = SCALES,
+    rating_scales: Mapping[str, RatingScale] = RATING_SCALES,
 ) -> PreferenceSet:
     """Make preference pairs: the best answer of each row against another of its answers.
 
@@ -82,10 +82,10 @@ def binarize(
             ``ties="keep"``, ``seed=42``): the first of several best answers is chosen, the rejected
             one is drawn from *all* answers and drawn again while it equals the chosen one in score,
             text and model. ``published-v2`` seeds once per file, so that a row's pair depends on
-            all rows before it. ``published-v1``, with which Zephyr was trained, seeded anew in
-            every row: of four answers the rejected one was always the first, or the third if the
+            all rows before it. ``published-v1``, with which Zephyr was trained, seeded in every
+            row again: of four answers the rejected one was always the first, or the third if the
             first was chosen.
-        scales: the scale of each score; by default 1 to 5 (mean) and 1 to 10 (overall).
+        rating_scales: the scale of each score; by default 1 to 5 (mean) and 1 to 10 (overall).
 
     Returns:
         `PreferenceSet`; a row is set aside as ``fewer_than_two_answers``,
@@ -107,7 +107,7 @@ def binarize(
             where="binarize",
             remedy='give rejected="random", or leave randomness at "per-row-hash"',
         )
-    scale = scales.get(score, SCALES[score])
+    scale = rating_scales.get(score, RATING_SCALES[score])
     result, seen = PreferenceSet(), _SeenRatings(score, scale)
     rng = random.Random(seed)
     prompts: set[str] = set()
@@ -166,7 +166,7 @@ def binarize(
 class _SeenRatings:
     """The range of the ratings of a file, and how many rows leave the scale."""
 
-    def __init__(self, score: str, scale: Scale) -> None:
+    def __init__(self, score: str, scale: RatingScale) -> None:
         self.score, self.scale = score, scale
         self.low, self.high = float("inf"), float("-inf")
         self.n_rows = self.n_bad = 0
@@ -184,7 +184,9 @@ class _SeenRatings:
         return None
 
     def check(self) -> None:
-        check_scale(Scale(self.low, self.high), self.score, self.scale, self.n_rows, self.n_bad)
+        check_rating_scale(
+            RatingScale(self.low, self.high), self.score, self.scale, self.n_rows, self.n_bad
+        )
 
 
 def _choose(
@@ -238,7 +240,7 @@ def _pair(
 
 
 def _row_seed(seed: int, prompt: str) -> int:
-    # Not hash(): Python salts it anew in every process.
+    # Not hash(): Python salts it in every process.
     return int.from_bytes(hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()[:8], "big")
 
 

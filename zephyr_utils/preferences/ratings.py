@@ -21,7 +21,7 @@ class Score(StrEnum):
     OVERALL = "overall"  # the grade at the end of the critique (the published set)
 
 
-class Scale(NamedTuple):
+class RatingScale(NamedTuple):
     """The lowest and the highest rating that a judge may give."""
 
     low: float
@@ -52,19 +52,24 @@ class Scored(NamedTuple):
     bad: BadRating | None
 
 
-SCALES: Mapping[str, Scale] = {Score.MEAN: Scale(1, 5), Score.OVERALL: Scale(1, 10)}
+RATING_SCALES: Mapping[str, RatingScale] = {
+    Score.MEAN: RatingScale(1, 5),
+    Score.OVERALL: RatingScale(1, 10),
+}
 OUT_OF_RANGE, UNREADABLE = "rating_out_of_range", "unreadable_rating"
 
 # How judges and tables write that an aspect was not rated.
 _NOT_RATED = ("", "n/a", "na", "none", "null", "nan", "-", "not rated", "not applicable")
 # Scales in use, from the narrowest; what is proposed when ratings lie outside of the one assumed.
 _KNOWN_SCALES = tuple(
-    Scale(*ends) for ends in ((0, 1), (1, 4), (0, 4), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10),
+    RatingScale(*ends) for ends in ((0, 1), (1, 4), (0, 4), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10),
                               (1, 100), (0, 100))
 )  # fmt: skip
 
 
-def mean_rating(completion: Mapping[str, Any], scale: Scale = SCALES[Score.MEAN]) -> float | None:
+def mean_rating(
+    completion: Mapping[str, Any], scale: RatingScale = RATING_SCALES[Score.MEAN]
+) -> float | None:
     """The mean of an answer's ratings in the four aspects (paper, section 3: the teacher's score).
 
     An aspect that the judge did not rate ("N/A", missing) is left out of the mean. None if no
@@ -74,7 +79,7 @@ def mean_rating(completion: Mapping[str, Any], scale: Scale = SCALES[Score.MEAN]
 
 
 def overall_rating(
-    completion: Mapping[str, Any], scale: Scale = SCALES[Score.OVERALL]
+    completion: Mapping[str, Any], scale: RatingScale = RATING_SCALES[Score.OVERALL]
 ) -> float | None:
     """The one grade the critique ends with (UltraFeedback's ``overall_score``); None if there is
     none, or none of the scale.
@@ -82,7 +87,7 @@ def overall_rating(
     return scored(completion, Score.OVERALL, scale).score
 
 
-def scored(completion: Mapping[str, Any], score: str, scale: Scale) -> Scored:
+def scored(completion: Mapping[str, Any], score: str, scale: RatingScale) -> Scored:
     """An answer's score, the ratings behind it, and the first that cannot be used."""
     ratings: list[float] = []
     bad: BadRating | None = None
@@ -103,7 +108,7 @@ def scored(completion: Mapping[str, Any], score: str, scale: Scale) -> Scored:
     return Scored(sum(ratings) / len(ratings), ratings, None)
 
 
-def parse_scale(text: str) -> Scale:
+def parse_rating_scale(text: str) -> RatingScale:
     """A scale as the command line takes it: ``1-10``.
 
     Raises:
@@ -117,10 +122,12 @@ def parse_scale(text: str) -> Scale:
             where="--rating-scale",
             remedy="give the lowest and the highest rating, such as 1-10",
         )
-    return Scale(ends[0], ends[1])
+    return RatingScale(ends[0], ends[1])
 
 
-def check_scale(ratings: Scale, score: str, scale: Scale, n_rows: int, n_bad: int) -> None:
+def check_rating_scale(
+    ratings: RatingScale, score: str, scale: RatingScale, n_rows: int, n_bad: int
+) -> None:
     """Refuse feedback of which too many rows have ratings outside of the scale.
 
     Args:
@@ -147,7 +154,7 @@ def check_scale(ratings: Scale, score: str, scale: Scale, n_rows: int, n_bad: in
         f"score; they run from {ratings.low:g} to {ratings.high:g}",
         where="feedback",
         remedy=f"if the judge rated from {fitting}, say so: --rating-scale {fitting.low:g}-"
-        f"{fitting.high:g} (scales={{{str(score)!r}: Scale({fitting.low:g}, {fitting.high:g})}} in "
+        f"{fitting.high:g} (rating_scales={{{str(score)!r}: RatingScale({fitting.low:g}, {fitting.high:g})}} in "
         "Python); else correct the ratings",
     )
 
