@@ -1,4 +1,4 @@
-"""pyproject.toml, requirements.txt and uv.lock say the same, and name every library that is imported.
+"""pyproject.toml, requirements.txt and uv.lock agree, and name every library that is imported.
 
 A complaint names the line, so that one knows where to change what.
 """
@@ -20,7 +20,7 @@ NAME = "zephyr-handbook"
 # What requirements.txt holds: all groups, and these extras. The others are large, or for a GPU.
 EXTRAS = {"endpoints", "gguf", "serve"}
 LEFT_OUT = {"academic", "deepspeed", "qlora", "ray"}
-# Brought along by torch's build for NVIDIA GPUs; torch pins them itself, and other builds have none.
+# Of torch's build for NVIDIA GPUs; torch pins them itself, and other builds have none.
 OF_TORCH = re.compile(r"nvidia-|cuda-|triton$")
 LINUX = {"python_full_version": "3.11.2", "python_version": "3.11"} | {
     "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
@@ -50,7 +50,7 @@ def version_of(requirement: Requirement) -> str:
 
 
 def declared(project: dict) -> dict[str, list[Requirement]]:
-    """Where -> requirements: of the package, each extra and each group (without what it includes)."""
+    """Where -> requirements: of the package, each extra and each group without what it includes."""
     table = project["project"]
     tables = {"dependencies": table["dependencies"], **table["optional-dependencies"]}
     tables |= project["dependency-groups"]

@@ -1,4 +1,4 @@
-"""What would pass for green although it was not tested: skips nobody allowed, a browser not there."""
+"""What would pass for green although it was not tested: skips, and pages without a browser."""
 
 import importlib.util
 import subprocess

@@ -1,4 +1,4 @@
-"""The scripts in tools/ that continuous integration calls: Colab's list, the changelog, failures."""
+"""The scripts in tools/ that workflows call: Colab's list, the changelog gate, failure reports."""
 
 import json
 import os

@@ -23,8 +23,9 @@ TABLE = "[tool.uv]\n"
 
 def pins(requirements: Path) -> list[str]:
     """The lines ``name==version`` of a requirements file, without extras and comments."""
-    lines = (line.partition("#")[0].strip() for line in requirements.read_text("utf-8").splitlines())
-    parsed = (Requirement(line) for line in lines if line)
+    lines = requirements.read_text("utf-8").splitlines()
+    bare = (line.partition("#")[0].strip() for line in lines)
+    parsed = (Requirement(line) for line in bare if line)
     return [f"{requirement.name}{requirement.specifier}" for requirement in parsed]
 
 

@@ -34,7 +34,8 @@ def why_not() -> str:
     if changed := sorted(
         name for name in now.keys() | made_from.keys() if now.get(name) != made_from.get(name)
     ):
-        return f"the website is older than {changed[0]} ({len(changed)} such files): make run, or make book"
+        count = f"{len(changed)} such files"
+        return f"the website is older than {changed[0]} ({count}): make run, or make book"
     return ""
 
 
