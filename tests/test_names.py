@@ -65,3 +65,81 @@ def test_one_thing_has_one_name_in_the_package():
         if word in OTHER_WORDS
     }
     assert not wrong, "\n".join(sorted(wrong))
+
+
+def defined(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> dict[str, list[str]]:
+    """Public name -> the modules that define a class or function of that name at their top."""
+    places: dict[str, list[str]] = {}
+    for path in (ROOT / "zephyr_utils").rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, kind) and not node.name.startswith("_"):
+                where = places.setdefault(node.name, [])
+                place = path.relative_to(ROOT).as_posix()
+                if place not in where:  # overloads stand under one name
+                    where.append(place)
+    return places
+
+
+def test_no_two_classes_have_one_name():
+    twice = {name: places for name, places in defined(ast.ClassDef).items() if len(places) > 1}
+    assert not twice
+
+
+# One function, one name; what is offered under the same name on purpose says so here.
+SAME_ON_PURPOSE = {
+    "main",  # of a module that is run as a script
+    "page",  # what each of the report's and the figures' modules draws
+    "chat",  # verbs of the command line are named like what they do
+    "evaluate",
+    "feedback",
+    "plan",
+    "doctor",
+    "push",
+    "run",
+    "audit",
+    "check_first_step",  # the exercise is to write what the trainer's check does
+}
+
+
+def test_no_two_functions_have_one_name():
+    functions = defined((ast.FunctionDef, ast.AsyncFunctionDef))
+    twice = {
+        name: places
+        for name, places in functions.items()
+        if len(places) > 1 and name not in SAME_ON_PURPOSE
+    }
+    assert not twice
+
+
+def test_rates_are_per_something():
+    wrong = {
+        f"{path.name}: {name}"
+        for path in (ROOT / "zephyr_utils").rglob("*.py")
+        for name in public_names(path)
+        if re.search(r"^(?!none_is_an|not_an?_)\w+s_an?_\w+$", name)
+    }
+    assert not wrong, f"say tokens_per_second, rows_per_update: {sorted(wrong)}"
+
+
+# Words of our own that an engineer would stop at, and what to say instead.
+HOUSE_WORDS = {
+    r"\b(the|this|that|each|own|another|next) room\b|\brooms\b": "module",
+    r"\bbooks\b": "counts, accounting",
+    r"\bmend(s|ed|ing)?\b": "fix, repair",
+    r"\bdear(er|est)?\b": "costly",
+    r"\banew\b": "again",
+    r"\bnats a token\b": "nats per token",
+    r"\b(?:[Tt]okens|rows|calls|operations|bytes|MB|steps|questions) a second\b": "per second",
+}
+
+
+def test_code_speaks_the_language_of_the_field():
+    wrong = []
+    for path in (ROOT / "zephyr_utils").rglob("*.py"):
+        if path.name in ("facts.py", "base_text.py"):  # words of the miniature's world
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            for pattern, better in HOUSE_WORDS.items():
+                if re.search(pattern, line):
+                    wrong.append(f"{path.name}:{number}: say {better}: {line.strip()}")
+    assert not wrong, "\n".join(wrong)

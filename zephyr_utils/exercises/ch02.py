@@ -25,7 +25,7 @@ from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
     },
 )
 def check_combine_batches(fn: Callable[[list[float], list[int]], float]) -> None:
-    """``fn(sums, counts) -> loss``: nats a token of a data set, from each batch's sum of losses and
+    """``fn(sums, counts) -> loss``: nats per token of a data set, from each batch's sum of losses and
     number of tokens.
     """
     sums, counts = [30.0, 4.0, 12.0], [20, 2, 16]
@@ -36,7 +36,7 @@ def check_combine_batches(fn: Callable[[list[float], list[int]], float]) -> None
         "batch with 20.": (np.mean(means)),
         "This is the whole sum; divide by the tokens of all batches.": sum(sums),
         "Divide by the number of tokens, not by the number of batches.": sum(sums) / len(sums),
-        "This is upside down: nats a token are nats divided by tokens.": sum(counts) / sum(sums),
+        "This is upside down: nats per token are nats divided by tokens.": sum(counts) / sum(sums),
         "This is the perplexity, the exponential of what is asked.": math.exp(right),
         "These are the batches' own losses; the data set has one number.": means,
     }

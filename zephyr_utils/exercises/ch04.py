@@ -24,20 +24,20 @@ def _repaired(overall: float, mean: float) -> float | None:
 @exercise(
     "04_preference_pairs",
     right="This is the repair that UltraFeedback itself received; its doubtful tens were judged "
-          "anew.",
+          "again.",
     solution=_repaired,
     wrong={
         "other grades": lambda overall, mean: _repaired(10.0, mean),
         "are one too": lambda overall, mean: 1.0 if overall == 10 and mean < 2 else _repaired(overall, mean + 1e-9),
         "stays a ten": lambda overall, mean: 1.0 if overall == 10 and mean <= 2 else overall,
-        "judged anew": lambda overall, mean: 1.0 if overall == 10 and mean <= 4 else overall,
+        "judged again": lambda overall, mean: 1.0 if overall == 10 and mean <= 4 else overall,
         "a sound ten": lambda overall, mean: None if overall == 10 and mean > 2 else _repaired(overall, mean),
         "wrong way round": lambda overall, mean: _repaired(overall, 6.0 - mean),
     },
 )  # fmt: skip
 def check_faulty_ten(fn: Callable[[float, float], float | None]) -> None:
     """``fn(overall, mean) -> float | None``: the grade repaired; None for a ten that has to be
-    judged anew.
+    judged again.
     """
     attempt(fn, 10.0, 1.0)  # an untouched stub gives None here, and no right answer does
     cases = [
@@ -47,8 +47,8 @@ def check_faulty_ten(fn: Callable[[float, float], float | None]) -> None:
         (10.0, 1.25, "With a mean of at most 2 a one was meant."),
         (10.0, 2.0, "At most 2 holds 2 itself: means of exactly 2 are one too."),
         (10.0, 3.25, "Between 2 and 4 nobody can tell, so it stays a ten only by luck: None, to be "
-                     "judged anew."),
-        (10.0, 4.0, "A mean of exactly 4 is not above 4: None, to be judged anew."),
+                     "judged again."),
+        (10.0, 4.0, "A mean of exactly 4 is not above 4: None, to be judged again."),
     ]  # fmt: skip
     for overall, mean, hint in cases:
         got, expected = attempt(fn, overall, mean, none_is_an_answer=True), _repaired(overall, mean)
@@ -216,7 +216,7 @@ def _others(scores: list[float]) -> list[int]:
             scores.index(max(scores)),
             scores.index(min(scores)),
         ),
-        "seeded anew": lambda scores, rng: _choose_pair(scores, random.Random(42)),
+        "seeded again": lambda scores, rng: _choose_pair(scores, random.Random(42)),
         "were drawn": lambda scores, rng: (
             scores.index(max(scores)),
             rng.choice(_others(scores)[:2]),
@@ -258,7 +258,7 @@ def check_choose_pair(fn: Callable[[list[float], random.Random], tuple[int, int]
     if len(drawn[0]) == 1:
         raise Wrong(
             f"In 200 draws the rejected answer was always number {drawn[0].pop()}. Is the "
-            f"generator seeded anew in "
+            f"generator seeded again in "
             "each call? The first published set had that fault."
         )
     if drawn[0] != {0, 2, 3}:

@@ -52,7 +52,7 @@ class Sender:
             body["max_completion_tokens"] = body.pop("max_tokens")
         self.under_way += 1
         try:
-            # The client's own time-out starts anew with every byte; a server that drips must not
+            # The client's own time-out starts again with every byte; a server that drips must not
             # hold us for ever.
             async with asyncio.timeout(self.timeout):
                 # Not `chat.completions.create`: its typed requests and replies take a third of the

@@ -82,7 +82,7 @@ def make_model(seed: int) -> MistralForCausalLM:
     return MistralForCausalLM(config)
 
 
-def batches(
+def training_batches(
     tokenizer: PreTrainedTokenizerFast, documents: list[str], tokens: int, seed: int
 ) -> Iterator[torch.Tensor]:
     """Batches of about `tokens` tokens, shape (documents, longest), each document a row of its own,
@@ -157,7 +157,7 @@ def main() -> None:
         )
         for optimizer in optimizers
     ]
-    stream = batches(tokenizer, documents, options.batch, options.seed)
+    stream = training_batches(tokenizer, documents, options.batch, options.seed)
     recent: list[float] = []
     seen = 0
     for step in range(options.steps):

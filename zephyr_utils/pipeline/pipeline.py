@@ -21,7 +21,7 @@ from zephyr_utils.pipeline.steps.dsft import split_dialogues, train_dsft
 from zephyr_utils.pipeline.steps.exam import sit_exam
 from zephyr_utils.pipeline.steps.margins import measure_margins
 from zephyr_utils.pipeline.steps.pairs import PAIRS_FILE, copy_pairs, make_pairs
-from zephyr_utils.pipeline.steps.reading import Reading
+from zephyr_utils.pipeline.steps.reading import RecordSource
 from zephyr_utils.pipeline.steps.truecase import DIALOGUES, truecase_dialogues
 from zephyr_utils.pipeline.steps.world import write_records
 from zephyr_utils.recipes import Recipe, Stage
@@ -162,10 +162,10 @@ class Pipeline:
         """The questions of the scale's exam, in MT-Bench's schema."""
         return self.setting.exam.questions()
 
-    def _reading(self, name: str) -> Reading:
+    def _reading(self, name: str) -> RecordSource:
         source = getattr(self.setting, name)
         path = self.world()[source.name] if isinstance(source, Generated) else source
-        return Reading(path, self.setting.limit, self.set_aside_bad_rows)
+        return RecordSource(path, self.setting.limit, self.set_aside_bad_rows)
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class Pipeline:
         """
         if not self.preferences:
             return self.pair_up(self.folder / PAIRS)
-        reading = Reading(Path(self.preferences), self.setting.limit, self.set_aside_bad_rows)
+        reading = RecordSource(Path(self.preferences), self.setting.limit, self.set_aside_bad_rows)
         return build_artefact(
             self.folder / PAIRS,
             inputs={"preferences": _digest(reading.source)},

@@ -199,7 +199,7 @@ def plan_stage(
         stage: ``dsft`` or ``ddpo``.
         gpu_memory: bytes on one GPU; None takes the scale's own share.
         gpus: how many train together.
-        rate: operations a second and GPU that are sustained; None takes the scale's.
+        rate: sustained operations per second and GPU; None takes the scale's.
 
     Raises:
         HandbookError: no such scale; a batch that cannot be shared by that many GPUs.

@@ -7,13 +7,13 @@ from typing import Any
 from zephyr_utils import preferences
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.records import RecordSet, save_records, save_set_aside
-from zephyr_utils.pipeline.steps.reading import Reading
+from zephyr_utils.pipeline.steps.reading import RecordSource
 
 PAIRS_FILE = "pairs.parquet"
 
 
 def make_pairs(
-    folder: Path, reading: Reading, asked: list[str], strategy: dict[str, Any]
+    folder: Path, reading: RecordSource, asked: list[str], strategy: dict[str, Any]
 ) -> dict[str, Any]:
     """Pair the rated answers of the feedback, prompts of the exam left out.
 
@@ -33,7 +33,7 @@ def make_pairs(
     return _saved(folder, loaded, len(made.pairs), reasons)
 
 
-def copy_pairs(folder: Path, reading: Reading) -> dict[str, Any]:
+def copy_pairs(folder: Path, reading: RecordSource) -> dict[str, Any]:
     """Check pairs that are given, and keep them in `PAIRS_FILE`."""
     loaded = reading.load("preference")
     save_records(loaded.records, folder / PAIRS_FILE)

@@ -8,7 +8,7 @@ from zephyr_utils.data.records import HubAddress, RecordSet, load_records
 
 
 @dataclass(frozen=True)
-class Reading:
+class RecordSource:
     """Records to read.
 
     Attributes:

@@ -8,13 +8,13 @@ import pyarrow as pa
 
 from zephyr_utils.data.filtering import refusal_filter
 from zephyr_utils.data.records import save_records, save_set_aside, with_answers
-from zephyr_utils.pipeline.steps.reading import Reading
+from zephyr_utils.pipeline.steps.reading import RecordSource
 from zephyr_utils.truecasing import Truecaser, detect_case_noise
 
 DIALOGUES, TRUECASER = "dialogues.parquet", "truecaser.npz"
 
 
-def truecase_dialogues(folder: Path, reading: Reading) -> dict[str, Any]:
+def truecase_dialogues(folder: Path, reading: RecordSource) -> dict[str, Any]:
     """Leave the dialogues in `DIALOGUES` and the truecaser fitted on them in `TRUECASER`.
 
     Returns:
