@@ -6,7 +6,7 @@ machine's stamp to ``benchmarks/results/claims.json``. What is finished is reuse
 killed goes on where it was, and the file is written anew after each part.
 
     python benchmarks/claims.py --write-ranges    # also the ranges of tests/expected/miniature.yaml
-    python benchmarks/claims.py --write-readme    # also the table and the picture in README.md
+    python benchmarks/claims.py --write-pages     # also book/results.md and the picture in README
 
 Each part is a process of its own with one thread: on small matrices two threads gain little.
 """
@@ -14,7 +14,6 @@ Each part is a process of its own with one thread: on small matrices two threads
 import argparse
 import functools
 import math
-import re
 import statistics
 import subprocess
 import sys
@@ -44,8 +43,6 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
 RANGES = ROOT / "tests" / "expected" / "miniature.yaml"
-README = ROOT / "README.md"
-BLOCK = re.compile(r"<!-- claims -->\n(?:.*?<!-- /claims -->\n)?", re.S)
 # Parts of the work, the most important first; each is one process for each seed.
 PARTS = {
     "dsft": ("base", "dsft"),
@@ -185,31 +182,10 @@ def write_ranges(measured: Measured) -> None:
     )
 
 
-def write_readme(measured: Measured) -> None:
-    """The models and the verdicts, between the marks in README.md; what is not measured is counted,
-    not listed.
-    """
-    judged = judge_all(measured)
-    told = [finding for finding in judged if finding.verdict != "not measured"]
-    others = len(judged) - len(told)
-    rest = (
-        f"{others} further claims have no five seeds yet; the quick run shows them. "
-        if others
-        else ""
-    )
-    block = (
-        "<!-- claims -->\n## What holds in miniature\n\n"
-        "Made by `make claims` from `benchmarks/results/claims.json`, never by hand. "
-        "Grades are a rule-based teacher's, 1 to 10, on 160 two-turn questions that no training "
-        "text holds, at T = 0.7. "
-        "dDPO − dSFT has a quarter of the pairs.\n\n"
-        f"{models_table(measured, TABLE_3)}\n\n{findings_table(told, why=False)}\n\n"
-        f"{rest}Reasons, searches and all numbers are in [chapter "
-        f"08](notebooks/08_ablations.ipynb).\n<!-- /claims -->\n"
-    )
-    README.write_text(
-        BLOCK.sub(lambda _: block, README.read_text(encoding="utf-8"), count=1), encoding="utf-8"
-    )
+def write_pages() -> None:
+    """The tables of book/results.md and the picture of README; the scripts read the results."""
+    for script in ("results_page.py", "readme_picture.py"):
+        subprocess.run([sys.executable, ROOT / "tools" / script], check=True)
 
 
 def main() -> None:
@@ -228,7 +204,7 @@ def main() -> None:
         help="rewrite the regression's ranges from these seeds",
     )
     parser.add_argument(
-        "--write-readme", action="store_true", help="rewrite table and picture in README.md"
+        "--write-pages", action="store_true", help="rewrite book/results.md and README's picture"
     )
     parser.add_argument(
         "--known",
@@ -249,10 +225,8 @@ def main() -> None:
     )
     if options.write_ranges:
         write_ranges(measured)
-    if options.write_readme:
-        write_readme(measured)
-        # It reads the results itself, and also works alone.
-        subprocess.run([sys.executable, ROOT / "book" / "readme_picture.py"], check=True)
+    if options.write_pages:
+        write_pages()
 
 
 if __name__ == "__main__":

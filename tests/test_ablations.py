@@ -246,7 +246,7 @@ def script(tmp_path, monkeypatch):
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for name in ("RESULTS", "RANGES", "README"):
+    for name in ("RESULTS", "RANGES"):
         monkeypatch.setattr(module, name, tmp_path / name)
     return module
 
@@ -264,19 +264,6 @@ def whole_seed(shift):
         "margins": {"accuracy": 0.8, "margin": 1.0},
     }
     return dict.fromkeys(ablations.ABLATIONS, row) | {"ddpo": {**row, **more}}
-
-
-def test_the_readme_keeps_what_is_around_the_table_and_a_second_writing_changes_nothing(script):
-    script.README.write_text("# Title\n\n<!-- claims -->\n\n## The chapters\n")
-    measured = {0: whole_seed(0.0), 1: whole_seed(0.1)}
-    script.write_readme(measured)
-    once = script.README.read_text()
-    script.write_readme(measured)
-    assert script.README.read_text() == once
-    assert once.startswith("# Title\n\n<!-- claims -->\n## What holds") and once.endswith(
-        "<!-- /claims -->\n\n## The chapters\n"
-    )
-    assert "dDPO + dSFT beats dSFT-1" in once
 
 
 def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(script):

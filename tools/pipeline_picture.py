@@ -1,12 +1,11 @@
-"""The picture of what happens on the road, with its numbers: the front page's of the last run, and
-README's. SVG.
+"""The pipeline as a picture, with its numbers: the front page's of the last run, and README's. SVG.
 
 The front page has two of it, one for wide pages and one for phones; the style sheet shows the one
-that fits. Colours come from the style sheet too, so that dark mode follows, and nothing is told by
-colour alone.
+that fits. Colours come from the style sheet too, so that dark mode follows, and nothing is
+shown by colour alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -15,22 +14,26 @@ MODELS = (("base", "Base model"), ("dsft", "after dSFT"), ("ddpo", "after dDPO")
 BOX_HEIGHT, GAP, BAR = 88, 30, 26
 LONGEST_LINE = 28  # letters that fit into a box, even in a wide font
 
-# Chapter -> the metrics that the picture shows; one that is missing is an error and no hole in the
-# picture.
+# Chapter -> the metrics that the picture shows; a missing one is an error, and not a gap.
 NEEDED = {
     "02_dsft": ("rows_trained", "held_out_loss_before", "held_out_loss"),
     "03_ai_feedback": ("faulty_tens",),
     "04_preference_pairs": ("pairs",),
     "05_ddpo": ("held_out_accuracy", "held_out_margin"),
-    "07_evaluation": (*(f"score_{m}" for m, _ in MODELS), *(f"right_{m}" for m, _ in MODELS), "win_rate_ddpo", "win_rate_error"),
-}  # fmt: skip
+    "07_evaluation": (
+        *(f"score_{model}" for model, _ in MODELS),
+        *(f"right_{model}" for model, _ in MODELS),
+        "win_rate_ddpo",
+        "win_rate_error",
+    ),
+}
 
 
 def missing_metrics(metrics: dict[str, dict[str, Any]]) -> list[str]:
-    """What the picture needs of the chapters that were run and does not find, one complaint each."""
+    """What the picture needs of the chapters that were run and lacks, one complaint each."""
     return [
         f"{chapter}: the front page's picture shows its metric {name}, which the chapter did not "
-        f"write"
+        "write"
         for chapter, names in NEEDED.items()
         if chapter in metrics
         for name in names
@@ -39,28 +42,44 @@ def missing_metrics(metrics: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The boxes of the road: a title, and two lines under it. A chapter that was not run has no
-    numbers.
-    """
+    """The boxes: a title, and two lines under it. A chapter that was not run has no numbers."""
 
     def line(chapter: str, words: str, without: str = "(not in this run)") -> str:
         if chapter not in metrics:
             return without
-        found = metrics[chapter]
-        return words.format(**found, ranked=percent(found.get("held_out_accuracy", 0.0)))
+        numbers = metrics[chapter]
+        return words.format(**numbers, ranked=percent(numbers.get("held_out_accuracy", 0.0)))
 
+    sft, feedback, ddpo = "02_dsft", "03_ai_feedback", "05_ddpo"
+    loss = "{held_out_loss_before:.2f} → {held_out_loss:.2f} nats per token"
     return [
         ("A teacher's dialogues", ["like UltraChat: some lost", "their capitals, some refuse"]),
-        ("01  Truecasing", ["capitals repaired,", "refusals taken out"]),
-        ("02  dSFT", [line("02_dsft", "{rows_trained:,.0f} dialogues; "
-                                      "loss"), line("02_dsft", "{held_out_loss_before:.2f} → "
-                                                               "{held_out_loss:.2f} nats a "
-                                                               "token")]),
-        ("03  AI feedback", ["four models answer, a judge", line("03_ai_feedback", "rates; {faulty_tens:.0f} tens are false", "rates, and errs at times")]),
-        ("04  Preference pairs", [line("04_preference_pairs", "{pairs:,.0f} pairs: the best "
-                                                              "and"), "a random lower answer"]),
-        ("05  dDPO", [line("05_ddpo", "{ranked} of unseen pairs"), line("05_ddpo", "right, mean margin {held_out_margin:.2f}")]),
-    ]  # fmt: skip
+        ("01  Truecasing", ["capitals repaired,", "refusals removed"]),
+        ("02  dSFT", [line(sft, "{rows_trained:,.0f} dialogues; loss"), line(sft, loss)]),
+        (
+            "03  AI feedback",
+            [
+                "four models answer, a judge",
+                line(
+                    feedback, "rates; {faulty_tens:.0f} tens are false", "rates, and errs at times"
+                ),
+            ],
+        ),
+        (
+            "04  Preference pairs",
+            [
+                line("04_preference_pairs", "{pairs:,.0f} pairs: the best and"),
+                "a random lower answer",
+            ],
+        ),
+        (
+            "05  dDPO",
+            [
+                line(ddpo, "{ranked} of unseen pairs"),
+                line(ddpo, "right, mean margin {held_out_margin:.2f}"),
+            ],
+        ),
+    ]
 
 
 def percent(share: float) -> str:
@@ -72,10 +91,10 @@ def results(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, float, float]
     """Model, its mean grade, and the share of its answers that say the right thing; empty where it
     was not run.
     """
-    found = metrics.get("07_evaluation")
-    if found is None:
+    graded = metrics.get("07_evaluation")
+    if graded is None:
         return []
-    return [(words, found[f"score_{name}"], found[f"right_{name}"]) for name, words in MODELS]
+    return [(words, graded[f"score_{name}"], graded[f"right_{name}"]) for name, words in MODELS]
 
 
 def description(metrics: dict[str, dict[str, Any]]) -> str:
@@ -87,7 +106,7 @@ def description(metrics: dict[str, dict[str, Any]]) -> str:
     ]
     if graded:
         parts.append(f"Mean grade from 1 to 10: {'; '.join(graded)}.")
-    return "The road in six steps. " + " ".join(parts)
+    return "The pipeline in six steps. " + " ".join(parts)
 
 
 def figure(metrics: dict[str, dict[str, Any]]) -> str:
@@ -96,24 +115,25 @@ def figure(metrics: dict[str, dict[str, Any]]) -> str:
     drawings = "\n".join(
         _drawing(metrics, columns, name, alt) for columns, name in ((3, "wide"), (1, "narrow"))
     )
-    return f'<figure class="road">\n{drawings}\n<figcaption>{escape(_caption(metrics))}</figcaption>\n</figure>'
+    caption = f"<figcaption>{escape(_caption(metrics))}</figcaption>"
+    return f'<figure class="pipeline">\n{drawings}\n{caption}\n</figure>'
 
 
 def _caption(metrics: dict[str, dict[str, Any]]) -> str:
-    words = "The road, with the numbers of the run that made these pages."
-    found = metrics.get("07_evaluation")
-    if found is None:
+    words = "The pipeline, with the numbers of the run that made these pages."
+    graded = metrics.get("07_evaluation")
+    if graded is None:
         return words
     return (
         f"{words} Between the answers after dDPO and those after dSFT, the judge prefers dDPO's in "
-        f"{found['win_rate_ddpo']:.0f} % of the comparisons (standard error "
-        f"{found['win_rate_error']:.0f}). A better "
+        f"{graded['win_rate_ddpo']:.0f} % of the comparisons (standard error "
+        f"{graded['win_rate_error']:.0f}). A better "
         "grade is not the same as a truer answer: compare the bars with the shares beside them."
     )
 
 
 def alone(metrics: dict[str, dict[str, Any]], style: str) -> str:
-    """The wide drawing as a file of its own, with its style and a ground with a margin of 12 in it."""
+    """The wide drawing as a file of its own: with its style, a background and a margin of 12."""
     shapes, width, height = _shapes(metrics, columns=3)
     place = f'x="-12" y="-12" width="{width + 24}" height="{height + 24:.0f}"'
     return (
@@ -125,8 +145,8 @@ def alone(metrics: dict[str, dict[str, Any]], style: str) -> str:
 
 
 def _drawing(metrics: dict[str, dict[str, Any]], columns: int, name: str, alt: str) -> str:
-    """One SVG; at its own width a unit is a CSS pixel, so that the letters keep the size of the
-    text around.
+    """One SVG; at its own width a unit is a CSS pixel, so that its letters are as large as the
+    text around them.
     """
     shapes, width, height = _shapes(metrics, columns)
     return (
@@ -153,7 +173,7 @@ def _shapes(metrics: dict[str, dict[str, Any]], columns: int) -> tuple[list[str]
             _text(x + 12, y + 50 + 20 * row, words, "line") for row, words in enumerate(lines)
         ]
     shapes += _arrows(places, box, columns)
-    bottom = places[-1][1] + BOX_HEIGHT
+    bottom: float = places[-1][1] + BOX_HEIGHT
     bars = results(metrics)
     if bars:
         drawn, bottom = _bars(bars, width, bottom + GAP)
@@ -165,9 +185,9 @@ def _text(x: float, y: float, words: str, kind: str) -> str:
     return f'<text class="{kind}" x="{x:.0f}" y="{y:.0f}">{escape(words)}</text>'
 
 
-def _arrows(places: list[tuple[float, float]], box: float, columns: int) -> Iterable[str]:
-    """From box to box; in three columns the dSFT model also goes down into dDPO, and nothing leads
-    back left.
+def _arrows(places: Sequence[tuple[float, float]], box: float, columns: int) -> Iterator[str]:
+    """From box to box; in three columns the dSFT model also leads down to dDPO, and no arrow leads
+    back to the left.
     """
     for start, end in ((0, 1), (1, 2), (2, 5), (3, 4), (4, 5)):
         (x, y), (to_x, to_y) = places[start], places[end]
@@ -187,7 +207,7 @@ def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
 def _bars(
     bars: list[tuple[str, float, float]], width: float, top: float
 ) -> tuple[list[str], float]:
-    """The grades as bars from 1 to 10, each with its numbers in words; and where the drawing ends."""
+    """The grades as bars from 1 to 10, each with its numbers; and where the drawing ends."""
     shapes = [_text(1, top + 14, "07  Evaluation: grades from 1 to 10", "title")]
     y = top + 26
     # names left of the bars and words right of them; on a phone they stand above

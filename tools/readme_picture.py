@@ -1,11 +1,10 @@
-"""README's picture: the front page's road, with the means of the seeds that ``make claims``
-measured.
+"""README's picture: the pipeline, with the means of the seeds that ``make claims`` measured.
 
 Usage: python tools/readme_picture.py
 
-Writes benchmarks/results/road.svg, and between the marks in README the line that shows it, with its
-numbers in words. ``python benchmarks/claims.py --write-readme`` does it too, and a test says when
-picture and results are out of step.
+Writes benchmarks/results/pipeline.svg, and between the marks in README the line that shows it, with
+its numbers in words. ``python benchmarks/claims.py --write-pages`` does it too, and a test fails
+when picture and results are out of step.
 """
 
 import re
@@ -21,16 +20,17 @@ from zephyr_utils.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
-PICTURE = ROOT / "benchmarks" / "results" / "road.svg"
+PICTURE = ROOT / "benchmarks" / "results" / "pipeline.svg"
 README = ROOT / "README.md"
 BLOCK = re.compile(r"<!-- picture -->\n.*?<!-- /picture -->\n", re.S)
 MODELS = [name for name, _ in pipeline_picture.MODELS]
-# The page it is shown on has a style of its own, so it brings everything: also its ground, for a
+# The page that shows it has a style of its own, so it brings everything: also its background, for a
 # reader whose system and whose page disagree about dark mode.
 STYLE = """
 svg { background: #ffffff; color: #1f2328; }
 .paper { fill: #ffffff; }
-text { fill: currentColor; font: 13px system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
+text { fill: currentColor; font: 13px system-ui, -apple-system, "Segoe UI", "Liberation Sans", \
+Arial, sans-serif; }
 text.title { font-size: 15px; font-weight: 600; }
 .box, .track { fill: none; stroke: #656d76; }
 .box.model { stroke: #0969da; stroke-width: 2.5; }
@@ -85,7 +85,7 @@ def picture(metrics: dict[str, dict[str, float]]) -> str:
 
 
 def block(metrics: dict[str, dict[str, float]], seeds: int) -> str:
-    """What stands between README's marks."""
+    """What stands between the marks in README."""
     where = PICTURE.relative_to(ROOT).as_posix()
     return (
         f"<!-- picture -->\n![{pipeline_picture.description(metrics)}]({where})\n\n"

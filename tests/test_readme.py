@@ -1,0 +1,84 @@
+"""README and CONTRIBUTING: short, and every command, file and name in them exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from zephyr_utils.cli import app
+from zephyr_utils.scales import SCALES
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+BOTH = pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
+COMMANDS = typer.main.get_command(app).commands
+TREE = re.search(r"## The tree\n\n```\n(.*?)```", README, re.S)[1]
+
+
+def code(text):
+    """What stands in backticks or in blocks of code."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.S)
+    return [*re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S)), *blocks]
+
+
+def test_readme_fits_one_screen():
+    assert len(README.splitlines()) <= 90
+
+
+@BOTH
+def test_every_zephyr_command_and_its_options_exist(text):
+    calls = [
+        call
+        for part in code(text)
+        for call in re.findall(r"^(?:\.venv/bin/)?zephyr( [^\n#&|]+)", part, re.M)
+    ]
+    for call in calls:
+        name, *rest = call.split()
+        if name.startswith("-"):
+            assert name == "--help"
+            continue
+        assert name in COMMANDS, call
+        options = {option for one in COMMANDS[name].params for option in one.opts}
+        assert {word for word in rest if word.startswith("--")} <= options | {"--help"}, call
+
+
+@BOTH
+def test_every_file_that_is_named_exists(text):
+    named = {
+        word
+        for part in code(text)
+        for word in re.findall(r"[\w./-]+\.(?:py|md|ya?ml|toml|json|txt|css)\b", part)
+        if not re.search(r"NN_|\.\.\.", word)
+    }
+    roots = (ROOT, ROOT / "zephyr_utils", ROOT / "tests", ROOT / "book")
+    missing = {name for name in named if not any((root / name).exists() for root in roots)}
+    assert missing == set()
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_tree_names_every_part_of_the_package_and_nothing_else():
+    package = TREE.partition("zephyr_utils/\n")[2].partition("\ntests/")[0]
+    named = set(re.findall(r"(\w+(?:/|\.py))", package))
+    parts = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in (ROOT / "zephyr_utils").iterdir()
+        if path.suffix in ("", ".py") and not path.name.startswith(("_", "."))
+    }
+    assert named == parts
+
+
+def test_every_chapter_has_a_row_and_every_row_a_chapter():
+    rows = re.findall(r"^\| (\d\d) \| \[.+?\]\(notebooks/(\1_\w+)\.ipynb\)", README, re.M)
+    chapters = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py"))
+    assert [name for _, name in rows] == chapters
+
+
+def test_every_scale_is_on_the_dial():
+    dial = README.partition("## The dial")[2].partition("## The tree")[0]
+    for name in SCALES:
+        scale, _, variant = name.partition("/")
+        assert f"`{scale}`" in dial
+        assert f"`/{variant}`" in dial or not variant

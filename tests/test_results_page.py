@@ -1,0 +1,57 @@
+"""The page of results: it shows what was measured, and only its own blocks are rewritten."""
+
+import pytest
+import results_page as page
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import read_json
+
+
+def test_the_page_shows_what_was_measured():
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.filled(text, page.blocks()) == text, "run: python tools/results_page.py"
+
+
+def test_what_is_around_the_blocks_stays_and_a_second_writing_changes_nothing():
+    text = "# Title\n\n<!-- begin: one -->\nold\n<!-- end: one -->\n\nWords.\n"
+    once = page.filled(text, {"one": lambda: "| new |"})
+    assert once == "# Title\n\n<!-- begin: one -->\n\n| new |\n\n<!-- end: one -->\n\nWords.\n"
+    assert page.filled(once, {"one": lambda: "| new |"}) == once
+
+
+@pytest.mark.parametrize("text", ["", "<!-- begin: two -->\n<!-- end: two -->\n"])
+def test_a_page_without_the_marks_of_a_block_is_refused(text):
+    with pytest.raises(HandbookError, match="one pair of marks for each of one"):
+        page.filled(text, {"one": lambda: ""})
+
+
+def test_a_claim_that_is_not_measured_is_counted_and_not_listed():
+    measured = page.known_results()
+    few = {seed: {row: measured[seed][row] for row in ("base", "dsft")} for seed in measured}
+    text = page.claims(few)
+    assert "dSFT lifts the base model" in text and "not measured |" not in text
+    assert "further claims are not measured yet" in text
+    assert "β 0.5" not in text and "β 0.5" in page.claims(measured)
+
+
+def test_a_step_is_compared_with_trls_by_the_medians():
+    results = read_json(page.RESULTS / "steps.json")
+    for arm, ms in {"ours": 50, "in order": 50, "two rows": 100, "bare": 100, "trl": 200}.items():
+        results["measured"][arm] = [
+            {"cpu_ms": ms * scale, "losses": [0.5, 0.25]} for scale in (1, 1, 9)
+        ]
+    results["measured"]["two rows"][0]["losses"] = [0.5, 0.2501]
+    rows = [line.split(" | ") for line in page.steps(results).splitlines()[2:7]]
+    assert [row[1:3] for row in rows] == [
+        ["50", "0.25"],
+        ["50", "0.25"],
+        ["100", "0.50"],
+        ["100", "0.50"],
+        ["200", "1.00"],
+    ]
+    assert [row[3].removesuffix(" |") for row in rows] == ["", "0e+00", "1e-04", "", ""]
+
+
+def test_the_truecasers_are_in_the_table_with_a_dash_where_nothing_was_measured():
+    text = page.truecasers()
+    assert "| ours |" in text and "| – | – |" in text and "one core of" in text

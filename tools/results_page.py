@@ -1,0 +1,145 @@
+"""The page of results, ``book/results.md``: the paper's claims in miniature, and the benchmarks.
+
+Usage: python tools/results_page.py
+
+Writes the tables between the page's marks, from ``benchmarks/results/`` and the published table of
+truecasers. ``python benchmarks/claims.py --write-pages`` does it too, and a test fails when page
+and results are out of step. The tables are committed, so that they can be read without building the
+website.
+"""
+
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zephyr_utils.ablations.catalogue import TABLE_3
+from zephyr_utils.ablations.claims import Measured, findings_table, judge_all, models_table
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import read_json
+from zephyr_utils.published import published_table
+from zephyr_utils.tables import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "book" / "results.md"
+BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->\n)", re.S)
+# An arm of benchmarks/steps.py -> what it is; all but the first take the pairs in one order, so
+# that their losses can be compared.
+ARMS = {
+    "ours": "ours: reference on disk, prompts shared, pairs grouped by length",
+    "in order": "ours, pairs in their order",
+    "two rows": "ours, two rows per pair",
+    "bare": "a bare PyTorch loop, two rows per pair",
+    "trl": "TRL with its defaults: bfloat16, live reference, activations recomputed",
+}
+COMPARED = {"in order", "two rows"}  # same precision and order as the bare loop
+
+
+def claims(measured: Measured) -> str:
+    """The models and the verdicts; claims that are not measured are counted, not listed."""
+    judged = judge_all(measured)
+    shown = [finding for finding in judged if finding.verdict != "not measured"]
+    missing = len(judged) - len(shown)
+    rest = f"\n\n{missing} further claims are not measured yet." if missing else ""
+    models, findings = models_table(measured, TABLE_3), findings_table(shown, why=False)
+    return f"{models}\n\n{findings}{rest}"
+
+
+def truecasers() -> str:
+    """F1 and speed of the truecasers, from the benchmark's own table."""
+    found = published_table("truecasing_peers")
+
+    def cell(row: dict[str, Any], name: str) -> str:
+        return "–" if row[name] is None else f"{row[name]:g}"
+
+    rows = [
+        (
+            row["system"],
+            f"{row['mix_all']:.1f} ({row['mix_prose']:.1f})",
+            f"{row['gpt35_all']:.1f} ({row['gpt35_prose']:.1f})",
+            cell(row, "clean_altered"),
+            cell(row, "recaser_mb_per_second"),
+        )
+        for row in found.rows
+    ]
+    machine = found.note.rpartition("of this machine: ")[2]
+    note = f"Speed: wholly faulty text, one core of {machine}"
+    columns = [
+        "truecaser",
+        "F1, many models (prose)",
+        "F1, GPT-3.5-like (prose)",
+        "clean messages altered, %",
+        "MB per second",
+    ]
+    return f"{markdown_table(columns, rows, numbers=(1, 2, 3, 4))}\n\n{note}"
+
+
+def steps(results: dict[str, Any]) -> str:
+    """Processor time of one dDPO step on the same 16 pairs, and whether the losses agree."""
+    measured = results["measured"]
+    times = {arm: statistics.median(one["cpu_ms"] for one in measured[arm]) for arm in ARMS}
+    bare = measured["bare"][0]["losses"]
+
+    def agreement(arm: str) -> str:
+        if arm not in COMPARED:
+            return ""
+        apart = max(abs(a - b) for a, b in zip(measured[arm][0]["losses"], bare, strict=True))
+        return f"{apart:.0e}"
+
+    rows = [
+        (words, f"{times[arm]:.0f}", f"{times[arm] / times['trl']:.2f}", agreement(arm))
+        for arm, words in ARMS.items()
+    ]
+    columns = ["one step", "ms", "of TRL's", "loss apart from the bare loop's"]
+    stamp = results["environment"]
+    machine = f"One thread of {stamp['cpu']}, torch {stamp['torch']}, TRL {stamp['trl']}."
+    return f"{markdown_table(columns, rows, numbers=(1, 2, 3))}\n\n{machine}"
+
+
+def blocks() -> dict[str, Callable[[], str]]:
+    """The name of each block of the page and what makes it."""
+    return {
+        "claims": lambda: claims(known_results()),
+        "truecasers": truecasers,
+        "steps": lambda: steps(read_json(RESULTS / "steps.json")),
+    }
+
+
+def known_results() -> Measured:
+    """What ``make claims`` measured, by seed."""
+    measured = read_json(RESULTS / "claims.json").get("measured", {})
+    return {int(seed): rows for seed, rows in measured.items()}
+
+
+def filled(page: str, parts: dict[str, Callable[[], str]]) -> str:
+    """The page with the text between each pair of marks replaced.
+
+    Raises:
+        HandbookError: the page lacks the marks of a part, or has marks of none.
+    """
+    names = [match[2] for match in BLOCK.finditer(page)]
+    if sorted(names) != sorted(parts):
+        raise HandbookError(
+            f"the page has marks for {', '.join(names) or 'nothing'}",
+            where=str(PAGE.relative_to(ROOT)),
+            remedy=f"give it one pair of marks for each of {', '.join(parts)}",
+        )
+    return BLOCK.sub(lambda match: f"{match[1]}\n{parts[match[2]]()}\n\n{match[3]}", page)
+
+
+def main() -> int:
+    try:
+        page = filled(PAGE.read_text(encoding="utf-8"), blocks())
+    except HandbookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    PAGE.write_text(page, encoding="utf-8")
+    print(f"The tables of results are in {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
