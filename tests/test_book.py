@@ -23,11 +23,15 @@ ESM = """
 export default {
   initialize({ model }) { model.set("ready", true); },
   render({ model, el }) {
-    const input = Object.assign(document.createElement("input"), { type: "range", value: model.get("beta") });
+    const input = document.createElement("input");
+    Object.assign(input, { type: "range", value: model.get("beta") });
     input.setAttribute("aria-label", "beta");
     const output = document.createElement("output");
     const show = () => { output.textContent = `beta ${model.get("beta")} ${model.get("ready")}`; };
-    input.addEventListener("input", () => { model.set("beta", Number(input.value)); model.save_changes(); });
+    input.addEventListener("input", () => {
+      model.set("beta", Number(input.value));
+      model.save_changes();
+    });
     model.on("change:beta", show);
     show();
     el.append(input, output);
@@ -84,7 +88,7 @@ def executed_copy(name, output="0.693"):
 
 
 class Workplace:
-    """A small checkout in a temporary folder: the real book/ with two chapters and their last run."""
+    """A small checkout in a temporary folder: the real book/, two chapters and their last run."""
 
     def __init__(self, folder, chapters=CHAPTERS):
         self.book, self.notebooks, self.run, self.target = (
@@ -118,12 +122,21 @@ class Workplace:
         }
         needed = dict.fromkeys(NEEDED.get(name, ()), 3.0)
         self.report[name] = {
-            "seconds": 35.2, "seconds_reused": 40.1, "metrics": {"loss": 0.69, **needed, "peak_memory_mb": 812.4},
-            "ranges": {"loss": [0.6, 0.7]}, "source": fingerprint(self.notebooks / f"{name}.ipynb"),
+            "seconds": 35.2,
+            "seconds_reused": 40.1,
+            "metrics": {"loss": 0.69, **needed, "peak_memory_mb": 812.4},
+            "ranges": {"loss": [0.6, 0.7]},
+            "source": fingerprint(self.notebooks / f"{name}.ipynb"),
             "code": chapter_code(self.notebooks / f"{name}.ipynb"),
             "finished": "2026-11-20T10:00:00+00:00",
-            "environment": {**stamp, "cores": 2, "cpu": "A CPU", "memory_gb": 16.0, "accelerator": "none"},
-        }  # fmt: skip
+            "environment": {
+                **stamp,
+                "cores": 2,
+                "cpu": "A CPU",
+                "memory_gb": 16.0,
+                "accelerator": "none",
+            },
+        }
         self.save()
 
     def save(self):
@@ -172,31 +185,32 @@ def test_a_chapter_says_under_its_title_what_its_last_run_took(site):
 def test_the_front_page_shows_the_last_run(site):
     text = page(site, "index")
     assert "0.6 to 0.7" in text and "Together " in text and "<!-- last run -->" not in text
-    assert 'class="road"' in text
+    assert 'class="pipeline"' in text
 
 
-def test_the_pages_beside_the_road_are_in_the_table_of_contents():
+def test_all_pages_are_in_the_table_of_contents():
     toc = (BOOK / "_toc.yml").read_text(encoding="utf-8")
     pages = {path.stem for path in BOOK.glob("*.md")} - {"index"}
     assert pages == {
-        line.split()[-1]
-        for line in toc.splitlines()
-        if "- file: " in line and "notebooks/" not in line
+        line.split()[-1] for line in toc.splitlines() if "- file: " in line and "/" not in line
     }
+
+
+def test_the_references_have_an_address_for_each_name_and_command(site):
+    assert 'id="zephyr_utils.preferences.binarize"' in page(site, "api/preferences")
+    assert 'id="zephyr_utils.pipeline.pipeline.Pipeline.ddpo"' in page(site, "api/pipeline")
+    assert 'href="api/preferences.html"' in page(site, "api")
+    assert 'id="zephyr-pairs"' in page(site, "command-line")
 
 
 def test_launch_buttons_lead_to_the_committed_notebook_at_the_one_address(site):
     address = yaml.safe_load((BOOK / "_config.yml").read_text())["repository"]["url"]
     owner_and_name = address.removeprefix("https://github.com/")
     text = page(site, "notebooks/01_truecasing")
-    assert (
-        f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/01_truecasing.ipynb"
-        in text
-    )
-    assert (
-        f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/notebooks/01_truecasing.ipynb"
-        in text
-    )
+    notebook = "notebooks/01_truecasing.ipynb"
+    colab = f"https://colab.research.google.com/github/{owner_and_name}"
+    assert f"{colab}/blob/main/{notebook}" in text
+    assert f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/{notebook}" in text
     others = [
         path
         for path in BOOK.rglob("*.*")

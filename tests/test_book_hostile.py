@@ -7,8 +7,8 @@ import nbformat
 import pytest
 from browsing import chromium, recording_tab, served
 from IPython.display import HTML
+from page_html import safe_json
 from test_book import Workplace, executed_copy
-from widget_scripts import safe_json
 
 from zephyr_utils import figures
 from zephyr_utils.data.records import ASPECTS

@@ -66,7 +66,8 @@ def test_all_code_but_the_last_cell_stays_in_its_order(both):
 
 
 def test_text_around_a_box_in_one_cell_is_trimmed_and_the_box_kept():
-    cell = "### A step\n\nProse.\n\n```{admonition} Predict, then run\n:class: predict\nWhat?\n```\n\nMore prose."
+    box = "```{admonition} Predict, then run\n:class: predict\nWhat?\n```"
+    cell = f"### A step\n\nProse.\n\n{box}\n\nMore prose."
     trimmed = learner._trimmed(cell)
     assert trimmed.startswith("### A step\n\n```{admonition} Predict") and "rose" not in trimmed
 

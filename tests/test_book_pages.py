@@ -1,4 +1,4 @@
-"""The pages beside the road: what they show is made from the run and the package, and what they
+"""The pages beside the chapters: what they show is made from the run and the package, and what they
 quote exists.
 """
 
@@ -6,8 +6,8 @@ import importlib.util
 import re
 from pathlib import Path
 
-import appendices
 import build_book as build
+import page_parts
 import pipeline_picture
 import pytest
 import yaml
@@ -68,7 +68,7 @@ def test_the_troubleshooting_covers_our_own_messages_and_those_of_the_libraries(
 
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])
 def test_the_tables_of_recipes_show_what_our_recipes_hold(stage):
-    drawn = appendices.recipes(stage)
+    drawn = page_parts.recipes(stage)
     assert drawn.count("| setting |") == 2
     rows = {
         line.split("|")[1].split("<br>")[0].strip(): line.split("|")
@@ -93,12 +93,16 @@ def test_the_papers_values_are_the_ones_we_train_seven_billion_weights_with():
 
 
 def entry(**metrics):
-    stamp = dict.fromkeys(("python", *appendices.LIBRARIES), "1.2.3")
+    stamp = dict.fromkeys(("python", *page_parts.LIBRARIES), "1.2.3")
     stamp |= {"cores": 2, "cpu": "A CPU", "memory_gb": 16.0, "accelerator": "none"}
     return {
-        "seconds": 35.2, "seconds_reused": 40.1, "metrics": {**metrics, "peak_memory_mb": 812.4}, "ranges": {},
-        "finished": "2026-11-20T10:00:00+00:00", "environment": stamp,
-    }  # fmt: skip
+        "seconds": 35.2,
+        "seconds_reused": 40.1,
+        "metrics": {**metrics, "peak_memory_mb": 812.4},
+        "ranges": {},
+        "finished": "2026-11-20T10:00:00+00:00",
+        "environment": stamp,
+    }
 
 
 @pytest.fixture
@@ -111,15 +115,15 @@ def report():
 
 def test_a_page_that_asks_for_something_unknown_is_refused_by_name(report):
     with pytest.raises(HandbookError, match=r"page\.md: there is no part 'last rum'"):
-        appendices.fill("<!-- last rum -->", report, list(report), where="page.md")
+        page_parts.fill("<!-- last rum -->", report, list(report), where="page.md")
 
 
 def test_every_page_is_filled(report):
     for path in BOOK.glob("*.md"):
-        page = appendices.fill(
+        page = page_parts.fill(
             path.read_text(encoding="utf-8"), report, list(report), where=path.name
         )
-        assert "<!--" not in page, path.name
+        assert not page_parts.MARK.search(page), path.name
 
 
 def test_the_picture_shows_the_numbers_of_the_run_in_light_words_and_in_its_alt_text(report):
@@ -128,7 +132,7 @@ def test_the_picture_shows_the_numbers_of_the_run_in_light_words_and_in_its_alt_
         "score_ddpo": 7.89,
         "right_ddpo": 0.456,
     }
-    drawn = appendices.picture(report, list(report))
+    drawn = page_parts.picture(report, list(report))
     assert drawn.count("<svg") == 2 and drawn.count('role="img"') == 2
     for words in (
         ">7.9; 46\u00a0% say the right thing<",
@@ -162,12 +166,12 @@ def test_a_number_that_the_picture_needs_and_a_chapter_no_longer_writes_is_named
     with pytest.raises(
         HandbookError, match="05_ddpo: the front page's picture shows its metric held_out_margin"
     ):
-        appendices.picture(report, list(report))
+        page_parts.picture(report, list(report))
 
 
 def test_a_chapter_that_was_not_run_leaves_words_and_no_number(report):
     del report["07_evaluation"], report["02_dsft"]
-    drawn = appendices.picture(report, list(report))
+    drawn = page_parts.picture(report, list(report))
     assert "(not in this run)" in drawn and 'class="bar"' not in drawn
 
 
@@ -177,7 +181,7 @@ def test_the_words_in_the_picture_are_escaped():
 
 def test_the_page_of_metrics_explains_what_it_knows_and_shows_the_range(report):
     report["05_ddpo"]["ranges"] = {"held_out_margin": [0.25, 0.5]}
-    drawn = appendices.metrics(report, list(report))
+    drawn = page_parts.metrics(report, list(report))
     assert (
         "| `held_out_margin` | 2.5 | 0.25 to 0.5 | mean reward margin on pairs not trained on"
         in drawn
@@ -185,14 +189,14 @@ def test_the_page_of_metrics_explains_what_it_knows_and_shows_the_range(report):
 
 
 def test_meanings_are_of_chapters_that_exist_or_will():
-    meanings = yaml.safe_load(appendices.MEANINGS.read_text(encoding="utf-8"))
+    meanings = yaml.safe_load(page_parts.MEANINGS.read_text(encoding="utf-8"))
     listed = set(build.chapters_of(BOOK / "_toc.yml"))
     assert set(meanings) - {"everywhere"} <= listed
 
 
 def test_the_table_of_execution_names_each_machine_once(report):
     report["02_dsft"]["environment"]["cpu"] = "Another CPU"
-    drawn = appendices.execution(report, list(report))
+    drawn = page_parts.execution(report, list(report))
     assert drawn.count("A CPU") == 1 and drawn.count("Another CPU") == 1
     assert "1\u00a0min\u00a015\u00a0s" in drawn and "2026-11-20 10:00" in drawn
 

@@ -5,7 +5,7 @@ Usage: python tools/build_book.py [--scale miniature]
 
 Stages book/ and runs/<scale>/notebooks/ under build/book at the paths they have in the repository,
 so that launch buttons find the committed notebooks; fills the pages' marks from the last run
-(appendices.py) and puts what it took under each chapter's title; builds with warnings as errors;
+(page_parts.py) and puts what it took under each chapter's title; builds with warnings as errors;
 then reads the built pages. Any complaint ends with status 1.
 """
 
@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from appendices import LIBRARIES, fill, machine_of, seconds_in_words
+from api_reference import write_pages
+from page_parts import LIBRARIES, fill, machine_of, seconds_in_words
 from safe_outputs import unsafe_outputs
 
 from zephyr_utils.errors import HandbookError
@@ -34,10 +35,11 @@ from zephyr_utils.pipeline.notebooks import chapter_code
 ROOT = Path(__file__).resolve().parents[1]
 STAMP = "built-from.json"  # written last, so that a website without it is none
 OWN_FILES = {"metrics.yaml"}  # not of the website
+API_PAGE = "api.md"  # leads to the pages of the packages, which are written beside it
 
 
 class BookError(HandbookError):
-    """The website could not be built, or what was built is not as it has to be."""
+    """The website could not be built, or what was built is wrong."""
 
 
 def build(
@@ -68,7 +70,7 @@ def build(
         "-q",
         target,
     ]
-    paths = [str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])]  # widget_scripts
+    paths = [str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])]  # page_html
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
@@ -80,10 +82,10 @@ def build(
         lines = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
         _refuse(
             lines or done.stderr.splitlines()[-15:],
-            "mend the page that each line names, in the chapter's .py",
+            "fix the page that each line names, in the chapter's .py",
         )
     pages = target / "_build" / "html"
-    _refuse(check(pages, chapters), "see the page; a script or style belongs into book/assets")
+    _refuse(check(pages, chapters), "see the page; a script or style belongs in book/assets")
     write_json(target / STAMP, stamp(book, notebooks))
     return pages
 
@@ -143,11 +145,13 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
         page.write_text(
             fill(page.read_text("utf-8"), report, chapters, where=page.name), encoding="utf-8"
         )
+    if (target / API_PAGE).is_file():
+        write_pages(target / "api")
     (target / "notebooks").mkdir()
     for name in chapters:
         notebook = nbformat.read(run / "notebooks" / f"{name}.ipynb", as_version=4)
         _without_traces(notebook)
-        _refuse(_unfit(notebook, name), "mend the chapter's .py, then: make run")
+        _refuse(_unfit(notebook, name), "fix the chapter's .py, then: make run")
         title, _, rest = notebook.cells[0].source.partition("\n")
         notebook.cells[0].source = f"{title}\n\n{box_of(report[name])}\n{rest}"
         nbformat.write(notebook, target / "notebooks" / f"{name}.ipynb")
@@ -183,7 +187,8 @@ def box_of(entry: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {stamp[name]}" for name in LIBRARIES)
     took = f"**{seconds_in_words(entry['seconds'] + entry['seconds_reused'])}**"
     if entry["seconds_reused"] >= 1:
-        took += f" ({seconds_in_words(entry['seconds_reused'])} of it by an earlier run whose results were reused)"
+        reused = seconds_in_words(entry["seconds_reused"])
+        took += f" ({reused} of it by an earlier run whose results were reused)"
     peak = f"{entry['metrics']['peak_memory_mb']:,.0f} MB of memory"
     return "\n".join(
         [

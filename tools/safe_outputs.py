@@ -123,7 +123,14 @@ class _Tags(html.parser.HTMLParser):
     def handle_comment(self, data: str) -> None:
         self.faults.append("HTML with a comment")
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    def handle_decl(self, decl: str) -> None:
+        self.handle_comment(decl)
+
+    def handle_pi(self, data: str) -> None:
+        self.handle_comment(data)
+
+    def unknown_decl(self, data: str) -> None:
+        self.handle_comment(data)
 
 
 def _unsafe_html(content: str) -> Iterator[str]:

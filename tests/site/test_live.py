@@ -1,5 +1,5 @@
-"""A chapter in a live JupyterLab: opened, run from top to bottom, and its explorers moved, as a
-reader does it.
+"""A chapter in a live JupyterLab: opened, run from top to bottom, and its explorers used as a reader
+does.
 """
 
 import shutil
@@ -21,8 +21,10 @@ SLOW = 10 * 60_000
 # Every code cell has a number, or one has an error: then the cells after it will not run.
 FINISHED = """
 (cells) => {
-  const numbered = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")].filter((prompt) => /\\[\\d+\\]:/.test(prompt.textContent));
-  return numbered.length >= cells || document.querySelector('[data-mime-type="application/vnd.jupyter.error"]') !== null;
+  const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")];
+  const numbered = prompts.filter((prompt) => /\\[\\d+\\]:/.test(prompt.textContent));
+  const error = document.querySelector('[data-mime-type="application/vnd.jupyter.error"]');
+  return numbered.length >= cells || error !== null;
 }
 """
 

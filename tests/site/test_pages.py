@@ -9,7 +9,7 @@ from browsing import moves
 
 AXE = (Path(__file__).parents[1] / "vendor" / "axe.min.js").read_text(encoding="utf-8")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-# What we did not write and cannot mend, by selector, each with its reason.
+# What we did not write and cannot fix, by selector, each with its reason.
 UPSTREAM = {
     ".citation-list": "docutils gives the bibliography role=list without list items",
     "[role=doc-biblioentry]": "docutils gives each entry a role that is deprecated",
@@ -25,15 +25,21 @@ async ([tags, excluded]) => {
     rules: { "heading-order": { enabled: true } },
     resultTypes: ["violations"],
   });
-  return found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.target.join(" ")} ${node.failureSummary ?? ""}`));
+  const line = (rule, node) =>
+    `${rule.id}: ${node.target.join(" ")} ${node.failureSummary ?? ""}`;
+  return found.violations.flatMap((rule) => rule.nodes.map((node) => line(rule, node)));
 }
 """
 # A light page may not only be readable as such: its code, boxes and drawings have to follow the
 # reader's choice.
 CONTRAST = """
 async (excluded) => {
-  const found = await axe.run({ exclude: excluded.map((selector) => [selector]) }, { runOnly: ["color-contrast"], resultTypes: ["violations"] });
-  return found.violations.flatMap((rule) => rule.nodes.map((node) => `${node.target.join(" ")} ${node.failureSummary}`));
+  const found = await axe.run({ exclude: excluded.map((selector) => [selector]) }, {
+    runOnly: ["color-contrast"],
+    resultTypes: ["violations"],
+  });
+  const line = (node) => `${node.target.join(" ")} ${node.failureSummary}`;
+  return found.violations.flatMap((rule) => rule.nodes.map(line));
 }
 """
 

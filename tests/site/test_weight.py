@@ -55,7 +55,7 @@ def test_a_page_is_light_without_its_figures_also_at_the_first_visit(website, pa
 
 @pytest.mark.browser
 def test_a_page_can_be_read_before_any_script_has_run(browser, address, website, page):
-    """With JavaScript off the words of the article are there and seen, those in folded boxes too."""
+    """With JavaScript off the words of the article are seen, those in folded boxes too."""
     if page == "search":
         pytest.skip("the search page is a script and has no article")
     context = browser.new_context(java_script_enabled=False)

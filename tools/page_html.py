@@ -1,0 +1,60 @@
+"""A Sphinx extension: what the HTML of our pages needs and its makers leave out.
+
+*Widgets.* MyST-NB writes a widget's state as JSON into a script element and escapes ``</script>``
+in lower case only. HTML ignores case there, and ``<!--<script>`` keeps the element open to the end
+of the page; both may stand in any record that an explorer shows. So every ``<`` becomes
+``\\u003c``, which is the same JSON and no markup (HTML standard, section 4.12.1.3, restrictions for
+contents of script elements).
+
+*Signatures.* Sphinx breaks a long one into a list of definitions without terms, which screen
+readers announce as an empty list.
+
+*Sidebar.* The theme's button that unfolds pages under a page has no name.
+"""
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+WIDGET = "application/vnd.jupyter.widget-"
+VIEW = re.compile(rf'<script type="{re.escape(WIDGET)}view\+json">[^<]*</script>')
+WITHOUT_SCRIPTS = (
+    '<noscript><p class="afm-note">This figure is interactive and needs JavaScript; the text '
+    "below says what it shows.</p></noscript>"
+)
+SIGNATURE = re.compile(r'(<span class="sig-paren">\(</span>\s*)<dl>(.*?)</dl>', re.S)
+TOGGLE = '<summary><span class="toctree-toggle"'
+AFTER_OTHERS = 900  # MyST-NB's and the theme's handlers of the same event have 500
+
+
+def safe_json(text: str) -> str:
+    """JSON that may stand in a script element: the same value, without the character ``<``."""
+    return text.replace("<", "\\u003c")
+
+
+def plain_signature(match: re.Match[str]) -> str:
+    """The parameters of a long signature as lines, and not as a list."""
+    lines = match[2].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'{match[1]}<span class="sig-lines">{lines}</span>'
+
+
+def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Change what is about to be written as one page."""
+    for script in context.get("script_files", ()):
+        attributes = getattr(script, "attributes", {})
+        if attributes.get("type", "").startswith(WIDGET) and "body" in attributes:
+            attributes["body"] = safe_json(attributes["body"])
+    if "body" in context:
+        body = VIEW.sub(lambda view: view[0] + WITHOUT_SCRIPTS, context["body"])
+        context["body"] = SIGNATURE.sub(plain_signature, body)
+    if draw_sidebar := context.get("generate_toctree_html"):
+        named = TOGGLE.replace("<summary>", '<summary aria-label="Pages under this one">')
+        context["generate_toctree_html"] = lambda *arguments, **options: str(
+            draw_sidebar(*arguments, **options)
+        ).replace(TOGGLE, named)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("html-page-context", complete, priority=AFTER_OTHERS)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
