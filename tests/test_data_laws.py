@@ -26,7 +26,12 @@ from zephyr_utils.preferences import audit, binarize
 
 FOLDER = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=FOLDER)
-settings.register_profile("long", max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "20000")), deadline=None, suppress_health_check=FOLDER)
+settings.register_profile(
+    "long",
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "20000")),
+    deadline=None,
+    suppress_health_check=FOLDER,
+)
 PROFILE = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 EXAMPLES = [x.example for x in (*layout_table.ACCEPTED, *layout_table.REFUSED)] + [PAIR, FLAT, FEEDBACK]  # fmt: skip

@@ -88,7 +88,7 @@ def test_feedback_and_dialogues_are_read_from_csv_with_their_lists_in_cells(writ
         ('prompt,chosen,rejected\na,b,c\nd,"e,f\ng,h,i\n', "broken_csv", "not read"),
         ('prompt,chosen,rejected\na,b,c\nd,"e"x,f\n', "broken_csv", "not read"),
         (b"prompt,chosen,rejected\na,b,c\nd,\xfc,f\n", "invalid_utf8", "invalid UTF-8"),
-        (b"prompt,chosen,rejected\na,b,c\nd,e,caf\xc3", "invalid_utf8", "invalid UTF-8"),
+        (b"prompt,chosen,rejected\na,b,c\nd,e,gr\xc3", "invalid_utf8", "invalid UTF-8"),
     ],
 )
 def test_a_broken_row_of_csv_is_named_and_those_before_it_are_kept(write, content, reason, words):
