@@ -4,7 +4,11 @@ The losses are those of TRL 1.16, from per-pair log-ratios (policy over referenc
 whose rejected answers sink faster than its chosen ones.
 """
 
+import json
+
 import numpy as np
+
+from zephyr_utils.diagnostics import TrafficLight, read_training_log, traffic_light
 
 REFERENCE = (-120.0, -140.0)  # mean log-probabilities of chosen and rejected answers
 TOKENS = 40
@@ -168,3 +172,47 @@ def evaluations(rows):
 def training_rows(rows):
     """The training rows of a history, to be changed in place."""
     return [row for row in rows if "loss" in row]
+
+
+def light(rows, **keywords) -> TrafficLight:
+    """The traffic light of a history."""
+    return traffic_light(read_training_log(rows), **keywords)
+
+
+def says(verdict, colour, phrase):
+    """Whether a verdict has a reason of this colour with these words."""
+    return any(r.colour == colour and phrase in r.text for r in verdict.reasons)
+
+
+def without(rows, *words):
+    """Take out of every row the columns with one of these words in their names, in place."""
+    for row in rows:
+        for name in [name for name in row if any(word in name for word in words)]:
+            del row[name]
+
+
+def slashed(rows):
+    """Rows as the callbacks of Weights & Biases and TensorBoard rename them."""
+    made = []
+    for row in rows:
+        new = {}
+        for name, value in row.items():
+            if name == "step":
+                new["train/global_step"] = value
+            elif name.startswith("eval_"):
+                new["eval/" + name.removeprefix("eval_")] = value
+            else:
+                new["train/" + name] = value
+        made.append(new)
+    return made
+
+
+def as_table(rows, delimiter=",", empty=""):
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [delimiter.join(names)]
+    lines += [delimiter.join(str(row.get(name, empty)) for name in names) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def write_json_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -2,9 +2,9 @@
 
 An event file is a sequence of records (the TFRecord format): the length as uint64, its checksum,
 the bytes, their checksum, all little-endian. A checksum is a CRC-32C (Castagnoli), rotated right by
-15 bits, plus a constant. The bytes of a record are a protobuf message ``Event`` with ``step`` (field
-2) and ``summary`` (field 5); a summary's values (field 1) have a ``tag`` (field 1) and a number, as
-``simple_value`` (field 2, float) or as a ``tensor`` (field 8) with one element.
+15 bits, plus a constant. The bytes of a record are a protobuf message ``Event`` with ``step``
+(field 2) and ``summary`` (field 5); a summary's values (field 1) have a ``tag`` (field 1) and a
+number, as ``simple_value`` (field 2, float) or as a ``tensor`` (field 8) with one element.
 
 Source: TensorFlow's API guide "Python IO", section "TFRecords Format Details", and the messages
 ``event.proto``, ``summary.proto`` and ``tensor.proto``.

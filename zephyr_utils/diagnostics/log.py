@@ -27,7 +27,7 @@ from zephyr_utils.diagnostics.log_columns import (
     TrainingLogError,
     column_of,
     is_core,
-    printable,
+    message_text,
     proves_row,
     split_row,
 )
@@ -92,7 +92,7 @@ class TrainingLog:
         if absent := [name for name in names if name not in part]:
             raise TrainingLogError(
                 f"its {kind} rows have no {', '.join(absent)} (they have: "
-                f"{printable(', '.join(part)) or 'none'})",
+                f"{message_text(', '.join(part)) or 'none'})",
                 where=self.source,
                 remedy="give the whole log of the run"
                 + (", trained with eval_strategy: steps." if kind == "evaluation" else "."),
@@ -153,7 +153,7 @@ def _assemble(file: LogFile, rows: Sequence[LogRow]) -> TrainingLog:
     is_wide = _is_wide(logged)
     if len(runs := _panel_runs(logged)) > 1:
         raise TrainingLogError(
-            f"it holds the curves of {len(runs)} runs: {printable(', '.join(runs))}",
+            f"it holds the curves of {len(runs)} runs: {message_text(', '.join(runs))}",
             where=file.name,
             remedy="export one run only.",
         )
@@ -174,7 +174,7 @@ def _assemble(file: LogFile, rows: Sequence[LogRow]) -> TrainingLog:
     if not not_finite and not any(is_core(name) for part in columns.values() for name in part):
         names = sorted({str(key) for row in rows for key in row.names})
         raise TrainingLogError(
-            f"it has neither losses nor rewards (its columns: {printable(', '.join(names))})",
+            f"it has neither losses nor rewards (its columns: {message_text(', '.join(names))})",
             where=file.name,
             remedy="give the log of a training run: a model card's table or a trainer's log "
             "history.",
@@ -184,7 +184,7 @@ def _assemble(file: LogFile, rows: Sequence[LogRow]) -> TrainingLog:
         text = f"{len(file.unreadable)} of {n_rows} rows cannot be read"
         warnings.insert(0, f"{text}, the first: {file.unreadable[0]}")
     if runs:
-        text = f"it is an export of a Weights & Biases panel of the run {printable(runs[0], 60)}, which"
+        text = f"it is an export of a Weights & Biases panel of the run {message_text(runs[0], 60)}, which"
         warnings.append(f"{text} holds the curves of the panel and no others")
     if n_averages := sum(row.is_average for row in rows):
         text = f"in {n_averages} rows the curves are means over several runs or over a range"

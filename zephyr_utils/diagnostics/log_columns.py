@@ -99,7 +99,7 @@ def proves_row(name: str) -> bool:
     return is_metric(name) or name in _TIMING
 
 
-def printable(text: object, limit: int = 200) -> str:
+def message_text(text: object, limit: int = 200) -> str:
     """Text for a message: control characters and lone surrogates escaped, cut to ``limit``."""
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:limit]
@@ -142,7 +142,7 @@ def split_row(row: Mapping[str, object], where: str) -> LogRow:
             continue
         if is_llama_factory and name == "accuracy":
             name = "rewards/accuracies"
-        value = _number(row[key], name, f"{where}, column {printable(key, 40)}")
+        value = _number(row[key], name, f"{where}, column {message_text(key, 40)}")
         if value is _Cell.NOT_LOGGED:
             continue
         target = cells[kind or ("evaluation" if is_card else "training")]
@@ -201,7 +201,7 @@ def _number(value: object, name: str, where: str) -> float | _Cell | None:
         return number
     if name == "step" or is_metric(name):
         raise TrainingLogError(
-            f"{name} is {printable(repr(value), _LONGEST_VALUE)}, not a number",
+            f"{name} is {message_text(repr(value), _LONGEST_VALUE)}, not a number",
             where=where,
             remedy="correct the cell (decimals with a point), or leave it empty.",
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zephyr_utils.data.read import read_rows
 from zephyr_utils.diagnostics.event_files import read_event_rows
-from zephyr_utils.diagnostics.log_columns import TrainingLogError, printable
+from zephyr_utils.diagnostics.log_columns import TrainingLogError, message_text
 
 # Logs are text about a run: what is larger than this is something else, or would fill the memory.
 _LARGEST = 256 * 2**20  # bytes, unpacked
@@ -50,7 +50,7 @@ def read_log_file(path: Path) -> LogFile:
         TrainingLogError: no such file, no file, of another kind, too large, damaged throughout, or
             it cannot be read.
     """
-    file = LogFile(printable(path.name))
+    file = LogFile(message_text(path.name))
     name = path.name.lower()
     try:
         _check_file(path)
@@ -69,8 +69,8 @@ def read_log_file(path: Path) -> LogFile:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise TrainingLogError(
-            f"cannot be read ({printable(reason)})",
-            where=printable(path),
+            f"cannot be read ({message_text(reason)})",
+            where=message_text(path),
             remedy="check the file, its permissions and the disk.",
         ) from error
     if file.unreadable and len(file.unreadable) >= len(file.rows):
@@ -90,17 +90,17 @@ def _check_file(path: Path) -> None:
         raise OSError(str(error)) from error
     if is_folder:
         found = sorted(p.name for pattern in _CANDIDATES for p in path.glob(pattern))
-        candidates = ", ".join(printable(name) for name in found[:5])
+        candidates = ", ".join(message_text(name) for name in found[:5])
         raise TrainingLogError(
             "this is a folder, not the file of a log",
-            where=printable(path),
+            where=message_text(path),
             remedy=f"give the file: {candidates or 'trainer_state.json of a checkpoint'}.",
         )
     if not is_there:
         raise TrainingLogError(
             "there is no such file",
-            where=printable(path),
-            remedy=f"check the path; it is read as seen from here: {printable(Path.cwd())}",
+            where=message_text(path),
+            remedy=f"check the path; it is read as seen from here: {message_text(Path.cwd())}",
         )
     if (size := path.stat().st_size) > _LARGEST:
         raise _too_large(path, f"{size / 2**20:,.0f} MiB")
@@ -109,7 +109,7 @@ def _check_file(path: Path) -> None:
 def _too_large(path: Path, size: str) -> TrainingLogError:
     return TrainingLogError(
         f"{size} are more than any training log has (at most {_LARGEST >> 20} MiB are read)",
-        where=printable(path),
+        where=message_text(path),
         remedy="give the log alone, without the rest of the run's output.",
     )
 
@@ -191,7 +191,7 @@ def _add_cells(file: LogFile, header: list[str], table: list[list[str]]) -> None
     names = [name.strip() for name in header]
     if repeated := sorted({name for name in names if name and names.count(name) > 1}):
         raise TrainingLogError(
-            f"has several columns named {printable(repeated[0])}",
+            f"has several columns named {message_text(repeated[0])}",
             where=file.name,
             remedy="export one run only, and each curve once.",
         )
@@ -221,7 +221,7 @@ def _add_records(file: LogFile, path: Path) -> None:
         if row.error is None:
             file.rows.append(row.value)
         else:
-            file.unreadable.append(f"row {number}: {printable(row.error.what)}")
+            file.unreadable.append(f"row {number}: {message_text(row.error.what)}")
     if len(file.rows) == 1 and isinstance(file.rows[0], Mapping):
         _unwrap(file, file.rows[0])
 

@@ -48,7 +48,7 @@ def in_order(rows: Sequence[Row], kind: LogKind) -> tuple[list[Row], list[str]]:
     if repeated:
         text = f"{len(repeated)} {kind} rows have the step of the row before, the first at step"
         warnings.append(
-            f"{text} {repeated[0]:g}: several processes or evaluation sets wrote into one log; only "
-            f"the last of them is judged"
+            f"{text} {repeated[0]:g}: several processes or evaluation sets wrote into one log; "
+            "only the last of them is judged"
         )
     return ordered, warnings

@@ -1,4 +1,4 @@
-"""The start and the movement of a run: did the policy begin at its reference, and did it leave it?"""
+"""The start of a run and its movement: did the policy begin at its reference, and leave it?"""
 
 import numpy as np
 
@@ -157,11 +157,10 @@ def _reward_movement(log: TrainingLog, kind: LogKind) -> list[Reason]:
         return [Reason("amber", "nothing was logged after the first update")]
     moved = _nats_moved(log)
     if moved > _SMALLEST_BETA_INVERSE * max(size, ROUNDING):
-        text = (
-            f"the rewards stay {'within ' + format(size, '.2g') + ' of' if size else 'at'} 0 while "
-        )
-        text += f"log-probabilities move by {moved:.2g} nats: beta is 0 or nearly so, or policy and reference are one model "
-        return [Reason("red", text + "that is trained")]
+        where = f"within {size:.2g} of 0" if size else "at 0"
+        text = f"the rewards stay {where} while log-probabilities move by {moved:.2g} nats: beta "
+        text += "is 0 or nearly so, or policy and reference are one model that is trained"
+        return [Reason("red", text)]
     if moved > 1:
         return []
     if size < _NO_MOVEMENT:
