@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-import appendices
+import page_parts
 import pytest
 from real_records import REAL, needs
 from sample_records import FEEDBACK, PAIR
@@ -120,7 +120,7 @@ def test_each_layout_has_one_name_and_recognises_its_own_example_first():
 
 def test_the_page_promises_every_layout_and_every_limit_that_the_code_has():
     page = (Path(__file__).parents[1] / "book" / "bring.md").read_text("utf-8")
-    filled = appendices.fill(page, {}, [])
+    filled = page_parts.fill(page, {}, [])
     for layout in ACCEPTED:
         words = layout.becomes or "taken as it is"
         assert f"| {layout.name} | {layout.kind} | {layout.fields} | {words} |" in filled
