@@ -84,8 +84,8 @@ def at_ln_2(number: Callable[[dict], float], measured: Measured) -> list[float]:
     return [math.log(2) - 1e-4, math.log(2) + 1e-4]
 
 
-# chapter -> metric of its metrics.json -> (a seed's results to that number, its bounds); a chapter's
-# first is its headline.
+# chapter -> metric of its metrics.json -> (a seed's results to that number, its bounds); a
+# chapter's first is its headline.
 GUARDED: dict[str, dict[str, tuple[Callable[[dict], float], Callable[..., list[float]]]]] = {
     "00_overview": {"gain": (difference("ddpo", "dsft"), of_the_run((0,)))},
     "02_dsft": {"held_out_loss": (at("ddpo", "dsft", "held_out_loss"), over_seeds)},

@@ -1,4 +1,5 @@
-"""Kill each stage with SIGKILL at random moments, start it again, and compare with a run left alone.
+"""Kill each stage with SIGKILL at random moments, start it again, and compare with a run left
+alone.
 
 Usage: python tests/kill_stages.py [--kills 20] [--stages truecase feedback ...] [--seed 0]
 

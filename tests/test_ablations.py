@@ -24,7 +24,7 @@ from zephyr_utils.training.callbacks import SaveEachEpoch
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# --- rows ----------------------------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_ties_that_are_kept_are_trained_on(tmp_path):
     )
 
 
-# --- accuracies ----------------------------------------------------------------------------------------------------
+# --- accuracies -----------------------------------------------------------------------------------
 
 
 def test_the_accuracy_of_an_epoch_is_the_mean_of_its_steps_and_the_last_measurement_held_out():
@@ -126,7 +126,7 @@ def test_each_epoch_leaves_its_adapter_in_a_folder_of_its_own(tmp_path, monkeypa
     assert [path.name for path in saved] == ["epoch_1", "epoch_2", "epoch_3"]
 
 
-# --- verdicts ------------------------------------------------------------------------------------------------------
+# --- verdicts -------------------------------------------------------------------------------------
 
 
 def seeds_of(better, worse):
@@ -198,7 +198,7 @@ def test_every_claim_reads_what_a_seed_measures():
     json.dumps([found.as_record() for found in findings])
 
 
-# --- several processes -----------------------------------------------------------------------------------------------
+# --- several processes ----------------------------------------------------------------------------
 
 
 def test_a_process_that_fails_says_which_seed_and_why(tmp_path):
@@ -236,7 +236,7 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
     )
 
 
-# --- benchmarks/claims.py ----------------------------------------------------------------------------------------------
+# --- benchmarks/claims.py -------------------------------------------------------------------------
 
 
 @pytest.fixture

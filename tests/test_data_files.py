@@ -46,7 +46,7 @@ def write(tmp_path):
     return write
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def test_a_truncated_line_names_its_file_and_row(write):
@@ -236,7 +236,7 @@ def test_records_that_fit_no_table_or_no_known_ending_are_refused(tmp_path):
         save_records([DIALOGUE], tmp_path / "rows.csv")
 
 
-# --- the Hub -------------------------------------------------------------------------------------------------------
+# --- the Hub --------------------------------------------------------------------------------------
 
 ADDRESS = HubAddress("HuggingFaceH4/ultrachat_200k", "8049631", "train_sft")
 
@@ -312,7 +312,7 @@ def test_an_address_without_a_revision_is_resolved_once_and_then_pinned(monkeypa
     assert resolved.resolved() is resolved
 
 
-# --- progress ------------------------------------------------------------------------------------------------------
+# --- progress -------------------------------------------------------------------------------------
 
 
 class Terminal(io.StringIO):
@@ -344,7 +344,7 @@ def test_brackets_in_the_name_of_a_file_are_shown_by_the_bars(monkeypatch, what)
     assert what in sys.stderr.getvalue()
 
 
-# --- real records --------------------------------------------------------------------------------------------------
+# --- real records ---------------------------------------------------------------------------------
 
 
 @needs("ultrachat_200k_sample")

@@ -41,7 +41,7 @@ def dialogue(*turns):
     }
 
 
-# --- refusals ------------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_three_families_match_most_real_echoes_of_the_fault_and_one_in_two_hundr
     assert share("clean_other_models.jsonl.gz", disclaimers) < 0.012
 
 
-# --- contamination -------------------------------------------------------------------------------------------------
+# --- contamination --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

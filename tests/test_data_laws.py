@@ -1,5 +1,5 @@
-"""Laws that hold for whatever is read: no error but a RecordError, every row accounted for, checking
-twice changes nothing, and a file's format changes nothing.
+"""Laws that hold for whatever is read: no error but a RecordError, every row accounted for,
+checking twice changes nothing, and a file's format changes nothing.
 
 A longer run: HYPOTHESIS_PROFILE=long python -m pytest tests/test_data_laws.py
 """
@@ -39,7 +39,8 @@ NAMES = sorted({name for row in EXAMPLES for name in row})
 PIECES = [
     "", " ", "Hi", "N/A", "5", "7", "nan", "\ud83d", "\u2028", "\x00", "<|user|>\n", "</s>", "<s>", "[INST]", "[/INST]",
     "<|im_start|>user\n", "<|im_end|>", "\n\nHuman:", "\n\nAssistant:", "[{", "}]", '{"role": "user", "content": "Hi"}',
-    "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Ho'}]", "<<SYS>>", "### Human:", "### Assistant:",
+    "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': "
+    "'Ho'}]", "<<SYS>>", "### Human:", "### Assistant:",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
 ROLES = st.sampled_from(["user", "assistant", "system", "human", "gpt", "tool", "Robot", "", None, 5])  # fmt: skip

@@ -155,8 +155,12 @@ LONG = (system("Be brief."), user("Hi"), assistant("Hello."), user("Name a river
         ({"conversations": [user("Name a river.")], **TEXTS}, RIVER),
         ({"messages": [*LONG, assistant("The Rhine.")], "rejected_response": "The moon."}, pair(*LONG)),
         ({"messages": RIVER["chosen"], "rejected_response": [assistant("The moon.")]}, RIVER),
-        ({"prompt": "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Name a river.\n\nAssistant:", "chosen": " The Rhine.", "rejected": " The moon."}, pair(*LONG[1:])),
-        ({"prompt": "Name a river.", "chosen": "\n\nHuman: Name a river.\n\nAssistant: The Rhine.", "rejected": "\n\nHuman: Name a river.\n\nAssistant: The moon."}, RIVER),
+        ({"prompt": "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Name a "
+                    "river.\n\nAssistant:", "chosen": " The Rhine.", "rejected": " The moon."}, pair(*LONG[1:])),
+        ({"prompt": "Name a river.", "chosen": "\n\nHuman: Name a river.\n\nAssistant: The "
+                                               "Rhine.", "rejected": "\n\nHuman: Name a "
+                                                                     "river.\n\nAssistant: The "
+                                                                     "moon."}, RIVER),
         ({"prompt": "Name a river.", "chosen": [{"content": "Name a river.", "role": "User"}, {"content": "The Rhine.", "role": "Assistant"}], "rejected": RIVER["rejected"]}, RIVER),
         ({"chosen": [{"role": "user", "content": [{"type": "text", "text": "Name "}, {"type": "text", "text": "a river."}]}, assistant("The Rhine.")], "rejected": RIVER["rejected"]}, RIVER),
     ],
@@ -281,7 +285,8 @@ def test_rows_of_several_layouts_are_counted_by_layout_and_by_what_was_converted
 
 def test_a_file_of_which_no_row_can_be_used_is_an_error_with_the_likely_cause(tmp_path):
     rows = [{"messages": [user("Hi"), assistant("Hello.")]}] * 3
-    with pytest.raises(HandbookError, match="not one of its 3 rows can be used: 3 x missing_field") as error:  # fmt: skip
+    with pytest.raises(HandbookError, match="not one of its 3 rows can be used: 3 x "
+                                            "missing_field") as error:  # fmt: skip
         loaded(tmp_path, rows, set_aside=True)
     assert "--dialogues" in error.value.remedy
 

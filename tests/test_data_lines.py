@@ -55,7 +55,8 @@ def test_a_separator_of_lines_inside_a_text_separates_no_rows(tmp_path, write, n
 
 @pytest.mark.parametrize(
     "broken",
-    ['{"messages": [{"role": "user", "content": "Gr\u00fc'.encode()[:-1], b"\xff\xfe{}\n", b"\x80\n", "{'ü'}".encode("latin-1") + b"\n"],
+    ['{"messages": [{"role": "user", "content": '
+     '"Gr\u00fc'.encode()[:-1], b"\xff\xfe{}\n", b"\x80\n", "{'ü'}".encode("latin-1") + b"\n"],
     ids=["cut in mid-character", "UTF-16 in the middle", "a stray byte", "Latin-1"],
 )  # fmt: skip
 def test_a_line_that_cannot_be_decoded_costs_itself_alone_and_is_counted(write, broken):

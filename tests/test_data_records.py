@@ -17,7 +17,7 @@ def without(record, field):
     return {key: value for key, value in record.items() if key != field}
 
 
-# --- good records --------------------------------------------------------------------------------------------------
+# --- good records ---------------------------------------------------------------------------------
 
 
 def test_a_dialogue_without_prompt_and_id_gets_both_as_ultrachat_200k_has_them():
@@ -111,7 +111,7 @@ def test_checking_a_checked_dialogue_changes_nothing(turns):
     assert [m["content"] for m in checked["messages"]] == turns
 
 
-# --- bad records ---------------------------------------------------------------------------------------------------
+# --- bad records ----------------------------------------------------------------------------------
 
 BAD_DIALOGUES = {
     "not_an_object": ([1, 2], ""),

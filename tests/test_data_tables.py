@@ -1,4 +1,6 @@
-"""Tables and folders: CSV, Parquet, Arrow, what `datasets` saves, and values that Python cannot hold."""
+"""Tables and folders: CSV, Parquet, Arrow, what `datasets` saves, and values that Python cannot
+hold.
+"""
 
 import csv
 import datetime

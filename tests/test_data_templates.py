@@ -15,15 +15,19 @@ ZEPHYR = (
 RENDERED = {
     "ChatML": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\n2 < 3?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n",
     "Zephyr": ZEPHYR,
-    "Phi-3": "<|user|>\nHi<|end|>\n<|assistant|>\nHello.<|end|>\n<|user|>\n2 < 3?<|end|>\n<|assistant|>\nYes.<|end|>\n<|endoftext|>",
-    "Phi-4 mini": "<|user|>Hi<|end|><|assistant|>Hello.<|end|><|user|>2 < 3?<|end|><|assistant|>Yes.<|end|>",
-    "Tulu": "<|user|>\nHi\n<|assistant|>\nHello.<|endoftext|>\n<|user|>\n2 < 3?\n<|assistant|>\nYes.<|endoftext|>",
+    "Phi-3": "<|user|>\nHi<|end|>\n<|assistant|>\nHello.<|end|>\n<|user|>\n2 < "
+             "3?<|end|>\n<|assistant|>\nYes.<|end|>\n<|endoftext|>",
+    "Phi-4 mini": "<|user|>Hi<|end|><|assistant|>Hello.<|end|><|user|>2 < "
+                  "3?<|end|><|assistant|>Yes.<|end|>",
+    "Tulu": "<|user|>\nHi\n<|assistant|>\nHello.<|endoftext|>\n<|user|>\n2 < "
+            "3?\n<|assistant|>\nYes.<|endoftext|>",
     "Llama 3": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n2 < 3?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nYes.<|eot_id|>",
     "Llama 4": "<|begin_of_text|><|header_start|>user<|header_end|>\n\nHi<|eot|><|header_start|>assistant<|header_end|>\n\nHello.<|eot|><|header_start|>user<|header_end|>\n\n2 < 3?<|eot|><|header_start|>assistant<|header_end|>\n\nYes.<|eot|>",
     "Llama 2": "<s>[INST] Hi [/INST] Hello. </s><s>[INST] 2 < 3? [/INST] Yes. </s>",
     "Mistral": "<s>[INST] Hi[/INST] Hello.</s>[INST] 2 < 3?[/INST] Yes.</s>",
     "Gemma": "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello.<end_of_turn>\n<start_of_turn>user\n2 < 3?<end_of_turn>\n<start_of_turn>model\nYes.<end_of_turn>\n",
-    "DeepSeek": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜>Hello.<｜end▁of▁sentence｜><｜User｜>2 < 3?<｜Assistant｜>Yes.<｜end▁of▁sentence｜>",
+    "DeepSeek": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜>Hello.<｜end▁of▁sentence｜><｜User｜>2 < "
+                "3?<｜Assistant｜>Yes.<｜end▁of▁sentence｜>",
     "HH": "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: 2 < 3?\n\nAssistant: Yes.",
     "Guanaco": "### Human: Hi### Assistant: Hello.### Human: 2 < 3?### Assistant: Yes.",
 }  # fmt: skip
@@ -109,7 +113,8 @@ def test_the_markers_of_templates_not_known_here_are_refused_too(marker):
 @pytest.mark.parametrize(
     "text",
     ["<s>red</s>", "Use <s>red</s>", "Close it with </s> and go on.", "<b>bold</b>", "[link](x)", "What does <|im_end|> mean?",
-     "The marker </s>\n<|assistant|>\n ends my turn.", "Human: a person.", "User: hi", "### Instruction: add", "<table>|x|</table>", "|> F# pipes <|"],
+     "The marker </s>\n<|assistant|>\n ends my "
+     "turn.", "Human: a person.", "User: hi", "### Instruction: add", "<table>|x|</table>", "|> F# pipes <|"],
 )  # fmt: skip
 def test_words_about_markup_are_no_template(text):
     made = check_dialogue({"messages": messages([("user", text), ("assistant", text)])})
@@ -120,7 +125,8 @@ def test_words_about_markup_are_no_template(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["<|user|>\nHi</s> and more\n<|assistant|>\nHello.</s>", "<|im_start|>user\nHi<|im_end|>stray<|im_start|>assistant\nHello."],
+    ["<|user|>\nHi</s> and "
+     "more\n<|assistant|>\nHello.</s>", "<|im_start|>user\nHi<|im_end|>stray<|im_start|>assistant\nHello."],
 )  # fmt: skip
 def test_a_rendered_text_with_words_outside_of_its_turns_is_refused(text):
     with pytest.raises(RecordError) as error:

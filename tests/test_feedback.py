@@ -87,7 +87,7 @@ def test_the_judge_is_asked_at_temperature_zero_and_the_models_as_told():
     assert got.records[0]["models"] == ["label"] and "path/of/model" not in json.dumps(got.records)
 
 
-# --- records -----------------------------------------------------------------------------------------------------
+# --- records --------------------------------------------------------------------------------------
 
 
 def test_collected_and_rated_records_are_what_the_field_publishes(world):
@@ -195,7 +195,7 @@ def test_it_works_inside_a_running_loop_as_in_a_notebook(world):
     assert len(asyncio.run(cell())) == 3
 
 
-# --- dialogues ---------------------------------------------------------------------------------------------------
+# --- dialogues ------------------------------------------------------------------------------------
 
 
 def test_a_teacher_talks_to_itself_and_leaves_good_dialogues(world, tmp_path):
@@ -232,7 +232,7 @@ def test_a_dialogue_whose_call_fails_ends_early_and_one_without_an_answer_is_set
     }
 
 
-# --- prompts from files ------------------------------------------------------------------------------------------
+# --- prompts from files ---------------------------------------------------------------------------
 
 
 def test_prompts_are_read_from_every_kind_of_row_and_bad_rows_are_named_or_counted(tmp_path):
@@ -253,7 +253,7 @@ def test_prompts_are_read_from_every_kind_of_row_and_bad_rows_are_named_or_count
         load_prompts(path)
 
 
-# --- estimate and prices -----------------------------------------------------------------------------------------
+# --- estimate and prices --------------------------------------------------------------------------
 
 
 def test_the_estimate_counts_the_very_calls_that_are_made_and_sends_none(world, tmp_path):
@@ -331,7 +331,7 @@ def test_what_is_no_price_table_is_said_with_the_form_it_should_have(text, tmp_p
     assert "completion" in caught.value.remedy
 
 
-# --- the stand-ins -----------------------------------------------------------------------------------------------
+# --- the stand-ins --------------------------------------------------------------------------------
 
 
 def test_the_stand_ins_names_say_what_they_are_and_the_server_lists_them(world):

@@ -33,7 +33,7 @@ def world():
         yield Endpoint(url)
 
 
-# --- the command -------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 def zephyr(*arguments, **options):
@@ -201,7 +201,7 @@ def test_a_run_killed_three_times_ends_with_the_journal_of_an_undisturbed_one(tm
     assert 0 <= sum(chat.paid.values()) - once <= made_again(end.stdout) <= len(kills) * concurrency
 
 
-# --- four served models ------------------------------------------------------------------------------------------
+# --- four served models ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

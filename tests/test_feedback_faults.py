@@ -280,7 +280,7 @@ def test_one_in_ten_of_everything_at_once_loses_nothing(tmp_path):
     assert set(chat.paid.values()) == {1}
 
 
-# --- judges that misbehave ---------------------------------------------------------------------------------------
+# --- judges that misbehave ------------------------------------------------------------------------
 
 ROWS = [
     {"instruction": p, "completions": [{"model": m, "response": f"{p} {m}"} for m in "abcd"]}

@@ -107,7 +107,7 @@ def test_a_reply_with_half_a_character_can_be_kept_and_saved(tmp_path):
     assert check_feedback(got.records[0])["completions"][0]["response"] == "Hi ? there"
 
 
-# --- calls without a word ----------------------------------------------------------------------------------------
+# --- calls without a word -------------------------------------------------------------------------
 
 
 def test_what_was_under_way_at_a_kill_is_known_exactly(tmp_path):
@@ -185,7 +185,7 @@ def test_another_collection_of_the_same_is_not_given_this_ones_replies(tmp_path)
     assert len(chat.idempotency_keys) == 12 and set(chat.paid.values()) == {2}
 
 
-# --- killed and stopped ------------------------------------------------------------------------------------------
+# --- killed and stopped ---------------------------------------------------------------------------
 
 CONCURRENCY = 6
 MANY = [f"Question {n}?" for n in range(100)]

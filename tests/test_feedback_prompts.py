@@ -9,7 +9,7 @@ from zephyr_utils.feedback.prompts import SCALES, critique_messages, rater, rati
 GOOD = "Answer 1\nRating: 4\nRationale: fine\n\nAnswer 2\nRating: N/A\nRationale: not asked\nfor"
 
 
-# --- reading -----------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def test_ratings_are_read_with_their_reasons_whatever_bold_or_heading_they_are_in():
@@ -56,7 +56,7 @@ def test_a_critiques_grade_is_taken_as_it_stands_so_that_a_one_stays_a_one():
         assert caught.value.reason == reason
 
 
-# --- asking ------------------------------------------------------------------------------------------------------
+# --- asking ---------------------------------------------------------------------------------------
 
 
 def test_each_answer_stands_once_in_each_place_over_the_four_aspects():

@@ -101,7 +101,8 @@ NO_ANSWER = {
     "cut off in a thought": (completion("<think>Hm, Rome", finish_reason="length"), "cut_off_in_thought"),
     "cut off, said to have stopped": (completion("<think>Hm"), "cut_off_in_thought"),
     "cut off in a channel": (completion("<|channel|>analysis<|message|>Hm"), "cut_off_in_thought"),
-    "cut off in thoughts sent apart": (completion(None, finish_reason="length", reasoning_content="Hm"), "cut_off_in_thought"),
+    "cut off in thoughts sent "
+    "apart": (completion(None, finish_reason="length", reasoning_content="Hm"), "cut_off_in_thought"),
     "cut off in hidden thoughts": (completion("", finish_reason="max_tokens"), "cut_off_in_thought"),
     "thoughts alone": (completion("<think>Hm, Rome?</think>\n"), "only_thoughts"),
     "a refusal": (completion(None, refusal="I can't."), "refused"),
@@ -218,7 +219,8 @@ UNREADABLE = {
     "a list": ((200, "[1, 2]"), "unreadable_reply", "[1, 2]"),
     "null": ((200, "null"), "unreadable_reply", "null"),
     "a stream that breaks off": ((200, STREAM.partition("ris.")[0], EVENTS), "unreadable_reply", "text: data:"),
-    "a stream with an error": ((200, chunk({"content": "Pa"}) + 'data: {"error": {"message": "busy"}}\n\n', EVENTS), "error_in_reply", "busy"),
+    "a stream with an error": ((200, chunk({"content": "Pa"}) + 'data: {"error": {"message": '
+                                                                '"busy"}}\n\n', EVENTS), "error_in_reply", "busy"),
     "no choices": ((200, {"choices": []}), "error_in_reply", "choices"),
     "no message": ((200, {"choices": [{"finish_reason": "stop"}]}), "error_in_reply", "choices"),
     "a choice that is none": ((200, {"choices": ["Paris."]}), "error_in_reply", "choices"),

@@ -162,7 +162,7 @@ def test_the_robust_loss_is_unbiased_under_flipped_labels():
     assert (0.8 * right + 0.2 * flipped).item() == pytest.approx(clean.item())
 
 
-# --- against TRL ---------------------------------------------------------------------------------------------------
+# --- against TRL ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

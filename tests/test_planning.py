@@ -81,7 +81,9 @@ def test_the_operations_of_full_training_are_those_that_trl_counts(tokens):
 
 
 def test_lora_needs_two_thirds_of_full_training_and_each_further_pass_a_half_of_lora():
-    assert plan.passes(Recipe("dsft", {"use_peft": True})) / plan.passes(Recipe("dsft", {})) == pytest.approx(2 / 3)
+    assert plan.passes(Recipe("dsft", {"use_peft": True})) / plan.passes(
+        Recipe("dsft", {})
+    ) == pytest.approx(2 / 3)
     assert plan.passes(Recipe("dsft", {"use_peft": True, "activation_checkpointing": True})) == 3
     assert plan.passes(Recipe("ddpo", {"use_peft": True})) == 3
     assert plan.passes(Recipe("ddpo", {"use_peft": True, "precompute_ref_log_probs": True})) == 2
@@ -148,7 +150,7 @@ def test_a_fused_head_does_not_grow_with_the_batch_and_a_written_out_one_does():
     assert logits(shape, 64_000, fused=False) == 8 * logits(shape, 8_000, fused=False)
 
 
-# --- plans --------------------------------------------------------------------------------------------------------
+# --- plans ----------------------------------------------------------------------------------------
 
 
 def test_qlora_fits_24_gb_and_bf16_lora_fits_40_gb_as_they_stand():

@@ -21,7 +21,7 @@ FEEDBACK = st.lists(MEANS, max_size=8).map(
 )
 
 
-# --- ratings -------------------------------------------------------------------------------------------------------
+# --- ratings --------------------------------------------------------------------------------------
 
 
 def test_the_mean_rating_is_over_the_aspects_that_were_rated():
@@ -44,7 +44,7 @@ def test_an_answer_without_annotations_has_no_mean_rating(unrated):
     assert mean_rating(unrated) is None
 
 
-# --- pairs ---------------------------------------------------------------------------------------------------------
+# --- pairs ----------------------------------------------------------------------------------------
 
 
 def test_the_best_answer_is_set_against_another_with_scores_and_models():
@@ -204,7 +204,7 @@ def test_another_seed_draws_other_answers():
     assert first == again != other
 
 
-# --- as published --------------------------------------------------------------------------------------------------
+# --- as published ---------------------------------------------------------------------------------
 
 
 def test_version_one_always_rejected_the_first_answer_or_the_third():
@@ -247,7 +247,7 @@ def test_the_published_draw_has_no_other_way_to_reject():
         binarize([], rejected="all", randomness="published-v2")
 
 
-# --- real records --------------------------------------------------------------------------------------------------
+# --- real records ---------------------------------------------------------------------------------
 
 
 @needs("ultrafeedback_schema")

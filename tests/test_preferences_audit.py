@@ -189,7 +189,7 @@ def test_ways_to_reject_never_change_what_is_chosen():
     )
 
 
-# --- real records --------------------------------------------------------------------------------------------------
+# --- real records ---------------------------------------------------------------------------------
 
 
 @needs("ultrafeedback_binarized_sample")

@@ -63,7 +63,9 @@ def test_a_local_path_replaces_an_address_and_an_empty_one_does_not():
 
 def test_an_unknown_key_is_refused_and_the_nearest_named():
     with pytest.raises(
-        HandbookError, match=r"(?s)`learning_rat` is not a valid TRL argument.*did you mean `learning_rate`"
+        HandbookError,
+        match=r"(?s)`learning_rat` is not a valid TRL argument.*did you mean "
+        r"`learning_rate`",
     ):
         check_recipe({"learning_rat": 1}, "dsft")
     with pytest.raises(HandbookError, match="`max_prompt_length` is not a valid TRL argument"):

@@ -201,7 +201,10 @@ def _blind_remedy() -> str:
     """What to do where a card is there (its driver's tool is) and PyTorch does not see it."""
     if not shutil.which("nvidia-smi"):
         return ""
-    return "the driver's nvidia-smi is there: install a PyTorch build for CUDA, and compare its version with the driver's"
+    return (
+        "the driver's nvidia-smi is there: install a PyTorch build for CUDA, and compare its "
+        "version with the driver's"
+    )
 
 
 def _scales() -> Iterator[Check]:
@@ -258,7 +261,10 @@ def _chapters() -> Iterator[Check]:
     )
     if notebooks:
         yield Check(
-            part, OK, f"notebooks {notebooks[0].stem[:2]} to {notebooks[-1].stem[:2]}, {len(notebooks)} of them"
+            part,
+            OK,
+            f"notebooks {notebooks[0].stem[:2]} to {notebooks[-1].stem[:2]}, "
+            f"{len(notebooks)} of them",
         )
     else:
         yield Check(part, NOTE, "no notebooks here", "run zephyr inside a checkout of the handbook")
@@ -278,7 +284,12 @@ def _optional() -> Iterator[Check]:
         (importlib.util.find_spec("bitsandbytes"), "bitsandbytes", "4-bit weights (QLoRA) on a "
                                                                    "GPU", "pip install "
                                                                           "'zephyr-handbook[qlora]'"),
-        (importlib.util.find_spec("lm_eval"), "lm-eval", "zephyr evaluate --academic", "pip install 'zephyr-handbook[academic]'"),
+        (
+            importlib.util.find_spec("lm_eval"),
+            "lm-eval",
+            "zephyr evaluate --academic",
+            "pip install 'zephyr-handbook[academic]'",
+        ),
     ):  # fmt: skip
         words = f"{name}: {'there' if there else 'not there'}; for {use}"
         yield Check(part, OK if there else NOTE, words, "" if there else remedy)

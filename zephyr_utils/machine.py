@@ -76,7 +76,8 @@ def hardware_found() -> str:
 
     if torch.cuda.is_available():
         device = torch.cuda.get_device_properties(0)
-        return f"{torch.cuda.device_count()} x {device.name}, {device.total_memory / 2**30:.0f} GiB each"
+        memory = f"{device.total_memory / 2**30:.0f} GiB"
+        return f"{torch.cuda.device_count()} x {device.name}, {memory} each"
     threads = torch.get_num_threads()
     return f"no GPU; {threads} CPU thread{'s' if threads > 1 else ''}"
 

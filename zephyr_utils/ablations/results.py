@@ -39,8 +39,8 @@ class Committed:
     Attributes:
         measured: by seed; empty outside a checkout.
         machine: what they were made on.
-        changed: what has changed since they were made (`provenance`); empty if they are of this very
-            code.
+        changed: what has changed since they were made (`provenance`); empty if they are of this
+            very code.
     """
 
     measured: Measured

@@ -66,7 +66,7 @@ def _options(
 
 
 def main() -> None:
-    """Entry point: errors that a reader can fix become a message and status 2, Ctrl-C becomes 130."""
+    """Entry point: errors a reader can fix become a message and status 2, Ctrl-C becomes 130."""
     # of several processes that train together one prints
     out.quiet = os.environ.get("RANK", "0") != "0"
     try:

@@ -12,7 +12,10 @@ from zephyr_utils.cli.options import SetAsideOption
 def truecase(
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="JSONL or Parquet files: dialogues, raw UltraChat, or texts."),
+        typer.Argument(
+            help="JSONL, Parquet or Arrow files, or a folder that `datasets` saved: dialogues "
+            "(`messages`), raw UltraChat (`data`), ShareGPT (`conversations`), or `text`."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Folder for the truecased files.")],
     fit_on: Annotated[
@@ -21,8 +24,8 @@ def truecase(
     shard_index: Annotated[int, typer.Option(help="This machine's share, from 0.")] = 0,
     num_shards: Annotated[int, typer.Option(help="How many machines share the work.")] = 1,
 ) -> None:
-    """Repair wrongly cased answers in files of any size; a killed run goes on at the file it was
-    at.
+    """Repair wrongly cased answers in files of any size; a killed run goes on where it was, in the
+    fit as in the files.
     """
     from zephyr_utils.progress import track_bytes
     from zephyr_utils.truecasing import truecase_files
@@ -36,8 +39,8 @@ def truecase(
             num_shards=num_shards,
             progress=progress,
         )
-    out.print(report.report(), highlight=False, markup=False)
-    out.print(f"Files and reports in {output}", highlight=False, markup=False)
+    out.print(report.report(), soft_wrap=True)
+    out.print(f"Files and reports in {output}", soft_wrap=True)
 
 
 def feedback(

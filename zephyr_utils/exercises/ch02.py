@@ -25,8 +25,8 @@ from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
     },
 )
 def check_combine_batches(fn: Callable[[list[float], list[int]], float]) -> None:
-    """``fn(sums, counts) -> loss``: nats per token of a data set, from each batch's sum of losses and
-    number of tokens.
+    """``fn(sums, counts) -> loss``: nats per token of a data set, from each batch's sum of losses
+    and number of tokens.
     """
     sums, counts = [30.0, 4.0, 12.0], [20, 2, 16]
     means = np.divide(sums, counts)

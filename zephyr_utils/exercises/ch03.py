@@ -11,7 +11,7 @@ from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
 from zephyr_utils.preferences import mean_rating
 
-# --- the order of the answers --------------------------------------------------------------------------------------
+# --- the order of the answers ---------------------------------------------------------------------
 
 
 def _undo(ratings: Sequence[int], places: Sequence[int]) -> list[int]:
@@ -54,7 +54,7 @@ def check_undo_order(fn: Callable[[list[int], list[int]], list[int]]) -> None:
         )
 
 
-# --- the critique's grade ------------------------------------------------------------------------------------------
+# --- the critique's grade -------------------------------------------------------------------------
 
 
 def _grade(text: str) -> float | None:
@@ -122,7 +122,7 @@ def check_read_grade(fn: Callable[[str], float | None]) -> None:
         compare(np.nan if got is None else got, expected, mistakes, f"{text!r} was misread.")
 
 
-# --- tens that ought to be ones --------------------------------------------------------------------------------------
+# --- tens that ought to be ones -------------------------------------------------------------------
 
 
 def _suspects(rows: Sequence[tuple[float | None, float | None]]) -> list[int]:
@@ -182,7 +182,7 @@ def check_suspect_tens(fn: Callable[[list[tuple[float | None, float | None]]], l
         raise Wrong(f"Among {rows} the places are {sorted(wanted)}, not {sorted(places)}.")
 
 
-# --- a judge's liking for a place ------------------------------------------------------------------------------------
+# --- a judge's liking for a place -----------------------------------------------------------------
 
 
 def _bonus(first: Sequence[float], last: Sequence[float]) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
 from zephyr_utils.preferences.audit import FAULTY_MEAN, SOUND_MEAN
 
-# --- the grade of ten --------------------------------------------------------------------------------------------
+# --- the grade of ten -----------------------------------------------------------------------------
 
 
 def _repaired(overall: float, mean: float) -> float | None:
@@ -59,7 +59,7 @@ def check_faulty_ten(fn: Callable[[float, float], float | None]) -> None:
             )
 
 
-# --- length ------------------------------------------------------------------------------------------------------
+# --- length ---------------------------------------------------------------------------------------
 
 Pairs = list[tuple[str, str]]
 
@@ -135,7 +135,7 @@ def check_length_bias(fn: Callable[[Pairs], float]) -> None:
     )
 
 
-# --- leaks -------------------------------------------------------------------------------------------------------
+# --- leaks ----------------------------------------------------------------------------------------
 
 
 def _words(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Checks of chapter 05: the optimal policy, an answer's log-probability, the loss, the first step."""
+"""Checks of chapter 05: the optimal policy, log-probabilities, the loss, the first step."""
 
 from collections.abc import Callable
 

@@ -189,7 +189,7 @@ def _slope(rewards: np.ndarray, logps: np.ndarray) -> float:
     },
 )
 def check_implied_beta(fn: Callable[[np.ndarray, np.ndarray], float]) -> None:
-    """``fn(rewards, logps) -> beta``, from a run's evaluations on one fixed set, reference unknown."""
+    """``fn(rewards, logps) -> beta``, from evaluations on one fixed set, reference unknown."""
     logps = np.array([-250.0, -256.0, -261.5, -274.0, -270.0])
     for beta in (0.1, 0.02):
         rewards = beta * (logps - -251.3)

@@ -1,4 +1,4 @@
-"""Checks of chapter 07: win rates, a judge asked in both orders, paired errors, how many questions."""
+"""Checks of chapter 07: win rates, both orders of a judge, paired errors, how many questions."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import numpy as np
 
 from zephyr_utils.exercises.core import attempt, compare, exercise
 
-# --- both orders ---------------------------------------------------------------------------------------------------
+# --- both orders ----------------------------------------------------------------------------------
 
 _VERDICTS = tuple(itertools.product(("A", "B", "tie"), repeat=2))
 
@@ -69,7 +69,7 @@ def check_both_orders(fn: Callable[[str, str], float]) -> None:
     )
 
 
-# --- paired error --------------------------------------------------------------------------------------------------
+# --- paired error ---------------------------------------------------------------------------------
 
 
 def _error(values: np.ndarray) -> float:
@@ -121,7 +121,7 @@ def check_paired_error(fn: Callable[[np.ndarray, np.ndarray], float]) -> None:
     )
 
 
-# --- how many questions --------------------------------------------------------------------------------------------
+# --- how many questions ---------------------------------------------------------------------------
 
 
 def _needed(sd: float, gap: float) -> int:

@@ -77,7 +77,10 @@ def check_seed_difference(fn: Callable[[Sequence[float], Sequence[float]], Tripl
     }
     mistakes = {explained[name]: slip(ours, theirs) for name, slip in _SLIPS.items()}
     mistakes["This is the wrong way round: ours minus theirs."] = _paired(theirs, ours)
-    otherwise = "The mean of the differences, plus and minus 2.776 standard deviations divided by the root of 5."
+    otherwise = (
+        "The mean of the differences, plus and minus 2.776 standard deviations divided by the root "
+        "of 5."
+    )
     compare(attempt(fn, ours, theirs), _paired(ours, theirs), mistakes, otherwise, tolerance=2e-3)
 
 

@@ -98,7 +98,7 @@ def exercise(chapter: str, *, right: str, solution: Any, wrong: Mapping[str, Any
     return register
 
 
-# --- for graders -------------------------------------------------------------------------------------------------
+# --- for graders ----------------------------------------------------------------------------------
 
 
 def attempt(function: Callable, *arguments: Any, none_is_an_answer: bool = False) -> Any:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import traitlets
 
 from zephyr_utils.data.records import ASPECTS
+from zephyr_utils.data.types import Feedback
 from zephyr_utils.explorers.common import Explorer, script, shortened
 from zephyr_utils.preferences import STRATEGIES, binarize, overall_rating
 
@@ -55,15 +56,18 @@ class PairBrowser(Explorer):
 
 def _places(feedback: Sequence[dict], options: Mapping[str, Any]) -> dict[int, list]:
     """Row number -> [place of the chosen answer, [places of the rejected ones]]."""
-    made = binarize(feedback, **options)
+    made = binarize(cast(Sequence[Feedback], feedback), **options)
     places: dict[int, list] = {}
     for number, pair in zip(made.rows, made.pairs, strict=True):
         answers = [
             (answer["model"], answer["response"]) for answer in feedback[number]["completions"]
         ]
         chosen, rejected = (
-            answers.index((pair[f"{side}_model"], pair[side][-1]["content"]))
-            for side in ("chosen", "rejected")
+            answers.index((model, messages[-1]["content"]))
+            for model, messages in (
+                (pair["chosen_model"], pair["chosen"]),
+                (pair["rejected_model"], pair["rejected"]),
+            )
         )
         places.setdefault(number, [chosen, []])[1].append(rejected)
     return places

@@ -234,7 +234,8 @@ class Journal:
             again: whether an earlier run had sent it and got no word.
 
         Returns:
-            Its Idempotency-Key: the call's own with a tag, drawn afresh unless the call is unsettled.
+            Its Idempotency-Key: the call's own with a tag, drawn afresh unless the call is
+                unsettled.
             Without the tag another collection that asks the same would be given this one's replies.
         """
         tag = self.unsettled.setdefault(key, secrets.token_hex(4))

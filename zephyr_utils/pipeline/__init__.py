@@ -1,1 +1,1 @@
-"""From raw dialogues to an evaluated model: one artefact per step, made once, resumed, and reused."""
+"""From raw dialogues to an evaluated model: one artefact per step, made once and reused."""

@@ -84,7 +84,7 @@ def _is_number(value: Any) -> bool:
 
 
 def forget(output_folder: Path, name: str) -> None:
-    """Drop the last run of a chapter before the next, so that a failed one leaves no entry behind."""
+    """Drop the last run of a chapter before the next, so that a failed one leaves no entry."""
     chapters = read_report(output_folder)
     if chapters.pop(name, None):
         write_json(output_folder / REPORT, {"chapters": chapters})

@@ -210,7 +210,10 @@ def _hardware(pipeline: Pipeline, model: str) -> str:
     stamp = report.get("environment")
     if not stamp:
         return "not recorded (the run was no run of chapters)"
-    return f"{stamp['cpu']}, {stamp['cores']} cores, {stamp['memory_gb']} GB, accelerator {stamp['accelerator']}"
+    return (
+        f"{stamp['cpu']}, {stamp['cores']} cores, {stamp['memory_gb']} GB, "
+        f"accelerator {stamp['accelerator']}"
+    )
 
 
 def _measured(
@@ -275,7 +278,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-# --- upload -------------------------------------------------------------------------------------------------------
+# --- upload ---------------------------------------------------------------------------------------
 
 
 def hub_upload(pipeline: Pipeline, repository: str, model: str = "ddpo") -> HubUpload:

@@ -102,7 +102,7 @@ def run_chapters(
 
 
 def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Those that differ from the notebook's own, so that a run as written shows no injected cell."""
+    """Those that differ from the notebook's own: a run as written shows no injected cell."""
     if not chapter.is_file():
         there = (
             ", ".join(path.stem for path in sorted(chapter.parent.glob("[0-9]*.ipynb"))) or "none"
@@ -133,7 +133,7 @@ def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, 
 
 @contextlib.contextmanager
 def _kernel_environment(runs: Path) -> Iterator[None]:
-    """The variables that the kernels inherit; what the reader has set stays, the runs folder apart."""
+    """The variables that kernels inherit; what the reader has set stays, but for the runs folder."""
     # Without a fixed number, libraries each take all cores of the machine, more than a container
     # gives.
     settings = {**QUIET, "OMP_NUM_THREADS": str(usable_cores())}

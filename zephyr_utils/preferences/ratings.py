@@ -154,7 +154,8 @@ def check_rating_scale(
         f"score; they run from {ratings.low:g} to {ratings.high:g}",
         where="feedback",
         remedy=f"if the judge rated from {fitting}, say so: --rating-scale {fitting.low:g}-"
-        f"{fitting.high:g} (rating_scales={{{str(score)!r}: RatingScale({fitting.low:g}, {fitting.high:g})}} in "
+        f"{fitting.high:g} (rating_scales={{{str(score)!r}: RatingScale({fitting.low:g}, "
+        f"{fitting.high:g})}} in "
         "Python); else correct the ratings",
     )
 

@@ -133,7 +133,8 @@ def trainer_arguments(recipe: Mapping[str, Any], stage: Stage) -> dict[str, Any]
 
 
 def _installed_fields(stage: Stage) -> set[str]:
-    import trl  # here, because importing TRL takes seconds and a bad path should be reported at once
+    # here, because importing TRL takes seconds and a bad path should be reported at once
+    import trl
 
     config: Any = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
     return {field.name for field in dataclasses.fields(config)}
