@@ -223,6 +223,16 @@ def test_without_log_probabilities_both_causes_of_a_wrong_start_are_named():
     )
 
 
+def test_an_sft_term_beside_dpo_hides_no_wrong_reference():
+    rows = logs.dpo()
+    shifted(rows, 4.9, 4.5)
+    for row in logs.training_rows(rows):
+        row["nll_loss"] = 1.1
+    assert says(light(rows), "red", "the reference is another model")
+    logs.without(rows, "logps")  # nothing proves then that there is a reference at all
+    assert says(light(rows), "amber", "or there is none (nll_loss is logged")
+
+
 def test_a_wrong_start_shows_in_a_log_that_begins_after_it():
     rows = [row for row in logs.dpo(n=40) if row["step"] >= 10]
     shifted(rows, -4.0, -3.8)

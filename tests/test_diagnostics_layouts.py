@@ -73,6 +73,19 @@ def write_packed_json_lines(path):
     path.write_bytes(gzip.compress("\n".join(map(json.dumps, logs.dpo())).encode()))
 
 
+def write_names_with_spaces(path):
+    """As Unsloth's notebooks show them."""
+    rows = [{name.replace("/", " / "): value for name, value in row.items()} for row in logs.dpo()]
+    write_json_lines(path, rows)
+
+
+def write_trackio(path):
+    rows = [
+        {"step": i, "timestamp": 1764e6 + i, **row} for i, row in enumerate(slashed(logs.dpo()))
+    ]
+    write_json_lines(path, rows)
+
+
 def write_evaluations_after_training(path):
     rows = logs.dpo()
     write_json_lines(path, [*logs.training_rows(rows), *logs.evaluations(rows)])
@@ -89,6 +102,8 @@ LAYOUTS = {
     "macintosh.csv": write_old_macintosh_lines,
     "wrapped.json": write_history_under_another_name,
     "packed.jsonl.gz": write_packed_json_lines,
+    "unsloth.jsonl": write_names_with_spaces,
+    "trackio.jsonl": write_trackio,
     "grouped.jsonl": write_evaluations_after_training,
 }
 
@@ -233,7 +248,7 @@ def test_a_panel_of_one_run_is_read_and_named_for_what_it_is(tmp_path):
     log = read_training_log(path)
     assert log.training["rewards/margins"].size == 11
     verdict = traffic_light(log)
-    assert verdict.colour == "amber" and "panel of the run dpo - second try" in " ".join(
+    assert verdict.colour == "amber" and "panel of the run dpo - second try, and holds" in " ".join(
         log.warnings
     )
 

@@ -184,8 +184,8 @@ def _assemble(file: LogFile, rows: Sequence[LogRow]) -> TrainingLog:
         text = f"{len(file.unreadable)} of {n_rows} rows cannot be read"
         warnings.insert(0, f"{text}, the first: {file.unreadable[0]}")
     if runs:
-        text = f"it is an export of a Weights & Biases panel of the run {message_text(runs[0], 60)}, which"
-        warnings.append(f"{text} holds the curves of the panel and no others")
+        text = f"it exports a Weights & Biases panel of the run {message_text(runs[0], 60)}"
+        warnings.append(f"{text}, and holds the curves of the panel alone")
     if n_averages := sum(row.is_average for row in rows):
         text = f"in {n_averages} rows the curves are means over several runs or over a range"
         warnings.append(f"{text} (__MIN and __MAX differ): export one run, unsampled")

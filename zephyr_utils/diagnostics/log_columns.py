@@ -24,8 +24,8 @@ _METRICS = ("loss", "learning_rate", "grad_norm", "kl")
 _FAMILIES = (*CORE_FAMILIES, "logits/")
 # Figures that prove that a row of a wide table was logged, and say nothing else.
 _TIMING = ("runtime", "samples_per_second", "steps_per_second")
-# Where a row stands, the most reliable name first: "_step" counts log calls, not updates.
-_STEP_NAMES = ("step", "global_step", "current_steps", "global_step/max_steps", "_step")
+# Where a row stands, the most reliable name first: trackers count log calls in "step" and "_step".
+_STEP_NAMES = ("global_step", "step", "current_steps", "global_step/max_steps", "_step")
 _PREFIXES: dict[str, LogKind] = {
     "train/": "training",
     "eval/": "evaluation",
@@ -109,7 +109,8 @@ def message_text(text: object, limit: int = 200) -> str:
 
 def column_of(key: object) -> Column | None:
     """Where a raw column belongs; None for the range columns of a Weights & Biases panel."""
-    name = str(key).strip().lower().rpartition(" - ")[2].replace(" ", "_")
+    name = str(key).strip().lower().rpartition(" - ")[2]
+    name = name.replace(" / ", "/").replace(" ", "_")
     if name.endswith(("__min", "__max")):
         return None
     if name == "validation_loss":

@@ -90,14 +90,14 @@ def _loss_names(loss: float, beta: float | None) -> str:
 
 
 def _fitted_beta(log: TrainingLog) -> float | None:
-    """Beta by regression where the rewards follow the log-probabilities, else None."""
+    """Beta by regression where the rewards follow the log-probabilities closely, else None."""
     try:
         fit = implied_beta(log)
     except TrainingLogError:
         return None
     chosen, rejected = log.require(*PAIR)
     span = float(max(np.ptp(chosen), np.ptp(rejected)))
-    is_line = span > 10 * ROUNDING and fit.largest_residual < 0.1 * span + ROUNDING
+    is_line = span > 10 * ROUNDING and fit.largest_residual < 0.02 * span + ROUNDING
     return fit.beta if is_line and fit.beta > 0 else None
 
 
@@ -106,7 +106,8 @@ def _wrong_start(log: TrainingLog, chosen: float, rejected: float, beta: float |
     nats, however long the answer is; another model costs tens.
     """
     text = f"rewards before the first update are {chosen:+.3f} and {rejected:+.3f} instead of 0"
-    if any("nll_loss" in part for part in (log.training, log.evaluation)):
+    has_nll = any("nll_loss" in part for part in (log.training, log.evaluation))
+    if has_nll and beta is None:
         text += ": the reference is another model than the starting point, or there is none "
         return Reason("amber", text + "(nll_loss is logged, as by AlphaPO and by DPO with SFT)")
     other_model = "the reference is another model than the starting point"
