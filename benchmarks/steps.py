@@ -168,7 +168,7 @@ def pass_of_ours(pairs: list[dict], folder: Path, **levers: Any) -> dict[str, An
     clock = Clock()
     trainer = training.ddpo_trainer(BASE_FOLDER, pairs, folder, recipe() | levers)
     trainer.add_callback(clock)
-    return clock.result(training._train(trainer, folder))
+    return clock.result(training.train_and_log(trainer, folder))
 
 
 def recipe() -> dict[str, Any]:
@@ -191,11 +191,11 @@ def pass_of_trl(pairs: list[dict], folder: Path) -> dict[str, Any]:
         and not arguments.precompute_ref_log_probs
     )
     trainer = trl.DPOTrainer(
-        model=model, args=arguments, peft_config=training._adapter(recipe()), processing_class=tokenizer,
+        model=model, args=arguments, peft_config=training.lora_config(recipe()), processing_class=tokenizer,
         train_dataset=training.shared_dataset([training.split_prompt(pair) for pair in pairs], folder),
         callbacks=[clock],
     )  # fmt: skip
-    return clock.result(training._train(trainer, folder))
+    return clock.result(training.train_and_log(trainer, folder))
 
 
 def pass_of_bare(pairs: list[dict], folder: Path) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def pass_of_bare(pairs: list[dict], folder: Path) -> dict[str, Any]:
     batches = [
         sides[0][i : i + PAIRS] + sides[1][i : i + PAIRS] for i in range(0, len(pairs), PAIRS)
     ]
-    model = get_peft_model(model, training._adapter(asked))
+    model = get_peft_model(model, training.lora_config(asked))
     with torch.no_grad(), model.disable_adapter():
         reference = [log_probs(model, batch, tokenizer.pad_token_id) for batch in batches]
     weights = [weight for weight in model.parameters() if weight.requires_grad]

@@ -28,7 +28,7 @@ def model():
     return tiny_model()
 
 
-# --- the template --------------------------------------------------------------------------------------------------
+# --- the template ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_the_template_survives_saving_and_loading(tokenizer, tmp_path):
     )
 
 
-# --- what counts in the loss ---------------------------------------------------------------------------------------
+# --- what counts in the loss ----------------------------------------------------------------------
 
 
 def test_every_token_counts_by_default(tokenizer):
@@ -151,7 +151,7 @@ def test_the_html_view_escapes_text_and_marks_without_colour(tokenizer):
     assert "3 of " in page
 
 
-# --- the tokenizer of a base model ---------------------------------------------------------------------------------
+# --- the tokenizer of a base model ----------------------------------------------------------------
 
 
 def test_a_tokenizer_keeps_its_own_pad_token():
@@ -185,7 +185,7 @@ def test_a_tokenizer_without_end_of_sequence_is_refused():
         chat.prepare_tokenizer(tiny_tokenizer(eos_token=None))
 
 
-# --- generation ----------------------------------------------------------------------------------------------------
+# --- generation -----------------------------------------------------------------------------------
 
 PROMPTS = [[{"role": "user", "content": "word " * n}] for n in (9, 1, 5, 2, 7)]
 

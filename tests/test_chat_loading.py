@@ -1,4 +1,6 @@
-"""Models are loaded whole, from safetensors, and without running code of theirs, or refused by name."""
+"""Models are loaded whole, from safetensors, and without running code of theirs, or refused by
+name.
+"""
 
 import json
 
@@ -102,7 +104,7 @@ def test_a_model_without_its_tokenizer_is_refused(model_directory):
         load_model(model_directory)
 
 
-# --- code and adapters in a model's directory ------------------------------------------------------
+# --- code and adapters in a model's directory -----------------------------------------------------
 
 
 def put(path, **settings):

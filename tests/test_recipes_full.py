@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+from trl_names import needs_newest_names
 
 from zephyr_utils.chat import load_model
 from zephyr_utils.data.schema import check_dialogue
@@ -24,7 +25,7 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.preferences import binarize
 from zephyr_utils.recipes import RECIPES_FOLDER, STAGES, recipe_path
 from zephyr_utils.scales import SCALES, get_scale, variants
-from zephyr_utils.training import save, stages
+from zephyr_utils.training import loading, save, stages
 from zephyr_utils.training.batch import share_batch
 
 VARIANTS = [f"{scale}/{variant}" for scale in SCALES for variant in variants(scale)]
@@ -48,6 +49,7 @@ def test_the_variants_are_those_the_chapter_speaks_of():
     assert VARIANTS == ["zephyr-7b-lora/qlora", "zephyr-7b-full/handbook-v2"]
 
 
+@needs_newest_names
 @pytest.mark.parametrize(("name", "stage"), EVERY)
 def test_trls_own_parser_takes_a_variant_as_it_is(name, stage):
     config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
@@ -102,7 +104,7 @@ def test_a_variant_has_a_folder_of_its_own_for_what_it_makes(tmp_path):
     assert roads[0] != roads[1]
 
 
-# --- the effective batch ------------------------------------------------------------------------------------------
+# --- the effective batch --------------------------------------------------------------------------
 
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 64))
@@ -140,17 +142,17 @@ def test_the_trainer_is_given_the_derived_accumulation_only_where_several_proces
         "dsft", per_device_train_batch_size=32, gradient_accumulation_steps=4
     )
     assert (
-        stages._arguments(trl.SFTConfig, "dsft", tmp_path, recipe).gradient_accumulation_steps == 4
+        loading.trl_arguments("dsft", tmp_path, recipe).gradient_accumulation_steps == 4
     )
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(stages, "processes", lambda: 4)
+    monkeypatch.setattr(loading, "processes", lambda: 4)
     monkeypatch.setenv("RANK", "0")
-    arguments = stages._arguments(trl.SFTConfig, "dsft", tmp_path, recipe)
+    arguments = loading.trl_arguments("dsft", tmp_path, recipe)
     assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (32, 1)
-    assert "4 processes x 32 rows x 1 micro-batches = 128 rows an update" in capsys.readouterr().err
+    assert "4 processes x 32 rows x 1 micro-batches = 128 rows per update" in capsys.readouterr().err
 
 
-# --- accelerate ---------------------------------------------------------------------------------------------------
+# --- accelerate -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ACCELERATE)
@@ -193,7 +195,7 @@ def test_after_qlora_the_adapter_is_merged_into_the_weights_as_they_were(tmp_pat
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
-    adapted.save_pretrained(tmp_path / stages.ADAPTER)
+    adapted.save_pretrained(tmp_path / save.ADAPTER)
     merged = save.merged_into_base(adapted, tmp_path, {"dtype": "float32"}).state_dict()
     before = load_model(BASE_FOLDER, dtype="float32")[0].state_dict()
     for name, weight in adapted.merge_and_unload().state_dict().items():

@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 
+from zephyr_utils import training
 from zephyr_utils.chat import load_model
 from zephyr_utils.data.schema import check_dialogue
 from zephyr_utils.diagnostics import implied_beta, read_training_log
@@ -106,7 +107,7 @@ def test_ddpo_starts_at_the_dsft_model_and_moves_apart_what_was_chosen_and_rejec
 def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2(
     sft, tmp_path, monkeypatch
 ):
-    load = stages._load_to_train
+    load = stages.load_for_training
 
     sources = []
 
@@ -114,7 +115,7 @@ def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2
         sources.append(source)
         return load(BASE_FOLDER if len(sources) == 1 else source, *others)
 
-    monkeypatch.setattr(stages, "_load_to_train", once)
+    monkeypatch.setattr(stages, "load_for_training", once)
     with pytest.raises(HandbookError, match="start from the merged dSFT model"):
         stages.ddpo(sft.model, few_pairs(), tmp_path, recipe("ddpo"))
 
@@ -122,7 +123,7 @@ def test_a_run_that_starts_from_another_model_is_stopped_though_its_loss_is_ln_2
 def test_our_log_probabilities_are_those_that_trl_logs(sft, dpo):
     model, tokenizer = load_model(sft.model, dtype="float32")
     pairs = few_pairs()[:8]
-    own = stages.answer_log_probs(
+    own = training.answer_log_probs(
         model, tokenizer, [pair["chosen"] for pair in pairs], batch_size=3
     )
     assert float(own.mean()) == pytest.approx(dpo.metrics["first_step_logps_chosen"], abs=1e-3)
@@ -132,7 +133,7 @@ def test_the_held_out_loss_does_not_depend_on_the_batch(sft):
     model, tokenizer = load_model(sft.model, dtype="float32")
     _, held_out = few_dialogues()
     losses = [
-        stages.held_out_loss(model, tokenizer, held_out, batch_size=size) for size in (1, 3, 16)
+        training.held_out_loss(model, tokenizer, held_out, batch_size=size) for size in (1, 3, 16)
     ]
     assert max(losses) - min(losses) < 1e-5
 
@@ -232,10 +233,11 @@ def test_pairs_held_out_are_measured_on_the_way_and_change_nothing_of_the_traini
     sft, dpo, tmp_path
 ):
     pairs = few_pairs()
-    watched = stages.ddpo(sft.model, pairs, tmp_path, recipe("ddpo"), held_out=pairs[:10])
-    log = read_training_log(watched.log)
+    measured = stages.ddpo(sft.model, pairs, tmp_path, recipe("ddpo"), held_out=pairs[:10])
+    assert 0 < measured.metrics["evaluated_pairs"] < 10, "a tenth of so short a run"
+    log = read_training_log(measured.log)
     assert log.evaluation["step"][0] == 0 and log.evaluation["step"][-1] == log.training["step"][-1]
     assert log.evaluation["loss"][0] == pytest.approx(math.log(2), abs=1e-5)
     assert log.evaluation["rewards/accuracies"][0] == 0
     assert implied_beta(log).beta == pytest.approx(recipe("ddpo")["beta"], rel=1e-3)
-    assert weights_of(watched.model) == weights_of(dpo.model)
+    assert weights_of(measured.model) == weights_of(dpo.model)

@@ -55,9 +55,9 @@ def test_without_card_or_package_it_is_sdpa(card, capability, installed):
 
 def test_what_the_recipe_asks_for_is_taken():
     recipe = get_scale("miniature").recipe("ddpo", attn_implementation="eager")
-    model, _ = stages._load_to_train(BASE_FOLDER, "ddpo", recipe)
+    model, _ = stages.load_for_training(BASE_FOLDER, "ddpo", recipe)
     assert model.config._attn_implementation == "eager"
-    model, _ = stages._load_to_train(BASE_FOLDER, "ddpo", get_scale("miniature").recipe("ddpo"))
+    model, _ = stages.load_for_training(BASE_FOLDER, "ddpo", get_scale("miniature").recipe("ddpo"))
     assert model.config._attn_implementation == "sdpa"
 
 
@@ -67,7 +67,7 @@ def test_an_attention_that_is_not_available_is_refused_before_the_first_step(kin
         pytest.skip("FlashAttention is installed")
     recipe = get_scale("miniature").recipe("ddpo", attn_implementation=kind)
     with pytest.raises(HandbookError, match=f"attention `{kind}` is not available"):
-        stages._load_to_train(BASE_FOLDER, "ddpo", recipe)
+        stages.load_for_training(BASE_FOLDER, "ddpo", recipe)
 
 
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])

@@ -31,7 +31,7 @@ recipe = get_scale("miniature").recipe("dsft", train_sampling_strategy="sequenti
 output = Path(sys.argv[1])
 stages.dsft(BASE_FOLDER, rows[:32], rows[32:], output / "dsft", recipe)
 pairs = binarize(data.feedback(60)).pairs
-recipe = get_scale("miniature").recipe("ddpo", **short)
+recipe = get_scale("miniature").recipe("ddpo", **short, eval_steps=1)
 # 22: no batches of 32 that two processes could share without taking rows twice.
 stages.ddpo(BASE_FOLDER, pairs[:32], output / "ddpo", recipe, held_out=pairs[32:54])
 """
@@ -94,7 +94,7 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
     )
     for name, tensor in weights.items():
         assert same[name].numpy() == pytest.approx(tensor.numpy(), abs=2e-4), name
-    assert "2 processes x 4 rows x 1 micro-batches = 8 rows an update" in told
+    assert "2 processes x 4 rows x 1 micro-batches = 8 rows per update" in told
     assert "Effective batch" not in told_by_one
     assert not (two / stage / "checkpoints").exists()
 

@@ -22,6 +22,7 @@ from zephyr_utils.chat import load_model
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.pipeline.steps import ddpo as ddpo_step
 from zephyr_utils.preferences import binarize
 from zephyr_utils.recipes import check_recipe
 from zephyr_utils.scales import get_scale
@@ -46,7 +47,7 @@ def few_pairs():
     return binarize(data.feedback(24)).pairs[:18]
 
 
-def made(folder, reference_folder=None, pairs=None, start=BASE_FOLDER, **changes):
+def make_trainer(folder, reference_folder=None, pairs=None, start=BASE_FOLDER, **changes):
     return stages.ddpo_trainer(
         start, pairs or few_pairs(), folder, recipe(**changes), reference_folder=reference_folder
     )
@@ -71,9 +72,9 @@ def passes(monkeypatch):
 
 
 def test_the_numbers_are_those_that_trl_computes_to_the_last_bit(tmp_path, monkeypatch):
-    kept = reference_of(made(tmp_path / "a"))
+    kept = reference_of(make_trainer(tmp_path / "a"))
     monkeypatch.delattr(dpo_trainer.PairTrainer, "_precompute_ref_logps")
-    assert reference_of(made(tmp_path / "b")) == kept and len(kept[0]) == 18
+    assert reference_of(make_trainer(tmp_path / "b")) == kept and len(kept[0]) == 18
 
 
 def test_a_second_run_with_another_beta_asks_the_reference_nothing_and_draws_the_same_random_numbers(
@@ -82,8 +83,8 @@ def test_a_second_run_with_another_beta_asks_the_reference_nothing_and_draws_the
     states = []
     for beta in (0.1, 0.5):
         torch.manual_seed(0)
-        trainer = made(
-            tmp_path / str(beta), tmp_path / "known", beta=beta, learning_rate=beta / 100
+        trainer = make_trainer(
+            tmp_path / str(beta), tmp_path / "reference", beta=beta, learning_rate=beta / 100
         )
         states.append((reference_of(trainer), torch.get_rng_state().tolist()))
     assert passes == [8, 8, 8, 8, 4]
@@ -93,7 +94,7 @@ def test_a_second_run_with_another_beta_asks_the_reference_nothing_and_draws_the
 @pytest.mark.parametrize("what", ["model", "pairs", "order", "max_length", "batch"])
 def test_another_model_other_rows_or_other_batches_are_computed_anew(what, tmp_path, passes):
     pairs = few_pairs()
-    made(tmp_path / "a", tmp_path / "known")
+    make_trainer(tmp_path / "a", tmp_path / "reference")
     change = {
         "pairs": {"pairs": pairs[:-1]},
         "order": {"pairs": pairs[::-1]},
@@ -106,10 +107,10 @@ def test_another_model_other_rows_or_other_batches_are_computed_anew(what, tmp_p
         model.save_pretrained(tmp_path / "other")
         tokenizer.save_pretrained(tmp_path / "other")
         change = {"start": tmp_path / "other"}
-    before = len(passes)
-    made(tmp_path / "b", tmp_path / "known", **change)
-    assert sum(passes[before:]) == 2 * (17 if what == "pairs" else 18)
-    assert len(list((tmp_path / "known").glob("*.npz"))) == 2
+    already = len(passes)
+    make_trainer(tmp_path / "b", tmp_path / "reference", **change)
+    assert sum(passes[already:]) == 2 * (17 if what == "pairs" else 18)
+    assert len(list((tmp_path / "reference").glob("*.npz"))) == 2
 
 
 KILLED = """
@@ -127,14 +128,14 @@ def slowly(self, model, inputs):
         t.time.sleep(60)
     return ask(self, model, inputs)
 dpo_trainer.PairTrainer.compute_ref_log_probs = slowly
-t.made(Path(sys.argv[1]), Path(sys.argv[2]))
+t.make_trainer(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
 def test_a_computation_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(
     tmp_path, passes
 ):
-    reference_folder = tmp_path / "known"
+    reference_folder = tmp_path / "reference"
     code = KILLED.format(tests=os.path.dirname(os.path.abspath(__file__)))
     command = [sys.executable, "-c", code, str(tmp_path / "run"), str(reference_folder), "slowly"]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -149,9 +150,9 @@ def test_a_computation_killed_in_the_middle_goes_on_and_ends_with_the_same_numbe
     process.wait()
     [file] = reference_folder.glob("*.npz")
     assert read_reference(file, 18).shape == (2, 4), "one batch of four was written before the kill"
-    resumed = reference_of(made(tmp_path / "run", reference_folder))
+    resumed = reference_of(make_trainer(tmp_path / "run", reference_folder))
     assert passes == [8, 8, 8, 4], "the first batch was asked for once more"
-    assert resumed == reference_of(made(tmp_path / "straight"))
+    assert resumed == reference_of(make_trainer(tmp_path / "straight"))
 
 
 @pytest.mark.parametrize("content", [b"", b"half of a file", None])
@@ -182,7 +183,7 @@ def test_shared_prompts_train_with_the_same_losses(tmp_path):
 def test_scores_of_prompts_and_padding_are_not_computed_and_nothing_else_changes(
     tmp_path, monkeypatch
 ):
-    scored, found = [], {}
+    scored, results = [], {}
     head = trl_utils._ChunkedLogProbFunction
 
     def counted(hidden, *others):
@@ -197,15 +198,15 @@ def test_scores_of_prompts_and_padding_are_not_computed_and_nothing_else_changes
         made = stages.ddpo(BASE_FOLDER, few_pairs(), tmp_path / how, recipe())
         weights = (made.model / "model.safetensors").read_bytes()
         losses = [row["loss"] for row in made.log if "loss" in row]
-        found[how] = (sum(scored), hashlib.sha256(weights).hexdigest(), losses)
-    assert found["answers alone"][0] < 0.6 * found["all"][0]
-    assert found["answers alone"][1:] == found["all"][1:]
+        results[how] = (sum(scored), hashlib.sha256(weights).hexdigest(), losses)
+    assert results["answers alone"][0] < 0.6 * results["all"][0]
+    assert results["answers alone"][1:] == results["all"][1:]
 
 
 def test_pairs_grouped_by_length_have_less_padding(tmp_path):
     shares = {}
     for strategy in ("random", "group_by_length"):
-        trainer = made(
+        trainer = make_trainer(
             tmp_path / strategy,
             pairs=binarize(data.feedback(120)).pairs,
             train_sampling_strategy=strategy,
@@ -227,7 +228,9 @@ def test_step_5_and_the_ablations_rows_keep_their_reference_in_one_folder(tmp_pa
     nothing = ([], [], FittedRows([]))
     monkeypatch.setattr(Pipeline, "split_pairs", lambda self, made=None: nothing)
     monkeypatch.setattr(Pipeline, "dsft", lambda self: SimpleNamespace(folder=tmp_path, key="sft"))
-    monkeypatch.setattr(Pipeline, "pairs", lambda self: SimpleNamespace(key="pairs"))
+    made = SimpleNamespace(key="pairs", folder=tmp_path, recipe={})
+    monkeypatch.setattr(Pipeline, "pairs", lambda self: made)
+    monkeypatch.setattr(ddpo_step, "split_pairs", lambda *_: nothing)
     for start in (
         pipeline.ddpo,
         lambda: train_into(pipeline, ABLATIONS["beta_0.5"], "model", tmp_path, {}),

@@ -47,7 +47,7 @@ def test_both_trainers_order_their_rows_so_and_ask_for_the_epoch_when_it_begins(
         made.append(trainer)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "_train", caught)
+    monkeypatch.setattr(stages, "train_and_log", caught)
     recipe = get_scale("miniature").recipe(stage, seed=7)
     with pytest.raises(KeyboardInterrupt):
         if stage == "dsft":

@@ -1,10 +1,20 @@
-"""A pair's prompt computed once: the same log-probabilities, loss and gradients as two rows a pair."""
+"""A pair's prompt computed once: log-probabilities, loss and gradients of two rows per pair."""
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tiny import tiny_model
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import (
+    BloomConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+)
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import add_fused_lm_head
 
@@ -58,7 +68,33 @@ def both_ways(model, batch):
     )
 
 
-@pytest.mark.parametrize("make", [tiny_model, mistral], ids=["llama", "mistral"])
+def spread(model):
+    """With weights wide enough to predict something."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return model.eval()
+
+
+def gpt2():
+    size = {"vocab_size": 320, "n_embd": 32, "n_layer": 2, "n_head": 4}
+    return spread(GPT2LMHeadModel(GPT2Config(**size)))
+
+
+def neox():
+    size = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 64}
+    return spread(
+        GPTNeoXForCausalLM(GPTNeoXConfig(num_hidden_layers=2, num_attention_heads=4, **size))
+    )
+
+
+def opt():
+    size = {"vocab_size": 320, "hidden_size": 32, "ffn_dim": 64, "word_embed_proj_dim": 32}
+    return spread(OPTForCausalLM(OPTConfig(num_hidden_layers=2, num_attention_heads=4, **size)))
+
+
+@pytest.mark.parametrize("make", [tiny_model, mistral, gpt2, neox, opt])
 def test_each_token_of_each_answer_has_the_log_probability_that_it_has_in_two_rows(make):
     batch = batch_of(pairs())
     plain, shared = both_ways(make(), batch)
@@ -172,6 +208,14 @@ def test_where_prompts_cannot_be_shared_they_are_not_and_asking_for_it_is_refuse
         setattr(config, name, value)
     assert not can_share_prompts(config, 64, None)
     with pytest.raises(HandbookError, match=words):
+        can_share_prompts(config, 64, True)
+
+
+def test_a_model_with_its_positions_in_the_mask_does_not_share():
+    config = BloomConfig(vocab_size=320, hidden_size=32, n_layer=2, n_head=4)
+    config._attn_implementation = "sdpa"
+    assert not can_share_prompts(config, 64, None)
+    with pytest.raises(HandbookError, match="ALiBi"):
         can_share_prompts(config, 64, True)
 
 

@@ -68,7 +68,7 @@ if spread:
     accelerate.state.AcceleratorState.__init__ = begin_as_on_gpus
 
 
-def train(trainer, folder, train=stages._train):
+def train(trainer, folder, train=stages.train_and_log):
     log = train(trainer, folder)
     model = trainer.model_wrapped
     units = sum(isinstance(module, FSDPModule) for module in model.modules())
@@ -82,7 +82,7 @@ def train(trainer, folder, train=stages._train):
     return log
 
 
-stages._train = train
+stages.train_and_log = train
 short = {"per_device_train_batch_size": 8, "max_steps": 4, "logging_steps": 1}
 pairs = binarize(data.feedback(60)).pairs
 """

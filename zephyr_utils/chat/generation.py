@@ -44,7 +44,8 @@ def generate(
         temperature: 0 for greedy decoding (always the likeliest token).
 
     Raises:
-        HandbookError: a conversation ends with an assistant turn, or does not fit into the model's context.
+        HandbookError: a conversation ends with an assistant turn, or does not fit into the
+            model's context.
     """
     prompts = [
         _prompt_ids(model, tokenizer, c, n, max_new_tokens) for n, c in enumerate(conversations)
@@ -124,14 +125,17 @@ def _generate_batch(
         [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device
     )
     # (batch, width + new)
-    output = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    generate_ids: Any = model.generate
+    output = generate_ids(input_ids=ids, attention_mask=mask, generation_config=config)
     answers = []
     for new in output[:, width:].tolist():
         # After its end a row is filled with padding, which may be the same token: cut at the first
         # end.
         ended = tokenizer.eos_token_id in new
         kept = new[: new.index(tokenizer.eos_token_id) + 1] if ended else new
-        text = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = str(
+            tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
         answers.append(Answer(text.strip(), ended, len(kept)))
     return answers
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -59,7 +61,7 @@ def load_pretrained(
     """
     tokenizer = load_tokenizer(source, revision)
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
+        outcome: Any = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=dtype,
             use_safetensors=True,
@@ -71,6 +73,7 @@ def load_pretrained(
     # transformers and safetensors each raise errors of their own
     except Exception as error:
         raise _cannot_be_loaded("model", source, error) from error
+    model, report = outcome
     if missing := report["missing_keys"]:
         # transformers fills these with random numbers and goes on.
         raise HandbookError(
@@ -96,6 +99,22 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
         )
     except Exception as error:
         raise _cannot_be_loaded("tokenizer", source, error) from error
+
+
+def load_config(source: str | Path, revision: str | None = None) -> PreTrainedConfig:
+    """The configuration of a model directory or a Hub address, without its weights.
+
+    Raises:
+        HandbookError: as `load_model`.
+    """
+    if Path(source).is_dir():
+        _check_directory(Path(source))
+    try:
+        return AutoConfig.from_pretrained(
+            source, trust_remote_code=False, **_where(source, revision)
+        )
+    except Exception as error:
+        raise _cannot_be_loaded("configuration", source, error) from error
 
 
 def _where(source: str | Path, revision: str | None) -> dict[str, Any]:

@@ -118,13 +118,15 @@ def encode_contents_as_text(
         {**message, "content": pattern.sub(lambda match: guards[match[0]], message["content"])}
         for message in messages
     ]
-    rendered, generated = render_jinja_template(
+    variables: dict[str, Any] = dict(tokenizer.special_tokens_map)
+    outcome: Any = render_jinja_template(
         conversations=[guarded],
         chat_template=tokenizer.chat_template,
         return_assistant_tokens_mask=True,
         add_generation_prompt=add_generation_prompt,
-        **tokenizer.special_tokens_map,
+        **variables,
     )
+    rendered, generated = outcome
     text = pattern.sub(lambda match: names[match[0]], rendered[0])
     for token, guard in guards.items():
         text = text.replace(guard, token)
@@ -177,7 +179,7 @@ def _renamed(tokenizer: PreTrainedTokenizerBase, tokens: tuple[str, ...], first:
 def _rename(tokenizer: PreTrainedTokenizerBase, tokens: tuple[str, ...], first: int) -> Copy:
     name = {token: chr(first + n) * len(token) for n, token in enumerate(tokens)}
     try:
-        whole = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+        whole = json.loads(tokenizer.backend_tokenizer.to_str())
         model = whole["model"]
         if isinstance(model["vocab"], dict):
             model["vocab"] = {name.get(token, token): n for token, n in model["vocab"].items()}

@@ -8,31 +8,72 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zephyr_utils.training.rows import split_prompt
-    from zephyr_utils.training.save import ADAPTER, LOG, MODEL
-    from zephyr_utils.training.scoring import answer_log_probs, held_out_loss
-    from zephyr_utils.training.stages import (
+    from zephyr_utils.training.distributed import (
+        shared_dataset,
+    )
+    from zephyr_utils.training.dpo_trainer import (
+        PairTrainer,
+    )
+    from zephyr_utils.training.held_out import (
         EVAL_PAIRS,
+        evaluation_schedule,
+    )
+    from zephyr_utils.training.loading import (
+        load_for_training,
+        lora_config,
+        trl_arguments,
+    )
+    from zephyr_utils.training.rows import (
+        FittedRows,
+        fit_dialogues,
+        fit_pairs,
+        hold_out,
+        hold_out_pairs,
+        split_prompt,
+    )
+    from zephyr_utils.training.save import (
+        ADAPTER,
+        LOG,
+        MODEL,
+    )
+    from zephyr_utils.training.scoring import (
+        answer_log_probs,
+        held_out_loss,
+    )
+    from zephyr_utils.training.stages import (
         Trained,
         check_first_step,
         ddpo,
         ddpo_trainer,
         dsft,
+        train_and_log,
     )
 
 _MODULES = {
     "ADAPTER": "save",
+    "EVAL_PAIRS": "held_out",
+    "FittedRows": "rows",
     "LOG": "save",
     "MODEL": "save",
+    "PairTrainer": "dpo_trainer",
     "Trained": "stages",
-    "EVAL_PAIRS": "stages",
     "answer_log_probs": "scoring",
     "check_first_step": "stages",
     "ddpo": "stages",
     "ddpo_trainer": "stages",
     "dsft": "stages",
+    "evaluation_schedule": "held_out",
+    "fit_dialogues": "rows",
+    "fit_pairs": "rows",
     "held_out_loss": "scoring",
+    "hold_out": "rows",
+    "hold_out_pairs": "rows",
+    "load_for_training": "loading",
+    "lora_config": "loading",
+    "shared_dataset": "distributed",
     "split_prompt": "rows",
+    "train_and_log": "stages",
+    "trl_arguments": "loading",
 }
 
 __all__ = [
@@ -40,14 +81,26 @@ __all__ = [
     "EVAL_PAIRS",
     "LOG",
     "MODEL",
+    "FittedRows",
+    "PairTrainer",
     "Trained",
     "answer_log_probs",
     "check_first_step",
     "ddpo",
     "ddpo_trainer",
     "dsft",
+    "evaluation_schedule",
+    "fit_dialogues",
+    "fit_pairs",
     "held_out_loss",
+    "hold_out",
+    "hold_out_pairs",
+    "load_for_training",
+    "lora_config",
+    "shared_dataset",
     "split_prompt",
+    "train_and_log",
+    "trl_arguments",
 ]
 
 

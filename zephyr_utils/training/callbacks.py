@@ -1,118 +1,99 @@
-"""What watches a training while it runs: one line of progress, and a guard that stops a run gone
-wrong.
-"""
+"""What watches a training while it runs: its progress, and a guard that stops a run gone wrong."""
 
 import math
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.training.progress import ProgressReport
 from zephyr_utils.training.save import save_adapter
-
-MEASURED_STEPS = 3  # after one to warm up
-LONG = 60.0  # seconds that are left: a shorter run needs no estimate
 
 
 class ProgressLine(TrainerCallback):
-    """A bar in a terminal, one line that rewrites itself in a notebook, nothing in a pipe but a
-    long run's estimate.
-
-    The estimate comes after `MEASURED_STEPS` steps, on stderr: measured where `zephyr plan` has to
-    assume.
+    """Steps, loss, tokens per second and time left, as `ProgressReport` shows them.
 
     Args:
-        what: the words before the bar, such as "dSFT".
+        what: the words before the figures, such as "dSFT".
     """
 
     def __init__(self, what: str) -> None:
-        self.what, self.bar, self.task, self.handle = what, None, None, None
+        self.what, self.note = what, ""
+        self.report: ProgressReport | None = None
+        self.last_log: tuple[float, float | None] = (0.0, None)  # seconds, tokens until then
 
-    def on_train_begin(self, args, state, control, **_):
-        self.started, self.first_step = time.monotonic(), state.global_step
-        self.warm, self.last_log = self.started, (self.started, None)
-        if not state.is_world_process_zero:  # of several processes one tells
-            return
-        if sys.stderr.isatty():
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[loss]}"),
-            )
-            self.bar = Progress(
-                *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
-            )
-            self.task = self.bar.add_task(self.what, total=state.max_steps, loss="")
-            self.bar.start()
-        elif "ipykernel" in sys.modules:
-            from IPython.display import display
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        self.last_log = (time.monotonic(), None)
+        self.report = ProgressReport(
+            self.what,
+            state.max_steps,
+            "steps",
+            done=state.global_step,
+            silent=not state.is_world_process_zero,
+        )
+        self.report.start()
 
-            self.handle = display(f"{self.what}: starting", display_id=True)
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        if self.report:
+            self.report.update(state.global_step, self.note)
 
-    def on_step_end(self, args, state, control, **_):
-        done = state.global_step - self.first_step
-        if done == 1:
-            self.warm = time.monotonic()
-        if done != 1 + MEASURED_STEPS or not state.is_world_process_zero:
-            return
-        pace = (time.monotonic() - self.warm) / MEASURED_STEPS
-        left = pace * (state.max_steps - state.global_step)
-        if left > LONG:
-            told = f"{left / 3600:.1f} hours" if left > 5400 else f"{left / 60:.0f} minutes"
-            steps = f"{MEASURED_STEPS} steps took {pace:.2g} s each"
-            self._say(
-                f"{self.what}: {steps}; the {state.max_steps - state.global_step:,} left, about "
-                f"{told}"
-            )
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self.note = f"loss {logs['loss']:.3f}{self._pace(logs)}"
+            if self.report:
+                self.report.update(state.global_step, self.note)
 
-    def _say(self, line: str) -> None:
-        if self.bar:
-            self.bar.console.print(line)
-        elif self.handle:
-            self.handle.update(line)
-        else:
-            print(line, file=sys.stderr, flush=True)
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        if self.report:
+            self.report.finish()
 
-    def _pace(self, logs: dict) -> str:
-        """Tokens a second since the last log, by TRL's count over all processes."""
+    def _pace(self, logs: dict[str, float]) -> str:
+        """Tokens per second since the last log, by TRL's count over all processes."""
         (then, before), now, tokens = self.last_log, time.monotonic(), logs.get("num_tokens")
         self.last_log = (now, tokens)
-        return (
-            ""
-            if tokens is None or before is None
-            else f", {(tokens - before) / (now - then):,.0f} tokens/s"
-        )
-
-    def on_log(self, args, state, control, logs=None, **_):
-        if "loss" not in (logs or {}):
-            return
-        shown = f"loss {logs['loss']:.3f}{self._pace(logs)}"
-        if self.bar:
-            self.bar.update(self.task, completed=state.global_step, loss=shown)
-        elif self.handle:
-            pace = (time.monotonic() - self.started) / max(state.global_step - self.first_step, 1)
-            left = pace * (state.max_steps - state.global_step)
-            self.handle.update(
-                f"{self.what}: step {state.global_step} of {state.max_steps}, {shown}, {left:.0f} "
-                f"s left"
-            )
-
-    def on_train_end(self, args, state, control, **_):
-        seconds = time.monotonic() - self.started
-        if self.bar:
-            self.bar.stop()
-        elif self.handle:
-            self.handle.update(f"{self.what}: {state.max_steps} steps in {seconds:.0f} s")
+        if tokens is None or before is None or now <= then:
+            return ""
+        return f", {(tokens - before) / (now - then):,.0f} tokens/s"
 
 
 class StopOnDivergence(TrainerCallback):
-    """Stop on a loss that is not a number, or exactly zero: hours of training would not mend it."""
+    """Stop on a loss that is not a number, or exactly zero: more hours would not repair it."""
 
-    def on_log(self, args, state, control, logs=None, **_):
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
         loss = (logs or {}).get("loss")
         if loss is None or (math.isfinite(loss) and loss != 0.0):
             return
@@ -120,18 +101,23 @@ class StopOnDivergence(TrainerCallback):
             f"the loss is {loss} at step {state.global_step}",
             where=str(args.output_dir),
             remedy="lower learning_rate; on a card without bfloat16 use float32 weights for the "
-            "adapter, not float16; "
-            "and look whether any token of the rows counts in the loss",
+            "adapter, not float16; and look whether any token of the rows counts in the loss",
         )
 
 
 class SaveEachEpoch(TrainerCallback):
-    """Leave the adapter as it is after each epoch in ``epoch_1/``, ``epoch_2/``, ... of `output`."""
+    """Leave the adapter as it is after each epoch in ``epoch_1/``, ... of `output`."""
 
     def __init__(self, output: Path) -> None:
         self.output = output
 
-    def on_epoch_end(self, args, state, control, model=None, **_):
-        save_adapter(
-            model, self.output / f"epoch_{round(state.epoch)}", state.is_world_process_zero
-        )
+    def on_epoch_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **_: Any,
+    ) -> None:
+        folder = self.output / f"epoch_{round(state.epoch or 0)}"
+        save_adapter(model, folder, state.is_world_process_zero)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset
@@ -18,7 +19,7 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def shared_dataset(rows: list[dict], folder: Path) -> Dataset:
+def shared_dataset(rows: list[dict[str, Any]], folder: Path) -> Dataset:
     """The rows as TRL wants them; of several processes the first writes them to a file that all
     read.
 
@@ -31,7 +32,8 @@ def shared_dataset(rows: list[dict], folder: Path) -> Dataset:
     state = PartialState()
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
     state.wait_for_everyone()
     with state.main_process_first():
         return Dataset.from_json(str(folder / "rows.jsonl"), cache_dir=str(folder))

@@ -6,10 +6,16 @@ take the rows in another order than one that was not.
 """
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import SequentialSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
+
+if TYPE_CHECKING:
+    from transformers import Trainer as _Trainer
+else:
+    _Trainer = object
 
 
 class ReproducibleLengthSampler(LengthGroupedSampler):
@@ -34,12 +40,12 @@ class ReproducibleLengthSampler(LengthGroupedSampler):
         return super().__iter__()
 
 
-class LengthGroupedMixin:
+class LengthGroupedMixin(_Trainer):
     """For a trainer of the library, before its class: ``train_sampling_strategy: group_by_length``
     is `ReproducibleLengthSampler`.
     """
 
-    def _get_train_sampler(self, train_dataset=None):
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         sampler = super()._get_train_sampler(train_dataset)
         if not isinstance(sampler, LengthGroupedSampler):
             return sampler
@@ -49,7 +55,7 @@ class LengthGroupedMixin:
             epoch=lambda: int(self.state.epoch or 0),
         )  # fmt: skip
 
-    def _get_eval_sampler(self, eval_dataset):
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         """Rows to evaluate in their order: in the batches of a precomputed reference, so that
         margins begin at exactly 0.
         """

@@ -15,6 +15,7 @@ positions, that it would see in two rows, so the log-probabilities are the same 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +23,14 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.training.attention import FLEX
 
 IGNORE = -100
-PADDING = (
-    -1
-    # the segment of what belongs to no pair; pair i has 3i for its prompt, 3i + 1 and 3i + 2 for its
-    # answers
-)
-DENSE, SPARSE = "sdpa", "flex_attention"  # the attentions that take a mask for each two tokens
+# the segment of what belongs to no pair; pair i has 3i for its prompt, 3i + 1 and 3i + 2 for its
+# answers
+PADDING = -1
+ALIBI = ("bloom", "mpt")  # others say so in their configuration
+DENSE, SPARSE = "sdpa", FLEX  # the attentions that take a mask for each two tokens
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class SharedRows:
         """The same for flex attention, which passes over blocks in which nothing is seen."""
         segments = self.segments
 
-        def sees(row, head, asks, asked):
+        def sees(row: Tensor, head: Tensor, asks: Tensor, asked: Tensor) -> Tensor:
             return (asks >= asked) & _same_text(segments[row, asks], segments[row, asked])
 
         rows, width = segments.shape
@@ -111,14 +112,13 @@ def share_prompts(
                 predicts = text[(text >= splits[i]) & (text < text[-1])]
                 back[i + side * pairs, predicts] = row * (width - 1) + begins + predicts - start
                 begins += len(text)
-    source, positions, segments, back = (
-        torch.from_numpy(found).to(input_ids.device)
-        for found in (source, positions, segments, back)
+    where, position_ids, segment_ids, predictions = (
+        torch.from_numpy(numbers).to(input_ids.device)
+        for numbers in (source, positions, segments, back)
     )
-    ids, targets = (whole.flatten()[source] for whole in (input_ids, labels))
-    return SharedRows(
-        ids, positions, targets.masked_fill(segments == PADDING, IGNORE), segments, back
-    )
+    ids, targets = (whole.flatten()[where] for whole in (input_ids, labels))
+    targets = targets.masked_fill(segment_ids == PADDING, IGNORE)
+    return SharedRows(ids, position_ids, targets, segment_ids, predictions)
 
 
 def _last_of_prompts(input_ids: Tensor, labels: Tensor) -> list[int]:
@@ -147,32 +147,36 @@ def pack(sizes: list[int], hidden_size: int) -> tuple[list[list[int]], int]:
     attention over ``6 * hidden_size`` tokens. So ``rows * width * (6 * hidden_size + width)`` is
     what is made small.
     """
-    found = []
+    packings = []
     for count in range(1, len(sizes) + 1):
-        rows, filled = [[] for _ in range(count)], [0] * count
+        rows: list[list[int]] = [[] for _ in range(count)]
+        filled = [0] * count
         for pair in sorted(range(len(sizes)), key=lambda pair: -sizes[pair]):
             emptiest = filled.index(min(filled))
             rows[emptiest].append(pair)
             filled[emptiest] += sizes[pair]
         width = -(-max(filled) // 8) * 8  # GPUs read masks eight columns at a time
-        found.append((count * width * (6 * hidden_size + width), rows, width))
-    _, rows, width = min(found, key=lambda one: one[0])
+        packings.append((count * width * (6 * hidden_size + width), rows, width))
+    _, rows, width = min(packings, key=lambda packing: packing[0])
     return rows, width
 
 
-def with_shared_prompts(model: Callable) -> Callable:
+def with_shared_prompts(model: Any) -> Callable[..., Any]:
     """`model` with TRL's fused head as a function of the same batch and of the same outputs,
     computed on shared rows.
     """
     config = (model.module if hasattr(model, "module") else model).config
 
-    def call(input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **options):
+    def call(input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **options: Any) -> Any:
         shared = share_prompts(input_ids, attention_mask, labels, config.hidden_size)
         sparse = config._attn_implementation == SPARSE
         outputs = model(
-            input_ids=shared.input_ids, attention_mask=shared.block_mask() if sparse else shared.dense_mask(),
-            position_ids=shared.position_ids, labels=shared.labels, **options,
-        )  # fmt: skip
+            input_ids=shared.input_ids,
+            attention_mask=shared.block_mask() if sparse else shared.dense_mask(),
+            position_ids=shared.position_ids,
+            labels=shared.labels,
+            **options,
+        )
         index = shared.back.clamp(min=0)
         for name, values in outputs.items():
             if isinstance(values, Tensor) and values.ndim == 2:  # one number a prediction
@@ -182,19 +186,24 @@ def with_shared_prompts(model: Callable) -> Callable:
     return call
 
 
-def can_share_prompts(config, max_length: int | None, asked: bool | None) -> bool:
+def can_share_prompts(config: Any, max_length: int | None, asked: bool | None) -> bool:
     """Whether pairs of at most `max_length` tokens can share their prompts under the model's
     `config`.
 
     Raises:
-        HandbookError: it was `asked` for, and its attention takes no such mask, or slides over
-            fewer tokens than a row has.
+        HandbookError: it was `asked` for, and its attention takes no such mask, slides over fewer
+            tokens than a row has, or has its positions from the mask.
     """
     reason = None
     if config._attn_implementation not in (DENSE, SPARSE):
         reason = (
             f"{config._attn_implementation} attention takes no mask for each pair of tokens",
             f"set attn_implementation: {DENSE}, or leave share_prompts out",
+        )
+    if config.model_type in ALIBI or getattr(config, "alibi", False):
+        reason = (
+            "the model takes positions from a mask of whole rows (ALiBi)",
+            "leave share_prompts out",
         )
     window = getattr(config, "sliding_window", None)
     if window and (not max_length or max_length > window):

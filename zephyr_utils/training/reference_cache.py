@@ -10,7 +10,6 @@ last bits), precision, device and versions.
 
 import hashlib
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ import transformers
 import trl
 from datasets import Dataset
 
+from zephyr_utils.files import atomic_write
+
 SAVE_EVERY = 50  # batches between two writings: what a kill costs at most
 
 
@@ -28,13 +29,14 @@ def model_hash(model: torch.nn.Module) -> str:
     """The sha256 of a model's weights, a LoRA's own apart: the reference is the model with the
     adapter switched off.
     """
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if "lora_" in name or not isinstance(tensor, torch.Tensor):
             continue
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(values.numpy().data)
+    return digest.hexdigest()
 
 
 def reference_key(weights: str, rows: Dataset, settings: dict[str, Any]) -> str:
@@ -46,44 +48,37 @@ def reference_key(weights: str, rows: Dataset, settings: dict[str, Any]) -> str:
         settings: what else decides the numbers, such as the length at which rows are cut and the
             size of a batch.
     """
-    found = hashlib.sha256(weights.encode())
+    digest = hashlib.sha256(weights.encode())
     versions = {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "trl": trl.__version__,
     }
-    found.update(json.dumps(settings | versions, sort_keys=True).encode())
+    digest.update(json.dumps(settings | versions, sort_keys=True).encode())
     for part in ("prompt_ids", "chosen_ids", "rejected_ids"):
         for tokens in rows[part]:
-            found.update(np.asarray([len(tokens), *tokens], dtype="<i4").tobytes())
-    return found.hexdigest()
+            digest.update(np.asarray([len(tokens), *tokens], dtype="<i4").tobytes())
+    return digest.hexdigest()
 
 
 def read_reference(path: Path, rows: int) -> np.ndarray:
-    """What is known already: (2, rows known), chosen above rejected, in nats; a file that is not
-    whole counts as nothing.
+    """The log-probabilities that a file holds: (2, rows computed so far), chosen above rejected, in
+    nats; a file that is not whole counts as empty.
     """
     try:
-        known = np.load(path)["log_probs"]
+        log_probs = np.load(path, allow_pickle=False)["log_probs"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        known = np.empty((0, 0))
+        log_probs = np.empty((0, 0))
     whole = (
-        known.ndim == 2
-        and known.shape[0] == 2
-        and known.shape[1] <= rows
-        and np.isfinite(known).all()
+        log_probs.ndim == 2
+        and log_probs.shape[0] == 2
+        and log_probs.shape[1] <= rows
+        and np.isfinite(log_probs).all()
     )
-    return known.astype(np.float32) if whole else np.empty((2, 0), np.float32)
+    return log_probs.astype(np.float32) if whole else np.empty((2, 0), np.float32)
 
 
-def write_reference(path: Path, known: np.ndarray) -> None:
-    """Write under another name, then rename: a reader finds the old numbers or the new ones, never
-    a half.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, log_probs=known)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write_reference(path: Path, log_probs: np.ndarray) -> None:
+    """Write all or nothing: a reader finds the old numbers or the new ones, never a half."""
+    with atomic_write(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez(file, log_probs=log_probs)

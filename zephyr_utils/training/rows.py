@@ -2,54 +2,107 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zephyr_utils.chat import encode
+from transformers import PreTrainedTokenizerBase
+
+from zephyr_utils.chat import encode, special_tokens_in
+from zephyr_utils.data.types import Preference
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences import pair_faults
+from zephyr_utils.tables import markdown_table
+
+TABLE_STARTS_AT = 128  # tokens; the lengths of the table double from here
 
 
 @dataclass
 class FittedRows:
-    """Rows that fit the context, and the books: ``rows_in == len(rows) + sum(set_aside.values())``.
+    """Rows that fit the context, and their accounting: ``rows_in == len(rows) +
+    sum(set_aside.values())``.
 
     Attributes:
         rows: what is trained on or measured on.
         set_aside: reason -> count.
         shortened: rows kept of which the last exchanges were left out.
+        special_tokens: special token of the tokenizer -> rows kept in which it stands as text; it
+            is encoded as text there (`chat.special_tokens`).
+        with_special_tokens: rows kept that hold any of these.
+        lengths: tokens of each row that came in and was measured, of a pair those of its longer
+            side.
     """
 
-    rows: list[dict]
-    set_aside: Counter = field(default_factory=Counter)
+    rows: list[Any]
+    set_aside: Counter[str] = field(default_factory=Counter)
     shortened: int = 0
+    special_tokens: Counter[str] = field(default_factory=Counter)
+    with_special_tokens: int = 0
+    lengths: list[int] = field(default_factory=list)
 
     @property
     def rows_in(self) -> int:
         return len(self.rows) + sum(self.set_aside.values())
 
     def row_counts(self) -> dict[str, Any]:
-        """The counts as an artefact's results keep them: ``rows_in == rows_out + rows_set_aside``."""
+        """The counts for an artefact's results: ``rows_in == rows_out + rows_set_aside``."""
         aside = dict(self.set_aside)
-        counts = {
+        return {
             "rows_in": self.rows_in,
             "rows_out": len(self.rows),
             "rows_set_aside": sum(aside.values()),
+            "set_aside": aside,
+            "shortened": self.shortened,
+            "with_special_tokens": self.with_special_tokens,
         }
-        return {**counts, "set_aside": aside, "shortened": self.shortened}
 
     def report(self) -> str:
-        """One line: rows in, rows kept, and why the others were not."""
+        """One line: rows in, rows kept, why the others were not, and what is special about some."""
         why = ", ".join(
             f"{count} {reason.replace('_', ' ')}" for reason, count in self.set_aside.most_common()
         )
         shorter = (
             f" ({self.shortened} of them shortened to whole exchanges)" if self.shortened else ""
         )
-        return f"{self.rows_in} rows in, {len(self.rows)} kept{shorter}, set aside: {why or 'none'}"
+        line = f"{self.rows_in} rows in, {len(self.rows)} kept{shorter}, set aside: {why or 'none'}"
+        if not self.with_special_tokens:
+            return line
+        tokens = ", ".join(token for token, _ in self.special_tokens.most_common(5))
+        return f"{line}; {self.with_special_tokens} kept hold special tokens as text ({tokens})"
+
+    def length_table(self, max_length: int) -> str:
+        """How many of the measured rows fit whole into 128 tokens, 256, ... and `max_length`, as a
+        Markdown table.
+        """
+        limits, limit = {max_length}, TABLE_STARTS_AT
+        while limit < max(self.lengths, default=0):
+            limits.add(limit)
+            limit *= 2
+        limits.add(limit)
+        whole = {limit: sum(n <= limit for n in self.lengths) for limit in sorted(limits)}
+        return markdown_table(
+            ("tokens", "rows that fit whole", "share"),
+            [
+                (
+                    f"{limit:,}" + (" (max_length)" if limit == max_length else ""),
+                    f"{count:,}",
+                    f"{count / max(len(self.lengths), 1):.0%}",
+                )
+                for limit, count in whole.items()
+            ],
+            numbers=(0, 1, 2),
+        )
+
+    def keep(self, row: Any, special_tokens: Mapping[str, int]) -> None:
+        """Add a row, and count the special tokens in its contents."""
+        self.rows.append(row)
+        self.special_tokens.update(special_tokens.keys())
+        self.with_special_tokens += bool(special_tokens)
 
 
-def fit_dialogues(tokenizer, dialogues: list[dict], max_length: int) -> FittedRows:
+def fit_dialogues(
+    tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[Mapping[str, Any]], max_length: int
+) -> FittedRows:
     """Shorten dialogues to the whole exchanges that fit into `max_length` tokens; set aside what
     never fits.
 
@@ -59,23 +112,37 @@ def fit_dialogues(tokenizer, dialogues: list[dict], max_length: int) -> FittedRo
     fitted = FittedRows([])
     for dialogue in dialogues:
         messages = dialogue["messages"]
-        kept = _whole_exchanges(tokenizer, messages, max_length)
-        if not kept:
+        length = len(encode(tokenizer, messages)[0]) if messages else 0
+        fitted.lengths.append(length)
+        kept = messages
+        if length > max_length:
+            kept = _whole_exchanges(tokenizer, _without_last(messages), max_length)
+        if not any(message["role"] == "assistant" for message in kept):
             fitted.set_aside["first_exchange_too_long"] += 1
             continue
         fitted.shortened += len(kept) < len(messages)
-        fitted.rows.append({**dialogue, "messages": kept})
+        fitted.keep({**dialogue, "messages": kept}, special_tokens_in(tokenizer, kept))
     return fitted
 
 
-def _whole_exchanges(tokenizer, messages: list[dict], max_length: int) -> list[dict]:
-    kept = messages
-    while kept and len(encode(tokenizer, kept)[0]) > max_length:
-        kept = kept[:-2] if kept[-1]["role"] == "assistant" else kept[:-1]
-    return kept if any(message["role"] == "assistant" for message in kept) else []
+def _whole_exchanges(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Any], max_length: int
+) -> list[Any]:
+    while messages and len(encode(tokenizer, messages)[0]) > max_length:
+        messages = _without_last(messages)
+    return messages
 
 
-def fit_pairs(tokenizer, pairs: list[dict], max_length: int, ties: str = "drop") -> FittedRows:
+def _without_last(messages: list[Any]) -> list[Any]:
+    return messages[:-2] if messages[-1]["role"] == "assistant" else messages[:-1]
+
+
+def fit_pairs(
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[Preference],
+    max_length: int,
+    ties: str = "drop",
+) -> FittedRows:
     """Set aside pairs that teach nothing (`preferences.pair_faults`) or take more than `max_length`
     tokens.
 
@@ -88,20 +155,20 @@ def fit_pairs(tokenizer, pairs: list[dict], max_length: int, ties: str = "drop")
     fitted = FittedRows([])
     for pair in pairs:
         faults = [fault for fault in pair_faults(pair) if not (fault == "tied" and ties == "keep")]
-        if (
-            not faults
-            and max(len(encode(tokenizer, pair[side])[0]) for side in ("chosen", "rejected"))
-            > max_length
-        ):
-            faults = ["too_long"]
+        if not faults:
+            length = max(len(encode(tokenizer, pair[side])[0]) for side in ("chosen", "rejected"))
+            fitted.lengths.append(length)
+            if length > max_length:
+                faults = ["too_long"]
         if faults:
             fitted.set_aside[faults[0]] += 1
         else:
-            fitted.rows.append(pair)
+            messages = [*pair["chosen"], *pair["rejected"][-1:]]
+            fitted.keep(pair, special_tokens_in(tokenizer, messages))
     return fitted
 
 
-def hold_out(rows: list[dict], share: float = 0.05) -> tuple[list[dict], list[dict]]:
+def hold_out(rows: list[Any], share: float = 0.05) -> tuple[list[Any], list[Any]]:
     """Split into (train, held out) by a hash of the prompt: the same row falls on the same side in
     every run.
 
@@ -123,14 +190,14 @@ def hold_out(rows: list[dict], share: float = 0.05) -> tuple[list[dict], list[di
     return train, held
 
 
-def hold_out_pairs(pairs: list[dict]) -> tuple[list[dict], list[dict]]:
+def hold_out_pairs(pairs: list[Any]) -> tuple[list[Any], list[Any]]:
     """`hold_out` a tenth; of fewer than a thousand three tenths, for an accuracy on twenty pairs
     says nothing.
     """
     return hold_out(pairs, 0.3 if len(pairs) < 1000 else 0.1)
 
 
-def split_prompt(pair: dict) -> dict:
+def split_prompt(pair: Mapping[str, Any]) -> dict[str, Any]:
     """A preference as TRL wants it: the shared messages as `prompt`, the answers as one message
     each.
     """

@@ -4,29 +4,35 @@ machine.
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zephyr_utils.chat import load_model
+from zephyr_utils.chat import load_model, load_pretrained
+from zephyr_utils.files import plain_value, write_json
 from zephyr_utils.training.distributed import gather_full_tensor, load_unsharded, processes
 
 MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
 
 
 def save_trained(
-    trainer,
-    tokenizer,
+    trainer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     output: Path,
     log: list[dict[str, float]],
-    recipe: dict[str, Any],
+    recipe: Mapping[str, Any],
     quantised: bool,
-):
+) -> PreTrainedModel:
     """Write adapter, merged model and log; drop the checkpoints. Returns the merged model.
 
     Of several processes the first writes; weights that are spread over them are gathered by all.
+
+    Args:
+        trainer: TRL's, after training.
+        quantised: whether the weights under the adapter are in 4 or 8 bits.
     """
     model, writes = trainer.model, trainer.is_world_process_zero()
     if hasattr(model, "merge_and_unload"):
@@ -50,7 +56,8 @@ def save_trained(
             model = load_model(output / MODEL, dtype=recipe.get("dtype") or "float32")[0]
     if writes:
         tokenizer.save_pretrained(output / MODEL)
-        (output / LOG).write_text(json.dumps(log, indent=1) + "\n")
+        # JSON knows no NaN: what is not finite is null, which readers of logs take for divergence.
+        write_json(output / LOG, plain_value(log), indent=1)
         shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     return model
 
@@ -65,27 +72,26 @@ def save_adapter(model: PeftModel, folder: Path, writes: bool) -> None:
         if weight.requires_grad
     }
     if writes:
-        model.save_pretrained(folder, state_dict=whole)
+        model.save_pretrained(str(folder), state_dict=whole)
         without_local_path(folder)
 
 
-def merged_into_base(model: PeftModel, output: Path, recipe: dict[str, Any]):
+def merged_into_base(model: PeftModel, output: Path, recipe: Mapping[str, Any]) -> PreTrainedModel:
     """The adapter merged into the base loaded anew: into 4 bits it would be rounded away, into
     shares it cannot go.
     """
-    source = model.get_base_model().config._name_or_path
-    revision = recipe.get("model_revision")
-    options = {"revision": revision} if revision and not Path(source).is_dir() else {}
+    config: Any = model.get_base_model().config
     with load_unsharded():
-        base = AutoModelForCausalLM.from_pretrained(
-            source, dtype=recipe.get("dtype") or "float32", **options
+        base, _ = load_pretrained(
+            config._name_or_path, recipe.get("dtype") or "float32", recipe.get("model_revision")
         )
-        return PeftModel.from_pretrained(base, output / ADAPTER).merge_and_unload().to(model.device)
+        merged: Any = PeftModel.from_pretrained(base, output / ADAPTER).merge_and_unload()
+        return merged.to(model.device)
 
 
 def without_local_path(adapter: Path) -> None:
-    """PEFT records where the base lay on this machine; say its name only."""
+    """PEFT records where the base lay on this machine; keep its name only."""
     path = adapter / "adapter_config.json"
-    config = json.loads(path.read_text())
+    config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = Path(config["base_model_name_or_path"] or "").name
-    path.write_text(json.dumps(config, indent=2) + "\n")
+    write_json(path, config)

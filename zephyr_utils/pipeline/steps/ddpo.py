@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from zephyr_utils import training
-from zephyr_utils.chat import prepare_tokenizer
+from zephyr_utils.chat import load_tokenizer, prepare_tokenizer
 from zephyr_utils.data.records import load_records
 from zephyr_utils.recipes import Recipe
+from zephyr_utils.training.preflight import fitting_length_of, report_rows
 from zephyr_utils.training.rows import FittedRows, fit_pairs, hold_out_pairs
 
 
@@ -20,13 +19,15 @@ def split_pairs(
     Args:
         pairs: a file of preference pairs.
         base_model: whose tokenizer measures them.
-        max_length: tokens of the longest sequence that is trained on.
+        max_length: tokens of the longest sequence that is trained on; a model with a shorter
+            context takes no more than that.
         ties: ``drop`` or ``keep``, what is done with pairs of equal scores.
     """
-    tokenizer = AutoTokenizer.from_pretrained(base_model)
+    tokenizer = load_tokenizer(base_model)
     prepare_tokenizer(tokenizer)
     records = load_records(pairs, "preference").records
-    fitted = fit_pairs(tokenizer, records, max_length, ties=ties)
+    fitting = fitting_length_of(base_model, max_length)
+    fitted = fit_pairs(tokenizer, records, fitting, ties=ties)
     return *hold_out_pairs(fitted.rows), fitted
 
 
@@ -50,6 +51,7 @@ def train_ddpo(
         reference_folder: where the reference's log-probabilities are cached.
     """
     train, held_out, fitted = split_pairs(pairs, base_model, recipe.max_length, ties)
+    report_rows(fitted, "ddpo", fitting_length_of(base_model, recipe.max_length))
     trained = training.ddpo(
         start, train, folder, recipe, held_out, reference_folder=reference_folder
     )

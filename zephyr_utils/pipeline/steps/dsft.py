@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from zephyr_utils import training
-from zephyr_utils.chat import prepare_tokenizer
+from zephyr_utils.chat import load_tokenizer, prepare_tokenizer
 from zephyr_utils.data.records import load_records
 from zephyr_utils.recipes import Recipe
+from zephyr_utils.training.preflight import fitting_length_of, report_rows
 from zephyr_utils.training.rows import FittedRows, fit_dialogues, hold_out
 
 HELD_OUT = 0.05  # share of the dialogues kept back to measure on
@@ -22,17 +21,20 @@ def split_dialogues(
     Args:
         dialogues: a file of dialogues.
         base_model: whose tokenizer measures them.
-        max_length: tokens of the longest row that is trained on.
+        max_length: tokens of the longest row that is trained on; a model with a shorter context
+            takes no more than that.
     """
-    tokenizer = AutoTokenizer.from_pretrained(base_model)
+    tokenizer = load_tokenizer(base_model)
     prepare_tokenizer(tokenizer)
-    fitted = fit_dialogues(tokenizer, load_records(dialogues, "dialogue").records, max_length)
+    records = load_records(dialogues, "dialogue").records
+    fitted = fit_dialogues(tokenizer, records, fitting_length_of(base_model, max_length))
     return *hold_out(fitted.rows, HELD_OUT), fitted
 
 
 def train_dsft(folder: Path, base_model: str, dialogues: Path, recipe: Recipe) -> dict[str, Any]:
     """Leave the dSFT model in ``model/``; returns row counts and the training's metrics."""
     train, held_out, fitted = split_dialogues(dialogues, base_model, recipe.max_length)
+    report_rows(fitted, "dsft", fitting_length_of(base_model, recipe.max_length))
     trained = training.dsft(base_model, train, held_out, folder, recipe)
     return {
         **fitted.row_counts(),
