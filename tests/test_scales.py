@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import trl
+from trl_names import needs_newest_names
 
+from zephyr_utils import recipes
 from zephyr_utils.data.records import HubAddress
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes import STAGES, check_recipe, load_recipe, recipe_path
@@ -13,6 +15,7 @@ from zephyr_utils.scales import SCALES, check_machine, get_scale
 EVERY = [(scale, stage) for scale in SCALES for stage in STAGES]
 
 
+@needs_newest_names
 @pytest.mark.parametrize(("scale", "stage"), EVERY)
 def test_trls_own_parser_takes_a_recipe_as_it_is(scale, stage):
     config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
@@ -26,6 +29,20 @@ def test_trls_own_parser_takes_a_recipe_as_it_is(scale, stage):
     recipe = get_scale(scale).recipe(stage)
     assert arguments.learning_rate == recipe["learning_rate"]
     assert model.use_peft == recipe.get("use_peft", False)
+
+
+@pytest.mark.parametrize(
+    ("installed", "given"),
+    [
+        ({"activation_checkpointing", "gradient_checkpointing"}, "activation_checkpointing"),
+        ({"gradient_checkpointing"}, "gradient_checkpointing"),
+    ],
+)
+def test_a_renamed_argument_goes_to_the_name_that_is_installed(monkeypatch, installed, given):
+    monkeypatch.setattr(recipes, "_installed_fields", lambda stage: installed | {"learning_rate"})
+    recipe = {"activation_checkpointing": False, "learning_rate": 1e-4, "lora_r": 8}
+    check_recipe({"activation_checkpointing": False}, "dsft")
+    assert recipes.trainer_arguments(recipe, "dsft") == {given: False, "learning_rate": 1e-4}
 
 
 @pytest.mark.parametrize(("scale", "stage"), EVERY)
