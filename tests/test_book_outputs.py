@@ -8,6 +8,7 @@ from zephyr_utils import figures
 from zephyr_utils.ablations import claims
 from zephyr_utils.ablations.catalogue import TABLE_3
 from zephyr_utils.ablations.results import committed
+from zephyr_utils.chat import TokenView, token_view_html
 from zephyr_utils.preferences import audit
 
 TEXT = "</script><img src=x onerror=run()> $x$ {{ 7 * 7 }} | ```{raw} html"
@@ -96,6 +97,7 @@ def test_what_the_package_displays_of_hostile_text_may_be_shown():
         figures.before_after_table([{TEXT: TEXT}], caption=TEXT),
         figures.figure_html(figures.loss_curve({TEXT: {1: 1.0}}), alt=TEXT, caption=TEXT),
         audit([scored])._repr_html_(),
+        token_view_html([TokenView(text=TEXT, id=1, role="user", in_loss=True)]),
     ]
     for page in pages:
         assert list(unsafe("text/html", page)) == []

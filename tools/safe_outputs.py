@@ -19,48 +19,14 @@ from myst_parser.parsers.mdit import create_md_parser
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 KINDS = {"text/plain", "text/html", "text/markdown", "image/png", VIEW}
-TAGS = set(
-    [
-        "b",
-        "br",
-        "caption",
-        "code",
-        "div",
-        "em",
-        "figcaption",
-        "figure",
-        "i",
-        "img",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "progress",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "th",
-        "thead",
-        "tr",
-        "ul",
-    ]
-)
+TAGS = {
+    *("b", "br", "code", "em", "i", "small", "span", "strong", "sub", "sup", "wbr"),
+    *("div", "figcaption", "figure", "img", "li", "ol", "p", "pre", "progress", "ul"),
+    *("caption", "table", "tbody", "td", "th", "thead", "tr"),
+}
 ATTRIBUTES = {
-    "alt",
-    "border",
-    "class",
-    "colspan",
-    "max",
-    "rowspan",
-    "scope",
-    "src",
-    "style",
-    "value",
+    *("alt", "border", "class", "colspan", "max", "rowspan", "scope", "src", "style"),
+    *("title", "value"),
 }
 PICTURE = re.compile(r"data:image/(png|svg\+xml);base64,[A-Za-z0-9+/=]*")
 LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|\\", re.I)  # in a style attribute
