@@ -1,5 +1,6 @@
-"""The losses against their closed forms, against arithmetic by hand, and against TRL's own trainer."""
+"""The losses against their closed forms, arithmetic by hand, and TRL's own trainer."""
 
+import inspect
 import math
 
 import pytest
@@ -15,9 +16,13 @@ def column(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-# policy chosen, policy rejected, reference chosen, reference rejected: log-ratios +1 and -2, then
-# -3 and +1
-PAIRS = (column(-9.0, -23.0), column(-14.0, -11.0), column(-10.0, -20.0), column(-12.0, -12.0))
+# log-ratios +1 and -2, then -3 and +1
+PAIRS = objectives.PairLogProbs(
+    policy_chosen=column(-9.0, -23.0),
+    policy_rejected=column(-14.0, -11.0),
+    reference_chosen=column(-10.0, -20.0),
+    reference_rejected=column(-12.0, -12.0),
+)
 
 
 def test_sequence_log_probs_shift_and_skip_ignored_labels():
@@ -61,7 +66,9 @@ def test_token_weighted_nll_does_not_depend_on_the_batching():
 
 
 def test_dpo_loss_is_ln_2_when_the_policy_is_the_reference():
-    same = (PAIRS[0], PAIRS[1], PAIRS[0], PAIRS[1])
+    same = PAIRS._replace(
+        reference_chosen=PAIRS.policy_chosen, reference_rejected=PAIRS.policy_rejected
+    )
     assert objectives.dpo_loss(*same, beta=0.1).item() == pytest.approx(LN2)
 
 
@@ -79,14 +86,17 @@ def test_dpo_loss_stays_finite_at_enormous_margins():
 
 
 def test_implicit_rewards_and_margins_are_beta_times_the_log_ratios():
-    assert objectives.implicit_reward(PAIRS[0], PAIRS[2], 0.5).tolist() == [0.5, -1.5]
+    assert objectives.implicit_reward(
+        PAIRS.policy_chosen, PAIRS.reference_chosen, 0.5
+    ).tolist() == [0.5, -1.5]
     assert objectives.reward_margin(*PAIRS, 0.5).tolist() == [1.5, -2.0]
 
 
 def test_the_gradient_weight_is_the_one_that_autograd_finds():
-    chosen = PAIRS[0].clone().requires_grad_()
-    rejected = PAIRS[1].clone().requires_grad_()
-    objectives.dpo_losses(chosen, rejected, PAIRS[2], PAIRS[3], 0.3).sum().backward()
+    chosen = PAIRS.policy_chosen.clone().requires_grad_()
+    rejected = PAIRS.policy_rejected.clone().requires_grad_()
+    pair = PAIRS._replace(policy_chosen=chosen, policy_rejected=rejected)
+    objectives.dpo_losses(*pair, 0.3).sum().backward()
     weight = objectives.dpo_gradient_weight(objectives.reward_margin(*PAIRS, 0.3))
     assert torch.allclose(chosen.grad, -0.3 * weight)
     assert torch.allclose(rejected.grad, 0.3 * weight)
@@ -217,7 +227,7 @@ def trl_batch(tmp_path_factory):
             ).logits
         log_probs += objectives.sequence_log_probs(logits, labels).chunk(2)
     lengths = batch["completion_mask"].sum(dim=1).chunk(2)
-    return trainer, batch, tuple(log_probs), lengths
+    return trainer, batch, objectives.PairLogProbs(*log_probs), lengths
 
 
 @pytest.mark.parametrize("name", [name for name in objectives.LOSSES if name != "conservative"])
@@ -248,7 +258,15 @@ def test_our_log_probabilities_are_those_trl_reports(trl_batch):
     with torch.no_grad():
         trainer.compute_loss(trainer.model, dict(batch))
     reported = trainer._metrics["eval"]
-    assert reported["logps/chosen"][0] == pytest.approx(log_probs[0].mean().item(), rel=1e-5)
+    assert reported["logps/chosen"][0] == pytest.approx(
+        log_probs.policy_chosen.mean().item(), rel=1e-5
+    )
     assert reported["rewards/margins"][0] == pytest.approx(
         objectives.reward_margin(*log_probs, 0.3).mean().item(), rel=1e-5
     )
+
+
+def test_the_four_log_probabilities_stand_in_the_order_of_every_losss_arguments():
+    for loss in (*objectives.LOSSES.values(), objectives.dpo_losses, objectives.reward_margin):
+        names = tuple(inspect.signature(loss).parameters)
+        assert names[:5] == (*objectives.PairLogProbs._fields, "beta")

@@ -1,0 +1,68 @@
+"""The objectives written out: dSFT's token loss, dDPO's preference loss, and DPO's relatives beside
+it.
+
+Everything here is a pure function of tensors: no model, no tokenizer, no trainer.
+
+Notation, the same in every docstring (w = chosen, l = rejected):
+
+- log-ratio h = log pi(y|x) - log pi_ref(y|x), h_w of the chosen answer, h_l of the rejected one;
+- implicit reward r = beta * h;
+- margin m = r_w - r_l = beta * (h_w - h_l).
+
+Log-probabilities of an answer are *sums* over its tokens, as in the papers: the probability of a
+text is the product of the probabilities of its tokens. Where a loss divides by the length instead,
+its docstring says so.
+
+Sources: Zephyr (arXiv 2310.16944), DPO (arXiv 2305.18290); each relative names its own paper. A
+test holds every loss against TRL's trainer on the same batch.
+"""
+
+from zephyr_utils.objectives.dpo import (
+    PairLogProbs,
+    dpo_gradient_weight,
+    dpo_loss,
+    dpo_losses,
+    implicit_reward,
+    reward_margin,
+)
+from zephyr_utils.objectives.log_probs import (
+    IGNORE_INDEX,
+    sequence_log_probs,
+    token_weighted_nll,
+)
+from zephyr_utils.objectives.relatives import (
+    LOSSES,
+    apo_down_loss,
+    apo_zero_loss,
+    conservative_loss,
+    exo_pair_loss,
+    hinge_loss,
+    ipo_loss,
+    nca_pair_loss,
+    robust_loss,
+    sigmoid_norm_loss,
+    sppo_hard_loss,
+)
+
+__all__ = [
+    "IGNORE_INDEX",
+    "LOSSES",
+    "PairLogProbs",
+    "apo_down_loss",
+    "apo_zero_loss",
+    "conservative_loss",
+    "dpo_gradient_weight",
+    "dpo_loss",
+    "dpo_losses",
+    "exo_pair_loss",
+    "hinge_loss",
+    "implicit_reward",
+    "ipo_loss",
+    "nca_pair_loss",
+    "reward_margin",
+    "robust_loss",
+    "sequence_log_probs",
+    "sigmoid_norm_loss",
+    "sppo_hard_loss",
+    "token_weighted_nll",
+]
