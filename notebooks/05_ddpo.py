@@ -815,9 +815,10 @@ print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the
 
 # %% [markdown]
 # The log has two kinds of rows. *Training* rows are means over the batches just seen, other pairs every time.
-# *Evaluation* rows are measured on the same held-out pairs, the first 256 if there are more, from before the first step
-# on. (The log-probability of the line above is a mean over the first eight training pairs. In the miniature one of them is
-# a refusal that the dSFT model would hardly give; among so few it weighs heavily, so the held-out mean below is far off.)
+# *Evaluation* rows are measured on the same held-out pairs, from before the first step on: at most 256, and so few that
+# they cost no more than a tenth of the run. (The log-probability of the line above is a mean over the first eight training
+# pairs. In the miniature one of them is a refusal that the dSFT model would hardly give; among so few it weighs heavily, so
+# the held-out mean below is far off.)
 
 # %%
 log = diagnostics.read_training_log(made.folder / training.LOG)

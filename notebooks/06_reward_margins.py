@@ -131,8 +131,8 @@ print("mean margin", measured.mean_margin)
 print("ties       ", measured.n_ties)
 
 # %% [markdown]
-# [Chapter 05](05_ddpo) read other figures off the log of the same run. The trainer watches the first 256 held-out pairs on
-# the way; here are all of them. The interval says how far apart two such samples may lie.
+# [Chapter 05](05_ddpo) read other figures off the log of the same run. The trainer measures the first held-out pairs on
+# the way, as many as a tenth of its time allows; here are all of them. The interval says how far apart two such samples may lie.
 
 # %% [markdown]
 # ### Step 2: where every run starts
@@ -173,7 +173,8 @@ def pair_losses(margins):
     return np.logaddexp(0, -margins)  # -log sigmoid(m), without overflow
 
 
-watched = slice(training.EVAL_PAIRS)  # the pairs that the trainer measured on the way
+evaluated = pipeline.ddpo().results["evaluated_pairs"]
+watched = slice(evaluated)  # the pairs that the trainer measured on the way
 ours, logged = pair_losses(margins[watched]).mean(), log.evaluation["loss"][-1]
 print(f"from the margins {ours:.4f}, logged {logged:.4f}")
 assert abs(ours - logged) < 0.02, "not the same run: make the artefacts of 05_ddpo and 06_reward_margins anew"

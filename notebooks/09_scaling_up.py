@@ -398,7 +398,7 @@ def twenty_steps(precomputed):
 
         trainer.model.base_model.model.model.layers[0].register_forward_pre_hook(note)
         ready = time.perf_counter()
-        log = training._train(trainer, Path(folder))
+        log = training.train_and_log(trainer, Path(folder))
     return {**seen, "seconds": time.perf_counter() - ready, "loss": [row["loss"] for row in log if "loss" in row][-1]}
 
 # %% [markdown]
