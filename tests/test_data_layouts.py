@@ -20,7 +20,7 @@ from zephyr_utils.data.records import (
 )
 from zephyr_utils.data.rows import MAX_JSON_BYTES, MAX_ROW_BYTES, megabytes
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.pipeline.steps.reading import Reading
+from zephyr_utils.pipeline.steps.reading import RecordSource
 
 CHECKS = {
     "dialogue": check_dialogue,
@@ -293,10 +293,10 @@ def test_a_file_of_which_no_row_can_be_used_is_an_error_with_the_likely_cause(tm
 
 def test_the_pipeline_says_what_was_converted_in_records_that_are_brought(tmp_path, capsys):
     loaded(tmp_path, [RIVER])
-    Reading(tmp_path / "rows.jsonl").load("preference")
+    RecordSource(tmp_path / "rows.jsonl").load("preference")
     assert capsys.readouterr().out == ""
     loaded(tmp_path, [{"prompt": "Name a river.", **TEXTS}])
-    assert Reading(tmp_path / "rows.jsonl").load("preference").records == [RIVER]
+    assert RecordSource(tmp_path / "rows.jsonl").load("preference").records == [RIVER]
     assert capsys.readouterr().out.startswith("rows.jsonl: layout: TRL explicit, text (1 rows); ")
 
 
