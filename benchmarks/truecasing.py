@@ -124,7 +124,7 @@ def recaser_speed(
 
 
 def pipeline_speed(truecaser: Truecaser, pool: list[str]) -> dict[str, float]:
-    """MB/s where one message in twenty is faulty: an Arrow array in memory, and Parquet to Parquet."""
+    """MB/s where one message in twenty is faulty: an Arrow array in memory, Parquet to Parquet."""
     rng = np.random.default_rng(1)
     texts, held = [], 0
     while held < PIPELINE_BYTES:
@@ -307,32 +307,69 @@ def targets(result: dict) -> list[dict]:
         ("recaser, times sacremoses", speed[OURS] / speed[MOSES], ">=", 8),
         ("recaser, times truecase", speed[OURS] / speed[TRUECASE], ">=", 50),
         ("pipeline in memory, times sacremoses", pipeline["in memory"] / speed[MOSES], ">=", 75),
-        ("Parquet to Parquet, times "
-         "sacremoses", pipeline["Parquet to Parquet"] / speed[MOSES], ">=", 45),
+        (
+            "Parquet to Parquet, times sacremoses",
+            pipeline["Parquet to Parquet"] / speed[MOSES],
+            ">=",
+            45,
+        ),
         ("F1 over capitals, chat mix: points over sacremoses", ahead("chat mix", "all"), ">=", 9),
         ("the same, prose", ahead("chat mix", "prose"), ">=", 6),
-        ("F1 over capitals, GPT-3.5-like: points over "
-         "sacremoses", ahead("GPT-3.5-like", "all"), ">=", 4),
+        (
+            "F1 over capitals, GPT-3.5-like: points over sacremoses",
+            ahead("GPT-3.5-like", "all"),
+            ">=",
+            4,
+        ),
         ("the same, prose", ahead("GPT-3.5-like", "prose"), ">=", 4),
-        ("as above with leading marks cut off for sacremoses: chat "
-         "mix", ahead("chat mix", "all", MOSES_HELPED), ">=", 9),
+        (
+            "as above with leading marks cut off for sacremoses: chat mix",
+            ahead("chat mix", "all", MOSES_HELPED),
+            ">=",
+            9,
+        ),
         ("the same, prose", ahead("chat mix", "prose", MOSES_HELPED), ">=", 6),
-        ("with leading marks cut off, "
-         "GPT-3.5-like", ahead("GPT-3.5-like", "all", MOSES_HELPED), ">=", 4),
+        (
+            "with leading marks cut off, GPT-3.5-like",
+            ahead("GPT-3.5-like", "all", MOSES_HELPED),
+            ">=",
+            4,
+        ),
         ("the same, prose", ahead("GPT-3.5-like", "prose", MOSES_HELPED), ">=", 4),
-        ("clean messages altered, whole-message path, "
-         "%", 100 * other["whole_message"] / other["messages"], "<=", 0.01),
-        ("clean messages altered, sentence path, "
-         "%", 100 * other["sentence"] / other["messages"], "<=", 0.05),
-        ("sentence path, recall on prose, "
-         "%", 100 * figure(result, OURS, "chat mix", "sentence", "prose", "recall"), ">=", 88),
-        ("real echoes of the fault detected, "
-         "%", 100 * echoes["found_of_these"] / echoes["identical_to_capitalize"], ">=", 98),
-    ]  # fmt: skip
+        (
+            "clean messages altered, whole-message path, %",
+            100 * other["whole_message"] / other["messages"],
+            "<=",
+            0.01,
+        ),
+        (
+            "clean messages altered, sentence path, %",
+            100 * other["sentence"] / other["messages"],
+            "<=",
+            0.05,
+        ),
+        (
+            "sentence path, recall on prose, %",
+            100 * figure(result, OURS, "chat mix", "sentence", "prose", "recall"),
+            ">=",
+            88,
+        ),
+        (
+            "real echoes of the fault detected, %",
+            100 * echoes["found_of_these"] / echoes["identical_to_capitalize"],
+            ">=",
+            98,
+        ),
+    ]
     return [
-        {"what": what, "reached": round(reached, 3), "aim": f"{sign} {aim}", "met": bool(reached >= aim if sign == ">=" else reached <= aim)}
+        {
+            "what": what,
+            "reached": round(reached, 3),
+            "aim": f"{sign} {aim}",
+            "met": bool(reached >= aim if sign == ">=" else reached <= aim),
+        }
         for what, reached, sign, aim in rows
-    ]  # fmt: skip
+    ]
 
 
 def peers_table(result: dict) -> dict:

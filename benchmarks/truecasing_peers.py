@@ -44,7 +44,7 @@ def project(source: str, output: str) -> str:
 
 
 def naive_regex(text: str) -> str:
-    """A capital after every full stop, question mark and exclamation mark: what one writes first."""
+    """A capital after every full stop, question or exclamation mark: what one writes first."""
     return NAIVE.sub(lambda match: match[0].upper(), text)
 
 

@@ -24,7 +24,7 @@ def fresh(count: int = 300) -> list[str]:
     return corpus(count, seed=1)
 
 
-# --- repair --------------------------------------------------------------------------------------------------------
+# --- repair ---------------------------------------------------------------------------------------
 
 
 def test_sentence_starts_names_and_the_pronoun_are_restored():
@@ -129,8 +129,16 @@ def test_no_text_whatever_changes_its_length_or_anything_but_case(texts):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "\0", "\ud800 lone. surrogates\udfff", "straße. ŉ ﬁ İstanbul. ıi", "مرحبا. كيف حالك؟ hello. world", "你好。 hello. 世界"],
-)  # fmt: skip
+    [
+        "",
+        " ",
+        "\0",
+        "\ud800 lone. surrogates\udfff",
+        "straße. ŉ ﬁ İstanbul. ıi",
+        "مرحبا. كيف حالك؟ hello. world",
+        "你好。 hello. 世界",
+    ],
+)
 def test_odd_characters_survive(text):
     repaired = fitted().truecase(text)
     assert len(repaired) == len(text) and repaired.lower() == text.lower()
@@ -145,7 +153,7 @@ def test_a_message_of_another_language_is_left_alone():
         assert fitted().truecase(text) == text
 
 
-# --- labels --------------------------------------------------------------------------------------------------------
+# --- labels ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("truecaser", [None, "fitted"])
@@ -187,7 +195,7 @@ def test_labels_keep_nulls_chunks_and_length():
     assert detect_case_noise(pa.nulls(2)).to_pylist() == [None, None]
 
 
-# --- faults on purpose, and scores ---------------------------------------------------------------------------------
+# --- faults on purpose, and scores ----------------------------------------------------------------
 
 
 def test_a_fault_keeps_every_length_and_capitalize_is_pythons():
@@ -226,7 +234,10 @@ def test_scores_of_a_case_counted_by_hand():
 
 
 def test_scores_over_prose_leave_headings_and_labels_out():
-    gold = "# The Best Cities Of All\nHere are five of the Paris sights.\n- Eiffel Tower: this is what Gustave built.\nShort One."
+    gold = (
+        "# The Best Cities Of All\nHere are five of the Paris sights.\n"
+        "- Eiffel Tower: this is what Gustave built.\nShort One."
+    )
     scores = truecasing_scores(gold, gold.lower(), gold, prose_only=True)
     assert scores.faults == 3  # Here, Paris, Gustave
     assert truecasing_scores(gold, gold.lower(), gold).faults == 12

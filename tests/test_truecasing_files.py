@@ -34,9 +34,15 @@ def dialogues(count: int = 200, seed: int = 3) -> list[dict]:
         for number, text in enumerate(corpus(count, seed))
     ]
     return [
-        {"prompt_id": str(number), "messages": [{"role": "user", "content": "tell me. please"}, {"role": "assistant", "content": answer}]}
+        {
+            "prompt_id": str(number),
+            "messages": [
+                {"role": "user", "content": "tell me. please"},
+                {"role": "assistant", "content": answer},
+            ],
+        }
         for number, answer in enumerate(answers)
-    ]  # fmt: skip
+    ]
 
 
 def write(path: Path, rows: list[dict]) -> Path:
@@ -83,7 +89,7 @@ def test_untouched_lines_keep_every_byte(tmp_path):
         json.dumps({"text": FAULTY}),
         '{"text": "\\u00e9t\\u00e9"}',
     ]
-    (tmp_path / "a.jsonl").write_text("\n".join(lines))  # no line break at the end  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))  # no line break at the end
     truecase_files(tmp_path / "a.jsonl", tmp_path / "out", truecaser=fitted())
     written = (tmp_path / "out" / "a.jsonl").read_text().splitlines()
     assert written == [lines[0], json.dumps({"text": MENDED}), lines[2]]
@@ -167,14 +173,32 @@ def test_shards_share_the_files_and_agree_with_a_single_run(tmp_path):
     ("spoil", "options", "reason"),
     [
         (lambda folder: None, {}, "no such file"),
-        (lambda folder: (folder / "in" / "a.csv").write_text("x"), {"inputs": "a.csv"}, "unknown format"),
+        (
+            lambda folder: (folder / "in" / "a.csv").write_text("x"),
+            {"inputs": "a.csv"},
+            "unknown format",
+        ),
         (lambda folder: (folder / "in" / "a.parquet").write_bytes(b"PAR1 broken"), {}, "a.parquet"),
-        (lambda folder: (folder / "in" / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n' * 99)[:-9]), {}, "damaged"),
-        (lambda folder: write(folder / "in" / "a.jsonl", dialogues(2)), {"shard_index": 2, "num_shards": 2}, "no shard 2"),
-        (lambda folder: write(folder / "in" / "a.jsonl", dialogues(2)), {"output": "in"}, "overwrite"),
+        (
+            lambda folder: (folder / "in" / "a.jsonl.gz").write_bytes(
+                gzip.compress(b'{"text": "x"}\n' * 99)[:-9]
+            ),
+            {},
+            "damaged",
+        ),
+        (
+            lambda folder: write(folder / "in" / "a.jsonl", dialogues(2)),
+            {"shard_index": 2, "num_shards": 2},
+            "no shard 2",
+        ),
+        (
+            lambda folder: write(folder / "in" / "a.jsonl", dialogues(2)),
+            {"output": "in"},
+            "overwrite",
+        ),
         (lambda folder: write(folder / "in" / "a.parquet", [{"other": 1}]), {}, "messages"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_done_is_said_and_leaves_no_half_file(tmp_path, spoil, options, reason):
     (tmp_path / "in").mkdir()
     spoil(tmp_path)
@@ -216,7 +240,9 @@ def test_the_command_fits_repairs_reports_and_goes_on_after_a_kill(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "a.parquet").stat().st_mtime_ns == before
-    assert "1,800 rows in = 1,800 out + 0 set aside" in done.stdout and "found done" in done.stdout
+    assert (
+        "1,800 rows in = 1,800 out + 0 set aside" in done.stdout and "already done" in done.stdout
+    )
     report = json.loads((tmp_path / "out" / "report-0-of-1.json").read_text())
     assert (
         report["rows"] == report["rows_written"] == 1800 and report["labels"]["capitalized"] > 175
@@ -269,7 +295,7 @@ def test_the_bar_shows_on_a_terminal_and_nowhere_else(monkeypatch, capsys):
     assert "truecasing" in capsys.readouterr().err
 
 
-# --- the same function in other people's machines ------------------------------------------------------------------
+# --- the same function in other people's machines -------------------------------------------------
 
 
 def test_datasets_maps_the_function_in_several_processes(tmp_path):

@@ -105,7 +105,7 @@ def test_repair_is_idempotent_on_real_text():
     assert fitted().truecase_batch(once) == once
 
 
-# --- the benchmark's own tools -------------------------------------------------------------------------------------
+# --- the benchmark's own tools --------------------------------------------------------------------
 
 
 def test_projection_takes_over_case_and_nothing_else():

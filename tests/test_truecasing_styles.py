@@ -68,7 +68,7 @@ ON_PURPOSE = {
         '["We met. the river is quiet.", "This is it. i like the garden."]',
         '{"maria": {"paris": "the story of maria. however, she and i remembered paris."}}',
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_is_in_lower_case_on_purpose_is_left_alone(kind, text):
         ("The river is quiet.\n\nthe garden of Maria, visited in May, is small.", "The garden"),
         ("Here is the answer: 4! the reason is simple. however, I like it.", "However"),
     ],
-)  # fmt: skip
+)
 def test_the_same_words_are_repaired_where_they_open_a_sentence(faulty, right):
     assert right in fitted().truecase(OTHERS + faulty)
 

@@ -11,29 +11,29 @@ from functools import cache
 from zephyr_utils.truecasing import Truecaser
 
 PEOPLE = [
-    "Alice", "Bob", "Maria", "Ahmed", "Chen", "Olga", "Pierre", "Ingrid", "Rajesh", "Kofi", "McDonald",
-    "O'Neil", "Einstein", "Rowling",
+    "Alice", "Bob", "Maria", "Ahmed", "Chen", "Olga", "Pierre", "Ingrid", "Rajesh", "Kofi",
+    "McDonald", "O'Neil", "Einstein", "Rowling",
 ]  # fmt: skip
 PLACES = [
-    "Paris", "London", "Berlin", "Tokyo", "Brazil", "Canada", "Nairobi", "Vienna", "Texas", "Egypt",
-    "New York", "South Korea",
+    "Paris", "London", "Berlin", "Tokyo", "Brazil", "Canada", "Nairobi", "Vienna", "Texas",
+    "Egypt", "New York", "South Korea",
 ]  # fmt: skip
 GROUPS = ["NASA", "UNESCO", "IBM", "Google", "Microsoft", "BBC", "FIFA"]
 BRANDS = ["iPhone", "eBay", "macOS", "arXiv", "GitHub", "YouTube", "PyTorch"]
 MONTHS = ["January", "March", "May", "August", "October", "December"]
 WORDS = [
-    "river", "garden", "engine", "letter", "window", "summer", "winter", "market", "bridge", "teacher",
-    "student", "doctor", "kitchen", "mountain", "ocean", "forest", "recipe", "dinner", "music",
-    "painting", "story", "journey", "question", "answer", "problem", "method", "result", "number",
-    "reason", "picture", "village", "city",
+    "river", "garden", "engine", "letter", "window", "summer", "winter", "market", "bridge",
+    "teacher", "student", "doctor", "kitchen", "mountain", "ocean", "forest", "recipe", "dinner",
+    "music", "painting", "story", "journey", "question", "answer", "problem", "method", "result",
+    "number", "reason", "picture", "village", "city",
 ]  # fmt: skip
 ADJECTIVES = [
-    "small", "large", "quiet", "bright", "common", "careful", "modern", "ancient", "simple", "useful",
-    "gentle", "famous", "local", "early",
+    "small", "large", "quiet", "bright", "common", "careful", "modern", "ancient", "simple",
+    "useful", "gentle", "famous", "local", "early",
 ]  # fmt: skip
 VERBS = [
-    "visited", "described", "remembered", "explained", "painted", "measured", "repaired", "enjoyed",
-    "discussed", "improved",
+    "visited", "described", "remembered", "explained", "painted", "measured", "repaired",
+    "enjoyed", "discussed", "improved",
 ]  # fmt: skip
 
 

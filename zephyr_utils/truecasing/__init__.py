@@ -4,7 +4,7 @@ The fault is the one that a stray ``str.capitalize`` leaves ("Hello. how are you
 relatives. Everything is learnt from the corpus's own well-cased majority: word statistics and a
 logistic regression over hashed features, in numpy. Clean messages pass through untouched.
 
-Files, on one machine or on several (each takes a share of the files; every machine fits the same model)::
+Files, on one machine or on several (each takes a share of the files, all fit the same model)::
 
     zephyr truecase shards/ --output truecased/ --shard-index 0 --num-shards 4
 
@@ -14,12 +14,12 @@ Every message is judged by itself, so the same function can be mapped over any s
     repair = functools.partial(truecase_messages, column="messages", truecaser=truecaser)
 
     # datasets: Arrow tables in and out, without a Python string for a clean message
-    dataset.with_format("arrow").map(repair, batched=True, batch_size=4000,
-    num_proc=8).with_format(None)
+    tables = dataset.with_format("arrow")
+    tables.map(repair, batched=True, batch_size=4000, num_proc=8).with_format(None)
 
     # Ray Data, from one machine to a cluster (``pip install 'zephyr-handbook[ray]'``)
-    ray.data.read_parquet("shards/").map_batches(repair,
-    batch_format="pyarrow").write_parquet("truecased/")
+    rows = ray.data.read_parquet("shards/").map_batches(repair, batch_format="pyarrow")
+    rows.write_parquet("truecased/")
 """
 
 from zephyr_utils.truecasing.corrupt import KINDS, corrupt_case

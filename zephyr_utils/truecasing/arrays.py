@@ -6,12 +6,14 @@ copied; an array in which nothing changed is handed back as it came.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from zephyr_utils.errors import HandbookError
 
+Text = TypeVar("Text", str, str | None)
 STRING_TYPES = (pa.string(), pa.large_string())
 
 
@@ -95,9 +97,27 @@ def arrow_with_edits(array: pa.Array, positions: np.ndarray) -> pa.Array:
     )
 
 
+def with_rows(array: pa.Array, rows: dict[int, bytes]) -> pa.Array:
+    """The array of strings with the bytes of some rows replaced by others of the same length."""
+    if not rows:
+        return array
+    text = from_arrow(array)
+    validity, offsets, _ = array.buffers()
+    edited = text.data.copy()
+    for row, content in rows.items():
+        edited[text.starts[row] : text.ends[row]] = np.frombuffer(content, np.uint8)
+    return pa.Array.from_buffers(
+        array.type,
+        len(array),
+        [validity, offsets, pa.py_buffer(edited)],
+        array.null_count,
+        array.offset,
+    )
+
+
 def strings_with_edits(
-    texts: Sequence[str | None], buffer: TextBuffer, positions: np.ndarray
-) -> list[str | None]:
+    texts: Sequence[Text], buffer: TextBuffer, positions: np.ndarray
+) -> list[Text]:
     """The list with the edits made; rows without an edit are the very same objects."""
     result = list(texts)
     if len(positions):

@@ -5,11 +5,17 @@ Both look at well-cased messages alone. A word's statistics as a feature leave i
 or else the model would lean on them more than they deserve on a message it has never seen.
 """
 
+import hashlib
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 
+from zephyr_utils.files import atomic_write
 from zephyr_utils.truecasing.features import TABLE_BITS, feature_columns, shifted
 from zephyr_utils.truecasing.lexicon import Lexicon, buckets
 from zephyr_utils.truecasing.protect import join_messages, protected_ranges
@@ -19,6 +25,7 @@ CHUNK_BYTES = 1 << 18
 EPOCHS = 4
 BATCH = 4096
 RATE = 0.2
+FORMAT = "zephyr-handbook truecaser 3"  # counts up with whatever changes a fit or a repair
 
 
 def protected_words(words: Words, spans: list[tuple[int, int]]) -> np.ndarray:
@@ -114,7 +121,15 @@ class WordCounts:
             documents,
         )
 
-    def _collect(self, word, masks, opening, stop, stop_lower, documents) -> None:
+    def _collect(
+        self,
+        word: np.ndarray,
+        masks: np.ndarray,
+        opening: np.ndarray,
+        stop: np.ndarray,
+        stop_lower: np.ndarray,
+        documents: np.ndarray,
+    ) -> None:
         keys, inverse = np.unique(word, return_inverse=True)
         capital = masks > 0
         table = np.zeros(len(keys), [("word", np.uint64), ("counts", np.int64, 7)])
@@ -152,11 +167,21 @@ class WordCounts:
         forms = np.concatenate(self.forms)
         unique, inverse = np.unique(forms["form"], return_inverse=True)
         count = np.bincount(inverse, forms["count"]).astype(np.int64)
-        inside, opening = _best_forms(keys, unique, count)
-        zero = np.zeros((1, 7), np.int64)
-        counts = np.concatenate([zero, counts])
+        form, opening_form = _best_forms(keys, unique, count)
+        known = np.concatenate([np.zeros((1, 7), np.int64), counts]).T.astype(np.int32)
         keys = np.concatenate([np.zeros(1, np.uint64), keys])
-        return Lexicon(keys, *counts.T.astype(np.int32), inside, opening)
+        return Lexicon(
+            keys,
+            inside=known[0],
+            capital=known[1],
+            opening=known[2],
+            opening_capital=known[3],
+            documents=known[4],
+            stop=known[5],
+            stop_lower=known[6],
+            form=form,
+            opening_form=opening_form,
+        )
 
 
 def _best_forms(
@@ -165,22 +190,22 @@ def _best_forms(
     """The most frequent capital form of each word, inside sentences and at starts; ties go to the
     smaller mask.
     """
-    result = []
     place = np.searchsorted(keys, forms["word"])
     known = (
         (place < len(keys)) & (keys[np.minimum(place, len(keys) - 1)] == forms["word"])
         if len(keys)
         else np.zeros(len(forms), bool)
     )
-    for opening in (False, True):
+
+    def most_frequent(chosen: np.ndarray) -> np.ndarray:
         best = np.ones(len(keys) + 1, np.uint32)
-        chosen = known & (forms["opening"] == opening)
-        order = np.lexsort((-forms["mask"][chosen].astype(np.int64), count[chosen]))
-        best[place[chosen][order] + 1] = forms["mask"][chosen][
-            order
-        ]  # the last written wins: the most frequent
-        result.append(best)
-    inside, opening = result
+        masks = forms["mask"][chosen]
+        order = np.lexsort((-masks.astype(np.int64), count[chosen]))
+        best[place[chosen][order] + 1] = masks[order]  # the last written wins: the most frequent
+        return best
+
+    inside = most_frequent(known & ~forms["opening"])
+    opening = most_frequent(known & forms["opening"])
     seen_inside = np.zeros(len(keys) + 1, np.bool_)
     seen_inside[place[known & ~forms["opening"]] + 1] = True
     return np.where(seen_inside, inside, opening).astype(np.uint32), opening
@@ -206,18 +231,32 @@ def held_out_buckets(
     return held_out
 
 
-def fit_weights(messages: list[bytes], lexicon: Lexicon, epochs: int = EPOCHS) -> np.ndarray:
+def fit_weights(
+    messages: list[bytes],
+    lexicon: Lexicon,
+    epochs: int = EPOCHS,
+    checkpoint: Path | None = None,
+) -> np.ndarray:
     """Weights of the features: the log-odds of a capital is their sum.
+
+    Args:
+        messages: well-cased messages in UTF-8, in the order to learn in.
+        lexicon: counts of their words.
+        epochs: passes over the messages.
+        checkpoint: a file that keeps the state after each pass; what it holds of the same messages
+            is not learnt again.
 
     Returns:
         float32 array of 2 ** TABLE_BITS weights.
     """
-    weights = np.zeros(1 << TABLE_BITS, np.float32)
-    squares = np.full(1 << TABLE_BITS, 1e-6, np.float32)
+    state = _State.load(checkpoint, messages) if checkpoint else _State.new(messages)
     rng = np.random.default_rng(0)
     runs = list(chunks(messages))
-    for _ in range(epochs):
-        for run in rng.permutation(len(runs)):
+    for epoch in range(epochs):
+        order = rng.permutation(len(runs))
+        if epoch < state.epochs:
+            continue
+        for run in order:
             example = read_example(runs[run])
             words = example.words
             bucket = held_out_buckets(words, example, lexicon.lookup(words.word), lexicon)
@@ -225,8 +264,58 @@ def fit_weights(messages: list[bytes], lexicon: Lexicon, epochs: int = EPOCHS) -
             used = np.flatnonzero(~example.protected & ~words.digits)
             target = (example.masks > 0).astype(np.float32)
             for batch in np.array_split(used, max(1, len(used) // BATCH)):
-                _step(weights, squares, columns[batch], target[batch])
-    return weights
+                _step(state.weights, state.squares, columns[batch], target[batch])
+        state.epochs = epoch + 1
+        if checkpoint and state.epochs < epochs:
+            state.save(checkpoint)
+    return state.weights
+
+
+@dataclass
+class _State:
+    """How far a fit has come.
+
+    Args:
+        key: tells these messages from others.
+        weights, squares: of AdaGrad, float32.
+        epochs: passes that are done.
+    """
+
+    key: str
+    weights: np.ndarray
+    squares: np.ndarray
+    epochs: int
+
+    @classmethod
+    def new(cls, messages: list[bytes]) -> Self:
+        digest = hashlib.sha256(FORMAT.encode())
+        for message in messages:
+            digest.update(len(message).to_bytes(8, "big") + message)
+        weights = np.zeros(1 << TABLE_BITS, np.float32)
+        return cls(digest.hexdigest(), weights, np.full_like(weights, 1e-6), 0)
+
+    @classmethod
+    def load(cls, path: Path, messages: list[bytes]) -> Self:
+        """The state that the file keeps; a new one if there is none, or of other messages."""
+        state = cls.new(messages)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                weights, squares = stored["weights"], stored["squares"]
+                if str(stored["key"]) == state.key and weights.shape == state.weights.shape:
+                    return cls(state.key, weights, squares, int(stored["epochs"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            pass  # none yet, or damaged
+        return state
+
+    def save(self, path: Path) -> None:
+        with atomic_write(path) as unfinished, open(unfinished, "wb") as file:
+            np.savez(
+                file,
+                key=np.array(self.key),
+                weights=self.weights,
+                squares=self.squares,
+                epochs=np.array(self.epochs),
+            )
 
 
 def _step(

@@ -1,133 +1,118 @@
-"""Rows of JSONL: which of their strings are messages to repair, and the lines with those repaired."""
+"""Rows of JSONL: the lines with their messages repaired, and all else byte for byte as it came."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
-
+from zephyr_utils.data.lines import MARK
+from zephyr_utils.data.rows import MAX_ROW_BYTES, megabytes
 from zephyr_utils.truecasing.arrays import from_strings, strings_with_edits
-from zephyr_utils.truecasing.detect import LABELS
+from zephyr_utils.truecasing.dialogue import BROKEN_STRUCTURE, Message, MessageFinder, RowError
+from zephyr_utils.truecasing.literals import Change, changed_literal
 from zephyr_utils.truecasing.model import Truecaser
-from zephyr_utils.truecasing.tables import ColumnReport
+from zephyr_utils.truecasing.reports import ColumnReport
+
+NOT_JSON, NOT_UTF8, TOO_LONG = "not JSON", "not UTF-8", "line too long"
 
 
-def messages_of(value, roles: Sequence[str]) -> Iterator[tuple[int | None, str | None]]:
-    """The strings to repair in a column's value, each with its place in the list (None: the value
-    itself).
+class Line(NamedTuple):
+    """A line as it was read: its number from 1, its bytes, and whether these are all of it."""
+
+    number: int
+    content: bytes
+    whole: bool = True
+
+
+class BadLine(NamedTuple):
+    """A line that is set aside."""
+
+    row: int
+    reason: str
+    detail: str
+    line: str
+
+
+def read_line(line: Line, finder: MessageFinder) -> tuple[str, list[Message]]:
+    """The text of a line, and the messages in it to repair.
 
     Raises:
-        TypeError: the value is no string, no list of strings, and no list of messages with role and
-            content.
+        RowError: the line cannot be read, or holds no messages.
     """
-    if value is None:
-        return
-    if isinstance(value, str):
-        yield None, value
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            if (
-                isinstance(item, dict)
-                and isinstance(item.get("role"), str)
-                and isinstance(item.get("content"), str | None)
-            ):
-                if item["role"] in roles:
-                    yield place, item.get("content")
-            elif isinstance(item, str):  # raw UltraChat: the user speaks first
-                if ("user", "assistant")[place % 2] in roles:
-                    yield place, item
-            else:
-                raise TypeError(f"message {place} has no role and content")
-    else:
-        raise TypeError(f"the column holds {type(value).__name__}")
+    if not line.whole:
+        raise RowError(TOO_LONG, f"longer than {megabytes(MAX_ROW_BYTES)}; only its start is kept")
+    try:
+        # Half of a surrogate pair in three bytes is no UTF-8, and yet some tools write it.
+        text = line.content.removeprefix(MARK).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise RowError(NOT_UTF8, f"{error.reason} at byte {error.start + 1} of the line") from error
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RowError(NOT_JSON, _broken(error, text)) from error
+    return text, finder.in_row(row)
 
 
 def repair_lines(
-    lines: list[bytes],
-    first: int,
-    column: str | None,
-    columns: Sequence[str],
-    roles: Sequence[str],
-    truecaser: Truecaser,
-) -> tuple[list[bytes], list[dict], ColumnReport]:
+    lines: Sequence[Line], finder: MessageFinder, truecaser: Truecaser, report: ColumnReport
+) -> tuple[list[bytes], list[BadLine]]:
     """Repair a batch of lines.
 
     Args:
         lines: lines of JSON, with their line breaks.
-        first: the number of the first line.
-        column: the column to repair; None takes the first of ``columns`` that a row has.
+        finder: says which texts are messages.
+        truecaser: the fitted truecaser.
+        report: counts are added to it.
 
     Returns:
-        The lines to write (untouched ones byte for byte), the rows set aside (row, reason, detail,
-            line), the counts.
+        The lines to write, each with a line break, and those set aside.
     """
-    rows: list[tuple[bytes, dict, str] | None] = []
-    set_aside: list[dict] = []
-    texts: list[str | None] = []
-    owners: list[tuple[int, int | None]] = []
-    for number, line in enumerate(lines):
+    rows: list[tuple[Line, str, list[Message]]] = []
+    set_aside: list[BadLine] = []
+    for line in lines:
         try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise TypeError("the line is no object")
-            name = column or next((name for name in columns if name in row), columns[0])
-            if name not in row:
-                raise KeyError(f"there is no column {name!r}")
-            found = list(messages_of(row[name], roles))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            reason = (
-                "not JSON"
-                if isinstance(error, ValueError)
-                else "no such column"
-                if isinstance(error, KeyError)
-                else "not messages"
-            )
-            text = line.decode("utf-8", "replace").rstrip("\n")
-            set_aside.append(
-                {
-                    "row": first + number,
-                    "reason": reason,
-                    "detail": str(error).strip("\"'"),
-                    "line": text,
-                }
-            )
-            rows.append(None)
-            continue
-        rows.append((line, row, name))
-        texts += [text for _, text in found]
-        owners += [(number, place) for place, _ in found]
-
+            rows.append((line, *read_line(line, finder)))
+        except RowError as error:
+            set_aside.append(_bad(line, error))
+    texts = [message.text for _, _, messages in rows for message in messages]
     buffer = from_strings(texts)
     repair = truecaser.repair(buffer)
-    mended = strings_with_edits(texts, buffer, repair.positions)
-    report = ColumnReport(messages=len(texts), edits=len(repair.positions))
-    for code, count in enumerate(np.bincount(repair.labels, minlength=len(LABELS)).tolist()):
-        report.labels[LABELS[code]] += count
-    changed = set()
-    for old, new, (number, place) in zip(texts, mended, owners, strict=True):
-        if new is old:
-            continue
-        report.altered += 1
-        changed.add(number)
-        _, row, name = rows[number]
-        if place is None:
-            row[name] = new
-        elif isinstance(row[name][place], str):
-            row[name][place] = new
-        else:
-            row[name][place]["content"] = new
-    result = []
-    for number, entry in enumerate(rows):
-        if entry is None:
-            continue
-        line, row, _ = entry
-        if number in changed:
-            line = _as_line(row, line.isascii())
-        result.append(line if line.endswith(b"\n") else line + b"\n")
-    return result, set_aside, report
+    repaired = strings_with_edits(texts, buffer, repair.positions)
+    report.add_repair(repair, buffer)
+
+    written: list[bytes] = []
+    first = 0
+    for line, text, messages in rows:
+        results = repaired[first : first + len(messages)]
+        first += len(messages)
+        changes = [
+            Change(message.path, message.text, new)
+            for message, new in zip(messages, results, strict=True)
+            if new is not message.text
+        ]
+        try:
+            written.append(_with_changes(line.content, text, changes))
+        except ValueError as error:
+            set_aside.append(_bad(line, RowError(BROKEN_STRUCTURE, str(error))))
+    return written, sorted(set_aside)
 
 
-def _as_line(row: dict, ascii_only: bool) -> bytes:
-    try:
-        return json.dumps(row, ensure_ascii=ascii_only).encode() + b"\n"
-    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
-        return json.dumps(row).encode() + b"\n"
+def _with_changes(line: bytes, text: str, changes: list[Change]) -> bytes:
+    if changes:
+        mark = MARK if line.startswith(MARK) else b""
+        line = mark + changed_literal(text, changes).encode("utf-8", "surrogatepass")
+    return line if line.endswith(b"\n") else line + b"\n"
+
+
+def _bad(line: Line, error: RowError) -> BadLine:
+    content = line.content.decode("utf-8", "backslashreplace").rstrip("\n")
+    return BadLine(line.number, error.reason, error.detail, content)
+
+
+def _broken(error: Exception, text: str) -> str:
+    if not text.strip():
+        return "the line is empty"
+    if text.rstrip().endswith(","):
+        return "there is a comma behind the value: write one object a line, without commas"
+    if "\r" in text.rstrip():
+        return "lines end with a carriage return alone: write them with line feeds"
+    return str(error)

@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, overload
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow as pa
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.truecasing import recase
 from zephyr_utils.truecasing.arrays import (
+    Text,
     TextBuffer,
     arrow_with_edits,
     check_text_array,
@@ -21,23 +22,19 @@ from zephyr_utils.truecasing.arrays import (
 )
 from zephyr_utils.truecasing.detect import OK, surface_labels
 from zephyr_utils.truecasing.features import TABLE_BITS
-from zephyr_utils.truecasing.learn import WordCounts, chunks, fit_weights, read_example
+from zephyr_utils.truecasing.learn import FORMAT, WordCounts, chunks, fit_weights, read_example
 from zephyr_utils.truecasing.lexicon import Lexicon
 from zephyr_utils.truecasing.reading import Model, in_eight_bits
 from zephyr_utils.truecasing.recase import Repair
 
-FORMAT = "zephyr-handbook truecaser 3"
 LEXICON_FIELDS = tuple(field.name for field in dataclasses.fields(Lexicon))
 DTYPES = dict.fromkeys(LEXICON_FIELDS, np.int32) | {
     "keys": np.uint64,
     "form": np.uint32,
     "opening_form": np.uint32,
 }
-NAME_RATE = (
-    # a word that is capital this often inside sentences is taken for a name when the fit is cleaned
-    0.9
-)
-NAME_COUNT = 5
+# A word that is capital this often inside sentences is taken for a name when the fit is cleaned.
+NAME_RATE, NAME_COUNT = 0.9, 5
 
 
 class Truecaser:
@@ -58,11 +55,17 @@ class Truecaser:
         self.kept, self.set_aside = kept, set_aside
 
     @classmethod
-    def fit(cls, texts: Iterable[str] | pa.Array | pa.ChunkedArray) -> Self:
+    def fit(
+        cls,
+        texts: Iterable[str | None] | pa.Array | pa.ChunkedArray,
+        checkpoint: Path | None = None,
+    ) -> Self:
         """Learn from texts; wrongly cased ones among them are found and kept out.
 
         Args:
             texts: messages of one corpus. 20 MB are plenty; the whole is held in memory.
+            checkpoint: a file that keeps the state after each pass, so that a fit on the same texts
+                goes on after a kill; the caller removes it.
 
         Raises:
             HandbookError: there is no text, or none that is well cased.
@@ -75,7 +78,7 @@ class Truecaser:
             )
         if isinstance(texts, pa.Array | pa.ChunkedArray):
             check_text_array(texts)
-            texts = texts.to_pylist()
+            texts = _readable_texts(texts)
         buffer = from_strings([text for text in texts if text])
         if not len(buffer):
             raise HandbookError(
@@ -83,7 +86,9 @@ class Truecaser:
                 where="Truecaser.fit",
                 remedy="pass at least a few hundred messages",
             )
-        messages = [buffer.row(row) for row in np.flatnonzero(surface_labels(buffer) == OK)]
+        messages = [
+            buffer.row(row) for row in np.flatnonzero(surface_labels(buffer) == OK).tolist()
+        ]
         messages = _without_hidden_faults(messages)
         lexicon = _count(messages).lexicon() if messages else None
         if lexicon is None or not lexicon.capital.sum() + lexicon.opening_capital.sum():
@@ -94,7 +99,8 @@ class Truecaser:
                 remedy="fit on the well-cased majority of the corpus",
             )
         order = np.random.default_rng(0).permutation(len(messages))
-        weights = fit_weights([messages[index] for index in order], lexicon)
+        ordered = [messages[index] for index in order]
+        weights = fit_weights(ordered, lexicon, checkpoint=checkpoint)
         return cls(
             Model(lexicon, *in_eight_bits(weights)), len(messages), len(buffer) - len(messages)
         )
@@ -103,9 +109,13 @@ class Truecaser:
         """The text with its case repaired; the very same object if nothing was wrong."""
         return self.truecase_batch([text])[0]
 
-    def truecase_batch(
-        self, texts: list[str] | pa.Array | pa.ChunkedArray
-    ) -> list[str] | pa.Array | pa.ChunkedArray:
+    @overload
+    def truecase_batch(self, texts: list[Text]) -> list[Text]: ...
+
+    @overload
+    def truecase_batch(self, texts: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray: ...
+
+    def truecase_batch(self, texts: Any) -> Any:
         """Repair many texts at once.
 
         Args:
@@ -114,8 +124,8 @@ class Truecaser:
 
         Returns:
             The same kind, of the same length and type; every text keeps its length. An Arrow array
-                without a fault is
-            returned as it came, and one with faults shares all but its data buffer.
+            without a fault is returned as it came, and one with faults shares all but its data
+            buffer.
 
         Raises:
             HandbookError: an item or the array is not text.
@@ -125,14 +135,17 @@ class Truecaser:
                 [self.truecase_batch(chunk) for chunk in texts.chunks], texts.type
             )
         if isinstance(texts, pa.Array):
-            check_text_array(texts)
-            if pa.types.is_null(texts.type):
-                return texts
-            if pa.types.is_string_view(texts.type):
-                return self.truecase_batch(texts.cast(pa.large_string())).cast(texts.type)
-            return arrow_with_edits(texts, self.repair(from_arrow(texts)).positions)
+            return self._truecase_array(texts)
         buffer = from_strings(texts)
         return strings_with_edits(texts, buffer, self.repair(buffer).positions)
+
+    def _truecase_array(self, texts: pa.Array) -> pa.Array:
+        check_text_array(texts)
+        if pa.types.is_null(texts.type):
+            return texts
+        if pa.types.is_string_view(texts.type):
+            return self._truecase_array(texts.cast(pa.large_string())).cast(texts.type)
+        return arrow_with_edits(texts, self.repair(from_arrow(texts)).positions)
 
     def recase(self, texts: list[str]) -> list[str]:
         """Give every text the case that the model would, whatever case it has now; to measure the
@@ -148,10 +161,9 @@ class Truecaser:
         return recase.repair(self.model, text)
 
     def fingerprint(self) -> str:
-        """A short hash of the fitted statistics: equal models repair alike."""
-        digest = hashlib.sha256(
-            self.model.weights.tobytes() + np.float64(self.model.step).tobytes()
-        )
+        """A short hash of the fitted statistics and their format: equal models repair alike."""
+        digest = hashlib.sha256(FORMAT.encode())
+        digest.update(self.model.weights.tobytes() + np.float64(self.model.step).tobytes())
         for name in LEXICON_FIELDS:
             digest.update(getattr(self.model.lexicon, name).tobytes())
         return digest.hexdigest()[:16]
@@ -212,6 +224,15 @@ class Truecaser:
                 where=str(path),
                 remedy="fit the truecaser again and save it",
             ) from error
+
+
+def _readable_texts(array: pa.Array | pa.ChunkedArray) -> Iterator[str]:
+    """The texts of an array but those that are no UTF-8."""
+    for value in array:
+        try:
+            yield value.as_py() or ""
+        except UnicodeDecodeError:
+            continue
 
 
 def _count(messages: list[bytes]) -> WordCounts:

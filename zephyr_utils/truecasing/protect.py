@@ -2,9 +2,9 @@
 
 Blocks that may cross lines (fences, display maths, `<pre>`) are found by ``blocks``. Everything
 else is found from *triggers*: bytes such as a backtick, a slash, or a full stop with a letter right
-behind it. Triggers are rare and found by array arithmetic, and only at a trigger is a pattern tried, which
-keeps this cheap. Every pattern ignores case, so a text and its recased form protect the same bytes;
-every repeat is bounded or anchored, so the time is linear in the text.
+behind it. Triggers are rare and found by array arithmetic, and only at a trigger is a pattern
+tried, which keeps this cheap. Every pattern ignores case, so a text and its recased form protect
+the same bytes; every repeat is bounded or anchored, so the time is linear in the text.
 """
 
 import re

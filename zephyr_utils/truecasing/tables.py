@@ -1,35 +1,48 @@
-"""Columns of conversations: the messages of the assistant are repaired, all the rest keeps its
-buffers.
-"""
+"""Arrow tables with a column of messages repaired; all the rest keeps its buffers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.truecasing.arrays import arrow_with_edits, check_text_array, distinct, from_arrow
-from zephyr_utils.truecasing.detect import LABELS
+from zephyr_utils.truecasing.arrays import (
+    arrow_with_edits,
+    from_arrow,
+    from_strings,
+    strings_with_edits,
+)
+from zephyr_utils.truecasing.columns import ColumnWalker, Visitor
+from zephyr_utils.truecasing.dialogue import COLUMNS, MessageFinder, RowError
 from zephyr_utils.truecasing.model import Truecaser
+from zephyr_utils.truecasing.reports import ColumnReport
 
 
-@dataclass
-class ColumnReport:
-    """What was done to a column.
+class Repairer:
+    """Repairs the messages that it is handed, and counts.
 
     Args:
-        messages: messages looked at (those of the chosen roles).
-        labels: messages per label.
-        altered: messages in which a byte changed.
-        edits: letters whose case was changed.
+        truecaser: the fitted truecaser.
+        report: counts are added to it.
     """
 
-    messages: int = 0
-    labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
-    altered: int = 0
-    edits: int = 0
+    def __init__(self, truecaser: Truecaser, report: ColumnReport) -> None:
+        self.truecaser, self.report = truecaser, report
+
+    def strings(self, array: pa.Array, chosen: np.ndarray) -> pa.Array:
+        """The array with the chosen strings repaired; itself if nothing changed."""
+        rows = np.flatnonzero(chosen & np.asarray(array.is_valid()))
+        part = from_arrow(array).select(rows)
+        repair = self.truecaser.repair(part)
+        self.report.add_repair(repair, part)
+        return arrow_with_edits(array, repair.positions)
+
+    def texts(self, texts: list[str]) -> list[str]:
+        """The texts repaired; one without a fault is the very same object."""
+        buffer = from_strings(texts)
+        repair = self.truecaser.repair(buffer)
+        self.report.add_repair(repair, buffer)
+        return strings_with_edits(texts, buffer, repair.positions)
 
 
 def truecase_messages(
@@ -44,9 +57,11 @@ def truecase_messages(
 
     Args:
         table: a table, or a record batch.
-        column: a column of ``list<struct<role, content>>``, of ``list<string>`` (raw UltraChat's
-            ``data``: the user speaks first, so every second string is the assistant's), or of plain
-            strings.
+        column: a column of conversations: ``list<struct<role, content>>`` (or ShareGPT's from and
+            value; contents may be in parts), ``list<string>`` (raw UltraChat's ``data``: the user
+            speaks first, so every second string is the assistant's), or strings. A string that is
+            itself such a list, as JSON or Python text, or is rendered in a chat template, is read,
+            and written back as it came.
         roles: whose messages to repair; without effect on plain strings.
         truecaser: the fitted truecaser.
         report: counts are added to it.
@@ -63,99 +78,66 @@ def truecase_messages(
             where="table",
             remedy=f"name one of {', '.join(table.schema.names)}",
         )
+    finder = MessageFinder(roles, column)
+    visitor = Repairer(truecaser, report if report is not None else ColumnReport())
     index = table.schema.get_field_index(column)
     old = table.column(index)
     pieces = old.chunks if isinstance(old, pa.ChunkedArray) else [old]
-    report = report if report is not None else ColumnReport()
-    mended = [_mend(piece, column, tuple(roles), truecaser, report) for piece in pieces]
-    new = pa.chunked_array(mended, old.type) if isinstance(old, pa.ChunkedArray) else mended[0]
+    repaired = []
+    first = 0
+    for piece in pieces:
+        walker = ColumnWalker(finder, column, visitor)
+        repaired.append(walker.column(piece, np.ones(len(piece), np.bool_)))
+        for row, error in sorted(walker.refused.items()):
+            raise HandbookError(
+                error.detail,
+                where=f"column {column!r}, row {first + row + 1}",
+                remedy="remove the row, or truecase its file, which sets such rows aside",
+            )
+        first += len(piece)
+    new = pa.chunked_array(repaired, old.type) if isinstance(old, pa.ChunkedArray) else repaired[0]
     return table.set_column(index, table.schema.field(index), new)
 
 
-def _mend(
-    array: pa.Array, column: str, roles: tuple[str, ...], truecaser: Truecaser, report: ColumnReport
-) -> pa.Array:
-    kind = array.type
-    if pa.types.is_null(kind) or len(array) == 0:
-        return array
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return _mend_strings(array, None, truecaser, report)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _mend_lists(array, column, roles, truecaser, report)
-    raise HandbookError(
-        f"column {column!r} holds {kind}",
-        where="table",
-        remedy="name a column of messages (role, content), of string lists, or of strings",
-    )
+def message_columns(schema: pa.Schema, column: str | None) -> list[str]:
+    """The columns in which messages are looked for: the one that is named, or the known ones.
 
-
-def _mend_lists(array, column, roles, truecaser, report) -> pa.Array:
-    # ``values`` is the whole child, whatever the slice; only what the rows refer to is looked at.
-    values = array.values
-    chosen = np.zeros(len(values), np.bool_)
-    offsets = np.asarray(array.offsets).astype(np.int64)
-    valid = np.asarray(array.is_valid())
-    reach = np.zeros(len(values) + 1, np.int64)
-    np.add.at(reach, offsets[:-1][valid], 1)
-    np.add.at(reach, offsets[1:][valid], -1)
-    referred = np.cumsum(reach[:-1]) > 0
-    if pa.types.is_struct(values.type):
-        names = [child.name for child in values.type]
-        if "role" not in names or "content" not in names:
-            raise HandbookError(
-                f"messages hold {', '.join(names)}, not role and content",
-                where=f"column {column!r}",
-                remedy="convert the records first",
-            )
-        role, content = values.field("role"), values.field("content")
-        chosen = referred & np.asarray(
-            pc.fill_null(pc.is_in(role, pa.array(roles, role.type)), False)
+    Raises:
+        HandbookError: the schema has none of them.
+    """
+    names = [name for name in ([column] if column else COLUMNS) if name in schema.names]
+    if not names:
+        wanted = repr(column) if column else " or ".join(map(repr, COLUMNS))
+        raise HandbookError(
+            f"there is no column {wanted} (there is: {', '.join(schema.names) or 'none'})",
+            where="table",
+            remedy="rename the column that holds the conversations",
         )
-        fields = [values.field(number) for number in range(values.type.num_fields)]
-        fields[names.index("content")] = _mend_strings(content, chosen, truecaser, report)
-        mask = values.is_null() if values.null_count else None
-        new = pa.StructArray.from_arrays(fields, fields=list(values.type), mask=mask)
-    else:
-        first = np.zeros(len(values), np.int64)
-        lengths = np.diff(offsets)
-        filled = np.flatnonzero(valid & (lengths > 0))
-        rows = np.repeat(offsets[:-1][filled], lengths[filled])
-        places = np.flatnonzero(referred)
-        first[places] = rows
-        parity = (np.arange(len(values)) - first) % 2
-        for number, speaker in enumerate(("user", "assistant")):
-            if speaker in roles:
-                chosen |= referred & (parity == number)
-        new = _mend_strings(values, chosen, truecaser, report)
-    if new is values:
-        return array
-    mask = array.is_null() if array.null_count else None
-    # Copied, because a slice's offsets cannot be combined with a mask.
-    return type(array).from_arrays(
-        pa.array(offsets, array.offsets.type), new, type=array.type, mask=mask
-    )
+    return names
 
 
-def _mend_strings(
-    array: pa.Array, chosen: np.ndarray | None, truecaser: Truecaser, report: ColumnReport
-) -> pa.Array:
-    check_text_array(array)
-    if pa.types.is_null(array.type):
-        return array
-    if pa.types.is_string_view(array.type):
-        return _mend_strings(array.cast(pa.large_string()), chosen, truecaser, report).cast(
-            array.type
-        )
-    text = from_arrow(array)
-    rows = np.flatnonzero(
-        np.asarray(array.is_valid()) if chosen is None else chosen & np.asarray(array.is_valid())
-    )
-    part = text.select(rows)
-    found = truecaser.repair(part)
-    report.messages += len(rows)
-    for code, count in enumerate(np.bincount(found.labels, minlength=len(LABELS)).tolist()):
-        report.labels[LABELS[code]] += count
-    report.edits += len(found.positions)
-    if len(found.positions):
-        report.altered += len(distinct(np.searchsorted(part.ends, found.positions, side="right")))
-    return arrow_with_edits(array, found.positions)
+def walk_batch(
+    batch: pa.RecordBatch, finder: MessageFinder, visitor: Visitor
+) -> tuple[pa.RecordBatch, dict[int, RowError]]:
+    """A batch as the visitor leaves its messages, and the rows whose messages cannot be told.
+
+    Of the known columns each row is read in the first that it fills.
+
+    Raises:
+        HandbookError: there is no such column, or it holds no messages.
+    """
+    rows = np.ones(len(batch), np.bool_)
+    refused: dict[int, RowError] = {}
+    for name in message_columns(batch.schema, finder.column):
+        index = batch.schema.get_field_index(name)
+        old = batch.column(index)
+        filled = rows & np.asarray(old.is_valid())
+        if not filled.any():
+            continue
+        walker = ColumnWalker(finder, name, visitor)
+        new = walker.column(old, filled)
+        refused |= walker.refused
+        rows = rows & ~filled
+        if new is not old:
+            batch = batch.set_column(index, batch.schema.field(index), new)
+    return batch, refused
