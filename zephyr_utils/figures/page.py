@@ -10,15 +10,16 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.tables import Markup, html_table
 
 # What no HTML file can hold: control characters other than tab and line breaks, and halves of
 # surrogate pairs.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def escaped(text: str) -> str:
+def escaped(text: str) -> Markup:
     """Text from data as HTML shows it: no markup, and U+FFFD for what a page cannot hold."""
-    return html.escape(UNWRITABLE.sub("\ufffd", text))
+    return Markup(html.escape(UNWRITABLE.sub("\ufffd", text)))
 
 
 def figure_html(fig: Figure, *, alt: str, caption: str) -> str:
@@ -68,17 +69,14 @@ def before_after_table(rows: Sequence[Mapping[str, str]], *, caption: str) -> st
             where="before_after_table",
             remedy="look at what selects the rows",
         )
-    # an answer's own line breaks are kept
-    style = "text-align:left;vertical-align:top;white-space:pre-wrap"
     columns = list(rows[0])
-    head = "".join(f'<th scope="col">{escaped(column)}</th>' for column in columns)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td style="{style}">{escaped(row[column])}</td>' for column in columns)
-        + "</tr>"
-        for row in rows
+    table = html_table(
+        [escaped(column) for column in columns],
+        [[escaped(row[column]) for column in columns] for row in rows],
+        caption=escaped(caption),
+        css_class="before-after",
     )
-    return (
-        f'<table class="before-after"><caption>{escaped(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    # In the cells, since a notebook has no style sheet of ours: an answer keeps its line breaks.
+    # Text in the table is escaped, so that no other "<td>" can be in it.
+    style = "text-align:left;vertical-align:top;white-space:pre-wrap"
+    return table.replace("<td>", f'<td style="{style}">')
