@@ -19,7 +19,7 @@ help: ## List these commands
 
 env: $(ENVIRONMENT) ## Make the environment in .venv from requirements.txt
 
-run: $(ENVIRONMENT) ## Walk the whole road at the miniature scale, then build the website
+run: $(ENVIRONMENT) ## Run the whole pipeline at the miniature scale, then build the website
 	$(BIN)/zephyr run --scale miniature
 	$(BIN)/python tools/build_book.py
 
@@ -69,7 +69,7 @@ lock: $(ENVIRONMENT) ## Write uv.lock at the versions of requirements.txt (after
 bench: $(ENVIRONMENT) ## Print where the time of the last run went, chapter by chapter
 	$(BIN)/python benchmarks/chapters.py
 
-claims: $(ENVIRONMENT) ## Train over several seeds and measure what the README claims (long)
+claims: $(ENVIRONMENT) ## Train over several seeds and measure the claims of the paper (long)
 	$(BIN)/python benchmarks/claims.py
 
 links: $(ENVIRONMENT) ## Ask every other site that the built website links to whether the page is there
