@@ -50,7 +50,11 @@ TEMPLATES = (
     Template(
         "Gemma", re.compile(r"<start_of_turn>(user|model)\n"), re.compile(r"<end_of_turn>")
     ),
-    Template("DeepSeek", re.compile(r"<｜(User|Assistant)｜>"), re.compile("<｜end▁of▁sentence｜>")),
+    Template(
+        "DeepSeek",
+        re.compile(r"<｜(User|Assistant)｜>"),
+        re.compile("<｜end▁of▁sentence｜>"),
+    ),
     Template("HH", re.compile(r"(?:^|\n\n)(Human|Assistant):"), special=False),
     Template("Guanaco", re.compile(r"###\s*(Human|Assistant):"), special=False),
 )  # fmt: skip

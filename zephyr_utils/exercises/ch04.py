@@ -28,10 +28,14 @@ def _repaired(overall: float, mean: float) -> float | None:
     solution=_repaired,
     wrong={
         "other grades": lambda overall, mean: _repaired(10.0, mean),
-        "are one too": lambda overall, mean: 1.0 if overall == 10 and mean < 2 else _repaired(overall, mean + 1e-9),
+        "are one too": lambda overall, mean: (
+            1.0 if overall == 10 and mean < 2 else _repaired(overall, mean + 1e-9)
+        ),
         "stays a ten": lambda overall, mean: 1.0 if overall == 10 and mean <= 2 else overall,
         "judged again": lambda overall, mean: 1.0 if overall == 10 and mean <= 4 else overall,
-        "a sound ten": lambda overall, mean: None if overall == 10 and mean > 2 else _repaired(overall, mean),
+        "a sound ten": lambda overall, mean: (
+            None if overall == 10 and mean > 2 else _repaired(overall, mean)
+        ),
         "wrong way round": lambda overall, mean: _repaired(overall, 6.0 - mean),
     },
 )  # fmt: skip
@@ -104,7 +108,8 @@ def check_length_bias(fn: Callable[[Pairs], float]) -> None:
     whose chosen is longer.
     """
     pairs = [
-        ("A long answer.", "Short."), ("Yes.", "Nay."), ("No.", "It depends."), ("Extraordinarily so!", "I do not know it."),
+        ("A long answer.", "Short."), ("Yes.", "Nay."), ("No.", "It depends."),
+        ("Extraordinarily so!", "I do not know it."),
         ("Ten", "Two"), ("Gladly, here it is.", "Here it is."), ("Rome and Paris are.", "Rome."),
     ]  # fmt: skip
     sizes = [(len(chosen), len(rejected)) for chosen, rejected in pairs]

@@ -114,7 +114,8 @@ def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
         ]
     parts += [
         _table(("step", "seconds", "peak memory of the process (MB)", "interrupted"),
-               [(step, f"{m['seconds']:.0f}", f"{m['peak_memory_mb']:.0f}", "yes, seconds since" if m["resumed"] else "no")
+               [(step, f"{m['seconds']:.0f}", f"{m['peak_memory_mb']:.0f}",
+                 "yes, seconds since" if m["resumed"] else "no")
                 for step, m in made.items()]),
         f"Hardware: {_hardware(pipeline, model)}. Libraries: "
         + ", ".join(f"{name} {version}" for name, version in made[model]["versions"].items()) + ".",

@@ -133,7 +133,7 @@ def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, 
 
 @contextlib.contextmanager
 def _kernel_environment(runs: Path) -> Iterator[None]:
-    """The variables that kernels inherit; what the reader has set stays, but for the runs folder."""
+    """The variables that kernels inherit; what the reader has set stays, save the runs folder."""
     # Without a fixed number, libraries each take all cores of the machine, more than a container
     # gives.
     settings = {**QUIET, "OMP_NUM_THREADS": str(usable_cores())}

@@ -62,7 +62,8 @@ OUT_OF_RANGE, UNREADABLE = "rating_out_of_range", "unreadable_rating"
 _NOT_RATED = ("", "n/a", "na", "none", "null", "nan", "-", "not rated", "not applicable")
 # Scales in use, from the narrowest; what is proposed when ratings lie outside of the one assumed.
 _KNOWN_SCALES = tuple(
-    RatingScale(*ends) for ends in ((0, 1), (1, 4), (0, 4), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10),
+    RatingScale(*ends)
+    for ends in ((0, 1), (1, 4), (0, 4), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10),
                               (1, 100), (0, 100))
 )  # fmt: skip
 
