@@ -50,24 +50,24 @@ def main() -> None:
         {name: fingerprint(HERE / name) for name in ("gpu_setup.py", "gpu_measure.py")}
         | {"shape": arguments.shape}
     )
-    found = read_json(path)
-    if found.get("key") != key or found.get("environment") != environment_stamp():
-        found = {
+    results = read_json(path)
+    if results.get("key") != key or results.get("environment") != environment_stamp():
+        results = {
             "key": key,
             "shape": arguments.shape,
             "environment": environment_stamp(),
             "measured": {},
         }
     for name in MEASUREMENTS:
-        if name in found["measured"] and "left_out" not in found["measured"][name]:
+        if name in results["measured"] and "left_out" not in results["measured"][name]:
             console.print(f"{name}: measured already", highlight=False)
             continue
         console.print(f"{name} ...", highlight=False)
-        found["measured"][name] = _in_a_process(name, arguments)
-        write_json(path, found)
-    found["findings"] = findings(found["measured"])
-    write_json(path, found)
-    _show(found, console)
+        results["measured"][name] = _in_a_process(name, arguments)
+        write_json(path, results)
+    results["findings"] = findings(results["measured"])
+    write_json(path, results)
+    _show(results, console)
     console.print(f"Written to {path.name}", highlight=False)
 
 
@@ -111,48 +111,52 @@ def _in_a_process(name: str, arguments: argparse.Namespace) -> dict:
 
 def findings(measured: dict[str, dict]) -> dict[str, float]:
     """Ratios ours / peer, and how far the losses of the fast path lie from the plain one's."""
-    found = {}
+    ratios: dict[str, float] = {}
     for stage in ("dsft", "ddpo"):
         peer, ours = measured.get(f"{stage} peer", {}), measured.get(f"{stage} ours", {})
         for figure in ("tokens_per_second", "peak_memory_gb"):
             if figure in peer and figure in ours:
-                found[f"{stage}: {figure}, ours / peer"] = round(ours[figure] / peer[figure], 3)
+                ratios[f"{stage}: {figure}, ours / peer"] = round(ours[figure] / peer[figure], 3)
         if peak := measured.get("matrix peak", {}).get("tflops"):
             for name, figures in ((f"{stage} peer", peer), (f"{stage} ours", ours)):
                 if "tflops" in figures:
-                    found[f"{name}: share of the matrix peak"] = round(figures["tflops"] / peak, 3)
+                    ratios[f"{name}: share of the matrix peak"] = round(figures["tflops"] / peak, 3)
         equal = measured.get(f"{stage} equality", {})
         if "relative_difference" in equal:
-            found[f"{stage}: relative difference of the loss, fast path and plain"] = equal[
+            ratios[f"{stage}: relative difference of the loss, fast path and plain"] = equal[
                 "relative_difference"
             ]
         for name, figures in measured.items():
             of_stage = name.startswith(stage) and name not in (f"{stage} peer", f"{stage} ours")
             if of_stage and "tokens_per_second" in figures and "tokens_per_second" in ours:
                 ratio = figures["tokens_per_second"] / ours["tokens_per_second"]
-                found[f"tokens_per_second, {name} / {stage} ours"] = round(ratio, 3)
-    return found
+                ratios[f"tokens_per_second, {name} / {stage} ours"] = round(ratio, 3)
+    return ratios
 
 
-def _show(found: dict, console: Console) -> None:
+def _show(results: dict, console: Console) -> None:
     table = Table(
-        title=f"{found['shape']} on {found['environment']['accelerator']} / "
-        f"{found['environment']['cpu']}"
+        title=f"{results['shape']} on {results['environment']['accelerator']} / "
+        f"{results['environment']['cpu']}"
     )
     for column in ("", "tokens/s", "TFLOP/s", "of the peak", "padding", "peak GB", "steps"):
         table.add_column(column)
-    peak = found["measured"]["matrix peak"].get("tflops", float("nan"))
-    for name, figures in found["measured"].items():
+    peak = results["measured"]["matrix peak"].get("tflops", float("nan"))
+    for name, figures in results["measured"].items():
         if "tokens_per_second" in figures:
             table.add_row(
-                name, f"{figures['tokens_per_second']:,.0f}", f"{figures['tflops']:.3g}",
-                f"{figures['tflops'] / peak:.0%}", f"{figures['padding']:.0%}",
-                f"{figures['peak_memory_gb']:.2f}", str(figures["steps"]),
-            )  # fmt: skip
+                name,
+                f"{figures['tokens_per_second']:,.0f}",
+                f"{figures['tflops']:.3g}",
+                f"{figures['tflops'] / peak:.0%}",
+                f"{figures['padding']:.0%}",
+                f"{figures['peak_memory_gb']:.2f}",
+                str(figures["steps"]),
+            )
         elif reason := figures.get("failed") or figures.get("left_out"):
             table.add_row(name, "failed" if "failed" in figures else "left out", reason[:60])
     console.print(table)
-    for what, value in found["findings"].items():
+    for what, value in results["findings"].items():
         console.print(f"{what}: {value:g}", highlight=False)
 
 

@@ -19,12 +19,21 @@ from zephyr_utils.planning.plan import forward_flops, passes
 # are equal
 MEASUREMENTS = (
     "matrix peak",
-    "dsft peer", "dsft ours", "dsft flex", "dsft flash", "dsft compiled", "dsft equality",
-    "ddpo peer", "ddpo ours", "ddpo two rows", "ddpo flex", "ddpo equality",
+    "dsft peer",
+    "dsft ours",
+    "dsft flex",
+    "dsft flash",
+    "dsft compiled",
+    "dsft equality",
+    "ddpo peer",
+    "ddpo ours",
+    "ddpo two rows",
+    "ddpo flex",
+    "ddpo equality",
     *(f"dsft length x {times}" for times in (0.25, 0.5, 2)),
     *(f"dsft batch x {times}" for times in (0.5, 2, 4)),
     *(f"dsft rank x {times}" for times in (0.5, 4, 8)),
-)  # fmt: skip
+)
 WARM_UP = 2  # steps that are not timed: kernels are chosen, memory is taken
 
 
@@ -112,12 +121,18 @@ def _throughput(shape: Shape, stage: str, asked: dict[str, Any], seconds: float)
     flops = forward_flops(shape, round(row)) * passes(asked) * clock.positions
     peak = torch.cuda.max_memory_allocated() if on_gpu else peak_memory_mb() * 2**20
     return {
-        "tokens_per_second": clock.tokens / taken, "positions_per_second": clock.positions / taken,
-        "padding": 1 - clock.filled / clock.positions, "tflops": flops / taken / 1e12, "steps": clock.steps,
-        "seconds": taken, "seconds_to_prepare": prepared, "load_of_the_machine": os.getloadavg()[0], "peak_memory_gb": peak / 1e9,
+        "tokens_per_second": clock.tokens / taken,
+        "positions_per_second": clock.positions / taken,
+        "padding": 1 - clock.filled / clock.positions,
+        "tflops": flops / taken / 1e12,
+        "steps": clock.steps,
+        "seconds": taken,
+        "seconds_to_prepare": prepared,
+        "load_of_the_machine": os.getloadavg()[0],
+        "peak_memory_gb": peak / 1e9,
         "last_loss": [entry["loss"] for entry in made.state.log_history if "loss" in entry][-1],
         "recipe": {key: value for key, value in asked.items() if not isinstance(value, list)},
-    }  # fmt: skip
+    }
 
 
 @contextlib.contextmanager

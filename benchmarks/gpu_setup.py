@@ -22,11 +22,26 @@ SHAPES = {
 # The alignment-handbook's QLoRA recipe of 2024, in bfloat16: what anyone gets who runs it as it
 # stands.
 PEER = {
-    "dsft": {"per_device_train_batch_size": 4, "lora_r": 16, "lora_alpha": 16, "lora_dropout": 0.05, "packing": False,
-             "activation_checkpointing": True, "max_length": 2048, "train_sampling_strategy": "random"},
-    "ddpo": {"per_device_train_batch_size": 4, "lora_r": 128, "lora_alpha": 128, "lora_dropout": 0.0,
-             "activation_checkpointing": True, "max_length": 1024, "precompute_ref_log_probs": False},
-}  # fmt: skip
+    "dsft": {
+        "per_device_train_batch_size": 4,
+        "lora_r": 16,
+        "lora_alpha": 16,
+        "lora_dropout": 0.05,
+        "packing": False,
+        "activation_checkpointing": True,
+        "max_length": 2048,
+        "train_sampling_strategy": "random",
+    },
+    "ddpo": {
+        "per_device_train_batch_size": 4,
+        "lora_r": 128,
+        "lora_alpha": 128,
+        "lora_dropout": 0.0,
+        "activation_checkpointing": True,
+        "max_length": 1024,
+        "precompute_ref_log_probs": False,
+    },
+}
 # Ours, beside the recipe: activations are kept where that fits, which on 80 GB is 4,096 tokens in a
 # micro-batch.
 OURS = {
@@ -88,13 +103,21 @@ def trainer(
     from zephyr_utils.training.dpo_trainer import PairTrainer
 
     fields = trainer_arguments(recipe, stage)
-    fixed = {"output_dir": folder, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1,
-             "num_train_epochs": 1000, "dataloader_drop_last": True, "max_steps": 100_000}  # fmt: skip
+    fixed = {
+        "output_dir": folder,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "num_train_epochs": 1000,
+        "dataloader_drop_last": True,
+        "max_steps": 100_000,
+    }
     if not torch.cuda.is_available():
         fixed["use_cpu"] = True
     rows = rows or (96 if shape.hidden < 1000 else 1024)
     if stage == "ddpo" and recipe.get("precompute_ref_log_probs"):
-        rows = min(rows, 256)  # its one pass is told apart, in seconds_to_prepare
+        rows = min(rows, 256)  # its one pass is timed apart, in seconds_to_prepare
     config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
     kind = trl.SFTTrainer if stage == "dsft" else trl.DPOTrainer
     if stage == "ddpo" and recipe.get("precompute_ref_log_probs"):  # ours
@@ -107,9 +130,13 @@ def trainer(
         trl.ModelConfig(**{key: recipe[key] for key in model_fields() & set(recipe)})
     )
     return kind(
-        model=_model(shape, recipe), args=config(**{**fields, **fixed}), peft_config=peft, processing_class=_tokenizer(shape),
-        train_dataset=Dataset.from_list(_rows(shape, stage, recipe, rows, shorter)), callbacks=list(callbacks),
-    )  # fmt: skip
+        model=_model(shape, recipe),
+        args=config(**{**fields, **fixed}),
+        peft_config=peft,
+        processing_class=_tokenizer(shape),
+        train_dataset=Dataset.from_list(_rows(shape, stage, recipe, rows, shorter)),
+        callbacks=list(callbacks),
+    )
 
 
 def _model(shape: Shape, recipe: dict[str, Any]):
@@ -118,10 +145,18 @@ def _model(shape: Shape, recipe: dict[str, Any]):
 
     torch.manual_seed(0)
     config = MistralConfig(
-        hidden_size=shape.hidden, intermediate_size=shape.intermediate, num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, vocab_size=shape.vocabulary,
-        tie_word_embeddings=shape.tied, sliding_window=None, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        vocab_size=shape.vocabulary,
+        tie_word_embeddings=shape.tied,
+        sliding_window=None,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(device):
         torch.set_default_dtype(getattr(torch, recipe["dtype"]))

@@ -140,8 +140,8 @@ def in_a_process(stage: str, settings: list[dict], keep: Callable[[dict], None])
 
 def search(stages: list[str], workers: int, afresh: bool, console: Console) -> None:
     """Try what is missing, and keep each result as it comes."""
-    known, lock = read_json(RESULTS), threading.Lock()
-    tried = {stage: [] if afresh else known.get(stage, {}).get("tried", []) for stage in stages}
+    earlier, lock = read_json(RESULTS), threading.Lock()
+    tried = {stage: [] if afresh else earlier.get(stage, {}).get("tried", []) for stage in stages}
 
     def keep(stage: str, result: dict) -> None:
         with lock:

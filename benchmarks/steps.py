@@ -47,11 +47,11 @@ from rich.table import Table
 from transformers import TrainerCallback, get_linear_schedule_with_warmup
 
 from zephyr_utils import training
-from zephyr_utils.chat import encode, load_model, prepare_tokenizer
+from zephyr_utils.chat import encode, encode_prompt, load_model, prepare_tokenizer
 from zephyr_utils.files import write_json
 from zephyr_utils.machine import environment_stamp
 from zephyr_utils.miniature import BASE_FOLDER, data
-from zephyr_utils.objectives import dpo_loss, sequence_log_probs
+from zephyr_utils.objectives import PairLogProbs, dpo_loss, sequence_log_probs
 from zephyr_utils.preferences import binarize
 from zephyr_utils.scales import get_scale
 from zephyr_utils.training.rows import fit_pairs
@@ -90,19 +90,25 @@ def main() -> None:
         for arm in ARMS[turn:] + ARMS[:turn]:
             with tempfile.TemporaryDirectory() as folder:
                 rows = longer if arm.startswith("long") else pairs
-                found = PASSES[arm](rows if number else rows[: 2 * PAIRS], Path(folder))
+                result = PASSES[arm](rows if number else rows[: 2 * PAIRS], Path(folder))
             if number:
-                measured[arm].append(found)
+                measured[arm].append(result)
         if number:
-            told = ", ".join(f"{arm} {measured[arm][-1]['cpu_ms']:.0f}" for arm in ARMS)
+            times = ", ".join(f"{arm} {measured[arm][-1]['cpu_ms']:.0f}" for arm in ARMS)
             console.print(
-                f"round {number} of {arguments.rounds}, ms a step: {told}", highlight=False
+                f"round {number} of {arguments.rounds}, ms per step: {times}", highlight=False
             )
-    found = {"environment": environment_stamp(), "rounds": arguments.rounds, "steps": arguments.steps,
-             "load_of_the_machine": os.getloadavg()[0], "goals": GOALS, "findings": findings(measured),
-             "measured": measured}  # fmt: skip
-    write_json(arguments.output, found)
-    show(found, console)
+    results = {
+        "environment": environment_stamp(),
+        "rounds": arguments.rounds,
+        "steps": arguments.steps,
+        "load_of_the_machine": os.getloadavg()[0],
+        "goals": GOALS,
+        "findings": findings(measured),
+        "measured": measured,
+    }
+    write_json(arguments.output, results)
+    show(results, console)
 
 
 def few_pairs(count: int) -> list[dict]:
@@ -119,7 +125,7 @@ def with_long_prompts(pairs: list[dict]) -> list[dict]:
     """The pairs with other pairs' texts before their questions: the answers stay, the prompts grow
     by about `LONGER` tokens.
     """
-    found = []
+    longer = []
     for number, pair in enumerate(pairs):
         before, sides = [], {}
         while len(" ".join(before).split()) < LONGER / 2:  # a word is about two tokens here
@@ -127,8 +133,8 @@ def with_long_prompts(pairs: list[dict]) -> list[dict]:
         for side in ("chosen", "rejected"):
             first, *others = pair[side]
             sides[side] = [{**first, "content": " ".join([*before, first["content"]])}, *others]
-        found.append({**pair, **sides})
-    return found
+        longer.append({**pair, **sides})
+    return longer
 
 
 class Clock(TrainerCallback):
@@ -182,19 +188,30 @@ def pass_of_trl(pairs: list[dict], folder: Path) -> dict[str, Any]:
     model, tokenizer = load_model(BASE_FOLDER, dtype="float32")
     prepare_tokenizer(tokenizer)
     arguments = trl.DPOConfig(
-        output_dir=str(folder), use_cpu=True, report_to="none", disable_tqdm=True, save_strategy="no",
-        num_train_epochs=1, per_device_train_batch_size=PAIRS, train_sampling_strategy="sequential",
-    )  # fmt: skip
+        output_dir=str(folder),
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        save_strategy="no",
+        num_train_epochs=1,
+        per_device_train_batch_size=PAIRS,
+        train_sampling_strategy="sequential",
+    )
     assert (
         arguments.bf16
         and arguments.gradient_checkpointing
         and not arguments.precompute_ref_log_probs
     )
     trainer = trl.DPOTrainer(
-        model=model, args=arguments, peft_config=training.lora_config(recipe()), processing_class=tokenizer,
-        train_dataset=training.shared_dataset([training.split_prompt(pair) for pair in pairs], folder),
+        model=model,
+        args=arguments,
+        peft_config=training.lora_config(recipe()),
+        processing_class=tokenizer,
+        train_dataset=training.shared_dataset(
+            [training.split_prompt(pair) for pair in pairs], folder
+        ),
         callbacks=[clock],
-    )  # fmt: skip
+    )
     return clock.result(training.train_and_log(trainer, folder))
 
 
@@ -222,10 +239,10 @@ def pass_of_bare(pairs: list[dict], folder: Path) -> dict[str, Any]:
     losses = []
     model.train()
     began = time.process_time(), time.perf_counter()
-    for batch, known in zip(batches, reference, strict=True):
-        loss = dpo_loss(
-            *log_probs(model, batch, tokenizer.pad_token_id), *known, beta=asked["beta"]
-        )
+    for batch, reference_sums in zip(batches, reference, strict=True):
+        policy_sums = log_probs(model, batch, tokenizer.pad_token_id)
+        pair = PairLogProbs(*policy_sums, *reference_sums)
+        loss = dpo_loss(*pair, beta=asked["beta"])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, asked["max_grad_norm"])
         optimiser.step()
@@ -242,9 +259,7 @@ def pass_of_bare(pairs: list[dict], folder: Path) -> dict[str, Any]:
 
 def encoded(tokenizer, messages: list[dict]) -> tuple[list[int], list[int]]:
     """Tokens of a conversation, and its labels: the last answer's tokens, -100 before."""
-    prompt = tokenizer.apply_chat_template(
-        messages[:-1], add_generation_prompt=True, return_dict=True
-    )["input_ids"]
+    prompt = encode_prompt(tokenizer, messages[:-1])
     tokens = encode(tokenizer, messages)[0]
     return tokens, [-100] * len(prompt) + tokens[len(prompt) :]
 
@@ -266,45 +281,51 @@ def log_probs(
 in_order = functools.partial(pass_of_ours, train_sampling_strategy="sequential")
 two_rows = functools.partial(in_order, share_prompts=False)
 PASSES = {
-    "ours": pass_of_ours, "trl": pass_of_trl, "bare": pass_of_bare, "in order": in_order, "two rows": two_rows,
-    "long in order": in_order, "long two rows": two_rows,
-}  # fmt: skip
+    "ours": pass_of_ours,
+    "trl": pass_of_trl,
+    "bare": pass_of_bare,
+    "in order": in_order,
+    "two rows": two_rows,
+    "long in order": in_order,
+    "long two rows": two_rows,
+}
 
 
 def findings(measured: dict[str, list[dict]]) -> dict[str, Any]:
     """Ratios of medians, their range over single rounds, and how far apart the losses of the arms
     in one order lie.
     """
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name in RATIOS:
         arms = name.split(" / ")
         for clock in ("cpu_ms", "wall_ms"):
             ours, theirs = ([one[clock] for one in measured[arm]] for arm in arms)
             ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-            found[f"{name}, {clock}"] = {
+            figures[f"{name}, {clock}"] = {
                 "ratio": round(statistics.median(ours) / statistics.median(theirs), 3),
-                "lowest_round": round(min(ratios), 3), "highest_round": round(max(ratios), 3),
-            }  # fmt: skip
+                "lowest_round": round(min(ratios), 3),
+                "highest_round": round(max(ratios), 3),
+            }
     for arm, other in (
         ("in order", "two rows"),
         ("ours", "two rows"),
         ("long in order", "long two rows"),
     ):
         ratio = measured[arm][0]["positions"] / measured[other][0]["positions"]
-        found[f"{arm} / {other}, positions"] = round(ratio, 3)
+        figures[f"{arm} / {other}, positions"] = round(ratio, 3)
     for arm, other in (
         ("bare", "two rows"),
         ("in order", "two rows"),
         ("long in order", "long two rows"),
     ):
         alike = zip(measured[arm][0]["losses"], measured[other][0]["losses"], strict=True)
-        found[f"{arm}, {other}: largest difference of the losses"] = max(
+        figures[f"{arm}, {other}: largest difference of the losses"] = max(
             abs(a - b) for a, b in alike
         )
-    return found
+    return figures
 
 
-def show(found: dict, console: Console) -> None:
+def show(results: dict[str, Any], console: Console) -> None:
     """A table of milliseconds a step and the ratios beside their goals."""
     table = Table(
         "",
@@ -312,20 +333,20 @@ def show(found: dict, console: Console) -> None:
         "wall ms a step",
         title="one dDPO step, 16 pairs of the miniature",
     )
-    for arm, passes in found["measured"].items():
+    for arm, passes in results["measured"].items():
         medians = (
             statistics.median(one[clock] for one in passes) for clock in ("cpu_ms", "wall_ms")
         )
         table.add_row(arm, *(f"{median:.1f}" for median in medians))
     console.print(table)
     for name in RATIOS:
-        ratio, goal = found["findings"][f"{name}, cpu_ms"], GOALS.get(name)
+        ratio, goal = results["findings"][f"{name}, cpu_ms"], GOALS.get(name)
         verdict = (
             f"; goal {goal}: {'reached' if ratio['ratio'] <= goal else 'missed'}" if goal else ""
         )
         spread = f"{ratio['lowest_round']:.2f} to {ratio['highest_round']:.2f} in single rounds"
         console.print(f"{name}: {ratio['ratio']:.2f} ({spread}){verdict}", highlight=False)
-    for name, value in found["findings"].items():
+    for name, value in results["findings"].items():
         if not isinstance(value, dict):
             console.print(f"{name}: {value:.3g}", highlight=False)
 

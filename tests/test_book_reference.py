@@ -75,7 +75,8 @@ def test_a_signature_has_its_types_without_the_quotes_of_late_imports():
 
 def test_a_dataclass_shows_its_fields_and_a_plain_class_its_constructor():
     [fields] = ast.parse(
-        "@dataclass\nclass A:\n    a: int\n    b: list = field(default_factory=list)\n    _c: int = 0\n"
+        "@dataclass\nclass A:\n    a: int\n    b: list = field(default_factory=list)\n    _c: int "
+        "= 0\n"
     ).body
     assert api_reference._constructor(fields) == "(a: int, b: list = ...)"
     [plain] = ast.parse("class A:\n    def __init__(self, a: int): ...").body

@@ -141,15 +141,15 @@ def test_the_trainer_is_given_the_derived_accumulation_only_where_several_proces
     recipe = get_scale("miniature").recipe(
         "dsft", per_device_train_batch_size=32, gradient_accumulation_steps=4
     )
-    assert (
-        loading.trl_arguments("dsft", tmp_path, recipe).gradient_accumulation_steps == 4
-    )
+    assert loading.trl_arguments("dsft", tmp_path, recipe).gradient_accumulation_steps == 4
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(loading, "processes", lambda: 4)
     monkeypatch.setenv("RANK", "0")
     arguments = loading.trl_arguments("dsft", tmp_path, recipe)
     assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (32, 1)
-    assert "4 processes x 32 rows x 1 micro-batches = 128 rows per update" in capsys.readouterr().err
+    assert (
+        "4 processes x 32 rows x 1 micro-batches = 128 rows per update" in capsys.readouterr().err
+    )
 
 
 # --- accelerate -----------------------------------------------------------------------------------
@@ -212,9 +212,17 @@ def test_qlora_goes_the_whole_road_and_leaves_a_model_in_full_precision(tmp_path
     pytest.importorskip("bitsandbytes", reason="pip install 'zephyr-handbook[qlora]'")
     torch.manual_seed(0)
     config = MistralConfig(
-        hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        vocab_size=1000, max_position_embeddings=1024, bos_token_id=1, eos_token_id=2, pad_token_id=3,
-    )  # fmt: skip
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=1000,
+        max_position_embeddings=1024,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
+    )
     base = MistralForCausalLM(config)
     base.save_pretrained(tmp_path / "base")
     AutoTokenizer.from_pretrained(BASE_FOLDER).save_pretrained(tmp_path / "base")

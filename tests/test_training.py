@@ -1,4 +1,4 @@
-"""dSFT and dDPO on TRL: what they leave, where they start, and that a kill costs nothing but time."""
+"""dSFT and dDPO on TRL: what they leave, where they start, and that a kill costs only time."""
 
 import hashlib
 import json

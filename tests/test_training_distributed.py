@@ -57,7 +57,7 @@ stages.ddpo(BASE_FOLDER, pairs, Path(sys.argv[1]), get_scale("miniature").recipe
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> dict[int, tuple[Path, str]]:
-    """Number of processes -> what they left, and what they told; both stages in one start, for
+    """Number of processes -> what they left, and what they said; both stages in one start, for
     starting takes longest.
     """
     runs = {}
@@ -74,9 +74,11 @@ def start(script: Path, processes: int, *arguments) -> subprocess.CompletedProce
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     return subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), str(script), *map(str, arguments)],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
-    )  # fmt: skip
+    )
 
 
 def losses(folder: Path) -> list[float]:
@@ -85,7 +87,7 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])
 def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
-    (one, told_by_one), (two, told) = trained[1], trained[2]
+    (one, said_by_one), (two, said) = trained[1], trained[2]
     alone, together = losses(one / stage), losses(two / stage)
     assert len(alone) == 4 and alone[0] != alone[-1], "nothing was trained"
     assert together == pytest.approx(alone, abs=1e-5)
@@ -94,8 +96,8 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
     )
     for name, tensor in weights.items():
         assert same[name].numpy() == pytest.approx(tensor.numpy(), abs=2e-4), name
-    assert "2 processes x 4 rows x 1 micro-batches = 8 rows per update" in told
-    assert "Effective batch" not in told_by_one
+    assert "2 processes x 4 rows x 1 micro-batches = 8 rows per update" in said
+    assert "Effective batch" not in said_by_one
     assert not (two / stage / "checkpoints").exists()
 
 
@@ -131,9 +133,16 @@ def test_a_training_of_two_processes_that_died_goes_on_to_the_same_weights(train
 
 @pytest.mark.parametrize(
     ("rows", "together", "expected"),
-    [(256, 1, (256, 32)), (256, 8, (256, 32)), (78, 1, (78, 26)), (79, 2, (78, 13)), (37, 1, (37, 1)), (0, 2, (0, 32)),
-     (1, 2, (0, 32))],
-)  # fmt: skip
+    [
+        (256, 1, (256, 32)),
+        (256, 8, (256, 32)),
+        (78, 1, (78, 26)),
+        (79, 2, (78, 13)),
+        (37, 1, (37, 1)),
+        (0, 2, (0, 32)),
+        (1, 2, (0, 32)),
+    ],
+)
 def test_an_evaluation_counts_every_row_once_and_alike(rows, together, expected):
     count, at_once = even_batches(rows, together, most=32)
     assert (count, at_once) == expected
@@ -199,11 +208,13 @@ def test_a_training_is_made_by_all_processes_at_once_and_written_by_the_first(tm
     started = [
         subprocess.Popen(
             [sys.executable, "-c", ALONG, str(tmp_path / "a"), name],
-            env={**os.environ, "WORLD_SIZE": "2", "RANK": str(rank)}, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "WORLD_SIZE": "2", "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for rank, name in ((1, "second"), (0, "first"))
-    ]  # fmt: skip
-    told = [process.communicate(timeout=60)[0].split() for process in started]
+    ]
+    said = [process.communicate(timeout=60)[0].split() for process in started]
     assert all(process.returncode == 0 for process in started)
-    assert told[0][0] == told[1][0] and told[1][1] == "False"
+    assert said[0][0] == said[1][0] and said[1][1] == "False"
     assert (tmp_path / "a" / "manifest.json").exists()

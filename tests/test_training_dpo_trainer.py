@@ -77,7 +77,7 @@ def test_the_numbers_are_those_that_trl_computes_to_the_last_bit(tmp_path, monke
     assert reference_of(make_trainer(tmp_path / "b")) == kept and len(kept[0]) == 18
 
 
-def test_a_second_run_with_another_beta_asks_the_reference_nothing_and_draws_the_same_random_numbers(
+def test_a_second_run_with_another_beta_asks_the_reference_nothing_and_draws_the_same_numbers(
     tmp_path, passes
 ):
     states = []

@@ -54,9 +54,15 @@ def batch_of(rows):
 
 def mistral(hidden_size=32):
     config = MistralConfig(
-        vocab_size=320, hidden_size=hidden_size, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, initializer_range=0.2, sliding_window=None,
-    )  # fmt: skip
+        vocab_size=320,
+        hidden_size=hidden_size,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.2,
+        sliding_window=None,
+    )
     torch.manual_seed(0)
     return MistralForCausalLM(config).eval()
 

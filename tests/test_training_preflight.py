@@ -74,7 +74,7 @@ def checked(model, tmp_path, tokenizer=None, held_out=None, **changes):
     return check_before_training(model, tokenizer, recipe(**changes), tmp_path / "output", held_out)
 
 
-# --- modules that get an adapter -------------------------------------------------------------------
+# --- modules that get an adapter ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_training_of_all_weights_asks_for_no_modules(tmp_path):
     checked(gpt2(), tmp_path, use_peft=False, max_length=128)
 
 
-# --- vocabulary and context ------------------------------------------------------------------------
+# --- vocabulary and context -----------------------------------------------------------------------
 
 
 def test_a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused(tmp_path):
@@ -199,7 +199,7 @@ def test_a_table_says_how_many_rows_fit_whole_at_which_length():
     assert table[-1].endswith("| 20 | 100% |")
 
 
-# --- beginnings, ends, padding ---------------------------------------------------------------------
+# --- beginnings, ends, padding --------------------------------------------------------------------
 
 
 def test_a_beginning_that_the_template_leaves_out_is_said(tmp_path):
@@ -222,7 +222,7 @@ def test_padding_by_the_end_token_is_said_and_padding_of_its_own_is_not(tmp_path
     assert not any("also ends" in note for note in checked(tiny_model(), tmp_path).notes)
 
 
-# --- what is measured ------------------------------------------------------------------------------
+# --- what is measured -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("held_out", "warned"), [(29, True), (30, False), (None, False)])
@@ -249,7 +249,7 @@ def test_a_model_that_is_surer_than_guessing_and_wrong_is_warned_about(tmp_path,
     assert "the held-out loss before the first step is" in said and "8 rows are held out" in said
 
 
-# --- what is refused -------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-# --- what is said where ----------------------------------------------------------------------------
+# --- what is said where ---------------------------------------------------------------------------
 
 
 def test_in_a_notebook_warnings_are_said_and_notes_are_not(capsys, monkeypatch):

@@ -41,30 +41,38 @@ def begin_as_on_gpus(self, *arguments, fsdp_plugin=None, deepspeed_plugin=None, 
     begin(self, *arguments, fsdp_plugin=fsdp_plugin, deepspeed_plugin=deepspeed_plugin, **others)
     kind = accelerate.state.DistributedType
     if fsdp_plugin is not None:
-        accelerate.state.PartialState._shared_state |= {"distributed_type": kind.FSDP}
-        accelerate.state.AcceleratorState._shared_state |= {"distributed_type": kind.FSDP, "fsdp_plugin": fsdp_plugin}
+        sets_kind = {"distributed_type": kind.FSDP}
+        accelerate.state.PartialState._shared_state |= sets_kind
+        accelerate.state.AcceleratorState._shared_state |= sets_kind | {"fsdp_plugin": fsdp_plugin}
     if deepspeed_plugin is not None:
         import deepspeed
 
         if not deepspeed.comm.is_initialized():
             deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
-        plugins = deepspeed_plugin if isinstance(deepspeed_plugin, dict) else {"default": deepspeed_plugin}
+        plugins = deepspeed_plugin
+        if not isinstance(plugins, dict):
+            plugins = {"default": plugins}
         for plugin in plugins.values():
             plugin.set_mixed_precision("no")
         next(iter(plugins.values())).select(_from_accelerator_state=True)
-        accelerate.state.PartialState._shared_state |= {"distributed_type": kind.DEEPSPEED}
-        accelerate.state.AcceleratorState._shared_state |= {"distributed_type": kind.DEEPSPEED, "deepspeed_plugins": plugins}
+        sets_kind = {"distributed_type": kind.DEEPSPEED}
+        accelerate.state.PartialState._shared_state |= sets_kind
+        sets_kind = sets_kind | {"deepspeed_plugins": plugins}
+        accelerate.state.AcceleratorState._shared_state |= sets_kind
 
 
 if spread:
     # What `accelerate launch` puts into the environment of the file that is shipped.
     asked = yaml.safe_load((RECIPES_FOLDER / "accelerate" / f"{how}.yaml").read_text())
     if how == "fsdp2":
-        told = {key.upper(): value for key, value in asked["fsdp_config"].items()} | {"ACCELERATE_USE_FSDP": True}
+        prefix, settings = "", asked["fsdp_config"]
+        variables = {"ACCELERATE_USE_FSDP": True}
     else:
-        told = {"ACCELERATE_DEEPSPEED_" + key.upper(): value for key, value in asked["deepspeed_config"].items()}
-        told |= {"ACCELERATE_USE_DEEPSPEED": True, "DS_ACCELERATOR": "cpu"}
-    os.environ |= {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in told.items()}
+        prefix, settings = "ACCELERATE_DEEPSPEED_", asked["deepspeed_config"]
+        variables = {"ACCELERATE_USE_DEEPSPEED": True, "DS_ACCELERATOR": "cpu"}
+    variables |= {prefix + key.upper(): value for key, value in settings.items()}
+    for key, value in variables.items():
+        os.environ[key] = str(value).lower() if isinstance(value, bool) else str(value)
     accelerate.state.AcceleratorState.__init__ = begin_as_on_gpus
 
 
@@ -91,12 +99,15 @@ TRAIN = """
 # gradients are averaged over processes, not tokens.
 rows = [check_dialogue(row) for row in data.dialogues(48)]
 for name, changes in (("dsft_lora", {}), ("dsft_full", {"use_peft": False, "learning_rate": 1e-3})):
-    recipe = get_scale("miniature").recipe("dsft", train_sampling_strategy="sequential", **short, **changes)
+    order = {"train_sampling_strategy": "sequential"}
+    recipe = get_scale("miniature").recipe("dsft", **order, **short, **changes)
     metrics = stages.dsft(BASE_FOLDER, rows[:32], rows[32:], output / name, recipe).metrics
     (output / name / "held_out_loss").write_text(str(metrics["held_out_loss"]))
 recipe = get_scale("miniature").recipe("ddpo", **short)
 start = output / "dsft_lora" / "model"
-stages.ddpo(start, pairs[:32], output / "ddpo_lora", recipe, held_out=pairs[32:48], keep_epochs=True)
+stages.ddpo(
+    start, pairs[:32], output / "ddpo_lora", recipe, held_out=pairs[32:48], keep_epochs=True
+)
 recipe = get_scale("miniature").recipe("ddpo", **short, use_peft=False, learning_rate=1e-4)
 stages.ddpo(start, pairs[:32], output / "ddpo_full", recipe)
 """
@@ -120,9 +131,11 @@ def run(code: str, folder: Path, how: str, output: Path) -> subprocess.Completed
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     return subprocess.run(
         [sys.executable, *(launcher if how != "whole" else []), str(script), str(output), how],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
-    )  # fmt: skip
+    )
 
 
 def train(folder: Path, how: str) -> Path:

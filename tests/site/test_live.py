@@ -1,5 +1,5 @@
-"""A chapter in a live JupyterLab: opened, run from top to bottom, and its explorers used as a reader
-does.
+"""A chapter in a live JupyterLab: opened, run from top to bottom, and its explorers used as a
+reader does.
 """
 
 import shutil

@@ -77,7 +77,7 @@ def save_adapter(model: PeftModel, folder: Path, writes: bool) -> None:
 
 
 def merged_into_base(model: PeftModel, output: Path, recipe: Mapping[str, Any]) -> PreTrainedModel:
-    """The adapter merged into the base loaded anew: into 4 bits it would be rounded away, into
+    """The adapter merged into the base loaded again: into 4 bits it would be rounded away, into
     shares it cannot go.
     """
     config: Any = model.get_base_model().config

@@ -24,6 +24,7 @@ Every message is judged by itself, so the same function can be mapped over any s
 
 from zephyr_utils.truecasing.corrupt import KINDS, corrupt_case
 from zephyr_utils.truecasing.detect import LABELS, detect_case_noise
+from zephyr_utils.truecasing.explain import WordReadings, read_words
 from zephyr_utils.truecasing.files import FileReport, truecase_files
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.protect import protected_spans
@@ -37,9 +38,11 @@ __all__ = [
     "FileReport",
     "Truecaser",
     "TruecasingScores",
+    "WordReadings",
     "corrupt_case",
     "detect_case_noise",
     "protected_spans",
+    "read_words",
     "truecase_files",
     "truecase_messages",
     "truecasing_scores",

@@ -16,7 +16,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.truecasing.dialogue import (
     COLUMNS,
     NOT_MESSAGES,
-    Message,
+    LocatedText,
     MessageFinder,
     RowError,
     messages_in_content,
@@ -50,7 +50,7 @@ class ColumnWalker:
         visitor: what is done with the messages.
 
     Attributes:
-        refused: rows whose messages cannot be told, with the reason.
+        refused: rows whose messages cannot be identified, with the reason.
     """
 
     def __init__(self, finder: MessageFinder, name: str, visitor: Visitor) -> None:
@@ -147,9 +147,9 @@ class ColumnWalker:
         wanted = [role in self.finder.wanted for role in ("user", "assistant")]
         chosen = referred & np.array(wanted)[place % 2]
 
-        def read(text: str, index: int) -> list[Message]:
-            found = self.finder.in_item(text, int(place[index]))
-            return [Message(path[1:], inner) for path, inner in found]
+        def read(text: str, index: int) -> list[LocatedText]:
+            messages = self.finder.in_item(text, int(place[index]))
+            return [LocatedText(path[1:], inner) for path, inner in messages]
 
         return self._strings.read(items, chosen, owner, read, OPENS_TURN, looked_at=referred)
 

@@ -3,7 +3,7 @@
 Lists of messages (role and content, or ShareGPT's from and value), contents in parts, the strings
 of raw UltraChat, columns of lists, a conversation rendered in a chat template, and any of these as
 JSON or Python text inside a text. Each message comes with the path to it, so that nothing else of
-the row need be written anew.
+the row need be written again.
 """
 
 import json
@@ -43,7 +43,7 @@ _TURN = re.compile(r"""['"](?:role|from)['"]\s*:""")
 _TRANSCRIPT = re.compile(r"^(?:User|Human|USER|HUMAN):.*?^(?:Assistant|AI|Bot):", re.M | re.S)
 
 
-class Message(NamedTuple):
+class LocatedText(NamedTuple):
     """A text to repair, and the path to it from the value that was looked at."""
 
     path: Path
@@ -51,7 +51,7 @@ class Message(NamedTuple):
 
 
 class RowError(ValueError):
-    """A row whose messages cannot be told.
+    """A row whose messages cannot be identified.
 
     Args:
         reason: one of the constants of this module, for counting.
@@ -85,14 +85,14 @@ class MessageFinder:
         self.column = column
         self.unknown_roles: Counter[str] = Counter()
 
-    def in_row(self, row: Any) -> list[Message]:
+    def in_row(self, row: Any) -> list[LocatedText]:
         """The messages of a row, an object or the text of one.
 
         Raises:
             RowError: there is no such column, or it holds no messages.
         """
         if isinstance(row, str) and isinstance(decoded := parse(row), dict):  # encoded twice
-            return [Message((ENCODED, *path), text) for path, text in self.in_row(decoded)]
+            return [LocatedText((ENCODED, *path), text) for path, text in self.in_row(decoded)]
         if not isinstance(row, dict):
             raise RowError(NOT_MESSAGES, "the row is no object with named columns")
         names = [self.column] if self.column else [name for name in COLUMNS if name in row]
@@ -103,16 +103,16 @@ class MessageFinder:
         name = next((name for name in names if row[name] is not None), names[0])
         return self.in_column(row[name], name)
 
-    def in_column(self, value: Any, name: str) -> list[Message]:
+    def in_column(self, value: Any, name: str) -> list[LocatedText]:
         """The messages of a column's value; the paths begin with the column's name.
 
         Raises:
             RowError: it holds no messages.
         """
-        found = self.in_text(value, name) if isinstance(value, str) else self._in_value(value)
-        return [Message((name, *path), text) for path, text in found]
+        messages = self.in_text(value, name) if isinstance(value, str) else self._in_value(value)
+        return [LocatedText((name, *path), text) for path, text in messages]
 
-    def in_text(self, text: str, name: str) -> list[Message]:
+    def in_text(self, text: str, name: str) -> list[LocatedText]:
         """The messages of a text: those that it holds as JSON, as a Python literal or in a chat
         template, or else itself.
 
@@ -132,7 +132,7 @@ class MessageFinder:
         if opening == "(" and _TURN.search(text) is not None:  # a tuple of Python
             return self._in_structure(text, parse(f"[{text.strip()[1:-1]}]"), name)
         if not any(word in text for word in TEMPLATE_WORDS):
-            return [Message((), text)]
+            return [LocatedText((), text)]
         if (template := template_of(text)) is not None:
             return self._in_template(text, template)
         if _ROLE_MARK.search(text) or _TRANSCRIPT.search(text):
@@ -140,36 +140,36 @@ class MessageFinder:
                 TEMPLATED,
                 "the text holds several speakers, in a form that is not known; give messages",
             )
-        return [Message((), text)]
+        return [LocatedText((), text)]
 
-    def _in_quoted(self, text: str, name: str) -> list[Message]:
+    def _in_quoted(self, text: str, name: str) -> list[LocatedText]:
         try:
             inner = json.loads(text)
         except (ValueError, RecursionError):
             inner = None
         if isinstance(inner, str) and inner.lstrip()[:1] in ("[", "{", '"') and inner != text:
-            found = self.in_text(inner, name)
-            if any(path for path, _ in found) or not found:
-                return [Message((ENCODED, *path), text) for path, text in found]
-        return [Message((), text)]  # a sentence in quotation marks
+            messages = self.in_text(inner, name)
+            if any(path for path, _ in messages) or not messages:
+                return [LocatedText((ENCODED, *path), text) for path, text in messages]
+        return [LocatedText((), text)]  # a sentence in quotation marks
 
-    def _in_structure(self, text: str, value: Any, name: str) -> list[Message]:
+    def _in_structure(self, text: str, value: Any, name: str) -> list[LocatedText]:
         if value is None:
             self._check_not_broken(text, name)
-            return [Message((), text)]
+            return [LocatedText((), text)]
         if not _is_conversation(value, name):
             if name in COLUMNS and name != "text":
                 raise RowError(
                     NOT_MESSAGES, f"the text is JSON or Python, but no messages: {text[:60]!r}"
                 )
-            return [Message((), text)]
+            return [LocatedText((), text)]
         if not can_change(text):
             raise RowError(BROKEN_STRUCTURE, "the text is a Python literal of an unknown form")
         try:
-            return [Message((ENCODED, *path), inner) for path, inner in self._in_value(value)]
+            return [LocatedText((ENCODED, *path), inner) for path, inner in self._in_value(value)]
         except RowError:
             if name == "text":  # JSON that only looks like a conversation
-                return [Message((), text)]
+                return [LocatedText((), text)]
             raise
 
     def _check_not_broken(self, text: str, name: str) -> None:
@@ -178,27 +178,27 @@ class MessageFinder:
         except RecordError as error:
             raise RowError(BROKEN_STRUCTURE, f"{error.what}; {error.remedy}") from error
 
-    def _in_template(self, text: str, template: Template) -> list[Message]:
+    def _in_template(self, text: str, template: Template) -> list[LocatedText]:
         marks = list(template.mark.finditer(text))
         names = dict(template.speakers)
         roles = [role_name(names.get(mark[1], mark[1])) for mark in marks]
         if not template.special and "assistant" not in roles:
-            return [Message((), text)]  # it only begins like one
+            return [LocatedText((), text)]  # it only begins like one
         if turns_of(text) is None:
             raise RowError(
                 TEMPLATED, f"the text is in the template of {template.name}, but not only turns"
             )
-        found = []
+        messages = []
         ends = [*(mark.start() for mark in marks[1:]), len(text)]
         for mark, role, end in zip(marks, roles, ends, strict=True):
             closing = template.end.search(text, mark.end(), end) if template.end else None
             content = text[mark.end() : closing.start() if closing else end]
             start = mark.end() + len(content) - len(content.lstrip())
             if role in self.wanted and (content := content.strip()):
-                found.append(Message((Slice(start, start + len(content)),), content))
-        return found
+                messages.append(LocatedText((Slice(start, start + len(content)),), content))
+        return messages
 
-    def _in_value(self, value: Any) -> list[Message]:
+    def _in_value(self, value: Any) -> list[LocatedText]:
         if value is None:
             return []
         if isinstance(value, list):
@@ -207,7 +207,7 @@ class MessageFinder:
             return list(self._in_object(value))
         raise RowError(NOT_MESSAGES, f"the column holds {type(value).__name__}")
 
-    def _in_object(self, value: dict[str, Any]) -> Iterator[Message]:
+    def _in_object(self, value: dict[str, Any]) -> Iterator[LocatedText]:
         """One message, a list of roles beside one of contents, or an object around a column."""
         roles, contents = value.get("role"), value.get("content")
         if isinstance(roles, list) and isinstance(contents, list):
@@ -223,7 +223,7 @@ class MessageFinder:
         else:
             yield from self._in_turn(value, ())
 
-    def in_item(self, item: Any, at: int) -> Iterator[Message]:
+    def in_item(self, item: Any, at: int) -> Iterator[LocatedText]:
         """The messages of an item of a conversation; the paths begin with its place.
 
         Raises:
@@ -238,11 +238,11 @@ class MessageFinder:
                     yield from self._in_turn(turn, (at, ENCODED))
                     return
             if ("user", "assistant")[at % 2] in self.wanted:  # raw UltraChat: the user begins
-                yield Message((at,), item)
+                yield LocatedText((at,), item)
         else:
             raise RowError(NOT_MESSAGES, f"message {at} has no role and content")
 
-    def _in_turn(self, turn: dict[str, Any], path: Path) -> Iterator[Message]:
+    def _in_turn(self, turn: dict[str, Any], path: Path) -> Iterator[LocatedText]:
         role_key, key = "role", "content"
         if has(turn, "from") and not has(turn, "role"):
             role_key, key = "from", "value"
@@ -279,7 +279,7 @@ def _is_turn(turn: dict[str, Any]) -> bool:
     return has_content and isinstance(role, str) and role_name(role) in (*ROLES, *TOOL_ROLES)
 
 
-def messages_in_content(content: Any, path: Path) -> Iterator[Message]:
+def messages_in_content(content: Any, path: Path) -> Iterator[LocatedText]:
     """The texts of a message's content: itself, or its parts that are text."""
     if content is None:
         return
@@ -287,7 +287,7 @@ def messages_in_content(content: Any, path: Path) -> Iterator[Message]:
         if content.lstrip()[:1] == "[" and is_parts(parts := parse(content)):
             yield from messages_in_content(parts, (*path, ENCODED))
         else:
-            yield Message(path, content)
+            yield LocatedText(path, content)
     elif isinstance(content, list):
         for at, part in enumerate(content):
             yield from _in_part(part, (*path, at))
@@ -295,13 +295,13 @@ def messages_in_content(content: Any, path: Path) -> Iterator[Message]:
         yield from _in_part(content, path)
 
 
-def _in_part(part: Any, path: Path) -> Iterator[Message]:
+def _in_part(part: Any, path: Path) -> Iterator[LocatedText]:
     if isinstance(part, str):
-        yield Message(path, part)
+        yield LocatedText(path, part)
     elif not isinstance(part, dict):
         raise RowError(NOT_MESSAGES, "a content is neither text nor parts of text")
     elif part.get("type", "text") in TEXT_PARTS and isinstance(part.get("text"), str):
-        yield Message((*path, "text"), part["text"])
+        yield LocatedText((*path, "text"), part["text"])
 
 
 def is_parts(value: Any) -> bool:

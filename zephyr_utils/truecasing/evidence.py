@@ -45,13 +45,13 @@ class CaseEvidence:
         """
         words, score = reading.words, reading.score
         pronoun = words.word == LONE_I
-        # The first word tells nothing, and what has its capital does not ask for one.
-        telling = reading.free & ~words.first & (~reading.listed | pronoun)
-        telling &= reading.lower & (score > 1)
+        # The first word says nothing, and what has its capital does not ask for one.
+        counts = reading.free & ~words.first & (~reading.listed | pronoun)
+        counts &= reading.lower & (score > 1)
         if len(deliberate):
             position = words.start + reading.shift
             before = np.searchsorted(deliberate[:, 0], position, side="right") - 1
-            telling &= (before < 0) | (position >= deliberate[before, 1])
+            counts &= (before < 0) | (position >= deliberate[before, 1])
         # A sentence start or the pronoun shows on the surface. What looks like a name may be a
         # common word after all ("an apple"), and a single sentence that names nobody is well cased
         # without a capital: unless the corpus is certain of the name, it takes several to outweigh
@@ -59,12 +59,12 @@ class CaseEvidence:
         ended = words.ends_sentence & ~reading.behind_abbreviation
         plain = ended | pronoun | reading.model.lexicon.certain[reading.entry]
         weight = np.where(plain, score, NAME_WEIGHT * np.minimum(score, NAME_LIMIT))
-        uncertain = np.flatnonzero(telling & ~plain)
+        uncertain = np.flatnonzero(counts & ~plain)
         pairs = np.stack([words.row[uncertain].astype(np.uint64), words.word[uncertain]], axis=1)
         repeated = np.ones(len(uncertain), np.bool_)
         repeated[np.unique(pairs, axis=0, return_index=True)[1]] = False
-        telling[uncertain[repeated]] = False  # saying it twice does not make it truer
-        self._add(self.evidence, reading, np.where(telling, weight, 0))
+        counts[uncertain[repeated]] = False  # a repetition is no further evidence
+        self._add(self.evidence, reading, np.where(counts, weight, 0))
         self._add(self.shout, reading, np.where(reading.free & (score < -1), -score, 0))
 
     def spoken(self) -> np.ndarray:

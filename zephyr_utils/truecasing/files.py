@@ -46,7 +46,8 @@ def truecase_files(
     """Truecase files, each into a file of the same name and format.
 
     Nothing but the case of letters in messages changes: lines of JSON keep their spacing and
-    escapes, tables their schema. Rows whose messages cannot be told are set aside.
+    escapes, tables their schema. Rows whose messages cannot be identified are set
+    aside.
 
     Args:
         inputs: files (``.jsonl``, ``.jsonl.gz``, ``.parquet``, ``.arrow``), folders of them, or a

@@ -39,7 +39,7 @@ def fitted_truecaser(
         if json.loads((output / NOTE).read_bytes()) == note:
             return Truecaser.load(output / MODEL)
     except (OSError, ValueError, HandbookError):
-        pass  # none yet, of other texts, or damaged: fit anew
+        pass  # none yet, of other texts, or damaged: fit again
     truecaser = Truecaser.fit(texts, checkpoint=output / CHECKPOINT)
     with atomic_write(output / MODEL) as unfinished:
         truecaser.save(unfinished)

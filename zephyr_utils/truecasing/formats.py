@@ -26,7 +26,7 @@ from zephyr_utils.truecasing.tables import Repairer, walk_batch
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 4 << 20
-Advance = Callable[[int], None]  # is told the bytes of the input done so far
+Advance = Callable[[int], None]  # gets the bytes of the input done so far
 
 
 class Rewriter:

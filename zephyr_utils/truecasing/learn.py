@@ -276,7 +276,7 @@ class _State:
     """How far a fit has come.
 
     Args:
-        key: tells these messages from others.
+        key: identifies the messages.
         weights, squares: of AdaGrad, float32.
         epochs: passes that are done.
     """

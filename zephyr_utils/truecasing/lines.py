@@ -7,7 +7,7 @@ from typing import NamedTuple
 from zephyr_utils.data.lines import MARK
 from zephyr_utils.data.rows import MAX_ROW_BYTES, megabytes
 from zephyr_utils.truecasing.arrays import from_strings, strings_with_edits
-from zephyr_utils.truecasing.dialogue import BROKEN_STRUCTURE, Message, MessageFinder, RowError
+from zephyr_utils.truecasing.dialogue import BROKEN_STRUCTURE, LocatedText, MessageFinder, RowError
 from zephyr_utils.truecasing.literals import Change, changed_literal
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.reports import ColumnReport
@@ -32,7 +32,7 @@ class BadLine(NamedTuple):
     line: str
 
 
-def read_line(line: Line, finder: MessageFinder) -> tuple[str, list[Message]]:
+def read_line(line: Line, finder: MessageFinder) -> tuple[str, list[LocatedText]]:
     """The text of a line, and the messages in it to repair.
 
     Raises:
@@ -66,7 +66,7 @@ def repair_lines(
     Returns:
         The lines to write, each with a line break, and those set aside.
     """
-    rows: list[tuple[Line, str, list[Message]]] = []
+    rows: list[tuple[Line, str, list[LocatedText]]] = []
     set_aside: list[BadLine] = []
     for line in lines:
         try:

@@ -29,7 +29,7 @@ _NOWHERE = np.zeros((0, 2), np.int64)
 
 @dataclass
 class Repair:
-    """What was found, and what to do about it.
+    """The faults of each row and the edits that repair them.
 
     Args:
         labels: a code of ``detect.LABELS`` per row (int8).
@@ -93,8 +93,8 @@ def _deliberate(text: TextBuffer, pieces: list[Piece]) -> np.ndarray:
 def _recase(
     reading: Reading, evidence: CaseEvidence, upper: np.ndarray | None, deliberate: np.ndarray
 ) -> None:
-    """Gather evidence and edits of wholly faulty rows; ``upper`` tells the shouted ones, None
-    recases all anew, and in the ``deliberate`` spans lower case is no evidence.
+    """Gather evidence and edits of wholly faulty rows; ``upper`` marks the shouted ones, None
+    recases all of it, and in the ``deliberate`` spans lower case is no evidence.
     """
     words = reading.words
     if not len(words):

@@ -30,7 +30,7 @@ class TruecasingScores:
             right.
         exact_match: messages that equal their reference.
         clean_altered: share of the messages without a fault that were altered.
-        words, edits, faults, messages: what was counted: words scored, words edited, words to mend,
+        words, edits, faults, messages: counts of words scored, words edited, words to repair and
             messages.
     """
 
@@ -94,18 +94,18 @@ def truecasing_scores(
         0,
     )
     exact = clean = altered = 0
-    for row, (gold, faulty, mended) in enumerate(zip(*texts, strict=True)):
-        if not len(gold) == len(faulty) == len(mended):
+    for row, (gold, faulty, repaired) in enumerate(zip(*texts, strict=True)):
+        if not len(gold) == len(faulty) == len(repaired):
             raise HandbookError(
                 "the texts differ in length",
                 where=f"message {row}",
                 remedy="a repair may change nothing but case",
             )
-        exact += gold == mended
+        exact += gold == repaired
         clean += gold == faulty
-        altered += gold == faulty != mended
+        altered += gold == faulty != repaired
         for start, end in scored_words(gold, prose_only):
-            _count(tally, gold, faulty, mended, start, end)
+            _count(tally, gold, faulty, repaired, start, end)
     precision = _share(tally["right"], tally["edits"])
     recall = _share(tally["right"], tally["faults"])
     return TruecasingScores(
@@ -154,9 +154,9 @@ def _prose_lines(text: str) -> list[tuple[int, int]]:
 
 
 def _count(
-    tally: dict[str, int], gold: str, faulty: str, mended: str, start: int, end: int
+    tally: dict[str, int], gold: str, faulty: str, repaired: str, start: int, end: int
 ) -> None:
-    want, had, got = gold[start:end], faulty[start:end], mended[start:end]
+    want, had, got = gold[start:end], faulty[start:end], repaired[start:end]
     tally["words"] += 1
     tally["edits"] += got != had
     tally["faults"] += want != had

@@ -5,13 +5,12 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from zephyr_utils.truecasing.arrays import from_arrow, with_rows
 from zephyr_utils.truecasing.dialogue import (
     BROKEN_STRUCTURE,
     TEMPLATE_WORDS,
-    Message,
+    LocatedText,
     RowError,
 )
 from zephyr_utils.truecasing.literals import Change, changed_text
@@ -39,7 +38,7 @@ class Visitor(Protocol):
 
 
 # Finds the messages inside a text, given its place in the array; their paths begin in the text.
-Reader = Callable[[str, int], list[Message]]
+Reader = Callable[[str, int], list[LocatedText]]
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -98,38 +97,38 @@ class StringReader:
         special = (chosen if looked_at is None else looked_at) & valid & _may_hold(array, opens)
         plain_ones = chosen & ~special
         text = from_arrow(array)
-        holders: list[tuple[int, str, list[Message]]] = []
+        holders: list[tuple[int, str, list[LocatedText]]] = []
         for index in np.flatnonzero(special).tolist():
             try:
                 held = text.row(index).decode()
-                found = find(held, index)
+                messages = find(held, index)
             except UnicodeDecodeError:
                 plain_ones[index] = chosen[index]
             except RowError as error:
                 self.refused.setdefault(int(owner[index]), error)
             else:
-                if found == [Message((), held)]:
+                if messages == [LocatedText((), held)]:
                     plain_ones[index] = True
-                elif found:
-                    holders.append((index, held, found))
+                elif messages:
+                    holders.append((index, held, messages))
         new = self.visitor.strings(array, plain_ones)
         return with_rows(new, self._repaired(holders, owner)) if holders else new
 
     def _repaired(
-        self, holders: list[tuple[int, str, list[Message]]], owner: np.ndarray
+        self, holders: list[tuple[int, str, list[LocatedText]]], owner: np.ndarray
     ) -> dict[int, bytes]:
         """The strings that hold messages, with these as the visitor leaves them, where any
         changed.
         """
-        texts = self.visitor.texts([m.text for _, _, found in holders for m in found])
+        texts = self.visitor.texts([m.text for _, _, messages in holders for m in messages])
         result: dict[int, bytes] = {}
         first = 0
-        for index, held, found in holders:
-            new = texts[first : first + len(found)]
-            first += len(found)
+        for index, held, messages in holders:
+            new = texts[first : first + len(messages)]
+            first += len(messages)
             changes = [
                 Change(message.path, message.text, after)
-                for message, after in zip(found, new, strict=True)
+                for message, after in zip(messages, new, strict=True)
                 if after is not message.text
             ]
             if changes:
@@ -147,7 +146,13 @@ def _may_hold(array: pa.Array, opens: np.ndarray) -> np.ndarray:
     may = np.zeros(len(array), np.bool_)
     filled = np.flatnonzero(text.ends > text.starts)
     may[filled] = opens[text.data[text.starts[filled]]]
-    if opens is OPENS_TEXT:
+    if opens is OPENS_TEXT and len(filled):
+        low, high = int(text.starts[filled[0]]), int(text.ends.max())
+        raw = text.data[low:high].tobytes()
         for word in TEMPLATE_WORDS:
-            may |= np.asarray(pc.match_substring(array, word).fill_null(False))
+            place = raw.find(word.encode())
+            while place >= 0:
+                row = int(np.searchsorted(text.ends, low + place, side="right"))
+                may[row] = True
+                place = raw.find(word.encode(), int(text.ends[row]) - low)
     return may

@@ -1,10 +1,9 @@
 """Lower case on purpose: places that look like the start of a sentence and are none.
 
 A key with its value, the term of a list item, a chat line behind its handle, a by-line, a fragment
-in quotation marks, a shortened word in brackets. All are told by the line that a place stands in
-and, for chats, by the other lines of the message. Nothing that a repair may change bears on it, so
-that a second pass decides alike.
-"""
+in quotation marks, a shortened word in brackets. All are recognised by the line that a place stands
+in and, for chats, by the other lines of the message. Nothing that a repair may change bears on it,
+so that a second pass decides alike."""
 
 import re
 from functools import cached_property

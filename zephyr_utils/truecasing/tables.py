@@ -119,7 +119,7 @@ def message_columns(schema: pa.Schema, column: str | None) -> list[str]:
 def walk_batch(
     batch: pa.RecordBatch, finder: MessageFinder, visitor: Visitor
 ) -> tuple[pa.RecordBatch, dict[int, RowError]]:
-    """A batch as the visitor leaves its messages, and the rows whose messages cannot be told.
+    """A batch as the visitor leaves its messages, and the rows whose messages cannot be identified.
 
     Of the known columns each row is read in the first that it fills.
 
