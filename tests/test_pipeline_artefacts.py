@@ -291,3 +291,50 @@ def test_the_environment_stamp_names_versions_but_neither_host_nor_user_nor_path
     )
     for private in (platform.node(), getpass.getuser(), str(Path.home())):
         assert private not in stamp.values()
+
+
+def test_an_artefact_of_an_earlier_version_is_made_again_and_that_is_said(tmp_path, capsys):
+    make = Maker()
+    build(tmp_path / "a", make)
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    del manifest["code"]  # as manifests were before they held the code
+    (tmp_path / "a" / "manifest.json").write_text(json.dumps(manifest))
+    assert not build(tmp_path / "a", make).reused and make.calls == 2
+    assert "a: made again, because an earlier version of the handbook made it" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.write_bytes(b"12x45"), "part/weights.bin was changed or damaged"),
+        (lambda path: path.write_bytes(b"1234"), "part/weights.bin was changed or damaged"),
+        (lambda path: path.unlink(), "part/weights.bin is missing"),
+    ],
+    ids=["one byte flipped", "cut short", "gone"],
+)
+def test_damage_is_noticed_even_where_the_size_stays(tmp_path, capsys, spoil, reason):
+    make = Maker()
+    build(tmp_path / "a", make)
+    spoil(tmp_path / "a" / "part" / "weights.bin")
+    assert not build(tmp_path / "a", make).reused
+    assert f"a: made again, because {reason}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("inputs", "recipe", "reason"),
+    [
+        ({"dialogues": "other"}, RECIPE, "its input `dialogues` changed"),
+        (INPUTS, {**RECIPE, "learning_rate": 1e-5}, "`learning_rate` has another value"),
+        (
+            INPUTS,
+            {**RECIPE, "new": 1, "newer": 2},
+            "`new` has another value in the recipe (and 1 more)",
+        ),
+    ],
+)
+def test_what_is_made_again_says_what_changed(tmp_path, capsys, inputs, recipe, reason):
+    build(tmp_path / "a", Maker())
+    build(tmp_path / "a", Maker(), inputs, recipe)
+    assert f"a: made again, because {reason}" in capsys.readouterr().out
