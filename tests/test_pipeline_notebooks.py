@@ -78,7 +78,7 @@ def test_chapters_run_and_the_table_says_what_is_inside_its_range(tmp_path, run)
 
 
 def test_braces_in_the_folder_of_runs_are_taken_as_they_are(tmp_path, run):
-    folder = tmp_path / "{runs}" / "{0} miniature}"
+    folder = tmp_path / "{runs} {0}}" / "miniature"
     chapter = write_chapter(tmp_path / "{note}books", "00_overview")
     run_chapters([chapter], {}, folder, console=Console(file=io.StringIO()))
     assert (folder / "notebooks" / "00_overview.ipynb").is_file()
