@@ -5,10 +5,10 @@ import json
 
 import nbformat
 import pytest
+from book_workplace import Workplace, executed_copy
 from browsing import chromium, recording_tab, served
 from IPython.display import HTML
 from page_html import safe_json
-from test_book import Workplace, executed_copy
 
 from zephyr_utils import figures
 from zephyr_utils.data.records import ASPECTS
