@@ -1,7 +1,6 @@
 """Whatever base model is brought: what does not fit is refused or said before the first step."""
 
 import os
-import sys
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from transformers import (
 )
 
 from zephyr_utils import training
-from zephyr_utils.chat import load_model, prepare_tokenizer
+from zephyr_utils.chat import ZEPHYR_TEMPLATE, load_model, prepare_tokenizer
 from zephyr_utils.data.records import save_records
 from zephyr_utils.data.schema import check_dialogue
 from zephyr_utils.errors import HandbookError
@@ -222,6 +221,17 @@ def test_padding_by_the_end_token_is_said_and_padding_of_its_own_is_not(tmp_path
     assert not any("also ends" in note for note in checked(tiny_model(), tmp_path).notes)
 
 
+def test_a_chat_template_that_is_replaced_is_said(tmp_path, capsys):
+    tokenizer = tiny_tokenizer()
+    for template, said in ((None, False), (ZEPHYR_TEMPLATE, False), ("{{ messages }}", True)):
+        tokenizer.chat_template = template
+        base = saved(tmp_path / "base", tiny_model(), tokenizer)
+        _, loaded = training.load_for_training(base, "dsft", recipe())
+        assert loaded.chat_template == ZEPHYR_TEMPLATE
+        assert ("own chat template is replaced" in capsys.readouterr().err) == said
+        (base / "chat_template.jinja").unlink(missing_ok=True)
+
+
 # --- what is measured -----------------------------------------------------------------------------
 
 
@@ -290,9 +300,9 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
 
 def test_in_a_notebook_warnings_are_said_and_notes_are_not(capsys, monkeypatch):
     checks = preflight.Preflight(64, notes=["a note"], warnings=["a warning"])
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(preflight, "in_notebook", lambda: True)
     checks.report("dsft")
     assert capsys.readouterr().err == "dSFT: a warning\n"
-    monkeypatch.delitem(sys.modules, "ipykernel")
+    monkeypatch.setattr(preflight, "in_notebook", lambda: False)
     checks.report("ddpo")
     assert capsys.readouterr().err == "dDPO: a note\ndDPO: a warning\n"

@@ -15,7 +15,6 @@ def clock(monkeypatch):
     now = SimpleNamespace(seconds=100.0)
     monkeypatch.setattr(progress.time, "monotonic", lambda: now.seconds)
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     return now
 
 
@@ -78,6 +77,32 @@ def test_nothing_is_said_where_nothing_is_wanted(reason, clock, capsys, monkeypa
         monkeypatch.setenv("TQDM_DISABLE", "1")
     work(clock, total=0 if reason == "nothing to do" else 99, seconds=9, silent=reason == "silent")
     assert capsys.readouterr().err == ""
+
+
+def test_in_a_notebook_it_is_one_line_that_rewrites_itself(clock, monkeypatch, capsys):
+    import IPython.display
+
+    shown = []
+    handle = SimpleNamespace(update=shown.append)
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    monkeypatch.setattr(
+        IPython.display, "display", lambda line, display_id: shown.append(line) or handle
+    )
+    work(clock, total=3, seconds=2.0, first=1.0)
+    assert shown == [
+        "dDPO: starting",
+        "dDPO: 1 of 3 steps, loss 0.693",
+        "dDPO: 2 of 3 steps, loss 0.693, 2 s left",
+        "dDPO: 3 of 3 steps, loss 0.693, 0 s left",
+        "dDPO: 3 steps in 5 s",
+    ]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_kernel_that_is_imported_and_does_not_run_is_no_notebook():
+    import ipykernel.kernelapp
+
+    assert ipykernel.kernelapp.IPKernelApp and not progress.in_notebook()
 
 
 def test_in_a_terminal_it_is_a_bar(clock, monkeypatch):

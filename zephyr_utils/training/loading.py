@@ -10,7 +10,7 @@ import trl
 from peft import PeftConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zephyr_utils.chat import load_pretrained, prepare_tokenizer
+from zephyr_utils.chat import ZEPHYR_TEMPLATE, load_pretrained, prepare_tokenizer
 from zephyr_utils.recipes import Stage, model_fields, trainer_arguments
 from zephyr_utils.training.attention import set_attention
 from zephyr_utils.training.batch import share_batch
@@ -42,6 +42,8 @@ def load_for_training(
     if not quantised:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     set_attention(model, stage, recipe)
+    if tokenizer.chat_template not in (None, ZEPHYR_TEMPLATE):
+        say(f"{source}: the tokenizer's own chat template is replaced by Zephyr's")
     prepare_tokenizer(tokenizer)
     return model.eval(), tokenizer
 

@@ -15,7 +15,8 @@ LINE_EVERY = 30.0  # seconds between two lines in a pipe
 
 def in_notebook() -> bool:
     """Whether a Jupyter kernel runs this."""
-    return "ipykernel" in sys.modules
+    kernel = sys.modules.get("ipykernel.kernelapp")  # imported is not yet running
+    return kernel is not None and kernel.IPKernelApp.initialized()
 
 
 def quiet() -> bool:
