@@ -40,8 +40,9 @@ def evaluation_schedule(
         measured = min(wanted, affordable)
         if measured >= min(wanted, FEWEST_FOR_A_CURVE):
             break
-    if measured < wanted and measured > 16:
-        measured -= measured % 16  # whole batches
+    if measured < wanted:
+        # Whole batches; few pairs are a power of two, so that several processes measure the same.
+        measured -= measured % 16 if measured > 16 else measured - _power_of_two(measured)
     if not measured:
         return 0, {}
     return measured, {
@@ -49,3 +50,8 @@ def evaluation_schedule(
         "eval_steps": 1 / intervals,
         "eval_on_start": True,
     }
+
+
+def _power_of_two(number: int) -> int:
+    """The largest power of two that is not above a number; 0 for 0."""
+    return 1 << (number.bit_length() - 1) if number else 0
