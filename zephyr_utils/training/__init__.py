@@ -4,6 +4,7 @@ they rest on.
 Importing TRL takes seconds, so the names below are loaded when they are first used.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
         dsft,
         train_and_log,
     )
+
+# TRL still calls it by its old name; here, because a model may be loaded without a trainer.
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
 _MODULES = {
     "ADAPTER": "save",

@@ -12,7 +12,6 @@ the same weights.
 """
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +58,6 @@ FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
 # One line of ours says how far a training is; six bars per training and what TRL still calls by its
 # old name do not help.
 disable_progress_bars()
-warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)
 
 Rows = Sequence[Mapping[str, Any]]
 
