@@ -612,14 +612,13 @@ for before, after in zip(faulty, truecaser.truecase_batch(faulty), strict=True):
 # code blocks that open with `python`, which misled our table, are gone.
 
 # %%
-from zephyr_utils.truecasing.protect import join_messages
-from zephyr_utils.truecasing.words import split_words
+from zephyr_utils.truecasing import read_words
 
-lexicon = truecaser.model.lexicon
 asked = "python ascii none list wladimir"
-for word, entry in zip(asked.split(), lexicon.lookup(split_words(join_messages([asked.encode()])).word), strict=True):
-    known = f"{lexicon.capital[entry]:4d} of {lexicon.inside[entry]:4d} with a capital" if entry else "not known"
-    print(f"{word:10s} {known}")
+words = read_words(truecaser, [asked])
+for n, word in enumerate(asked.split()):
+    counts = f"{words.inside_capital[n]:4d} of {words.inside[n]:4d} with a capital"
+    print(f"{word:10s} {counts if words.known[n] else 'not known'}")
 
 # %% [markdown]
 # ### Part 3: the logistic regression
@@ -652,14 +651,11 @@ for s, y in ((1.3, 1), (1.3, 0), (-0.4, 1)):
 # the sum of 25 weights?
 
 # %%
-from zephyr_utils.truecasing.features import feature_columns
-
-words = split_words(join_messages([b"my friend wladimir uses python"]))
-entry = lexicon.lookup(words.word)
-columns = np.stack(list(feature_columns(words, lexicon.bucket[entry])))
-by_hand = truecaser.model.weights[columns].sum(axis=0, dtype=int) * truecaser.model.step
-print(columns.shape, "features by words:", by_hand.round(2))
-assert np.allclose(by_hand, truecaser.model.scores(words, entry), atol=1e-3)
+words = read_words(truecaser, ["my friend wladimir uses python"])
+weights = truecaser.model.weights[words.features]
+by_hand = weights.sum(axis=1, dtype=int) * truecaser.model.step
+print(weights.shape, "words by features:", by_hand.round(2))
+assert np.allclose(by_hand, words.log_odds, atol=1e-3)
 
 # %% [markdown]
 # A log-odds for each of the five words of *my friend wladimir uses python*: far above 0 for the first, which opens the
@@ -672,12 +668,9 @@ assert np.allclose(by_hand, truecaser.model.scores(words, entry), atol=1e-3)
 # held-out paragraphs, all thresholds at once:
 
 # %%
-from zephyr_utils.truecasing.learn import read_example
-
-example = read_example([text.encode() for text in held_out])
-score = truecaser.model.scores(example.words, lexicon.lookup(example.words.word))
-used = ~example.protected & ~example.words.digits & ~example.words.first
-score, capital = score[used], example.masks[used] > 0
+words = read_words(truecaser, held_out)
+used = ~words.protected & ~words.digits & ~words.first
+score, capital = words.log_odds[used], words.capital[used]
 print(f"{used.sum():,} words, {capital.mean():.1%} of them with a capital")
 
 # %% [markdown]

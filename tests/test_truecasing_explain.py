@@ -15,7 +15,7 @@ def test_words_stand_where_they_are_said_to_in_characters():
         TEXTS[text][start:end]
         for text, start, end in zip(words.text, words.start, words.end, strict=True)
     ]
-    assert shown == "Émile knows Paris the river is 12 Code Maria i".split()
+    assert shown == ["Émile", "knows", "Paris", "the", "river", "is", "12", "Code", "Maria", "i"]
     assert len(words) == 10
 
 
