@@ -235,10 +235,12 @@ def test_a_chat_template_that_is_replaced_is_said(tmp_path, capsys):
 # --- what is measured -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("held_out", "warned"), [(29, True), (30, False), (None, False)])
+@pytest.mark.parametrize(
+    ("held_out", "warned"), [(1, True), (29, True), (30, False), (None, False)]
+)
 def test_a_handful_of_held_out_rows_is_warned_about(held_out, warned, tmp_path):
     warnings = checked(tiny_model(), tmp_path, held_out=held_out, max_length=128).warnings
-    assert any("rows are held out" in line for line in warnings) == warned
+    assert any("held out: what is measured" in line for line in warnings) == warned
 
 
 def test_a_loss_above_that_of_guessing_is_warned_about():

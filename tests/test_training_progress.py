@@ -71,11 +71,12 @@ def test_a_run_that_goes_on_counts_from_where_it_goes_on(clock, capsys):
     assert report.first == 101
 
 
-@pytest.mark.parametrize("reason", ["silent", "nothing to do", "TQDM_DISABLE"])
+@pytest.mark.parametrize("reason", ["silent", "nothing to do", "one part", "TQDM_DISABLE"])
 def test_nothing_is_said_where_nothing_is_wanted(reason, clock, capsys, monkeypatch):
     if reason == "TQDM_DISABLE":
         monkeypatch.setenv("TQDM_DISABLE", "1")
-    work(clock, total=0 if reason == "nothing to do" else 99, seconds=9, silent=reason == "silent")
+    total = {"nothing to do": 0, "one part": 1}.get(reason, 99)
+    work(clock, total=total, seconds=9, silent=reason == "silent")
     assert capsys.readouterr().err == ""
 
 

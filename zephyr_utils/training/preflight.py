@@ -91,8 +91,8 @@ def check_before_training(
     checks.notes += _tokenizer_notes(tokenizer)
     if held_out is not None and held_out < FEW_HELD_OUT:
         checks.warnings.append(
-            f"{held_out} rows are held out: what is measured on fewer than {FEW_HELD_OUT} says "
-            "little about other rows"
+            f"{held_out} {'row is' if held_out == 1 else 'rows are'} held out: what is measured on "
+            f"fewer than {FEW_HELD_OUT} says little about other rows"
         )
     return checks
 
@@ -146,7 +146,7 @@ def loss_warnings(loss: float, vocabulary: int) -> list[str]:
     return [
         f"the held-out loss before the first step is {loss:.2f} nats per token, above "
         f"ln({vocabulary:,}) = {math.log(vocabulary):.2f}, which guessing gives: model and "
-        "tokenizer may not belong together"
+        "tokenizer do not belong together, or the texts are unlike all that the model has read"
     ]
 
 

@@ -55,9 +55,9 @@ class ProgressReport:
         self.handle: Any = None
 
     def start(self) -> None:
-        """Show that the work begins."""
+        """Show that the work begins; of a single part there is nothing to show."""
         self.started = self.measured_from = self.last_line = time.monotonic()
-        if self.silent or self.total <= self.done:
+        if self.silent or self.total - self.done < 2:
             return
         if sys.stderr.isatty():
             self._start_bar()
