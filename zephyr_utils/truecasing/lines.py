@@ -1,8 +1,11 @@
 """Rows of JSONL: the lines with their messages repaired, and all else byte for byte as it came."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from zephyr_utils.data.lines import MARK
 from zephyr_utils.data.rows import MAX_ROW_BYTES, megabytes
@@ -73,34 +76,35 @@ def repair_lines(
             rows.append((line, *read_line(line, finder)))
         except RowError as error:
             set_aside.append(_bad(line, error))
-    texts = [message.text for _, _, messages in rows for message in messages]
+    located = [message for _, _, messages in rows for message in messages]
+    texts = [message.text for message in located]
     buffer = from_strings(texts)
     repair = truecaser.repair(buffer)
     repaired = strings_with_edits(texts, buffer, repair.positions)
     report.add_repair(repair, buffer)
 
+    changes: dict[int, list[Change]] = defaultdict(list)
+    owners = np.repeat(np.arange(len(rows)), [len(messages) for _, _, messages in rows])
+    for owner, message, new in zip(owners.tolist(), located, repaired, strict=True):
+        if new is not message.text:
+            changes[owner].append(Change(message.path, message.text, new))
     written: list[bytes] = []
-    first = 0
-    for line, text, messages in rows:
-        results = repaired[first : first + len(messages)]
-        first += len(messages)
-        changes = [
-            Change(message.path, message.text, new)
-            for message, new in zip(messages, results, strict=True)
-            if new is not message.text
-        ]
-        try:
-            written.append(_with_changes(line.content, text, changes))
-        except ValueError as error:
-            set_aside.append(_bad(line, RowError(BROKEN_STRUCTURE, str(error))))
+    for number, (line, text, _) in enumerate(rows):
+        content = line.content
+        if number in changes:
+            try:
+                content = _with_changes(content, text, changes[number])
+            except ValueError as error:
+                set_aside.append(_bad(line, RowError(BROKEN_STRUCTURE, str(error))))
+                continue
+        written.append(content if content.endswith(b"\n") else content + b"\n")
     return written, sorted(set_aside)
 
 
 def _with_changes(line: bytes, text: str, changes: list[Change]) -> bytes:
-    if changes:
-        mark = MARK if line.startswith(MARK) else b""
-        line = mark + changed_literal(text, changes).encode("utf-8", "surrogatepass")
-    return line if line.endswith(b"\n") else line + b"\n"
+    mark = MARK if line.startswith(MARK) else b""
+    changed = changed_literal(text, changes, is_json=True)
+    return mark + changed.encode("utf-8", "surrogatepass")
 
 
 def _bad(line: Line, error: RowError) -> BadLine:

@@ -53,8 +53,8 @@ _TOKEN = re.compile(
     re.X | re.S,
 )
 _PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|"  # one character in JSON
-_UNIT = r"\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\x[0-9a-fA-F]{2}|\\[0-7]{1,3}|\\.|."
-_JSON_UNIT, _PYTHON_UNIT = re.compile(_PAIR + _UNIT, re.S), re.compile(_UNIT, re.S)
+_ESCAPE = r"\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\x[0-9a-fA-F]{2}|\\[0-7]{1,3}|\\."
+_JSON_ESCAPE, _PYTHON_ESCAPE = re.compile(_PAIR + _ESCAPE, re.S), re.compile(_ESCAPE, re.S)
 
 
 def changed_text(text: str, changes: Iterable[Change]) -> str:
@@ -83,13 +83,18 @@ def changed_text(text: str, changes: Iterable[Change]) -> str:
     return changed_literal(text, inner) if inner else text
 
 
-def changed_literal(text: str, changes: Iterable[Change]) -> str:
+def changed_literal(text: str, changes: Iterable[Change], *, is_json: bool | None = None) -> str:
     """The JSON or Python literal with the changes made; paths lead from its outermost value on.
+
+    Args:
+        text: the literal.
+        changes: what to change.
+        is_json: whether it is JSON, if that is known already.
 
     Raises:
         ValueError: as `changed_text`.
     """
-    is_json = _is_json(text)
+    is_json = _is_json(text) if is_json is None else is_json
     tree = _tree(text, is_json)
     inside: dict[_Literal, list[Change]] = defaultdict(list)
     for path, old, new in changes:
@@ -179,6 +184,8 @@ def _tree(text: str, is_json: bool) -> _Tree:
 
 def _value(written: str, is_json: bool) -> str:
     """What a string literal stands for."""
+    if "\\" not in written:
+        return written[1:-1]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of backslashes
@@ -192,19 +199,25 @@ def _value(written: str, is_json: bool) -> str:
 
 def _rewritten(written: str, old: str, new: str, is_json: bool) -> str:
     """The string literal for the new value, in the old one's way of writing it."""
-    units = (_JSON_UNIT if is_json else _PYTHON_UNIT).findall(written[1:-1])
-    if not len(units) == len(old) == len(new):
+    body = written[1:-1]
+    pieces: list[str] = []
+    read, place = 0, 0  # of the literal, and of the value
+    for escape in (_JSON_ESCAPE if is_json else _PYTHON_ESCAPE).finditer(body):
+        plain = new[place : place + escape.start() - read]
+        place += len(plain) + 1
+        if place > len(new):
+            break
+        before, after = old[place - 1], new[place - 1]
+        pieces += (plain, escape[0] if before == after else _letter(escape[0], after))
+        read = escape.end()
+    rest = new[place:]
+    if len(rest) != len(body) - read or len(old) != len(new):
         raise ValueError("the string is written in a way that is not known")
-    for place, (before, after) in enumerate(zip(old, new, strict=True)):
-        if before != after:
-            units[place] = _letter(units[place], after)
-    return written[0] + "".join(units) + written[-1]
+    return "".join([written[0], *pieces, rest, written[-1]])
 
 
 def _letter(unit: str, letter: str) -> str:
     """A letter written as the one was whose place it takes."""
-    if len(unit) == 1:
-        return letter
     kind, digits = unit[1], unit[2:]
     if kind not in "uUx":
         raise ValueError("the letter is written in a way that is not known")

@@ -124,46 +124,41 @@ def protected_ranges(joined: np.ndarray) -> list[tuple[int, int]]:
         spans += [(start + first, start + last) for first, last in block_spans(raw[start:end])]
     spans += _code_lines(raw, joined, hits)
     covered = 0
-    token = _Token(raw, 0, 0)
+    tokens = _Tokens(raw)
     for at, start, end, limit in zip(
         hits.tolist(), left.tolist(), right.tolist(), finish.tolist(), strict=True
     ):
-        if at < covered:
-            continue
-        if (token.start, token.end) != (start, end):
-            token = _Token(raw, start, end)
-        if (span := _opened(raw, at, token, limit)) is not None:
+        if at >= covered and (span := _opened(raw, at, start, end, limit, tokens)) is not None:
             spans.append(span)
             covered = span[1]
     return merged(spans)
 
 
-class _Token:
-    """A run of bytes without blanks in which triggers stand.
+class _Tokens:
+    """Answers about the runs of bytes without blanks in which triggers stand.
 
-    Both questions cost as much as the token is long, so each is answered once.
+    An answer costs as much as the token is long and many triggers may stand in it, so the answers
+    about the latest token are kept.
     """
 
-    __slots__ = ("_joined", "_path_end", "end", "raw", "start")
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._joined: tuple[int, tuple[int, int] | None] = (-1, None)
+        self._path_end = (-1, -1)
 
-    def __init__(self, raw: bytes, start: int, end: int) -> None:
-        self.raw, self.start, self.end = raw, start, end
-        self._joined: tuple[int, int] | None = (-1, -1)
-        self._path_end = -1
-
-    def joined(self) -> tuple[int, int] | None:
+    def joined(self, start: int, end: int) -> tuple[int, int] | None:
         """The token without the marks at its end; None if it is an abbreviation ("e.g.")."""
-        if self._joined == (-1, -1):
-            end = self.start + len(self.raw[self.start : self.end].rstrip(b".-%+~"))
-            shortened = ABBREVIATION.fullmatch(self.raw, self.start, end)
-            self._joined = None if shortened else (self.start, end)
-        return self._joined
+        if self._joined[0] != start:
+            end = start + len(self.raw[start:end].rstrip(b".-%+~"))
+            shortened = ABBREVIATION.fullmatch(self.raw, start, end)
+            self._joined = (start, None if shortened else (start, end))
+        return self._joined[1]
 
-    def path_opening_end(self) -> int:
-        """Where the full stops and tildes end that it opens with, as "~/" and "../" do."""
-        if self._path_end < 0:
-            self._path_end = self.end - len(self.raw[self.start : self.end].lstrip(b"~."))
-        return self._path_end
+    def path_opening_end(self, start: int, end: int) -> int:
+        """Where the full stops and tildes end that the token opens with, as "~/" and "../" do."""
+        if self._path_end[0] != start:
+            self._path_end = (start, end - len(self.raw[start:end].lstrip(b"~.")))
+        return self._path_end[1]
 
 
 def _json_messages(joined: np.ndarray, zeros: np.ndarray) -> list[tuple[int, int]]:
@@ -231,17 +226,17 @@ def _code_lines(raw: bytes, array: np.ndarray, hits: np.ndarray) -> list[tuple[i
     return spans
 
 
-def _opened(raw: bytes, at: int, token: _Token, limit: int) -> tuple[int, int] | None:
+def _opened(
+    raw: bytes, at: int, start: int, end: int, limit: int, tokens: _Tokens
+) -> tuple[int, int] | None:
     """The span that the trigger at a byte opens or stands in, if it does.
 
-    The limit is the end of its message.
+    Start and end bound its token, and the limit is the end of its message.
     """
-    byte, start = raw[at], token.start
+    byte = raw[at]
     word_before = at > start and bool(_WORD[raw[at - 1]])
-    if byte in JOINERS and (
-        byte == 95 or (word_before and at + 1 < token.end and _WORD[raw[at + 1]])
-    ):
-        return token.joined()
+    if byte in JOINERS and (byte == 95 or (word_before and at + 1 < end and _WORD[raw[at + 1]])):
+        return tokens.joined(start, end)
     if byte not in AT:
         return None
     if byte == 58:  # a colon: a scheme before it makes an address or a drive of it
@@ -262,7 +257,7 @@ def _opened(raw: bytes, at: int, token: _Token, limit: int) -> tuple[int, int] |
         elif not word_before:
             return None
     elif byte in NEEDS_NOTHING_BEFORE:
-        if at > start and (byte != 47 or at > token.path_opening_end()):
+        if at > start and (byte != 47 or at > tokens.path_opening_end(start, end)):
             return None
     else:
         start = at
