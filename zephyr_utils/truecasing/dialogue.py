@@ -20,14 +20,16 @@ from zephyr_utils.data.types import ROLES, SPEAKERS, TOOL_ROLES
 from zephyr_utils.truecasing.literals import ENCODED, Path, Slice, can_change
 
 COLUMNS = ("messages", "data", "conversations", "text")  # tried in this order where none is named
-# What a text holds, at least one of them, if it is rendered in a chat template.
+# What a text holds, at least one of them, if it is rendered in a chat template; each behind a
+# character of the template, which is searched for many times faster.
 TEMPLATE_WORDS = (
-    "ssistant",
-    "ASSISTANT:",
-    "[/INST]",
-    "<start_of_turn>",
-    "### Response",
-    "_TOKEN|>",
+    ("<", "ssistant"),
+    ("<", "<start_of_turn>"),
+    ("<", "_TOKEN|>"),
+    ("[", "[/INST]"),
+    ("#", "### Response"),
+    (":", "ssistant:"),
+    (":", "SSISTANT:"),
 )
 NOT_MESSAGES, NO_COLUMN = "not messages", "no such column"
 BROKEN_STRUCTURE, TEMPLATED = "broken structure", "in a chat template"
@@ -40,7 +42,7 @@ _ROLE_MARK = re.compile(
     re.M,
 )
 _TURN = re.compile(r"""['"](?:role|from)['"]\s*:""")
-_TRANSCRIPT = re.compile(r"^(?:User|Human|USER|HUMAN):.*?^(?:Assistant|AI|Bot):", re.M | re.S)
+_TRANSCRIPT = re.compile(r"^(?:User|Human|USER|HUMAN):.*?^(?:Assistant|ASSISTANT):", re.M | re.S)
 
 
 class LocatedText(NamedTuple):
@@ -136,8 +138,8 @@ class MessageFinder:
             return self._in_structure(text, parse(text), name)
         if opening == "(" and _TURN.search(text) is not None:  # a tuple of Python
             return self._in_structure(text, parse(f"[{text.strip()[1:-1]}]"), name)
-        for word in TEMPLATE_WORDS:  # which is faster than any()
-            if word in text:
+        for sign, word in TEMPLATE_WORDS:
+            if sign in text and word in text:
                 break
         else:
             return [LocatedText((), text)]

@@ -149,8 +149,8 @@ def _may_hold(array: pa.Array, opens: np.ndarray) -> np.ndarray:
     if opens is OPENS_TEXT and len(filled):
         low, high = int(text.starts[filled[0]]), int(text.ends.max())
         raw = text.data[low:high].tobytes()
-        for word in TEMPLATE_WORDS:
-            place = raw.find(word.encode())
+        for sign, word in TEMPLATE_WORDS:
+            place = raw.find(word.encode()) if sign.encode() in raw else -1
             while place >= 0:
                 row = int(np.searchsorted(text.ends, low + place, side="right"))
                 may[row] = True
