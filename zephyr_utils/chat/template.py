@@ -18,6 +18,7 @@ from zephyr_utils.chat.special_tokens import (
     encode_contents_as_text,
     special_tokens_in,
 )
+from zephyr_utils.data.fields import check_text
 from zephyr_utils.errors import HandbookError
 
 # Renders byte for byte as the template of Zephyr-7B does. What is ours are the generation marks:
@@ -86,7 +87,8 @@ def render(
     follow.
 
     Raises:
-        HandbookError: the tokenizer has no chat template, or its template refuses the conversation.
+        HandbookError: the tokenizer has no chat template, its template refuses the conversation, or
+            a content holds half of a surrogate pair, which has no tokens.
     """
     return _apply_template(
         tokenizer, messages, tokenize=False, add_generation_prompt=generation_prompt
@@ -145,6 +147,9 @@ def _apply_template(
             where=str(tokenizer.name_or_path),
             remedy="call chat.prepare_tokenizer(tokenizer) first",
         )
+    for number, message in enumerate(messages, start=1):
+        if isinstance(content := message.get("content"), str):
+            check_text(content, f"message {number}, field content")
     try:
         return tokenizer.apply_chat_template(list(messages), **options)  # type: ignore[arg-type]
     except (TemplateError, ValueError) as error:

@@ -84,8 +84,13 @@ def _json_line(record: Mapping[str, Any], where: str) -> bytes:
             "not_writable",
             f"the record cannot be written: {error}",
             where=where,
-            remedy="records hold text, finite numbers, lists and objects only",
+            remedy=_remedy(error, "records hold text, finite numbers, lists and objects only"),
         ) from error
+
+
+def _remedy(error: Exception, other: str) -> str:
+    broken = isinstance(error, UnicodeEncodeError)
+    return "fix or remove the broken character (half of a surrogate pair)" if broken else other
 
 
 def _write_parquet(records: Sequence[Mapping[str, Any]], unfinished: Path, path: Path) -> None:
@@ -112,5 +117,5 @@ def _write_parquet(records: Sequence[Mapping[str, Any]], unfinished: Path, path:
             "not_writable",
             f"the records do not fit one table: {error}",
             where=str(path),
-            remedy="give a field the same type in all records, or save as .jsonl",
+            remedy=_remedy(error, "give a field the same type in all records, or save as .jsonl"),
         ) from error

@@ -84,7 +84,7 @@ def fingerprint(path_or_value: Any) -> str:
     """
     if not isinstance(path_or_value, Path):
         text = json.dumps(plain_value(path_or_value), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     path = path_or_value
     if path.is_dir():
         names = sorted(

@@ -48,7 +48,8 @@ class HubUpload:
     @property
     def size(self) -> int:
         """Bytes, the card included."""
-        return sum(path.stat().st_size for path in self.files.values()) + len(self.card.encode())
+        card = len(self.card.encode(errors="backslashreplace"))  # a path may be no UTF-8
+        return sum(path.stat().st_size for path in self.files.values()) + card
 
 
 def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
@@ -339,7 +340,7 @@ def push(ready: HubUpload, private: bool = True) -> str:
             remedy="export a token that may write, then try again",
         )
     api = HfApi(token=token)
-    parts = [CommitOperationAdd("README.md", ready.card.encode())]
+    parts = [CommitOperationAdd("README.md", ready.card.encode(errors="backslashreplace"))]
     parts += [CommitOperationAdd(name, str(path)) for name, path in ready.files.items()]
     try:
         api.create_repo(ready.repository, private=private, exist_ok=True)

@@ -115,6 +115,7 @@ def binarize(
         where = f"row {number}"
         try:
             prompt, answers = record["instruction"], record["completions"]
+            _check_characters(prompt, answers)
             result.n_repeated += prompt in prompts
             prompts.add(prompt)
             read = [scored(answer, score, scale) for answer in answers]
@@ -143,7 +144,7 @@ def binarize(
             pairs = [
                 _pair(prompt, answers[best], answers[i], scores[best], scores[i]) for i in others
             ]
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, UnicodeEncodeError):
             check_feedback(record, where)  # says what is wrong with the row
             raise
         if not pairs:
@@ -237,6 +238,13 @@ def _pair(
         "chosen_model": best["model"],
         "rejected_model": other["model"],
     }
+
+
+def _check_characters(prompt: str, answers: Sequence[Completion]) -> None:
+    """Raises UnicodeEncodeError for half of a surrogate pair, which no file of pairs can hold."""
+    for text in (prompt, *(text for a in answers for text in (a["response"], a["model"]))):
+        if not text.isascii():
+            text.encode()
 
 
 def _row_seed(seed: int, prompt: str) -> int:
