@@ -81,6 +81,12 @@ def test_the_adapter_does_not_tell_where_the_base_lay(sft):
     assert config["base_model_name_or_path"] == BASE_FOLDER.name
 
 
+def test_the_modules_of_an_adapter_are_named_in_one_order_in_every_run(sft):
+    config = json.loads((sft.model.parent / "adapter" / "adapter_config.json").read_text())
+    assert config["target_modules"] == sorted(config["target_modules"])
+    assert len(config["target_modules"]) == 7
+
+
 def test_the_adapter_on_its_base_is_the_merged_model(sft):
     from peft import PeftModel
 

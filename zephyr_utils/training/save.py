@@ -73,7 +73,7 @@ def save_adapter(model: PeftModel, folder: Path, writes: bool) -> None:
     }
     if writes:
         model.save_pretrained(str(folder), state_dict=whole)
-        without_local_path(folder)
+        portable_config(folder)
 
 
 def merged_into_base(model: PeftModel, output: Path, recipe: Mapping[str, Any]) -> PreTrainedModel:
@@ -89,9 +89,14 @@ def merged_into_base(model: PeftModel, output: Path, recipe: Mapping[str, Any]) 
         return merged.to(model.device)
 
 
-def without_local_path(adapter: Path) -> None:
-    """PEFT records where the base lay on this machine; keep its name only."""
+def portable_config(adapter: Path) -> None:
+    """PEFT records where the base lay on this machine; keep its name only. Names of modules, which
+    it holds as a set, get an order that every run gives.
+    """
     path = adapter / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = Path(config["base_model_name_or_path"] or "").name
+    for name in ("target_modules", "exclude_modules"):
+        if isinstance(config.get(name), list):
+            config[name].sort()
     write_json(path, config)
