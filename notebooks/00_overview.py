@@ -21,7 +21,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -48,7 +48,9 @@ import math
 import torch
 from IPython.display import Markdown, display
 
-from zephyr_utils import chat, exercises, figures, objectives, preferences as pairing, published
+from zephyr_utils import (
+    chat, exercises, figures, objectives, preferences as pairing, published,
+)
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import load_rows, mt_bench_difference, mt_bench_score
@@ -57,7 +59,10 @@ from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.scales import SCALES, check_machine
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
@@ -76,7 +81,10 @@ miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 # %%
 table = [row for row in published.published_table("table_1").rows if row["mt_bench"]]
 for row in sorted(table, key=lambda row: row["mt_bench"]):
-    print(f"{row['mt_bench']:5.2f}  {row['model']:<24} {row['size'] or 'not told':>8}  {row['alignment'] or ''}")
+    print(
+        f"{row['mt_bench']:5.2f}  {row['model']:<24} {row['size'] or 'not told':>8}  "
+        f"{row['alignment'] or ''}"
+    )
 zephyr = next(row for row in table if row["model"] == "Zephyr-7B-β")
 larger = [row for row in table if row["size"] and int(row["size"].rstrip("B")) > 7]
 behind = [row["model"] for row in larger if row["mt_bench"] < zephyr["mt_bench"]]
@@ -122,7 +130,10 @@ print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind
 # %%
 chances = torch.tensor([0.6, 0.9, 0.8, 0.5])
 text_loss = -chances.log().sum()
-print(f"probability {chances.prod():.4f}, loss {text_loss:.4f} nats = -log of it: {-chances.prod().log():.4f}")
+print(
+    f"probability {chances.prod():.4f}, "
+    f"loss {text_loss:.4f} nats = -log of it: {-chances.prod().log():.4f}"
+)
 assert torch.isclose(text_loss, -chances.prod().log())
 
 # %% [markdown]
@@ -178,9 +189,15 @@ rated = pipeline.load("feedback", "feedback").records
 row = rated[0]
 print("prompt:", row["instruction"])
 for completion in row["completions"]:
-    print(f"  mean {pairing.mean_rating(completion):.2f}  {completion['model']:<12} {completion['response']!r}")
+    print(
+        f"  mean {pairing.mean_rating(completion):.2f}  "
+        f"{completion['model']:<12} {completion['response']!r}"
+    )
 [pair] = pairing.binarize([row]).pairs
-print("chosen:  ", repr(pair["chosen"][-1]["content"]), "\nrejected:", repr(pair["rejected"][-1]["content"]))
+print(
+    "chosen:  ", repr(pair["chosen"][-1]["content"]),
+    "\nrejected:", repr(pair["rejected"][-1]["content"]),
+)
 assert pair["score_chosen"] > pair["score_rejected"]
 
 # %% [markdown]
@@ -202,17 +219,25 @@ assert pair["score_chosen"] > pair["score_rejected"]
 # one out:
 
 # %%
-def preference_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
-    margin = beta * ((policy_chosen - reference_chosen) - (policy_rejected - reference_rejected))
+def preference_loss(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta
+):
+    margin = beta * (
+        (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)
+    )
     return -torch.log(torch.sigmoid(margin)).mean()
 
 # %% [markdown]
 # The package's version is [`objectives.dpo_loss`](05_ddpo); both agree:
 
 # %%
-logs = [torch.tensor([value]) for value in (-12.0, -19.0, -15.0, -16.0)]  # log-probabilities of whole answers
+# log-probabilities of whole answers
+logs = [torch.tensor([value]) for value in (-12.0, -19.0, -15.0, -16.0)]
 ours, packaged = preference_loss(*logs, beta=0.1), objectives.dpo_loss(*logs, beta=0.1)
-print(f"margin {0.1 * ((-12 + 15) - (-19 + 16)):.2f}, loss {ours:.6f}, package {packaged:.6f}")
+print(
+    f"margin {0.1 * ((-12 + 15) - (-19 + 16)):.2f}, "
+    f"loss {ours:.6f}, package {packaged:.6f}"
+)
 assert torch.isclose(ours, packaged)
 
 # %% [markdown]
@@ -224,7 +249,10 @@ assert torch.isclose(ours, packaged)
 
 # %%
 same = [logs[0], logs[1], logs[0], logs[1]]
-print(f"loss {preference_loss(*same, beta=0.1):.6f}, with beta = 5 {preference_loss(*same, beta=5.0):.6f}, ln 2 = {math.log(2):.6f}")
+print(
+    f"loss {preference_loss(*same, beta=0.1):.6f}, "
+    f"with beta = 5 {preference_loss(*same, beta=5.0):.6f}, ln 2 = {math.log(2):.6f}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -282,11 +310,16 @@ exercises.check_preference_probability(preferred)
 # and two recipes (dSFT, dDPO); everything else follows.
 
 # %%
-lines = ["| `scale` | base model | rows read | runs on | memory |", "|---|---|---|---|---|"]
+lines = [
+    "| `scale` | base model | rows read | runs on | memory |",
+    "|---|---|---|---|---|",
+]
 for one in SCALES.values():
     address = getattr(one.base_model, "path", "in the package")
     rows = f"{one.limit:,}" if one.limit else "all"
-    lines.append(f"| `{one.name}` | {address} | {rows} | {one.runs_on} | {one.memory_gb} GB |")
+    lines.append(
+        f"| `{one.name}` | {address} | {rows} | {one.runs_on} | {one.memory_gb} GB |"
+    )
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
@@ -295,9 +328,14 @@ display(Markdown("\n".join(lines)))
 # %%
 for one in SCALES.values():
     try:
-        print(f"{one.name:>15}: yes, with {one.memory_gb} GB free ({check_machine(one)})")
+        print(
+            f"{one.name:>15}: yes, with {one.memory_gb} GB free ({check_machine(one)})"
+        )
     except HandbookError as refusal:
-        print(f"{one.name:>15}: no:", str(refusal).splitlines()[0].removeprefix("--scale: ").partition(" (")[0])
+        print(
+            f"{one.name:>15}: no:",
+            str(refusal).splitlines()[0].removeprefix("--scale: ").partition(" (")[0],
+        )
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -311,7 +349,10 @@ for one in SCALES.values():
 recipe = pipeline.recipe("ddpo")
 batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
 print(f"Zephyr-7B-beta: {math.ceil(61_966 / (2 * 16)) * 3:,} steps")
-print(f"{pipeline.scale}: at most {math.ceil(len(rated) / batch) * recipe['num_train_epochs']:,} steps")
+print(
+    f"{pipeline.scale}: "
+    f"at most {math.ceil(len(rated) / batch) * recipe['num_train_epochs']:,} steps"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -379,7 +420,9 @@ for dialogue in pipeline.load("dialogues", "dialogue").records[1:3]:
 # %%
 questions = pipeline.questions()
 for question in questions[::20]:
-    print(f"{question['category']:>11}: {question['turns'][0]}  |  {question['turns'][1]}")
+    print(
+        f"{question['category']:>11}: {question['turns'][0]}  |  {question['turns'][1]}"
+    )
 
 # %% [markdown]
 # ## See it happen
@@ -394,9 +437,19 @@ for question in questions[::20]:
 # %%
 base, tokenizer = chat.load_model(pipeline.model_directory("base"))
 chat.prepare_tokenizer(tokenizer)
-first = next(question["turns"][0] for question in questions if question["category"] == "humanities")
-[answer] = chat.generate(base, tokenizer, [[{"role": "user", "content": first}]], temperature=0.0, max_new_tokens=60)
-print("asked:", first, "\n", answer.text, "\n", f"ended by itself: {answer.ended}, after {answer.n_tokens} tokens")
+first = next(
+    question["turns"][0]
+    for question in questions
+    if question["category"] == "humanities"
+)
+[answer] = chat.generate(
+    base, tokenizer, [[{"role": "user", "content": first}]], temperature=0.0,
+    max_new_tokens=60,
+)
+print(
+    "asked:", first, "\n", answer.text, "\n",
+    f"ended by itself: {answer.ended}, after {answer.n_tokens} tokens",
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -417,8 +470,14 @@ print("asked:", first, "\n", answer.text, "\n", f"ended by itself: {answer.ended
 names = {"base": "base", "dSFT": "dsft", "dSFT + dDPO": "ddpo"}
 directories = {shown: pipeline.model_directory(name) for shown, name in names.items()}
 for step in (pipeline.truecased(), pipeline.dsft(), pipeline.pairs(), pipeline.ddpo()):
-    seen = f"{step.rows['rows_in']:,} rows in = {step.rows['rows_out']:,} out + {step.rows['rows_set_aside']:,} set aside"
-    print(f"{step.folder.name:<20} {'reused' if step.reused else 'made'}, {step.seconds:3.0f} s when it was made: {seen}")
+    seen = (
+        f"{step.rows['rows_in']:,} rows in = {step.rows['rows_out']:,} out + "
+        f"{step.rows['rows_set_aside']:,} set aside"
+    )
+    print(
+        f"{step.folder.name:<20} {'reused' if step.reused else 'made'}, "
+        f"{step.seconds:3.0f} s when it was made: {seen}"
+    )
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -459,18 +518,37 @@ explorer
 
 # %%
 evaluated = pipeline.evaluation()
-judgments = {shown: load_rows(evaluated[name].folder / "judgments.jsonl") for shown, name in names.items()}
-scores = {shown: mt_bench_score(rows, questions=questions) for shown, rows in judgments.items()}
+judgments = {
+    shown: load_rows(evaluated[name].folder / "judgments.jsonl")
+    for shown, name in names.items()
+}
+scores = {
+    shown: mt_bench_score(rows, questions=questions)
+    for shown, rows in judgments.items()
+}
 for shown, name in names.items():
     results = evaluated[name].results
-    print(f"{shown:>12}: grade {results['score']:.2f}, right {results['right']:4.0%}, ends by itself {results['ended']:4.0%}, {results['tokens']:.0f} tokens an answer")
+    print(
+        f"{shown:>12}: grade {results['score']:.2f}, right {results['right']:4.0%}, "
+        f"ends by itself {results['ended']:4.0%}, "
+        f"{results['tokens']:.0f} tokens an answer"
+    )
 
 # %%
 means = [score.overall for score in scores.values()]
 figures.show(
-    figures.score_bars(list(scores), means, [(score.interval.low, score.interval.high) for score in scores.values()]),
-    alt="Bars of the mean grade: " + ", ".join(f"{shown} {score.overall:.2f}" for shown, score in scores.items()) + ".",
-    caption=f"Mean grade of {len(questions)} held-out questions, two turns each, with 95 % bootstrap intervals over questions.",
+    figures.score_bars(
+        list(scores),
+        means,
+        [(score.interval.low, score.interval.high) for score in scores.values()],
+    ),
+    alt="Bars of the mean grade: "
+    + ", ".join(f"{shown} {score.overall:.2f}" for shown, score in scores.items())
+    + ".",
+    caption=(
+        f"Mean grade of {len(questions)} held-out questions, two turns each, "
+        "with 95 % bootstrap intervals over questions."
+    ),
 )
 
 # %% [markdown]
@@ -483,7 +561,10 @@ figures.show(
 # %%
 gain = mt_bench_difference(judgments["dSFT + dDPO"], judgments["dSFT"])
 for row in published.published_table("table_3").rows:
-    print(f"paper: {row['setting']:<12} MT-Bench {row['mt_bench']:.2f}, AlpacaEval {row['alpaca_eval']:.2f} ± {row['alpaca_eval_error']:.2f}")
+    print(
+        f"paper: {row['setting']:<12} MT-Bench {row['mt_bench']:.2f}, "
+        f"AlpacaEval {row['alpaca_eval']:.2f} ± {row['alpaca_eval_error']:.2f}"
+    )
 print(f"ours:  dDPO minus dSFT {gain}")
 
 # %% [markdown]
@@ -506,12 +587,26 @@ print(f"ours:  dDPO minus dSFT {gain}")
 # %%
 if miniature_as_shipped:
     base_score, sft_score, dpo_score = means
-    assert sft_score > base_score + 1, f"dSFT {sft_score:.2f} should lie well above the base's {base_score:.2f}: look at its held-out loss in chapter 02"
-    assert gain.mean > 0, f"dDPO minus dSFT is {gain}: expected above 0; look at the first step and the margins, chapters 05 and 06"
-    assert evaluated["dsft"].results["ended"] > 0.95, "dSFT's answers should end by themselves: does the end token count in the loss (chapter 02)?"
+    assert sft_score > base_score + 1, (
+        f"dSFT {sft_score:.2f} should lie well above the base's {base_score:.2f}: "
+        "look at its held-out loss in chapter 02"
+    )
+    assert gain.mean > 0, (
+        f"dDPO minus dSFT is {gain}: expected above 0; "
+        "look at the first step and the margins, chapters 05 and 06"
+    )
+    assert evaluated["dsft"].results["ended"] > 0.95, (
+        "dSFT's answers should end by themselves: "
+        "does the end token count in the loss (chapter 02)?"
+    )
     longer = evaluated["base"].results["tokens"] / evaluated["dsft"].results["tokens"]
-    assert longer > 1.5, f"the base's answers are only {longer:.1f} times as long as dSFT's: is a fine-tuned model in its place?"
-assert abs(pipeline.ddpo().results["first_step_loss"] - math.log(2)) < 1e-3, "dDPO did not start at the dSFT model (chapter 05)"
+    assert longer > 1.5, (
+        f"the base's answers are only {longer:.1f} times as long as dSFT's: "
+        "is a fine-tuned model in its place?"
+    )
+assert abs(pipeline.ddpo().results["first_step_loss"] - math.log(2)) < 1e-3, (
+    "dDPO did not start at the dSFT model (chapter 05)"
+)
 print("all as expected")
 
 # %% [markdown]
@@ -556,9 +651,18 @@ print("all as expected")
 
 # %%
 arguments = list(inspect.signature(objectives.dpo_loss).parameters)
-assert arguments == ["policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected", "beta"]
-for name in ("implicit_reward", "reward_margin", "dpo_loss", "token_weighted_nll", "sequence_log_probs"):
-    print(f"objectives.{name}: {inspect.getdoc(getattr(objectives, name)).splitlines()[0]}")
+assert arguments == [
+    "policy_chosen", "policy_rejected",
+    "reference_chosen", "reference_rejected", "beta",
+]
+for name in (
+    "implicit_reward", "reward_margin", "dpo_loss", "token_weighted_nll",
+    "sequence_log_probs",
+):
+    print(
+        f"objectives.{name}: "
+        f"{inspect.getdoc(getattr(objectives, name)).splitlines()[0]}"
+    )
 assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set(pair)
 
 # %% [markdown]

@@ -19,7 +19,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -59,9 +59,14 @@ from zephyr_utils.explorers.truecaser import TruecaserView
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.data.filtering import refusal_filter
 from zephyr_utils.pipeline.pipeline import Pipeline
-from zephyr_utils.truecasing import Truecaser, corrupt_case, detect_case_noise, protected_spans, truecasing_scores
+from zephyr_utils.truecasing import (
+    Truecaser, corrupt_case, detect_case_noise, protected_spans, truecasing_scores,
+)
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
@@ -84,13 +89,15 @@ miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 # beside what it should have been:
 
 # %%
-spoilt = """I don't have a favourite book. however, i can name some that people in england love:
+spoilt = """\
+I don't have a favourite book. however, i can name some that people in england love:
 
 1. "middlemarch" by george eliot
 2. a short history of nasa
 
 ask me for more."""
-mended = """I don't have a favourite book. However, I can name some that people in England love:
+mended = """\
+I don't have a favourite book. However, I can name some that people in England love:
 
 1. "Middlemarch" by George Eliot
 2. A short history of NASA
@@ -106,7 +113,11 @@ Ask me for more."""
 
 # %%
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-wrong = [b[0] for a, b in zip(WORD.finditer(spoilt), WORD.finditer(mended), strict=True) if a[0] != b[0]]
+wrong = [
+    b[0]
+    for a, b in zip(WORD.finditer(spoilt), WORD.finditer(mended), strict=True)
+    if a[0] != b[0]
+]
 print(len(wrong), "wrong:", *wrong)
 print("found:", re.findall(r"(?<=[.!?] )[a-z]\w*", spoilt))
 
@@ -168,8 +179,16 @@ print(said.removeprefix("As an AI language model, ").capitalize())
 
 # %%
 loaded = pipeline.load("dialogues", "dialogue")
-answers = [m["content"] for d in loaded.records for m in d["messages"] if m["role"] == "assistant"]
-print(f"{len(loaded.records):,} dialogues, {len(answers):,} answers, {sum(map(len, answers)) / 1e6:.2f} million characters")
+answers = [
+    m["content"]
+    for d in loaded.records
+    for m in d["messages"]
+    if m["role"] == "assistant"
+]
+print(
+    f"{len(loaded.records):,} dialogues, {len(answers):,} answers, "
+    f"{sum(map(len, answers)) / 1e6:.2f} million characters"
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -257,7 +276,9 @@ traps = [
     "Run `x = 1. if y else 2. or z` first.",
     "Hello. how are you?",
 ]
-for trap, label in zip(traps, detect_case_noise(pa.array(traps)).to_pylist(), strict=True):
+for trap, label in zip(
+    traps, detect_case_noise(pa.array(traps)).to_pylist(), strict=True
+):
     naive = bool(re.search(r"[.!?] [a-z]", trap))
     print(f"{'alarm' if naive else 'quiet'} by regex, {label:12s} {trap}")
 
@@ -340,13 +361,23 @@ exercises.check_sentence_starts(sentence_starts)
 # %%
 def paragraphs(names):
     blocks = [block for name in names for block in topics[name].split("\n\n")]
-    prose = [re.sub(r"\s+", " ", block).strip() for block in blocks if not re.search(r"::=|>>>|^ {5,}", block, re.M)]
-    return [text for text in dict.fromkeys(prose) if len(text) > 60 and text[0].isupper() and text[-1] in ".!?:"]
+    prose = [
+        re.sub(r"\s+", " ", block).strip()
+        for block in blocks
+        if not re.search(r"::=|>>>|^ {5,}", block, re.M)
+    ]
+    return [
+        text
+        for text in dict.fromkeys(prose)
+        if len(text) > 60 and text[0].isupper() and text[-1] in ".!?:"
+    ]
 
 
 names = np.random.default_rng(seed).permutation(sorted(topics)).tolist()
 held_out = paragraphs(names[: len(names) // 5])
-manual = [text for text in paragraphs(names[len(names) // 5 :]) if text not in set(held_out)]
+manual = [
+    text for text in paragraphs(names[len(names) // 5 :]) if text not in set(held_out)
+]
 print(len(manual), "paragraphs to learn from,", len(held_out), "held out")
 
 # %% [markdown]
@@ -372,7 +403,11 @@ print([(word, opens) for word, opens, *_ in words_of("Ask Pia. 1. the\nDo not.")
 
 # %%
 every = 1 + sum(map(len, answers)) // 3_000_000
-well_cased = [text for text, label in zip(answers[::every], labels[::every], strict=True) if label == "ok"] + manual
+well_cased = [
+    text
+    for text, label in zip(answers[::every], labels[::every], strict=True)
+    if label == "ok"
+] + manual
 alone, beside = defaultdict(Counter), defaultdict(Counter)
 for text in well_cased:
     before = ""
@@ -396,14 +431,25 @@ for word in ("python", "ascii", "may", "i"):
 
 # %%
 def form_chances(before, word, k=2.0):
-    seen, pair = alone.get(word, Counter({word: 1})), beside.get((before, word), Counter())
-    return {form: (pair[form] + k * n / seen.total()) / (pair.total() + k) for form, n in seen.items()}
+    seen, pair = (
+        alone.get(word, Counter({word: 1})),
+        beside.get((before, word), Counter()),
+    )
+    return {
+        form: (pair[form] + k * n / seen.total()) / (pair.total() + k)
+        for form, n in seen.items()
+    }
 
 
 for before in ("and", "for", "never-seen"):
     chances = form_chances(before, "i")
-    print(f"{before:>10} i: ", {form: round(chance, 3) for form, chance in chances.items()})
-    assert abs(sum(chances.values()) - 1) < 1e-9, "the chances of a word's forms have to sum to 1"
+    print(
+        f"{before:>10} i: ",
+        {form: round(chance, 3) for form, chance in chances.items()},
+    )
+    assert abs(sum(chances.values()) - 1) < 1e-9, (
+        "the chances of a word's forms have to sum to 1"
+    )
 
 # %% [markdown]
 # Behind *for*, an `i` is more often the variable of a loop. The neighbour decides what the word alone cannot. The whole
@@ -420,7 +466,11 @@ def truecase_by_counts(text):
     return "".join(pieces) + text[done:]
 
 
-print(truecase_by_counts("Good question! the ascii codec of python is old. i hope that helps!"))
+print(
+    truecase_by_counts(
+        "Good question! the ascii codec of python is old. i hope that helps!"
+    )
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -472,10 +522,17 @@ for text in hard:
 reference = "Dear Pia, the train to Rome is late. Ask Otto."
 source = "Dear pia, the train to rome is late. ask otto."
 hypothesis = "Dear Pia, the Train to Rome is late. Ask otto."
-edits, faults, right = 4, 4, 3  # edited: Pia, Train, Rome, Ask; wrong were pia, rome, ask, otto
+# edited: Pia, Train, Rome, Ask; wrong were pia, rome, ask, otto
+edits, faults, right = 4, 4, 3
 precision, recall = right / edits, right / faults
-capitals = (5, 5, 4)  # in the hypothesis: Dear Pia Train Rome Ask; in the reference: Dear Pia Rome Ask Otto; in both
-print(precision, recall, 2 * precision * recall / (precision + recall), 2 * capitals[2] / (capitals[0] + capitals[1]))
+# in the hypothesis: Dear Pia Train Rome Ask; in the reference: Dear Pia Rome Ask Otto;
+# in both: Dear Pia Rome Ask
+capitals = (5, 5, 4)
+print(
+    precision, recall,
+    2 * precision * recall / (precision + recall),
+    2 * capitals[2] / (capitals[0] + capitals[1]),
+)
 
 # %% [markdown]
 # The last expression is $F_1$ again: with $P = b/h$ and $R = b/r$, $2PR/(P+R)$ is $2b/(h+r)$. The package agrees:
@@ -483,7 +540,10 @@ print(precision, recall, 2 * precision * recall / (precision + recall), 2 * capi
 # %%
 scores = truecasing_scores(reference, source, hypothesis)
 print(scores.precision, scores.recall, scores.f1, scores.f1_capitalized)
-assert np.allclose((scores.precision, scores.recall, scores.f1, scores.f1_capitalized), (0.75, 0.75, 0.75, 0.8))
+assert np.allclose(
+    (scores.precision, scores.recall, scores.f1, scores.f1_capitalized),
+    (0.75, 0.75, 0.75, 0.8),
+)
 
 # %% [markdown]
 # ````{exercise} The scores of an editor
@@ -547,7 +607,11 @@ faulty = [corrupt_case(text, "capitalize") for text in held_out]
 def report(name, repair):
     scores = truecasing_scores(held_out, faulty, [repair(text) for text in faulty])
     altered = np.mean([repair(text) != text for text in held_out])
-    print(f"{name:20s} P {scores.precision:.3f}  R {scores.recall:.3f}  F1 {scores.f1:.3f}  F1 capitals {scores.f1_capitalized:.3f}  clean altered {altered:.1%}")
+    print(
+        f"{name:20s} P {scores.precision:.3f}  R {scores.recall:.3f}  "
+        f"F1 {scores.f1:.3f}  F1 capitals {scores.f1_capitalized:.3f}  "
+        f"clean altered {altered:.1%}"
+    )
     return scores, altered
 
 
@@ -560,7 +624,10 @@ def report(name, repair):
 
 # %%
 report("nothing", lambda text: text)
-report("regex", lambda text: re.sub(r"[.!?] +[a-z]", lambda match: match[0].upper(), text))
+report(
+    "regex",
+    lambda text: re.sub(r"[.!?] +[a-z]", lambda match: match[0].upper(), text),
+)
 by_counts, counts_altered = report("counts", truecase_by_counts)
 
 # %% [markdown]
@@ -581,8 +648,11 @@ by_counts, counts_altered = report("counts", truecase_by_counts)
 # to see. Here is what the recaser alone makes of the seven sentences:
 
 # %%
-truecaser = Truecaser.fit(manual + list(dict.fromkeys(answers))[:: 3 * every])  # a third of the answers: the words are all there
-print(f"learnt from {truecaser.kept:,} messages, {truecaser.set_aside} left out as faulty")
+# a third of the answers: the words are all there
+truecaser = Truecaser.fit(manual + list(dict.fromkeys(answers))[:: 3 * every])
+print(
+    f"learnt from {truecaser.kept:,} messages, {truecaser.set_aside} left out as faulty"
+)
 for text, repaired in zip(hard, truecaser.recase(hard), strict=True):
     print(repaired)
 
@@ -598,10 +668,15 @@ for text, repaired in zip(hard, truecaser.recase(hard), strict=True):
 # and the guarantee is by construction, so it can be tested on every message:
 
 # %%
-text = "Run `x.Sort()` and see https://docs.Example.org/aB, or mail Me@example.org. it is $x_I$."
+text = (
+    "Run `x.Sort()` and see https://docs.Example.org/aB, or mail Me@example.org. "
+    "it is $x_I$."
+)
 print([text[start:end] for start, end in protected_spans(text)])
 for before, after in zip(faulty, truecaser.truecase_batch(faulty), strict=True):
-    assert all(before[s:e] == after[s:e] for s, e in protected_spans(before)), "a protected span was changed"
+    assert all(before[s:e] == after[s:e] for s, e in protected_spans(before)), (
+        "a protected span was changed"
+    )
 
 # %% [markdown]
 # ### Part 2: the lexicon
@@ -641,7 +716,10 @@ def loss(s, y):
 
 
 for s, y in ((1.3, 1), (1.3, 0), (-0.4, 1)):
-    slope, formula = (loss(s + 1e-5, y) - loss(s - 1e-5, y)) / 2e-5, 1 / (1 + np.exp(-s)) - y
+    slope, formula = (
+        (loss(s + 1e-5, y) - loss(s - 1e-5, y)) / 2e-5,
+        1 / (1 + np.exp(-s)) - y,
+    )
     print(f"s {s:+.1f}, y {y}: measured {slope:+.6f}, p - y {formula:+.6f}")
     assert abs(slope - formula) < 1e-6
 
@@ -685,7 +763,10 @@ thresholds = np.arange(-3, 6.01, 0.5)
 curve = [(capital[score > t].mean(), (score[capital] > t).mean()) for t in thresholds]
 for wanted in (-2.0, 0.0, 3.5):
     p, r = curve[int(np.argmin(abs(thresholds - wanted)))]
-    print(f"threshold {wanted:+.1f} (p > {1 / (1 + np.exp(-wanted)):.2f}): precision {p:.3f}, recall {r:.3f}")
+    print(
+        f"threshold {wanted:+.1f} (p > {1 / (1 + np.exp(-wanted)):.2f}): "
+        f"precision {p:.3f}, recall {r:.3f}"
+    )
 
 # %%
 fig, [axes] = figures.figure()
@@ -693,10 +774,24 @@ precisions, recalls = np.array(curve).T
 axes.plot(recalls, precisions, marker="o")
 for wanted in (-2.0, 0.0, 3.5):
     at = int(np.argmin(abs(thresholds - wanted)))
-    axes.annotate(f"s > {wanted:+.1f}", (recalls[at], precisions[at]), xytext=(6, 6), textcoords="offset points")
+    axes.annotate(
+        f"s > {wanted:+.1f}", (recalls[at], precisions[at]), xytext=(6, 6),
+        textcoords="offset points",
+    )
 axes.set(xlabel="recall", ylabel="precision")
-alt = f"Precision falls from {precisions[-1]:.2f} to {precisions[0]:.2f} as recall rises from {recalls[-1]:.2f} to {recalls[0]:.2f}; at the threshold 0 they are {precisions[6]:.2f} and {recalls[6]:.2f}."
-figures.show(fig, alt=alt, caption="Words that get a capital, on held-out paragraphs: precision against recall as the threshold moves.")
+alt = (
+    f"Precision falls from {precisions[-1]:.2f} to {precisions[0]:.2f} as recall rises "
+    f"from {recalls[-1]:.2f} to {recalls[0]:.2f}; "
+    f"at the threshold 0 they are {precisions[6]:.2f} and {recalls[6]:.2f}."
+)
+figures.show(
+    fig,
+    alt=alt,
+    caption=(
+        "Words that get a capital, "
+        "on held-out paragraphs: precision against recall as the threshold moves."
+    ),
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -722,8 +817,17 @@ figures.show(fig, alt=alt, caption="Words that get a capital, on held-out paragr
 # ```
 
 # %%
-asked = ["People live in norway.", "People speak norwegian.", "Oaks are trees.", "My python is old. it is slow.", "La lingua italiana. e la più bella.", "YES. NO. SQL."]
-for text, label in zip(asked, detect_case_noise(pa.array(asked), truecaser).to_pylist(), strict=True):
+asked = [
+    "People live in norway.",
+    "People speak norwegian.",
+    "Oaks are trees.",
+    "My python is old. it is slow.",
+    "La lingua italiana. e la più bella.",
+    "YES. NO. SQL.",
+]
+for text, label in zip(
+    asked, detect_case_noise(pa.array(asked), truecaser).to_pylist(), strict=True
+):
     print(f"{label:12s} {text!r} -> {truecaser.truecase(text)!r}")
 
 # %% [markdown]
@@ -747,9 +851,16 @@ for text, label in zip(asked, detect_case_noise(pa.array(asked), truecaser).to_p
 # %%
 package, package_altered = report("package", truecaser.truecase)
 report("package, no gate", lambda text: truecaser.recase([text])[0])
-print(f"counts for comparison: F1 {by_counts.f1:.3f}, F1 capitals {by_counts.f1_capitalized:.3f}, clean altered {counts_altered:.1%}")
-assert package_altered < counts_altered, "the gate should spare clean text: was the truecaser fitted on faulty messages?"
-assert package.f1_capitalized > 0.7, "does the text to learn from hold capitals inside sentences?"
+print(
+    f"counts for comparison: F1 {by_counts.f1:.3f}, "
+    f"F1 capitals {by_counts.f1_capitalized:.3f}, clean altered {counts_altered:.1%}"
+)
+assert package_altered < counts_altered, (
+    "the gate should spare clean text: was the truecaser fitted on faulty messages?"
+)
+assert package.f1_capitalized > 0.7, (
+    "does the text to learn from hold capitals inside sentences?"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -773,7 +884,13 @@ errors = Counter()
 for want, got in zip(held_out, truecaser.recase(faulty), strict=True):
     pairs = zip(WORD.findall(want), WORD.findall(got), strict=True)
     errors.update(pair for pair in pairs if pair[0] != pair[1])
-print(*(f"{count} x {want} became {got}" for (want, got), count in errors.most_common(10)), sep="\n")
+print(
+    *(
+        f"{count} x {want} became {got}"
+        for (want, got), count in errors.most_common(10)
+    ),
+    sep="\n",
+)
 
 # %% [markdown]
 # Mostly words with two honest forms: *A* is an article, a class or a grade, *C* a language or a variable, *None* an object
@@ -816,23 +933,46 @@ TruecaserView(truecaser, shown)
 # %%
 made = pipeline.truecased()
 row_counts = made.results
-print(f"{row_counts['rows_in']:,} dialogues in = {row_counts['rows_out']:,} out + {row_counts['rows_set_aside']:,} set aside {row_counts['set_aside']}")
-print(f"{row_counts['answers_changed']:,} of the {row_counts['answers']:,} answers that stay were changed")
-assert row_counts["rows_in"] == row_counts["rows_out"] + row_counts["rows_set_aside"], "a row has vanished: look at set_aside.jsonl"
+print(
+    f"{row_counts['rows_in']:,} dialogues in = {row_counts['rows_out']:,} out + "
+    f"{row_counts['rows_set_aside']:,} set aside {row_counts['set_aside']}"
+)
+print(
+    f"{row_counts['answers_changed']:,} of the {row_counts['answers']:,} answers "
+    "that stay were changed"
+)
+assert row_counts["rows_in"] == row_counts["rows_out"] + row_counts["rows_set_aside"], (
+    "a row has vanished: look at set_aside.jsonl"
+)
 
 # %% [markdown]
 # The same by hand, to see what it did: filter, fit on what is left, repair.
 
 # %%
 kept = refusal_filter(loaded.records)
-source = [m["content"] for d in kept.select(loaded.records) for m in d["messages"] if m["role"] == "assistant"]
+source = [
+    m["content"]
+    for d in kept.select(loaded.records)
+    for m in d["messages"]
+    if m["role"] == "assistant"
+]
 own = Truecaser.fit(source)
 repaired = own.truecase_batch(source)
-changed = [(before, after) for before, after in zip(source, repaired, strict=True) if before != after]
-print(f"{len(changed)} of {len(source):,} answers changed, the road says {row_counts['answers_changed']}")
+changed = [
+    (before, after)
+    for before, after in zip(source, repaired, strict=True)
+    if before != after
+]
+print(
+    f"{len(changed)} of {len(source):,} answers changed, "
+    f"the road says {row_counts['answers_changed']}"
+)
 
 # %%
-rows = [{"before": before[:400], "after": after[:400]} for before, after in list(dict.fromkeys(changed))[:6]]
+rows = [
+    {"before": before[:400], "after": after[:400]}
+    for before, after in list(dict.fromkeys(changed))[:6]
+]
 rows = rows or [{"before": "(nothing was changed)", "after": ""}]
 display(HTML(before_after_table(rows, caption="Answers before and after truecasing.")))
 
@@ -849,18 +989,35 @@ if miniature_as_shipped:
     gold = [text for index in kept.kept for text in without_fault[index]["data"][1::2]]
     planted = np.array([a != b for a, b in zip(source, gold, strict=True)])
     found = np.array(detect_case_noise(pa.array(source), own).to_pylist()) != "ok"
-    print(f"{planted.sum()} planted, {(planted & found).sum()} of them found, {(found & ~planted).sum()} false alarms")
+    print(
+        f"{planted.sum()} planted, {(planted & found).sum()} of them found, "
+        f"{(found & ~planted).sum()} false alarms"
+    )
     scores = truecasing_scores(gold, source, repaired)
-    print(f"precision {scores.precision}, recall {scores.recall}, clean answers altered {scores.clean_altered:.1%}")
+    print(
+        f"precision {scores.precision}, recall {scores.recall}, "
+        f"clean answers altered {scores.clean_altered:.1%}"
+    )
 
 # %%
 if miniature_as_shipped:
     on_surface = np.array(detect_case_noise(pa.array(source)).to_pylist()) != "ok"
-    print(f"without the fitted model: {(planted & on_surface).sum()} found. Missed, for instance:")
-    overlooked = dict.fromkeys(text for text, p, f in zip(source, planted, on_surface, strict=True) if p and not f and len(text) < 40)
+    print(
+        f"without the fitted model: {(planted & on_surface).sum()} found. "
+        "Missed, for instance:"
+    )
+    overlooked = dict.fromkeys(
+        text
+        for text, p, f in zip(source, planted, on_surface, strict=True)
+        if p and not f and len(text) < 40
+    )
     print(*list(overlooked)[:8], sep="\n")
-    assert (planted & found).sum() >= 0.95 * planted.sum(), "faults are missed: was the truecaser fitted on the dialogues?"
-    assert (found & ~planted).sum() <= 0.001 * len(source), "clean answers are taken for faulty"
+    assert (planted & found).sum() >= 0.95 * planted.sum(), (
+        "faults are missed: was the truecaser fitted on the dialogues?"
+    )
+    assert (found & ~planted).sum() <= 0.001 * len(source), (
+        "clean answers are taken for faulty"
+    )
 
 # %% [markdown]
 # ```{admonition} Do not believe a perfect score
@@ -881,9 +1038,23 @@ if miniature_as_shipped:
 
 # %%
 peers = published.published_table("truecasing_peers")
-columns = {"system": "", "mix_all": "F1, mix", "gpt35_all": "F1, GPT-3.5-like", "clean_altered": "clean altered, %", "recaser_mb_per_second": "MB a second"}
-lines = ["| " + " | ".join(columns.values()) + " |", "|---" + "|---:" * (len(columns) - 1) + "|"]
-lines += ["| " + " | ".join("–" if row[key] is None else str(row[key]) for key in columns) + " |" for row in peers.rows]
+columns = {
+    "system": "",
+    "mix_all": "F1, mix",
+    "gpt35_all": "F1, GPT-3.5-like",
+    "clean_altered": "clean altered, %",
+    "recaser_mb_per_second": "MB a second",
+}
+lines = [
+    "| " + " | ".join(columns.values()) + " |",
+    "|---" + "|---:" * (len(columns) - 1) + "|",
+]
+lines += [
+    "| "
+    + " | ".join("–" if row[key] is None else str(row[key]) for key in columns)
+    + " |"
+    for row in peers.rows
+]
 display(Markdown("\n".join(lines)))
 print(peers.note.rpartition("of this machine: ")[2])
 
@@ -891,13 +1062,32 @@ print(peers.note.rpartition("of this machine: ")[2])
 fig, [axes] = figures.figure(height=3.8)
 timed = [row for row in peers.rows if row["recaser_mb_per_second"]]
 for n, row in enumerate(timed):
-    axes.plot(row["recaser_mb_per_second"], row["mix_all"], figures.MARKERS[n], markersize=9, label=row["system"])
+    axes.plot(
+        row["recaser_mb_per_second"], row["mix_all"], figures.MARKERS[n], markersize=9,
+        label=row["system"],
+    )
 helped = next(row for row in peers.rows if "cut off" in row["system"])
-axes.axhline(helped["mix_all"], color="black", linestyle=":", label=f"{helped['system']} (not timed)")
-axes.set(xscale="log", xlabel="MB of faulty text a second, one core", ylabel="F1 over capitals, %", ylim=(30, 100))
+axes.axhline(
+    helped["mix_all"], color="black", linestyle=":",
+    label=f"{helped['system']} (not timed)",
+)
+axes.set(
+    xscale="log", xlabel="MB of faulty text a second, one core",
+    ylabel="F1 over capitals, %", ylim=(30, 100),
+)
 fig.legend(loc="outside lower center", ncols=2)
-alt = "; ".join(f"{row['system']}: {row['recaser_mb_per_second'] or 'no'} MB/s, F1 {row['mix_all']}" for row in [*timed, helped])
-figures.show(fig, alt=alt, caption="Speed against accuracy on chat text spoilt by str.capitalize. Up and to the right is better.")
+alt = "; ".join(
+    f"{row['system']}: {row['recaser_mb_per_second'] or 'no'} MB/s, F1 {row['mix_all']}"
+    for row in [*timed, helped]
+)
+figures.show(
+    fig,
+    alt=alt,
+    caption=(
+        "Speed against accuracy on chat text spoilt by str.capitalize. "
+        "Up and to the right is better."
+    ),
+)
 
 # %% [markdown]
 # The regex is fastest and finds least. Ours leads on the mixed chat text; on text like GPT-3.5's the best peer comes
@@ -923,12 +1113,23 @@ print(kept.report())
 
 # %%
 unfiltered = Truecaser.fit(answers[::every])  # as one would who truecases first
-is_faulty = np.array(detect_case_noise(pa.array(answers), unfiltered).to_pylist()) != "ok"
+is_faulty = (
+    np.array(detect_case_noise(pa.array(answers), unfiltered).to_pylist()) != "ok"
+)
 refuses = np.zeros(len(answers), bool)
 refuses[[removed.index for removed in refusal_filter(answers).removed]] = True
-both, refusing_share = (is_faulty & refuses).sum(), (is_faulty & refuses).sum() / max(is_faulty.sum(), 1)
-print(f"of {is_faulty.sum()} wrongly cased answers {both} refuse, {refusing_share:.0%}; of {(~is_faulty).sum():,} others {refuses[~is_faulty].mean():.1%}")
-print(f"filter first: {(is_faulty & ~refuses).sum()} left to repair; truecase first: {is_faulty.sum()}")
+both, refusing_share = (
+    (is_faulty & refuses).sum(),
+    (is_faulty & refuses).sum() / max(is_faulty.sum(), 1),
+)
+print(
+    f"of {is_faulty.sum()} wrongly cased answers {both} refuse, {refusing_share:.0%}; "
+    f"of {(~is_faulty).sum():,} others {refuses[~is_faulty].mean():.1%}"
+)
+print(
+    f"filter first: {(is_faulty & ~refuses).sum()} left to repair; "
+    f"truecase first: {is_faulty.sum()}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -946,8 +1147,14 @@ print(f"filter first: {(is_faulty & ~refuses).sum()} left to repair; truecase fi
 
 # %%
 late = np.array(detect_case_noise(pa.array(answers), own).to_pylist()) != "ok"
-print(f"fitted before the filter it finds {is_faulty.sum()} faults, fitted after it {late.sum()}")
-print(f"of those in answers that stay: {(is_faulty & ~refuses).sum()} and {(late & ~refuses).sum()}")
+print(
+    f"fitted before the filter it finds {is_faulty.sum()} faults, "
+    f"fitted after it {late.sum()}"
+)
+print(
+    "of those in answers that stay: "
+    f"{(is_faulty & ~refuses).sum()} and {(late & ~refuses).sum()}"
+)
 
 # %% [markdown]
 # Does the order change the rows as well? It must not: the filter has to find a phrase whatever its case. That can be
@@ -955,7 +1162,9 @@ print(f"of those in answers that stay: {(is_faulty & ~refuses).sum()} and {(late
 
 # %%
 after_truecasing = refusal_filter(unfiltered.truecase_batch(answers))
-assert {r.index for r in after_truecasing.removed} == set(np.flatnonzero(refuses)), "the filter depends on case"
+assert {r.index for r in after_truecasing.removed} == set(np.flatnonzero(refuses)), (
+    "the filter depends on case"
+)
 print("the same", len(after_truecasing.removed), "answers are removed in either order")
 
 # %% [markdown]
@@ -1009,13 +1218,19 @@ exercises.check_order_counts(order_counts)
 # %%
 real = Path(os.environ.get("ZEPHYR_REAL_DATA", "")) / "truecasing"
 for name in ("real_capitalize_echoes", "clean_other_models"):
-    if not os.environ.get("ZEPHYR_REAL_DATA") or not (real / f"{name}.jsonl.gz").is_file():
+    if (
+        not os.environ.get("ZEPHYR_REAL_DATA")
+        or not (real / f"{name}.jsonl.gz").is_file()
+    ):
         print(f"{name}: no such records here")
         continue
     with gzip.open(real / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for line in lines]
     alarms = np.mean(np.array(detect_case_noise(pa.array(texts)).to_pylist()) != "ok")
-    print(f"{name}: {len(texts):,} messages, {alarms:.1%} labelled faulty, {len(refusal_filter(texts).removed) / len(texts):.1%} refuse")
+    print(
+        f"{name}: {len(texts):,} messages, {alarms:.1%} labelled faulty, "
+        f"{len(refusal_filter(texts).removed) / len(texts):.1%} refuse"
+    )
 
 # %% [markdown]
 # ```{admonition} Pitfalls

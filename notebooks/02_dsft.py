@@ -21,7 +21,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -60,7 +60,10 @@ from zephyr_utils.data.records import load_records
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.training.rows import fit_dialogues
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
@@ -81,7 +84,10 @@ miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 # %%
 cleaned = pipeline.truecased()
 everything = load_records(cleaned.folder / "dialogues.parquet", "dialogue").records
-print(f"{cleaned.rows['rows_in']} dialogues in = {len(everything)} kept + {cleaned.rows['rows_set_aside']} set aside {cleaned.results['set_aside']}")
+print(
+    f"{cleaned.rows['rows_in']} dialogues in = {len(everything)} kept + "
+    f"{cleaned.rows['rows_set_aside']} set aside {cleaned.results['set_aside']}"
+)
 for message in everything[0]["messages"]:
     print(f"{message['role']:>10}: {message['content']}")
 
@@ -109,7 +115,9 @@ p = torch.tensor([0.5, 0.3, 0.2])  # the teacher's three answers
 pi = torch.tensor([0.2, 0.2, 0.6])  # what we believe of them
 divergence = (p * (p / pi).log()).sum()
 cross_entropy, entropy = -(p * pi.log()).sum(), -(p * p.log()).sum()
-print(f"KL {divergence:.6f} = cross-entropy {cross_entropy:.6f} - entropy {entropy:.6f}")
+print(
+    f"KL {divergence:.6f} = cross-entropy {cross_entropy:.6f} - entropy {entropy:.6f}"
+)
 assert torch.isclose(divergence, cross_entropy - entropy)
 
 # %% [markdown]
@@ -136,7 +144,8 @@ chat.prepare_tokenizer(tokenizer)
 @torch.no_grad()
 def token_losses(model, ids):
     """-log pi of each token but the first, in nats: (length - 1,)."""
-    scores = model(input_ids=torch.tensor([ids], device=model.device)).logits[0].float()  # (length, vocabulary)
+    # (length, vocabulary)
+    scores = model(input_ids=torch.tensor([ids], device=model.device)).logits[0].float()
     log_probs = scores[:-1].log_softmax(dim=-1)  # position t bets on token t + 1
     return -log_probs[range(len(ids) - 1), ids[1:]].cpu()
 
@@ -147,10 +156,17 @@ def token_losses(model, ids):
 ids, _ = chat.encode(tokenizer, everything[0]["messages"])
 with torch.no_grad():
     slow = [
-        -base(input_ids=torch.tensor([ids[:t]], device=base.device)).logits[0, -1].float().log_softmax(-1)[ids[t]].item()
+        -base(input_ids=torch.tensor([ids[:t]], device=base.device))
+        .logits[0, -1]
+        .float()
+        .log_softmax(-1)[ids[t]]
+        .item()
         for t in range(1, len(ids))
     ]
-print(f"{len(ids)} tokens; one reading {token_losses(base, ids).sum():.4f} nats, {len(slow)} readings {sum(slow):.4f} nats")
+print(
+    f"{len(ids)} tokens; one reading {token_losses(base, ids).sum():.4f} nats, "
+    f"{len(slow)} readings {sum(slow):.4f} nats"
+)
 assert math.isclose(sum(slow), token_losses(base, ids).sum(), rel_tol=1e-3)
 
 # %% [markdown]
@@ -167,11 +183,15 @@ assert math.isclose(sum(slow), token_losses(base, ids).sum(), rel_tol=1e-3)
 
 # %%
 sample = everything[:96]
-losses = [token_losses(base, chat.encode(tokenizer, row["messages"])[0]) for row in sample]
+losses = [
+    token_losses(base, chat.encode(tokenizer, row["messages"])[0]) for row in sample
+]
 by_hand = sum(loss.sum() for loss in losses) / sum(len(loss) for loss in losses)
 packaged = training.held_out_loss(base, tokenizer, sample)
 print(f"by hand {by_hand:.5f}, package {packaged:.5f} nats a token")
-assert math.isclose(by_hand, packaged, rel_tol=1e-3), "padding leaks into the loss: look at the labels, -100 where padded"
+assert math.isclose(by_hand, packaged, rel_tol=1e-3), (
+    "padding leaks into the loss: look at the labels, -100 where padded"
+)
 
 # %% [markdown]
 # Underneath it adds up sums and counts, `objectives.token_weighted_nll`, a pure function of scores and labels:
@@ -180,8 +200,13 @@ assert math.isclose(by_hand, packaged, rel_tol=1e-3), "padding leaks into the lo
 row = torch.tensor([ids], device=base.device)
 with torch.no_grad():
     nll, count_of = objectives.token_weighted_nll(base(input_ids=row).logits, row)
-print(f"{nll:.3f} nats over {count_of} tokens; inline {token_losses(base, ids).sum():.3f} over {len(ids) - 1}")
-assert count_of == len(ids) - 1 and math.isclose(nll, token_losses(base, ids).sum(), rel_tol=1e-4)
+print(
+    f"{nll:.3f} nats over {count_of} tokens; "
+    f"inline {token_losses(base, ids).sum():.3f} over {len(ids) - 1}"
+)
+assert count_of == len(ids) - 1 and math.isclose(
+    nll, token_losses(base, ids).sum(), rel_tol=1e-4
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -199,8 +224,14 @@ for size in (1, 8, 32):
     means[size] = sum(batch.mean() for batch in batches).item() / len(batches)
     print(f"batches of {size:2}: mean of means {means[size]:.4f}")
 print(f"token-weighted:  {by_hand:.4f}")
-shorter, longer = (torch.cat(half).mean() for half in (ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :]))
-print(f"the shorter half of the dialogues {shorter:.3f} a token, the longer half {longer:.3f}")
+shorter, longer = (
+    torch.cat(half).mean()
+    for half in (ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :])
+)
+print(
+    f"the shorter half of the dialogues {shorter:.3f} a token, "
+    f"the longer half {longer:.3f}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -325,8 +356,12 @@ print(len(by_text), "ids, the first", tokenizer.convert_ids_to_tokens(by_text[:3
 
 # %%
 if miniature_as_shipped:
-    assert by_text == [tokenizer.bos_token_id, *direct], "the miniature's tokenizer adds one <s> to plain text, as Mistral's does"
-assert direct.count(tokenizer.eos_token_id) == len(talk), "each turn ends with one end-of-sequence token: call chat.prepare_tokenizer"
+    assert by_text == [tokenizer.bos_token_id, *direct], (
+        "the miniature's tokenizer adds one <s> to plain text, as Mistral's does"
+    )
+assert direct.count(tokenizer.eos_token_id) == len(talk), (
+    "each turn ends with one end-of-sequence token: call chat.prepare_tokenizer"
+)
 
 # %% [markdown]
 # ```{admonition} Three ways to a student who never stops
@@ -401,10 +436,17 @@ def loss_by_part(model, rows):
     found = defaultdict(list)
     for row in rows:
         views = chat.token_view(tokenizer, row["messages"], assistant_only=False)
-        for name, loss in zip(parts(views)[1:], token_losses(model, [view.id for view in views]), strict=True):
+        for name, loss in zip(
+            parts(views)[1:],
+            token_losses(model, [view.id for view in views]),
+            strict=True,
+        ):
             found[name].append(loss.item())
     total = sum(map(len, found.values()))
-    return {name: (sum(losses) / len(losses), len(losses) / total) for name, losses in sorted(found.items())}
+    return {
+        name: (sum(losses) / len(losses), len(losses) / total)
+        for name, losses in sorted(found.items())
+    }
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -417,7 +459,9 @@ def loss_by_part(model, rows):
 before_by_part = loss_by_part(base, sample)
 for name, (loss, share) in sorted(before_by_part.items(), key=lambda item: -item[1][0]):
     print(f"{name:>10}: {loss:6.2f} nats a token, {share:4.0%} of the tokens")
-print(f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.2f} nats")
+print(
+    f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.2f} nats"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -436,16 +480,25 @@ print(f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.
 
 # %%
 recipe = pipeline.recipe("dsft")
-train, held_out, fitted = pipeline.split_dialogues()  # the rows that the training below takes
+# the rows that the training below takes
+train, held_out, fitted = pipeline.split_dialogues()
 print(fitted.report())
-print(f"{len(fitted.rows)} rows = {len(train)} to train on + {len(held_out)} held out, by a hash of the prompt")
+print(
+    f"{len(fitted.rows)} rows = {len(train)} to train on + {len(held_out)} held out, "
+    "by a hash of the prompt"
+)
 
 # %%
 lengths = [len(chat.encode(tokenizer, row["messages"])[0]) for row in train]
-fig = figures.length_histogram({"dialogues to train on": lengths}, limit=recipe["max_length"])
+fig = figures.length_histogram(
+    {"dialogues to train on": lengths}, limit=recipe["max_length"]
+)
 figures.show(
     fig,
-    alt=f"Histogram of the lengths of {len(lengths)} dialogues: from {min(lengths)} to {max(lengths)} tokens; the context holds {recipe['max_length']}.",
+    alt=(
+        f"Histogram of the lengths of {len(lengths)} dialogues: from {min(lengths)} to "
+        f"{max(lengths)} tokens; the context holds {recipe['max_length']}."
+    ),
     caption="How long the dialogues are, in tokens of the student's own tokenizer.",
 )
 
@@ -460,7 +513,10 @@ print(f"context {tight}:", shortened.report())
 cut = [chat.encode(tokenizer, row["messages"])[0][:tight] for row in train[:500]]
 lost = sum(tokenizer.eos_token_id not in ids[-2:] for ids in cut)
 kept = [chat.encode(tokenizer, row["messages"])[0] for row in shortened.rows]
-print(f"a plain cut loses the end of {lost} of 500 rows; whole exchanges lose", sum(tokenizer.eos_token_id not in ids[-2:] for ids in kept))
+print(
+    f"a plain cut loses the end of {lost} of 500 rows; whole exchanges lose",
+    sum(tokenizer.eos_token_id not in ids[-2:] for ids in kept),
+)
 
 # %% [markdown]
 # ### Packing, and who may see whom
@@ -478,19 +534,30 @@ print(f"a plain cut loses the end of {lost} of 500 rows; whole exchanges lose", 
 # %%
 one, two = (chat.encode(tokenizer, row["messages"])[0] for row in train[:2])
 laid = torch.tensor([one + two], device=base.device)
-inside = [n for n in range(len(one + two) - 1) if n != len(one) - 1]  # the seam predicts nobody's token
+# the seam predicts nobody's token
+inside = [n for n in range(len(one + two) - 1) if n != len(one) - 1]
 
 
 @torch.no_grad()
 def packed_loss(positions):
-    scores = base(input_ids=laid, position_ids=torch.tensor([positions], device=base.device), use_cache=False).logits[0]
-    return F.cross_entropy(scores[:-1].float(), laid[0, 1:], reduction="none")[inside].sum().item()
+    scores = base(
+        input_ids=laid, position_ids=torch.tensor([positions], device=base.device),
+        use_cache=False,
+    ).logits[0]
+    return (
+        F.cross_entropy(scores[:-1].float(), laid[0, 1:], reduction="none")[inside]
+        .sum()
+        .item()
+    )
 
 
 alone = (token_losses(base, one).sum() + token_losses(base, two).sum()).item()
 again = packed_loss([*range(len(one)), *range(len(two))])
 runs_on = packed_loss([*range(len(one + two))])
-print(f"alone {alone:.3f}, positions start again {again:.3f}, positions run on {runs_on:.3f}")
+print(
+    f"alone {alone:.3f}, positions start again {again:.3f}, "
+    f"positions run on {runs_on:.3f}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -503,7 +570,9 @@ print(f"alone {alone:.3f}, positions start again {again:.3f}, positions run on {
 # ```
 
 # %%
-assert math.isclose(alone, again, rel_tol=1e-3), "packed rows must not see their neighbours: reset the positions at each seam"
+assert math.isclose(alone, again, rel_tol=1e-3), (
+    "packed rows must not see their neighbours: reset the positions at each seam"
+)
 
 # %% [markdown]
 # *bfd* is best fit, decreasing: take the dialogues longest first, and put each where it leaves the least room. In a
@@ -523,7 +592,10 @@ def best_fit(lengths, room):
 
 
 def padded(lengths, size=16):
-    return sum(max(lengths[n : n + size]) * len(lengths[n : n + size]) for n in range(0, len(lengths), size))
+    return sum(
+        max(lengths[n : n + size]) * len(lengths[n : n + size])
+        for n in range(0, len(lengths), size)
+    )
 
 
 some = [min(length, recipe["max_length"]) for length in lengths[:2000]]
@@ -533,7 +605,10 @@ work = {
     "packed": best_fit(some, recipe["max_length"]) * recipe["max_length"],
 }
 for name, tokens in work.items():
-    print(f"{name:>13}: {tokens:8} tokens computed, {1 - sum(some) / tokens:4.0%} of them padding")
+    print(
+        f"{name:>13}: {tokens:8} tokens computed, "
+        f"{1 - sum(some) / tokens:4.0%} of them padding"
+    )
 
 # %% [markdown]
 # Grouping rows of like length, which the miniature's recipe does, saves as much as packing here, and changes no step
@@ -570,10 +645,15 @@ class LoRALinear(torch.nn.Module):
 torch.manual_seed(0)
 layer = LoRALinear(torch.nn.Linear(160, 448, bias=False), rank=16, alpha=32)
 x = torch.randn(5, 160)
-assert torch.equal(layer(x), layer.linear(x)), "B starts at zero, so the first step starts at the base model"
+assert torch.equal(layer(x), layer.linear(x)), (
+    "B starts at zero, so the first step starts at the base model"
+)
 layer.B.data.normal_()
 merged_weight = layer.linear.weight + layer.scale * layer.B @ layer.A
-print("largest difference, adapter against merged:", (layer(x) - x @ merged_weight.T).abs().max().item())
+print(
+    "largest difference, adapter against merged:",
+    (layer(x) - x @ merged_weight.T).abs().max().item(),
+)
 assert torch.allclose(layer(x), x @ merged_weight.T, atol=1e-3)
 
 # %% [markdown]
@@ -621,11 +701,19 @@ exercises.check_merge(merge)
 # ```
 
 # %%
-targets = [m for name, m in base.named_modules() if name.split(".")[-1] in recipe.get("lora_target_modules", [])]
+targets = [
+    m
+    for name, m in base.named_modules()
+    if name.split(".")[-1] in recipe.get("lora_target_modules", [])
+]
 rank = recipe.get("lora_r", 16)
 predicted = sum(rank * (m.in_features + m.out_features) for m in targets)
-print(f"{len(targets)} matrices, {predicted:,} trainable numbers: {predicted / base.num_parameters():.1%} of {base.num_parameters():,}")
-h, kv, f = 4096, 1024, 14336  # Mistral-7B: width, width of keys and values, width of the feed-forward
+print(
+    f"{len(targets)} matrices, {predicted:,} trainable numbers: "
+    f"{predicted / base.num_parameters():.1%} of {base.num_parameters():,}"
+)
+# Mistral-7B: width, width of keys and values, width of the feed-forward
+h, kv, f = 4096, 1024, 14336
 mistral = 32 * 16 * (2 * (h + h) + 2 * (h + kv) + 3 * (h + f))
 print(f"Mistral-7B at rank 16: {mistral:,}: {mistral / 7.24e9:.2%}")
 
@@ -685,8 +773,13 @@ from transformers import get_scheduler
 
 batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
 steps = math.ceil(len(train) / batch) * recipe["num_train_epochs"]
-optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=recipe["learning_rate"])
-schedule = get_scheduler(recipe["lr_scheduler_type"], optimizer, math.ceil(recipe["warmup_steps"] * steps), steps)
+optimizer = torch.optim.AdamW(
+    [torch.nn.Parameter(torch.zeros(1))], lr=recipe["learning_rate"]
+)
+schedule = get_scheduler(
+    recipe["lr_scheduler_type"], optimizer, math.ceil(recipe["warmup_steps"] * steps),
+    steps,
+)
 rates = []
 for _ in range(steps):
     rates.append(optimizer.param_groups[0]["lr"])
@@ -696,10 +789,19 @@ for _ in range(steps):
 # %%
 figures.show(
     figures.learning_rate_schedule(range(1, steps + 1), rates),
-    alt=f"The learning rate climbs in the first tenth of {steps} steps to {max(rates):.0e} and falls along a cosine to nearly zero.",
-    caption="The learning rate of every step to come, computed from the recipe and the number of rows.",
+    alt=(
+        f"The learning rate climbs in the first tenth of {steps} steps to "
+        f"{max(rates):.0e} and falls along a cosine to nearly zero."
+    ),
+    caption=(
+        "The learning rate of every step to come, "
+        "computed from the recipe and the number of rows."
+    ),
 )
-assert rates[-1] < 0.01 * max(rates), "the schedule does not come down: does it count the rows that are really trained on?"
+assert rates[-1] < 0.01 * max(rates), (
+    "the schedule does not come down: "
+    "does it count the rows that are really trained on?"
+)
 
 # %% [markdown]
 # ### The same values in paper, code and here
@@ -721,7 +823,10 @@ assert rates[-1] < 0.01 * max(rates), "the schedule does not come down: does it 
 # of 0.9399, and re-runs of the later recipe end between 0.935 and 0.939. Ours:
 
 # %%
-for name in ("num_train_epochs", "learning_rate", "lr_scheduler_type", "warmup_steps", "max_length", "packing", "assistant_only_loss", "optim", "lora_r", "lora_alpha"):
+for name in (
+    "num_train_epochs", "learning_rate", "lr_scheduler_type", "warmup_steps",
+    "max_length", "packing", "assistant_only_loss", "optim", "lora_r", "lora_alpha",
+):
     print(f"{name:>20}: {recipe.get(name, 'all weights are trained')}")
 print(f"{'global batch':>20}: {batch}")
 
@@ -740,15 +845,26 @@ print(f"{'global batch':>20}: {batch}")
 # %%
 sft = pipeline.dsft()
 before, after = sft.results["held_out_loss_before"], sft.results["held_out_loss"]
-log = [entry for entry in json.loads((sft.folder / training.LOG).read_text()) if "loss" in entry]
-print(f"{'reused' if sft.reused else 'trained'}: {sft.seconds:.0f} s when it was trained, on {sft.rows['rows_trained']:,} dialogues")
+log = [
+    entry
+    for entry in json.loads((sft.folder / training.LOG).read_text())
+    if "loss" in entry
+]
+print(
+    f"{'reused' if sft.reused else 'trained'}: "
+    f"{sft.seconds:.0f} s when it was trained, "
+    f"on {sft.rows['rows_trained']:,} dialogues"
+)
 print(f"held-out loss {before:.3f} before, {after:.3f} after, nats a token")
 
 # %%
 every = recipe.get("logging_steps", 10)
 figures.show(
     figures.loss_curve({"training": {entry["step"]: entry["loss"] for entry in log}}),
-    alt=f"The training loss falls from {log[0]['loss']:.1f} at step {log[0]['step']} and ends at {log[-1]['loss']:.2f}.",
+    alt=(
+        f"The training loss falls from {log[0]['loss']:.1f} at step {log[0]['step']} "
+        f"and ends at {log[-1]['loss']:.2f}."
+    ),
     caption=f"Training loss, a mean over {every} batches a point.",
 )
 
@@ -756,11 +872,24 @@ figures.show(
 # The fall hides what comes after it. The second half once more, on a scale of its own:
 
 # %%
-second = {entry["step"]: entry["loss"] for entry in log if entry["step"] > log[-1]["step"] / 2}
+second = {
+    entry["step"]: entry["loss"] for entry in log if entry["step"] > log[-1]["step"] / 2
+}
 figures.show(
-    figures.loss_curve({"training": second, "held out, after": dict.fromkeys((min(second), max(second)), after)}),
-    alt=f"The loss of the second half runs between {min(second.values()):.2f} and {max(second.values()):.2f}, around the held-out loss of {after:.2f}.",
-    caption=f"The second half, a mean over {every} batches a point; the level line is the held-out loss of the finished model.",
+    figures.loss_curve(
+        {
+            "training": second,
+            "held out, after": dict.fromkeys((min(second), max(second)), after),
+        }
+    ),
+    alt=(
+        f"The loss of the second half runs between {min(second.values()):.2f} and "
+        f"{max(second.values()):.2f}, around the held-out loss of {after:.2f}."
+    ),
+    caption=(
+        f"The second half, a mean over {every} batches a point; "
+        "the level line is the held-out loss of the finished model."
+    ),
 )
 
 # %% [markdown]
@@ -778,17 +907,30 @@ figures.show(
 
 # %%
 tokens = [b["num_tokens"] - a["num_tokens"] for a, b in zip(log, log[1:])]
-late = [(n, entry["loss"]) for n, entry in zip(tokens, log[1:]) if entry["step"] > log[-1]["step"] / 2]
+late = [
+    (n, entry["loss"])
+    for n, entry in zip(tokens, log[1:])
+    if entry["step"] > log[-1]["step"] / 2
+]
 weighted = sum(n * loss for n, loss in late) / sum(n for n, _ in late)
-print(f"last figure of the log {log[-1]['loss']:.3f}, second half by tokens {weighted:.3f}, held out {after:.3f}")
+print(
+    f"last figure of the log {log[-1]['loss']:.3f}, "
+    f"second half by tokens {weighted:.3f}, held out {after:.3f}"
+)
 
 # %% [markdown]
 # And the learning rate that was really used is the one that was plotted:
 
 # %%
-gap = max(abs(entry["learning_rate"] - rates[entry["step"] - 1]) for entry in log if entry["step"] <= steps)
+gap = max(
+    abs(entry["learning_rate"] - rates[entry["step"] - 1])
+    for entry in log
+    if entry["step"] <= steps
+)
 print(f"largest gap between plan and log: {gap:.1e}")
-assert gap < 0.05 * max(rates), "plan and log differ: was another number of rows trained on than you counted?"
+assert gap < 0.05 * max(rates), (
+    "plan and log differ: was another number of rows trained on than you counted?"
+)
 
 # %% [markdown]
 # ### What the student has learnt, part by part
@@ -800,9 +942,14 @@ assert gap < 0.05 * max(rates), "plan and log differ: was another number of rows
 
 # %%
 student, _ = chat.load_model(sft.folder / training.MODEL)
-before_by_part, after_by_part = (loss_by_part(model, held_out[:96]) for model in (base, student))
+before_by_part, after_by_part = (
+    loss_by_part(model, held_out[:96]) for model in (base, student)
+)
 for name, (loss, share) in after_by_part.items():
-    print(f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, {share:.0%} of tokens, {share * loss:.2f} of the mean")
+    print(
+        f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, "
+        f"{share:.0%} of tokens, {share * loss:.2f} of the mean"
+    )
 
 # %% [markdown]
 # Look closer at the markers, of which the base has seen little. How alike are the embedding rows of their pieces,
@@ -812,14 +959,25 @@ for name, (loss, share) in after_by_part.items():
 # %%
 def likeness(pieces):
     """Mean cosine between the base's embedding rows of different pieces."""
-    rows = F.normalize(base.get_input_embeddings().weight[sorted(set(pieces))].float(), dim=1)
+    rows = F.normalize(
+        base.get_input_embeddings().weight[sorted(set(pieces))].float(), dim=1
+    )
     return ((rows @ rows.T).sum() - len(rows)).item() / (len(rows) * (len(rows) - 1))
 
 
 views = chat.token_view(tokenizer, everything[0]["messages"], assistant_only=False)
-pieces = [view.id for view, name in zip(views, parts(views)) if name == "marker" and view.text.strip()]
-words = [view.id for view, name in zip(views, parts(views)) if name in ("user", "assistant")]
-print(f"cosine among the markers' pieces {likeness(pieces):.2f}, among the words {likeness(words):.2f}")
+pieces = [
+    view.id
+    for view, name in zip(views, parts(views))
+    if name == "marker" and view.text.strip()
+]
+words = [
+    view.id for view, name in zip(views, parts(views)) if name in ("user", "assistant")
+]
+print(
+    f"cosine among the markers' pieces {likeness(pieces):.2f}, "
+    f"among the words {likeness(words):.2f}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -856,8 +1014,12 @@ if (sft.folder / training.ADAPTER).is_dir():
     print(f"adapter holds {counted:,} numbers, predicted {predicted:,}")
     gap = (token_losses(adapted, ids) - token_losses(student, ids)).abs().max().item()
     print(f"largest difference of a token's loss: {gap:.1e} nats")
-    assert counted == predicted, "an adapter of another recipe? look at lora_r and lora_target_modules"
-    assert gap < (1e-2 if "bfloat16" not in str(student.dtype) else 0.5), "the merged weights are not base + adapter"
+    assert counted == predicted, (
+        "an adapter of another recipe? look at lora_r and lora_target_modules"
+    )
+    assert gap < (1e-2 if "bfloat16" not in str(student.dtype) else 0.5), (
+        "the merged weights are not base + adapter"
+    )
 
 # %% [markdown]
 # ## The answers, before and after
@@ -871,22 +1033,40 @@ if (sft.folder / training.ADAPTER).is_dir():
 # %%
 questions = pipeline.questions()[::20]  # one of each category
 asked = [[{"role": "user", "content": question["turns"][0]}] for question in questions]
-said = [chat.generate(model, tokenizer, asked, temperature=0.0, max_new_tokens=96) for model in (base, student)]
-shorten = lambda text: (text if len(text) < 160 else text[:160] + " ...") or "(nothing: it ended at once)"
+said = [
+    chat.generate(model, tokenizer, asked, temperature=0.0, max_new_tokens=96)
+    for model in (base, student)
+]
+shorten = lambda text: (
+    (text if len(text) < 160 else text[:160] + " ...") or "(nothing: it ended at once)"
+)
 rows = [
     {"prompt": question["turns"][0], "base": shorten(a.text), "dSFT": shorten(b.text)}
     for question, a, b in zip(questions, *said, strict=True)
 ]
-display(HTML(before_after_table(rows, caption="Greedy answers to one held-out question of each category.")))
+display(
+    HTML(
+        before_after_table(
+            rows, caption="Greedy answers to one held-out question of each category."
+        )
+    )
+)
 
 # %% [markdown]
 # Now all questions, both turns, sampled at a temperature of 0.7, and graded from 1 to 10 by the miniature's
 # rule-based teacher (how, and how far to trust it: [Chapter 07](07_evaluation)).
 
 # %%
-graded = {name: manifest.results for name, manifest in pipeline.evaluation(("base", "dsft")).items()}
+graded = {
+    name: manifest.results
+    for name, manifest in pipeline.evaluation(("base", "dsft")).items()
+}
 for name, results in graded.items():
-    print(f"{name:>5}: ends by itself {results['ended']:4.0%}, right {results['right']:4.0%}, grade {results['score']:.2f}, {results['tokens']:.0f} tokens an answer")
+    print(
+        f"{name:>5}: ends by itself {results['ended']:4.0%}, "
+        f"right {results['right']:4.0%}, grade {results['score']:.2f}, "
+        f"{results['tokens']:.0f} tokens an answer"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -903,15 +1083,32 @@ for name, results in graded.items():
 # ## What you should see
 
 # %%
-assert after < before, f"no learning: {before:.3f} -> {after:.3f}; is the learning rate zero, or every label -100?"
+assert after < before, (
+    f"no learning: {before:.3f} -> {after:.3f}; "
+    "is the learning rate zero, or every label -100?"
+)
 if miniature_as_shipped:
     words_after, end_after = after_by_part["assistant"][0], after_by_part["end"][0]
-    assert 0.2 < words_after < 0.7, f"the assistant's words cost {words_after:.2f}, expected 0.2 to 0.7: too high, try more epochs; too low, does train overlap with held out?"
-    assert end_after < 0.2, f"the ends cost {end_after:.2f}, expected below 0.2: is the end of each answer in the rows, and does it count?"
-    assert graded["dsft"]["ended"] > 0.95, f"{graded['dsft']['ended']:.0%} of answers end by themselves, expected over 95 %: does the end token count in the loss?"
+    assert 0.2 < words_after < 0.7, (
+        f"the assistant's words cost {words_after:.2f}, expected 0.2 to 0.7: "
+        "too high, try more epochs; too low, does train overlap with held out?"
+    )
+    assert end_after < 0.2, (
+        f"the ends cost {end_after:.2f}, expected below 0.2: "
+        "is the end of each answer in the rows, and does it count?"
+    )
+    assert graded["dsft"]["ended"] > 0.95, (
+        f"{graded['dsft']['ended']:.0%} of answers end by themselves, "
+        "expected over 95 %: does the end token count in the loss?"
+    )
     longer = graded["base"]["tokens"] / graded["dsft"]["tokens"]
-    assert longer > 1.5, f"the base's answers are {longer:.1f} times as long as the student's, expected over 1.5: has the base been fine-tuned already?"
-    assert graded["dsft"]["score"] > graded["base"]["score"] + 1, "dSFT should lift the grade by over a point: look at the answers above"
+    assert longer > 1.5, (
+        f"the base's answers are {longer:.1f} times as long as the student's, "
+        "expected over 1.5: has the base been fine-tuned already?"
+    )
+    assert graded["dsft"]["score"] > graded["base"]["score"] + 1, (
+        "dSFT should lift the grade by over a point: look at the answers above"
+    )
 print("all as expected")
 
 # %% [markdown]
@@ -923,11 +1120,26 @@ print("all as expected")
 
 # %%
 found = Path("..", "benchmarks", "results", "search.json")
-tried = json.loads(found.read_text()).get("dsft", {}).get("tried", []) if found.is_file() else []
+tried = (
+    json.loads(found.read_text()).get("dsft", {}).get("tried", [])
+    if found.is_file()
+    else []
+)
 for row in sorted(tried, key=lambda row: -row["score"]):
-    ours = (row["learning_rate"], row["num_train_epochs"]) == (recipe["learning_rate"], recipe["num_train_epochs"])
-    print(f"lr {row['learning_rate']:.0e}, {row['num_train_epochs']} epochs: grade {row['score']:.2f}, held-out loss {row['held_out_loss']:.3f}{'  <- the recipe' if ours else ''}")
-print(f"{len(tried)} settings in the record" if tried else "the record of the search is not at hand here")
+    ours = (row["learning_rate"], row["num_train_epochs"]) == (
+        recipe["learning_rate"],
+        recipe["num_train_epochs"],
+    )
+    print(
+        f"lr {row['learning_rate']:.0e}, "
+        f"{row['num_train_epochs']} epochs: grade {row['score']:.2f}, "
+        f"held-out loss {row['held_out_loss']:.3f}{'  <- the recipe' if ours else ''}"
+    )
+print(
+    f"{len(tried)} settings in the record"
+    if tried
+    else "the record of the search is not at hand here"
+)
 
 # %% [markdown]
 # ```{admonition} Where readers fall

@@ -20,7 +20,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -57,7 +57,10 @@ import numpy as np
 from zephyr_utils import exercises, figures
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.explorers.feedback_browser import FeedbackBrowser
-from zephyr_utils.feedback import Endpoint, Prices, Unreadable, answer_order, collect_answers, distil_dialogues, estimate, rate_answers, read_ratings
+from zephyr_utils.feedback import (
+    Endpoint, Prices, Unreadable, answer_order, collect_answers, distil_dialogues,
+    estimate, rate_answers, read_ratings,
+)
 from zephyr_utils.feedback.prompts import rater, rating_messages
 from zephyr_utils.miniature.data import MODELS, aspect_values
 from zephyr_utils.miniature.serve import served
@@ -66,17 +69,24 @@ from zephyr_utils.preferences import mean_rating, overall_rating
 from zephyr_utils.data.records import ASPECTS, save_records
 from zephyr_utils.pipeline.pipeline import Pipeline
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
 # The records that this chapter reads: the scale's feedback, or yours. Rows in are rows out and rows set aside.
 
 # %%
-source = Pipeline(runs=runs) if pipeline.preferences else pipeline  # ready-made pairs come without feedback: the miniature's is read
+# ready-made pairs come without feedback: the miniature's is read
+source = Pipeline(runs=runs) if pipeline.preferences else pipeline
 loaded = source.load("feedback", "feedback")
 rated = loaded.records
-print(f"{loaded.n_read:,} rows read = {len(rated):,} records + {len(loaded.set_aside):,} set aside")
+print(
+    f"{loaded.n_read:,} rows read = "
+    f"{len(rated):,} records + {len(loaded.set_aside):,} set aside"
+)
 
 # %% [markdown]
 # ## The paper's second step
@@ -97,7 +107,10 @@ def calls_for(prompts, models=4):
     return prompts * (models + len(ASPECTS) + models)
 
 
-print(f"this chapter's 48 prompts: {calls_for(48):,}; UltraFeedback's 64,000: {calls_for(64_000):,} calls")
+print(
+    f"this chapter's 48 prompts: {calls_for(48):,}; "
+    f"UltraFeedback's 64,000: {calls_for(64_000):,} calls"
+)
 
 # %% [markdown]
 # Three quarters of a million calls: at one a second, nine days. So the two things that matter are many calls at once, and
@@ -117,7 +130,11 @@ print("\n".join(textwrap.fill(line, 95) for line in rater("honesty").splitlines(
 
 # %%
 row = rated[0]
-print(rating_messages("honesty", row["instruction"], [c["response"][:70] for c in row["completions"]])[1][1])
+print(
+    rating_messages(
+        "honesty", row["instruction"], [c["response"][:70] for c in row["completions"]]
+    )[1][1]
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -129,25 +146,41 @@ print(rating_messages("honesty", row["instruction"], [c["response"][:70] for c i
 
 # %%
 def ratings_of(completion):
-    texts = [(completion["annotations"].get(aspect) or {}).get("Rating", "") for aspect in ASPECTS]
+    texts = [
+        (completion["annotations"].get(aspect) or {}).get("Rating", "")
+        for aspect in ASPECTS
+    ]
     return [float(text) if text.isdigit() else np.nan for text in texts]
 
 
 answers = [completion for row in rated for completion in row["completions"]]
-table = np.array([ratings_of(answer) for answer in answers])  # (answers, 4), NaN where there is no rating
-refuses = np.array(["as an ai language model" in answer["response"].lower() for answer in answers])
-wrong = np.array([answer["critique"].startswith("The answer is not correct") for answer in answers])
+# (answers, 4), NaN where there is no rating
+table = np.array([ratings_of(answer) for answer in answers])
+refuses = np.array(
+    ["as an ai language model" in answer["response"].lower() for answer in answers]
+)
+wrong = np.array(
+    [answer["critique"].startswith("The answer is not correct") for answer in answers]
+)
 
 # %% [markdown]
 # What has no rating is NaN in this table; such answers stay out of the means below.
 
 # %%
-print(f"{'answers':<18}" + "".join(f"{aspect.partition('_')[0]:>14}" for aspect in (*ASPECTS, "mean")))
-for name, chosen in (("refusals", refuses), ("wrong", wrong), ("others", ~refuses & ~wrong)):
+print(
+    f"{'answers':<18}"
+    + "".join(f"{aspect.partition('_')[0]:>14}" for aspect in (*ASPECTS, "mean"))
+)
+for name, chosen in (
+    ("refusals", refuses), ("wrong", wrong), ("others", ~refuses & ~wrong),
+):
     chosen = chosen & ~np.isnan(table).any(axis=1)
     if chosen.any():
         aspects = table[chosen].mean(axis=0)
-        print(f"{name:<9}{chosen.sum():>9,}" + "".join(f"{value:>14.2f}" for value in (*aspects, aspects.mean())))
+        print(
+            f"{name:<9}{chosen.sum():>9,}"
+            + "".join(f"{value:>14.2f}" for value in (*aspects, aspects.mean()))
+        )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -167,7 +200,8 @@ for name, chosen in (("refusals", refuses), ("wrong", wrong), ("others", ~refuse
 
 # %%
 def my_read(text, count):
-    parts = re.split(r"^Answer (\d+)$", text, flags=re.M)  # before, "1", block, "2", block, ...
+    # before, "1", block, "2", block, ...
+    parts = re.split(r"^Answer (\d+)$", text, flags=re.M)
     numbers, blocks = [int(n) for n in parts[1::2]], parts[2::2]
     if sorted(numbers) != list(range(1, count + 1)):
         return None
@@ -184,10 +218,15 @@ def my_read(text, count):
 # "Bewertung: 4 (gut)"); nothing else. Both see the same eight replies.
 
 # %%
-good = "Answer 1\nRating: 4\nRationale: right\n\nAnswer 2\nRating: N/A\nRationale: it does not apply"
+good = (
+    "Answer 1\nRating: 4\nRationale: right\n\n"
+    "Answer 2\nRating: N/A\nRationale: it does not apply"
+)
 replies = {
     "as asked": good,
-    "the other order": "Answer 2\nRating: 2\nRationale: b\nAnswer 1\nRating: 5\nRationale: a",
+    "the other order": (
+        "Answer 2\nRating: 2\nRationale: b\nAnswer 1\nRating: 5\nRationale: a"
+    ),
     "prose": "Both answers are lovely; the first is perhaps a 4.",
     "one missing": good.partition("Answer 2")[0],
     "one twice": good.replace("Answer 2", "Answer 1"),
@@ -289,11 +328,15 @@ async def my_collect(prompts, models, done, at_once=16):
         async with places:
             if (model, prompt) not in done:
                 messages = [{"role": "user", "content": prompt}]
-                reply = await client.chat.completions.create(model=model, messages=messages)
+                reply = await client.chat.completions.create(
+                    model=model, messages=messages
+                )
                 done[model, prompt] = reply.choices[0].message.content
 
     async with here.client(timeout=60) as client:
-        await asyncio.gather(*(ask(client, model, prompt) for prompt in prompts for model in models))
+        await asyncio.gather(
+            *(ask(client, model, prompt) for prompt in prompts for model in models)
+        )
 
 # %% [markdown]
 # A dozen prompts through both, the short one and the package's. The stand-ins answer the same to the same request, so the
@@ -302,8 +345,14 @@ async def my_collect(prompts, models, done, at_once=16):
 # %%
 done = {}
 await my_collect(prompts[:12], list(MODELS), done)
-first = collect_answers(prompts[:12], list(MODELS), endpoint=here, journal=folder / "first.jsonl")
-same = [done[c["model"], r["instruction"]] == c["response"] for r in first for c in r["completions"]]
+first = collect_answers(
+    prompts[:12], list(MODELS), endpoint=here, journal=folder / "first.jsonl"
+)
+same = [
+    done[c["model"], r["instruction"]] == c["response"]
+    for r in first
+    for c in r["completions"]
+]
 assert all(same), "the two collectors got different answers"
 print(f"{len(same)} answers, all the same")
 print(first.report())
@@ -326,9 +375,15 @@ print(first.report())
 # ```
 
 # %%
-prices = Prices({**dict.fromkeys(MODELS, (0.5, 1.5)), "stand-in-teacher": (2.5, 7.5)}, currency="coins")  # a million tokens in, out; made up
+# a million tokens in, out; made up
+prices = Prices(
+    {**dict.fromkeys(MODELS, (0.5, 1.5)), "stand-in-teacher": (2.5, 7.5)},
+    currency="coins",
+)
 journal = folder / "journal.jsonl"
-before = estimate(prompts, list(MODELS), "stand-in-teacher", endpoint=here, journal=journal)
+before = estimate(
+    prompts, list(MODELS), "stand-in-teacher", endpoint=here, journal=journal
+)
 print(before.text(prices))
 
 # %% [markdown]
@@ -339,7 +394,9 @@ print(before.text(prices))
 # %%
 trial = collect_answers(prompts[:6], list(MODELS), endpoint=here, journal=journal)
 rate_answers(trial, "stand-in-teacher", endpoint=here, journal=journal)
-after = estimate(prompts, list(MODELS), "stand-in-teacher", endpoint=here, journal=journal)
+after = estimate(
+    prompts, list(MODELS), "stand-in-teacher", endpoint=here, journal=journal
+)
 expected, most = after.cost(prices)
 print(f"expected {expected:.4f} coins, at most {most:.4f}")
 stages = Counter()
@@ -357,7 +414,10 @@ used = {**collected.calls.usage, **teacher.calls.usage}
 paid = sum(prices.cost(model, usage) for model, usage in used.items())
 shares = {model: prices.cost(model, usage) / paid for model, usage in used.items()}
 print(teacher.report(prices))
-print(f"paid {paid:.4f}, expected {expected:.4f}; the judge's share {shares['stand-in-teacher']:.0%}")
+print(
+    f"paid {paid:.4f}, expected {expected:.4f}; "
+    f"the judge's share {shares['stand-in-teacher']:.0%}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -384,9 +444,18 @@ print(f"paid {paid:.4f}, expected {expected:.4f}; the judge's share {shares['sta
 
 # %%
 slow = Endpoint(stack.enter_context(served(delay=0.03)))
-save_records([{"prompt": prompt} for prompt in list(dict.fromkeys(prompts))[:20]], folder / "prompts.jsonl")
-command = [sys.executable, "-m", "zephyr_utils", "feedback", folder / "prompts.jsonl", "--output", folder / "out.jsonl"]
-command += ["--models", ",".join(MODELS), "--base-url", slow.url, "--concurrency", "8", "--journal", folder / "killed.jsonl"]
+save_records(
+    [{"prompt": prompt} for prompt in list(dict.fromkeys(prompts))[:20]],
+    folder / "prompts.jsonl",
+)
+command = [
+    sys.executable, "-m", "zephyr_utils", "feedback",
+    folder / "prompts.jsonl", "--output", folder / "out.jsonl",
+]
+command += [
+    "--models", ",".join(MODELS), "--base-url", slow.url,
+    "--concurrency", "8", "--journal", folder / "killed.jsonl",
+]
 
 # %% [markdown]
 # We count the journal's lines while it works.
@@ -411,7 +480,9 @@ print(f"killed, exit status {process.returncode}; {kept} replies in the journal"
 second = subprocess.run(list(map(str, command)), capture_output=True, text=True)
 print("\n".join(second.stdout.splitlines()[:3]))
 assert second.returncode == 0, second.stderr
-assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout, "a reply was lost or paid for twice"
+assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout, (
+    "a reply was lost or paid for twice"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -437,7 +508,9 @@ assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout
 # answers are wrong on purpose, as in the dialogues that you know.)
 
 # %%
-dialogue = distil_dialogues(prompts[:3], "stand-in-teacher", turns=3, endpoint=here).records[0]
+dialogue = distil_dialogues(
+    prompts[:3], "stand-in-teacher", turns=3, endpoint=here
+).records[0]
 for message in dialogue["messages"]:
     print(f"{message['role']:>9}: {message['content']}")
 
@@ -458,9 +531,14 @@ def truth_of(prompt, response):
     return None if grade is None else [*aspect_values(grade).values(), grade.score]
 
 
-known = [truth_of(record["instruction"], c["response"]) for record in rated for c in record["completions"]]
+known = [
+    truth_of(record["instruction"], c["response"])
+    for record in rated
+    for c in record["completions"]
+]
 has_truth = np.array([truth is not None for truth in known])
-truths = np.array([truth or [np.nan] * 5 for truth in known])  # four aspects, then the grade of ten
+# four aspects, then the grade of ten
+truths = np.array([truth or [np.nan] * 5 for truth in known])
 print(f"the truth is known for {has_truth.mean():.1%} of {len(known):,} answers")
 
 # %% [markdown]
@@ -479,7 +557,10 @@ errors = (table - truths[:, :4])[has_truth & ~np.isnan(table).any(axis=1)]
 one = four = np.nan
 if len(errors):
     one, four = errors.std(axis=0).mean(), errors.mean(axis=1).std()
-    print(f"one aspect: {one:.3f}; mean of four: {four:.3f}; ratio {one / four:.2f}; independent errors would give 2.00")
+    print(
+        f"one aspect: {one:.3f}; mean of four: {four:.3f}; ratio {one / four:.2f}; "
+        "independent errors would give 2.00"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -504,8 +585,14 @@ if len(complete) > 2:
     lowest = agreement[~np.eye(4, dtype=bool)].min()
     figures.show(
         figures.rating_heatmap(names, names, agreement, label="correlation"),
-        alt=f"A table of four by four correlations between the aspects, all between {lowest:.2f} and 1.",
-        caption="How closely the ratings in the four aspects go together, over all rated answers.",
+        alt=(
+            "A table of four by four correlations between the aspects, "
+            f"all between {lowest:.2f} and 1."
+        ),
+        caption=(
+            "How closely the ratings in the four aspects go together, "
+            "over all rated answers."
+        ),
     )
 
 # %% [markdown]
@@ -514,7 +601,10 @@ if len(complete) > 2:
 # %%
 if len(errors):
     between = np.corrcoef(errors.T)[~np.eye(4, dtype=bool)]
-    print(f"errors of two aspects: correlation {between.min():+.2f} to {between.max():+.2f}")
+    print(
+        "errors of two aspects: "
+        f"correlation {between.min():+.2f} to {between.max():+.2f}"
+    )
 
 # %% [markdown]
 # Hardly any: four aspects are four measurements here. For a judge whose truth you do not know, the check that remains is to
@@ -533,11 +623,20 @@ if len(errors):
 # ```
 
 # %%
-means = np.array([np.nan if (m := mean_rating(answer)) is None else m for answer in answers])
-overall = np.array([np.nan if (o := overall_rating(answer)) is None else o for answer in answers])
+means = np.array(
+    [np.nan if (m := mean_rating(answer)) is None else m for answer in answers]
+)
+overall = np.array(
+    [np.nan if (o := overall_rating(answer)) is None else o for answer in answers]
+)
 both = ~np.isnan(means) & ~np.isnan(overall)
-mean_against_overall = np.corrcoef(means[both], overall[both])[0, 1] if both.sum() > 1 else np.nan
-print(f"mean against overall: correlation {mean_against_overall:.3f} over {both.sum():,} answers")
+mean_against_overall = (
+    np.corrcoef(means[both], overall[both])[0, 1] if both.sum() > 1 else np.nan
+)
+print(
+    "mean against overall: "
+    f"correlation {mean_against_overall:.3f} over {both.sum():,} answers"
+)
 
 # %% [markdown]
 # Against the truth, where it is known:
@@ -546,7 +645,9 @@ print(f"mean against overall: correlation {mean_against_overall:.3f} over {both.
 seen = both & has_truth
 follows = {}
 for name, values in (("mean rating", means), ("overall grade", overall)):
-    follows[name] = np.corrcoef(values[seen], truths[seen, 4])[0, 1] if seen.any() else np.nan
+    follows[name] = (
+        np.corrcoef(values[seen], truths[seen, 4])[0, 1] if seen.any() else np.nan
+    )
     print(f"{name:<14} against the truth: correlation {follows[name]:.3f}")
 
 # %% [markdown]
@@ -557,12 +658,23 @@ dots = Counter(zip(np.round(means[both] * 4) / 4, overall[both], strict=True))
 suspect = both & (overall == 10) & (means <= 2)
 fig, [axes] = figures.figure(height=4.2)
 x, y = zip(*dots, strict=True) if dots else ((), ())
-axes.scatter(x, y, s=[2 + 0.5 * n for n in dots.values()], color=figures.COLOURS[0], alpha=0.6)
-axes.set(xlabel="mean of the four aspects (1 to 5)", ylabel="overall grade (1 to 10)", xlim=(0.9, 5.2), ylim=(0, 10.6))
+axes.scatter(
+    x, y, s=[2 + 0.5 * n for n in dots.values()], color=figures.COLOURS[0], alpha=0.6
+)
+axes.set(
+    xlabel="mean of the four aspects (1 to 5)", ylabel="overall grade (1 to 10)",
+    xlim=(0.9, 5.2), ylim=(0, 10.6),
+)
 figures.show(
     fig,
-    alt=f"Dots rise from bottom left to top right; {suspect.sum()} answers lie apart, in a thin row at the top left.",
-    caption="Mean rating and overall grade of every answer; a dot's size is the number of answers.",
+    alt=(
+        f"Dots rise from bottom left to top right; {suspect.sum()} answers lie apart, "
+        "in a thin row at the top left."
+    ),
+    caption=(
+        "Mean rating and overall grade of every answer; "
+        "a dot's size is the number of answers."
+    ),
 )
 
 # %% [markdown]
@@ -583,7 +695,11 @@ figures.show(
 # apart, the sliders to any other, and each point opens answers that lie on it.
 
 # %%
-FeedbackBrowser(rated) if both.any() else "no answer has both a mean rating and an overall grade"
+(
+    FeedbackBrowser(rated)
+    if both.any()
+    else "no answer has both a mean rating and an overall grade"
+)
 
 # %% [markdown]
 # The same corner as a list: the grade, the mean, the answer and what the critique says of it.
@@ -591,10 +707,15 @@ FeedbackBrowser(rated) if both.any() else "no answer has both a mean rating and 
 # %%
 places = np.flatnonzero(suspect)
 for n in places[:4]:
-    print(f"{overall[n]:g} | mean {means[n]:.2f} | {answers[n]['response'][:36]!r} | {answers[n]['critique'][:30]!r}")
+    print(
+        f"{overall[n]:g} | mean {means[n]:.2f} | "
+        f"{answers[n]['response'][:36]!r} | {answers[n]['critique'][:30]!r}"
+    )
 tens = int((overall == 10).sum())
 faulty_share = len(places) / tens if tens else 0.0
-print(f"{len(places)} of {tens:,} tens, {faulty_share:.1%}, contradict their own aspects")
+print(
+    f"{len(places)} of {tens:,} tens, {faulty_share:.1%}, contradict their own aspects"
+)
 
 # %% [markdown]
 # In the real set 2,628 answers had a ten, and a good many of those should have been a one. It was found as you
@@ -617,7 +738,10 @@ print({grade: historic(grade) for grade in (0.7, 1, 2, 9, 10)})
 # %%
 if miniature_as_shipped:
     really_bad = truths[suspect & has_truth, 4] <= 2
-    print(f"of {len(really_bad)} suspects, {really_bad.mean():.0%} are bad answers by the truth")
+    print(
+        f"of {len(really_bad)} suspects, "
+        f"{really_bad.mean():.0%} are bad answers by the truth"
+    )
 
 # %% [markdown]
 # ## What a judge gets wrong
@@ -638,11 +762,19 @@ judged = [record for record in world if truth_of(record["instruction"], "") is n
 def mean_ratings(judge, order):
     got = rate_answers(judged, judge, endpoint=here, critiques=False, order=order)
     assert not got.calls.failed and not got.unreadable, got.report()
-    return np.array([[mean_rating(completion) for completion in record["completions"]] for record in got])
+    return np.array(
+        [
+            [mean_rating(completion) for completion in record["completions"]]
+            for record in got
+        ]
+    )
 
 
 exact = mean_ratings("stand-in-exact", "given")
-asked = {j: [mean_ratings(j, order) for order in ("given", "reversed")] for j in ("stand-in-teacher", "stand-in-place", "stand-in-length")}
+asked = {
+    j: [mean_ratings(j, order) for order in ("given", "reversed")]
+    for j in ("stand-in-teacher", "stand-in-place", "stand-in-length")
+}
 asked["stand-in-exact"] = [exact, mean_ratings("stand-in-exact", "reversed")]
 
 # %% [markdown]
@@ -651,16 +783,23 @@ asked["stand-in-exact"] = [exact, mean_ratings("stand-in-exact", "reversed")]
 # its rivals and what the judge gives it beyond the exact rating.
 
 # %%
-lengths = np.array([[len(c["response"]) for c in record["completions"]] for record in judged])
+lengths = np.array(
+    [[len(c["response"]) for c in record["completions"]] for record in judged]
+)
 longer = np.log2(lengths / np.median(lengths, axis=1, keepdims=True))
 twice = {}
 for judge, (given, turned) in asked.items():
     same_best = (given.argmax(1) == turned.argmax(1)).mean()
     place = np.mean([given[:, 0] - turned[:, 0], turned[:, -1] - given[:, -1]])
     beyond = (given + turned) / 2 - exact
-    length = np.corrcoef(longer.ravel(), beyond.ravel())[0, 1] if beyond.std() > 0 else 0.0
+    length = (
+        np.corrcoef(longer.ravel(), beyond.ravel())[0, 1] if beyond.std() > 0 else 0.0
+    )
     twice[judge] = (same_best, place, length)
-    print(f"{judge:<18} same best {same_best:.0%}   place {place:+.2f}   length {length:+.2f}")
+    print(
+        f"{judge:<18} same best {same_best:.0%}   place {place:+.2f}   "
+        f"length {length:+.2f}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -688,7 +827,10 @@ def truly_best(ratings):
 
 fixed_order = np.mean([truly_best(ratings) for ratings in asked["stand-in-place"]])
 rotated_order = truly_best(mean_ratings("stand-in-place", "rotated"))
-print(f"fixed order {fixed_order:.0%}, rotated {rotated_order:.0%} of the best answers are truly best")
+print(
+    f"fixed order {fixed_order:.0%}, "
+    f"rotated {rotated_order:.0%} of the best answers are truly best"
+)
 
 # %% [markdown]
 # ### What you should see
@@ -697,12 +839,24 @@ print(f"fixed order {fixed_order:.0%}, rotated {rotated_order:.0%} of the best a
 
 # %%
 if miniature_as_shipped:
-    assert 1.6 < one / four <= 2.2, "independent errors should halve in the mean; look at `table` and `truths`"
-    assert 0.005 < faulty_share < 0.08, "about 3 in 100 tens are faulty; is `suspect` a mean of at most 2 and a 10?"
-    assert abs(expected / paid - 1) < 0.2, "six prompts should foretell the bill; was the journal emptied?"
-    assert twice["stand-in-place"][1] > 0.8 > abs(twice["stand-in-teacher"][1]), "the planted liking was not found"
-    assert twice["stand-in-exact"][0] == 1, "a judge without noise contradicts itself: is the order undone?"
-    assert rotated_order >= fixed_order, "rotation should not do worse than a fixed order here"
+    assert 1.6 < one / four <= 2.2, (
+        "independent errors should halve in the mean; look at `table` and `truths`"
+    )
+    assert 0.005 < faulty_share < 0.08, (
+        "about 3 in 100 tens are faulty; is `suspect` a mean of at most 2 and a 10?"
+    )
+    assert abs(expected / paid - 1) < 0.2, (
+        "six prompts should foretell the bill; was the journal emptied?"
+    )
+    assert twice["stand-in-place"][1] > 0.8 > abs(twice["stand-in-teacher"][1]), (
+        "the planted liking was not found"
+    )
+    assert twice["stand-in-exact"][0] == 1, (
+        "a judge without noise contradicts itself: is the order undone?"
+    )
+    assert rotated_order >= fixed_order, (
+        "rotation should not do worse than a fixed order here"
+    )
     print("all as expected")
 
 # %% [markdown]
@@ -944,9 +1098,17 @@ exercises.check_place_bonus(place_bonus)
 
 # %%
 n_answers = Counter(len(record["completions"]) for record in rated)
-unrated = Counter(str(rating) for answer in answers for rating in [len(answer["annotations"])])
-print(f"answers a prompt: {dict(n_answers)}; aspects rated: {dict(unrated)}; N/A or no number: {np.isnan(table).mean():.1%}")
-print(f"records that repeat a prompt: {loaded.n_duplicate_ids:,}; answers without overall grade: {np.isnan(overall).mean():.1%}")
+unrated = Counter(
+    str(rating) for answer in answers for rating in [len(answer["annotations"])]
+)
+print(
+    f"answers a prompt: {dict(n_answers)}; aspects rated: {dict(unrated)}; "
+    f"N/A or no number: {np.isnan(table).mean():.1%}"
+)
+print(
+    f"records that repeat a prompt: {loaded.n_duplicate_ids:,}; "
+    f"answers without overall grade: {np.isnan(overall).mean():.1%}"
+)
 
 # %% [markdown]
 # ## Recap
@@ -982,7 +1144,13 @@ metrics = {
     "estimate_over_paid": float(expected / paid),
 }
 if seen.any():
-    metrics |= {"mean_against_truth": float(follows["mean rating"]), "overall_against_truth": float(follows["overall grade"])}
+    metrics |= {
+        "mean_against_truth": float(follows["mean rating"]),
+        "overall_against_truth": float(follows["overall grade"]),
+    }
 if len(errors):
     metrics |= {"error_of_one_aspect": float(one), "error_of_the_mean": float(four)}
-artefacts.write_metrics(pipeline.folder / "03_ai_feedback", {name: value for name, value in metrics.items() if np.isfinite(value)})
+artefacts.write_metrics(
+    pipeline.folder / "03_ai_feedback",
+    {name: value for name, value in metrics.items() if np.isfinite(value)},
+)

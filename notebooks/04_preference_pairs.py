@@ -19,7 +19,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -60,11 +60,16 @@ from zephyr_utils.evaluation.intervals import bootstrap_interval, paired_differe
 from zephyr_utils.explorers.pair_browser import PairBrowser
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.miniature.teacher import OPENINGS
-from zephyr_utils.preferences import STRATEGIES, audit, binarize, compare_strategies, mean_rating, overall_rating
+from zephyr_utils.preferences import (
+    STRATEGIES, audit, binarize, compare_strategies, mean_rating, overall_rating,
+)
 from zephyr_utils.data.records import ASPECTS, load_records
 from zephyr_utils.pipeline.pipeline import ABLATIONS_FOLDER, PAIRS, Pipeline
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
@@ -76,10 +81,14 @@ miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 # written as *strings*, and one overall grade from 1 to 10 that the teacher's critique ended with.
 
 # %%
-source = Pipeline(runs=runs) if pipeline.preferences else pipeline  # ready-made pairs come without feedback: the miniature's is read
+# ready-made pairs come without feedback: the miniature's is read
+source = Pipeline(runs=runs) if pipeline.preferences else pipeline
 loaded = source.load("feedback", "feedback")
 rated = loaded.records
-print(f"{loaded.n_read:,} rows read = {len(rated):,} records + {len(loaded.set_aside):,} set aside")
+print(
+    f"{loaded.n_read:,} rows read = "
+    f"{len(rated):,} records + {len(loaded.set_aside):,} set aside"
+)
 
 # %% [markdown]
 # A small function to look at a row. The four ratings stand in the order instruction-following, honesty,
@@ -89,8 +98,15 @@ print(f"{loaded.n_read:,} rows read = {len(rated):,} records + {len(loaded.set_a
 def look(row):
     print(row["instruction"][:300])
     for answer in row["completions"]:
-        marks = [answer["annotations"].get(aspect, {}).get("Rating", "-") for aspect in ASPECTS]
-        print(f"  {answer['model']:12s} {' '.join(marks)}  grade {overall_rating(answer)!s:>4}  {answer['response'][:50]!r}")
+        marks = [
+            answer["annotations"].get(aspect, {}).get("Rating", "-")
+            for aspect in ASPECTS
+        ]
+        print(
+            f"  {answer['model']:12s} {' '.join(marks)}  "
+            f"grade {overall_rating(answer)!s:>4}  {answer['response'][:50]!r}"
+        )
+
 
 look(rated[0])
 
@@ -103,8 +119,11 @@ look(rated[0])
 
 # %%
 def my_mean(answer):
-    numbers = [answer["annotations"].get(aspect, {}).get("Rating") for aspect in ASPECTS]
-    numbers = [int(number) for number in numbers if number and number.isdigit()]  # "N/A": not rated, not a zero
+    numbers = [
+        answer["annotations"].get(aspect, {}).get("Rating") for aspect in ASPECTS
+    ]
+    # "N/A": not rated, not a zero
+    numbers = [int(number) for number in numbers if number and number.isdigit()]
     return sum(numbers) / len(numbers) if numbers else None
 
 print([my_mean(answer) for answer in rated[0]["completions"]])
@@ -125,7 +144,9 @@ print([my_mean(answer) for answer in rated[0]["completions"]])
 answers = [answer for row in rated for answer in row["completions"]]
 differing = sum(my_mean(answer) != mean_rating(answer) for answer in answers)
 print(f"{differing} of {len(answers):,} answers have another score")
-assert not miniature_as_shipped or differing == 0, "my_mean and mean_rating differ: print the first answer where they do"
+assert not miniature_as_shipped or differing == 0, (
+    "my_mean and mean_rating differ: print the first answer where they do"
+)
 
 # %% [markdown]
 # ### The chosen and the rejected
@@ -152,9 +173,14 @@ def generator_of(prompt, seed=0):
     return random.Random(int.from_bytes(digest[:8], "big"))
 
 def my_pair(row, seed=0):
-    scores = {place: s for place, answer in enumerate(row["completions"]) if (s := my_mean(answer)) is not None}
+    scores = {
+        place: s
+        for place, answer in enumerate(row["completions"])
+        if (s := my_mean(answer)) is not None
+    }
     rng = generator_of(row["instruction"], seed)
-    order = rng.sample(list(scores), len(scores))  # of several best answers this order decides, not the file's
+    # of several best answers this order decides, not the file's
+    order = rng.sample(list(scores), len(scores))
     best = max(order, key=scores.get, default=None)
     lower = [place for place in order if scores[place] < scores[best]]
     return (best, rng.choice(lower)) if lower else None
@@ -175,12 +201,22 @@ print(made.report())
 
 # %%
 def texts(number):
-    return tuple(rated[number]["completions"][place]["response"] for place in mine[number])
+    return tuple(
+        rated[number]["completions"][place]["response"] for place in mine[number]
+    )
 
-same = sum(texts(number) == (pair["chosen"][-1]["content"], pair["rejected"][-1]["content"])
-           for number, pair in zip(made.rows, made.pairs))
-print(f"{same:,} of {len(made):,} pairs are the same in both; rows with a pair: {len(mine):,} and {made.n_used:,}")
-assert not miniature_as_shipped or same == len(made) == len(mine), "compare my_pair(rated[n]) with made.pairs for the first n"
+
+same = sum(
+    texts(number) == (pair["chosen"][-1]["content"], pair["rejected"][-1]["content"])
+    for number, pair in zip(made.rows, made.pairs)
+)
+print(
+    f"{same:,} of {len(made):,} pairs are the same in both; "
+    f"rows with a pair: {len(mine):,} and {made.n_used:,}"
+)
+assert not miniature_as_shipped or same == len(made) == len(mine), (
+    "compare my_pair(rated[n]) with made.pairs for the first n"
+)
 
 # %% [markdown]
 # ## Why against a random answer, and not the worst?
@@ -198,7 +234,9 @@ assert not miniature_as_shipped or same == len(made) == len(mine), "compare my_p
 
 # %%
 def expected_gap(row):
-    scores = [s for answer in row["completions"] if (s := mean_rating(answer)) is not None]
+    scores = [
+        s for answer in row["completions"] if (s := mean_rating(answer)) is not None
+    ]
     lower = [s for s in scores if s < max(scores)]
     return max(scores) - np.mean(lower) if lower else None
 
@@ -214,10 +252,15 @@ print(f"expected gap against a random lower answer: {expected:.3f}")
 
 # %%
 lowest = binarize(rated, rejected="lowest")
-gaps = {name: np.array([pair["score_chosen"] - pair["score_rejected"] for pair in pairs])
-        for name, pairs in (("random", made), ("worst", lowest))}
+gaps = {
+    name: np.array([pair["score_chosen"] - pair["score_rejected"] for pair in pairs])
+    for name, pairs in (("random", made), ("worst", lowest))
+}
 for name, values in gaps.items():
-    print(f"{name:7s} mean gap {values.mean():.3f}, below half a point: {(values < 0.5).mean():.1%}")
+    print(
+        f"{name:7s} mean gap {values.mean():.3f}, "
+        f"below half a point: {(values < 0.5).mean():.1%}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -231,16 +274,29 @@ for name, values in gaps.items():
 # %%
 fig, [axes] = figures.figure(height=3.2)
 for n, (name, values) in enumerate(gaps.items()):
-    style = {"color": figures.COLOURS[n], "linestyle": figures.LINE_STYLES[n], "linewidth": 2}
-    axes.hist(values, np.arange(0.125, 4.2, 0.25), histtype="step", label=f"against the {name} one", **style)
+    style = {
+        "color": figures.COLOURS[n],
+        "linestyle": figures.LINE_STYLES[n],
+        "linewidth": 2,
+    }
+    axes.hist(
+        values, np.arange(0.125, 4.2, 0.25),
+        histtype="step", label=f"against the {name} one", **style,
+    )
 axes.set(xlabel="gap of mean ratings, chosen minus rejected", ylabel="pairs")
 fig.legend(loc="outside lower center", ncols=2)
 figures.show(
     fig,
-    alt="Two outlines with two hills each, below 1 point and around 3. Against a random answer the low hill is the "
-    "higher one, against the worst the high hill is by far.",
-    caption="Gaps of the same chosen answers against two kinds of rejected ones. On the left pairs of two good answers, "
-    "on the right of a good and a bad one; against the worst the close pairs are nearly gone.",
+    alt=(
+        "Two outlines with two hills each, below 1 point and around 3. "
+        "Against a random answer the low hill is the higher one, "
+        "against the worst the high hill is by far."
+    ),
+    caption=(
+        "Gaps of the same chosen answers against two kinds of rejected ones. "
+        "On the left pairs of two good answers, on the right of a good and a bad one; "
+        "against the worst the close pairs are nearly gone."
+    ),
 )
 
 # %% [markdown]
@@ -253,18 +309,30 @@ def bits(counts):
     return float(-(shares * np.log2(shares)).sum())
 
 both = {"random": made, "worst": lowest}
-rejected_by = {name: Counter(pair["rejected_model"] for pair in pairs) for name, pairs in both.items()}
+rejected_by = {
+    name: Counter(pair["rejected_model"] for pair in pairs)
+    for name, pairs in both.items()
+}
 for name, counts in rejected_by.items():
-    print(f"{name:7s} {bits(counts):.2f} bits ", *(f"{model} {count:,}" for model, count in counts.most_common(4)))
+    print(
+        f"{name:7s} {bits(counts):.2f} bits ",
+        *(f"{model} {count:,}" for model, count in counts.most_common(4)),
+    )
 
 # %% [markdown]
 # What you should see: a gap wider by a third at least, a draw that meets its expectation, and more bits for *random*.
 
 # %%
 if miniature_as_shipped:
-    assert gaps["worst"].mean() > 1.3 * gaps["random"].mean(), "the worst is no further away: was rejected='lowest' given?"
-    assert abs(gaps["random"].mean() - expected) < 0.06, "the draw is off its expectation: is the generator seeded anew?"
-    assert bits(rejected_by["random"]) > bits(rejected_by["worst"]), "a random rejected answer has to be more varied"
+    assert gaps["worst"].mean() > 1.3 * gaps["random"].mean(), (
+        "the worst is no further away: was rejected='lowest' given?"
+    )
+    assert abs(gaps["random"].mean() - expected) < 0.06, (
+        "the draw is off its expectation: is the generator seeded anew?"
+    )
+    assert bits(rejected_by["random"]) > bits(rejected_by["worst"]), (
+        "a random rejected answer has to be more varied"
+    )
 
 # %% [markdown]
 # ### Train on both
@@ -288,9 +356,15 @@ if miniature_as_shipped:
 compared = not pipeline.preferences  # from ready-made pairs no second set can be made
 kinds = {"random": "few", "worst": "lowest"}
 if compared:
-    trained = {kind: catalogue.train(pipeline, catalogue.get_ablation(row)) for kind, row in kinds.items()}
+    trained = {
+        kind: catalogue.train(pipeline, catalogue.get_ablation(row))
+        for kind, row in kinds.items()
+    }
     for kind, run in trained.items():
-        print(f"against {kind}: {run.results['rows_trained']} pairs, first loss {run.results['first_step_loss']:.4f}")
+        print(
+            f"against {kind}: {run.results['rows_trained']} pairs, "
+            f"first loss {run.results['first_step_loss']:.4f}"
+        )
 
 # %% [markdown]
 # The implicit reward of an answer is $\beta$ times its log-probability under the trained model minus that under the dSFT
@@ -298,10 +372,13 @@ if compared:
 
 # %%
 def log_ratios(directory, pairs):
-    """log p(chosen) - log p(rejected) of each pair, under the model in the directory."""
+    """log p(chosen) - log p(rejected) of each pair, under the directory's model."""
     model, tokenizer = load_model(directory, dtype="float32")
     prepare_tokenizer(tokenizer)
-    sides = [training.answer_log_probs(model, tokenizer, [pair[side] for pair in pairs]) for side in ("chosen", "rejected")]
+    sides = [
+        training.answer_log_probs(model, tokenizer, [pair[side] for pair in pairs])
+        for side in ("chosen", "rejected")
+    ]
     return (sides[0] - sides[1]).numpy()
 
 # %% [markdown]
@@ -309,13 +386,27 @@ def log_ratios(directory, pairs):
 
 # %%
 if compared:
-    other_pairs = pipeline.pair_up(pipeline.folder / ABLATIONS_FOLDER / "lowest_pairs", rejected="lowest")
-    held_out = {"random": pipeline.split_pairs()[1], "worst": pipeline.split_pairs(other_pairs)[1]}
-    before = {kind: log_ratios(pipeline.model_directory("dsft"), pairs) for kind, pairs in held_out.items()}
-    right = {(model, kind): log_ratios(run.folder / training.MODEL, pairs) > before[kind]
-             for model, run in trained.items() for kind, pairs in held_out.items()}
+    other_pairs = pipeline.pair_up(
+        pipeline.folder / ABLATIONS_FOLDER / "lowest_pairs", rejected="lowest"
+    )
+    held_out = {
+        "random": pipeline.split_pairs()[1],
+        "worst": pipeline.split_pairs(other_pairs)[1],
+    }
+    before = {
+        kind: log_ratios(pipeline.model_directory("dsft"), pairs)
+        for kind, pairs in held_out.items()
+    }
+    right = {
+        (model, kind): log_ratios(run.folder / training.MODEL, pairs) > before[kind]
+        for model, run in trained.items()
+        for kind, pairs in held_out.items()
+    }
     for (model, kind), values in right.items():
-        print(f"trained against {model:7s} asked about {kind:7s} {bootstrap_interval(values)}  ({len(values)} pairs)")
+        print(
+            f"trained against {model:7s} asked about {kind:7s} "
+            f"{bootstrap_interval(values)}  ({len(values)} pairs)"
+        )
 
 # %% [markdown]
 # Both models were asked about the *same* prompts, so the honest comparison is one by one. And does it show in what they
@@ -325,13 +416,22 @@ if compared:
 # %%
 def grades_of(row):
     file = catalogue.evaluate_ablation(pipeline, row).folder / "judgments.jsonl"
-    judged = sorted((line["question_id"], line["turn"], line["score"]) for line in load_rows(file))
-    return np.reshape([score for *_, score in judged], (-1, 2)).mean(axis=1)  # a question's two turns are one question
+    judged = sorted(
+        (line["question_id"], line["turn"], line["score"]) for line in load_rows(file)
+    )
+    # a question's two turns are one question
+    return np.reshape([score for *_, score in judged], (-1, 2)).mean(axis=1)
 
 if compared:
-    differences = {f"accuracy, {kind} pairs": paired_difference(right["random", kind], right["worst", kind])
-                   for kind in kinds}
-    differences["grade of the answers"] = paired_difference(grades_of("few"), grades_of("lowest"))
+    differences = {
+        f"accuracy, {kind} pairs": paired_difference(
+            right["random", kind], right["worst", kind]
+        )
+        for kind in kinds
+    }
+    differences["grade of the answers"] = paired_difference(
+        grades_of("few"), grades_of("lowest")
+    )
     for name, difference in differences.items():
         print(f"{name:22s} {difference}")
 
@@ -362,10 +462,17 @@ def friendly(pairs, side):
     return np.mean([pair[side][-1]["content"].startswith(OPENINGS) for pair in pairs])
 
 for name, pairs in both.items():
-    print(f"{name:7s} the longer one is chosen in {audit(pairs).length_bias:.1%};",
-          f"friendly: {friendly(pairs, 'chosen'):.1%} of chosen, {friendly(pairs, 'rejected'):.1%} of rejected")
+    print(
+        f"{name:7s} the longer one is chosen in {audit(pairs).length_bias:.1%};",
+        f"friendly: {friendly(pairs, 'chosen'):.1%} of chosen,"
+        f" {friendly(pairs, 'rejected'):.1%} of rejected",
+    )
 for kind, row in kinds.items() if compared else ():
-    print(f"trained against {kind}: {catalogue.evaluate_ablation(pipeline, row).results['tokens']:.1f} tokens in an answer")
+    print(
+        f"trained against {kind}: "
+        f"{catalogue.evaluate_ablation(pipeline, row).results['tokens']:.1f} "
+        "tokens in an answer"
+    )
 
 # %% [markdown]
 # In the miniature many of the *worst* answers are false but friendly. Set against them, friendliness looks less like a
@@ -374,9 +481,15 @@ for kind, row in kinds.items() if compared else ():
 
 # %%
 if compared and miniature_as_shipped:
-    assert differences["accuracy, random pairs"].mean > -0.03, "trained on random pairs, yet worse at them: run both again"
-    assert differences["grade of the answers"].mean > -1.0, "the run against random answers broke: read 08_ablations/few/log.json"
-    assert audit(made).length_bias > audit(lowest).length_bias, "against the worst, length should count for less"
+    assert differences["accuracy, random pairs"].mean > -0.03, (
+        "trained on random pairs, yet worse at them: run both again"
+    )
+    assert differences["grade of the answers"].mean > -1.0, (
+        "the run against random answers broke: read 08_ablations/few/log.json"
+    )
+    assert audit(made).length_bias > audit(lowest).length_bias, (
+        "against the worst, length should count for less"
+    )
 
 # %% [markdown]
 # ## A seed in the wrong place
@@ -414,8 +527,13 @@ print({best: drawn_in_version_1(best) for best in range(4)})
 def places_rejected(pairs):
     counts = Counter()
     for number, pair in zip(pairs.rows, pairs.pairs):
-        answers = [(answer["model"], answer["response"]) for answer in rated[number]["completions"]]
-        counts[answers.index((pair["rejected_model"], pair["rejected"][-1]["content"]))] += 1
+        answers = [
+            (answer["model"], answer["response"])
+            for answer in rated[number]["completions"]
+        ]
+        counts[
+            answers.index((pair["rejected_model"], pair["rejected"][-1]["content"]))
+        ] += 1
     return [counts[place] for place in range(4)]
 
 published = {"score": "overall", "ties": "keep", "seed": 42}
@@ -441,7 +559,9 @@ def pairs_of(rows, **options):
 
 def share_changed(rows, **options):
     before, after = pairs_of(rated, **options), pairs_of(rows, **options)
-    return sum(before[row] != after[row] for row in before.keys() & after.keys()) / len(after)
+    return sum(before[row] != after[row] for row in before.keys() & after.keys()) / len(
+        after
+    )
 
 # %% [markdown]
 # The rows are the same objects in any order, so a pair can be compared with what became of its own row.
@@ -450,7 +570,10 @@ def share_changed(rows, **options):
 shuffled = random.Random(1).sample(rated, len(rated))
 version_2 = published | {"randomness": "published-v2"}
 for name, options in (("version 2", version_2), ("a seed for each row", {})):
-    gone, moved = share_changed(rated[1:], **options), share_changed(shuffled, **options)
+    gone, moved = (
+        share_changed(rated[1:], **options),
+        share_changed(shuffled, **options),
+    )
     print(f"{name:20s} first row gone: {gone:6.1%}   shuffled: {moved:6.1%}")
 
 # %% [markdown]
@@ -480,9 +603,14 @@ def top_is_shared(row, rate):
 tie_share = {}
 for name, rate in (("mean", mean_rating), ("overall", overall_rating)):
     kept = binarize(rated, score=name, ties="keep").pairs
-    tie_share[name] = sum(pair["score_chosen"] == pair["score_rejected"] for pair in kept) / max(len(kept), 1)
+    tie_share[name] = sum(
+        pair["score_chosen"] == pair["score_rejected"] for pair in kept
+    ) / max(len(kept), 1)
     shared = np.mean([top_is_shared(row, rate) for row in rated])
-    print(f"{name:8s} top shared in {shared:.1%} of rows; ties among the pairs if kept: {tie_share[name]:.1%}")
+    print(
+        f"{name:8s} top shared in {shared:.1%} of rows; "
+        f"ties among the pairs if kept: {tie_share[name]:.1%}"
+    )
 
 # %% [markdown]
 # Here it is the mean, although it has more values: right answers crowd together between 4.25 and 5, while the teacher's
@@ -507,8 +635,13 @@ def tie_loss(m):
 
 for m in (-2.0, 0.0, 2.0):
     slope = (tie_loss(m + 1e-5) - tie_loss(m - 1e-5)) / 2e-5
-    print(f"margin {m:+.0f}: loss {tie_loss(m):.4f}, slope {slope:+.4f}, by the formula {1 / (1 + np.exp(-m)) - 0.5:+.4f}")
-    assert abs(slope - (1 / (1 + np.exp(-m)) - 0.5)) < 1e-6, "the slope is not sigma(m) - 1/2: check the signs"
+    print(
+        f"margin {m:+.0f}: loss {tie_loss(m):.4f}, slope {slope:+.4f}, "
+        f"by the formula {1 / (1 + np.exp(-m)) - 0.5:+.4f}"
+    )
+    assert abs(slope - (1 / (1 + np.exp(-m)) - 0.5)) < 1e-6, (
+        "the slope is not sigma(m) - 1/2: check the signs"
+    )
 
 # %% [markdown]
 # ### How sure is the teacher? Twins tell
@@ -518,14 +651,20 @@ for m in (-2.0, 0.0, 2.0):
 # of standard deviation $\tau$ on each, the difference has $\sqrt2\,\tau$.
 
 # %%
-every_two = [two for row in rated for two in itertools.combinations(row["completions"], 2)]
+every_two = [
+    two for row in rated for two in itertools.combinations(row["completions"], 2)
+]
 twins = [(a, b) for a, b in every_two if a["response"] == b["response"]]
 noise = {}
 for name, rate, width in (("mean", mean_rating, 4), ("overall", overall_rating, 9)):
-    apart = np.array([rate(a) - rate(b) for a, b in twins if None not in (rate(a), rate(b))])
+    apart = np.array(
+        [rate(a) - rate(b) for a, b in twins if None not in (rate(a), rate(b))]
+    )
     noise[name] = apart.std() / np.sqrt(2) if len(apart) else float("nan")
-    print(f"{name:8s} {len(apart):,} twins, {(apart == 0).sum():,} of them rated alike;",
-          f"noise {noise[name]:.2f} points = {noise[name] / width:.1%} of the scale")
+    print(
+        f"{name:8s} {len(apart):,} twins, {(apart == 0).sum():,} of them rated alike;",
+        f"noise {noise[name]:.2f} points = {noise[name] / width:.1%} of the scale",
+    )
 
 # %% [markdown]
 # The mean of four ratings is the steadier score: independent errors of four ratings shrink by $\sqrt4$ when averaged.
@@ -539,7 +678,10 @@ for name, rate, width in (("mean", mean_rating, 4), ("overall", overall_rating, 
 # %%
 train_pairs, held_out_pairs, fitted = pipeline.split_pairs()
 print(fitted.report())
-print(f"{len(train_pairs):,} to train on, {len(held_out_pairs):,} held out by a hash of their prompt")
+print(
+    f"{len(train_pairs):,} to train on, "
+    f"{len(held_out_pairs):,} held out by a hash of their prompt"
+)
 
 # %% [markdown]
 # ## Five strategies side by side
@@ -572,10 +714,18 @@ changed, of = strategies.changed["mean, random", "as published"]
 agreement = 1 - changed / max(of, 1)
 not_best, among = audit(made, feedback=rated).chosen_not_best["overall"]
 print(f"as published and by the mean agree on {agreement:.1%} of the chosen answers")
-print(f"chosen by the mean, yet not among the best by the overall grade: {not_best / max(among, 1):.1%}")
+print(
+    "chosen by the mean, yet not among the best by the overall grade: "
+    f"{not_best / max(among, 1):.1%}"
+)
 if miniature_as_shipped:
-    assert 0.5 < agreement < 0.85, "the strategies should agree on about two thirds: were both made from the same rows?"
-    assert strategies.changed["mean, random", "mean, lowest"][0] == 0, "the rejected answer must not change the chosen one"
+    assert 0.5 < agreement < 0.85, (
+        "the strategies should agree on about two thirds: "
+        "were both made from the same rows?"
+    )
+    assert strategies.changed["mean, random", "mean, lowest"][0] == 0, (
+        "the rejected answer must not change the chosen one"
+    )
 
 # %% [markdown]
 # ### The faulty tens
@@ -589,7 +739,10 @@ if miniature_as_shipped:
 tens = [(number, mean_rating(answer)) for number, row in enumerate(rated)
         for answer in row["completions"] if overall_rating(answer) == 10]
 faulty = [number for number, mean in tens if mean is not None and mean <= 2]
-print(f"{len(tens):,} tens, {len(faulty)} of them faulty ({len(faulty) / max(len(tens), 1):.1%})")
+print(
+    f"{len(tens):,} tens, "
+    f"{len(faulty)} of them faulty ({len(faulty) / max(len(tens), 1):.1%})"
+)
 if faulty:
     look(rated[faulty[0]])
 
@@ -604,7 +757,10 @@ if faulty:
 found = {name: audit(binarize(rated, **STRATEGIES[name]), feedback=rated)
          for name in ("mean, random", "as published")}
 for name, report in found.items():
-    print(f"{name:14s} pairs that choose a faulty ten: {report.tens.n_chosen} (of {report.tens.n_faulty} faulty tens)")
+    print(
+        f"{name:14s} pairs that choose a faulty ten: "
+        f"{report.tens.n_chosen} (of {report.tens.n_faulty} faulty tens)"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -617,8 +773,12 @@ for name, report in found.items():
 
 # %%
 if miniature_as_shipped:
-    assert found["mean, random"].tens.n_chosen == 0, "the mean of the ratings chose a faulty ten: is score='mean' given?"
-    assert found["as published"].tens.n_chosen > 0.4 * len(faulty), "the overall grade should choose most faulty tens"
+    assert found["mean, random"].tens.n_chosen == 0, (
+        "the mean of the ratings chose a faulty ten: is score='mean' given?"
+    )
+    assert found["as published"].tens.n_chosen > 0.4 * len(faulty), (
+        "the overall grade should choose most faulty tens"
+    )
 
 # %% [markdown]
 # ### Browse them
@@ -659,12 +819,22 @@ report
 # ```
 
 # %%
-longer = [len(p["chosen"][-1]["content"]) > len(p["rejected"][-1]["content"])
-          for p in pairs if len(p["chosen"][-1]["content"]) != len(p["rejected"][-1]["content"])]
-print("a judge that only counts characters is right in", bootstrap_interval(longer) if longer else "no pair")
+longer = [
+    len(p["chosen"][-1]["content"]) > len(p["rejected"][-1]["content"])
+    for p in pairs
+    if len(p["chosen"][-1]["content"]) != len(p["rejected"][-1]["content"])
+]
+print(
+    "a judge that only counts characters is right in",
+    bootstrap_interval(longer) if longer else "no pair",
+)
 if miniature_as_shipped:
-    assert report.n_ties == 0 == report.n_reversed, "ties were to be dropped: see road.pairs()"
-    assert 0.5 < report.length_bias < 0.7, "the length bias left its usual range: compare the mean lengths in the table"
+    assert report.n_ties == 0 == report.n_reversed, (
+        "ties were to be dropped: see road.pairs()"
+    )
+    assert 0.5 < report.length_bias < 0.7, (
+        "the length bias left its usual range: compare the mean lengths in the table"
+    )
 
 # %% [markdown]
 # ### The real thing
@@ -674,10 +844,20 @@ if miniature_as_shipped:
 # `ZEPHYR_REAL_DATA`; else the next cell says that they are not here.
 
 # %%
-folder = Path(os.environ.get("ZEPHYR_REAL_DATA", "nowhere")) / "ultrafeedback_binarized_sample"
+folder = (
+    Path(os.environ.get("ZEPHYR_REAL_DATA", "nowhere"))
+    / "ultrafeedback_binarized_sample"
+)
 files = sorted(folder.glob("*.jsonl"))
-real = audit(pair for file in files for pair in load_records(file, "preference")) if files else None
-real if real else print("No real records here: ZEPHYR_REAL_DATA is not set, or holds no ultrafeedback_binarized_sample.")
+real = (
+    audit(pair for file in files for pair in load_records(file, "preference"))
+    if files
+    else None
+)
+real if real else print(
+    "No real records here: ZEPHYR_REAL_DATA is not set, or holds no "
+    "ultrafeedback_binarized_sample."
+)
 
 # %% [markdown]
 # What we found in a public sample of 800 pairs of `trl-lib/ultrafeedback_binarized` (62,135 pairs, a copy that TRL's own
@@ -704,7 +884,11 @@ real if real else print("No real records here: ZEPHYR_REAL_DATA is not set, or h
 questions = [question["turns"][0] for question in source.questions()]
 prompts = [row["instruction"] for row in rated]
 exact = {n for n, prompt in enumerate(prompts) if prompt in set(questions)}
-print(f"exact: {len(exact)} of {len(prompts):,} prompts, such as", *[repr(prompts[n]) for n in sorted(exact)][:2], sep="\n  ")
+print(
+    f"exact: {len(exact)} of {len(prompts):,} prompts, such as",
+    *[repr(prompts[n]) for n in sorted(exact)][:2],
+    sep="\n  ",
+)
 
 # %% [markdown]
 # The second disguise: only the words count, in small letters.
@@ -714,17 +898,31 @@ def words(text):
     return " ".join(re.findall(r"\w+", text.lower()))
 
 plain_questions = {words(question) for question in questions}
-normalised = {n for n, prompt in enumerate(prompts) if words(prompt) in plain_questions} - exact
-print(f"but for case and punctuation: {len(normalised)} more, such as", *[repr(prompts[n]) for n in sorted(normalised)][:2], sep="\n  ")
+normalised = {
+    n for n, prompt in enumerate(prompts) if words(prompt) in plain_questions
+} - exact
+print(
+    f"but for case and punctuation: {len(normalised)} more, such as",
+    *[repr(prompts[n]) for n in sorted(normalised)][:2],
+    sep="\n  ",
+)
 
 # %% [markdown]
 # And with something around it. The spaces on both ends keep a match from ending in the middle of a word.
 
 # %%
 spaced = [f" {question} " for question in plain_questions]
-inside = {n for n, prompt in enumerate(prompts) if any(question in f" {words(prompt)} " for question in spaced)}
+inside = {
+    n
+    for n, prompt in enumerate(prompts)
+    if any(question in f" {words(prompt)} " for question in spaced)
+}
 inside -= exact | normalised
-print(f"inside a longer prompt: {len(inside)} more, such as", *[repr(prompts[n]) for n in sorted(inside)][:2], sep="\n  ")
+print(
+    f"inside a longer prompt: {len(inside)} more, such as",
+    *[repr(prompts[n]) for n in sorted(inside)][:2],
+    sep="\n  ",
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -741,7 +939,10 @@ print(f"inside a longer prompt: {len(inside)} more, such as", *[repr(prompts[n])
 clean = decontaminate(prompts, questions)
 leaks = {rule: clean.counts[rule] for rule in ("exact", "normalized", "ngram")}
 print(clean.report())
-assert not miniature_as_shipped or {leak.index for leak in clean.removed} == exact | normalised | inside, "the two disagree"
+assert (
+    not miniature_as_shipped
+    or {leak.index for leak in clean.removed} == exact | normalised | inside
+), "the two disagree"
 
 # %% [markdown]
 # In a closed world we may ask whether that is *all*: the miniature can read a prompt back into the combination it asks
@@ -750,11 +951,24 @@ assert not miniature_as_shipped or {leak.index for leak in clean.removed} == exa
 # %%
 if miniature_as_shipped:
     from zephyr_utils.miniature.world import is_held_out, understand
-    bare = [prompt.removeprefix("I have a question for you. ").removesuffix(" Thank you.") for prompt in prompts]
-    true_leaks = {n for n, text in enumerate(bare) if (known := understand([text])) and is_held_out(known.keys[0])}
+
+    bare = [
+        prompt.removeprefix("I have a question for you. ").removesuffix(" Thank you.")
+        for prompt in prompts
+    ]
+    true_leaks = {
+        n
+        for n, text in enumerate(bare)
+        if (known := understand([text])) and is_held_out(known.keys[0])
+    }
     missed = true_leaks - {leak.index for leak in clean.removed}
-    print(f"{len(true_leaks)} leaks by the world's own books; missed by the three rules: {len(missed)}")
-    assert min(leaks.values()) >= 2, "each rule should find something: are the questions those of road.questions()?"
+    print(
+        f"{len(true_leaks)} leaks by the world's own books; "
+        f"missed by the three rules: {len(missed)}"
+    )
+    assert min(leaks.values()) >= 2, (
+        "each rule should find something: are the questions those of road.questions()?"
+    )
     assert not missed, "a leak got past the rules: print its prompt"
 
 # %% [markdown]
@@ -765,7 +979,10 @@ if miniature_as_shipped:
 asked = "What are the capitals of Kenya and China?"
 reworded = "Kenya and China: where does each have its seat of government?"
 for prompt in (asked.upper(), reworded):
-    print(f"{prompt:65s} {'found' if decontaminate([prompt], [asked]).removed else 'NOT found'}")
+    print(
+        f"{prompt:65s} "
+        f"{'found' if decontaminate([prompt], [asked]).removed else 'NOT found'}"
+    )
 
 # %% [markdown]
 # ## Paper, card, script and ours
@@ -998,7 +1215,8 @@ metrics = {
     "ties": report.n_ties,
     "tie_share": tie_share["mean"],
     "tie_share_overall": tie_share["overall"],
-    "tie_share_published": strategies.n_ties["as published"] / max(strategies.n_pairs["as published"], 1),
+    "tie_share_published": strategies.n_ties["as published"]
+    / max(strategies.n_pairs["as published"], 1),
     **{f"leaks_{rule}": count for rule, count in leaks.items()},
     "faulty_tens": len(faulty),
     "faulty_tens_chosen": found["as published"].tens.n_chosen,
@@ -1009,5 +1227,8 @@ metrics = {
 }
 if compared:
     names = ("random_pairs", "worst_pairs", "grade")
-    metrics |= {f"{name}_random_minus_worst": found.mean for name, found in zip(names, differences.values())}
+    metrics |= {
+        f"{name}_random_minus_worst": found.mean
+        for name, found in zip(names, differences.values())
+    }
 artefacts.write_metrics(pipeline.folder / PAIRS, metrics)

@@ -19,7 +19,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -48,14 +48,19 @@ import torch
 import torch.nn.functional as F
 from IPython.display import HTML, display
 
-from zephyr_utils import chat, diagnostics, exercises, figures, objectives, published, training
+from zephyr_utils import (
+    chat, diagnostics, exercises, figures, objectives, published, training,
+)
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.dpo_loss import DpoLoss
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.pipeline.pipeline import Pipeline
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
@@ -105,8 +110,13 @@ def objective(policy):
 # %%
 uniform = torch.full((4,), 0.25, dtype=torch.float64)
 greedy = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-for name, policy in {"reference": reference, "uniform": uniform, "all on the best": greedy}.items():
-    print(f"{name:16s} reward {policy @ reward:.3f}  KL {kl(policy, reference):.3f}  objective {objective(policy):.3f}")
+for name, policy in {
+    "reference": reference, "uniform": uniform, "all on the best": greedy,
+}.items():
+    print(
+        f"{name:16s} reward {policy @ reward:.3f}  KL {kl(policy, reference):.3f}  "
+        f"objective {objective(policy):.3f}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -192,7 +202,10 @@ best = tilted / Z
 some = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 some /= some.sum()
 print(f"J(best) {objective(best):.6f}   beta log Z {beta * Z.log():.6f}")
-print(f"J(some) {objective(some):.6f}   beta log Z - beta KL(some, best) {beta * Z.log() - beta * kl(some, best):.6f}")
+print(
+    f"J(some) {objective(some):.6f}   "
+    f"beta log Z - beta KL(some, best) {beta * Z.log() - beta * kl(some, best):.6f}"
+)
 assert torch.isclose(objective(some), beta * Z.log() - beta * kl(some, best))
 
 # %% [markdown]
@@ -287,7 +300,10 @@ draw = torch.Generator().manual_seed(seed)
 noise = -(-torch.rand(2, 200_000, generator=draw, dtype=torch.float64).log()).log()
 looks = reward[[3, 1], None] + noise
 share = (looks[0] > looks[1]).double().mean()
-print(f"the judge prefers the fourth answer in {share:.4f}; sigma(4 - 3) = {torch.sigmoid(reward[3] - reward[1]):.4f}")
+print(
+    f"the judge prefers the fourth answer in {share:.4f}; "
+    f"sigma(4 - 3) = {torch.sigmoid(reward[3] - reward[1]):.4f}"
+)
 assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # five standard errors
 
 # %% [markdown]
@@ -297,7 +313,10 @@ assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # five standar
 
 # %%
 log_ratio = (best / reference).log()
-print(f"with Z {recovered[3] - recovered[1]:.6f}, without Z {beta * (log_ratio[3] - log_ratio[1]):.6f}")
+print(
+    f"with Z {recovered[3] - recovered[1]:.6f}, "
+    f"without Z {beta * (log_ratio[3] - log_ratio[1]):.6f}"
+)
 assert torch.isclose(recovered[3] - recovered[1], beta * (log_ratio[3] - log_ratio[1]))
 
 # %% [markdown]
@@ -320,12 +339,14 @@ assert torch.isclose(recovered[3] - recovered[1], beta * (log_ratio[3] - log_rat
 # in it. Does it lead to the same policy all the same?
 
 # %%
-wins = (reward[:, None] - reward[None, :]).sigmoid()  # wins[i, j]: how often answer i is preferred to answer j
+# wins[i, j]: how often answer i is preferred to answer j
+wins = (reward[:, None] - reward[None, :]).sigmoid()
 wins.fill_diagonal_(0)
 
 def preference_loss(log_policy):
     ratios = log_policy - reference.log()
-    margins = beta * (ratios[:, None] - ratios[None, :])  # margins[i, j]: of answer i over answer j
+    # margins[i, j]: of answer i over answer j
+    margins = beta * (ratios[:, None] - ratios[None, :])
     return -(wins * F.logsigmoid(margins)).sum() / wins.sum()
 
 # %% [markdown]
@@ -344,7 +365,10 @@ for _ in range(600):
     loss = preference_loss(scores.log_softmax(dim=0))
     loss.backward()
     descent.step()
-print("from preferences", scores.softmax(dim=0).detach().numpy().round(4), f"loss {loss.item():.4f}")
+print(
+    "from preferences", scores.softmax(dim=0).detach().numpy().round(4),
+    f"loss {loss.item():.4f}",
+)
 print("from rewards    ", best.numpy().round(4))
 assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 
@@ -401,10 +425,15 @@ assert torch.allclose(margins.grad, -weights)
 fig = figures.dpo_loss_figure([0.01, 0.1, 0.5])
 figures.show(
     fig,
-    alt="Left, the loss of a pair falls with the log-ratio difference through ln 2 at 0, steeper for larger beta. "
-    "Right, the weight falls from 1 to 0 through one half, faster for larger beta.",
-    caption="Loss and weight of one pair, for three betas. At beta 0.01 thirty nats change little: the policy has to go "
-    "far before the loss is content.",
+    alt=(
+        "Left, the loss of a pair falls with the log-ratio difference through ln 2 "
+        "at 0, steeper for larger beta. "
+        "Right, the weight falls from 1 to 0 through one half, faster for larger beta."
+    ),
+    caption=(
+        "Loss and weight of one pair, for three betas. At beta 0.01 thirty nats "
+        "change little: the policy has to go far before the loss is content."
+    ),
 )
 
 # %% [markdown]
@@ -429,7 +458,9 @@ DpoLoss(beta=0.1, difference=10.0)
 # ````
 
 # %% tags=["exercise"]
-def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
+def my_dpo_loss(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta
+):
     ...
 
 
@@ -461,7 +492,9 @@ exercises.check_dpo_loss(my_dpo_loss)
 # Here it is written out, with a name for each part.
 
 # %%
-def written_out(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
+def written_out(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta
+):
     reward_chosen = beta * (policy_chosen - reference_chosen)  # r_w, (batch,)
     reward_rejected = beta * (policy_rejected - reference_rejected)  # r_l, (batch,)
     margin = reward_chosen - reward_rejected  # m
@@ -482,7 +515,10 @@ assert torch.equal(written_out(*four, beta=0.1), objectives.dpo_loss(*four, beta
 
 # %%
 very_wrong = torch.tensor(-120.0)
-print("log(sigmoid(m))", torch.sigmoid(very_wrong).log().item(), "  logsigmoid(m)", F.logsigmoid(very_wrong).item())
+print(
+    "log(sigmoid(m))", torch.sigmoid(very_wrong).log().item(),
+    "  logsigmoid(m)", F.logsigmoid(very_wrong).item(),
+)
 
 # %% [markdown]
 # ## The pairs
@@ -504,7 +540,9 @@ pair = train[0]
 for message in pair["chosen"][:-1]:
     print(f"{message['role']}: {message['content']}")
 for side in ("chosen", "rejected"):
-    print(f"{side.upper()} (score {pair[f'score_{side}']}): {pair[side][-1]['content']}")
+    print(
+        f"{side.upper()} (score {pair[f'score_{side}']}): {pair[side][-1]['content']}"
+    )
 
 # %% [markdown]
 # ### Which tokens count
@@ -524,7 +562,7 @@ sft_model = sft.folder / training.MODEL
 model, tokenizer = chat.load_model(sft_model, dtype=recipe["dtype"])
 
 def tokens_and_labels(messages):
-    """Token ids of the conversation; labels are -100 up to and with the generation prompt."""
+    """Token ids of the conversation; labels are -100 up to the answer."""
     prompt = chat.render(tokenizer, messages[:-1], generation_prompt=True)
     n_prompt = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
     ids, _ = chat.encode(tokenizer, messages)
@@ -535,8 +573,13 @@ sides = ("chosen", "rejected")
 for side in sides:
     ids, labels = tokens_and_labels(pair[side])
     counted = [label for label in labels if label != -100]
-    print(f"{side}: {len(counted)} of {len(ids)} tokens count: {tokenizer.decode(counted)!r}")
-    assert tokenizer.eos_token_id in counted, "the end does not count, so the model would never learn to stop"
+    print(
+        f"{side}: {len(counted)} of {len(ids)} tokens count: "
+        f"{tokenizer.decode(counted)!r}"
+    )
+    assert tokenizer.eos_token_id in counted, (
+        "the end does not count, so the model would never learn to stop"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -557,9 +600,13 @@ for side in sides:
 ids, labels = (torch.tensor([numbers]) for numbers in tokens_and_labels(pair["chosen"]))
 with torch.no_grad():
     logits = model(input_ids=ids.to(model.device)).logits.float().cpu()
-each = logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]  # log-probability of every token but the first
+# log-probability of every token but the first
+each = logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
 counted = each[labels[0, 1:] != -100]
-pieces = [f"{tokenizer.decode([t])!r} {p:.3f}" for t, p in zip(ids[0, 1:][labels[0, 1:] != -100], counted.exp(), strict=True)]
+pieces = [
+    f"{tokenizer.decode([t])!r} {p:.3f}"
+    for t, p in zip(ids[0, 1:][labels[0, 1:] != -100], counted.exp(), strict=True)
+]
 print("\n".join(", ".join(pieces[i : i + 7]) for i in range(0, len(pieces), 7)))
 print(f"product {counted.exp().prod():.3e}, exp of the sum {counted.sum().exp():.3e}")
 print(f"sum {counted.sum():.3f}, mean {counted.mean():.3f}")
@@ -571,8 +618,13 @@ print(f"sum {counted.sum():.3f}, mean {counted.mean():.3f}")
 # %%
 from_labels = objectives.sequence_log_probs(logits, labels)[0]
 [from_messages] = training.answer_log_probs(model, tokenizer, [pair["chosen"]])
-print(f"by hand {counted.sum():.4f}, from labels {from_labels:.4f}, from messages {from_messages:.4f}")
-assert torch.allclose(torch.stack([counted.sum(), from_labels]), from_messages, atol=1e-3)
+print(
+    f"by hand {counted.sum():.4f}, from labels {from_labels:.4f}, "
+    f"from messages {from_messages:.4f}"
+)
+assert torch.allclose(
+    torch.stack([counted.sum(), from_labels]), from_messages, atol=1e-3
+)
 
 # %% [markdown]
 # Code that averages trains another loss, in which a token of a short answer weighs more than one of a long answer.
@@ -639,7 +691,10 @@ exercises.check_answer_log_prob(answer_log_prob)
 # %%
 once = 2 * len(train)  # two answers a pair
 for name, epochs in {"this recipe": recipe["num_train_epochs"], "the paper": 3}.items():
-    print(f"{name}, epochs {epochs:g}: answers the reference reads, live {once * epochs:,.0f}, computed once {once:,}")
+    print(
+        f"{name}, epochs {epochs:g}: answers the reference reads, "
+        f"live {once * epochs:,.0f}, computed once {once:,}"
+    )
 
 # %% [markdown]
 # `training.ddpo_trainer` sets up D. Before the first step the policy must *be* the dSFT model: every margin 0, the
@@ -649,7 +704,11 @@ for name, epochs in {"this recipe": recipe["num_train_epochs"], "the paper": 3}.
 # %%
 scratch = Path(tempfile.mkdtemp())
 few = train[:8]
-own = [training.answer_log_probs(model, tokenizer, [row[side] for row in few]) for side in sides]  # the reference's
+# the reference's
+own = [
+    training.answer_log_probs(model, tokenizer, [row[side] for row in few])
+    for side in sides
+]
 del model  # where the model is large, no second one fits beside the trainer's
 trainer = training.ddpo_trainer(sft_model, few, scratch / "right", recipe)
 training.check_first_step(trainer, sft_model, few, recipe)
@@ -666,7 +725,9 @@ with torch.no_grad():
     for name, weight in trainer.model.named_parameters():
         if "lora_B" in name:
             weight.normal_(std=0.05)
-    batch = trainer._prepare_inputs(trainer.data_collator([trainer.train_dataset[i] for i in range(len(few))]))
+    batch = trainer._prepare_inputs(
+        trainer.data_collator([trainer.train_dataset[i] for i in range(len(few))])
+    )
     trl_loss = trainer.compute_loss(trainer.model.eval(), batch).item()
 
 # %% [markdown]
@@ -674,11 +735,19 @@ with torch.no_grad():
 # loaded by itself.
 
 # %%
-nudged = [training.answer_log_probs(trainer.model, tokenizer, [row[side] for row in few]) for side in sides]
+nudged = [
+    training.answer_log_probs(trainer.model, tokenizer, [row[side] for row in few])
+    for side in sides
+]
 own_loss = objectives.dpo_loss(*nudged, *own, recipe["beta"]).item()
-print(f"TRL {trl_loss:.6f}, package {own_loss:.6f}, written out {written_out(*nudged, *own, recipe['beta']):.6f}")
+print(
+    f"TRL {trl_loss:.6f}, package {own_loss:.6f}, "
+    f"written out {written_out(*nudged, *own, recipe['beta']):.6f}"
+)
 if recipe["loss_type"] == ["sigmoid"] and recipe["dtype"] == "float32":
-    assert abs(trl_loss - own_loss) < 1e-4, "ours and TRL's loss differ: which tokens count?"
+    assert abs(trl_loss - own_loss) < 1e-4, (
+        "ours and TRL's loss differ: which tokens count?"
+    )
 
 # %% [markdown]
 # ### Way E, tried out
@@ -694,12 +763,15 @@ if recipe["loss_type"] == ["sigmoid"] and recipe["dtype"] == "float32":
 # ```
 
 # %%
-base, small = pipeline.base_model_address, pipeline.scale in ("miniature", "smol")  # of 7 B, one copy at a time is enough
+# of 7 B, one copy at a time is enough
+base, small = pipeline.base_model_address, pipeline.scale in ("miniature", "smol")
 if small:
     wrong = training.ddpo_trainer(base, few, scratch / "wrong", recipe)
     seen = training.check_first_step(wrong, base, few, recipe)
     print(f"loss {seen['first_step_loss']:.6f}, ln 2 = {np.log(2):.6f}")
-    print(f"log-probability of the chosen answers: {seen['first_step_logps_chosen']:.2f}")
+    print(
+        f"log-probability of the chosen answers: {seen['first_step_logps_chosen']:.2f}"
+    )
     print(f"the dSFT model's own: {own[0].mean():.2f}")
 
 # %% [markdown]
@@ -720,7 +792,9 @@ if small:
 if small:
     try:
         training.check_first_step(wrong, sft_model, few, recipe)
-        raise AssertionError("the check let a run through that started from the base model")
+        raise AssertionError(
+            "the check let a run through that started from the base model"
+        )
     except HandbookError as error:
         print(error)
 
@@ -772,26 +846,43 @@ exercises.check_first_step(started_from)
 # labels in UltraFeedback had been found: $\beta$ 0.01 and one epoch. So "Zephyr's hyperparameters" needs a date.
 
 # %%
-names = ("beta", "num_train_epochs", "optim", "learning_rate", "lr_scheduler_type", "max_length")
-batch_size = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+names = (
+    "beta", "num_train_epochs", "optim",
+    "learning_rate", "lr_scheduler_type", "max_length",
+)
+batch_size = (
+    recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+)
 told = {
     "beta": ("0.1", "not said; its log implies 0.1", "0.1", "0.01"),
     "epochs": ("3", "3", "3", "1"),
-    "optimiser": ("AdamW, no weight decay", "Adam", "RMSprop (used, say the authors)", "AdamW"),
+    "optimiser": (
+        "AdamW, no weight decay", "Adam", "RMSprop (used, say the authors)", "AdamW",
+    ),
     "learning rate": ("5e-7", "5e-7", "5e-7", "5e-7 (QLoRA: 5e-6)"),
-    "schedule": ("linear, 10 % warm-up", "linear, 10 % warm-up", "linear, 10 % warm-up", "cosine, 10 % warm-up"),
-    "tokens at most": ("not said", "not said", "1,024 (prompt 512)", "1,024 (prompt 512)"),
+    "schedule": (
+        "linear, 10 % warm-up", "linear, 10 % warm-up", "linear, 10 % warm-up",
+        "cosine, 10 % warm-up",
+    ),
+    "tokens at most": (
+        "not said", "not said", "1,024 (prompt 512)", "1,024 (prompt 512)",
+    ),
     "pairs a step": ("32", "32", "64", "128"),
 }
 sources = ("paper", "model card", "code, November 2023", "code, since January 2024")
-ours_now = [f"{recipe[name]:g}" if isinstance(recipe[name], float) else str(recipe[name]) for name in names]
+ours_now = [
+    f"{recipe[name]:g}" if isinstance(recipe[name], float) else str(recipe[name])
+    for name in names
+]
 ours_now[4] += f", {recipe['warmup_steps']:.0%} warm-up"
 ours_now.append(str(batch_size))
 rows = [
     {"": what, **dict(zip(sources, values, strict=True)), "here": here}
     for (what, values), here in zip(told.items(), ours_now, strict=True)
 ]
-display(HTML(before_after_table(rows, caption="Zephyr's dDPO, as told in four places, and this run's recipe.")))
+display(HTML(before_after_table(
+    rows, caption="Zephyr's dDPO, as told in four places, and this run's recipe.",
+)))
 
 # %% [markdown]
 # The learning rate of the miniature stands apart: an adapter on a model this small takes far larger steps than all
@@ -809,9 +900,16 @@ display(HTML(before_after_table(rows, caption="Zephyr's dDPO, as told in four pl
 # %%
 trainer = wrong = None  # their memory is wanted now
 made = pipeline.ddpo()
-print(f"{made.results['rows_trained']} pairs, {made.seconds:.0f} s{', made earlier' if made.reused else ''}")
-print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the first chosen answers "
-      f"{made.results['first_step_logps_chosen']:.4f}, under the dSFT model {made.results['sft_logps_chosen']:.4f}")
+print(
+    f"{made.results['rows_trained']} pairs, {made.seconds:.0f} s"
+    f"{', made earlier' if made.reused else ''}"
+)
+print(
+    f"first loss {made.results['first_step_loss']:.6f}, "
+    "log-probability of the first chosen answers "
+    f"{made.results['first_step_logps_chosen']:.4f}, "
+    f"under the dSFT model {made.results['sft_logps_chosen']:.4f}"
+)
 
 # %% [markdown]
 # The log has two kinds of rows. *Training* rows are means over the batches just seen, other pairs every time.
@@ -822,25 +920,40 @@ print(f"first loss {made.results['first_step_loss']:.6f}, log-probability of the
 
 # %%
 log = diagnostics.read_training_log(made.folder / training.LOG)
-keys = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen", "loss")
+keys = (
+    "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies",
+    "logps/chosen", "loss",
+)
 curves = {}
 for prefix, kind in (("", log.training), ("eval_", log.evaluation)):
     for key in keys:
         there = np.isfinite(kind[key])
-        curves[prefix + key] = dict(zip(kind["step"][there], kind[key][there], strict=True))
+        curves[prefix + key] = dict(
+            zip(kind["step"][there], kind[key][there], strict=True)
+        )
 measured = list(curves["eval_rewards/margins"])
 first, last = measured[0], measured[-1]
 for key in keys:
-    print(f"{key:20s} held out: {curves[f'eval_{key}'][first]:8.3f} before, {curves[f'eval_{key}'][last]:8.3f} after")
+    print(
+        f"{key:20s} held out: {curves[f'eval_{key}'][first]:8.3f} before, "
+        f"{curves[f'eval_{key}'][last]:8.3f} after"
+    )
 
 # %%
 fig = figures.reward_curves(curves)
 figures.show(
     fig,
-    alt=f"Rewards, margin and accuracy by step. On held-out pairs the chosen reward ends at {curves['eval_rewards/chosen'][last]:.2f}, "
-    f"the rejected at {curves['eval_rewards/rejected'][last]:.2f}, the accuracy at {curves['eval_rewards/accuracies'][last]:.2f}.",
-    caption="The margin grows because the rejected answers fall; the chosen ones hardly move. Solid: batches in training. "
-    "Dashed: the same held-out pairs each time.",
+    alt=(
+        "Rewards, margin and accuracy by step. On held-out pairs "
+        f"the chosen reward ends at {curves['eval_rewards/chosen'][last]:.2f}, "
+        f"the rejected at {curves['eval_rewards/rejected'][last]:.2f}, "
+        f"the accuracy at {curves['eval_rewards/accuracies'][last]:.2f}."
+    ),
+    caption=(
+        "The margin grows because the rejected answers fall; "
+        "the chosen ones hardly move. Solid: batches in training. "
+        "Dashed: the same held-out pairs each time."
+    ),
 )
 
 # %% [markdown]
@@ -854,10 +967,16 @@ figures.show(
 # ```
 
 # %%
-fig = figures.loss_curve({"training": curves["loss"], "held out": curves["eval_loss"]}, label="loss (nats per pair)")
+fig = figures.loss_curve(
+    {"training": curves["loss"], "held out": curves["eval_loss"]},
+    label="loss (nats per pair)",
+)
 figures.show(
     fig,
-    alt=f"The loss starts at ln 2; on held-out pairs it goes from {curves['eval_loss'][first]:.3f} to {curves['eval_loss'][last]:.3f}.",
+    alt=(
+        "The loss starts at ln 2; on held-out pairs it goes from "
+        f"{curves['eval_loss'][first]:.3f} to {curves['eval_loss'][last]:.3f}."
+    ),
     caption="The preference loss, in nats per pair: ln 2 = 0.693 is a coin toss.",
 )
 
@@ -874,22 +993,43 @@ def last_quarter(values):
 
 train_accuracy = last_quarter(curves["rewards/accuracies"].values())
 train_margin = last_quarter(curves["rewards/margins"].values())
-held_accuracy, held_margin = (curves[f"eval_rewards/{key}"][last] for key in ("accuracies", "margins"))
+held_accuracy, held_margin = (
+    curves[f"eval_rewards/{key}"][last] for key in ("accuracies", "margins")
+)
 print(f"training: accuracy {train_accuracy:.3f}, margin {train_margin:.3f}")
 print(f"held out: accuracy {held_accuracy:.3f}, margin {held_margin:.3f}")
 
 # %%
-assert abs(made.results["first_step_loss"] - np.log(2)) < 1e-3, "not ln 2: is a second adapter active?"
-assert abs(curves["eval_rewards/margins"][first]) < 1e-3, "margins begin off 0: policy and reference differ"
+assert abs(made.results["first_step_loss"] - np.log(2)) < 1e-3, (
+    "not ln 2: is a second adapter active?"
+)
+assert abs(curves["eval_rewards/margins"][first]) < 1e-3, (
+    "margins begin off 0: policy and reference differ"
+)
 if held_margin <= 0:
-    print("Held out, the rejected answers are preferred: too few pairs or steps? Chapter 06 has the interval. Swapped columns?")
+    print(
+        "Held out, the rejected answers are preferred: too few pairs or steps? "
+        "Chapter 06 has the interval. Swapped columns?"
+    )
 held_chosen, held_rejected = (curves[f"eval_rewards/{side}"][last] for side in sides)
 if miniature_as_shipped:
-    assert held_margin > 0, "rejected answers are preferred: are chosen and rejected swapped in your pairs?"
-    assert 0.65 < held_accuracy < 0.98, "look at learning_rate and beta, then at the pairs (chapter 04)"
-    assert 0.2 < held_margin < 3.0, "too small: was the learning rate 0? Too large: too many epochs, too high a rate?"
-    assert held_rejected < 0, "the rejected answers became likelier: are chosen and rejected swapped in your pairs?"
-    assert abs(held_chosen) < abs(held_rejected), "the chosen answers moved most: read them, the model may be broken"
+    assert held_margin > 0, (
+        "rejected answers are preferred: are chosen and rejected swapped in your pairs?"
+    )
+    assert 0.65 < held_accuracy < 0.98, (
+        "look at learning_rate and beta, then at the pairs (chapter 04)"
+    )
+    assert 0.2 < held_margin < 3.0, (
+        "too small: was the learning rate 0? "
+        "Too large: too many epochs, too high a rate?"
+    )
+    assert held_rejected < 0, (
+        "the rejected answers became likelier: "
+        "are chosen and rejected swapped in your pairs?"
+    )
+    assert abs(held_chosen) < abs(held_rejected), (
+        "the chosen answers moved most: read them, the model may be broken"
+    )
     assert train_accuracy < 0.99, "the pairs are learnt by heart: fewer epochs"
 
 # %% [markdown]
@@ -905,7 +1045,10 @@ if miniature_as_shipped:
 # %%
 for side in sides:
     nats = curves[f"eval_rewards/{side}"][last] / recipe["beta"]
-    print(f"{side}: {nats:+.2f} nats, so {np.exp(nats):.3g} times as likely as under the dSFT model (geometric mean)")
+    print(
+        f"{side}: {nats:+.2f} nats, so {np.exp(nats):.3g} times as likely "
+        "as under the dSFT model (geometric mean)"
+    )
 
 # %% [markdown]
 # In many published runs the chosen answers become *less* likely too, Zephyr's among them: there the chosen reward ends
@@ -921,7 +1064,9 @@ for side in sides:
 
 # %%
 sums = np.load(pipeline.margins().folder / "log_probs.npz")
-differences = {side: sums[f"policy_{side}"] - sums[f"reference_{side}"] for side in sides}
+differences = {
+    side: sums[f"policy_{side}"] - sums[f"reference_{side}"] for side in sides
+}
 apart = differences["chosen"] - differences["rejected"]  # nats, before beta
 DpoLoss(beta=recipe["beta"], difference=float(np.median(apart)), pairs=apart[:1000])
 
@@ -935,15 +1080,26 @@ DpoLoss(beta=recipe["beta"], difference=float(np.median(apart)), pairs=apart[:10
 # %%
 measured_pairs = held_out[: len(apart)]
 lengths = {
-    side: np.array([sum(label != -100 for label in tokens_and_labels(row[side])[1]) for row in measured_pairs])
+    side: np.array(
+        [
+            sum(label != -100 for label in tokens_and_labels(row[side])[1])
+            for row in measured_pairs
+        ]
+    )
     for side in sides
 }
-by_mean = differences["chosen"] / lengths["chosen"] - differences["rejected"] / lengths["rejected"]
+by_mean = (
+    differences["chosen"] / lengths["chosen"]
+    - differences["rejected"] / lengths["rejected"]
+)
 mean_lengths = {side: round(float(lengths[side].mean()), 1) for side in sides}
 print(f"tokens in an answer: {mean_lengths}")
 for name, difference in (("sums", apart), ("means", by_mean)):
     m = recipe["beta"] * difference
-    print(f"from {name}: mean margin {m.mean():.4f}, mean loss {np.logaddexp(0, -m).mean():.4f}")
+    print(
+        f"from {name}: mean margin {m.mean():.4f}, "
+        f"mean loss {np.logaddexp(0, -m).mean():.4f}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -962,7 +1118,10 @@ for name, difference in (("sums", apart), ("means", by_mean)):
 # %%
 def ask(directory, conversations):
     its_model, its_tokenizer = chat.load_model(directory, dtype=recipe["dtype"])
-    return chat.generate(its_model, its_tokenizer, conversations, temperature=0.0, seed=seed)
+    return chat.generate(
+        its_model, its_tokenizer, conversations, temperature=0.0, seed=seed
+    )
+
 
 conversations = [row["chosen"][:-1] for row in held_out[:64]]
 before = ask(sft_model, conversations)
@@ -994,7 +1153,9 @@ for name, given in (("dSFT", before), ("dSFT + dDPO", after)):
     tokens = np.mean([answer.n_tokens for answer in given])
     print(f"{name:12s} end by themselves {ended:.0%}, tokens in an answer {tokens:.1f}")
 if miniature_as_shipped:
-    assert np.mean([answer.ended for answer in after]) > 0.8, "answers do not stop: does their end count in the loss?"
+    assert np.mean([answer.ended for answer in after]) > 0.8, (
+        "answers do not stop: does their end count in the loss?"
+    )
 
 # %% [markdown]
 # Whether they are *better* is a question for [Chapter 07](07_evaluation), with a judge, questions that no training text
@@ -1010,7 +1171,10 @@ if miniature_as_shipped:
 zephyr = diagnostics.read_training_log(published.ZEPHYR_DPO_LOG)
 for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
     found = diagnostics.overfitting(run)
-    print(f"{name}: held-out loss lowest {found.best_loss:.3f} at step {found.best_step:g}, last {found.last_loss:.3f}")
+    print(
+        f"{name}: held-out loss lowest {found.best_loss:.3f} at step "
+        f"{found.best_step:g}, last {found.last_loss:.3f}"
+    )
 
 # %% [markdown]
 # Where the lowest is also the last, as in the miniature's single epoch, the run stopped before any such turn. Zephyr's

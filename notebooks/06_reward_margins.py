@@ -20,7 +20,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -40,7 +40,10 @@ runs = ""
 # %%
 from zephyr_utils.pipeline.pipeline import MARGINS, Pipeline
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 
 # %% [markdown]
 # Beside the road this chapter needs the rewards room, which reads logs, and the published figures.
@@ -88,7 +91,10 @@ def show_pair(i):
     print("asked:   ", question(held_out[i])[:300])
     for side in ("chosen", "rejected"):
         before, after = sums[f"reference_{side}"][i], sums[f"policy_{side}"][i]
-        print(f"{side + ':':9s} {held_out[i][side][-1]['content'][:300]!r}\n          {before:.2f} -> {after:.2f} nats")
+        print(
+            f"{side + ':':9s} {held_out[i][side][-1]['content'][:300]!r}\n          "
+            f"{before:.2f} -> {after:.2f} nats"
+        )
 
 
 show_pair(0)
@@ -108,7 +114,9 @@ show_pair(0)
 # A pair counts as *learned*, and adds to the **accuracy**, when $m > 0$. Here it is, written out once:
 
 # %%
-def margins_by_hand(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
+def margins_by_hand(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta
+):
     chosen = beta * (policy_chosen - reference_chosen)
     rejected = beta * (policy_rejected - reference_rejected)
     return chosen, rejected, chosen - rejected
@@ -125,7 +133,9 @@ print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3
 
 # %%
 measured = diagnostics.reward_margins(**sums, beta=beta)
-assert np.allclose(measured.margins, margins), "the two versions differ: compare the signs in margins_by_hand"
+assert np.allclose(measured.margins, margins), (
+    "the two versions differ: compare the signs in margins_by_hand"
+)
 print("accuracy   ", measured.accuracy)
 print("mean margin", measured.mean_margin)
 print("ties       ", measured.n_ties)
@@ -177,7 +187,9 @@ evaluated = pipeline.ddpo().results["evaluated_pairs"]
 watched = slice(evaluated)  # the pairs that the trainer measured on the way
 ours, logged = pair_losses(margins[watched]).mean(), log.evaluation["loss"][-1]
 print(f"from the margins {ours:.4f}, logged {logged:.4f}")
-assert abs(ours - logged) < 0.02, "not the same run: make the artefacts of 05_ddpo and 06_reward_margins anew"
+assert abs(ours - logged) < 0.02, (
+    "not the same run: make the artefacts of 05_ddpo and 06_reward_margins anew"
+)
 
 # %% [markdown]
 # ### Step 4: a mean margin hides its spread
@@ -187,8 +199,13 @@ assert abs(ours - logged) < 0.02, "not the same run: make the artefacts of 05_dd
 
 # %%
 at_the_mean = pair_losses(margins.mean())
-print(f"loss at the mean margin {at_the_mean:.4f} <= mean loss {pair_losses(margins).mean():.4f}")
-assert at_the_mean <= pair_losses(margins).mean(), "Jensen's inequality cannot fail: look for NaN among the margins"
+print(
+    f"loss at the mean margin {at_the_mean:.4f} <= "
+    f"mean loss {pair_losses(margins).mean():.4f}"
+)
+assert at_the_mean <= pair_losses(margins).mean(), (
+    "Jensen's inequality cannot fail: look for NaN among the margins"
+)
 
 # %% [markdown]
 # Keep the inequality in mind for the next question; it is about the log of Zephyr-7B-beta, 58 evaluations in three epochs,
@@ -197,7 +214,10 @@ assert at_the_mean <= pair_losses(margins).mean(), "Jensen's inequality cannot f
 # %%
 zephyr = diagnostics.read_training_log(ZEPHYR_DPO_LOG)
 mean_margin = zephyr.evaluation["rewards/margins"][-1]
-print(f"Zephyr's last mean margin: {mean_margin:.4f}; a pair with just that margin has the loss {pair_losses(mean_margin):.4f}")
+print(
+    f"Zephyr's last mean margin: {mean_margin:.4f}; "
+    f"a pair with just that margin has the loss {pair_losses(mean_margin):.4f}"
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -206,9 +226,17 @@ print(f"Zephyr's last mean margin: {mean_margin:.4f}; a pair with just that marg
 # ```
 
 # %%
-print({name: float(zephyr.evaluation[name][-1]) for name in ("loss", "rewards/margins", "rewards/accuracies")})
+print(
+    {
+        name: float(zephyr.evaluation[name][-1])
+        for name in ("loss", "rewards/margins", "rewards/accuracies")
+    }
+)
 wrong = margins <= 0
-print(f"ours: {wrong.mean():.0%} of the pairs are not learned and make {pair_losses(margins)[wrong].sum() / pair_losses(margins).sum():.0%} of the loss")
+print(
+    f"ours: {wrong.mean():.0%} of the pairs are not learned and make "
+    f"{pair_losses(margins)[wrong].sum() / pair_losses(margins).sum():.0%} of the loss"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -235,13 +263,23 @@ def curves(log, *names):
     for prefix, columns in (("", log.training), ("eval_", log.evaluation)):
         for name in (name for name in names if name in columns):
             there = np.isfinite(columns[name])
-            found[prefix + name] = dict(zip(columns["step"][there], columns[name][there], strict=True))
+            found[prefix + name] = dict(
+                zip(columns["step"][there], columns[name][there], strict=True)
+            )
     return found
 
 
-reward_names = [f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")]
+reward_names = [
+    f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")
+]
 for name, one in (("Zephyr", zephyr), ("ours", log)):
-    print(name + ":", ", ".join(f"{len(series)} x {key}" for key, series in curves(one, "rewards/margins", "loss").items()))
+    print(
+        name + ":",
+        ", ".join(
+            f"{len(series)} x {key}"
+            for key, series in curves(one, "rewards/margins", "loss").items()
+        ),
+    )
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -255,18 +293,35 @@ for name, one in (("Zephyr", zephyr), ("ours", log)):
 def words(log):
     e = log.evaluation
     return (
-        f"From step {e['step'][0]:.0f} to {e['step'][-1]:.0f} the chosen reward goes from {e['rewards/chosen'][0]:.2f} to "
-        f"{e['rewards/chosen'][-1]:.2f}, the rejected from {e['rewards/rejected'][0]:.2f} to {e['rewards/rejected'][-1]:.2f}, the "
-        f"margin from {e['rewards/margins'][0]:.2f} to {e['rewards/margins'][-1]:.2f}; the accuracy ends at {e['rewards/accuracies'][-1]:.2f}."
+        f"From step {e['step'][0]:.0f} to {e['step'][-1]:.0f} the chosen reward goes "
+        f"from {e['rewards/chosen'][0]:.2f} to {e['rewards/chosen'][-1]:.2f}, "
+        "the rejected "
+        f"from {e['rewards/rejected'][0]:.2f} to {e['rewards/rejected'][-1]:.2f}, "
+        "the margin "
+        f"from {e['rewards/margins'][0]:.2f} to {e['rewards/margins'][-1]:.2f}; "
+        f"the accuracy ends at {e['rewards/accuracies'][-1]:.2f}."
     )
 
 
 fig = figures.reward_curves(curves(zephyr, *reward_names))
-figures.show(fig, alt=words(zephyr), caption="Zephyr-7B-beta: rewards, margin and accuracy, from the log on its model card.")
+figures.show(
+    fig,
+    alt=words(zephyr),
+    caption=(
+        "Zephyr-7B-beta: rewards, margin and accuracy, from the log on its model card."
+    ),
+)
 
 # %%
 fig = figures.reward_curves(curves(log, *reward_names))
-figures.show(fig, alt=words(log), caption=f"Our run at the scale {pipeline.scale}: the same curves, training rows and held-out rows.")
+figures.show(
+    fig,
+    alt=words(log),
+    caption=(
+        f"Our run at the scale {pipeline.scale}: the same curves, "
+        "training rows and held-out rows."
+    ),
+)
 
 # %% [markdown]
 # Now the losses. The published log first, ours below it.
@@ -274,17 +329,33 @@ figures.show(fig, alt=words(log), caption=f"Our run at the scale {pipeline.scale
 # %%
 def loss_figure(log):
     found = curves(log, "loss")
-    return figures.loss_curve({"training": found["loss"], "held out": found["eval_loss"]}, label="loss of a pair (nats)")
+    return figures.loss_curve(
+        {"training": found["loss"], "held out": found["eval_loss"]},
+        label="loss of a pair (nats)",
+    )
 
 
 best = diagnostics.overfitting(zephyr)
-alt = f"Zephyr's training loss falls in steps to 0.01; its held-out loss is lowest, {best.best_loss:.2f}, at step {best.best_step:.0f} and rises to {best.last_loss:.2f}."
-figures.show(loss_figure(zephyr), alt=alt, caption="Zephyr-7B-beta: training loss and evaluation loss over three epochs.")
+alt = (
+    "Zephyr's training loss falls in steps to 0.01; "
+    f"its held-out loss is lowest, {best.best_loss:.2f}, "
+    f"at step {best.best_step:.0f} and rises to {best.last_loss:.2f}."
+)
+figures.show(
+    loss_figure(zephyr), alt=alt,
+    caption="Zephyr-7B-beta: training loss and evaluation loss over three epochs.",
+)
 
 # %%
 own = diagnostics.overfitting(log)
-alt = f"Our held-out loss starts at 0.69, is lowest, {own.best_loss:.2f}, at step {own.best_step:.0f} and ends at {own.last_loss:.2f}."
-figures.show(loss_figure(log), alt=alt, caption=f"Our run at the scale {pipeline.scale}: training loss and held-out loss.")
+alt = (
+    f"Our held-out loss starts at 0.69, is lowest, {own.best_loss:.2f}, "
+    f"at step {own.best_step:.0f} and ends at {own.last_loss:.2f}."
+)
+figures.show(
+    loss_figure(log), alt=alt,
+    caption=f"Our run at the scale {pipeline.scale}: training loss and held-out loss.",
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -322,7 +393,10 @@ figures.show(loss_figure(log), alt=alt, caption=f"Our run at the scale {pipeline
 # %%
 for name, one in (("Zephyr", zephyr), ("ours", log)):
     check = diagnostics.margins_check(one)
-    print(f"{name}: {check.n_rows} rows, largest gap {check.largest_gap:.1e}, {'all add up' if check.ok else check.steps_off}")
+    print(
+        f"{name}: {check.n_rows} rows, largest gap {check.largest_gap:.1e}, "
+        f"{'all add up' if check.ok else check.steps_off}"
+    )
 
 # %% [markdown]
 # ## What a log gives away: β and the reference
@@ -345,7 +419,9 @@ def slope_and_zero(rewards_logged, logps):
 
 
 for side in ("chosen", "rejected"):
-    slope, zero = slope_and_zero(zephyr.evaluation[f"rewards/{side}"], zephyr.evaluation[f"logps/{side}"])
+    slope, zero = slope_and_zero(
+        zephyr.evaluation[f"rewards/{side}"], zephyr.evaluation[f"logps/{side}"]
+    )
     print(f"{side:8s} slope {slope:.5f}, reference {zero:.2f} nats")
 
 # %% [markdown]
@@ -355,8 +431,14 @@ for side in ("chosen", "rejected"):
 # %%
 found = diagnostics.implied_beta(zephyr)
 print("Zephyr:", found)
-print(f"        reference: chosen {found.reference_chosen:.2f}, rejected {found.reference_rejected:.2f} nats; largest residual {found.largest_residual:.1e}")
-assert abs(found.beta - 0.1) < 1e-4, "this is not the log on the model card: read ZEPHYR_DPO_LOG"
+print(
+    f"        reference: chosen {found.reference_chosen:.2f}, "
+    f"rejected {found.reference_rejected:.2f} nats; "
+    f"largest residual {found.largest_residual:.1e}"
+)
+assert abs(found.beta - 0.1) < 1e-4, (
+    "this is not the log on the model card: read ZEPHYR_DPO_LOG"
+)
 
 # %% [markdown]
 # For our own run the hidden number can be uncovered. The regression says what the reference's mean log-probability must
@@ -366,8 +448,13 @@ assert abs(found.beta - 0.1) < 1e-4, "this is not the log on the model card: rea
 own_beta = diagnostics.implied_beta(log)
 truth = sums["reference_chosen"][watched].mean()
 print("ours:", own_beta)
-print(f"      reference, chosen: {own_beta.reference_chosen:.3f} from the log, {truth:.3f} from the model")
-assert abs(own_beta.beta - beta) < 0.01 * beta, f"the run used another beta than the recipe's {beta}: which recipe was read?"
+print(
+    f"      reference, chosen: {own_beta.reference_chosen:.3f} from the log, "
+    f"{truth:.3f} from the model"
+)
+assert abs(own_beta.beta - beta) < 0.01 * beta, (
+    f"the run used another beta than the recipe's {beta}: which recipe was read?"
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -380,8 +467,13 @@ assert abs(own_beta.beta - beta) < 0.01 * beta, f"the run used another beta than
 train = log.training
 slope, zero = slope_and_zero(train["rewards/rejected"], train["logps/rejected"])
 residual = train["rewards/rejected"] - slope * (train["logps/rejected"] - zero)
-print(f"training rows: slope {slope:.4f}, largest residual {np.abs(residual).max():.3f}")
-print(f"evaluation rows: slope {own_beta.beta:.4f}, largest residual {own_beta.largest_residual:.1e}")
+print(
+    f"training rows: slope {slope:.4f}, largest residual {np.abs(residual).max():.3f}"
+)
+print(
+    f"evaluation rows: slope {own_beta.beta:.4f}, "
+    f"largest residual {own_beta.largest_residual:.1e}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -440,8 +532,16 @@ exercises.check_implied_beta(my_beta)
 # %%
 for name, one in (("Zephyr", zephyr), ("ours", log)):
     for step in diagnostics.epoch_steps(one):
-        print(f"{name}, end of epoch {step.epoch}: {step.loss_before:.4f} -> {step.loss_after:.4f}; epoch means {step.mean_before:.3f} -> {step.mean_after:.3f}")
-    print(f"{name}, held out: best {diagnostics.overfitting(one).best_loss:.3f} at step {diagnostics.overfitting(one).best_step:.0f}, last {diagnostics.overfitting(one).last_loss:.3f}")
+        print(
+            f"{name}, end of epoch {step.epoch}: "
+            f"{step.loss_before:.4f} -> {step.loss_after:.4f}; "
+            f"epoch means {step.mean_before:.3f} -> {step.mean_after:.3f}"
+        )
+    print(
+        f"{name}, held out: best {diagnostics.overfitting(one).best_loss:.3f} at step "
+        f"{diagnostics.overfitting(one).best_step:.0f}, "
+        f"last {diagnostics.overfitting(one).last_loss:.3f}"
+    )
 
 # %% [markdown]
 # Zephyr's fall from 0.50 to 0.09 in 100 steps is memorising, and the paper says so: after one epoch the training accuracy
@@ -459,7 +559,10 @@ for name, one in (("Zephyr", zephyr), ("ours", log)):
 accuracies = zephyr.evaluation["rewards/accuracies"]
 print(accuracies[:8])
 print("times 64:", (accuracies[:8] * 64).round(2))
-print("smallest n that fits all 58:", diagnostics.accuracy_examples(zephyr), "| ours:", diagnostics.accuracy_examples(log))
+print(
+    "smallest n that fits all 58:", diagnostics.accuracy_examples(zephyr),
+    "| ours:", diagnostics.accuracy_examples(log),
+)
 
 # %% [markdown]
 # Every one is a multiple of 1/64, although the run kept 1,000 evaluation rows. It ran on 16 GPUs, each evaluated its own
@@ -471,7 +574,10 @@ print("smallest n that fits all 58:", diagnostics.accuracy_examples(zephyr), "| 
 last = wilson_interval(round(accuracies[-1] * 64), 64)
 print(f"Zephyr's last accuracy, 64 pairs:    {last}")
 print(f"ours, {len(margins)} pairs, bootstrap:       {measured.accuracy}")
-print(f"ours, {len(margins)} pairs, Wilson:          {wilson_interval(int((margins > 0).sum()), len(margins))}")
+print(
+    f"ours, {len(margins)} pairs, Wilson:          "
+    f"{wilson_interval(int((margins > 0).sum()), len(margins))}"
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -486,7 +592,10 @@ learned = margins > 0
 size = min(64, len(learned) // 2)
 draws = np.array([rng.permutation(learned)[:size].mean() for _ in range(4000)])
 off = np.abs(draws - learned.mean())
-print(f"{size} of {len(learned)} pairs: standard deviation {100 * draws.std():.1f} points; off by more than 4 points in {np.mean(off > 0.04):.0%} of the draws")
+print(
+    f"{size} of {len(learned)} pairs: standard deviation {100 * draws.std():.1f} "
+    f"points; off by more than 4 points in {np.mean(off > 0.04):.0%} of the draws"
+)
 
 # %% [markdown]
 # The same by formula. A share $p$ of $n$ independent pairs has the standard error $\sqrt{p(1-p)/n}$; because our draws are
@@ -496,8 +605,13 @@ print(f"{size} of {len(learned)} pairs: standard deviation {100 * draws.std():.1
 p, n_all = learned.mean(), len(learned)
 error = np.sqrt(p * (1 - p) / size)
 finite = error * np.sqrt((n_all - size) / (n_all - 1))
-print(f"standard error {100 * error:.1f} points; drawn from {n_all}: {100 * finite:.1f} (simulated {100 * draws.std():.1f})")
-assert abs(finite - draws.std()) < 0.005, "simulation and formula differ: did you draw with replacement?"
+print(
+    f"standard error {100 * error:.1f} points; "
+    f"drawn from {n_all}: {100 * finite:.1f} (simulated {100 * draws.std():.1f})"
+)
+assert abs(finite - draws.std()) < 0.005, (
+    "simulation and formula differ: did you draw with replacement?"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -597,8 +711,18 @@ fig = figures.margin_histogram(np.zeros_like(margins), margins)
 most = np.histogram(margins, bins=40)[0].max()
 fig.axes[0].set_ylim(0, 1.6 * most)  # the bar of the zeros would dwarf all others
 low, high = np.quantile(margins, [0.05, 0.95])
-alt = f"Before dDPO all margins are 0. After it {np.mean(margins > 0):.0%} lie above 0, nine in ten of them between {low:.1f} and {high:.1f}."
-figures.show(fig, alt=alt, caption="Reward margins of the held-out pairs, before and after dDPO. The bar at 0, all pairs before training, is cut off at the top.")
+alt = (
+    f"Before dDPO all margins are 0. After it {np.mean(margins > 0):.0%} lie above 0, "
+    f"nine in ten of them between {low:.1f} and {high:.1f}."
+)
+figures.show(
+    fig,
+    alt=alt,
+    caption=(
+        "Reward margins of the held-out pairs, before and after dDPO. "
+        "The bar at 0, all pairs before training, is cut off at the top."
+    ),
+)
 
 # %% [markdown]
 # Which pairs were not learned, and why? In the miniature we can ask somebody whom nobody can ask about UltraFeedback: the
@@ -611,10 +735,20 @@ from zephyr_utils.miniature.world import understand
 
 
 def label_kind(pair):
-    chosen, rejected = (grade_turn([question(pair)], [pair[side][-1]["content"]], 1) for side in ("chosen", "rejected"))
+    chosen, rejected = (
+        grade_turn([question(pair)], [pair[side][-1]["content"]], 1)
+        for side in ("chosen", "rejected")
+    )
     if chosen is None:
-        return "unknown"  # not of the miniature's world: your own data, or another scale
-    return "right" if chosen.score > rejected.score else "wrong" if chosen.score < rejected.score else "toss-up"
+        # not of the miniature's world: your own data, or another scale
+        return "unknown"
+    return (
+        "right"
+        if chosen.score > rejected.score
+        else "wrong"
+        if chosen.score < rejected.score
+        else "toss-up"
+    )
 
 
 kinds = np.array([label_kind(pair) for pair in held_out])
@@ -629,10 +763,16 @@ def by(groups):
     for name, here in groups.items():
         if here.any():
             share = wilson_interval(int(learned[here].sum()), int(here.sum()))
-            print(f"{name:28s} {here.sum():4d} pairs, learned {share}, mean margin {margins[here].mean():+.2f}")
+            print(
+                f"{name:28s} {here.sum():4d} pairs, learned {share}, "
+                f"mean margin {margins[here].mean():+.2f}"
+            )
 
 
-print("0 of 16: bootstrap", bootstrap_interval(np.zeros(16)), "| Wilson", wilson_interval(0, 16))
+print(
+    "0 of 16: bootstrap", bootstrap_interval(np.zeros(16)), "| Wilson",
+    wilson_interval(0, 16),
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -642,7 +782,12 @@ print("0 of 16: bootstrap", bootstrap_interval(np.zeros(16)), "| Wilson", wilson
 # ```
 
 # %%
-by({f"label {kind}": kinds == kind for kind in ("right", "toss-up", "wrong", "unknown")})
+by(
+    {
+        f"label {kind}": kinds == kind
+        for kind in ("right", "toss-up", "wrong", "unknown")
+    }
+)
 print("not learned:", dict(Counter(kinds[~learned].tolist())))
 
 # %% [markdown]
@@ -673,16 +818,29 @@ print("not learned:", dict(Counter(kinds[~learned].tolist())))
 
 # %%
 def difference(pair):
-    chosen, rejected = (grade_turn([question(pair)], [pair[side][-1]["content"]], 1) for side in ("chosen", "rejected"))
+    chosen, rejected = (
+        grade_turn([question(pair)], [pair[side][-1]["content"]], 1)
+        for side in ("chosen", "rejected")
+    )
     if chosen is None:
         return "unknown"
-    substance = {1: "chosen right", 0: "both right" if chosen.right else "both wrong", -1: "chosen wrong"}[chosen.right - rejected.right]
-    manner = {1: "friendlier", 0: "as friendly", -1: "less friendly"}[int(np.sign(chosen.friendly - rejected.friendly))]
+    substance = {
+        1: "chosen right", 0: "both right" if chosen.right else "both wrong",
+        -1: "chosen wrong",
+    }[chosen.right - rejected.right]
+    manner = {1: "friendlier", 0: "as friendly", -1: "less friendly"}[
+        int(np.sign(chosen.friendly - rejected.friendly))
+    ]
     return f"{substance}, {manner}"
 
 
 differences = np.array([difference(pair) for pair in held_out])
-by({name: differences == name for name, _ in Counter(differences.tolist()).most_common(8)})
+by(
+    {
+        name: differences == name
+        for name, _ in Counter(differences.tolist()).most_common(8)
+    }
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -701,10 +859,22 @@ by({name: differences == name for name, _ in Counter(differences.tolist()).most_
 # against wrong.)
 
 # %%
-lengths = {side: np.array([len(pair[side][-1]["content"]) for pair in held_out]) for side in ("chosen", "rejected")}
+lengths = {
+    side: np.array([len(pair[side][-1]["content"]) for pair in held_out])
+    for side in ("chosen", "rejected")
+}
 longer = lengths["chosen"] > lengths["rejected"]
-gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in held_out], float)
-by({"chosen longer": longer, "not longer": ~longer, "small score gap": gaps <= np.median(gaps), "large score gap": gaps > np.median(gaps)})
+gaps = np.array(
+    [pair["score_chosen"] - pair["score_rejected"] for pair in held_out], float
+)
+by(
+    {
+        "chosen longer": longer,
+        "not longer": ~longer,
+        "small score gap": gaps <= np.median(gaps),
+        "large score gap": gaps > np.median(gaps),
+    }
+)
 
 # %% [markdown]
 # In the miniature the length tells, and the gap does not: its two intervals overlap, although its pairs with a large gap
@@ -728,8 +898,18 @@ by({name: np.array(categories) == name for name in sorted(set(categories))})
 # %%
 from zephyr_utils.explorers.reward_margins import Margins
 
-notes = {"right": "The label is right.", "wrong": "The label is wrong: the rejected answer is the better one.", "toss-up": "Both answers are equally good: the label is a toss-up."}
-explorer = Margins(held_out, measured, groups=categories, notes=[notes.get(kind, "") for kind in kinds], show="not")
+notes = {
+    "right": "The label is right.",
+    "wrong": "The label is wrong: the rejected answer is the better one.",
+    "toss-up": "Both answers are equally good: the label is a toss-up.",
+}
+explorer = Margins(
+    held_out,
+    measured,
+    groups=categories,
+    notes=[notes.get(kind, "") for kind in kinds],
+    show="not",
+)
 explorer
 
 # %% [markdown]
@@ -750,8 +930,13 @@ for i in (int(margins.argmin()), int(margins.argmax())):
 
 # %%
 shifted = pair_losses((chosen - 5) - (rejected - 5))
-print(f"loss {pair_losses(margins).mean():.6f}; with both rewards 5 lower {shifted.mean():.6f}")
-assert np.allclose(shifted, pair_losses(margins)), "a common shift has to cancel: check the brackets"
+print(
+    f"loss {pair_losses(margins).mean():.6f}; "
+    f"with both rewards 5 lower {shifted.mean():.6f}"
+)
+assert np.allclose(shifted, pair_losses(margins)), (
+    "a common shift has to cancel: check the brackets"
+)
 
 # %% [markdown]
 # ### Step 7: why it falls although its own gradient pushes it up
@@ -767,7 +952,8 @@ assert np.allclose(shifted, pair_losses(margins)), "a common shift has to cancel
 # each are enough to see it.
 
 # %%
-answers = np.array([[1.0, 0.0], [0.9, -0.3], [1.0, 2.0]])  # output vectors: chosen, rejected, a third answer
+# output vectors: chosen, rejected, a third answer
+answers = np.array([[1.0, 0.0], [0.9, -0.3], [1.0, 2.0]])
 hidden = np.array([0.0, 0.6])
 
 
@@ -779,8 +965,13 @@ def log_probs(hidden):
 step = 0.001 * (answers[0] - answers[1])
 change = log_probs(hidden + step) - log_probs(hidden)
 formula = step @ (answers[0] - np.exp(log_probs(hidden)) @ answers)
-print(f"chosen {change[0]:+.2e} (formula {formula:+.2e}), rejected {change[1]:+.2e}, third {change[2]:+.2e}")
-assert change[0] < 0 < change[0] - change[1], "the margin has to grow while the chosen answer falls"
+print(
+    f"chosen {change[0]:+.2e} (formula {formula:+.2e}), rejected {change[1]:+.2e}, "
+    f"third {change[2]:+.2e}"
+)
+assert change[0] < 0 < change[0] - change[1], (
+    "the margin has to grow while the chosen answer falls"
+)
 
 # %% [markdown]
 # How far did it go in the two runs? For the published one the reference's log-probabilities come from the regression of
@@ -789,8 +980,15 @@ assert change[0] < 0 < change[0] - change[1], "the margin has to grow while the 
 # %%
 for name, one in (("Zephyr", zephyr), ("ours", log)):
     moved = diagnostics.displacement(one)
-    share = f" ({moved.chosen_share:+.0%} of its size)" if moved.chosen_share is not None else ""
-    print(f"{name}: chosen {moved.chosen:+.1f} nats{share}, rejected {moved.rejected:+.1f}; lowest on the way {moved.lowest_chosen:+.1f}")
+    share = (
+        f" ({moved.chosen_share:+.0%} of its size)"
+        if moved.chosen_share is not None
+        else ""
+    )
+    print(
+        f"{name}: chosen {moved.chosen:+.1f} nats{share}, "
+        f"rejected {moved.rejected:+.1f}; lowest on the way {moved.lowest_chosen:+.1f}"
+    )
 
 # %% [markdown]
 # Zephyr's chosen answers lost 45 of 254 nats. $e^{-45}$ sounds like ruin, but it is spread over a few hundred tokens of an
@@ -801,8 +999,14 @@ for name, one in (("Zephyr", zephyr), ("ours", log)):
 # %%
 change_chosen = sums["policy_chosen"] - sums["reference_chosen"]
 change_rejected = sums["policy_rejected"] - sums["reference_rejected"]
-print(f"chosen answers that became less likely:   {np.mean(change_chosen < 0):.0%}, mean change {bootstrap_interval(change_chosen)} nats")
-print(f"rejected answers that became less likely: {np.mean(change_rejected < 0):.0%}, mean change {bootstrap_interval(change_rejected)} nats")
+print(
+    f"chosen answers that became less likely:   {np.mean(change_chosen < 0):.0%}, "
+    f"mean change {bootstrap_interval(change_chosen)} nats"
+)
+print(
+    f"rejected answers that became less likely: {np.mean(change_rejected < 0):.0%}, "
+    f"mean change {bootstrap_interval(change_rejected)} nats"
+)
 
 # %% [markdown]
 # ````{exercise} Learned, and yet less likely
@@ -815,7 +1019,9 @@ print(f"rejected answers that became less likely: {np.mean(change_rejected < 0):
 # ````
 
 # %% tags=["exercise"]
-def displaced_share(policy_chosen, policy_rejected, reference_chosen, reference_rejected):
+def displaced_share(
+    policy_chosen, policy_rejected, reference_chosen, reference_rejected
+):
     ...
 
 
@@ -857,16 +1063,28 @@ from zephyr_utils.chat import encode, generate, load_model
 @torch.no_grad()
 def token_log_probs(model, tokenizer, messages):
     ids, _ = encode(tokenizer, messages)
-    prompt = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=True)["input_ids"]
-    logits = model(torch.tensor([ids], device=model.device)).logits[0, :-1].float().cpu()
+    prompt = tokenizer.apply_chat_template(
+        messages[:-1], add_generation_prompt=True, return_dict=True
+    )["input_ids"]
+    logits = (
+        model(torch.tensor([ids], device=model.device)).logits[0, :-1].float().cpu()
+    )
     each = logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
     return ids[len(prompt) :], each[len(prompt) - 1 :].numpy()
 
 
-(before, tokenizer), (after, _) = (load_model(pipeline.model_directory(name), dtype="float32") for name in ("dsft", "ddpo"))
+(before, tokenizer), (after, _) = (
+    load_model(pipeline.model_directory(name), dtype="float32")
+    for name in ("dsft", "ddpo")
+)
 ids, each = token_log_probs(after, tokenizer, held_out[0]["chosen"])
-print(f"{len(ids)} tokens: {each.sum():.3f}, measured by the road: {sums['policy_chosen'][0]:.3f}")
-assert abs(each.sum() - sums["policy_chosen"][0]) < 0.01 * max(1, abs(each.sum())), "a token too many or too few: mind the shift by one"
+print(
+    f"{len(ids)} tokens: {each.sum():.3f}, "
+    f"measured by the road: {sums['policy_chosen'][0]:.3f}"
+)
+assert abs(each.sum() - sums["policy_chosen"][0]) < 0.01 * max(1, abs(each.sum())), (
+    "a token too many or too few: mind the shift by one"
+)
 
 # %% [markdown]
 # The chosen answer of that pair, token by token (the first 24, if it has more): what each gained or lost.
@@ -879,7 +1097,10 @@ def token_changes(messages):
 
 ids, gained = token_changes(held_out[0]["chosen"])
 for token, value in list(zip(ids, gained, strict=True))[:24]:
-    print(f"{tokenizer.decode([token])!r:16} {value:+6.2f} {('+' if value > 0 else '-') * min(40, 1 + int(4 * abs(value)))}")
+    print(
+        f"{tokenizer.decode([token])!r:16} {value:+6.2f} "
+        f"{('+' if value > 0 else '-') * min(40, 1 + int(4 * abs(value)))}"
+    )
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -890,28 +1111,55 @@ for token, value in list(zip(ids, gained, strict=True))[:24]:
 
 # %%
 some, reach = range(min(96, len(held_out))), 12
-profile = {side: [token_changes(held_out[i][side])[1] for i in some] for side in ("chosen", "rejected")}
-means = {side: [np.mean([c[t] for c in changes if len(c) > t]) for t in range(reach)] for side, changes in profile.items()}
+profile = {
+    side: [token_changes(held_out[i][side])[1] for i in some]
+    for side in ("chosen", "rejected")
+}
+means = {
+    side: [np.mean([c[t] for c in changes if len(c) > t]) for t in range(reach)]
+    for side, changes in profile.items()
+}
 
 fig, [axes] = figures.figure()
 for n, (side, values) in enumerate(means.items()):
-    axes.plot(range(1, reach + 1), values, label=side, color=figures.COLOURS[n], linestyle=figures.LINE_STYLES[n], marker=figures.MARKERS[n])
+    axes.plot(
+        range(1, reach + 1), values, label=side, color=figures.COLOURS[n],
+        linestyle=figures.LINE_STYLES[n], marker=figures.MARKERS[n],
+    )
 axes.axhline(0, color="#1a1a1a", linewidth=0.8)
 axes.set(xlabel="place of the token in the answer", ylabel="mean change (nats)")
 axes.legend()
-alt = f"The first token changes by {means['chosen'][0]:+.2f} nats in chosen and {means['rejected'][0]:+.2f} in rejected answers, the twelfth by {means['chosen'][-1]:+.2f} and {means['rejected'][-1]:+.2f}."
-figures.show(fig, alt=alt, caption="Change of the tokens' log-probabilities by dDPO, by their place in the answer.")
+alt = (
+    f"The first token changes by {means['chosen'][0]:+.2f} nats in chosen and "
+    f"{means['rejected'][0]:+.2f} in rejected answers, "
+    f"the twelfth by {means['chosen'][-1]:+.2f} and {means['rejected'][-1]:+.2f}."
+)
+figures.show(
+    fig,
+    alt=alt,
+    caption=(
+        "Change of the tokens' log-probabilities by dDPO, by their place in the answer."
+    ),
+)
 
 # %% [markdown]
 # How much of the whole distance have the first tokens made?
 
 # %%
 def upto(t):
-    return np.mean([c[:t].sum() - r[:t].sum() for c, r in zip(profile["chosen"], profile["rejected"], strict=True)])
+    return np.mean(
+        [
+            c[:t].sum() - r[:t].sum()
+            for c, r in zip(profile["chosen"], profile["rejected"], strict=True)
+        ]
+    )
 
 
 for t in (1, 3, 5, 10):
-    print(f"first {t:2d} tokens: {upto(t):.2f} of {upto(None):.2f} nats, {upto(t) / upto(None):.0%}")
+    print(
+        f"first {t:2d} tokens: {upto(t):.2f} of {upto(None):.2f} nats, "
+        f"{upto(t) / upto(None):.0%}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -935,8 +1183,16 @@ for t in (1, 3, 5, 10):
 def first_token_probabilities(model, conversations):
     rows = []
     for messages in conversations:
-        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
-        rows.append(model(torch.tensor([prompt], device=model.device)).logits[0, -1].float().softmax(-1).cpu())
+        prompt = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        rows.append(
+            model(torch.tensor([prompt], device=model.device))
+            .logits[0, -1]
+            .float()
+            .softmax(-1)
+            .cpu()
+        )
     return torch.stack(rows).mean(0)
 
 
@@ -953,13 +1209,23 @@ for token in torch.argsort((new - old).abs(), descending=True)[:10].tolist():
 # %%
 openings = {}
 for name, model in (("dSFT", before), ("dDPO", after)):
-    said = generate(model, tokenizer, asked_of[:48], max_new_tokens=12, temperature=0.7, seed=seed)
+    said = generate(
+        model, tokenizer, asked_of[:48], max_new_tokens=12, temperature=0.7, seed=seed
+    )
     openings[name] = Counter(" ".join(answer.text.split()[:2]) for answer in said)
-    print(f"{name}: " + ", ".join(f"{count} x {words!r}" for words, count in openings[name].most_common(5)))
+    print(
+        f"{name}: "
+        + ", ".join(
+            f"{count} x {words!r}" for words, count in openings[name].most_common(5)
+        )
+    )
 
 # %%
 lower = sum(count for words, count in openings["dDPO"].items() if words[:1].islower())
-print(f"answers of the dDPO model that begin in lower case: {lower} of {sum(openings['dDPO'].values())}")
+print(
+    "answers of the dDPO model that begin in lower case: "
+    f"{lower} of {sum(openings['dDPO'].values())}"
+)
 
 # %% [markdown]
 # ## What β does to a log
@@ -979,7 +1245,11 @@ print(f"answers of the dDPO model that begin in lower case: {lower} of {sum(open
 # %%
 for factor in (1, 5):
     read = diagnostics.reward_margins(**sums, beta=factor * beta)
-    print(f"beta {factor * beta:g}: accuracy {read.accuracy.estimate:.3f}, mean margin {read.mean_margin.estimate:.3f}, mean loss {pair_losses(read.margins).mean():.3f}")
+    print(
+        f"beta {factor * beta:g}: accuracy {read.accuracy.estimate:.3f}, "
+        f"mean margin {read.mean_margin.estimate:.3f}, "
+        f"mean loss {pair_losses(read.margins).mean():.3f}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -1001,14 +1271,30 @@ log_ratios = margins / beta
 grid = np.geomspace(beta / 30, beta * 30, 200)
 losses_read = np.array([pair_losses(b * log_ratios).mean() for b in grid])
 calibrated = float(grid[losses_read.argmin()])
-print(f"lowest held-out loss {losses_read.min():.3f} at beta {calibrated:.3f}; trained with {beta:g}, loss {pair_losses(margins).mean():.3f}")
+print(
+    f"lowest held-out loss {losses_read.min():.3f} at beta {calibrated:.3f}; "
+    f"trained with {beta:g}, loss {pair_losses(margins).mean():.3f}"
+)
 
 # %%
-fig = figures.loss_curve({"read with this β": dict(zip(grid, losses_read, strict=True))}, label="held-out loss (nats)")
+fig = figures.loss_curve(
+    {"read with this β": dict(zip(grid, losses_read, strict=True))},
+    label="held-out loss (nats)",
+)
 fig.axes[0].set(xscale="log", xlabel="β that the margins are read with")
 fig.axes[0].axvline(beta, color="#1a1a1a", linestyle=":", label="trained with")
-alt = f"The held-out loss against the beta it is read with has its minimum {losses_read.min():.3f} at {calibrated:.3f}; the run used {beta:g}."
-figures.show(fig, alt=alt, caption="The trained model's held-out loss, read with other values of β. Dotted: the β of the training.")
+alt = (
+    "The held-out loss against the beta it is read with has its minimum "
+    f"{losses_read.min():.3f} at {calibrated:.3f}; the run used {beta:g}."
+)
+figures.show(
+    fig,
+    alt=alt,
+    caption=(
+        "The trained model's held-out loss, read with other values of β. "
+        "Dotted: the β of the training."
+    ),
+)
 
 # %% [markdown]
 # What *training* with another β does is another question: the best policy moves by reward / β
@@ -1047,7 +1333,10 @@ def swap_sides(row):
 
 
 def no_beta(row):
-    row |= {f"eval_rewards/{name}": 0.0 for name in ("chosen", "rejected", "margins", "accuracies")}
+    row |= {
+        f"eval_rewards/{name}": 0.0
+        for name in ("chosen", "rejected", "margins", "accuracies")
+    }
 
 
 def freeze(row):
@@ -1075,9 +1364,16 @@ for fault in (swap_sides, no_beta, freeze, another_reference, overflow):
     for row in rows:
         if "eval_loss" in row:
             fault(row)
-    lights[fault.__name__] = diagnostics.traffic_light(diagnostics.read_training_log(rows), beta=beta)
-    print(f"{fault.__name__}: {lights[fault.__name__].colour}\n    {lights[fault.__name__].reasons[0].text}")
-assert pipeline.own_data or all(light.colour == "red" for light in lights.values()), "a broken log passed: read its reasons"
+    lights[fault.__name__] = diagnostics.traffic_light(
+        diagnostics.read_training_log(rows), beta=beta
+    )
+    print(
+        f"{fault.__name__}: {lights[fault.__name__].colour}\n    "
+        f"{lights[fault.__name__].reasons[0].text}"
+    )
+assert pipeline.own_data or all(light.colour == "red" for light in lights.values()), (
+    "a broken log passed: read its reasons"
+)
 
 # %% [markdown]
 # ### Labels the wrong way round
@@ -1102,8 +1398,14 @@ if pipeline.scale == "miniature":
     train_pairs, _, _ = pipeline.split_pairs()
     with tempfile.TemporaryDirectory() as folder:
         recipe = pipeline.recipe("ddpo") | {"eval_steps": 0.25, "save_strategy": "no"}
-        wrong_way = [swapped(pair) for pair in train_pairs[:320]], [swapped(pair) for pair in held_out[:64]]
-        run = training.ddpo(pipeline.model_directory("dsft"), wrong_way[0], Path(folder), recipe, wrong_way[1])
+        wrong_way = (
+            [swapped(pair) for pair in train_pairs[:320]],
+            [swapped(pair) for pair in held_out[:64]],
+        )
+        run = training.ddpo(
+            pipeline.model_directory("dsft"),
+            wrong_way[0], Path(folder), recipe, wrong_way[1],
+        )
     swapped_log = diagnostics.read_training_log(run.log)
 
 # %%
@@ -1111,7 +1413,10 @@ if swapped_log is not None:
     swapped_light = diagnostics.traffic_light(swapped_log, beta=beta)
     print(swapped_light)
     agree = swapped_log.evaluation["rewards/accuracies"][-1]
-    print(f"\naccuracy as logged {agree:.2f}; against the labels as they should be about {1 - agree:.2f}")
+    print(
+        f"\naccuracy as logged {agree:.2f}; "
+        f"against the labels as they should be about {1 - agree:.2f}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -1131,15 +1436,43 @@ if swapped_log is not None:
 
 # %%
 def text(value):
-    return "" if value is None else f"{value[0]:g} to {value[1]:g}" if isinstance(value, list) else f"{value:.4g}"
+    return (
+        ""
+        if value is None
+        else f"{value[0]:g} to {value[1]:g}"
+        if isinstance(value, list)
+        else f"{value:.4g}"
+    )
 
 
 fields = ("eval_loss", "rewards_chosen", "rewards_rejected", "accuracy", "margin")
 table = [row for row in published_table("training_runs").rows if row["stage"] == "dDPO"]
-table.append({"run": f"ours, {pipeline.scale}", "eval_loss": pair_losses(margins).mean(), "rewards_chosen": chosen.mean(),
-              "rewards_rejected": rejected.mean(), "accuracy": learned.mean(), "margin": margins.mean()})
-rows = [{"run": row["run"]} | {name.replace("_", " "): text(row.get(name)) for name in fields} for row in table]
-display(HTML(before_after_table(rows, caption="The last evaluation of published dDPO runs, and ours over all held-out pairs.")))
+table.append(
+    {
+        "run": f"ours, {pipeline.scale}",
+        "eval_loss": pair_losses(margins).mean(),
+        "rewards_chosen": chosen.mean(),
+        "rewards_rejected": rejected.mean(),
+        "accuracy": learned.mean(),
+        "margin": margins.mean(),
+    }
+)
+rows = [
+    {"run": row["run"]}
+    | {name.replace("_", " "): text(row.get(name)) for name in fields}
+    for row in table
+]
+display(
+    HTML(
+        before_after_table(
+            rows,
+            caption=(
+                "The last evaluation of published dDPO runs, "
+                "and ours over all held-out pairs."
+            ),
+        )
+    )
+)
 
 # %% [markdown]
 # | | paper | model card of Zephyr-7B-beta | its log | ours |
@@ -1155,14 +1488,25 @@ display(HTML(before_after_table(rows, caption="The last evaluation of published 
 # If one of these stops you, its message says where to look first.
 
 # %%
-assert diagnostics.margins_check(log).ok, "margins are not chosen minus rejected: columns of two runs were mixed"
+assert diagnostics.margins_check(log).ok, (
+    "margins are not chosen minus rejected: columns of two runs were mixed"
+)
 if own_light.colour == "red":
     print("Look at your run before you go on:", own_light.reasons[0].text)
 if not pipeline.own_data and pipeline.scale == "miniature":
-    assert own_light.colour != "red", f"the miniature's run is not red: {own_light.reasons[0].text}"
-    assert measured.accuracy.low > 0.5, "no better than guessing: look at the pairs of chapter 04, then at the learning rate"
-    assert measured.mean_margin.low > 0, "the mean margin is not above 0: are chosen and rejected swapped?"
-    assert learned[kinds == "right"].mean() > learned[kinds == "wrong"].mean(), "the labels' truth should show: rebuild the world"
+    assert own_light.colour != "red", (
+        f"the miniature's run is not red: {own_light.reasons[0].text}"
+    )
+    assert measured.accuracy.low > 0.5, (
+        "no better than guessing: look at the pairs of chapter 04, "
+        "then at the learning rate"
+    )
+    assert measured.mean_margin.low > 0, (
+        "the mean margin is not above 0: are chosen and rejected swapped?"
+    )
+    assert learned[kinds == "right"].mean() > learned[kinds == "wrong"].mean(), (
+        "the labels' truth should show: rebuild the world"
+    )
 
 # %% [markdown]
 # ```{admonition} Pitfalls

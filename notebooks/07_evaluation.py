@@ -20,7 +20,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -57,7 +57,10 @@ from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.published import published_table
 from zephyr_utils.pipeline.pipeline import Pipeline
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 
 # %% [markdown]
 # ## Three models, one set of questions
@@ -86,7 +89,10 @@ for question in questions[::20]:
 made = pipeline.evaluation()
 for name, manifest in made.items():
     result = manifest.results
-    print(f"{name:>5}: grade {result['score']:.2f}, right {result['right']:.0%}, ended by itself {result['ended']:.0%}")
+    print(
+        f"{name:>5}: grade {result['score']:.2f}, right {result['right']:.0%}, "
+        f"ended by itself {result['ended']:.0%}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -104,8 +110,14 @@ for name, manifest in made.items():
 # can be computed again from files.
 
 # %%
-answers = {name: evaluation.load_rows(manifest.folder / "answers.jsonl") for name, manifest in made.items()}
-judgments = {name: evaluation.load_rows(manifest.folder / "judgments.jsonl") for name, manifest in made.items()}
+answers = {
+    name: evaluation.load_rows(manifest.folder / "answers.jsonl")
+    for name, manifest in made.items()
+}
+judgments = {
+    name: evaluation.load_rows(manifest.folder / "judgments.jsonl")
+    for name, manifest in made.items()
+}
 pprint(answers["ddpo"][0], sort_dicts=False, width=96)
 pprint(judgments["ddpo"][0], sort_dicts=False, width=96)
 
@@ -129,7 +141,9 @@ def my_rating(judgment):
 
 def my_score(rows):
     grades = [my_rating(row["judgment"]) for row in rows]
-    return sum(grade for grade in grades if grade != -1) / sum(grade != -1 for grade in grades)
+    return sum(grade for grade in grades if grade != -1) / sum(
+        grade != -1 for grade in grades
+    )
 
 
 # %% [markdown]
@@ -138,10 +152,15 @@ def my_score(rows):
 # judge thought before it answered (FastChat takes the first brackets, wherever they stand).
 
 # %%
-scores = {name: evaluation.mt_bench_score(rows, questions) for name, rows in judgments.items()}
+scores = {
+    name: evaluation.mt_bench_score(rows, questions) for name, rows in judgments.items()
+}
 for name, rows in judgments.items():
     print(scores[name], scores[name].interval)
-    assert math.isclose(my_score(rows), scores[name].overall), "the two averages part: is a grade read from text that the record's score contradicts?"
+    assert math.isclose(my_score(rows), scores[name].overall), (
+        "the two averages part: "
+        "is a grade read from text that the record's score contradicts?"
+    )
 
 # %% [markdown]
 # ### Judgments that failed
@@ -160,7 +179,10 @@ for row in broken[::20]:
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
     left_out = evaluation.mt_bench_score(broken, questions)
-print(f"left out: {left_out.overall:.3f}   averaged as -1: {np.mean([row['score'] for row in broken]):.3f}")
+print(
+    f"left out: {left_out.overall:.3f}   "
+    f"averaged as -1: {np.mean([row['score'] for row in broken]):.3f}"
+)
 print(said[0].message)
 
 # %% [markdown]
@@ -192,12 +214,21 @@ except ValueError as error:
 
 # %%
 categories = list(scores["base"].by_category)
-radar = {name: [score.by_category[category] for category in categories] for name, score in scores.items()}
-alt = "; ".join(f"{name}: " + ", ".join(f"{c} {g:.1f}" for c, g in zip(categories, grades)) for name, grades in radar.items())
+radar = {
+    name: [score.by_category[category] for category in categories]
+    for name, score in scores.items()
+}
+alt = "; ".join(
+    f"{name}: " + ", ".join(f"{c} {g:.1f}" for c, g in zip(categories, grades))
+    for name, grades in radar.items()
+)
 figures.show(
     figures.category_radar(categories, radar),
     alt=f"Mean grades by category. {alt}.",
-    caption="Mean grade by category, both turns, rule-based judge. The scale is this judge's own.",
+    caption=(
+        "Mean grade by category, both turns, rule-based judge. "
+        "The scale is this judge's own."
+    ),
 )
 
 # %% [markdown]
@@ -206,7 +237,9 @@ figures.show(
 # by more than that is one.
 
 # %%
-change = {c: scores["ddpo"].by_category[c] - scores["dsft"].by_category[c] for c in categories}
+change = {
+    c: scores["ddpo"].by_category[c] - scores["dsft"].by_category[c] for c in categories
+}
 for category, gain in sorted(change.items(), key=lambda item: item[1]):
     print(f"{category:>11}: dDPO − dSFT = {gain:+.2f}")
 
@@ -227,7 +260,8 @@ def by_question(rows):
     grades = {}
     for row in rows:
         grades.setdefault(row["question_id"], []).append(row["score"])
-    return np.array([grades[question["question_id"]] for question in questions])  # (questions, turns)
+    # (questions, turns)
+    return np.array([grades[question["question_id"]] for question in questions])
 
 
 def my_standard_error(values):
@@ -242,9 +276,14 @@ def my_standard_error(values):
 means = {name: by_question(rows).mean(axis=1) for name, rows in judgments.items()}
 for name, values in means.items():
     interval = evaluation.bootstrap_interval(values)
-    print(f"{name:>5}: formula ± {1.96 * my_standard_error(values):.3f}, bootstrap [{interval.low:.3f}, {interval.high:.3f}]")
+    print(
+        f"{name:>5}: formula ± {1.96 * my_standard_error(values):.3f}, "
+        f"bootstrap [{interval.low:.3f}, {interval.high:.3f}]"
+    )
     half = (interval.high - interval.low) / 2
-    assert abs(half - 1.96 * my_standard_error(values)) < 0.15 * half + 0.01, "the two errors part: is every question counted once?"
+    assert abs(half - 1.96 * my_standard_error(values)) < 0.15 * half + 0.01, (
+        "the two errors part: is every question counted once?"
+    )
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -258,7 +297,11 @@ for name, rows in judgments.items():
     grades = by_question(rows)
     (var_1, cov), (_, var_2) = np.cov(grades.T)
     together = cov / math.sqrt(var_1 * var_2) if var_1 * var_2 > 0 else 0.0
-    print(f"{name:>5}: turns correlate at {together:+.2f}; n = 320: {my_standard_error(grades.ravel()):.3f}, n = 160: {my_standard_error(grades.mean(axis=1)):.3f}")
+    print(
+        f"{name:>5}: turns correlate at {together:+.2f}; "
+        f"n = 320: {my_standard_error(grades.ravel()):.3f}, "
+        f"n = 160: {my_standard_error(grades.mean(axis=1)):.3f}"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -283,7 +326,8 @@ for name, rows in judgments.items():
 
 # %%
 def my_pair(judge, question, first, second):
-    straight = judge.compare(question, first, second).winner  # "A" is the first model here
+    # "A" is the first model here
+    straight = judge.compare(question, first, second).winner
     swapped = judge.compare(question, second, first).winner  # and the second model here
     if (straight, swapped) == ("B", "A"):
         return 1.0
@@ -292,20 +336,33 @@ def my_pair(judge, question, first, second):
 
 # %%
 judge = TeacherJudge()
-first_turn = {name: [row["choices"][0]["turns"][0] for row in rows] for name, rows in answers.items()}
-mine = [my_pair(judge, q, a, b) for q, a, b in zip(questions, first_turn["dsft"], first_turn["ddpo"])]
-print(f"dDPO against dSFT: {100 * np.mean(mine):.2f} % ± {100 * my_standard_error(mine):.2f}")
+first_turn = {
+    name: [row["choices"][0]["turns"][0] for row in rows]
+    for name, rows in answers.items()
+}
+mine = [
+    my_pair(judge, q, a, b)
+    for q, a, b in zip(questions, first_turn["dsft"], first_turn["ddpo"])
+]
+print(
+    "dDPO against dSFT: "
+    f"{100 * np.mean(mine):.2f} % ± {100 * my_standard_error(mine):.2f}"
+)
 
 # %% [markdown]
 # The package keeps the verdicts as records, counts the outcomes, and turns them into AlpacaEval's annotations, which the
 # same function reads that reads the real ones.
 
 # %%
-pairs = evaluation.judge_pairs(questions, answers["dsft"], answers["ddpo"], judge, "dsft", "ddpo")
+pairs = evaluation.judge_pairs(
+    questions, answers["dsft"], answers["ddpo"], judge, "dsft", "ddpo"
+)
 annotations = evaluation.as_annotations(pairs)
 rate = evaluation.alpaca_eval_win_rate(annotations)
 print(rate)
-assert math.isclose(rate.win_rate, 100 * np.mean(mine)) and math.isclose(rate.standard_error, 100 * my_standard_error(mine)), "the two rates part"
+assert math.isclose(rate.win_rate, 100 * np.mean(mine)) and math.isclose(
+    rate.standard_error, 100 * my_standard_error(mine)
+), "the two rates part"
 
 # %% [markdown]
 # ```{admonition} Pitfall
@@ -330,14 +387,21 @@ assert math.isclose(rate.win_rate, 100 * np.mean(mine)) and math.isclose(rate.st
 # ```
 
 # %%
-table_1 = [row for row in published_table("table_1").rows if row["alpaca_eval"] is not None]
+table_1 = [
+    row for row in published_table("table_1").rows if row["alpaca_eval"] is not None
+]
 off = []
 for row in table_1:
     p = row["alpaca_eval"] / 100
     ours = 100 * math.sqrt(p * (1 - p) / 805)
     off.append(abs(ours - row["alpaca_eval_error"]))
-    print(f"{row['model']:>14}: {row['alpaca_eval']:.2f}, printed error {row['alpaca_eval_error']:.2f}, from the rate alone {ours:.2f}")
-assert max(off) < 0.05, "a printed error is not that of its rate: was the table copied rightly?"
+    print(
+        f"{row['model']:>14}: {row['alpaca_eval']:.2f}, "
+        f"printed error {row['alpaca_eval_error']:.2f}, from the rate alone {ours:.2f}"
+    )
+assert max(off) < 0.05, (
+    "a printed error is not that of its rate: was the table copied rightly?"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -360,24 +424,44 @@ assert max(off) < 0.05, "a printed error is not that of its rate: was the table 
 records = os.environ.get("ZEPHYR_REAL_DATA")
 # AlpacaEval's own layout, and a slim one (preferences and lengths without the texts).
 layouts = ("alpaca_eval_gpt4/annotations.json", "ae1_alpaca_eval_gpt4_slim/*.jsonl")
-files = [file for layout in layouts for file in Path(records).rglob(layout)] if records else []
+files = (
+    [file for layout in layouts for file in Path(records).rglob(layout)]
+    if records
+    else []
+)
 real = evaluation.read_annotations(files)
-print(f"{len(real)} models' annotations found" if real else "No raw annotations here: the printed table above stands alone.")
+print(
+    f"{len(real)} models' annotations found"
+    if real
+    else "No raw annotations here: the printed table above stands alone."
+)
 
 # %% [markdown]
 # Draws, failures and all: each rate and each error has to come out as printed, to the last digit. Failures are left out
 # with a warning; here they are counted in the line itself, so the warnings are put aside.
 
 # %%
-names = {"Zephyr-7B-β": "zephyr-7b-beta", "Claude 2": "claude-2", "GPT-4": "gpt4", "GPT-3.5-turbo": "gpt-3.5-turbo-0301",
-         "Llama2-Chat": "llama-2-70b-chat-hf", "Guanaco": "guanaco-65b", "Falcon-Instruct": "falcon-40b-instruct"}
+names = {
+    "Zephyr-7B-β": "zephyr-7b-beta",
+    "Claude 2": "claude-2",
+    "GPT-4": "gpt4",
+    "GPT-3.5-turbo": "gpt-3.5-turbo-0301",
+    "Llama2-Chat": "llama-2-70b-chat-hf",
+    "Guanaco": "guanaco-65b",
+    "Falcon-Instruct": "falcon-40b-instruct",
+}
 warnings.simplefilter("ignore", evaluation.EvaluationWarning)
 lines = []
 for row in table_1:
     if (name := names.get(row["model"])) in real:
         found = evaluation.alpaca_eval_win_rate(real[name])
-        lines.append(f"{row['model']:>16}, printed {row['alpaca_eval']:.2f} ({row['alpaca_eval_error']:.2f}): {found}")
-        assert round(found.win_rate, 2) == row["alpaca_eval"], f"{name}: this is not the printed rate; are the annotations of version 1?"
+        lines.append(
+            f"{row['model']:>16}, printed {row['alpaca_eval']:.2f} "
+            f"({row['alpaca_eval_error']:.2f}): {found}"
+        )
+        assert round(found.win_rate, 2) == row["alpaca_eval"], (
+            f"{name}: this is not the printed rate; are the annotations of version 1?"
+        )
 print("\n".join(lines) or "No annotations of Table 1's models here.")
 
 # %% [markdown]
@@ -390,7 +474,10 @@ table_3 = {row["setting"]: row for row in published_table("table_3").rows}
 ours, theirs = table_3["dDPO + dSFT"], table_3["dSFT-1"]
 gap = ours["alpaca_eval"] - theirs["alpaca_eval"]
 error = math.hypot(ours["alpaca_eval_error"], theirs["alpaca_eval_error"])
-print(f"AlpacaEval, dDPO + dSFT minus dSFT-1 (one epoch each): {gap:+.2f} ± {1.96 * error:.2f} (95 %)")
+print(
+    "AlpacaEval, dDPO + dSFT minus dSFT-1 (one epoch each): "
+    f"{gap:+.2f} ± {1.96 * error:.2f} (95 %)"
+)
 
 # %% [markdown]
 # The paper's evidence for dDPO over dSFT at one epoch is therefore its MT-Bench gain (7.00 against 6.64), not this pair
@@ -400,8 +487,16 @@ print(f"AlpacaEval, dDPO + dSFT minus dSFT-1 (one epoch each): {gap:+.2f} ± {1.
 # difference is taken row by row. (Why that is surer follows below.)
 
 # %%
-rivals = [name for name in ("gpt-3.5-turbo-0301", "claude-2", "llama-2-70b-chat-hf") if {name, "zephyr-7b-beta"} <= set(real)]
-lines = [f"Zephyr-7B-beta minus {name}: {evaluation.win_rate_difference(real['zephyr-7b-beta'], real[name])}" for name in rivals]
+rivals = [
+    name
+    for name in ("gpt-3.5-turbo-0301", "claude-2", "llama-2-70b-chat-hf")
+    if {name, "zephyr-7b-beta"} <= set(real)
+]
+lines = [
+    f"Zephyr-7B-beta minus {name}: "
+    f"{evaluation.win_rate_difference(real['zephyr-7b-beta'], real[name])}"
+    for name in rivals
+]
 print("\n".join(lines) or "No annotations of Zephyr and a rival here.")
 copies = evaluation.shared_annotations(real) if len(real) > 1 else []
 print(f"one set of annotations under two names: {copies or 'none'}")
@@ -429,7 +524,7 @@ print(f"one set of annotations under two names: {copies or 'none'}")
 
 # %%
 class LeaningJudge:
-    """Grades by rule, blurred by noise; then adds a liking for the first place and for each character."""
+    """Grades by rule, blurred by noise; leans to the first place and to length."""
 
     name = "leaning"
 
@@ -439,8 +534,14 @@ class LeaningJudge:
 
     def compare(self, question, a, b):
         gap = judge.grade(question, [a], 1).score - judge.grade(question, [b], 1).score
-        gap += self.first + self.a_character * (len(a) - len(b)) + self.noise * self.rng.normal()
-        return evaluation.PairwiseJudgment("", "A" if gap > 0.5 else "B" if gap < -0.5 else "tie")
+        gap += (
+            self.first
+            + self.a_character * (len(a) - len(b))
+            + self.noise * self.rng.normal()
+        )
+        return evaluation.PairwiseJudgment(
+            "", "A" if gap > 0.5 else "B" if gap < -0.5 else "tie"
+        )
 
 
 # %% [markdown]
@@ -454,12 +555,24 @@ class LeaningJudge:
 
 # %%
 leaning = LeaningJudge(noise=2.0, first=2.0, seed=seed)
-leant = evaluation.judge_pairs(questions, answers["dsft"], answers["ddpo"], leaning, "dsft", "ddpo")
+leant = evaluation.judge_pairs(
+    questions, answers["dsft"], answers["ddpo"], leaning, "dsft", "ddpo"
+)
 points = {"model_2": 1.0, "tie": 0.5, "model_1": 0.0}
-second_place, first_place = (100 * np.mean([points[row[game]] for row in leant]) for game in ("g1_winner", "g2_winner"))
+second_place, first_place = (
+    100 * np.mean([points[row[game]] for row in leant])
+    for game in ("g1_winner", "g2_winner")
+)
 fair = evaluation.pair_score(leant)
-print(f"dDPO shown second: {second_place:.1f} %, first: {first_place:.1f} %, both orders: {fair.win_rate_2:.1f} %; unbiased judge: {rate.win_rate:.1f} %")
-print(f"contradictory: {fair.n_inconsistent} of {len(leant)}; {fair.n_first_place} named the first place twice, {fair.n_second_place} the second")
+print(
+    f"dDPO shown second: {second_place:.1f} %, first: {first_place:.1f} %, "
+    f"both orders: {fair.win_rate_2:.1f} %; unbiased judge: {rate.win_rate:.1f} %"
+)
+print(
+    f"contradictory: {fair.n_inconsistent} of {len(leant)}; "
+    f"{fair.n_first_place} named the first place twice, "
+    f"{fair.n_second_place} the second"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -472,8 +585,12 @@ print(f"contradictory: {fair.n_inconsistent} of {len(leant)}; {fair.n_first_plac
 # ```
 
 # %%
-assert first_place > second_place + 5, "the lean does not show: is the order swapped in the second game?"
-assert min(first_place, second_place) < fair.win_rate_2 < max(first_place, second_place), "both orders must lie between the two games"
+assert first_place > second_place + 5, (
+    "the lean does not show: is the order swapped in the second game?"
+)
+assert (
+    min(first_place, second_place) < fair.win_rate_2 < max(first_place, second_place)
+), "both orders must lie between the two games"
 
 # %% [markdown]
 # GPT-4 as judge does this too. Where you hold pairwise MT-Bench records of it (`model_judgment/*pair*.jsonl` in the
@@ -483,8 +600,12 @@ assert min(first_place, second_place) < fair.win_rate_2 < max(first_place, secon
 lines = []
 for file in Path(records).rglob("model_judgment/*pair*.jsonl") if records else []:
     score = evaluation.pair_score(evaluation.load_rows(file))
-    lines.append(f"{score.model_2} against {score.model_1}: {score.n_wins_2} won, {score.n_wins_1} lost, {score.n_inconsistent} contradictory, of which "
-                 f"first place twice {score.n_first_place}, second place twice {score.n_second_place}; {score.n_errors} unreadable")
+    lines.append(
+        f"{score.model_2} against {score.model_1}: {score.n_wins_2} won, "
+        f"{score.n_wins_1} lost, {score.n_inconsistent} contradictory, of which "
+        f"first place twice {score.n_first_place}, "
+        f"second place twice {score.n_second_place}; {score.n_errors} unreadable"
+    )
 print("\n".join(lines) or "No pairwise judgments here.")
 
 # %% [markdown]
@@ -495,7 +616,10 @@ print("\n".join(lines) or "No pairwise judgments here.")
 
 # %%
 for group in evaluation.win_rate_by_length(annotations, n_bins=4):
-    print(f"{group.length_difference:+6.1f} characters: {group.win_rate:5.1f} % ± {group.standard_error:.1f}  ({group.n} questions)")
+    print(
+        f"{group.length_difference:+6.1f} characters: "
+        f"{group.win_rate:5.1f} % ± {group.standard_error:.1f}  ({group.n} questions)"
+    )
 
 # %% [markdown]
 # A rate with the length taken out: fit a curve to the scores, with $d$ the difference of the two lengths and $s$ the
@@ -521,11 +645,19 @@ def my_length_control(scores, lengths):
 
 
 # %%
-lengths = np.array([len(b) - len(a) for a, b in zip(first_turn["dsft"], first_turn["ddpo"])], dtype=float)
+lengths = np.array(
+    [len(b) - len(a) for a, b in zip(first_turn["dsft"], first_turn["ddpo"])],
+    dtype=float,
+)
 controlled = evaluation.length_controlled_win_rate(annotations)
-print(f"raw {rate.win_rate:.1f} %, at equal length {controlled.win_rate:.1f} % ± {controlled.standard_error:.1f}, phi {controlled.phi:+.2f}")
+print(
+    f"raw {rate.win_rate:.1f} %, at equal length {controlled.win_rate:.1f} % ± "
+    f"{controlled.standard_error:.1f}, phi {controlled.phi:+.2f}"
+)
 if 0 < rate.win_rate < 100:  # a clean sweep leaves nothing to fit
-    assert math.isclose(my_length_control(np.array(mine), lengths), controlled.win_rate, abs_tol=1e-4), "the two curves part: characters, or tokens?"
+    assert math.isclose(
+        my_length_control(np.array(mine), lengths), controlled.win_rate, abs_tol=1e-4
+    ), "the two curves part: characters, or tokens?"
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -537,10 +669,24 @@ if 0 < rate.win_rate < 100:  # a clean sweep leaves nothing to fit
 
 # %%
 lover = LeaningJudge(a_character=0.2, seed=seed)
-loved = evaluation.as_annotations(evaluation.judge_pairs(questions, answers["dsft"], answers["ddpo"], lover, "dsft", "ddpo"))
-loved_rate, loved_controlled = evaluation.alpaca_eval_win_rate(loved), evaluation.length_controlled_win_rate(loved)
-print(f"honest judge:      raw {rate.win_rate:5.1f} %   length-controlled {controlled.win_rate:5.1f} %   phi {controlled.phi:+.2f}")
-print(f"loves long answers: raw {loved_rate.win_rate:5.1f} %   length-controlled {loved_controlled.win_rate:5.1f} %   phi {loved_controlled.phi:+.2f}")
+loved = evaluation.as_annotations(
+    evaluation.judge_pairs(
+        questions, answers["dsft"], answers["ddpo"], lover, "dsft", "ddpo"
+    )
+)
+loved_rate, loved_controlled = (
+    evaluation.alpaca_eval_win_rate(loved),
+    evaluation.length_controlled_win_rate(loved),
+)
+print(
+    f"honest judge:      raw {rate.win_rate:5.1f} %   "
+    f"length-controlled {controlled.win_rate:5.1f} %   phi {controlled.phi:+.2f}"
+)
+print(
+    f"loves long answers: raw {loved_rate.win_rate:5.1f} %   "
+    f"length-controlled {loved_controlled.win_rate:5.1f} %   "
+    f"phi {loved_controlled.phi:+.2f}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -561,8 +707,14 @@ print(f"loves long answers: raw {loved_rate.win_rate:5.1f} %   length-controlled
 # %%
 if len(real) >= 5:
     board = [evaluation.alpaca_eval_win_rate(rows) for rows in real.values()]
-    ranks = [np.argsort(np.argsort([getattr(r, field) for r in board])) for field in ("average_length", "win_rate")]
-    print(f"Spearman correlation of mean length and win rate over {len(board)} models: {np.corrcoef(ranks)[0, 1]:.2f}")
+    ranks = [
+        np.argsort(np.argsort([getattr(r, field) for r in board]))
+        for field in ("average_length", "win_rate")
+    ]
+    print(
+        f"Spearman correlation of mean length and win rate over {len(board)} models: "
+        f"{np.corrcoef(ranks)[0, 1]:.2f}"
+    )
 else:
     print("Fewer than five models' annotations here.")
 
@@ -577,8 +729,13 @@ else:
 # %%
 def said_and_tone(name):
     given = [row["choices"][0]["turns"] for row in answers[name]]
-    grades = [[grade_turn(q["turns"], turns, turn) for turn in (1, 2)] for q, turns in zip(questions, given)]
-    said = np.array([[5.0 + 2.0 * g.complete if g.right else 1.0 for g in row] for row in grades]).mean(axis=1)
+    grades = [
+        [grade_turn(q["turns"], turns, turn) for turn in (1, 2)]
+        for q, turns in zip(questions, given)
+    ]
+    said = np.array(
+        [[5.0 + 2.0 * g.complete if g.right else 1.0 for g in row] for row in grades]
+    ).mean(axis=1)
     right = np.array([[g.right for g in row] for row in grades]).mean(axis=1)
     return said, means[name] - said, right
 
@@ -612,9 +769,16 @@ print(f"dDPO − dSFT, grade: {total}")
 # ```
 
 # %%
-gain_said, gain_tone = (float(parts["ddpo"][part].mean() - parts["dsft"][part].mean()) for part in (0, 1))
-print(f"of {total.mean:+.2f}: {gain_said:+.2f} by what is said, {gain_tone:+.2f} by the tone")
-assert math.isclose(gain_said + gain_tone, total.mean, abs_tol=1e-9), "the parts do not add up to the whole"
+gain_said, gain_tone = (
+    float(parts["ddpo"][part].mean() - parts["dsft"][part].mean()) for part in (0, 1)
+)
+print(
+    f"of {total.mean:+.2f}: {gain_said:+.2f} by what is said, "
+    f"{gain_tone:+.2f} by the tone"
+)
+assert math.isclose(gain_said + gain_tone, total.mean, abs_tol=1e-9), (
+    "the parts do not add up to the whole"
+)
 
 # %% [markdown]
 # ## Is the difference real?
@@ -632,12 +796,24 @@ assert math.isclose(gain_said + gain_tone, total.mean, abs_tol=1e-9), "the parts
 
 # %%
 x, y = means["ddpo"], means["dsft"]
-paired, unpaired = my_standard_error(x - y), math.hypot(my_standard_error(x), my_standard_error(y))
+paired, unpaired = (
+    my_standard_error(x - y),
+    math.hypot(my_standard_error(x), my_standard_error(y)),
+)
 (var_x, cov), (_, var_y) = np.cov(x, y)  # cov is rho times both standard deviations
 formula = math.sqrt((var_x + var_y - 2 * cov) / len(x))
-print(f"difference {np.mean(x - y):+.3f}; error unpaired {unpaired:.3f}, paired {paired:.3f} (by the formula {formula:.3f})")
-print(f"rho = {cov / math.sqrt(var_x * var_y):+.2f}" if var_x * var_y > 0 else "one of the two models got the same grade everywhere")
-assert math.isclose(paired, formula, abs_tol=1e-9), "the formula and the paired error part: is the same ddof used throughout?"
+print(
+    f"difference {np.mean(x - y):+.3f}; error unpaired {unpaired:.3f}, "
+    f"paired {paired:.3f} (by the formula {formula:.3f})"
+)
+print(
+    f"rho = {cov / math.sqrt(var_x * var_y):+.2f}"
+    if var_x * var_y > 0
+    else "one of the two models got the same grade everywhere"
+)
+assert math.isclose(paired, formula, abs_tol=1e-9), (
+    "the formula and the paired error part: is the same ddof used throughout?"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -662,7 +838,9 @@ def my_p_value(differences, flips=10_000):
 
 # %%
 print(f"by hand p = {my_p_value(x - y):.4f}; the package: {total}")
-assert abs(my_p_value(x - y) - total.p_value) < 0.02, "the two tests part: flip signs of differences, not of grades"
+assert abs(my_p_value(x - y) - total.p_value) < 0.02, (
+    "the two tests part: flip signs of differences, not of grades"
+)
 print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'])}")
 
 # %% [markdown]
@@ -682,8 +860,16 @@ model, tokenizer = load_model(pipeline.model_directory("ddpo"), dtype="float32")
 again = [scores["ddpo"].overall]
 for other_seed in (seed + 11, seed + 12):
     with tempfile.TemporaryDirectory() as folder:
-        again.append(run_exam(model, tokenizer, "ddpo", questions, Path(folder), TeacherJudge(), seed=other_seed, max_new_tokens=96)["score"])
-print(f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3f}, error over questions {my_standard_error(means['ddpo']):.3f}")
+        again.append(
+            run_exam(
+                model, tokenizer, "ddpo", questions, Path(folder), TeacherJudge(),
+                seed=other_seed, max_new_tokens=96,
+            )["score"]
+        )
+print(
+    f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3f}, "
+    f"error over questions {my_standard_error(means['ddpo']):.3f}"
+)
 
 # %% [markdown]
 # The error over questions holds this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$. (Three
@@ -694,13 +880,25 @@ print(f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3
 # $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five, $t_4 = 2.78$ and not 1.96.
 
 # %%
-claims = artefacts.read_json(Path(zephyr_utils.__file__).parents[1] / "benchmarks" / "results" / "claims.json")
-trained = [rows for rows in claims.get("measured", {}).values() if {"dsft", "ddpo", "base"} <= set(rows)]
+claims = artefacts.read_json(
+    Path(zephyr_utils.__file__).parents[1] / "benchmarks" / "results" / "claims.json"
+)
+trained = [
+    rows
+    for rows in claims.get("measured", {}).values()
+    if {"dsft", "ddpo", "base"} <= set(rows)
+]
 for better, worse in (("dsft", "base"), ("ddpo", "dsft")):
     for figure in ("score", "right"):
-        gaps = [rows[better]["exam"][figure] - rows[worse]["exam"][figure] for rows in trained]
+        gaps = [
+            rows[better]["exam"][figure] - rows[worse]["exam"][figure]
+            for rows in trained
+        ]
         if len(gaps) > 1:
-            print(f"{better} − {worse}, {figure}: {evaluation.seeds_interval(gaps)}, by seed {np.round(gaps, 2)}")
+            print(
+                f"{better} − {worse}, {figure}: {evaluation.seeds_interval(gaps)}, "
+                f"by seed {np.round(gaps, 2)}"
+            )
 if len(trained) < 2:
     print("Several trainings have not been run in this copy: `make claims` does it.")
 
@@ -720,11 +918,25 @@ sizes = np.array([20, 40, 80, 160, 320, 640, 1280])
 half = 1.96 * np.std(x - y, ddof=1) / np.sqrt(sizes)
 fig, [axes] = figures.figure(height=3.2)
 axes.plot(sizes, half, marker="o", label="95 % half-width of the paired difference")
-axes.axhline(abs(total.mean), linestyle="--", color=figures.COLOURS[1], label="dDPO − dSFT here")
-axes.set(xscale="log", xlabel="questions", ylabel="grades", xticks=sizes, xticklabels=sizes, ylim=(0, None))
+axes.axhline(
+    abs(total.mean), linestyle="--", color=figures.COLOURS[1], label="dDPO − dSFT here"
+)
+axes.set(
+    xscale="log", xlabel="questions", ylabel="grades",
+    xticks=sizes, xticklabels=sizes, ylim=(0, None),
+)
 axes.legend()
-figures.show(fig, alt=f"The half-width falls from {half[0]:.2f} at 20 questions to {half[2]:.2f} at 80 and {half[-1]:.2f} at 1,280; the measured difference is {total.mean:+.2f}.",
-             caption="How finely a set of questions can tell two models apart: it takes four times the questions to see half the gap.")
+figures.show(
+    fig,
+    alt=(
+        f"The half-width falls from {half[0]:.2f} at 20 questions to {half[2]:.2f} at "
+        f"80 and {half[-1]:.2f} at 1,280; the measured difference is {total.mean:+.2f}."
+    ),
+    caption=(
+        "How finely a set of questions can tell two models apart: "
+        "it takes four times the questions to see half the gap."
+    ),
+)
 
 # %% [markdown]
 # And without a formula: draw 80 of our questions again and again, and see how often the order of the two models comes out
@@ -734,24 +946,52 @@ figures.show(fig, alt=f"The half-width falls from {half[0]:.2f} at 20 questions 
 # %%
 rng = np.random.default_rng(seed)
 of_80 = np.array([rng.choice(x - y, 80).mean() for _ in range(5000)])
-print(f"dDPO − dSFT over 80 questions: 95 % of the draws between {np.quantile(of_80, 0.025):+.2f} and {np.quantile(of_80, 0.975):+.2f}")
-print(f"the order comes out as over all {len(x)} in {np.mean(np.sign(of_80) == np.sign(total.mean)):.1%} of the draws")
-for share in (2, 4, 8) if total.mean else ():  # two models that answer alike have no gap to divide
+print(
+    "dDPO − dSFT over 80 questions: 95 % of the draws between "
+    f"{np.quantile(of_80, 0.025):+.2f} and {np.quantile(of_80, 0.975):+.2f}"
+)
+print(
+    f"the order comes out as over all {len(x)} in "
+    f"{np.mean(np.sign(of_80) == np.sign(total.mean)):.1%} of the draws"
+)
+# two models that answer alike have no gap to divide
+for share in (2, 4, 8) if total.mean else ():
     needed = math.ceil((1.96 * np.std(x - y, ddof=1) / (total.mean / share)) ** 2)
-    print(f"a gap of 1/{share} of ours, {total.mean / share:+.2f}, would have taken {needed:,} questions")
+    print(
+        f"a gap of 1/{share} of ours, {total.mean / share:+.2f}, "
+        f"would have taken {needed:,} questions"
+    )
 
 # %% [markdown]
 # The same for the real judge, where you have its judgments: how far apart must two models be on MT-Bench's 80 questions?
 # In Table 1 Zephyr-7B-beta's 7.34 and Vicuna-33B's 7.12 are 0.22 apart.
 
 # %%
-found = [row for file in Path(records).rglob("model_judgment/*gpt-4_single*.jsonl") for row in evaluation.load_rows(file)] if records else []
-by_model = {name: [row for row in found if row["model"] == name] for name in {row["model"] for row in found}}
+found = (
+    [
+        row
+        for file in Path(records).rglob("model_judgment/*gpt-4_single*.jsonl")
+        for row in evaluation.load_rows(file)
+    ]
+    if records
+    else []
+)
+by_model = {
+    name: [row for row in found if row["model"] == name]
+    for name in {row["model"] for row in found}
+}
 board = evaluation.mt_bench_table(found) if found else {}
-print(f"{len(board)} models' judgments found" if board else "No judgments of MT-Bench here.")
+print(
+    f"{len(board)} models' judgments found"
+    if board
+    else "No judgments of MT-Bench here."
+)
 ranked = sorted(board, key=lambda name: -board[name].overall)
 for better, worse in zip(ranked, ranked[1:]):
-    print(f"{better} {board[better].overall:.2f}, {worse} {board[worse].overall:.2f}: {evaluation.mt_bench_difference(by_model[better], by_model[worse])}")
+    print(
+        f"{better} {board[better].overall:.2f}, {worse} {board[worse].overall:.2f}: "
+        f"{evaluation.mt_bench_difference(by_model[better], by_model[worse])}"
+    )
 
 # %% [markdown]
 # In public records of GPT-4's judgments (five models, 80 questions each) the mean grade of a question spreads by three
@@ -764,12 +1004,29 @@ for better, worse in zip(ranked, ranked[1:]):
 # Figures compress; answers do not. One question of each category, all three models, with the grade of the first turn:
 
 # %%
-grade_of = {(name, row["question_id"], row["turn"]): row["score"] for name, rows in judgments.items() for row in rows}
+grade_of = {
+    (name, row["question_id"], row["turn"]): row["score"]
+    for name, rows in judgments.items()
+    for row in rows
+}
 shown = []
 for n in range(0, len(questions), 20):
-    cells = {name: f"{first_turn[name][n]}\n[{grade_of[name, questions[n]['question_id'], 1]:g}]" for name in answers}
+    cells = {
+        name: (
+            f"{first_turn[name][n]}\n"
+            f"[{grade_of[name, questions[n]['question_id'], 1]:g}]"
+        )
+        for name in answers
+    }
     shown.append({"question": questions[n]["turns"][0], **cells})
-display(HTML(before_after_table(shown, caption="First turns, sampled at temperature 0.7; the grade in brackets.")))
+display(
+    HTML(
+        before_after_table(
+            shown,
+            caption="First turns, sampled at temperature 0.7; the grade in brackets.",
+        )
+    )
+)
 
 # %% [markdown]
 # Look for three things: answers that are right and bare beside answers that are friendly and false; the same opening again
@@ -778,7 +1035,11 @@ display(HTML(before_after_table(shown, caption="First turns, sampled at temperat
 
 # %%
 for n in np.argsort(x - y)[[0, 1, -2, -1]]:
-    print(f"{(x - y)[n]:+.1f}  {questions[n]['turns'][0]}\n      dSFT: {first_turn['dsft'][n]!r}\n      dDPO: {first_turn['ddpo'][n]!r}")
+    print(
+        f"{(x - y)[n]:+.1f}  {questions[n]['turns'][0]}\n"
+        f"      dSFT: {first_turn['dsft'][n]!r}\n"
+        f"      dDPO: {first_turn['ddpo'][n]!r}"
+    )
 
 # %% [markdown]
 # ## Figures that are not what they seem
@@ -791,7 +1052,10 @@ for n in np.argsort(x - y)[[0, 1, -2, -1]]:
 table_2 = published_table("table_2")
 for row in table_2.rows:
     if row["model"] in ("Mistral-Instruct v0.1", "Zephyr-7B-β", "Llama2-Chat"):
-        print(f"{row['model']:>22}", {name: row[name] for name in ("arc", "hellaswag", "mmlu", "truthfulqa")})
+        print(
+            f"{row['model']:>22}",
+            {name: row[name] for name in ("arc", "hellaswag", "mmlu", "truthfulqa")},
+        )
 print(textwrap.fill(table_2.note, 96))
 
 # %% [markdown]
@@ -803,7 +1067,10 @@ medical = published_table("med_concepts_qa")
 for row in medical.rows:
     print(f"{row['model']}, {row['setting']}: {row['accuracy']:.1f} %")
 low, high = 25.538 - 3.075, 25.538 + 3.075  # as the leaderboard gives it
-print(f"zero-shot interval [{low:.1f}, {high:.1f}] holds 25: {low < 25 < high}.\nSource: {medical.source}")
+print(
+    f"zero-shot interval [{low:.1f}, {high:.1f}] holds 25: {low < 25 < high}.\n"
+    f"Source: {medical.source}"
+)
 
 # %% [markdown]
 # Neither zero-shot (25.5 %) nor few-shot (25.1 %) tells it from guessing, and no preference training on chat would have
@@ -813,9 +1080,15 @@ print(f"zero-shot interval [{low:.1f}, {high:.1f}] holds 25: {low < 25 < high}.\
 # `zephyr evaluate MODEL --academic med_concepts_qa:4` calls it and puts the result into the report; this is the command:
 
 # %%
-print(" ".join(["python", *evaluation.lm_eval_command("MODEL", "arc_challenge", 25, output="results")[1:]]))
+print(" ".join([
+    "python",
+    *evaluation.lm_eval_command("MODEL", "arc_challenge", 25, output="results")[1:],
+]))
 for task in evaluation.ACADEMIC_TASKS:
-    print(f"{task.title}: {task.shots} shots, {task.metric}, Zephyr-7B-beta {task.zephyr} %")
+    print(
+        f"{task.title}: {task.shots} shots, {task.metric}, "
+        f"Zephyr-7B-beta {task.zephyr} %"
+    )
 
 # %% [markdown]
 # **Of another judge.** The published 7.34 is a mean of GPT-4's grades in 2023 on 80 questions. A newer judge, another
@@ -1026,7 +1299,14 @@ exercises.check_questions_needed(questions_needed)
 
 # %% tags=["remove-cell"]
 metrics = {f"score_{name}": scores[name].overall for name in ("ddpo", "dsft", "base")}
-metrics |= {f"right_{name}": manifest.results["right"] for name, manifest in made.items()}
-metrics |= {"win_rate_ddpo": rate.win_rate, "win_rate_error": rate.standard_error, "difference": total.mean, "difference_p": total.p_value}
+metrics |= {
+    f"right_{name}": manifest.results["right"] for name, manifest in made.items()
+}
+metrics |= {
+    "win_rate_ddpo": rate.win_rate,
+    "win_rate_error": rate.standard_error,
+    "difference": total.mean,
+    "difference_p": total.p_value,
+}
 metrics |= {"gain_said": gain_said, "gain_tone": gain_tone}
 artefacts.write_metrics(pipeline.folder / "07_evaluation", metrics)

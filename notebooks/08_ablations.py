@@ -19,7 +19,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -53,7 +53,10 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.ablations.parallel import run_in_parallel
 from zephyr_utils.training import LOG
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 
 # %% [markdown]
@@ -66,7 +69,10 @@ miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
 table_3 = published.published_table("table_3")
 for row in table_3.rows:
     alpaca = f"{row['alpaca_eval']:.2f} ({row['alpaca_eval_error']:.2f})"
-    print(f"{row['setting']:12s} {row['description']:52s} MT-Bench {row['mt_bench']:.2f}   AlpacaEval {alpaca}")
+    print(
+        f"{row['setting']:12s} {row['description']:52s} "
+        f"MT-Bench {row['mt_bench']:.2f}   AlpacaEval {alpaca}"
+    )
 print(table_3.source)
 
 # %% [markdown]
@@ -82,9 +88,15 @@ setting = {row["setting"]: row for row in table_3.rows}
 
 def standard_errors_apart(one, other):
     gap = setting[one]["alpaca_eval"] - setting[other]["alpaca_eval"]
-    return gap / np.hypot(setting[one]["alpaca_eval_error"], setting[other]["alpaca_eval_error"])
+    return gap / np.hypot(
+        setting[one]["alpaca_eval_error"], setting[other]["alpaca_eval_error"]
+    )
 
-print(f"dDPO + dSFT over dSFT-1: {standard_errors_apart('dDPO + dSFT', 'dSFT-1'):.2f} standard errors")
+
+print(
+    "dDPO + dSFT over dSFT-1: "
+    f"{standard_errors_apart('dDPO + dSFT', 'dSFT-1'):.2f} standard errors"
+)
 print(f"dSFT-1 over dSFT-2:      {standard_errors_apart('dSFT-1', 'dSFT-2'):.2f}")
 print(f"dSFT-1 over dDPO - dSFT: {standard_errors_apart('dSFT-1', 'dDPO - dSFT'):.2f}")
 
@@ -123,7 +135,10 @@ def interval_of_mean(values, t):
 gaps = [0.40, 0.50, 0.30, 0.70, 0.30]
 print("by hand    ", np.round(interval_of_mean(gaps, t=2.776), 3))
 print("the package", seeds_interval(gaps))
-assert np.allclose(interval_of_mean(gaps, t=2.776), dataclasses.astuple(seeds_interval(gaps))[:3], atol=1e-3)
+assert np.allclose(
+    interval_of_mean(gaps, t=2.776), dataclasses.astuple(seeds_interval(gaps))[:3],
+    atol=1e-3,
+)
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -257,8 +272,13 @@ searched = ablations.searched_ablations(pipeline.scale)
 for row in ablations.ABLATIONS.values():
     if row.trains:
         recipe = ablations.recipe_of(pipeline, row)
-        whose = "its own search" if row.name in searched else f"the search of {row.stage}"
-        print(f"{row.name:18s} learning rate {recipe['learning_rate']:.1e}, epochs {recipe['num_train_epochs']}: {whose}")
+        whose = (
+            "its own search" if row.name in searched else f"the search of {row.stage}"
+        )
+        print(
+            f"{row.name:18s} learning rate {recipe['learning_rate']:.1e}, "
+            f"epochs {recipe['num_train_epochs']}: {whose}"
+        )
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -270,9 +290,17 @@ for row in ablations.ABLATIONS.values():
 
 # %%
 development, asked = development_questions(), pipeline.questions()
-turns = {question["turns"][0] for question in development} & {question["turns"][0] for question in asked}
-by_category = {c: sum(q["category"] == c for q in development) for c in dict.fromkeys(q["category"] for q in asked)}
-print(f"{len(development)} development questions, {len(asked)} in the exam, {len(turns)} in both")
+turns = {question["turns"][0] for question in development} & {
+    question["turns"][0] for question in asked
+}
+by_category = {
+    c: sum(q["category"] == c for q in development)
+    for c in dict.fromkeys(q["category"] for q in asked)
+}
+print(
+    f"{len(development)} development questions, {len(asked)} in the exam, "
+    f"{len(turns)} in both"
+)
 print(by_category)
 assert not turns
 
@@ -290,16 +318,30 @@ assert not turns
 # The same rated answers make different pairs. One prompt, as three of the rows see it:
 
 # %%
-makings = {name: pipeline.pairs() if name == "few" or pipeline.preferences else ablations.data_of(pipeline, ablations.ABLATIONS[name])
-           for name in ablations.PAIRINGS}
-sets = {name: load_records(made.folder / "pairs.parquet", "preference").records for name, made in makings.items()}
+makings = {
+    name: pipeline.pairs()
+    if name == "few" or pipeline.preferences
+    else ablations.data_of(pipeline, ablations.ABLATIONS[name])
+    for name in ablations.PAIRINGS
+}
+sets = {
+    name: load_records(made.folder / "pairs.parquet", "preference").records
+    for name, made in makings.items()
+}
 pairs = {name: {pair["prompt"]: pair for pair in made} for name, made in sets.items()}
-prompts = [prompt for prompt, pair in pairs["few"].items() if all(prompt in made for made in pairs.values())
-           and pair["rejected"] != pairs["lowest"].get(prompt, pair)["rejected"]] or list(pairs["few"])
+prompts = [
+    prompt
+    for prompt, pair in pairs["few"].items()
+    if all(prompt in made for made in pairs.values())
+    and pair["rejected"] != pairs["lowest"].get(prompt, pair)["rejected"]
+] or list(pairs["few"])
 for name, made in pairs.items():
     pair = made[prompts[0]]
     scores = f"{pair['score_chosen']:g} over {pair['score_rejected']:g}"
-    print(f"{name:10s} {scores:14s} + {pair['chosen'][-1]['content']!r}\n{'':25s} - {pair['rejected'][-1]['content']!r}")
+    print(
+        f"{name:10s} {scores:14s} + {pair['chosen'][-1]['content']!r}\n"
+        f"{'':25s} - {pair['rejected'][-1]['content']!r}"
+    )
 
 # %% [markdown]
 # How many pairs, how many ties, and how far apart the two answers are in the teacher's eyes:
@@ -307,7 +349,10 @@ for name, made in pairs.items():
 # %%
 for name, made in sets.items():
     gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in made])
-    print(f"{name:10s} {len(gaps):5d} pairs, {np.mean(gaps == 0):5.1%} ties, mean gap {gaps.mean():.2f}")
+    print(
+        f"{name:10s} {len(gaps):5d} pairs, {np.mean(gaps == 0):5.1%} ties, "
+        f"mean gap {gaps.mean():.2f}"
+    )
 
 # %% [markdown]
 # And dSFT-2? It trains on a chosen answer as on any dialogue: all tokens count, the prompt's too. dDPO counts the
@@ -316,10 +361,18 @@ for name, made in sets.items():
 # %%
 _, tokenizer = chat.load_model(pipeline.model_directory("base"))
 chat.prepare_tokenizer(tokenizer)
-ids, labels = chat.encode(tokenizer, pairs["few"][prompts[0]]["chosen"], assistant_only=True)
+ids, labels = chat.encode(
+    tokenizer, pairs["few"][prompts[0]]["chosen"], assistant_only=True
+)
 tokens = [tokenizer.decode([i]).replace("\n", "↵") for i in ids]
 print("dSFT-2 ", "".join(tokens))
-print("dDPO   ", "".join(t if label >= 0 else "·" * len(t) for t, label in zip(tokens, labels, strict=True)))
+print(
+    "dDPO   ",
+    "".join(
+        t if label >= 0 else "·" * len(t)
+        for t, label in zip(tokens, labels, strict=True)
+    ),
+)
 assert 0 < sum(label >= 0 for label in labels) < len(ids)
 
 # %% [markdown]
@@ -336,7 +389,10 @@ assert 0 < sum(label >= 0 for label in labels) < len(ids)
 
 # %%
 rows = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "few")
-tasks = [(dataclasses.replace(pipeline, seed=number), rows) for number in (pipeline.seed, pipeline.seed + 1)]
+tasks = [
+    (dataclasses.replace(pipeline, seed=number), rows)
+    for number in (pipeline.seed, pipeline.seed + 1)
+]
 mine = dict(sorted(run_in_parallel(tasks)))
 
 # %%
@@ -351,8 +407,17 @@ committed = results.committed()
 five = committed.measured
 print(f"{len(five)} seeds, {committed.machine}")
 if committed.changed:
-    print(f"Made before the last change of: {', '.join(committed.changed)}. `make claims` makes them anew.")
-display(Markdown(claims.models_table(five, ablations.TABLE_3) if five else "The repository's results are not here."))
+    print(
+        f"Made before the last change of: {', '.join(committed.changed)}. "
+        "`make claims` makes them anew."
+    )
+display(
+    Markdown(
+        claims.models_table(five, ablations.TABLE_3)
+        if five
+        else "The repository's results are not here."
+    )
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -371,9 +436,15 @@ display(Markdown(claims.models_table(five, ablations.TABLE_3) if five else "The 
 # %%
 mean = {name: np.mean(claims.row_scores(mine, name)) for name in rows}
 if miniature_as_shipped:
-    assert mean["dsft"] > mean["base"] + 1, "dSFT taught nothing: was the base model replaced, or learning_rate lowered?"
-    assert mean["few"] > mean["dsft"], "dDPO did not help: look at its accuracies in chapter 06 before its score here"
-    assert mean["ddpo_without_dsft"] < mean["dsft"], "dDPO alone answers as well as dSFT: is the base still a base?"
+    assert mean["dsft"] > mean["base"] + 1, (
+        "dSFT taught nothing: was the base model replaced, or learning_rate lowered?"
+    )
+    assert mean["few"] > mean["dsft"], (
+        "dDPO did not help: look at its accuracies in chapter 06 before its score here"
+    )
+    assert mean["ddpo_without_dsft"] < mean["dsft"], (
+        "dDPO alone answers as well as dSFT: is the base still a base?"
+    )
 
 # %% [markdown]
 # ## Table 3, with errors
@@ -384,13 +455,20 @@ if miniature_as_shipped:
 def differences(measured, pairs_of_rows):
     found = {}
     for label, (ours, theirs) in pairs_of_rows.items():
-        gaps = [claims.score(seed[ours]) - claims.score(seed[theirs]) for seed in measured.values() if {ours, theirs} <= set(seed)]
+        gaps = [
+            claims.score(seed[ours]) - claims.score(seed[theirs])
+            for seed in measured.values()
+            if {ours, theirs} <= set(seed)
+        ]
         if len(gaps) > 1:
             found[label] = dataclasses.astuple(seeds_interval(gaps))[:3]
     return found
 
 def in_words(found):
-    return "; ".join(f"{label}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]" for label, (mean, low, high) in found.items())
+    return "; ".join(
+        f"{label}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+        for label, (mean, low, high) in found.items()
+    )
 
 # %%
 table = {
@@ -401,8 +479,13 @@ table = {
     "dDPO + dSFT over dSFT-2": ("ddpo", "dsft_2"),
 }
 if found := differences(five, table):
-    figures.show(figures.difference_intervals(found), alt=in_words(found),
-                 caption="Table 3 in miniature: differences in score, five seeds, 95 % intervals.")
+    figures.show(
+        figures.difference_intervals(found),
+        alt=in_words(found),
+        caption=(
+            "Table 3 in miniature: differences in score, five seeds, 95 % intervals."
+        ),
+    )
 
 # %% [markdown]
 # Compare the verdicts with the paper's readings in the table at the end. Two things to keep in mind. The *size* of a
@@ -425,15 +508,29 @@ if found := differences(five, table):
 
 # %%
 def by_epoch(measured, row, series):
-    values = [seed[row]["accuracies"][series] for seed in measured.values() if row in seed]
-    return {n + 1: dataclasses.astuple(seeds_interval(column))[:3] for n, column in enumerate(zip(*values, strict=True))}
+    values = [
+        seed[row]["accuracies"][series] for seed in measured.values() if row in seed
+    ]
+    return {
+        n + 1: dataclasses.astuple(seeds_interval(column))[:3]
+        for n, column in enumerate(zip(*values, strict=True))
+    }
+
 
 if sum("epochs" in seed for seed in five.values()) > 1:
-    curves = {"training": by_epoch(five, "epochs", "train"), "held out": by_epoch(five, "epochs", "held_out")}
-    said = "; ".join(f"{name} {', '.join(f'{p[0]:.2f}' for p in points.values())}" for name, points in curves.items())
-    figures.show(figures.interval_curves(curves, xlabel="epoch of dDPO", ylabel="accuracy"),
-                 alt=f"Accuracy after each epoch: {said}.",
-                 caption="Share of pairs ranked as the teacher did, by epoch; five seeds.")
+    curves = {
+        "training": by_epoch(five, "epochs", "train"),
+        "held out": by_epoch(five, "epochs", "held_out"),
+    }
+    said = "; ".join(
+        f"{name} {', '.join(f'{p[0]:.2f}' for p in points.values())}"
+        for name, points in curves.items()
+    )
+    figures.show(
+        figures.interval_curves(curves, xlabel="epoch of dDPO", ylabel="accuracy"),
+        alt=f"Accuracy after each epoch: {said}.",
+        caption="Share of pairs ranked as the teacher did, by epoch; five seeds.",
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -453,16 +550,34 @@ if sum("epochs" in seed for seed in five.values()) > 1:
 # %%
 def score_by_epoch(measured, row, start):
     seeds = [seed for seed in measured.values() if {row, start} <= set(seed)]
-    values = [[claims.score(seed[start]), *(exam["score"] for exam in seed[row]["epochs"])] for seed in seeds]
-    return {n: dataclasses.astuple(seeds_interval(column))[:3] for n, column in enumerate(zip(*values, strict=True))}
+    values = [
+        [claims.score(seed[start]), *(exam["score"] for exam in seed[row]["epochs"])]
+        for seed in seeds
+    ]
+    return {
+        n: dataclasses.astuple(seeds_interval(column))[:3]
+        for n, column in enumerate(zip(*values, strict=True))
+    }
 
-starts = {"dSFT of one epoch": ("epochs_after_one", "dsft_one_epoch"), "dSFT of two": ("epochs", "dsft")}
-if all(sum({row, start} <= set(seed) for seed in five.values()) > 1 for row, start in starts.values()):
+
+starts = {
+    "dSFT of one epoch": ("epochs_after_one", "dsft_one_epoch"),
+    "dSFT of two": ("epochs", "dsft"),
+}
+if all(
+    sum({row, start} <= set(seed) for seed in five.values()) > 1
+    for row, start in starts.values()
+):
     curves = {name: score_by_epoch(five, *rows_of) for name, rows_of in starts.items()}
-    said = "; ".join(f"{name} {', '.join(f'{p[0]:.2f}' for p in points.values())}" for name, points in curves.items())
-    figures.show(figures.interval_curves(curves, xlabel="epochs of dDPO", ylabel="score"),
-                 alt=f"Score after 0 to 3 epochs: {said}.",
-                 caption="Score by epochs of dDPO and of the dSFT before it; five seeds.")
+    said = "; ".join(
+        f"{name} {', '.join(f'{p[0]:.2f}' for p in points.values())}"
+        for name, points in curves.items()
+    )
+    figures.show(
+        figures.interval_curves(curves, xlabel="epochs of dDPO", ylabel="score"),
+        alt=f"Score after 0 to 3 epochs: {said}.",
+        caption="Score by epochs of dDPO and of the dSFT before it; five seeds.",
+    )
 
 # %% [markdown]
 # In the paper the best model came from one epoch of dSFT and three of dDPO, and after more dSFT, longer dDPO made it
@@ -476,8 +591,13 @@ if all(sum({row, start} <= set(seed) for seed in five.values()) > 1 for row, sta
 # %%
 recipe = pipeline.recipe("ddpo")
 log = json.loads((pipeline.ddpo().folder / LOG).read_text())
-for name, values in ablations.accuracies_by_epoch(log, recipe["num_train_epochs"]).items():
-    print(f"{name:9s}", ", ".join(f"epoch {n}: {value:.3f}" for n, value in enumerate(values, start=1)))
+for name, values in ablations.accuracies_by_epoch(
+    log, recipe["num_train_epochs"]
+).items():
+    print(
+        f"{name:9s}",
+        ", ".join(f"epoch {n}: {value:.3f}" for n, value in enumerate(values, start=1)),
+    )
 
 # %% [markdown]
 # ## The loss and its relatives
@@ -492,7 +612,8 @@ def relatives(h_w, h_l, beta=0.1, epsilon=0.1):
     return {
         "sigmoid": -log_sigmoid(m),
         "hinge": torch.relu(1 - m),
-        "robust": (-(1 - epsilon) * log_sigmoid(m) + epsilon * log_sigmoid(-m)) / (1 - 2 * epsilon),
+        "robust": (-(1 - epsilon) * log_sigmoid(m) + epsilon * log_sigmoid(-m))
+        / (1 - 2 * epsilon),
         "sppo_hard": (h_w - 0.5 / beta) ** 2 + (h_l + 0.5 / beta) ** 2,
         "apo_zero": 1 - torch.sigmoid(beta * h_w) + torch.sigmoid(beta * h_l),
     }
@@ -523,7 +644,10 @@ for gap in (-30.0, 0.0, 30.0):
         h = torch.tensor([gap / 2], requires_grad=True)
         relatives(h, torch.tensor([-gap / 2]))[name].sum().backward()
         pulls[name] = -h.grad.item()
-    print(f"gap {gap:+.0f}:", "  ".join(f"{name} {pull:+.4f}" for name, pull in pulls.items()))
+    print(
+        f"gap {gap:+.0f}:",
+        "  ".join(f"{name} {pull:+.4f}" for name, pull in pulls.items()),
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -547,10 +671,23 @@ for gap in (-30.0, 0.0, 30.0):
 # ```
 
 # %%
-others = [name for name in dict.fromkeys((*ablations.PAIRINGS, *ablations.BETAS, *ablations.LOSSES)) if name != "few"]
-if found := differences(five, {ablations.ABLATIONS[name].label: (name, "few") for name in others}):
-    figures.show(figures.difference_intervals(found, label="score minus that of the plain row (95 % interval)"),
-                 alt=in_words(found), caption=f"Pairs, beta and losses against the plain row; {len(five)} seeds.")
+others = [
+    name
+    for name in dict.fromkeys(
+        (*ablations.PAIRINGS, *ablations.BETAS, *ablations.LOSSES)
+    )
+    if name != "few"
+]
+if found := differences(
+    five, {ablations.ABLATIONS[name].label: (name, "few") for name in others}
+):
+    figures.show(
+        figures.difference_intervals(
+            found, label="score minus that of the plain row (95 % interval)"
+        ),
+        alt=in_words(found),
+        caption=f"Pairs, beta and losses against the plain row; {len(five)} seeds.",
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -626,13 +763,25 @@ exercises.check_holm(holm)
 
 # %%
 def gaps_to(plain, name):
-    return np.array([claims.score(s[name]) - claims.score(s[plain]) for s in five.values() if {name, plain} <= set(s)])
+    return np.array(
+        [
+            claims.score(s[name]) - claims.score(s[plain])
+            for s in five.values()
+            if {name, plain} <= set(s)
+        ]
+    )
+
 
 gaps = {name: gaps_to("few", name) for name in others}
 gaps = {name: values for name, values in gaps.items() if len(values) > 1}
-for rank, name in enumerate(sorted(gaps, key=lambda name: -abs(gaps[name].mean()) / gaps[name].std(ddof=1))):
+for rank, name in enumerate(
+    sorted(gaps, key=lambda name: -abs(gaps[name].mean()) / gaps[name].std(ddof=1))
+):
     interval = seeds_interval(gaps[name], level=1 - 0.05 / (len(gaps) - rank))
-    print(f"{ablations.ABLATIONS[name].label:28s} {interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]")
+    print(
+        f"{ablations.ABLATIONS[name].label:28s} {interval.estimate:+.2f} "
+        f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+    )
     if not interval.excludes(0):
         print("... and from here on nothing stands.")
         break
@@ -654,7 +803,14 @@ display(Markdown(claims.findings_table(findings)))
 # %%
 own = [found for found in claims.judge_all(mine) if found.interval]
 display(Markdown(claims.findings_table(own, why=False)))
-artefacts.write_json(pipeline.folder / "claims.json", {"seeds": sorted(mine), "findings": {f.claim.key: f.as_record() for f in own}, "measured": mine})
+artefacts.write_json(
+    pipeline.folder / "claims.json",
+    {
+        "seeds": sorted(mine),
+        "findings": {f.claim.key: f.as_record() for f in own},
+        "measured": mine,
+    },
+)
 
 # %% [markdown]
 # ```{admonition} Where ablations go wrong
@@ -692,7 +848,10 @@ artefacts.write_json(pipeline.folder / "claims.json", {"seeds": sorted(mine), "f
 # The paper, its table 3 and figure 3 {cite:p}`tunstall2023zephyr`; DPO {cite:p}`rafailov2023dpo`.
 
 # %% tags=["remove-cell"]
-decided = {word: sum(found.verdict == word for found in findings) for word in ("holds", "does not hold", "undecided")}
+decided = {
+    word: sum(found.verdict == word for found in findings)
+    for word in ("holds", "does not hold", "undecided")
+}
 metrics = {
     "few_minus_dsft": float(mean["few"] - mean["dsft"]),
     "dsft_2_minus_dsft": float(mean["dsft_2"] - mean["dsft"]),

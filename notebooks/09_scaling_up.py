@@ -19,7 +19,7 @@
 # %%
 try:
     import zephyr_utils
-except ModuleNotFoundError:  # Colab: the package and what it lacks; torch and numpy stay as they are
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
 from zephyr_utils.machine import hardware_found
 print(hardware_found())
@@ -42,7 +42,10 @@ runs = ""
 # %%
 from zephyr_utils.pipeline.pipeline import Pipeline
 
-pipeline = Pipeline(scale=scale, seed=seed, dialogues=dialogues, feedback=feedback, preferences=preferences, base_model=base_model, runs=runs)
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs,
+)
 small = Pipeline(seed=seed, runs=runs)  # what is measured here
 
 # %%
@@ -84,7 +87,11 @@ def count_weights(h, f, q, k, L, V, tied):
     layer = 2 * h * q + 2 * h * k + 3 * h * f + 2 * h
     return L * layer + h + V * h * (1 if tied else 2)
 
-print(f"Mistral-7B by the formula: {count_weights(4096, 14336, 4096, 1024, 32, 32000, tied=False):,}")
+
+print(
+    "Mistral-7B by the formula: "
+    f"{count_weights(4096, 14336, 4096, 1024, 32, 32000, tied=False):,}"
+)
 
 # %% [markdown]
 # Does it hold? Against the package's version, and against a model that is really there:
@@ -93,8 +100,14 @@ print(f"Mistral-7B by the formula: {count_weights(4096, 14336, 4096, 1024, 32, 3
 model, tokenizer = chat.load_model(small.base_model_address, dtype="float32")
 chat.prepare_tokenizer(tokenizer)
 shape = get_scale("miniature").shape
-counted = count_weights(shape.hidden, shape.intermediate, shape.query, shape.key_value, shape.layers, shape.vocabulary, shape.tied)
-print(f"formula {counted:,}, package {shape.parameters:,}, the model itself {model.num_parameters():,}")
+counted = count_weights(
+    shape.hidden, shape.intermediate, shape.query, shape.key_value, shape.layers,
+    shape.vocabulary, shape.tied,
+)
+print(
+    f"formula {counted:,}, package {shape.parameters:,}, "
+    f"the model itself {model.num_parameters():,}"
+)
 assert counted == shape.parameters == model.num_parameters()
 
 # %% [markdown]
@@ -114,7 +127,9 @@ assert counted == shape.parameters == model.num_parameters()
 mistral = get_scale("zephyr-7b-full").shape
 full = memory.trained_weights(mistral, mixed=True, optimiser="adamw_torch")
 for name, size in full.items():
-    print(f"{name:10s} {size / 1e9:6.1f} GB, {size / mistral.parameters:g} bytes a weight")
+    print(
+        f"{name:10s} {size / 1e9:6.1f} GB, {size / mistral.parameters:g} bytes a weight"
+    )
 print(f"together   {sum(full.values()) / 1e9:6.1f} GB")
 
 # %% [markdown]
@@ -182,7 +197,8 @@ def bytes_kept(network, inputs):
     def keep(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = (storage.nbytes(), tensor)  # held, so that its place is not used again
+            # held, so that its place is not used again
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -203,16 +219,29 @@ shallow = bytes_kept(body, inputs)
 body.layers = all_layers
 a_layer = (deep - shallow) / 2 / tokens
 formula = memory.saved_in_layer(shape, width=4, lora=False)
-print(f"a layer keeps {a_layer:,.0f} bytes a token (measured), {formula:,} by the formula")
-assert abs(formula / a_layer - 1) < 0.1, "transformers writes the layer another way now: count it again"
+print(
+    f"a layer keeps {a_layer:,.0f} bytes a token (measured), {formula:,} by the formula"
+)
+assert abs(formula / a_layer - 1) < 0.1, (
+    "transformers writes the layer another way now: count it again"
+)
 
 # %% [markdown]
 # For Mistral in bfloat16 under LoRA the formula gives, a token of one micro-batch:
 
 # %%
-kept = {c: memory.activations(mistral, 1, 2, lora=True, checkpointing=c) for c in (False, True)}
-print(f"everything kept {kept[False] / 1e6:.2f} MB; layers recomputed {kept[True] / 1e6:.2f} MB a token")
-print(f"a micro-batch of 4 x 2,048 tokens: {8192 * kept[False] / 1e9:.1f} GB and {8192 * kept[True] / 1e9:.1f} GB")
+kept = {
+    c: memory.activations(mistral, 1, 2, lora=True, checkpointing=c)
+    for c in (False, True)
+}
+print(
+    f"everything kept {kept[False] / 1e6:.2f} MB; "
+    f"layers recomputed {kept[True] / 1e6:.2f} MB a token"
+)
+print(
+    "a micro-batch of 4 x 2,048 tokens: "
+    f"{8192 * kept[False] / 1e9:.1f} GB and {8192 * kept[True] / 1e9:.1f} GB"
+)
 
 # %% [markdown]
 # **Activation checkpointing** {cite:p}`chen2016training` keeps each layer's input only and computes the layer once more when
@@ -226,7 +255,10 @@ print(f"a micro-batch of 4 x 2,048 tokens: {8192 * kept[False] / 1e9:.1f} GB and
 
 # %%
 for fused in (False, True):
-    print(f"logits {'in chunks' if fused else 'written out'}: {memory.logits(mistral, 8192, fused) / 1e9:.2f} GB")
+    print(
+        f"logits {'in chunks' if fused else 'written out'}: "
+        f"{memory.logits(mistral, 8192, fused) / 1e9:.2f} GB"
+    )
 
 # %% [markdown]
 # ### The reference model
@@ -246,10 +278,14 @@ for fused in (False, True):
 # ```
 
 # %%
-made = artefacts.read_json(small.folder / "02_dsft" / artefacts.MANIFEST)  # empty if chapter 02 has not been run
+# empty if chapter 02 has not been run
+made = artefacts.read_json(small.folder / "02_dsft" / artefacts.MANIFEST)
 anchors = compare_with_anchors(made.get("peak_memory_mb"))
 for anchor in anchors:
-    print(f"{anchor.error:+5.0%}  {anchor.estimated:7.2f} for {anchor.measured:7.2f} {anchor.unit:5s}  {anchor.what} ({anchor.where})")
+    print(
+        f"{anchor.error:+5.0%}  {anchor.estimated:7.2f} for {anchor.measured:7.2f} "
+        f"{anchor.unit:5s}  {anchor.what} ({anchor.where})"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -294,7 +330,10 @@ in_full = operations(model, ids)
 adapted = get_peft_model(model, LoraConfig(r=1, target_modules=list(shape.projections)))
 under_lora = operations(adapted, ids)
 model = adapted.unload()
-print(f"full {in_full / N:.2f} N, LoRA {under_lora / N:.2f} N a token; ratio {under_lora / in_full:.2f}")
+print(
+    f"full {in_full / N:.2f} N, LoRA {under_lora / N:.2f} N a token; "
+    f"ratio {under_lora / in_full:.2f}"
+)
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -308,16 +347,24 @@ print(f"full {in_full / N:.2f} N, LoRA {under_lora / N:.2f} N a token; ratio {un
 # ```
 
 # %%
-assert 5.9 < in_full / N < 7.5, "an operation is not counted, or counted twice: look at the attention kernel"
+assert 5.9 < in_full / N < 7.5, (
+    "an operation is not counted, or counted twice: look at the attention kernel"
+)
 assert 0.6 < under_lora / in_full < 0.8, "is the base frozen? Look at requires_grad"
-print(f"TRL's convention for Mistral, 2,048 tokens: {plan.forward_flops(mistral, 2048) * 3 / 1e9:.1f} GFLOP a token in full")
+print(
+    "TRL's convention for Mistral, 2,048 tokens: "
+    f"{plan.forward_flops(mistral, 2048) * 3 / 1e9:.1f} GFLOP a token in full"
+)
 lora = {"use_peft": True}
 for name, recipe in {
     "LoRA": Recipe("dsft", lora),
     "LoRA, recomputed": Recipe("dsft", lora | {"activation_checkpointing": True}),
     "LoRA dDPO, live reference": Recipe("ddpo", lora),
 }.items():
-    print(f"{name:26s} {plan.passes(recipe):g} forward passes' worth = {2 * plan.passes(recipe):g} N")
+    print(
+        f"{name:26s} {plan.passes(recipe):g} forward passes' worth = "
+        f"{2 * plan.passes(recipe):g} N"
+    )
 
 # %% [markdown]
 # ## Levers
@@ -335,7 +382,10 @@ lengths = np.array([len(row) for row in encoded])
 fig = figures.length_histogram({"dialogues": lengths})
 figures.show(
     fig,
-    alt=f"Lengths of {len(lengths)} dialogues, from {lengths.min()} to {lengths.max()} tokens, mean {lengths.mean():.0f}.",
+    alt=(
+        f"Lengths of {len(lengths)} dialogues, "
+        f"from {lengths.min()} to {lengths.max()} tokens, mean {lengths.mean():.0f}."
+    ),
     caption="What decides the waste: the spread of the lengths, not their mean.",
 )
 
@@ -354,9 +404,14 @@ def padding_share(order, batch=32):
 shuffled = np.random.default_rng(seed).permutation(len(lengths))
 torch.manual_seed(seed)
 grouped = np.array(get_length_grouped_indices(list(lengths), 32))
-packed = pack_dataset(Dataset.from_dict({"input_ids": encoded}), seq_length=512, strategy="bfd")
-waste = {"shuffled": padding_share(shuffled), "grouped by length": padding_share(grouped),
-         "packed (bfd, 512)": 1 - lengths.sum() / (512 * len(packed))}
+packed = pack_dataset(
+    Dataset.from_dict({"input_ids": encoded}), seq_length=512, strategy="bfd"
+)
+waste = {
+    "shuffled": padding_share(shuffled),
+    "grouped by length": padding_share(grouped),
+    "packed (bfd, 512)": 1 - lengths.sum() / (512 * len(packed)),
+}
 for name, share in waste.items():
     print(f"{name:18s} {share:.1%} padding")
 
@@ -372,8 +427,12 @@ for name, share in waste.items():
 
 # %%
 if not pipeline.own_data:
-    assert waste["grouped by length"] < 0.5 * waste["shuffled"], "are the rows sorted already? Look at the histogram"
-    assert waste["packed (bfd, 512)"] < 0.1, "do the rows fit the context? Look for rows near 512 tokens"
+    assert waste["grouped by length"] < 0.5 * waste["shuffled"], (
+        "are the rows sorted already? Look at the histogram"
+    )
+    assert waste["packed (bfd, 512)"] < 0.1, (
+        "do the rows fit the context? Look for rows near 512 tokens"
+    )
 
 # %% [markdown]
 # ### The reference: once, or every step
@@ -386,10 +445,17 @@ if not pipeline.own_data:
 pairs, _, _ = small.split_pairs()
 
 def twenty_steps(precomputed):
-    recipe = small.recipe("ddpo") | {"max_steps": 20, "per_device_train_batch_size": 8, "logging_steps": 20,
-                                     "save_strategy": "no", "precompute_ref_log_probs": precomputed}
+    recipe = small.recipe("ddpo") | {
+        "max_steps": 20,
+        "per_device_train_batch_size": 8,
+        "logging_steps": 20,
+        "save_strategy": "no",
+        "precompute_ref_log_probs": precomputed,
+    }
     with tempfile.TemporaryDirectory() as folder:
-        trainer = training.ddpo_trainer(small.base_model_address, pairs[:160], Path(folder), recipe)
+        trainer = training.ddpo_trainer(
+            small.base_model_address, pairs[:160], Path(folder), recipe
+        )
         seen = {"forward passes": 0, "tokens": 0}
 
         def note(module, arguments):
@@ -399,7 +465,11 @@ def twenty_steps(precomputed):
         trainer.model.base_model.model.model.layers[0].register_forward_pre_hook(note)
         ready = time.perf_counter()
         log = training.train_and_log(trainer, Path(folder))
-    return {**seen, "seconds": time.perf_counter() - ready, "loss": [row["loss"] for row in log if "loss" in row][-1]}
+    return {
+        **seen,
+        "seconds": time.perf_counter() - ready,
+        "loss": [row["loss"] for row in log if "loss" in row][-1],
+    }
 
 # %% [markdown]
 # ```{admonition} Predict, then run
@@ -410,9 +480,13 @@ def twenty_steps(precomputed):
 # ```
 
 # %%
-references = {name: twenty_steps(flag) for name, flag in (("live", False), ("precomputed", True))}
+references = {
+    name: twenty_steps(flag) for name, flag in (("live", False), ("precomputed", True))
+}
 for name, seen in references.items():
-    print(f"{name:12s} " + ", ".join(f"{key} {value:.4g}" for key, value in seen.items()))
+    print(
+        f"{name:12s} " + ", ".join(f"{key} {value:.4g}" for key, value in seen.items())
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -425,8 +499,14 @@ for name, seen in references.items():
 # ```
 
 # %%
-assert references["live"]["forward passes"] == 2 * references["precomputed"]["forward passes"] == 40, "a pass more or less: print when it happens"
-assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-3, "the two references are not the same model"
+assert (
+    references["live"]["forward passes"]
+    == 2 * references["precomputed"]["forward passes"]
+    == 40
+), "a pass more or less: print when it happens"
+assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-3, (
+    "the two references are not the same model"
+)
 
 # %% [markdown]
 # What was computed beforehand is kept: `Pipeline` lays it in `reference/`, under the hash of the model's weights, of the rows'
@@ -445,7 +525,8 @@ assert abs(references["live"]["loss"] - references["precomputed"]["loss"]) < 1e-
 # %%
 from zephyr_utils.training.prefix_sharing import share_prompts
 
-two_rows = torch.tensor([[10, 11, 20, 21], [10, 11, 30, 0]])  # prompt 10 11, chosen 20 21, rejected 30, padding 0
+# prompt 10 11, chosen 20 21, rejected 30, padding 0
+two_rows = torch.tensor([[10, 11, 20, 21], [10, 11, 30, 0]])
 answers = torch.tensor([[-100, -100, 20, 21], [-100, -100, 30, -100]])
 one_row = share_prompts(two_rows, (two_rows > 0).long(), answers, hidden_size=160)
 print("tokens   ", one_row.input_ids[0].tolist())
@@ -461,13 +542,24 @@ print(one_row.dense_mask()[0, 0].int())
 
 # %%
 def tokens_of(pair):
-    prompt = tokenizer.apply_chat_template(pair["chosen"][:-1], add_generation_prompt=True, return_dict=True)["input_ids"]
-    return len(prompt), *(len(chat.encode(tokenizer, pair[side])[0]) - len(prompt) for side in ("chosen", "rejected"))
+    prompt = tokenizer.apply_chat_template(
+        pair["chosen"][:-1], add_generation_prompt=True, return_dict=True
+    )["input_ids"]
+    return len(prompt), *(
+        len(chat.encode(tokenizer, pair[side])[0]) - len(prompt)
+        for side in ("chosen", "rejected")
+    )
 
-prompt, chosen, rejected = np.array([tokens_of(pair) for pair in pairs[:400]]).mean(axis=0)
+
+prompt, chosen, rejected = np.array([tokens_of(pair) for pair in pairs[:400]]).mean(
+    axis=0
+)
 left = {"the miniature's": prompt, "ten times an answer": 10 * (chosen + rejected) / 2}
 for name, n in left.items():
-    print(f"{name:20s} prompt {n:5.0f}: {(n + chosen + rejected + 1) / (2 * n + chosen + rejected):.0%} of the tokens")
+    print(
+        f"{name:20s} prompt {n:5.0f}: "
+        f"{(n + chosen + rejected + 1) / (2 * n + chosen + rejected):.0%} of the tokens"
+    )
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -521,7 +613,10 @@ for name, n in left.items():
 x, y = torch.randn(2, 8, generator=torch.Generator().manual_seed(seed))
 w = torch.tensor(0.5, requires_grad=True)
 at_once = torch.autograd.grad(((w * x - y) ** 2).mean(), w)[0]
-in_parts = sum(torch.autograd.grad(((w * x[i : i + 2] - y[i : i + 2]) ** 2).mean() / 4, w)[0] for i in range(0, 8, 2))
+in_parts = sum(
+    torch.autograd.grad(((w * x[i : i + 2] - y[i : i + 2]) ** 2).mean() / 4, w)[0]
+    for i in range(0, 8, 2)
+)
 print(f"eight at once {at_once:.6f}, four times two {in_parts:.6f}")
 assert torch.isclose(at_once, in_parts)
 
@@ -584,7 +679,10 @@ def by_hand(batch, fits, gpus):
 
 for gpus in (1, 2, 4, 8, 16):
     rows, times = share_batch(4, 16, gpus)
-    print(f"{gpus:2d} GPUs x {rows} rows x {times:2d} micro-batches = {gpus * rows * times} rows an update")
+    print(
+        f"{gpus:2d} GPUs x {rows} rows x {times:2d} micro-batches = "
+        f"{gpus * rows * times} rows an update"
+    )
     assert (rows, times) == by_hand(64, 4, gpus)
 
 # %% [markdown]
@@ -662,14 +760,25 @@ exercises.check_packed_updates(packed_updates)
 # expect several times as many.
 
 # %%
-asked = [("miniature", None, 1), ("smol", "15GB", 1), ("zephyr-7b-lora/qlora", "24GB", 1), ("zephyr-7b-lora", "40GB", 1),
-         ("zephyr-7b-lora", "80GB", 1), ("zephyr-7b-full", "80GB", 8), ("zephyr-7b-full/handbook-v2", "80GB", 8)]
-print(f"{'scale':27s} {'GPUs':>9s} {'stage':5s} {'GB each':>8s} {'updates':>8s} {'hours':>7s}   (below: levers)")
+asked = [
+    ("miniature", None, 1), ("smol", "15GB", 1), ("zephyr-7b-lora/qlora", "24GB", 1),
+    ("zephyr-7b-lora", "40GB", 1), ("zephyr-7b-lora", "80GB", 1),
+    ("zephyr-7b-full", "80GB", 8), ("zephyr-7b-full/handbook-v2", "80GB", 8),
+]
+print(
+    f"{'scale':27s} {'GPUs':>9s} {'stage':5s} {'GB each':>8s} {'updates':>8s} "
+    f"{'hours':>7s}   (below: levers)"
+)
 for name, size, gpus in asked:
     for stage in ("dsft", "ddpo"):
-        found = plan.plan_stage(name, stage, plan.bytes_of(size) if size else None, gpus)
-        print(f"{name:27s} {f'{gpus} x {size}' if size else 'CPU':>9s} {stage:5s} {found.total / 1e9:8.1f} "
-              f"{found.updates:8,d} {found.hours:7.2f}", *(f"\n    {lever}" for lever in found.levers))
+        found = plan.plan_stage(
+            name, stage, plan.bytes_of(size) if size else None, gpus
+        )
+        print(
+            f"{name:27s} {f'{gpus} x {size}' if size else 'CPU':>9s} {stage:5s} "
+            f"{found.total / 1e9:8.1f} {found.updates:8,d} {found.hours:7.2f}",
+            *(f"\n    {lever}" for lever in found.levers),
+        )
         assert found.fits
 
 # %% [markdown]
@@ -679,7 +788,10 @@ for name, size, gpus in asked:
 tight = plan.plan_stage("zephyr-7b-lora", "dsft", plan.bytes_of("24GB"))
 for term, size in tight.memory.items():
     print(f"{term:12s} {size / 1e9:6.2f} GB")
-print(f"{tight.total / 1e9:.2f} of {tight.limit / 1e9:.0f} GB after: {tight.levers}; in the recipe: {tight.changes}")
+print(
+    f"{tight.total / 1e9:.2f} of {tight.limit / 1e9:.0f} GB after: {tight.levers}; "
+    f"in the recipe: {tight.changes}"
+)
 
 # %% [markdown]
 # ### Paper, model card, code, ours
@@ -711,7 +823,11 @@ from zephyr_utils.pipeline.model_card import model_card
 
 try:
     card = model_card(pipeline)
-    print(card[: card.index("## Data")] + "...\n\n" + card[card.index("## Not evaluated") :])
+    print(
+        card[: card.index("## Data")]
+        + "...\n\n"
+        + card[card.index("## Not evaluated") :]
+    )
 except HandbookError as error:  # this chapter alone was run
     print(f"{error.what}: {error.remedy}")
 
@@ -771,7 +887,8 @@ artefacts.write_metrics(
         "padding_packed": float(waste["packed (bfd, 512)"]),
         "lora_share_of_full_operations": float(under_lora / in_full),
         "activations_formula_over_measured": float(formula / a_layer),
-        "forward_passes_live_over_precomputed": references["live"]["forward passes"] / references["precomputed"]["forward passes"],
+        "forward_passes_live_over_precomputed": references["live"]["forward passes"]
+        / references["precomputed"]["forward passes"],
         "seconds_live": references["live"]["seconds"],
         "seconds_precomputed": references["precomputed"]["seconds"],
         "published_peak_error": float(np.mean(peaks)),

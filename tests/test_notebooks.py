@@ -135,6 +135,13 @@ def test_the_checker_sees_a_breach(complaint, tmp_path):
     assert complaint in "\n".join(complaints(broken))
 
 
+def test_a_wrapped_statement_counts_as_one_line(tmp_path):
+    chapter = tmp_path / "02_wrapped.py"
+    wrapped = "total = sum([\n" + "    1,\n" * 30 + "])\n"
+    chapter.write_text(SPECIMEN.read_text().replace("import math", wrapped + "import math", 1))
+    assert complaints(chapter) == []
+
+
 def test_lines_for_ipython_are_no_breach(tmp_path):
     chapter = tmp_path / "02_colab.py"
     colab = "if seed:\n    %pip install -q zephyr-handbook\nimport math"
