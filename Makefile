@@ -57,7 +57,7 @@ style: $(ENVIRONMENT) ## Check style and spelling; of the chapters the .ipynb, s
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
-types: $(ENVIRONMENT) ## Check the package's type annotations
+types: $(ENVIRONMENT) ## Check the type annotations of the package and the tools
 	$(BIN)/mypy
 
 hooks: $(ENVIRONMENT) ## Let git check style and notebooks before each commit
