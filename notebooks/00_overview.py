@@ -23,7 +23,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]
@@ -462,7 +464,7 @@ print(
 # ```
 
 # %% [markdown]
-# Now the other two. **The next cell trains the road if it is cold**: truecasing, dSFT, pairs, dDPO, each once, some
+# Now the other two. **The next cell trains what is not there yet**: truecasing, dSFT, pairs, dDPO, each once, some
 # minutes on two cores in all. What is there already is reused, here and in every later chapter. A killed run goes on
 # where it stopped.
 

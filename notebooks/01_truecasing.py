@@ -21,7 +21,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]
@@ -927,7 +929,7 @@ TruecaserView(truecaser, shown)
 # ## On the dialogues
 #
 # Real data comes without its true form, the *gold*. The miniature has it: its world can be written once more *without*
-# the fault, and everything else stays the same, letter by letter. First the road's own step, which filters refusals and
+# the fault, and everything else stays the same, letter by letter. First the pipeline's own step, which filters refusals and
 # truecases what is left:
 
 # %%
@@ -965,7 +967,7 @@ changed = [
 ]
 print(
     f"{len(changed)} of {len(source):,} answers changed, "
-    f"the road says {row_counts['answers_changed']}"
+    f"the pipeline says {row_counts['answers_changed']}"
 )
 
 # %%

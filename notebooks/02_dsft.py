@@ -23,7 +23,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]
@@ -334,7 +336,7 @@ ChatTokens(tokenizer, {
 # %% [markdown]
 # ```{admonition} Predict, then run
 # :class: predict
-# There are two roads from messages to tokens: `apply_chat_template` straight to ids, or render the text first and
+# There are two ways from messages to tokens: `apply_chat_template` straight to ids, or render the text first and
 # call `tokenizer(text)`. Do both give the same ids?
 # ```
 
@@ -347,10 +349,10 @@ print(len(by_text), "ids, the first", tokenizer.convert_ids_to_tokens(by_text[:3
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The second road puts a `<s>` in front, as Mistral's tokenizer does with every text; the template has none. A student
-# trained by one road and asked by the other meets a first token it has never seen. If you said "the same", you are in
+# The second way puts a `<s>` in front, as Mistral's tokenizer does with every text; the template has none. A student
+# trained in one way and asked in the other meets a first token it has never seen. If you said "the same", you are in
 # good company: with a tokenizer that adds nothing they are the same, and a template with a `<s>` of its own would
-# have given *two* by the second road. The package takes the first road everywhere, in training, in chat and in
+# have given *two* in the second way. The package takes the first way everywhere, in training, in chat and in
 # evaluation.
 # ```
 
@@ -839,8 +841,8 @@ print(f"{'global batch':>20}: {batch}")
 # the training loss of the second half of the run in your mind, when most is learnt: flat, noisy, or with a pattern?
 # ```
 #
-# If the road has been run before, the next cell only reads what it left. If not, it trains now: a few minutes on two
-# cores.
+# If the pipeline has been run before, the next cell only reads what it left. If not, it trains now: a few minutes on
+# two cores.
 
 # %%
 sft = pipeline.dsft()
@@ -1002,7 +1004,7 @@ print(
 # %% [markdown]
 # ### The merged model is the adapter's model
 #
-# The road keeps the adapter beside the merged model. Load base and adapter, and compare with what was merged:
+# The pipeline keeps the adapter beside the merged model. Load base and adapter, and compare with what was merged:
 
 # %%
 if (sft.folder / training.ADAPTER).is_dir():
@@ -1171,7 +1173,7 @@ print(
 #
 # - You derived the token-weighted cross-entropy in four steps, each checked by a number, and combined batches without
 #   bias ([the first exercise](ex-02-combine)).
-# - You read the template token by token, met the second road to tokens, and wrote the mask
+# - You read the template token by token, met the second way to tokens, and wrote the mask
 #   ([the second exercise](ex-02-mask)).
 # - You fitted dialogues to a context by whole exchanges, with every row accounted for, and saw that packing is exact when
 #   positions start again.

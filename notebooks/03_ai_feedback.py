@@ -22,7 +22,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]

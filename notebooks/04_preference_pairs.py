@@ -21,7 +21,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]
@@ -673,7 +675,7 @@ for name, rate, width in (("mean", mean_rating, 4), ("overall", overall_rating, 
 #
 # Twins also become *pairs*: an answer can be chosen over itself, when its two ratings differ. Such pairs say nothing
 # (chosen and rejected cancel in the loss), so training sets them aside and counts them. (It begins with somewhat fewer
-# pairs than we made: the road has taken out leaked prompts first; see *Contamination* below.)
+# pairs than we made: the pipeline has taken out leaked prompts first; see *Contamination* below.)
 
 # %%
 train_pairs, held_out_pairs, fitted = pipeline.split_pairs()
@@ -830,7 +832,7 @@ print(
 )
 if miniature_as_shipped:
     assert report.n_ties == 0 == report.n_reversed, (
-        "ties were to be dropped: see road.pairs()"
+        "ties were to be dropped: see Pipeline.pairs()"
     )
     assert 0.5 < report.length_bias < 0.7, (
         "the length bias left its usual range: compare the mean lengths in the table"
@@ -967,7 +969,7 @@ if miniature_as_shipped:
         f"missed by the three rules: {len(missed)}"
     )
     assert min(leaks.values()) >= 2, (
-        "each rule should find something: are the questions those of road.questions()?"
+        "each rule should find something: were they given pipeline.questions()?"
     )
     assert not missed, "a leak got past the rules: print its prompt"
 
@@ -1210,7 +1212,7 @@ exercises.check_leak(leaked)
 # %% tags=["remove-cell"]
 metrics = {
     "pairs": report.n_pairs,
-    "policy_agreement": agreement,
+    "strategy_agreement": agreement,
     "length_bias": report.length_bias,
     "ties": report.n_ties,
     "tie_share": tie_share["mean"],

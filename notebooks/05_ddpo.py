@@ -21,7 +21,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]
@@ -1211,8 +1213,8 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # ```
 #
 # Set `preferences` in the cell of the dials to the file's path and run this chapter again, or, from a shell,
-# `zephyr run --scale smol --preferences FILE.jsonl --chapters 05`. At the miniature scale real pairs show that the road
-# goes through, no more: of fewer than a thousand, three tenths are held out, and a model of 1.3 million parameters that
+# `zephyr run --scale smol --preferences FILE.jsonl --chapters 05`. At the miniature scale real pairs show that the
+# pipeline goes through, no more: of fewer than a thousand, three tenths are held out, and a model of 1.3 million parameters that
 # never read English cannot be told from a coin on them. Then go by this list:
 #
 # 1. What does `row_counts.report()` set aside, and do you agree?

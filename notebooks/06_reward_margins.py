@@ -22,7 +22,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]
@@ -46,7 +48,7 @@ pipeline = Pipeline(
 )
 
 # %% [markdown]
-# Beside the road this chapter needs the rewards room, which reads logs, and the published figures.
+# Beside the pipeline this chapter needs the diagnostics, which read logs, and the published figures.
 
 # %%
 import tempfile
@@ -67,8 +69,8 @@ from zephyr_utils.data.records import load_records
 # ## Four numbers a pair
 #
 # Everything a DPO log shows is made of four numbers for each pair: the log-probability of the chosen answer $y_w$ and of the
-# rejected answer $y_l$, each under the model in training π and under the frozen reference, the dSFT model. The road has
-# measured them on the pairs that were held out of training.
+# rejected answer $y_l$, each under the model in training π and under the frozen reference, the dSFT model. The
+# pipeline has measured them on the pairs that were held out of training.
 
 # %%
 made = pipeline.margins()
@@ -856,7 +858,7 @@ by(
 # %% [markdown]
 # The same suspicion can be raised without any truth, on your own data too: are pairs learned better where the chosen answer
 # is the *longer* one? And where the teacher rated the two far apart? (In the miniature a large gap mostly means right
-# against wrong.)
+# against wrong. Scores are optional in pairs of your own: where one has none, only the length is looked at.)
 
 # %%
 lengths = {
@@ -864,17 +866,14 @@ lengths = {
     for side in ("chosen", "rejected")
 }
 longer = lengths["chosen"] > lengths["rejected"]
-gaps = np.array(
-    [pair["score_chosen"] - pair["score_rejected"] for pair in held_out], float
-)
-by(
-    {
-        "chosen longer": longer,
-        "not longer": ~longer,
-        "small score gap": gaps <= np.median(gaps),
-        "large score gap": gaps > np.median(gaps),
-    }
-)
+groups = {"chosen longer": longer, "not longer": ~longer}
+if all("score_chosen" in pair for pair in held_out):
+    gaps = np.array([p["score_chosen"] - p["score_rejected"] for p in held_out])
+    groups["small score gap"] = gaps <= np.median(gaps)
+    groups["large score gap"] = gaps > np.median(gaps)
+else:
+    print("Not all pairs have scores: they are not divided by their gap.")
+by(groups)
 
 # %% [markdown]
 # In the miniature the length tells, and the gap does not: its two intervals overlap, although its pairs with a large gap
@@ -1054,7 +1053,7 @@ exercises.check_displaced_share(displaced_share)
 # ### Which tokens moved?
 #
 # A sum over tokens can be taken apart again. One function gives the log-probability of each token of an answer; the check
-# below it: the tokens add up to the sums that the road measured.
+# below it: the tokens add up to the sums that the pipeline measured.
 
 # %%
 from zephyr_utils.chat import encode, generate, load_model
@@ -1080,7 +1079,7 @@ def token_log_probs(model, tokenizer, messages):
 ids, each = token_log_probs(after, tokenizer, held_out[0]["chosen"])
 print(
     f"{len(ids)} tokens: {each.sum():.3f}, "
-    f"measured by the road: {sums['policy_chosen'][0]:.3f}"
+    f"measured by the pipeline: {sums['policy_chosen'][0]:.3f}"
 )
 assert abs(each.sum() - sums["policy_chosen"][0]) < 0.01 * max(1, abs(each.sum())), (
     "a token too many or too few: mind the shift by one"

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Evaluation: what a grade is worth
 #
-# Three models stand at the end of the road: the base, the student after dSFT, and the student after dDPO. This chapter
+# Three models stand at the end of the pipeline: the base, the student after dSFT, and the student after dDPO. This chapter
 # asks them the same questions, lets a judge grade the answers, and then does what is skipped too often: it asks how
 # sure the figures are, whom they flatter, and what they do not measure. The two protocols are the paper's, MT-Bench
 # {cite:p}`zheng2023judging` and AlpacaEval; the error bars of its Table 1 are derived here again, from the raw records
@@ -22,7 +22,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]
@@ -876,7 +878,7 @@ print(
 # draws guess a spread poorly. Where it comes near the error over questions, chance in the draw makes most of that error.)
 #
 # The seed of the *training* is not in it at all, and no number of questions will show it. `make claims` trains the whole
-# road several times, each with a seed of its own. With few seeds the interval has to be Student's,
+# pipeline several times, each with a seed of its own. With few seeds the interval has to be Student's,
 # $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five, $t_4 = 2.78$ and not 1.96.
 
 # %%
@@ -1286,7 +1288,7 @@ exercises.check_questions_needed(questions_needed)
 # - **Figures not to believe as they stand:** TruthfulQA in Table 2, MedConceptsQA at chance, and any grade beside that of
 #   another judge.
 #
-# [Chapter 08](08_ablations) asks which step of the road the gain comes from.
+# [Chapter 08](08_ablations) asks which step of the pipeline the gain comes from.
 #
 # ## References
 #

@@ -21,7 +21,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% tags=["parameters"]
@@ -253,7 +255,7 @@ exercises.check_verdict(verdict)
 # %%
 for row in ablations.ABLATIONS.values():
     differs = {**row.pairs, **row.recipe}
-    how = f"{row.trains:6s} from {row.start:10s}" if row.trains else "the road's own"
+    how = f"{row.trains:6s} from {row.start:10s}" if row.trains else "the pipeline's"
     share = "a quarter of the pairs" if row.few and row.trains == "ddpo" else ""
     print(f"{row.name:18s} {row.label:40s} {how:24s} {differs or ''} {share}")
 
@@ -263,7 +265,7 @@ for row in ablations.ABLATIONS.values():
 # A table like this is easily bent without meaning to. Tune one row, give the others its learning rate, and the tuned
 # row wins. A dSFT that was trained too little flatters dDPO; in our first trials dDPO led by 4.7 points for that reason
 # alone. So every row had a small search of its own, three to five settings with one seed, on *development* questions (all but the
-# dSFT of one epoch, which is the road's own, stopped early):
+# dSFT of one epoch, which is the pipeline's own, stopped early):
 # `python benchmarks/search.py --stages rows`. What was found lies in `recipes/miniature/ablations.yaml`, all that was
 # tried in `benchmarks/results/search.json`. What each row trains with:
 
@@ -337,7 +339,9 @@ prompts = [
 ] or list(pairs["few"])
 for name, made in pairs.items():
     pair = made[prompts[0]]
-    scores = f"{pair['score_chosen']:g} over {pair['score_rejected']:g}"
+    scores = "no scores"  # of pairs of your own, which need none
+    if "score_chosen" in pair:
+        scores = f"{pair['score_chosen']:g} over {pair['score_rejected']:g}"
     print(
         f"{name:10s} {scores:14s} + {pair['chosen'][-1]['content']!r}\n"
         f"{'':25s} - {pair['rejected'][-1]['content']!r}"
@@ -348,11 +352,12 @@ for name, made in pairs.items():
 
 # %%
 for name, made in sets.items():
-    gaps = np.array([pair["score_chosen"] - pair["score_rejected"] for pair in made])
-    print(
-        f"{name:10s} {len(gaps):5d} pairs, {np.mean(gaps == 0):5.1%} ties, "
-        f"mean gap {gaps.mean():.2f}"
-    )
+    scored = [pair for pair in made if "score_chosen" in pair]
+    apart = "no scores"
+    if scored:
+        gaps = np.array([p["score_chosen"] - p["score_rejected"] for p in scored])
+        apart = f"{np.mean(gaps == 0):5.1%} ties, mean gap {gaps.mean():.2f}"
+    print(f"{name:10s} {len(made):5d} pairs, {apart}")
 
 # %% [markdown]
 # And dSFT-2? It trains on a chosen answer as on any dialogue: all tokens count, the prompt's too. dDPO counts the

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Scaling up: what it takes, before it is started
 #
-# Everything so far ran on a CPU. The same road trains Mistral-7B {cite:p}`jiang2023mistral`, as the paper did on sixteen
+# Everything so far ran on a CPU. The same pipeline trains Mistral-7B {cite:p}`jiang2023mistral`, as the paper did on sixteen
 # A100 {cite:p}`tunstall2023zephyr`; what changes is a name in the dial. Before one rents a machine, three questions want
 # an answer: *does it fit, how many updates, how many hours?* All three can be computed on paper, and this chapter does
 # so: each formula is derived, and checked on a model that is small enough to be measured. **No GPU was used to make this
@@ -21,7 +21,9 @@ try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
     %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
-from zephyr_utils.machine import hardware_found
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
 print(hardware_found())
 
 # %% [markdown]

@@ -2,14 +2,20 @@
 tested too.
 """
 
+import builtins
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import jupytext
 import pytest
 import sync
 from chapter_rules import complaints
+from IPython.core.inputtransformer2 import TransformerManager
+
+from zephyr_utils.errors import HandbookError
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +48,45 @@ def test_a_notebook_is_what_its_source_gives(path, regenerated):
     assert same, (
         f"{committed.name} is out of step with {path.name}, or holds outputs. What to do: make sync"
     )
+
+
+def first_cells():
+    for path in CHAPTERS:
+        cells = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent").cells
+        yield next(cell.source for cell in cells if cell.cell_type == "code")
+
+
+def run_first_cell(monkeypatch, package_is_there=True):
+    """The lines for IPython that the first cell ran."""
+    [cell] = set(first_cells())
+    ran = []
+    shell = types.SimpleNamespace(run_line_magic=lambda name, line: ran.append((name, line)))
+
+    def importing(name, *args, imported=builtins.__import__, **kwargs):
+        if name == "zephyr_utils" and not package_is_there:
+            raise ModuleNotFoundError(name=name)
+        return imported(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+    exec(TransformerManager().transform_cell(cell), {"get_ipython": lambda: shell})
+    return ran
+
+
+def test_all_chapters_begin_with_one_short_cell():
+    assert len(set(first_cells())) == 1 and len(next(first_cells()).splitlines()) <= 10
+
+
+def test_the_first_cell_installs_only_where_the_package_is_missing(monkeypatch, capsys):
+    assert run_first_cell(monkeypatch) == []
+    assert capsys.readouterr().out.count("\n") == 1, "the hardware, in a sentence"
+    [(magic, line)] = run_first_cell(monkeypatch, package_is_there=False)
+    assert magic == "pip" and line.startswith('install -q "zephyr-handbook @ git+https://')
+
+
+def test_the_first_cell_asks_for_a_restart_where_a_loaded_library_was_upgraded(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", types.SimpleNamespace(__version__="18.1.0"))
+    with pytest.raises(HandbookError, match=r"pyarrow 18\.1\.0 is loaded.*\n.*restart.* once"):
+        run_first_cell(monkeypatch, package_is_there=False)
 
 
 def test_every_notebook_has_a_source():

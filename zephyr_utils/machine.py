@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import zephyr_utils
+from zephyr_utils.errors import HandbookError
 
 # those whose version changes what is trained
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
+# What installing the handbook upgrades on Google Colab: TRL needs both newer than Colab has them.
+UPGRADED_ON_COLAB = ("datasets", "pyarrow")
 
 
 def code_versions() -> dict[str, str]:
@@ -23,6 +26,29 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def check_loaded_versions() -> None:
+    """Refuse a process that was started before one of its libraries was upgraded.
+
+    What was imported before the upgrade stays the old version, and fails later in unclear ways.
+
+    Raises:
+        HandbookError: naming the libraries; the kernel has to be restarted once.
+    """
+    loaded = {
+        name: sys.modules[name].__version__ for name in UPGRADED_ON_COLAB if name in sys.modules
+    }
+    outdated = [
+        f"{name} {version} is loaded, {_version(name)} is installed"
+        for name, version in loaded.items()
+        if version != _version(name)
+    ]
+    if outdated:
+        raise HandbookError(
+            "; ".join(outdated),
+            remedy="restart the kernel once (on Colab: Runtime > Restart session), then run again",
+        )
 
 
 def peak_memory_mb() -> float:
