@@ -79,7 +79,9 @@ def test_threads_that_write_one_file_leave_one_of_their_texts(tmp_path):
 
 
 def test_json_is_strict_and_a_broken_character_does_not_lose_a_report(tmp_path):
-    path = write_json(tmp_path / "a.json", {"ü": [1, None, "x"]})
+    path = tmp_path / "a.json"
+    # As the last line of a notebook's cell it must show nothing, least of all a path.
+    assert write_json(path, {"ü": [1, None, "x"]}) is None
     assert json.loads(path.read_text("utf-8")) == {"ü": [1, None, "x"]}
     assert "ü" in path.read_text("utf-8") and path.read_bytes().endswith(b"}\n")
     deep: list = []

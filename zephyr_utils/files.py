@@ -100,8 +100,8 @@ def write_text(path: str | Path, text: str) -> Path:
     return Path(path)
 
 
-def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> Path:
-    """Write a value as strict JSON (no NaN, no infinity), whole or not at all; returns the path.
+def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> None:
+    """Write a value as strict JSON (no NaN, no infinity), whole or not at all.
 
     Raises:
         HandbookError: as `atomic_write`, or the value is none that JSON can hold.
@@ -114,7 +114,7 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> Path:
             where=str(path),
             remedy="give text, finite numbers, lists and objects only",
         ) from error
-    return write_text(path, text + "\n")
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
