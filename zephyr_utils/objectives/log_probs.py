@@ -38,14 +38,14 @@ def token_weighted_nll(
 
 
 def _token_nll(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-    """(batch, length - 1) negative log-likelihoods, 0 where the label is ignored."""
-    # (batch, length - 1, vocabulary): position t predicts token t + 1; float32, as bf16 sums lose
-    # digits
-    predictions = logits[:, :-1].float()
-    targets = labels[:, 1:]  # (batch, length - 1)
-    return F.cross_entropy(
-        predictions.transpose(1, 2),
-        targets.to(predictions.device),
+    """(batch, length) negative log-likelihoods, 0 where the label is ignored and at the end."""
+    # Position t predicts token t + 1, and the last position nothing. Labels are shifted, not
+    # logits, for a slice of those would be copied; float32, as sums in bfloat16 lose digits.
+    targets = F.pad(labels[:, 1:], (0, 1), value=ignore_index)
+    nll = F.cross_entropy(
+        logits.float().flatten(0, 1),  # (batch * length, vocabulary)
+        targets.flatten().to(logits.device),
         ignore_index=ignore_index,
         reduction="none",
     )
+    return nll.view(labels.shape)

@@ -2,7 +2,7 @@
 whole dialogues.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from zephyr_utils.objectives import sequence_log_probs, token_weighted_nll
 from zephyr_utils.training.encoding import common_prefix
 
 Row = tuple[list[int], int]  # token ids, and where the answer begins
+MAX_LOGITS = 2**26  # that one forward pass may give: 256 MB in float32
 
 
 def answer_log_probs(
@@ -46,9 +47,10 @@ def row_log_probs(
     """The log-probability of each row's answer, summed over its tokens: (rows,), in nats."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     sums = torch.empty(len(rows))
-    for start in range(0, len(order), batch_size):
-        picked = order[start : start + batch_size]
-        width = max(len(rows[i][0]) for i in picked)
+    lengths = [len(rows[i][0]) for i in order]
+    for start, end in _batches(lengths, batch_size, _vocabulary(model)):
+        picked = order[start:end]
+        width = lengths[end - 1]
         ids = torch.full((len(picked), width), pad_token_id)
         labels = torch.full((len(picked), width), -100)
         for line, i in enumerate(picked):
@@ -72,9 +74,10 @@ def held_out_loss(
     model.eval()
     encoded = sorted((encode(tokenizer, row["messages"])[0] for row in dialogues), key=len)
     total, count = 0.0, 0
-    for start in range(0, len(encoded), batch_size):
-        batch = encoded[start : start + batch_size]
-        width = max(map(len, batch))
+    lengths = list(map(len, encoded))
+    for start, end in _batches(lengths, batch_size, _vocabulary(model)):
+        batch = encoded[start:end]
+        width = lengths[end - 1]
         padded = [row + [tokenizer.pad_token_id] * (width - len(row)) for row in batch]
         ids = torch.tensor(padded).to(model.device)
         labels = torch.tensor([row + [-100] * (width - len(row)) for row in batch])
@@ -85,3 +88,21 @@ def held_out_loss(
         total, count = total + float(nll), count + int(tokens)
     model.train()
     return total / count
+
+
+def _batches(lengths: Sequence[int], batch_size: int, vocabulary: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of batches of rows that are ordered by length: `batch_size` rows, or as many
+    as keep the logits of a padded batch below `MAX_LOGITS`; one at least.
+    """
+    start = 0
+    for row, length in enumerate(lengths):
+        rows = row - start  # of the batch before this row
+        if rows and (rows == batch_size or (rows + 1) * length * vocabulary > MAX_LOGITS):
+            yield start, row
+            start = row
+    if lengths:
+        yield start, len(lengths)
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    return int(model.config.get_text_config().vocab_size)
