@@ -184,9 +184,11 @@ def hold_out(
         most: share of the rows that is not exceeded for the sake of `wanted`.
 
     Raises:
-        HandbookError: there are fewer than two different prompts.
+        HandbookError: there are fewer than two different prompts, or a prompt is no text that UTF-8
+            can hold.
     """
-    hashes = [int.from_bytes(hashlib.sha256(row["prompt"].encode()).digest()[:8]) for row in rows]
+    prompts = [check_text(row["prompt"], f"row {n}, field prompt") for n, row in enumerate(rows)]
+    hashes = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in prompts]
     if len(set(hashes)) < 2:
         raise HandbookError(
             f"{len(rows)} rows with {len(set(hashes))} different prompts leave none to measure on",

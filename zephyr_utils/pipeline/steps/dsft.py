@@ -11,6 +11,7 @@ from zephyr_utils.training.preflight import fitting_length_of, report_rows
 from zephyr_utils.training.rows import FittedRows, fit_dialogues, hold_out
 
 HELD_OUT = 0.05  # share of the dialogues kept back to measure on
+HELD_OUT_ROWS, MOST_HELD_OUT = 40, 0.2  # of few dialogues so many, up to a fifth
 
 
 def split_dialogues(
@@ -28,7 +29,7 @@ def split_dialogues(
     prepare_tokenizer(tokenizer)
     records = load_records(dialogues, "dialogue").records
     fitted = fit_dialogues(tokenizer, records, fitting_length_of(base_model, max_length))
-    return *hold_out(fitted.rows, HELD_OUT), fitted
+    return *hold_out(fitted.rows, HELD_OUT, wanted=HELD_OUT_ROWS, most=MOST_HELD_OUT), fitted
 
 
 def train_dsft(folder: Path, base_model: str, dialogues: Path, recipe: Recipe) -> dict[str, Any]:
