@@ -43,9 +43,6 @@ LINES = {
     "other spacing, order and numbers": '{ "n":1e3,"m":1.0 , "messages" :[ {"content": '
     + dumps(FAULTY)
     + ' ,"role":"assistant"}],"k":1}',
-    "a key twice": '{"k": 1, "k": 2, "messages": [{"role": "assistant", "content": '
-    + dumps(FAULTY)
-    + "}]}",
     "messages as JSON text": dumps({"messages": dumps(TURNS)}),
     "messages as indented JSON text": dumps({"messages": dumps(TURNS, indent=2)}),
     "messages as Python text": dumps({"messages": repr(TURNS)}),

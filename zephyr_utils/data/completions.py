@@ -63,7 +63,7 @@ def _check_completion(completion: Any, place: str) -> Completion:
         raise wrong_type("an object with 'model' and 'response'", completion, place)
     annotations = completion.get("annotations") or {}
     if isinstance(annotations, str):
-        annotations = parse(annotations)
+        annotations = parse(annotations, f"{place}.annotations")
     if not isinstance(annotations, dict):
         raise wrong_type(
             "an object with the four aspects", completion["annotations"], f"{place}.annotations"

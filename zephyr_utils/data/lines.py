@@ -8,9 +8,9 @@ others.
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from zephyr_utils.data.rows import (
     KEPT_OF_A_LONG_ROW,
@@ -19,6 +19,13 @@ from zephyr_utils.data.rows import (
     Row,
     broken_row,
     megabytes,
+)
+from zephyr_utils.data.strict_json import (
+    REPEATED_KEY,
+    RepeatedKey,
+    marked_json,
+    repeated_key,
+    strict_json,
 )
 from zephyr_utils.errors import HandbookError
 
@@ -83,11 +90,10 @@ def json_rows(path: Path) -> Iterator[Row]:
         )
     data = path.read_bytes().removeprefix(MARK)
     check_encoding(path, data)
-    whole = parse_line(data, str(path))
+    whole = _parse_whole(data, path)
     if whole.error is None:
-        rows = whole.value if isinstance(whole.value, list) else [whole.value]
-        for number, value in enumerate(rows, start=1):
-            yield Row(f"{path}, row {number}", value)
+        values = whole.value if isinstance(whole.value, list) else [whole.value]
+        yield from _items(values, path)
     elif data.lstrip().startswith(b"{"):  # many sets keep one object a line in a file called .json
         yield from line_rows(path)
     else:
@@ -100,7 +106,7 @@ def json_rows(path: Path) -> Iterator[Row]:
         )
 
 
-def parse_line(line: bytes, where: str) -> Row:
+def parse_line(line: bytes, where: str, parse: Callable[[str], Any] = strict_json) -> Row:
     """A row of JSON, or the row with what is wrong with it."""
     try:
         text = line.decode()
@@ -109,7 +115,9 @@ def parse_line(line: bytes, where: str) -> Row:
         readable = line.decode(errors="backslashreplace")
         return broken_row(where, "invalid_utf8", what, "write the file as UTF-8", readable)
     try:
-        return Row(where, json.loads(text))
+        return Row(where, parse(text))
+    except RepeatedKey as error:
+        return _repeated(where, error, text)
     except (ValueError, RecursionError) as error:
         at = (
             f" at character {error.pos + 1} of {len(text)}"
@@ -151,12 +159,35 @@ def _list_rows(path: Path) -> list[Row] | None:
         data = stream.read(MAX_JSON_BYTES + 1)
     if len(data) > MAX_JSON_BYTES:
         return None
-    whole = parse_line(data.removeprefix(MARK), str(path))
+    whole = _parse_whole(data.removeprefix(MARK), path)
     if whole.error is not None or not isinstance(whole.value, list):
         return None
     if not all(isinstance(value, dict) for value in whole.value):
         return None
-    return [Row(f"{path}, row {i}", value) for i, value in enumerate(whole.value, start=1)]
+    return _items(whole.value, path)
+
+
+def _parse_whole(data: bytes, path: Path) -> Row:
+    """The value of a whole file. A key that is named twice costs the item that holds it alone."""
+    whole = parse_line(data, str(path))
+    if whole.error is not None and whole.error.reason == REPEATED_KEY:
+        return parse_line(data, str(path), marked_json)
+    return whole
+
+
+def _items(values: list[Any], path: Path) -> list[Row]:
+    """The items of a list in a file, as rows."""
+    rows = []
+    for number, value in enumerate(values, start=1):
+        where, key = f"{path}, row {number}", repeated_key(value)
+        row = Row(where, value) if key is None else _repeated(where, RepeatedKey(key), value)
+        rows.append(row)
+    return rows
+
+
+def _repeated(where: str, error: RepeatedKey, value: Any) -> Row:
+    remedy = "keep one of the two values; a reader of JSON takes the last one, whichever it is"
+    return broken_row(where, REPEATED_KEY, str(error), remedy, value)
 
 
 def _remedy(text: str) -> str:

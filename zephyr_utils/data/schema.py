@@ -195,7 +195,7 @@ def read_feedback(record: Any, where: str = "") -> Read[Feedback]:
 
 def _row(record: Any, where: str) -> tuple[Fields, set[str]]:
     notes: set[str] = set()
-    row = require_object(unpacked_row(record, notes), where)
+    row = require_object(unpacked_row(record, where, notes), where)
     return unpacked(row, where, notes), notes
 
 

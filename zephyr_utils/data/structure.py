@@ -4,13 +4,13 @@ Such a column is parsed, as JSON or as Python writes its literals, or refused by
 never trained on as the text that it is.
 """
 
-import ast
 import json
 import re
 import warnings
 from typing import Any
 
 from zephyr_utils.data.fields import Fields, RecordError, at
+from zephyr_utils.data.strict_json import REPEATED_KEY, RepeatedKey, strict_json, strict_literal
 from zephyr_utils.data.types import SPEAKERS, TOOL_ROLES
 
 # Fields that are lists or objects whatever the layout, and fields that may also be plain text.
@@ -39,14 +39,15 @@ def unpacked(record: Fields, where: str, notes: set[str]) -> Fields:
         notes: `NOTE` is added to it if anything was parsed.
 
     Raises:
-        RecordError: ``broken_structure``: a field is the beginning of a list of messages.
+        RecordError: ``broken_structure``: a field is the beginning of a list of messages; or
+            ``repeated_key``.
     """
     parsed: Fields = {}
     for field in (*LIST_FIELDS, *FREE_FIELDS):
         value = record.get(field)
         if isinstance(value, str) and _opens(value):
-            free = field in FREE_FIELDS
-            found = turns_in_text(value, at(where, field)) if free else parse(value)
+            read = turns_in_text if field in FREE_FIELDS else parse
+            found = read(value, at(where, field))
             if found is not None:
                 parsed[field] = found
     if not parsed:
@@ -55,10 +56,14 @@ def unpacked(record: Fields, where: str, notes: set[str]) -> Fields:
     return {**record, **parsed}
 
 
-def unpacked_row(record: Any, notes: set[str]) -> Any:
-    """The row itself, parsed if it is an object that was encoded as JSON twice."""
+def unpacked_row(record: Any, where: str, notes: set[str]) -> Any:
+    """The row itself, parsed if it is an object that was encoded as JSON twice.
+
+    Raises:
+        RecordError: ``repeated_key``.
+    """
     if isinstance(record, str) and record.lstrip().startswith("{"):
-        value = parse(record)
+        value = parse(record, where)
         if isinstance(value, dict):
             notes.add(NOTE)
             return value
@@ -69,9 +74,15 @@ def turns_in_text(value: str, place: str) -> Any | None:
     """The message or the list of messages that a text holds from end to end; None for other text.
 
     Raises:
-        RecordError: ``broken_structure``: it begins as a list of messages and does not end as one.
+        RecordError: ``broken_structure``: it begins as a list of messages and does not end as one;
+            or ``repeated_key``, in messages.
     """
-    parsed = parse(value)
+    try:
+        parsed = parse(value, place)
+    except RecordError:
+        if _TURN_INSIDE.search(value[:_LOOK]):
+            raise
+        return None  # an answer that is JSON of its own
     if parsed is not None:
         return parsed if _are_turns(parsed) else None
     if _TURN_INSIDE.search(value[:_LOOK]) and not _goes_on_in_prose(value):
@@ -85,14 +96,25 @@ def turns_in_text(value: str, place: str) -> Any | None:
     return None
 
 
-def parse(value: str) -> Any | None:
-    """What JSON or a Python literal holds, if it is a list or an object; otherwise None."""
+def parse(value: str, place: str) -> Any | None:
+    """What JSON or a Python literal holds, if it is a list or an object; otherwise None.
+
+    Raises:
+        RecordError: ``repeated_key``: an object names a key twice.
+    """
     if not _opens(value):
         return None
     try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        found = _literal(value)
+        try:
+            found = strict_json(value)
+        except RepeatedKey:
+            raise
+        except (ValueError, RecursionError):
+            found = _literal(value)
+    except RepeatedKey as error:
+        raise RecordError(
+            REPEATED_KEY, str(error), where=place, remedy="keep one of the two values"
+        ) from None
     return found if isinstance(found, list | dict) else None
 
 
@@ -112,7 +134,9 @@ def _literal(value: str) -> Any | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of backslashes in the text
-            return ast.literal_eval(value.strip())
+            return strict_literal(value.strip())
+    except RepeatedKey:
+        raise
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 

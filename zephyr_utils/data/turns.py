@@ -150,7 +150,7 @@ def _keys(turn: Turn, notes: set[str]) -> tuple[Fields, str, str]:
     """A message, and the keys of its role and its content."""
     message = turn.message
     if isinstance(message, str):  # a list of JSON texts
-        message = parse(message)
+        message = parse(message, turn.place)
         if isinstance(message, dict):
             notes.add(PARSED)
     if not isinstance(message, dict):
@@ -203,7 +203,7 @@ def _content(message: Fields, key: str, here: str, notes: set[str]) -> Any:
             where=here,
             remedy="tool calls are not trained on here: remove the row, or set it aside",
         )
-    parts = _parts(value)
+    parts = _parts(value, here)
     if parts is None:
         return value
     notes.add(JOINED)
@@ -211,12 +211,12 @@ def _content(message: Fields, key: str, here: str, notes: set[str]) -> Any:
     return "".join(texts)
 
 
-def _parts(value: Any) -> list | None:
+def _parts(value: Any, place: str) -> list | None:
     """The parts of a content that is given in parts, or as text that holds such a list."""
     if isinstance(value, dict):
         return [value]
     if isinstance(value, str) and _PARTS.match(value):
-        parsed = parse(value)
+        parsed = parse(value, place)
         return parsed if isinstance(parsed, list) and all(map(_is_part, parsed)) else None
     return value if isinstance(value, list) else None
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.strict_yaml import load_yaml
 
 CHARACTERS_PER_TOKEN = 4.0  # a rule of thumb for English, used until a server has counted
 TOKENS_WITHOUT_LIMIT = 512  # expected of a reply that nothing limits, until one was measured
@@ -78,11 +79,13 @@ class Prices:
             HandbookError: there is no such file, or it is no price table.
         """
         try:
-            table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            table = load_yaml(Path(path).read_text(encoding="utf-8"))
         # ValueError: a number of more than 4,300 digits, a NUL in the name.
         except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
             why = (str(error).splitlines() or [type(error).__name__])[0]
-            raise _no_table(path, f"it cannot be read: {why}") from error
+            mark = getattr(error, "problem_mark", None)
+            line = f" in line {mark.line + 1}" if mark else ""
+            raise _no_table(path, f"it cannot be read{line}: {why}") from error
         if not isinstance(table, dict) or not isinstance(table.get("models"), dict):
             raise _no_table(path, "it has no `models`")
         models = {}

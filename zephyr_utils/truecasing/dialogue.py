@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from zephyr_utils.data.fields import RecordError, has
-from zephyr_utils.data.structure import parse, turns_in_text
+from zephyr_utils.data.structure import parse as parse_structure
+from zephyr_utils.data.structure import turns_in_text
 from zephyr_utils.data.templates import Template, template_of, turns_of
 from zephyr_utils.data.turns import OTHER_PARTS, TEXT_PARTS
 from zephyr_utils.data.types import ROLES, SPEAKERS, TOOL_ROLES
@@ -43,6 +44,14 @@ _ROLE_MARK = re.compile(
 )
 _TURN = re.compile(r"""['"](?:role|from)['"]\s*:""")
 _TRANSCRIPT = re.compile(r"^(?:User|Human|USER|HUMAN):.*?^(?:Assistant|ASSISTANT):", re.M | re.S)
+
+
+def parse(text: str) -> Any | None:
+    """What a text holds as structure; None for any other, and for structure of two readings."""
+    try:
+        return parse_structure(text, "")
+    except RecordError:
+        return None
 
 
 class LocatedText(NamedTuple):

@@ -1,6 +1,5 @@
 """Rows of JSONL: the lines with their messages repaired, and all else byte for byte as it came."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 
 from zephyr_utils.data.lines import MARK
 from zephyr_utils.data.rows import MAX_ROW_BYTES, megabytes
+from zephyr_utils.data.strict_json import RepeatedKey, strict_json
 from zephyr_utils.truecasing.arrays import from_strings, strings_with_edits
 from zephyr_utils.truecasing.dialogue import BROKEN_STRUCTURE, LocatedText, MessageFinder, RowError
 from zephyr_utils.truecasing.literals import Change, changed_literal
@@ -16,6 +16,7 @@ from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.reports import ColumnReport
 
 NOT_JSON, NOT_UTF8, TOO_LONG = "not JSON", "not UTF-8", "line too long"
+KEY_TWICE = "a key twice"
 
 
 class Line(NamedTuple):
@@ -49,7 +50,9 @@ def read_line(line: Line, finder: MessageFinder) -> tuple[str, list[LocatedText]
     except UnicodeDecodeError as error:
         raise RowError(NOT_UTF8, f"{error.reason} at byte {error.start + 1} of the line") from error
     try:
-        row = json.loads(text)
+        row = strict_json(text)
+    except RepeatedKey as error:
+        raise RowError(KEY_TWICE, str(error)) from error
     except (ValueError, RecursionError) as error:
         raise RowError(NOT_JSON, _broken(error, text)) from error
     return text, finder.in_row(row)
