@@ -79,6 +79,8 @@ def test_what_dsft_leaves_is_a_whole_model_an_adapter_and_a_log_and_no_pickle(sf
 def test_the_adapter_does_not_tell_where_the_base_lay(sft):
     config = json.loads((sft.model.parent / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == BASE_FOLDER.name
+    texts = [path.read_bytes() for path in (sft.model.parent / "adapter").iterdir()]
+    assert len(texts) > 2 and not any(str(BASE_FOLDER).encode() in text for text in texts)
 
 
 def test_the_modules_of_an_adapter_are_named_in_one_order_in_every_run(sft):

@@ -12,7 +12,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zephyr_utils.chat import load_model, load_pretrained
-from zephyr_utils.files import plain_value, write_json
+from zephyr_utils.files import plain_value, write_json, write_text
 from zephyr_utils.training.distributed import gather_full_tensor, load_unsharded, processes
 
 MODEL, ADAPTER, LOG, CHECKPOINTS = "model", "adapter", "log.json", "checkpoints"
@@ -90,13 +90,16 @@ def merged_into_base(model: PeftModel, output: Path, recipe: Mapping[str, Any]) 
 
 
 def portable_config(adapter: Path) -> None:
-    """PEFT records where the base lay on this machine; keep its name only. Names of modules, which
-    it holds as a set, get an order that every run gives.
+    """PEFT records where the base lay on this machine, in its card too; keep its name only. Names
+    of modules, which it holds as a set, get an order that every run gives.
     """
-    path = adapter / "adapter_config.json"
+    path, card = adapter / "adapter_config.json", adapter / "README.md"
     config = json.loads(path.read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = Path(config["base_model_name_or_path"] or "").name
+    base = config["base_model_name_or_path"] or ""
+    config["base_model_name_or_path"] = Path(base).name
     for name in ("target_modules", "exclude_modules"):
         if isinstance(config.get(name), list):
             config[name].sort()
     write_json(path, config)
+    if Path(base).is_dir() and card.is_file():
+        write_text(card, card.read_text(encoding="utf-8").replace(base, Path(base).name))
