@@ -112,6 +112,16 @@ def judge_comparisons(
     return [judge.compare(*request) for request in track(requests, what)]
 
 
+def better_graded(grade_a: float, grade_b: float, prompt_name: str) -> PairwiseJudgment:
+    """The choice of a judge that compares two answers by its own grades; equal grades are a tie."""
+    winner, letter = (
+        ("tie", "C") if grade_a == grade_b else ("A", "A") if grade_a > grade_b else ("B", "B")
+    )
+    return PairwiseJudgment(
+        f"Grades {grade_a:g} and {grade_b:g}. [[{letter}]]", winner, prompt_name
+    )
+
+
 class RecordedJudge:
     """Plays back judgments that were made before, so that a lesson or a test needs no endpoint.
 

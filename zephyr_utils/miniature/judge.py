@@ -2,7 +2,7 @@
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation.common import display_name
-from zephyr_utils.evaluation.judges import Judgment, PairwiseJudgment
+from zephyr_utils.evaluation.judges import Judgment, PairwiseJudgment, better_graded
 from zephyr_utils.evaluation.types import MTBenchQuestion
 from zephyr_utils.miniature.teacher import Grade, grade_turn
 
@@ -30,8 +30,7 @@ class TeacherJudge:
     def compare(self, question: MTBenchQuestion, answer_a: str, answer_b: str) -> PairwiseJudgment:
         """The better graded of two answers to the first turn; equal grades are a tie."""
         a, b = (self._grade(question, [answer], 1).score for answer in (answer_a, answer_b))
-        winner, letter = ("tie", "C") if a == b else ("A", "A") if a > b else ("B", "B")
-        return PairwiseJudgment(f"Grades {a:g} and {b:g}. [[{letter}]]", winner, "rules")
+        return better_graded(a, b, "rules")
 
     def _grade(self, question: MTBenchQuestion, answers: list[str], turn: int) -> Grade:
         grade = grade_turn(question["turns"], answers, turn)
