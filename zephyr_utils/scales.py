@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zephyr_utils.data.read import HubAddress
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.exams import VERIFIABLE_EXAM, Exam
 from zephyr_utils.machine import hardware_found
 from zephyr_utils.planning.memory import Shape, TrainingSet
 from zephyr_utils.recipes import Recipe, Stage, load_recipe, recipe_path
@@ -52,27 +53,6 @@ class Generated:
 
 
 Source = HubAddress | Path | Generated
-
-
-@dataclass(frozen=True)
-class Exam:
-    """Questions that every model of a scale is asked, and a judge; both without an account.
-
-    Attributes:
-        description: of the questions, in words.
-        judge_description: of the judge, in words.
-        questions: makes the records, in MT-Bench's schema.
-        judge: makes the judge.
-        temperature: of the sampled answers.
-        max_new_tokens: of the longest answer.
-    """
-
-    description: str
-    judge_description: str
-    questions: Callable[[], list["MTBenchQuestion"]]
-    judge: Callable[[], "Judge"]
-    temperature: float = 0.7  # the paper's sampling for chat, appendix
-    max_new_tokens: int = 96
 
 
 @dataclass(frozen=True)
@@ -226,7 +206,7 @@ SCALES = {
             dialogues=ULTRACHAT_RAW,
             feedback=ULTRAFEEDBACK,
             limit=20_000,
-            exam=MINIATURE_EXAM,
+            exam=VERIFIABLE_EXAM,
             runs_on="a Colab T4, or a laptop with patience",
             needs_gpu=False,
             memory_gb=8,
@@ -240,7 +220,7 @@ SCALES = {
             dialogues=ULTRACHAT_200K,
             feedback=ULTRAFEEDBACK,
             limit=None,
-            exam=MINIATURE_EXAM,
+            exam=VERIFIABLE_EXAM,
             runs_on="one GPU of 40 GB; of 24 GB with QLoRA",
             needs_gpu=True,
             memory_gb=24,
@@ -256,7 +236,7 @@ SCALES = {
             dialogues=ULTRACHAT_200K,
             feedback=ULTRAFEEDBACK,
             limit=None,
-            exam=MINIATURE_EXAM,
+            exam=VERIFIABLE_EXAM,
             runs_on="8 x 80 GB through accelerate launch",
             needs_gpu=True,
             memory_gb=640,

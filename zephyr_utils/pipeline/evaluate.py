@@ -16,12 +16,12 @@ from zephyr_utils.evaluation.common import display_name, name_some
 from zephyr_utils.evaluation.exam import ANSWERS, JUDGMENTS, ask_questions, exam_shares
 from zephyr_utils.evaluation.recorded import load_answers, load_questions, read_judgments
 from zephyr_utils.evaluation.types import MTBenchAnswer, MTBenchJudgment, MTBenchQuestion
+from zephyr_utils.exams import Exam
 from zephyr_utils.feedback import Endpoint, Sampling
 from zephyr_utils.feedback.rate import JUDGING
 from zephyr_utils.files import existing_path
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
 from zephyr_utils.pipeline.pipeline import EVALUATION, Pipeline
-from zephyr_utils.scales import Exam
 
 TEACHER = "teacher"
 FASTCHAT_MAX_NEW_TOKENS = 1024
