@@ -11,6 +11,8 @@ from sample_feedback import row
 from zephyr_utils import cli
 from zephyr_utils.cli.data import pairs as pairs_verb
 from zephyr_utils.data.records import load_records, save_records
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.preferences import Rejected, Score, Ties
 
 
@@ -92,12 +94,34 @@ def test_where_no_pair_comes_out_the_status_is_2_and_no_file_is_written(pairs, t
         path = save_records(rows, tmp_path / "feedback.jsonl")
         status, said = pairs(path, "--output", output, "--set-aside")
         assert status == 2 and words in said and "What to do" in said and not output.exists()
+    questions = save_records([{"turns": ["q1"]}, {"turns": ["q2"]}], tmp_path / "questions.jsonl")
+    path = save_records([row("q1", 5, 2), row("q2", 5, 2)], tmp_path / "feedback.jsonl")
+    status, said = pairs(path, "--output", output, "--questions", questions)
+    assert status == 2 and "2 rows: 2 x leaked_question" in said and "other prompts" in said
     data = datasets.Dataset.from_list([row("Hi", 5, 2)])
     data.save_to_disk(tmp_path / "saved")
     assert pairs(tmp_path / "saved", "--output", output)[0] == 0
     datasets.DatasetDict(train=data, test=data).save_to_disk(tmp_path / "both")
     status, said = pairs(tmp_path / "both", "--output", output)
     assert status == 2 and "the splits train, test" in said
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda n: row(f"Name river number {n}.", 3, 3), "all_tied"),
+        (lambda n: row(f"Name river number {n}.", 3), "fewer_than_two_answers"),
+        (lambda n: row(f"Name river number {n}.", None, None), "fewer_than_two_scores"),
+    ],
+)
+def test_the_pipeline_makes_no_pairs_step_of_feedback_that_yields_none(tmp_path, make, reason):
+    path = save_records([make(n) for n in range(3)], tmp_path / "feedback.jsonl")
+    pipeline = Pipeline(feedback=str(path), runs=str(tmp_path / "runs"))
+    for _ in range(2):
+        with pytest.raises(HandbookError, match=f"3 rows: 3 x {reason}") as caught:
+            pipeline.pairs()
+        assert caught.value.where == str(path)
+    assert not list((tmp_path / "runs").rglob("pairs.parquet"))
 
 
 @pytest.mark.parametrize("name", ["file/pairs.jsonl", "n" * 300 + ".jsonl", "file", "pairs.csv"])

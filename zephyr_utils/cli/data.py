@@ -170,15 +170,15 @@ def pairs(
     )
     loaded = load_records(feedback, "feedback", set_aside=set_aside)
     show(loaded.report())
-    rows = loaded.records
+    rows, n_leaked = loaded.records, 0
     if questions:
         clean = decontaminate([row["instruction"] for row in rows], first_turns(questions))
         show(f"prompts that hold a question of {questions}: {clean.report()}")
-        rows = clean.select(rows)
+        rows, n_leaked = clean.select(rows), len(clean.removed)
     made = binarize(
         rows, score=score, rejected=rejected, ties=ties, seed=seed, rating_scales=scales
     )
     show(made.report())
-    save_records(made.require_pairs(str(feedback)).pairs, output)
+    save_records(made.require_pairs(str(feedback), n_leaked).pairs, output)
     show(str(audit(made.pairs, feedback=rows, rating_scales=scales)))
     show(f"{len(made.pairs):,} pairs in {output}")

@@ -10,6 +10,7 @@ from zephyr_utils.data.types import Preference
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences.ratings import OUT_OF_RANGE, UNREADABLE
 
+LEAKED = "leaked_question"
 _ADVICE = {
     "all_tied": "all answers of a row have the same score: take another score, or keep ties",
     "tied": "all answers of a row have the same score: take another score, or keep ties",
@@ -18,6 +19,7 @@ _ADVICE = {
     "take the other score",
     OUT_OF_RANGE: "declare the judge's scale: --rating-scale 1-10",
     UNREADABLE: "write ratings as numbers",
+    LEAKED: "all prompts are questions of the exam: give feedback on other prompts",
 }
 
 
@@ -70,8 +72,12 @@ class PreferenceSet:
             lines.append(f"  {self.n_repeated:,} rows repeat the prompt of an earlier one (used)")
         return "\n".join(lines)
 
-    def require_pairs(self, where: str) -> Self:
+    def require_pairs(self, where: str, n_leaked: int = 0) -> Self:
         """This set, if there is a pair in it.
+
+        Args:
+            where: the feedback, for the message.
+            n_leaked: rows that were left out before, because they ask a question of the exam.
 
         Raises:
             HandbookError: there is none; the likely cause is named.
@@ -79,10 +85,12 @@ class PreferenceSet:
         if self.pairs:
             return self
         ranked = self.row_counts().ranked()
+        if n_leaked:
+            ranked = [*ranked, (LEAKED, n_leaked)]
         why = ", ".join(f"{n:,} x {reason}" for reason, n in ranked) or "there are no rows"
         first = f"; the first: {self.set_aside[0].detail}" if self.set_aside else ""
         raise HandbookError(
-            f"no pair can be made of {self.n_rows:,} rows: {why}{first}",
+            f"no pair can be made of {self.n_rows + n_leaked:,} rows: {why}{first}",
             where=where,
             remedy=_ADVICE[ranked[0][0]] if ranked else "give rated answers",
         )

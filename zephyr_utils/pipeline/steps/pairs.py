@@ -8,6 +8,7 @@ from zephyr_utils import preferences
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.records import RecordSet, save_records, save_set_aside
 from zephyr_utils.pipeline.steps.reading import RecordSource
+from zephyr_utils.preferences.pairs import LEAKED
 
 PAIRS_FILE = "pairs.parquet"
 
@@ -23,13 +24,17 @@ def make_pairs(
         asked: the exam's questions, first turns only: a second ("And where?") is so short that it
             would match by accident.
         strategy: options of `preferences.binarize`.
+
+    Raises:
+        HandbookError: no pair comes out; the likely cause is named.
     """
     loaded = reading.load("feedback")
     clean = decontaminate([row["instruction"] for row in loaded.records], asked)
     made = preferences.binarize([loaded.records[i] for i in clean.kept], **strategy)
+    made.require_pairs(str(reading.source), len(clean.removed))
     save_records(made.pairs, folder / PAIRS_FILE)
     unpaired = Counter(row.reason for row in made.set_aside)
-    reasons = {**loaded.reasons(), "leaked_question": len(clean.removed), **unpaired}
+    reasons = {**loaded.reasons(), LEAKED: len(clean.removed), **unpaired}
     return _saved(folder, loaded, len(made.pairs), reasons)
 
 
