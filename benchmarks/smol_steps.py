@@ -1,0 +1,104 @@
+"""What one dDPO step of a real model costs: ours beside TRL's defaults, on the same pairs."""
+
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trl
+from rich.console import Console
+from steps import Clock
+
+from zephyr_utils import training
+from zephyr_utils.chat import load_model, prepare_tokenizer
+from zephyr_utils.pipeline.pipeline import Pipeline
+
+STEPS = 2  # of a pass
+
+
+def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str, Any]:
+    """Seconds per update of the arms, pass by pass in turns, and the medians of their ratios to
+    TRL's defaults.
+
+    The reference of ours is computed before the clock starts; that of TRL's defaults is live, so it
+    is part of each step. They compute in bfloat16, which is faster than float32 on some CPUs and
+    slower on most: ours is measured in both.
+    """
+    pairs, _, _ = pipeline.split_pairs()
+    recipe = pipeline.recipe("ddpo")
+    pairs = pairs[: STEPS * recipe.rows_per_update]
+    arms = {"ours": ours, "ours, bfloat16": partial(ours, bf16=True), "trl": trl_defaults}
+    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
+    for number in range(rounds):
+        for name, arm in list(arms.items())[:: -1 if number % 2 else 1]:
+            with tempfile.TemporaryDirectory() as folder:
+                measured[name].append(arm(pipeline, pairs, Path(folder)))
+            console.print(
+                f"{name}: {measured[name][-1]['wall_ms'] / 1000:.1f} s per update", highlight=False
+            )
+    ratios = {
+        f"{name} / trl": [
+            a["wall_ms"] / b["wall_ms"]
+            for a, b in zip(measured[name], measured["trl"], strict=True)
+        ]
+        for name in arms
+        if name != "trl"
+    }
+    return {
+        "pairs_per_update": recipe.rows_per_update,
+        **{name: statistics.median(values) for name, values in ratios.items()},
+        "rounds": ratios,
+        "measured": measured,
+    }
+
+
+def ours(pipeline: Pipeline, pairs: list[dict], folder: Path, **levers: Any) -> dict[str, Any]:
+    """The trainer that `training.ddpo` makes."""
+    clock = Clock()
+    recipe = pipeline.recipe("ddpo") | {"save_strategy": "no", **levers}
+    start = pipeline.model_directory("dsft")
+    trainer = training.ddpo_trainer(
+        start, pairs, folder, recipe, chat_template=pipeline.chat_template
+    )
+    trainer.add_callback(clock)
+    return clock.result(training.train_and_log(trainer, folder))
+
+
+def trl_defaults(pipeline: Pipeline, pairs: list[dict], folder: Path) -> dict[str, Any]:
+    """TRL's defaults (bfloat16, activations computed anew, a live reference), batch and length
+    apart.
+    """
+    clock = Clock()
+    recipe = pipeline.recipe("ddpo")
+    model, tokenizer = load_model(pipeline.model_directory("dsft"), dtype="float32")
+    prepare_tokenizer(tokenizer, pipeline.chat_template)
+    arguments = trl.DPOConfig(
+        output_dir=str(folder),
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        save_strategy="no",
+        num_train_epochs=1,
+        logging_steps=1,
+        **{
+            name: recipe[name]
+            for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "max_length")
+        },
+    )
+    assert (
+        arguments.bf16
+        and arguments.gradient_checkpointing
+        and not arguments.precompute_ref_log_probs
+    )
+    trainer = trl.DPOTrainer(
+        model=model,
+        args=arguments,
+        peft_config=training.lora_config(recipe),
+        processing_class=tokenizer,
+        train_dataset=training.shared_dataset(
+            [training.split_prompt(pair) for pair in pairs], folder
+        ),
+        callbacks=[clock],
+    )
+    return clock.result(training.train_and_log(trainer, folder))
