@@ -76,6 +76,15 @@ def test_pairs_that_teach_nothing_are_set_aside_by_reason():
     assert fitted.set_aside["too_long"] == 1
 
 
+def test_where_no_row_can_be_trained_on_the_reasons_are_said():
+    tokenizer, tied = ready_tokenizer(), pair(score_rejected=PAIR["score_chosen"])
+    with pytest.raises(HandbookError, match="3 pairs can be trained on: 2 x tied, 1 x identical"):
+        fit_pairs(tokenizer, [tied, pair(rejected=PAIR["chosen"]), tied], 200)
+    with pytest.raises(HandbookError, match=r"1 dialogues .* 1 x first_exchange_too_long"):
+        fit_dialogues(tokenizer, [dialogue(1, words=400)], 100)
+    assert fit_pairs(tokenizer, [], 200).rows == fit_dialogues(tokenizer, [], 200).rows == []
+
+
 def test_all_rows_of_a_prompt_fall_on_one_side_and_the_same_in_every_run():
     rows = [{"prompt": f"prompt {n % 50}", "n": n} for n in range(200)]
     train, held_out = hold_out(rows, 0.2)

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from transformers import PreTrainedTokenizerBase
 
@@ -100,6 +100,21 @@ class FittedRows:
         self.special_tokens.update(special_tokens.keys())
         self.with_special_tokens += bool(special_tokens)
 
+    def require_rows(self, name: str) -> Self:
+        """These rows, if there are any or none came in.
+
+        Raises:
+            HandbookError: all were set aside; the reasons are counted.
+        """
+        if self.rows or not self.rows_in:
+            return self
+        why = ", ".join(f"{n:,} x {reason}" for reason, n in self.set_aside.most_common())
+        raise HandbookError(
+            f"not one of {self.rows_in:,} {name} can be trained on: {why}",
+            where=name,
+            remedy="correct the rows, or raise max_length in the recipe if they are too long",
+        )
+
 
 def fit_dialogues(
     tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[Mapping[str, Any]], max_length: int
@@ -109,6 +124,9 @@ def fit_dialogues(
 
     Cutting in mid-answer would lose the end-of-sequence token, and with it the lesson of when to
     stop.
+
+    Raises:
+        HandbookError: not one fits.
     """
     fitted = FittedRows([])
     for dialogue in dialogues:
@@ -123,7 +141,7 @@ def fit_dialogues(
             continue
         fitted.shortened += len(kept) < len(messages)
         fitted.keep({**dialogue, "messages": kept}, special_tokens_in(tokenizer, kept))
-    return fitted
+    return fitted.require_rows("dialogues")
 
 
 def _whole_exchanges(
@@ -152,6 +170,9 @@ def fit_pairs(
 
     An over-long row is never cut: it would lose the end of its answers, and the token that ends
     them.
+
+    Raises:
+        HandbookError: not one can be trained on.
     """
     fitted = FittedRows([])
     for pair in pairs:
@@ -166,7 +187,7 @@ def fit_pairs(
         else:
             messages = [*pair["chosen"], *pair["rejected"][-1:]]
             fitted.keep(pair, special_tokens_in(tokenizer, messages))
-    return fitted
+    return fitted.require_rows("pairs")
 
 
 def hold_out(
