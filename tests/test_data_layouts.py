@@ -102,6 +102,58 @@ def test_the_example_of_a_layout_of_pairs_becomes_the_same_pair_in_all(layout, t
     assert not layout.becomes or f"{layout.becomes} (1 rows)" in read.report()
 
 
+SHP = {"history": "Name a river.", "human_ref_A": "The moon.", "human_ref_B": "The Rhine."}
+ARENA = {
+    "conversation_a": [user("Name a river."), assistant("The Rhine.")],
+    "conversation_b": [user("Name a river."), assistant("The moon.")],
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (SHP | {"labels": 0, "score_A": 3, "score_B": 900}, RIVER),
+        (SHP | {"labels": "1"}, pair(user("Name a river."), good="The moon.", bad="The Rhine.")),
+        (ARENA | {"winner": "model_a", "model_a": "x", "turn": 1}, RIVER),
+        ({name: json.dumps(turns) for name, turns in ARENA.items()} | {"winner": "model_a"}, RIVER),
+    ],
+)
+def test_the_answer_that_people_preferred_is_chosen_and_their_scores_are_no_ratings(row, expected):
+    assert check_preference(row) == expected
+
+
+def test_ties_and_conversations_that_part_early_are_counted_and_a_file_of_ties_is_refused(tmp_path):
+    parted = [user("Hi"), assistant("Ho."), user("Name a river."), assistant("The Rhine.")]
+    other = [user("Hi"), assistant("Hu?"), user("Name a river."), assistant("The moon.")]
+    rows = [
+        ARENA | {"winner": "model_a"},
+        ARENA | {"winner": "tie"},
+        ARENA | {"winner": "tie (bothbad)"},
+        {"conversation_a": parted, "conversation_b": other, "winner": "model_b"},
+        ARENA | {"winner": None},
+        ARENA | {"winner": ["model_a"]},
+        SHP | {"labels": 2},
+        SHP,
+    ]
+    read = loaded(tmp_path, rows, set_aside=True)
+    assert read.records == [RIVER]
+    assert read.reasons() == {
+        "tie": 2, "different_context": 1, "unknown_label": 3, "missing_field": 1
+    }  # fmt: skip
+    with pytest.raises(HandbookError, match=r"not one of its 2 rows can be used: 2 x tie"):
+        loaded(tmp_path, rows[1:3], set_aside=True)
+
+
+def test_labelled_answers_without_a_partner_are_counted_beside_the_pairs(tmp_path):
+    good = {"prompt": "Name a river.", "completion": "The Rhine.", "label": True}
+    bad = {"prompt": "Name a river.", "completion": "The moon.", "label": False}
+    alone = {"prompt": "Name a hill.", "completion": "The moon.", "label": False}
+    read = loaded(tmp_path, [good, alone, bad, good], set_aside=True)
+    assert read.records == [RIVER] and read.reasons() == {"no_partner": 2, "joined_with_another_row": 1}  # fmt: skip
+    with pytest.raises(RecordError, match="1 pairs could be made, 2 rows have no partner"):
+        loaded(tmp_path, [good, alone, bad, good])
+
+
 @pytest.mark.parametrize("other", REFUSED, ids=lambda other: other.name)
 def test_a_layout_that_is_not_converted_is_refused_by_its_name_with_advice(other):
     kind = "dialogue" if other in refused.REFUSED_DIALOGUES else "preference"

@@ -2,7 +2,15 @@
 
 from typing import Any, NamedTuple
 
-from zephyr_utils.data.fields import Fields, RecordError, at, has
+from zephyr_utils.data.fields import (
+    Fields,
+    RecordError,
+    as_number,
+    at,
+    has,
+    kind_of,
+    required,
+)
 from zephyr_utils.data.layouts import (
     Layout,
     answer_turns,
@@ -135,6 +143,41 @@ def _is_conversation(text: str) -> bool:
     return template is not None and (template.special or len(turns_of(text) or []) > 1)
 
 
+def _shp(record: Fields, where: str) -> Pair:
+    context = prompt_turns(record, "history", where)
+    answers = [answer_turns(record, f"human_ref_{side}", where) for side in "AB"]
+    label = as_number(required(record, "labels", where))
+    if label not in (0, 1):
+        raise _no_choice(record["labels"], "1 (A) or 0 (B)", at(where, "labels"))
+    chosen, rejected = answers if label == 1 else answers[::-1]
+    return Pair([*context, *chosen], [*context, *rejected])
+
+
+def _arena(record: Fields, where: str) -> Pair:
+    sides = [listed(record, f"conversation_{side}", where) for side in "ab"]
+    winner = required(record, "winner", where)
+    if winner in ("model_a", "model_b"):
+        return Pair(*(sides if winner == "model_a" else sides[::-1]))
+    if isinstance(winner, str) and ("tie" in winner or winner in ("bothbad", "both_bad")):
+        raise RecordError(
+            "tie",
+            f"neither answer was preferred ({winner[:40]!r})",
+            where=at(where, "winner"),
+            remedy="a tie makes no pair: have such rows set aside and counted",
+        )
+    raise _no_choice(winner, "model_a, model_b or tie", at(where, "winner"))
+
+
+def _no_choice(value: Any, expected: str, place: str) -> RecordError:
+    found = repr(value[:40]) if isinstance(value, str) else kind_of(value)
+    return RecordError(
+        "unknown_label",
+        f"which answer was preferred cannot be told: expected {expected}, found {found}",
+        where=place,
+        remedy=f"write {expected}",
+    )
+
+
 def _labelled(record: Fields, where: str) -> Labelled:
     good = label_of(record)
     assert good is not None  # it is how the layout is recognised
@@ -246,6 +289,30 @@ PAIRS: tuple[Layout[Pair], ...] = (
         lambda row: has(row, "messages", "rejected_response"),
         _rejected_response,
         {"messages": [USER, GOOD], "rejected_response": "The moon."},
+    ),
+    Layout(
+        "Stanford Human Preferences",
+        "preference",
+        "history, human_ref_A, human_ref_B, labels",
+        "the history becomes the user's turn; labels 1 prefers A, 0 prefers B",
+        lambda row: has(row, "human_ref_A", "human_ref_B") and not has_pair(row),
+        _shp,
+        {
+            "history": "Name a river.",
+            "human_ref_A": "The Rhine.",
+            "human_ref_B": "The moon.",
+            "labels": 1,
+        },
+    ),
+    Layout(
+        "Chatbot Arena",
+        "preference",
+        "conversation_a, conversation_b, winner",
+        "the winner's conversation is chosen; ties, and conversations that part before the last "
+        "answer, are set aside",
+        lambda row: has(row, "conversation_a", "conversation_b") and not has_pair(row),
+        _arena,
+        {"conversation_a": [USER, BAD], "conversation_b": [USER, GOOD], "winner": "model_b"},
     ),
 )
 

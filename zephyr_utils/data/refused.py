@@ -2,7 +2,7 @@
 
 from zephyr_utils.data.fields import Fields, has
 from zephyr_utils.data.layouts import Refused, has_pair, has_texts
-from zephyr_utils.data.pair_layouts import BAD, GOOD, USER, is_rendered
+from zephyr_utils.data.pair_layouts import is_rendered
 
 TREE = Refused(
     "Open Assistant, message trees",
@@ -92,22 +92,14 @@ REFUSED_PAIRS = (
         {"question": "?", "response_j": "a", "response_k": "b"},
     ),
     Refused(
-        "Stanford Human Preferences",
+        "Chatbot Arena, 55k",
         "preference",
-        "human_ref_A, human_ref_B",
-        lambda row: has(row, "human_ref_A", "human_ref_B") and not has_pair(row),
+        "prompt, response_a, response_b",
+        lambda row: has(row, "response_a", "response_b") and not has_pair(row),
         "other_layout",
-        _RENAME,
-        {"history": "?", "human_ref_A": "a", "human_ref_B": "b", "labels": 1},
-    ),
-    Refused(
-        "Chatbot Arena",
-        "preference",
-        "conversation_a, conversation_b",
-        lambda row: has(row, "conversation_a", "conversation_b") and not has_pair(row),
-        "other_layout",
-        "leave ties out and write the winner's conversation as chosen, the other as rejected",
-        {"conversation_a": [USER, GOOD], "conversation_b": [USER, BAD], "winner": "model_a"},
+        "each field holds the turns of one speaker: leave ties out and write prompt, chosen and "
+        "rejected",
+        {"prompt": '["?"]', "response_a": '["a"]', "response_b": '["b"]', "winner_model_a": 1},
     ),
     Refused(
         "ranked answers, as Nectar has them",

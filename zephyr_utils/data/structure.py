@@ -14,10 +14,14 @@ from zephyr_utils.data.strict_json import REPEATED_KEY, RepeatedKey, strict_json
 from zephyr_utils.data.types import SPEAKERS, TOOL_ROLES
 
 # Fields that are lists or objects whatever the layout, and fields that may also be plain text.
-LIST_FIELDS = ("messages", "conversations", "data", "completions", "history", "metadata")
+LIST_FIELDS = (
+    *("messages", "conversations", "data", "completions", "history", "metadata"),
+    *("conversation_a", "conversation_b"),
+)
 FREE_FIELDS = (
     *("prompt", "chosen", "rejected", "completion", "response", "rejected_response"),
     *("question", "instruction", "input", "output", "text", "system"),
+    *("human_ref_A", "human_ref_B"),
 )
 NOTE = "JSON or Python text read as the messages that it holds"
 
