@@ -1213,9 +1213,9 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # ```
 #
 # Set `preferences` in the cell of the dials to the file's path and run this chapter again, or, from a shell,
-# `zephyr run --scale smol --preferences FILE.jsonl --chapters 05`. At the miniature scale real pairs show that the
-# pipeline goes through, no more: of fewer than a thousand, three tenths are held out, and a model of 1.3 million parameters that
-# never read English cannot be told from a coin on them. Then go by this list:
+# `zephyr run --scale smol/cpu --preferences FILE.jsonl --chapters 05`. At the miniature scale real pairs show that the
+# pipeline runs from end to end, no more: a model of 1.3 million parameters that never read English ranks them no better
+# than chance. Of few pairs up to two fifths are held out, so that 150 can be measured. Then go by this list:
 #
 # 1. What does `row_counts.report()` set aside, and do you agree?
 # 2. Do the decoded tokens that count end with the end of the answer?

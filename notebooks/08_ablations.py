@@ -835,7 +835,7 @@ artefacts.write_json(
 #
 # With `--feedback FILE.jsonl` (answers rated by any judge, UltraFeedback's schema) all the rows run on your ratings;
 # with `--preferences` the pairs are given, and the rows that make other pairs from ratings are left out. The exam stays
-# the miniature's, so for another world write your own questions (chapter 07). A row of your own is one line in
+# the scale's; for another world write your own questions (chapter 07). A row of your own is one line in
 # `zephyr_utils/ablations/catalogue.py` and a claim one entry in `claims.py`; `make claims` measures it over five seeds.
 
 # %% [markdown]
