@@ -41,7 +41,7 @@ def test_every_name_that_a_package_offers_is_on_its_page(name):
 
 def test_a_package_without_a_list_of_names_shows_what_is_public_and_documented():
     text = rendered("pipeline")
-    assert "{py:class} Pipeline(" in text and "{py:method} ddpo(" in text
+    assert "{py:class} RunSettings(" in text and "{py:method} ddpo(" in text
     assert not re.search(r"\{py:\w+\} _", text)
 
 

@@ -221,15 +221,43 @@ def test_padding_by_the_end_token_is_said_and_padding_of_its_own_is_not(tmp_path
     assert not any("also ends" in note for note in checked(tiny_model(), tmp_path).notes)
 
 
-def test_a_chat_template_that_is_replaced_is_said(tmp_path, capsys):
+def test_a_chat_template_of_the_models_own_is_kept_and_one_that_is_replaced_is_said(
+    tmp_path, capsys
+):
     tokenizer = tiny_tokenizer()
     for template, said in ((None, False), (ZEPHYR_TEMPLATE, False), ("{{ messages }}", True)):
         tokenizer.chat_template = template
         base = saved(tmp_path / "base", tiny_model(), tokenizer)
         _, loaded = training.load_for_training(base, "dsft", recipe())
+        assert loaded.chat_template == (template or ZEPHYR_TEMPLATE)
+        assert "is replaced" not in capsys.readouterr().err
+        _, loaded = training.load_for_training(base, "dsft", recipe(), "zephyr")
         assert loaded.chat_template == ZEPHYR_TEMPLATE
         assert ("own chat template is replaced" in capsys.readouterr().err) == said
         (base / "chat_template.jinja").unlink(missing_ok=True)
+
+
+ROLES = "{% for m in messages %}{{ m['role'] + m['content'] + END }}{% endfor %}"
+
+
+def test_an_own_template_whose_answers_do_not_end_with_the_end_token_is_warned_about(tmp_path):
+    for end, warned in (("eos_token", False), ("'<end>'", True)):
+        tokenizer = tiny_tokenizer()
+        tokenizer.chat_template = ROLES.replace("END", end)
+        warnings = checked(tiny_model(), tmp_path, tokenizer, max_length=128).warnings
+        assert any("does not end with </s>" in line for line in warnings) == warned
+
+
+def test_answers_alone_cannot_count_where_the_own_template_does_not_mark_them(tmp_path):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = ROLES.replace("END", "eos_token")
+    with pytest.raises(HandbookError, match=r"(?s)marks the assistant.*--chat-template zephyr"):
+        checked(tiny_model(), tmp_path, tokenizer, max_length=128, assistant_only_loss=True)
+    checked(tiny_model(), tmp_path, max_length=128, assistant_only_loss=True)
+
+
+def test_the_template_in_use_is_said(tmp_path):
+    assert "the chat template is Zephyr's" in checked(tiny_model(), tmp_path, max_length=128).notes
 
 
 # --- what is measured -----------------------------------------------------------------------------

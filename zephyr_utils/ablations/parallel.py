@@ -38,7 +38,7 @@ def run_in_parallel(
     """
 
     def one(pipeline: Pipeline, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
-        task = json.dumps({"pipeline": pipeline.parameters, "ablations": list(names)})
+        task = json.dumps({"pipeline": pipeline.arguments, "ablations": list(names)})
         results: dict[str, Any] = {}
         # A file and not a pipe for its errors: nobody reads them until the process has ended.
         with tempfile.TemporaryFile("w+") as errors:

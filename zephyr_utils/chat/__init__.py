@@ -7,6 +7,7 @@ from zephyr_utils.chat.loading import load_model, load_pretrained, load_tokenize
 from zephyr_utils.chat.special_tokens import Conversation, special_tokens_in
 from zephyr_utils.chat.template import (
     ZEPHYR_TEMPLATE,
+    TemplateChoice,
     TokenView,
     encode,
     encode_prompt,
@@ -22,6 +23,7 @@ __all__ = [
     "Answer",
     "Conversation",
     "Message",
+    "TemplateChoice",
     "TokenView",
     "chat_turns",
     "encode",

@@ -132,7 +132,8 @@ def _check_directory(directory: Path) -> None:
                 "this directory holds a LoRA adapter alone, without the model it belongs to",
                 where=str(directory),
                 remedy="name the directory of the merged model, or merge the adapter into its base "
-                "first",
+                "first: peft.AutoPeftModelForCausalLM.from_pretrained(ADAPTER).merge_and_unload()"
+                ".save_pretrained(DIR), and the tokenizer saved beside it",
             )
         raise HandbookError(
             "this directory holds no model: it has no config.json",

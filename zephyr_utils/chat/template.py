@@ -8,7 +8,7 @@ import all of this from ``zephyr_utils.chat``.
 """
 
 import html
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -45,9 +45,17 @@ ZEPHYR_TEMPLATE = """\
 """
 
 
-def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Give a base model's tokenizer the chat template and a token to pad with; nothing is added to
-    its vocabulary.
+TemplateChoice = Literal["keep", "zephyr"]
+
+
+def prepare_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, template: TemplateChoice | None = None
+) -> str:
+    """Give a model's tokenizer a chat template and a token to pad with; nothing is added to its
+    vocabulary.
+
+    A chat model answers in the template that it was trained with, so its own is kept unless another
+    is asked for; a base model, which has none, gets Zephyr's.
 
     Padding, in this order: the pad token it has; ``<pad>`` if the vocabulary holds one; ``<unk>``
     (Mistral, where bytes stand in for unknown characters, so no text ever contains it); the
@@ -55,11 +63,16 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     by token id; a collator that masks by id would delete every real end of an answer and leave a
     model that never stops.
 
+    Args:
+        template: ``zephyr`` puts Zephyr's in place of its own; ``keep`` insists on its own; None
+            keeps its own where it has one.
+
     Returns:
         One sentence that says what was done. The tokenizer is changed in place.
 
     Raises:
-        HandbookError: the tokenizer has no end-of-sequence token, without which no answer can end.
+        HandbookError: the tokenizer has no end-of-sequence token, without which no answer can end;
+            it has no template to keep.
     """
     eos = tokenizer.eos_token
     if eos is None:
@@ -68,7 +81,16 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
             where=str(tokenizer.name_or_path),
             remedy="set tokenizer.eos_token to the token that ended the texts in pretraining",
         )
-    tokenizer.chat_template = ZEPHYR_TEMPLATE
+    kept = bool(tokenizer.chat_template) and template != "zephyr"
+    if template == "keep" and not kept:
+        raise HandbookError(
+            "this model has no chat template that could be kept",
+            where=str(tokenizer.name_or_path),
+            remedy="--chat-template zephyr, or save the template that the model was trained with "
+            "as chat_template.jinja in its directory",
+        )
+    if not kept:
+        tokenizer.chat_template = ZEPHYR_TEMPLATE
     own = [
         tokenizer.pad_token,
         "<pad>" if "<pad>" in tokenizer.get_vocab() else None,
@@ -77,7 +99,8 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     pad = next((token for token in own if token not in (None, eos)), eos)
     tokenizer.pad_token = pad
     shared = " (its end-of-sequence token, for want of one of its own)" if pad == eos else ""
-    return f"Chat template set to Zephyr's; turns end with {eos}; padding uses {pad}{shared}."
+    which = "Its own chat template is kept" if kept else "Chat template set to Zephyr's"
+    return f"{which}; turns end with {eos}; padding uses {pad}{shared}."
 
 
 def render(

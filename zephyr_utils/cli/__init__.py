@@ -24,7 +24,6 @@ app = typer.Typer(
     "you choose.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 for verb in (
     run,

@@ -8,16 +8,23 @@ import typer
 from zephyr_utils.cli.console import err, out, print_manifest
 from zephyr_utils.cli.options import (
     BaseModelOption,
+    ChatTemplateOption,
     DialoguesOption,
     FeedbackOption,
+    LimitOption,
     PreferencesOption,
+    RecipeOption,
+    ReportToOption,
     RunsOption,
     ScaleOption,
     SeedOption,
     SetAsideOption,
+    SetOption,
+    SftModelOption,
     open_pipeline,
 )
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.recipes import STAGES
 from zephyr_utils.scales import DEFAULT_SCALE
 
 if TYPE_CHECKING:
@@ -29,12 +36,29 @@ def sft(
     seed: SeedOption = 0,
     dialogues: DialoguesOption = "",
     base_model: BaseModelOption = "",
+    limit: LimitOption = None,
+    settings: SetOption = None,
+    recipe: RecipeOption = None,
+    chat_template: ChatTemplateOption = None,
+    report_to: ReportToOption = None,
     runs: RunsOption = "",
     set_aside: SetAsideOption = False,
 ) -> None:
     """Distilled supervised fine-tuning: truecase and filter the dialogues, train, merge."""
     pipeline = open_pipeline(
-        scale, seed, runs, dialogues=dialogues, base_model=base_model, set_aside=set_aside
+        scale,
+        seed,
+        runs,
+        dialogues=dialogues,
+        base_model=base_model,
+        set_aside=set_aside,
+        stages=("dsft",),
+        own_stage="dsft",
+        settings=settings,
+        recipes=recipe,
+        limit=limit,
+        chat_template=chat_template,
+        report_to=report_to,
     )
     print_manifest(pipeline.dsft(), "held_out_loss_before", "held_out_loss")
 
@@ -46,14 +70,42 @@ def dpo(
     feedback: FeedbackOption = "",
     preferences: PreferencesOption = "",
     base_model: BaseModelOption = "",
+    sft_model: SftModelOption = "",
+    limit: LimitOption = None,
+    settings: SetOption = None,
+    recipe: RecipeOption = None,
+    chat_template: ChatTemplateOption = None,
+    report_to: ReportToOption = None,
     runs: RunsOption = "",
     set_aside: SetAsideOption = False,
 ) -> None:
     """Distilled direct preference optimisation of the dSFT model (which is made first if it is not
-    there).
+    there), or of a chat model that is given.
     """
+    for option, given in (("--base-model", base_model), ("--dialogues", dialogues)):
+        if sft_model and given:
+            raise HandbookError(
+                f"no dSFT model is made from {option} where one is given",
+                where="--sft-model",
+                remedy="leave one of the two out",
+            )
     pipeline = open_pipeline(
-        scale, seed, runs, dialogues, feedback, preferences, base_model, set_aside
+        scale,
+        seed,
+        runs,
+        dialogues,
+        feedback,
+        preferences,
+        base_model,
+        set_aside,
+        stages=("ddpo",) if sft_model else STAGES,
+        own_stage="ddpo",
+        settings=settings,
+        recipes=recipe,
+        limit=limit,
+        sft_model=sft_model,
+        chat_template=chat_template,
+        report_to=report_to,
     )
     print_manifest(pipeline.ddpo(), "first_step_loss")
     print_manifest(pipeline.margins(), "accuracy", "accuracy_low", "accuracy_high", "margin")

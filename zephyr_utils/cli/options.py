@@ -1,5 +1,6 @@
 """The options that several verbs share, and the pipeline that they describe."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,19 +9,25 @@ import typer
 
 from zephyr_utils.cli.console import err
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.recipes import STAGES, Stage
+from zephyr_utils.recipes.settings import parse_recipes, parse_settings
 from zephyr_utils.scales import check_machine, scale_names
+from zephyr_utils.training.trackers import TRACKERS, check_trackers
 
 if TYPE_CHECKING:  # importing it takes seconds, which `zephyr --help` should not wait for
     from zephyr_utils.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
     ScaleName = str
+    TrackerName = str
 else:  # so that `--help` lists the choices
     ScaleName = StrEnum("ScaleName", {name: name for name in scale_names()})
+    TrackerName = StrEnum("TrackerName", {name: name for name in (*TRACKERS, "none")})
 
 ScaleOption = Annotated[ScaleName, typer.Option(help="The dial: model, data and recipes.")]
 TrainedModel = Literal["dsft", "ddpo"]
 FetchableModel = Literal["smollm2-instruct"]
+ChatTemplateName = Literal["keep", "zephyr"]
 SeedOption = Annotated[
     int, typer.Option(help="Seed of training and sampling; the data stay the same.")
 ]
@@ -35,6 +42,45 @@ PreferencesOption = Annotated[
 ]
 BaseModelOption = Annotated[
     str, typer.Option(help="A model directory or a GGUF file in place of the scale's base model.")
+]
+SftModelOption = Annotated[
+    str,
+    typer.Option(
+        help="A chat model to start from, a directory or a GGUF file; no dSFT is run then."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="STAGE.KEY=VALUE",
+        help="A value of a recipe, by TRL's name: dsft.learning_rate=2e-5, ddpo.beta=0.05.",
+    ),
+]
+RecipeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[STAGE=]FILE",
+        help="A recipe of your own (YAML, TRL's argument names) in place of the scale's; its seed "
+        "gives way to --seed.",
+    ),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Use at most so many dialogues, and feedback prompts or preference pairs."
+    ),
+]
+ChatTemplateOption = Annotated[
+    ChatTemplateName | None,
+    typer.Option(
+        help="Keep the model's own chat template, or put Zephyr's in its place. Default: keep "
+        "where it has one."
+    ),
+]
+ReportToOption = Annotated[
+    list[TrackerName] | None,
+    typer.Option(help="Trackers that follow the training, as TRL names them."),
 ]
 RunsOption = Annotated[
     str, typer.Option(help="Folder for all runs; default $ZEPHYR_RUNS or ./runs.")
@@ -53,12 +99,26 @@ def open_pipeline(
     preferences: str = "",
     base_model: str = "",
     set_aside: bool = False,
+    *,
+    stages: Sequence[Stage] = STAGES,
+    own_stage: Stage | None = None,
+    settings: Sequence[str] | None = None,
+    recipes: Sequence[str] | None = None,
+    limit: int | None = None,
+    sft_model: str = "",
+    chat_template: ChatTemplateName | None = None,
+    report_to: Sequence[str] | None = None,
 ) -> "Pipeline":
     """The pipeline that the options describe; its scale, the machine and its folder are printed on
     standard error.
 
+    Args:
+        stages: that the verb trains.
+        own_stage: that of a recipe which names none.
+
     Raises:
-        HandbookError: a path that does not exist, named by its option.
+        HandbookError: a path that does not exist, named by its option; as `parse_settings`,
+            `parse_recipes` and `check_trackers`; a recipe that TRL refuses.
     """
     from zephyr_utils.pipeline.pipeline import Pipeline
 
@@ -67,6 +127,7 @@ def open_pipeline(
         "feedback": feedback,
         "preferences": preferences,
         "base_model": base_model,
+        "sft_model": sft_model,
     }
     for name, path in given.items():
         if path and not Path(path).exists():
@@ -83,13 +144,30 @@ def open_pipeline(
         base_model=_absolute(base_model),
         runs=_absolute(runs),
         set_aside_bad_rows=set_aside,
+        changes=parse_settings(settings or (), stages),
+        recipes=parse_recipes(recipes or (), own_stage, stages),
+        limit=limit,
+        sft_model=_absolute(sft_model),
+        chat_template=chat_template,
+        report_to=check_trackers([str(name) for name in report_to or ()]),
     )
+    if pipeline.changes or pipeline.recipes:
+        _ask_trl(pipeline)
     err.print(
         f"Scale {pipeline.setting.name} on {check_machine(pipeline.setting)}; artefacts in "
         f"{pipeline.folder}",
         soft_wrap=True,
     )
     return pipeline
+
+
+def _ask_trl(pipeline: "Pipeline") -> None:
+    """Let TRL check changed recipes as a whole, before any data are read."""
+    from zephyr_utils.training import trl_arguments
+
+    for stage in STAGES:
+        if stage in pipeline.changes or stage in pipeline.recipes:
+            trl_arguments(stage, pipeline.folder, pipeline.recipe(stage))
 
 
 def _absolute(path: str) -> str:

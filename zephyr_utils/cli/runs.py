@@ -10,14 +10,19 @@ import typer
 from zephyr_utils.cli.console import err, out
 from zephyr_utils.cli.options import (
     BaseModelOption,
+    ChatTemplateOption,
     DialoguesOption,
     FeedbackOption,
     FetchableModel,
+    LimitOption,
     PreferencesOption,
+    RecipeOption,
+    ReportToOption,
     RunsOption,
     ScaleOption,
     SeedOption,
     SetAsideOption,
+    SetOption,
     TrainedModel,
     open_pipeline,
 )
@@ -33,6 +38,11 @@ def run(
     feedback: FeedbackOption = "",
     preferences: PreferencesOption = "",
     base_model: BaseModelOption = "",
+    limit: LimitOption = None,
+    settings: SetOption = None,
+    recipe: RecipeOption = None,
+    chat_template: ChatTemplateOption = None,
+    report_to: ReportToOption = None,
     runs: RunsOption = "",
     set_aside: SetAsideOption = False,
 ) -> None:
@@ -40,15 +50,27 @@ def run(
     from zephyr_utils.pipeline.notebooks import run_chapters
 
     pipeline = open_pipeline(
-        scale, seed, runs, dialogues, feedback, preferences, base_model, set_aside
+        scale,
+        seed,
+        runs,
+        dialogues,
+        feedback,
+        preferences,
+        base_model,
+        set_aside,
+        settings=settings,
+        recipes=recipe,
+        limit=limit,
+        chat_template=chat_template,
+        report_to=report_to,
     )
     wanted = _chosen_chapters(chapters)
     if preferences:
         # The pairs are given: there is no feedback of one's own to show.
         wanted = [path for path in wanted if not path.stem.startswith("03_")] or wanted
     expected = _notebooks_folder().parent / "tests" / "expected" / f"{scale}.yaml"
-    # the ranges are of the scale's own data
-    as_published = not pipeline.own_data and expected.exists()
+    # the ranges are of the scale's own data and recipes
+    as_published = pipeline.as_published and expected.exists()
     outside = run_chapters(
         wanted,
         pipeline.parameters,

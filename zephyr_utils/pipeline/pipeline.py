@@ -4,17 +4,18 @@ Chapters and the command line call the same methods, so ``zephyr sft`` and chapt
 model. What a step does stands in `steps`; here stands what it is made from and where it lies.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zephyr_utils import training
+from zephyr_utils.chat import load_tokenizer, prepare_tokenizer
 from zephyr_utils.data.records import HubAddress, RecordSet
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation.types import MTBenchQuestion
-from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint, runs_folder
+from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
+from zephyr_utils.pipeline.settings import RunSettings
 from zephyr_utils.pipeline.steps.base import write_base
 from zephyr_utils.pipeline.steps.ddpo import split_pairs, train_ddpo
 from zephyr_utils.pipeline.steps.dsft import split_dialogues, train_dsft
@@ -24,8 +25,7 @@ from zephyr_utils.pipeline.steps.pairs import PAIRS_FILE, copy_pairs, make_pairs
 from zephyr_utils.pipeline.steps.reading import RecordSource
 from zephyr_utils.pipeline.steps.truecase import DIALOGUES, truecase_dialogues
 from zephyr_utils.pipeline.steps.world import write_records
-from zephyr_utils.recipes import Recipe, Stage
-from zephyr_utils.scales import DEFAULT_SCALE, Generated, Scale, fetch_model, get_scale
+from zephyr_utils.scales import DEFAULT_SCALE, Generated, fetch_model, get_scale
 from zephyr_utils.training.rows import FittedRows
 from zephyr_utils.weights import find_gguf
 
@@ -44,65 +44,8 @@ PAIRING = {"score": "mean", "rejected": "random", "ties": "drop", "seed": 0}
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """One run through the handbook.
-
-    Attributes:
-        scale: a scale's name.
-        seed: of the training and the sampling; the data do not change with it.
-        dialogues, feedback, preferences, base_model: local paths in place of the scale's addresses;
-            "" keeps them. With `preferences` given, no pairs are made from feedback.
-        runs: the folder for all runs; "" is `artefacts.runs_folder()`.
-        set_aside_bad_rows: count bad rows and go on, instead of stopping at the first.
-        changes: stage (``dsft``, ``ddpo``) -> recipe values that replace the scale's.
-    """
-
-    scale: str = DEFAULT_SCALE
-    seed: int = 0
-    dialogues: str = ""
-    feedback: str = ""
-    preferences: str = ""
-    base_model: str = ""
-    runs: str = ""
-    set_aside_bad_rows: bool = False
-    changes: dict[Stage, dict[str, Any]] = field(default_factory=dict)
-
-    @cached_property
-    def setting(self) -> Scale:
-        """The scale with the local paths in place."""
-        local = {
-            "dialogues": self.dialogues,
-            "feedback": self.feedback,
-            "base_model": self.base_model,
-        }
-        return get_scale(self.scale).with_local(**local)
-
-    @cached_property
-    def folder(self) -> Path:
-        """Where this run's artefacts lie; runs on own data or with another seed have folders of
-        their own.
-        """
-        own = "-own-data" if self.own_data else ""
-        seed = f"-seed{self.seed}" if self.seed else ""
-        return (Path(self.runs) if self.runs else runs_folder()) / f"{self.scale}{own}{seed}"
-
-    @property
-    def reference_cache(self) -> Path:
-        """Where reference log-probabilities lie, which every dDPO of this run on the same model and
-        pairs takes.
-        """
-        return self.folder / "reference"
-
-    @property
-    def own_data(self) -> bool:
-        """Whether any of the scale's addresses was replaced."""
-        return any((self.dialogues, self.feedback, self.preferences, self.base_model))
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """This run as the parameters of a chapter."""
-        names = ("scale", "seed", "dialogues", "feedback", "preferences", "base_model", "runs")
-        return {name: getattr(self, name) for name in names}
+class Pipeline(RunSettings):
+    """The steps of a run; `RunSettings` has what it is asked for."""
 
     @property
     def base_model_address(self) -> str:
@@ -120,13 +63,6 @@ class Pipeline:
             make=partial(write_base, file=file),
         )
         return str(made.folder / training.MODEL)
-
-    def recipe(self, stage: Stage) -> Recipe:
-        """The recipe of ``dsft`` or ``ddpo`` with this run's seed and changes."""
-        revision = getattr(self.setting.base_model, "revision", None) if stage == "dsft" else None
-        own = self.setting.own_data_changes if self.feedback or self.preferences else {}
-        changes = {**own.get(stage, {}), **self.changes.get(stage, {})}
-        return self.setting.recipe(stage, seed=self.seed, model_revision=revision, **changes)
 
     # --- data -------------------------------------------------------------------------------------
 
@@ -165,7 +101,10 @@ class Pipeline:
     def _reading(self, name: str) -> RecordSource:
         source = getattr(self.setting, name)
         path = self.world()[source.name] if isinstance(source, Generated) else source
-        return RecordSource(path, self.setting.limit, self.set_aside_bad_rows)
+        return self._records(path)
+
+    def _records(self, source: Path | HubAddress) -> RecordSource:
+        return RecordSource(source, self.setting.limit, self.set_aside_bad_rows, self.limit)
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -180,17 +119,29 @@ class Pipeline:
         )
 
     def dsft(self) -> Manifest:
-        """Step 2: the dSFT model, in ``model/``."""
+        """Step 2: the dSFT model, in ``model/``.
+
+        Raises:
+            HandbookError: a chat model is given to start from, so that none is made.
+        """
+        if self.sft_model:
+            raise HandbookError(
+                "dDPO starts from the model that is given, and no dSFT model is made",
+                where="--sft-model",
+                remedy="leave it out",
+            )
         before, recipe = self.truecased(), self.recipe("dsft")
         return build_artefact(
             self.folder / DSFT,
             inputs={"dialogues": before.key, "base_model": _digest(self.setting.base_model)},
-            recipe=recipe,
+            recipe={**recipe, **self._template},
             make=partial(
                 train_dsft,
                 base_model=self.base_model_address,
                 dialogues=before.folder / DIALOGUES,
                 recipe=recipe,
+                chat_template=self.chat_template,
+                report_to=self.report_to,
             ),
             together=True,
         )
@@ -203,6 +154,7 @@ class Pipeline:
             self.truecased().folder / DIALOGUES,
             self.base_model_address,
             self.recipe("dsft").max_length,
+            self.chat_template,
         )
 
     def pairs(self) -> Manifest:
@@ -211,7 +163,7 @@ class Pipeline:
         """
         if not self.preferences:
             return self.pair_up(self.folder / PAIRS)
-        reading = RecordSource(Path(self.preferences), self.setting.limit, self.set_aside_bad_rows)
+        reading = self._records(Path(self.preferences))
         return build_artefact(
             self.folder / PAIRS,
             inputs={"preferences": _digest(reading.source)},
@@ -251,37 +203,61 @@ class Pipeline:
             "base_model": self.base_model_address,
             "max_length": self.recipe("ddpo").max_length,
             "ties": made.recipe.get("ties", "drop"),
+            "chat_template": self.chat_template,
         }
+
+    @property
+    def _template(self) -> dict[str, str]:
+        """The chat template that was asked for, for an artefact's key; nothing if none was."""
+        return {"chat_template": self.chat_template} if self.chat_template else {}
+
+    def start(self) -> tuple[Path, str]:
+        """Directory and key of the model that dDPO starts from and that is its reference: the one
+        given (`sft_model`), else the dSFT model.
+
+        Raises:
+            HandbookError: what is given is an adapter, or no chat model.
+        """
+        if not self.sft_model:
+            sft = self.dsft()
+            return sft.folder / training.MODEL, sft.key
+        directory = self.base_model_address
+        # so that it is refused before pairs are made
+        prepare_tokenizer(load_tokenizer(directory), self.chat_template)
+        return Path(directory), _digest(self.setting.base_model)
 
     def ddpo(self) -> Manifest:
         """Step 5: the dDPO model, in ``model/``; the dSFT model is its start and its reference."""
-        sft, pairs, recipe = self.dsft(), self.pairs(), self.recipe("ddpo")
+        start, key = self.start()
+        pairs, recipe = self.pairs(), self.recipe("ddpo")
         return build_artefact(
             self.folder / DDPO,
-            inputs={"start": sft.key, "pairs": pairs.key},
-            recipe=recipe,
+            inputs={"start": key, "pairs": pairs.key},
+            recipe={**recipe, **self._template},
             make=partial(
                 train_ddpo,
                 base_model=self.base_model_address,
-                start=sft.folder / training.MODEL,
+                start=start,
                 pairs=pairs.folder / PAIRS_FILE,
                 ties=pairs.recipe.get("ties", "drop"),
                 recipe=recipe,
                 reference_folder=self.reference_cache,
+                chat_template=self.chat_template,
+                report_to=self.report_to,
             ),
             together=True,
         )
 
     def margins(self) -> Manifest:
         """Step 6: implicit rewards of the held-out pairs, in ``log_probs.npz``."""
-        sft, dpo, beta = self.dsft(), self.ddpo(), self.recipe("ddpo")["beta"]
+        (start, key), dpo, beta = self.start(), self.ddpo(), self.recipe("ddpo")["beta"]
         return build_artefact(
             self.folder / MARGINS,
-            inputs={"dsft": sft.key, "ddpo": dpo.key},
+            inputs={"start": key, "ddpo": dpo.key},
             recipe={"beta": beta},
             make=partial(
                 measure_margins,
-                reference=sft.folder / training.MODEL,
+                reference=start,
                 policy=dpo.folder / training.MODEL,
                 beta=beta,
                 **self._split(self.pairs()),
@@ -304,12 +280,11 @@ class Pipeline:
             if isinstance(source, HubAddress):
                 return fetch_model(source)
             return self.base_model_address
-        steps: dict[str, Callable[[], Manifest]] = {"dsft": self.dsft, "ddpo": self.ddpo}
-        if name not in steps:
-            raise HandbookError(
-                f"there is no model `{name}`", remedy=f"choose one of base, {', '.join(steps)}"
-            )
-        return str(steps[name]().folder / training.MODEL)
+        if name == "dsft":
+            return str(self.start()[0])
+        if name == "ddpo":
+            return str(self.ddpo().folder / training.MODEL)
+        raise HandbookError(f"there is no model `{name}`", remedy="choose one of base, dsft, ddpo")
 
     def evaluate(
         self,
@@ -335,6 +310,7 @@ class Pipeline:
             "temperature": exam.temperature if temperature is None else temperature,
             "seed": self.seed,
             "max_new_tokens": exam.max_new_tokens,
+            **self._template,
         }
         inputs = {"model": fingerprint(Path(directory)), "questions": fingerprint(questions)}
         if adapter:

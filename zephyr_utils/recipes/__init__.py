@@ -14,13 +14,26 @@ from typing import Any, Literal, get_args
 import yaml
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.recipes.values import converted
+from zephyr_utils.strict_yaml import load_yaml
 
 Stage = Literal["dsft", "ddpo"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 RECIPES_FOLDER = Path(__file__).parent
 # Arguments of our own; a file that has one is not for `trl dpo --config`.
-HANDBOOK_FIELDS: dict[Stage, set[str]] = {"dsft": set(), "ddpo": {"share_prompts"}}
+HANDBOOK_FIELDS: dict[Stage, dict[str, Any]] = {
+    "dsft": {},
+    "ddpo": {"share_prompts": bool | None},
+}
+# Arguments that a recipe file may leave to TRL, and that the pipeline reads.
+READ_FROM_RECIPES = (
+    "beta",
+    "gradient_accumulation_steps",
+    "max_length",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+)
 # Names that Transformers 5.23 introduced -> what earlier releases call the same argument.
 RENAMED_FIELDS = {"activation_checkpointing": "gradient_checkpointing"}
 
@@ -71,14 +84,30 @@ def load_recipe(path: str | Path, stage: Stage, **changes: Any) -> Recipe:
         changes: values that replace those of the file; None leaves the file's.
 
     Raises:
-        HandbookError: the file is missing, is no mapping, or has a key that TRL does not know.
+        HandbookError: the file is missing, is no mapping, or has a key that TRL does not know or
+            that it has twice.
     """
     path = Path(path)
+    values = _read_mapping(path)
+    values |= {name: value for name, value in changes.items() if value is not None}
+    check_recipe(values, stage, where=str(path))
+    kinds = field_types(stage)
+    for name, value in values.items():
+        values[name] = converted(name, value, kinds[name], str(path))
+    left_out = {name: value for name, value in _defaults(stage).items() if name not in values}
+    return Recipe(stage, values | left_out)
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise HandbookError(
             "there is no such recipe", where=str(path), remedy="name a YAML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise HandbookError(
+            "the recipe is not text in UTF-8", where=str(path), remedy="name a YAML file"
         ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -86,15 +115,13 @@ def load_recipe(path: str | Path, stage: Stage, **changes: Any) -> Recipe:
         raise HandbookError(
             f"the recipe is not YAML: {error}", where=where, remedy="fix the line"
         ) from error
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise HandbookError(
             "a recipe is a mapping of names to values",
             where=str(path),
             remedy="write `name: value`",
         )
-    values |= {name: value for name, value in changes.items() if value is not None}
-    check_recipe(values, stage, where=str(path))
-    return Recipe(stage, values)
+    return values
 
 
 def check_recipe(recipe: Mapping[str, Any], stage: Stage, where: str = "recipe") -> None:
@@ -103,7 +130,7 @@ def check_recipe(recipe: Mapping[str, Any], stage: Stage, where: str = "recipe")
     Raises:
         HandbookError: an unknown key, with the file and a suggestion.
     """
-    known = trainer_fields(stage) | model_fields() | HANDBOOK_FIELDS[stage]
+    known = trainer_fields(stage) | model_fields() | HANDBOOK_FIELDS[stage].keys()
     for key in recipe:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -115,6 +142,23 @@ def check_recipe(recipe: Mapping[str, Any], stage: Stage, where: str = "recipe")
             raise HandbookError(
                 f"`{key}` is not a valid TRL argument for {stage}", where=where, remedy=meant
             )
+
+
+def field_types(stage: Stage) -> dict[str, Any]:
+    """The arguments of a recipe and the types that TRL declares for them."""
+    import trl
+
+    kinds: dict[str, Any] = {}
+    for config in (trl.ModelConfig, _config(stage)):
+        kinds |= {field.name: field.type for field in dataclasses.fields(config)}
+    kinds |= {new: kinds[old] for new, old in RENAMED_FIELDS.items() if old in kinds}
+    return kinds | HANDBOOK_FIELDS[stage]
+
+
+def _defaults(stage: Stage) -> dict[str, Any]:
+    """TRL's own values of what the pipeline reads from recipes."""
+    fields = {field.name: field for field in dataclasses.fields(_config(stage))}
+    return {name: fields[name].default for name in READ_FROM_RECIPES if name in fields}
 
 
 def trainer_fields(stage: Stage) -> set[str]:
@@ -133,11 +177,14 @@ def trainer_arguments(recipe: Mapping[str, Any], stage: Stage) -> dict[str, Any]
 
 
 def _installed_fields(stage: Stage) -> set[str]:
+    return {field.name for field in dataclasses.fields(_config(stage))}
+
+
+def _config(stage: Stage) -> Any:
     # here, because importing TRL takes seconds and a bad path should be reported at once
     import trl
 
-    config: Any = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
-    return {field.name for field in dataclasses.fields(config)}
+    return {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
 
 
 def model_fields() -> set[str]:

@@ -1,7 +1,7 @@
 """What a recipe makes of a model: its weights and tokenizer, its adapter, TRL's arguments."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import trl
 from peft import PeftConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zephyr_utils.chat import ZEPHYR_TEMPLATE, load_pretrained, prepare_tokenizer
+from zephyr_utils.chat import TemplateChoice, load_pretrained, prepare_tokenizer
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes import Stage, model_fields, trainer_arguments
 from zephyr_utils.training.attention import set_attention
 from zephyr_utils.training.batch import share_batch
@@ -20,13 +21,17 @@ from zephyr_utils.training.save import CHECKPOINTS
 
 
 def load_for_training(
-    source: str | Path, stage: Stage, recipe: Mapping[str, Any]
+    source: str | Path,
+    stage: Stage,
+    recipe: Mapping[str, Any],
+    chat_template: TemplateChoice | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in the recipe's dtype, quantisation and attention, and its tokenizer with Zephyr's
+    """The model in the recipe's dtype, quantisation and attention, and its tokenizer with a chat
     template and a padding token.
 
     Args:
         source: a model directory or a Hub address.
+        chat_template: as for `chat.prepare_tokenizer`.
 
     Raises:
         HandbookError: as `chat.load_model`, and an attention that is not available.
@@ -42,9 +47,10 @@ def load_for_training(
     if not quantised:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
     set_attention(model, stage, recipe)
-    if tokenizer.chat_template not in (None, ZEPHYR_TEMPLATE):
+    own = tokenizer.chat_template
+    prepare_tokenizer(tokenizer, chat_template)
+    if own not in (None, tokenizer.chat_template):
         say(f"{source}: the tokenizer's own chat template is replaced by Zephyr's")
-    prepare_tokenizer(tokenizer)
     return model.eval(), tokenizer
 
 
@@ -63,19 +69,25 @@ def _model_config(recipe: Mapping[str, Any]) -> trl.ModelConfig:
     return trl.ModelConfig(**{key: recipe[key] for key in model_fields() & set(recipe)})
 
 
-def trl_arguments(stage: Stage, output: Path, recipe: Mapping[str, Any]) -> Any:
-    """TRL's config of the stage, without what a lesson does not want: uploads, bars, reports, code
-    from the Hub.
+def trl_arguments(
+    stage: Stage, output: Path, recipe: Mapping[str, Any], report_to: Sequence[str] = ()
+) -> Any:
+    """TRL's config of the stage, without what a lesson does not want: uploads, bars, code from the
+    Hub.
 
     Of several processes each takes its share of the recipe's effective batch.
 
+    Args:
+        report_to: trackers that the trainer reports to, as TRL names them.
+
     Raises:
-        HandbookError: the effective batch cannot be divided by the number of processes.
+        HandbookError: the effective batch cannot be divided by the number of processes; TRL refuses
+            the recipe.
     """
     config: Any = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
     fixed: dict[str, Any] = {
         "output_dir": str(output / CHECKPOINTS),
-        "report_to": "none",
+        "report_to": list(report_to) or "none",
         "disable_tqdm": True,
         "push_to_hub": False,
     }
@@ -94,4 +106,11 @@ def trl_arguments(stage: Stage, output: Path, recipe: Mapping[str, Any]) -> Any:
             f"Effective batch: {together} processes x {rows} rows x {times} micro-batches = "
             f"{together * rows * times} rows per update"
         )
-    return config(**{**trainer_arguments(recipe, stage), **fixed})
+    try:
+        return config(**{**trainer_arguments(recipe, stage), **fixed})
+    except (ValueError, TypeError, ImportError) as error:
+        raise HandbookError(
+            f"TRL refuses the recipe: {str(error).strip().partition(chr(10))[0]}",
+            where=stage,
+            remedy="change the value in the recipe, or leave it out (--set)",
+        ) from error

@@ -5,6 +5,7 @@ is refused or said here.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from peft import PeftConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from zephyr_utils.chat import encode_prompt
+from zephyr_utils.chat import ZEPHYR_TEMPLATE, encode, encode_prompt
 from zephyr_utils.chat.loading import load_config
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import write_text
@@ -66,7 +67,8 @@ def check_before_training(
 
     Raises:
         HandbookError: the recipe asks for code from the Hub; it names no module that the model has;
-            the tokenizer has more tokens than the model; nothing can be written to `output`.
+            the tokenizer has more tokens than the model; answers alone are to count, and the chat
+            template does not mark them; nothing can be written to `output`.
     """
     check_output(output)
     if recipe.get("trust_remote_code") or "trust_remote_code" in str(
@@ -89,6 +91,7 @@ def check_before_training(
             f"is {f'{asked:,}' if asked else 'none'}: {checks.max_length:,} is taken"
         )
     checks.notes += _tokenizer_notes(tokenizer)
+    checks.warnings += _template_warnings(tokenizer, recipe)
     if held_out is not None and held_out < FEW_HELD_OUT:
         checks.warnings.append(
             f"{held_out} {'row is' if held_out == 1 else 'rows are'} held out: what is measured on "
@@ -205,7 +208,9 @@ def _check_target_modules(model: PreTrainedModel, adapter: PeftConfig) -> list[s
 
 
 def _tokenizer_notes(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    notes = []
+    zephyr = tokenizer.chat_template == ZEPHYR_TEMPLATE
+    whose = "Zephyr's" if zephyr else "the model's own, which is kept"
+    notes = [f"the chat template is {whose}"]
     bos = tokenizer.bos_token_id
     plain, prompt = (
         tokenizer("a")["input_ids"],
@@ -214,7 +219,7 @@ def _tokenizer_notes(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     if bos is not None and plain[:1] == [bos] and prompt[:1] != [bos]:
         notes.append(
             f"conversations begin without {tokenizer.bos_token}, which the tokenizer puts before "
-            "plain text: the chat template has none, as Zephyr's"
+            f"plain text: the chat template has none{', as Zephyr-7B had none' if zephyr else ''}"
         )
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
         notes.append(
@@ -222,3 +227,24 @@ def _tokenizer_notes(tokenizer: PreTrainedTokenizerBase) -> list[str]:
             "position, so that every real end counts"
         )
     return notes
+
+
+def _template_warnings(tokenizer: PreTrainedTokenizerBase, recipe: Mapping[str, Any]) -> list[str]:
+    """What a chat template of the model's own may lack."""
+    template = str(tokenizer.chat_template)
+    if recipe.get("assistant_only_loss") and not re.search(r"\{%-?\s*generation", template):
+        raise HandbookError(
+            "`assistant_only_loss` needs a chat template that marks the assistant's words "
+            "({% generation %}), and the model's own does not: nothing would be trained",
+            where="recipe",
+            remedy="--chat-template zephyr, or assistant_only_loss: false",
+        )
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    answer = encode(tokenizer, turns)[0][len(encode(tokenizer, turns[:1])[0]) :]
+    if tokenizer.eos_token_id in answer:
+        return []
+    return [
+        f"an answer in the model's own chat template does not end with {tokenizer.eos_token}, the "
+        "tokenizer's end-of-sequence token: answers will go on until they are cut off; set "
+        "eos_token in its tokenizer_config.json to the token that ends a turn"
+    ]

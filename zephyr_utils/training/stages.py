@@ -23,6 +23,7 @@ from datasets import Dataset, disable_progress_bars
 from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
+from zephyr_utils.chat import TemplateChoice
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes import check_recipe
 from zephyr_utils.training.callbacks import ProgressLine, SaveEachEpoch, StopOnDivergence
@@ -52,6 +53,7 @@ from zephyr_utils.training.save import CHECKPOINTS, MODEL, save_trained
 from zephyr_utils.training.scoring import held_out_loss, row_log_probs
 
 REFERENCE = "reference"  # folder of its log-probabilities
+EVENTS = "tensorboard"  # folder of the event files, where they are asked for
 FIRST_STEP_ROWS = 8
 FIRST_STEP_TOLERANCE = 1e-3  # nats, on sums over an answer's tokens in float32
 
@@ -107,7 +109,14 @@ class DialogueTrainer(LengthGroupedMixin, trl.SFTTrainer):
 
 
 def dsft(
-    base_model: str | Path, dialogues: Rows, held_out: Rows, output: Path, recipe: Mapping[str, Any]
+    base_model: str | Path,
+    dialogues: Rows,
+    held_out: Rows,
+    output: Path,
+    recipe: Mapping[str, Any],
+    *,
+    chat_template: TemplateChoice | None = None,
+    report_to: Sequence[str] = (),
 ) -> Trained:
     """Distilled supervised fine-tuning (paper, section 3): maximum likelihood on the teacher's
     dialogues.
@@ -118,6 +127,8 @@ def dsft(
         held_out: dialogue records to measure on.
         output: folder for what it leaves.
         recipe: TRL's arguments by name, see `recipes`.
+        chat_template: as for `chat.prepare_tokenizer`.
+        report_to: trackers besides ``log.json``: trackio, tensorboard, wandb.
 
     Returns:
         `Trained` with `held_out_loss_before` and `held_out_loss`: token-weighted negative
@@ -130,14 +141,14 @@ def dsft(
     """
     check_recipe(recipe, "dsft")
     set_seed(recipe.get("seed", 42))  # the adapter's first weights, too, are drawn
-    model, tokenizer = load_for_training(base_model, "dsft", recipe)
+    model, tokenizer = load_for_training(base_model, "dsft", recipe, chat_template)
     checks = check_before_training(model, tokenizer, recipe, output, len(held_out))
     before = held_out_loss(model, tokenizer, held_out)
     checks.warnings += loss_warnings(before, model.config.get_text_config().vocab_size)
     checks.report("dsft")
     trainer = DialogueTrainer(
         model=model,
-        args=trl_arguments("dsft", output, {**recipe, "max_length": checks.max_length}),
+        args=trl_arguments("dsft", output, {**recipe, "max_length": checks.max_length}, report_to),
         # Only the messages: a row that also has `prompt` would be taken for prompt and completion.
         train_dataset=shared_dataset(
             [{"messages": row["messages"]} for row in dialogues], output / CHECKPOINTS / "dialogues"
@@ -161,6 +172,9 @@ def ddpo(
     held_out: Rows | None = None,
     keep_epochs: bool = False,
     reference_folder: Path | None = None,
+    *,
+    chat_template: TemplateChoice | None = None,
+    report_to: Sequence[str] = (),
 ) -> Trained:
     """Distilled direct preference optimisation (paper, equation 1) of a dSFT model with a new
     adapter.
@@ -173,7 +187,7 @@ def ddpo(
     Args:
         sft_model: directory of the merged dSFT model.
         pairs: preference records that fit the context (`rows.fit_pairs`).
-        output, recipe: as in `dsft`.
+        output, recipe, chat_template, report_to: as in `dsft`.
         held_out: pairs not trained on; the first of them are measured before the first step, at the
             end and in between, so that the log holds evaluation rows too. How many and how often
             `held_out.evaluation_schedule` says, unless the recipe has an ``eval_strategy`` or
@@ -189,10 +203,19 @@ def ddpo(
     Raises:
         HandbookError: as in `dsft`, and when the first step does not start at the dSFT model.
     """
-    trainer = ddpo_trainer(sft_model, pairs, output, recipe, held_out, reference_folder)
+    trainer = ddpo_trainer(
+        sft_model,
+        pairs,
+        output,
+        recipe,
+        held_out,
+        reference_folder,
+        chat_template=chat_template,
+        report_to=report_to,
+    )
     if keep_epochs:
         trainer.add_callback(SaveEachEpoch(output))
-    metrics: dict[str, Any] = check_first_step(trainer, sft_model, pairs, recipe)
+    metrics: dict[str, Any] = check_first_step(trainer, sft_model, pairs, recipe, chat_template)
     log = train_and_log(trainer, output)
     quantised = bool(quantization_options(recipe))
     save_trained(trainer, trainer.processing_class, output, log, recipe, quantised)  # type: ignore[arg-type]
@@ -207,6 +230,9 @@ def ddpo_trainer(
     recipe: Mapping[str, Any],
     held_out: Rows | None = None,
     reference_folder: Path | None = None,
+    *,
+    chat_template: TemplateChoice | None = None,
+    report_to: Sequence[str] = (),
 ) -> PairTrainer:
     """TRL's trainer as `ddpo` uses it, before the first step: the model of `start` under a new
     adapter.
@@ -216,7 +242,7 @@ def ddpo_trainer(
     """
     check_recipe(recipe, "ddpo")
     set_seed(recipe.get("seed", 42))  # the adapter's first weights, too, are drawn
-    model, tokenizer = load_for_training(start, "ddpo", recipe)
+    model, tokenizer = load_for_training(start, "ddpo", recipe, chat_template)
     checks = check_before_training(
         model, tokenizer, recipe, output, None if held_out is None else len(held_out)
     )
@@ -226,7 +252,9 @@ def ddpo_trainer(
         reference_folder=reference_folder or output / CHECKPOINTS / REFERENCE,
         share_prompts=recipe.get("share_prompts"),
         model=model,
-        args=trl_arguments("ddpo", output, {**schedule, **recipe, "max_length": checks.max_length}),
+        args=trl_arguments(
+            "ddpo", output, {**schedule, **recipe, "max_length": checks.max_length}, report_to
+        ),
         train_dataset=shared_dataset(
             [split_prompt(pair) for pair in pairs], output / CHECKPOINTS / "pairs"
         ),
@@ -260,7 +288,11 @@ def _pairs_to_evaluate(
 
 
 def check_first_step(
-    trainer: PairTrainer, sft_model: str | Path, pairs: Rows, recipe: Mapping[str, Any]
+    trainer: PairTrainer,
+    sft_model: str | Path,
+    pairs: Rows,
+    recipe: Mapping[str, Any],
+    chat_template: TemplateChoice | None = None,
 ) -> dict[str, float]:
     """Loss and log-probabilities of the first rows before any update, against ln 2 and the dSFT
     model's own.
@@ -275,11 +307,14 @@ def check_first_step(
         dataset: Any = trainer.train_dataset
         batch = trainer.data_collator([dataset[i] for i in range(len(rows))])
         batch = trainer._prepare_inputs(batch)
-        loss = trainer.compute_loss(trainer.model, batch).item()
+        try:
+            loss = trainer.compute_loss(trainer.model, batch).item()
+        except ValueError as error:  # the first that TRL says of a loss it does not know
+            raise HandbookError(str(error), where="loss_type", remedy="name one of these") from error
     logged = trainer._metrics["eval"].pop("logps/chosen")[-1]
     trainer._metrics["eval"].clear()
     trainer.model.train()
-    reference, tokenizer = load_for_training(sft_model, "ddpo", recipe)
+    reference, tokenizer = load_for_training(sft_model, "ddpo", recipe, chat_template)
     encoded = [encode_pair(split_prompt(row), tokenizer) for row in rows]
     answers = [(row["prompt_ids"] + row["chosen_ids"], len(row["prompt_ids"])) for row in encoded]
     own = float(row_log_probs(reference, answers, int(tokenizer.pad_token_id)).mean())
@@ -315,6 +350,8 @@ def train_and_log(trainer: Any, output: Path) -> list[dict[str, float]]:
         ):
             # a wall of dictionaries; ProgressLine says it in a line
             trainer.remove_callback(callback)
+        elif type(callback).__name__ == "TensorBoardCallback" and callback.logging_dir is None:
+            callback.logging_dir = str(output / EVENTS)  # checkpoints/ does not stay
     set_seed(trainer.args.seed)
     checkpoints = output / CHECKPOINTS
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zephyr_utils.chat import load_model, prepare_tokenizer
+from zephyr_utils.chat import TemplateChoice, load_model, prepare_tokenizer
 from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.evaluation.judges import Judge
 from zephyr_utils.evaluation.types import MTBenchQuestion
@@ -18,6 +18,7 @@ def sit_exam(
     judge: Judge,
     *,
     adapter: Path | None = None,
+    chat_template: TemplateChoice | None = None,
     **sampling: Any,
 ) -> dict[str, Any]:
     """Answers and grades of one model directory, in ``answers.jsonl`` and ``judgments.jsonl``.
@@ -29,6 +30,7 @@ def sit_exam(
         questions: in MT-Bench's schema.
         judge: who grades.
         adapter: a LoRA adapter that is merged into the model first.
+        chat_template: as for `chat.prepare_tokenizer`.
         sampling: temperature, seed and max_new_tokens, as `run_exam` takes them.
     """
     model, tokenizer = load_model(directory, dtype="float32")
@@ -36,5 +38,5 @@ def sit_exam(
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    prepare_tokenizer(tokenizer)
+    prepare_tokenizer(tokenizer, chat_template)
     return run_exam(model, tokenizer, name, questions, folder, judge, **sampling)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from zephyr_utils import diagnostics, training
-from zephyr_utils.chat import load_model
+from zephyr_utils.chat import TemplateChoice, load_model, load_tokenizer
 from zephyr_utils.data.records import save_records
 from zephyr_utils.pipeline.steps.ddpo import split_pairs
 
@@ -22,6 +22,7 @@ def measure_margins(
     base_model: str,
     max_length: int,
     ties: str,
+    chat_template: TemplateChoice | None = None,
 ) -> dict[str, Any]:
     """Score the held-out pairs with both models; leave `LOG_PROBS` and `HELD_OUT_PAIRS`.
 
@@ -29,12 +30,13 @@ def measure_margins(
         folder: where both files are written.
         reference, policy: directories of the dSFT and the dDPO model.
         beta: that the policy was trained with.
-        pairs, base_model, max_length, ties: as for `ddpo.split_pairs`.
+        pairs, base_model, max_length, ties, chat_template: as for `ddpo.split_pairs`.
     """
-    _, held_out, _ = split_pairs(pairs, base_model, max_length, ties)
+    _, held_out, _ = split_pairs(pairs, base_model, max_length, ties, chat_template)
+    tokenizer = load_tokenizer(policy)  # of both: its template is the one that was trained with
     sums: dict[str, Any] = {}
     for name, directory in (("reference", reference), ("policy", policy)):
-        model, tokenizer = load_model(directory, dtype="float32")
+        model, _ = load_model(directory, dtype="float32")
         for side in ("chosen", "rejected"):
             conversations = [pair[side] for pair in held_out]
             log_probs = training.answer_log_probs(model, tokenizer, conversations)
