@@ -71,11 +71,12 @@ def storable(text: str) -> str:
 
 
 def storable_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Records with every text :func:`storable`.
+    """Records with every text :func:`storable`, and what tables alone hold (dates) as text.
 
     Warns:
         EvaluationWarning: how many records were changed.
     """
+    rows = [_json_value(row) for row in rows]
     cleaned = [_storable_value(row) for row in rows]
     changed = sum(a != b for a, b in zip(rows, cleaned, strict=True))
     warn_all(
@@ -84,6 +85,14 @@ def storable_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else []
     )
     return cleaned
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _json_value(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_json_value(inner) for inner in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _storable_value(value: Any) -> Any:

@@ -49,11 +49,9 @@ def annotation_files(paths: Iterable[str | Path]) -> dict[str, Path]:
     named: list[tuple[str, str, Path]] = []
     for path in paths:
         for file in _files(Path(path)):
-            name = (
-                file.name.partition(".")[0]
-                if file.name.startswith("annotations.")
-                else file.name.rpartition(".json")[0]
-            )
+            name = file.name.rpartition(".json")[0]
+            if not name or file.name.startswith("annotations."):  # Parquet and CSV are read too
+                name = file.name.partition(".")[0]
             folders = [folder.name for folder in file.resolve().parents[:2]]
             named.append(
                 (folders[1], folders[0], file) if name == "annotations" else (name, "", file)
