@@ -54,9 +54,15 @@ IGNORED = {
 }
 # In JSON: what measures the run and not the work.
 VOLATILE = {
-    "seconds", "peak_memory_mb", "resumed", "created_at", "tstamp", "at", "versions", "date",
+    "seconds", "peak_memory_mb", "resumed", "created_at", "finished", "tstamp", "at", "versions",
+    "date",
     "train_runtime", "train_samples_per_second", "train_steps_per_second", "tokens_per_second",
 }  # fmt: skip
+# In texts: durations and sizes that chapters print, identifiers of widgets, addresses of objects.
+_VOLATILE_TEXT = re.compile(
+    r"\d+(\.\d+)? (s|ms|MB|MB/s|seconds)\b|'(seconds|peak_memory_mb)': [\d.]+"
+    r"|\b[0-9a-f]{32}\b|\b0x[0-9a-f]+"
+)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
 SAVE_STEPS = (
     4  # optimiser steps between two checkpoints; the recipes' 100 are more than a stage has
@@ -188,8 +194,7 @@ def stages(records: Path, url: str, judge_url: str) -> list[Stage]:
         Stage(
             "run",
             lambda folder: [
-                "run", "--chapters", "03,04", "--dialogues", str(dialogues), "--feedback",
-                str(feedback), "--runs", str(folder),
+                "run", "--chapters", "01", "--dialogues", str(dialogues), "--runs", str(folder),
             ],
         ),
     ]  # fmt: skip
@@ -247,18 +252,26 @@ def _without_volatile(path: Path, folder: str) -> bytes:
     content = path.read_bytes()
     if path.suffix not in (".json", ".jsonl", ".ipynb"):
         return content
-    lines = content.decode().replace(folder, "").split("\n") if path.suffix == ".jsonl" else None
-    values = [json.loads(line) for line in lines if line] if lines else [json.loads(content)]
-    text = json.dumps([_cleaned(value) for value in values], sort_keys=True).replace(folder, "")
-    # Times of day and durations that chapters print.
-    return re.sub(r"\d+(\.\d+)? (s|MB|seconds)\b", "", text).encode()
+    text = content.decode().replace(folder, "")
+    lines = [line for line in text.split("\n") if line] if path.suffix == ".jsonl" else [text]
+    values = [json.loads(line) for line in lines]
+    if path.suffix == ".ipynb":
+        values = [(cell["source"], _shown(cell)) for cell in values[0]["cells"]]
+    return _VOLATILE_TEXT.sub("", json.dumps(_cleaned(values), sort_keys=True)).encode()
+
+
+def _shown(cell: dict) -> list[object]:
+    """What a cell printed, in one piece (how many there are is chance), and its other outputs."""
+    outputs = cell.get("outputs", [])
+    printed = ["".join(output["text"]) for output in outputs if "text" in output]
+    return ["".join(printed), [output for output in outputs if "text" not in output]]
 
 
 def _cleaned(value: object) -> object:
     if isinstance(value, dict):
         kept = {key: _cleaned(inner) for key, inner in value.items() if key not in VOLATILE}
         return {key: inner for key, inner in kept.items() if key not in ("files", "metadata")}
-    return [_cleaned(inner) for inner in value] if isinstance(value, list) else value
+    return [_cleaned(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def try_stage(stage: Stage, kills: int, rng: random.Random, folder: Path) -> dict[str, object]:
