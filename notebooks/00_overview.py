@@ -31,8 +31,9 @@ print(hardware_found())
 # %% [markdown]
 # ## The dials
 #
-# Every chapter begins with these seven. `scale` chooses model, data and recipe together; the others replace one of
-# them by something of your own. Left empty they keep the scale's.
+# Every chapter begins with these eight. `scale` chooses model, data and recipe together; the others replace one of
+# them by something of your own. Left empty they keep the scale's. `settings` holds what else a `Pipeline` takes, such as
+# `{"limit": 400}` for the first 400 rows.
 
 # %% tags=["parameters"]
 scale = "miniature"
@@ -42,6 +43,7 @@ feedback = ""
 preferences = ""
 base_model = ""
 runs = ""
+settings = {}
 
 # %%
 import inspect
@@ -63,9 +65,9 @@ from zephyr_utils.scales import SCALES, check_machine
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
-    preferences=preferences, base_model=base_model, runs=runs,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
-miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
+miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## Why it mattered

@@ -40,6 +40,7 @@ feedback = ""
 preferences = ""
 base_model = ""
 runs = ""
+settings = {}
 
 # %%
 import gzip
@@ -67,9 +68,9 @@ from zephyr_utils.truecasing import (
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
-    preferences=preferences, base_model=base_model, runs=runs,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
-miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
+miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## The case

@@ -41,6 +41,7 @@ feedback = ""
 preferences = ""
 base_model = ""
 runs = ""
+settings = {}
 
 # %%
 import hashlib
@@ -70,9 +71,9 @@ from zephyr_utils.pipeline.pipeline import ABLATIONS_FOLDER, PAIRS, Pipeline
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
-    preferences=preferences, base_model=base_model, runs=runs,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
-miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
+miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## From ratings to a pair

@@ -40,6 +40,7 @@ feedback = ""
 preferences = ""
 base_model = ""
 runs = ""
+settings = {}
 
 # %%
 import tempfile
@@ -61,9 +62,9 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
-    preferences=preferences, base_model=base_model, runs=runs,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
-miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
+miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## From a reward to equation 1

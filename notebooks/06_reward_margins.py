@@ -38,13 +38,14 @@ feedback = ""
 preferences = ""
 base_model = ""
 runs = ""
+settings = {}
 
 # %%
 from zephyr_utils.pipeline.pipeline import MARGINS, Pipeline
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
-    preferences=preferences, base_model=base_model, runs=runs,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
 
 # %% [markdown]

@@ -34,6 +34,7 @@ feedback = ""
 preferences = ""
 base_model = ""
 runs = ""
+settings = {}
 
 # %%
 import dataclasses
@@ -57,9 +58,9 @@ from zephyr_utils.training import LOG
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
-    preferences=preferences, base_model=base_model, runs=runs,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
-miniature_as_shipped = not pipeline.own_data and pipeline.scale == "miniature"
+miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 
 # %% [markdown]
 # ## What the paper reports
