@@ -1,13 +1,12 @@
-"""The key of an artefact holds the code that makes it: no more and no less than what it rests on."""
+"""The key of an artefact holds the code that makes it: what it rests on, no more and no less."""
 
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 
 import zephyr_utils
 from zephyr_utils.data.records import save_records
@@ -115,14 +114,7 @@ def test_a_changed_constant_remakes_what_rests_on_it_and_a_changed_comment_nothi
     }
 
     def walk() -> tuple[list[str], str]:
-        done = subprocess.run(
-            [sys.executable, "-c", WALK, json.dumps(options)],
-            env={**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = warm.run(WALK, json.dumps(options), path=tmp_path)
         [made] = [line for line in done.stdout.splitlines() if line.startswith("made ")]
         return json.loads(made.removeprefix("made ")), done.stdout
 

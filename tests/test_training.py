@@ -4,13 +4,11 @@ import hashlib
 import json
 import math
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
+import warm
 
 from zephyr_utils import training
 from zephyr_utils.chat import load_model
@@ -162,20 +160,7 @@ else:
 
 def start(stage, output, *more):
     tests = os.path.dirname(os.path.abspath(__file__))
-    command = [
-        sys.executable,
-        "-c",
-        KILLED.format(tests=tests),
-        stage,
-        str(output),
-        *map(str, more),
-    ]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    return warm.Process(KILLED.format(tests=tests), stage, output, *more)
 
 
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])
@@ -183,7 +168,7 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_weights(stage, sft, dpo, 
     more = () if stage == "dsft" else (sft.model,)
     straight = tmp_path / "straight"
     process = start(stage, straight, *more)
-    assert process.wait(180) == 0, process.stderr.read()[-2000:]
+    assert process.wait() == 0, process.stderr[-2000:]
     killed = tmp_path / "killed"
     process = start(stage, killed, *more)
     deadline = time.monotonic() + 180
@@ -194,11 +179,10 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_weights(stage, sft, dpo, 
     ):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
     assert not (killed / "model").exists()
     process = start(stage, killed, *more)
-    assert process.wait(180) == 0, process.stderr.read()[-2000:]
+    assert process.wait() == 0, process.stderr[-2000:]
     assert weights_of(killed / "model") == weights_of(straight / "model")
 
 

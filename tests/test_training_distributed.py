@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import warm
 from safetensors.torch import load_file
 from transformers.integrations import deepspeed as hf_deepspeed
 
@@ -57,28 +59,22 @@ stages.ddpo(BASE_FOLDER, pairs, Path(sys.argv[1]), get_scale("miniature").recipe
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> dict[int, tuple[Path, str]]:
-    """Number of processes -> what they left, and what they said; both stages in one start, for
-    starting takes longest.
+    """Number of processes -> what they left, and what they said; both stages in one start, two
+    processes by ``torchrun``.
     """
-    runs = {}
-    for processes in (1, 2):
-        folder = tmp_path_factory.mktemp(f"by_{processes}")
-        (folder / "train.py").write_text(TRAIN)
-        done = start(folder / "train.py", processes, folder)
-        assert done.returncode == 0, done.stderr[-3000:]
-        runs[processes] = (folder, done.stderr)
-    return runs
-
-
-def start(script: Path, processes: int, *arguments) -> subprocess.CompletedProcess:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else []), str(script), *map(str, arguments)],
+    one, two = (tmp_path_factory.mktemp(f"by_{processes}") for processes in (1, 2))
+    alone = warm.run(TRAIN, one)
+    (two / "train.py").write_text(TRAIN)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    together = subprocess.run(
+        [sys.executable, *launcher, str(two / "train.py"), str(two)],
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+        env={**os.environ, **warm.ENVIRONMENT},
     )
+    assert together.returncode == 0, together.stderr[-3000:]
+    return {1: (one, alone.stderr), 2: (two, together.stderr)}
 
 
 def losses(folder: Path) -> list[float]:
@@ -95,7 +91,7 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
         load_file(folder / stage / "model" / "model.safetensors") for folder in (one, two)
     )
     for name, tensor in weights.items():
-        assert same[name].numpy() == pytest.approx(tensor.numpy(), abs=2e-4), name
+        assert torch.allclose(same[name], tensor, rtol=0, atol=2e-4), name
     assert "2 processes x 4 rows x 1 micro-batches = 8 rows per update" in said
     assert "Effective batch" not in said_by_one
     assert not (two / stage / "checkpoints").exists()
@@ -120,12 +116,12 @@ def test_metrics_of_an_evaluation_are_of_all_rows_and_not_of_the_first_processs_
 
 
 def test_a_training_of_two_processes_that_died_goes_on_to_the_same_weights(trained, tmp_path):
-    (tmp_path / "train.py").write_text(RESUMED)
     output = tmp_path / "resumed"
-    assert start(tmp_path / "train.py", 2, output).returncode != 0, "it was to die"
+    died = warm.run_together(RESUMED, output)
+    assert 9 in [process.poll() for process in died], "it was to die"
     assert (output / "checkpoints" / "checkpoint-2").exists() and not (output / "model").exists()
-    done = start(tmp_path / "train.py", 2, output)
-    assert done.returncode == 0, done.stderr[-3000:]
+    for process in warm.run_together(RESUMED, output):
+        assert process.poll() == 0, process.stderr[-3000:]
     straight = load_file(trained[2][0] / "ddpo" / "model" / "model.safetensors")
     for name, tensor in load_file(output / "model" / "model.safetensors").items():
         assert tensor.equal(straight[name]), name
@@ -206,15 +202,12 @@ print(made.key, made.reused)
 
 def test_a_training_is_made_by_all_processes_at_once_and_written_by_the_first(tmp_path):
     started = [
-        subprocess.Popen(
-            [sys.executable, "-c", ALONG, str(tmp_path / "a"), name],
-            env={**os.environ, "WORLD_SIZE": "2", "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
+        warm.Process(
+            ALONG, tmp_path / "a", name, environment={"WORLD_SIZE": "2", "RANK": str(rank)}
         )
         for rank, name in ((1, "second"), (0, "first"))
     ]
-    said = [process.communicate(timeout=60)[0].split() for process in started]
-    assert all(process.returncode == 0 for process in started)
+    assert [process.wait() for process in started] == [0, 0]
+    said = [process.stdout.split() for process in started]
     assert said[0][0] == said[1][0] and said[1][1] == "False"
     assert (tmp_path / "a" / "manifest.json").exists()

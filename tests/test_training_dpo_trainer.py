@@ -4,9 +4,6 @@ they change and what not.
 
 import hashlib
 import os
-import signal
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import warm
 from trl.trainer import utils as trl_utils
 
 from zephyr_utils.ablations.catalogue import ABLATIONS, train_into
@@ -119,6 +117,7 @@ from contextlib import nullcontext
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_training_dpo_trainer as t
+t.torch.set_num_threads({threads})
 from zephyr_utils.training import dpo_trainer
 dpo_trainer.SAVE_EVERY = 1
 ask = dpo_trainer.PairTrainer.compute_ref_log_probs
@@ -136,18 +135,14 @@ def test_a_computation_killed_in_the_middle_goes_on_and_ends_with_the_same_numbe
     tmp_path, passes
 ):
     reference_folder = tmp_path / "reference"
-    code = KILLED.format(tests=os.path.dirname(os.path.abspath(__file__)))
-    command = [sys.executable, "-c", code, str(tmp_path / "run"), str(reference_folder), "slowly"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    )
+    tests = os.path.dirname(os.path.abspath(__file__))
+    code = KILLED.format(tests=tests, threads=torch.get_num_threads())
+    process = warm.Process(code, tmp_path / "run", reference_folder, "slowly")
     deadline = time.monotonic() + 120
     while not (tmp_path / "run.waits").exists() and time.monotonic() < deadline:
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
     [file] = reference_folder.glob("*.npz")
     assert read_reference(file, 18).shape == (2, 4), "one batch of four was written before the kill"
     resumed = reference_of(make_trainer(tmp_path / "run", reference_folder))
