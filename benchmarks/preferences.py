@@ -69,7 +69,7 @@ def made_up_feedback(count: int, seed: int = 0) -> Iterator[dict]:
 
 
 def measure(path: str) -> dict[str, Any]:
-    """Seconds of each step on the set in ``path``, and the peak memory of this process after each."""
+    """Seconds of each step on the set in ``path``, and this process's peak memory after each."""
     steps: dict[str, dict[str, float]] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:

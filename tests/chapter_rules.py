@@ -42,7 +42,8 @@ def complaints(path: Path) -> list[str]:
     """Everything that the chapter breaks, in words that say what to change."""
     cells = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent").cells
     rules: tuple[Callable[[list[NotebookNode], str], Iterator[str]], ...] = (
-        _title_and_headings, _rhythm, _parameters, _exercises, _predictions, _figures, _last_cell, _paths, _enough,
+        _title_and_headings, _rhythm, _parameters, _exercises, _predictions, _figures, _last_cell,
+        _paths, _enough,
     )  # fmt: skip
     return [complaint for rule in rules for complaint in rule(cells, path.stem)]
 
@@ -99,7 +100,8 @@ def _rhythm(cells: list[NotebookNode], name: str) -> Iterator[str]:
         return
     lengths = sorted(map(_statement_lines, code))
     if statistics.median(lengths) > MEDIAN_LINES:
-        yield f"the median code cell has {statistics.median(lengths):g} lines, more than {MEDIAN_LINES}"
+        median = statistics.median(lengths)
+        yield f"the median code cell has {median:g} lines, more than {MEDIAN_LINES}"
     at_ninety_percent = lengths[math.ceil(0.9 * len(lengths)) - 1]
     if at_ninety_percent > MOST_LINES:
         yield f"fewer than 90 % of the code cells have at most {MOST_LINES} lines"
@@ -108,7 +110,8 @@ def _rhythm(cells: list[NotebookNode], name: str) -> Iterator[str]:
         yield f"a code cell has {longest} lines, more than {LONGEST}"
     texts = len(cells) - len(code)
     if texts < TEXT_PER_CODE * len(code):
-        yield f"{texts} text cells for {len(code)} code cells: at least {math.ceil(TEXT_PER_CODE * len(code))} are needed"
+        needed = math.ceil(TEXT_PER_CODE * len(code))
+        yield f"{texts} text cells for {len(code)} code cells: at least {needed} are needed"
 
 
 def _parameters(cells: list[NotebookNode], name: str) -> Iterator[str]:
@@ -149,7 +152,10 @@ def _exercises(cells: list[NotebookNode], name: str) -> Iterator[str]:
             or "exercise" not in _tags(after[0])
             or "exercises.check_" not in after[0].source
         ):
-            yield f"{label} is not followed by a code cell tagged exercise that calls exercises.check_..."
+            yield (
+                f"{label} is not followed by a code cell tagged exercise that calls "
+                "exercises.check_..."
+            )
         if not HINT.search(_text(after)):
             yield f"{label} has no folded hint"
         if "```python\n" not in solutions.get(label, ""):
@@ -175,7 +181,10 @@ def _predictions(cells: list[NotebookNode], name: str) -> Iterator[str]:
             asked, ran = True, False
         if ANSWER.search(cell.source):
             if not asked or not ran:
-                yield "an answer ('What happened') does not follow a prediction and the code that settles it"
+                yield (
+                    "an answer ('What happened') does not follow a prediction and the code that "
+                    "settles it"
+                )
             asked = False
     if asked:
         yield "the last prediction has no answer ('What happened')"

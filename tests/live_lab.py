@@ -53,14 +53,18 @@ def jupyter_lab(workplace: Path, chapter: Path, runs: Path) -> Iterator[tuple[st
         file.write_text(json.dumps(values), encoding="utf-8")
     token = secrets.token_urlsafe(16)
     own = {
-        "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython",
+        "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
     }  # fmt: skip
     places = {name: str(workplace / part) for name, part in own.items()}
     environment = os.environ | QUIET | places | {"ZEPHYR_RUNS": str(runs), "JUPYTER_TOKEN": token}
     command = [
-        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root",
-        f"--ServerApp.root_dir={notebooks}", "--LabApp.news_url=None", "--LabApp.extension_manager=readonly",
+        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", "--port=0",
+        "--allow-root",
+        f"--ServerApp.root_dir={notebooks}", "--LabApp.news_url=None",
+        "--LabApp.extension_manager=readonly",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", *ENDS_ALONE,
     ]  # fmt: skip
     log = workplace / "lab.log"

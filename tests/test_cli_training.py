@@ -1,5 +1,5 @@
-"""The practitioner's options of ``sft``, ``dpo`` and ``run``, from the command line to the artefact,
-with models of two layers.
+"""The practitioner's options of ``sft``, ``dpo`` and ``run``, from the command line to the
+artefact, with models of two layers.
 """
 
 import json

@@ -60,7 +60,8 @@ def test_a_truncated_line_names_its_file_and_row(write):
 def test_bad_rows_are_set_aside_with_their_reason_and_all_rows_are_accounted_for(write, tmp_path):
     path = write(
         lines(
-            b"\xef\xbb\xbf", DIALOGUE, b"\n", {"messages": [USER, USER]}, b'{"messages": "\xff"}\n', b"[" * 100_000 + b"\n",
+            b"\xef\xbb\xbf", DIALOGUE, b"\n", {"messages": [USER, USER]}, b'{"messages": "\xff"}\n',
+            b"[" * 100_000 + b"\n",
             {"messages": []}, DIALOGUE, b"5\n", b'{"a": ',
         )
     )  # fmt: skip
@@ -75,7 +76,8 @@ def test_bad_rows_are_set_aside_with_their_reason_and_all_rows_are_accounted_for
         "9",
     ]
     assert loaded.reasons() == {
-        "two_user_turns": 1, "invalid_utf8": 1, "broken_json": 2, "empty_dialogue": 1, "not_an_object": 1,
+        "two_user_turns": 1, "invalid_utf8": 1, "broken_json": 2, "empty_dialogue": 1,
+        "not_an_object": 1,
     }  # fmt: skip
     assert "8 rows read = 2 records + 6 set aside" in loaded.report()
     rejects = save_set_aside(tmp_path / "rejects.jsonl", loaded.set_aside).read_text().splitlines()

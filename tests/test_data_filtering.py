@@ -63,7 +63,8 @@ def test_a_disclaimer_is_found_whatever_its_case_apostrophes_and_contractions(te
 
 @pytest.mark.parametrize(
     "text",
-    ["You don't have emotions.", "She said I have opinions.", "As an aid worker, I went.", "Hawaii does not have feelings", ""],
+    ["You don't have emotions.", "She said I have opinions.", "As an aid worker, I went.",
+     "Hawaii does not have feelings", ""],
 )  # fmt: skip
 def test_text_that_only_resembles_a_disclaimer_is_kept(text):
     assert refusal_filter([text]).kept == [0]

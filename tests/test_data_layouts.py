@@ -149,7 +149,8 @@ def test_labelled_answers_without_a_partner_are_counted_beside_the_pairs(tmp_pat
     bad = {"prompt": "Name a river.", "completion": "The moon.", "label": False}
     alone = {"prompt": "Name a hill.", "completion": "The moon.", "label": False}
     read = loaded(tmp_path, [good, alone, bad, good], set_aside=True)
-    assert read.records == [RIVER] and read.reasons() == {"no_partner": 2, "joined_with_another_row": 1}  # fmt: skip
+    assert read.records == [RIVER] and read.reasons() == {"no_partner": 2,
+                                                          "joined_with_another_row": 1}  # fmt: skip
     with pytest.raises(RecordError, match="1 pairs could be made, 2 rows have no partner"):
         loaded(tmp_path, [good, alone, bad, good])
 
@@ -192,29 +193,46 @@ LONG = (system("Be brief."), user("Hi"), assistant("Hello."), user("Name a river
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({"prompt": list(LONG), "chosen": [assistant("The Rhine.")], "rejected": [assistant("The moon.")]}, pair(*LONG)),
-        ({"prompt": user("Name a river."), "chosen": assistant("The Rhine."), "rejected": assistant("The moon.")}, RIVER),
+        ({"prompt": list(LONG), "chosen": [assistant("The Rhine.")],
+          "rejected": [assistant("The moon.")]}, pair(*LONG)),
+        ({"prompt": user("Name a river."), "chosen": assistant("The Rhine."),
+          "rejected": assistant("The moon.")}, RIVER),
         ({"prompt": [user("Name a river.")], **TEXTS}, RIVER),
-        ({"prompt": "Name a river.", "chosen": [assistant("The Rhine.")], "rejected": [assistant("The moon.")]}, RIVER),
-        ({"prompt": [user("Name a river.")], "chosen": RIVER["chosen"], "rejected": RIVER["rejected"]}, RIVER),
+        ({"prompt": "Name a river.", "chosen": [assistant("The Rhine.")],
+          "rejected": [assistant("The moon.")]}, RIVER),
+        ({"prompt": [user("Name a river.")], "chosen": RIVER["chosen"],
+          "rejected": RIVER["rejected"]}, RIVER),
         ({"chosen": RIVER["chosen"], "rejected": [assistant("The moon.")]}, RIVER),
         ({"chosen": RIVER["chosen"], "rejected": "The moon."}, RIVER),
-        ({"prompt": "Name a river.", "system": "Be brief.", **TEXTS}, pair(system("Be brief."), user("Name a river."))),
-        ({"prompt": " Name a river.\n", "chosen": RIVER["chosen"], "rejected": RIVER["rejected"]}, RIVER),
+        ({"prompt": "Name a river.", "system": "Be brief.", **TEXTS},
+         pair(system("Be brief."), user("Name a river."))),
+        ({"prompt": " Name a river.\n", "chosen": RIVER["chosen"], "rejected": RIVER["rejected"]},
+         RIVER),
         ({"input": "Name a river.", "system": "", "generations": ["x"], **TEXTS}, RIVER),
-        ({"instruction": "Name a river.", "input": "", "history": [["Hi", "Hello."]], "system": "Be brief.", **TEXTS}, pair(*LONG)),
-        ({"conversations": [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}, {"from": "human", "value": "Name a river."}], "chosen": {"from": "gpt", "value": "The Rhine."}, "rejected": {"from": "gpt", "value": "The moon."}}, pair(*LONG)),
+        ({"instruction": "Name a river.", "input": "", "history": [["Hi", "Hello."]],
+          "system": "Be brief.", **TEXTS}, pair(*LONG)),
+        ({"conversations": [{"from": "system", "value": "Be brief."},
+                            {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."},
+                            {"from": "human", "value": "Name a river."}],
+          "chosen": {"from": "gpt", "value": "The Rhine."},
+          "rejected": {"from": "gpt", "value": "The moon."}}, pair(*LONG)),
         ({"conversations": [user("Name a river.")], **TEXTS}, RIVER),
-        ({"messages": [*LONG, assistant("The Rhine.")], "rejected_response": "The moon."}, pair(*LONG)),
+        ({"messages": [*LONG, assistant("The Rhine.")], "rejected_response": "The moon."},
+         pair(*LONG)),
         ({"messages": RIVER["chosen"], "rejected_response": [assistant("The moon.")]}, RIVER),
         ({"prompt": "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Name a "
-                    "river.\n\nAssistant:", "chosen": " The Rhine.", "rejected": " The moon."}, pair(*LONG[1:])),
+                    "river.\n\nAssistant:", "chosen": " The Rhine.", "rejected": " The moon."},
+         pair(*LONG[1:])),
         ({"prompt": "Name a river.", "chosen": "\n\nHuman: Name a river.\n\nAssistant: The "
                                                "Rhine.", "rejected": "\n\nHuman: Name a "
                                                                      "river.\n\nAssistant: The "
                                                                      "moon."}, RIVER),
-        ({"prompt": "Name a river.", "chosen": [{"content": "Name a river.", "role": "User"}, {"content": "The Rhine.", "role": "Assistant"}], "rejected": RIVER["rejected"]}, RIVER),
-        ({"chosen": [{"role": "user", "content": [{"type": "text", "text": "Name "}, {"type": "text", "text": "a river."}]}, assistant("The Rhine.")], "rejected": RIVER["rejected"]}, RIVER),
+        ({"prompt": "Name a river.", "chosen": [{"content": "Name a river.", "role": "User"},
+                                                {"content": "The Rhine.", "role": "Assistant"}],
+          "rejected": RIVER["rejected"]}, RIVER),
+        ({"chosen": [{"role": "user", "content": [{"type": "text", "text": "Name "},
+                                                  {"type": "text", "text": "a river."}]},
+                     assistant("The Rhine.")], "rejected": RIVER["rejected"]}, RIVER),
     ],
 )  # fmt: skip
 def test_a_pair_is_the_same_pair_in_every_way_that_people_write_it(row, expected):
@@ -248,20 +266,27 @@ def test_pairs_without_scores_are_pairs():
     [
         (PAIR | {"prompt": "Another question"}, "prompt_mismatch"),
         (PAIR | {"prompt": "Hello."}, "prompt_mismatch"),
-        ({"prompt": [user("Another")], "chosen": PAIR["chosen"], "rejected": PAIR["rejected"]}, "prompt_mismatch"),
-        ({"prompt": "No", "chosen": "\n\nHuman: Hi\n\nAssistant: a", "rejected": "\n\nHuman: Hi\n\nAssistant: b"}, "prompt_mismatch"),
+        ({"prompt": [user("Another")], "chosen": PAIR["chosen"], "rejected": PAIR["rejected"]},
+         "prompt_mismatch"),
+        ({"prompt": "No", "chosen": "\n\nHuman: Hi\n\nAssistant: a",
+          "rejected": "\n\nHuman: Hi\n\nAssistant: b"}, "prompt_mismatch"),
         ({"prompt": "", **TEXTS}, "empty_content"),
         ({"prompt": "Hi", "chosen": ["a"], "rejected": "b"}, "several_answers"),
         ({"prompt": "Hi", "chosen": "a", "rejected": None}, "missing_field"),
         ({"prompt": "Hi", "chosen": [], "rejected": "b"}, "empty_dialogue"),
         ({"prompt": [assistant("Hi")], "chosen": "a", "rejected": "b"}, "assistant_first"),
-        ({"prompt": [user("Hi"), assistant("Hello.")], "chosen": "a", "rejected": "b"}, "two_assistant_turns"),
+        ({"prompt": [user("Hi"), assistant("Hello.")], "chosen": "a", "rejected": "b"},
+         "two_assistant_turns"),
         ({"instruction": "Hi", "history": ["a"], **TEXTS}, "wrong_type"),
-        ({"prompt": "Hi", "chosen": [{"role": "tool", "content": "x"}], "rejected": "b"}, "tool_turn"),
-        ({"prompt": "Hi", "chosen": [{"role": "assistant", "content": None, "tool_calls": [1]}], "rejected": "b"}, "tool_turn"),
-        ({"prompt": "Hi", "chosen": [{"role": "assistant", "content": [{"type": "image_url"}]}], "rejected": "b"}, "not_text"),
+        ({"prompt": "Hi", "chosen": [{"role": "tool", "content": "x"}], "rejected": "b"},
+         "tool_turn"),
+        ({"prompt": "Hi", "chosen": [{"role": "assistant", "content": None, "tool_calls": [1]}],
+          "rejected": "b"}, "tool_turn"),
+        ({"prompt": "Hi", "chosen": [{"role": "assistant", "content": [{"type": "image_url"}]}],
+          "rejected": "b"}, "not_text"),
         ({"prompt": "Hi", **TEXTS, "score_chosen": 10**400, "score_rejected": 1}, "not_a_number"),
-        ({"prompt": "Hi", **TEXTS, "score_chosen": "1" * 5000, "score_rejected": 1}, "not_a_number"),
+        ({"prompt": "Hi", **TEXTS, "score_chosen": "1" * 5000, "score_rejected": 1},
+         "not_a_number"),
         ({"prompt": "Hi", **TEXTS, "chosen_score": 1}, "one_score"),
         ({"prompt": "Hi", "completion": "a", "label": True}, "unpaired"),
     ],
@@ -305,7 +330,8 @@ def test_a_good_and_a_bad_answer_to_the_same_turns_become_a_pair(tmp_path, yes, 
         {"prompt": "Alone", "completion": "x", "label": yes},
         {"prompt": "Name a river.", "completion": "The Rhine.", "label": yes},
         {"messages": [user("Name a river."), assistant("The Elbe.")], "label": yes},
-        {"conversations": [{"from": "human", "value": "Name a river."}, {"from": "gpt", "value": "Mars."}], "kto_tag": no},
+        {"conversations": [{"from": "human", "value": "Name a river."},
+                           {"from": "gpt", "value": "Mars."}], "kto_tag": no},
         {"prompt": [user("Alone")], "completion": [assistant("y")], "label": yes},
     ]  # fmt: skip
     read = loaded(tmp_path, rows, set_aside=True)

@@ -132,7 +132,8 @@ def test_a_json_file_beyond_the_limit_is_refused_before_it_is_read(write, monkey
 
 @pytest.mark.parametrize(
     "line",
-    [b"[" * 100_000, b'{"a":' * 50_000, b'{"messages": ' + b"9" * 5000 + b"}", b'{"n": -' + b"1" * 4400 + b"}", b'"' + b"\\ud83d" * 3 + b'"'],
+    [b"[" * 100_000, b'{"a":' * 50_000, b'{"messages": ' + b"9" * 5000 + b"}",
+     b'{"n": -' + b"1" * 4400 + b"}", b'"' + b"\\ud83d" * 3 + b'"'],
     ids=["lists", "objects", "digits", "negative", "surrogates"],
 )  # fmt: skip
 def test_what_no_parser_takes_is_a_row_set_aside(write, tmp_path, line):
@@ -153,7 +154,8 @@ def test_a_row_nested_just_less_deeply_than_the_parser_allows_can_be_set_aside(w
 
 @pytest.mark.parametrize("value", [10**400, "1" * 400, float("inf"), "NaN"])
 def test_numbers_beyond_every_float_are_no_scores(write, value):
-    row = {"prompt": "Hi", "chosen": "a", "rejected": "b", "score_chosen": value, "score_rejected": 1}  # fmt: skip
+    row = {"prompt": "Hi", "chosen": "a", "rejected": "b", "score_chosen": value,
+           "score_rejected": 1}  # fmt: skip
     good = {"prompt": "Hi", "chosen": "a", "rejected": "b"}
     content = "".join(json.dumps(r) + "\n" for r in (row, good)).encode()
     assert load_records(write(content), "preference", set_aside=True).reasons() == {

@@ -34,15 +34,23 @@ def in_cells(row, spelling, *fields):
         (check_dialogue, DIALOGUE, ["messages"]),
         (check_dialogue, {"data": ["Hi", "Hello."]}, ["data"]),
         (check_dialogue, {"text": DIALOGUE["messages"]}, ["text"]),
-        (check_dialogue, {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}, ["conversations"]),
+        (check_dialogue, {"conversations": [{"from": "human", "value": "Hi"},
+                                            {"from": "gpt", "value": "Hello."}]},
+         ["conversations"]),
         (check_dialogue, {"prompt": [USER], "completion": [ASSISTANT]}, ["prompt", "completion"]),
         (check_preference, PAIR, ["chosen", "rejected"]),
         (check_preference, PAIR, ["rejected"]),
-        (check_preference, {"prompt": [USER], "chosen": GOOD, "rejected": BAD}, ["prompt", "chosen", "rejected"]),
-        (check_preference, {"prompt": USER, "chosen": GOOD[0], "rejected": BAD[0]}, ["prompt", "chosen", "rejected"]),
-        (check_preference, {"prompt": "Hi", "chosen": GOOD, "rejected": BAD, "metadata": {"score_chosen": 8, "score_rejected": 3}}, ["chosen", "rejected", "metadata"]),
-        (check_preference, {"messages": PAIR["chosen"], "rejected_response": BAD}, ["messages", "rejected_response"]),
-        (check_preference, {"conversations": [USER], "chosen": GOOD[0], "rejected": BAD[0]}, ["conversations", "chosen", "rejected"]),
+        (check_preference, {"prompt": [USER], "chosen": GOOD, "rejected": BAD},
+         ["prompt", "chosen", "rejected"]),
+        (check_preference, {"prompt": USER, "chosen": GOOD[0], "rejected": BAD[0]},
+         ["prompt", "chosen", "rejected"]),
+        (check_preference, {"prompt": "Hi", "chosen": GOOD, "rejected": BAD,
+                            "metadata": {"score_chosen": 8, "score_rejected": 3}},
+         ["chosen", "rejected", "metadata"]),
+        (check_preference, {"messages": PAIR["chosen"], "rejected_response": BAD},
+         ["messages", "rejected_response"]),
+        (check_preference, {"conversations": [USER], "chosen": GOOD[0], "rejected": BAD[0]},
+         ["conversations", "chosen", "rejected"]),
         (check_feedback, FEEDBACK, ["completions"]),
     ],
 )  # fmt: skip
@@ -51,7 +59,10 @@ def test_a_column_of_messages_as_text_is_read_as_the_messages(spelling, check, r
 
 
 def test_annotations_as_text_messages_as_texts_in_a_list_and_a_row_encoded_twice_are_read():
-    answers = [c | {"annotations": json.dumps(c.get("annotations", {}))} for c in FEEDBACK["completions"]]  # fmt: skip
+    answers = [
+        answer | {"annotations": json.dumps(answer.get("annotations", {}))}
+        for answer in FEEDBACK["completions"]
+    ]
     assert check_feedback(FEEDBACK | {"completions": answers}) == check_feedback(FEEDBACK)
     texts = [json.dumps(message) for message in DIALOGUE["messages"]]
     assert check_dialogue({"messages": texts}) == check_dialogue(DIALOGUE)
@@ -89,10 +100,14 @@ ARRAY = "array([{'role': 'user', 'content': 'Hi'}], dtype=object)"
         (check_dialogue, {"data": "Hi"}, "text_not_structure", "JSONL"),
         (check_dialogue, {"messages": "[" * 100_000}, "text_not_structure", "JSONL"),
         (check_preference, PAIR | {"chosen": CUT}, "broken_structure", "32,767"),
-        (check_preference, {"prompt": "Hi", "chosen": PRINTED, "rejected": "b"}, "broken_structure", "NumPy"),
-        (check_preference, {"prompt": CUT, "chosen": "a", "rejected": "b"}, "broken_structure", "32,767"),
-        (check_preference, {"prompt": "Hi", "completion": CUT, "label": True}, "broken_structure", "32,767"),
-        (check_feedback, FEEDBACK | {"completions": str(FEEDBACK["completions"])[:-9]}, "text_not_structure", "cut off"),
+        (check_preference, {"prompt": "Hi", "chosen": PRINTED, "rejected": "b"}, "broken_structure",
+         "NumPy"),
+        (check_preference, {"prompt": CUT, "chosen": "a", "rejected": "b"}, "broken_structure",
+         "32,767"),
+        (check_preference, {"prompt": "Hi", "completion": CUT, "label": True}, "broken_structure",
+         "32,767"),
+        (check_feedback, FEEDBACK | {"completions": str(FEEDBACK["completions"])[:-9]},
+         "text_not_structure", "cut off"),
     ],
 )  # fmt: skip
 def test_text_that_should_be_messages_and_cannot_be_parsed_is_refused_by_that_name(

@@ -52,7 +52,8 @@ def write(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("rows.csv", {}), ("rows.csv", {"delimiter": ";"}), ("rows.tsv", {"delimiter": "\t"}), ("rows.csv.gz", {}),
+    [("rows.csv", {}), ("rows.csv", {"delimiter": ";"}), ("rows.tsv", {"delimiter": "\t"}),
+     ("rows.csv.gz", {}),
      ("ROWS.CSV", {"lineterminator": "\n"}), ("rows.csv", {"quoting": csv.QUOTE_ALL})],
 )  # fmt: skip
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
@@ -156,7 +157,8 @@ def test_a_value_that_cannot_be_read_inside_of_a_message_costs_its_row_alone(tmp
     bad = messages.values.field("at").cast(pa.int64()).to_pylist()
     bad[2] = 9 * 10**18
     struct = pa.StructArray.from_arrays(
-        [messages.values.field("role"), messages.values.field("content"), pa.array(bad, pa.int64()).cast(pa.timestamp("us"))],
+        [messages.values.field("role"), messages.values.field("content"),
+         pa.array(bad, pa.int64()).cast(pa.timestamp("us"))],
         ["role", "content", "at"],
     )  # fmt: skip
     path = parquet(tmp_path, messages=pa.ListArray.from_arrays(messages.offsets, struct))
@@ -176,10 +178,13 @@ def test_bytes_that_are_no_text_cost_their_row_alone(tmp_path):
 @pytest.mark.parametrize(
     "messages",
     [
-        pa.array([DIALOGUE["messages"]]).cast(pa.large_list(pa.struct([("role", pa.large_string()), ("content", pa.large_string())]))),
-        pa.array([[tuple(m.items()) for m in DIALOGUE["messages"]]], pa.list_(pa.map_(pa.string(), pa.string()))),
+        pa.array([DIALOGUE["messages"]]).cast(pa.large_list(
+            pa.struct([("role", pa.large_string()), ("content", pa.large_string())]))),
+        pa.array([[tuple(m.items()) for m in DIALOGUE["messages"]]],
+                 pa.list_(pa.map_(pa.string(), pa.string()))),
         pa.array([[m | {"tool_calls": None, "weight": None} for m in DIALOGUE["messages"]]]),
-        pa.array([[m | {"content": [{"type": "text", "text": m["content"], "image": None}]} for m in DIALOGUE["messages"]]]),
+        pa.array([[m | {"content": [{"type": "text", "text": m["content"],
+                                     "image": None}]} for m in DIALOGUE["messages"]]]),
         pa.array([json.dumps(DIALOGUE["messages"])]),
         pa.array([json.dumps(DIALOGUE["messages"])]).dictionary_encode(),
     ],
@@ -192,7 +197,8 @@ def test_messages_are_read_from_every_type_that_tables_have_for_them(tmp_path, m
 
 def test_scores_are_read_from_every_type_of_number(tmp_path):
     texts = {field: [value] for field, value in PLAIN.items()}
-    for eight in (pa.array([8], pa.int8()), pa.array([8.0], pa.float16()), pa.array([Decimal("8.00")])):  # fmt: skip
+    for eight in (pa.array([8], pa.int8()), pa.array([8.0], pa.float16()),
+                  pa.array([Decimal("8.00")])):  # fmt: skip
         path = parquet(tmp_path, **texts, score_chosen=eight, score_rejected=[3.5])
         made = load_records(path, "preference").records[0]
         assert made["score_chosen"] == 8.0 and type(made["score_chosen"]) is float

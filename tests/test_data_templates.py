@@ -13,7 +13,8 @@ ZEPHYR = (
     "<|user|>\nHi</s>\n<|assistant|>\nHello.</s>\n<|user|>\n2 < 3?</s>\n<|assistant|>\nYes.</s>\n"
 )
 RENDERED = {
-    "ChatML": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\n2 < 3?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n",
+    "ChatML": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
+              "<|im_start|>user\n2 < 3?<|im_end|>\n<|im_start|>assistant\nYes.<|im_end|>\n",
     "Zephyr": ZEPHYR,
     "Phi-3": "<|user|>\nHi<|end|>\n<|assistant|>\nHello.<|end|>\n<|user|>\n2 < "
              "3?<|end|>\n<|assistant|>\nYes.<|end|>\n<|endoftext|>",
@@ -21,13 +22,21 @@ RENDERED = {
                   "3?<|end|><|assistant|>Yes.<|end|>",
     "Tulu": "<|user|>\nHi\n<|assistant|>\nHello.<|endoftext|>\n<|user|>\n2 < "
             "3?\n<|assistant|>\nYes.<|endoftext|>",
-    "Llama 3": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n2 < 3?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nYes.<|eot_id|>",
-    "Llama 4": "<|begin_of_text|><|header_start|>user<|header_end|>\n\nHi<|eot|><|header_start|>assistant<|header_end|>\n\nHello.<|eot|><|header_start|>user<|header_end|>\n\n2 < 3?<|eot|><|header_start|>assistant<|header_end|>\n\nYes.<|eot|>",
+    "Llama 3": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
+               "Hi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+               "Hello.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
+               "2 < 3?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nYes.<|eot_id|>",
+    "Llama 4": "<|begin_of_text|><|header_start|>user<|header_end|>\n\n"
+               "Hi<|eot|><|header_start|>assistant<|header_end|>\n\n"
+               "Hello.<|eot|><|header_start|>user<|header_end|>\n\n"
+               "2 < 3?<|eot|><|header_start|>assistant<|header_end|>\n\nYes.<|eot|>",
     "Llama 2": "<s>[INST] Hi [/INST] Hello. </s><s>[INST] 2 < 3? [/INST] Yes. </s>",
     "Mistral": "<s>[INST] Hi[/INST] Hello.</s>[INST] 2 < 3?[/INST] Yes.</s>",
-    "Gemma": "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello.<end_of_turn>\n<start_of_turn>user\n2 < 3?<end_of_turn>\n<start_of_turn>model\nYes.<end_of_turn>\n",
-    "DeepSeek": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜>Hello.<｜end▁of▁sentence｜><｜User｜>2 < "
-                "3?<｜Assistant｜>Yes.<｜end▁of▁sentence｜>",
+    "Gemma": "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n"
+             "Hello.<end_of_turn>\n<start_of_turn>user\n2 < 3?<end_of_turn>\n<start_of_turn>model\n"
+             "Yes.<end_of_turn>\n",
+    "DeepSeek": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜>Hello.<｜end▁of▁sentence｜>"
+                "<｜User｜>2 < 3?<｜Assistant｜>Yes.<｜end▁of▁sentence｜>",
     "HH": "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: 2 < 3?\n\nAssistant: Yes.",
     "Guanaco": "### Human: Hi### Assistant: Hello.### Human: 2 < 3?### Assistant: Yes.",
 }  # fmt: skip
@@ -65,7 +74,9 @@ SYSTEMS = {
     "Zephyr": "<|system|>\nBe brief.</s>\n" + ZEPHYR,
     "ChatML": "<|im_start|>system\nBe brief.<|im_end|>\n" + RENDERED["ChatML"],
     "Llama 2": RENDERED["Llama 2"].replace("[INST] ", "[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n", 1),
-    "Llama 3": RENDERED["Llama 3"].replace("<|begin_of_text|>", "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"),
+    "Llama 3": RENDERED["Llama 3"].replace("<|begin_of_text|>",
+                                           "<|begin_of_text|><|start_header_id|>"
+                                           "system<|end_header_id|>\n\nBe brief.<|eot_id|>"),
 }  # fmt: skip
 
 
@@ -93,7 +104,9 @@ def test_a_turn_that_begins_with_a_marker_is_refused(name):
     assert error.value.reason == "templated_text"
 
 
-@pytest.mark.parametrize("end", ["</s>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>\n", "<|endoftext|>", "<eos>", "<｜end▁of▁sentence｜>", "<|end|> "])  # fmt: skip
+@pytest.mark.parametrize("end", ["</s>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>\n",
+                                 "<|endoftext|>", "<eos>", "<｜end▁of▁sentence｜>",
+                                 "<|end|> "])  # fmt: skip
 def test_an_answer_that_ends_with_an_end_token_is_refused(end):
     with pytest.raises(RecordError, match="ends with") as error:
         check_preference({"prompt": "Hi", "chosen": "Hello." + end, "rejected": "No."})
@@ -102,7 +115,8 @@ def test_an_answer_that_ends_with_an_end_token_is_refused(end):
 
 @pytest.mark.parametrize(
     "marker",
-    ["<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi", "<|start|>user<|message|>Hi", "[SYSTEM_PROMPT]Hi[/SYSTEM_PROMPT]", "<<SYS>>\nHi\n<</SYS>>", "<|begin_of_text|>Hi"],
+    ["<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi", "<|start|>user<|message|>Hi",
+     "[SYSTEM_PROMPT]Hi[/SYSTEM_PROMPT]", "<<SYS>>\nHi\n<</SYS>>", "<|begin_of_text|>Hi"],
 )  # fmt: skip
 def test_the_markers_of_templates_not_known_here_are_refused_too(marker):
     with pytest.raises(RecordError) as error:
@@ -112,9 +126,11 @@ def test_the_markers_of_templates_not_known_here_are_refused_too(marker):
 
 @pytest.mark.parametrize(
     "text",
-    ["<s>red</s>", "Use <s>red</s>", "Close it with </s> and go on.", "<b>bold</b>", "[link](x)", "What does <|im_end|> mean?",
+    ["<s>red</s>", "Use <s>red</s>", "Close it with </s> and go on.", "<b>bold</b>", "[link](x)",
+     "What does <|im_end|> mean?",
      "The marker </s>\n<|assistant|>\n ends my "
-     "turn.", "Human: a person.", "User: hi", "### Instruction: add", "<table>|x|</table>", "|> F# pipes <|"],
+     "turn.", "Human: a person.", "User: hi", "### Instruction: add", "<table>|x|</table>",
+     "|> F# pipes <|"],
 )  # fmt: skip
 def test_words_about_markup_are_no_template(text):
     made = check_dialogue({"messages": messages([("user", text), ("assistant", text)])})
@@ -126,7 +142,8 @@ def test_words_about_markup_are_no_template(text):
 @pytest.mark.parametrize(
     "text",
     ["<|user|>\nHi</s> and "
-     "more\n<|assistant|>\nHello.</s>", "<|im_start|>user\nHi<|im_end|>stray<|im_start|>assistant\nHello."],
+     "more\n<|assistant|>\nHello.</s>", "<|im_start|>user\nHi<|im_end|>stray<|im_start|>assistant\n"
+                                        "Hello."],
 )  # fmt: skip
 def test_a_rendered_text_with_words_outside_of_its_turns_is_refused(text):
     with pytest.raises(RecordError) as error:

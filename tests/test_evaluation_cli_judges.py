@@ -1,4 +1,4 @@
-"""``zephyr evaluate`` with a judge at an endpoint: paid once, sampling, failures, odd characters."""
+"""``zephyr evaluate`` with a judge at an endpoint: paid once, sampling, failures, characters."""
 
 import json
 

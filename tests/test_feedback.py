@@ -55,9 +55,14 @@ def place_reader(body, before):
 @pytest.mark.parametrize("order", ["rotated", "given", "reversed"])
 def test_the_shuffled_order_is_undone_in_the_records(order):
     rows = [
-        {"instruction": f"Q{n}?", "completions": [{"model": m, "response": f"say {r}"} for m, r in zip("abcd", "1352", strict=True)]}
+        {
+            "instruction": f"Q{n}?",
+            "completions": [
+                {"model": m, "response": f"say {r}"} for m, r in zip("abcd", "1352", strict=True)
+            ],
+        }
         for n in range(20)
-    ]  # fmt: skip
+    ]
     with chat_server(place_reader) as chat:
         got = rate_answers(rows, "j", endpoint=Endpoint(chat.url), order=order)
     for row in got.records:

@@ -97,7 +97,8 @@ def test_the_command_goes_from_prompts_to_rated_answers_and_audited_pairs(world,
     again = run()
     assert "0 made" in again.output and load_records(output, "feedback").records == rows
     # Answers that are there are rated alone, by another judge.
-    other = CliRunner().invoke(app, ["feedback", str(output), "--output", str(tmp_path / "o.jsonl"), "--judge", "stand-in-exact",
+    other = CliRunner().invoke(app, ["feedback", str(output), "--output", str(tmp_path / "o.jsonl"),
+                                     "--judge", "stand-in-exact",
                                      "--base-url", world.url, "--no-critiques"])  # fmt: skip
     assert other.exit_code == 0 and "Answers:" not in other.output
     assert (
@@ -173,7 +174,8 @@ def test_a_run_killed_three_times_ends_with_the_journal_of_an_undisturbed_one(tm
     with chat_server(behave, delay=0.02) as chat:
 
         def arguments(name):
-            return ["feedback", prompts, "--output", tmp_path / f"{name}.jsonl", "--models", ",".join(MODELS), "--judge", "stand-in-teacher",
+            return ["feedback", prompts, "--output", tmp_path / f"{name}.jsonl", "--models",
+                    ",".join(MODELS), "--judge", "stand-in-teacher",
                     "--base-url", chat.url, "--concurrency", concurrency]  # fmt: skip
 
         assert zephyr(*arguments("whole")).returncode == 0
@@ -244,7 +246,8 @@ def transformers_serve(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [os.path.join(os.path.dirname(sys.executable), "transformers"), "serve", "--host", "127.0.0.1",
+    command = [os.path.join(os.path.dirname(sys.executable), "transformers"), "serve", "--host",
+               "127.0.0.1",
                "--port", str(port), "--device", "cpu", "--default-seed", "0"]  # fmt: skip
     log = tmp_path_factory.mktemp("serve") / "log"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}

@@ -326,7 +326,8 @@ def test_the_stop_button_of_a_notebook_stops_softly_and_the_kernel_lives_on(tmp_
 
     code = f"""
 from zephyr_utils.feedback import Endpoint, collect_answers
-collect_answers({MANY}, ["m"], endpoint=Endpoint({{url!r}}), journal={str(tmp_path / "j.jsonl")!r}, concurrency=6)
+journal = {str(tmp_path / "j.jsonl")!r}
+collect_answers({MANY}, ["m"], endpoint=Endpoint({{url!r}}), journal=journal, concurrency=6)
 """
     manager, client = start_new_kernel(kernel_name="python3")
     try:

@@ -35,7 +35,9 @@ DAMAGE = {
     "a list": b"[1]\n",
     "a key that is a list": json.dumps(vars(reply()) | {"key": ["x"]}).encode() + b"\n",
     "a model that is a list": json.dumps(vars(reply("x")) | {"model": ["m"]}).encode() + b"\n",
-    "tokens beyond measure": json.dumps(vars(reply("x")) | {"prompt_tokens": 10**400}).encode() + b"\n",
+    "tokens beyond measure": (
+        json.dumps(vars(reply("x")) | {"prompt_tokens": 10**400}).encode() + b"\n"
+    ),
     "tokens below 0": json.dumps(vars(reply("x")) | {"prompt_tokens": -1}).encode() + b"\n",
     "NaN": json.dumps(vars(reply("x")) | {"prompt_tokens": float("nan")}).encode() + b"\n",
     "an unknown problem": json.dumps(vars(reply("x")) | {"problem": "odd"}).encode() + b"\n",

@@ -161,7 +161,8 @@ def unwritable(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["a file as parent", "a folder", "a long name", "another ending",
-                                  "a long name beside it", "a device folder", "no ending"])  # fmt: skip
+                                  "a long name beside it", "a device folder",
+                                  "no ending"])  # fmt: skip
 @pytest.mark.parametrize("apart", [True, False])
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_paid(
     kind, apart, prompts, tmp_path
@@ -245,7 +246,8 @@ PROMPTS = {
     "a system turn before it": {"messages": TURNS},
     "ShareGPT": {"conversations": [{"from": "human", "value": "Hi?"}]},
     "a prompt as messages": {"prompt": TURNS},
-    "a prompt in parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi?"}]}]},
+    "a prompt in parts": {"messages": [{"role": "user",
+                                        "content": [{"type": "text", "text": "Hi?"}]}]},
     "messages as JSON text": {"messages": json.dumps(TURNS)},
     "a prompt as JSON text": {"prompt": json.dumps(TURNS)},
     "messages as Python text": {"messages": repr(TURNS)},

@@ -47,7 +47,8 @@ def test_a_reply_off_the_form_is_not_guessed_at(text, reason):
 def test_a_critiques_grade_is_taken_as_it_stands_so_that_a_one_stays_a_one():
     assert read_critique("Weak.\nOverall grade: 1") == ("Weak.", 1.0)
     assert read_critique("Good.\n\n**Overall grade: 8.5/10**") == ("Good.", 8.5)
-    for text, reason in [("Good.", "no_grade"), ("Overall grade: 11", "out_of_range"), (" ", "empty"),
+    for text, reason in [("Good.", "no_grade"), ("Overall grade: 11", "out_of_range"),
+                         (" ", "empty"),
                          ("Overall grade: 0.1", "out_of_range"), ("Overall grade: 3\nOverall "
                                                                   "grade: 4", "several_grades"),
                          ("Overall grade: good", "no_grade")]:  # fmt: skip

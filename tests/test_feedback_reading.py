@@ -88,7 +88,8 @@ def test_a_number_of_any_length_after_answer_is_an_unknown_answer():
 
 @pytest.mark.parametrize(
     ("value", "grade"),
-    [("8", 8), ("8.5/10", 8.5), ("8,5", 8.5), ("8 out of 10", 8), ("8 von 10", 8), ("８", 8), ("8 (solid)", 8), ("**8**", 8), ("10/10", 10), ("1.0", 1), ("7.25", 7.25)],
+    [("8", 8), ("8.5/10", 8.5), ("8,5", 8.5), ("8 out of 10", 8), ("8 von 10", 8), ("８", 8),
+     ("8 (solid)", 8), ("**8**", 8), ("10/10", 10), ("1.0", 1), ("7.25", 7.25)],
 )  # fmt: skip
 def test_a_grade_is_read_in_the_same_forms(value, grade):
     for form in (
@@ -101,7 +102,9 @@ def test_a_grade_is_read_in_the_same_forms(value, grade):
 
 @pytest.mark.parametrize(
     ("value", "reason"),
-    [("85/100", "other_scale"), ("4/5", "other_scale"), ("11", "out_of_range"), ("10.5", "out_of_range"), ("9" * 5000, "out_of_range"), ("0", "out_of_range"), ("eight", "no_grade"), ("7-8", "no_grade"), ("-8", "no_grade"), ("nan", "no_grade")],
+    [("85/100", "other_scale"), ("4/5", "other_scale"), ("11", "out_of_range"),
+     ("10.5", "out_of_range"), ("9" * 5000, "out_of_range"), ("0", "out_of_range"),
+     ("eight", "no_grade"), ("7-8", "no_grade"), ("-8", "no_grade"), ("nan", "no_grade")],
 )  # fmt: skip
 def test_a_grade_on_another_scale_is_none(value, reason):
     assert reason_of(read_critique, f"Fair.\nOverall grade: {value}") == reason

@@ -25,7 +25,8 @@ def tokenizer():
 @pytest.mark.parametrize("options", [{}, PUBLISHED], ids=["ours", "published"])
 @pytest.mark.parametrize(
     ("field", "place"),
-    [("instruction", "instruction"), ("response", "completions[1].response"), ("model", "completions[1].model")],
+    [("instruction", "instruction"), ("response", "completions[1].response"),
+     ("model", "completions[1].model")],
 )  # fmt: skip
 def test_rated_answers_with_half_a_character_are_named_by_row_and_field(field, place, options):
     good, bad = row("Is it red?", 5, 1), row("Is it green?", 5, 1)

@@ -59,7 +59,7 @@ def test_the_questions_have_mt_benchs_eight_categories_and_two_turns(questions):
 
 
 def combinations(turns):
-    """The combinations that a text's turns touch, or nothing when they ask nothing of this world."""
+    """The combinations that a text's turns touch, or None if they ask nothing of this world."""
     question = understand(turns)
     return set(question.keys) if question else set()
 

@@ -12,7 +12,8 @@ SOURCES = [*(ROOT / "zephyr_utils").rglob("*.py"), *(ROOT / "zephyr_utils").rglo
 # Words that others use for what has a name here. The field's terms are chosen, rejected, reference
 # model, reward margin.
 OTHER_WORDS = {
-    "winning": "chosen", "losing": "rejected", "preferred": "chosen", "dispreferred": "rejected", "ref": "reference",
+    "winning": "chosen", "losing": "rejected", "preferred": "chosen", "dispreferred": "rejected",
+    "ref": "reference",
     "dialog": "dialogue", "prefs": "preferences",
 }  # fmt: skip
 TRLS_OWN = {"compute_ref_log_probs"}  # what a trainer of ours replaces in TRL's

@@ -122,10 +122,12 @@ def test_the_specimen_keeps_every_rule():
 
 
 BREACHES = {
-    "the median": ("print(math.log(2))", "\n".join(["print(1)"] * 7), ("import math", "\n".join(["import math"] * 7)),
+    "the median": ("print(math.log(2))", "\n".join(["print(1)"] * 7),
+                   ("import math", "\n".join(["import math"] * 7)),
                    ("scale =", "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\nscale "
                                "="), ("fig = ", "\n".join(["x = 1"] * 7) + "\nfig = ")),
-    "at most 18 lines": ("import math", "\n".join(["import math"] * 19), ("fig = ", "\n".join(["x = 1"] * 19) + "\nfig = ")),
+    "at most 18 lines": ("import math", "\n".join(["import math"] * 19),
+                         ("fig = ", "\n".join(["x = 1"] * 19) + "\nfig = ")),
     "41 lines, more than 40": ("import math", "\n".join(["import math"] * 41)),
     "text cells for": ("# %%\nimport math", MORE_CODE * 10 + "# %%\nimport math"),
     "tagged parameters": ('["parameters"]', '["dials"]'),

@@ -124,7 +124,8 @@ def make(folder):
     print("ready", flush=True)
     time.sleep(60)
 
-build_artefact(Path(sys.argv[1]), inputs={"dialogues": "abc"}, recipe={"learning_rate": 2e-5, "seed": 7}, make=make)
+recipe = {"learning_rate": 2e-5, "seed": 7}
+build_artefact(Path(sys.argv[1]), inputs={"dialogues": "abc"}, recipe=recipe, make=make)
 """
 
 

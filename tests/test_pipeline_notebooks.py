@@ -14,7 +14,8 @@ from zephyr_utils.pipeline.notebooks import ChapterFailed, run_chapters
 
 WRITE = """
 from zephyr_utils.pipeline import artefacts
-artefacts.write_metrics(artefacts.runs_folder() / scale / NAME, {"loss": 0.5 + seed, "quiet": QUIET})
+metrics = {"loss": 0.5 + seed, "quiet": QUIET}
+artefacts.write_metrics(artefacts.runs_folder() / scale / NAME, metrics)
 """.replace("QUIET", "int(__import__('os').environ['TQDM_DISABLE'])")
 
 

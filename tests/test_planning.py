@@ -37,9 +37,12 @@ ADDRESSED = {
 
 def config_of(shape: Shape, **changes) -> MistralConfig:
     return MistralConfig(
-        hidden_size=shape.hidden, intermediate_size=shape.intermediate, num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, vocab_size=shape.vocabulary,
-        head_dim=shape.head_dim or shape.hidden // shape.heads, tie_word_embeddings=shape.tied, **changes,
+        hidden_size=shape.hidden, intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
+        vocab_size=shape.vocabulary,
+        head_dim=shape.head_dim or shape.hidden // shape.heads, tie_word_embeddings=shape.tied,
+        **changes,
     )  # fmt: skip
 
 
@@ -67,7 +70,8 @@ def test_the_shapes_are_those_of_the_models_they_stand_for():
         "vocab_size",
     )
     assert tuple(config[name] for name in names) == (
-        shape.hidden, shape.intermediate, shape.layers, shape.heads, shape.kv_heads, shape.vocabulary,
+        shape.hidden, shape.intermediate, shape.layers, shape.heads, shape.kv_heads,
+        shape.vocabulary,
     )  # fmt: skip
     for name in ("smol", "zephyr-7b-lora"):
         assert SCALES[name].shape.parameters == ADDRESSED[name]
@@ -92,7 +96,8 @@ def test_lora_needs_two_thirds_of_full_training_and_each_further_pass_a_half_of_
 def saved_per_token(layers: int, lora: bool, mixed: bool, tokens: int = 128) -> float:
     """Bytes of all that PyTorch keeps for the backward pass, weights apart, each storage once."""
     config = MistralConfig(
-        hidden_size=256, intermediate_size=896, num_hidden_layers=layers, num_attention_heads=8, num_key_value_heads=2,
+        hidden_size=256, intermediate_size=896, num_hidden_layers=layers, num_attention_heads=8,
+        num_key_value_heads=2,
         vocab_size=64,
     )  # fmt: skip
     model = MistralForCausalLM(config)
@@ -174,7 +179,7 @@ def test_levers_are_pulled_only_as_far_as_needed_and_the_batch_stays():
 
 
 @pytest.mark.parametrize("stage", ["dsft", "ddpo"])
-def test_where_there_is_room_activations_are_kept_which_takes_two_thirds_or_three_quarters_of_the_time(
+def test_where_memory_allows_activations_are_kept_in_two_thirds_or_three_quarters_of_the_time(
     stage,
 ):
     anew, kept = (plan.plan_stage("zephyr-7b-lora", stage, size) for size in (40e9, 80e9))

@@ -123,8 +123,10 @@ def test_pairs_without_scores_are_audited_for_all_that_needs_none():
 def test_nothing_in_an_audit_depends_on_the_order_of_the_pairs():
     rng = random.Random(1)
     pairs = [
-        pair("x" * rng.randint(0, 9), "y" * rng.randint(0, 9), (rng.random() * 10, rng.random() * 10),
-             str(rng.randint(0, 30)), chosen_model=rng.choice("abc"), rejected_model=rng.choice("abc"))
+        pair("x" * rng.randint(0, 9), "y" * rng.randint(0, 9),
+             (rng.random() * 10, rng.random() * 10),
+             str(rng.randint(0, 30)), chosen_model=rng.choice("abc"),
+             rejected_model=rng.choice("abc"))
         for _ in range(200)
     ]  # fmt: skip
     feedback = four_answers(60)

@@ -1,4 +1,4 @@
-"""Ratings and their scales: a rating that cannot be used stops its row, and many of them the file."""
+"""Ratings and their scales: one that cannot be used stops its row, and many of them the file."""
 
 import random
 
@@ -85,7 +85,8 @@ def test_a_row_with_one_rating_outside_of_the_scale_is_set_aside_and_named():
 
 @pytest.mark.parametrize(
     ("low", "high", "proposed"),
-    [(1, 10, "1-10"), (0, 100, "0-100"), (0, 4, "0-4"), (1, 7, "1-7"), (0, 10, "0-10"), (2, 90, "1-100")],
+    [(1, 10, "1-10"), (0, 100, "0-100"), (0, 4, "0-4"), (1, 7, "1-7"), (0, 10, "0-10"),
+     (2, 90, "1-100")],
 )  # fmt: skip
 def test_a_file_on_another_scale_is_refused_and_its_scale_is_proposed(low, high, proposed):
     rng = random.Random(0)

@@ -1,5 +1,5 @@
-"""``--set``, ``--recipe`` and ``--report-to``: values typed by TRL's own fields, and what does not fit
-refused by its name before anything is read.
+"""``--set``, ``--recipe`` and ``--report-to``: values typed by TRL's own fields; what does not fit
+is refused by its name before anything is read.
 """
 
 import pytest
@@ -31,7 +31,8 @@ from zephyr_utils.training import trackers, trl_arguments
         ("dsft.dtype=bfloat16", "dsft", "dtype", "bfloat16"),
         ("dsft.activation_checkpointing=true", "dsft", "activation_checkpointing", True),
         ("ddpo.share_prompts=false", "ddpo", "share_prompts", False),
-        ("dsft.lr_scheduler_kwargs={num_cycles: 1}", "dsft", "lr_scheduler_kwargs", {"num_cycles": 1}),
+        ("dsft.lr_scheduler_kwargs={num_cycles: 1}", "dsft", "lr_scheduler_kwargs",
+         {"num_cycles": 1}),
     ],
 )  # fmt: skip
 def test_a_setting_has_the_type_of_trls_field(setting, stage, name, value):

@@ -21,7 +21,9 @@ from zephyr_utils.truecasing import Truecaser, truecase_files
 GOOD = json.dumps(PAIR)
 TWICE = '{"prompt": "Hi", "chosen": "Hello.", "chosen": "Go away.", "rejected": "No."}'
 ROLE_TWICE = '{"messages": [{"role": "user", "role": "assistant", "content": "Hi"}]}'
-TURNS = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "content": "Hu"}]'  # fmt: skip
+TURNS = (
+    '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "content": "Hu"}]'
+)
 
 
 @pytest.mark.parametrize(
@@ -32,9 +34,9 @@ TURNS = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "H
         ("list.jsonl", f"[{GOOD},\n{TWICE},\n{GOOD}]"),
         ("lines.json", f"{GOOD}\n{TWICE}\n{GOOD}\n"),
         ("first.json", f"{TWICE}\n{GOOD}\n{GOOD}\n"),
-        ("deep.jsonl", f'{GOOD}\n{TWICE.replace("{", chr(123) + chr(34) + "x" + chr(34) + ": [{")[:-1]}}}]}}\n{GOOD}\n'),
+        ("deep.jsonl", f'{GOOD}\n{{"x": [{TWICE}]}}\n{GOOD}\n'),
     ],
-)  # fmt: skip
+)
 def test_the_row_alone_is_set_aside_with_key_and_place(tmp_path, name, content):
     path = tmp_path / name
     path.write_text(content)
@@ -80,7 +82,8 @@ def test_an_answer_that_explains_repeated_keys_is_an_answer():
     assert record["chosen"][-1]["content"] == answer
 
 
-@pytest.mark.parametrize("read", [load_rows, load_prompts, lambda path: load_records(path, "dialogue")])  # fmt: skip
+@pytest.mark.parametrize("read", [load_rows, load_prompts,
+                                  lambda path: load_records(path, "dialogue")])  # fmt: skip
 def test_every_reader_of_lines_names_the_line(tmp_path, read):
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{json.dumps(DIALOGUE)}\n{ROLE_TWICE}\n")
@@ -121,7 +124,8 @@ def test_a_table_and_a_csv_with_a_column_twice_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a: 1\nb: 2\na: 3\n", 3), ("m:\n  x: {p: 1, p: 2}\n", 2), ("? [1]\n: 1\n? b\n: 2\n? b\n: 3\n", 5)],
+    [("a: 1\nb: 2\na: 3\n", 3), ("m:\n  x: {p: 1, p: 2}\n", 2),
+     ("? [1]\n: 1\n? b\n: 2\n? b\n: 3\n", 5)],
 )  # fmt: skip
 def test_yaml_names_the_line_of_a_key_that_stands_twice(text, line):
     with pytest.raises(yaml.YAMLError) as caught:

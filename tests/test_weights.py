@@ -29,7 +29,7 @@ def tiny_llama() -> LlamaForCausalLM:
 
 
 def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
-    """Rows of the query and key maps in the order that GGUF keeps them (rotary halves interleaved)."""
+    """Rows of the query and key maps in GGUF's order (rotary halves interleaved)."""
     rows = weight.shape[0] // heads
     return weight.reshape(heads, 2, rows // 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
