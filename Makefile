@@ -8,7 +8,8 @@ ENVIRONMENT := .venv/made-from-requirements
 # every further release is a download of gigabytes.
 TORCH ?= $(shell grep '^torch==' requirements.txt)
 FAST := -m "not slow and not browser"
-PYTEST := -m pytest -n 2
+# worksteal gives each process a run of neighbouring tests, so that what a file trains once is trained once.
+PYTEST := -m pytest -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help env run test test-fast test-floors test-newest check book learner lab sync lint style types hooks lock
