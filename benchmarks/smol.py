@@ -31,7 +31,8 @@ from zephyr_utils.machine import environment_stamp
 from zephyr_utils.pipeline.artefacts import Manifest, runs_folder
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps.truecase import DIALOGUES
-from zephyr_utils.training import LOG, row_log_probs
+from zephyr_utils.training import LOG
+from zephyr_utils.training.scoring import row_log_probs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "smol.json"
 REAL_DATA = Path(os.environ.get("ZEPHYR_REAL_DATA", "../shared/data"))
