@@ -38,7 +38,7 @@ RESULTS = Path(__file__).resolve().parent / "results" / "smol.json"
 REAL_DATA = Path(os.environ.get("ZEPHYR_REAL_DATA", "../shared/data"))
 ULTRACHAT = "ultrachat_200k_sample/ultrachat_small.shared.jsonl"
 ULTRAFEEDBACK = "ultrafeedback_binarized_sample/train_clean.shared.jsonl"
-RAW_DIALOGUES = 520  # of these some 440 fit into 384 tokens, 400 to train on
+RAW_DIALOGUES = 560  # of these some 450 fit into 384 tokens, and 40 of them are held out
 MODELS = ("base", "dsft", "ddpo")
 GOALS = {"minutes": 45, "peak_memory_gb": 8, "ours / trl": 0.45}
 
