@@ -10,8 +10,8 @@
 - ``hot``: the model at temperature 1.5;
 - ``untrained``: the same shape with random weights, at temperature 0.
 
-All answer the same questions at the same greatest length. Answers are kept in `--answers`, so that a
-run that was stopped goes on, and a changed check is graded without asking again. Results:
+All answer the same questions at the same greatest length. Answers are kept in `--answers`, so that
+a run that was stopped goes on, and a changed check is graded without asking again. Results:
 ``benchmarks/results/verifiable.json``, written after every arm.
 """
 
@@ -201,8 +201,8 @@ def show(results: dict[str, Any], console: Console) -> None:
     for pair, measures in results["differences"].items():
         one = measures["prompt_strict"]
         console.print(
-            f"{pair}: {100 * one['mean']:+.1f} [{100 * one['low']:+.1f}, {100 * one['high']:+.1f}], "
-            f"p = {one['p_value']:.2g}",
+            f"{pair}: {100 * one['mean']:+.1f} "
+            f"[{100 * one['low']:+.1f}, {100 * one['high']:+.1f}], p = {one['p_value']:.2g}",
             highlight=False,
         )
 
