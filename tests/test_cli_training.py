@@ -5,6 +5,7 @@ artefact, with models of two layers.
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,6 +106,21 @@ def test_a_limit_that_is_not_reached_changes_nothing_and_one_above_counts_the_re
     assert few.records == rows.records[:25]
     assert "25 of 60 prompts, by --limit" in capsys.readouterr().out
     assert "25 records + 35 set aside" in few.report()
+
+
+def test_the_events_of_tensorboard_stay_when_the_checkpoints_go(tmp_path):
+    class TensorBoardCallback:
+        logging_dir = None
+
+    callback = TensorBoardCallback()
+    trainer = SimpleNamespace(
+        callback_handler=SimpleNamespace(callbacks=[callback]),
+        args=SimpleNamespace(seed=0),
+        train=lambda resume_from_checkpoint: None,
+        state=SimpleNamespace(log_history=[]),
+    )
+    training.train_and_log(trainer, tmp_path)
+    assert callback.logging_dir == str(tmp_path / "tensorboard")
 
 
 # --- dDPO of a chat model that is given -----------------------------------------------------------

@@ -144,7 +144,7 @@ def test_what_trl_refuses_as_a_whole_is_a_message(tmp_path):
 
 def test_a_tracker_that_is_not_installed_is_named_with_its_package(monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda module: None)
-    with pytest.raises(HandbookError, match=r"(?s)trackio is not.*zephyr-handbook\[trackio\]"):
+    with pytest.raises(HandbookError, match=r"(?s)trackio is not.*pip install trackio"):
         trackers.check_trackers(["trackio"])
     with pytest.raises(HandbookError, match=r"(?s)wandb is not.*pip install wandb"):
         trackers.check_trackers(["wandb"])

@@ -87,9 +87,10 @@ def file(tmp_path, model) -> Path:
 
 
 def test_the_converted_directory_gives_the_same_logits_and_claims_no_quantisation(
-    tmp_path, file, model
+    tmp_path, file, model, capsys
 ):
     output = convert_gguf(file, tmp_path / "model")
+    assert "tensors" not in capsys.readouterr().err, "no bar is drawn into a pipe"
     assert "quantization_config" not in json.loads((output / "config.json").read_text())
     assert list(output.glob("*.safetensors")) and not list(output.glob("*.bin"))
     ids = torch.tensor([[1, 20, 300, 7, 999]])

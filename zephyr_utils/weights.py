@@ -13,7 +13,9 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zephyr_utils.errors import HandbookError
 
@@ -89,7 +91,7 @@ def convert_gguf(file: Path, output: Path) -> Path:
     """
     weights = _check_gguf(file)
     _check_disk(output.parent, weights * BYTES_PER_WEIGHT + SPARE_BYTES)
-    with _whole_directory(output) as unfinished:
+    with _whole_directory(output) as unfinished, _bars_in_terminals_only():
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -232,6 +234,20 @@ def _check_disk(folder: Path, needed: int) -> None:
             where=str(there),
             remedy="free some space, or name another folder with --runs",
         )
+
+
+@contextmanager
+def _bars_in_terminals_only() -> Iterator[None]:
+    """transformers draws a bar of the tensors, which would flood a log file."""
+    from transformers import modeling_gguf_pytorch_utils
+
+    reading: Any = modeling_gguf_pytorch_utils
+    drawn = reading.tqdm
+    reading.tqdm = partial(drawn, disable=None)  # None: where stderr is no terminal
+    try:
+        yield
+    finally:
+        reading.tqdm = drawn
 
 
 @contextmanager

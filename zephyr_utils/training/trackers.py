@@ -7,7 +7,7 @@ from zephyr_utils.errors import HandbookError
 
 # Name -> modules of which one has to be there, and what pip is given.
 TRACKERS: dict[str, tuple[tuple[str, ...], str]] = {
-    "trackio": (("trackio",), '"zephyr-handbook[trackio]" (or: pip install trackio)'),
+    "trackio": (("trackio",), "trackio"),
     "tensorboard": (("tensorboard", "tensorboardX"), "tensorboard"),
     "wandb": (("wandb",), "wandb"),
 }
