@@ -11,8 +11,11 @@ FAST := -m "not slow and not browser"
 # worksteal gives each process a run of neighbouring tests, so that what a file trains once is trained once.
 PYTEST := -m pytest -n 2 --dist worksteal
 
+# Generated inputs a law of `make fuzz`; some laws, which write files, take a share of them.
+EXAMPLES ?= 6000
+
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-fast test-floors test-newest check book learner lab sync lint style types hooks lock
+.PHONY: help env run test test-fast test-floors test-newest fuzz check book learner lab sync lint style types hooks lock
 .PHONY: bench claims links colab changelog report
 
 help: ## List these commands
@@ -35,6 +38,9 @@ test-floors: $(ENVIRONMENT) ## Run those with the lowest versions that pyproject
 
 test-newest: $(ENVIRONMENT) ## Run those with the newest versions that pyproject.toml allows (in .venv-newest)
 	$(call test-in,.venv-newest,highest)
+
+fuzz: $(ENVIRONMENT) ## Try every law of readers and writers on some 150,000 generated inputs (EXAMPLES=N a law; about 30 minutes)
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=long HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/test_*_laws.py
 
 check: $(ENVIRONMENT) ## Open every page of the built website in a browser (after make run or make book)
 	ZEPHYR_SITE=required $(BIN)/python -m pytest --strict-skips tests/site

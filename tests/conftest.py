@@ -5,6 +5,7 @@ A test that skips where it was meant to run looks like one that passed.
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -62,6 +63,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    laws = sys.modules.get("laws")
+    if laws is not None and laws.LONG:
+        total = f"{laws.CALLS.total():,} calls of {len(laws.CALLS)} laws were generated"
+        terminalreporter.section(total)
+        for name, calls in sorted(laws.CALLS.items()):
+            terminalreporter.write_line(f"{calls:>9,} {name}")
     if unlisted := _unlisted(config):
         terminalreporter.section("skips that are not in tests/expected/skips.txt", red=True)
         for line in unlisted:

@@ -1,15 +1,14 @@
 """Laws that hold for whatever is read: no error but a RecordError, every row accounted for,
 checking twice changes nothing, and a file's format changes nothing.
 
-A longer run: HYPOTHESIS_PROFILE=long python -m pytest tests/test_data_laws.py
+A longer run: make fuzz
 """
 
 import json
-import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from laws import law
 from sample_records import FEEDBACK, FLAT, PAIR
 
 from zephyr_utils.data import layout_table
@@ -24,29 +23,24 @@ from zephyr_utils.data.records import (
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences import audit, binarize
 
-FOLDER = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=FOLDER)
-settings.register_profile(
-    "long",
-    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "20000")),
-    deadline=None,
-    suppress_health_check=FOLDER,
-)
-PROFILE = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-
-EXAMPLES = [x.example for x in (*layout_table.ACCEPTED, *layout_table.REFUSED)] + [PAIR, FLAT, FEEDBACK]  # fmt: skip
+LAYOUTS = (*layout_table.ACCEPTED, *layout_table.REFUSED)
+EXAMPLES = [*(layout.example for layout in LAYOUTS), PAIR, FLAT, FEEDBACK]
 NAMES = sorted({name for row in EXAMPLES for name in row})
 PIECES = [
-    "", " ", "Hi", "N/A", "5", "7", "nan", "\ud83d", "\u2028", "\x00", "<|user|>\n", "</s>", "<s>", "[INST]", "[/INST]",
-    "<|im_start|>user\n", "<|im_end|>", "\n\nHuman:", "\n\nAssistant:", "[{", "}]", '{"role": "user", "content": "Hi"}',
+    "", " ", "Hi", "N/A", "5", "7", "nan", "\ud83d", "\u2028", "\x00", "<|user|>\n", "</s>", "<s>",
+    "[INST]", "[/INST]",
+    "<|im_start|>user\n", "<|im_end|>", "\n\nHuman:", "\n\nAssistant:", "[{", "}]",
+    '{"role": "user", "content": "Hi"}',
     "[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': "
     "'Ho'}]", "<<SYS>>", "### Human:", "### Assistant:",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
-ROLES = st.sampled_from(["user", "assistant", "system", "human", "gpt", "tool", "Robot", "", None, 5])  # fmt: skip
+ROLES = st.sampled_from(["user", "assistant", "system", "human", "gpt", "tool", "Robot", "", None,
+                         5])  # fmt: skip
 MESSAGES = st.fixed_dictionaries(
     {},
-    optional={"role": ROLES, "content": TEXTS, "from": ROLES, "value": TEXTS, "tool_calls": st.just([1])},
+    optional={"role": ROLES, "content": TEXTS, "from": ROLES, "value": TEXTS,
+              "tool_calls": st.just([1])},
 )  # fmt: skip
 LEAVES = st.one_of(
     TEXTS, st.none(), st.booleans(), st.integers(), st.just(10**400),
@@ -82,8 +76,7 @@ def rows(draw):
     return row
 
 
-@PROFILE
-@given(st.one_of(rows(), VALUES), st.sampled_from(list(KINDS)))
+@law(st.one_of(rows(), VALUES), st.sampled_from(list(KINDS)))
 def test_a_row_becomes_a_record_or_a_sentence_and_a_record_stays_itself(row, kind):
     check = KINDS[kind]
     try:
@@ -95,8 +88,11 @@ def test_a_row_becomes_a_record_or_a_sentence_and_a_record_stays_itself(row, kin
     json.dumps(record, allow_nan=False).encode()
 
 
-@PROFILE
-@given(st.lists(st.one_of(rows(), VALUES), min_size=1, max_size=8), st.sampled_from(list(KINDS)))
+@law(
+    st.lists(st.one_of(rows(), VALUES), min_size=1, max_size=8),
+    st.sampled_from(list(KINDS)),
+    share=0.2,
+)
 def test_every_row_of_a_file_is_a_record_or_set_aside_in_any_format(tmp_path, values, kind):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"".join(json.dumps(v).encode() + b"\n" for v in values))
@@ -124,14 +120,16 @@ def test_every_row_of_a_file_is_a_record_or_set_aside_in_any_format(tmp_path, va
 LINES = st.lists(
     st.one_of(
         st.binary(max_size=40),
-        st.sampled_from([json.dumps(PAIR).encode(), json.dumps(FLAT).encode(), b"[", b"]", b"\xef\xbb\xbf", b"\r", b'"', b"prompt,chosen,rejected", b"a,b,c", b'a,"b']),
+        st.sampled_from([json.dumps(PAIR).encode(), json.dumps(FLAT).encode(), b"[", b"]",
+                         b"\xef\xbb\xbf", b"\r", b'"', b"prompt,chosen,rejected", b"a,b,c",
+                         b'a,"b']),
     ),
     max_size=8,
 ).map(b"\n".join)  # fmt: skip
 
 
-@PROFILE
-@given(LINES, st.sampled_from(["rows.jsonl", "rows.json", "rows.csv", "rows.parquet", "rows.jsonl.gz", "rows.arrow"]))  # fmt: skip
+@law(LINES, st.sampled_from(["rows.jsonl", "rows.json", "rows.csv", "rows.parquet",
+                               "rows.jsonl.gz", "rows.arrow"]), share=0.3)  # fmt: skip
 def test_bytes_that_are_no_records_are_counted_or_refused(tmp_path, content, name):
     path = tmp_path / name
     path.write_bytes(content)
@@ -147,8 +145,9 @@ def test_bytes_that_are_no_records_are_counted_or_refused(tmp_path, content, nam
 RATINGS = st.sampled_from(["1", "2", "3", "4", "5", "N/A", "", "9", "x", 4, 4.5, None])
 
 
-@PROFILE
-@given(st.lists(st.lists(st.tuples(RATINGS, RATINGS, st.sampled_from([1, 5.5, 10, None, 11])), max_size=4), max_size=6), st.sampled_from(["mean", "overall"]), st.randoms())  # fmt: skip
+@law(st.lists(st.lists(st.tuples(RATINGS, RATINGS, st.sampled_from([1, 5.5, 10, None, 11])),
+                         max_size=4), max_size=6), st.sampled_from(["mean", "overall"]),
+       st.randoms())  # fmt: skip
 def test_pairs_of_feedback_are_counted_and_do_not_depend_on_its_order(ratings, score, rng):
     feedback = [
         KINDS["feedback"](

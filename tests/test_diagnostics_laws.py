@@ -1,27 +1,22 @@
 """Laws of reading and judging logs over made-up rows: an answer or an error in plain words, the
 same in every layout, every row counted, and never green over what is no number.
 
-A longer run: HYPOTHESIS_PROFILE=long python -m pytest tests/test_diagnostics_laws.py
+A longer run: make fuzz
 """
 
 import json
 import math
-import os
 import warnings
 
 import pytest
 import training_logs as logs
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume
 from hypothesis import strategies as st
+from laws import law
 
 from zephyr_utils.diagnostics import read_training_log, traffic_light
 from zephyr_utils.diagnostics.event_files import read_event_rows
 from zephyr_utils.errors import HandbookError
-
-FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-N_EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "20000")) if LONG else 60
-examples = settings(max_examples=N_EXAMPLES, deadline=None, suppress_health_check=FIXTURES)
 
 NAMES = [
     *("loss", "eval_loss", "rewards/chosen", "eval_rewards/chosen", "rewards/rejected"),
@@ -62,8 +57,7 @@ def judge(source):
             return None, str(error)
 
 
-@examples
-@given(st.one_of(ROWS, NUMERIC_ROWS))
+@law(st.one_of(ROWS, NUMERIC_ROWS))
 def test_any_rows_get_a_verdict_or_an_error_and_every_row_is_counted(rows):
     log, text = judge(rows)
     assert text
@@ -77,8 +71,7 @@ def test_any_rows_get_a_verdict_or_an_error_and_every_row_is_counted(rows):
         assert sum(sizes) + known >= log.n_rows  # a card's row has cells of both kinds
 
 
-@examples
-@given(rows=st.one_of(ROWS, NUMERIC_ROWS))
+@law(rows=st.one_of(ROWS, NUMERIC_ROWS), share=0.3)
 def test_json_and_json_lines_say_the_same(tmp_path_factory, rows):
     assume(len(rows) > 1)
     folder = tmp_path_factory.mktemp("laws")
@@ -92,8 +85,7 @@ def test_json_and_json_lines_say_the_same(tmp_path_factory, rows):
     assert verdicts[0] == verdicts[1].replace("made.jsonl", "made.json")
 
 
-@examples
-@given(data=st.data())
+@law(data=st.data())
 def test_no_log_is_green_whose_loss_reward_or_log_probability_is_no_number_after_all(data):
     rows = logs.dpo(data.draw(st.sampled_from(sorted(logs.DPO_LOSSES))), n=6)
     row = data.draw(st.sampled_from([row for row in rows[:-1] if row["step"] > 1]))
@@ -104,8 +96,7 @@ def test_no_log_is_green_whose_loss_reward_or_log_probability_is_no_number_after
     assert judge(rows)[1].startswith("RED")
 
 
-@examples
-@given(data=st.data())
+@law(data=st.data())
 def test_a_log_with_rows_taken_out_of_its_middle_is_never_green(data):
     rows = logs.dpo(n=12)
     first = data.draw(st.integers(2, 5))
@@ -113,15 +104,13 @@ def test_a_log_with_rows_taken_out_of_its_middle_is_never_green(data):
     assert judge(kept)[1].startswith("AMBER")
 
 
-@examples
-@given(st.binary(max_size=400))
+@law(st.binary(max_size=400))
 def test_any_bytes_are_event_rows_or_damage(data):
     events = read_event_rows(data)
     assert events.rows or events.damage or not data
 
 
-@examples
-@given(
+@law(
     data=st.binary(max_size=300),
     name=st.sampled_from(
         [
@@ -135,6 +124,7 @@ def test_any_bytes_are_event_rows_or_damage(data):
             "x.tfevents.1",
         ]
     ),
+    share=0.3,
 )
 def test_any_bytes_in_any_kind_of_file_are_a_verdict_or_an_error(tmp_path_factory, data, name):
     path = tmp_path_factory.mktemp("bytes") / name

@@ -1,9 +1,12 @@
-"""Laws of what is read from servers, whatever they send: a reply, a fault or a reason, no crash."""
+"""Laws of what is read from servers, whatever they send: a reply, a fault or a reason, no crash.
+
+A longer run: make fuzz
+"""
 
 import json
 
-from hypothesis import given
 from hypothesis import strategies as st
+from laws import law
 
 from zephyr_utils.data.records import RecordError
 from zephyr_utils.feedback import Call, Endpoint, Sampling, Unreadable, read_critique, read_ratings
@@ -50,7 +53,7 @@ BODIES = JSON | st.fixed_dictionaries(
 )
 
 
-@given(BODIES | BODIES.map(json.dumps) | BODIES.map(lambda b: f"data: {json.dumps(b)}\n\n"))
+@law(BODIES | BODIES.map(json.dumps) | BODIES.map(lambda b: f"data: {json.dumps(b)}\n\n"))
 def test_a_body_is_a_reply_that_the_journal_takes_or_a_fault_that_can_be_printed(body):
     try:
         reply = reply_of(CALL, body, ENDPOINT)
@@ -66,7 +69,7 @@ MARKS = ["<think>", "</think>", "</thinking>", "<thought>", "[THINK]", "[/THINK]
 MARKS += ["\n", "a", " ", '"', "<|channel|>", "analysis", "<|message|>", "final", "assistantfinal"]
 
 
-@given(st.lists(st.sampled_from(MARKS), max_size=14).map("".join))
+@law(st.lists(st.sampled_from(MARKS), max_size=14).map("".join))
 def test_splitting_invents_nothing_and_finds_nothing_more_in_an_answer_twice(text):
     split = split_thoughts(text)
     assert len(split.answer) + len(split.thoughts) <= len(text)
@@ -78,7 +81,7 @@ PIECES = ["Answer 1", "Answer 2", "Rating: 4", "Rating:", "4", "\n", "\r", "**",
 PIECES += ["9/10", "N/A", "Overall grade: 7", "/10", "٤", "４", " ", "Antwort 1", "1" * 5000]
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join) | st.text())
+@law(st.lists(st.sampled_from(PIECES), max_size=20).map("".join) | st.text())
 def test_a_judges_words_are_ratings_on_the_scale_or_a_reason(text):
     for read in (lambda: read_ratings(text, 2), lambda: read_critique(text)):
         try:
@@ -91,7 +94,7 @@ def test_a_judges_words_are_ratings_on_the_scale_or_a_reason(text):
             assert ratings or 1 <= result[1] <= 10
 
 
-@given(st.integers(300, 599), JSON, st.text(), st.text())
+@law(st.integers(300, 599), JSON, st.text(), st.text())
 def test_any_status_with_any_body_is_a_fault(status, body, words, wait):
     fault = status_fault(status, body, ENDPOINT, words, {"retry-after": wait})
     assert str(fault).encode() and 0 <= fault.wait <= 600 and len(str(fault)) < 500
@@ -101,7 +104,7 @@ def test_any_status_with_any_body_is_a_fault(status, body, words, wait):
 ROW_NAMES = ["prompt", "instruction", "messages", "data", "role", "content", "from", "value"]
 
 
-@given(st.dictionaries(st.sampled_from(ROW_NAMES), values(ROW_NAMES), max_size=4))
+@law(st.dictionaries(st.sampled_from(ROW_NAMES), values(ROW_NAMES), max_size=4))
 def test_a_row_has_a_prompt_to_send_or_is_set_aside(row):
     try:
         assert _prompt_of(row, "row 1").strip().encode()
@@ -109,7 +112,7 @@ def test_a_row_has_a_prompt_to_send_or_is_set_aside(row):
         assert error.reason
 
 
-@given(JSON | st.fixed_dictionaries({"key": JSON, "text": JSON, "problem": JSON}))
+@law(JSON | st.fixed_dictionaries({"key": JSON, "text": JSON, "problem": JSON}))
 def test_a_line_of_a_journal_is_a_reply_or_refused(fields):
     try:
         _reply(fields)

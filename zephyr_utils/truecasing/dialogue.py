@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from zephyr_utils.data.fields import RecordError, has
-from zephyr_utils.data.structure import parse as parse_structure
-from zephyr_utils.data.structure import turns_in_text
+from zephyr_utils.data.structure import parse, turns_in_text
 from zephyr_utils.data.templates import Template, template_of, turns_of
 from zephyr_utils.data.turns import OTHER_PARTS, TEXT_PARTS
 from zephyr_utils.data.types import ROLES, SPEAKERS, TOOL_ROLES
@@ -46,10 +45,10 @@ _TURN = re.compile(r"""['"](?:role|from)['"]\s*:""")
 _TRANSCRIPT = re.compile(r"^(?:User|Human|USER|HUMAN):.*?^(?:Assistant|ASSISTANT):", re.M | re.S)
 
 
-def parse(text: str) -> Any | None:
+def _parse(text: str) -> Any | None:
     """What a text holds as structure; None for any other, and for structure of two readings."""
     try:
-        return parse_structure(text, "")
+        return parse(text, "")
     except RecordError:
         return None
 
@@ -113,7 +112,7 @@ class MessageFinder:
             columns = ", ".join(map(repr, row)) or "none"
             wanted = " or ".join(map(repr, self._columns))
             raise RowError(NO_COLUMN, f"there is no column {wanted} (the row has: {columns})")
-        if isinstance(row, str) and isinstance(decoded := parse(row), dict):  # encoded twice
+        if isinstance(row, str) and isinstance(decoded := _parse(row), dict):  # encoded twice
             return [LocatedText((ENCODED, *path), text) for path, text in self.in_row(decoded)]
         raise RowError(NOT_MESSAGES, "the row is no object with named columns")
 
@@ -144,9 +143,9 @@ class MessageFinder:
         if opening == '"':
             return self._in_quoted(text, name)
         if opening in ("[", "{"):
-            return self._in_structure(text, parse(text), name)
+            return self._in_structure(text, _parse(text), name)
         if opening == "(" and _TURN.search(text) is not None:  # a tuple of Python
-            return self._in_structure(text, parse(f"[{text.strip()[1:-1]}]"), name)
+            return self._in_structure(text, _parse(f"[{text.strip()[1:-1]}]"), name)
         for sign, word in TEMPLATE_WORDS:
             if sign in text and word in text:
                 break
@@ -324,7 +323,7 @@ def messages_in_content(content: Any, path: Path) -> Iterator[LocatedText]:
     if content is None:
         return
     if isinstance(content, str):
-        if content.lstrip()[:1] == "[" and is_parts(parts := parse(content)):
+        if content.lstrip()[:1] == "[" and is_parts(parts := _parse(content)):
             yield from messages_in_content(parts, (*path, ENCODED))
         else:
             yield LocatedText(path, content)
