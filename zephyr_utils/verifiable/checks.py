@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.feedback.thoughts import after_thoughts
 from zephyr_utils.verifiable import code_checks, content_checks, format_checks
-from zephyr_utils.verifiable.text import without_thoughts
 
 KINDS: dict[str, Callable[..., bool]] = {
     "answer": content_checks.equals_answer,
@@ -62,14 +62,14 @@ class Check:
         return f"{self.kind}({named})"
 
     def is_followed(self, answer: str) -> bool:
-        """Strictly: by the answer as it stands, thoughts before it apart. An empty answer follows
-        nothing.
+        """Strictly: by the answer as it stands, without a reasoning model's thoughts. An empty
+        answer follows nothing, nor does one that breaks off in mid-thought.
         """
-        return self._holds(without_thoughts(answer))
+        return self._holds(after_thoughts(answer) or "")
 
     def is_followed_loosely(self, answer: str) -> bool:
         """By the answer or one of its variants (:func:`loose_variants`)."""
-        return any(map(self._holds, loose_variants(without_thoughts(answer))))
+        return any(map(self._holds, loose_variants(after_thoughts(answer) or "")))
 
     def _holds(self, answer: str) -> bool:
         return bool(answer.strip()) and KINDS[self.kind](answer, **self.parameters)

@@ -8,6 +8,9 @@ from typing import Any
 
 from zephyr_utils.verifiable.text import code_blocks
 
+_MOST_BLOCKS = 20  # of an answer that are parsed
+# Python's parser takes quadratic time for some texts, such as a name with very many accents.
+_LONGEST_CODE = 10_000  # characters
 _PYTHON = ("", "python", "python3", "py")
 _PARSER_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
@@ -94,7 +97,10 @@ def is_json(
 
 def _parsed(answer: str) -> Iterator[ast.Module]:
     blocks = code_blocks(answer)
-    for code in [code for language, code in blocks if language in _PYTHON] if blocks else [answer]:
+    python = [code for language, code in blocks if language in _PYTHON][:_MOST_BLOCKS]
+    for code in python if blocks else [answer]:
+        if len(code) > _LONGEST_CODE:
+            continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of escapes in its strings

@@ -17,8 +17,8 @@ from zephyr_utils.verifiable.text import (
     word_count,
 )
 
-_TITLE = re.compile(r"<<[^<>\n]*[^<>\s][^<>\n]*>>")
-_PLACEHOLDER = re.compile(r"\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\]")
+_TITLE = re.compile(r"<<([^<>\n]++)>>")
+_PLACEHOLDER = re.compile(r"\[([^\[\]\n]++)\]")
 _HIGHLIGHT = re.compile(r"(?<!\*)\*{1,2}[^*\s][^*\n]*\*{1,2}(?!\*)")
 
 
@@ -108,12 +108,12 @@ def in_case(answer: str, *, case: Literal["lower", "upper"]) -> bool:
 
 def has_title(answer: str) -> bool:
     """Whether there is a title in double angular brackets, ``<<such as this>>``."""
-    return _TITLE.search(answer) is not None
+    return any(title.strip() for title in _TITLE.findall(answer))
 
 
 def has_placeholders(answer: str, *, minimum: int) -> bool:
     """Whether there are at least so many placeholders in square brackets, ``[name]``."""
-    return len(_PLACEHOLDER.findall(answer)) >= minimum
+    return sum(bool(name.strip()) for name in _PLACEHOLDER.findall(answer)) >= minimum
 
 
 def has_highlights(answer: str, *, minimum: int) -> bool:

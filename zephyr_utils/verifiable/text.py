@@ -12,8 +12,8 @@ from collections.abc import Iterator
 # IFEval's tokenizer (nltk's \w+) counts two.
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|[A-Z])$")
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s|$)")
-_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+# From the beginning of a run of marks only, and without backtracking into it.
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s|$)")
 _BULLET = re.compile(r"[ \t]*[-*•+–][ \t]+(?=\S)")
 _ITEM_NUMBER = re.compile(r"[ \t]*\(?\d{1,3}[.):][ \t]+(?=\S)")
 _NUMBER = re.compile(
@@ -32,24 +32,21 @@ _TENS = {
     "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70,
     "eighty": 80, "ninety": 90,
 }  # fmt: skip
+_LONGEST_NUMBER = 16  # words
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
-
-
-def without_thoughts(answer: str) -> str:
-    """The answer without the block ``<think>...</think>`` at its beginning, if there is one.
-
-    A block that never ends is left: the model never came to its answer.
-    """
-    thoughts = _THOUGHTS.match(answer)
-    return answer[thoughts.end() :].lstrip() if thoughts else answer
 
 
 def plain_words(text: str) -> list[str]:
     """The words of a text for comparing answers: compatibility forms and accents resolved, case
     folded, punctuation and Markdown left out.
     """
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return re.findall(r"[^\W_]+", "".join(c for c in decomposed if not unicodedata.combining(c)))
+    # Accents that stand apart go first: putting a long run of them in order takes quadratic time.
+    decomposed = unicodedata.normalize("NFKD", _without_accents(text.casefold()))
+    return re.findall(r"[^\W_]+", _without_accents(decomposed))
+
+
+def _without_accents(text: str) -> str:
+    return text if text.isascii() else "".join(c for c in text if not unicodedata.combining(c))
 
 
 def phrase_count(text: str, phrase: str) -> int:
@@ -136,7 +133,7 @@ def _numbers(text: str) -> Iterator[float]:
         word = (match["word"] or "").lower()
         known = word in _UNITS or word in _TENS or word in _SCALES
         joined = text[end : match.start()].strip() in ("", "-") or not words
-        if words and not (joined and (known or word == "and")):
+        if words and not (joined and (known or word == "and") and len(words) < _LONGEST_NUMBER):
             yield _spoken(words)
             words = []
         end = match.end()
