@@ -143,10 +143,12 @@ def evaluate(
         str, typer.Option(help="A model that each of the others is compared with, in both orders.")
     ] = "",
     questions: Annotated[
-        Path | None, typer.Option(help="Questions in MT-Bench's schema; default: the miniature's.")
+        Path | None,
+        typer.Option(help="Questions in MT-Bench's schema; default: those of the scale's exam."),
     ] = None,
     judge: Annotated[
-        str, typer.Option(help="teacher (rule-based), or a model's name at an endpoint.")
+        str,
+        typer.Option(help="teacher (the exam's own, by rule), or a model's name at an endpoint."),
     ] = "teacher",
     judge_url: Annotated[
         str, typer.Option(help="OpenAI-compatible endpoint; default $OPENAI_BASE_URL.")
@@ -176,10 +178,17 @@ def evaluate(
     ] = "",
     temperature: Annotated[
         float | None,
-        typer.Option(help="0 is greedy. Default 0.7; with --questions FastChat's, by category."),
+        typer.Option(
+            help="0 is greedy. Default: the exam's (miniature 0.7, others 0); with --questions "
+            "FastChat's, by category."
+        ),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(help="Longest answer; default 96, with --questions 1024.")
+        int | None,
+        typer.Option(
+            help="Longest answer. Default: the exam's (miniature 96, others 256); with --questions "
+            "1024."
+        ),
     ] = None,
     allow_failures: Annotated[
         bool,

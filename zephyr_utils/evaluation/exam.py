@@ -8,7 +8,7 @@ from typing import Any
 from zephyr_utils.chat import Answer, chat_turns
 from zephyr_utils.data.records import save_records
 from zephyr_utils.evaluation.grading import checked_questions, grade_answers
-from zephyr_utils.evaluation.judges import Judge
+from zephyr_utils.evaluation.judges import Judge, SummarisingJudge
 from zephyr_utils.evaluation.judgments import FASTCHAT_TEMPERATURES, category_of
 from zephyr_utils.evaluation.mt_bench import mt_bench_score
 from zephyr_utils.evaluation.types import MTBenchAnswer, MTBenchJudgment, MTBenchQuestion
@@ -53,7 +53,7 @@ def run_exam(
         "turn_2": score.turn_2,
         "by_category": score.by_category,
         "n_failed": score.n_failed,
-        **exam_shares(answers, judgments, judge),
+        **exam_shares(answers, judgments, judge, questions),
     }
 
 
@@ -92,17 +92,22 @@ def ask_questions(
 
 
 def exam_shares(
-    answers: Sequence[MTBenchAnswer], judgments: Sequence[MTBenchJudgment], judge: Judge
+    answers: Sequence[MTBenchAnswer],
+    judgments: Sequence[MTBenchJudgment],
+    judge: Judge,
+    questions: Sequence[MTBenchQuestion],
 ) -> dict[str, float]:
     """What an exam says beside its grades.
 
     Args:
         judge: one that knows the answers has a ``right_from``, the lowest grade of a right answer.
+        questions: that were asked.
 
     Returns:
         ``ended`` (share of answers that end by themselves) and ``tokens`` (mean length of an
-        answer) where the answers tell, and from a judge that knows the answers ``right``,
-        ``right_turn_1`` and ``right_turn_2`` (shares).
+        answer) where the answers tell, from a judge that knows the answers ``right``,
+        ``right_turn_1`` and ``right_turn_2`` (shares), and the figures of a
+        :class:`~zephyr_utils.evaluation.judges.SummarisingJudge`.
     """
     shares: dict[str, float] = {}
     ended = [value for row in answers for value in row.get("ended", ())]
@@ -116,6 +121,8 @@ def exam_shares(
             scores = [row["score"] for row in judgments if row["turn"] in turns]
             if scores:
                 shares[field] = sum(score >= right_from for score in scores) / len(scores)
+    if isinstance(judge, SummarisingJudge):
+        shares |= judge.summary(questions, answers)
     return shares
 
 

@@ -17,6 +17,7 @@ from zephyr_utils.evaluation.common import (
 )
 from zephyr_utils.evaluation.judgments import Turn, finish_reason_of, question_and_turn
 from zephyr_utils.evaluation.types import (
+    MTBenchAnswer,
     MTBenchJudgment,
     MTBenchPairJudgment,
     MTBenchQuestion,
@@ -93,6 +94,17 @@ class BatchJudge(Protocol):
         self, requests: Sequence[ComparisonRequest], what: str
     ) -> list[PairwiseJudgment]:
         """One judgment a request, in order; ``what`` stands before the progress."""
+        ...
+
+
+@runtime_checkable
+class SummarisingJudge(Protocol):
+    """A judge with figures of its own about a whole exam."""
+
+    def summary(
+        self, questions: Sequence[MTBenchQuestion], answers: Sequence[MTBenchAnswer]
+    ) -> dict[str, float]:
+        """Figures by name."""
         ...
 
 

@@ -188,7 +188,7 @@ def evaluate_model(pipeline: Pipeline, model: str, exam: ExamSettings) -> Examin
         manifest = pipeline.evaluate(model, pipeline.model_directory(model))
         judgments, _ = read_judgments([manifest.folder / JUDGMENTS])
         answers = load_answers(manifest.folder / ANSWERS)
-        shares = exam_shares(answers, judgments, exam.scale_exam.judge())
+        shares = exam_shares(answers, judgments, exam.scale_exam.judge(), exam.asked())
         return Examined(answers, judgments, manifest, shares)
     questions, made = exam.asked(), None
     if path is None or path.is_dir():
@@ -200,7 +200,7 @@ def evaluate_model(pipeline: Pipeline, model: str, exam: ExamSettings) -> Examin
     judge = exam.new_judge(place.with_name(f"{place.name}.journal.jsonl"))
     judgments = grade_answers(questions, answers, judge, name)
     save_records(judgments, place.with_name(f"{place.name}.jsonl"))
-    return Examined(answers, judgments, made, exam_shares(answers, judgments, judge))
+    return Examined(answers, judgments, made, exam_shares(answers, judgments, judge, questions))
 
 
 def _ask(pipeline: Pipeline, name: str, directory: str, exam: ExamSettings) -> Manifest:
