@@ -13,9 +13,10 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes.values import converted
-from zephyr_utils.strict_yaml import load_yaml
+
 
 Stage = Literal["dsft", "ddpo"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
