@@ -11,11 +11,11 @@ import yaml
 from sample_records import DIALOGUE, FEEDBACK, PAIR
 
 from zephyr_utils.data.records import RecordError, check_feedback, check_preference, load_records
+from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.diagnostics import TrainingLogError, read_training_log
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import load_rows
 from zephyr_utils.feedback import Prices, load_prompts
-from zephyr_utils.strict_yaml import load_yaml
 from zephyr_utils.truecasing import Truecaser, truecase_files
 
 GOOD = json.dumps(PAIR)

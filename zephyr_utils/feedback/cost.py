@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.strict_yaml import load_yaml
 
 CHARACTERS_PER_TOKEN = 4.0  # a rule of thumb for English, used until a server has counted
 TOKENS_WITHOUT_LIMIT = 512  # expected of a reply that nothing limits, until one was measured
