@@ -43,6 +43,7 @@ CASES = [
     ("mentions_all", {"items": ["cow", ["egg", "eggs"]]}, "eggs and a cow", "a cow"),
     ("list", {"items": ["Anna", "Ben"]}, "Ben and Anna", "Ben, Anna and Carl"),
     ("list", {"items": ["a", "b", "c"], "ordered": True}, "1. A\n2. B\n3. C", "c, b, a"),
+    ("items", {"exactly": 3}, "Spain, France and Italy", "Spain, France, France"),
     ("number", {"value": 1250}, "That is $1,250.", "That is 1,25."),
     ("number", {"value": 21}, "twenty-one", "twenty-two"),
     ("number", {"value": 0.75}, "3/4", "4/3"),

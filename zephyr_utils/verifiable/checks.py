@@ -21,6 +21,7 @@ KINDS: dict[str, Callable[..., bool]] = {
     "mentions": content_checks.mentions_any,
     "mentions_all": content_checks.mentions_all,
     "list": content_checks.lists_exactly,
+    "items": content_checks.has_list_of,
     "number": content_checks.last_number_is,
     "numbers": content_checks.numbers_are,
     "no_refusal": content_checks.is_no_refusal,

@@ -54,6 +54,12 @@ def lists_exactly(answer: str, *, items: list[str], ordered: bool = False) -> bo
     return given == wanted if ordered else sorted(given) == sorted(wanted)
 
 
+def has_list_of(answer: str, *, exactly: int) -> bool:
+    """Whether the answer is a list of this many items, all different."""
+    items = [tuple(item) for item in list_items(answer)]
+    return len(items) == len(set(items)) == exactly
+
+
 def last_number_is(answer: str, *, value: float, tolerance: float = 0.0) -> bool:
     """Whether the last number of the answer is the value, as GSM8K's answers are read."""
     numbers = numbers_of(answer)
