@@ -17,7 +17,6 @@ from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes.values import converted
 
-
 Stage = Literal["dsft", "ddpo"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
