@@ -16,7 +16,7 @@ from zephyr_utils.evaluation.judges import Judge
 from zephyr_utils.scales import SCALES
 from zephyr_utils.verifiable import (
     KINDS,
-    Check,
+    AnswerCheck,
     ChecksJudge,
     accuracy,
     accuracy_difference,
@@ -162,13 +162,13 @@ def test_every_kind_has_a_case():
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_answer_is_checked_without_an_error(text):
     for kind, parameters, _, _ in {case[0]: case for case in CASES}.values():
-        assert Check(kind, parameters).is_followed(text) in (True, False)
+        assert AnswerCheck(kind, parameters).is_followed(text) in (True, False)
 
 
 def test_code_of_an_answer_is_never_run(tmp_path):
     path = tmp_path / "ran"
     code = f"open({str(path)!r}, 'w')\ndef area(width): pass"
-    assert Check("function", {"name": "area"}).is_followed(code) and not path.exists()
+    assert AnswerCheck("function", {"name": "area"}).is_followed(code) and not path.exists()
 
 
 def test_the_eight_variants_are_those_of_ifeval():
@@ -176,7 +176,7 @@ def test_the_eight_variants_are_those_of_ifeval():
         "Sure:\n*a*\nBye", "*a*\nBye", "Sure:\n*a*", "*a*",
         "Sure:\na\nBye", "a\nBye", "Sure:\na", "a",
     ]  # fmt: skip
-    check = Check("answer", {"accepted": ["a"]})
+    check = AnswerCheck("answer", {"accepted": ["a"]})
     assert not check.is_followed("Sure:\n*a*\nBye") and check.is_followed_loosely("Sure:\n*a*\nBye")
 
 

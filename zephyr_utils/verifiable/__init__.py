@@ -7,7 +7,7 @@ from zephyr_utils.verifiable.accuracy import (
     accuracy,
     accuracy_difference,
 )
-from zephyr_utils.verifiable.checks import KINDS, Check, loose_variants, parse_check
+from zephyr_utils.verifiable.checks import KINDS, AnswerCheck, loose_variants, parse_check
 from zephyr_utils.verifiable.judge import ChecksJudge
 from zephyr_utils.verifiable.questions import (
     VerifiableQuestion,
@@ -18,7 +18,7 @@ from zephyr_utils.verifiable.questions import (
 
 __all__ = [
     "KINDS",
-    "Check",
+    "AnswerCheck",
     "ChecksJudge",
     "VerifiableQuestion",
     "VerifiedAccuracy",

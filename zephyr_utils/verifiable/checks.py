@@ -46,13 +46,13 @@ KINDS: dict[str, Callable[..., bool]] = {
     "code_block": code_checks.has_code_block,
     "function": code_checks.defines_function,
     "class": code_checks.defines_class,
-    "json": code_checks.is_json,
+    "json": code_checks.parses_as_json,
 }
 _NEED_A_BOUND = ("words", "sentences")
 
 
 @dataclass(frozen=True)
-class Check:
+class AnswerCheck:
     """One instruction that a program can verify."""
 
     kind: str
@@ -88,7 +88,7 @@ def loose_variants(answer: str) -> list[str]:
     return [*kept, *(text.replace("*", "") for text in kept)]
 
 
-def parse_check(data: object, where: str) -> Check:
+def parse_check(data: object, where: str) -> AnswerCheck:
     """A check from a question's data.
 
     Args:
@@ -124,7 +124,7 @@ def parse_check(data: object, where: str) -> Check:
         raise _bad(f"`{kind}` has a minimum above its maximum", where)
     if kind in _NEED_A_BOUND and not given:
         raise _bad(f"`{kind}` needs a bound", where, "set minimum, maximum or exactly")
-    return Check(kind, given)
+    return AnswerCheck(kind, given)
 
 
 def _is_of_type(value: object, hint: Any) -> bool:

@@ -68,7 +68,7 @@ def defines_class(answer: str, *, name: str, methods: list[str] | None = None) -
     )
 
 
-def is_json(
+def parses_as_json(
     answer: str, *, keys: list[str] | None = None, values: dict[str, Any] | None = None
 ) -> bool:
     """Whether the answer is JSON, in a fenced block or bare, with nothing around it.

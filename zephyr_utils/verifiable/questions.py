@@ -10,7 +10,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation.common import display_name
 from zephyr_utils.evaluation.judgments import CATEGORIES
 from zephyr_utils.evaluation.types import MTBenchQuestion
-from zephyr_utils.verifiable.checks import Check, parse_check
+from zephyr_utils.verifiable.checks import AnswerCheck, parse_check
 
 EXAM_FOLDER = Path(__file__).parent / "exam"  # one file for each category
 # libyaml is ten times as fast, and not in every build of PyYAML
@@ -54,7 +54,7 @@ def exam_questions(folder: Path = EXAM_FOLDER) -> list[VerifiableQuestion]:
     return questions
 
 
-def check_questions(questions: Iterable[MTBenchQuestion]) -> list[list[list[Check]]]:
+def check_questions(questions: Iterable[MTBenchQuestion]) -> list[list[list[AnswerCheck]]]:
     """The checks of every question, by turn.
 
     Raises:
@@ -63,7 +63,7 @@ def check_questions(questions: Iterable[MTBenchQuestion]) -> list[list[list[Chec
     return [checks_by_turn(question) for question in questions]
 
 
-def checks_by_turn(question: MTBenchQuestion) -> list[list[Check]]:
+def checks_by_turn(question: MTBenchQuestion) -> list[list[AnswerCheck]]:
     """The checks of a question's turns.
 
     Raises:
