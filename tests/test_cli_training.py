@@ -21,6 +21,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
 from zephyr_utils.pipeline import notebooks
 from zephyr_utils.pipeline.artefacts import Manifest
+from zephyr_utils.pipeline.model_card import model_card
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps import exam
 from zephyr_utils.pipeline.steps.reading import RecordSource
@@ -137,6 +138,24 @@ def from_chat_model(place, tmp_path_factory):
     return folder, result
 
 
+def same_run(folder, place) -> Pipeline:
+    """The run of `from_chat_model`, in Python."""
+    return Pipeline(
+        sft_model=str(place / "chat"), feedback=str(place / "feedback.jsonl"), limit=50,
+        runs=str(folder), changes={"ddpo": SHORT},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_card_names_the_chat_model_the_limit_and_no_dsft(from_chat_model, place):
+    run = same_run(from_chat_model[0], place)
+    assert run.ddpo().reused
+    card = model_card(run)
+    assert f"`chat`, sha256 `{run.start()[1]}`" in card and "supervised" not in card
+    assert "| feedback | own data, feedback.jsonl, the first 50 rows |" in card
+    assert "max_steps: 2" in card and "dialogues" not in card
+
+
 @pytest.mark.slow
 def test_no_dsft_is_run_where_a_chat_model_is_given(from_chat_model):
     folder, result = from_chat_model
@@ -154,11 +173,7 @@ def test_training_reference_margins_and_saved_model_have_the_template_that_is_ke
     (step,) = folder.glob("*/05_ddpo")
     assert load_tokenizer(step / "model").chat_template == OWN_TEMPLATE
     model, tokenizer = load_model(place / "chat", dtype="float32")
-    own = Pipeline(
-        sft_model=str(place / "chat"), feedback=str(place / "feedback.jsonl"), limit=50,
-        runs=str(folder), changes={"ddpo": SHORT},
-    )  # fmt: skip
-    train, held_out, _ = own.split_pairs()
+    train, held_out, _ = same_run(folder, place).split_pairs()
     scored = training.answer_log_probs(model, tokenizer, [pair["chosen"] for pair in train[:8]])
     results = manifest_of(folder, "05_ddpo")["results"]
     assert results["first_step_logps_chosen"] == pytest.approx(float(scored.mean()), rel=1e-4)

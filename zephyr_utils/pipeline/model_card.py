@@ -22,6 +22,8 @@ from zephyr_utils.pipeline.pipeline import DDPO, DSFT, EVALUATION, PAIRS, TRUECA
 from zephyr_utils.scales import Generated
 
 STEPS = {"dsft": DSFT, "ddpo": DDPO}
+STARTS = {"dsft": "base_model", "ddpo": "start"}  # names of what a step starts from in its manifest
+NAMES = {"dsft": "distilled supervised fine-tuning", "ddpo": "distilled DPO"}
 # What may leave this machine. A pickle is not among it, nor a log of anything but the training.
 PUBLISHED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt")
 NEVER_EVALUATED = (
@@ -64,8 +66,10 @@ def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
         raise HandbookError(
             f"there is no card for `{model}`", remedy=f"choose one of {', '.join(STEPS)}"
         )
+    if pipeline.sft_model:  # the chat model was there, and no dSFT is a part of this run
+        steps = ["ddpo"]
     made = {step: _manifest(pipeline, step) for step in steps}
-    if model == "ddpo" and made["ddpo"]["inputs"]["start"] != made["dsft"]["key"]:
+    if len(made) == 2 and made["ddpo"]["inputs"]["start"] != made["dsft"]["key"]:
         raise HandbookError(
             "the ddpo model was trained from another dsft model than the one that is there now",
             where=str(pipeline.folder),
@@ -90,18 +94,14 @@ def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
         f"# {pipeline.scale} {model}",
         f"Made with the Zephyr handbook {made[model]['versions'].get('zephyr_utils', '')}, scale "
         f"`{pipeline.scale}`, seed {pipeline.seed}: "
-        + (
-            "distilled supervised fine-tuning"
-            if model == "dsft"
-            else "distilled supervised fine-tuning, then distilled DPO"
-        )
+        + ", then ".join(NAMES[step] for step in steps)
         + " (arXiv 2310.16944). All figures are from the manifests that the runs left.",
         "## Base",
         f"`{base}`"
         + (
             f", revision `{revision}`"
             if revision
-            else f", sha256 `{made['dsft']['inputs']['base_model']}`"
+            else f", sha256 `{made[steps[0]]['inputs'][STARTS[steps[0]]]}`"
         ),
         "## Data",
         _table(("what", "from", "revision or sha256"), _data_rows(pipeline, model)),
@@ -143,7 +143,7 @@ def _base(pipeline: Pipeline) -> tuple[str, str | None]:
     source = pipeline.setting.base_model
     if isinstance(source, HubAddress):
         return source.path, source.revision
-    given = pipeline.base_model or not pipeline.setting.base_name
+    given = pipeline.base_model or pipeline.sft_model or not pipeline.setting.base_name
     return (source.name if given else pipeline.setting.base_name), None
 
 
@@ -153,6 +153,8 @@ def _sources(pipeline: Pipeline, model: str) -> dict[str, Any]:
     if model == "ddpo" and pipeline.preferences:
         sources.pop("feedback")
         sources["preferences"] = Path(pipeline.preferences)
+    if pipeline.sft_model:
+        sources.pop("dialogues")
     return sources
 
 
@@ -170,22 +172,13 @@ def _data_rows(pipeline: Pipeline, model: str) -> list[tuple[str, str, str]]:
         elif isinstance(source, Generated):
             folder = TRUECASING if name == "dialogues" else PAIRS
             hashes = read_json(pipeline.folder / folder / MANIFEST).get("inputs", {})
-            rows.append(
-                (
-                    name,
-                    source.description,
-                    hashes.get(name, "not recorded"),
-                )
-            )
+            rows.append((name, source.description, hashes.get(name, "not recorded")))
         else:
-            rows.append(
-                (
-                    name,
-                    f"own data, {Path(source).name}",
-                    fingerprint(Path(source)) if Path(source).exists() else "gone",
-                )
-            )
-    return rows
+            digest = fingerprint(Path(source)) if Path(source).exists() else "gone"
+            rows.append((name, f"own data, {Path(source).name}", digest))
+    if pipeline.limit is None:
+        return rows
+    return [(name, f"{what}, the first {pipeline.limit:,} rows", key) for name, what, key in rows]
 
 
 def _row_counts(made: dict[str, dict[str, Any]]) -> list[str]:
