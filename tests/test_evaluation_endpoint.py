@@ -1,15 +1,12 @@
 """A judge behind an endpoint: what it is shown, what its replies are worth, what is paid once."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import warnings
 
 import pytest
+import warm
 from feedback_server import chat_server, completion
 
 from zephyr_utils.errors import HandbookError
@@ -282,20 +279,17 @@ def test_a_killed_judging_ends_as_an_undisturbed_one_and_is_paid_once(tmp_path):
 
     def command(chat, name):
         journal, output = tmp_path / f"{name}.journal.jsonl", tmp_path / f"{name}.json"
-        places = map(str, (questions, answers, journal, output))
-        return [sys.executable, "-c", SCRIPT, chat.url, *places], output
+        return (SCRIPT, chat.url, questions, answers, journal, output), output
 
-    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
     with chat_server(reply, delay=0.02, honours=True) as chat:
         killed, output = command(chat, "killed")
-        process = subprocess.Popen(killed, env=quiet)
+        process = warm.Process(*killed)
         assert reached.wait(60)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
         assert not output.exists()
-        subprocess.run(killed, env=quiet, check=True, stderr=subprocess.DEVNULL)
+        warm.run(*killed)
         assert sum(chat.paid.values()) <= 10, "under the same Idempotency-Key nothing is paid twice"
         undisturbed, expected = command(chat, "undisturbed")
-        subprocess.run(undisturbed, env=quiet, check=True)
+        warm.run(*undisturbed)
     assert output.read_bytes() == expected.read_bytes()
     assert len(load_rows(tmp_path / "killed.journal.jsonl")) == 10

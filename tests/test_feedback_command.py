@@ -5,12 +5,12 @@ are really served.
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import warm
 import yaml
 from feedback_server import chat_server, made_again
 
@@ -34,11 +34,6 @@ def world():
 
 
 # --- the command ----------------------------------------------------------------------------------
-
-
-def zephyr(*arguments, **options):
-    command = [sys.executable, "-m", "zephyr_utils", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
 def write_prompts(path, prompts=WORLD_PROMPTS):
@@ -111,7 +106,8 @@ def test_the_command_ends_with_status_one_if_something_is_missing_and_two_if_som
     world, tmp_path
 ):
     prompts = write_prompts(tmp_path / "p.jsonl", [*WORLD_PROMPTS[:3], "What on earth is this?"])
-    some = zephyr(
+    some = warm.Process(
+        warm.ZEPHYR,
         "feedback",
         prompts,
         "--output",
@@ -121,9 +117,10 @@ def test_the_command_ends_with_status_one_if_something_is_missing_and_two_if_som
         "--base-url",
         world.url,
     )
-    assert some.returncode == 1 and "4 in = 3 records + 1 set aside" in some.stdout
+    assert some.wait() == 1 and "4 in = 3 records + 1 set aside" in some.stdout
     assert "no_answers" in (tmp_path / "f.jsonl.set_aside.jsonl").read_text()
-    bad = zephyr(
+    bad = warm.Process(
+        warm.ZEPHYR,
         "feedback",
         prompts,
         "--output",
@@ -133,7 +130,7 @@ def test_the_command_ends_with_status_one_if_something_is_missing_and_two_if_som
         "--base-url",
         world.url,
     )
-    assert bad.returncode == 2 and "Traceback" not in bad.stderr and "What to do" in bad.stderr
+    assert bad.wait() == 2 and "Traceback" not in bad.stderr and "What to do" in bad.stderr
     for options in (
         [],
         ["--models", "a,a"],
@@ -174,26 +171,22 @@ def test_a_run_killed_three_times_ends_with_the_journal_of_an_undisturbed_one(tm
     with chat_server(behave, delay=0.02) as chat:
 
         def arguments(name):
-            return ["feedback", prompts, "--output", tmp_path / f"{name}.jsonl", "--models",
-                    ",".join(MODELS), "--judge", "stand-in-teacher",
+            return [warm.ZEPHYR, "feedback", prompts, "--output", tmp_path / f"{name}.jsonl",
+                    "--models", ",".join(MODELS), "--judge", "stand-in-teacher",
                     "--base-url", chat.url, "--concurrency", concurrency]  # fmt: skip
 
-        assert zephyr(*arguments("whole")).returncode == 0
+        warm.run(*arguments("whole"))
         whole = tmp_path / "whole.jsonl.journal.jsonl"
         once = sum(chat.paid.values())
         chat.paid.clear()
         journal = tmp_path / "killed.jsonl.journal.jsonl"
         for lines in kills:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "zephyr_utils", *map(str, arguments("killed"))]
-            )
+            process = warm.Process(*arguments("killed"))
             while not journal.exists() or journal.read_bytes().count(b"\n") < lines:
                 assert process.poll() is None, "it ended before it was killed"
                 time.sleep(0.005)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        end = zephyr(*arguments("killed"))
-    assert end.returncode == 0
+            process.kill()
+        end = warm.run(*arguments("killed"))
     assert (
         journal_content(journal) == journal_content(whole) and len(journal_content(whole)) == once
     )

@@ -5,11 +5,10 @@ is paid twice is counted.
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+import warm
 from feedback_server import PROMPTS, balance, by_turns, chat_server, collect, made_again
 
 from zephyr_utils.errors import HandbookError
@@ -195,27 +194,13 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals"
 class Command:
     """``zephyr feedback`` on 100 prompts, as a process."""
 
-    def __init__(self, chat, folder, *more):
+    def __init__(self, chat, folder):
         prompts = folder / "p.jsonl"
         prompts.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in MANY))
-        command = [
-            "feedback",
-            prompts,
-            "--output",
-            folder / "f.jsonl",
-            "--models",
-            "m",
-            "--base-url",
-            chat.url,
-        ]
         self.command = [
-            sys.executable,
-            "-m",
-            "zephyr_utils",
-            *map(str, command),
-            "--concurrency",
-            str(CONCURRENCY),
-        ]
+            warm.ZEPHYR, "feedback", prompts, "--output", folder / "f.jsonl", "--models", "m",
+            "--base-url", chat.url, "--concurrency", CONCURRENCY,
+        ]  # fmt: skip
         self.journal = folder / "f.jsonl.journal.jsonl"
         self.begun = folder / "f.jsonl.journal.jsonl.begun"
 
@@ -224,18 +209,13 @@ class Command:
 
     def until(self, ready):
         """Start it; the process, once it is ``ready``."""
-        # A script's background job ignores SIGINT and so would its children, tests among them.
-        heed = (
-            (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) if os.name == "posix" else None
-        )
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(self.command, **pipes, text=True, preexec_fn=heed)
+        process = warm.Process(*self.command)
         wait_for(lambda: ready() or process.poll() is not None)
-        assert process.poll() is None, f"it ended too soon: {process.communicate()}"
+        assert process.poll() is None, f"it ended too soon: {process.stderr}"
         return process
 
     def to_the_end(self):
-        return subprocess.run(self.command, capture_output=True, text=True, timeout=60)
+        return warm.run(*self.command)
 
 
 def wait_for(ready, seconds=60):
@@ -253,10 +233,8 @@ def test_killed_twice_every_call_is_charged_once_or_counted(honours, tmp_path):
         for lines in (30, 60):
             process = command.until(lambda lines=lines: command.replies() >= lines)
             process.kill()
-            process.communicate()
         assert command.begun.exists()
         end = command.to_the_end()
-    assert end.returncode == 0, end.stderr
     again = made_again(end.stdout)
     assert 2 <= again <= 2 * CONCURRENCY, "calls were under way at both kills"
     assert command.replies() == len(MANY) and "100 in = 100 records" in end.stdout
@@ -274,9 +252,9 @@ def test_a_stop_waits_for_what_is_under_way_and_loses_nothing(number, tmp_path):
     with chat_server(delay=0.2) as chat:
         command = Command(chat, tmp_path)
         process = command.until(lambda: command.replies() >= 10)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=30)
-        assert process.returncode == 130 and "Traceback" not in err
+        process.send(number)
+        assert process.wait(30) == 130 and "Traceback" not in process.stderr
+        err = process.stderr
         done = command.replies()
         assert sum(chat.paid.values()) == done < len(MANY), (
             "a call was begun and is not in the journal"
@@ -296,11 +274,11 @@ def test_a_stop_does_not_wait_as_long_as_a_server_asks_to(tmp_path):
     with chat_server(by_turns((429, "slow down", {"retry-after": "60"}))) as chat:
         process = Command(chat, tmp_path).until(lambda: chat.bodies)
         time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        process.send(signal.SIGINT)
         started = time.monotonic()
-        _, err = process.communicate(timeout=30)
-    assert time.monotonic() - started < 10 and process.returncode == 130
-    assert "0 of 100 calls are in the journal" in err
+        assert process.wait(30) == 130
+    assert time.monotonic() - started < 10
+    assert "0 of 100 calls are in the journal" in process.stderr
 
 
 @posix
@@ -309,12 +287,12 @@ def test_a_second_stop_cuts_off_what_is_under_way_and_the_next_run_counts_it(tmp
     with chat_server(lambda body, n: "<hang>" if hangs["on"] else "Hello.") as chat:
         command = Command(chat, tmp_path)
         process = command.until(lambda: len(chat.bodies) == CONCURRENCY)
-        process.send_signal(signal.SIGINT)
+        process.send(signal.SIGINT)
         time.sleep(0.5)
         assert process.poll() is None, "the first stop waits"
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-        assert process.returncode == 130 and f"{CONCURRENCY} calls under way were cut off" in err
+        process.send(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert f"{CONCURRENCY} calls under way were cut off" in process.stderr
         hangs["on"] = False
         end = command.to_the_end()
     assert made_again(end.stdout) == CONCURRENCY and "100 made" in end.stdout

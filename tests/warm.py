@@ -17,10 +17,12 @@ from unittest import mock
 
 # Of others only: a test may start the package from a copy.
 LIBRARIES = [
-    "datasets", "peft", "scipy.stats", "torch.distributed.fsdp", "transformers.trainer",
-    "transformers.models.mistral.modeling_mistral", "trl.trainer.dpo_trainer",
-    "trl.trainer.sft_trainer",
+    "datasets", "openai", "peft", "rich.console", "scipy.stats", "torch.distributed.fsdp",
+    "transformers.trainer", "transformers.models.mistral.modeling_mistral",
+    "trl.trainer.dpo_trainer", "trl.trainer.sft_trainer", "typer",
 ]  # fmt: skip
+# The command line: ``warm.run(warm.ZEPHYR, "feedback", ...)``.
+ZEPHYR = "from zephyr_utils.cli import main\nmain()"
 # What the package sets before it imports them, and one thread, so that sums have one order.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -71,6 +73,10 @@ class Process:
         assert self._process.exitcode is not None, f"still running after {timeout:g} s"
         return self._process.exitcode
 
+    def send(self, number: signal.Signals) -> None:
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
     def kill(self) -> None:
         """End it at once, as the machine's power would."""
         self._process.kill()
@@ -116,6 +122,8 @@ def _run(
 ) -> None:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(Path(folder, name), os.O_WRONLY | os.O_CREAT), descriptor)
+    # A script's background job ignores SIGINT, and so would what it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(variables)
     if path is not None:
