@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "")  # training says how far it is, unlike in steps.py
 
 import numpy as np
 from rich.console import Console

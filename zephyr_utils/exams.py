@@ -50,5 +50,5 @@ VERIFIABLE_EXAM = Exam(
     # An answer is right or wrong: sampling would add spread that an interval over questions does
     # not show, and IFEval's published figures are greedy too.
     temperature=0.0,
-    max_new_tokens=256,
+    max_new_tokens=128,  # three times the longest reference answer
 )
