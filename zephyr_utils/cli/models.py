@@ -186,7 +186,7 @@ def evaluate(
     max_new_tokens: Annotated[
         int | None,
         typer.Option(
-            help="Longest answer. Default: the exam's (miniature 96, others 256); with --questions "
+            help="Longest answer. Default: the exam's (miniature 96, others 128); with --questions "
             "1024."
         ),
     ] = None,
