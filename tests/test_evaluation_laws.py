@@ -38,22 +38,27 @@ from zephyr_utils.pipeline.evaluate import folder_name, model_name
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-PIECES = ["", " ", "7", "[[7]]", "[[10]]", "[[1]]", "[[A]]", "[[C]]", "[[", "]]", "Rating: [8]", "<think>", "</think>", "\n", "\ud83d", "\u2028", "<script>", "$ERROR$", "list[1]", "9" * 5000, "１０", "-1", "7,5"]  # fmt: skip
+PIECES = ["", " ", "7", "[[7]]", "[[10]]", "[[1]]", "[[A]]", "[[C]]", "[[", "]]", "Rating: [8]",
+          "<think>", "</think>", "\n", "\ud83d", "\u2028", "<script>", "$ERROR$", "list[1]",
+          "9" * 5000, "１０", "-1", "7,5"]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=6).map("".join) | st.text(max_size=8)
 NUMBERS = st.one_of(
-    st.sampled_from([1, 2, 5, 7.5, 10, 0, -1, 1.5, 1.0000001, 11, 81, 160]), st.integers(), st.just(10**400),
+    st.sampled_from([1, 2, 5, 7.5, 10, 0, -1, 1.5, 1.0000001, 11, 81, 160]), st.integers(),
+    st.just(10**400),
     st.floats(allow_nan=True, allow_infinity=True),
 )  # fmt: skip
 VALUES = st.one_of(
     TEXTS, NUMBERS, st.none(), st.booleans(), st.lists(TEXTS, max_size=3),
-    st.dictionaries(st.sampled_from(["turns", "index", ""]), st.lists(TEXTS, max_size=2), max_size=2),
+    st.dictionaries(st.sampled_from(["turns", "index", ""]), st.lists(TEXTS, max_size=2),
+                    max_size=2),
 )  # fmt: skip
 
 
 def rows_like(fields, **good):
     """Rows of which most fields are good and some are anything."""
     one = st.fixed_dictionaries(
-        {}, optional={name: st.one_of(good.get(name, VALUES), good.get(name, VALUES), VALUES) for name in fields}
+        {}, optional={name: st.one_of(good.get(name, VALUES), good.get(name, VALUES),
+                                      VALUES) for name in fields}
     )  # fmt: skip
     whole = st.fixed_dictionaries(good)
     return st.lists(st.one_of(whole, whole, whole, one), max_size=8)
@@ -62,22 +67,28 @@ def rows_like(fields, **good):
 IDS, TURN = st.integers(81, 84), st.sampled_from([1, 2])
 WINNERS = st.sampled_from(["model_1", "model_2", "tie", "error"])
 JUDGMENTS = rows_like(
-    ["question_id", "turn", "score", "judgment", "model", "judge", "category", "finish_reason", "tstamp"],
+    ["question_id", "turn", "score", "judgment", "model", "judge", "category", "finish_reason",
+     "tstamp"],
     question_id=IDS, turn=TURN, score=st.sampled_from([1, 4.5, 7, 10]), model=st.just("m"),
 )  # fmt: skip
 PAIRS = rows_like(
     ["question_id", "turn", "g1_winner", "g2_winner", "model_1", "model_2", "judge"],
-    question_id=IDS, turn=TURN, g1_winner=WINNERS, g2_winner=WINNERS, model_1=st.just("a"), model_2=st.just("b"),
+    question_id=IDS, turn=TURN, g1_winner=WINNERS, g2_winner=WINNERS, model_1=st.just("a"),
+    model_2=st.just("b"),
 )  # fmt: skip
 ANNOTATIONS = rows_like(
-    ["index", "instruction", "preference", "generator_1", "generator_2", "annotator", "output_1", "output_2", "len_output_2", "token", "raw_completion"],
-    index=IDS, preference=st.sampled_from([1, 2, 1.5, 1.25, 0]), generator_1=st.just("a"), generator_2=st.just("m"), output_2=TEXTS,
+    ["index", "instruction", "preference", "generator_1", "generator_2", "annotator", "output_1",
+     "output_2", "len_output_2", "token", "raw_completion"],
+    index=IDS, preference=st.sampled_from([1, 2, 1.5, 1.25, 0]), generator_1=st.just("a"),
+    generator_2=st.just("m"), output_2=TEXTS,
 )  # fmt: skip
 QUESTIONS = rows_like(
     ["question_id", "turns", "category", "reference"],
     question_id=IDS, turns=st.lists(TEXTS, min_size=1, max_size=2),
 )  # fmt: skip
-CHOICES = st.lists(st.fixed_dictionaries({"turns": st.lists(TEXTS, max_size=3)}), min_size=1, max_size=2)  # fmt: skip
+CHOICES = st.lists(
+    st.fixed_dictionaries({"turns": st.lists(TEXTS, max_size=3)}), min_size=1, max_size=2
+)
 ANSWERS = rows_like(
     ["question_id", "model_id", "choices", "tstamp"],
     question_id=IDS, model_id=st.just("m"), choices=CHOICES,
@@ -195,10 +206,29 @@ def test_every_reader_hands_on_every_row_of_a_file_in_any_format(tmp_path, rows,
         assert len(filled) == len(rows)
 
 
-LINES = st.lists(st.one_of(st.binary(max_size=30), st.sampled_from([b'{"score": 7, "turn": 1}', b"[", b"{}", b'{"a": 1, "a": 2}', b'"\xed\xa0\x80"', b"null"])), max_size=5)  # fmt: skip
+LINES = st.lists(
+    st.one_of(
+        st.binary(max_size=30),
+        st.sampled_from(
+            [
+                b'{"score": 7, "turn": 1}',
+                b"[",
+                b"{}",
+                b'{"a": 1, "a": 2}',
+                b'"\xed\xa0\x80"',
+                b"null",
+            ]
+        ),
+    ),
+    max_size=5,
+)
 
 
-@law(LINES.map(b"\n".join), st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.parquet", "a.jsonl.gz", "a.arrow"]), share=0.3)  # fmt: skip
+@law(
+    LINES.map(b"\n".join),
+    st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.parquet", "a.jsonl.gz", "a.arrow"]),
+    share=0.3,
+)
 def test_any_bytes_are_rows_or_a_sentence_for_every_reader(tmp_path, data, name):
     path = tmp_path / name
     path.write_bytes(data)
@@ -213,7 +243,9 @@ def test_any_name_of_a_model_is_a_name_of_a_folder(name):
 
 
 @law(JUDGMENTS, PAIRS, ANNOTATIONS, ANSWERS, share=0.05)
-def test_a_report_of_any_records_is_a_page_without_their_markup(tmp_path, judgments, pairs, annotations, answers):  # fmt: skip
+def test_a_report_of_any_records_is_a_page_without_their_markup(
+    tmp_path, judgments, pairs, annotations, answers
+):
     report = Report("<script>title", {"about": "<script>"})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

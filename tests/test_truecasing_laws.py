@@ -30,15 +30,19 @@ from zephyr_utils.truecasing import (
 )
 
 PIECES = [
-    "however, maria visited paris in may. ", "I don't know. ", "NASA ", "the iphone", "\n", "\n\n- item: it is. ", "1. ", "```\ncode\n```\n",
-    "`x`", "https://a.b/c ", "<pre>", "</b>", "$x_i$", '"', "(lit. ", "e.g. ", "a.a.a.", "İstanbul ", "ﬁne. ", "ß. ", "\u2028", "\ud83d", "\x00",
-    "<|user|>\n", "</s>", "[INST]", "ASSISTANT: ", "# HEADING", "| a | b |\n", "mia_77: hey. ", "{", "}", '{"role": "assistant", "content": "paris."}', "'", "ǆ", "ΟΔΟΣ. ",
+    "however, maria visited paris in may. ", "I don't know. ", "NASA ", "the iphone", "\n",
+    "\n\n- item: it is. ", "1. ", "```\ncode\n```\n",
+    "`x`", "https://a.b/c ", "<pre>", "</b>", "$x_i$", '"', "(lit. ", "e.g. ", "a.a.a.",
+    "İstanbul ", "ﬁne. ", "ß. ", "\u2028", "\ud83d", "\x00",
+    "<|user|>\n", "</s>", "[INST]", "ASSISTANT: ", "# HEADING", "| a | b |\n", "mia_77: hey. ", "{",
+    "}", '{"role": "assistant", "content": "paris."}', "'", "ǆ", "ΟΔΟΣ. ",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=10).map("".join) | st.text(max_size=20)
 ROLES = st.sampled_from(["user", "assistant", "system", "human", "gpt", "GPT", "tool", "robot", ""])
 CONTENTS = st.one_of(
     TEXTS, TEXTS, TEXTS, st.none(), st.integers(),
-    st.lists(st.fixed_dictionaries({"type": st.sampled_from(["text", "image_url"]), "text": TEXTS}), max_size=2),
+    st.lists(st.fixed_dictionaries({"type": st.sampled_from(["text", "image_url"]), "text": TEXTS}),
+             max_size=2),
 )  # fmt: skip
 OPENAI = st.lists(st.fixed_dictionaries({"role": ROLES, "content": CONTENTS}), max_size=4)
 SHAREGPT = st.lists(st.fixed_dictionaries({"from": ROLES, "value": TEXTS}), max_size=4)
@@ -73,7 +77,7 @@ def done(source, output, **options):
         return None
 
 
-@law(st.lists(TEXTS, max_size=6))
+@law(st.lists(TEXTS, max_size=6), share=0.5)
 def test_only_the_case_of_letters_changes_whatever_stands_beside_a_text(texts):
     caser = fitted()
     repaired = caser.truecase_batch(texts)
@@ -172,7 +176,11 @@ def test_a_table_says_the_same_as_lines(tmp_path_factory, conversations):
         assert pq.read_table(folder / "out" / "b.parquet").to_pylist() == written
 
 
-@law(st.binary(max_size=200), st.sampled_from(["a.jsonl", "a.jsonl.gz", "a.json", "a.parquet", "a.arrow", "a.csv", "a.txt"]), share=0.3)  # fmt: skip
+@law(
+    st.binary(max_size=200),
+    st.sampled_from(["a.jsonl", "a.jsonl.gz", "a.json", "a.parquet", "a.arrow", "a.csv", "a.txt"]),
+    share=0.3,
+)
 def test_any_bytes_in_any_file_are_a_report_or_a_sentence(tmp_path_factory, data, name):
     folder = tmp_path_factory.mktemp("laws")
     (folder / name).write_bytes(data)
