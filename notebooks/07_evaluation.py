@@ -75,6 +75,8 @@ pipeline = Pipeline(
 # are on a scale of their own**: no number on this page may be set beside an MT-Bench score by GPT-4.
 
 # %%
+exam = pipeline.setting.exam
+judge = exam.judge()
 questions = pipeline.questions()
 print(len(questions), "questions; the first of every category:")
 for question in questions[::20]:
@@ -338,7 +340,6 @@ def my_pair(judge, question, first, second):
 
 
 # %%
-judge = TeacherJudge()
 first_turn = {
     name: [row["choices"][0]["turns"][0] for row in rows]
     for name, rows in answers.items()
@@ -751,10 +752,14 @@ def said_and_tone(name):
 # ```
 
 # %%
-parts = {name: said_and_tone(name) for name in answers}
-for label, part in zip(("said", "tone", "right"), range(3)):
-    line = evaluation.paired_difference(parts["ddpo"][part], parts["dsft"][part])
-    print(f"dDPO − dSFT, {label:>5}: {line}")
+parts = {}
+if isinstance(judge, TeacherJudge):
+    parts = {name: said_and_tone(name) for name in answers}
+    for label, part in zip(("said", "tone", "right"), range(3)):
+        line = evaluation.paired_difference(parts["ddpo"][part], parts["dsft"][part])
+        print(f"dDPO − dSFT, {label:>5}: {line}")
+else:
+    print("The judge of this scale checks what is said alone: no part is tone.")
 total = evaluation.paired_difference(means["ddpo"], means["dsft"])
 print(f"dDPO − dSFT, grade: {total}")
 
@@ -772,16 +777,18 @@ print(f"dDPO − dSFT, grade: {total}")
 # ```
 
 # %%
-gain_said, gain_tone = (
-    float(parts["ddpo"][part].mean() - parts["dsft"][part].mean()) for part in (0, 1)
-)
-print(
-    f"of {total.mean:+.2f}: {gain_said:+.2f} by what is said, "
-    f"{gain_tone:+.2f} by the tone"
-)
-assert math.isclose(gain_said + gain_tone, total.mean, abs_tol=1e-9), (
-    "the parts do not add up to the whole"
-)
+if parts:
+    gain_said, gain_tone = (
+        float(parts["ddpo"][part].mean() - parts["dsft"][part].mean())
+        for part in (0, 1)
+    )
+    print(
+        f"of {total.mean:+.2f}: {gain_said:+.2f} by what is said, "
+        f"{gain_tone:+.2f} by the tone"
+    )
+    assert math.isclose(gain_said + gain_tone, total.mean, abs_tol=1e-9), (
+        "the parts do not add up to the whole"
+    )
 
 # %% [markdown]
 # ## Is the difference real?
@@ -865,8 +872,10 @@ for other_seed in (seed + 11, seed + 12):
     with tempfile.TemporaryDirectory() as folder:
         again.append(
             run_exam(
-                model, tokenizer, "ddpo", questions, Path(folder), TeacherJudge(),
-                seed=other_seed, max_new_tokens=96,
+                model, tokenizer, "ddpo", questions, Path(folder), judge,
+                seed=other_seed,
+                max_new_tokens=exam.max_new_tokens,
+                temperature=exam.temperature,
             )["score"]
         )
 print(
