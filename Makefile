@@ -12,7 +12,7 @@ FAST := -m "not slow and not browser"
 PYTEST := -m pytest -n 2 --dist worksteal
 
 # Generated inputs a law of `make fuzz`; some laws, which write files, take a share of them.
-EXAMPLES ?= 6000
+EXAMPLES ?= 8000
 
 .DEFAULT_GOAL := help
 .PHONY: help env run test test-fast test-floors test-newest fuzz check book learner lab sync lint style types hooks lock
@@ -39,7 +39,7 @@ test-floors: $(ENVIRONMENT) ## Run those with the lowest versions that pyproject
 test-newest: $(ENVIRONMENT) ## Run those with the newest versions that pyproject.toml allows (in .venv-newest)
 	$(call test-in,.venv-newest,highest)
 
-fuzz: $(ENVIRONMENT) ## Try every law of readers and writers on some 150,000 generated inputs (EXAMPLES=N a law; about 30 minutes)
+fuzz: $(ENVIRONMENT) ## Try every law of readers and writers on some 150,000 generated inputs (EXAMPLES=N a law)
 	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=long HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/test_*_laws.py
 
 check: $(ENVIRONMENT) ## Open every page of the built website in a browser (after make run or make book)
