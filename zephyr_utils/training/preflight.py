@@ -203,8 +203,8 @@ def _check_target_modules(model: PreTrainedModel, adapter: PeftConfig) -> list[s
         f"the model ({kind}) has none of the modules that get an adapter: {', '.join(missing)}",
         where="lora_target_modules of the recipe",
         remedy=f"name its own, [{', '.join(sorted(linear))}], or write "
-        "`lora_target_modules: all-linear` (--set dsft.lora_target_modules=all-linear, and the same "
-        "of ddpo)",
+        "`lora_target_modules: all-linear` (--set dsft.lora_target_modules=all-linear, and the "
+        "same of ddpo)",
     )
 
 
