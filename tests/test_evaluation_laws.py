@@ -111,7 +111,7 @@ def text_of(value):
     return repr(value).partition("warnings=")[0]
 
 
-@law(JUDGMENTS, st.booleans(), st.none() | QUESTIONS)
+@law(JUDGMENTS, st.booleans(), st.none() | QUESTIONS, share=0.3)
 def test_grades_are_a_mean_on_the_scale_with_every_judgment_counted(rows, allow, questions):
     score = figure(mt_bench_score, rows, questions, allow_failures=allow)
     turned = figure(mt_bench_score, rows[::-1], questions, allow_failures=allow)
@@ -124,7 +124,7 @@ def test_grades_are_a_mean_on_the_scale_with_every_judgment_counted(rows, allow,
         assert text_of(score) == text_of(turned)
 
 
-@law(JUDGMENTS, JUDGMENTS)
+@law(JUDGMENTS, JUDGMENTS, share=0.2)
 def test_tables_and_differences_of_models_are_finite_or_refused(first, second):
     rows = first + [row | {"model": "n"} for row in second]
     table = figure(mt_bench_table, rows)
@@ -144,7 +144,7 @@ def test_the_outcomes_of_pairs_add_up_to_the_rows(rows, allow):
         assert repr(figure(pair_score, rows[::-1], allow)) == repr(score)
 
 
-@law(ANNOTATIONS, st.booleans())
+@law(ANNOTATIONS, st.booleans(), share=0.3)
 def test_the_rows_of_annotations_are_won_lost_drawn_or_missing(rows, allow):
     rate = figure(alpaca_eval_win_rate, rows, "m", allow)
     if rate is not None:
