@@ -119,8 +119,9 @@ def test_the_pipeline_makes_no_pairs_step_of_feedback_that_yields_none(tmp_path,
     pipeline = Pipeline(feedback=str(path), runs=str(tmp_path / "runs"))
     for _ in range(2):
         with pytest.raises(HandbookError, match=f"3 rows: 3 x {reason}") as caught:
-            pipeline.pairs()
+            pipeline.ddpo()
         assert caught.value.where == str(path)
+    assert not list((tmp_path / "runs").rglob("02_dsft"))
     assert not list((tmp_path / "runs").rglob("pairs.parquet"))
 
 

@@ -228,6 +228,8 @@ class Pipeline(RunSettings):
 
     def ddpo(self) -> Manifest:
         """Step 5: the dDPO model, in ``model/``; the dSFT model is its start and its reference."""
+        if not self.sft_model:
+            self.pairs()  # feedback that yields none is refused before dSFT is trained
         start, key = self.start()
         pairs, recipe = self.pairs(), self.recipe("ddpo")
         return build_artefact(
