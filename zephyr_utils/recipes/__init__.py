@@ -7,6 +7,7 @@ takes the same file.
 
 import dataclasses
 import difflib
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -150,7 +151,9 @@ def field_types(stage: Stage) -> dict[str, Any]:
 
     kinds: dict[str, Any] = {}
     for config in (trl.ModelConfig, _config(stage)):
-        kinds |= {field.name: field.type for field in dataclasses.fields(config)}
+        # Not the fields' own `type`: Transformers' argument parser takes `None` out of it.
+        hints = typing.get_type_hints(config)
+        kinds |= {field.name: hints[field.name] for field in dataclasses.fields(config)}
     kinds |= {new: kinds[old] for new, old in RENAMED_FIELDS.items() if old in kinds}
     return kinds | HANDBOOK_FIELDS[stage]
 
