@@ -131,10 +131,12 @@ def test_the_events_of_tensorboard_stay_when_the_checkpoints_go(tmp_path):
 def from_chat_model(place, tmp_path_factory):
     """``zephyr dpo --sft-model``; the folder of its runs, and what it printed."""
     folder = tmp_path_factory.mktemp("runs")
-    result = zephyr(
-        "dpo", "--sft-model", place / "chat", "--feedback", place / "feedback.jsonl",
-        "--limit", 50, "--runs", folder, *sets("ddpo"),
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TQDM_DISABLE", raising=False)  # benchmarks that were imported set it
+        result = zephyr(
+            "dpo", "--sft-model", place / "chat", "--feedback", place / "feedback.jsonl",
+            "--limit", 50, "--runs", folder, *sets("ddpo"),
+        )  # fmt: skip
     return folder, result
 
 

@@ -46,7 +46,7 @@ NEEDS_NO_SOURCE = {
 
 
 def test_the_variants_are_those_the_chapter_speaks_of():
-    assert VARIANTS == ["zephyr-7b-lora/qlora", "zephyr-7b-full/handbook-v2"]
+    assert VARIANTS == ["smol/cpu", "zephyr-7b-lora/qlora", "zephyr-7b-full/handbook-v2"]
 
 
 @needs_newest_names

@@ -208,7 +208,7 @@ def hold_out(
         HandbookError: there are fewer than two different prompts, or a prompt is no text that UTF-8
             can hold.
     """
-    prompts = [check_text(row["prompt"], f"row {n}, field prompt") for n, row in enumerate(rows)]
+    prompts = [check_text(row["prompt"], f"row {n}, field prompt") for n, row in enumerate(rows, 1)]
     hashes = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in prompts]
     if len(set(hashes)) < 2:
         raise HandbookError(

@@ -310,9 +310,8 @@ def check_first_step(
         try:
             loss = trainer.compute_loss(trainer.model, batch).item()
         except ValueError as error:  # the first that TRL says of a loss it does not know
-            raise HandbookError(
-                str(error), where="loss_type", remedy="name one of these"
-            ) from error
+            wrong = HandbookError(str(error), where="loss_type", remedy="name one of these")
+            raise wrong from error
     logged = trainer._metrics["eval"].pop("logps/chosen")[-1]
     trainer._metrics["eval"].clear()
     trainer.model.train()
