@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from real_records import REAL, needs
 
 from zephyr_utils.data import decontaminate
 from zephyr_utils.errors import HandbookError
@@ -26,7 +27,7 @@ from zephyr_utils.verifiable import (
     parse_check,
 )
 
-MT_BENCH = Path(__file__).resolve().parents[2] / "shared" / "data" / "mt_bench" / "question.jsonl"
+MT_BENCH = REAL / "mt_bench" / "question.jsonl"
 CODE = (
     '```python\ndef area(width, height=1):\n    """Area."""\n    return float(width * height)\n```'
 )
@@ -249,9 +250,8 @@ def test_an_unquoted_word_of_the_data_is_a_text_and_not_a_truth_value(questions)
         assert all(isinstance(text, str) for text in (*question["turns"], *question["reference"]))
 
 
+@needs("mt_bench")
 def test_no_question_is_one_of_mt_bench(questions):
-    if not MT_BENCH.is_file():
-        pytest.skip("MT-Bench's questions are not on this machine")
     public = [json.loads(line)["turns"] for line in MT_BENCH.read_text().splitlines()]
     turns = [turn for question in questions for turn in question["turns"]]
     assert len(public) == 80
