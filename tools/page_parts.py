@@ -12,6 +12,7 @@ from typing import Any
 import api_reference
 import cli_reference
 import pipeline_picture
+import real_model
 import yaml
 from docstrings import prose
 
@@ -271,6 +272,7 @@ PARTS: dict[str, Callable[[Report, list[str]], str]] = {
     "command line": lambda report, chapters: cli_reference.command_reference(),
     "recipes dsft": lambda report, chapters: recipes("dsft"),
     "recipes ddpo": lambda report, chapters: recipes("ddpo"),
+    **real_model.PARTS,
     **{
         f"published {name}": functools.partial(_published_part, name)
         for name in ("table_1", "table_2", "table_3", "training_runs")

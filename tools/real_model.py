@@ -1,0 +1,240 @@
+"""What the page ``book/real-model.md`` shows of a real model's run, from
+``benchmarks/results/smol.json``, beside the miniature's numbers of the last run.
+"""
+
+import html
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from zephyr_utils import figures
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import read_json
+from zephyr_utils.tables import Markup, html_table, markdown_table
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "smol.json"
+STEPS = {
+    "truecasing": "truecasing",
+    "dsft": "dSFT",
+    "pairs": "pairs",
+    "ddpo": "dDPO",
+    "margins": "reward margins",
+    "exam_base": "exam, start",
+    "exam_dsft": "exam, dSFT",
+    "exam_ddpo": "exam, dDPO",
+}
+MODELS = {"base": "start", "dsft": "dSFT", "ddpo": "dDPO"}
+Report = dict[str, dict[str, Any]]
+
+
+@cache
+def results() -> dict[str, Any]:
+    """The committed run.
+
+    Raises:
+        HandbookError: there is none.
+    """
+    found = read_json(RESULTS)
+    if not found.get("seeds"):
+        raise HandbookError(
+            "there is no run of a real model",
+            where=str(RESULTS),
+            remedy="python benchmarks/smol.py --base-model DIR",
+        )
+    return found
+
+
+def first_seed() -> dict[str, Any]:
+    return results()["seeds"][0]
+
+
+def machine(report: Report, chapters: list[str]) -> str:
+    """On what it ran, and how long."""
+    stamp, run = results()["environment"], first_seed()
+    return (
+        f"{run['minutes']:.0f} minutes and {run['peak_memory_gb']:.1f} GB on {stamp['cores']} "
+        f"cores of {stamp['cpu']}; torch {stamp['torch']}, transformers {stamp['transformers']}, "
+        f"TRL {stamp['trl']}."
+    )
+
+
+def times(report: Report, chapters: list[str]) -> str:
+    """Each step: time, memory, rows."""
+    rows = []
+    for name, words in STEPS.items():
+        step = first_seed()["steps"][name]
+        out = step.get("rows_out", step.get("rows_trained", step.get("pairs", "")))
+        rows.append((words, f"{step['seconds']:,.0f}", f"{step['peak_memory_mb']:,.0f}", out))
+    return markdown_table(["step", "seconds", "peak MB", "rows"], rows, numbers=(1, 2, 3))
+
+
+def outcomes(report: Report, chapters: list[str]) -> str:
+    """What training changed, with intervals, beside the miniature."""
+    run = first_seed()
+    loss, margins, dpo = run["held_out_loss"], run["steps"]["margins"], run["steps"]["ddpo"]
+    small, small_margins = report["02_dsft"]["metrics"], report["06_reward_margins"]["metrics"]
+    rows = [
+        (
+            "held-out loss of dSFT, nats per token",
+            f"{loss['base']:.3f} → {loss['dsft']:.3f}",
+            f"→ {small['held_out_loss']:.3f}",
+        ),
+        ("its change [95 %]", interval(loss["change"], signed=True), ""),
+        ("held-out dialogues", loss["dialogues"], ""),
+        (
+            "first loss of dDPO (ln 2 = 0.6931)",
+            f"{dpo['first_step_loss']:.4f}",
+            f"{report['05_ddpo']['metrics']['first_step_loss']:.4f}",
+        ),
+        (
+            "held-out preference accuracy [95 %]",
+            f"{margins['accuracy']:.3f} "
+            f"[{margins['accuracy_low']:.3f}, {margins['accuracy_high']:.3f}]",
+            f"{small_margins['accuracy']:.3f}",
+        ),
+        ("held-out pairs", margins["pairs"], ""),
+        ("mean reward margin", f"{margins['margin']:.3f}", ""),
+    ]
+    table = markdown_table(["", "SmolLM2-135M", "miniature"], rows, numbers=(1, 2))
+    return f"{table}\n\n{verdict(loss['change'], margins, dpo)}"
+
+
+def verdict(change: dict[str, float], margins: dict[str, Any], dpo: dict[str, Any]) -> str:
+    """What the intervals say of both stages, in two sentences."""
+    first = (
+        "dSFT lowers the loss of dialogues that it has not seen."
+        if change["high"] < 0
+        else "The change of the loss cannot be told from none."
+    )
+    second = (
+        "dDPO ranks unseen pairs better than chance does."
+        if margins["accuracy_low"] > 0.5
+        else "The accuracy of dDPO on unseen pairs cannot be told from one half. A likely reason "
+        f"is that {dpo['rows_trained']} pairs, each seen once, are few for a model that was "
+        "trained on many more of the same set; it was not tested."
+    )
+    return f"{first} {second}"
+
+
+def interval(found: dict[str, float], signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"{found['estimate']:{sign}.3f} [{found['low']:{sign}.3f}, {found['high']:{sign}.3f}]"
+
+
+def exam(report: Report, chapters: list[str]) -> str:
+    """The exam's grades of the three models."""
+    rows = []
+    for name, words in MODELS.items():
+        found = first_seed()["steps"][f"exam_{name}"]
+        rows.append(
+            (
+                words,
+                f"{found['score']:.2f}",
+                f"{found['right_turn_1']:.0%}",
+                f"{found['right_turn_2']:.0%}",
+                f"{found['ended']:.0%}",
+                f"{found['tokens']:.0f}",
+            )
+        )
+    columns = ["model", "grade", "right, turn 1", "right, turn 2", "ends by itself", "tokens"]
+    return markdown_table(columns, rows, numbers=range(1, 6))
+
+
+def curves(report: Report, chapters: list[str]) -> str:
+    """Loss of dSFT, and rewards of dDPO."""
+    logs = first_seed()["curves"]
+
+    def series(stage: str, name: str) -> dict[float, float]:
+        return {row["step"]: row[name] for row in logs[stage] if name in row}
+
+    names = [
+        f"{prefix}rewards/{key}"
+        for prefix in ("", "eval_")
+        for key in ("chosen", "rejected", "margins", "accuracies")
+    ]
+    losses, rewards = series("dsft", "loss"), {n: v for n in names if (v := series("ddpo", n))}
+    margins = list(rewards["rewards/margins"].values())
+    drawn = (
+        figures.figure_html(
+            figures.loss_curve({"training": losses}),
+            alt=f"The loss of dSFT over {len(losses)} updates, from {first_and_last(losses)}.",
+            caption="dSFT: the loss of each update's dialogues, before the update.",
+        ),
+        figures.figure_html(
+            figures.reward_curves(rewards),
+            alt=f"Rewards of dDPO over {len(margins)} updates; the margin goes from "
+            f"{margins[0]:.2f} to {margins[-1]:.2f}.",
+            caption="dDPO: implicit rewards, their margin and the share of pairs ranked rightly.",
+        ),
+    )
+    return raw("\n".join(drawn))
+
+
+def first_and_last(series: dict[float, float]) -> str:
+    values = list(series.values())
+    return f"{values[0]:.2f} to {values[-1]:.2f}"
+
+
+def dialogue(report: Report, chapters: list[str]) -> str:
+    """A real dialogue, before and after truecasing; changed words are marked."""
+    shown = results()["shown"]["dialogue"]
+    rows = []
+    for before, after in zip(shown["before"], shown["after"], strict=True):
+        marked = marked_changes(before["content"], after["content"])
+        rows.append((after["role"], Markup(marked[0]), Markup(marked[1])))
+    return scrolling(html_table(["turn", "before", "after"], rows, css_class="texts"))
+
+
+def marked_changes(before: str, after: str) -> tuple[str, str]:
+    """Both texts as HTML, with the words that differ marked."""
+    pairs = zip(before.split(" "), after.split(" "), strict=True)
+    sides: tuple[list[str], list[str]] = ([], [])
+    for words in pairs:
+        for side, word in zip(sides, words, strict=True):
+            text = html.escape(word)
+            side.append(f"<mark>{text}</mark>" if words[0] != words[1] else text)
+    return " ".join(sides[0]), " ".join(sides[1])
+
+
+def tokens(report: Report, chapters: list[str]) -> str:
+    """The first exchange's tokens under the model's template."""
+    spans = [
+        f'<span class="token">{html.escape(text).replace(chr(10), "↵")}</span>'
+        for text in results()["shown"]["tokens"]
+    ]
+    return raw(f'<p class="tokens">{"".join(spans)}</p>')
+
+
+def answers(report: Report, chapters: list[str]) -> str:
+    """Three held-out prompts, answered by each model."""
+    shown = results()["shown"]
+    rows = [
+        {
+            "prompt": prompt,
+            **{MODELS[name]: shown["answers"][name][number]["text"] for name in MODELS},
+        }
+        for number, prompt in enumerate(shown["prompts"])
+    ]
+    caption = "Greedy decoding, 160 tokens at most."
+    return scrolling(figures.before_after_table(rows, caption=caption))
+
+
+def scrolling(table: str) -> str:
+    """A table that scrolls by itself where it is wider than a phone; by keyboard, too."""
+    return raw(f'<div class="pst-scrollable-table-container" tabindex="0">{table}</div>')
+
+
+def raw(text: str) -> str:
+    return f"```{{raw}} html\n{text}\n```"
+
+
+PARTS = {
+    "real model machine": machine,
+    "real model times": times,
+    "real model outcomes": outcomes,
+    "real model exam": exam,
+    "real model curves": curves,
+    "real model dialogue": dialogue,
+    "real model tokens": tokens,
+    "real model answers": answers,
+}
