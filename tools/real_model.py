@@ -72,25 +72,29 @@ def outcomes(report: Report, chapters: list[str]) -> str:
     """What training changed, with intervals, beside the miniature."""
     run = first_seed()
     loss, margins, dpo = run["held_out_loss"], run["steps"]["margins"], run["steps"]["ddpo"]
-    small, small_margins = report["02_dsft"]["metrics"], report["06_reward_margins"]["metrics"]
+
+    def miniature(chapter: str, metric: str, digits: int) -> str:
+        value = report.get(chapter, {}).get("metrics", {}).get(metric)
+        return "–" if value is None else f"{value:.{digits}f}"
+
     rows = [
         (
             "held-out loss of dSFT, nats per token",
             f"{loss['base']:.3f} → {loss['dsft']:.3f}",
-            f"→ {small['held_out_loss']:.3f}",
+            f"→ {miniature('02_dsft', 'held_out_loss', 3)}",
         ),
         ("its change [95 %]", interval(loss["change"], signed=True), ""),
         ("held-out dialogues", loss["dialogues"], ""),
         (
             "first loss of dDPO (ln 2 = 0.6931)",
             f"{dpo['first_step_loss']:.4f}",
-            f"{report['05_ddpo']['metrics']['first_step_loss']:.4f}",
+            miniature("05_ddpo", "first_step_loss", 4),
         ),
         (
             "held-out preference accuracy [95 %]",
             f"{margins['accuracy']:.3f} "
             f"[{margins['accuracy_low']:.3f}, {margins['accuracy_high']:.3f}]",
-            f"{small_margins['accuracy']:.3f}",
+            miniature("06_reward_margins", "accuracy", 3),
         ),
         ("held-out pairs", margins["pairs"], ""),
         ("mean reward margin", f"{margins['margin']:.3f}", ""),
