@@ -70,8 +70,8 @@ types: $(ENVIRONMENT) ## Check the type annotations of the package and the tools
 hooks: $(ENVIRONMENT) ## Let git check style and notebooks before each commit
 	$(BIN)/pre-commit install
 
-lock: $(ENVIRONMENT) ## Write uv.lock at the versions of requirements.txt (after a change of either)
-	$(BIN)/python tools/lock.py
+lock: $(ENVIRONMENT) ## Write requirements.lock, with hashes for every system, at the versions of requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --group dev --extra endpoints --extra gguf --extra serve --constraint requirements.txt --output-file requirements.lock pyproject.toml
 
 bench: $(ENVIRONMENT) ## Print where the time of the last run went, chapter by chapter
 	$(BIN)/python benchmarks/chapters.py
