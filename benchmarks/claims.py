@@ -3,7 +3,7 @@
 Trains every row of the ablations with each seed, puts the held-out questions to each model at T =
 0.7, and writes scores, differences with 95 % intervals over seeds (Student's t), verdicts and the
 machine's stamp to ``benchmarks/results/claims.json``. What is finished is reused: a run that was
-killed goes on where it was, and the file is written anew after each part.
+killed goes on where it was, and the file is rewritten after each part.
 
     python benchmarks/claims.py --write-ranges    # also the ranges of tests/expected/miniature.yaml
     python benchmarks/claims.py --write-pages     # also book/results.md and the picture in README

@@ -1,4 +1,4 @@
-"""Ours against the peer on one GPU: non-padding tokens a second, TFLOP/s by our own count, peak
+"""Ours against the peer on one GPU: non-padding tokens per second, TFLOP/s by our own count, peak
 memory, equal losses.
 
     python benchmarks/gpu.py                    # Mistral-7B's shape, random weights, bfloat16; one
@@ -6,7 +6,7 @@ memory, equal losses.
     M parameters, about six minutes
 
 The peer is TRL with the alignment-handbook's LoRA values as they stand: its lengths and batch,
-activations computed anew, dropout 0.05, padded rows in the order they come, a live reference. Ours
+activations recomputed, dropout 0.05, padded rows in the order they come, a live reference. Ours
 is what `recipes/zephyr-7b-lora` says: packed rows, dropout 0, a precomputed reference, each pair's
 prompt computed once, and activations kept where memory allows. Then ours with one thing changed
 (flex attention, FlashAttention where it is installed, compiled, two rows a pair), and ours growing:

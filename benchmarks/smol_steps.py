@@ -66,7 +66,7 @@ def ours(pipeline: Pipeline, pairs: list[dict], folder: Path, **levers: Any) -> 
 
 
 def trl_defaults(pipeline: Pipeline, pairs: list[dict], folder: Path) -> dict[str, Any]:
-    """TRL's defaults (bfloat16, activations computed anew, a live reference), batch and length
+    """TRL's defaults (bfloat16, activations recomputed, a live reference), batch and length
     apart.
     """
     clock = Clock()

@@ -10,7 +10,7 @@ same tokens:
   pairs grouped by length;
 - ``in order``: the same on the pairs in their order; ``two rows``: that, each prompt twice
   (``share_prompts: false``);
-- ``trl``: `trl.DPOTrainer` with its defaults as they stand: bfloat16, activations computed anew, a
+- ``trl``: `trl.DPOTrainer` with its defaults as they stand: bfloat16, activations recomputed, a
   live reference;
 - ``bare``: no trainer. Model, precomputed reference, equation 1, AdamW, clipping, written out
   below.

@@ -623,7 +623,7 @@ print("all as expected")
 #   grade ([pairs](04_preference_pairs)).
 # - In UltraFeedback 2,628 answers carried an overall grade of 10; many of them had been given a **1**
 #   ([feedback](03_ai_feedback)).
-# - The "random" rejected answer of the first published set was **not random**: the generator was seeded anew in every
+# - The "random" rejected answer of the first published set was **not random**: the generator was re-seeded in every
 #   row ([pairs](04_preference_pairs)).
 # - The optimiser of dDPO was **RMSprop**, says a maintainer; paper and card say AdamW ([dDPO](05_ddpo)).
 # - Every accuracy in the model card's log is a multiple of 1/64: the famous curve shows **64 pairs**, with a standard
@@ -679,8 +679,8 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 # ```
 #
 # What a step makes lies under `runs/`, with a `manifest.json` that says from what, with which versions and in how
-# many seconds. Rows in are rows out plus rows set aside, at every step; a manifest whose books do not balance is
-# refused.
+# many seconds. Rows in are rows out plus rows set aside, at every step; a manifest whose row counts do not add up
+# is refused.
 #
 # ```{admonition} Where readers fall
 # :class: warning

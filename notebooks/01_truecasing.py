@@ -14,7 +14,7 @@
 # 2. Write a truecaser that merely counts, and find the sentences on which it fails.
 # 3. Score a repair: precision, recall, two kinds of F1, and the damage done to text that was well.
 # 4. Say what a gate, protected spans, a lexicon and a logistic regression each add, and choose a threshold.
-# 5. Put filtering and truecasing in the right order, and keep books in which no row vanishes.
+# 5. Put filtering and truecasing in the right order, and account for every row.
 
 # %%
 try:
@@ -99,7 +99,7 @@ I don't have a favourite book. however, i can name some that people in england l
 2. a short history of nasa
 
 ask me for more."""
-mended = """\
+repaired = """\
 I don't have a favourite book. However, I can name some that people in England love:
 
 1. "Middlemarch" by George Eliot
@@ -118,7 +118,7 @@ Ask me for more."""
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 wrong = [
     b[0]
-    for a, b in zip(WORD.finditer(spoilt), WORD.finditer(mended), strict=True)
+    for a, b in zip(WORD.finditer(spoilt), WORD.finditer(repaired), strict=True)
     if a[0] != b[0]
 ]
 print(len(wrong), "wrong:", *wrong)
@@ -149,7 +149,7 @@ suspects = {
     "str.capitalize": str.capitalize,
 }
 for name, deed in suspects.items():
-    print(f"{name:16s} {'did it' if deed(mended) == spoilt else 'did not'}")
+    print(f"{name:16s} {'did it' if deed(repaired) == spoilt else 'did not'}")
 
 # %% [markdown]
 # ```{admonition} What happened
@@ -636,7 +636,7 @@ by_counts, counts_altered = report("counts", truecase_by_counts)
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# Doing nothing makes no wrong edit (a precision of 1 by convention, out of no edits) and mends nothing: precision alone
+# Doing nothing makes no wrong edit (a precision of 1 by convention, out of no edits) and repairs nothing: precision alone
 # can be had for free. It even gets an F1 over capitals of one half, for the first letters that `capitalize()` leaves:
 # read that figure with care. The regex is nearly always right and finds little more than half. The counts find more,
 # and alter over a third of the *clean* paragraphs: every rare form, every name used as a word, every piece of code is
@@ -647,7 +647,7 @@ by_counts, counts_altered = report("counts", truecase_by_counts)
 # ## The package's truecaser, part by part
 #
 # Four parts answer the failures. It learns from the same text (`fit` keeps wrongly cased messages out by itself). Its
-# *recaser* writes every word of a message anew; the *gate* in front of it, the last part, decides which messages it gets
+# *recaser* rewrites every word of a message; the *gate* in front of it, the last part, decides which messages it gets
 # to see. Here is what the recaser alone makes of the seven sentences:
 
 # %%
@@ -868,7 +868,7 @@ assert package.f1_capitalized > 0.7, (
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# None, on so little text: with other paragraphs held out (the dial `seed` deals anew) the counts are ahead by up to four
+# None, on so little text: with other paragraphs held out (the dial `seed` draws others) the counts are ahead by up to four
 # points as often as not, and forced upon clean text both alter over a third of it. If you expected the model to win by far,
 # remember that a rate of capitals is the best of its features, and that is a count; the rest takes text to learn. With
 # 3 MB of real chat as `dialogues` the recaser was ahead on these same paragraphs (F1 0.79 against 0.77), and on 23 MB of
@@ -1046,7 +1046,7 @@ columns = {
     "mix_all": "F1, mix",
     "gpt35_all": "F1, GPT-3.5-like",
     "clean_altered": "clean altered, %",
-    "recaser_mb_per_second": "MB a second",
+    "recaser_mb_per_second": "MB per second",
 }
 lines = [
     "| " + " | ".join(columns.values()) + " |",
@@ -1292,7 +1292,7 @@ for name in ("real_capitalize_echoes", "clean_other_models"):
 #    [the second exercise](ex-01-starts) fails on more.
 # 3. *Scores*: [the third exercise](ex-01-scores), equal to the package's; clean text altered is the score to add.
 # 4. *Four parts*: spans that are never touched, a lexicon, log-odds ({eq}`eq-01-logodds`), and a gate in front.
-# 5. *Order and books*: [the fourth exercise](ex-01-order); filter first, report both counts, no row vanishes.
+# 5. *Order and accounting*: [the fourth exercise](ex-01-order); filter first, report both counts, no row vanishes.
 #
 # The dialogues are clean. In the [next chapter](02_dsft) a student learns from them.
 

@@ -191,7 +191,7 @@ losses = [
 ]
 by_hand = sum(loss.sum() for loss in losses) / sum(len(loss) for loss in losses)
 packaged = training.held_out_loss(base, tokenizer, sample)
-print(f"by hand {by_hand:.5f}, package {packaged:.5f} nats a token")
+print(f"by hand {by_hand:.5f}, package {packaged:.5f} nats per token")
 assert math.isclose(by_hand, packaged, rel_tol=1e-3), (
     "padding leaks into the loss: look at the labels, -100 where padded"
 )
@@ -242,9 +242,9 @@ print(
 # Four numbers for one model. In a mean of means a token of a short batch weighs more than one of a long batch, so the
 # mean leans towards the short dialogues. Which way that is, the last line says: where the shorter half is the cheaper
 # one a token, the means lie below the token-weighted number, else above. Here it is little, because the halves cost
-# nearly the same; after training you will see the short rows become the dear ones. If you said "the same", you thought
+# nearly the same; after training you will see the short rows have the higher loss. If you said "the same", you thought
 # of batches with equally many tokens: only then do they agree. If you reasoned from *sums*, where long dialogues are
-# always the dear ones: what counts is the loss a token. Never compare two runs by numbers that depend on the batch size.
+# always the larger: what counts is the loss per token. Never compare two runs by numbers that depend on the batch size.
 # ```
 
 # %% [markdown]
@@ -254,7 +254,7 @@ print(
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
 # Each batch of a data set gave you its sum of losses (nats) and its number of tokens. Write `combine(sums, counts)`,
-# the loss of the whole data set in nats a token.
+# the loss of the whole data set in nats per token.
 # ```
 
 # %% tags=["exercise"]
@@ -455,13 +455,13 @@ def loss_by_part(model, rows):
 # ```{admonition} Predict, then run
 # :class: predict
 # The base has read thousands of questions with their answers, in other formats; the template's markers it has met in
-# lists of marks alone, never before a question. Order the four parts by their loss a token, the dearest first.
+# lists of marks alone, never before a question. Order the four parts by their loss per token, the highest first.
 # ```
 
 # %%
 before_by_part = loss_by_part(base, sample)
 for name, (loss, share) in sorted(before_by_part.items(), key=lambda item: -item[1][0]):
-    print(f"{name:>10}: {loss:6.2f} nats a token, {share:4.0%} of the tokens")
+    print(f"{name:>10}: {loss:6.2f} nats per token, {share:4.0%} of the tokens")
 print(
     f"a blind guess among {len(tokenizer)} tokens: {math.log(len(tokenizer)):.2f} nats"
 )
@@ -469,7 +469,7 @@ print(
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The template itself is the dear part: an end costs more than a blind guess would, and a marker, of which a turn has
+# The template itself has the highest loss: an end costs more than a blind guess would, and a marker, of which a turn has
 # several pieces, more than a word. If you put the assistant's words first, you thought of *knowledge* as what is missing;
 # the base has most of that already. Much of dSFT is cheap etiquette: who speaks, in what form, when to stop. That is why a
 # small adapter and one or two passes suffice, and why the loss will fall so steeply in the first steps.
@@ -838,7 +838,7 @@ print(f"{'global batch':>20}: {batch}")
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# The recipe groups rows of like length into batches, the longest first, and does so anew every fifty batches. Draw
+# The recipe groups rows of like length into batches, the longest first, and repeats this every fifty batches. Draw
 # the training loss of the second half of the run in your mind, when most is learnt: flat, noisy, or with a pattern?
 # ```
 #
@@ -858,7 +858,7 @@ print(
     f"{sft.seconds:.0f} s when it was trained, "
     f"on {sft.rows['rows_trained']:,} dialogues"
 )
-print(f"held-out loss {before:.3f} before, {after:.3f} after, nats a token")
+print(f"held-out loss {before:.3f} before, {after:.3f} after, nats per token")
 
 # %%
 every = recipe.get("logging_steps", 10)
@@ -899,7 +899,7 @@ figures.show(
 # ```{admonition} What happened
 # :class: dropdown
 # A steep fall, where the etiquette is learnt, then a saw. Each tooth is one group of fifty batches, from its longest
-# rows to its shortest. The shortest are the dear ones now, for a reason that the next section takes apart. The saw is
+# rows to its shortest. The shortest have the highest loss now, for a reason that the next section takes apart. The saw is
 # not learning and not noise, and the last figure of the log, from short rows, lies *above* the model's true loss.
 # "Noisy" was a good guess for rows in random order; "flat" forgot that batches differ.
 # ```
@@ -940,7 +940,7 @@ assert gap < 0.05 * max(rates), (
 #
 # ```{admonition} Predict, then run
 # :class: predict
-# The same four parts as before, now before and after. Which part is learnt to nearly zero, and which stays dear?
+# The same four parts as before, now before and after. Which part is learnt to nearly zero, and which keeps a high loss?
 # ```
 
 # %%
@@ -993,7 +993,7 @@ print(
 # Pretraining had pushed the rows of all tokens that it never met the same way (the cosine above was 0.98), and **LoRA
 # moves no row of the embedding matrix**. Its student could learn *that* a never-met token came, not *which*: it still
 # paid four nats for a piece of a marker and, worse, could hardly tell the user from the assistant. If you said that
-# the markers stay dear because they are new, you described that base. New tokens need trainable rows
+# the markers keep a high loss because they are new, you described that base. New tokens need trainable rows
 # (`modules_to_save`, or PEFT's `trainable_token_indices`).
 # ```
 

@@ -266,7 +266,7 @@ for name, text in replies.items():
 # %% [markdown]
 # ## The order of the answers
 #
-# Judges like some places better than others {cite:p}`zheng2023judging`. UltraFeedback shuffled the answers anew for each
+# Judges like some places better than others {cite:p}`zheng2023judging`. UltraFeedback reshuffled the answers for each
 # aspect, which makes a liking for the first place random. One can do better at the same price. Shuffle once for a prompt,
 # then move the order on by one place with each aspect. With four answers and four aspects each answer stands once in each
 # place. If the judge adds $b_k$ for place $k$, the mean rating of *every* answer gains the same:
@@ -373,7 +373,7 @@ print(first.report())
 # ```{admonition} Predict, then run
 # :class: predict
 # A plan for the 48 prompts: four answers each, four aspects, a critique of every answer. The judge costs five times as much
-# a token as the models. Which will be the dearest: the answers, the four ratings, or the critiques? And will the
+# a token as the models. Which will cost most: the answers, the four ratings, or the critiques? And will the
 # estimate, made before the first rating, lie above or below what is really paid?
 # ```
 
@@ -426,7 +426,7 @@ print(
 # ```{admonition} What happened
 # :class: dropdown
 # The judge is nearly the whole bill, and the four ratings are most of that. Each aspect sends the question, all four answers
-# and the scale again, so what the judge *reads* outweighs what anybody writes. If you took the answers for the dearest, you
+# and the scale again, so what the judge *reads* outweighs what anybody writes. If you expected the answers to cost most, you
 # thought of the models' size; it is the number of times that a text is sent. The first estimate lay far above: it took
 # every reply at its limit. After six prompts it is within a few per cent. One line of the report may surprise: some
 # calls "were asked for twice". Two models gave the same short answer to the same question, and one critique serves both.
@@ -735,7 +735,7 @@ print({grade: historic(grade) for grade in (0.7, 1, 2, 9, 10)})
 
 # %% [markdown]
 # For 0.7 that is a repair, for 1 a disaster, and `>=` in place of `>` would have told them apart. The published repair goes
-# by the mean of the aspects: at most 2 becomes a one, above 4 stands, what is between was judged anew. Our suspects are the
+# by the mean of the aspects: at most 2 becomes a one, above 4 stands, what is between was judged again. Our suspects are the
 # first of the three; the thin row in the figure goes on a little to their right.
 
 # %%
@@ -870,7 +870,7 @@ if miniature_as_shipped:
 # | models a prompt | 4 | 4 of 17 | any number; the chapter 4 |
 # | judge | GPT-4 | `gpt-4`, `gpt-4-0613` for critiques | any endpoint; here a rule-based stand-in |
 # | temperature of the judge | not said | 0 | 0 |
-# | order of the answers | not said | shuffled anew for each aspect | shuffled once, then rotated |
+# | order of the answers | not said | reshuffled for each aspect | shuffled once, then rotated |
 # | reply off the form | not said | asked again | kept, counted, left out; asked again on request |
 # | score | mean of the aspects | mean and overall grade both published | both |
 # | overall grade of 1 | not said | became 10; repaired in December 2023 | stays 1 |
@@ -882,7 +882,7 @@ if miniature_as_shipped:
 # - **A judge that is one of the four.** Models prefer their own manner. Name another, or at least look at its share of best answers.
 # - **Other words, same key.** Change a prompt's wording or the temperature and every call is a new one: that is meant, but it is
 #   paid for. Decide on a few prompts first.
-# - **The same directory, another model.** A server names a model by its path. Train it anew under the same path and the journal
+# - **The same directory, another model.** A server names a model by its path. Retrain it under the same path and the journal
 #   still holds the old one's answers: begin a new journal.
 # - **A mean over what happens to be there.** Count the missing ratings before you take it.
 # ```

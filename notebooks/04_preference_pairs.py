@@ -191,7 +191,7 @@ def my_pair(row, seed=0):
 print("chosen and rejected of the first row:", my_pair(rated[0]))
 
 # %% [markdown]
-# Fourteen lines are the whole of it. `binarize` is the same with books: which rows gave no pair, and why. Both must
+# Fourteen lines are the whole of it. `binarize` does the same and accounts for its rows: which gave no pair, and why. Both must
 # agree, pair by pair.
 
 # %%
@@ -200,7 +200,7 @@ mine = {number: places for number, row in enumerate(rated) if (places := my_pair
 print(made.report())
 
 # %% [markdown]
-# The books agree if as many rows have a pair; the pairs agree if their texts do.
+# The counts agree if as many rows have a pair; the pairs agree if their texts do.
 
 # %%
 def texts(number):
@@ -331,7 +331,7 @@ if miniature_as_shipped:
         "the worst is no further away: was rejected='lowest' given?"
     )
     assert abs(gaps["random"].mean() - expected) < 0.06, (
-        "the draw is off its expectation: is the generator seeded anew?"
+        "the draw is off its expectation: is the generator re-seeded?"
     )
     assert bits(rejected_by["random"]) > bits(rejected_by["worst"]), (
         "a random rejected answer has to be more varied"
@@ -508,7 +508,7 @@ if compared and miniature_as_shipped:
 
 # %%
 def drawn_in_version_1(best):
-    rng = random.Random(42)  # seeded anew in every row: that is the fault
+    rng = random.Random(42)  # re-seeded in every row: that is the fault
     while (place := rng.choice([0, 1, 2, 3])) == best:
         pass
     return place
@@ -736,7 +736,7 @@ if miniature_as_shipped:
 # UltraFeedback's overall grades had a fault. Where a critique's grade was rescaled, `>` stood where `>=` should have
 # been, and many answers graded 1 came out as 10. Argilla found them by reading the worst reviews among the best grades:
 # 2,628 answers carried a ten. The repair went by the aspect ratings: a ten whose mean is at most 2 was a one, a ten
-# above 4 stood, and what lies between was judged anew. The miniature has the same fault, planted at a known rate.
+# above 4 stood, and what lies between was judged again. The miniature has the same fault, planted at a known rate.
 
 # %%
 tens = [(number, mean_rating(answer)) for number, row in enumerate(rated)
@@ -966,7 +966,7 @@ if miniature_as_shipped:
     }
     missed = true_leaks - {leak.index for leak in clean.removed}
     print(
-        f"{len(true_leaks)} leaks by the world's own books; "
+        f"{len(true_leaks)} leaks by the world's own records; "
         f"missed by the three rules: {len(missed)}"
     )
     assert min(leaks.values()) >= 2, (
@@ -1066,7 +1066,7 @@ exercises.check_choose_pair(choose_pair)
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # Write `repaired(overall, mean)` by UltraFeedback's own rule: the grade as it should be, and None for a ten that has to
-# be judged anew.
+# be judged again.
 # ```
 
 # %% tags=["exercise"]

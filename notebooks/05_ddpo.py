@@ -243,7 +243,7 @@ for price in (100.0, 10.0, 1.0, 0.1):
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# **Larger $\beta$, closer to the reference.** At 100 moving is so dear that hardly anything moves; at 0.1 nearly all
+# **Larger $\beta$, closer to the reference.** At 100 moving costs so much that hardly anything moves; at 0.1 nearly all
 # lies on the answer with the highest reward. Many texts have this the wrong way round, because $\beta$ also multiplies
 # the log-ratio *inside* the loss, where a larger $\beta$ looks like a stronger push. It is: and so the wanted margin is
 # reached after a shorter way.

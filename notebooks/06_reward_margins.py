@@ -131,7 +131,7 @@ print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3
 
 # %% [markdown]
 # The package's version does the same and refuses what cannot be right: lists of unequal length, NaN, a β of 0. It adds what
-# a log never has, an interval: it draws the pairs anew two thousand times, with replacement, and reports the range that
+# a log never has, an interval: it resamples the pairs two thousand times, with replacement, and reports the range that
 # holds the middle 95 % of the results (the bootstrap).
 
 # %%
@@ -191,7 +191,7 @@ watched = slice(evaluated)  # the pairs that the trainer measured on the way
 ours, logged = pair_losses(margins[watched]).mean(), log.evaluation["loss"][-1]
 print(f"from the margins {ours:.4f}, logged {logged:.4f}")
 assert abs(ours - logged) < 0.02, (
-    "not the same run: make the artefacts of 05_ddpo and 06_reward_margins anew"
+    "not the same run: delete the artefacts 05_ddpo and 06_reward_margins, and run again"
 )
 
 # %% [markdown]
@@ -758,7 +758,7 @@ kinds = np.array([label_kind(pair) for pair in held_out])
 print(Counter(kinds.tolist()))
 
 # %% [markdown]
-# One more tool: shares of small groups. The bootstrap is at a loss where all of a group went one way, since drawing anew from
+# One more tool: shares of small groups. The bootstrap is at a loss where all of a group went one way, since resampling from
 # sixteen zeros gives zeros for ever: an interval of [0, 0]. Wilson's interval for a share does not fall into that trap.
 
 # %%
@@ -1256,7 +1256,7 @@ for factor in (1, 5):
 # :class: dropdown
 # The accuracy stays, since a positive factor changes no sign. The margin is multiplied by exactly five: a margin without
 # its β says nothing, and margins of runs with different β must not be compared. The loss may go either way, and that is the
-# interesting part: larger margins make right pairs cheaper and wrong pairs dearer.
+# interesting part: larger margins lower the loss of right pairs and raise that of wrong ones.
 # ```
 
 # %% [markdown]

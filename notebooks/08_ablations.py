@@ -415,7 +415,7 @@ print(f"{len(five)} seeds, {committed.machine}")
 if committed.changed:
     print(
         f"Made before the last change of: {', '.join(committed.changed)}. "
-        "`make claims` makes them anew."
+        "`make claims` measures them again."
     )
 display(
     Markdown(

@@ -317,7 +317,7 @@ for anchor in anchors:
 # :class: predict
 # PyTorch can count the operations it really makes. We train the miniature for one step in full and under LoRA, of rank 1
 # here, so that the adapter's own work hardly counts: one weight in a hundred is trained, as for Mistral at rank 16 to 32.
-# Is its step a hundredth as dear, two thirds, or the same?
+# Does its step cost a hundredth, two thirds, or the same?
 # ```
 
 # %%
@@ -580,7 +580,7 @@ for name, n in left.items():
 #
 # | lever | gives | costs | leave it when | known from |
 # |---|---|---|---|---|
-# | packing (`packing: true`, `bfd`) | no padding; 2 to 3 times the tokens a second against padded rows | fewer updates for the same batch; needs an attention that keeps neighbours apart | rows are nearly equally long; the batch's meaning must stay | published: torchtune's README, +238 % |
+# | packing (`packing: true`, `bfd`) | no padding; 2 to 3 times the tokens per second of padded rows | fewer updates for the same batch; needs an attention that keeps neighbours apart | rows are nearly equally long; the batch's meaning must stay | published: torchtune's README, +238 % |
 # | grouping by length | most of the same, no change of rows | neighbouring steps differ more | already packed; TRL's DPO trainer brings no lengths for it, ours does | measured above |
 # | precomputed reference | a third of dDPO's work a step; no second model; a second run on the same pairs finds it on disk | one pass before | the reference moves (`sync_ref_model`); one epoch and little time | measured above |
 # | activation checkpointing | memory of activations down more than tenfold | one more forward pass: 1.5 times LoRA's work, 1.33 of full | memory suffices (`zephyr plan` then leaves it off) | estimated; torchtune publishes +27 % speed for leaving it off |
@@ -595,13 +595,13 @@ for name, n in left.items():
 # | scoring answers alone | the vocabulary is scored where a label is; TRL does so on GPUs, ours on CPUs too | nothing: the same weights to the last bit | never | counted in `tests/test_training_pairs.py` |
 #
 # What the miniature's own dDPO step comes to, on the same pairs in one run: 0.36 of TRL's trainer as it comes (bfloat16,
-# activations computed anew, a live reference), and 0.58 of a bare PyTorch loop that does the same sums on two rows a pair. On
+# activations recomputed, a live reference), and 0.58 of a bare PyTorch loop that does the same sums on two rows a pair. On
 # two rows a pair ours would take 0.63 of TRL's and 1.03 of the bare loop. All are in `benchmarks/results/steps.json`.
 #
 # Gains do not multiply: packing removes the padding that grouping would have removed, in dDPO as in dSFT, and grouping on top
 # of it gains nothing that could be measured. All of ours together against TRL with the alignment-handbook's LoRA values as they
 # stand, a model of 10 M parameters with random weights on a CPU (`benchmarks/gpu.py --shape small`, *measured* once): 2.2
-# times the non-padding tokens a second in dSFT, 2.6 times in dDPO, and the same losses to six digits. What it is on a GPU,
+# times the non-padding tokens per second in dSFT, 2.6 times in dDPO, and the same losses to six digits. What it is on a GPU,
 # the same command says there, with the share of the card's fastest matrix product.
 
 # %% [markdown]

@@ -219,7 +219,7 @@ def trl_batch(tmp_path_factory):
     batch = next(iter(trainer.get_train_dataloader()))
     labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
     log_probs = []
-    # made anew: TRL replaces the forward of its own
+    # a new copy: TRL replaces the forward of its own
     for model in (tiny_model(seed=1), tiny_model(seed=2)):
         with torch.no_grad():
             logits = model(

@@ -182,7 +182,7 @@ def test_levers_are_pulled_only_as_far_as_needed_and_the_batch_stays():
 def test_where_memory_allows_activations_are_kept_in_two_thirds_or_three_quarters_of_the_time(
     stage,
 ):
-    anew, kept = (plan.plan_stage("zephyr-7b-lora", stage, size) for size in (40e9, 80e9))
+    recomputed, kept = (plan.plan_stage("zephyr-7b-lora", stage, size) for size in (40e9, 80e9))
     assert kept.levers[0] == "activations kept"
     assert kept.changes["activation_checkpointing"] is False
     assert (
@@ -190,8 +190,8 @@ def test_where_memory_allows_activations_are_kept_in_two_thirds_or_three_quarter
         <= plan.SPARE * kept.limit
         < plan.plan_stage("zephyr-7b-lora", stage, 200e9).total
     )
-    assert kept.hours / anew.hours == pytest.approx(2 / 3 if stage == "dsft" else 3 / 4)
-    assert kept.rows_per_update == anew.rows_per_update
+    assert kept.hours / recomputed.hours == pytest.approx(2 / 3 if stage == "dsft" else 3 / 4)
+    assert kept.rows_per_update == recomputed.rows_per_update
 
 
 def test_pairs_whose_prompts_are_shared_take_fewer_operations():

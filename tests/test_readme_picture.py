@@ -69,7 +69,7 @@ def test_readme_shows_what_was_measured():
     try:
         metrics, seeds = readme_picture.metrics_of(results)
     except HandbookError as error:
-        pytest.skip(f"measured anew, and not to the end: {error}")
+        pytest.skip(f"measured again, and not to the end: {error}")
     remedy = "run: python tools/readme_picture.py"
     assert readme_picture.PICTURE.read_text(encoding="utf-8") == readme_picture.picture(metrics), (
         remedy

@@ -1,4 +1,4 @@
-"""A tokenizer and models small enough to make anew in a test: no download, no files in the
+"""A tokenizer and models small enough to make in each test: no download, no files in the
 repository.
 """
 

@@ -1,7 +1,7 @@
 """The first twenty steps of dSFT and of dDPO, step by step: what a new version of a library must
 not change unseen.
 
-python tests/trajectory.py    # writes tests/expected/trajectory.json anew; say in the commit why it
+python tests/trajectory.py    # rewrites tests/expected/trajectory.json; say in the commit why it
 moved
 """
 
