@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import trl
 from rich.console import Console
-from steps import Clock
+from steps import Clock, trl_defaults
 
 from zephyr_utils import training
-from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.pipeline.pipeline import Pipeline
 
 STEPS = 2  # of a pass
@@ -28,7 +26,7 @@ def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str
     pairs, _, _ = pipeline.split_pairs()
     recipe = pipeline.recipe("ddpo")
     pairs = pairs[: STEPS * recipe.rows_per_update]
-    arms = {"ours": ours, "ours, bfloat16": partial(ours, bf16=True), "trl": trl_defaults}
+    arms = {"ours": ours, "ours, bfloat16": partial(ours, bf16=True), "trl": theirs}
     measured: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
     for number in range(rounds):
         for name, arm in list(arms.items())[:: -1 if number % 2 else 1]:
@@ -65,40 +63,12 @@ def ours(pipeline: Pipeline, pairs: list[dict], folder: Path, **levers: Any) -> 
     return clock.result(training.train_and_log(trainer, folder))
 
 
-def trl_defaults(pipeline: Pipeline, pairs: list[dict], folder: Path) -> dict[str, Any]:
+def theirs(pipeline: Pipeline, pairs: list[dict], folder: Path) -> dict[str, Any]:
     """TRL's defaults (bfloat16, activations recomputed, a live reference), batch and length
     apart.
     """
-    clock = Clock()
     recipe = pipeline.recipe("ddpo")
-    model, tokenizer = load_model(pipeline.model_directory("dsft"), dtype="float32")
-    prepare_tokenizer(tokenizer, pipeline.chat_template)
-    arguments = trl.DPOConfig(
-        output_dir=str(folder),
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        save_strategy="no",
-        num_train_epochs=1,
-        logging_steps=1,
-        **{
-            name: recipe[name]
-            for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "max_length")
-        },
-    )
-    assert (
-        arguments.bf16
-        and arguments.gradient_checkpointing
-        and not arguments.precompute_ref_log_probs
-    )
-    trainer = trl.DPOTrainer(
-        model=model,
-        args=arguments,
-        peft_config=training.lora_config(recipe),
-        processing_class=tokenizer,
-        train_dataset=training.shared_dataset(
-            [training.split_prompt(pair) for pair in pairs], folder
-        ),
-        callbacks=[clock],
-    )
-    return clock.result(training.train_and_log(trainer, folder))
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps", "max_length")
+    same = {name: recipe[name] for name in names}
+    start = pipeline.model_directory("dsft")
+    return trl_defaults(start, recipe, pairs, folder, logging_steps=1, **same)

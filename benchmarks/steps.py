@@ -184,28 +184,36 @@ def recipe() -> dict[str, Any]:
 
 def pass_of_trl(pairs: list[dict], folder: Path) -> dict[str, Any]:
     """TRL's defaults, the batch and the order apart, which are those of the other arms."""
+    arguments = {"per_device_train_batch_size": PAIRS, "train_sampling_strategy": "sequential"}
+    return trl_defaults(BASE_FOLDER, recipe(), pairs, folder, **arguments)
+
+
+def trl_defaults(
+    start: str | Path, lora: dict[str, Any], pairs: list[dict], folder: Path, **arguments: Any
+) -> dict[str, Any]:
+    """A pass of TRL's trainer with its defaults, but for `arguments`.
+
+    Args:
+        start: directory of the model.
+        lora: a recipe, for the adapter's shape.
+    """
     clock = Clock()
-    model, tokenizer = load_model(BASE_FOLDER, dtype="float32")
+    model, tokenizer = load_model(start, dtype="float32")
     prepare_tokenizer(tokenizer)
-    arguments = trl.DPOConfig(
+    config = trl.DPOConfig(
         output_dir=str(folder),
         use_cpu=True,
         report_to="none",
         disable_tqdm=True,
         save_strategy="no",
         num_train_epochs=1,
-        per_device_train_batch_size=PAIRS,
-        train_sampling_strategy="sequential",
+        **arguments,
     )
-    assert (
-        arguments.bf16
-        and arguments.gradient_checkpointing
-        and not arguments.precompute_ref_log_probs
-    )
+    assert config.bf16 and config.gradient_checkpointing and not config.precompute_ref_log_probs
     trainer = trl.DPOTrainer(
         model=model,
-        args=arguments,
-        peft_config=training.lora_config(recipe()),
+        args=config,
+        peft_config=training.lora_config(lora),
         processing_class=tokenizer,
         train_dataset=training.shared_dataset(
             [training.split_prompt(pair) for pair in pairs], folder

@@ -2,10 +2,10 @@
 
 They get one sentence at a time; sacremoses is trained on the same text as ours, in its mode for
 text without case; and since truecase and sacremoses tokenise the text and join it again, which
-loses line breaks and spacing, only the case of their letters is taken over (``project``). sacremoses does not
-capitalise a sentence that opens with a bullet, a quotation mark or bold type; it is therefore run a
-second time with those marks cut off, a kindness that its own users would have to write. truecase's
-shipped model is a pickle.
+loses line breaks and spacing, only the case of their letters is taken over (``project``).
+sacremoses does not capitalise a sentence that opens with a bullet, a quotation mark or bold type;
+it is therefore run a second time with those marks cut off, a kindness that its own users would have
+to write. truecase's shipped model is a pickle.
 """
 
 import re

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.pipeline import hub_upload as uploads
 from zephyr_utils.pipeline import model_card as cards
 from zephyr_utils.pipeline.artefacts import fingerprint
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -192,7 +193,7 @@ def test_with_upload_one_commit_holds_card_and_model_and_no_pickle(pipeline, hub
 def test_without_a_token_an_upload_is_refused_before_anything_is_sent(pipeline, hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with pytest.raises(HandbookError, match="no HF_TOKEN"):
-        cards.push(cards.hub_upload(pipeline, "me/mine"))
+        uploads.push(uploads.hub_upload(pipeline, "me/mine"))
     assert hub.calls == []
 
 
@@ -200,7 +201,7 @@ def test_a_refusal_is_told_without_the_token(pipeline, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfApi", Refusing)
     monkeypatch.setenv("HF_TOKEN", SECRET)
     with pytest.raises(HandbookError) as told:
-        cards.push(cards.hub_upload(pipeline, "me/mine"))
+        uploads.push(uploads.hub_upload(pipeline, "me/mine"))
     assert "401" in str(told.value) and SECRET not in str(told.value)
     assert told.value.__cause__ is None  # whose traceback would hold it
 
@@ -208,11 +209,11 @@ def test_a_refusal_is_told_without_the_token(pipeline, monkeypatch):
 @pytest.mark.parametrize("name", ["mine", "/mine", "me/", "a/b/c"])
 def test_what_is_no_repository_is_refused(pipeline, name):
     with pytest.raises(HandbookError, match="is no repository"):
-        cards.hub_upload(pipeline, name)
+        uploads.hub_upload(pipeline, name)
 
 
 def test_a_file_that_names_a_folder_of_this_machine_is_not_sent(pipeline):
     config = pipeline.folder / cards.STEPS["ddpo"] / "model" / "config.json"
     config.write_text(json.dumps({"_name_or_path": "/home/me/secret/model"}))
     with pytest.raises(HandbookError, match="names a folder of this machine"):
-        cards.hub_upload(pipeline, "me/mine")
+        uploads.hub_upload(pipeline, "me/mine")

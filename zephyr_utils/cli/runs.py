@@ -178,8 +178,8 @@ def push(
     runs: RunsOption = "",
 ) -> None:
     """Show a trained model's card and files, and upload them to the Hub only when told to."""
-    from zephyr_utils.pipeline.model_card import hub_upload
-    from zephyr_utils.pipeline.model_card import push as push_to_hub
+    from zephyr_utils.pipeline.hub_upload import hub_upload
+    from zephyr_utils.pipeline.hub_upload import push as push_to_hub
     from zephyr_utils.pipeline.pipeline import Pipeline
 
     ready = hub_upload(

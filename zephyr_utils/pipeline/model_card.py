@@ -1,14 +1,9 @@
-"""A model card made from what the runs recorded, and the upload that happens only when it is asked
-for.
+"""A model card made from what the runs recorded.
 
 The card states what is known and names what is not: nothing in it is written by hand, so nothing in
 it can be wishful.
 """
 
-import json
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +15,16 @@ from zephyr_utils.files import read_json
 from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint, read_metrics
 from zephyr_utils.pipeline.pipeline import DDPO, DSFT, EVALUATION, PAIRS, TRUECASING, Pipeline
 from zephyr_utils.scales import Generated
+from zephyr_utils.tables import markdown_table
 
 STEPS = {"dsft": DSFT, "ddpo": DDPO}
 STARTS = {"dsft": "base_model", "ddpo": "start"}  # names of what a step starts from in its manifest
 NAMES = {"dsft": "distilled supervised fine-tuning", "ddpo": "distilled DPO"}
-# What may leave this machine. A pickle is not among it, nor a log of anything but the training.
-PUBLISHED = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt")
 NEVER_EVALUATED = (
     "safety: no filter, no red team; the paper says so of Zephyr too (section 1)",
     "truthfulness, bias, languages other than English",
     "any benchmark that is not in the table above",
 )
-
-
-@dataclass(frozen=True)
-class HubUpload:
-    """What would be uploaded.
-
-    Attributes:
-        repository: ``owner/name`` on the Hub.
-        card: the README.md.
-        files: path in the repository -> path here.
-    """
-
-    repository: str
-    card: str
-    files: dict[str, Path]
-
-    @property
-    def size(self) -> int:
-        """Bytes, the card included."""
-        card = len(self.card.encode(errors="backslashreplace"))  # a path may be no UTF-8
-        return sum(path.stat().st_size for path in self.files.values()) + card
 
 
 def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
@@ -104,7 +77,7 @@ def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
             else f", sha256 `{made[steps[0]]['inputs'][STARTS[steps[0]]]}`"
         ),
         "## Data",
-        _table(("what", "from", "revision or sha256"), _data_rows(pipeline, model)),
+        markdown_table(("what", "from", "revision or sha256"), _data_rows(pipeline, model)),
         *_row_counts(made),
         "## Training",
     ]
@@ -114,14 +87,14 @@ def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
             "```yaml\n" + yaml.safe_dump(manifest["recipe"], sort_keys=False).strip() + "\n```",
         ]
     parts += [
-        _table(("step", "seconds", "peak memory of the process (MB)", "interrupted"),
+        markdown_table(("step", "seconds", "peak memory of the process (MB)", "interrupted"),
                [(step, f"{m['seconds']:.0f}", f"{m['peak_memory_mb']:.0f}",
                  "yes, seconds since" if m["resumed"] else "no")
                 for step, m in made.items()]),
         f"Hardware: {_hardware(pipeline, model)}. Libraries: "
         + ", ".join(f"{name} {version}" for name, version in made[model]["versions"].items()) + ".",
         "## Measured",
-        _table(("figure", "value"), _measured(pipeline, made, model)),
+        markdown_table(("figure", "value"), _measured(pipeline, made, model)),
         "## Not evaluated",
         "\n".join(f"- {line}" for line in (*_missing(pipeline, model), *NEVER_EVALUATED)),
     ]  # fmt: skip
@@ -263,90 +236,3 @@ def _missing(pipeline: Pipeline, model: str) -> list[str]:
     if not pipeline.setting.searched:
         lines.append("the learning rates of this scale: taken from published recipes, not searched")
     return lines
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    cells = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
-        for row in cells
-    )
-
-
-# --- upload ---------------------------------------------------------------------------------------
-
-
-def hub_upload(pipeline: Pipeline, repository: str, model: str = "ddpo") -> HubUpload:
-    """The card and the files of the merged model that would go to `repository`; nothing is sent.
-
-    Raises:
-        HandbookError: the name is not ``owner/name``, the model has not been made, or a file names
-            a folder of this machine.
-    """
-    owner, _, name = repository.partition("/")
-    if not owner or not name or "/" in name:
-        raise HandbookError(
-            f"`{repository}` is no repository", where="push", remedy="write owner/name"
-        )
-    card, folder = model_card(pipeline, model), pipeline.folder / STEPS[model] / "model"
-    files = {path.name: path for pattern in PUBLISHED for path in sorted(folder.glob(pattern))}
-    for name, path in files.items():
-        if (
-            path.suffix == ".json"
-            and name != "tokenizer.json"
-            and (local := _local_paths(json.loads(path.read_text())))
-        ):
-            raise HandbookError(
-                f"{name} names a folder of this machine: {local[0]}",
-                where=str(path),
-                remedy="take the entry out",
-            )
-    return HubUpload(repository, card, files)
-
-
-def _local_paths(value: Any) -> list[str]:
-    if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return [path for item in inner for path in _local_paths(item)]
-    return (
-        [value]
-        if isinstance(value, str) and Path(value).is_absolute() and Path(value).parent != Path("/")
-        else []
-    )
-
-
-def push(ready: HubUpload, private: bool = True) -> str:
-    """Upload in one commit, to a private repository by default; returns its address.
-
-    The token is read from HF_TOKEN and goes nowhere but to the Hub's client.
-
-    Raises:
-        HandbookError: there is no token, or the Hub refuses; the message never holds the token.
-    """
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    token = os.environ.get("HF_TOKEN", "")
-    if not token:
-        raise HandbookError(
-            "no HF_TOKEN in the environment",
-            where="push",
-            remedy="export a token that may write, then try again",
-        )
-    api = HfApi(token=token)
-    parts = [CommitOperationAdd("README.md", ready.card.encode(errors="backslashreplace"))]
-    parts += [CommitOperationAdd(name, str(path)) for name, path in ready.files.items()]
-    try:
-        api.create_repo(ready.repository, private=private, exist_ok=True)
-        api.create_commit(
-            ready.repository,
-            operations=parts,
-            commit_message="Model and card from the Zephyr handbook",
-        )
-    except Exception as error:  # no network, no right, no such owner: each an error of its own
-        words = str(error).strip().partition("\n")[0].replace(token, "...")
-        raise HandbookError(
-            f"the Hub did not take it: {type(error).__name__}: {words}",
-            where=ready.repository,
-            remedy="check network and token",
-        ) from None
-    return ready.repository

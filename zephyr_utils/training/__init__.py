@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from zephyr_utils.training.dpo_trainer import (
         PairTrainer,
     )
+    from zephyr_utils.training.first_step import (
+        check_first_step,
+    )
     from zephyr_utils.training.held_out import (
         EVAL_PAIRS,
         evaluation_schedule,
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     )
     from zephyr_utils.training.stages import (
         Trained,
-        check_first_step,
         ddpo,
         ddpo_trainer,
         dsft,
@@ -62,7 +64,7 @@ _MODULES = {
     "PairTrainer": "dpo_trainer",
     "Trained": "stages",
     "answer_log_probs": "scoring",
-    "check_first_step": "stages",
+    "check_first_step": "first_step",
     "ddpo": "stages",
     "ddpo_trainer": "stages",
     "dsft": "stages",
