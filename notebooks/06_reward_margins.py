@@ -191,7 +191,7 @@ watched = slice(evaluated)  # the pairs that the trainer measured on the way
 ours, logged = pair_losses(margins[watched]).mean(), log.evaluation["loss"][-1]
 print(f"from the margins {ours:.4f}, logged {logged:.4f}")
 assert abs(ours - logged) < 0.02, (
-    "not the same run: delete the artefacts 05_ddpo and 06_reward_margins, and run again"
+    "not the same run: delete 05_ddpo and 06_reward_margins, and run again"
 )
 
 # %% [markdown]
