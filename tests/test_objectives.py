@@ -10,6 +10,13 @@ from tiny import tiny_model, tiny_tokenizer
 from zephyr_utils import chat, objectives
 
 LN2 = math.log(2)
+ON_CPU = {  # settings of TRL's trainers here
+    "bf16": False,
+    "use_cpu": True,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
 
 
 def column(*values: float) -> torch.Tensor:
@@ -207,11 +214,7 @@ def trl_batch(tmp_path_factory):
             output_dir=str(tmp_path_factory.mktemp("dpo")),
             per_device_train_batch_size=4,
             beta=0.3,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            report_to="none",
-            disable_tqdm=True,
+            **ON_CPU,
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

@@ -1,5 +1,5 @@
-"""The objectives written out: dSFT's token loss, dDPO's preference loss, and DPO's relatives beside
-it.
+"""The objectives written out: dSFT's token loss, dDPO's preference loss and its relatives, reward
+models, and what trains on answers that the model sampled itself.
 
 Everything here is a pure function of tensors: no model, no tokenizer, no trainer.
 
@@ -13,8 +13,10 @@ Log-probabilities of an answer are *sums* over its tokens, as in the papers: the
 text is the product of the probabilities of its tokens. Where a loss divides by the length instead,
 its docstring says so.
 
-Sources: Zephyr (arXiv 2310.16944), DPO (arXiv 2305.18290); each relative names its own paper. A
-test holds every loss against TRL's trainer on the same batch.
+Sources: Zephyr (arXiv 2310.16944), DPO (arXiv 2305.18290); every other loss names its own paper.
+Tests hold each against TRL's trainer on the same batch where TRL has it, and against the paper's
+equation written out term by term where it has not. TRL 1.16 no longer has trainers for PPO, XPO and
+Nash-MD, removed in September 2026 for want of use: those loops are written by hand.
 """
 
 from zephyr_utils.objectives.dpo import (
@@ -43,13 +45,31 @@ from zephyr_utils.objectives.relatives import (
     sigmoid_norm_loss,
     sppo_hard_loss,
 )
+from zephyr_utils.objectives.rewards import (
+    BradleyTerryKind,
+    bradley_terry_dpo_loss,
+    bradley_terry_loss,
+    rating_loss,
+)
+from zephyr_utils.objectives.sampled import (
+    clipped_policy_loss,
+    kl_estimate,
+    rloo_advantages,
+    selm_loss,
+    sppo_loss,
+    win_rates,
+)
 
 __all__ = [
     "IGNORE_INDEX",
     "LOSSES",
+    "BradleyTerryKind",
     "PairLogProbs",
     "apo_down_loss",
     "apo_zero_loss",
+    "bradley_terry_dpo_loss",
+    "bradley_terry_loss",
+    "clipped_policy_loss",
     "conservative_loss",
     "dpo_gradient_weight",
     "dpo_loss",
@@ -58,11 +78,17 @@ __all__ = [
     "hinge_loss",
     "implicit_reward",
     "ipo_loss",
+    "kl_estimate",
     "nca_pair_loss",
+    "rating_loss",
     "reward_margin",
+    "rloo_advantages",
     "robust_loss",
+    "selm_loss",
     "sequence_log_probs",
     "sigmoid_norm_loss",
     "sppo_hard_loss",
+    "sppo_loss",
     "token_weighted_nll",
+    "win_rates",
 ]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zephyr_utils.objectives.inputs import require_same_shape
+
 
 class PairLogProbs(NamedTuple):
     """The four log-probabilities that every loss here is made of, each (batch,), in nats.
@@ -29,13 +31,7 @@ def implicit_reward(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
     The prompt's partition function is left out, as it cancels in every difference of two answers to
     one prompt (DPO, eq. 5 and 6); so rewards of different prompts must not be compared.
     """
-    if policy.shape != reference.shape:
-        # (n,) and (n, 1) would broadcast to (n, n) without a word, and the mean would still look
-        # like a loss.
-        raise ValueError(
-            f"log-probabilities of unequal shapes: {tuple(policy.shape)} and "
-            f"{tuple(reference.shape)}"
-        )
+    require_same_shape("log-probabilities", policy, reference)
     return beta * (policy - reference)
 
 
@@ -49,11 +45,7 @@ def reward_margin(
     """m = r_w - r_l, (batch,): above 0 where the policy ranks the pair as the teacher did."""
     chosen = implicit_reward(policy_chosen, reference_chosen, beta)
     rejected = implicit_reward(policy_rejected, reference_rejected, beta)
-    if chosen.shape != rejected.shape:
-        raise ValueError(
-            f"chosen and rejected of unequal shapes: {tuple(chosen.shape)} and "
-            f"{tuple(rejected.shape)}"
-        )
+    require_same_shape("chosen and rejected", chosen, rejected)
     return chosen - rejected
 
 

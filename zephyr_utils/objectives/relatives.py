@@ -171,8 +171,10 @@ def sppo_hard_loss(
     """(h_w - 1 / (2 beta))^2 + (h_l + 1 / (2 beta))^2: self-play preference optimisation (SPPO,
     arXiv 2405.00675).
 
-    Eq. 4.7 with the winner's probability of winning set to 1 and the loser's to 0, in place of a
-    judge's estimate.
+    Eq. 4.7 with the win rate of the chosen answer set to 1 and that of the rejected one to 0, in
+    place of a judge's estimate, and beta = 1 / eta. On the pairs of a data set it is SPPO's loss,
+    offline, and not SPPO: that samples its answers from the last round's policy (see
+    :func:`~zephyr_utils.objectives.sppo_loss`).
     """
     chosen, rejected = _rewards(
         policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta=1.0
