@@ -2,10 +2,15 @@
 peace.
 """
 
+import contextlib
+import signal
+
 import numpy as np
 import pytest
+import torch
 
 from zephyr_utils import exercises
+from zephyr_utils.exercises import guard
 from zephyr_utils.exercises.core import REGISTRY, Wrong, attempt, compare
 
 CHECKS = list(REGISTRY)
@@ -85,10 +90,51 @@ def test_an_error_of_the_readers_code_is_reported_with_what_it_was_given():
         attempt(lambda numbers: {}["x"], [1, 2])
 
 
-def test_a_function_that_changes_its_input_does_not_spoil_the_check():
-    numbers = [3, 1, 2]
-    assert attempt(sorted, numbers) == attempt(lambda n: n.sort() or n, numbers) == [1, 2, 3]
-    assert numbers == [3, 1, 2]
+def test_a_function_that_changes_its_input_is_told_so_and_does_not_spoil_the_check():
+    for numbers in ([3, 1, 2], np.array([3.0, 1, 2]), torch.tensor([3, 1, 2])):
+        with pytest.raises(Wrong, match=r"changes its argument: .*3.*1.*2.* became"):
+            attempt(lambda n: n.__setitem__(0, 7) or n, numbers)
+        assert list(numbers) == [3, 1, 2]
+        assert list(attempt(lambda n: n, numbers)) == [3, 1, 2]
+
+
+def test_a_loop_without_end_is_stopped_and_named(monkeypatch):
+    def endless(numbers):
+        while True:
+            with contextlib.suppress(Exception):
+                sum(numbers)
+
+    monkeypatch.setattr(guard, "LIMIT_SECONDS", 0.2)
+    with pytest.raises(Wrong, match=r"had not returned after 0\.2 seconds"):
+        attempt(endless, [1])
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0), "no alarm is left behind"
+
+
+def test_a_few_printed_lines_are_shown_and_thousands_are_refused(capsys):
+    assert attempt(lambda n: print("seen") or n, 3) == 3
+    assert capsys.readouterr().out == "seen\n"
+    with pytest.raises(Wrong, match="prints more than 50 lines"):
+        attempt(lambda n: [print(n) for _ in range(10_000)], 3)
+    assert len(capsys.readouterr().out.splitlines()) <= 51
+
+
+def test_the_chapter_goes_on_with_a_right_answer_and_with_the_reference_otherwise(capsys):
+    check, reference = exercises.check_win_rate, REGISTRY["check_win_rate"].solution
+
+    def mine(*arguments):
+        return reference(*arguments)
+
+    assert exercises.yours(mine, check) is mine
+    assert capsys.readouterr().out == "The chapter goes on with your function.\n"
+    for answer in (..., lambda *_: ..., *REGISTRY["check_win_rate"].wrong.values()):
+        assert exercises.yours(answer, check) is reference
+    assert "reference solution" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_no_message_shows_numpys_own_types(name):
+    for answer in REGISTRY[name].wrong.values():
+        assert "np." not in REGISTRY[name].verdict(answer).message
 
 
 def test_an_answer_off_by_a_trifle_is_right_and_by_more_is_wrong():
@@ -99,3 +145,15 @@ def test_an_answer_off_by_a_trifle_is_right_and_by_more_is_wrong():
         compare([0.1], 0.1, {}, "A list is no number.")
     with pytest.raises(Wrong):
         compare(float("nan"), 0.1, {}, "Not a number.")
+
+
+@pytest.mark.parametrize("impostor", ["7", True, ["7"], np.True_, None])
+def test_words_and_booleans_are_no_numbers(impostor):
+    expected = [7.0] if isinstance(impostor, list) else float(impostor or 0)
+    with pytest.raises(Wrong):
+        compare(impostor, expected, {}, "No number.")
+
+
+def test_a_message_names_numbers_as_python_writes_them():
+    with pytest.raises(Wrong, match=r"Expected 4\.25, got \[1\.5, \(2, 3\)\]"):
+        compare([np.float64(1.5), (np.int64(2), 3)], np.float64(4.25), {}, "Wrong.")

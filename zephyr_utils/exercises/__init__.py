@@ -3,7 +3,8 @@ or wrong and why.
 
 Each check is registered with a solution and with known wrong answers; the words that name a wrong
 answer must occur in the message it gets. One module per chapter (``ch00`` to ``ch09``); ``core``
-holds what they share.
+holds what they share. ``exercises.yours(answer, check)`` gives back the reader's function where it
+is right, else the reference solution, so that the chapter can go on with either.
 """
 
 from zephyr_utils.exercises.ch00 import check_preference_probability, check_steps, check_text_loss
@@ -52,7 +53,7 @@ from zephyr_utils.exercises.ch07 import (
 )
 from zephyr_utils.exercises.ch08 import check_holm, check_seed_difference, check_verdict
 from zephyr_utils.exercises.ch09 import check_accumulation, check_lora_bytes, check_packed_updates
-from zephyr_utils.exercises.core import WrongAnswer
+from zephyr_utils.exercises.core import WrongAnswer, yours
 
 __all__ = [
     "WrongAnswer",
@@ -94,4 +95,5 @@ __all__ = [
     "check_undo_order",
     "check_verdict",
     "check_win_rate",
+    "yours",
 ]

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zephyr_utils.exercises.guard import Stopped, run_guarded
+
 
 class NotAttempted(Exception):
     """The stub has not been touched."""
@@ -98,6 +100,22 @@ def exercise(chapter: str, *, right: str, solution: Any, wrong: Mapping[str, Any
     return register
 
 
+def yours(answer: Any, check: Callable[..., None]) -> Any:
+    """What the rest of a chapter runs on: the reader's answer where it is right, else the reference
+    solution. Says which in a line.
+
+    Args:
+        answer: what the reader wrote under a stub.
+        check: the check of that exercise, such as ``exercises.check_merge``.
+    """
+    registered = REGISTRY[check.__name__]
+    if registered.verdict(answer).status == "right":
+        print("The chapter goes on with your function.")
+        return answer
+    print("The chapter goes on with the reference solution.")
+    return registered.solution
+
+
 # --- for graders ----------------------------------------------------------------------------------
 
 
@@ -106,16 +124,20 @@ def attempt(function: Callable, *arguments: Any, none_is_an_answer: bool = False
 
     Raises:
         NotAttempted: it returned ``...`` or None, or raised NotImplementedError, as stubs do.
-        Wrong: it is no function, or stopped with another error.
+        Wrong: it is no function, stopped with another error, changed its arguments, did not return
+            in time, or printed too much (see :mod:`zephyr_utils.exercises.guard`).
     """
     if not callable(function):
         raise Wrong(
             f"The check wants your function itself, not {_short(function)}: leave out the brackets."
         )
+    given = copy.deepcopy(arguments)
     try:
-        result = function(*copy.deepcopy(arguments))
+        result = run_guarded(function, given)
     except NotImplementedError:
         result = ...
+    except Stopped as reason:
+        raise Wrong(str(reason)) from reason
     except Exception as error:  # whatever a reader's code may raise
         shown = ", ".join(map(_short, arguments))
         raise Wrong(
@@ -125,7 +147,22 @@ def attempt(function: Callable, *arguments: Any, none_is_an_answer: bool = False
         raise NotAttempted(
             "Your function returns nothing. If you have written it, does it end with return?"
         )
+    for before, after in zip(arguments, given, strict=True):
+        if _changed(before, after):
+            raise Wrong(
+                f"Your function changes its argument: {_short(before)} became {_short(after)}. "
+                "Work on a copy, since the chapter goes on with the original."
+            )
     return result
+
+
+def _changed(before: Any, after: Any) -> bool:
+    if type(before).__eq__ is object.__eq__:  # such as a generator, which every draw changes
+        return False
+    try:
+        return bool(before != after)
+    except (RuntimeError, ValueError):  # arrays and tensors, which compare element by element
+        return not np.array_equal(_numbers(before), _numbers(after), equal_nan=True)
 
 
 def compare(
@@ -151,14 +188,30 @@ def _close(got: Any, expected: Any, tolerance: float) -> bool:
         left, right = _numbers(got), _numbers(expected)
     except (TypeError, ValueError):  # words, or lists of unequal lengths
         return False
-    return left.shape == right.shape and bool(np.allclose(left, right, rtol=0, atol=tolerance))
+    if left.dtype.kind == "b" != right.dtype.kind:  # True is no number, though float() takes it
+        return False
+    return left.shape == right.shape and bool(
+        np.allclose(left.astype(float), right.astype(float), rtol=0, atol=tolerance)
+    )
 
 
 def _numbers(value: Any) -> np.ndarray:
     value = value.detach().cpu() if hasattr(value, "detach") else value
-    return np.asarray(value, dtype=float)
+    array = np.asarray(value)
+    if array.dtype.kind in "US":  # "7" is no number, though float() takes it
+        raise TypeError
+    return array if array.dtype.kind == "b" else array.astype(float)
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = repr(_plain(value))
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _plain(value: Any) -> Any:
+    """The value without NumPy's own number types, whose repr is np.float64(0.5)."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    return value
