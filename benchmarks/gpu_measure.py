@@ -13,7 +13,7 @@ from typing import Any
 from gpu_setup import SHAPES, recipe, trainer
 
 from zephyr_utils.planning.memory import Shape
-from zephyr_utils.planning.plan import forward_flops, passes
+from zephyr_utils.planning.operations import forward_flops, passes
 
 # stage and what: the two sides, ours with one thing changed, ours growing, and whether the losses
 # are equal

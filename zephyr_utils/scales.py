@@ -57,7 +57,7 @@ Source = HubAddress | Path | Generated
 
 @dataclass(frozen=True)
 class Rate:
-    """Floating-point operations per second and device that training sustains, not its peak."""
+    """Floating-point operations per second that a training sustained on a CPU."""
 
     flops: float
     source: str
@@ -78,7 +78,7 @@ class Scale:
         devices: GPUs that share `memory_gb`.
         shape: of the base model, for the planner.
         training_sets: what each stage trains on, for the planner.
-        rate: at which the planner expects training to run.
+        rate: measured on a CPU; None where a GPU trains, whose rates are in `planning.rates`.
         dtype: of the weights when a model answers; None keeps what they were saved in.
         searched: whether the learning rates were searched here, or taken from published recipes.
         own_data_changes: recipe values for records of one's own, where the scale's own records are
@@ -96,7 +96,7 @@ class Scale:
     memory_gb: int
     shape: Shape
     training_sets: Mapping[Stage, TrainingSet]
-    rate: Rate
+    rate: Rate | None = None
     devices: int = 1
     dtype: str | None = None
     base_name: str = ""
@@ -212,7 +212,7 @@ SCALES = {
             memory_gb=8,
             shape=Shape(576, 1536, 30, 9, 3, 49152, tied=True),
             training_sets=SMOL_SETS,
-            rate=Rate(3e12, "assumed: a T4 in float32, a third of its peak"),
+            rate=Rate(4.8e10, "measured: its dSFT on two shared CPU cores, benchmarks/smol.py"),
         ),
         Scale(
             "zephyr-7b-lora",
@@ -226,9 +226,6 @@ SCALES = {
             memory_gb=24,
             shape=MISTRAL_7B_SHAPE,
             training_sets=ZEPHYR_SETS,
-            rate=Rate(
-                3e14, "published: LoRA of an 8 B model through TRL on one H100 (Soup, issue 78)"
-            ),
         ),
         Scale(
             "zephyr-7b-full",
@@ -243,11 +240,6 @@ SCALES = {
             devices=8,
             shape=MISTRAL_7B_SHAPE,
             training_sets=ZEPHYR_SETS,
-            rate=Rate(
-                3e14,
-                "as one H100 under LoRA; torchtitan and fms-fsdp publish 180 on an A100 and 450 "
-                "on an H100",
-            ),
         ),
     )
 }

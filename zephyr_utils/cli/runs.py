@@ -144,7 +144,8 @@ def plan(
     ] = "",
     gpus: Annotated[int, typer.Option(help="How many train together.", min=1)] = 1,
     tflops: Annotated[
-        float | None, typer.Option(help="Sustained TFLOP/s of one GPU; default: a published rate.")
+        float | None,
+        typer.Option(help="Sustained TFLOP/s of one GPU; default: what published runs reached."),
     ] = None,
 ) -> None:
     """Estimate memory, updates and hours of a scale before it is started; nothing is downloaded."""

@@ -9,9 +9,18 @@ from zephyr_utils.planning.memory import (
     activations,
     logits,
 )
-from zephyr_utils.planning.plan import CONTEXT, memory_of, stage_flops
+from zephyr_utils.planning.operations import stage_flops
+from zephyr_utils.planning.plan import CONTEXT, RESERVE, memory_of
+from zephyr_utils.planning.rates import (
+    CARDS,
+    ZEPHYR_DDPO,
+    ZEPHYR_DDPO_GPUS,
+    ZEPHYR_DDPO_SECONDS,
+    ZEPHYR_PAIRS,
+    hours_range,
+)
 from zephyr_utils.recipes import Recipe
-from zephyr_utils.scales import DEFAULT_SCALE, get_scale
+from zephyr_utils.scales import DEFAULT_SCALE, MISTRAL_7B_SHAPE, get_scale
 
 
 @dataclass(frozen=True)
@@ -20,40 +29,54 @@ class Anchor:
 
     Attributes:
         what: the run, in words; where: who says so.
-        measured, estimated: in `unit`; `estimated` without the reserve.
+        measured: in `unit`.
+        low, high: the estimate in `unit`: of memory the bare count and with the planner's reserve,
+            of hours the fastest and the slowest published share of the card's peak.
+        used: whether the estimate was fitted to this very figure, so that it is no test of it.
     """
 
     what: str
     where: str
     unit: str
     measured: float
-    estimated: float
+    low: float
+    high: float
+    used: bool = False
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measured figure lies in the estimate."""
+        return self.low * 0.995 <= self.measured <= self.high * 1.005
 
     @property
     def error(self) -> float:
-        """Of the estimate, as a share of the measured figure."""
-        return self.estimated / self.measured - 1
+        """Of the nearer end of the estimate, as a share of the measured figure; 0 inside."""
+        if self.inside:
+            return 0.0
+        return (self.low if self.measured < self.low else self.high) / self.measured - 1
 
 
-def _lora_peak(fused: bool) -> float:
+def _lora_peak(fused: bool) -> tuple[float, float]:
     """GiB of LoRA r = 16 on Llama-3.1-8B, bfloat16, 4 x 1,024 tokens, nothing recomputed."""
     shape, tokens = LLAMA_3_8B, 4096
     adapter = LORA_BYTES * shape.adapter(16, list(shape.projections))
     kept = activations(shape, tokens, 2, lora=True, checkpointing=False) + logits(
         shape, tokens, fused
     )
-    return (2 * shape.parameters + adapter + kept + CONTEXT[True]) / 2**30
+    count = 2 * shape.parameters + adapter + kept + CONTEXT[True]
+    return count / 2**30, (count + RESERVE * kept) / 2**30
 
 
-def _hours(recipe: Recipe, rows: TrainingSet, gpus: int) -> float:
-    full = get_scale("zephyr-7b-full")
-    return stage_flops(full.shape, recipe, rows) / (full.rate.flops * gpus) / 3600
+def _hours(recipe: Recipe, rows: TrainingSet, card: str, gpus: int) -> tuple[float, float]:
+    flops = stage_flops(MISTRAL_7B_SHAPE, recipe, rows)
+    return hours_range(flops, recipe.stage, CARDS[card], gpus)
 
 
-def _default_peak() -> float:
+def _default_peak() -> tuple[float, float]:
     scale = get_scale(DEFAULT_SCALE)
     memory = memory_of(scale.shape, scale.recipe("dsft"), scale.training_sets["dsft"], 1, False)
-    return sum(size for name, size in memory.items() if name != "reserve") / 2**20
+    count = sum(size for name, size in memory.items() if name != "reserve")
+    return count / 2**20, (count + memory["reserve"]) / 2**20
 
 
 def compare_with_anchors(default_peak_mb: float | None = None) -> list[Anchor]:
@@ -61,29 +84,34 @@ def compare_with_anchors(default_peak_mb: float | None = None) -> list[Anchor]:
     it.
     """
     sft = Recipe("dsft", {"num_train_epochs": 1, "activation_checkpointing": True})
-    dpo = Recipe("ddpo", {"num_train_epochs": 3, "beta": 0.1})
+    qlora = Recipe(
+        "ddpo",
+        {
+            "num_train_epochs": 1,
+            "use_peft": True,
+            "activation_checkpointing": True,
+            "share_prompts": False,
+        },
+    )
+    packed = TrainingSet(1090 * 128, 2048, 2048, "its card: 1,090 steps of 128 rows")
     rows = [
-        Anchor("LoRA of Llama-3.1-8B, 4 x 1,024 tokens, one H100: "
-               "peak", "Soup, issue 78", "GiB", 71.0, _lora_peak(False)),
-        Anchor("the same with Liger's kernels: "
-               "peak", "Soup, issue 78", "GiB", 61.8, _lora_peak(True)),
-        Anchor(
-            "dSFT of zephyr-7b-sft-full, 8 GPUs of a kind not named", "its model card", "hours",
-            5608 / 3600, _hours(sft, TrainingSet(1090 * 128, 2048, 2048, "card"), 8),
-        ),
-        Anchor(
-            "dDPO of zephyr-7b-beta, 16 x A100, 3 epochs", "its model card", "hours",
-            23866 / 3600, _hours(dpo, TrainingSet(61_966, 450, 1024, "card"), 16),
-        ),
+        Anchor("LoRA of Llama-3.1-8B, 4 x 1,024 tokens, one H100: peak", "Soup, issue 78", "GiB",
+               71.0, *_lora_peak(False), used=True),
+        Anchor("the same with Liger's kernels: peak", "Soup, issue 78", "GiB",
+               61.8, *_lora_peak(True)),
+        Anchor("dSFT of zephyr-7b-sft-full, 8 GPUs, not named: if H100", "its model card",
+               "hours", 5608 / 3600, *_hours(sft, packed, "H100", 8)),
+        Anchor("the same, if A100", "its model card",
+               "hours", 5608 / 3600, *_hours(sft, packed, "A100 80 GB", 8)),
+        Anchor("dDPO of zephyr-7b-dpo-qlora, not named: if 8 A100", "its model card",
+               "hours", 7610 / 3600, *_hours(qlora, ZEPHYR_PAIRS, "A100 80 GB", 8)),
+        Anchor("dDPO of zephyr-7b-beta, 16 x A100, 3 epochs", "its model card",
+               "hours", ZEPHYR_DDPO_SECONDS / 3600,
+               *_hours(ZEPHYR_DDPO, ZEPHYR_PAIRS, "A100 80 GB", ZEPHYR_DDPO_GPUS), used=True),
     ]  # fmt: skip
     if default_peak_mb:
         rows.append(
-            Anchor(
-                "the miniature's dSFT: peak of the process",
-                "measured here",
-                "MiB",
-                default_peak_mb,
-                _default_peak(),
-            )
-        )
+            Anchor("the miniature's dSFT: peak of the process", "measured here", "MiB",
+                   default_peak_mb, *_default_peak())
+        )  # fmt: skip
     return rows

@@ -2,8 +2,9 @@
 Estimates, and called so.
 
 Nothing is downloaded and no GPU is asked: the model's shape, the recipe and the size of the data
-are enough. `anchors` holds published and measured figures beside what the same formulas say
-of them, so that a reader sees how far to trust them.
+are enough. Parameters and updates are exact, memory is good to about a third, and hours are a range
+for each card (`rates`). `anchors` holds published and measured figures beside what the same
+formulas say of them.
 """
 
 import re
@@ -20,8 +21,10 @@ from zephyr_utils.planning.memory import (
     logits,
     trained_weights,
 )
+from zephyr_utils.planning.operations import stage_flops
+from zephyr_utils.planning.rates import cards_of_size, hours_range
 from zephyr_utils.recipes import Recipe, Stage
-from zephyr_utils.scales import get_scale
+from zephyr_utils.scales import Scale, get_scale
 from zephyr_utils.training.batch import share_batch
 
 GB = 1e9
@@ -32,6 +35,7 @@ RESERVE = 0.75
 # CUDA's own (assumed); a process with PyTorch and TRL imported (measured).
 CONTEXT = {True: 1.5 * GB, False: 0.44 * GB}
 SPARE = 0.95  # a card has a little less than its name says, and an estimate is no promise
+GIVEN, CPU = "the rate given", "a CPU"  # devices without a data sheet
 FULL_TOKENS = 2048  # in a micro-batch: fewer leave a large model's kernels waiting for its weights
 
 
@@ -47,7 +51,8 @@ class StagePlan:
         changes: the recipe's values that differ after that.
         updates: optimiser steps.
         flops: floating-point operations of the whole stage.
-        hours: `flops` at the stated rate.
+        hours: device -> fewest and most hours; both are the same at a rate that was given or
+            measured, and there is no device where no rate is known.
     """
 
     stage: str
@@ -60,7 +65,7 @@ class StagePlan:
     rows_per_update: int
     updates: int
     flops: float
-    hours: float
+    hours: dict[str, tuple[float, float]]
 
     @property
     def total(self) -> float:
@@ -90,47 +95,6 @@ def bytes_of(size: str) -> float:
 def updates(rows: int, rows_per_update: int, epochs: float) -> int:
     """Optimiser steps: each epoch ends with whatever rows are left, as the trainer counts."""
     return round(epochs * -(-rows // rows_per_update))
-
-
-def forward_flops(shape: Shape, tokens_in_row: int) -> float:
-    """Operations of one forward pass for one token: 2 for each weight that is multiplied, and
-    attention.
-
-    An embedding is looked up, not multiplied, so only the head's table counts. Attention adds 4 x
-    layers x width x tokens (every token on the whole row, TRL's own convention; a causal kernel
-    does half of it).
-    """
-    return 2 * (shape.linear + shape.embedding) + 4 * shape.layers * shape.query * tokens_in_row
-
-
-def passes(recipe: Recipe) -> float:
-    """What a training step costs in forward passes.
-
-    1 forward; backward 2, or 1 where the weights are frozen under LoRA and need no gradient of
-    their own (so 4N in place of 6N operations a token); 1 more where activations are recomputed;
-    1 more for a reference that is asked every step.
-    """
-    live = recipe.is_preference and not recipe.get("precompute_ref_log_probs")
-    return (
-        1
-        + (1 if recipe.get("use_peft") else 2)
-        + bool(recipe.get("activation_checkpointing"))
-        + live
-    )
-
-
-def stage_flops(shape: Shape, recipe: Recipe, rows: TrainingSet) -> float:
-    """Operations of a whole stage; a precomputed reference is one forward pass over the rows,
-    whatever the epochs.
-    """
-    shared = rows.prompt if recipe.get("share_prompts") is not False else 0
-    tokens = rows.count * (2 * rows.tokens - shared if recipe.is_preference else rows.tokens)
-    once = 1 if recipe.is_preference and recipe.get("precompute_ref_log_probs") else 0
-    return (
-        forward_flops(shape, rows.tokens)
-        * tokens
-        * (passes(recipe) * recipe["num_train_epochs"] + once)
-    )
 
 
 def memory_of(
@@ -199,7 +163,8 @@ def plan_stage(
         stage: ``dsft`` or ``ddpo``.
         gpu_memory: bytes on one GPU; None takes the scale's own share.
         gpus: how many train together.
-        rate: sustained operations per second and GPU; None takes the scale's.
+        rate: sustained operations per second and GPU; None takes a range for each card of that
+            memory, or what was measured on a CPU.
 
     Raises:
         HandbookError: no such scale; a batch that cannot be shared by that many GPUs.
@@ -245,8 +210,28 @@ def plan_stage(
         rows_per_update=recipe.rows_per_update,
         updates=updates(rows.count, recipe.rows_per_update, final["num_train_epochs"]),
         flops=flops,
-        hours=flops / ((rate or setting.rate.flops) * gpus) / 3600,
+        hours=_hours(setting, final, flops, gpu_memory, gpus, rate),
     )
+
+
+def _hours(
+    setting: Scale,
+    recipe: Recipe,
+    flops: float,
+    gpu_memory: float | None,
+    gpus: int,
+    rate: float | None,
+) -> dict[str, tuple[float, float]]:
+    at_once = {GIVEN: rate} if rate else {}
+    if not rate and setting.rate and not gpu_memory:
+        at_once = {CPU: setting.rate.flops}
+    if at_once:
+        return {name: (flops / (each * gpus) / 3600,) * 2 for name, each in at_once.items()}
+    memory = gpu_memory or setting.memory_gb * GB / setting.devices
+    return {
+        card.name: hours_range(flops, recipe.stage, card, gpus, recipe["dtype"])
+        for card in cards_of_size(memory)
+    }
 
 
 def _micro_batches(shared: tuple[int, int], recompute: bool) -> dict[str, Any]:

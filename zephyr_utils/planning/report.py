@@ -1,10 +1,14 @@
 """What ``zephyr plan`` prints: a table of memory, and below it levers, updates and hours."""
 
+import math
+from collections.abc import Callable
+
 import yaml
 from rich.console import Console
 from rich.table import Table
 
-from zephyr_utils.planning.plan import GB, SPARE, StagePlan, plan_stage
+from zephyr_utils.planning.plan import CPU, GB, GIVEN, SPARE, StagePlan, plan_stage
+from zephyr_utils.planning.rates import shares
 from zephyr_utils.recipes import STAGES, Stage
 from zephyr_utils.scales import Scale, get_scale
 
@@ -20,6 +24,12 @@ TERMS = {
     "context": "the process itself",
 }
 
+TRUST = (
+    "What to trust: parameters, updates and operations are counted; memory on a GPU is good to "
+    "about a third;\nhours span what published runs reached, and short or padded rows take longer "
+    "(chapter 09). Time twenty steps first."
+)
+
 
 def print_plan(
     console: Console, scale: str, gpu_memory: float | None, gpus: int, rate: float | None
@@ -31,16 +41,14 @@ def print_plan(
         scale: a scale's name, or scale/variant.
         gpu_memory: bytes on one GPU; None takes the scale's own share.
         gpus: how many train together.
-        rate: floating-point operations per second and device; None takes the scale's.
+        rate: floating-point operations per second and device; None takes what is published.
     """
     plans = {stage: plan_stage(scale, stage, gpu_memory, gpus, rate) for stage in STAGES}
     console.print(_memory_table(scale, plans, gpus))
     for stage, plan in plans.items():
-        lines = _stage_lines(get_scale(scale), stage, plan, rate)
+        lines = _stage_lines(get_scale(scale), stage, plan)
         console.print(*lines, sep="\n", highlight=False, soft_wrap=True)
-    console.print(
-        "How far off these formulas are where somebody measured: chapter 09.", highlight=False
-    )
+    console.print(TRUST, highlight=False)
     return plans
 
 
@@ -58,7 +66,7 @@ def _memory_table(scale: str, plans: dict[Stage, StagePlan], gpus: int) -> Table
     return table
 
 
-def _stage_lines(setting: Scale, stage: Stage, plan: StagePlan, rate: float | None) -> list[str]:
+def _stage_lines(setting: Scale, stage: Stage, plan: StagePlan) -> list[str]:
     levers = f", after: {'; '.join(plan.levers)}" if plan.levers else ", as the recipe stands"
     if not plan.fits:
         verdict = "DOES NOT FIT, whatever lever is pulled"
@@ -66,14 +74,12 @@ def _stage_lines(setting: Scale, stage: Stage, plan: StagePlan, rate: float | No
         verdict = f"fits{levers}"
     else:
         verdict = f"fits on paper, with nothing to spare{levers}"
-    flops, source = (rate, "as given") if rate else (setting.rate.flops, setting.rate.source)
     rows = setting.training_sets[stage]
     lines = [
         f"{stage}: {verdict}",
         f"  {plan.trained:,} of {plan.parameters:,} parameters are trained",
         f"  {plan.updates:,} updates of {plan.rows_per_update} rows ({rows.source})",
-        f"  about {_duration(plan.hours)}: {plan.flops:.3g} operations at {flops / 1e12:g} "
-        f"TFLOP/s per device ({source})",
+        f"  {plan.flops:.2g} operations; {_time(setting, stage, plan)}",
     ]
     if plan.changes:
         changed = yaml.safe_dump(plan.changes, default_flow_style=True).strip().strip("{}")
@@ -81,5 +87,32 @@ def _stage_lines(setting: Scale, stage: Stage, plan: StagePlan, rate: float | No
     return lines
 
 
-def _duration(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours >= 0.95 else f"{60 * hours:.0f} minutes"
+def _time(setting: Scale, stage: Stage, plan: StagePlan) -> str:
+    if not plan.hours:
+        return "hours unknown: no card of that memory is known here; give --tflops as measured"
+    spans = {device: span(*hours) for device, hours in plan.hours.items()}
+    if GIVEN in spans:
+        return f"{spans[GIVEN]} at the rate given"
+    if CPU in spans:
+        return f"{spans[CPU]} on a CPU ({setting.rate.source if setting.rate else ''})"
+    slow, fast = shares(stage)
+    cards = ", ".join(f"{name} {text}" for name, text in spans.items())
+    return f"{cards} (at {slow:.0%} to {fast:.0%} of the peak, as published runs)"
+
+
+def span(least: float, most: float) -> str:
+    """A range of hours with no more digits than an estimate has: ``2 to 5 h``, ``20 to 40 min``.
+
+    Each end is rounded outwards to one digit, from ten on to two; two equal ends give one number.
+    """
+    unit, factor = ("min", 60.0) if most < 1 else ("h", 1.0)
+    if math.isclose(least, most):
+        return f"about {_digits(least * factor, round):g} {unit}"
+    low, high = _digits(least * factor, math.floor), _digits(most * factor, math.ceil)
+    return f"{low:,g} to {high:,g} {unit}"
+
+
+def _digits(value: float, rounding: Callable[[float], int]) -> float:
+    kept = 1 if value < 10 else 2
+    step = 10.0 ** (math.floor(math.log10(value)) - kept + 1)
+    return round(rounding(value / step + (1e-9 if rounding is math.floor else -1e-9)) * step, 6)
