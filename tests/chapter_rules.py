@@ -33,6 +33,12 @@ SOLUTION = re.compile(
 )
 PREDICT = re.compile(r"^`{3,}\{admonition\} Predict, then run\n:class: predict$", re.M)
 ANSWER = re.compile(r"^`{3,}\{admonition\} What happened\n:class: dropdown$", re.M)
+LESSON = re.compile(r"^lessons\.(?P<kind>predict|explain)\(", re.M)
+# What a cell with one of them stands for: text that asks, and text that answers.
+AS_TEXT = {
+    "predict": "```{admonition} Predict, then run\n:class: predict\n```",
+    "explain": "```{admonition} What happened\n:class: dropdown\n```",
+}
 PATH_IN_TEXT = re.compile(
     r"(?<![\w.~/:])(?:/(?:home|Users|root|tmp|mnt|opt|var|srv|data)/\w|[A-Z]:\\)"
 )
@@ -41,11 +47,23 @@ PATH_IN_TEXT = re.compile(
 def complaints(path: Path) -> list[str]:
     """Everything that the chapter breaks, in words that say what to change."""
     cells = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent").cells
+    hidden = [cell for cell in cells if "remove-input" in _tags(cell)]
+    wrong = [cell for cell in cells if LESSON.search(cell.source) and cell not in hidden]
+    said = [f"tag the cell of {LESSON.search(cell.source)[0]}...) remove-input" for cell in wrong]
+    cells = [_as_text(cell) for cell in cells]
     rules: tuple[Callable[[list[NotebookNode], str], Iterator[str]], ...] = (
         _title_and_headings, _rhythm, _parameters, _exercises, _predictions, _figures, _last_cell,
         _paths, _enough,
     )  # fmt: skip
-    return [complaint for rule in rules for complaint in rule(cells, path.stem)]
+    return said + [complaint for rule in rules for complaint in rule(cells, path.stem)]
+
+
+def _as_text(cell: NotebookNode) -> NotebookNode:
+    """A cell of `lessons`, whose input is hidden, as the box that it displays; else as it is."""
+    found = LESSON.search(cell.source) if "remove-input" in _tags(cell) else None
+    if not found:
+        return cell
+    return NotebookNode(cell_type="markdown", metadata={}, source=AS_TEXT[found["kind"]])
 
 
 def _code(cells: list[NotebookNode]) -> list[NotebookNode]:

@@ -98,6 +98,7 @@ SAME_ON_PURPOSE = {
     "push",
     "run",
     "audit",
+    "explain",  # a chapter's box says what happened, as a row of the ablations does
     "check_first_step",  # the exercise is to write what the trainer's check does
 }
 

@@ -30,7 +30,8 @@ def learners_copy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     cells, section = [], ""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            if "remove-cell" not in cell.metadata.get("tags", []):
+            answers = cell.source.startswith("lessons.explain(")
+            if "remove-cell" not in cell.metadata.get("tags", []) and not answers:
                 cells.append(cell.copy())
             continue
         headings = HEADING.findall(FENCE.sub("", cell.source))

@@ -23,11 +23,13 @@ TAGS = {
     *("b", "br", "code", "em", "i", "small", "span", "strong", "sub", "sup", "wbr"),
     *("div", "figcaption", "figure", "img", "li", "ol", "p", "pre", "progress", "ul"),
     *("caption", "table", "tbody", "td", "th", "thead", "tr"),
+    *("details", "fieldset", "input", "label", "legend", "summary"),  # of `lessons`
 }
 ATTRIBUTES = {
-    *("alt", "border", "class", "colspan", "max", "rowspan", "scope", "src", "style"),
-    *("title", "value"),
+    *("alt", "border", "class", "colspan", "max", "name", "rowspan", "scope", "src", "style"),
+    *("title", "type", "value"),
 }
+RADIO = re.compile(r"predict-[a-z0-9-]+")  # the only input: a choice that is sent nowhere
 PICTURE = re.compile(r"data:image/(png|svg\+xml);base64,[A-Za-z0-9+/=]*")
 LOADS = re.compile(r"url\s*\(|@import|expression\s*\(|\\", re.I)  # in a style attribute
 MARKDOWN = MdParserConfig(enable_extensions={"amsmath", "colon_fence", "deflist", "dollarmath"})
@@ -78,8 +80,13 @@ class _Tags(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in TAGS:
             self.faults.append(f"HTML with <{tag}>")
+        given = dict(attrs)
+        if tag == "input" and (
+            given.get("type") != "radio" or not RADIO.fullmatch(given.get("name") or "")
+        ):
+            self.faults.append("HTML with an input that is no choice of a prediction")
         for name, value in attrs:
-            if name not in ATTRIBUTES:
+            if (name in ("name", "type") and tag != "input") or name not in ATTRIBUTES:
                 self.faults.append(f"HTML with the attribute {name}")
             elif name == "src" and not PICTURE.fullmatch(value or ""):
                 self.faults.append("HTML with a picture from elsewhere")

@@ -10,6 +10,7 @@ import argparse
 import collections
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -33,11 +34,17 @@ def notebook_of(source: Path) -> str:
         name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
         seen[name] += 1
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
-        cell.metadata = nbformat.from_dict(
-            {"tags": tags} if (tags := cell.metadata.get("tags")) else {}
-        )
+        cell.metadata = nbformat.from_dict(_metadata(cell.metadata.get("tags", [])))
     nbformat.validate(notebook)
     return nbformat.writes(notebook, ensure_ascii=False) + "\n"
+
+
+def _metadata(tags: list[str]) -> dict[str, Any]:
+    """What a cell's tags say to Jupyter Book, and the same to JupyterLab and Colab."""
+    if not tags:
+        return {}
+    hidden = {"cellView": "form", "jupyter": {"source_hidden": True}}
+    return {"tags": tags} | (hidden if {"remove-input", "hide-input"} & set(tags) else {})
 
 
 def main() -> None:

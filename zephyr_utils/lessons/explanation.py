@@ -1,0 +1,87 @@
+"""The box that says what happened, with the numbers of the run."""
+
+from IPython.display import HTML, display
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.lessons.markdown import inline_html, markdown_html
+from zephyr_utils.lessons.prediction import ASKED, check_answer, letter
+
+TITLE = "What happened"
+BOX = (
+    "border:1px solid;border-left-width:4px;border-radius:4px;margin:1em 0;padding:0 .8em;"
+    "border-color:var(--pst-color-info, #276be9)"
+)
+
+
+def explain(
+    text: str, *, key: str | None = None, answer: int | None = None, title: str = TITLE
+) -> None:
+    """Display a folded box of Markdown, to be read after the result.
+
+    Args:
+        text: Markdown. Numbers of the run are bound by an f-string, published ones by `published`.
+        key: of the prediction that this settles; its right choice opens the box.
+        answer: the place of the right choice, from 0, where `predict` could not know it.
+        title: of the folded box.
+
+    Raises:
+        HandbookError: no text; a key that no `predict` has; an answer that is none of its options,
+            or that differs from the one `predict` was given.
+    """
+    display(HTML(explanation_html(text, key=key, answer=answer, title=title)))
+
+
+def explanation_html(
+    text: str, *, key: str | None = None, answer: int | None = None, title: str = TITLE
+) -> str:
+    """The HTML that `explain` displays. See there for the arguments and the errors."""
+    if not text.strip():
+        raise HandbookError(
+            "an explanation without text", where="explain", remedy="say what is seen"
+        )
+    settled = _settled(key, answer) if key is not None else ""
+    return (
+        f'<details class="admonition explain" style="{BOX}">'
+        f'<summary class="admonition-title">{inline_html(title)}</summary>\n'
+        f"{settled}{markdown_html(text)}</details>"
+    )
+
+
+def published(value: str, source: str) -> str:
+    """A published figure in an explanation, with its source behind it.
+
+    >>> published("0.78", "model card")
+    '0.78 (model card)'
+    """
+    if not source.strip():
+        raise HandbookError(
+            f"the published figure {value} has no source",
+            where="published",
+            remedy="name the paper, card or page that it stands in",
+        )
+    return f"{value} ({source})"
+
+
+def _settled(key: str, answer: int | None) -> str:
+    asked = ASKED.get(key)
+    if asked is None:
+        raise HandbookError(
+            f"no prediction has the key {key!r}",
+            where="explain",
+            remedy="run the cell that calls predict, or use its key",
+        )
+    check_answer(asked.options, answer, key)
+    if asked.answer is not None and answer is not None and asked.answer != answer:
+        raise HandbookError(
+            f"predict says that option {asked.answer} is right, the run says {answer}",
+            where=f"prediction {key}",
+            remedy="leave the answer to explain where it depends on the run",
+        )
+    right = asked.answer if answer is None else answer
+    if right is None:
+        return ""
+    # `lessons.js` reads key and choice from the class of this line.
+    return (
+        f'<p class="predict-settled predict-key-{key} predict-is-{right}"><strong>'
+        f"{letter(right)}) {inline_html(asked.options[right])}</strong></p>\n"
+    )
