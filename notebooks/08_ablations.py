@@ -658,8 +658,8 @@ for gap in (-30.0, 0.0, 30.0):
 # %% [markdown]
 # ```{admonition} What happened
 # :class: dropdown
-# The **hinge** is silent once the margin reaches 1. **SPPO** pulls back, as it wants $h_w$ at $1 / 2\beta = 5$ and not
-# beyond; the sigmoid never quite stops, and **robust** DPO pulls hardest where the label looks wrong. **APO-zero** gives
+# The **hinge** is silent once the margin reaches 1. **SPPO's loss** pulls back, as it wants $h_w$ at $1 / 2\beta = 5$ and
+# not beyond (the loss alone: SPPO itself samples its answers, and here they come from a data set); the sigmoid never quite stops, and **robust** DPO pulls hardest where the label looks wrong. **APO-zero** gives
 # up on pairs it ranks very wrongly: its sigmoid is flat on both sides, so hopeless pairs are left alone like settled
 # ones. Mind the scale, too: at a gap of 0 SPPO pulls two hundred times as hard as the sigmoid. One learning rate for all
 # can decide the contest before it begins, and that is why each should have its own.
