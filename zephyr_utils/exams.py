@@ -16,21 +16,27 @@ class Exam:
     Attributes:
         description: of the questions, in words.
         judge_description: of the judge, in words.
-        questions: makes the records, in MT-Bench's schema.
+        draw: makes the records, in MT-Bench's schema, by a seed where they are drawn.
         judge: makes the judge.
         temperature: of the sampled answers.
         max_new_tokens: of the longest answer.
+        seed: that the questions are drawn by.
     """
 
     description: str
     judge_description: str
-    questions: Callable[[], list["MTBenchQuestion"]]
+    draw: Callable[[int], list["MTBenchQuestion"]]
     judge: Callable[[], "Judge"]
     temperature: float = 0.7  # the paper's sampling for chat, appendix
     max_new_tokens: int = 96
+    seed: int = 0
+
+    def questions(self) -> list["MTBenchQuestion"]:
+        """What is asked."""
+        return self.draw(self.seed)
 
 
-def _questions() -> list["MTBenchQuestion"]:
+def _questions(seed: int) -> list["MTBenchQuestion"]:
     from zephyr_utils.verifiable import exam_questions
 
     return cast("list[MTBenchQuestion]", exam_questions())

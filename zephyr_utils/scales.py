@@ -40,14 +40,14 @@ class Generated:
     Attributes:
         name: of the set, ``dialogues`` or ``feedback``.
         description: what it is, in words, for a model card.
-        write: writes all sets into a folder and returns name -> file.
+        write: writes all sets, drawn by a seed, into a folder and returns name -> file.
         sample: makes a few of the records, to tell whether they are still the same.
         module: dotted name of the module that makes the records.
     """
 
     name: str
     description: str
-    write: Callable[[Path], dict[str, Path]]
+    write: Callable[[Path, int], dict[str, Path]]
     sample: Callable[[], list[Any]]
     module: str
 
@@ -117,10 +117,10 @@ class Scale:
 
 
 def _miniature_records(name: str) -> Generated:
-    def write(folder: Path) -> dict[str, Path]:
+    def write(folder: Path, seed: int) -> dict[str, Path]:
         from zephyr_utils.miniature.data import write_world
 
-        return write_world(folder)
+        return write_world(folder, seed)
 
     return Generated(
         name,
@@ -137,10 +137,10 @@ def _miniature_sample() -> list[Any]:
     return [data.questions(), data.dialogues(50), data.feedback(50)]
 
 
-def _miniature_questions() -> list["MTBenchQuestion"]:
+def _miniature_questions(seed: int) -> list["MTBenchQuestion"]:
     from zephyr_utils.miniature.data import questions
 
-    return cast("list[MTBenchQuestion]", questions())
+    return cast("list[MTBenchQuestion]", questions(seed))
 
 
 def _miniature_judge() -> "Judge":

@@ -72,8 +72,8 @@ class Pipeline(RunSettings):
         made = build_artefact(
             self.folder / WORLD,
             inputs={},
-            recipe={"world": 1},
-            make=partial(write_records, write=source.write),
+            recipe={"world": 1, "seed": self.seed},
+            make=partial(write_records, write=source.write, seed=self.seed),
             code=[write_records.__module__, source.module],
         )
         return {name: made.folder / file for name, file in made.results.items()}

@@ -21,7 +21,8 @@ class RunSettings:
 
     Attributes:
         scale: a scale's name.
-        seed: of the training and the sampling; the data do not change with it.
+        seed: of the records and the questions that the scale makes itself, of the training and of
+            the sampling; data from elsewhere do not change with it.
         dialogues, feedback, preferences, base_model: local paths in place of the scale's addresses;
             "" keeps them. With `preferences` given, no pairs are made from feedback.
         runs: the folder for all runs; "" is `artefacts.runs_folder()`.
@@ -57,7 +58,8 @@ class RunSettings:
             "feedback": self.feedback,
             "base_model": self.sft_model or self.base_model,
         }
-        return get_scale(self.scale).with_local(**local)
+        scale = get_scale(self.scale).with_local(**local)
+        return dataclasses.replace(scale, exam=dataclasses.replace(scale.exam, seed=self.seed))
 
     @cached_property
     def folder(self) -> Path:
