@@ -24,6 +24,23 @@ def test_each_row_comes_once_and_an_updates_rows_are_of_about_one_length():
     assert sum(spread) < sum(by_chance) / 3
 
 
+def test_the_length_of_a_steps_rows_says_nothing_about_when_it_comes():
+    correlations = []
+    for seed in range(20):
+        longest = [max(lengths) for lengths in updates(order(seed))[1:]]
+        within = torch.arange(len(longest)) % 12  # 400 rows: groups of 12 steps
+        correlations.append(torch.corrcoef(torch.stack([within, torch.tensor(longest)]))[0, 1])
+    assert abs(float(torch.stack(correlations).mean())) < 0.1  # sorted groups: about -1
+
+
+def test_the_longest_row_comes_in_the_first_step_and_the_rows_left_over_in_the_last():
+    for rows in (8, 7):
+        lengths = updates(order(seed=3, rows=rows), rows)
+        assert max(lengths[0]) == max(LENGTHS)
+        assert [len(step) for step in lengths[:-1]] == [rows] * (400 // rows - (400 % rows == 0))
+    assert sorted(order(rows=1000)) == list(range(400)), "fewer rows than a step takes"
+
+
 def updates(rows, count=8):
     lengths = [LENGTHS[row] for row in rows]
     return [lengths[i : i + count] for i in range(0, len(lengths), count)]

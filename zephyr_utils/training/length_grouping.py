@@ -1,8 +1,11 @@
-"""The order of rows that are grouped by length: a function of seed and epoch alone.
+"""The order of rows that are grouped by length: a function of seed and epoch alone, in which the
+length of a step's rows says nothing about when it comes.
 
 The library's sampler draws from whatever random numbers the process has just then. Two processes
 would have to have the same at hand, and a run that was killed, or that evaluates on its way, would
-take the rows in another order than one that was not.
+take the rows in another order than one that was not. It also sorts the rows of every fifty steps,
+the longest first, which ties length to the schedule's learning rate and puts a spike into every
+curve at each fiftieth step. Here the steps of an epoch are shuffled.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +24,9 @@ else:
 class ReproducibleLengthSampler(LengthGroupedSampler):
     """Rows of about one length together, in an order that `seed` and the number of the epoch give.
 
+    The first step keeps the longest row, so that memory that does not suffice is missed at once;
+    the last keeps the rows that do not fill a step. All steps between them are shuffled.
+
     Args:
         rows_per_update: of all processes together, so that the order does not depend on how many
             there are.
@@ -37,7 +43,12 @@ class ReproducibleLengthSampler(LengthGroupedSampler):
 
     def __iter__(self) -> Iterator[int]:
         self.generator = torch.Generator().manual_seed(self.seed + self.epoch())
-        return super().__iter__()
+        rows, size = list(super().__iter__()), self.batch_size
+        steps = [rows[start : start + size] for start in range(0, len(rows), size)]
+        between = steps[1 : len(rows) // size]
+        order = torch.randperm(len(between), generator=self.generator)
+        steps[1 : len(rows) // size] = [between[place] for place in order]
+        return iter([row for step in steps for row in step])
 
 
 class LengthGroupedMixin(_Trainer):
