@@ -96,6 +96,10 @@ def test_a_function_that_changes_its_input_is_told_so_and_does_not_spoil_the_che
             attempt(lambda n: n.__setitem__(0, 7) or n, numbers)
         assert list(numbers) == [3, 1, 2]
         assert list(attempt(lambda n: n, numbers)) == [3, 1, 2]
+    log = {"loss": np.array([0.7, 0.5])}
+    assert attempt(lambda log: log["loss"][0], log) == 0.7
+    with pytest.raises(Wrong, match="changes its argument"):
+        attempt(lambda log: log["loss"].sort() or 1, log)
 
 
 def test_a_loop_without_end_is_stopped_and_named(monkeypatch):

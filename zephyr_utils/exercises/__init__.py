@@ -40,6 +40,7 @@ from zephyr_utils.exercises.ch05 import (
     check_optimal_policy,
 )
 from zephyr_utils.exercises.ch06 import (
+    check_diagnosis,
     check_displaced_share,
     check_implied_beta,
     check_measured_on,
@@ -47,12 +48,24 @@ from zephyr_utils.exercises.ch06 import (
 )
 from zephyr_utils.exercises.ch07 import (
     check_both_orders,
+    check_change_parts,
     check_paired_error,
     check_questions_needed,
     check_win_rate,
 )
-from zephyr_utils.exercises.ch08 import check_holm, check_seed_difference, check_verdict
-from zephyr_utils.exercises.ch09 import check_accumulation, check_lora_bytes, check_packed_updates
+from zephyr_utils.exercises.ch08 import (
+    check_holm,
+    check_search_choice,
+    check_seed_difference,
+    check_verdict,
+)
+from zephyr_utils.exercises.ch09 import (
+    check_accumulation,
+    check_hours_range,
+    check_lora_bytes,
+    check_operations_per_token,
+    check_packed_updates,
+)
 from zephyr_utils.exercises.core import WrongAnswer, yours
 
 __all__ = [
@@ -61,14 +74,17 @@ __all__ = [
     "check_answer_log_prob",
     "check_both_orders",
     "check_capitalised_fault",
+    "check_change_parts",
     "check_choose_pair",
     "check_combine_batches",
+    "check_diagnosis",
     "check_displaced_share",
     "check_dpo_loss",
     "check_edit_scores",
     "check_faulty_ten",
     "check_first_step",
     "check_holm",
+    "check_hours_range",
     "check_implied_beta",
     "check_leak",
     "check_length_bias",
@@ -78,6 +94,7 @@ __all__ = [
     "check_mean_rating",
     "check_measured_on",
     "check_merge",
+    "check_operations_per_token",
     "check_optimal_policy",
     "check_order_counts",
     "check_packed_updates",
@@ -87,6 +104,7 @@ __all__ = [
     "check_preference_probability",
     "check_questions_needed",
     "check_read_grade",
+    "check_search_choice",
     "check_seed_difference",
     "check_sentence_starts",
     "check_steps",

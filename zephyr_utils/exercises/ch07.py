@@ -1,4 +1,6 @@
-"""Checks of chapter 07: win rates, both orders of a judge, paired errors, how many questions."""
+"""Checks of chapter 07: win rates, both orders of a judge, paired errors, how many questions, and a
+change taken apart.
+"""
 
 import itertools
 import math
@@ -124,49 +126,56 @@ def check_paired_error(fn: Callable[[np.ndarray, np.ndarray], float]) -> None:
 # --- how many questions ---------------------------------------------------------------------------
 
 
-def _needed(sd: float, gap: float) -> int:
-    return math.ceil((1.96 * sd / gap) ** 2)
+def _needed(sd: float, gap: float, z: float = 1.96 + 0.84) -> int:
+    return math.ceil((z * sd / gap) ** 2)
 
 
 @exercise(
     "07_evaluation",
-    right="Half the gap needs four times the questions: that is why small benchmarks tell only "
-    "large differences.",
+    right="Half the gap needs four times the questions, and 80 % power twice those of 50 %: small "
+    "benchmarks tell only large differences.",
     solution=_needed,
     wrong={
-        "square": lambda sd, gap: math.ceil(1.96 * sd / gap),
-        "1.96": lambda sd, gap: math.ceil((sd / gap) ** 2),
-        "upside down": lambda sd, gap: math.ceil((1.96 * gap / sd) ** 2),
-        "round up": lambda sd, gap: math.floor((1.96 * sd / gap) ** 2),
-        "whole interval": lambda sd, gap: math.ceil((2 * 1.96 * sd / gap) ** 2),
+        "only half of the time": lambda sd, gap: _needed(sd, gap, z=1.96),
+        "square": lambda sd, gap: math.ceil(2.8 * sd / gap),
+        "standard errors": lambda sd, gap: math.ceil((sd / gap) ** 2),
+        "upside down": lambda sd, gap: math.ceil((2.8 * gap / sd) ** 2),
+        "round up": lambda sd, gap: _needed(sd, gap) - 1,
+        "Add the two": lambda sd, gap: math.ceil((1.96**2 + 0.84**2) * (sd / gap) ** 2),
+        "95 % power": lambda sd, gap: _needed(sd, gap, z=1.96 + 1.645),
     },
 )
 def check_questions_needed(fn: Callable[[float, float], int]) -> None:
-    """``fn(sd, gap) -> int``: the fewest questions for which 1.96 standard errors of the difference
-    are at most ``gap``.
+    """``fn(sd, gap) -> int``: the fewest questions with which a true difference of `gap` is seen,
+    at 95 % confidence, in 80 % of exams: it has to be 1.96 + 0.84 standard errors.
     """
     cases = ((2.6, 0.22), (2.6, 0.5), (3.1, 1.0))
-    mistakes = {
+    mistakes: dict[str, Callable[[float, float], int]] = {
+        "With 1.96 alone a true difference of that size is seen only half of the time: the "
+        "measured one falls as often below as above it.": lambda sd, gap: _needed(sd, gap, 1.96),
         "The square is missing: the error falls with the root of n, so n grows with the square.": (
-            lambda sd, gap: math.ceil(1.96 * sd / gap)
+            lambda sd, gap: math.ceil(2.8 * sd / gap)
         ),
-        "The factor 1.96 is missing: one standard error covers 68 %, not 95 %.": lambda sd, gap: (
-            math.ceil((sd / gap) ** 2)
+        "The factor is missing: the gap has to be 1.96 + 0.84 standard errors, not one.": (
+            lambda sd, gap: math.ceil((sd / gap) ** 2)
         ),
         "This is upside down: a smaller gap needs more questions, not fewer.": (
-            lambda sd, gap: math.ceil((1.96 * gap / sd) ** 2)
+            lambda sd, gap: math.ceil((2.8 * gap / sd) ** 2)
         ),
         "You have to round up: with fewer questions the error is still too large.": (
-            lambda sd, gap: math.floor((1.96 * sd / gap) ** 2)
+            lambda sd, gap: _needed(sd, gap) - 1
         ),
-        "You let the whole interval, both halves, fit into the gap; half of it reaches from the "
-        "difference to zero.": (lambda sd, gap: math.ceil((2 * 1.96 * sd / gap) ** 2)),
+        "Add the two factors before you square: the errors stand on one line, they are not "
+        "independent.": lambda sd, gap: math.ceil((1.96**2 + 0.84**2) * (sd / gap) ** 2),
+        "This is 95 % power; for 80 % the second factor is 0.84.": lambda sd, gap: _needed(
+            sd, gap, 1.96 + 1.645
+        ),
     }
     compare(
         [attempt(fn, *case) for case in cases],
         [_needed(*case) for case in cases],
         {message: [wrong(*case) for case in cases] for message, wrong in mistakes.items()},
-        "Solve 1.96 sd / sqrt(n) = gap for n, and round up.",
+        "Solve (1.96 + 0.84) sd / sqrt(n) = gap for n, and round up.",
     )
 
 
@@ -200,3 +209,65 @@ def check_win_rate(fn: Callable[[list[str]], float]) -> None:
         "This is the number of points; divide by the number of comparisons.": 6.0,
     }
     compare(attempt(fn, outcomes), 0.6, mistakes, "5 wins, 2 draws and 3 losses.")
+
+
+# --- a change taken apart -------------------------------------------------------------------------
+
+Shares = np.ndarray
+
+
+def _parts(
+    share_before: Shares, share_after: Shares, right_before: Shares, right_after: Shares
+) -> tuple[float, float]:
+    """Within-group and composition part of the change of the overall rate; they add up to it."""
+    within = (share_before + share_after) / 2 * (right_after - right_before)
+    composition = (share_after - share_before) * (right_before + right_after) / 2
+    return float(within.sum()), float(composition.sum())
+
+
+_PART_SLIPS: dict[str, Callable[..., tuple[float, float]]] = {
+    "do not add up": lambda sb, sa, rb, ra: (
+        float((sb * (ra - rb)).sum()),
+        float(((sa - sb) * rb).sum()),
+    ),
+    "other way round": lambda sb, sa, rb, ra: _parts(sb, sa, rb, ra)[::-1],
+    "as if the groups were equally large": lambda sb, sa, rb, ra: (
+        float((ra - rb).mean()),
+        float((sa * ra - sb * rb).sum() - (ra - rb).mean()),
+    ),
+    "before minus after": lambda sb, sa, rb, ra: _parts(sa, sb, ra, rb),
+}
+
+
+@exercise(
+    "07_evaluation",
+    right="The two parts add up to the change: you can now tell a model that answers better from "
+    "one that only answers in another manner.",
+    solution=_parts,
+    wrong=_PART_SLIPS,
+)
+def check_change_parts(fn: Callable[..., tuple[float, float]]) -> None:
+    """``fn(share_before, share_after, right_before, right_after) -> (within, composition)``: the
+    change of the overall rate, taken apart.
+
+    Each argument is an array with one entry per group; shares add up to 1. Each part weights with
+    the mean of before and after, so that the two add up to the change.
+    """
+    share_before, share_after = np.array([0.2, 0.8]), np.array([0.7, 0.3])
+    right_before, right_after = np.array([0.4, 0.9]), np.array([0.55, 0.85])
+    arguments = (share_before, share_after, right_before, right_after)
+    explained = {
+        "do not add up": "The two parts do not add up to the change: with the weights of before in "
+        "both, the product of the two changes is lost. Weight with the mean of before and after.",
+        "other way round": "These are the two parts the other way round: within the groups first.",
+        "as if the groups were equally large": "You average the groups as if the groups were "
+        "equally large; weight each with its share.",
+        "before minus after": "The signs are those of before minus after.",
+    }
+    compare(
+        attempt(fn, *arguments),
+        _parts(*arguments),
+        {explained[words]: slip(*arguments) for words, slip in _PART_SLIPS.items()},
+        "Sum over the groups: mean share x change of the rate, and change of the share x mean "
+        "rate.",
+    )

@@ -1,5 +1,5 @@
-"""The checks of chapter 08: a difference over seeds, what an interval decides, and many comparisons
-at once.
+"""The checks of chapter 08: a difference over seeds, what an interval decides, what a search
+chooses, and many comparisons at once.
 """
 
 import math
@@ -84,70 +84,151 @@ def check_seed_difference(fn: Callable[[Sequence[float], Sequence[float]], Tripl
     compare(attempt(fn, ours, theirs), _paired(ours, theirs), mistakes, otherwise, tolerance=2e-3)
 
 
-def _verdict(low: float, high: float) -> str:
-    return "undecided" if low <= 0 <= high else "holds" if low > 0 else "does not hold"
+Ends = tuple[float, float]
+MARGIN = 0.3
+
+
+def _verdict(wide: Ends, narrow: Ends, margin: float) -> str:
+    if not wide[0] <= 0 <= wide[1]:
+        return "holds" if wide[0] > 0 else "does not hold"
+    return "equivalent" if -margin < narrow[0] and narrow[1] < margin else "undecided"
+
+
+_CASES: dict[tuple[Ends, Ends], str] = {
+    ((0.2, 0.9), (0.25, 0.85)): "holds",
+    ((-0.9, -0.2), (-0.85, -0.25)): "does not hold",
+    ((-0.2, 0.9), (-0.1, 0.8)): "undecided",
+    ((-0.2, 0.25), (-0.15, 0.2)): "equivalent",
+    ((-0.15, 0.33), (-0.1, 0.28)): "equivalent",
+    ((0.05, 0.2), (0.07, 0.18)): "holds",
+    ((-0.5, 0.1), (-0.45, 0.05)): "undecided",
+}
+_VERDICT_SLIPS: dict[str, Callable[[Ends, Ends, float], str]] = {
+    "no proof of the contrary": lambda wide, narrow, margin: (
+        "holds" if wide[0] > 0 else "does not hold"
+    ),
+    "the middle": lambda wide, narrow, margin: "holds" if sum(wide) > 0 else "does not hold",
+    "wrong way round": lambda wide, narrow, margin: {
+        "holds": "does not hold",
+        "does not hold": "holds",
+    }.get(word := _verdict(wide, narrow, margin), word),
+    "is not 'no difference'": lambda wide, narrow, margin: (
+        "equivalent" if wide[0] <= 0 <= wide[1] else _verdict(wide, narrow, margin)
+    ),
+    "never says": lambda wide, narrow, margin: (
+        "undecided" if wide[0] <= 0 <= wide[1] else _verdict(wide, narrow, margin)
+    ),
+    "the 90 % interval": lambda wide, narrow, margin: _verdict(wide, wide, margin),
+    "Ask for a difference first": lambda wide, narrow, margin: (
+        "equivalent"
+        if -margin < narrow[0] and narrow[1] < margin
+        else _verdict(wide, narrow, margin)
+    ),
+}
 
 
 @exercise(
     "08_ablations",
-    right="Three words, not two: 'undecided' is a result, and it says how much more would have to "
-    "be measured.",
+    right="Four words: 'equivalent' is a finding, and 'undecided' says that more would have to be "
+    "measured.",
     solution=_verdict,
-    wrong={
-        "no proof of the contrary": lambda low, high: "holds" if low > 0 else "does not hold",
-        "the middle": lambda low, high: "holds" if low + high > 0 else "does not hold",
-        "wrong way round": lambda low, high: {
-            "holds": "does not hold",
-            "does not hold": "holds",
-        }.get(_verdict(low, high), "undecided"),
-        "reaches above": lambda low, high: "holds" if high > 0 else "does not hold",
-    },
+    wrong=_VERDICT_SLIPS,
 )
-def check_verdict(fn: Callable[[float, float], str]) -> None:
-    """``fn(low, high) -> str``: does "ours is better" hold? "holds", "does not hold" or
-    "undecided".
+def check_verdict(fn: Callable[[Ends, Ends, float], str]) -> None:
+    """``fn(wide, narrow, margin) -> str``: does "ours is better" hold? "holds", "does not hold",
+    "equivalent" or "undecided".
+
+    `wide` and `narrow` are the ends of the 95 % and the 90 % interval of ours minus theirs.
     """
-    cases = {
-        (0.2, 0.9): "holds",
-        (-0.9, -0.2): "does not hold",
-        (-0.2, 0.9): "undecided",
-        (-0.9, 0.2): "undecided",
-    }
-    got = {case: attempt(fn, *case) for case in cases}
-    if got == cases:
+    answers = {case: attempt(fn, *case, MARGIN) for case in _CASES}
+    if answers == _CASES:
         return
-    answers = tuple(got.values())
-    known = {
-        (
-            "holds",
-            "does not hold",
-            "does not hold",
-            "does not hold",
-        ): "An interval that holds 0 is no proof of the "
-        "contrary: the claim may be true and the measurement too weak. That is 'undecided'.",
-        (
-            "holds",
-            "does not hold",
-            "holds",
-            "does not hold",
-        ): "You look at the middle of the interval, and forget its ends.",
-        (
-            "does not hold",
-            "holds",
-            "undecided",
-            "undecided",
-        ): "This is the wrong way round: an interval above 0 holds.",
-        (
-            "holds",
-            "does not hold",
-            "holds",
-            "holds",
-        ): "That the interval reaches above 0 is not enough; all of it has to.",
+    explained = {
+        "no proof of the contrary": "An interval that holds 0 is no proof of the contrary: the "
+        "claim may be true and the measurement too weak.",
+        "the middle": "You look at the middle of the interval, and forget its ends.",
+        "wrong way round": "This is the wrong way round: an interval above 0 holds.",
+        "is not 'no difference'": "That no difference was seen is not 'no difference': equivalent "
+        "is only what lies within the margin altogether.",
+        "never says": "This never says 'equivalent': where 0 lies inside, look whether the 90 % "
+        "interval stays within the margin.",
+        "the 90 % interval": "Equivalence is two tests at 5 % each, so it is the 90 % interval "
+        "that has to lie within the margin.",
+        "Ask for a difference first": "Ask for a difference first: one that is significant holds, "
+        "however small it is.",
     }
-    wrong = next(case for case in cases if got[case] != cases[case])
-    raise Wrong(
-        known.get(answers, f"For {wrong} the answer is {cases[wrong]!r}, not {got[wrong]!r}.")
-    )
+    for words, slip in _VERDICT_SLIPS.items():
+        if answers == {case: slip(*case, MARGIN) for case in _CASES}:
+            raise Wrong(explained[words])
+    wrong = next(case for case in _CASES if answers[case] != _CASES[case])
+    raise Wrong(f"For {wrong} the answer is {_CASES[wrong]!r}, not {answers[wrong]!r}.")
+
+
+# --- a search -------------------------------------------------------------------------------------
+
+Grid = dict[float, list[float]]
+
+
+def _choice(scores: Grid) -> tuple[float, bool]:
+    best = max(scores, key=lambda rate: sum(scores[rate]) / len(scores[rate]))
+    return best, best in (min(scores), max(scores))
+
+
+_GRIDS: tuple[Grid, ...] = (
+    {1e-3: [5.1, 5.3, 5.2], 3e-3: [5.6, 5.5, 5.7], 1e-2: [6.1, 4.9, 5.0]},
+    {3e-3: [5.6, 5.5, 5.7], 1e-3: [5.1, 5.3, 5.2], 3e-4: [4.0, 4.2, 4.1]},
+    {3e-3: [5.6, 5.5, 5.7], 1e-2: [4.9, 5.1, 5.0], 1e-3: [5.1, 5.3, 5.2]},
+    {1e-2: [3.0, 3.2, 3.1], 3e-4: [4.9, 5.0, 4.8], 1e-3: [4.4, 5.2, 4.5]},
+)
+_SEARCH_SLIPS: dict[str, Callable[[Grid], tuple[float, bool]]] = {
+    "the luckiest": lambda scores: (
+        best := max(scores, key=lambda rate: max(scores[rate])),
+        best in (min(scores), max(scores)),
+    ),
+    "the first seed": lambda scores: (
+        best := max(scores, key=lambda rate: scores[rate][0]),
+        best in (min(scores), max(scores)),
+    ),
+    "at either end": lambda scores: (_choice(scores)[0], _choice(scores)[0] == max(scores)),
+    "in the order of their values": lambda scores: (
+        _choice(scores)[0],
+        _choice(scores)[0] in (next(iter(scores)), list(scores)[-1]),
+    ),
+    "whether it must be extended": lambda scores: (_choice(scores)[0], not _choice(scores)[1]),
+}
+
+
+@exercise(
+    "08_ablations",
+    right="A mean over seeds chooses a good setting, not a lucky one, and a winner at the edge is "
+    "only the best of those you tried.",
+    solution=_choice,
+    wrong=_SEARCH_SLIPS,
+)
+def check_search_choice(fn: Callable[[Grid], tuple[float, bool]]) -> None:
+    """``fn(scores) -> (rate, extend)``: the learning rate with the best mean over seeds, and
+    whether the grid has to be extended because that rate lies at one of its ends.
+
+    `scores` maps each rate to its scores, one per seed; the rates are in no order.
+    """
+    expected = [_choice(grid) for grid in _GRIDS]
+    answers = [attempt(fn, grid) for grid in _GRIDS]
+    if answers == expected:
+        return
+    explained = {
+        "the luckiest": "You took the luckiest single score; compare means over the seeds.",
+        "the first seed": "You look at the first seed alone; compare means over the seeds.",
+        "at either end": "A grid can end too early at either end, the lower one too.",
+        "in the order of their values": "The rates are in no order: the ends are the smallest and "
+        "the largest, in the order of their values.",
+        "whether it must be extended": "The second answer is whether it must be extended: True at "
+        "an end.",
+    }
+    for words, slip in _SEARCH_SLIPS.items():
+        if answers == [slip(grid) for grid in _GRIDS]:
+            raise Wrong(explained[words])
+    place = next(n for n, answer in enumerate(answers) if answer != expected[n])
+    raise Wrong(f"For {_GRIDS[place]} the answer is {expected[place]}, not {answers[place]}.")
 
 
 def _holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:

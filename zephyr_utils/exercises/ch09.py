@@ -1,5 +1,5 @@
-"""The checks of chapter 09: what LoRA holds in memory, updates after packing, and the accumulation
-on several GPUs.
+"""The checks of chapter 09: what LoRA holds in memory, operations, updates after packing, the
+accumulation on several GPUs, and a range of hours.
 """
 
 import math
@@ -145,3 +145,134 @@ def check_accumulation(fn: Callable[[int, int, int], tuple[int, int]]) -> None:
             "Each GPU's share is batch / gpus; its largest divisor that fits is the micro-batch."
         )
         compare(attempt(fn, batch, fits, gpus), expected, mistakes, otherwise)
+
+
+# --- operations and hours -------------------------------------------------------------------------
+
+
+def _operations(parameters: int, lora: bool, recomputed: bool, reference: bool) -> int:
+    passes = 1 + (1 if lora else 2) + recomputed + reference
+    return 2 * parameters * passes
+
+
+_SETTINGS = tuple(
+    (lora, recomputed, reference)
+    for lora in (False, True)
+    for recomputed in (False, True)
+    for reference in (False, True)
+)
+
+
+@exercise(
+    "09_scaling_up",
+    right="LoRA with recomputation costs what full training costs without: memory is bought with "
+    "time.",
+    solution=_operations,
+    wrong={
+        "two products": lambda n, lora, recomputed, reference: 2 * n * (2 + recomputed + reference),
+        "no gradient of their own": lambda n, lora, recomputed, reference: (
+            2 * n * (3 + recomputed + reference)
+        ),
+        "multiplication and one addition": lambda n, lora, recomputed, reference: (
+            _operations(n, lora, recomputed, reference) // 2
+        ),
+        "recomputed activations": lambda n, lora, recomputed, reference: _operations(
+            n, lora, False, reference
+        ),
+        "reference reads": lambda n, lora, recomputed, reference: _operations(
+            n, lora, recomputed, False
+        ),
+        "no backward pass": lambda n, lora, recomputed, reference: (
+            2 * n * ((2 if lora else 3) * (1 + reference) + recomputed)
+        ),
+    },
+)
+def check_operations_per_token(fn: Callable[[int, bool, bool, bool], int]) -> None:
+    """``fn(parameters, lora, recomputed, reference) -> operations`` of a training step per token,
+    attention left out.
+    """
+    n = 7_000_000_000
+    mistakes = {
+        "Backward in full training is two products: one for the input's gradient, one for the "
+        "weights'.": [2 * n * (2 + a + b) for _, a, b in _SETTINGS],
+        "Under LoRA the base's weights need no gradient of their own: one product less.": [
+            2 * n * (3 + a + b) for _, a, b in _SETTINGS
+        ],
+        "A weight takes part in one multiplication and one addition: two operations.": [
+            _operations(n, *setting) // 2 for setting in _SETTINGS
+        ],
+        "With recomputed activations each layer's forward pass is made twice.": [
+            _operations(n, lora, False, reference) for lora, _, reference in _SETTINGS
+        ],
+        "A live reference reads every token too: one more forward pass.": [
+            _operations(n, lora, recomputed, False) for lora, recomputed, _ in _SETTINGS
+        ],
+        "The reference is not trained: it makes no backward pass.": [
+            2 * n * ((2 if lora else 3) * (1 + reference) + recomputed)
+            for lora, recomputed, reference in _SETTINGS
+        ],
+    }
+    compare(
+        [attempt(fn, n, *setting) for setting in _SETTINGS],
+        [_operations(n, *setting) for setting in _SETTINGS],
+        mistakes,
+        "2 operations a weight for each pass: forward, backward, and what is done once more.",
+    )
+
+
+def _hours(
+    operations: float, peak: float, slow: float, fast: float, gpus: int
+) -> tuple[float, float]:
+    at_peak = operations / (peak * gpus) / 3600
+    return at_peak / fast, at_peak / slow
+
+
+@exercise(
+    "09_scaling_up",
+    right="A range says what you know; the one number in its middle would have said more than "
+    "that.",
+    solution=_hours,
+    wrong={
+        "fewest first": lambda ops, peak, slow, fast, gpus: _hours(ops, peak, slow, fast, gpus)[
+            ::-1
+        ],
+        "Divide by the share": lambda ops, peak, slow, fast, gpus: (
+            ops / (peak * gpus) / 3600 * slow,
+            ops / (peak * gpus) / 3600 * fast,
+        ),
+        "These are seconds": lambda ops, peak, slow, fast, gpus: tuple(
+            3600 * hours for hours in _hours(ops, peak, slow, fast, gpus)
+        ),
+        "GPUs share the work": lambda ops, peak, slow, fast, gpus: _hours(ops, peak, slow, fast, 1),
+        "at its peak": lambda ops, peak, slow, fast, gpus: (ops / (peak * gpus) / 3600,) * 2,
+    },
+)
+def check_hours_range(fn: Callable[[float, float, float, float, int], tuple[float, float]]) -> None:
+    """``fn(operations, peak, slow, fast, gpus) -> (fewest, most)`` hours: `peak` is one GPU's in
+    operations per second, `slow` and `fast` the shares of it that runs reach.
+    """
+    case = (8.7e18, 312e12, 0.3, 0.6, 4)
+    operations, peak, slow, fast, gpus = case
+    right = _hours(*case)
+    mistakes = {
+        "These are the right two, the most hours first; fewest first, please.": right[::-1],
+        "Divide by the share of the peak: a slower run takes more hours.": (
+            operations / (peak * gpus) / 3600 * slow,
+            operations / (peak * gpus) / 3600 * fast,
+        ),
+        "These are seconds; an hour has 3,600.": tuple(3600 * hours for hours in right),
+        "The GPUs share the work: together they make `gpus` times as many operations.": _hours(
+            operations, peak, slow, fast, 1
+        ),
+        "No training runs at its peak: that is what `slow` and `fast` are for.": (
+            operations / (peak * gpus) / 3600,
+        )
+        * 2,
+    }
+    compare(
+        attempt(fn, *case),
+        right,
+        mistakes,
+        "operations / (peak x share x gpus), in hours; the fast share gives the fewest.",
+        tolerance=1e-3,
+    )

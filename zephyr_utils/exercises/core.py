@@ -157,12 +157,14 @@ def attempt(function: Callable, *arguments: Any, none_is_an_answer: bool = False
 
 
 def _changed(before: Any, after: Any) -> bool:
+    if isinstance(before, dict):
+        return before.keys() != after.keys() or any(_changed(before[k], after[k]) for k in before)
+    if isinstance(before, list | tuple):
+        return len(before) != len(after) or any(map(_changed, before, after))
     if type(before).__eq__ is object.__eq__:  # such as a generator, which every draw changes
         return False
-    try:
-        return bool(before != after)
-    except (RuntimeError, ValueError):  # arrays and tensors, which compare element by element
-        return not np.array_equal(_numbers(before), _numbers(after), equal_nan=True)
+    different = before != after
+    return bool(different.any() if hasattr(different, "any") else different)
 
 
 def compare(
