@@ -7,13 +7,20 @@ holds what they share. ``exercises.yours(answer, check)`` gives back the reader'
 is right, else the reference solution, so that the chapter can go on with either.
 """
 
-from zephyr_utils.exercises.ch00 import check_preference_probability, check_steps, check_text_loss
+from zephyr_utils.exercises.ch00 import (
+    check_changed_grades,
+    check_preference_probability,
+    check_row_loss,
+    check_steps,
+    check_text_loss,
+)
 from zephyr_utils.exercises.ch01 import (
     check_capitalised_fault,
     check_edit_scores,
     check_order_counts,
     check_sentence_starts,
 )
+from zephyr_utils.exercises.ch01_counts import check_fit_truecaser
 from zephyr_utils.exercises.ch02 import (
     check_combine_batches,
     check_lora_count,
@@ -27,12 +34,14 @@ from zephyr_utils.exercises.ch03 import (
     check_suspect_tens,
     check_undo_order,
 )
+from zephyr_utils.exercises.ch03_replies import check_missing_calls, check_read_reply
 from zephyr_utils.exercises.ch04 import (
     check_choose_pair,
     check_faulty_ten,
     check_leak,
     check_length_bias,
 )
+from zephyr_utils.exercises.ch04_pairs import check_binarise, check_expected_gap
 from zephyr_utils.exercises.ch05 import (
     check_answer_log_prob,
     check_dpo_loss,
@@ -72,17 +81,21 @@ __all__ = [
     "WrongAnswer",
     "check_accumulation",
     "check_answer_log_prob",
+    "check_binarise",
     "check_both_orders",
     "check_capitalised_fault",
     "check_change_parts",
+    "check_changed_grades",
     "check_choose_pair",
     "check_combine_batches",
     "check_diagnosis",
     "check_displaced_share",
     "check_dpo_loss",
     "check_edit_scores",
+    "check_expected_gap",
     "check_faulty_ten",
     "check_first_step",
+    "check_fit_truecaser",
     "check_holm",
     "check_hours_range",
     "check_implied_beta",
@@ -94,6 +107,7 @@ __all__ = [
     "check_mean_rating",
     "check_measured_on",
     "check_merge",
+    "check_missing_calls",
     "check_operations_per_token",
     "check_optimal_policy",
     "check_order_counts",
@@ -104,6 +118,8 @@ __all__ = [
     "check_preference_probability",
     "check_questions_needed",
     "check_read_grade",
+    "check_read_reply",
+    "check_row_loss",
     "check_search_choice",
     "check_seed_difference",
     "check_sentence_starts",

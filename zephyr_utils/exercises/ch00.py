@@ -1,11 +1,11 @@
 """The checks of chapter 00: the likelihood of a text, the chance of a preference, the steps of a
-run.
+run, the loss of a rated row, grades that rose and fell.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from zephyr_utils.exercises.core import attempt, compare, exercise
+from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
 
 
 def _loss(probabilities: list[float]) -> float:
@@ -14,8 +14,8 @@ def _loss(probabilities: list[float]) -> float:
 
 @exercise(
     "00_overview",
-    right="What dSFT makes small: the surprise at the teacher's words, in nats, added up token by "
-    "token.",
+    right="What dSFT makes small: the surprise at the teacher's words, in nats, summed over the "
+    "tokens.",
     solution=_loss,
     wrong={
         "minus sign": lambda probabilities: -_loss(probabilities),
@@ -36,7 +36,7 @@ def check_text_loss(fn: Callable[[list[float]], float]) -> None:
             "The minus sign is missing: a loss is to be made small, a log-probability is below "
             "zero.": -right,
             "This is the probability itself; take minus its logarithm.": math.prod(probabilities),
-            "This is the mean a token; the whole text is asked: add up.": right
+            "This is the mean per token; the whole text is asked for: sum.": right
             / len(probabilities),
             "These are bits (logarithm to base 2); the book counts in nats, the natural "
             "logarithm.": right / math.log(2),
@@ -153,3 +153,156 @@ def check_steps(fn: Callable[[int, int, int, int, int], int]) -> None:
             mistakes,
             "Rows over the global batch, rounded up, times the epochs.",
         )
+
+
+# --- steps 2 and 3 in one function ----------------------------------------------------------------
+
+Row = tuple[list[float], list[float], list[float], float]  # scores, policy, reference, beta
+
+
+def _lower(scores: list[float]) -> tuple[int, list[int]]:
+    best = scores.index(max(scores))
+    return best, [n for n, score in enumerate(scores) if score < scores[best]]
+
+
+def _row_loss(
+    scores: list[float], policy: list[float], reference: list[float], beta: float
+) -> float | None:
+    best, lower = _lower(scores)
+    gain = [now - before for now, before in zip(policy, reference, strict=True)]
+    losses = [math.log1p(math.exp(-beta * (gain[best] - gain[n]))) for n in lower]
+    return sum(losses) / len(losses) if losses else None
+
+
+def _worst_only(scores: list[float], policy: list[float], reference: list[float], beta: float):
+    worst = scores.index(min(scores))
+    best, _ = _lower(scores)
+    keep = sorted({best, worst})
+    kept = [[values[n] for n in keep] for values in (scores, policy, reference)]
+    return _row_loss(kept[0], kept[1], kept[2], beta)
+
+
+def _all_others(scores: list[float], policy: list[float], reference: list[float], beta: float):
+    best, _ = _lower(scores)
+    ranked = [float(n == best) for n in range(len(scores))]
+    return _row_loss(ranked, policy, reference, beta)
+
+
+def _mean_margin(scores: list[float], policy: list[float], reference: list[float], beta: float):
+    best, lower = _lower(scores)
+    gain = [now - before for now, before in zip(policy, reference, strict=True)]
+    margin = beta * (gain[best] - sum(gain[n] for n in lower) / len(lower))
+    return math.log1p(math.exp(-margin))
+
+
+def _summed(scores: list[float], policy: list[float], reference: list[float], beta: float) -> float:
+    loss = _row_loss(scores, policy, reference, beta)
+    return 0.0 if loss is None else loss * len(_lower(scores)[1])
+
+
+@exercise(
+    "00_overview",
+    right="This is steps 2 and 3: the expectation of equation 1 over the random rejected answer.",
+    solution=_row_loss,
+    wrong={
+        "swapped": lambda scores, policy, reference, beta: _row_loss(
+            scores, policy, reference, -beta
+        ),
+        "reference is missing": lambda scores, policy, reference, beta: _row_loss(
+            scores, policy, [0.0] * len(policy), beta
+        ),
+        "beta is missing": lambda scores, policy, reference, beta: _row_loss(
+            scores, policy, reference, 1.0
+        ),
+        "against the worst": _worst_only,
+        "ties with the best": _all_others,
+        "mean of the margins": _mean_margin,
+        "their sum": _summed,
+        "return None": lambda *row: 0.0 if _row_loss(*row) is None else _row_loss(*row),
+    },
+)
+def check_row_loss(
+    fn: Callable[[list[float], list[float], list[float], float], float | None],
+) -> None:
+    """``fn(scores, policy, reference, beta) -> float | None``: the mean dDPO loss of the best
+    answer against each lower one, from the answers' log-probabilities; None where none scores
+    lower.
+    """
+    rows: list[Row] = [
+        ([3.0, 4.5, 2.0, 4.5], [-9.0, -4.0, -8.0, -7.5], [-6.0, -7.0, -5.5, -8.0], 0.5),
+        ([4.75, 1.0, 2.5, 3.0], [-12.0, -19.0, -10.0, -14.0], [-15.0, -16.0, -12.5, -13.0], 0.2),
+    ]
+    for row in rows:
+        right = _row_loss(*row)
+        mistakes = {
+            "Chosen and rejected are swapped: the loss has to fall as the chosen answer becomes "
+            "likelier.": _row_loss(*row[:3], -row[3]),
+            "The reference is missing: what counts is the change since dSFT.": _row_loss(
+                row[0], row[1], [0.0] * 4, row[3]
+            ),
+            "beta is missing.": _row_loss(*row[:3], 1.0),
+            "This sets the best against the worst answer alone; the paper draws any lower "
+            "one.": _worst_only(*row),
+            "An answer that ties with the best is taken as rejected; it must score "
+            "lower.": _all_others(*row),
+            "This is the loss of the mean of the margins; take the mean of the "
+            "losses.": _mean_margin(*row),
+            "This is their sum; the expectation over a random rejected answer is the "
+            "mean.": _summed(*row),
+        }
+        mistakes = {words: value for words, value in mistakes.items() if value != right}
+        compare(attempt(fn, *row), right, mistakes, "Not the mean loss against the lower answers.")
+    if attempt(fn, [2.0, 2.0], [-1.0, -2.0], [-1.0, -2.0], 0.1, none_is_an_answer=True) is not None:
+        raise Wrong("Where no answer scores lower there is no pair: return None.")
+
+
+# --- what a mean hides ----------------------------------------------------------------------------
+
+
+def _changed(before: Sequence[float], after: Sequence[float]) -> tuple[int, int, int]:
+    gains = [new - old for old, new in zip(before, after, strict=True)]
+    return sum(g > 0 for g in gains), sum(g == 0 for g in gains), sum(g < 0 for g in gains)
+
+
+@exercise(
+    "00_overview",
+    right="A mean gain can come from a few questions while most stay as they were.",
+    solution=_changed,
+    wrong={
+        "other way round": lambda before, after: _changed(after, before),
+        "as shares": lambda before, after: tuple(n / len(before) for n in _changed(before, after)),
+        "how much": lambda before, after: tuple(
+            sum(d for b, a in zip(before, after, strict=True) if sign * (d := a - b) > 0)
+            if sign
+            else 0
+            for sign in (1, 0, -1)
+        ),
+        "order asked for": lambda before, after: tuple(
+            _changed(before, after)[n] for n in (0, 2, 1)
+        ),
+    },
+)
+def check_changed_grades(fn: Callable[[list[float], list[float]], tuple[int, int, int]]) -> None:
+    """``fn(before, after) -> (rose, same, fell)``: in how many questions the grade rose, stayed and
+    fell.
+    """
+    for before, after in (
+        ([3, 5, 5, 8, 1, 2, 7], [5, 5, 4, 9, 1, 2, 10]),
+        ([1, 1, 6], [4, 2, 3]),
+    ):
+        rose, same, fell = right = _changed(before, after)
+        gains = [a - b for b, a in zip(before, after, strict=True)]
+        mistakes = {
+            "The other way round: the second list is the later one.": (fell, same, rose),
+            "These are counts as shares; numbers of questions are wanted.": tuple(
+                n / len(gains) for n in right
+            ),
+            "This says how much the grades changed; count the questions.": (
+                sum(g for g in gains if g > 0),
+                0,
+                sum(g for g in gains if g < 0),
+            ),
+            "The order asked for is rose, same, fell.": (rose, fell, same),
+        }
+        mistakes = {words: value for words, value in mistakes.items() if value != right}
+        compare(attempt(fn, before, after), right, mistakes, f"From {before} to {after}.")

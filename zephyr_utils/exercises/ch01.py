@@ -5,6 +5,8 @@ the steps.
 import re
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
 
 _BOUNDARY = re.compile(r"[a-z][.!?]\s+[a-z]")
@@ -35,6 +37,22 @@ def _capitalised_fault(text: str) -> bool:
             and bool(_BOUNDARY.search(text) or "i" in text)
         ),
         "never finds": lambda text: False,
+        "blanks on both sides": lambda text: (
+            text.strip() == text.strip().capitalize()
+            and bool(_BOUNDARY.search(text) or " i " in text)
+        ),
+        "line break": lambda text: (
+            text.strip() == text.strip().capitalize()
+            and bool(re.search(r"[a-z][.!?] +[a-z]", text) or _PRONOUN.search(text))
+        ),
+        "raises the first letter": lambda text: (
+            text.strip()[1:] == text.strip()[1:].lower()
+            and bool(_BOUNDARY.search(text) or _PRONOUN.search(text))
+        ),
+        "not a Match": lambda text: (
+            text.strip() == text.strip().capitalize()
+            and (_BOUNDARY.search(text) or _PRONOUN.search(text) or False)
+        ),
     },
 )
 def check_capitalised_fault(fn: Callable[[str], bool]) -> None:
@@ -42,7 +60,11 @@ def check_capitalised_fault(fn: Callable[[str], bool]) -> None:
     sentence start or ``i``.
     """
     cases = [
-        ("Hello. how are you?", True, "It never finds even the fault that the paper quotes."),
+        (
+            "Hello. how are you?",
+            True,
+            "It never finds even the example that the data set's card quotes.",
+        ),
         (
             "Oaks are trees.",
             False,
@@ -56,11 +78,20 @@ def check_capitalised_fault(fn: Callable[[str], bool]) -> None:
         ("\n I agree. so do they.", True, "Leading white space hides the fault: strip first."),
         ("Yes, i can help.", True, "The pronoun i in lower case is evidence too."),
         ("It is a fish.", False, "An i inside a word is no pronoun: match whole words."),
+        ("Sorry, i'm late.", True, "The pronoun need not have blanks on both sides: i'm, i, i."),
+        ("Oaks are trees.\nask me.", True, "A sentence may end at a line break as well."),
+        (
+            "hello. how are you?",
+            False,
+            "capitalize() raises the first letter, and here it is small.",
+        ),
     ]
     for text, expected, hint in cases:
         got = attempt(fn, text)
-        if got is not expected and not (isinstance(got, int) and got == expected):
-            raise Wrong(f"{hint} For {text!r} the answer should be {expected}, not {got!r}.")
+        if not isinstance(got, bool | np.bool_):
+            raise Wrong(f"Return True or False, not a {type(got).__name__}: bool(...) makes one.")
+        if got != expected:
+            raise Wrong(f"{hint} For {text!r} the answer should be {expected}, not {got}.")
 
 
 def _edit_scores(
@@ -122,57 +153,14 @@ def check_edit_scores(
     """``fn(reference, source, hypothesis) -> (precision, recall, f1)`` over edits; three equally
     long lists of words.
     """
-    reference = [
-        "Dear",
-        "Pia",
-        ",",
-        "the",
-        "train",
-        "to",
-        "Rome",
-        "is",
-        "late",
-        ".",
-        "Ask",
-        "the",
-        "clerk",
-        ".",
-    ]
+    reference = ["Dear", "Pia", ",", "the", "train", "to", "Rome", "is", "late", "."]
+    reference += ["Ask", "the", "clerk", "."]
     source = [word.lower() for word in reference]
-    for hypothesis in (
-        [
-            "Dear",
-            "Pia",
-            ",",
-            "the",
-            "Train",
-            "to",
-            "Rome",
-            "is",
-            "Late",
-            ".",
-            "Ask",
-            "the",
-            "Clerk",
-            ".",
-        ],
-        [
-            "Dear",
-            "pia",
-            ",",
-            "the",
-            "train",
-            "to",
-            "rome",
-            "is",
-            "Late",
-            ".",
-            "Ask",
-            "the",
-            "clerk",
-            ".",
-        ],
+    for line in (
+        "Dear Pia , the Train to Rome is Late . Ask the Clerk .",
+        "Dear pia , the train to rome is Late . Ask the clerk .",
     ):
+        hypothesis = line.split()
         texts = reference, source, hypothesis
         mistakes = {
             "Precision and recall are the other way round: precision divides by the edits, recall "
@@ -281,6 +269,9 @@ def _capitalise(pattern: str) -> Callable[[str], str]:
         "changed": lambda text: re.sub(
             r"([.!?]) +([a-z])", lambda m: f"{m[1]} {m[2].upper()}", text
         ),
+        "text's own first letter": _capitalise(r"(?:^|[.!?] +)[a-z]"),
+        "pronoun": _capitalise(r"[.!?] +[a-z]|\bi\b"),
+        "colons and semicolons": _capitalise(r"[.!?:;,] +[a-z]"),
     },
 )
 def check_sentence_starts(fn: Callable[[str], str]) -> None:
@@ -319,6 +310,17 @@ def check_sentence_starts(fn: Callable[[str], str]) -> None:
             "A list.\nitem one",
             "A list.\nitem one",
             "Stay on the same line: \\s matches line breaks as well.",
+        ),
+        (
+            "so it goes. on and on.",
+            "so it goes. On and on.",
+            "The text's own first letter stands behind no mark: leave it.",
+        ),
+        ("Then i left. she stayed.", "Then i left. She stayed.", "The pronoun is another fault."),
+        (
+            "Two things: one, and two; no more. yes.",
+            "Two things: one, and two; no more. Yes.",
+            "Commas, colons and semicolons end no sentence.",
         ),
     ]
     for text, expected, hint in cases:

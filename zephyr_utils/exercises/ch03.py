@@ -20,8 +20,7 @@ def _undo(ratings: Sequence[int], places: Sequence[int]) -> list[int]:
 
 @exercise(
     "03_ai_feedback",
-    right="Shuffle, ask, undo: without the last step every rating would hang on somebody else's "
-    "answer.",
+    right="Shuffle, ask, undo: without the last step every rating would belong to another answer.",
     solution=_undo,
     wrong={
         "order they were shown in": lambda ratings, places: list(ratings),
@@ -68,6 +67,13 @@ def _first_number(text: str) -> float | None:
     return float(match[0]) if match else None
 
 
+def _float(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def _historic(text: str) -> float | None:
     grade = _grade(text)
     return grade if grade is None or grade > 1 else 10 * grade
@@ -84,15 +90,26 @@ def _historic(text: str) -> float | None:
         "ten times": lambda text: None if (g := _grade(text)) is None else g * 10,
         "fraction": lambda text: eval(text, {}) if re.fullmatch(r"[\d./]+", text.strip()) else None,
         "None for": lambda text: _grade(text) or 1.0,
+        "another scale": lambda text: (
+            _grade(re.sub(r"/\d+$", "", text.strip())) if "/" in text else _grade(text)
+        ),
+        "two numbers": lambda text: None if "/" in text else _grade(text),
+        "'1e1'": lambda text: _grade(text) if "e" not in text else _float(text),
+        "a text": lambda text: None if (g := _grade(text)) is None else f"{g:g}",
     },
 )
 def check_read_grade(fn: Callable[[str], float | None]) -> None:
     """``fn(text) -> float | None``: the grade from 1 to 10 in "7", "7.5" or "7/10"; None for
     anything else.
     """
-    for text in ("7", "1", "7.5", " 10 ", "1/10", "9/10", "11", "0", "0.7", "good", "", "3 or 4"):
+    for text in (
+        *("7", "1", "7.5", " 10 ", "1/10", "9/10", "11", "0", "0.7", "good", "", "3 or 4"),
+        *("7/5", "9/100", "10.5", "1e1", "7/10/10"),
+    ):
         expected = _grade(text)
         got = attempt(fn, text, none_is_an_answer=True)
+        if isinstance(got, str):
+            raise Wrong(f"{text!r} gave {got!r}, a text: turn a grade into a number.")
         if (
             got is None
             and expected is not None
@@ -104,11 +121,13 @@ def check_read_grade(fn: Callable[[str], float | None]) -> None:
                 why = (
                     "it is out of range"
                     if re.fullmatch(r"[\d.]+", text)
+                    else "it is on another scale"
+                    if re.fullmatch(r"\d+/(5|100)", text)
                     else "there is no one grade in it"
                 )
                 raise Wrong(
-                    f"{text!r} should give None, for {why}; you gave {got!r}. Return None for what "
-                    f"is no grade."
+                    f"{text!r} should give None, for {why}; you gave {float(got):g}. Return None "
+                    "for what is no grade."
                 )
             continue
         mistakes = {
@@ -119,7 +138,13 @@ def check_read_grade(fn: Callable[[str], float | None]) -> None:
             f"{text!r} became ten times what it says.": expected * 10,
             f"{text!r} need not be a whole number: 7.5 is a grade.": round(expected),
         }
-        compare(np.nan if got is None else got, expected, mistakes, f"{text!r} was misread.")
+        if got is None:
+            raise Wrong(
+                f"{text!r} holds two numbers and is a grade all the same: {expected:g}."
+                if "/" in text
+                else f"{text!r} is a grade, {expected:g}, and not None."
+            )
+        compare(got, expected, mistakes, f"{text!r} was misread.")
 
 
 # --- tens that ought to be ones -------------------------------------------------------------------
@@ -147,6 +172,9 @@ def _suspects(rows: Sequence[tuple[float | None, float | None]]) -> list[int]:
         "TypeError": lambda rows: [n for n, (m, o) in enumerate(rows) if o == 10 and m <= 2],
         "places": lambda rows: [row for n, row in enumerate(rows) if n in _suspects(rows)],
         "how many": lambda rows: len(_suspects(rows)),
+        "whole numbers": lambda rows: [n + 0.5 for n in _suspects(rows)],
+        "True or False": lambda rows: [n in _suspects(rows) for n in range(len(rows))],
+        "each place once": lambda rows: 2 * _suspects(rows),
     },
 )
 def check_suspect_tens(fn: Callable[[list[tuple[float | None, float | None]]], list[int]]) -> None:
@@ -168,7 +196,14 @@ def check_suspect_tens(fn: Callable[[list[tuple[float | None, float | None]]], l
         raise Wrong(f"Return the places of the rows in a list, not how many they are or {got!r}.")
     if len(np.shape(got)) != 1:
         raise Wrong("Return the places of the rows, 0 for the first, not the rows themselves.")
-    places, wanted = {int(n) for n in got}, {1, 3}
+    given = np.asarray(list(got))
+    if given.dtype.kind == "b":
+        raise Wrong("This says True or False for each row; return the places where it is True.")
+    if given.dtype.kind != "i":
+        raise Wrong(f"Places are whole numbers, not {given.tolist()}.")
+    if len(set(given.tolist())) < len(given):
+        raise Wrong(f"Return each place once, not {given.tolist()}.")
+    places, wanted = set(given.tolist()), {1, 3}
     if places == {0, 1, 3, 4, 5}:
         raise Wrong("This is every ten; most tens are sound. Look at the mean rating beside it.")
     if places - wanted & {2, 7} and {2, 7} <= places:
@@ -182,7 +217,7 @@ def check_suspect_tens(fn: Callable[[list[tuple[float | None, float | None]]], l
         raise Wrong(f"Among {rows} the places are {sorted(wanted)}, not {sorted(places)}.")
 
 
-# --- a judge's liking for a place -----------------------------------------------------------------
+# --- position bias --------------------------------------------------------------------------------
 
 
 def _bonus(first: Sequence[float], last: Sequence[float]) -> float:
@@ -191,7 +226,7 @@ def _bonus(first: Sequence[float], last: Sequence[float]) -> float:
 
 @exercise(
     "03_ai_feedback",
-    right="The same answer in both places: its quality cancels, what is left is the place.",
+    right="The same answer in both places: its quality cancels, and position bias is left.",
     solution=_bonus,
     wrong={
         "sign": lambda first, last: -_bonus(first, last),
@@ -208,12 +243,11 @@ def check_place_bonus(fn: Callable[[list[float], list[float]], float]) -> None:
     for first, last in (([5, 3, 4, 2], [4, 3, 2, 3]), ([1, 2, 5], [4, 2, 4])):
         gains = np.subtract(first, last)
         mistakes = {
-            "The sign is turned: a judge that likes the first place should come out above "
+            "The sign is turned: a judge that favours the first position should come out above "
             "0.": -gains.mean(),
-            "Do not take absolute values: chance goes both ways and has to cancel out, or a judge "
-            "without any liking "
-            "would seem to have one.": np.abs(gains).mean(),
-            "This is a share of answers, not the points that the place is worth.": np.greater(
+            "Do not take absolute values: chance goes both ways and has to cancel out, or an "
+            "unbiased judge would seem to have a bias.": np.abs(gains).mean(),
+            "This is a share of answers, not the points that the position is worth.": np.greater(
                 first, last
             ).mean(),
             "This is half of it: the gain from last to first is wanted, not the distance from the "

@@ -4,6 +4,7 @@ leaked questions.
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
@@ -37,6 +38,10 @@ def _repaired(overall: float, mean: float) -> float | None:
             None if overall == 10 and mean > 2 else _repaired(overall, mean)
         ),
         "wrong way round": lambda overall, mean: _repaired(overall, 6.0 - mean),
+        "whatever their mean": lambda overall, mean: (
+            None if 2 < mean <= 4 else _repaired(overall, mean)
+        ),
+        "is no ten": lambda overall, mean: _repaired(10.0 if overall > 9 else overall, mean),
     },
 )  # fmt: skip
 def check_faulty_ten(fn: Callable[[float, float], float | None]) -> None:
@@ -46,6 +51,8 @@ def check_faulty_ten(fn: Callable[[float, float], float | None]) -> None:
     attempt(fn, 10.0, 1.0)  # an untouched stub gives None here, and no right answer does
     cases = [
         (7.0, 1.5, "Leave other grades alone: the fault turned ones into tens and nothing else."),
+        (8.0, 3.0, "Leave other grades alone, whatever their mean."),
+        (9.5, 2.0, "Leave other grades alone: 9.5 is no ten."),
         (10.0, 4.5, "With a mean above 4 it is a sound ten and stays. (Are your comparisons the "
                     "wrong way round?)"),
         (10.0, 1.25, "With a mean of at most 2 a one was meant."),
@@ -58,8 +65,7 @@ def check_faulty_ten(fn: Callable[[float, float], float | None]) -> None:
         got, expected = attempt(fn, overall, mean, none_is_an_answer=True), _repaired(overall, mean)
         if got != expected or isinstance(got, bool):
             raise Wrong(
-                f"{hint} For a grade of {overall:g} and a mean of {mean:g}: {expected}, not "
-                f"{got!r}."
+                f"{hint} For a grade of {overall:g} and a mean of {mean:g}: {expected}, not {got}."
             )
 
 
@@ -162,6 +168,9 @@ def _stands_inside(prompt: str, question: str) -> bool:
         "full stop": lambda prompt, question: question.lower() in prompt.lower(),
         "something around": lambda prompt, question: _words(prompt) == _words(question),
         "end of a word": lambda prompt, question: _words(question) in _words(prompt),
+        "begin in the middle": lambda prompt, question: (
+            f"{_words(question)} " in f"{_words(prompt)} "
+        ),
         "in another order": lambda prompt, question: (
             set(_words(question).split()) <= set(_words(prompt).split())
         ),
@@ -191,9 +200,11 @@ def check_leak(fn: Callable[[str, str], bool]) -> None:
          "tallest?", False, "These words in another order are another text; that is for a cleverer "
                             "rule."),
         ("What is a tin?", False, "Nothing of the question is in this prompt."),
+        ("Is it Diana or Ben?", False, "A match must not begin in the middle of a word either: "
+                                       "Ana is not in Diana."),
     ]  # fmt: skip
     for prompt, expected, hint in cases:
-        got = attempt(fn, prompt, question)
+        got = attempt(fn, prompt, "Ana or Ben?" if "Diana" in prompt else question)
         if not isinstance(got, bool | np.bool_):
             raise Wrong(f"Return True or False, not {type(got).__name__}.")
         if got != expected:
@@ -220,6 +231,15 @@ def _others(scores: list[float]) -> list[int]:
         "always the worst": lambda scores, rng: (
             scores.index(max(scores)),
             scores.index(min(scores)),
+        ),
+        "always the second best": lambda scores, rng: (
+            scores.index(max(scores)),
+            max(_others(scores), key=lambda n: scores[n]),
+        ),
+        "always the first": lambda scores, rng: (scores.index(max(scores)), _others(scores)[0]),
+        "equally often": lambda scores, rng: (
+            scores.index(max(scores)),
+            rng.choice(_others(scores)[:1] * 6 + _others(scores)),
         ),
         "seeded again": lambda scores, rng: _choose_pair(scores, random.Random(42)),
         "were drawn": lambda scores, rng: (
@@ -260,6 +280,14 @@ def check_choose_pair(fn: Callable[[list[float], random.Random], tuple[int, int]
             "The rejected answer is always the worst; the paper draws one of all lower answers at "
             "random."
         )
+    if drawn == [{0}, {3}]:
+        raise Wrong(
+            "The rejected answer is always the second best; the paper draws one of all lower "
+            "answers at random."
+        )
+    for word, place in (("first", 1), ("last", -1)):
+        if _always(fn, place):
+            raise Wrong(f"The rejected answer is always the {word} of the lower ones; draw one.")
     if len(drawn[0]) == 1:
         raise Wrong(
             f"In 200 draws the rejected answer was always number {drawn[0].pop()}. Is the "
@@ -269,6 +297,11 @@ def check_choose_pair(fn: Callable[[list[float], random.Random], tuple[int, int]
     if drawn[0] != {0, 2, 3}:
         raise Wrong(
             f"Numbers 0, 2 and 3 score lower, but only {sorted(drawn[0])} were drawn in 200 draws."
+        )
+    if min(Counter(rejected for _, rejected in pairs[0]).values()) < 40:
+        raise Wrong(
+            "Each lower answer should be drawn equally often; in 200 draws one came up far "
+            "more often than another."
         )
     if pairs[0] != _draw(fn, tables[0]):
         raise Wrong(
@@ -282,6 +315,14 @@ def check_choose_pair(fn: Callable[[list[float], random.Random], tuple[int, int]
         )
     if attempt(fn, [3.0, 3.0, 3.0], random.Random(0), none_is_an_answer=True) is not None:
         raise Wrong("When all answers tie there is no pair: return None, and the row is dropped.")
+
+
+def _always(fn: Callable, place: int) -> bool:
+    """Whether the rejected answer is at one place of the lower ones, however many there are."""
+    rows = [[9.0, *(5.0 + (n * 3 % size) / size for n in range(size))] for size in (2, 4, 5, 7, 8)]
+    return all(
+        {rejected for _, rejected in _draw(fn, row)} == {range(len(row))[place]} for row in rows
+    )
 
 
 def _draw(fn: Callable, scores: list[float]) -> list[tuple[int, int]]:
