@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from zephyr_utils.chat.decoding import Decoding, decode
 from zephyr_utils.chat.special_tokens import Conversation
 from zephyr_utils.chat.template import encode_prompt
 from zephyr_utils.errors import HandbookError
@@ -32,66 +32,57 @@ def generate(
     temperature: float = 0.7,
     top_p: float = 1.0,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> list[Answer]:
     """The next assistant turn of each conversation, in the order given.
 
     The same arguments give the same answers: the draw neither reads nor moves PyTorch's global
-    random state. Sampled answers do depend on the batch size and on the other conversations, as the
-    draws are shared.
+    random state. A sampled answer depends on the seed and on the number of its conversation, not on
+    the others nor on the batch size, up to rounding.
 
     Args:
         temperature: 0 for greedy decoding (always the likeliest token).
+        batch_size: answers computed at once; None takes as many as memory is set aside for.
 
     Raises:
         HandbookError: a conversation ends with an assistant turn, or does not fit into the
-            model's context.
+            model's context; as `Decoding` and `decode`.
     """
+    how = Decoding(max_new_tokens, temperature, top_p, seed)
     prompts = [
-        _prompt_ids(model, tokenizer, c, n, max_new_tokens) for n, c in enumerate(conversations)
+        prompt_ids(model, tokenizer, conversation, f"conversation {n}", max_new_tokens)
+        for n, conversation in enumerate(conversations)
     ]
-    sampling: dict[str, Any] = (
-        # top_k is set, since transformers would take one from the model's own generation config
-        # otherwise.
-        {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
-        if temperature > 0
-        else {"do_sample": False}
-    )
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
+    made = decode(
+        model,
+        prompts,
+        how,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        repetition_penalty=1.0,  # set for the same reason
-        use_cache=True,
-        **sampling,
+        batch_size=batch_size,
     )
-    # Conversations of like length share a batch, so that little of it is padding.
-    order = sorted(range(len(prompts)), key=lambda n: len(prompts[n]))
-    answers: list[Answer | None] = [None] * len(prompts)
-    was_training = model.training
-    model.eval()
-    devices = [model.device] if model.device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
-                replies = _generate_batch(model, tokenizer, [prompts[n] for n in batch], config)
-                for n, answer in zip(batch, replies, strict=True):
-                    answers[n] = answer
-    finally:
-        model.train(was_training)
-    return cast("list[Answer]", answers)  # each was filled in
+    return [
+        Answer(answer_text(tokenizer, one.token_ids), one.ended, len(one.token_ids))
+        for (one,) in made
+    ]
 
 
-def _prompt_ids(
+def prompt_ids(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     conversation: Conversation,
-    number: int,
+    where: str,
     max_new_tokens: int,
 ) -> list[int]:
-    where = f"conversation {number}"
+    """Tokens of a conversation up to where the answer begins.
+
+    Args:
+        where: what the conversation is called in a message.
+
+    Raises:
+        HandbookError: it ends with an assistant turn, or with `max_new_tokens` it does not fit into
+            the model's context.
+    """
     if not conversation or conversation[-1]["role"] == "assistant":
         raise HandbookError(
             "it must end with a user's turn",
@@ -110,34 +101,10 @@ def _prompt_ids(
     return ids
 
 
-def _generate_batch(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[list[int]],
-    config: GenerationConfig,
-) -> list[Answer]:
-    width = max(map(len, prompts))
-    # Padded on the left: the answer has to follow the prompt at once.
-    ids = torch.tensor(
-        [[tokenizer.pad_token_id] * (width - len(p)) + p for p in prompts], device=model.device
-    )
-    mask = torch.tensor(
-        [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device
-    )
-    # (batch, width + new)
-    generate_ids: Any = model.generate
-    output = generate_ids(input_ids=ids, attention_mask=mask, generation_config=config)
-    answers = []
-    for new in output[:, width:].tolist():
-        # After its end a row is filled with padding, which may be the same token: cut at the first
-        # end.
-        ended = tokenizer.eos_token_id in new
-        kept = new[: new.index(tokenizer.eos_token_id) + 1] if ended else new
-        text = str(
-            tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
-        answers.append(Answer(text.strip(), ended, len(kept)))
-    return answers
+def answer_text(tokenizer: PreTrainedTokenizerBase, token_ids: list[int]) -> str:
+    """The text of an answer: without special tokens, and without space around it."""
+    text = tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(text).strip()
 
 
 def chat_turns(
