@@ -20,8 +20,8 @@ def require_finite(name: str, tensor: Tensor) -> None:
     wrong = int((~torch.isfinite(tensor)).sum())
     if wrong:
         raise ValueError(
-            f"{wrong} of {tensor.numel()} {name} are NaN or infinite: set the rows they belong to "
-            "aside and count them"
+            f"{wrong} of {tensor.numel()} {name} are NaN or infinite: a judge failed, or a model "
+            "has diverged"
         )
 
 
