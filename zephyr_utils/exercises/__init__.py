@@ -24,8 +24,12 @@ from zephyr_utils.exercises.ch01_counts import check_fit_truecaser
 from zephyr_utils.exercises.ch02 import (
     check_combine_batches,
     check_lora_count,
-    check_loss_mask,
     check_merge,
+)
+from zephyr_utils.exercises.ch02_training import (
+    check_collate,
+    check_log_loss,
+    check_packed_positions,
 )
 from zephyr_utils.exercises.ch03 import (
     check_mean_rating,
@@ -48,6 +52,7 @@ from zephyr_utils.exercises.ch05 import (
     check_first_step,
     check_optimal_policy,
 )
+from zephyr_utils.exercises.ch05_training import check_ddpo_step, check_likelihood_factor
 from zephyr_utils.exercises.ch06 import (
     check_diagnosis,
     check_displaced_share,
@@ -87,7 +92,9 @@ __all__ = [
     "check_change_parts",
     "check_changed_grades",
     "check_choose_pair",
+    "check_collate",
     "check_combine_batches",
+    "check_ddpo_step",
     "check_diagnosis",
     "check_displaced_share",
     "check_dpo_loss",
@@ -101,9 +108,10 @@ __all__ = [
     "check_implied_beta",
     "check_leak",
     "check_length_bias",
+    "check_likelihood_factor",
+    "check_log_loss",
     "check_lora_bytes",
     "check_lora_count",
-    "check_loss_mask",
     "check_mean_rating",
     "check_measured_on",
     "check_merge",
@@ -111,6 +119,7 @@ __all__ = [
     "check_operations_per_token",
     "check_optimal_policy",
     "check_order_counts",
+    "check_packed_positions",
     "check_packed_updates",
     "check_paired_error",
     "check_pairs_needed",

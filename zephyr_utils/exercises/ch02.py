@@ -1,6 +1,4 @@
-"""Checks of chapter 02: the loss mask, losses summed over batches, the size of an adapter, merging
-it.
-"""
+"""Checks of chapter 02: losses summed over batches, the size of an adapter, merging it."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
+from zephyr_utils.exercises.core import attempt, compare, exercise
 
 
 @exercise(
@@ -59,6 +57,7 @@ def _merge(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, alpha: float)
     wrong={
         "scale alpha / r": lambda w, a, b, alpha: w + b @ a,
         "divide alpha by the rank": lambda w, a, b, alpha: w + alpha * b @ a,
+        "by the number of outputs": lambda w, a, b, alpha: w + alpha / b.shape[0] * b @ a,
         "update alone": lambda w, a, b, alpha: _merge(w, a, b, alpha) - w,
         "transposed": lambda w, a, b, alpha: w + alpha / len(a) * a.T @ b.T,
         "upside down": lambda w, a, b, alpha: w + len(a) / alpha * b @ a,
@@ -78,6 +77,8 @@ def check_merge(
         "The scale alpha / r is missing.": weight + update,
         "You have to divide alpha by the rank, which is the number of rows of a.": weight
         + alpha * update,
+        "You divide by the number of outputs, the rows of b; the rank is the number of rows of "
+        "a.": weight + alpha / 5 * update,
         "This is the update alone; add it to the weight.": alpha / 2 * update,
         "The update is transposed: b @ a has the shape and the order of the weight.": weight
         + alpha / 2 * update.T,
@@ -132,55 +133,4 @@ def check_lora_count(fn: Callable[[list[tuple[int, int]], int], int]) -> None:
         right,
         mistakes,
         "A is (rank, in) and B is (out, rank), for each weight.",
-    )
-
-
-def _labels(ids: list[int], mask: list[int]) -> list[int]:
-    return [token if counts else -100 for token, counts in zip(ids, mask, strict=True)]
-
-
-@exercise(
-    "02_dsft",
-    right="The end-of-sequence token counts too: that is how the student learns to stop.",
-    solution=_labels,
-    wrong={
-        "0 is a token": lambda ids, mask: [t if m else 0 for t, m in zip(ids, mask, strict=True)],
-        "wrong way round": lambda ids, mask: [
-            -100 if m else t for t, m in zip(ids, mask, strict=True)
-        ],
-        "does the shift": lambda ids, mask: [*_labels(ids, mask)[1:], -100],
-        "never stops": lambda ids, mask: [-100 if t == 2 else t for t in _labels(ids, mask)],
-        "whole conversation": lambda ids, mask: ids,
-        "as many labels": lambda ids, mask: [t for t, m in zip(ids, mask, strict=True) if m],
-    },
-)
-def check_loss_mask(fn: Callable[[list[int], list[int]], list[int]]) -> None:
-    """``fn(input_ids, assistant_mask) -> labels``: the token id where the mask is 1, -100 where it
-    is 0.
-    """
-    ids, mask = [11, 12, 13, 2, 14, 15, 16, 2, 17], [0, 0, 0, 0, 0, 1, 1, 1, 0]  # 2 ends a turn
-    expected = _labels(ids, mask)
-    got = attempt(fn, ids, mask)
-    if np.shape(got) != (len(ids),):
-        raise Wrong(
-            f"There must be as many labels as tokens: {len(ids)}. Mark those that do not count "
-            f"with -100."
-        )
-    mistakes = {
-        "0 is a token of the vocabulary, which the model would learn to say; -100 is what the loss "
-        "skips.": [max(label, 0) for label in expected],
-        "This is the wrong way round: the user's words count, and the assistant's do not.": _labels(
-            ids, [1 - m for m in mask]
-        ),
-        "Labels stand at the place of their own token; the loss does the shift by one itself.": [
-            *expected[1:],
-            -100,
-        ],
-        "The token that ends the answer (2) does not count, so the student never stops.": [
-            -100 if label == 2 else label for label in expected
-        ],
-        "The whole conversation counts here: that is training on all tokens.": ids,
-    }
-    compare(
-        got, expected, mistakes, "Keep the token id where the mask is 1, and put -100 elsewhere."
     )

@@ -1,6 +1,7 @@
 """Checks of chapter 05: the optimal policy, log-probabilities, the loss, the first step."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,8 +116,12 @@ def check_answer_log_prob(fn: Callable[[Array, Array], float]) -> None:
 
 
 def _start(logged: Array, dsft: Array, base: Array) -> str:
+    return _started(logged, dsft, base, lambda own: np.abs(logged - own).max() < 0.01)
+
+
+def _started(logged: Array, dsft: Array, base: Array, same: Callable[[Array], Any]) -> str:
     for name, own in (("dsft", dsft), ("base", base)):
-        if np.abs(logged - own).max() < 0.01:
+        if same(own):
             return name
     return "neither"
 
@@ -126,6 +131,42 @@ def _nearest(logged: Array, dsft: Array, base: Array) -> str:
 
 
 _SWAPPED = {"dsft": "base", "base": "dsft", "neither": "neither"}
+_Start = Callable[[Array, Array, Array], Any]
+# What readers write instead, by the message that explains it.
+_STARTS: dict[str, _Start] = {
+    "This says dsft whatever the numbers are, as a look at the loss alone would.": (
+        lambda logged, dsft, base: "dsft"
+    ),
+    "Sums in another order differ in the last digit: allow a small difference.": (
+        lambda logged, dsft, base: _started(logged, dsft, base, lambda own: (logged == own).all())
+    ),
+    "The names are the wrong way round.": (
+        lambda logged, dsft, base: _SWAPPED[_start(logged, dsft, base)]
+    ),
+    "This asks only the nearer of the two; a model that is neither has to be recognised, "
+    "too.": _nearest,
+    "This compares means: a model that gives one answer 3 nats more and the others as much less "
+    "has the same mean, and is another model. Compare answer by answer.": (
+        lambda logged, dsft, base: _started(
+            logged, dsft, base, lambda own: abs(logged.mean() - own.mean()) < 0.01
+        )
+    ),
+    "The largest difference is taken with its sign, so a model that is lower everywhere passes: "
+    "take the absolute value first.": (
+        lambda logged, dsft, base: _started(
+            logged, dsft, base, lambda own: (logged - own).max() < 0.01
+        )
+    ),
+    "One answer that agrees is not enough: all have to.": (
+        lambda logged, dsft, base: _started(
+            logged, dsft, base, lambda own: np.abs(logged - own).min() < 0.01
+        )
+    ),
+    "This tolerance is too wide: rounding is of the order of 1e-4 nats, and this run is half a nat "
+    "off.": lambda logged, dsft, base: _started(
+        logged, dsft, base, lambda own: np.allclose(logged, own, atol=1.0)
+    ),
+}
 
 
 @exercise(
@@ -133,52 +174,48 @@ _SWAPPED = {"dsft": "base", "base": "dsft", "neither": "neither"}
     right="One line before the first step tells what a loss of ln 2 cannot.",
     solution=_start,
     wrong={
-        "whatever the numbers": lambda logged, dsft, base: "dsft",
-        "last digit": lambda logged, dsft, base: (
-            "dsft" if (logged == dsft).all() else "base" if (logged == base).all() else "neither"
-        ),
-        "wrong way round": lambda logged, dsft, base: _SWAPPED[_start(logged, dsft, base)],
-        "only the nearer": _nearest,
-        "one of the words": lambda logged, dsft, base: bool(np.allclose(logged, dsft)),
-    },
+        words: next(slip for message, slip in _STARTS.items() if words in message)
+        for words in (
+            "whatever the numbers",
+            "last digit",
+            "wrong way round",
+            "only the nearer",
+            "compares means",
+            "with its sign",
+            "One answer that agrees",
+            "too wide",
+        )
+    }
+    | {"one of the words": lambda logged, dsft, base: bool(np.allclose(logged, dsft))},
 )
-def check_first_step(fn: Callable[[Array, Array, Array], str]) -> None:
+def check_first_step(fn: _Start) -> None:
     """``fn(logged, dsft, base) -> "dsft", "base" or "neither"``: whose log-probabilities a run
     logged at its start.
     """
     dsft, base = np.array([-16.04, -22.51, -9.87]), np.array([-16.35, -40.20, -31.08])
     rounding = np.array([4e-5, -2e-5, 1e-5])  # another batch size, another order of summing
-    runs = {"dsft": dsft + rounding, "base": base - rounding, "neither": dsft - 3.0}
-    got = tuple(attempt(fn, logged, dsft, base) for logged in runs.values())
-    if not all(isinstance(word, str) and word in runs for word in got):
+    runs = [
+        ("dsft", dsft + rounding),
+        ("base", base - rounding),
+        ("neither", dsft - 3.0),
+        ("neither", base + 3.0),
+        ("neither", dsft + np.array([3.0, -2.0, -1.0])),
+        ("neither", dsft + np.array([0.0, 3.0, 1.0])),
+        ("neither", dsft + 0.5),
+    ]
+
+    def said(function: _Start) -> tuple[Any, ...]:
+        return tuple(function(logged, dsft, base) for _, logged in runs)
+
+    got = tuple(attempt(fn, logged, dsft, base) for _, logged in runs)
+    if not all(isinstance(word, str) and word in _SWAPPED for word in got):
         raise Wrong('Return one of the words "dsft", "base" and "neither".')
-    mistakes = {
-        (
-            "dsft",
-            "dsft",
-            "dsft",
-        ): "This says dsft whatever the numbers are, as a look at the loss alone would.",
-        (
-            "neither",
-            "neither",
-            "neither",
-        ): "Sums in another order differ in the last digit: allow a small difference.",
-        ("base", "dsft", "neither"): "The names are the wrong way round.",
-        (
-            "dsft",
-            "base",
-            "dsft",
-        ): "This asks only the nearer of the two; a model that is neither has to be told too.",
-        (
-            "dsft",
-            "base",
-            "base",
-        ): "This asks only the nearer of the two; a model that is neither has to be told too.",
-    }
-    if got != tuple(runs):
+    expected = tuple(name for name, _ in runs)
+    if got != expected:
+        mistakes = {said(slip): message for message, slip in _STARTS.items()}
         raise Wrong(
             mistakes.get(
-                got, f"For three runs that began at {', '.join(runs)}, you say {', '.join(got)}."
+                got, f"For runs that began at {', '.join(expected)}, you say {', '.join(got)}."
             )
         )
 
@@ -215,6 +252,9 @@ def _loss_of_means(
         ),
         "minus sign": lambda pc, pr, rc, rr, beta: -objectives.dpo_loss(pc, pr, rc, rr, beta),
         "one pair at a time": lambda pc, pr, rc, rr, beta: _loss_of_means(pc, pr, rc, rr, beta),
+        "F.logsigmoid": lambda pc, pr, rc, rr, beta: (
+            -torch.sigmoid(objectives.reward_margin(pc, pr, rc, rr, beta)).log().mean()
+        ),
     },
 )
 def check_dpo_loss(fn: Callable[..., torch.Tensor]) -> None:
@@ -257,3 +297,14 @@ def check_dpo_loss(fn: Callable[..., torch.Tensor]) -> None:
         mistakes,
         "This is not -log(sigmoid(margin)) of these pairs.",
     )
+    # A margin of -120, in the float32 that models give.
+    far = [torch.tensor([value]) for value in (-1300.0, -100.0, -100.0, -100.0)]
+    got = attempt(fn, *far, 0.1)
+    expected = objectives.dpo_loss(*far, beta=0.1)
+    if not np.isfinite(float(got)):
+        raise Wrong(
+            "For a pair that is very wrong, sigmoid(m) rounds to 0 in float32 and its logarithm is "
+            f"no number: take F.logsigmoid(m), which gives {float(expected):.0f} where yours gives "
+            f"{float(got):.0f}."
+        )
+    compare(got, expected, {}, "A pair that is very wrong has another loss.", tolerance=1e-3)
