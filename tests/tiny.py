@@ -59,18 +59,18 @@ def tiny_model(seed: int = 0, **config) -> LlamaForCausalLM:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        settings = LlamaConfig(
-            vocab_size=320,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=256,
-            initializer_range=0.2,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=3,
-            **config,
-        )
+        sizes: dict = {
+            "vocab_size": 320,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 256,
+            "initializer_range": 0.2,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 3,
+        }
+        settings = LlamaConfig(**{**sizes, **config})
         return LlamaForCausalLM(settings).eval()

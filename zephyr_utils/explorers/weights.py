@@ -1,0 +1,252 @@
+"""Models as a browser fetches them: one binary file, the base model once and the adapters apart,
+and a JSON header with its sizes, its tokenizer and its SHA-256.
+
+``model.js`` reads both. Matrices are int8 with a scale for each row, so a weight is off by at most
+1/254 of its row's largest; vectors stay float32. Every size comes from the model's ``config.json``.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zephyr_utils.chat.template import ZEPHYR_TEMPLATE
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import read_json, write_json
+
+BASE = "base"  # the name of the model below all adapters
+FORMAT = 1  # of header and weights; model.js has the same
+NEEDED = (
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "rms_norm_eps",
+    "vocab_size",
+)
+# Settings under which the forward pass of model.js is the model's: name -> the values it may have.
+KNOWN: dict[str, tuple[Any, ...]] = {
+    "model_type": ("llama", "mistral"),
+    "hidden_act": ("silu",),
+    "sliding_window": (None,),
+    "attention_bias": (None, False),
+    "mlp_bias": (None, False),
+    "rope_scaling": (None,),
+}
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+Precision = Literal["int8", "float32"]
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class BrowserModels:
+    """What a browser fetches.
+
+    Attributes:
+        header: ``format``, ``config``, ``tokenizer`` (that of ``tokenizer.json``),
+            ``eos_token_id``, ``models`` (``[{name, on, scale, tensors}]``), ``bytes``,
+            ``sha256``; in a file of further adapters, ``rests_on`` in place of the first four: the
+            SHA-256 of the file with the models below them.
+        payload: the weights, as the header's offsets have it.
+    """
+
+    header: dict[str, Any]
+    payload: bytes
+
+    def write(self, folder: Path, name: str) -> Path:
+        """Write header and weights; returns the header's path, ``NAME.json``.
+
+        The weights' file bears the beginning of its hash, so that no cache mixes up two versions.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        file = f"{name}-{self.header['sha256'][:16]}.bin"
+        (folder / file).write_bytes(self.payload)
+        header = folder / f"{name}.json"
+        write_json(header, {**self.header, "file": file}, indent=None)
+        return header
+
+
+def pack_models(
+    base: Path, adapters: Mapping[str, Path], precision: Precision = "int8"
+) -> BrowserModels:
+    """The base model and LoRA adapters, each of which rests on the one before it.
+
+    Args:
+        base: directory of the base model; it is called ``base``.
+        adapters: name as shown -> directory that PEFT saved: the first is merged into the base, the
+            next into the outcome, as dSFT and dDPO are trained.
+        precision: of the matrices; ``float32`` is what tests compare with PyTorch.
+
+    Raises:
+        HandbookError: the model or its tokenizer is of a kind that ``model.js`` does not run, or
+            an adapter is not plain LoRA.
+    """
+    config = _config(base)
+    weights: dict[str, NDArray[np.float32]] = {}
+    for file in sorted(base.glob("*.safetensors")):
+        weights |= {name.removeprefix("model."): values for name, values in _read(file).items()}
+    if config["tie_word_embeddings"]:
+        weights.pop("lm_head.weight", None)
+    writer = _Writer(precision)
+    writer.add(BASE, None, None, weights)
+    below = BASE
+    for name, folder in adapters.items():
+        writer.add(name, below, *_adapter(folder))
+        below = name
+    tokenizer, eos_token_id = _tokenizer(base)
+    header = {"config": config, "tokenizer": tokenizer, "eos_token_id": eos_token_id}
+    return writer.finish(header)
+
+
+def pack_adapters(
+    models: BrowserModels, adapters: Mapping[str, tuple[str, Path]], precision: Precision = "int8"
+) -> BrowserModels:
+    """Further adapters in a file of their own, which is fetched after that of `models`.
+
+    Args:
+        adapters: name -> the model that it rests on, and its directory.
+
+    Raises:
+        HandbookError: an adapter is not plain LoRA.
+    """
+    writer = _Writer(precision)
+    for name, (on, folder) in adapters.items():
+        writer.add(name, on, *_adapter(folder))
+    return writer.finish({"rests_on": models.header["sha256"]})
+
+
+class _Writer:
+    """Puts tensors one behind the other, each at a multiple of four bytes."""
+
+    def __init__(self, precision: Precision) -> None:
+        self._precision = precision
+        self._models: list[dict[str, Any]] = []
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, name: str, on: str | None, scale: float | None, tensors: Tensors) -> None:
+        listed = []
+        for tensor_name, values in sorted(tensors.items()):
+            integers = values.ndim == 2 and self._precision == "int8"
+            listed.append(
+                {
+                    "name": tensor_name,
+                    "shape": list(values.shape),
+                    "dtype": "int8" if integers else "float32",
+                    "offset": self._size,
+                }
+            )
+            self._put(_rows_as_int8(values) if integers else values.astype("<f4").tobytes())
+        self._models.append({"name": name, "on": on, "scale": scale, "tensors": listed})
+
+    def _put(self, content: bytes) -> None:
+        padded = content + bytes(-len(content) % 4)
+        self._parts.append(padded)
+        self._size += len(padded)
+
+    def finish(self, header: Mapping[str, Any]) -> BrowserModels:
+        payload = b"".join(self._parts)
+        digest = hashlib.sha256(payload).hexdigest()
+        whole = {
+            "format": FORMAT,
+            **header,
+            "models": self._models,
+            "bytes": len(payload),
+            "sha256": digest,
+        }
+        return BrowserModels(whole, payload)
+
+
+def _rows_as_int8(values: NDArray[np.float32]) -> bytes:
+    """The scale of each row in float32, then the values of all rows in units of it."""
+    scales = np.abs(values).max(axis=1) / 127
+    scales[scales == 0] = 1
+    integers = np.rint(values / scales[:, None]).astype(np.int8)
+    return bytes(scales.astype("<f4").tobytes() + integers.tobytes())
+
+
+def _read(file: Path) -> dict[str, NDArray[np.float32]]:
+    from safetensors.torch import load_file  # numpy's knows no bfloat16
+
+    return {name: tensor.float().numpy() for name, tensor in load_file(file).items()}
+
+
+def _refuse(what: str, where: Path) -> HandbookError:
+    return HandbookError(
+        f"a browser cannot run this model: {what}",
+        where=str(where),
+        remedy="show the answers that were computed beforehand (explorers.answers)",
+    )
+
+
+def _config(base: Path) -> dict[str, Any]:
+    """What the forward pass needs of ``config.json``."""
+    path = base / "config.json"
+    given = read_json(path)
+    for name, known in KNOWN.items():
+        if given.get(name) not in known:
+            raise _refuse(f"its {name} is {given.get(name)!r}", path)
+    rope = given.get("rope_parameters") or {"rope_theta": given.get("rope_theta", 10000.0)}
+    if rope.get("rope_type", "default") != "default":
+        raise _refuse(f"its rotary positions are of the type {rope['rope_type']!r}", path)
+    if missing := [name for name in NEEDED if name not in given]:
+        raise _refuse(f"its configuration has no {missing[0]}", path)
+    heads = given["hidden_size"] // given["num_attention_heads"]
+    return {
+        **{name: given[name] for name in NEEDED},
+        "head_dim": given.get("head_dim") or heads,
+        "rope_theta": rope["rope_theta"],
+        "tie_word_embeddings": bool(given.get("tie_word_embeddings")),
+    }
+
+
+def _tokenizer(base: Path) -> tuple[dict[str, Any], int]:
+    """What model.js reads of ``tokenizer.json``, and the token that ends a turn."""
+    path = base / "tokenizer.json"
+    whole, settings = read_json(path), read_json(base / "tokenizer_config.json")
+    model, before = whole.get("model") or {}, whole.get("pre_tokenizer") or {}
+    byte_level = before.get("type") == "ByteLevel" and before.get("use_regex", True)
+    if not byte_level or before.get("add_prefix_space") or whole.get("normalizer"):
+        raise _refuse("its tokenizer is not plain byte-level BPE", path)
+    if model.get("type") != "BPE" or model.get("ignore_merges") or model.get("byte_fallback"):
+        raise _refuse("its tokenizer is not plain byte-level BPE", path)
+    added = whole["added_tokens"]
+    if own := [token["content"] for token in added if not token["special"]]:
+        raise _refuse(f"its tokenizer has tokens of its own beside the vocabulary: {own[0]}", path)
+    template = base / "chat_template.jinja"
+    if template.is_file() and template.read_text("utf-8").strip() != ZEPHYR_TEMPLATE.strip():
+        raise _refuse("its chat template is not Zephyr's", template)
+    ids = {token["content"]: token["id"] for token in added}
+    eos = settings.get("eos_token")
+    if eos not in ids:
+        raise _refuse("its tokenizer names no special token that ends a turn", path)
+    kept = {name: model[name] for name in ("vocab", "merges", "unk_token") if name in model}
+    listed = [{"id": token["id"], "content": token["content"]} for token in added]
+    return {"model": kept, "added_tokens": listed}, ids[eos]
+
+
+def _adapter(folder: Path) -> tuple[float, dict[str, NDArray[np.float32]]]:
+    """The scale of a LoRA adapter and its matrices: ``lora_A`` of (rank, inputs), ``lora_B``
+    transposed, (rank, outputs), so that its rows are long enough to have a scale each.
+    """
+    config = read_json(folder / ADAPTER_CONFIG)
+    if config.get("use_dora") or config.get("bias", "none") != "none" or "lora_alpha" not in config:
+        raise _refuse("its adapter is not plain LoRA", folder / ADAPTER_CONFIG)
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for name, values in _read(folder / ADAPTER_WEIGHTS).items():
+        place = name.removeprefix("base_model.model.").removeprefix("model.")
+        module, dot, kind = place.removesuffix(".weight").rpartition(".")
+        if kind not in ("lora_A", "lora_B") or not dot:
+            raise _refuse(f"its adapter has {name} beside LoRA's matrices", folder)
+        tensors[f"{module}.{kind}"] = values.T if kind == "lora_B" else values
+    ranks = {name: values.shape[0] for name, values in tensors.items()}
+    if set(ranks.values()) != {config["r"]}:
+        raise _refuse(f"the ranks of its adapter are not all {config['r']}", folder)
+    root = config["r"] ** 0.5 if config.get("use_rslora") else config["r"]
+    return config["lora_alpha"] / root, tensors
