@@ -45,8 +45,8 @@ class Anchor:
 
     @property
     def inside(self) -> bool:
-        """Whether the measured figure lies in the estimate."""
-        return self.low * 0.995 <= self.measured <= self.high * 1.005
+        """Whether the measured figure lies in the estimate, give or take 2 % of either end."""
+        return self.low * 0.98 <= self.measured <= self.high * 1.02
 
     @property
     def error(self) -> float:
