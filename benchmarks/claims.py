@@ -1,41 +1,52 @@
-"""The paper's claims over several seeds: ``make claims``.
+"""The paper's claims over ten replications: ``make claims``.
 
-Trains every row of the ablations with each seed, puts the held-out questions to each model at T =
-0.7, and writes scores, differences with 95 % intervals over seeds (Student's t), verdicts and the
-machine's stamp to ``benchmarks/results/claims.json``. What is finished is reused: a run that was
-killed goes on where it was, and the file is rewritten after each part.
+Trains and examines every row of the ablations in each replication, whose seed draws records, exam
+and training alike, and writes what was measured (two outcomes by question), verdicts and the
+machine's stamp to ``benchmarks/results/claims.json``. What is judged and how stands in
+``benchmarks/protocol.md``, which is older than the results.
 
+The file is rewritten after each row: a run that was killed goes on where it was. Results that rest
+on another base model, world or recipe are refused, by name. A row that fails is named, left out and
+counted; the others are measured all the same.
+
+    python benchmarks/claims.py --rows dsft ddpo  # some rows, and those they start from
     python benchmarks/claims.py --write-ranges    # also the ranges of tests/expected/miniature.yaml
     python benchmarks/claims.py --write-pages     # also book/results.md and the picture in README
 
-Each part is a process of its own with one thread: on small matrices two threads gain little.
+Each replication is a process of its own with one thread: on small matrices two threads gain little.
 """
 
 import argparse
-import functools
-import math
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import threading
 from pathlib import Path
+from typing import Any
 
-import yaml
+from expected_ranges import write_ranges
 from rich.console import Console
 from rich.markdown import Markdown
 
-from zephyr_utils.ablations.catalogue import BETAS, EPOCHS, LOSSES, PAIRINGS, TABLE_3
-from zephyr_utils.ablations.claims import (
-    Measured,
-    difference,
-    findings_table,
-    judge_all,
-    models_table,
-    row_scores,
+from zephyr_utils.ablations.catalogue import (
+    BETAS,
+    CONTROLS,
+    EPOCHS,
+    LOSSES,
+    OWN_ANSWERS,
+    PAIRINGS,
+    TABLE_3,
 )
+from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
 from zephyr_utils.ablations.parallel import run_in_parallel
-from zephyr_utils.ablations.results import provenance
+from zephyr_utils.ablations.results import (
+    FORMAT,
+    Failures,
+    check_unchanged,
+    parse_results,
+    provenance,
+)
+from zephyr_utils.ablations.tables import undecided
+from zephyr_utils.ablations.verdicts import ClaimResult, Measured
 from zephyr_utils.files import read_json, write_json
 from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -43,143 +54,134 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
 RANGES = ROOT / "tests" / "expected" / "miniature.yaml"
-# Parts of the work, the most important first; each is one process for each seed.
-PARTS = {
-    "dsft": ("base", "dsft"),
-    "ddpo": ("ddpo",),
-    "table3": ("ddpo_without_dsft", "dsft_2", "few"),
-    "few": tuple(dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))),
-    "epochs": EPOCHS,
-}
-
-
-def at(*path: str) -> Callable[[dict], float]:
-    """Where a number stands in a seed's results."""
-    return lambda rows: functools.reduce(lambda part, key: part[key], path, rows)
-
-
-def over_seeds(number: Callable[[dict], float], measured: Measured) -> list[float]:
-    """The seeds' mean plus and minus four standard deviations: a run with any seed falls inside."""
-    values = [number(rows) for rows in measured.values()]
-    mean, reach = statistics.mean(values), 4 * statistics.stdev(values)
-    return [mean - reach, mean + reach]
-
-
-def of_the_run(seeds: tuple[int, ...]) -> Callable[..., list[float]]:
-    """Half a grade around the mean of the very seeds that a chapter runs.
-
-    They repeat exactly on one type of processor; between types, differences of grades moved by
-    0.15. Half a grade leaves room for that, and not for a training that gains nothing.
-    """
-
-    def bounds(number: Callable[[dict], float], measured: Measured) -> list[float]:
-        mean = statistics.mean(number(measured[seed]) for seed in seeds)
-        return [mean - 0.5, mean + 0.5]
-
-    return bounds
-
-
-def at_ln_2(number: Callable[[dict], float], measured: Measured) -> list[float]:
-    """ln 2, where a run that starts at its reference must begin, up to rounding in float32."""
-    return [math.log(2) - 1e-4, math.log(2) + 1e-4]
-
-
-# chapter -> metric of its metrics.json -> (a seed's results to that number, its bounds); a
-# chapter's first is its headline.
-GUARDED: dict[str, dict[str, tuple[Callable[[dict], float], Callable[..., list[float]]]]] = {
-    "00_overview": {"gain": (difference("ddpo", "dsft"), of_the_run((0,)))},
-    "02_dsft": {"held_out_loss": (at("ddpo", "dsft", "held_out_loss"), over_seeds)},
-    "05_ddpo": {"first_step_loss": (at("ddpo", "trained", "first_step_loss"), at_ln_2)},
-    "06_reward_margins": {
-        "accuracy": (at("ddpo", "margins", "accuracy"), over_seeds),
-        "mean_margin": (at("ddpo", "margins", "margin"), over_seeds),
-    },
-    "07_evaluation": {
-        "score_ddpo": (at("ddpo", "exam", "score"), over_seeds),
-        "score_dsft": (at("dsft", "exam", "score"), over_seeds),
-        "score_base": (at("base", "exam", "score"), over_seeds),
-    },
-    "08_ablations": {
-        "few_minus_dsft": (difference("few", "dsft"), of_the_run((0, 1))),
-        "dsft_2_minus_dsft": (difference("dsft_2", "dsft"), of_the_run((0, 1))),
-        "without_dsft_minus_dsft": (difference("ddpo_without_dsft", "dsft"), of_the_run((0, 1))),
-    },
-}
-
-
-def measure_all(seeds: int, workers: int, parts: list[str], console: Console) -> Measured:
-    """Run the parts for all seeds, writing the results after each; those of other parts stay if
-    nothing has changed.
-    """
-    started = time.perf_counter()
-    measured: Measured = (
-        known_results() if read_json(RESULTS).get("provenance") == provenance() else {}
+REPLICATIONS = 10
+# the most important first
+ROWS = tuple(
+    dict.fromkeys(
+        (
+            *("base", "dsft", "ddpo"),
+            *TABLE_3,
+            *PAIRINGS,
+            *OWN_ANSWERS,
+            *BETAS,
+            *LOSSES,
+            *CONTROLS,
+            *EPOCHS,
+        )
     )
-    wanted = [(seed, PARTS[part]) for part in parts for seed in range(seeds)]
-    tasks = [
-        (Pipeline(seed=seed), rows)
-        for seed, rows in wanted
-        if not set(rows) <= set(measured.get(seed, {}))
+)
+
+
+class Progress:
+    """How far a run is: rows done, and an estimate of the time that is left.
+
+    A row takes as long as it took in the replications before; until it was measured once, as long
+    as the rows so far on average.
+    """
+
+    def __init__(self, wanted: list[tuple[int, str]], workers: int) -> None:
+        self.left, self.total, self.workers = list(wanted), len(wanted), workers
+        self.seconds: dict[str, list[float]] = {}
+
+    def add(self, seed: int, row: str, seconds: float) -> str:
+        """Note a row that is done; returns the line to show."""
+        self.left.remove((seed, row))
+        self.seconds.setdefault(row, []).append(seconds)
+        done = self.total - len(self.left)
+        return f"{done} of {self.total} rows, {self._time_left()} left"
+
+    def _time_left(self) -> str:
+        known = {row: sum(took) / len(took) for row, took in self.seconds.items()}
+        other = sum(known.values()) / len(known)
+        seconds = sum(known.get(row, other) for _, row in self.left) / self.workers
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
+
+
+def measure_all(
+    seeds: int, workers: int, rows: list[str], afresh: bool, console: Console
+) -> tuple[Measured, Failures]:
+    """Measure the rows of all seeds that are missing, writing the results after each row; those of
+    other rows stay.
+    """
+    measured, failed, took = (
+        {} if afresh else known for known in (*known_results(), known_seconds())
+    )
+    rests_on, lock = provenance(), threading.Lock()
+    missing = [
+        (seed, [row for row in rows if row not in measured.get(seed, {})]) for seed in range(seeds)
     ]
-    for seed, results in run_in_parallel(
-        tasks, workers, lambda line: console.print(line, highlight=False)
+    progress = Progress([(seed, row) for seed, names in missing for row in names], workers)
+
+    def keep(seed: int, done: dict[str, Any]) -> None:
+        row = done["row"]
+        with lock:
+            if "failed" in done:
+                failed.setdefault(seed, {})[row] = done["failed"]
+                console.print(f"seed {seed}: {row} FAILED: {done['failed']}", highlight=False)
+            else:
+                measured.setdefault(seed, {})[row] = done["results"]
+                failed.get(seed, {}).pop(row, None)
+                took.setdefault(row, []).append(round(done["seconds"], 1))
+            write_results(measured, failed, took, rests_on)
+            console.print(f"    {progress.add(seed, row, done['seconds'])}", highlight=False)
+
+    tasks = [(Pipeline(seed=seed), names) for seed, names in missing if names]
+    for _ in run_in_parallel(
+        tasks, workers, lambda line: console.print(line, highlight=False), keep
     ):
-        measured[seed] = measured.get(seed, {}) | results
-        write_results(dict(sorted(measured.items())), round(time.perf_counter() - started))
-    return dict(sorted(measured.items()))
+        pass
+    return measured, failed
 
 
-def write_results(measured: Measured, seconds: int) -> None:
-    """Scores, verdicts, and all that they were made from."""
-    rows = sorted({row for results in measured.values() for row in results})
+def write_results(
+    measured: Measured,
+    failed: Failures,
+    seconds: dict[str, list[float]],
+    rests_on: dict[str, str],
+    findings: list[ClaimResult] | None = None,
+) -> None:
+    """All that was measured, seeds in order; and the verdicts once there are any."""
     write_json(
         RESULTS,
         {
+            "format": FORMAT,
             "stamp": environment_stamp(),
-            "provenance": provenance(),
-            "seconds_of_the_last_run": seconds,
-            "findings": {result.claim.key: result.as_record() for result in judge_all(measured)},
-            "scores": {row: row_scores(measured, row) for row in rows},
-            "measured": measured,
+            "provenance": rests_on,
+            "failed": {seed: rows for seed, rows in sorted(failed.items()) if rows},
+            "seconds": seconds,
+            "findings": {found.claim.key: found.as_record() for found in findings or []},
+            "measured": dict(sorted(measured.items())),
         },
+        indent=1,
     )
 
 
-def known_results() -> Measured:
-    """What the file holds."""
-    return {int(seed): rows for seed, rows in read_json(RESULTS).get("measured", {}).items()}
+def known_results() -> tuple[Measured, Failures]:
+    """What the file holds: what was measured, and what failed."""
+    known = parse_results(read_json(RESULTS))
+    return known.measured, known.failed
 
 
-def ranges(measured: Measured) -> dict[str, dict[str, list[float]]]:
-    """For each guarded number its bounds, rounded outwards."""
-    return {
-        chapter: {
-            metric: _outwards(*bounds(number, measured))
-            for metric, (number, bounds) in metrics.items()
-        }
-        for chapter, metrics in GUARDED.items()
-    }
+def known_seconds() -> dict[str, list[float]]:
+    """How long each row took, in its replications."""
+    seconds: dict[str, list[float]] = read_json(RESULTS).get("seconds", {})
+    return seconds
 
 
-def _outwards(low: float, high: float) -> list[float]:
-    return [math.floor(low * 1e4) / 1e4, math.ceil(high * 1e4) / 1e4]
-
-
-def write_ranges(measured: Measured) -> None:
-    """Replace the guarded chapters' ranges; those of other chapters and the file's opening comment
-    stay.
-    """
-    text = RANGES.read_text(encoding="utf-8")
-    comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    known = yaml.safe_load(text) or {}
-    for chapter, metrics in ranges(measured).items():
-        known[chapter] = {
-            **metrics,
-            **{key: v for key, v in known.get(chapter, {}).items() if key not in metrics},
-        }
-    RANGES.write_text(
-        comment + yaml.safe_dump(known, sort_keys=False, default_flow_style=None), encoding="utf-8"
-    )
+def summary(judged: list[ClaimResult], measured: Measured, failed: Failures) -> str:
+    """What a reader has to know beside the tables."""
+    open_ones = undecided(judged[:FIRST])
+    lines = [
+        f"{len(measured)} replications. Of the first {FIRST} claims {len(open_ones)} are undecided"
+        + (f": {', '.join(open_ones)}." if open_ones else ".")
+    ]
+    lines += [
+        f"Left out: seed {seed}, {row}: {why}"
+        for seed, rows in failed.items()
+        for row, why in rows.items()
+    ]
+    return "\n\n".join(lines)
 
 
 def write_pages() -> None:
@@ -188,20 +190,19 @@ def write_pages() -> None:
         subprocess.run([sys.executable, ROOT / "tools" / script], check=True)
 
 
-def main() -> None:
-    """Measure, print, write."""
+def main() -> int:
+    """Measure, print, write; 1 if a row failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=REPLICATIONS, help="replications")
     parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument(
-        "--parts", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="default: all"
-    )
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="default: all")
+    parser.add_argument("--afresh", action="store_true", help="forget the results that there are")
     parser.add_argument(
         "--write-ranges",
         action="store_true",
-        help="rewrite the regression's ranges from these seeds",
+        help="rewrite the regression's ranges from these replications",
     )
     parser.add_argument(
         "--write-pages", action="store_true", help="rewrite book/results.md and README's picture"
@@ -213,21 +214,25 @@ def main() -> None:
     )
     options = parser.parse_args()
     console = Console()
-    measured = (
-        known_results()
-        if options.known
-        else measure_all(options.seeds, options.workers, options.parts, console)
-    )
+    if not options.afresh and (results := read_json(RESULTS)):
+        check_unchanged(results, RESULTS)
     if options.known:
-        write_results(measured, read_json(RESULTS).get("seconds_of_the_last_run", 0))
-    console.print(
-        Markdown(models_table(measured, TABLE_3)), Markdown(findings_table(judge_all(measured)))
-    )
+        measured, failed = known_results()
+    else:
+        measured, failed = measure_all(
+            options.seeds, options.workers, list(options.rows), options.afresh, console
+        )
+    measured = dict(sorted(measured.items()))
+    judged = judge_all(measured)
+    write_results(measured, failed, known_seconds(), provenance(), judged)
+    console.print(Markdown(models_table(measured, ROWS)), Markdown(findings_table(judged)))
+    console.print(Markdown(summary(judged, measured, failed)))
     if options.write_ranges:
-        write_ranges(measured)
+        write_ranges(RANGES, measured)
     if options.write_pages:
         write_pages()
+    return 1 if any(failed.values()) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,181 +1,202 @@
 """The search behind the miniature's recipes: learning rate and epochs of dSFT, of dDPO, and of
 every row of chapter 08.
 
-    python benchmarks/search.py --stages dsft python benchmarks/search.py --stages ddpo     # from
-    the dSFT model of the recipe as it now stands python benchmarks/search.py --stages rows     #
-    every ablation, each on its own
+    python benchmarks/search.py --stages dsft ddpo rows  # one after the other, rows side by side
 
-Every setting is trained once (seed 0) and graded at T = 0.7 on *development* questions: held-out
-combinations that the evaluation does not ask about. Each result is added to
-``benchmarks/results/search.json`` as it comes, so a search that was killed goes on where it
-stopped; ``--afresh`` forgets the stages' earlier results.
+A stage's winner is written into the recipes as it is found, because the next starts from its model.
+
+Each setting is trained with the seeds 100, 101 and 102, which draw records of their own and measure
+no claim, and graded at T = 0.7 on *development* questions, whose combinations no exam asks about.
+The mean grade over the three decides. A grid whose winner lies at its end goes on in that direction
+until the winner lies inside, `EXTENSIONS` times at most (``benchmarks/protocol.md``).
+
+Each result is added to ``benchmarks/results/search.json`` as it comes, so a search that was killed
+goes on where it stopped; ``--afresh`` forgets the stages' earlier results.
 """
 
 import argparse
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import search_grid as grids
+import yaml
 from rich.console import Console
 from rich.table import Table
 
-from zephyr_utils.ablations.catalogue import ABLATIONS, BETAS, LOSSES, PAIRINGS
 from zephyr_utils.ablations.parallel import QUIET
 from zephyr_utils.files import read_json, write_json
 from zephyr_utils.machine import environment_stamp, usable_cores
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
-KEPT = ("score", "turn_1", "turn_2", "right_turn_1", "right_turn_2", "ended", "tokens")
-FEW: tuple[dict, ...] = tuple({"learning_rate": rate} for rate in (4e-4, 8e-4, 1.6e-3, 3.2e-3))
-# stage or row -> the settings tried; the recipe's other values stay
-SETTINGS: dict[str, tuple[dict, ...]] = {
-    "dsft": tuple(
-        {"learning_rate": rate, "num_train_epochs": epochs, "per_device_train_batch_size": batch}
-        for rate, epochs, batch in ((4e-3, 1, 16), (8e-3, 1, 16), (2e-3, 1, 8), (4e-3, 2, 16))
-    ),
-    "ddpo": tuple(
-        {"learning_rate": rate, "num_train_epochs": 1, "per_device_train_batch_size": 16}
-        for rate in (2e-4, 4e-4, 1e-3)
-    ),
-    "ddpo_without_dsft": FEW,
-    "dsft_2": tuple(
-        {"learning_rate": rate, "num_train_epochs": 1} for rate in (5e-4, 1e-3, 2e-3, 4e-3)
-    ),
-    **{row: FEW for row in dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))},
-    "few": (*FEW, {"learning_rate": 6.4e-3}),  # the best of the four lay at their end
-    # IPO's beta is a distance per token, not DPO's: its own scale has to be searched too.
-    "ipo": tuple(
-        {"learning_rate": rate, "beta": beta}
-        for beta, rates in ((0.1, (4e-4, 1.6e-3)), (1.0, (4e-4, 1.6e-3, 3.2e-3)))
-        for rate in rates
-    ),
-    # Three epochs; the one that counts here is the last.
-    **{
-        row: tuple({"learning_rate": rate} for rate in (4e-4, 8e-4, 1.6e-3))
-        for row in ("epochs_after_one", "epochs")
-    },
-}
+RECIPES = Path(__file__).resolve().parents[1] / "zephyr_utils" / "recipes" / "miniature"
+KEPT = ("score", "right", "ended", "tokens")
 
 
-def try_setting(stage: str, changes: dict) -> dict:
-    """Train one setting into a temporary folder and grade it on the development questions.
+def try_setting(stage: str, changes: dict, seed: int) -> dict[str, Any]:
+    """Train one setting with one seed into a temporary folder and grade it on the development
+    questions.
 
-    The setting that is the road's own recipe is not trained again: its artefact is graded.
+    The setting that is the pipeline's own recipe is not trained again: its artefact is graded.
     """
     from zephyr_utils import training
-    from zephyr_utils.ablations.catalogue import model_of, recipe_of, train_into
+    from zephyr_utils.ablations.catalogue import ABLATIONS, recipe_of
+    from zephyr_utils.ablations.measurements import accuracies_by_epoch, model_of, train_into
     from zephyr_utils.chat import load_model
     from zephyr_utils.evaluation.exam import run_exam
     from zephyr_utils.miniature.data import development_questions
     from zephyr_utils.pipeline.pipeline import Pipeline
 
-    pipeline, started = Pipeline(), time.perf_counter()
+    pipeline, started = Pipeline(seed=seed), time.perf_counter()
+    accuracy: dict[str, float] = {}
     with TemporaryDirectory() as name:
-        folder, model_folder = Path(name), Path(name) / training.MODEL
-        if stage in ("dsft", "ddpo") and changes.items() <= pipeline.recipe(stage).items():
+        folder = Path(name)
+        if stage in grids.PIPELINE and changes.items() <= pipeline.recipe(stage).items():
             made = getattr(pipeline, stage)()
             metrics, model_folder = made.results, made.folder / training.MODEL
         elif stage == "dsft":
             train, held_out, _ = pipeline.split_dialogues()
-            metrics = training.dsft(
-                pipeline.base_model_address,
-                train,
-                held_out,
-                folder,
-                pipeline.recipe("dsft") | changes,
-            ).metrics
+            recipe = pipeline.recipe("dsft") | changes
+            base = pipeline.base_model_address
+            metrics = training.dsft(base, train, held_out, folder, recipe).metrics
+            model_folder = folder / training.MODEL
         elif stage == "ddpo":
             train, _, _ = pipeline.split_pairs()
+            recipe = pipeline.recipe("ddpo") | changes
+            start = pipeline.model_directory("dsft")
             metrics = training.ddpo(
-                pipeline.model_directory("dsft"), train, folder, pipeline.recipe("ddpo") | changes
+                start, train, folder, recipe, reference_folder=pipeline.reference_cache
             ).metrics
+            model_folder = folder / training.MODEL
         else:
             row = ABLATIONS[stage]
-            metrics = train_into(
-                pipeline,
-                row,
-                model_of(pipeline, row.start),
-                folder,
-                recipe_of(pipeline, row, **changes),
-            )
-        seconds = round(time.perf_counter() - started)
+            start, recipe = model_of(pipeline, row.start), recipe_of(pipeline, row, **changes)
+            metrics = train_into(pipeline, row, start, folder, recipe)
+            model_folder = folder / training.MODEL
+            if row.epochs:
+                log = json.loads((folder / training.LOG).read_text(encoding="utf-8"))
+                found = accuracies_by_epoch(log, row.epochs)
+                accuracy = {f"accuracy_{part}": round(found[part][-1], 4) for part in found}
         model, tokenizer = load_model(model_folder, dtype="float32")
         exam = pipeline.setting.exam
-        sampling = {"temperature": exam.temperature, "seed": 0}
         results = run_exam(
             model,
             tokenizer,
             stage,
-            development_questions(),
+            development_questions(seed),
             folder,
             exam.judge(),
+            temperature=exam.temperature,
             max_new_tokens=exam.max_new_tokens,
-            **sampling,
+            seed=seed,
         )
-    loss = (
-        {"held_out_loss": round(metrics["held_out_loss"], 4)} if "held_out_loss" in metrics else {}
-    )
-    return {**changes, **{key: round(results[key], 4) for key in KEPT}, "seconds": seconds, **loss}
+    seconds = round(time.perf_counter() - started)
+    loss = {key: round(metrics[key], 4) for key in ("held_out_loss",) if key in metrics}
+    numbers = {key: round(results[key], 4) for key in KEPT}
+    return {**changes, "seed": seed, **numbers, **accuracy, **loss, "seconds": seconds}
 
 
-def in_a_process(stage: str, settings: list[dict], keep: Callable[[dict], None]) -> None:
-    """`try_setting` for one setting after the other, in a process of its own with one thread."""
-    command = [sys.executable, __file__, "--stages", stage, "--settings", json.dumps(settings)]
-    process = subprocess.Popen(
-        command, env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
-        if line.startswith('{"'):
-            keep(json.loads(line))
-    if process.wait():
-        raise RuntimeError(f"{stage}: a setting failed, see above")
+def write_recipes(winners: dict[str, dict[str, Any]]) -> None:
+    """Put what was found into the miniature's recipes; their other lines and comments stay."""
+    for stage in set(winners) & set(grids.PIPELINE):
+        path = RECIPES / f"{stage}.yaml"
+        text = path.read_text(encoding="utf-8")
+        for name, value in winners[stage].items():
+            text, count = re.subn(rf"(?m)^{name}: \S+", f"{name}: {_number(value)}", text)
+            if count != 1:
+                raise RuntimeError(f"{path} has {count} lines for {name}")
+        path.write_text(text, encoding="utf-8")
+    path = RECIPES / "ablations.yaml"
+    text = path.read_text(encoding="utf-8")
+    for row in winners.keys() - set(grids.PIPELINE):
+        values = ", ".join(f"{name}: {_number(value)}" for name, value in winners[row].items())
+        line = f"  {row}: {{{values}}}"
+        text, count = re.subn(rf"(?m)^  {re.escape(row)}: {{[^}}]*}}", line, text)
+        text = text if count else f"{text.rstrip()}\n{line}\n"
+    path.write_text(text, encoding="utf-8")
 
 
-def search(stages: list[str], workers: int, afresh: bool, console: Console) -> None:
-    """Try what is missing, and keep each result as it comes."""
-    earlier, lock = read_json(RESULTS), threading.Lock()
-    tried = {stage: [] if afresh else earlier.get(stage, {}).get("tried", []) for stage in stages}
+def _number(value: float) -> str:
+    """A number that YAML reads as one: 4e-4 without a point is text to it."""
+    return yaml.safe_dump(value).split()[0]
 
-    def keep(stage: str, result: dict) -> None:
-        with lock:
-            tried[stage].append(result)
-            console.print(stage, json.dumps(result), highlight=False)
+
+class Search:
+    """What was tried, and the processes that try more."""
+
+    def __init__(self, console: Console, afresh: list[str], workers: int) -> None:
+        self.console, self.lock, self.workers = console, threading.Lock(), workers
+        known = read_json(RESULTS)
+        # results of one seed on another world are no part of this search
+        self.tried: dict[str, list[dict[str, Any]]] = {
+            stage: found["tried"]
+            for stage, found in known.items()
+            if stage not in afresh and all("seed" in row for row in found["tried"])
+        }
+
+    def run(self, stages: list[str]) -> None:
+        """Try the stages' grids, and extend each until it brackets its winner.
+
+        Each seed of a stage is a process: a single stage keeps all workers busy, too.
+        """
+        with ThreadPoolExecutor(self.workers) as pool:
+            while tasks := [
+                (stage, settings)
+                for stage in stages
+                for settings in grids.wanted(stage, self.tried.get(stage, []))
+            ]:
+                list(pool.map(lambda task: self._in_a_process(*task), tasks))
+
+    def winner(self, stage: str) -> dict[str, Any]:
+        """The setting that a stage's search chose."""
+        winner: dict[str, Any] = grids.outcome(stage, self.tried[stage])["winner"]
+        return winner
+
+    def _in_a_process(self, stage: str, settings: list[tuple[dict, int]]) -> None:
+        """`try_setting` for one setting after the other, in a process with one thread."""
+        command = [sys.executable, __file__, "--stages", stage, "--settings", json.dumps(settings)]
+        process = subprocess.Popen(
+            command, env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True
+        )
+        for line in process.stdout or ():
+            if line.startswith('{"'):
+                self._keep(stage, json.loads(line))
+        if process.wait():
+            raise RuntimeError(f"{stage}: a setting failed, see above")
+
+    def _keep(self, stage: str, result: dict[str, Any]) -> None:
+        with self.lock:
+            rows = self.tried.setdefault(stage, [])
+            rows.append(result)
             write_json(
                 RESULTS,
                 {
-                    **read_json(RESULTS),
-                    stage: {"tried": tried[stage], "stamp": environment_stamp()},
+                    name: {**grids.outcome(name, tried), "stamp": environment_stamp()}
+                    for name, tried in sorted(self.tried.items())
                 },
             )
+            self.console.print(f"{stage}: {result}", highlight=False)
 
-    def one(stage: str) -> None:
-        missing = [
-            changes
-            for changes in SETTINGS[stage]
-            if not any(changes.items() <= row.items() for row in tried[stage])
-        ]
-        if missing:
-            in_a_process(stage, missing, lambda result: keep(stage, result))
-
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(one, stages))
-    for stage in stages:
-        table = Table(*tried[stage][0], title=f"{stage}: development questions, T = 0.7, seed 0")
-        for row in sorted(tried[stage], key=lambda row: -row["score"]):
-            table.add_row(
-                *(
-                    f"{value:.4g}" if isinstance(value, float) else str(value)
-                    for value in row.values()
-                )
-            )
-        console.print(table)
+    def table(self, stage: str) -> Table:
+        """What was tried, the best mean first."""
+        found = grids.outcome(stage, self.tried[stage])
+        bracketed = "its grid brackets it" if found["bracketed"] else "at the end of its grid"
+        table = Table(
+            *("setting", "mean", "seeds"),
+            title=f"{stage}: development questions, T = 0.7; the winner: {bracketed}",
+        )
+        for setting, mean, seeds in grids.ranked(stage, self.tried[stage]):
+            table.add_row(json.dumps(setting), f"{mean:.3f}", str(seeds))
+        return table
 
 
 def main() -> None:
@@ -183,18 +204,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stages", nargs="+", choices=(*SETTINGS, "rows"), required=True)
+    choices = (*grids.GRIDS, "rows")
+    parser.add_argument("--stages", nargs="+", choices=choices, required=True)
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--afresh", action="store_true", help="forget the stages' earlier results")
     parser.add_argument("--settings", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.settings:
-        for changes in json.loads(options.settings):
-            print(json.dumps(try_setting(options.stages[0], changes)), flush=True)
+        for changes, seed in json.loads(options.settings):
+            print(json.dumps(try_setting(options.stages[0], changes, seed)), flush=True)
         return
-    rows = [name for name in SETTINGS if name in ABLATIONS and name not in ("dsft", "ddpo")]
-    stages = [name for stage in options.stages for name in (rows if stage == "rows" else [stage])]
-    search(stages, options.workers, options.afresh, Console(width=150))
+    rows = [name for name in grids.GRIDS if name not in grids.PIPELINE]
+    stages = [rows if stage == "rows" else [stage] for stage in options.stages]
+    console = Console(width=150)
+    search = Search(console, [*itertools.chain(*stages)] if options.afresh else [], options.workers)
+    for together in stages:
+        search.run(together)
+        for stage in together:
+            console.print(search.table(stage))
+        write_recipes({stage: search.winner(stage) for stage in together})
 
 
 if __name__ == "__main__":

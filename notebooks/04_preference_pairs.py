@@ -55,7 +55,7 @@ from pathlib import Path
 import numpy as np
 
 from zephyr_utils import exercises, figures, training
-from zephyr_utils.ablations import catalogue
+from zephyr_utils.ablations import catalogue, measurements
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.chat import load_model, prepare_tokenizer
 from zephyr_utils.evaluation import load_rows
@@ -360,7 +360,7 @@ compared = not pipeline.preferences  # from ready-made pairs no second set can b
 kinds = {"random": "few", "worst": "lowest"}
 if compared:
     trained = {
-        kind: catalogue.train(pipeline, catalogue.get_ablation(row))
+        kind: measurements.train(pipeline, catalogue.get_ablation(row))
         for kind, row in kinds.items()
     }
     for kind, run in trained.items():
@@ -418,7 +418,7 @@ if compared:
 
 # %%
 def grades_of(row):
-    file = catalogue.evaluate_ablation(pipeline, row).folder / "judgments.jsonl"
+    file = measurements.evaluate_ablation(pipeline, row).folder / "judgments.jsonl"
     judged = sorted(
         (line["question_id"], line["turn"], line["score"]) for line in load_rows(file)
     )
@@ -473,7 +473,7 @@ for name, pairs in both.items():
 for kind, row in kinds.items() if compared else ():
     print(
         f"trained against {kind}: "
-        f"{catalogue.evaluate_ablation(pipeline, row).results['tokens']:.1f} "
+        f"{measurements.evaluate_ablation(pipeline, row).results['tokens']:.1f} "
         "tokens in an answer"
     )
 

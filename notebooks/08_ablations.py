@@ -46,7 +46,7 @@ import torch
 from IPython.display import Markdown, display
 
 from zephyr_utils import chat, exercises, figures, objectives, published
-from zephyr_utils.ablations import claims, results
+from zephyr_utils.ablations import claims, measurements, results
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.ablations import catalogue as ablations
 from zephyr_utils.evaluation import seeds_interval
@@ -324,7 +324,7 @@ assert not turns
 makings = {
     name: pipeline.pairs()
     if name == "few" or pipeline.preferences
-    else ablations.data_of(pipeline, ablations.ABLATIONS[name])
+    else measurements.data_of(pipeline, ablations.ABLATIONS[name])
     for name in ablations.PAIRINGS
 }
 sets = {
@@ -597,7 +597,7 @@ if all(
 # %%
 recipe = pipeline.recipe("ddpo")
 log = json.loads((pipeline.ddpo().folder / LOG).read_text())
-for name, values in ablations.accuracies_by_epoch(
+for name, values in measurements.accuracies_by_epoch(
     log, recipe["num_train_epochs"]
 ).items():
     print(

@@ -1,9 +1,10 @@
-"""Ablations: rows that say what they train on, verdicts of three words, results that survive a
-kill.
+"""Ablations: rows that say what they train on, and results that survive a kill, a failure and a
+change of what they rest on.
 """
 
-import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,10 @@ import pytest
 import yaml
 
 from zephyr_utils.ablations import catalogue as ablations
-from zephyr_utils.ablations import claims, results
+from zephyr_utils.ablations import measurements
 from zephyr_utils.ablations.parallel import run_in_parallel
 from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation import Interval
 from zephyr_utils.miniature import data as world
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.scales import SCALES
@@ -52,6 +52,7 @@ def test_rows_that_are_compared_differ_in_what_their_label_says_and_in_the_searc
         row = ablations.ABLATIONS[name]
         recipe = ablations.recipe_of(pipeline, row)
         changed = {key for key in recipe if recipe[key] != plain.get(key)}
+        assert row.as_many_as == ("few" if row.pairs else ""), "other records, as many updates"
         # IPO's beta is a distance per token and no kin of DPO's: it has a search of its own.
         searched = {"learning_rate", "beta"} if name == "ipo" else {"learning_rate"}
         assert changed <= {*searched, *row.recipe}
@@ -65,24 +66,41 @@ def test_an_unknown_row_is_answered_with_those_there_are():
 
 def test_a_share_of_the_rows_keeps_their_order_and_depends_on_the_prompt_alone():
     rows = [{"prompt": f"What is {n} plus 1?", "side": n % 2} for n in range(2000)]
-    kept = ablations.take_share(rows, 0.25)
+    kept = measurements.take_share(rows, 0.25)
     assert 420 < len(kept) < 580
     assert kept == [row for row in rows if row in kept]
     assert [row["prompt"] for row in kept] == [
-        r["prompt"] for r in ablations.take_share([{**r, "side": 0} for r in rows], 0.25)
+        r["prompt"] for r in measurements.take_share([{**r, "side": 0} for r in rows], 0.25)
     ]
+
+
+def test_rows_on_other_records_make_as_many_updates(tmp_path, monkeypatch):
+    count = {"few": 828, "lowest": 900}
+    rows = {name: ([{"prompt": str(n)} for n in range(many)], []) for name, many in count.items()}
+    monkeypatch.setattr(measurements, "training_rows", lambda pipeline, row: rows[row.name])
+    given = {}
+
+    def ddpo(start, rows, folder, recipe, *others, **more):
+        given.update(recipe, rows=len(rows))
+        return SimpleNamespace(metrics={})
+
+    monkeypatch.setattr(measurements.training, "ddpo", ddpo)
+    pipeline, row = Pipeline(runs=str(tmp_path)), ablations.ABLATIONS["lowest"]
+    recipe = ablations.recipe_of(pipeline, row)
+    measurements.train_into(pipeline, row, "model", tmp_path, recipe)
+    assert given["rows"] == 900 and given["max_steps"] == 52  # 828 pairs in batches of 16
 
 
 def test_pairs_of_another_making_need_the_ratings_they_are_made_from(tmp_path):
     pipeline = Pipeline(preferences="pairs.jsonl", runs=str(tmp_path))
     with pytest.raises(HandbookError, match="here the pairs are given"):
-        ablations.data_of(pipeline, ablations.ABLATIONS["lowest"])
+        measurements.data_of(pipeline, ablations.ABLATIONS["lowest"])
 
 
 def test_ties_that_are_kept_are_trained_on(tmp_path):
     save_records(world.feedback(200), tmp_path / "feedback.jsonl")
     pipeline = Pipeline(feedback=str(tmp_path / "feedback.jsonl"), runs=str(tmp_path))
-    made = ablations.data_of(pipeline, ablations.ABLATIONS["ties_kept"])
+    made = measurements.data_of(pipeline, ablations.ABLATIONS["ties_kept"])
     pairs = load_records(made.folder / "pairs.parquet", "preference").records
     ties = sum(pair["score_chosen"] == pair["score_rejected"] for pair in pairs)
     train, held_out, fitted = pipeline.split_pairs(made)
@@ -111,7 +129,7 @@ def test_the_accuracy_of_an_epoch_is_the_mean_of_its_steps_and_the_last_measurem
         {"epoch": 2.0, "eval_rewards/accuracies": 0.8},
         {"epoch": 2.0, "train_loss": 0.3},
     ]
-    found = ablations.accuracies_by_epoch(log, 2)
+    found = measurements.accuracies_by_epoch(log, 2)
     assert found == {"train": [pytest.approx(0.6), 0.9], "held_out": [0.6, 0.8]}
 
 
@@ -126,85 +144,49 @@ def test_each_epoch_leaves_its_adapter_in_a_folder_of_its_own(tmp_path, monkeypa
     assert [path.name for path in saved] == ["epoch_1", "epoch_2", "epoch_3"]
 
 
-# --- verdicts -------------------------------------------------------------------------------------
-
-
-def seeds_of(better, worse):
-    return {
-        seed: {"ddpo": {"exam": {"score": b}}, "dsft": {"exam": {"score": w}}}
-        for seed, (b, w) in enumerate(zip(better, worse, strict=True))
-    }
-
-
-CLAIM = claims.Claim(
-    "key",
-    "dDPO adds",
-    "7.00 against 6.64",
-    claims.difference("ddpo", "dsft"),
-    why={"holds": "because"},
-)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected", "verdict"),
-    [
-        (0.1, 0.9, "above", "holds"),
-        (0.1, 0.9, "below", "does not hold"),
-        (-0.9, -0.1, "above", "does not hold"),
-        (-0.9, -0.1, "below", "holds"),
-        (-0.1, 0.9, "above", "undecided"),
-        (0.0, 0.9, "above", "undecided"),
-    ],
-)
-def test_a_verdict_needs_the_whole_interval_on_one_side(low, high, expected, verdict):
-    assert claims.verdict_of(Interval((low + high) / 2, low, high), expected) == verdict
-
-
-def test_a_difference_is_taken_seed_by_seed():
-    # Far apart from seed to seed and always the same gap: certain when paired, hopeless when not.
-    found = claims.judge(CLAIM, seeds_of([5.5, 7.6, 9.4], [5.0, 7.0, 9.0]))
-    assert found.verdict == "holds" and found.why == "because"
-    assert found.interval.estimate == pytest.approx(0.5)
-    assert found.ours == "+0.50 [+0.25, +0.75]"
-
-
-def test_one_seed_is_no_measurement_and_a_seed_without_the_row_is_left_out():
-    one = seeds_of([6.0], [5.0])
-    assert claims.judge(CLAIM, one).verdict == "not measured"
-    more = {**seeds_of([6.0, 6.1], [5.0, 5.0]), 2: {"dsft": {"exam": {"score": 5.0}}}}
-    assert len(claims.judge(CLAIM, more).per_seed) == 2
-
-
-def test_an_interval_around_the_boundary_is_undecided_and_says_so_in_the_table():
-    found = claims.judge(CLAIM, seeds_of([5.0, 7.0], [5.2, 6.0]))
-    table = claims.findings_table([found])
-    assert found.verdict == "undecided" and claims.UNDECIDED in table and "**undecided**" in table
-
-
-def test_every_claim_reads_what_a_seed_measures():
-    exam = {"score": 5.0, "right_turn_1": 0.5, "right_turn_2": 0.5, "ended": 1.0}
-    row = {
-        "exam": exam,
-        "epochs": [exam] * 3,
-        "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3},
-    }
-    measured = {seed: dict.fromkeys(ablations.ABLATIONS, row) for seed in (0, 1)}
-    findings = claims.judge_all(measured)
-    assert all(found.verdict != "not measured" for found in findings)
-    assert len({found.claim.key for found in findings}) == len(findings) == len(claims.CLAIMS)
-    assert "| dSFT-2 | 5.00 [5.00, 5.00] | 50% | 50% | 100% | 6.19 | 2 |" in claims.models_table(
-        measured, ablations.TABLE_3
-    )
-    json.dumps([found.as_record() for found in findings])
-
-
 # --- several processes ----------------------------------------------------------------------------
 
 
-def test_a_process_that_fails_says_which_seed_and_why(tmp_path):
+def test_a_row_that_fails_says_which_seed_and_why(tmp_path):
     pipeline = Pipeline(seed=3, runs=str(tmp_path), feedback="missing.jsonl")
     with pytest.raises(HandbookError, match=r"(?s)seed 3 failed.*there is no ablation `nonsense`"):
         list(run_in_parallel([(pipeline, ["nonsense"])], workers=1))
+
+
+def test_with_somebody_to_keep_them_failures_stop_nothing(monkeypatch, capsys):
+    def measure(pipeline, name):
+        if name == "dsft_one_epoch":
+            raise HandbookError("the loss is nan")
+        return {"exam": {"score": 5.0}}
+
+    task = {"pipeline": {}, "ablations": ["dsft_one_epoch", "epochs_after_one", "few"]}
+    monkeypatch.setattr(measurements, "measure", measure)
+    monkeypatch.setattr("sys.argv", ["measurements", json.dumps(task)])
+    measurements.main()
+    one, after, few = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "the loss is nan" in one["failed"]
+    assert "`dsft_one_epoch`, which it starts from, failed" in after["failed"]
+    assert few["results"] == {"exam": {"score": 5.0}}
+
+
+def test_a_process_that_dies_fails_the_rows_that_it_had_not_measured(monkeypatch):
+    said = json.dumps({"row": "dsft", "results": {}, "seconds": 1})
+    dying = f"import os; print({said!r}, flush=True); os._exit(9)"
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess,
+        "Popen",
+        lambda command, **options: start([sys.executable, "-c", dying], **options),
+    )
+    kept = []
+    tasks = [(Pipeline(seed=4), ["dsft", "few"])]
+    found = list(run_in_parallel(tasks, 1, lambda line: None, lambda *one: kept.append(one)))
+    assert found == [(4, {"dsft": {}})]
+    assert [(seed, done["row"], "failed" in done) for seed, done in kept] == [
+        (4, "dsft", False),
+        (4, "few", True),
+    ]
+    assert "the process ended with 9" in kept[1][1]["failed"]
 
 
 @pytest.mark.slow
@@ -220,12 +202,12 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
     monkeypatch.setattr(Pipeline, "questions", lambda self: few_questions)
     # A quarter of the pairs for the one, every chosen answer for the other.
     for name, at_least in (("ddpo_without_dsft", 20), ("dsft_2", 80)):
-        measured = ablations.measure(pipeline, name)
+        measured = measurements.measure(pipeline, name)
         assert (
             1 <= measured["exam"]["score"] <= 10 and measured["trained"]["rows_trained"] > at_least
         )
     without, after = (
-        ablations.train(pipeline, ablations.ABLATIONS[name])
+        measurements.train(pipeline, ablations.ABLATIONS[name])
         for name in ("ddpo_without_dsft", "dsft_2")
     )
     assert without.reused and after.reused
@@ -234,75 +216,3 @@ def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path
     assert without.results["sft_logps_chosen"] == pytest.approx(
         without.results["first_step_logps_chosen"], abs=1e-2
     )
-
-
-# --- benchmarks/claims.py -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location(
-        "claims_script", ROOT / "benchmarks" / "claims.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name in ("RESULTS", "RANGES"):
-        monkeypatch.setattr(module, name, tmp_path / name)
-    return module
-
-
-def whole_seed(shift):
-    exam = {"score": 5.0 + shift, "right_turn_1": 0.5, "right_turn_2": 0.5, "ended": 1.0}
-    row = {
-        "exam": exam,
-        "epochs": [exam] * 3,
-        "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3},
-    }
-    more = {
-        "dsft": {"held_out_loss": 1.0 + shift},
-        "trained": {"first_step_loss": 0.6931},
-        "margins": {"accuracy": 0.8, "margin": 1.0},
-    }
-    return dict.fromkeys(ablations.ABLATIONS, row) | {"ddpo": {**row, **more}}
-
-
-def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(script):
-    script.RANGES.write_text(
-        "# about\n01_truecasing: {f1: [0.9, 1.0]}\n02_dsft: {held_out_loss: [0, 9], seconds: [1, "
-        "2]}\n"
-    )
-    script.write_ranges({0: whole_seed(0.0), 1: whole_seed(0.2)})
-    text = script.RANGES.read_text()
-    found = yaml.safe_load(text)
-    assert text.startswith("# about\n") and found["01_truecasing"] == {"f1": [0.9, 1.0]}
-    low, high = found["02_dsft"]["held_out_loss"]
-    assert (low, high) == (
-        pytest.approx(1.1 - 4 * 0.1414, abs=1e-3),
-        pytest.approx(1.1 + 4 * 0.1414, abs=1e-3),
-    )
-    assert (
-        found["02_dsft"]["seconds"] == [1, 2] and next(iter(found["07_evaluation"])) == "score_ddpo"
-    )
-    assert found["05_ddpo"]["first_step_loss"] == [0.693, 0.6933], "ln 2, and nothing beside it"
-    low, high = found["08_ablations"]["few_minus_dsft"]
-    assert high - low == pytest.approx(1.0, abs=1e-3), "half a grade to each side"
-
-
-def test_results_are_read_back_as_they_were_written(script):
-    measured = {0: whole_seed(0.0), 1: whole_seed(0.2)}
-    script.write_results(measured, 12)
-    assert script.known_results() == measured
-    written = json.loads(script.RESULTS.read_text())
-    assert set(written["provenance"]) == {"base_model", "world", "recipes"}
-    assert written["findings"]["ddpo_adds"]["seeds"] == 2
-
-
-def test_the_committed_results_say_when_something_they_rest_on_has_changed(tmp_path, monkeypatch):
-    then = {**results.provenance(), "base_model": "another"}
-    stamp = {"cpu": "a", "torch": "b", "trl": "c"}
-    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
-    (tmp_path / "benchmarks" / "results" / "claims.json").write_text(
-        json.dumps({"stamp": stamp, "provenance": then, "measured": {"0": {}}})
-    )
-    monkeypatch.chdir(tmp_path)
-    assert results.committed().changed == ("base model",)

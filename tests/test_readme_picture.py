@@ -74,6 +74,16 @@ def test_readme_shows_what_was_measured():
     assert readme_picture.PICTURE.read_text(encoding="utf-8") == readme_picture.picture(metrics), (
         remedy
     )
-    assert readme_picture.block(metrics, seeds) in readme_picture.README.read_text(
-        encoding="utf-8"
-    ), remedy
+    said = readme_picture.dpo_in_words(results)
+    shown = readme_picture.README.read_text(encoding="utf-8")
+    assert readme_picture.block(metrics, seeds, said) in shown, remedy
+
+
+def test_what_dpo_adds_is_said_in_both_outcomes_with_verdicts():
+    rows = {str(number): seed(5.0 + number / 100) for number in range(3)}
+    for one in rows.values():
+        one["dsft"]["exam"]["right"] = 0.6
+    said = readme_picture.dpo_in_words({"measured": rows})
+    assert "raises the grade: **holds**: +0.51 [" in said
+    assert "right answers: **does not hold**: −9.9 [" in said
+    assert readme_picture.dpo_in_words({"measured": {}}) == ""

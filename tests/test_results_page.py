@@ -3,6 +3,7 @@
 import pytest
 import results_page as page
 
+from zephyr_utils.ablations.results import Committed
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 
@@ -26,12 +27,18 @@ def test_a_page_without_the_marks_of_a_block_is_refused(text):
 
 
 def test_a_claim_that_is_not_measured_is_counted_and_not_listed():
-    measured = page.known_results()
-    few = {seed: {row: measured[seed][row] for row in ("base", "dsft")} for seed in measured}
-    text = page.claims(few)
+    exam = {"score": 5.0, "right": 0.5, "ended": 1.0, "tokens": 9.0}
+    measured = {seed: {row: {"exam": exam} for row in ("base", "dsft")} for seed in (0, 1)}
+    text = page.claims(Committed(measured, "a machine"))
     assert "dSFT lifts the base model" in text and "not measured |" not in text
-    assert "further claims are not measured yet" in text
-    assert "β 0.5" not in text and "β 0.5" in page.claims(measured)
+    assert "further claims are not measured yet" in text and "β 0.5" not in text
+
+
+def test_results_of_an_earlier_world_and_replications_that_failed_are_named():
+    old = page.claims(Committed({0: {}}, "a machine", format=1))
+    assert "These results belong to an earlier world" in old
+    new = page.claims(Committed({0: {}}, "a machine", failed={7: {"ipo": "loss is nan"}}))
+    assert "earlier world" not in new and "Replication 7 failed in ipo" in new
 
 
 def test_a_step_is_compared_with_trls_by_the_medians():

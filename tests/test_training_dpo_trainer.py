@@ -15,7 +15,8 @@ import torch
 import warm
 from trl.trainer import utils as trl_utils
 
-from zephyr_utils.ablations.catalogue import ABLATIONS, train_into
+from zephyr_utils.ablations.catalogue import ABLATIONS
+from zephyr_utils.ablations.measurements import train_into
 from zephyr_utils.chat import load_model
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import BASE_FOLDER, data

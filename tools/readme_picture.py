@@ -15,6 +15,9 @@ from typing import Any
 
 import pipeline_picture
 
+from zephyr_utils.ablations.claims import judge_all
+from zephyr_utils.ablations.outcomes import OUTCOMES
+from zephyr_utils.ablations.tables import in_words
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 
@@ -84,28 +87,48 @@ def picture(metrics: dict[str, dict[str, float]]) -> str:
     return pipeline_picture.alone(metrics, STYLE)
 
 
-def block(metrics: dict[str, dict[str, float]], seeds: int) -> str:
-    """What stands between the marks in README."""
+def dpo_in_words(results: dict[str, Any]) -> str:
+    """What dDPO adds to dSFT in both outcomes, with verdicts and intervals; "" where nobody can
+    say.
+    """
+    measured = {int(seed): rows for seed, rows in results["measured"].items()}
+    found = next(one for one in judge_all(measured) if one.claim.key == "ddpo_adds")
+    if found.interval is None:
+        return ""
+    grade, right = (in_words(found, name) for name in OUTCOMES)
+    return f"dDPO raises the grade: {grade}. It raises the share of right answers: {right} points."
+
+
+def block(metrics: dict[str, dict[str, float]], seeds: int, said: str) -> str:
+    """What stands between the marks in README.
+
+    Args:
+        metrics: as the picture takes them.
+        seeds: how many replications they are means of.
+        said: what dDPO adds (`dpo_in_words`).
+    """
     where = PICTURE.relative_to(ROOT).as_posix()
     return (
         f"<!-- picture -->\n![{pipeline_picture.description(metrics)}]({where})\n\n"
-        f"Means of {seeds} seeds, drawn from [what was measured](benchmarks/results/claims.json) "
-        f"by "
-        "`.venv/bin/python tools/readme_picture.py`.\nA better grade is not a truer answer: "
-        "compare the bars with the "
-        "shares beside them.\n<!-- /picture -->\n"
+        f"Means of {seeds} replications, drawn from "
+        "[what was measured](benchmarks/results/claims.json) by "
+        f"`.venv/bin/python tools/readme_picture.py`.\n{said}\n<!-- /picture -->\n"
     )
 
 
 def main() -> int:
     try:
-        metrics, seeds = metrics_of(read_json(RESULTS))
+        results = read_json(RESULTS)
+        metrics, seeds = metrics_of(results)
     except HandbookError as error:
         print(error, file=sys.stderr)
         return 1
     PICTURE.write_text(picture(metrics), encoding="utf-8")
+    said = dpo_in_words(results)
     text = README.read_text(encoding="utf-8")
-    README.write_text(BLOCK.sub(lambda _: block(metrics, seeds), text, count=1), encoding="utf-8")
+    README.write_text(
+        BLOCK.sub(lambda _: block(metrics, seeds, said), text, count=1), encoding="utf-8"
+    )
     print(f"README's picture of {seeds} seeds lies in {PICTURE}")
     return 0
 

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zephyr_utils.ablations.catalogue import TABLE_3
-from zephyr_utils.ablations.claims import Measured, findings_table, judge_all, models_table
+from zephyr_utils.ablations.catalogue import OWN_ANSWERS, TABLE_3
+from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
+from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
+from zephyr_utils.ablations.tables import undecided
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 from zephyr_utils.published import published_table
@@ -38,14 +40,34 @@ ARMS = {
 COMPARED = {"in order", "two rows"}  # same precision and order as the bare loop
 
 
-def claims(measured: Measured) -> str:
-    """The models and the verdicts; claims that are not measured are counted, not listed."""
-    judged = judge_all(measured)
+def claims(known: Committed) -> str:
+    """The models and the verdicts, and what a reader has to know of them; claims that are not
+    measured are counted, not listed.
+    """
+    judged = judge_all(known.measured)
     shown = [finding for finding in judged if finding.verdict != "not measured"]
-    missing = len(judged) - len(shown)
-    rest = f"\n\n{missing} further claims are not measured yet." if missing else ""
-    models, findings = models_table(measured, TABLE_3), findings_table(shown, why=False)
-    return f"{models}\n\n{findings}{rest}"
+    parts = [
+        models_table(known.measured, (*TABLE_3, *OWN_ANSWERS)),
+        findings_table(shown, why=False),
+        _about(known, undecided(judged[:FIRST])),
+    ]
+    if missing := len(judged) - len(shown):
+        parts.append(f"{missing} further claims are not measured yet.")
+    return "\n\n".join(parts)
+
+
+def _about(known: Committed, open_ones: list[str]) -> str:
+    """How many replications, how much is undecided, and what was left out."""
+    count, verb = len(open_ones), "is" if len(open_ones) == 1 else "are"
+    text = f"Of the first {FIRST} claims {count} {verb} undecided. {known.machine}."
+    if known.format < FORMAT:
+        return (
+            f"These results belong to an earlier world, and to {len(known.measured)} seeds that "
+            f"moved the training alone: their intervals are too narrow. {text}"
+        )
+    for seed, rows in known.failed.items():
+        text += f" Replication {seed} failed in {', '.join(rows)}, and is left out there."
+    return f"{len(known.measured)} replications. {text}"
 
 
 def truecasers() -> str:
@@ -102,16 +124,10 @@ def steps(results: dict[str, Any]) -> str:
 def blocks() -> dict[str, Callable[[], str]]:
     """The name of each block of the page and what makes it."""
     return {
-        "claims": lambda: claims(known_results()),
+        "claims": lambda: claims(parse_results(read_json(RESULTS / "claims.json"))),
         "truecasers": truecasers,
         "steps": lambda: steps(read_json(RESULTS / "steps.json")),
     }
-
-
-def known_results() -> Measured:
-    """What ``make claims`` measured, by seed."""
-    measured = read_json(RESULTS / "claims.json").get("measured", {})
-    return {int(seed): rows for seed, rows in measured.items()}
 
 
 def filled(page: str, parts: dict[str, Callable[[], str]]) -> str:

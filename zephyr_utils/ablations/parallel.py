@@ -1,4 +1,4 @@
-"""Ablations for several seeds, each seed in a process of its own."""
+"""Ablations for several replications, each in a process of its own."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from zephyr_utils.ablations import catalogue
+from zephyr_utils.ablations import measurements
+from zephyr_utils.ablations.catalogue import get_ablation
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.pipeline import Pipeline
 
@@ -20,6 +21,7 @@ def run_in_parallel(
     tasks: Iterable[tuple[Pipeline, Iterable[str]]],
     workers: int = 2,
     say: Callable[[str], None] = print,
+    keep: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Measure ablations of several pipelines (seeds), each task in a process with one thread.
 
@@ -29,40 +31,57 @@ def run_in_parallel(
     Args:
         tasks: a pipeline, and the names of the ablations to be measured for it.
         say: called with a line of text as each ablation is done.
+        keep: called with the seed and ``{row, seconds, results or failed}`` as each ablation is
+            done or has failed, from a thread of its task. With it a failure is its caller's affair;
+            without it the first stops the run.
 
     Yields:
-        The seed and its ablations' results (`catalogue.measure`), task by task as they are done.
+        The seed and its ablations' results (`measurements.measure`), task by task as they are done.
 
     Raises:
-        HandbookError: a process failed; the message holds the end of its standard error.
+        HandbookError: an ablation or a process failed, and there is no `keep`.
     """
 
     def one(pipeline: Pipeline, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
-        task = json.dumps({"pipeline": pipeline.arguments, "ablations": list(names)})
-        results: dict[str, Any] = {}
+        wanted, results = list(names), {}
+        failed: dict[str, str] = {}
+        task = json.dumps({"pipeline": pipeline.arguments, "ablations": wanted})
         # A file and not a pipe for its errors: nobody reads them until the process has ended.
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", catalogue.__name__, task],
+                [sys.executable, "-m", measurements.__name__, task],
                 env={**os.environ, **QUIET},
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
             for line in process.stdout or ():
-                if line.startswith('{"'):
+                if line.startswith('{"row"'):
                     done = json.loads(line)
-                    results[done["row"]] = done["results"]
-                    label = catalogue.get_ablation(done["row"]).label
-                    say(f"seed {pipeline.seed}: {label}, {done['seconds']:.0f} s")
+                    row = done["row"]
+                    if "failed" in done:
+                        failed[row] = done["failed"]
+                    else:
+                        results[row] = done["results"]
+                        label = get_ablation(row).label
+                        say(f"seed {pipeline.seed}: {label}, {done['seconds']:.0f} s")
+                    if keep:
+                        keep(pipeline.seed, done)
             if process.wait():
                 errors.seek(0)
                 tail = errors.read()[-1500:]
-                raise HandbookError(
-                    f"seed {pipeline.seed} failed",
-                    where="ablations",
-                    remedy=f"fix what its standard error says: {tail}",
-                )
+                for row in wanted:
+                    if row not in results and row not in failed:
+                        failed[row] = f"the process ended with {process.returncode}: {tail}"
+                        if keep:
+                            keep(pipeline.seed, {"row": row, "failed": failed[row], "seconds": 0.0})
+        if failed and not keep:
+            row, reason = next(iter(failed.items()))
+            raise HandbookError(
+                f"seed {pipeline.seed} failed",
+                where=f"ablations, {row}",
+                remedy=f"fix what it says: {reason}",
+            )
         return pipeline.seed, results
 
     with ThreadPoolExecutor(workers) as pool:  # threads that wait for processes

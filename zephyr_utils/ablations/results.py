@@ -1,17 +1,24 @@
-"""The repository's own results in ``benchmarks/results/claims.json``, and whether they are still of
-this code's models, records and recipes.
+"""The repository's own results in ``benchmarks/results/claims.json``: read, written, and held
+against this code's models, records and recipes.
 """
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zephyr_utils.ablations.catalogue import ABLATIONS, recipe_of
-from zephyr_utils.ablations.claims import Measured
+from zephyr_utils.ablations.verdicts import Measured
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 from zephyr_utils.pipeline.artefacts import fingerprint
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.recipes import STAGES
+
+# of claims.json: 2 holds two outcomes by question, and seeds that draw records and exam as well
+FORMAT = 2
+Failures = dict[int, dict[str, str]]  # seed -> row -> why it failed
 
 
 def provenance() -> dict[str, str]:
@@ -41,26 +48,57 @@ class Committed:
         machine: what they were made on.
         changed: what has changed since they were made (`provenance`); empty if they are of this
             very code.
+        failed: rows that failed, by seed.
+        format: of the file; 1 has means alone, of one world (`FORMAT`).
     """
 
     measured: Measured
     machine: str
     changed: tuple[str, ...] = ()
+    failed: Failures = dataclasses.field(default_factory=dict)
+    format: int = FORMAT
+
+
+def parse_results(results: Mapping[str, Any]) -> Committed:
+    """What a file of results holds."""
+    if not results:
+        return Committed({}, "no results found: they come with a clone of the repository")
+    stamp = results["stamp"]
+    return Committed(
+        {int(seed): rows for seed, rows in results["measured"].items()},
+        f"{stamp['cpu']}, torch {stamp['torch']}, TRL {stamp['trl']}",
+        changes_since(results["provenance"]),
+        {int(seed): rows for seed, rows in results.get("failed", {}).items()},
+        results.get("format", 1),
+    )
+
+
+def changes_since(then: Mapping[str, str]) -> tuple[str, ...]:
+    """What the claims rest on that is not what it was, in words."""
+    return tuple(
+        name.replace("_", " ") for name, now in provenance().items() if then.get(name) != now
+    )
+
+
+def check_unchanged(results: Mapping[str, Any], path: Path) -> None:
+    """Refuse to go on with results that rest on something else than this code.
+
+    Raises:
+        HandbookError: base model, world or recipes have changed since; they are named.
+    """
+    changed = changes_since(results["provenance"])
+    if changed:
+        raise HandbookError(
+            f"its results were measured before the last change of: {', '.join(changed)}",
+            where=str(path),
+            remedy="measure everything again with --afresh, which replaces them, or go back to the "
+            "code that measured them",
+        )
 
 
 def committed() -> Committed:
     """What ``make claims`` left in ``benchmarks/results/claims.json`` of this checkout."""
     for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
-        results = read_json(folder / "benchmarks" / "results" / "claims.json")
-        if results:
-            stamp, then = results["stamp"], results["provenance"]
-            machine = f"{stamp['cpu']}, torch {stamp['torch']}, TRL {stamp['trl']}"
-            changed = tuple(
-                name.replace("_", " ")
-                for name, now in provenance().items()
-                if then.get(name) != now
-            )
-            return Committed(
-                {int(seed): rows for seed, rows in results["measured"].items()}, machine, changed
-            )
-    return Committed({}, "no results found: they come with a clone of the repository")
+        if results := read_json(folder / "benchmarks" / "results" / "claims.json"):
+            return parse_results(results)
+    return parse_results({})

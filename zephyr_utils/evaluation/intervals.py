@@ -237,6 +237,23 @@ def student_quantile(probability: float, degrees: int) -> float:
     return float(special.stdtrit(degrees, probability))
 
 
+def student_tail(value: float, degrees: int) -> float:
+    """The probability that Student's t with ``degrees`` (whole, at least 1) falls below ``value``.
+
+    Raises:
+        IntervalError: no degree of freedom.
+    """
+    if degrees < 1:
+        raise IntervalError(
+            f"no probability for {degrees} degrees of freedom",
+            where="Student's t",
+            remedy="use at least one degree of freedom.",
+        )
+    from scipy import special  # as above
+
+    return float(special.stdtr(degrees, value))
+
+
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of a share: right for small numbers and never outside [0, 1].
 

@@ -1,0 +1,108 @@
+"""The ranges that the miniature's numbers fall into, from the replications of ``make claims``."""
+
+import functools
+import math
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zephyr_utils.ablations.claims import score
+from zephyr_utils.ablations.verdicts import Measured
+
+Number = Callable[[dict[str, Any]], float]
+
+
+def at(*path: str) -> Number:
+    """Where a number stands in a replication's results."""
+    return lambda rows: functools.reduce(lambda part, key: part[key], path, rows)  # type: ignore[return-value]
+
+
+def difference(better: str, worse: str) -> Number:
+    """Grade of one row minus that of another."""
+    return lambda rows: score(rows[better]) - score(rows[worse])
+
+
+def over_seeds(number: Number, measured: Measured) -> list[float]:
+    """The replications' mean plus and minus four standard deviations: a run with any seed falls
+    inside.
+    """
+    values = [number(rows) for rows in measured.values()]
+    mean, reach = statistics.mean(values), 4 * statistics.stdev(values)
+    return [mean - reach, mean + reach]
+
+
+def of_the_run(seeds: tuple[int, ...]) -> Callable[..., list[float]]:
+    """Half a grade around the mean of the very seeds that a chapter runs.
+
+    They repeat exactly on one type of processor; between types, differences of grades moved by
+    0.15. Half a grade leaves room for that, and not for a training that gains nothing.
+    """
+
+    def bounds(number: Number, measured: Measured) -> list[float]:
+        mean = statistics.mean(number(measured[seed]) for seed in seeds)
+        return [mean - 0.5, mean + 0.5]
+
+    return bounds
+
+
+def at_ln_2(number: Number, measured: Measured) -> list[float]:
+    """ln 2, where a run that starts at its reference must begin, up to rounding in float32."""
+    return [math.log(2) - 1e-4, math.log(2) + 1e-4]
+
+
+# chapter -> metric of its metrics.json -> (a replication's results to that number, its bounds); a
+# chapter's first is its headline.
+GUARDED: dict[str, dict[str, tuple[Number, Callable[..., list[float]]]]] = {
+    "00_overview": {"gain": (difference("ddpo", "dsft"), of_the_run((0,)))},
+    "02_dsft": {"held_out_loss": (at("ddpo", "dsft", "held_out_loss"), over_seeds)},
+    "05_ddpo": {"first_step_loss": (at("ddpo", "trained", "first_step_loss"), at_ln_2)},
+    "06_reward_margins": {
+        "accuracy": (at("ddpo", "margins", "accuracy"), over_seeds),
+        "mean_margin": (at("ddpo", "margins", "margin"), over_seeds),
+    },
+    "07_evaluation": {
+        "score_ddpo": (at("ddpo", "exam", "score"), over_seeds),
+        "score_dsft": (at("dsft", "exam", "score"), over_seeds),
+        "score_base": (at("base", "exam", "score"), over_seeds),
+    },
+    "08_ablations": {
+        "few_minus_dsft": (difference("few", "dsft"), of_the_run((0, 1))),
+        "dsft_2_minus_dsft": (difference("dsft_2", "dsft"), of_the_run((0, 1))),
+        "without_dsft_minus_dsft": (difference("ddpo_without_dsft", "dsft"), of_the_run((0, 1))),
+    },
+}
+
+
+def ranges(measured: Measured) -> dict[str, dict[str, list[float]]]:
+    """For each guarded number its bounds, rounded outwards."""
+    return {
+        chapter: {
+            metric: _outwards(*bounds(number, measured))
+            for metric, (number, bounds) in metrics.items()
+        }
+        for chapter, metrics in GUARDED.items()
+    }
+
+
+def _outwards(low: float, high: float) -> list[float]:
+    return [math.floor(low * 1e4) / 1e4, math.ceil(high * 1e4) / 1e4]
+
+
+def write_ranges(path: Path, measured: Measured) -> None:
+    """Replace the guarded chapters' ranges; those of other chapters and the file's opening comment
+    stay.
+    """
+    text = path.read_text(encoding="utf-8")
+    comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    known = yaml.safe_load(text) or {}
+    for chapter, metrics in ranges(measured).items():
+        known[chapter] = {
+            **metrics,
+            **{key: v for key, v in known.get(chapter, {}).items() if key not in metrics},
+        }
+    path.write_text(
+        comment + yaml.safe_dump(known, sort_keys=False, default_flow_style=None), encoding="utf-8"
+    )

@@ -1,0 +1,287 @@
+"""``make claims``: results that are read back, resumed, refused when the world has changed; and the
+search, whose grids bracket their winners.
+"""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from zephyr_utils.ablations import catalogue, claims, results
+from zephyr_utils.ablations.tables import models_table
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import read_json
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import claims as script  # noqa: E402
+import expected_ranges  # noqa: E402
+import search_grid as grids  # noqa: E402
+
+QUIET = Console(file=io.StringIO())
+
+
+def whole_seed(shift):
+    exam = {
+        "score": 5.0 + shift,
+        "right": 0.5,
+        "ended": 1.0,
+        "tokens": 12.0,
+        "questions": ["iIiI", "IiIi"],
+    }
+    row = {
+        "exam": exam,
+        "epochs": [exam] * 3,
+        "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3},
+    }
+    more = {
+        "dsft": {"held_out_loss": 1.0 + shift},
+        "trained": {"first_step_loss": 0.6931},
+        "margins": {"accuracy": 0.8, "margin": 1.0},
+    }
+    return dict.fromkeys(catalogue.ABLATIONS, row) | {"ddpo": {**row, **more}}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "RESULTS", tmp_path / "claims.json")
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+def test_every_claim_reads_what_a_replication_measures_in_both_outcomes():
+    findings = claims.judge_all({seed: whole_seed(0.0) for seed in (0, 1)})
+    assert len({found.claim.key for found in findings}) == len(findings) == len(claims.CLAIMS)
+    for found in findings:
+        assert set(found.findings) == set(found.claim.outcomes)
+        assert "not measured" not in {found.verdict_on(name) for name in found.claim.outcomes}
+        assert found.why or found.verdict == "undecided"
+    # equal answers everywhere: a difference of nothing is a verdict
+    differences = [found for found in findings if not found.claim.number]
+    assert {found.verdict for found in differences} == {"equivalent", "holds"}
+    json.dumps([found.as_record() for found in findings])
+
+
+def test_the_first_eighteen_claims_are_those_of_the_protocols_families():
+    first = [claim.family for claim in claims.CLAIMS[: claims.FIRST]]
+    assert {name: first.count(name) for name in first} == {
+        "table 3": 5,
+        "epochs": 3,
+        "pairings": 3,
+        "beta": 2,
+        "losses": 5,
+    }
+
+
+def test_every_row_is_measured_by_make_claims():
+    assert set(script.ROWS) == set(catalogue.ABLATIONS)
+
+
+def test_a_model_has_a_line_with_both_outcomes():
+    measured = {seed: whole_seed(0.0) for seed in (0, 1)}
+    line = "| dSFT-2 | 5.00 [5.00, 5.00] | 50.0 [50.0, 50.0] | 12.0 | 100% | 6.19 | 2 |"
+    assert line in models_table(measured, catalogue.TABLE_3)
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+def test_results_are_read_back_as_they_were_written():
+    measured, failed = {1: whole_seed(0.2), 0: whole_seed(0.0)}, {2: {"ipo": "loss is nan"}}
+    script.write_results(
+        measured, failed, {"ipo": [3.0]}, results.provenance(), claims.judge_all(measured)
+    )
+    assert script.known_results() == (measured, failed)
+    assert list(script.known_results()[0]) == [0, 1], "in order, whoever finished first"
+    written = read_json(script.RESULTS)
+    assert set(written["provenance"]) == {"base_model", "world", "recipes"}
+    found = written["findings"]["ddpo_adds"]
+    assert found["replications"] == 2 and {"grade", "right"} <= set(found)
+
+
+def test_ten_replications_of_640_questions_stay_below_three_megabytes():
+    exam = {"score": 5.0, "right": 0.5, "questions": ["iI" * 320, "Ii" * 320]}
+    seed = {row: {"exam": exam, "epochs": [exam] * 3} for row in catalogue.ABLATIONS}
+    script.write_results(dict.fromkeys(range(10), seed), {}, {}, results.provenance())
+    assert script.RESULTS.stat().st_size < 3e6
+
+
+def fake_runs(monkeypatch, outcome):
+    asked = []
+
+    def run(tasks, workers, say, keep):
+        for pipeline, names in tasks:
+            for name in names:
+                asked.append((pipeline.seed, name))
+                keep(pipeline.seed, {"row": name, "seconds": 2.0, **outcome(pipeline.seed, name)})
+            yield pipeline.seed, {}
+
+    monkeypatch.setattr(script, "run_in_parallel", run)
+    return asked
+
+
+def test_a_run_that_was_killed_goes_on_with_the_rows_that_are_missing(monkeypatch):
+    exam = {"results": {"exam": {"score": 1.0, "right": 0.0}}}
+
+    def killed(seed, name):
+        if (seed, name) == (1, "dsft"):
+            raise KeyboardInterrupt
+        return exam
+
+    fake_runs(monkeypatch, killed)
+    with pytest.raises(KeyboardInterrupt):
+        script.measure_all(2, 1, ["base", "dsft"], False, QUIET)
+    asked = fake_runs(monkeypatch, lambda seed, name: exam)
+    measured, failed = script.measure_all(2, 1, ["base", "dsft"], False, QUIET)
+    assert asked == [(1, "dsft")] and not failed
+    assert {seed: set(rows) for seed, rows in measured.items()} == {
+        0: {"base", "dsft"},
+        1: {"base", "dsft"},
+    }
+
+
+def test_a_row_that_failed_is_named_left_out_and_tried_again(monkeypatch):
+    def outcome(seed, name):
+        return {"failed": "the loss is nan"} if seed == 1 else {"results": whole_seed(0.0)[name]}
+
+    fake_runs(monkeypatch, outcome)
+    measured, failed = script.measure_all(3, 1, ["base", "dsft"], False, QUIET)
+    assert failed == {1: {"base": "the loss is nan", "dsft": "the loss is nan"}}
+    said = script.summary(claims.judge_all(measured), measured, failed)
+    assert "2 replications" in said and "Left out: seed 1, dsft: the loss is nan" in said
+    asked = fake_runs(monkeypatch, lambda seed, name: {"results": {"exam": {"score": 1.0}}})
+    assert script.measure_all(3, 1, ["base", "dsft"], False, QUIET)[1] == {1: {}}
+    assert asked == [(1, "base"), (1, "dsft")]
+    assert read_json(script.RESULTS)["failed"] == {}
+
+
+def test_the_time_left_is_told_from_the_rows_that_were_measured():
+    progress = script.Progress([(0, "a"), (0, "b"), (1, "a"), (1, "b")], workers=1)
+    assert progress.add(0, "a", 600) == "1 of 4 rows, about 30 min left"
+    assert progress.add(0, "b", 6000) == "2 of 4 rows, about 1 h 50 min left"
+
+
+def test_results_of_another_world_are_refused_by_name(monkeypatch):
+    then = results.provenance() | {"world": "another", "base_model": "another"}
+    script.write_results({0: whole_seed(0.0)}, {}, {}, then)
+    monkeypatch.setattr("sys.argv", ["claims.py", "--known"])
+    with pytest.raises(HandbookError, match="last change of: base model, world") as refused:
+        script.main()
+    assert "--afresh" in str(refused.value)
+
+
+def test_the_committed_results_say_when_something_they_rest_on_has_changed(tmp_path, monkeypatch):
+    then = {**results.provenance(), "base_model": "another"}
+    stamp = {"cpu": "a", "torch": "b", "trl": "c"}
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "claims.json").write_text(
+        json.dumps({"stamp": stamp, "provenance": then, "measured": {"0": {}}})
+    )
+    monkeypatch.chdir(tmp_path)
+    found = results.committed()
+    assert found.changed == ("base model",) and found.format == 1
+
+
+# --- ranges ---------------------------------------------------------------------------------------
+
+
+def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(tmp_path):
+    path = tmp_path / "ranges.yaml"
+    path.write_text(
+        "# about\n01_truecasing: {f1: [0.9, 1.0]}\n02_dsft: {held_out_loss: [0, 9], seconds: [1, "
+        "2]}\n"
+    )
+    expected_ranges.write_ranges(path, {0: whole_seed(0.0), 1: whole_seed(0.2)})
+    text = path.read_text()
+    found = yaml.safe_load(text)
+    assert text.startswith("# about\n") and found["01_truecasing"] == {"f1": [0.9, 1.0]}
+    low, high = found["02_dsft"]["held_out_loss"]
+    assert (low, high) == (
+        pytest.approx(1.1 - 4 * 0.1414, abs=1e-3),
+        pytest.approx(1.1 + 4 * 0.1414, abs=1e-3),
+    )
+    assert (
+        found["02_dsft"]["seconds"] == [1, 2] and next(iter(found["07_evaluation"])) == "score_ddpo"
+    )
+    assert found["05_ddpo"]["first_step_loss"] == [0.693, 0.6933], "ln 2, and nothing beside it"
+    low, high = found["08_ablations"]["few_minus_dsft"]
+    assert high - low == pytest.approx(1.0, abs=1e-3), "half a grade to each side"
+
+
+# --- the search -----------------------------------------------------------------------------------
+
+
+def search(stage, grade):
+    """A whole search whose grades are given by learning rate; returns what was tried."""
+    tried = []
+    for _ in range(20):
+        settings = [one for batch in grids.wanted(stage, tried) for one in batch]
+        if not settings:
+            return tried
+        for setting, seed in settings:
+            tried.append({**setting, "seed": seed, "score": grade(setting) + 0.01 * (seed - 101)})
+    raise AssertionError("the search never ends")
+
+
+def test_a_grid_whose_winner_lies_inside_is_tried_with_three_seeds_and_no_more():
+    tried = search("few", lambda setting: -abs(setting["learning_rate"] - 1.6e-3))
+    assert len(tried) == 9 and {row["seed"] for row in tried} == {100, 101, 102}
+    found = grids.outcome("few", tried)
+    assert found["winner"] == {"learning_rate": 1.6e-3} and found["bracketed"]
+
+
+@pytest.mark.parametrize(("best", "rates"), [(1.28e-2, 6), (2e-4, 6)])
+def test_a_grid_goes_on_until_it_brackets_its_winner(best, rates):
+    tried = search("few", lambda setting: -abs(setting["learning_rate"] - best))
+    found = grids.outcome("few", tried)
+    assert found["winner"] == {"learning_rate": best} and found["bracketed"]
+    assert len(tried) == 3 * rates
+
+
+def test_a_grid_without_a_bracket_ends_and_says_so():
+    tried = search("few", lambda setting: setting["learning_rate"])
+    assert len(tried) == 3 * (3 + grids.EXTENSIONS) and not grids.outcome("few", tried)["bracketed"]
+
+
+def test_the_mean_over_the_seeds_decides_and_not_the_luckiest():
+    rows = [
+        {"learning_rate": rate, "seed": seed, "score": grade}
+        for rate, grades in {8e-4: (4, 4, 4), 1.6e-3: (5, 5, 5), 3.2e-3: (9, 1, 1)}.items()
+        for seed, grade in zip(grids.SEEDS, grades, strict=True)
+    ]
+    assert grids.outcome("few", rows)["winner"] == {"learning_rate": 1.6e-3}
+
+
+def test_a_row_that_is_to_know_its_pairs_by_heart_must_first_reach_that():
+    rows = [
+        {"learning_rate": rate, "seed": seed, "score": grade, "accuracy_train": accuracy}
+        for rate, grade, accuracy in ((8e-4, 6.0, 0.9), (1.6e-3, 4.0, 0.96), (3.2e-3, 3.0, 0.99))
+        for seed in grids.SEEDS
+    ]
+    assert grids.outcome("by_heart", rows)["winner"] == {"learning_rate": 1.6e-3}
+
+
+def test_no_replication_has_a_seed_of_the_search():
+    assert not set(grids.SEEDS) & set(range(script.REPLICATIONS))
+
+
+def test_every_row_that_trains_is_searched():
+    trained = {row.name for row in catalogue.ABLATIONS.values() if row.trains}
+    assert set(grids.GRIDS) == trained | set(grids.PIPELINE)
+
+
+def test_the_committed_search_brackets_its_winners():
+    found = read_json(ROOT / "benchmarks" / "results" / "search.json")
+    # without the word, a search is of an earlier world and of one seed
+    current = {stage: one for stage, one in found.items() if "bracketed" in one}
+    for stage, one in current.items():
+        at_its_end = len({row["learning_rate"] for row in one["tried"]}) < (
+            len(grids.GRIDS[stage][0]) + grids.EXTENSIONS
+        )
+        assert one["bracketed"] or not at_its_end, f"{stage}: go on with benchmarks/search.py"

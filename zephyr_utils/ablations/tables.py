@@ -1,0 +1,132 @@
+"""Models and claims as Markdown tables, grade and right answers side by side."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zephyr_utils.ablations.catalogue import ABLATIONS
+from zephyr_utils.ablations.outcomes import GRADE, RIGHT, by_question
+from zephyr_utils.ablations.statistics import measure_effect
+from zephyr_utils.ablations.verdicts import ClaimResult, Measured
+from zephyr_utils.published import published_table
+from zephyr_utils.tables import markdown_table
+
+# outcome -> how its numbers are shown, and in which unit (right answers in percentage points)
+_FORMS = {GRADE: (".2f", 1), RIGHT: (".1f", 100)}
+_OTHER = (".3f", 1)
+
+
+def row_scores(measured: Measured, row: str, key: str = "score") -> list[float]:
+    """A number of the row's exam, one per replication."""
+    return [rows[row]["exam"][key] for rows in measured.values() if row in rows]
+
+
+def models_table(measured: Measured, rows: Iterable[str]) -> str:
+    """Grade and share of right answers with their intervals, length and share of answers that end:
+    a Markdown table, a line a row; rows of fewer than two replications are left out.
+    """
+    shown = {row["setting"]: row["mt_bench"] for row in published_table("table_3").rows}
+    lines = []
+    for name in rows:
+        label = ABLATIONS[name].label
+        exams = [results[name]["exam"] for results in measured.values() if name in results]
+        if len(exams) < 2:
+            continue
+        paper = shown.get(label.replace("−", "-"))
+        cells = [
+            _value(exams, GRADE),
+            _value(exams, RIGHT),
+            _mean(exams, "tokens", ".1f"),
+            _mean(exams, "ended", ".0%"),
+        ]
+        lines.append((label, *cells, f"{paper:.2f}" if paper else "", len(exams)))
+    head = (
+        "model",
+        "grade [95 %]",
+        "right, % [95 %]",
+        "tokens",
+        "ends by itself",
+        "paper's MT-Bench",
+        "replications",
+    )
+    return markdown_table(head, lines)
+
+
+def _value(exams: Sequence[dict[str, Any]], outcome: str) -> str:
+    try:
+        values = [by_question(exam, outcome) for exam in exams]
+    except KeyError:  # a judge that knows no right answers
+        return ""
+    interval = measure_effect([one[np.isfinite(one)] for one in values]).interval()
+    form, unit = _FORMS[outcome]
+    mean, low, high = (
+        f"{unit * number:{form}}" for number in (interval.estimate, interval.low, interval.high)
+    )
+    return f"{mean} [{low}, {high}]"
+
+
+def _mean(exams: Sequence[dict[str, Any]], key: str, form: str) -> str:
+    values = [exam[key] for exam in exams if key in exam]
+    return f"{sum(values) / len(values):{form}}" if values else ""
+
+
+def findings_table(findings: Iterable[ClaimResult], why: bool = True) -> str:
+    """Claim, verdict and difference in both outcomes, what could have been found, length, paper
+    and, where `why` is set, the reason: a Markdown table.
+    """
+    head = [
+        "claim",
+        "grade",
+        "right answers, points",
+        "80 % power",
+        "tokens",
+        "paper",
+        "replications",
+        *(["why"] if why else []),
+    ]
+    lines = []
+    for result in findings:
+        first, second = _cells(result)
+        longer = "" if result.longer is None else f"{result.longer:+.1f}".replace("-", "−")
+        line = [result.claim.text, first, second, _power(result), longer, result.claim.paper]
+        lines.append([*line, result.replications, *([result.why] if why else [])])
+    return markdown_table(head, lines)
+
+
+def _cells(result: ClaimResult) -> tuple[str, str]:
+    """What stands under the two outcomes; a number of its own stands under the first."""
+    cells = [in_words(result, name) for name in result.claim.outcomes]
+    return cells[0], cells[1] if len(cells) > 1 else ""
+
+
+def in_words(result: ClaimResult, outcome: str) -> str:
+    """Verdict, estimate, 95 % interval and corrected p-value of one outcome, right answers in
+    percentage points; a claim's own number with three digits.
+    """
+    found = result.findings.get(outcome)
+    if found is None:
+        return "not measured"
+    form, unit = _FORMS.get(outcome, _OTHER)
+    interval = found.effect.interval()
+    sign = "" if outcome not in _FORMS else "+"
+    mean, low, high = (
+        f"{unit * number:{sign}{form}}".replace("-", "−")
+        for number in (interval.estimate, interval.low, interval.high)
+    )
+    p_value = f"p = {found.p_corrected:.3f}" if found.p_corrected >= 0.0005 else "p < 0.001"
+    return f"**{found.verdict}**: {mean} [{low}, {high}], {p_value}"
+
+
+def _power(result: ClaimResult) -> str:
+    cells = []
+    for outcome in result.claim.outcomes:
+        if found := result.findings.get(outcome):
+            form, unit = _FORMS.get(outcome, _OTHER)
+            cells.append(f"{unit * found.effect.detectable:{form}}")
+    return "; ".join(cells)
+
+
+def undecided(findings: Iterable[ClaimResult]) -> list[str]:
+    """The keys of the claims that are undecided on the outcome that they are stated for."""
+    return [found.claim.key for found in findings if found.verdict == "undecided"]
