@@ -144,9 +144,10 @@ for name, size in full.items():
     )
 print(f"together   {sum(full.values()) / 1e9:6.1f} GB")
 
-# %% tags=["remove-input"]
 per_weight = sum(full.values()) / mistral.parameters
 rmsprop = memory.trained_weights(mistral, mixed=True, optimiser="rmsprop")
+
+# %% tags=["remove-input"]
 lessons.explain(
     f"{sum(full.values()) / 1e9:.0f} GB. Each weight has a gradient in `bfloat16`, and "
     "AdamW keeps three numbers in `float32`: the weight once more, because a small "
@@ -420,12 +421,13 @@ lessons.predict(
 for run in sorted(rates.PUBLISHED, key=lambda run: (run.stage, run.share)):
     print(f"{run.stage}  {run.share:4.0%} of {run.card:10s} {run.what} ({run.source})")
 
-# %% tags=["remove-input"]
 slow, fast = rates.shares("ddpo")
 starved = lessons.published(
     "580 tokens/s per GPU, 2.5 % of the peak", "open-instruct, pull request 1466"
 )
 long_rows = rates.shares("dsft")
+
+# %% tags=["remove-input"]
 lessons.explain(
     f"From {100 * slow:.0f} %, the authors' own dDPO run, to {100 * fast:.0f} %, "
     "packed and compiled. On long packed rows, as in dSFT, it is "
@@ -517,7 +519,6 @@ for anchor in anchors:
         f"{anchor.high:6.3g}: {verdict}\n        {anchor.what} ({anchor.where})"
     )
 
-# %% tags=["remove-input"]
 first = next(anchor for anchor in anchors if anchor.unit == "hours")
 packed = memory.TrainingSet(1090 * 128, 2048, 2048, "card")
 bare = operations.stage_flops(mistral, Recipe("dsft", {"num_train_epochs": 1}), packed)
@@ -525,6 +526,8 @@ shares = {
     name: bare / (8 * first.measured * 3600) / rates.CARDS[name].peak
     for name in ("A100 80 GB", "H100")
 }
+
+# %% tags=["remove-input"]
 lessons.explain(
     "The newer card, almost certainly. Even without recomputation the run made "
     f"{100 * (shares['A100 80 GB']):.0f} % of the older one's peak, and no training "
@@ -585,8 +588,9 @@ waste = {
 for name, share in waste.items():
     print(f"{name:18s} {share:.1%} padding")
 
-# %% tags=["remove-input"]
 w = waste["shuffled"]
+
+# %% tags=["remove-input"]
 lessons.explain(
     f"{100 * w:.0f} %: a shuffled batch is as long as its longest row. Grouping "
     f"({100 * (waste['grouped by length']):.1f} %) removes nearly all of it and "
@@ -599,7 +603,7 @@ lessons.explain(
     key="padding", answer=0 if w < 0.2 else 1 if w < 0.7 else 2,
 )
 
-# %% tags=["remove-cell"]
+# %%
 if not pipeline.own_data:
     assert waste["grouped by length"] < 0.5 * waste["shuffled"], (
         "are the rows sorted already? Look at the histogram"
@@ -664,8 +668,9 @@ for name, seen in references.items():
         f"{name:12s} " + ", ".join(f"{key} {value:.4g}" for key, value in seen.items())
     )
 
-# %% tags=["remove-input"]
 live, once = references["live"], references["precomputed"]
+
+# %% tags=["remove-input"]
 lessons.explain(
     f"Live {live['forward passes']}: each step makes one pass with the adapter and one "
     f"without. Precomputed {once['forward passes']}; the other passes are made before "
@@ -677,7 +682,7 @@ lessons.explain(
     key="live",
 )
 
-# %% tags=["remove-cell"]
+# %%
 assert live["forward passes"] == 2 * once["forward passes"] == 40, (
     "a pass more or less: print when it happens"
 )
@@ -738,13 +743,14 @@ left = {
 for name, share in left.items():
     print(f"{name:20s} {share:.0%} of the tokens")
 
-# %% tags=["remove-input"]
 here, _ = left.values()
 timed = artefacts.read_json(
     Path(zephyr_utils.__file__).parents[1] / "benchmarks" / "results" / "steps.json"
 ).get("findings", {})
 ratio = timed.get("in order / two rows, cpu_ms", {}).get("ratio")
 follows = f" (a step takes {ratio:.2f} of what two rows take)" if ratio else ""
+
+# %% tags=["remove-input"]
 lessons.explain(
     "A half, because answers are not shared; the miniature's short prompts leave "
     f"{100 * here:.0f} %. With the padding gone as well, the time follows: "
