@@ -51,7 +51,7 @@ export const page = () => new Element("main");
  */
 export function makeModel(values) {
   let listeners = [];
-  const tell = (event, message) => listeners.filter(([name]) => name === event).forEach(([, call]) => call(message));
+  const tell = (event, ...message) => listeners.filter(([name]) => name === event).forEach(([, call]) => call(...message));
   return {
     sent: [],
     get: (name) => values[name],
@@ -67,7 +67,7 @@ export function makeModel(values) {
     send(message) {
       this.sent.push(message);
     },
-    hear: (message) => tell("msg:custom", message),
+    hear: (message, buffers) => tell("msg:custom", message, buffers),
     listening: () => listeners.length,
   };
 }

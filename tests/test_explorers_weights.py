@@ -1,0 +1,234 @@
+"""The weights file: what is written is what is read, and what does not fit is refused in words."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from browser_models import in_node, save_adapter, save_base, sent
+from safetensors.torch import load_file, save_file
+from tiny import tiny_model
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers.common import FOLDER
+from zephyr_utils.explorers.weights import FORMAT, pack_adapters, pack_models
+from zephyr_utils.files import read_json, write_json
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    save_base(folder / "base")
+    for seed, name in enumerate(("dSFT", "dDPO", "checkpoint"), start=1):
+        save_adapter(tiny_model(), folder / name, seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(folder):
+    return pack_models(folder / "base", {"dSFT": folder / "dSFT"})
+
+
+def test_script_and_package_read_the_same_format(packed):
+    assert in_node(None, "result = script.FORMAT;") == FORMAT == packed.header["format"]
+
+
+def test_the_script_is_small_and_imports_nothing():
+    text = (FOLDER / "model.js").read_text(encoding="utf-8")
+    assert len(text.encode()) < 40_000
+    assert not [word for word in ("innerHTML", "import ", "eval(", "https:") if word in text]
+
+
+@pytest.mark.parametrize("length", [0, 1, 55, 56, 63, 64, 119, 120, 1000])
+def test_the_scripts_sha256_is_that_of_the_standard(length):
+    content = bytes(n % 251 for n in range(length))
+    ours = in_node(list(content), "result = script.sha256(Uint8Array.from(values));")
+    assert ours == hashlib.sha256(content).hexdigest()
+
+
+def test_each_weight_is_off_by_half_a_step_of_its_row_at_most(packed, folder):
+    body = """
+        const { header, bytes } = read(values);
+        result = Array.from(new script.Weights(header, bytes).model("base").layers[1].gate);
+    """
+    weights = load_file(folder / "base" / "model.safetensors")
+    exact = weights["model.layers.1.mlp.gate_proj.weight"].numpy()
+    ours = np.array(in_node(sent(packed), body)).reshape(exact.shape)
+    step = np.abs(exact).max(axis=1, keepdims=True) / 127
+    assert (np.abs(ours - exact) <= 0.5001 * step).all() and (ours != exact).any()
+
+
+def test_a_row_of_zeros_stays_zero(tmp_path):
+    save_base(tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    weights["model.layers.0.self_attn.o_proj.weight"][0] = 0
+    save_file(weights, file, metadata={"format": "pt"})
+    body = """
+        const { header, bytes } = read(values);
+        const { o } = new script.Weights(header, bytes).model("base").layers[0];
+        result = Array.from(o.slice(0, 3));
+    """
+    assert in_node(sent(pack_models(tmp_path, {})), body) == [0, 0, 0]
+
+
+def test_the_file_is_written_under_its_hash_and_the_base_is_in_it_once(packed, tmp_path, folder):
+    path = packed.write(tmp_path / "new" / "folder", "models")
+    header = json.loads(path.read_text(encoding="utf-8"))
+    content = (path.parent / header["file"]).read_bytes()
+    assert header["file"] == f"models-{hashlib.sha256(content).hexdigest()[:16]}.bin"
+    assert (header["sha256"], header["bytes"]) == (
+        hashlib.sha256(content).hexdigest(),
+        len(content),
+    )
+    both = pack_models(folder / "base", {name: folder / name for name in ("dSFT", "dDPO")})
+    adapter = len(both.payload) - len(packed.payload)
+    base = len(pack_models(folder / "base", {}).payload)
+    assert len(packed.payload) == base + adapter and adapter < base / 2
+
+
+def test_two_packings_are_the_same_bytes(packed, folder):
+    assert pack_models(folder / "base", {"dSFT": folder / "dSFT"}) == packed
+
+
+# --- what a page refuses --------------------------------------------------------------------------
+
+REFUSED = """
+    const say = (change) => {
+        const { header, bytes } = read(values);
+        try { return new script.Weights(...change(header, bytes)) && "accepted"; }
+        catch (error) { return error instanceof script.ModelError ? error.message : String(error); }
+    };
+"""
+
+
+def test_a_file_that_is_cut_short_of_another_version_or_changed_is_refused_in_a_sentence(packed):
+    body = f"""
+        {REFUSED}
+        result = {{
+            whole: say((header, bytes) => [header, bytes]),
+            short: say((header, bytes) => [header, bytes.slice(0, 1000)]),
+            empty: say((header, bytes) => [header, bytes.slice(0, 0)]),
+            long: say((header, bytes) => [header, new Uint8Array(bytes.length + 4)]),
+            changed: say((header, bytes) => {{ bytes[5] ^= 1; return [header, bytes]; }}),
+            other: say((header, bytes) => [{{ ...header, format: 99 }}, bytes]),
+            model: say((header, bytes) => {{
+                header.models[0].tensors = header.models[0].tensors.slice(1);
+                return [header, bytes];
+            }}),
+        }};
+    """
+    said = in_node(sent(packed), body)
+    assert said["whole"] == said["model"] == "accepted"  # a model is made when it is asked for
+    assert said["short"].startswith("The weights file is cut short: 1,000 of ")
+    assert said["empty"].startswith("The weights file is cut short: 0 of ")
+    assert "its SHA-256 differs" in said["long"] and "its SHA-256 differs" in said["changed"]
+    assert said["other"] == (
+        f"The weights file has format 99 and this page reads format {FORMAT}: reload the page."
+    )
+
+
+def test_a_model_that_the_file_does_not_hold_is_refused_in_a_sentence(packed):
+    body = """
+        const { header, bytes } = read(values);
+        const say = (name, change) => {
+            const changed = structuredClone(header);
+            change(changed.models);
+            try { new script.Weights(changed, bytes).model(name); }
+            catch (error) { return error.message; }
+        };
+        result = [
+            say("other", () => {}),
+            say("base", ([base]) => base.tensors.pop()),
+            say("dSFT", ([base, dsft]) => (dsft.tensors[0].name = "layers.9.x.lora_A")),
+        ];
+    """
+    other, lacking, adapter = in_node(sent(packed), body)
+    assert other == "The weights file has no model “other”."
+    assert lacking.startswith("The weights file does not hold ")
+    assert adapter.startswith("The weights file has an adapter for layers.9.x.weight")
+
+
+def test_checkpoints_are_read_after_the_models_that_they_rest_on_and_no_others(packed, folder):
+    further = pack_adapters(packed, {"step 10": ("dSFT", folder / "checkpoint")})
+    chain = pack_models(
+        folder / "base", {"dSFT": folder / "dSFT", "step 10": folder / "checkpoint"}
+    )
+    body = """
+        const [models, further, chain] = values.map(read);
+        const weights = new script.Weights(models.header, models.bytes);
+        weights.extend(further.header, further.bytes);
+        const whole = new script.Weights(chain.header, chain.bytes);
+        const last = (from) => Array.from(new script.Session(from.model("step 10")).feed(7));
+        let refused;
+        try { whole.extend(further.header, further.bytes); }
+        catch (error) { refused = error.message; }
+        result = { same: JSON.stringify(last(weights)) === JSON.stringify(last(whole)), refused };
+    """
+    seen = in_node([sent(packed), sent(further), sent(chain)], body)
+    assert seen["same"] and "belong to other models" in seen["refused"]
+
+
+# --- what the package refuses ---------------------------------------------------------------------
+
+
+def changed_json(path, **changes):
+    write_json(path, {**read_json(path), **changes})
+
+
+@pytest.mark.parametrize(
+    "file, changes, said",
+    [
+        ("config.json", {"model_type": "gpt2"}, "its model_type is 'gpt2'"),
+        ("config.json", {"hidden_act": "gelu"}, "its hidden_act is 'gelu'"),
+        ("config.json", {"sliding_window": 128}, "its sliding_window is 128"),
+        ("config.json", {"rope_parameters": {"rope_type": "yarn"}}, "rotary positions"),
+        ("tokenizer.json", {"normalizer": {"type": "NFC"}}, "byte-level BPE"),
+        ("tokenizer.json", {"pre_tokenizer": {"type": "Whitespace"}}, "byte-level BPE"),
+        ("tokenizer.json", {"model": {"type": "Unigram"}}, "byte-level BPE"),
+        ("tokenizer_config.json", {"eos_token": "<none>"}, "no special token that ends a turn"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(tmp_path, file, changes, said):
+    save_base(tmp_path)
+    changed_json(tmp_path / file, **changes)
+    with pytest.raises(HandbookError, match="a browser cannot run this model") as refused:
+        pack_models(tmp_path, {})
+    assert said in str(refused.value)
+
+
+def test_a_configuration_without_a_size_is_refused(tmp_path):
+    save_base(tmp_path)
+    config = read_json(tmp_path / "config.json")
+    del config["hidden_size"]
+    write_json(tmp_path / "config.json", config)
+    with pytest.raises(HandbookError, match="its configuration has no hidden_size"):
+        pack_models(tmp_path, {})
+
+
+def test_another_chat_template_is_refused(tmp_path):
+    save_base(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    with pytest.raises(HandbookError, match="its chat template is not Zephyr's"):
+        pack_models(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"use_dora": True}, "not plain LoRA"),
+        ({"bias": "all"}, "not plain LoRA"),
+        ({"r": 5}, "ranks of its adapter are not all 5"),
+    ],
+)
+def test_an_adapter_of_another_kind_is_refused(folder, tmp_path, changes, said):
+    save_adapter(tiny_model(), tmp_path, 1)
+    changed_json(tmp_path / "adapter_config.json", **changes)
+    with pytest.raises(HandbookError, match=said):
+        pack_models(folder / "base", {"dSFT": tmp_path})
+
+
+def test_weights_beside_loras_matrices_are_refused(folder, tmp_path):
+    save_adapter(tiny_model(), tmp_path, 1, modules_to_save=["lm_head"])
+    with pytest.raises(HandbookError, match="beside LoRA's matrices"):
+        pack_models(folder / "base", {"dSFT": tmp_path})

@@ -1,0 +1,105 @@
+"""The models of a run on the website: their weights, and the explorer that fetches them.
+
+A page asks for the explorer by the line ``<!-- talk -->``. The weights are written beside the other
+assets and fetched by nobody before a click.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+from page_html import WIDGET, safe_json
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers.common import Explorer
+from zephyr_utils.explorers.talk import ADDRESS, Talk
+from zephyr_utils.explorers.weights import BrowserModels, pack_models
+from zephyr_utils.files import read_json
+from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint
+from zephyr_utils.pipeline.pipeline import DDPO, DSFT
+from zephyr_utils.scales import SCALES
+from zephyr_utils.training import ADAPTER
+
+MARK = "<!-- talk -->"
+MOST_BYTES = 2_500_000  # what a reader who presses the button waits for
+OPENING = (
+    "These models know one small world: notes to friends, greetings, sums, capitals, who is "
+    "taller, what was bought where, two-word programs. Of anything else they have read nothing, "
+    "and answer all the same."
+)
+EXAMPLES = (
+    "What are the capitals of Spain and Russia?",
+    "Write a short note to Rosa about the garden.",
+    "What is 7 minus 4 plus 3?",
+    "Greet Tom as a pirate would.",
+)
+NO_MODELS = (
+    "This website was built from a run that kept no models to talk to; `make run` trains them, and "
+    "builds it again."
+)
+
+
+def models_of(run: Path) -> BrowserModels | None:
+    """Base, dSFT and dDPO of a run, or None where it has no adapters of a base model at hand.
+
+    Raises:
+        HandbookError: the base model was replaced after the run, a model is of a kind that no
+            browser runs, or together they are larger than `MOST_BYTES`.
+    """
+    folders = {"dSFT": run / DSFT / ADAPTER, "dDPO": run / DDPO / ADAPTER}
+    scale = SCALES.get(run.name)
+    base = scale.base_model if scale else None
+    if not isinstance(base, Path) or not all(folder.is_dir() for folder in folders.values()):
+        return None
+    trained_from = read_json(run / DSFT / MANIFEST).get("inputs", {}).get("base_model")
+    if trained_from != fingerprint(base):
+        raise HandbookError(
+            "the base model is not the one that this run's models were trained from",
+            where=str(run / DSFT),
+            remedy="train again: make run",
+        )
+    packed = pack_models(base, folders)
+    if len(packed.payload) > MOST_BYTES:
+        raise HandbookError(
+            f"the models take {len(packed.payload):,} bytes, and a reader fetches {MOST_BYTES:,} "
+            f"at most",
+            where=str(run),
+            remedy="a smaller base model or a lower rank",
+        )
+    return packed
+
+
+def write_models(packed: BrowserModels, assets: Path) -> Path:
+    """Write header and weights where the explorers look for them; returns the header's path."""
+    place = assets / Path(ADDRESS).relative_to("_static")
+    return packed.write(place.parent, place.stem)
+
+
+def with_explorer(page: str, packed: BrowserModels | None) -> str:
+    """A page with its mark replaced by the explorer, or by a sentence where there are no models."""
+    if MARK not in page:
+        return page
+    drawn = embedded(Talk(packed, OPENING, EXAMPLES)) if packed else NO_MODELS
+    return page.replace(MARK, drawn)
+
+
+def embedded(explorer: Explorer) -> str:
+    """An explorer in a page that is no notebook, as MyST-NB embeds those of notebooks."""
+    ours = set(explorer.keys) - set(anywidget.AnyWidget.class_trait_names(sync=True))
+    state: dict[str, Any] = explorer.get_state(sorted(ours))  # not what a front end keeps of it
+    model = {"model_name": "AnyModel", "model_module": "anywidget", "state": state}
+    states = {"version_major": 2, "version_minor": 0, "state": {explorer.model_id: model}}
+    view = {"version_major": 2, "version_minor": 0, "model_id": explorer.model_id}
+    scripts = [
+        '<script src="_static/afm-host.js" defer></script>',
+        _script("state", states),
+        _script("view", view),
+    ]
+    return "```{raw} html\n" + "\n".join(scripts) + "\n```"
+
+
+def _script(kind: str, content: Mapping[str, Any]) -> str:
+    text = safe_json(json.dumps(content, ensure_ascii=False))
+    return f'<script type="{WIDGET}{kind}+json">{text}</script>'
