@@ -20,7 +20,7 @@ FENCE = re.compile(
 )
 HEADING = re.compile(r"^#+ .+$", re.M)
 # sections whose words the learner needs
-WHOLE = ("What you will be able to do", "The dials", "Your turn")
+WHOLE = ("What you will be able to do", "Set-up", "The dials", "Your turn")
 
 
 def learners_copy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
