@@ -91,6 +91,20 @@ def test_rows_on_other_records_make_as_many_updates(tmp_path, monkeypatch):
     assert given["rows"] == 900 and given["max_steps"] == 52  # 828 pairs in batches of 16
 
 
+def test_rows_on_the_models_own_answers_pair_those_alike_but_for_the_rejected_one(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        Pipeline, "pair_up", lambda self, folder, **changes: (self.on_policy, folder.name, changes)
+    )
+    for name in ablations.OWN_ANSWERS:
+        asked[name] = measurements.data_of(Pipeline(), ablations.ABLATIONS[name])
+    assert asked == {
+        "own_random": (True, "own_random_pairs", {}),
+        "own_worst": (True, "own_worst_pairs", {"rejected": "lowest"}),
+        "best_of_4": (True, "best_of_4_pairs", {}),
+    }
+
+
 def test_pairs_of_another_making_need_the_ratings_they_are_made_from(tmp_path):
     pipeline = Pipeline(preferences="pairs.jsonl", runs=str(tmp_path))
     with pytest.raises(HandbookError, match="here the pairs are given"):

@@ -4,6 +4,7 @@ reused.
 ``python -m zephyr_utils.ablations.measurements`` is one process of `parallel.run_in_parallel`.
 """
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -16,7 +17,6 @@ from typing import Any
 from zephyr_utils import training
 from zephyr_utils.ablations.catalogue import ABLATIONS, FEW, Ablation, get_ablation, recipe_of
 from zephyr_utils.ablations.outcomes import encode_turns
-from zephyr_utils.ablations.own_answers import on_own_answers
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation.exam import JUDGMENTS
 from zephyr_utils.evaluation.recorded import read_judgments
@@ -136,7 +136,7 @@ def data_of(pipeline: Pipeline, ablation: Ablation) -> Manifest:
             remedy="give rated answers (feedback) instead of pairs, or leave this row out",
         )
     folder = pipeline.folder / ABLATIONS_FOLDER / f"{ablation.name}_pairs"
-    rated = on_own_answers(pipeline) if own else pipeline
+    rated = dataclasses.replace(pipeline, on_policy=True) if own else pipeline
     return rated.pair_up(folder, **ablation.pairs)
 
 
