@@ -20,6 +20,7 @@ from zephyr_utils.recipes import Recipe, Stage, load_recipe, recipe_path
 if TYPE_CHECKING:
     from zephyr_utils.evaluation import Judge
     from zephyr_utils.evaluation.types import MTBenchQuestion
+    from zephyr_utils.online.pairs import RateAnswers
 
 ULTRACHAT_RAW = HubAddress("stingning/ultrachat", None, split="train")
 ULTRACHAT_200K = HubAddress(
@@ -83,6 +84,8 @@ class Scale:
         searched: whether the learning rates were searched here, or taken from published recipes.
         own_data_changes: recipe values for records of one's own, where the scale's own records are
             unlike any others.
+        rater: makes, by a seed, the judge that rates any answers to the feedback's prompts as the
+            feedback's own are rated; None where there is none.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Scale:
     base_name: str = ""
     searched: bool = False
     own_data_changes: Mapping[Stage, Mapping[str, Any]] = field(default_factory=dict)
+    rater: "Callable[[int], RateAnswers] | None" = None
 
     def recipe(self, stage: Stage, **changes: Any) -> Recipe:
         """The scale's recipe for ``dsft`` or ``ddpo``, with `changes`."""
@@ -149,6 +153,12 @@ def _miniature_judge() -> "Judge":
     return TeacherJudge()
 
 
+def _miniature_rater(seed: int) -> "RateAnswers":
+    from zephyr_utils.miniature.rater import NoisyTeacher
+
+    return NoisyTeacher(seed)
+
+
 MINIATURE_EXAM = Exam(
     "the miniature's held-out questions",
     "the miniature's rule-based teacher",
@@ -188,7 +198,7 @@ SCALES = {
             runs_on="any CPU, offline, no account, minutes",
             needs_gpu=False,
             memory_gb=2,
-            shape=Shape(160, 448, 4, 4, 2, 1000, tied=True, head_dim=40),
+            shape=Shape(160, 448, 4, 4, 2, 1200, tied=True, head_dim=40),
             training_sets={
                 "dsft": TrainingSet(5430, 90, 222, "measured"),
                 "ddpo": TrainingSet(3315, 44, 79, "measured", prompt=23),
@@ -199,6 +209,7 @@ SCALES = {
             # Real answers are long beside the miniature's: sixteen pairs at once took 3.2 GB, and
             # few pairs gave few updates.
             own_data_changes={"ddpo": {"per_device_train_batch_size": 4}},
+            rater=_miniature_rater,
         ),
         Scale(
             "smol",

@@ -54,6 +54,8 @@ class Decoding:
         temperature: 0 for greedy decoding (always the likeliest token).
         top_p: draw from the fewest tokens whose probabilities add up to this (nucleus sampling).
         seed: of the draws.
+        first_prompt: the number that the first prompt has in the draws, for prompts that are
+            decoded part by part.
 
     Raises:
         HandbookError: a value outside of its range.
@@ -63,6 +65,7 @@ class Decoding:
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int = 0
+    first_prompt: int = 0
 
     def __post_init__(self) -> None:
         allowed = {
@@ -250,7 +253,9 @@ def _uniform_numbers(batch: list[tuple[int, int]], how: Decoding) -> Tensor:
     """
     if not how.temperature:
         return torch.empty(0)
-    seeds = ([how.seed % 2**64, p, s] for p, s in batch)  # NumPy takes no negative seed
+    seeds = (
+        [how.seed % 2**64, how.first_prompt + p, s] for p, s in batch
+    )  # NumPy takes no negative seed
     numbers = [np.random.default_rng(seed).random(how.max_new_tokens) for seed in seeds]
     return torch.from_numpy(np.stack(numbers))
 

@@ -12,6 +12,10 @@ from zephyr_utils.chat.template import encode_prompt
 from zephyr_utils.errors import HandbookError
 
 
+class PromptTooLongError(HandbookError):
+    """A prompt that leaves no place for an answer in the model's context."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model said: its text without special tokens, whether it ended by itself, how many
@@ -80,8 +84,8 @@ def prompt_ids(
         where: what the conversation is called in a message.
 
     Raises:
-        HandbookError: it ends with an assistant turn, or with `max_new_tokens` it does not fit into
-            the model's context.
+        HandbookError: it ends with an assistant turn.
+        PromptTooLongError: with `max_new_tokens` it does not fit into the model's context.
     """
     if not conversation or conversation[-1]["role"] == "assistant":
         raise HandbookError(
@@ -92,7 +96,7 @@ def prompt_ids(
     ids = encode_prompt(tokenizer, conversation)
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and len(ids) + max_new_tokens > context:
-        raise HandbookError(
+        raise PromptTooLongError(
             f"its {len(ids)} tokens and {max_new_tokens} new ones exceed the model's context of "
             f"{context}",
             where=where,

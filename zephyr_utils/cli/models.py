@@ -12,6 +12,7 @@ from zephyr_utils.cli.options import (
     DialoguesOption,
     FeedbackOption,
     LimitOption,
+    OnPolicyOption,
     PreferencesOption,
     RecipeOption,
     ReportToOption,
@@ -69,6 +70,7 @@ def dpo(
     dialogues: DialoguesOption = "",
     feedback: FeedbackOption = "",
     preferences: PreferencesOption = "",
+    on_policy: OnPolicyOption = False,
     base_model: BaseModelOption = "",
     sft_model: SftModelOption = "",
     limit: LimitOption = None,
@@ -106,6 +108,7 @@ def dpo(
         sft_model=sft_model,
         chat_template=chat_template,
         report_to=report_to,
+        on_policy=on_policy,
     )
     print_manifest(pipeline.ddpo(), "first_step_loss")
     print_manifest(pipeline.margins(), "accuracy", "accuracy_low", "accuracy_high", "margin")

@@ -49,6 +49,14 @@ SftModelOption = Annotated[
         help="A chat model to start from, a directory or a GGUF file; no dSFT is run then."
     ),
 ]
+OnPolicyOption = Annotated[
+    bool,
+    typer.Option(
+        "--on-policy",
+        help="Pair the dSFT model's own answers to the feedback's prompts, rated by the scale's "
+        "judge.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -108,6 +116,7 @@ def open_pipeline(
     sft_model: str = "",
     chat_template: ChatTemplateName | None = None,
     report_to: Sequence[str] | None = None,
+    on_policy: bool = False,
 ) -> "Pipeline":
     """The pipeline that the options describe; its scale, the machine and its folder are printed on
     standard error.
@@ -150,6 +159,7 @@ def open_pipeline(
         sft_model=_absolute(sft_model),
         chat_template=chat_template,
         report_to=check_trackers([str(name) for name in report_to or ()]),
+        on_policy=on_policy,
     )
     if pipeline.changes or pipeline.recipes:
         _ask_trl(pipeline)

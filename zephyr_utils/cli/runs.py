@@ -15,6 +15,7 @@ from zephyr_utils.cli.options import (
     FeedbackOption,
     FetchableModel,
     LimitOption,
+    OnPolicyOption,
     PreferencesOption,
     RecipeOption,
     ReportToOption,
@@ -37,6 +38,7 @@ def run(
     dialogues: DialoguesOption = "",
     feedback: FeedbackOption = "",
     preferences: PreferencesOption = "",
+    on_policy: OnPolicyOption = False,
     base_model: BaseModelOption = "",
     limit: LimitOption = None,
     settings: SetOption = None,
@@ -63,6 +65,7 @@ def run(
         limit=limit,
         chat_template=chat_template,
         report_to=report_to,
+        on_policy=on_policy,
     )
     wanted = _chosen_chapters(chapters)
     if preferences:

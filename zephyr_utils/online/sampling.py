@@ -70,6 +70,7 @@ def sample_answers(
     temperature: float = 1.0,
     top_p: float = 1.0,
     seed: int = 0,
+    first_prompt: int = 0,
     batch_size: int | None = None,
 ) -> list[list[Sample]]:
     """`samples` answers to each prompt, in the prompts' order.
@@ -82,13 +83,15 @@ def sample_answers(
         prompts: user turns, or conversations that end with one.
         tokenizer: of a model that is given loaded; it needs a chat template.
         temperature: 1 draws from the model's own distribution; 0 is greedy, for one sample alone.
+        first_prompt: the number that the first prompt has in the draws, for prompts that are
+            sampled part by part.
         batch_size: answers computed at once; None takes as many as memory is set aside for.
 
     Raises:
         HandbookError: no prompts, fewer than one sample, several greedy ones, a prompt that does
             not fit into the model's context; as `load_model`, `Decoding` and `decode`.
     """
-    how = Decoding(max_new_tokens, temperature, top_p, seed)
+    how = Decoding(max_new_tokens, temperature, top_p, seed, first_prompt)
     _check_request(prompts, samples, temperature)
     if isinstance(model, str | Path):
         model, tokenizer = load_model(model)
@@ -98,7 +101,7 @@ def sample_answers(
             "a loaded model needs its tokenizer", where="tokenizer", remedy="give it as well"
         )
     asked = [
-        prompt_ids(model, tokenizer, _conversation(prompt), f"prompt {n}", max_new_tokens)
+        prompt_ids(model, tokenizer, as_conversation(prompt), f"prompt {n}", max_new_tokens)
         for n, prompt in enumerate(prompts)
     ]
     made = decode(
@@ -161,5 +164,6 @@ def _check_request(prompts: Sequence[Prompt], samples: int, temperature: float) 
         )
 
 
-def _conversation(prompt: Prompt) -> Conversation:
+def as_conversation(prompt: Prompt) -> Conversation:
+    """A prompt as messages: a text is a user's turn."""
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt

@@ -15,6 +15,7 @@ from zephyr_utils.data.records import HubAddress, RecordSet
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation.types import MTBenchQuestion
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
+from zephyr_utils.pipeline.on_policy import own_feedback_of
 from zephyr_utils.pipeline.settings import RunSettings
 from zephyr_utils.pipeline.steps.base import write_base
 from zephyr_utils.pipeline.steps.ddpo import split_pairs, train_ddpo
@@ -134,7 +135,7 @@ class Pipeline(RunSettings):
         return build_artefact(
             self.folder / DSFT,
             inputs={"dialogues": before.key, "base_model": _digest(self.setting.base_model)},
-            recipe={**recipe, **self._template},
+            recipe={**recipe, **self.template},
             make=partial(
                 train_dsft,
                 base_model=self.base_model_address,
@@ -159,10 +160,16 @@ class Pipeline(RunSettings):
 
     def pairs(self) -> Manifest:
         """Step 4: preference pairs, in ``pairs.parquet``: those given, or made from feedback as the
-        paper says.
+        paper says; `on_policy` takes the dSFT model's own answers to the feedback's prompts.
         """
         if not self.preferences:
             return self.pair_up(self.folder / PAIRS)
+        if self.on_policy:
+            raise HandbookError(
+                "pairs that are given are not the model's own answers",
+                where="--on-policy",
+                remedy="leave out one of --on-policy and --preferences",
+            )
         reading = self._records(Path(self.preferences))
         return build_artefact(
             self.folder / PAIRS,
@@ -174,6 +181,8 @@ class Pipeline(RunSettings):
     def pair_up(self, folder: Path, **changes: Any) -> Manifest:
         """Pairs made from the feedback into `folder`; `changes` replace options of `PAIRING`."""
         reading, strategy = self._reading("feedback"), {**PAIRING, **changes}
+        if self.on_policy:
+            reading = own_feedback_of(self, reading)
         questions = self.questions()
         return build_artefact(
             folder,
@@ -207,7 +216,7 @@ class Pipeline(RunSettings):
         }
 
     @property
-    def _template(self) -> dict[str, str]:
+    def template(self) -> dict[str, str]:
         """The chat template that was asked for, for an artefact's key; nothing if none was."""
         return {"chat_template": self.chat_template} if self.chat_template else {}
 
@@ -235,7 +244,7 @@ class Pipeline(RunSettings):
         return build_artefact(
             self.folder / DDPO,
             inputs={"start": key, "pairs": pairs.key},
-            recipe={**recipe, **self._template},
+            recipe={**recipe, **self.template},
             make=partial(
                 train_ddpo,
                 base_model=self.base_model_address,
@@ -312,7 +321,7 @@ class Pipeline(RunSettings):
             "temperature": exam.temperature if temperature is None else temperature,
             "seed": self.seed,
             "max_new_tokens": exam.max_new_tokens,
-            **self._template,
+            **self.template,
         }
         inputs = {"model": fingerprint(Path(directory)), "questions": fingerprint(questions)}
         if adapter:

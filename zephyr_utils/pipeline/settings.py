@@ -33,6 +33,8 @@ class RunSettings:
         sft_model: a chat model (directory or GGUF file) that dDPO starts from, without a dSFT.
         chat_template: as for `chat.prepare_tokenizer`.
         report_to: trackers that the trainers report to; no artefact depends on it.
+        on_policy: make pairs of the dSFT model's own answers to the feedback's prompts, rated by
+            the scale's judge, instead of the feedback's answers.
     """
 
     scale: str = DEFAULT_SCALE
@@ -49,6 +51,7 @@ class RunSettings:
     sft_model: str = ""
     chat_template: TemplateChoice | None = None
     report_to: tuple[str, ...] = ()
+    on_policy: bool = False
 
     @cached_property
     def setting(self) -> Scale:
@@ -86,7 +89,8 @@ class RunSettings:
     @property
     def as_published(self) -> bool:
         """Whether data and recipes are the scale's own, so that its expected ranges hold."""
-        return not (self.own_data or self.changes or self.recipes or self.chat_template)
+        changed = self.changes or self.recipes or self.chat_template or self.on_policy
+        return not (self.own_data or changed)
 
     @property
     def parameters(self) -> dict[str, Any]:
