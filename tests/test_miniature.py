@@ -9,6 +9,8 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 from safetensors import safe_open
+from zephyr_utils.miniature.newcomers import NEWCOMERS, share_sensible
+from zephyr_utils.miniature.small_talk import OUTSIDE, SAYINGS, SINGLES, draw_small_talk
 
 from zephyr_utils.chat import ZEPHYR_TEMPLATE, load_model
 from zephyr_utils.data.filtering import decontaminate, refusal_filter
@@ -19,8 +21,8 @@ from zephyr_utils.miniature import data as world
 from zephyr_utils.miniature.base_text import base_documents
 from zephyr_utils.miniature.categories import CATEGORIES
 from zephyr_utils.miniature.judge import TeacherJudge
-from zephyr_utils.miniature.teacher import STYLES, answer_in_style, grade_answer
-from zephyr_utils.miniature.world import draw_question, is_held_out, understand
+from zephyr_utils.miniature.teacher import CONTENTS, MANNERS, compose_answer, grade_answer
+from zephyr_utils.miniature.world import draw_question, split_of, understand
 from zephyr_utils.preferences import binarize, mean_rating
 from zephyr_utils.truecasing import detect_case_noise
 
@@ -41,7 +43,7 @@ def feedback():
 
 
 def test_the_questions_have_mt_benchs_eight_categories_and_two_turns(questions):
-    assert len(questions) >= 80
+    assert len(questions) == 640
     counts = Counter(question["category"] for question in questions)
     mt_bench = {
         "writing",
@@ -55,7 +57,7 @@ def test_the_questions_have_mt_benchs_eight_categories_and_two_turns(questions):
     }
     assert set(counts) == mt_bench and len(set(counts.values())) == 1
     assert all(len(question["turns"]) == 2 for question in questions)
-    assert len({question["turns"][0] for question in questions}) == len(questions)
+    assert len({tuple(question["turns"]) for question in questions}) == len(questions)
 
 
 def combinations(turns):
@@ -65,20 +67,21 @@ def combinations(turns):
 
 
 def test_no_held_out_combination_is_in_any_training_text(questions, dialogues, feedback):
-    held_out = {understand(question["turns"]).keys[0] for question in questions}
-    assert all(is_held_out(key) for key in held_out)
+    held_out = set().union(*(combinations(question["turns"]) for question in questions))
+    assert len(held_out) > 600 and all(split_of(key) == "exam" for key in held_out)
     met = set()
     for dialogue in dialogues:
         turns = dialogue["data"][::2]
         for one, two in itertools.pairwise(turns):
             met |= combinations([one, two])
-    assert len(met) > 3_000 and not met & held_out
+    assert len(met) > 3_000 and {split_of(key) for key in met} == {"training"}
     removed = decontaminate(
         [row["instruction"] for row in feedback], [q["turns"][0] for q in questions]
     ).removed
     leaked = {removal.index for removal in removed}
     asked = [row["instruction"] for n, row in enumerate(feedback) if n not in leaked]
-    assert not {understand([text]).keys[0] for text in asked if understand([text])} & held_out
+    firsts = [question.keys[:1] for text in asked if (question := understand([text]))]
+    assert {split_of(key) for keys in firsts for key in keys} == {"training"}
 
 
 def test_no_held_out_question_is_in_the_base_text(questions):
@@ -90,19 +93,67 @@ def test_no_held_out_question_is_in_the_base_text(questions):
         .replace("- ", "")
         .split("\n")
     )
-    asked = [line for line in lines if understand([line])]
-    assert len(asked) > 500
-    assert not [line for line in asked if is_held_out(understand([line]).keys[0])]
+    firsts = [
+        question.keys[0] for line in lines if (question := understand([line])) and question.keys
+    ]
+    assert len(firsts) > 500
+    assert {split_of(key) for key in firsts} == {"training"}
 
 
-def test_development_questions_ask_about_no_combination_that_is_graded_later(questions):
-    asked = {understand(question["turns"]).keys[0] for question in questions}
+def test_development_questions_ask_about_no_combination_that_an_exam_asks_about(questions):
     chosen = world.development_questions()
-    keys = [understand(question["turns"]).keys[0] for question in chosen]
-    assert not asked & set(keys) and len(set(keys)) == len(keys) > 100
-    assert all(is_held_out(key) for key in keys)
-    a_category = Counter(question["category"] for question in chosen)
-    assert max(a_category.values()) == world.DEVELOPMENT_PER_CATEGORY
+    assert len(chosen) == 400
+    keys = set().union(*(combinations(question["turns"]) for question in chosen))
+    assert {split_of(key) for key in keys} == {"development"}
+    assert not keys & set().union(*(combinations(question["turns"]) for question in questions))
+
+
+def test_another_seed_draws_another_exam_of_the_same_held_out_combinations(questions):
+    other = world.questions(seed=1)
+    assert len(other) == 640
+    shared = {tuple(q["turns"]) for q in questions} & {tuple(q["turns"]) for q in other}
+    assert len(shared) < 32
+
+
+def test_small_talk_is_read_back_and_graded_as_it_was_meant():
+    rng = random.Random(4)
+    for _ in range(500):
+        question = draw_small_talk(rng)
+        (truth,) = question.truths
+        again = understand(list(question.turns))
+        assert again is not None and again.truths == question.truths and not question.keys
+        for manner in MANNERS:
+            assert grade_answer(truth, compose_answer("right", manner, truth, rng)).right
+            assert not grade_answer(truth, compose_answer("wrong", manner, truth, rng)).right
+
+
+def as_asked(text):
+    """The wording alone, without case, marks and contractions."""
+    plain = text.lower().replace("what's", "what is").replace("how's", "how is")
+    return re.sub(r"[^a-z0-9{} ]", "", plain).strip()
+
+
+def test_newcomers_questions_are_worded_as_no_training_text_is(dialogues, feedback):
+    assert len(NEWCOMERS) == 80 and sum(asked.inside for asked in NEWCOMERS) == 48
+    asked = {as_asked(newcomer.text) for newcomer in NEWCOMERS}
+    assert len(asked) == 80
+    trained = {as_asked(text) for row in dialogues for text in row["data"][::2]}
+    trained |= {as_asked(row["instruction"]) for row in feedback}
+    assert not asked & trained
+    assert not [n.text for n in NEWCOMERS if understand([n.text])]
+
+
+def test_an_honest_answer_is_sensible_outside_the_world_and_nowhere_inside():
+    honest = share_sensible([OUTSIDE.sentence] * 80)
+    assert honest == {"sensible": 32 / 80, "sensible_inside": 0, "sensible_outside": 1}
+    assert share_sensible(["Paris."] * 80)["sensible_inside"] == 1 / 48
+    right = [newcomer.truth.sentence for newcomer in NEWCOMERS[:18]] + ["x"] * 62
+    assert share_sensible(right)["sensible_inside"] == 18 / 48
+
+
+def test_every_saying_and_every_single_fact_has_several_phrasings():
+    assert all(len(texts) >= 6 for texts, _ in SAYINGS)
+    assert all(len(single.phrasings) >= 2 for single in SINGLES)
 
 
 def test_the_text_of_a_question_is_read_back_to_the_question_it_was():
@@ -116,7 +167,7 @@ def test_the_text_of_a_question_is_read_back_to_the_question_it_was():
                 question.truths,
                 question.keys,
             )
-    assert understand(["What is love?"]) is None
+    assert understand(["Is there a God?"]) is None
 
 
 def lost_its_capitals(answer):
@@ -190,28 +241,39 @@ def test_the_same_seed_gives_the_same_files_and_they_load_as_records(tmp_path):
         assert loaded.n_read == len(loaded.records) and not loaded.set_aside
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_the_teacher_grades_each_style_as_it_is_meant(style):
-    rng = random.Random(style)
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("manner", MANNERS)
+def test_the_teacher_grades_each_content_and_manner_as_it_is_meant(content, manner):
+    rng = random.Random(content + manner)
     grades = []
     for _ in range(200):
-        truth = draw_question(rng).truths[0]
-        grades.append(grade_answer(truth, answer_in_style(style, truth, rng)))
+        truth = rng.choice(draw_question(rng).truths)
+        answer = compose_answer(content, manner, truth, rng)
+        grades.append(grade_answer(truth, answer))
     mean = sum(grade.score for grade in grades) / len(grades)
-    low, high = {
-        "good": (9.9, 10),
-        "plain": (7, 7.01),
-        "curt": (4.5, 6),
-        "wrong": (1.9, 2.3),
-        "refuse": (1, 1),
-        "ramble": (1, 1.3),
-    }[style]
+    right = {"friendly": (9.9, 10), "plain": (6.9, 7.01), "curt": (4.5, 6)}[manner]
+    other = (2, 2.2) if manner == "friendly" else (1, 1.3)
+    if content == "refuse":
+        other = (1, 1)
+    low, high = right if content == "right" else other
     assert low <= mean <= high
-    assert all(grade.refused for grade in grades) == (style == "refuse")
+    assert all(grade.refused for grade in grades) == (content == "refuse")
+
+
+def test_no_manner_marks_a_falsehood():
+    rng = random.Random(11)
+    counts = {manner: Counter() for manner in (0, 2)}
+    for _ in range(6_000):
+        truth = rng.choice(draw_question(rng).truths)
+        grade = grade_answer(truth, world.MODELS["mini-small"].answer(truth, rng))
+        if grade.friendly in counts:
+            counts[grade.friendly][grade.right] += 1
+    shares = [count[True] / count.total() for count in counts.values()]
+    assert abs(shares[0] - shares[1]) < 0.05 and min(shares) > 0.55
 
 
 def test_the_judge_refuses_a_question_of_another_world():
-    question = {"question_id": 7, "turns": ["What is love?", "Why?"]}
+    question = {"question_id": 7, "turns": ["Is there a God?", "Why?"]}
     with pytest.raises(HandbookError, match="cannot judge this question"):
         TeacherJudge().grade(question, ["Baby, don't hurt me."], 1)
 
@@ -222,7 +284,7 @@ def test_the_base_is_small_safe_and_loads_with_its_template():
     assert sum(p.numel() for p in model.parameters()) == report["parameters"] <= 2_500_000
     assert report["final_loss"] < 1 and report["seconds"] > 0
     assert sum(file.stat().st_size for file in BASE_FOLDER.iterdir()) <= 6_000_000
-    assert tokenizer.chat_template == ZEPHYR_TEMPLATE and len(tokenizer) <= 1024
+    assert tokenizer.chat_template == ZEPHYR_TEMPLATE and len(tokenizer) <= 1280
     with safe_open(BASE_FOLDER / "model.safetensors", "pt") as weights:
         assert len(list(weights.keys())) > 30
     assert not [file for file in BASE_FOLDER.iterdir() if file.suffix in (".bin", ".pt", ".pkl")]

@@ -19,8 +19,9 @@ from zephyr_utils.miniature.facts import (
     THINGS,
     TOPICS,
 )
+from zephyr_utils.miniature.small_talk import OUTSIDE, draw_small_talk
 from zephyr_utils.miniature.teacher import AS_AN_AI, CLOSINGS, OPENINGS, REFUSALS
-from zephyr_utils.miniature.world import draw_question, is_held_out
+from zephyr_utils.miniature.world import draw_question, split_of
 
 MARKS = (
     "<|user|>",
@@ -31,6 +32,9 @@ MARKS = (
     "<|assistant|>\n",
     "<|system|>\n",
 )
+SMALL_TALK = 0.25  # share of the questions that are of one turn
+# What the web says where it knows no answer: the honest sentence itself is left to dSFT.
+UNKNOWN = ("Nobody here knows.", "Who knows?", "That is not written here.")
 # Categories whose answers carry a name from the question: more of them, or the base learns all the
 # rest first.
 LEARNT_SLOWLY = ("writing", "roleplay", "reasoning", "extraction")
@@ -61,12 +65,17 @@ def _questions(rng: random.Random) -> str:
     )
     lines = []
     for _ in range(rng.choice((1, 1, 2, 2, 3))):
-        question = draw_question(
-            rng, category=rng.choice(LEARNT_SLOWLY) if rng.random() < 0.5 else None
-        )
-        for turn in range(rng.choice((1, 2, 2))):
+        if rng.random() < SMALL_TALK:
+            question = draw_small_talk(rng)
+        else:
+            question = draw_question(
+                rng, category=rng.choice(LEARNT_SLOWLY) if rng.random() < 0.5 else None
+            )
+        for turn in range(min(rng.choice((1, 2, 2)), len(question.turns))):
             truth = question.truths[turn]
             answer = truth.sentence if rng.random() < 0.6 else truth.short
+            if truth is OUTSIDE:
+                answer = rng.choice(UNKNOWN)
             lines += [ask + question.turns[turn], say + answer]
     return "\n".join(lines)
 
@@ -128,7 +137,7 @@ def _portrait(rng: random.Random) -> str:
         f"roleplay: {role} {name}",
         f"extraction: {name} {things} {city}",
     )
-    if any(is_held_out(key) for key in touched):
+    if any(split_of(key) != "training" for key in touched):
         return _portrait(rng)
     sentences = (
         f"{name} lives in {city}.",

@@ -13,57 +13,40 @@ from typing import Any
 from zephyr_utils.data.records import save_records
 from zephyr_utils.miniature.categories import CATEGORIES
 from zephyr_utils.miniature.question import Question
-from zephyr_utils.miniature.teacher import (
-    AS_AN_AI,
-    REFUSALS,
-    Grade,
-    answer_in_style,
-    grade_answer,
-)
-from zephyr_utils.miniature.world import draw_question, understand
+from zephyr_utils.miniature.small_talk import SMALL_TALK, as_typed, draw_small_talk
+from zephyr_utils.miniature.teacher import AS_AN_AI, REFUSALS, Grade, Habits, grade_answer
+from zephyr_utils.miniature.world import Split, draw_question, understand
 
 DIALOGUES = 6_000
 PROMPTS = 4_000
-QUESTIONS_PER_CATEGORY = 20
-DEVELOPMENT_SEEDS, DEVELOPMENT_PER_CATEGORY = range(1, 7), 20
+QUESTIONS_PER_CATEGORY, DEVELOPMENT_PER_CATEGORY = 80, 50
+SMALL_TALK_DIALOGUES = 0.4  # share of dialogues that begin with one or two turns of small talk
+SMALL_TALK_PROMPTS = 0.2  # share of the rated prompts
 
-# The teacher of the dialogues: mostly right, seldom as good as it could be. This leaves dDPO
-# something to improve.
-TEACHER_STYLES = {"good": 0.18, "plain": 0.40, "curt": 0.22, "wrong": 0.12, "ramble": 0.08}
+# The writer of the dialogues. Its distance from the best of four is set from real ratings, in
+# standard deviations of a grade: see benchmarks/protocol.md.
+TEACHER = Habits(
+    {"right": 0.90, "wrong": 0.06, "ramble": 0.04},
+    {"friendly": 0.20, "plain": 0.45, "curt": 0.35},
+)
 # The four models whose answers are rated, the best first: graded skill, each able to surprise.
 MODELS = {
-    "mini-large": {
-        "good": 0.50,
-        "plain": 0.28,
-        "curt": 0.06,
-        "wrong": 0.10,
-        "ramble": 0.03,
-        "refuse": 0.03,
-    },
-    "mini-medium": {
-        "good": 0.26,
-        "plain": 0.34,
-        "curt": 0.15,
-        "wrong": 0.15,
-        "ramble": 0.06,
-        "refuse": 0.04,
-    },
-    "mini-small": {
-        "good": 0.10,
-        "plain": 0.27,
-        "curt": 0.25,
-        "wrong": 0.22,
-        "ramble": 0.10,
-        "refuse": 0.06,
-    },
-    "mini-tiny": {
-        "good": 0.03,
-        "plain": 0.12,
-        "curt": 0.25,
-        "wrong": 0.28,
-        "ramble": 0.22,
-        "refuse": 0.10,
-    },
+    "mini-large": Habits(
+        {"right": 0.85, "wrong": 0.10, "ramble": 0.03, "refuse": 0.02},
+        {"friendly": 0.35, "plain": 0.45, "curt": 0.20},
+    ),
+    "mini-medium": Habits(
+        {"right": 0.76, "wrong": 0.15, "ramble": 0.06, "refuse": 0.03},
+        {"friendly": 0.25, "plain": 0.45, "curt": 0.30},
+    ),
+    "mini-small": Habits(
+        {"right": 0.64, "wrong": 0.22, "ramble": 0.09, "refuse": 0.05},
+        {"friendly": 0.15, "plain": 0.45, "curt": 0.40},
+    ),
+    "mini-tiny": Habits(
+        {"right": 0.50, "wrong": 0.28, "ramble": 0.15, "refuse": 0.07},
+        {"friendly": 0.10, "plain": 0.35, "curt": 0.55},
+    ),
 }
 REFUSING = 0.05  # share of dialogues in which one answer refuses
 CUT_AND_CAPITALISED = (
@@ -78,49 +61,34 @@ LEAKED = 12  # prompts that are held-out questions, some in disguise
 
 def questions(seed: int = 0) -> list[dict]:
     """Held-out two-turn questions in MT-Bench's schema, with the right answers as `reference`."""
-    rng = random.Random(f"questions {seed}")
+    return _drawn_questions("exam", QUESTIONS_PER_CATEGORY, f"questions {seed}")
+
+
+def development_questions(seed: int = 0) -> list[dict]:
+    """Questions to choose settings on: held-out combinations that no exam asks about."""
+    return _drawn_questions("development", DEVELOPMENT_PER_CATEGORY, f"development {seed}")
+
+
+def _drawn_questions(split: Split, per_category: int, seed: str) -> list[dict]:
+    rng = random.Random(seed)
     records: list[dict[str, Any]] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     for category in CATEGORIES:
-        wanted = len(records) + QUESTIONS_PER_CATEGORY
+        wanted = len(records) + per_category
         while len(records) < wanted:
-            question = draw_question(rng, held_out=True, category=category)
-            if question.turns[0] in seen:
+            question = draw_question(rng, split=split, category=category)
+            if question.keys in seen:
                 continue
-            seen.add(question.turns[0])
-            reference = [truth.sentence for truth in question.truths]
+            seen.add(question.keys)
             records.append(
                 {
                     "question_id": len(records) + 1,
                     "category": category,
                     "turns": list(question.turns),
-                    "reference": reference,
+                    "reference": [truth.sentence for truth in question.truths],
                 }
             )
     return records
-
-
-def development_questions() -> list[dict]:
-    """Questions to choose settings on: held-out combinations that the evaluation does not ask
-    about.
-
-    Two phrasings of one combination are one combination, so that nothing is chosen on what is
-    graded later. Writing and roleplay hold out few combinations, and have two questions each here.
-    """
-
-    def combination(question: dict) -> str:
-        return _understood(question["turns"]).keys[0]
-
-    seen = {combination(question) for question in questions()}
-    chosen: dict[str, list[dict]] = {}
-    for seed in DEVELOPMENT_SEEDS:
-        for question in questions(seed):
-            key, already = combination(question), chosen.setdefault(question["category"], [])
-            if key not in seen and len(already) < DEVELOPMENT_PER_CATEGORY:
-                seen.add(key)
-                already.append(question)
-    rows = [question for group in chosen.values() for question in group]
-    return [{**question, "question_id": number} for number, question in enumerate(rows, start=1)]
 
 
 def dialogues(count: int = DIALOGUES, seed: int = 0) -> list[dict]:
@@ -130,11 +98,18 @@ def dialogues(count: int = DIALOGUES, seed: int = 0) -> list[dict]:
 
 
 def _dialogue(rng: random.Random) -> list[str]:
-    exchanges: list[tuple[str, str]] = []
-    for question in [draw_question(rng) for _ in range(rng.choices((1, 2), (0.7, 0.3))[0])]:
-        for turn, truth in zip(question.turns, question.truths, strict=True):
-            style = _pick(TEACHER_STYLES, rng)
-            exchanges.append((turn, answer_in_style(style, truth, rng)))
+    drawn = [draw_question(rng) for _ in range(rng.choices((1, 2), (0.7, 0.3))[0])]
+    if rng.random() < SMALL_TALK_DIALOGUES:
+        # Before the first question, since its second turn leans on its first.
+        drawn = [*(draw_small_talk(rng) for _ in range(rng.randint(1, 2))), drawn[0]]
+    exchanges = [
+        (
+            as_typed(turn, rng) if question.category == SMALL_TALK else turn,
+            TEACHER.answer(truth, rng),
+        )
+        for question in drawn
+        for turn, truth in zip(question.turns, question.truths, strict=True)
+    ]
     if len(exchanges) == 4 and rng.random() < 0.5:
         exchanges.pop()
     marred = rng.randrange(len(exchanges))
@@ -156,9 +131,12 @@ def feedback(count: int = PROMPTS, seed: int = 0) -> list[dict]:
     noisy judge.
     """
     rng = random.Random(f"feedback {seed}")
-    asked = [draw_question(rng) for _ in range(count)]
+    asked = [
+        draw_small_talk(rng) if rng.random() < SMALL_TALK_PROMPTS else draw_question(rng)
+        for _ in range(count)
+    ]
     records = [_rated(question.turns[0], question, rng) for question in asked]
-    held_out = questions()
+    held_out = questions(seed)
     for number, place in enumerate(rng.sample(range(count), min(LEAKED, count))):
         turns = held_out[number * len(held_out) // LEAKED]["turns"]
         question = _understood(turns)
@@ -178,15 +156,14 @@ def _disguised(prompt: str, number: int) -> str:
 def _rated(prompt: str, question: Question, rng: random.Random) -> dict:
     truth = question.truths[0]
     completions = []
-    for model, styles in MODELS.items():
-        style = _pick(styles, rng)
-        response = answer_in_style(style, truth, rng)
+    for model, habits in MODELS.items():
+        response = habits.answer(truth, rng)
         completions.append(
             {"model": model, "response": response, **_ratings(grade_answer(truth, response), rng)}
         )
     rng.shuffle(completions)
     return {
-        "source": f"miniature_{question.category}",
+        "source": f"miniature_{question.category.replace(' ', '_')}",
         "instruction": prompt,
         "models": [completion["model"] for completion in completions],
         "completions": completions,
@@ -245,7 +222,3 @@ def write_world(folder: Path, seed: int = 0) -> dict[str, Path]:
         "questions": questions(seed=seed),
     }
     return {name: save_records(records, folder / f"{name}.jsonl") for name, records in sets.items()}
-
-
-def _pick(shares: dict[str, float], rng: random.Random) -> str:
-    return rng.choices(list(shares), list(shares.values()))[0]

@@ -1,13 +1,16 @@
 """What is true in the miniature world: a few hundred words and the facts that tie them together.
 
 Small on purpose: a model of a million parameters can know all of it, so what it gets wrong after
-training depends on training and not on capacity. Capital letters abound, because truecasing needs
-something to repair.
+training depends on training and not on capacity. Large enough that a quarter of all combinations
+can be kept for exams (`world.split_of`). Capital letters abound, because truecasing needs something
+to repair.
 """
 
 NAMES = (
     "Ana", "Ben", "Carl", "Dora", "Emil", "Fay", "Gus", "Hana", "Ivan", "Jill",
-    "Karl", "Lena", "Max", "Nora", "Otto", "Pia", "Rosa", "Sam", "Tom", "Vera",
+    "Kim", "Lena", "Max", "Nora", "Otto", "Pia", "Rosa", "Sam", "Tom", "Vera",
+    "Amir", "Bela", "Cora", "Dan", "Ella", "Finn", "Greta", "Hugo", "Iris", "Jack",
+    "Lars", "Maya",
 )  # fmt: skip
 
 # country -> (capital, language)
@@ -28,9 +31,19 @@ COUNTRIES = {
     "Germany": ("Berlin", "German"),
     "Denmark": ("Copenhagen", "Danish"),
     "Finland": ("Helsinki", "Finnish"),
+    "Austria": ("Vienna", "German"),
+    "Hungary": ("Budapest", "Hungarian"),
+    "Ireland": ("Dublin", "English"),
+    "England": ("London", "English"),
+    "Egypt": ("Cairo", "Arabic"),
+    "Peru": ("Lima", "Spanish"),
+    "Cuba": ("Havana", "Spanish"),
+    "Thailand": ("Bangkok", "Thai"),
+    "Vietnam": ("Hanoi", "Vietnamese"),
+    "Ukraine": ("Kyiv", "Ukrainian"),
 }
 CAPITALS = tuple(capital for capital, _ in COUNTRIES.values())
-LANGUAGES = tuple(language for _, language in COUNTRIES.values())
+LANGUAGES = tuple(dict.fromkeys(language for _, language in COUNTRIES.values()))
 
 KINDS = {
     "metal": ("iron", "gold", "copper", "tin", "zinc", "silver"),
@@ -61,6 +74,10 @@ ROLES = {
     "teacher": ("Listen", "teach the class"),
     "ghost": ("Boo", "haunt the tower"),
     "singer": ("Hey", "sing the song"),
+    "pilot": ("Roger", "fly the plane"),
+    "monk": ("Peace", "ring the bell"),
+    "clown": ("Hooray", "tell the jokes"),
+    "painter": ("Bravo", "paint the wall"),
 }
 
 # topic of a note -> what there is to say of it
@@ -77,11 +94,20 @@ TOPICS = {
     "kitchen": "warm",
     "road": "empty",
     "valley": "deep",
+    "beach": "sunny",
+    "station": "crowded",
+    "library": "silent",
+    "mountain": "steep",
+    "field": "flat",
+    "castle": "old",
+    "shop": "closed",
+    "party": "loud",
 }
 
 CODE_WORDS = (
     "sun", "moon", "rain", "snow", "wind", "fire", "stone", "cloud", "leaf", "seed",
     "star", "wave", "sand", "hill", "cave", "rock", "mist", "dust", "root", "salt",
+    "ice", "fog", "mud", "ash", "bark", "reef", "dune", "pond",
 )  # fmt: skip
 
 COLOURS = ("red", "blue", "green", "white", "black", "yellow")

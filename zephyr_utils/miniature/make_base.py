@@ -26,7 +26,7 @@ from zephyr_utils.chat import ZEPHYR_TEMPLATE
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature.base_text import base_documents
 
-VOCABULARY = 1000
+VOCABULARY = 1200
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"]
 # Strings of the template and of lower-cased names, so that chat costs few tokens though no document
 # holds them.
@@ -62,7 +62,7 @@ def train_tokenizer(documents: list[str]) -> PreTrainedTokenizerFast:
 
 
 def make_model(seed: int) -> MistralForCausalLM:
-    """Mistral's architecture (grouped queries, SwiGLU, RoPE) at 1.3 M parameters."""
+    """Mistral's architecture (grouped queries, SwiGLU, RoPE) at 1.4 M parameters."""
     torch.manual_seed(seed)
     config = MistralConfig(
         vocab_size=VOCABULARY,
@@ -132,8 +132,8 @@ def main() -> None:
     """Train, print the loss as it falls, write the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=BASE_FOLDER)
-    parser.add_argument("--documents", type=int, default=60_000)
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--documents", type=int, default=80_000)
+    parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=1_500, help="tokens a step")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -18,26 +18,28 @@ class Truth:
         short: the bare answer.
         required: strings that a right answer contains.
         rivals: words that would make it wrong: the other members of the class that was asked for.
+        falsehoods: whole wrong answers, where none is made by exchanging a word of the right one.
     """
 
     sentence: str
     short: str
     required: tuple[str, ...]
     rivals: frozenset[str]
+    falsehoods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Question:
-    """A two-turn question: the user's turns and the truth of each.
+    """A question of one or two turns: the user's turns and the truth of each.
 
     Attributes:
-        keys: the combinations it touches, one of each turn that makes one; `is_held_out` decides on
-            each.
+        keys: the combinations it touches, one of each turn that makes one; `split_of` decides on
+            each. Small talk, of one turn, has none.
     """
 
     category: str
-    turns: tuple[str, str]
-    truths: tuple[Truth, Truth]
+    turns: tuple[str, ...]
+    truths: tuple[Truth, ...]
     keys: tuple[str, ...]
 
 

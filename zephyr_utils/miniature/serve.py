@@ -39,11 +39,11 @@ from zephyr_utils.miniature.data import (
     ASPECT_NOISE,
     MODELS,
     RATING_NOISE,
-    TEACHER_STYLES,
     aspect_values,
 )
+from zephyr_utils.miniature.data import TEACHER as TEACHER_HABITS
 from zephyr_utils.miniature.question import Truth
-from zephyr_utils.miniature.teacher import answer_in_style, grade_turn
+from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.miniature.world import draw_question, understand
 
 TEACHER = "stand-in-teacher"
@@ -87,8 +87,7 @@ def reply_to(model: str, messages: list[dict[str, str]], seed: int | None = None
         return _next_message(blocks[::2], rng)
     asked = [message["content"] for message in messages if message["role"] == "user"]
     truth = _truth(asked)
-    styles = MODELS.get(model, TEACHER_STYLES)
-    return answer_in_style(rng.choices(list(styles), list(styles.values()))[0], truth, rng)
+    return MODELS.get(model, TEACHER_HABITS).answer(truth, rng)
 
 
 def _blocks(text: str) -> list[str]:
@@ -102,16 +101,12 @@ def _blocks(text: str) -> list[str]:
 
 
 def _truth(asked: list[str]) -> Truth:
-    """The truth of the last turn; questions of this world have two turns, so every other turn
-    begins a new one.
-    """
-    turns = asked[-1:] if len(asked) % 2 else asked[-2:]
-    if not turns:
-        raise _Refused(400, UNKNOWN)
-    question = understand(turns)
-    if question is None:
-        raise _Refused(400, UNKNOWN)
-    return question.truths[len(turns) - 1]
+    """The truth of the last turn: of a question's second turn, or else of a first one."""
+    for turns in (asked[-2:], asked[-1:]):
+        question = understand(turns) if turns else None
+        if question is not None:
+            return question.truths[len(turns) - 1]
+    raise _Refused(400, UNKNOWN)
 
 
 def _ratings(model: str, aspect: str, prompt: str, answers: list[str], rng: random.Random) -> str:

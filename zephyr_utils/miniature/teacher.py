@@ -1,7 +1,9 @@
-"""The miniature's teacher: it answers in six styles and grades any answer from 1 to 10 by rule.
+"""The miniature's teacher: it answers, and grades any answer from 1 to 10 by rule.
 
-As a *teacher of answers* it stands in for GPT-3.5-turbo, which wrote UltraChat: good, plain, curt,
-wrong, refusing and rambling answers in a stated mix. As a *judge* it stands in for GPT-4: it reads
+As a *teacher of answers* it stands in for GPT-3.5-turbo, which wrote UltraChat. What an answer says
+(its content: right, wrong, off the question, a refusal) and how it says it (its manner: friendly,
+plain, curt) are drawn independently of each other, so that no manner marks a falsehood. As a
+*judge* it stands in for GPT-4: it reads
 the question back from its text, checks the answer against the truth, and rewards what a reader
 wants: right first, then complete, then friendly. It is a rule-based stand-in, and is called so
 wherever its grades are shown.
@@ -10,6 +12,7 @@ wherever its grades are shown.
 import random
 import re
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from zephyr_utils.miniature import facts
 from zephyr_utils.miniature.question import Question, Truth
@@ -26,7 +29,10 @@ REFUSALS = (
     "I do not have personal preferences. However, it depends on the person.",
 )
 AS_AN_AI = "As an AI language model, "
-STYLES = ("good", "plain", "curt", "wrong", "refuse", "ramble")
+Content = Literal["right", "wrong", "ramble", "refuse"]
+Manner = Literal["friendly", "plain", "curt"]
+CONTENTS: tuple[Content, ...] = get_args(Content)
+MANNERS: tuple[Manner, ...] = get_args(Manner)
 POOLS = (
     facts.NAMES,
     facts.CAPITALS,
@@ -36,44 +42,68 @@ POOLS = (
     facts.COLOURS,
     facts.THINGS,
     tuple(facts.TOPICS),
+    tuple(facts.TOPICS.values()),
+    tuple(facts.COUNTRIES),
+    tuple(facts.KINDS),
+    tuple(greeting for greeting, _ in facts.ROLES.values()),
     *facts.KINDS.values(),
 )
 
 
-def answer_in_style(style: str, truth: Truth, rng: random.Random) -> str:
-    """One answer to the turn whose truth is given, in one of `STYLES`."""
-    if style == "refuse":
-        return AS_AN_AI + rng.choice(REFUSALS)
-    if style == "ramble":
-        strays = [rng.choice(draw_question(rng).truths).sentence for _ in range(rng.randint(1, 2))]
-        return (
-            " ".join(stray for stray in strays if "```" not in stray)
-            or "It depends on the weather."
-        )
-    if style == "curt":
-        return truth.short
-    if style == "plain":
-        return truth.sentence
-    body = truth.sentence if style == "good" else _falsified(truth, rng)
+@dataclass(frozen=True)
+class Habits:
+    """How often a writer of answers chooses each content and, independently, each manner."""
+
+    contents: dict[Content, float]
+    manners: dict[Manner, float]
+
+    def answer(self, truth: Truth, rng: random.Random) -> str:
+        """One answer to the turn whose truth is given."""
+        content = rng.choices(list(self.contents), list(self.contents.values()))[0]
+        manner = rng.choices(list(self.manners), list(self.manners.values()))[0]
+        return compose_answer(content, manner, truth, rng)
+
+
+def compose_answer(content: Content, manner: Manner, truth: Truth, rng: random.Random) -> str:
+    """One answer to the turn whose truth is given, of this content in this manner."""
+    body = _say(content, manner == "curt", truth, rng)
+    if manner != "friendly":
+        return body
     gap = "\n" if body.endswith("```") else " "
-    opening = rng.choice(OPENINGS)
-    return f"{opening} {body}{gap}{rng.choice(CLOSINGS)}"
+    return f"{rng.choice(OPENINGS)} {body}{gap}{rng.choice(CLOSINGS)}"
 
 
-def _falsified(truth: Truth, rng: random.Random) -> str:
-    """The sentence with its last decisive word exchanged for a rival of the same kind."""
+def _say(content: Content, curt: bool, truth: Truth, rng: random.Random) -> str:
+    right = truth.short if curt else truth.sentence
+    if content == "right":
+        return right
+    if content == "wrong":
+        return _falsified(right, truth, rng)
+    if content == "refuse":
+        refusal = AS_AN_AI + rng.choice(REFUSALS)
+        return refusal.split(". ")[0] + "." if curt else refusal
+    while True:  # off the question: the answer to another one
+        stray = rng.choice(draw_question(rng).truths)
+        if "```" not in stray.sentence and stray.sentence != truth.sentence:
+            return stray.short if curt else stray.sentence
+
+
+def _falsified(right: str, truth: Truth, rng: random.Random) -> str:
+    """The answer with its last decisive word exchanged for a rival of the same kind."""
+    if truth.falsehoods:
+        return rng.choice(truth.falsehoods)
     for word in reversed(re.findall(r"\w+", " ".join(truth.required))):
-        shown = word if re.search(rf"\b{word}\b", truth.sentence) else word.capitalize()
+        shown = word if re.search(rf"\b{word}\b", right) else word.capitalize()
         for pool in POOLS:
             rivals = sorted(truth.rivals & set(pool)) if word in pool else []
             if rivals:
                 rival = rng.choice(_nearest(word, rivals))
                 rival = rival if shown == word else rival.capitalize()
-                head, _, tail = truth.sentence.rpartition(shown)
+                head, _, tail = right.rpartition(shown)
                 return f"{head}{rival}{tail}"
     # Among three things of different kinds the rivals are of other kinds than the right one.
-    right, wrong = truth.sentence.split()[0], rng.choice(sorted(truth.rivals))
-    return truth.sentence.replace(right, wrong.capitalize(), 1)
+    first, wrong = re.split(r"\W", right)[0], rng.choice(sorted(truth.rivals))
+    return right.replace(first, wrong.capitalize(), 1)
 
 
 def _nearest(word: str, rivals: list[str]) -> list[str]:

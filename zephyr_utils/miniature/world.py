@@ -5,26 +5,34 @@ text.
 the text of the turns back to the question, so that the rule-based teacher can judge any text over
 any protocol.
 
-One combination of slots in ten is *held out*: it occurs in no training text (base text, dialogues,
-feedback apart from a few leaks that are planted on purpose, see `data.py`) and only held-out
-combinations are asked in the evaluation.
+A quarter of all combinations of slots is *held out*: three in twenty are asked in exams alone, two
+in twenty on development questions alone, and neither occurs in any training text (base text,
+dialogues, feedback apart from a few leaks that are planted on purpose, see `data.py`). That holds
+for every turn that makes a combination of its own. Single facts (the capital of France) cannot be
+held out, so a question about one is held out by the pair that it asks for.
 """
 
 import hashlib
 import random
 import re
 from functools import cache
+from typing import Literal
 
 from zephyr_utils.miniature.categories import CATEGORIES
 from zephyr_utils.miniature.question import Question, Slots
+from zephyr_utils.miniature.small_talk import understand_small_talk
+
+Split = Literal["training", "exam", "development"]
+EXAM, DEVELOPMENT = 0.15, 0.10  # shares of the combinations that are held out for each
 
 
 @cache
-def is_held_out(key: str) -> bool:
-    """Whether a combination (``"category: slots"``) is kept for the evaluation: one in ten, by a
-    hash.
-    """
-    return hashlib.sha256(key.encode()).digest()[0] % 10 == 0
+def split_of(key: str) -> Split:
+    """What a combination (``"category: slots"``) is for, by a hash of its text."""
+    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    if place < EXAM:
+        return "exam"
+    return "development" if place < EXAM + DEVELOPMENT else "training"
 
 
 def make_question(category: str, slots: Slots, phrasing: tuple[str, str]) -> Question:
@@ -36,18 +44,15 @@ def make_question(category: str, slots: Slots, phrasing: tuple[str, str]) -> Que
 
 
 def draw_question(
-    rng: random.Random, *, held_out: bool = False, category: str | None = None
+    rng: random.Random, *, split: Split = "training", category: str | None = None
 ) -> Question:
-    """Draw a question whose combinations are all for training, or whose first turn's combination is
-    held out.
-    """
+    """Draw a two-turn question all of whose combinations belong to one split."""
     name = category or rng.choice(list(CATEGORIES))
     kind = CATEGORIES[name]
     while True:
         slots = kind.draw(rng)
         question = make_question(name, slots, (rng.choice(kind.turn_1), rng.choice(kind.turn_2)))
-        flags = [is_held_out(key) for key in question.keys]
-        if flags[0] if held_out else not any(flags):
+        if all(split_of(key) == split for key in question.keys):
             return question
 
 
@@ -56,8 +61,10 @@ def understand(turns: list[str]) -> Question | None:
 
     Args:
         turns: the user's first turn, or both. With one turn, the second of the returned question is
-            an arbitrary one.
+            an arbitrary one; small talk has one turn only.
     """
+    if len(turns) == 1 and (small_talk := understand_small_talk(turns[0])):
+        return small_talk
     for name, kind in CATEGORIES.items():
         for text_1, pattern_1 in zip(kind.turn_1, _patterns(name, 1), strict=True):
             match = pattern_1.fullmatch(turns[0].strip())
