@@ -27,6 +27,7 @@ from zephyr_utils.pipeline.steps.dsft import train_dsft
 from zephyr_utils.recipes import Recipe
 
 Rows = list[dict[str, Any]]
+_SPLITS: dict[str, tuple[Rows, Rows]] = {}
 
 
 def model_of(pipeline: Pipeline, name: str) -> str:
@@ -87,7 +88,7 @@ def training_rows(pipeline: Pipeline, ablation: Ablation) -> tuple[Rows, Rows]:
     if ablation.trains == "dsft":
         rows, held_out, _ = pipeline.split_dialogues()
     else:
-        rows, held_out, _ = pipeline.split_pairs(data_of(pipeline, ablation))
+        rows, held_out = _split_once(pipeline, data_of(pipeline, ablation))
     if ablation.few and ablation.answers == "feedback":
         rows = take_share(rows, FEW)
     if ablation.trains == "chosen":
@@ -95,6 +96,17 @@ def training_rows(pipeline: Pipeline, ablation: Ablation) -> tuple[Rows, Rows]:
             [{"messages": pair["chosen"]} for pair in pairs] for pairs in (rows, held_out)
         )
     return rows, held_out
+
+
+def _split_once(pipeline: Pipeline, pairs: Manifest) -> tuple[Rows, Rows]:
+    """`Pipeline.split_pairs`, kept: most rows of a replication train on the same pairs, and to
+    measure their lengths takes a tenth of a small training.
+    """
+    key = fingerprint([pairs.key, pipeline.recipe("ddpo")["max_length"], pipeline.chat_template])
+    if key not in _SPLITS:
+        rows, held_out, _ = pipeline.split_pairs(pairs)
+        _SPLITS[key] = rows, held_out
+    return _SPLITS[key]
 
 
 def updates_of(pipeline: Pipeline, ablation: Ablation) -> int:
