@@ -20,7 +20,10 @@ from zephyr_utils.lessons.prediction import ASKED
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 # Chapters whose explanations are all bound to their run. Add yours once it is converted.
-CONVERTED: tuple[str, ...] = ("09_scaling_up",)
+CONVERTED = (
+    "02_dsft",
+    "09_scaling_up",
+)  # fmt: skip
 HOSTILE = "</label><script>run()</script> <img src=x onerror=run()> [a](javascript:run()) ![b](x)"
 # Numbers that no run changes: formulas, code, names of chapters, equations, figures and steps.
 FIXED = re.compile(

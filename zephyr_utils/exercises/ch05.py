@@ -300,7 +300,7 @@ def check_dpo_loss(fn: Callable[..., torch.Tensor]) -> None:
     # A margin of -120, in the float32 that models give.
     far = [torch.tensor([value]) for value in (-1300.0, -100.0, -100.0, -100.0)]
     got = attempt(fn, *far, 0.1)
-    expected = objectives.dpo_loss(*far, beta=0.1)
+    expected = objectives.dpo_loss(far[0], far[1], far[2], far[3], 0.1)
     if not np.isfinite(float(got)):
         raise Wrong(
             "For a pair that is very wrong, sigmoid(m) rounds to 0 in float32 and its logarithm is "
