@@ -215,7 +215,13 @@ def main() -> None:
             print(json.dumps(try_setting(options.stages[0], changes, seed)), flush=True)
         return
     rows = [name for name in grids.GRIDS if name not in grids.PIPELINE]
-    stages = [rows if stage == "rows" else [stage] for stage in options.stages]
+    named = [name for stage in options.stages for name in (rows if stage == "rows" else [stage])]
+    # dDPO needs the winner of dSFT, and rows those of both; rows need nothing of each other
+    stages = [
+        names
+        for of_pipeline, group in itertools.groupby(named, key=grids.PIPELINE.__contains__)
+        for names in ([[name] for name in group] if of_pipeline else [[*group]])
+    ]
     console = Console(width=150)
     search = Search(console, [*itertools.chain(*stages)] if options.afresh else [], options.workers)
     for together in stages:
