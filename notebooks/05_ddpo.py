@@ -1,22 +1,27 @@
 # %% [markdown]
 # # dDPO: learning from preferences
 #
-# The dSFT model can answer. It has not been told which of two answers is the better one. Here it learns that from
-# pairs, with one loss, no reward model and no sampling: *distilled direct preference optimisation*, equation 1 of
-# the paper {cite:p}`tunstall2023zephyr`, which is DPO {cite:p}`rafailov2023dpo` on a teacher's preferences. We derive
-# that equation in five steps and check each by a number, look at what the trainer will see, make sure that it starts
-# at the right model, and train.
+# The dSFT model can answer. It has not been told which of two answers is the better one. Here it learns that from pairs,
+# with one loss, no reward model and no sampling: *distilled direct preference optimisation*, equation 1 of the paper
+# {cite:p}`tunstall2023zephyr`, which is DPO {cite:p}`rafailov2023dpo` on a teacher's preferences. You will derive that
+# equation in five steps, write its training step, and see that TRL and the package do the same.
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# 1. Derive equation 1 from "earn reward, but stay near the dSFT model", and say what $\beta$ prices.
-# 2. Write the loss in four lines, and say which pairs pull and how hard.
+# 1. Derive equation 1 from "earn reward, but stay near the dSFT model", and say what $\beta$ charges for.
+# 2. Write the loss and a training step, and say which pairs contribute to the gradient and how much.
 # 3. Say which tokens of a pair count, and why their log-probabilities are summed and not averaged.
 # 4. Start a run from the right reference, and notice when it is another.
 # 5. Read a run's curves: what should rise, what may fall, and what is no cause for alarm.
 
-# %%
+# %% [markdown]
+# ## Setup
+#
+# The next three cells install, set the parameters and import. `scale` chooses model, data and recipe together; the other
+# parameters replace one of them by something of your own.
+
+# %% tags=["hide-input"]
 try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
@@ -26,13 +31,7 @@ from zephyr_utils.machine import check_loaded_versions, hardware_found
 check_loaded_versions()
 print(hardware_found())
 
-# %% [markdown]
-# ## The dials
-#
-# `scale` chooses model, data and recipe together. The other dials replace one of them by something of your own; left
-# empty they keep the scale's.
-
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 scale = "miniature"
 seed = 0
 dialogues = ""
@@ -42,24 +41,29 @@ base_model = ""
 runs = ""
 settings = {}
 
-# %%
+# %% tags=["hide-input"]
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import trl
+from datasets import Dataset, disable_progress_bars
 from IPython.display import HTML, display
+from peft import get_peft_model
+from transformers import PrinterCallback, set_seed
 
 from zephyr_utils import (
-    chat, diagnostics, exercises, figures, objectives, published, training,
+    chat, diagnostics, exercises, figures, lessons, objectives, published, training,
 )
-from zephyr_utils.pipeline import artefacts
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.dpo_loss import DpoLoss
 from zephyr_utils.figures import before_after_table
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
 
+disable_progress_bars()
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
     preferences=preferences, base_model=base_model, runs=runs, **settings,
@@ -67,14 +71,30 @@ pipeline = Pipeline(
 miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 
 # %% [markdown]
+# ## What a preference looks like
+#
+# One pair of UltraFeedback {cite:p}`cui2023ultrafeedback`, rated by GPT-4 on a scale from 1 to 10:
+
+# %%
+real = lessons.real_pair()
+print(f"PROMPT: {real.record['prompt']}")
+for side in ("chosen", "rejected"):
+    answer = real.record[side][-1]["content"]
+    print(f"{side.upper()} ({real.record[f'score_{side}']:g} of 10): {answer}")
+print(f"\n({real.source})")
+
+# %% [markdown]
+# Both answers are fluent. Fine-tuning on the first can also make the second likelier, since they share most of their
+# words. What is wanted is a loss that tells them apart.
+#
 # ## From a reward to equation 1
 #
 # ### The problem, on four answers
 #
-# Suppose we had a number for how good each answer is, a reward $r(x, y)$ for prompt $x$ and answer $y$. Then we would
-# want a policy $\pi$ (a model, seen as a distribution over answers) that earns much of it, yet stays near a reference
-# $\pi_\mathrm{ref}$, the dSFT model. Why stay near? Because the reward is only trusted on answers like those it was
-# made from, and because fluency comes from the reference. With $\beta$ as the price of moving away:
+# Suppose there were a number for how good each answer is, a reward $r(x, y)$ for prompt $x$ and answer $y$. We want a
+# policy $\pi$ (a model, seen as a distribution over answers) that earns much of it, yet stays near a reference
+# $\pi_\mathrm{ref}$, the dSFT model: the reward is only trusted on answers like those it was made from, and fluency comes
+# from the reference. With $\beta$ as the price of moving away:
 #
 # $$
 # J(\pi) = \mathbb{E}_{y \sim \pi}[\,r(x, y)\,] - \beta\, \mathrm{KL}(\pi \,\|\, \pi_\mathrm{ref}),
@@ -84,7 +104,7 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 #
 # (The numbers at the right are this book's own; *equation 1* is always the paper's.) This is equation 3 of DPO's paper, and
 # what RLHF, reinforcement learning from human feedback, maximises by sampling. Our toy is one prompt, *What is 2 plus 2?*,
-# and a world with just four answers. Everything can be computed exactly.
+# and a world with just four answers, so that everything can be computed exactly.
 
 # %%
 answers = ["4.", "2 plus 2 is 4.", "It is 5.", "Gladly! It is 4."]
@@ -92,56 +112,58 @@ reference = torch.tensor([0.45, 0.35, 0.15, 0.05], dtype=torch.float64)  # sums 
 reward = torch.tensor([2.0, 3.0, 0.0, 4.0], dtype=torch.float64)
 beta = 1.0
 
-# %% [markdown]
-# The objective in code. `xlogy` is $a \log b$ with $0 \log 0 = 0$, so that a policy may give an answer no chance.
 
-# %%
 def kl(policy, other):
+    # xlogy is a log b with 0 log 0 = 0: a policy may give an answer no chance
     return torch.xlogy(policy, policy / other).sum()
+
 
 def objective(policy):
     return policy @ reward - beta * kl(policy, reference)
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Three policies: the reference itself; all four answers equally likely; *everything on the answer with the highest
-# reward*. The last earns 4.0 on every prompt. At $\beta = 1$, which of the three has the highest objective, and which
-# the lowest?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "Three policies: the reference itself; all four answers equally likely; *everything on the "
+    "answer with the highest reward*, which earns the most. Which has the **lowest** objective?",
+    ["the reference", "all equally likely", "everything on the best answer"],
+    2,
+    key="three-policies",
+)
 
-# %%
-uniform = torch.full((4,), 0.25, dtype=torch.float64)
-greedy = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-for name, policy in {
-    "reference": reference, "uniform": uniform, "all on the best": greedy,
-}.items():
+# %% tags=["hide-output"]
+policies = {
+    "reference": reference,
+    "uniform": torch.full((4,), 0.25, dtype=torch.float64),
+    "all on the best": torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64),
+}
+for name, policy in policies.items():
     print(
         f"{name:16s} reward {policy @ reward:.3f}  KL {kl(policy, reference):.3f}  "
         f"objective {objective(policy):.3f}"
     )
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Putting everything on the best answer comes *last*: it earns 4.0, but the reference gave that answer 5 %, and moving
-# there costs $\log(1 / 0.05) = 3.0$. If you thought the highest reward must win, you left out the price. The reference
-# pays nothing and is the highest of the three. The uniform policy earns 0.1 more and pays 0.3 for it. None of them is
-# the best there is.
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    f"Everything on the best answer earns {reward.max():.1f}, but the reference gave that "
+    f"answer {reference[3]:.0%}, and moving there costs $\\log(1 / {reference[3]:.2f}) = "
+    f"{-reference[3].log():.1f}$. Whoever expects the highest reward to win leaves out the "
+    "price. The reference pays nothing and is the highest of the three. None of them is the "
+    "best there is.",
+    key="three-policies",
+)
 
 # %% [markdown]
 # ### Step 1: the best policy in closed form
 #
-# Put both terms under one sum and pull $-\beta$ out:
+# Put both terms under one sum and factor $-\beta$ out:
 #
 # $$
 # J(\pi) = -\beta \sum_y \pi(y) \left[ \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)} - \frac{r(y)}{\beta} \right]
 #        = -\beta \sum_y \pi(y) \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)\, e^{r(y)/\beta}} .
 # $$
 #
-# The denominator would be a distribution if it summed to 1. Let $Z = \sum_y \pi_\mathrm{ref}(y)\, e^{r(y)/\beta}$ be
-# what it does sum to, and name the distribution
+# The denominator would be a distribution if it summed to 1. Let $Z = \sum_y \pi_\mathrm{ref}(y)\, e^{r(y)/\beta}$ be what
+# it does sum to, and name the distribution
 #
 # $$
 # \pi^*(y) = \frac{1}{Z}\, \pi_\mathrm{ref}(y)\, e^{r(y)/\beta} .
@@ -154,7 +176,7 @@ for name, policy in {
 # $$ (eq-05-gap)
 #
 # A KL divergence is never below 0, and is 0 only where both are equal. So $\pi^*$ is the best policy there is, and its
-# value is $\beta \log Z$ (DPO, equation 4). No search was needed.
+# value is $\beta \log Z$ (DPO, equation 4).
 
 # %% [markdown]
 # ````{exercise} The best policy, in code
@@ -162,8 +184,7 @@ for name, policy in {
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# Write equation {eq}`eq-05-best` for NumPy arrays: `reference` and `rewards` have one entry an answer. Do it before
-# you read on, as the next cell does it for the toy.
+# Write equation {eq}`eq-05-best` for NumPy arrays: `reference` and `rewards` have one entry per answer.
 # ````
 
 # %% tags=["exercise"]
@@ -172,6 +193,7 @@ def best_policy(reference, rewards, beta):
 
 
 exercises.check_optimal_policy(best_policy)
+best_policy = exercises.yours(best_policy, exercises.check_optimal_policy)
 
 # %% [markdown]
 # ```{admonition} Hint 1
@@ -195,21 +217,19 @@ exercises.check_optimal_policy(best_policy)
 # `````
 
 # %% [markdown]
-# On the toy, with both claims checked: the value of $\pi^*$ is $\beta \log Z$, and for *any* policy the gap to it is
-# $\beta$ times a KL divergence.
+# On the toy, with both claims checked: the value of $\pi^*$ is $\beta \log Z$, and for *any* policy the gap to it is $\beta$
+# times a KL divergence.
 
 # %%
-tilted = reference * (reward / beta).exp()
-Z = tilted.sum()
-best = tilted / Z
+best = torch.from_numpy(best_policy(reference.numpy(), reward.numpy(), beta))
+Z = (reference * (reward / beta).exp()).sum()
 some = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 some /= some.sum()
 print(f"J(best) {objective(best):.6f}   beta log Z {beta * Z.log():.6f}")
-print(
-    f"J(some) {objective(some):.6f}   "
-    f"beta log Z - beta KL(some, best) {beta * Z.log() - beta * kl(some, best):.6f}"
-)
-assert torch.isclose(objective(some), beta * Z.log() - beta * kl(some, best))
+predicted = beta * Z.log() - beta * kl(some, best)
+print(f"J(some) {objective(some):.6f}   beta log Z - beta KL(some, best) {predicted:.6f}")
+assert torch.isclose(objective(best), beta * Z.log())
+assert torch.isclose(objective(some), predicted)
 
 # %% [markdown]
 # Algebra can be wrong in the same way twice, so here is a check that knows nothing of it: start at the reference, and
@@ -226,77 +246,72 @@ print("climbed to ", scores.softmax(dim=0).detach().numpy().round(4))
 print("closed form", best.numpy().round(4))
 assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# $\beta$ is about to run from 0.1 to 100. Which value leaves the policy almost at the reference, and which puts nearly
-# everything on the best answer?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "$\\beta$ is about to run from 0.1 to 100. Which value leaves the policy almost at the "
+    "reference?",
+    ["0.1", "100"],
+    1,
+    key="beta",
+)
 
-# %%
+# %% tags=["hide-output"]
 print("beta     ", *(f"{text:>16s}" for text in answers))
 print("reference", *(f"{p:16.3f}" for p in reference))
 for price in (100.0, 10.0, 1.0, 0.1):
-    policy = (reference.log() + reward / price).softmax(dim=0)
+    policy = best_policy(reference.numpy(), reward.numpy(), price)
     print(f"{price:<9g}", *(f"{p:16.3f}" for p in policy))
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# **Larger $\beta$, closer to the reference.** At 100 moving costs so much that hardly anything moves; at 0.1 nearly all
-# lies on the answer with the highest reward. Many texts have this the wrong way round, because $\beta$ also multiplies
-# the log-ratio *inside* the loss, where a larger $\beta$ looks like a stronger push. It is: and so the wanted margin is
-# reached after a shorter way.
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    "**Larger $\\beta$, closer to the reference.** At the largest price moving costs so much "
+    "that hardly anything moves; at the smallest nearly all lies on the answer with the highest "
+    "reward. Many texts have this the wrong way round, because $\\beta$ also multiplies the "
+    "log-ratio *inside* the loss, where a larger $\\beta$ looks like a stronger push. It is one, "
+    "and so the wanted margin is reached with a smaller change of the policy.",
+    key="beta",
+)
 
 # %% [markdown]
 # ### Step 2: read the reward off the policy
 #
-# Equation {eq}`eq-05-best` gives a policy for each reward. Turn it round. Take logarithms and solve for $r$:
+# Equation {eq}`eq-05-best` gives a policy for each reward. Solved for $r$:
 #
 # $$
 # r(x, y) = \beta \log \frac{\pi^*(y \mid x)}{\pi_\mathrm{ref}(y \mid x)} + \beta \log Z(x) .
 # $$ (eq-05-reward)
 #
-# Every policy is the best one for *some* reward, and this says which. A language model is secretly a reward model,
-# in the words of DPO's title.
+# Every policy is the best one for *some* reward, and this says which: a language model is secretly a reward model, in the
+# words of DPO's title.
 
 # %%
 recovered = beta * (best / reference).log() + beta * Z.log()
+as_printed = beta * best / reference + beta * Z.log()  # see the box below
 print("reward    ", reward.numpy())
 print("recovered ", recovered.numpy().round(6))
+print("as printed", as_printed.numpy().round(3))
 assert torch.allclose(recovered, reward)
 
 # %% [markdown]
 # ```{admonition} A misprint in the paper
-# :class: warning
+# :class: warning dropdown
 # In its section 3 the Zephyr paper prints this equation without the logarithm, as
-# $r(x, y) = \beta\, \pi^*(y \mid x) / \pi_\mathrm{dSFT}(y \mid x) + \beta \log Z(x)$. Its equation 1, two lines on,
-# has the logarithm, as has DPO's paper. A number settles it:
+# $r(x, y) = \beta\, \pi^*(y \mid x) / \pi_\mathrm{dSFT}(y \mid x) + \beta \log Z(x)$. Its equation 1, two lines on, has the
+# logarithm, as has DPO's paper. The last line above settles it: not even the differences of rewards survive.
 # ```
 
-# %%
-as_printed = beta * best / reference + beta * Z.log()
-print("reward    ", reward.numpy())
-print("as printed", as_printed.numpy().round(3))
-
 # %% [markdown]
-# Not even the differences of rewards survive: without the logarithm, the answers rated 4 and 3 lie far more than 1
-# apart.
-#
 # ### Step 3: from rewards to preferences
 #
 # Nobody gave us rewards. The teacher's ratings gave us *pairs*: a chosen answer $y_w$ and a rejected one $y_l$. The
-# Bradley-Terry model {cite:p}`bradley1952rank` ties the two together with the logistic function
-# $\sigma(m) = 1 / (1 + e^{-m})$:
+# Bradley-Terry model {cite:p}`bradley1952rank` links the two by the logistic function $\sigma(m) = 1 / (1 + e^{-m})$:
 #
 # $$
 # p(y_w \succ y_l \mid x) = \sigma\big(r(x, y_w) - r(x, y_l)\big) .
 # $$ (eq-05-bt)
 #
-# Equal rewards are a coin toss, one point more wins 73 % of the time, two points 88 %. Where does it come from? One
-# origin: a judge who sees each reward with some noise of his own, drawn from a Gumbel distribution, and prefers the
-# answer that looks better. Let him judge the fourth answer against the second, 200,000 times.
+# One origin of it: a judge sees each reward with noise from a Gumbel distribution, and prefers the answer that looks
+# better. Let such a judge compare the fourth answer with the second, 200,000 times.
 
 # %%
 draw = torch.Generator().manual_seed(seed)
@@ -307,27 +322,17 @@ print(
     f"the judge prefers the fourth answer in {share:.4f}; "
     f"sigma(4 - 3) = {torch.sigmoid(reward[3] - reward[1]):.4f}"
 )
-assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # five standard errors
+assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # six standard errors
 
 # %% [markdown]
-# Mind what is gone. Only the *difference* of two rewards enters, so anything that is the same for both answers to one
-# prompt cancels. In equation {eq}`eq-05-reward` that is $\beta \log Z(x)$, the one part nobody could compute: it sums
-# over all texts there are.
-
-# %%
-log_ratio = (best / reference).log()
-print(
-    f"with Z {recovered[3] - recovered[1]:.6f}, "
-    f"without Z {beta * (log_ratio[3] - log_ratio[1]):.6f}"
-)
-assert torch.isclose(recovered[3] - recovered[1], beta * (log_ratio[3] - log_ratio[1]))
-
-# %% [markdown]
+# Only the *difference* of two rewards enters, so whatever is the same for both answers to one prompt cancels. In equation
+# {eq}`eq-05-reward` that is $\beta \log Z(x)$, the one part nobody could compute: it sums over all texts there are.
+#
 # ### Step 4: equation 1
 #
-# Put {eq}`eq-05-reward` into {eq}`eq-05-bt`, with the model in training $\pi_\theta$ in the place of $\pi^*$, and ask
-# for maximum likelihood: the policy under which the teacher's choices are as likely as possible. That is the loss, with
-# the dSFT model as the reference (Zephyr, equation 1; DPO, equation 7):
+# Put {eq}`eq-05-reward` into {eq}`eq-05-bt`, with the model in training $\pi_\theta$ in the place of $\pi^*$, and maximise
+# the likelihood of the teacher's choices. That is the loss, with the dSFT model as the reference (Zephyr, equation 1; DPO,
+# equation 7):
 #
 # $$
 # L(\theta) = -\,\mathbb{E}_{(x, y_w, y_l)} \left[ \log \sigma \left(
@@ -335,16 +340,15 @@ assert torch.isclose(recovered[3] - recovered[1], beta * (log_ratio[3] - log_rat
 # - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_\mathrm{dSFT}(y_l \mid x)} \right) \right] .
 # $$ (eq-05-ddpo)
 #
-# The names of its parts, used from here on: $r_w = \beta \log \frac{\pi_\theta(y_w)}{\pi_\mathrm{dSFT}(y_w)}$ is the
-# **implicit reward** of the chosen answer, $r_l$ that of the rejected one, and $m = r_w - r_l$ the **reward margin**.
-#
-# The paper maximises the expression and calls it $\pi_\theta$'s objective; we minimise its negative. No reward is left
-# in it. Does it lead to the same policy all the same?
+# Its parts have names: $r_w = \beta \log \frac{\pi_\theta(y_w)}{\pi_\mathrm{dSFT}(y_w)}$ is the **implicit reward** of the
+# chosen answer, $r_l$ that of the rejected one, and $m = r_w - r_l$ the **reward margin**. (The paper maximises the
+# expression; we minimise its negative.) No reward is left in it. Does it lead to the same policy?
 
 # %%
 # wins[i, j]: how often answer i is preferred to answer j
 wins = (reward[:, None] - reward[None, :]).sigmoid()
 wins.fill_diagonal_(0)
+
 
 def preference_loss(log_policy):
     ratios = log_policy - reference.log()
@@ -352,15 +356,20 @@ def preference_loss(log_policy):
     margins = beta * (ratios[:, None] - ratios[None, :])
     return -(wins * F.logsigmoid(margins)).sum() / wins.sum()
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# This loss sees the reference and who won how often, never a reward. We minimise it over the four probabilities. Where
-# does it end: at the answer that wins most, at the win rates themselves, or at the $\pi^*$ of step 1? And can the loss
-# reach 0?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "This loss sees the reference and how often each answer is preferred to each other, never a "
+    "reward. We minimise it over the four probabilities. Where does it end?",
+    [
+        "with everything on the answer that is preferred most",
+        "at the win rates themselves",
+        "at the $\\pi^*$ of step 1",
+    ],
+    2,
+    key="from-preferences",
+)
 
-# %%
+# %% tags=["hide-output"]
 scores = reference.log().clone().requires_grad_()
 descent = torch.optim.Adam([scores], lr=0.1)
 for _ in range(600):
@@ -368,25 +377,24 @@ for _ in range(600):
     loss = preference_loss(scores.log_softmax(dim=0))
     loss.backward()
     descent.step()
-print(
-    "from preferences", scores.softmax(dim=0).detach().numpy().round(4),
-    f"loss {loss.item():.4f}",
-)
+print("from preferences", scores.softmax(dim=0).detach().numpy().round(4))
 print("from rewards    ", best.numpy().round(4))
+print(f"loss {loss.item():.4f}")
 assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# At $\pi^*$, to every digit shown, as the derivation promised: the margins that make the win rates likeliest are the
-# differences of the rewards. The loss does not reach 0, since this judge sometimes prefers the worse answer; what is
-# left is the entropy of his choices. *Everything on the winner* would be right if each pair were judged once and taken
-# for certain: with one label a pair the loss can fall for ever, and the margins grow for ever. That is how real
-# preference sets are, and why the number of epochs matters.
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    "At $\\pi^*$: the margins that make the choices likeliest are the differences of the "
+    f"rewards. The loss stays at {loss.item():.3f} and not at zero, because this judge sometimes "
+    "prefers the worse answer; what remains is the entropy of the choices. *Everything on the "
+    "preferred answer* would be right if each pair were judged once and taken for certain: then "
+    "the loss can fall and the margins can grow for ever. Real preference sets are like that, "
+    "which is why the number of epochs matters.",
+    key="from-preferences",
+)
 
 # %% [markdown]
-# ### Step 5: the gradient, and who pulls
+# ### Step 5: the gradient, and which pairs it comes from
 #
 # The derivative of $-\log \sigma(m)$ is $-\sigma(-m)$. With the chain rule (DPO, section 4):
 #
@@ -395,56 +403,43 @@ assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 #   \big( \nabla_\theta \log \pi_\theta(y_w \mid x) - \nabla_\theta \log \pi_\theta(y_l \mid x) \big) \big] .
 # $$ (eq-05-gradient)
 #
-# Each step pushes the chosen answer's log-probability up and the rejected one's down, both with the weight
-# $\beta\,\sigma(-m)$: that says how hard this pair pulls. (How far the two then *move* is another matter, since both hang on
-# the same parameters; the training below will show it.) Three pairs: one ranked wrong ($m = -2$), one undecided ($0$), one settled
-# ($4$).
-#
-# ```{admonition} Predict, then run
-# :class: predict
-# How many times harder does the wrong pair pull than the settled one: about 2, about 6, or about 50 times? And how
-# hard does the undecided one pull, when its two answers stand equal?
-# ```
+# Each step raises the chosen answer's log-probability and lowers the rejected one's, both with the weight
+# $\beta\,\sigma(-m)$. How far the two then *move* is another matter, since both depend on the same parameters.
 
-# %%
+# %% tags=["remove-input"]
+lessons.predict(
+    "Three pairs: one ranked wrongly ($m = -2$), one undecided ($m = 0$), one settled "
+    "($m = 4$). How much larger is the weight of the wrong pair than that of the settled one?",
+    ["about 2 times", "about 6 times", "about 50 times"],
+    2,
+    key="weights",
+)
+
+# %% tags=["hide-output"]
 margins = torch.tensor([-2.0, 0.0, 4.0], dtype=torch.float64, requires_grad=True)
 (-F.logsigmoid(margins)).sum().backward()
 weights = objectives.dpo_gradient_weight(margins.detach())
 print("autograd   ", margins.grad.numpy().round(4))
 print("-sigma(-m) ", -weights.numpy().round(4))
-print(f"wrong pulls {weights[0] / weights[2]:.0f} times as hard as settled")
+print(f"wrong over settled: {weights[0] / weights[2]:.0f}")
 assert torch.allclose(margins.grad, -weights)
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# About 49 times: 0.881 against 0.018. The undecided pair pulls with exactly one half, as every pair does before the
-# first step. If you expected 0 there, you thought of a loss that is content with a tie; this one asks for a distance.
-# A settled pair is nearly silent, so the batch's gradient belongs to the pairs that the model ranks wrong, wrongly
-# labelled ones among them.
-# ```
-
-# %%
-fig = figures.dpo_loss_figure([0.01, 0.1, 0.5])
-figures.show(
-    fig,
-    alt=(
-        "Left, the loss of a pair falls with the log-ratio difference through ln 2 "
-        "at 0, steeper for larger beta. "
-        "Right, the weight falls from 1 to 0 through one half, faster for larger beta."
-    ),
-    caption=(
-        "Loss and weight of one pair, for three betas. At beta 0.01 thirty nats "
-        "change little: the policy has to go far before the loss is content."
-    ),
+# %% tags=["remove-input"]
+lessons.explain(
+    f"{weights[0] / weights[2]:.0f} times: {weights[0]:.3f} against {weights[2]:.3f}. The "
+    f"undecided pair has a weight of {weights[1]:.1f}, as every pair does before the first "
+    "step: this loss is not content with a tie. A settled pair is nearly silent, so the batch's "
+    "gradient belongs to the pairs that the model ranks wrongly, wrongly labelled ones among "
+    "them.",
+    key="weights",
 )
 
 # %% [markdown]
-# Now with your own hands. The explorer adds two relatives for labels that are the wrong way round with chance
-# $\varepsilon$. *Conservative* DPO (a note of E. Mitchell's, 2023) mixes in the flipped label and comes to rest at a
-# margin of $\log \frac{1 - \varepsilon}{\varepsilon}$. *Robust* DPO {cite:p}`chowdhury2024robust` takes the flipped
-# label *away*, so that the mean over noisy labels is the loss on clean ones, and never stops pulling. Try: at which
-# $\beta$ does a difference of 20 nats have a loss below 0.1? Where do conservative pairs turn round?
+# Explore it. The explorer adds two relatives for labels that are flipped with probability $\varepsilon$. *Conservative* DPO
+# (a note of E. Mitchell's, 2023) mixes in the flipped label and comes to rest at a margin of $\log \frac{1 -
+# \varepsilon}{\varepsilon}$. *Robust* DPO {cite:p}`chowdhury2024robust` subtracts the flipped label, so that the mean over
+# noisy labels is the loss on clean ones. At which $\beta$ does a difference of 20 nats have a loss below 0.1? Where do
+# conservative pairs turn round?
 
 # %%
 DpoLoss(beta=0.1, difference=10.0)
@@ -457,7 +452,8 @@ DpoLoss(beta=0.1, difference=10.0)
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write equation {eq}`eq-05-ddpo`. The four arguments are tensors of one log-probability a pair; return the batch's mean.
+# Write equation {eq}`eq-05-ddpo`. The first four arguments are tensors of one log-probability per pair; return the
+# batch's mean.
 # ````
 
 # %% tags=["exercise"]
@@ -468,6 +464,7 @@ def my_dpo_loss(
 
 
 exercises.check_dpo_loss(my_dpo_loss)
+my_dpo_loss = exercises.yours(my_dpo_loss, exercises.check_dpo_loss)
 
 # %% [markdown]
 # ```{admonition} Hint 1
@@ -485,38 +482,21 @@ exercises.check_dpo_loss(my_dpo_loss)
 # :class: dropdown
 # ```python
 # def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
-#     chosen = beta * (policy_chosen - reference_chosen)
-#     rejected = beta * (policy_rejected - reference_rejected)
-#     return -F.logsigmoid(chosen - rejected).mean()
+#     reward_chosen = beta * (policy_chosen - reference_chosen)
+#     reward_rejected = beta * (policy_rejected - reference_rejected)
+#     return -F.logsigmoid(reward_chosen - reward_rejected).mean()
 # ```
 # `````
 
 # %% [markdown]
-# Here it is written out, with a name for each part.
-
-# %%
-def written_out(
-    policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta
-):
-    reward_chosen = beta * (policy_chosen - reference_chosen)  # r_w, (batch,)
-    reward_rejected = beta * (policy_rejected - reference_rejected)  # r_l, (batch,)
-    margin = reward_chosen - reward_rejected  # m
-    return -F.logsigmoid(margin).mean()
-
-# %% [markdown]
-# And the package's, `objectives.dpo_loss`, on the same numbers. It does the same and refuses shapes that would
-# broadcast: `(n,)` and `(n, 1)` make `(n, n)` without a word, and the mean still looks like a loss.
+# The package's `objectives.dpo_loss` gives the same numbers, and refuses shapes that would broadcast: `(n,)` and `(n, 1)`
+# make `(n, n)` without a word, and the mean still looks like a loss. Why `logsigmoid`, and not the logarithm of `sigmoid`?
+# For a pair that is very wrong the sigmoid rounds to 0 in float32:
 
 # %%
 four = [40 * torch.rand(16, generator=draw) - 60 for _ in range(4)]
-print(written_out(*four, beta=0.1), objectives.dpo_loss(*four, beta=0.1))
-assert torch.equal(written_out(*four, beta=0.1), objectives.dpo_loss(*four, beta=0.1))
-
-# %% [markdown]
-# Why `logsigmoid`, and not the logarithm of `sigmoid`? For a pair that is very wrong, the second rounds to zero before
-# the first sees it, in float32:
-
-# %%
+print(f"{my_dpo_loss(*four, 0.1):.6f} {objectives.dpo_loss(*four, 0.1):.6f}")
+assert torch.allclose(my_dpo_loss(*four, 0.1), objectives.dpo_loss(*four, 0.1))
 very_wrong = torch.tensor(-120.0)
 print(
     "log(sigmoid(m))", torch.sigmoid(very_wrong).log().item(),
@@ -526,121 +506,79 @@ print(
 # %% [markdown]
 # ## The pairs
 #
-# [Chapter 04](04_preference_pairs) made them. A tenth of the *prompts* is held back to measure on. Rows that teach
-# nothing or do not fit the context are set aside and counted; none is cut, since a cut answer would lose its end.
+# [Chapter 04](04_preference_pairs) made them. A tenth of the *prompts* is held out. Rows that teach nothing or do not fit
+# the context are set aside and counted; none is cut, since a cut answer would lose its end.
 
 # %%
 train, held_out, row_counts = pipeline.split_pairs()
 print(row_counts.report())
 print(f"{len(train)} to train on, {len(held_out)} held out")
 assert len(train) + len(held_out) == len(row_counts.rows)
-
-# %% [markdown]
-# One pair. Everything up to the last message is shared; the last message is what is compared.
-
-# %%
 pair = train[0]
 for message in pair["chosen"][:-1]:
     print(f"{message['role']}: {message['content']}")
-for side in ("chosen", "rejected"):
-    print(
-        f"{side.upper()} (score {pair[f'score_{side}']}): {pair[side][-1]['content']}"
-    )
+sides = ("chosen", "rejected")
+for side in sides:
+    print(f"{side.upper()} ({pair[f'score_{side}']}): {pair[side][-1]['content']}")
 
 # %% [markdown]
 # ### Which tokens count
 #
-# The model reads the whole conversation and is scored on the answer alone: $\log \pi(y \mid x)$ is the log-probability
-# of the answer's tokens, each given all before it.
-#
-# ```{admonition} Predict, then run
-# :class: predict
-# Three candidates for what counts: the answer's words; those and the token that ends the turn; both and the marker
-# `<|assistant|>` in front. Which one is it, and why does it matter for a model's manners?
-# ```
+# The model reads the whole conversation and is scored on the answer alone: $\log \pi(y \mid x)$ is the log-probability of
+# the answer's tokens, each given all before it.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "What counts as the answer?",
+    [
+        "its words",
+        "its words and the tokens that end the turn",
+        "both, and the marker `<|assistant|>` in front",
+    ],
+    1,
+    key="which-tokens",
+)
 
 # %%
 sft, recipe = pipeline.dsft(), pipeline.recipe("ddpo")
 sft_model = sft.folder / training.MODEL
 model, tokenizer = chat.load_model(sft_model, dtype=recipe["dtype"])
 
-def tokens_and_labels(messages):
-    """Token ids of the conversation; labels are -100 up to the answer."""
-    prompt = chat.render(tokenizer, messages[:-1], generation_prompt=True)
-    n_prompt = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-    ids, _ = chat.encode(tokenizer, messages)
-    return ids, [-100] * n_prompt + ids[n_prompt:]
 
-# %%
-sides = ("chosen", "rejected")
+def encoded(messages):
+    """Ids of the conversation, and 1 for each token of the answer."""
+    begins = len(chat.encode_prompt(tokenizer, messages[:-1]))
+    ids, _ = chat.encode(tokenizer, messages)
+    return ids, [0] * begins + [1] * (len(ids) - begins)
+
+# %% tags=["hide-output"]
 for side in sides:
-    ids, labels = tokens_and_labels(pair[side])
-    counted = [label for label in labels if label != -100]
-    print(
-        f"{side}: {len(counted)} of {len(ids)} tokens count: "
-        f"{tokenizer.decode(counted)!r}"
-    )
+    ids, in_answer = encoded(pair[side])
+    counted = [token for token, inside in zip(ids, in_answer, strict=True) if inside]
+    print(f"{side}: {len(counted)} of {len(ids)}: {tokenizer.decode(counted)!r}")
     assert tokenizer.eos_token_id in counted, (
         "the end does not count, so the model would never learn to stop"
     )
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The second: the words, the end-of-sequence token, and the template's line break behind it. The marker belongs to the
-# prompt, since the runtime writes it, not the model. Were the end left out, an answer that stops well and one that
-# rambles on would differ by the ramble only, and "stop here" would earn nothing. (Zephyr's first code had the marker
-# *inside* both answers. Its log-probability is nearly 0 under a dSFT model, and it cancels in the margin.)
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    "The words, the end-of-sequence token, and the template's line break after it. The marker "
+    "belongs to the prompt, since the runtime writes it. Were the end left out, an answer that "
+    "stops well and one that rambles on would differ by the ramble only, and stopping would "
+    "earn nothing. (Zephyr's first code had the marker *inside* both answers; its "
+    "log-probability is nearly the same in both, so it cancels in the margin.)",
+    key="which-tokens",
+)
 
 # %% [markdown]
 # ### Sums, not means
 #
-# The probability of a text is the *product* of its tokens' probabilities, so its logarithm is their *sum*. For the
-# chosen answer:
-
-# %%
-ids, labels = (torch.tensor([numbers]) for numbers in tokens_and_labels(pair["chosen"]))
-with torch.no_grad():
-    logits = model(input_ids=ids.to(model.device)).logits.float().cpu()
-# log-probability of every token but the first
-each = logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
-counted = each[labels[0, 1:] != -100]
-pieces = [
-    f"{tokenizer.decode([t])!r} {p:.3f}"
-    for t, p in zip(ids[0, 1:][labels[0, 1:] != -100], counted.exp(), strict=True)
-]
-print("\n".join(", ".join(pieces[i : i + 7]) for i in range(0, len(pieces), 7)))
-print(f"product {counted.exp().prod():.3e}, exp of the sum {counted.sum().exp():.3e}")
-print(f"sum {counted.sum():.3f}, mean {counted.mean():.3f}")
-
-# %% [markdown]
-# `objectives.sequence_log_probs` does it for a batch, and `training.answer_log_probs` for conversations, padding and
-# masks included. All three agree:
-
-# %%
-from_labels = objectives.sequence_log_probs(logits, labels)[0]
-[from_messages] = training.answer_log_probs(model, tokenizer, [pair["chosen"]])
-print(
-    f"by hand {counted.sum():.4f}, from labels {from_labels:.4f}, "
-    f"from messages {from_messages:.4f}"
-)
-assert torch.allclose(
-    torch.stack([counted.sum(), from_labels]), from_messages, atol=1e-3
-)
-
-# %% [markdown]
-# Code that averages trains another loss, in which a token of a short answer weighs more than one of a long answer.
-# (On purpose, and with a $\beta$ about fifty times as large, that *is* a known relative, `objectives.sigmoid_norm_loss`.)
-# What the slip does to the numbers we shall see on our own model below.
-
-# %% [markdown]
 # ````{exercise} The log-probability of an answer
 # :label: ex-05-sum
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# `token_log_probs` has one entry a token of the whole conversation, `in_answer` is 1 for tokens of the answer (its end
+# `token_log_probs` has one entry per token of the whole conversation, `in_answer` is 1 for tokens of the answer (its end
 # among them) and 0 elsewhere. Return $\log \pi(y \mid x)$.
 # ````
 
@@ -650,6 +588,7 @@ def answer_log_prob(token_log_probs, in_answer):
 
 
 exercises.check_answer_log_prob(answer_log_prob)
+answer_log_prob = exercises.yours(answer_log_prob, exercises.check_answer_log_prob)
 
 # %% [markdown]
 # ```{admonition} Hint 1
@@ -672,134 +611,87 @@ exercises.check_answer_log_prob(answer_log_prob)
 # `````
 
 # %% [markdown]
+# On the chosen answer, beside `training.answer_log_probs`, which does it for padded batches:
+
+# %%
+ids, in_answer = (torch.tensor(numbers) for numbers in encoded(pair["chosen"]))
+with torch.no_grad():
+    logits = model(input_ids=ids[None].to(model.device)).logits[0].float().cpu()
+# log-probability of every token but the first
+each = logits[:-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+by_hand = float(answer_log_prob(each.numpy(), in_answer[1:].numpy()))
+[packaged] = training.answer_log_probs(model, tokenizer, [pair["chosen"]])
+pieces = [
+    f"{tokenizer.decode([token])!r} {p:.3f}"
+    for token, p in zip(ids[1:], each.exp(), strict=True)
+][-int(in_answer.sum()) :]
+print("\n".join(", ".join(pieces[i : i + 7]) for i in range(0, len(pieces), 7)))
+print(f"by hand {by_hand:.4f}, package {packaged:.4f}")
+assert abs(by_hand - packaged) < 1e-3
+
+# %% [markdown]
+# Code that averages trains another loss, in which a token of a short answer weighs more than one of a long answer. (On
+# purpose, and with a $\beta$ about fifty times as large, that *is* a known relative, `objectives.sigmoid_norm_loss`.)
+
+# %% [markdown]
 # ## The reference
 #
-# Four log-probabilities a pair: two of the policy, two of the frozen dSFT model. With a LoRA adapter no second copy of
-# the model is needed, if the two are kept apart rightly. Ways to do it with TRL 1.16, where *adapter* is what dSFT
-# left:
+# Four log-probabilities per pair: two of the policy, two of the frozen dSFT model. With a LoRA adapter no second copy of
+# the model is needed, if the two are kept apart. Ways to do it with TRL 1.16, where *adapter* is what dSFT left:
 #
 # | way | what is the reference | verdict |
 # |---|---|---|
 # | **A** merge the adapter into the base, then a new adapter | new adapter switched off = merged dSFT model | right |
-# | **B** base with the dSFT adapter, trained on | a frozen copy of that adapter, made by TRL | right; nothing is merged, so best with 4-bit weights |
-# | **C** as B, but loaded without `is_trainable=True` | | stops with an error: no gradient |
+# | **B** base with the dSFT adapter, trained further | a frozen copy of that adapter, made by TRL | right; nothing is merged, so best with 4-bit weights |
+# | **C** as B, but loaded without `is_trainable=True` | none is asked for | stops with an error: no gradient |
 # | **D** as A, reference log-probabilities computed once | the same numbers, kept | right, and what we do |
 # | **E** the base, dSFT adapter *forgotten*, then a new adapter | the base model | wrong: tried out below |
 #
-# **Why once (D)?** The reference never changes, so its two numbers a pair never change. With LoRA the policy needs a
-# forward and a backward pass in each step; a live reference adds a forward pass, the same one in every epoch. With the
-# single epoch of a small recipe nothing is saved by keeping them; with the paper's three, two thirds of those passes. And
-# where all weights are trained, so that the reference would be a second model, it need not be in memory while training.
-
-# %%
-once = 2 * len(train)  # two answers a pair
-for name, epochs in {"this recipe": recipe["num_train_epochs"], "the paper": 3}.items():
-    print(
-        f"{name}, epochs {epochs:g}: answers the reference reads, "
-        f"live {once * epochs:,.0f}, computed once {once:,}"
-    )
-
-# %% [markdown]
-# `training.ddpo_trainer` sets up D. Before the first step the policy must *be* the dSFT model: every margin 0, the
-# loss $-\log \sigma(0) = \ln 2$, and the log-probability of the chosen answers what the dSFT model, loaded afresh,
-# gives.
-
-# %%
-scratch = Path(tempfile.mkdtemp())
-few = train[:8]
-# the reference's
-own = [
-    training.answer_log_probs(model, tokenizer, [row[side] for row in few])
-    for side in sides
-]
-del model  # where the model is large, no second one fits beside the trainer's
-trainer = training.ddpo_trainer(sft_model, few, scratch / "right", recipe)
-training.check_first_step(trainer, sft_model, few, recipe)
-
-# %% [markdown]
-# ### The trainer's numbers and ours
+# **Why once (D)?** The reference never changes, so its two numbers per pair never change. A live reference adds a forward
+# pass to each step, the same one in every epoch; with the paper's three epochs, two thirds of those passes are saved. And
+# where all weights are trained, the reference would be a second model in memory.
 #
-# At the start every loss is ln 2, which makes a poor test. So nudge the new adapter by random numbers, as if it had
-# been trained, and let TRL compute its loss on these eight pairs.
+# Before the first step the policy must *be* the dSFT model: every margin 0, the loss $-\log \sigma(0) = \ln 2$, and the
+# log-probability of the chosen answers what the dSFT model, loaded afresh, gives.
 
-# %%
-torch.manual_seed(seed)
-with torch.no_grad():
-    for name, weight in trainer.model.named_parameters():
-        if "lora_B" in name:
-            weight.normal_(std=0.05)
-    batch = trainer._prepare_inputs(
-        trainer.data_collator([trainer.train_dataset[i] for i in range(len(few))])
-    )
-    trl_loss = trainer.compute_loss(trainer.model.eval(), batch).item()
-
-# %% [markdown]
-# Ours, from four times eight sums: the policy is the nudged model; the reference's were taken above from the dSFT model,
-# loaded by itself.
-
-# %%
-nudged = [
-    training.answer_log_probs(trainer.model, tokenizer, [row[side] for row in few])
-    for side in sides
-]
-own_loss = objectives.dpo_loss(*nudged, *own, recipe["beta"]).item()
-print(
-    f"TRL {trl_loss:.6f}, package {own_loss:.6f}, "
-    f"written out {written_out(*nudged, *own, recipe['beta']):.6f}"
+# %% tags=["remove-input"]
+lessons.predict(
+    "Way E takes the base instead of the merged dSFT model: a forgotten `merge_and_unload`, a "
+    "wrong path. What does such a run show at its first step?",
+    ["a loss far above ln 2", "margins below 0", "what a right run shows"],
+    key="wrong-start",
 )
-if recipe["loss_type"] == ["sigmoid"] and recipe["dtype"] == "float32":
-    assert abs(trl_loss - own_loss) < 1e-4, (
-        "ours and TRL's loss differ: which tokens count?"
-    )
 
-# %% [markdown]
-# ### Way E, tried out
-#
-# Now way E: the base model instead of the merged dSFT model. It is easily done: a forgotten `merge_and_unload`, a wrong
-# path. Or, without adapters, a model fine-tuned in memory and handed on: TRL then loads the reference from the path in
-# the model's *configuration*, which is still the base's.
-#
-# ```{admonition} Predict, then run
-# :class: predict
-# What does a run that starts from the wrong model show at its first step: a loss far above ln 2, margins below 0, or
-# what a right run shows too?
-# ```
-
-# %%
+# %% tags=["hide-output"]
+scratch, few = Path(tempfile.mkdtemp()), train[:8]
+own = training.answer_log_probs(model, tokenizer, [row["chosen"] for row in few])
+del model  # where the model is large, no second one fits beside the trainer's
 # of 7 B, one copy at a time is enough
-base, small = pipeline.base_model_address, pipeline.scale in ("miniature", "smol")
-if small:
-    wrong = training.ddpo_trainer(base, few, scratch / "wrong", recipe)
-    seen = training.check_first_step(wrong, base, few, recipe)
-    print(f"loss {seen['first_step_loss']:.6f}, ln 2 = {np.log(2):.6f}")
+starts = {"dSFT": sft_model}
+if pipeline.scale in ("miniature", "smol"):
+    starts["base"] = pipeline.base_model_address
+seen, trainers = {}, {}
+for name, start in starts.items():
+    trainers[name] = training.ddpo_trainer(start, few, scratch / name, recipe)
+    seen[name] = training.check_first_step(trainers[name], start, few, recipe)
     print(
-        f"log-probability of the chosen answers: {seen['first_step_logps_chosen']:.2f}"
+        f"started from {name}: loss {seen[name]['first_step_loss']:.6f}, "
+        f"logps/chosen {seen[name]['first_step_logps_chosen']:.2f}"
     )
-    print(f"the dSFT model's own: {own[0].mean():.2f}")
+print(f"ln 2 = {np.log(2):.6f}; logps/chosen of the dSFT model {own.mean():.2f}")
+wrong_loss = seen.get("base", seen["dSFT"])["first_step_loss"]
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# What a right run shows too. The loss is ln 2 to the last digit and every margin is 0, as policy and reference are the same model:
-# just not the right one. Such a run trains on, its margins grow, its accuracy rises, and you get a model that never
-# was a dSFT model (chapter 08 shows what that is worth). If you expected the loss to give it away: it compares policy
-# and reference with each other, never with the model you meant. One number does give it away, `logps/chosen`, if there
-# is something to hold it against.
-# ```
-
-# %% [markdown]
-# That something is the dSFT model, loaded afresh. `training.ddpo` makes this comparison before the first step of every
-# run, and stops:
-
-# %%
-if small:
-    try:
-        training.check_first_step(wrong, sft_model, few, recipe)
-        raise AssertionError(
-            "the check let a run through that started from the base model"
-        )
-    except HandbookError as error:
-        print(error)
+# %% tags=["remove-input"]
+lessons.explain(
+    f"A loss of {wrong_loss:.4f}, which is ln 2, and margins of zero: policy and reference are the "
+    "same model, just not the right one. Such a run trains on, its margins grow, and it ends as "
+    "a model that never was a dSFT model (chapter 08 shows what that is worth). The loss "
+    "compares policy and reference with each other, never with the model you meant. Only "
+    "`logps/chosen` gives it away, if there is something to hold it against: here "
+    f"{own.mean():.2f}.",
+    key="wrong-start",
+    answer=2 if abs(wrong_loss - np.log(2)) < 1e-3 else 0,
+)
 
 # %% [markdown]
 # ````{exercise} Which model did this run start from?
@@ -807,8 +699,8 @@ if small:
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# `logged` are the log-probabilities that a run logged for some answers at its first step; `dsft` and `base` are what
-# those two models give for the same answers. Return `"dsft"`, `"base"` or `"neither"`.
+# `logged` are the log-probabilities that a run logged for some answers at its first step; `dsft` and `base` are what those
+# two models give for the same answers. Return `"dsft"`, `"base"` or `"neither"`.
 # ````
 
 # %% tags=["exercise"]
@@ -817,6 +709,7 @@ def started_from(logged, dsft, base):
 
 
 exercises.check_first_step(started_from)
+started_from = exercises.yours(started_from, exercises.check_first_step)
 
 # %% [markdown]
 # ```{admonition} Hint 1
@@ -826,7 +719,8 @@ exercises.check_first_step(started_from)
 #
 # ```{admonition} Hint 2
 # :class: tip dropdown
-# "Nearer to dsft than to base" is not enough. `np.abs(logged - dsft).max()` against a hundredth of a nat is.
+# "Nearer to dsft than to base" is not enough, and neither are means. `np.abs(logged - dsft).max()` against a hundredth
+# of a nat is.
 # ```
 
 # %% [markdown]
@@ -842,66 +736,234 @@ exercises.check_first_step(started_from)
 # `````
 
 # %% [markdown]
-# ## The recipe
-#
-# Paper, model card and code disagree about Zephyr's own run. The authors settled one point: they trained with
-# **RMSprop**, whatever paper and card say (alignment-handbook, issue 43). Their later recipe changed more, after faulty
-# labels in UltraFeedback had been found: $\beta$ 0.01 and one epoch. So "Zephyr's hyperparameters" needs a date.
+# On the two trainers above; `training.ddpo` makes the same comparison before the first step of every run, and stops:
 
 # %%
-names = (
-    "beta", "num_train_epochs", "optim",
-    "learning_rate", "lr_scheduler_type", "max_length",
-)
-batch_size = (
-    recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
-)
-told = {
-    "beta": ("0.1", "not said; its log implies 0.1", "0.1", "0.01"),
-    "epochs": ("3", "3", "3", "1"),
-    "optimiser": (
-        "AdamW, no weight decay", "Adam", "RMSprop (used, say the authors)", "AdamW",
-    ),
-    "learning rate": ("5e-7", "5e-7", "5e-7", "5e-7 (QLoRA: 5e-6)"),
-    "schedule": (
-        "linear, 10 % warm-up", "linear, 10 % warm-up", "linear, 10 % warm-up",
-        "cosine, 10 % warm-up",
-    ),
-    "tokens at most": (
-        "not said", "not said", "1,024 (prompt 512)", "1,024 (prompt 512)",
-    ),
-    "pairs a step": ("32", "32", "64", "128"),
-}
-sources = ("paper", "model card", "code, November 2023", "code, since January 2024")
-ours_now = [
-    f"{recipe[name]:g}" if isinstance(recipe[name], float) else str(recipe[name])
-    for name in names
-]
-ours_now[4] += f", {recipe['warmup_steps']:.0%} warm-up"
-ours_now.append(str(batch_size))
-rows = [
-    {"": what, **dict(zip(sources, values, strict=True)), "here": here}
-    for (what, values), here in zip(told.items(), ours_now, strict=True)
-]
-display(HTML(before_after_table(
-    rows, caption="Zephyr's dDPO, as told in four places, and this run's recipe.",
-)))
+if "base" in trainers:
+    chosen = [row["chosen"] for row in few]
+    fresh, _ = chat.load_model(starts["base"], dtype=recipe["dtype"])
+    base_own = training.answer_log_probs(fresh, tokenizer, chosen)
+    for name, one in trainers.items():
+        logged = training.answer_log_probs(one.model, tokenizer, chosen).numpy()
+        found = started_from(logged, own.numpy(), base_own.numpy())
+        print(f"trainer of {name}: started from {found}")
+        assert found == name.lower()
+    try:
+        training.check_first_step(trainers["base"], sft_model, few, recipe)
+        raise AssertionError(
+            "the check let a run through that started from the base model"
+        )
+    except HandbookError as error:
+        print(error)
+trainers.clear()  # their memory is wanted now
 
 # %% [markdown]
-# The learning rate of the miniature stands apart: an adapter on a model this small takes far larger steps than all
-# weights of 7 billion. The recipe file says of each value why it is so. [Chapter 06](06_reward_margins) reads the card's
-# $\beta$ off its log.
-#
-# ## Train
-#
-# ```{admonition} Predict, then run
-# :class: predict
-# The rewards of chosen and rejected both start at 0. At the end of training, on *held-out* pairs: is the chosen one's
-# above 0? Is the rejected one's below? Which of the two has moved further?
+# ```{admonition} A second trap: fine-tuned in memory, handed straight on
+# :class: warning dropdown
+# Without an adapter TRL loads the reference from the path in the model's *configuration*, which after fine-tuning in
+# memory is still the base's. Save and load again, pass `ref_model`, or set `precompute_ref_log_probs`, with which the
+# policy itself, before its first step, is the reference.
 # ```
 
+# %% [markdown]
+# ## Training, in the open
+#
+# The loop needs one thing more than that of [Chapter 02](02_dsft): a step.
+
+# %% [markdown]
+# ````{exercise} A training step of dDPO
+# :label: ex-05-step
+#
+# **Difficulty** ●●●●○ · **Minutes** 25
+#
+# Write `ddpo_step(policy, reference, beta, optimizer)`. `policy` and `reference` are each a pair (chosen, rejected) of
+# tensors, one log-probability per pair of answers; `policy` depends on the weights that `optimizer` holds. Take one step
+# on the mean loss of equation {eq}`eq-05-ddpo`, and return that loss, as it was before the step, as a number. It has to
+# survive a pair whose margin is -150. The loop below runs on your function once it passes.
+# ````
+
+# %% tags=["exercise"]
+def ddpo_step(policy, reference, beta, optimizer):
+    ...
+
+
+exercises.check_ddpo_step(ddpo_step)
+ddpo_step = exercises.yours(ddpo_step, exercises.check_ddpo_step)
+
+# %% [markdown]
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# Two log-ratios, one margin, one loss; then the three calls that every PyTorch loop has.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`, in this order; `loss.item()` is the number.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-05-step
+# :class: dropdown
+# ```python
+# def ddpo_step(policy, reference, beta, optimizer):
+#     chosen, rejected = (ours - fixed for ours, fixed in zip(policy, reference))
+#     loss = -F.logsigmoid(beta * (chosen - rejected)).mean()
+#     optimizer.zero_grad()
+#     loss.backward()
+#     optimizer.step()
+#     return loss.item()
+# ```
+# `````
+
+# %% [markdown]
+# A fresh dSFT model under a fresh adapter, as in chapter 02, and twenty batches of eight pairs. (On a larger scale this
+# section trains the miniature, because its subject is the loop.)
+
 # %%
-trainer = wrong = None  # their memory is wanted now
+shown = pipeline
+if pipeline.scale != "miniature":
+    shown = Pipeline(scale="miniature", runs=runs)
+short = {
+    **shown.recipe("ddpo"),
+    "num_train_epochs": 1, "lr_scheduler_type": "constant", "warmup_steps": 0,
+    "train_sampling_strategy": "sequential", "logging_steps": 1,
+    "per_device_train_batch_size": 8, "max_grad_norm": 0.0,
+}
+start, rate = shown.dsft().folder / training.MODEL, short["learning_rate"]
+open_pairs = shown.split_pairs()[0][: 20 * 8]
+model, tokens_of = chat.load_model(start)
+set_seed(short["seed"])
+model = get_peft_model(model, training.lora_config(short)).train()
+trainable = [weight for weight in model.parameters() if weight.requires_grad]
+optimizer = torch.optim.AdamW(trainable, lr=rate, weight_decay=0.0)
+
+# %% [markdown]
+# The log-probabilities of a batch: both answers of each pair in one padded batch, and of each row the sum over its answer.
+
+# %%
+def log_probs(pairs):
+    """log pi(y | x) of the chosen and of the rejected answers: two tensors (pairs,)."""
+    rows = [encoded(row[side]) for side in sides for row in pairs]
+    ids, inside = (
+        torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(row[part]) for row in rows], batch_first=True
+        ).to(model.device)
+        for part in (0, 1)
+    )
+    # padding stands on the right, where no token of a row sees it
+    scores = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
+    each = scores.gather(2, ids[:, 1:, None])[:, :, 0]
+    return (each * inside[:, 1:]).sum(1).split(len(pairs))
+
+# %% [markdown]
+# And the loop. With the adapter switched off the model is its own reference.
+
+# %%
+loop_losses = []
+for first in range(0, len(open_pairs), 8):
+    pairs = open_pairs[first : first + 8]
+    with torch.no_grad(), model.disable_adapter():
+        fixed = log_probs(pairs)
+    loop_losses.append(ddpo_step(log_probs(pairs), fixed, short["beta"], optimizer))
+print(f"{len(loop_losses)} steps, loss {loop_losses[0]:.4f} to {loop_losses[-1]:.4f}")
+assert abs(loop_losses[0] - np.log(2)) < 1e-5
+
+# %% [markdown]
+# The same with TRL. A row is `prompt`, `chosen` and `rejected`, each a list of messages.
+
+# %%
+trainer = trl.DPOTrainer(
+    model=chat.load_model(start)[0],
+    args=trl.DPOConfig(
+        output_dir=scratch / "trl", seed=short["seed"], report_to="none",
+        beta=short["beta"], num_train_epochs=1, per_device_train_batch_size=8,
+        learning_rate=rate, lr_scheduler_type="constant", optim=short["optim"], weight_decay=0.0,
+        max_grad_norm=0.0, train_sampling_strategy="sequential",
+        max_length=short["max_length"], logging_steps=1, save_strategy="no",
+        bf16=False, gradient_checkpointing=False, disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+    ),
+    train_dataset=Dataset.from_list(
+        [{"prompt": row["chosen"][:-1], **{side: row[side][-1:] for side in sides}}
+         for row in open_pairs]
+    ),
+    processing_class=tokens_of,
+    peft_config=training.lora_config(short),
+)
+trainer.remove_callback(PrinterCallback)
+
+# %%
+trainer.train()
+packaged = training.ddpo(start, open_pairs, scratch / "package", short)
+trl_losses, package_losses = (
+    [entry["loss"] for entry in log if "loss" in entry]
+    for log in (trainer.state.log_history, packaged.log)
+)
+
+# %%
+print("step   by hand       TRL   package")
+for step in (0, 1, len(loop_losses) - 1):
+    three = loop_losses[step], trl_losses[step], package_losses[step]
+    print(f"{step + 1:4}", *(f"{loss:9.6f}" for loss in three))
+gaps = [
+    max(abs(a - b) for a, b in zip(loop_losses, other, strict=True))
+    for other in (trl_losses, package_losses)
+]
+print(f"largest gap to the loop: TRL {gaps[0]:.1e}, package {gaps[1]:.1e}")
+if not torch.cuda.is_available():
+    assert max(gaps) < 5e-6, "the loops differ: in rows, order, mask, seed or rate?"
+del model, trainer
+
+# %% [markdown]
+# ## The recipe
+#
+# Paper, model card and code disagree about Zephyr's own run. The authors settled one point: they trained with **RMSprop**,
+# whatever paper and card say (alignment-handbook, issue 43). Their later recipe changed more, after faulty labels in
+# UltraFeedback had been found. So "Zephyr's hyperparameters" needs a date.
+#
+# | | paper | model card | code, November 2023 | code, since January 2024 |
+# |---|---|---|---|---|
+# | beta | 0.1 | not said; its log implies 0.1 | 0.1 | 0.01 |
+# | epochs | 3 | 3 | 3 | 1 |
+# | optimiser | AdamW, no weight decay | Adam | RMSprop (used, say the authors) | AdamW |
+# | learning rate | 5e-7 | 5e-7 | 5e-7 | 5e-7 (QLoRA: 5e-6) |
+# | schedule | linear, 10 % warm-up | linear, 10 % warm-up | linear, 10 % warm-up | cosine, 10 % warm-up |
+# | tokens at most | not said | not said | 1,024 (prompt 512) | 1,024 (prompt 512) |
+# | pairs per step | 32 | 32 | 64 | 128 |
+#
+# Here:
+
+# %%
+for name in (
+    "beta", "num_train_epochs", "optim", "learning_rate", "lr_scheduler_type",
+    "warmup_steps", "max_length",
+):
+    print(f"{name:>20}: {recipe[name]}")
+pairs_per_step = (
+    recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+)
+print(f"{'pairs per step':>20}: {pairs_per_step}")
+
+# %% [markdown]
+# The learning rate of the miniature stands apart: an adapter on a model this small takes far larger steps than all weights
+# of 7 billion. The recipe file gives the reason for each value. [Chapter 06](06_reward_margins) reads the card's $\beta$
+# off its log.
+#
+# ## Train
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "The rewards of chosen and rejected both start at 0. At the end of training, on *held-out* "
+    "pairs: which has moved further?",
+    [
+        "the reward of the chosen answers, upwards",
+        "the reward of the rejected answers, downwards",
+        "both equally far",
+    ],
+    key="which-moves",
+)
+
+# %%
 made = pipeline.ddpo()
 print(
     f"{made.results['rows_trained']} pairs, {made.seconds:.0f} s"
@@ -915,13 +977,12 @@ print(
 )
 
 # %% [markdown]
-# The log has two kinds of rows. *Training* rows are means over the batches just seen, other pairs every time.
-# *Evaluation* rows are measured on the same held-out pairs, from before the first step on: at most 256, and so few that
-# they cost no more than a tenth of the run. (The log-probability of the line above is a mean over the first eight training
-# pairs. In the miniature one of them is a refusal that the dSFT model would hardly give; among so few it weighs heavily, so
-# the held-out mean below is far off.)
+# The log has two kinds of rows. *Training* rows are means over the batches just seen, other pairs every time. *Evaluation*
+# rows are measured on the same held-out pairs, from before the first step on: at most 256, and so few that they cost no
+# more than a tenth of the run. (Each batch has pairs of about one length, and the order of the batches is shuffled; sorted
+# by length, as the library's sampler leaves them, every fiftieth step would show a spike.)
 
-# %%
+# %% tags=["hide-output"]
 log = diagnostics.read_training_log(made.folder / training.LOG)
 keys = (
     "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies",
@@ -931,51 +992,55 @@ curves = {}
 for prefix, kind in (("", log.training), ("eval_", log.evaluation)):
     for key in keys:
         there = np.isfinite(kind[key])
-        curves[prefix + key] = dict(
-            zip(kind["step"][there], kind[key][there], strict=True)
-        )
+        steps, values = kind["step"][there].tolist(), kind[key][there].tolist()
+        curves[prefix + key] = dict(zip(steps, values, strict=True))
 measured = list(curves["eval_rewards/margins"])
 first, last = measured[0], measured[-1]
 for key in keys:
-    print(
-        f"{key:20s} held out: {curves[f'eval_{key}'][first]:8.3f} before, "
-        f"{curves[f'eval_{key}'][last]:8.3f} after"
-    )
+    start, end = (curves[f"eval_{key}"][step] for step in (first, last))
+    print(f"{key:20s} held out: {start:8.3f} before, {end:8.3f} after")
+held_chosen, held_rejected = (curves[f"eval_rewards/{side}"][last] for side in sides)
+held_accuracy, held_margin = (
+    curves[f"eval_rewards/{key}"][last] for key in ("accuracies", "margins")
+)
 
-# %%
-fig = figures.reward_curves(curves)
+# %% tags=["hide-input", "hide-output"]
 figures.show(
-    fig,
+    figures.reward_curves(curves),
     alt=(
         "Rewards, margin and accuracy by step. On held-out pairs "
-        f"the chosen reward ends at {curves['eval_rewards/chosen'][last]:.2f}, "
-        f"the rejected at {curves['eval_rewards/rejected'][last]:.2f}, "
-        f"the accuracy at {curves['eval_rewards/accuracies'][last]:.2f}."
+        f"the chosen reward ends at {held_chosen:.2f}, the rejected at "
+        f"{held_rejected:.2f}, the accuracy at {held_accuracy:.2f}."
     ),
     caption=(
-        "The margin grows because the rejected answers fall; "
-        "the chosen ones hardly move. Solid: batches in training. "
+        f"Held out, the margin ends at {held_margin:.2f} (chosen {held_chosen:+.2f}, rejected "
+        f"{held_rejected:+.2f}). Solid: batches in training. "
         "Dashed: the same held-out pairs each time."
     ),
 )
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The rejected answers did most of the moving: their reward falls well below 0. The chosen ones' stays nearer to 0, a
-# little above or below. If you expected "chosen up, rejected down", as the gradient of step 5 seems to say: it raises and
-# lowers two *log-probabilities*, but both answers share most of their words, so most of the pull cancels, and what does
-# not is easiest spent on words that only the rejected answer has. The loss asks for a distance and does not mind which
-# end moves.
-# ```
-
-# %%
-fig = figures.loss_curve(
-    {"training": curves["loss"], "held out": curves["eval_loss"]},
-    label="loss (nats per pair)",
+# %% tags=["remove-input"]
+lessons.explain(
+    f"The chosen answers' reward ends at {held_chosen:+.2f}, the rejected ones' at "
+    f"{held_rejected:+.2f}. "
+    + (
+        "The rejected answers did most of the moving. "
+        if abs(held_rejected) > abs(held_chosen)
+        else "Here the chosen answers did most of the moving. "
+    )
+    + "The gradient of step 5 raises one log-probability and lowers the other, but both answers "
+    "share most of their words, so much of it cancels. The loss asks for a distance and is "
+    "indifferent to which end moves.",
+    key="which-moves",
+    answer=1 if abs(held_rejected) > abs(held_chosen) else 0,
 )
+
+# %% tags=["hide-input"]
 figures.show(
-    fig,
+    figures.loss_curve(
+        {"training": curves["loss"], "held out": curves["eval_loss"]},
+        label="loss (nats per pair)",
+    ),
     alt=(
         "The loss starts at ln 2; on held-out pairs it goes from "
         f"{curves['eval_loss'][first]:.3f} to {curves['eval_loss'][last]:.3f}."
@@ -986,19 +1051,17 @@ figures.show(
 # %% [markdown]
 # ### What you should see
 #
-# One number to compare across runs is a mean over many pairs: the last logged row has a few batches only. So for
-# training we take the last quarter of the rows.
+# One number to compare across runs is a mean over many pairs. The last logged row has a few batches only, so for training
+# we take the last quarter of the rows.
 
 # %%
 def last_quarter(values):
     values = np.array(list(values))
     return float(values[-max(1, len(values) // 4) :].mean())
 
+
 train_accuracy = last_quarter(curves["rewards/accuracies"].values())
 train_margin = last_quarter(curves["rewards/margins"].values())
-held_accuracy, held_margin = (
-    curves[f"eval_rewards/{key}"][last] for key in ("accuracies", "margins")
-)
 print(f"training: accuracy {train_accuracy:.3f}, margin {train_margin:.3f}")
 print(f"held out: accuracy {held_accuracy:.3f}, margin {held_margin:.3f}")
 
@@ -1014,7 +1077,6 @@ if held_margin <= 0:
         "Held out, the rejected answers are preferred: too few pairs or steps? "
         "Chapter 06 has the interval. Swapped columns?"
     )
-held_chosen, held_rejected = (curves[f"eval_rewards/{side}"][last] for side in sides)
 if miniature_as_shipped:
     assert held_margin > 0, (
         "rejected answers are preferred: are chosen and rejected swapped in your pairs?"
@@ -1026,44 +1088,69 @@ if miniature_as_shipped:
         "too small: was the learning rate 0? "
         "Too large: too many epochs, too high a rate?"
     )
-    assert held_rejected < 0, (
-        "the rejected answers became likelier: "
+    assert held_rejected < held_chosen, (
+        "the rejected answers became likelier than the chosen ones: "
         "are chosen and rejected swapped in your pairs?"
     )
-    assert abs(held_chosen) < abs(held_rejected), (
-        "the chosen answers moved most: read them, the model may be broken"
-    )
-    assert train_accuracy < 0.99, "the pairs are learnt by heart: fewer epochs"
+    assert train_accuracy < 0.99, "the pairs are memorised: fewer epochs"
 
 # %% [markdown]
-# Accuracy here is the share of pairs with a margin above 0. It need not go to 1: a share of the teacher's labels is
-# wrong, as chapter 03 counts, and no model can predict a slip of the judge on a pair it has not seen. Zephyr-7B-beta's
-# own held-out accuracy ended at 0.78.
+# Accuracy here is the share of pairs with a margin above 0. It need not go to 1: a share of the teacher's labels is wrong,
+# as chapter 03 counts, and no model can predict a slip of the judge on a pair it has not seen. Zephyr-7B-beta's own
+# held-out accuracy ended at 0.78.
 #
 # ### What becomes of the chosen answers
 #
-# A reward is $\beta$ times a change of log-probability, so dividing by $\beta$ says how much likelier or less likely an
-# answer has become.
+# ````{exercise} How many times as likely?
+# :label: ex-05-factor
+#
+# **Difficulty** ●○○○○ · **Minutes** 5
+#
+# An answer has the implicit reward `reward`. Write `likelihood_factor(reward, beta)`: how many times as likely as under
+# the reference has the policy made it?
+# ````
+
+# %% tags=["exercise"]
+def likelihood_factor(reward, beta):
+    ...
+
+
+exercises.check_likelihood_factor(likelihood_factor)
+likelihood_factor = exercises.yours(likelihood_factor, exercises.check_likelihood_factor)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# A reward is $\beta$ times a difference of log-probabilities. Undo both.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-05-factor
+# :class: dropdown
+# ```python
+# def likelihood_factor(reward, beta):
+#     return np.exp(reward / beta)
+# ```
+# `````
 
 # %%
-for side in sides:
-    nats = curves[f"eval_rewards/{side}"][last] / recipe["beta"]
+for side, value in (("chosen", held_chosen), ("rejected", held_rejected)):
     print(
-        f"{side}: {nats:+.2f} nats, so {np.exp(nats):.3g} times as likely "
+        f"{side}: {value / recipe['beta']:+.2f} nats, so "
+        f"{likelihood_factor(value, recipe['beta']):.3g} times as likely "
         "as under the dSFT model (geometric mean)"
     )
 
 # %% [markdown]
-# In many published runs the chosen answers become *less* likely too, Zephyr's among them: there the chosen reward ends
-# at -4.5. This is **likelihood displacement** {cite:p}`razin2024unintentional`. It is no fault of the run by itself, but
-# the probability that leaves both answers goes somewhere, and not always to better ones. [Chapter 06](06_reward_margins)
-# takes it apart.
+# In many published runs the chosen answers become *less* likely too, Zephyr's among them: there the chosen reward ends at
+# -4.5. This is **likelihood displacement** {cite:p}`razin2024unintentional`. It is no fault of the run by itself, but the
+# probability that leaves both answers goes somewhere, and not always to better ones ([Chapter 06](06_reward_margins)).
 #
 # ### Pair by pair
 #
-# Behind the means are pairs. `pipeline.margins()` measures *all* the held-out ones under both models, more than the trainer
-# watched, so their means differ a little from the log's; the explorer shows where they lie. Which tenth of the pairs would
-# pull hardest now? What would label noise of 0.1 make of the settled ones?
+# `pipeline.margins()` measures *all* held-out pairs under both models, more than the trainer watched, so its means differ a
+# little from the log's. Which tenth of the pairs contributes most to the gradient now? What would label noise of 0.1 make
+# of the settled ones?
 
 # %%
 sums = np.load(pipeline.margins().folder / "log_probs.npz")
@@ -1073,45 +1160,38 @@ differences = {
 apart = differences["chosen"] - differences["rejected"]  # nats, before beta
 DpoLoss(beta=recipe["beta"], difference=float(np.median(apart)), pairs=apart[:1000])
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# The same pairs, the same model, but log-probabilities *averaged* over each answer's tokens. About how large is the
-# mean margin then, compared with the one from sums: the same, half, or a twentieth? And the mean loss?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "The same pairs, the same model, but log-probabilities *averaged* over each answer's "
+    "tokens. How large is the mean margin then, compared with the one from sums?",
+    ["the same", "about half", "smaller by about the number of tokens in an answer"],
+    2,
+    key="means",
+)
 
-# %%
-measured_pairs = held_out[: len(apart)]
+# %% tags=["hide-output"]
 lengths = {
-    side: np.array(
-        [
-            sum(label != -100 for label in tokens_and_labels(row[side])[1])
-            for row in measured_pairs
-        ]
-    )
+    side: np.array([sum(encoded(row[side])[1]) for row in held_out[: len(apart)]])
     for side in sides
 }
-by_mean = (
-    differences["chosen"] / lengths["chosen"]
-    - differences["rejected"] / lengths["rejected"]
-)
-mean_lengths = {side: round(float(lengths[side].mean()), 1) for side in sides}
-print(f"tokens in an answer: {mean_lengths}")
-for name, difference in (("sums", apart), ("means", by_mean)):
-    m = recipe["beta"] * difference
-    print(
-        f"from {name}: mean margin {m.mean():.4f}, "
-        f"mean loss {np.logaddexp(0, -m).mean():.4f}"
-    )
+ratios = {side: differences[side] / lengths[side] for side in sides}
+tokens = np.mean([lengths[side].mean() for side in sides])
+by_sum = recipe["beta"] * apart
+by_mean = recipe["beta"] * (ratios["chosen"] - ratios["rejected"])
+print(f"tokens in an answer: {tokens:.1f}")
+for name, m in (("sums", by_sum), ("means", by_mean)):
+    loss = np.logaddexp(0, -m).mean()
+    print(f"from {name}: mean margin {m.mean():.4f}, mean loss {loss:.4f}")
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Smaller by about the number of tokens in an answer, here some twenty; on real answers of 300 tokens, a three hundredth.
-# *Half* or *the same* forgets that each log-ratio is divided by its length. The loss from means sits next to ln 2 though
-# the model has learnt. Code with this slip looks as if training did nothing, and invites a learning rate that breaks the
-# model.
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    f"{by_mean.mean():.4f} against {by_sum.mean():.4f}, with answers of {tokens:.0f} tokens: "
+    "each log-ratio is divided by its length. On real answers of hundreds of tokens the margin "
+    "all but vanishes. The loss from means sits next to ln 2 though the model has learnt, so "
+    "code with this slip looks as if training did nothing, and invites a learning rate that "
+    "breaks the model.",
+    key="means",
+)
 
 # %% [markdown]
 # ## Before and after
@@ -1130,7 +1210,7 @@ conversations = [row["chosen"][:-1] for row in held_out[:64]]
 before = ask(sft_model, conversations)
 after = ask(made.folder / training.MODEL, conversations)
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     {"prompt": asked[-1]["content"], "dSFT": one.text, "dSFT + dDPO": two.text}
     for asked, one, two in zip(conversations, before, after, strict=True)
@@ -1141,34 +1221,28 @@ if rows:
     display(HTML(before_after_table(rows[:6], caption=caption)))
 
 # %% [markdown]
-# Read them with two questions. Has the *manner* changed, the opening, the offer at the end, the whole sentence in place of
-# the bare word? And does the *content* still hold: is the sum right, is it the person who was asked about? Manner is what
-# most chosen answers share, so it is learnt first and from few pairs. Content differs from pair to pair, and each pair says
-# little about it; a model this small may even pay for the one with the other. The loss cannot tell you: it weighs whole
-# answers.
-#
-# Two plain counts, before any judge is asked. Do answers end by themselves? Have they grown longer, as answers after
-# DPO often do?
+# Read them with two questions. Has the *manner* changed: the opening, the offer at the end, a whole sentence in place of a
+# bare word? And does the *content* still hold: is the sum right, is it the person who was asked about? The loss cannot tell
+# you; it weighs whole answers. Two plain counts, before any judge is asked:
 
 # %%
 for name, given in (("dSFT", before), ("dSFT + dDPO", after)):
     ended = np.mean([answer.ended for answer in given])
-    tokens = np.mean([answer.n_tokens for answer in given])
-    print(f"{name:12s} end by themselves {ended:.0%}, tokens in an answer {tokens:.1f}")
+    n_tokens = np.mean([answer.n_tokens for answer in given])
+    print(f"{name:12s} end by themselves {ended:.0%}, tokens per answer {n_tokens:.1f}")
 if miniature_as_shipped:
     assert np.mean([answer.ended for answer in after]) > 0.8, (
         "answers do not stop: does their end count in the loss?"
     )
 
 # %% [markdown]
-# Whether they are *better* is a question for [Chapter 07](07_evaluation), with a judge, questions that no training text
-# holds, and intervals.
+# Whether they are *better* is a question for [Chapter 07](07_evaluation), with a judge and intervals.
 #
 # ### How long is too long?
 #
 # A policy can be driven so far from its reference that the numbers still improve while the text gets worse:
-# over-optimisation. One early sign is a held-out loss that turns and rises, as the model grows ever surer of the pairs
-# it has wrong. Zephyr-7B-beta's own log shows it; here it is beside ours.
+# over-optimisation. One early sign is a held-out loss that turns and rises, as the model becomes ever surer of the pairs it
+# ranks wrongly. Zephyr-7B-beta's own log shows it; here it is beside ours.
 
 # %%
 zephyr = diagnostics.read_training_log(published.ZEPHYR_DPO_LOG)
@@ -1180,31 +1254,25 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
     )
 
 # %% [markdown]
-# Where the lowest is also the last, as in the miniature's single epoch, the run stopped before any such turn. Zephyr's
-# ended half as high again as its lowest, and its authors kept all three epochs, since the chat scores were best there
-# (their figure 3). So a rising loss is a reason to look at answers, and no verdict.
+# Where the lowest is also the last, the run stopped before any such turn. Zephyr's ended 50 % above its lowest, and its
+# authors kept all three epochs, since the chat scores were best there (their figure 3). So a rising loss is a reason to
+# look at answers, and no verdict.
 #
-# ```{admonition} Pitfalls
+# ```{admonition} Common mistakes
 # :class: warning
-# - **The wrong reference.** Loss ln 2 and margins 0 at the start prove nothing about *which* model it is. Compare
-#   `logps/chosen` with the dSFT model's own.
-# - **Fine-tuned in memory, handed straight on.** Without an adapter TRL loads the reference from the path in the
-#   model's configuration: save, load again, or pass `ref_model`.
-# - **Means instead of sums.** The loss stays near ln 2 and the learning rate gets the blame.
-# - **$\beta$ the wrong way round.** Larger keeps the policy closer.
 # - **Rewards of different prompts compared.** $\beta \log Z(x)$ was dropped; it cancels within a prompt only.
 # - **Answers cut at `max_length`.** They lose their end, and the model unlearns to stop.
-# - **`label_smoothing` with TRL's sigmoid loss.** It has no effect there any more; use `robust`, or
+# - **`label_smoothing` with TRL's sigmoid loss.** It no longer has any effect there; use `robust`, or
 #   `objectives.conservative_loss` in a loop of your own.
 # - **LoRA dropout in a DPO recipe.** TRL switches all dropout off, so that policy and reference agree at the start.
-# - **Evaluation on 64 examples.** One standard error is 5 points; that was Zephyr's own curve (chapter 06).
+# - **Evaluation on 64 examples.** One standard error is 5 percentage points; that was Zephyr's own curve (chapter 06).
 # ```
 
 # %% [markdown]
 # ## Your turn with your own data
 #
-# Pairs of your own: one JSON object a line (broken over several here to be read), with `chosen` and `rejected` as lists of
-# messages that differ in the last one only, and a score for each; if you have none, write 1 and 0.
+# Pairs of your own: one JSON object per line (broken over several here to be read), with `chosen` and `rejected` as lists
+# of messages that differ in the last one only, and a score for each; if you have none, write 1 and 0.
 #
 # ```json
 # {"prompt": "What is 2 plus 2?",
@@ -1213,10 +1281,10 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 #  "score_chosen": 1.0, "score_rejected": 0.0}
 # ```
 #
-# Set `preferences` in the cell of the dials to the file's path and run this chapter again, or, from a shell,
+# Set `preferences` in the parameters to the file's path and run this chapter again, or, from a shell,
 # `zephyr run --scale smol/cpu --preferences FILE.jsonl --chapters 05`. At the miniature scale real pairs show that the
-# pipeline runs from end to end, no more: a model of 1.3 million parameters that never read English ranks them no better
-# than chance. Of few pairs up to two fifths are held out, so that 150 can be measured. Then go by this list:
+# pipeline runs from end to end, and no more: a model that never read English ranks them no better than chance. Of few pairs
+# up to two fifths are held out, so that 150 can be measured. Then:
 #
 # 1. What does `row_counts.report()` set aside, and do you agree?
 # 2. Do the decoded tokens that count end with the end of the answer?
@@ -1229,19 +1297,19 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # %% [markdown]
 # ## Recap
 #
-# 1. *Derive equation 1*: best policy in closed form ({eq}`eq-05-best`, [the first exercise](ex-05-best-policy)), reward
-#    from log-ratios, Bradley-Terry, maximum likelihood; preferences alone led back to $\pi^*$. $\beta$ prices moving.
-# 2. *Write the loss*: [the second exercise](ex-05-loss), equal to the package's and to TRL's. A pair pulls with
-#    $\sigma(-m)$.
-# 3. *Which tokens, and sums*: [the third exercise](ex-05-sum); answer and its end, summed.
-# 4. *The right start*: [the fourth exercise](ex-05-start); `logps/chosen` tells what ln 2 cannot.
-# 5. *Read the curves*: margin and accuracy rise, the rejected fall, the chosen hardly move or fall too.
+# 1. *Derive equation 1*: best policy in closed form ({eq}`eq-05-best`, [in code](ex-05-best-policy)), reward from
+#    log-ratios, Bradley-Terry, maximum likelihood; preferences alone led back to $\pi^*$. $\beta$ charges for moving.
+# 2. *Loss and step*: [the loss](ex-05-loss) and [a training step](ex-05-step) that agrees with TRL's and the package's. A
+#    pair weighs $\sigma(-m)$.
+# 3. *Which tokens, and sums*: the answer and its end, [summed](ex-05-sum).
+# 4. *The right start*: `logps/chosen` [tells](ex-05-start) what ln 2 cannot.
+# 5. *Read the curves*: margin and accuracy rise; a reward, divided by $\beta$, is a [probability ratio](ex-05-factor).
 #
 # ## References
 #
 # - {cite:t}`tunstall2023zephyr`: section 3, equation 1; section 4 for the recipe.
 # - {cite:t}`rafailov2023dpo`: equations 3 to 7 and the gradient in section 4.
-# - {cite:t}`bradley1952rank`: the model of paired comparisons.
+# - {cite:t}`bradley1952rank`: the model of paired comparisons. {cite:t}`cui2023ultrafeedback`: the pair.
 # - {cite:t}`chowdhury2024robust` and {cite:t}`razin2024unintentional`: noisy labels; displaced likelihoods.
 # - [alignment-handbook, issue 43](https://github.com/huggingface/alignment-handbook/issues/43): RMSprop, say the authors.
 

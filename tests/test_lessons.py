@@ -22,6 +22,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 # Chapters whose explanations are all bound to their run. Add yours once it is converted.
 CONVERTED = (
     "02_dsft",
+    "05_ddpo",
     "09_scaling_up",
 )  # fmt: skip
 HOSTILE = "</label><script>run()</script> <img src=x onerror=run()> [a](javascript:run()) ![b](x)"
