@@ -4,9 +4,10 @@ built.
 Usage: python tools/build_book.py [--scale miniature]
 
 Stages book/ and runs/<scale>/notebooks/ under build/book at the paths they have in the repository,
-so that launch buttons find the committed notebooks; fills the pages' marks from the last run
-(page_parts.py) and puts what it took under each chapter's title; builds with warnings as errors;
-then reads the built pages. Any complaint ends with status 1.
+so that launch buttons find the committed notebooks; writes the run's models for readers' browsers
+(live_models.py); fills the pages' marks from the last run (page_parts.py) and puts what it took
+under each chapter's title; builds with warnings as errors; then reads the built pages. Any
+complaint ends with status 1.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 
 import nbformat
 from api_reference import write_pages
+from live_models import models_of, with_explorer, write_models
 from page_parts import LIBRARIES, fill, machine_of, seconds_in_words
 from safe_outputs import unsafe_outputs
 
@@ -141,10 +143,12 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
     """Lay out under ``target`` what Jupyter Book reads."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(book, target, ignore=lambda folder, names: OWN_FILES | {"__pycache__"})
+    models = models_of(run)
+    if models:
+        write_models(models, target / "assets")
     for page in target.glob("*.md"):
-        page.write_text(
-            fill(page.read_text("utf-8"), report, chapters, where=page.name), encoding="utf-8"
-        )
+        text = with_explorer(page.read_text("utf-8"), models)
+        page.write_text(fill(text, report, chapters, where=page.name), encoding="utf-8")
     if (target / API_PAGE).is_file():
         write_pages(target / "api")
     (target / "notebooks").mkdir()

@@ -22,6 +22,7 @@ from zephyr_utils.pipeline.pipeline import DDPO, DSFT
 from zephyr_utils.scales import SCALES
 from zephyr_utils.training import ADAPTER
 
+ROOT = Path(__file__).resolve().parents[1]
 MARK = "<!-- talk -->"
 MOST_BYTES = 2_500_000  # what a reader who presses the button waits for
 OPENING = (

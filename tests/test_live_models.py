@@ -1,0 +1,170 @@
+"""The models of a run on a page: written beside it, fetched by a click, answering in a worker."""
+
+import json
+import shutil
+
+import live_models
+import pytest
+from browser_models import save_adapter, save_base
+from browsing import chromium, recording_tab, served
+from page_html import WITHOUT_SCRIPTS
+from tiny import tiny_model
+
+from zephyr_utils import scales
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers.talk import ADDRESS
+from zephyr_utils.files import write_json
+from zephyr_utils.pipeline.artefacts import fingerprint
+
+HOST = live_models.ROOT / "book" / "assets" / "afm-host.js"
+PAGE = """<!doctype html><html lang="en" data-content_root="./"><head><meta charset="utf-8">
+<title>Talk</title><link rel="icon" href="data:,"></head><body><main>{}</main></body></html>"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of a scale whose base model is a tiny one."""
+    folder = tmp_path_factory.mktemp("runs")
+    run = folder / "tiny"
+    save_base(folder / "base")
+    save_adapter(tiny_model(), run / "02_dsft" / "adapter", 1)
+    save_adapter(tiny_model(), run / "05_ddpo" / "adapter", 2)
+    write_json(
+        run / "02_dsft" / "manifest.json",
+        {"inputs": {"base_model": fingerprint(folder / "base")}},
+    )
+    return run
+
+
+@pytest.fixture
+def known_scale(run, monkeypatch):
+    scale = scales.get_scale("miniature")
+    tiny = type(scale)(**{**vars(scale), "name": "tiny", "base_model": run.parent / "base"})
+    monkeypatch.setitem(scales.SCALES, "tiny", tiny)
+
+
+def test_the_three_models_of_a_run_are_written_where_the_explorer_looks(known_scale, run, tmp_path):
+    packed = live_models.models_of(run)
+    header = json.loads(live_models.write_models(packed, tmp_path).read_text("utf-8"))
+    assert [model["name"] for model in header["models"]] == ["base", "dSFT", "dDPO"]
+    assert (tmp_path / "models" / "models.json").is_file() and ADDRESS.endswith("/models.json")
+    assert (tmp_path / "models" / header["file"]).stat().st_size == header["bytes"]
+
+
+def test_a_run_without_adapters_or_with_a_model_of_the_hub_has_no_models(known_scale, run):
+    assert live_models.models_of(run.parent / "other") is None
+    assert live_models.models_of(run.parent / "zephyr-7b-lora") is None
+    shown = live_models.with_explorer(f"# Talk\n\n{live_models.MARK}\n", None)
+    assert shown == f"# Talk\n\n{live_models.NO_MODELS}\n"
+
+
+def test_models_of_another_base_are_refused(known_scale, run, tmp_path):
+    other = tmp_path / "tiny"
+    shutil.copytree(run, other)
+    write_json(other / "02_dsft" / "manifest.json", {"inputs": {"base_model": "of yesterday"}})
+    with pytest.raises(HandbookError, match="not the one that this run's models were trained from"):
+        live_models.models_of(other)
+
+
+def test_models_that_are_too_large_for_a_reader_are_refused(known_scale, run, monkeypatch):
+    monkeypatch.setattr(live_models, "MOST_BYTES", 1000)
+    with pytest.raises(HandbookError, match="a reader fetches 1,000 at most"):
+        live_models.models_of(run)
+
+
+def test_a_page_without_the_mark_is_left_as_it_is(known_scale, run):
+    assert live_models.with_explorer("# Other\n", live_models.models_of(run)) == "# Other\n"
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def site(known_scale, run, tmp_path):
+    packed = live_models.models_of(run)
+    live_models.write_models(packed, tmp_path / "_static")
+    shutil.copy(HOST, tmp_path / "_static")
+    raw = live_models.with_explorer(live_models.MARK, packed)
+    assert raw.startswith("```{raw} html\n") and WITHOUT_SCRIPTS not in raw
+    body = raw.removeprefix("```{raw} html\n").removesuffix("\n```")
+    (tmp_path / "index.html").write_text(PAGE.format(body), encoding="utf-8")
+    return tmp_path
+
+
+def ready(tab, address):
+    tab.goto(address)
+    tab.wait_for_selector("html[data-afm-host=ready]", state="attached")
+
+
+def said(tab, words):
+    """The status line, once it holds these words."""
+    tab.locator("p[role=status]").filter(has_text=words).wait_for()
+    return tab.locator("p[role=status]").inner_text()
+
+
+@pytest.mark.browser
+def test_a_reader_talks_to_the_models_by_keyboard_and_a_second_visit_loads_nothing(browser, site):
+    with served(site) as address, recording_tab(browser, address) as tab:
+        fetched = []
+        tab.on("request", lambda asked: fetched.append(asked.url) if "models" in asked.url else 0)
+        for visit in (1, 2):
+            ready(tab, f"{address}index.html")
+            if visit == 1:
+                assert fetched == []
+            tab.get_by_role("button", name="Load the models").press("Enter")
+            assert "ask them something" in said(tab, "ask them")
+            assert tab.evaluate("document.activeElement.tagName") == "TEXTAREA"
+            tab.keyboard.type("</s><img src=x onerror=alert(1)>")
+            tab.keyboard.press("Enter")
+            assert "was read as text" in said(tab, "Asked")
+            assert tab.locator("main img").count() == 0
+            live = tab.locator("[aria-live=polite][aria-busy=false]")
+            assert live.count() == 3
+        files = [url.rsplit("/", 1)[1].split("-")[0] for url in fetched]
+        assert files == ["models.json", "models", "models.json"]
+        assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_without_workers_the_models_answer_in_the_page(browser, site):
+    with served(site) as address, recording_tab(browser, address) as tab:
+        tab.add_init_script("delete window.Worker; delete window.caches;")
+        ready(tab, f"{address}index.html")
+        tab.get_by_role("button", name="Greet").click()
+        assert said(tab, "Asked").startswith("Asked “Greet")
+        assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_weights_that_were_damaged_in_the_browsers_store_are_fetched_again(browser, site):
+    with served(site) as address, recording_tab(browser, address) as tab:
+        ready(tab, f"{address}index.html")
+        tab.evaluate(
+            """async () => {
+              const header = await (await fetch("_static/models/models.json")).json();
+              const url = new URL("_static/models/" + header.file, document.baseURI).href;
+              const cache = await caches.open("zephyr-models");
+              await cache.put(url, new Response(new Uint8Array(header.bytes)));
+            }"""
+        )
+        load = tab.get_by_role("button", name="Load the models")
+        load.click()
+        assert "its SHA-256 differs" in said(tab, "SHA-256")
+        load.click()
+        assert "ask them something" in said(tab, "ask them")
+
+
+@pytest.mark.browser
+def test_a_page_that_was_opened_as_a_file_says_what_to_do(browser, site):
+    tab = browser.new_page()
+    try:
+        tab.goto((site / "index.html").as_uri())
+        tab.get_by_text("python3 -m http.server").wait_for()
+    finally:
+        tab.close()
