@@ -112,6 +112,8 @@ def _split_once(pipeline: Pipeline, pairs: Manifest) -> tuple[Rows, Rows]:
 def updates_of(pipeline: Pipeline, ablation: Ablation) -> int:
     """How many updates an ablation's training makes."""
     recipe = recipe_of(pipeline, ablation)
+    if (steps := int(recipe.get("max_steps", -1))) > 0:
+        return steps
     rows, _ = training_rows(pipeline, ablation)
     at_once = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
     return math.ceil(len(rows) / at_once) * int(recipe["num_train_epochs"])
