@@ -8,7 +8,7 @@ from zephyr_utils.lessons.prediction import ASKED, check_answer, letter
 
 TITLE = "What happened"
 BOX = (
-    "border:1px solid;border-left-width:4px;border-radius:4px;margin:1em 0;padding:0 .8em;"
+    "border:1px solid;border-left-width:4px;border-radius:4px;margin:1em 0;padding:0 .8em .2em;"
     "border-color:var(--pst-color-info, #276be9)"
 )
 

@@ -86,7 +86,7 @@ def prediction_html(
         f'<div class="admonition predict" style="{BOX}">\n'
         f'<p class="admonition-title"><strong>{TITLE}</strong></p>\n'
         f"{markdown_html(question)}"
-        '<fieldset style="border:0;margin:0;padding:0">'
+        '<fieldset style="border:0;padding:0">'
         '<legend style="font-size:1em;margin:0">Your choice, before you look:</legend>\n'
         f"{choices}\n</fieldset></div>"
     )
