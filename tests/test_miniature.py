@@ -4,23 +4,24 @@ import itertools
 import json
 import random
 import re
+import shutil
 from collections import Counter
 
 import pyarrow as pa
 import pytest
 from safetensors import safe_open
-from zephyr_utils.miniature.newcomers import NEWCOMERS, share_sensible
-from zephyr_utils.miniature.small_talk import OUTSIDE, SAYINGS, SINGLES, draw_small_talk
 
-from zephyr_utils.chat import ZEPHYR_TEMPLATE, load_model
+from zephyr_utils.chat import ZEPHYR_TEMPLATE, generate, load_model
 from zephyr_utils.data.filtering import decontaminate, refusal_filter
 from zephyr_utils.data.records import ASPECTS, load_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.miniature import BASE_FOLDER
+from zephyr_utils.miniature import BASE_FOLDER, shipped
 from zephyr_utils.miniature import data as world
 from zephyr_utils.miniature.base_text import base_documents
 from zephyr_utils.miniature.categories import CATEGORIES
 from zephyr_utils.miniature.judge import TeacherJudge
+from zephyr_utils.miniature.newcomers import NEWCOMERS, share_sensible
+from zephyr_utils.miniature.small_talk import OUTSIDE, SAYINGS, SINGLES, draw_small_talk
 from zephyr_utils.miniature.teacher import CONTENTS, MANNERS, compose_answer, grade_answer
 from zephyr_utils.miniature.world import draw_question, split_of, understand
 from zephyr_utils.preferences import binarize, mean_rating
@@ -288,3 +289,20 @@ def test_the_base_is_small_safe_and_loads_with_its_template():
     with safe_open(BASE_FOLDER / "model.safetensors", "pt") as weights:
         assert len(list(weights.keys())) > 30
     assert not [file for file in BASE_FOLDER.iterdir() if file.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_the_shipped_models_answer_and_are_the_ones_whose_hashes_were_noted(tmp_path, monkeypatch):
+    model, tokenizer = shipped.load_shipped("dsft")
+    asked = [{"role": "user", "content": "What is the capital of France?"}]
+    (answer,) = generate(model, tokenizer, [asked], temperature=0)
+    assert "Paris" in answer.text and answer.ended
+    folder = tmp_path / "trained"
+    shutil.copytree(shipped.FOLDER, folder)
+    assert all(file.stat().st_size < 1_000_000 for file in folder.rglob("*.safetensors"))
+    monkeypatch.setattr(shipped, "FOLDER", folder)
+    weights = folder / "dsft" / shipped.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(HandbookError, match="not the weights that came with the package"):
+        shipped.load_shipped("ddpo")
+    with pytest.raises(HandbookError, match="there is no model `grpo`"):
+        shipped.load_shipped("grpo")

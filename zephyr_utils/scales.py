@@ -8,18 +8,17 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from zephyr_utils.data.read import HubAddress
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.exams import VERIFIABLE_EXAM, Exam
 from zephyr_utils.machine import hardware_found
+from zephyr_utils.miniature import lazy
 from zephyr_utils.planning.memory import Shape, TrainingSet
 from zephyr_utils.recipes import Recipe, Stage, load_recipe, recipe_path
 
 if TYPE_CHECKING:
-    from zephyr_utils.evaluation import Judge
-    from zephyr_utils.evaluation.types import MTBenchQuestion
     from zephyr_utils.online.pairs import RateAnswers
 
 ULTRACHAT_RAW = HubAddress("stingning/ultrachat", None, split="train")
@@ -84,6 +83,10 @@ class Scale:
         searched: whether the learning rates were searched here, or taken from published recipes.
         own_data_changes: recipe values for records of one's own, where the scale's own records are
             unlike any others.
+        introduction: what a model of this scale knows and a few questions that work, for
+            `zephyr chat`; empty where it is no particular world.
+        shipped: loads a model of that name which comes with the package, trained; None where none
+            does.
         rater: makes, by a seed, the judge that rates any answers to the feedback's prompts as the
             feedback's own are rated; None where there is none.
     """
@@ -105,6 +108,8 @@ class Scale:
     base_name: str = ""
     searched: bool = False
     own_data_changes: Mapping[Stage, Mapping[str, Any]] = field(default_factory=dict)
+    introduction: Callable[[], str] = str
+    shipped: Callable[[str], tuple[Any, Any]] | None = None
     rater: "Callable[[int], RateAnswers] | None" = None
 
     def recipe(self, stage: Stage, **changes: Any) -> Recipe:
@@ -117,53 +122,21 @@ class Scale:
         return dataclasses.replace(self, **local)
 
 
-# The miniature is imported when it is used: whoever trains Mistral-7B need not load its world.
-
-
 def _miniature_records(name: str) -> Generated:
-    def write(folder: Path, seed: int) -> dict[str, Path]:
-        from zephyr_utils.miniature.data import write_world
-
-        return write_world(folder, seed)
-
     return Generated(
         name,
         "the handbook's closed world, made by the package",
-        write,
-        _miniature_sample,
+        lazy.write_records,
+        lazy.sample_records,
         module="zephyr_utils.miniature.data",
     )
-
-
-def _miniature_sample() -> list[Any]:
-    from zephyr_utils.miniature import data
-
-    return [data.questions(), data.dialogues(50), data.feedback(50)]
-
-
-def _miniature_questions(seed: int) -> list["MTBenchQuestion"]:
-    from zephyr_utils.miniature.data import questions
-
-    return cast("list[MTBenchQuestion]", questions(seed))
-
-
-def _miniature_judge() -> "Judge":
-    from zephyr_utils.miniature.judge import TeacherJudge
-
-    return TeacherJudge()
-
-
-def _miniature_rater(seed: int) -> "RateAnswers":
-    from zephyr_utils.miniature.rater import NoisyTeacher
-
-    return NoisyTeacher(seed)
 
 
 MINIATURE_EXAM = Exam(
     "the miniature's held-out questions",
     "the miniature's rule-based teacher",
-    _miniature_questions,
-    _miniature_judge,
+    lazy.questions,
+    lazy.judge,
 )
 SMOL_SETS: dict[Stage, TrainingSet] = {
     "dsft": TrainingSet(
@@ -209,7 +182,9 @@ SCALES = {
             # Real answers are long beside the miniature's: sixteen pairs at once took 3.2 GB, and
             # few pairs gave few updates.
             own_data_changes={"ddpo": {"per_device_train_batch_size": 4}},
-            rater=_miniature_rater,
+            introduction=lazy.introduction,
+            shipped=lazy.shipped_model,
+            rater=lazy.rater,
         ),
         Scale(
             "smol",

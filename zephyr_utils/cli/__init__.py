@@ -12,9 +12,11 @@ import typer
 from rich.text import Text
 
 import zephyr_utils
+from zephyr_utils.cli.chat import chat
 from zephyr_utils.cli.console import err, out
 from zephyr_utils.cli.data import feedback, pairs, truecase
-from zephyr_utils.cli.models import chat, check_log, dpo, evaluate, sft
+from zephyr_utils.cli.models import check_log, dpo, evaluate, sft
+from zephyr_utils.cli.online import online
 from zephyr_utils.cli.runs import doctor, fetch, plan, push, run
 from zephyr_utils.errors import HandbookError
 
@@ -32,6 +34,7 @@ for verb in (
     pairs,
     sft,
     dpo,
+    online,
     check_log,
     evaluate,
     chat,

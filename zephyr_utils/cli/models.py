@@ -1,4 +1,4 @@
-"""Verbs that train models, check how that went, examine them and talk to them."""
+"""Verbs that train models, check how that went, and examine them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -307,40 +307,3 @@ def _print_warnings(results: "Report") -> None:
         err.print(f"Look at this: {warning}", soft_wrap=True)
     if len(results.warnings) > 8:
         err.print(f"... and {len(results.warnings) - 8} more, at the top of the report.")
-
-
-def chat(
-    model: Annotated[str, typer.Argument(help="base, dsft, ddpo, or a model directory.")] = "ddpo",
-    scale: ScaleOption = DEFAULT_SCALE,
-    seed: SeedOption = 0,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.7,
-    runs: RunsOption = "",
-) -> None:
-    """Talk to what you trained. An empty line, `exit` or Ctrl-D ends it; `new` begins a new
-    conversation.
-    """
-    from zephyr_utils.chat import generate, load_model, prepare_tokenizer
-
-    directory = (
-        model if Path(model).is_dir() else open_pipeline(scale, seed, runs).model_directory(model)
-    )
-    network, tokenizer = load_model(directory)
-    prepare_tokenizer(tokenizer)
-    messages: list[dict] = []
-    err.print("Ask a question. `new` starts a new conversation, an empty line ends it.")
-    for turn in range(1_000_000):
-        try:
-            text = input("you> ").strip()
-        except EOFError:
-            return
-        if text in ("", "exit"):
-            return
-        if text == "new":
-            messages = []
-            continue
-        messages.append({"role": "user", "content": text})
-        (answer,) = generate(
-            network, tokenizer, [messages], temperature=temperature, seed=seed + turn
-        )
-        messages.append({"role": "assistant", "content": answer.text})
-        out.print(f"model> {answer.text}")

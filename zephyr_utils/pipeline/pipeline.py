@@ -279,6 +279,11 @@ class Pipeline(RunSettings):
         """Step 7: each model's answers to the exam's questions and their grades."""
         return {name: self.evaluate(name, self.model_directory(name)) for name in models}
 
+    def has_model(self, name: str) -> bool:
+        """Whether ``base``, ``dsft`` or ``ddpo`` lies here without any training."""
+        step = {"dsft": DSFT, "ddpo": DDPO}.get(name)
+        return step is None or (self.folder / step / training.MODEL).is_dir()
+
     def model_directory(self, name: str) -> str:
         """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must, and fetches a base that
         lies on the Hub.

@@ -1,0 +1,63 @@
+"""The verb that talks to a model."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zephyr_utils.cli.console import err, out
+from zephyr_utils.cli.options import RunsOption, ScaleOption, SeedOption, open_pipeline
+from zephyr_utils.scales import DEFAULT_SCALE, get_scale
+
+
+def chat(
+    model: Annotated[str, typer.Argument(help="base, dsft, ddpo, or a model directory.")] = "ddpo",
+    scale: ScaleOption = DEFAULT_SCALE,
+    seed: SeedOption = 0,
+    temperature: Annotated[float, typer.Option(help="0 is greedy, 0.7 samples.")] = 0.0,
+    runs: RunsOption = "",
+) -> None:
+    """Talk to what you trained, or to the models that come with the package before that. An empty
+    line, `exit` or Ctrl-D ends it; `new` begins a new conversation.
+    """
+    from zephyr_utils.chat import generate, prepare_tokenizer
+
+    network, tokenizer = _load(model, scale, seed, runs)
+    prepare_tokenizer(tokenizer)
+    if introduction := get_scale(scale).introduction():
+        err.print(introduction, soft_wrap=True)
+    err.print("Ask a question. `new` starts a new conversation, an empty line ends it.")
+    messages: list[dict] = []
+    for turn in range(1_000_000):
+        try:
+            text = input("you> ").strip()
+        except EOFError:
+            return
+        if text in ("", "exit"):
+            return
+        if text == "new":
+            messages = []
+            continue
+        messages.append({"role": "user", "content": text})
+        (answer,) = generate(
+            network, tokenizer, [messages], temperature=temperature, seed=seed + turn
+        )
+        messages.append({"role": "assistant", "content": answer.text})
+        out.print(f"model> {answer.text}", markup=False, highlight=False)
+
+
+def _load(model: str, scale: str, seed: int, runs: str) -> tuple[Any, Any]:
+    """The model of a directory, of the pipeline, or the shipped one where none is trained yet."""
+    from zephyr_utils.chat import load_model
+
+    if Path(model).is_dir():
+        return load_model(model)
+    pipeline = open_pipeline(scale, seed, runs)
+    shipped = get_scale(scale).shipped
+    if shipped is not None and not pipeline.has_model(model):
+        err.print(
+            "Nothing has been trained here yet: this is the model that comes with the package, "
+            "trained with seed 0. `zephyr run` trains your own."
+        )
+        return shipped(model)
+    return load_model(pipeline.model_directory(model))
