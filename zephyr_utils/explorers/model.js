@@ -165,21 +165,31 @@ export class Tokenizer {
 
 // --- weights --------------------------------------------------------------------------------------------------------
 
-/** The tensors that a header lists, as float32: name -> values. Of int8, each row has a scale before all values. */
+/**
+ * The tensors that a header lists, as float32: name -> values. One of integers has a scale for each row, then the upper
+ * 8 bits of all values, then the bits below them as one stream.
+ */
 function readTensors(list, bytes) {
   const tensors = new Map();
   for (const { name, shape, dtype, offset } of list) {
     const count = shape.reduce((product, n) => product * n, 1);
-    const rows = dtype === "int8" ? count / shape[shape.length - 1] : 0;
+    const rows = dtype === "float32" ? 0 : shape[0];
     const floats = new Float32Array(bytes.slice(offset, offset + 4 * (rows || count)).buffer);
     if (!rows) {
       tensors.set(name, floats);
       continue;
     }
-    const integers = new Int8Array(bytes.buffer, bytes.byteOffset + offset + 4 * rows, count);
+    const below = Number(dtype.replace("int", "")) - 8;
+    const upper = new Int8Array(bytes.buffer, bytes.byteOffset + offset + 4 * rows, count);
+    const stream = bytes.subarray(offset + 4 * rows + count);
     const values = new Float32Array(count);
     const width = count / rows;
-    for (let i = 0; i < count; i++) values[i] = integers[i] * floats[Math.floor(i / width)];
+    for (let row = 0, i = 0, bit = 0; row < rows; row++) {
+      for (const end = i + width; i < end; i++, bit += below) {
+        const lower = ((stream[bit >> 3] | (stream[(bit >> 3) + 1] << 8)) >> (bit & 7)) & ((1 << below) - 1);
+        values[i] = ((upper[i] << below) | lower) * floats[row];
+      }
+    }
     tensors.set(name, values);
   }
   return tensors;
