@@ -17,6 +17,7 @@ from zephyr_utils.explorers.common import Explorer
 from zephyr_utils.explorers.talk import ADDRESS, Talk
 from zephyr_utils.explorers.weights import BrowserModels, pack_models
 from zephyr_utils.files import read_json
+from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS, OPENING_SENTENCE
 from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint
 from zephyr_utils.pipeline.pipeline import DDPO, DSFT
 from zephyr_utils.scales import SCALES
@@ -25,17 +26,6 @@ from zephyr_utils.training import ADAPTER
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "<!-- talk -->"
 MOST_BYTES = 2_500_000  # what a reader who presses the button waits for
-OPENING = (
-    "These models know one small world: notes to friends, greetings, sums, capitals, who is "
-    "taller, what was bought where, two-word programs. Of anything else they have read nothing, "
-    "and answer all the same."
-)
-EXAMPLES = (
-    "What are the capitals of Spain and Russia?",
-    "Write a short note to Rosa about the garden.",
-    "What is 7 minus 4 plus 3?",
-    "Greet Tom as a pirate would.",
-)
 NO_MODELS = (
     "This website was built from a run that kept no models to talk to; `make run` trains them, and "
     "builds it again."
@@ -82,7 +72,7 @@ def with_explorer(page: str, packed: BrowserModels | None) -> str:
     """A page with its mark replaced by the explorer, or by a sentence where there are no models."""
     if MARK not in page:
         return page
-    drawn = embedded(Talk(packed, OPENING, EXAMPLES)) if packed else NO_MODELS
+    drawn = embedded(Talk(packed, OPENING_SENTENCE, EXAMPLE_QUESTIONS)) if packed else NO_MODELS
     return page.replace(MARK, drawn)
 
 

@@ -271,7 +271,7 @@ function render({ model, el }) {
         shown[n].below.textContent = describe(given);
       });
       const words = result ? summary(question, names, answers, { ...settings, seconds: (performance.now() - begun) / 1000 }) : "You stopped the answers.";
-      const same = settings.temperature === 0 && repeat ? " At temperature 0 an answer is always the same." : "";
+      const same = settings.temperature === 0 && repeat ? " At temperature 0 an answer is always the same: raise it for others." : "";
       say([words + same, markerNote(question, special)].filter(Boolean).join(" "));
       text.value = "";
     } catch (error) {

@@ -32,7 +32,7 @@ class Talk(Explorer):
         packed: the models, as a browser reads them.
         opening: what these models know, in a sentence.
         examples: questions that work.
-        values: `temperature` and `longest`, where they differ from the paper's and the exam's.
+        values: `temperature` and `longest`, where they are not to be 0 and the exam's.
 
     Attributes:
         models: the names, in the order shown.
@@ -52,7 +52,7 @@ class Talk(Explorer):
     opening = traitlets.Unicode().tag(sync=True)
     examples: "traitlets.List[str]" = traitlets.List().tag(sync=True)
     address = traitlets.Unicode(ADDRESS).tag(sync=True)
-    temperature = traitlets.Float(0.7).tag(sync=True)
+    temperature = traitlets.Float(0.0).tag(sync=True)
     longest = traitlets.Int(96).tag(sync=True)
     engine = traitlets.Unicode(script("model")).tag(sync=True)
 
