@@ -231,7 +231,8 @@ sample = everything[:96]
 losses = [
     token_losses(base, chat.encode(tokenizer, row["messages"])[0]) for row in sample
 ]
-by_hand = combine([loss.sum().item() for loss in losses], [len(loss) for loss in losses])
+sums, counts = [loss.sum().item() for loss in losses], [len(loss) for loss in losses]
+by_hand = combine(sums, counts)
 packaged = training.held_out_loss(base, tokenizer, sample)
 print(f"by hand {by_hand:.5f}, package {packaged:.5f} nats per token")
 assert math.isclose(by_hand, packaged, rel_tol=1e-3), (
@@ -285,8 +286,9 @@ ChatTokens(tokenizer, {
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "There are two ways from messages to tokens: `apply_chat_template` straight to ids, or "
-    "render the text first and call `tokenizer(text)`. Do both give the same ids?",
+    "There are two ways from messages to tokens: `apply_chat_template` straight to "
+    "ids, or render the text first and call `tokenizer(text)`. Do both give the same "
+    "ids?",
     [
         "yes",
         "no, the second puts a token in front",
@@ -303,12 +305,12 @@ print(len(by_text), "ids, the first", tokenizer.convert_ids_to_tokens(by_text[:3
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{len(direct)} ids one way and {len(by_text)} the other. Mistral's tokenizer, and the "
-    "miniature's after it, puts a `<s>` in front of every plain text; the template has none. "
-    "A student trained one way and asked the other meets a first token it has never seen. With "
-    "a tokenizer that adds nothing both ways agree, and a template with a `<s>` of its own "
-    "would give *two* in the second. The package goes straight to ids everywhere: in training, "
-    "in chat and in evaluation.",
+    f"{len(direct)} ids one way and {len(by_text)} the other. Mistral's tokenizer, "
+    "and the miniature's after it, puts a `<s>` in front of every plain text; the "
+    "template has none. A student trained one way and asked the other meets a first "
+    "token it has never seen. With a tokenizer that adds nothing both ways agree, "
+    "and a template with a `<s>` of its own would give *two* in the second. The "
+    "package goes straight to ids everywhere: in training, in chat and in evaluation.",
     key="two-ways",
     answer=0 if by_text == direct else 1,
 )
@@ -437,9 +439,9 @@ def loss_by_part(model, rows):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The base has read thousands of questions with their answers, in other formats. The "
-    "template's markers it has met in lists of marks alone, never before a question. Which "
-    "part has the highest loss per token?",
+    "The base has read thousands of questions with their answers, in other formats. "
+    "The template's markers it has met in lists of marks alone, never before a "
+    "question. Which part has the highest loss per token?",
     [
         "the marker of a turn",
         "the end of a turn",
@@ -462,11 +464,11 @@ print(f"a blind guess among {len(tokenizer)} tokens: {blind:.2f} nats")
 # %% tags=["remove-input"]
 lessons.explain(
     f"From the highest to the lowest: {', '.join(by_loss)}. A blind guess would cost "
-    f"{blind:.2f} nats; the end of a turn costs {before_by_part['end'][0]:.2f} and the "
-    f"assistant's words {before_by_part['assistant'][0]:.2f}. "
+    f"{blind:.2f} nats; the end of a turn costs {before_by_part['end'][0]:.2f} and "
+    f"the assistant's words {before_by_part['assistant'][0]:.2f}. "
     + (
-        "What is missing is not knowledge but form: who speaks, in what format, when to stop. "
-        "That is learnt quickly, by a small adapter in one or two passes."
+        "What is missing is not knowledge but form: who speaks, in what format, when "
+        "to stop. That is learnt quickly, by a small adapter in one or two passes."
         if max(before_by_part["end"][0], before_by_part["marker"][0])
         > before_by_part["assistant"][0]
         else "Here the words themselves are what the base finds hard."
@@ -558,9 +560,9 @@ positions = exercises.yours(positions, exercises.check_packed_positions)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Lay two dialogues end to end, once with positions that start again at the second and "
-    "once with positions that run on, and sum the losses of all tokens but the first of each. "
-    "Which sum equals that of the dialogues read alone?",
+    "Lay two dialogues end to end, once with positions that start again at the "
+    "second and once with positions that run on, and sum the losses of all tokens "
+    "but the first of each. Which sum equals that of the dialogues read alone?",
     [
         "positions that start again",
         "positions that run on",
@@ -586,7 +588,7 @@ def packed_loss(places):
 
 
 alone = (token_losses(base, one).sum() + token_losses(base, two).sum()).item()
-again = packed_loss(positions([len(one), len(two)]))
+again = packed_loss(list(positions([len(one), len(two)])))
 runs_on = packed_loss([*range(len(one + two))])
 print(f"alone {alone:.3f}, start again {again:.3f}, run on {runs_on:.3f}")
 assert math.isclose(alone, again, rel_tol=1e-3), (
@@ -595,13 +597,15 @@ assert math.isclose(alone, again, rel_tol=1e-3), (
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"Read alone, the two dialogues lose {alone:.3f} nats. With positions that start again, "
-    f"transformers recognises two sequences and masks one from the other: {again:.3f}. With "
-    f"positions that run on, the second dialogue attends to the first: {runs_on:.3f}, which "
-    f"is {'more' if runs_on > alone else 'less'}, and either way not what the student will "
-    "meet, because at inference there is no neighbour. The packing of Zephyr's run was of the "
-    "second kind, and rows were cut where the context ended; today's `packing_strategy: bfd` (best "
-    "fit, decreasing: the longest first, each where it leaves the least room) is of the first.",
+    f"Read alone, the two dialogues lose {alone:.3f} nats. With positions that start "
+    "again, transformers recognises two sequences and masks one from the other: "
+    f"{again:.3f}. With positions that run on, the second dialogue attends to the "
+    f"first: {runs_on:.3f}, which is {'more' if runs_on > alone else 'less'}, and "
+    "either way not what the student will meet, because at inference there is no "
+    "neighbour. The packing of Zephyr's run was of the second kind, and rows were "
+    "cut where the context ended; today's `packing_strategy: bfd` (best fit, "
+    "decreasing: the longest first, each where it leaves the least room) is of the "
+    "first.",
     key="packing",
 )
 
@@ -725,9 +729,9 @@ count = exercises.yours(count, exercises.check_lora_count)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The recipe puts adapters on all seven matrices of each layer, of the same rank in the "
-    "miniature and in Mistral-7B. In which of the two are the adapter's parameters the larger "
-    "share of the model's?",
+    "The recipe puts adapters on all seven matrices of each layer, of the same rank "
+    "in the miniature and in Mistral-7B. In which of the two are the adapter's "
+    "parameters the larger share of the model's?",
     ["in the miniature", "in Mistral-7B", "about the same in both"],
     0,
     key="lora-share",
@@ -742,7 +746,9 @@ shapes = [
 ]
 predicted = count(shapes, rank)
 share = predicted / base.num_parameters()
-print(f"{len(shapes)} matrices, {predicted:,} of {base.num_parameters():,}: {share:.2%}")
+print(
+    f"{len(shapes)} matrices, {predicted:,} of {base.num_parameters():,}: {share:.2%}"
+)
 # Mistral-7B: width, width of keys and values, width of the feed-forward
 h, kv, f = 4096, 1024, 14336
 mistral = 32 * count([(h, h), (h, h), (kv, h), (kv, h), (f, h), (f, h), (h, f)], rank)
@@ -751,11 +757,11 @@ print(f"Mistral-7B at rank {rank}: {mistral:,}: {mistral_share:.2%}")
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{share:.1%} of the model here, {mistral_share:.1%} of Mistral-7B. Weights grow with "
-    "$m \\cdot n$, adapters with $m + n$: the larger the model, the smaller the adapter's "
-    "share. On a model this small LoRA saves little; we use it because the code, the reference "
-    "model of chapter 05 and the habits are those of the large scale. The paper itself trained "
-    "all weights.",
+    f"{share:.1%} of the model here, {mistral_share:.1%} of Mistral-7B. Weights grow "
+    "with $m \\cdot n$, adapters with $m + n$: the larger the model, the smaller the "
+    "adapter's share. On a model this small LoRA saves little; we use it because the "
+    "code, the reference model of chapter 05 and the habits are those of the large "
+    "scale. The paper itself trained all weights.",
     key="lora-share",
 )
 
@@ -816,8 +822,9 @@ print(f"{len(by_hand_losses)} steps, loss {by_hand_losses[0]:.3f} to {loss:.3f}"
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Now TRL's `SFTTrainer` gets the same rows, order, seed and rate, and after it the "
-    "package's `training.dsft`. How far will their losses be from those of the loop?",
+    "Now TRL's `SFTTrainer` gets the same rows, order, seed and rate, and after it "
+    "the package's `training.dsft`. How far will their losses be from those of the "
+    "loop?",
     [
         "not at all, or in the sixth decimal",
         "in the third decimal: trainers add something of their own",
@@ -868,11 +875,11 @@ if not torch.cuda.is_available():
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"Over {len(by_hand_losses)} steps the loop and TRL are at most {gaps[0]:.1e} apart, the "
-    f"loop and the package {gaps[1]:.1e}: the rounding of `float32`, which adds in another "
-    "order. A trainer is your loop with conveniences: logging, checkpoints, several devices, "
-    "schedules. Where the two differ visibly, one of five things does: the rows, their order, "
-    "the mask, the seed or the rate.",
+    f"Over {len(by_hand_losses)} steps the loop and TRL are at most {gaps[0]:.1e} "
+    f"apart, the loop and the package {gaps[1]:.1e}: the rounding of `float32`, which "
+    "adds in another order. A trainer is your loop with conveniences: logging, "
+    "checkpoints, several devices, schedules. Where the two differ visibly, one of "
+    "five things does: the rows, their order, the mask, the seed or the rate.",
     key="three-ways",
     answer=0 if max(gaps) < 1e-4 else 1,
 )
@@ -884,7 +891,9 @@ lessons.explain(
 # falls along a cosine. Compute it before training, from the rows that are really trained on.
 
 # %%
-step_rows = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+step_rows = (
+    recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+)
 steps = math.ceil(len(train) / step_rows) * recipe["num_train_epochs"]
 nothing = [torch.nn.Parameter(torch.zeros(1))]
 optimizer = torch.optim.AdamW(nothing, recipe["learning_rate"])
@@ -1047,9 +1056,9 @@ assert gap < 0.05 * max(rates), (
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Take the trained student and one set of held-out dialogues, sorted by length, in batches "
-    "of 1, 8 and 32. A trainer often reports the mean of its batches' means. Where will that "
-    "lie, in batches of 1, against the token-weighted loss?",
+    "Take the trained student and one set of held-out dialogues, sorted by length, "
+    "in batches of 1, 8 and 32. A trainer often reports the mean of its batches' "
+    "means. Where will that lie, in batches of 1, against the token-weighted loss?",
     ["above it", "below it", "at the same value"],
     key="means",
 )
@@ -1076,10 +1085,10 @@ print(f"shorter half of the dialogues {shorter:.4f}, longer half {longer:.4f}")
 # %% tags=["remove-input"]
 lessons.explain(
     f"{by_batch[1]:.3f} in batches of one, {by_batch[32]:.3f} in batches of {32}, "
-    f"{by_token:.3f} by tokens: several numbers for one model. In a mean of means a token of a "
-    "short dialogue weighs more than one of a long dialogue, so the mean leans towards the "
-    f"short ones, whose loss here is {shorter:.3f} against {longer:.3f}. Never compare two "
-    "runs by numbers that depend on the batch size.",
+    f"{by_token:.3f} by tokens: several numbers for one model. In a mean of means a "
+    "token of a short dialogue weighs more than one of a long dialogue, so the mean "
+    f"leans towards the short ones, whose loss here is {shorter:.3f} against "
+    f"{longer:.3f}. Never compare two runs by numbers that depend on the batch size.",
     key="means",
     answer=0 if by_batch[1] > by_token else 1,
 )
@@ -1089,7 +1098,8 @@ lessons.explain(
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The same four parts as before, now after training. Which keeps the highest loss per token?",
+    "The same four parts as before, now after training. Which keeps the highest loss "
+    "per token?",
     [
         "the marker of a turn",
         "the end of a turn",
@@ -1113,11 +1123,11 @@ for name, (loss, share) in after_by_part.items():
 # %% tags=["remove-input"]
 lessons.explain(
     f"Markers end at {after_by_part['marker'][0]:.2f} and ends of turns at "
-    f"{after_by_part['end'][0]:.2f}: the format is learnt. The assistant's words end at "
-    f"{after_by_part['assistant'][0]:.2f}, the user's at {after_by_part['user'][0]:.2f}. What "
-    "remains of the words cannot be predicted: questions name people and numbers, and the "
-    "teacher varies its phrases. Zephyr's loss counts all tokens, so it pays for the user's "
-    "words too.",
+    f"{after_by_part['end'][0]:.2f}: the format is learnt. The assistant's words end "
+    f"at {after_by_part['assistant'][0]:.2f}, the user's at "
+    f"{after_by_part['user'][0]:.2f}. What remains of the words cannot be predicted: "
+    "questions name people and numbers, and the teacher varies its phrases. Zephyr's "
+    "loss counts all tokens, so it pays for the user's words too.",
     key="student-parts",
     answer=PARTS.index(hardest),
 )
@@ -1156,8 +1166,8 @@ if (sft.folder / training.ADAPTER).is_dir():
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Both models are asked the same held-out questions and may write up to 96 tokens. Which "
-    "of them will give the longer answers?",
+    "Both models are asked the same held-out questions and may write up to 96 "
+    "tokens. Which of them will give the longer answers?",
     ["the base", "the student", "both about the same"],
     key="longer",
 )
@@ -1201,13 +1211,14 @@ for name, results in graded.items():
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"The base writes {graded['base']['tokens']:.0f} tokens per answer and ends by itself in "
-    f"{graded['base']['ended']:.0%} of cases, the student {graded['dsft']['tokens']:.0f} and "
-    f"{graded['dsft']['ended']:.0%}. The base often goes on to a second question that nobody "
-    "asked: the end it knows is that of a *document*. The student stops where an *answer* "
-    f"ends. It is right in {graded['dsft']['right']:.0%} of answers, the base in "
-    f"{graded['base']['right']:.0%}: it has learnt the teacher's mix, wrong answers included, "
-    "and sampling adds slips of its own.",
+    f"The base writes {graded['base']['tokens']:.0f} tokens per answer and ends by "
+    f"itself in {graded['base']['ended']:.0%} of cases, the student "
+    f"{graded['dsft']['tokens']:.0f} and {graded['dsft']['ended']:.0%}. The base "
+    "often goes on to a second question that nobody asked: the end it knows is that "
+    "of a *document*. The student stops where an *answer* ends. It is right in "
+    f"{graded['dsft']['right']:.0%} of answers, the base in "
+    f"{graded['base']['right']:.0%}: it has learnt the teacher's mix, wrong answers "
+    "included, and sampling adds slips of its own.",
     key="longer",
     answer=0 if graded["base"]["tokens"] > graded["dsft"]["tokens"] else 1,
 )

@@ -123,8 +123,9 @@ def objective(policy):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Three policies: the reference itself; all four answers equally likely; *everything on the "
-    "answer with the highest reward*, which earns the most. Which has the **lowest** objective?",
+    "Three policies: the reference itself; all four answers equally likely; "
+    "*everything on the answer with the highest reward*, which earns the most. Which "
+    "has the **lowest** objective?",
     ["the reference", "all equally likely", "everything on the best answer"],
     2,
     key="three-policies",
@@ -144,11 +145,11 @@ for name, policy in policies.items():
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"Everything on the best answer earns {reward.max():.1f}, but the reference gave that "
-    f"answer {reference[3]:.0%}, and moving there costs $\\log(1 / {reference[3]:.2f}) = "
-    f"{-reference[3].log():.1f}$. Whoever expects the highest reward to win leaves out the "
-    "price. The reference pays nothing and is the highest of the three. None of them is the "
-    "best there is.",
+    f"Everything on the best answer earns {reward.max():.1f}, but the reference gave "
+    f"that answer {reference[3]:.0%}, and moving there costs $\\log(1 / "
+    f"{reference[3]:.2f}) = {-reference[3].log():.1f}$. Whoever expects the highest "
+    "reward to win leaves out the price. The reference pays nothing and is the "
+    "highest of the three. None of them is the best there is.",
     key="three-policies",
 )
 
@@ -217,7 +218,7 @@ best_policy = exercises.yours(best_policy, exercises.check_optimal_policy)
 # `````
 
 # %% [markdown]
-# On the toy, with both claims checked: the value of $\pi^*$ is $\beta \log Z$, and for *any* policy the gap to it is $\beta$
+# On the toy, with both claims checked ({eq}`eq-05-gap`): the value of $\pi^*$ is $\beta \log Z$, and for *any* policy the gap to it is $\beta$
 # times a KL divergence.
 
 # %%
@@ -227,7 +228,7 @@ some = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.
 some /= some.sum()
 print(f"J(best) {objective(best):.6f}   beta log Z {beta * Z.log():.6f}")
 predicted = beta * Z.log() - beta * kl(some, best)
-print(f"J(some) {objective(some):.6f}   beta log Z - beta KL(some, best) {predicted:.6f}")
+print(f"J(some) {objective(some):.6f}   by the formula {predicted:.6f}")
 assert torch.isclose(objective(best), beta * Z.log())
 assert torch.isclose(objective(some), predicted)
 
@@ -248,8 +249,8 @@ assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "$\\beta$ is about to run from 0.1 to 100. Which value leaves the policy almost at the "
-    "reference?",
+    "$\\beta$ is about to run from 0.1 to 100. Which value leaves the policy almost "
+    "at the reference?",
     ["0.1", "100"],
     1,
     key="beta",
@@ -264,11 +265,12 @@ for price in (100.0, 10.0, 1.0, 0.1):
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "**Larger $\\beta$, closer to the reference.** At the largest price moving costs so much "
-    "that hardly anything moves; at the smallest nearly all lies on the answer with the highest "
-    "reward. Many texts have this the wrong way round, because $\\beta$ also multiplies the "
-    "log-ratio *inside* the loss, where a larger $\\beta$ looks like a stronger push. It is one, "
-    "and so the wanted margin is reached with a smaller change of the policy.",
+    "**Larger $\\beta$, closer to the reference.** At the largest price moving costs "
+    "so much that hardly anything moves; at the smallest nearly all lies on the "
+    "answer with the highest reward. Many texts have this the wrong way round, "
+    "because $\\beta$ also multiplies the log-ratio *inside* the loss, where a "
+    "larger $\\beta$ looks like a stronger push. It is one, and so the wanted margin "
+    "is reached with a smaller change of the policy.",
     key="beta",
 )
 
@@ -358,8 +360,9 @@ def preference_loss(log_policy):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "This loss sees the reference and how often each answer is preferred to each other, never a "
-    "reward. We minimise it over the four probabilities. Where does it end?",
+    "This loss sees the reference and how often each answer is preferred to each "
+    "other, never a reward. We minimise it over the four probabilities. Where does "
+    "it end?",
     [
         "with everything on the answer that is preferred most",
         "at the win rates themselves",
@@ -384,12 +387,13 @@ assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "At $\\pi^*$: the margins that make the choices likeliest are the differences of the "
-    f"rewards. The loss stays at {loss.item():.3f} and not at zero, because this judge sometimes "
-    "prefers the worse answer; what remains is the entropy of the choices. *Everything on the "
-    "preferred answer* would be right if each pair were judged once and taken for certain: then "
-    "the loss can fall and the margins can grow for ever. Real preference sets are like that, "
-    "which is why the number of epochs matters.",
+    "At $\\pi^*$: the margins that make the choices likeliest are the differences of "
+    f"the rewards. The loss stays at {loss.item():.3f} and not at zero, because this "
+    "judge sometimes prefers the worse answer; what remains is the entropy of the "
+    "choices. *Everything on the preferred answer* would be right if each pair were "
+    "judged once and taken for certain: then the loss can fall and the margins can "
+    "grow for ever. Real preference sets are like that, which is why the number of "
+    "epochs matters.",
     key="from-preferences",
 )
 
@@ -408,8 +412,9 @@ lessons.explain(
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Three pairs: one ranked wrongly ($m = -2$), one undecided ($m = 0$), one settled "
-    "($m = 4$). How much larger is the weight of the wrong pair than that of the settled one?",
+    "Three pairs: one ranked wrongly ($m = -2$), one undecided ($m = 0$), one "
+    "settled ($m = 4$). How much larger is the weight of the wrong pair than that of "
+    "the settled one?",
     ["about 2 times", "about 6 times", "about 50 times"],
     2,
     key="weights",
@@ -426,11 +431,11 @@ assert torch.allclose(margins.grad, -weights)
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{weights[0] / weights[2]:.0f} times: {weights[0]:.3f} against {weights[2]:.3f}. The "
-    f"undecided pair has a weight of {weights[1]:.1f}, as every pair does before the first "
-    "step: this loss is not content with a tie. A settled pair is nearly silent, so the batch's "
-    "gradient belongs to the pairs that the model ranks wrongly, wrongly labelled ones among "
-    "them.",
+    f"{weights[0] / weights[2]:.0f} times: {weights[0]:.3f} against {weights[2]:.3f}. "
+    f"The undecided pair has a weight of {weights[1]:.1f}, as every pair does before "
+    "the first step: this loss is not content with a tie. A settled pair is nearly "
+    "silent, so the batch's gradient belongs to the pairs that the model ranks "
+    "wrongly, wrongly labelled ones among them.",
     key="weights",
 )
 
@@ -562,11 +567,12 @@ for side in sides:
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "The words, the end-of-sequence token, and the template's line break after it. The marker "
-    "belongs to the prompt, since the runtime writes it. Were the end left out, an answer that "
-    "stops well and one that rambles on would differ by the ramble only, and stopping would "
-    "earn nothing. (Zephyr's first code had the marker *inside* both answers; its "
-    "log-probability is nearly the same in both, so it cancels in the margin.)",
+    "The words, the end-of-sequence token, and the template's line break after it. "
+    "The marker belongs to the prompt, since the runtime writes it. Were the end "
+    "left out, an answer that stops well and one that rambles on would differ by the "
+    "ramble only, and stopping would earn nothing. (Zephyr's first code had the "
+    "marker *inside* both answers; its log-probability is nearly the same in both, "
+    "so it cancels in the margin.)",
     key="which-tokens",
 )
 
@@ -656,8 +662,8 @@ assert abs(by_hand - packaged) < 1e-3
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Way E takes the base instead of the merged dSFT model: a forgotten `merge_and_unload`, a "
-    "wrong path. What does such a run show at its first step?",
+    "Way E takes the base instead of the merged dSFT model: a forgotten "
+    "`merge_and_unload`, a wrong path. What does such a run show at its first step?",
     ["a loss far above ln 2", "margins below 0", "what a right run shows"],
     key="wrong-start",
 )
@@ -683,12 +689,12 @@ wrong_loss = seen.get("base", seen["dSFT"])["first_step_loss"]
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"A loss of {wrong_loss:.4f}, which is ln 2, and margins of zero: policy and reference are the "
-    "same model, just not the right one. Such a run trains on, its margins grow, and it ends as "
-    "a model that never was a dSFT model (chapter 08 shows what that is worth). The loss "
-    "compares policy and reference with each other, never with the model you meant. Only "
-    "`logps/chosen` gives it away, if there is something to hold it against: here "
-    f"{own.mean():.2f}.",
+    f"A loss of {wrong_loss:.4f}, which is ln 2, and margins of zero: policy and "
+    "reference are the same model, just not the right one. Such a run trains on, its "
+    "margins grow, and it ends as a model that never was a dSFT model (chapter 08 "
+    "shows what that is worth). The loss compares policy and reference with each "
+    "other, never with the model you meant. Only `logps/chosen` gives it away, if "
+    f"there is something to hold it against: here {own.mean():.2f}.",
     key="wrong-start",
     answer=2 if abs(wrong_loss - np.log(2)) < 1e-3 else 0,
 )
@@ -841,7 +847,7 @@ optimizer = torch.optim.AdamW(trainable, lr=rate, weight_decay=0.0)
 # The log-probabilities of a batch: both answers of each pair in one padded batch, and of each row the sum over its answer.
 
 # %%
-def log_probs(pairs):
+def log_probs(model, pairs):
     """log pi(y | x) of the chosen and of the rejected answers: two tensors (pairs,)."""
     rows = [encoded(row[side]) for side in sides for row in pairs]
     ids, inside = (
@@ -863,8 +869,10 @@ loop_losses = []
 for first in range(0, len(open_pairs), 8):
     pairs = open_pairs[first : first + 8]
     with torch.no_grad(), model.disable_adapter():
-        fixed = log_probs(pairs)
-    loop_losses.append(ddpo_step(log_probs(pairs), fixed, short["beta"], optimizer))
+        fixed = log_probs(model, pairs)
+    policy = log_probs(model, pairs)
+    loss = ddpo_step(policy, fixed, short["beta"], optimizer)
+    loop_losses.append(float(loss))
 print(f"{len(loop_losses)} steps, loss {loop_losses[0]:.4f} to {loop_losses[-1]:.4f}")
 assert abs(loop_losses[0] - np.log(2)) < 1e-5
 
@@ -877,8 +885,8 @@ trainer = trl.DPOTrainer(
     args=trl.DPOConfig(
         output_dir=scratch / "trl", seed=short["seed"], report_to="none",
         beta=short["beta"], num_train_epochs=1, per_device_train_batch_size=8,
-        learning_rate=rate, lr_scheduler_type="constant", optim=short["optim"], weight_decay=0.0,
-        max_grad_norm=0.0, train_sampling_strategy="sequential",
+        learning_rate=rate, lr_scheduler_type="constant", optim=short["optim"],
+        weight_decay=0.0, max_grad_norm=0.0, train_sampling_strategy="sequential",
         max_length=short["max_length"], logging_steps=1, save_strategy="no",
         bf16=False, gradient_checkpointing=False, disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),
@@ -919,7 +927,8 @@ del model, trainer
 #
 # Paper, model card and code disagree about Zephyr's own run. The authors settled one point: they trained with **RMSprop**,
 # whatever paper and card say (alignment-handbook, issue 43). Their later recipe changed more, after faulty labels in
-# UltraFeedback had been found. So "Zephyr's hyperparameters" needs a date.
+# UltraFeedback had been found. So "Zephyr's hyperparameters" needs a date. (Adam is AdamW without weight decay. RMSprop has
+# no momentum and, in PyTorch, no bias correction: its first step is ten times the learning rate, which warm-up softens.)
 #
 # | | paper | model card | code, November 2023 | code, since January 2024 |
 # |---|---|---|---|---|
@@ -953,8 +962,8 @@ print(f"{'pairs per step':>20}: {pairs_per_step}")
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The rewards of chosen and rejected both start at 0. At the end of training, on *held-out* "
-    "pairs: which has moved further?",
+    "The rewards of chosen and rejected both start at 0. At the end of training, on "
+    "*held-out* pairs: which has moved further?",
     [
         "the reward of the chosen answers, upwards",
         "the reward of the rejected answers, downwards",
@@ -1013,8 +1022,8 @@ figures.show(
         f"{held_rejected:.2f}, the accuracy at {held_accuracy:.2f}."
     ),
     caption=(
-        f"Held out, the margin ends at {held_margin:.2f} (chosen {held_chosen:+.2f}, rejected "
-        f"{held_rejected:+.2f}). Solid: batches in training. "
+        f"Held out, the margin ends at {held_margin:.2f} (chosen {held_chosen:+.2f}, "
+        f"rejected {held_rejected:+.2f}). Solid: batches in training. "
         "Dashed: the same held-out pairs each time."
     ),
 )
@@ -1028,9 +1037,9 @@ lessons.explain(
         if abs(held_rejected) > abs(held_chosen)
         else "Here the chosen answers did most of the moving. "
     )
-    + "The gradient of step 5 raises one log-probability and lowers the other, but both answers "
-    "share most of their words, so much of it cancels. The loss asks for a distance and is "
-    "indifferent to which end moves.",
+    + "The gradient of step 5 raises one log-probability and lowers the other, but "
+    "both answers share most of their words, so much of it cancels. The loss asks for "
+    "a distance and is indifferent to which end moves.",
     key="which-moves",
     answer=1 if abs(held_rejected) > abs(held_chosen) else 0,
 )
@@ -1106,17 +1115,17 @@ if miniature_as_shipped:
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# An answer has the implicit reward `reward`. Write `likelihood_factor(reward, beta)`: how many times as likely as under
+# An answer has the implicit reward `reward`. Write `times_as_likely(reward, beta)`: how many times as likely as under
 # the reference has the policy made it?
 # ````
 
 # %% tags=["exercise"]
-def likelihood_factor(reward, beta):
+def times_as_likely(reward, beta):
     ...
 
 
-exercises.check_likelihood_factor(likelihood_factor)
-likelihood_factor = exercises.yours(likelihood_factor, exercises.check_likelihood_factor)
+exercises.check_likelihood_factor(times_as_likely)
+times_as_likely = exercises.yours(times_as_likely, exercises.check_likelihood_factor)
 
 # %% [markdown]
 # ```{admonition} Hint
@@ -1128,7 +1137,7 @@ likelihood_factor = exercises.yours(likelihood_factor, exercises.check_likelihoo
 # `````{solution} ex-05-factor
 # :class: dropdown
 # ```python
-# def likelihood_factor(reward, beta):
+# def times_as_likely(reward, beta):
 #     return np.exp(reward / beta)
 # ```
 # `````
@@ -1137,7 +1146,7 @@ likelihood_factor = exercises.yours(likelihood_factor, exercises.check_likelihoo
 for side, value in (("chosen", held_chosen), ("rejected", held_rejected)):
     print(
         f"{side}: {value / recipe['beta']:+.2f} nats, so "
-        f"{likelihood_factor(value, recipe['beta']):.3g} times as likely "
+        f"{times_as_likely(value, recipe['beta']):.3g} times as likely "
         "as under the dSFT model (geometric mean)"
     )
 
@@ -1162,8 +1171,9 @@ DpoLoss(beta=recipe["beta"], difference=float(np.median(apart)), pairs=apart[:10
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The same pairs, the same model, but log-probabilities *averaged* over each answer's "
-    "tokens. How large is the mean margin then, compared with the one from sums?",
+    "The same pairs, the same model, but log-probabilities *averaged* over each "
+    "answer's tokens. How large is the mean margin then, compared with the one from "
+    "sums?",
     ["the same", "about half", "smaller by about the number of tokens in an answer"],
     2,
     key="means",
@@ -1185,11 +1195,11 @@ for name, m in (("sums", by_sum), ("means", by_mean)):
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{by_mean.mean():.4f} against {by_sum.mean():.4f}, with answers of {tokens:.0f} tokens: "
-    "each log-ratio is divided by its length. On real answers of hundreds of tokens the margin "
-    "all but vanishes. The loss from means sits next to ln 2 though the model has learnt, so "
-    "code with this slip looks as if training did nothing, and invites a learning rate that "
-    "breaks the model.",
+    f"{by_mean.mean():.4f} against {by_sum.mean():.4f}, with answers of {tokens:.0f} "
+    "tokens: each log-ratio is divided by its length. On real answers of hundreds of "
+    "tokens the margin all but vanishes. The loss from means sits next to ln 2 "
+    "though the model has learnt, so code with this slip looks as if training did "
+    "nothing, and invites a learning rate that breaks the model.",
     key="means",
 )
 
