@@ -1,0 +1,258 @@
+"""Rounds of sampling and training: prompts of their own, the objectives' values, resumed to the
+same weights.
+"""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import tiny_model, tiny_tokenizer
+
+from zephyr_utils import chat
+from zephyr_utils.data.records import load_records, save_records
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.miniature import data as world
+from zephyr_utils.online import round_training, rounds
+from zephyr_utils.online.pairs import SamplingSettings
+from zephyr_utils.online.round_training import OnlineObjective, round_pairs, train_round
+from zephyr_utils.online.rounds import METHODS, OnlineSettings, run_rounds, split_prompts
+from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.scales import get_scale
+
+RECIPE = get_scale("miniature").recipe("ddpo", per_device_train_batch_size=4, learning_rate=5e-3)
+
+
+def rating(value):
+    return {"instruction_following": {"Rating": str(value), "Rationale": ""}}
+
+
+def record(prompt, *ratings):
+    completions = [
+        {
+            "model": f"m, sample {n}",
+            "response": f"answer {n} to {prompt}",
+            "annotations": {} if value is None else rating(value),
+            "critique": "",
+            "overall_score": None,
+        }
+        for n, value in enumerate(ratings, start=1)
+    ]
+    models = [one["model"] for one in completions]
+    return {"source": "", "instruction": prompt, "models": models, "completions": completions}
+
+
+QUESTIONS = world.questions()[:2]
+RATED = [record(f"question {n}", 3, 5, 1, 3) for n in range(10)]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("start")
+    tokenizer = tiny_tokenizer()
+    chat.prepare_tokenizer(tokenizer)
+    # texts are long in a tokenizer that knows few words
+    tiny_model(max_position_embeddings=1024).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def feedback(tmp_path):
+    return save_records(RATED, tmp_path / "feedback.jsonl")
+
+
+def weights(folder):
+    return load_file(folder / "model" / "model.safetensors")
+
+
+# --- prompts --------------------------------------------------------------------------------------
+
+
+def test_rounds_share_no_prompt_and_every_prompt_is_accounted_for():
+    prompts = [f"How old is number {n % 20}, and why is that so?" for n in range(25)]
+    shares = split_prompts(prompts, 3, seed=0, asked=[prompts[4]])
+    given = [prompt for share in shares.rounds for prompt in share]
+    assert len(given) == len(set(given)) == 19
+    assert sorted(map(len, shares.rounds)) == [6, 6, 7]
+    assert shares.set_aside == {"repeated_prompt": 5, "leaked_question": 1}
+    assert split_prompts(prompts, 3, seed=0, asked=[prompts[4]]) == shares
+    assert split_prompts(prompts, 3, seed=1).rounds != shares.rounds
+
+
+def test_fewer_prompts_than_rounds_are_refused():
+    with pytest.raises(HandbookError, match="2 prompts are too few for 3 rounds"):
+        split_prompts(["one", "two", "two"], 3, seed=0)
+    with pytest.raises(HandbookError, match="0 rounds"):
+        OnlineSettings(rounds=0)
+
+
+# --- pairs ----------------------------------------------------------------------------------------
+
+
+def test_the_best_answer_is_set_against_the_worst_with_win_rates_over_all():
+    rows, counts = round_pairs([RATED[0], record("tied", 3, 3), record("shy", None, 4)], 1.0)
+    assert counts["set_aside"] == {"all_tied": 1, "fewer_than_two_scores": 1}
+    [row] = rows
+    assert (row["chosen"], row["rejected"]) == ("answer 2 to question 0", "answer 3 to question 0")
+    assert row["sampled"] == "answer 1 to question 0"
+
+    def wins(difference):
+        return 1 / (1 + math.exp(-difference))
+
+    # against 3, itself, 1 and 3 again
+    assert row["win_rate_chosen"] == pytest.approx((wins(2) + 0.5 + wins(4) + wins(2)) / 4)
+    assert row["win_rate_rejected"] == pytest.approx((wins(-2) + wins(-4) + 0.5 + wins(-2)) / 4)
+
+
+def test_an_unrated_answer_takes_no_part_in_the_win_rates():
+    [row] = round_pairs([record("q", None, 5, 1)], 1.0)[0]
+    assert row["win_rate_chosen"] + row["win_rate_rejected"] == pytest.approx(1)
+
+
+def test_a_round_whose_answers_are_all_judged_alike_is_refused_by_name():
+    with pytest.raises(HandbookError, match="2 x all_tied"):
+        round_pairs([record("a", 3, 3), record("b", 1, 1, 1)], 1.0)
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_first_loss_is_the_objectives_at_its_reference_and_training_lowers_it(
+    start, feedback, tmp_path, method
+):
+    recipe = RECIPE | {"num_train_epochs": 5}
+    objective = OnlineObjective(method, eta=40.0, win_temperature=1.0)
+    results = train_round(tmp_path / "round", start, feedback, objective, recipe)
+    row = round_pairs(RATED[:1], 1.0)[0][0]
+    halves = [(row[f"win_rate_{side}"] - 0.5) ** 2 for side in ("chosen", "rejected")]
+    expected = 40**2 / 2 * sum(halves) if method == "sppo" else math.log(2)
+    assert results["first_loss"] == pytest.approx(expected, rel=1e-3)
+    assert results["last_loss"] < 0.9 * results["first_loss"]
+    assert results["rows_in"] == results["rows_out"] == len(RATED)
+    assert results["updates"] == 5 * 3
+    log = json.loads((tmp_path / "round" / "log.json").read_text())
+    assert log[-1]["logratio_chosen"] > log[-1]["logratio_rejected"]
+    assert results["kl"] > 0
+    model, _ = chat.load_model(tmp_path / "round" / "model")  # merged, whole, loads by itself
+    before = tiny_model().state_dict()
+    assert any((weight != before[name]).any() for name, weight in model.state_dict().items())
+
+
+def test_selm_with_alpha_0_trains_the_same_weights_as_dpo_and_otherwise_others(
+    start, feedback, tmp_path
+):
+    trained = {}
+    for name, objective in {
+        "dpo": OnlineObjective("dpo"),
+        "selm 0": OnlineObjective("selm", alpha=0.0),
+        "selm": OnlineObjective("selm", alpha=1.0),
+    }.items():
+        train_round(tmp_path / name, start, feedback, objective, RECIPE)
+        trained[name] = weights(tmp_path / name)
+    for key, weight in trained["dpo"].items():
+        assert torch.allclose(weight, trained["selm 0"][key], atol=1e-5), key
+    assert any(
+        not torch.allclose(weight, trained["selm"][key], atol=1e-4)
+        for key, weight in trained["dpo"].items()
+    )
+
+
+def test_all_weights_can_be_trained_instead_of_an_adapter(start, feedback, tmp_path):
+    recipe = RECIPE | {"use_peft": False, "learning_rate": 1e-3}
+    results = train_round(tmp_path / "round", start, feedback, OnlineObjective(), recipe)
+    assert results["first_loss"] == pytest.approx(math.log(2), abs=1e-4) and results["kl"] > 0
+
+
+def test_a_loss_that_is_no_number_is_refused_with_its_step(start, feedback, tmp_path, monkeypatch):
+    true, calls = round_training.dpo_loss, []
+
+    def breaks(*arguments):
+        calls.append(1)
+        return true(*arguments) * (math.nan if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(round_training, "dpo_loss", breaks)
+    with pytest.raises(HandbookError, match="NaN or infinite after 1 steps"):
+        train_round(tmp_path / "round", start, feedback, OnlineObjective(), RECIPE)
+
+
+def test_a_policy_that_does_not_begin_as_its_reference_is_refused(
+    start, feedback, tmp_path, monkeypatch
+):
+    true = round_training.row_log_probs
+    monkeypatch.setattr(round_training, "row_log_probs", lambda *given: true(*given) - 1)
+    with pytest.raises(HandbookError, match="does not begin as its reference"):
+        train_round(tmp_path / "round", start, feedback, OnlineObjective(), RECIPE)
+
+
+def test_a_model_far_from_its_reference_is_said(start, feedback, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(round_training, "FAR", 0.0)
+    train_round(tmp_path / "round", start, feedback, OnlineObjective(), RECIPE)
+    assert "nats per token from its reference" in capsys.readouterr().err
+
+
+# --- the loop -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pipeline(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(Pipeline, "questions", lambda self: QUESTIONS)
+    feedback = save_records(world.feedback(40), tmp_path / "prompts.jsonl")
+    return Pipeline(
+        sft_model=str(start),
+        feedback=str(feedback),
+        runs=str(tmp_path / "runs"),
+        changes={"ddpo": {"per_device_train_batch_size": 4, "learning_rate": 1e-3}},
+    )
+
+
+SETTINGS = OnlineSettings(rounds=2, sampling=SamplingSettings(samples=3))
+
+
+def test_each_round_answers_with_the_last_rounds_model_and_is_reused(pipeline):
+    first, second = run_rounds(pipeline, SETTINGS)
+    assert second.answers.inputs["model"] == first.training.key
+    assert second.training.inputs["start"] == first.training.key
+    records = [
+        load_records(made.answers.folder / "feedback.jsonl", "feedback").records
+        for made in (first, second)
+    ]
+    asked = [{row["instruction"] for row in rows} for rows in records]
+    assert all(asked) and not asked[0] & asked[1]
+    for made in (first, second):
+        rows = made.answers.rows
+        assert rows["rows_in"] == rows["rows_out"] + rows["rows_set_aside"]
+        assert made.training.rows["rows_in"] == rows["rows_out"]
+    again = list(run_rounds(pipeline, SETTINGS))
+    assert all(
+        artefact.reused for made in again for artefact in (made.answers, made.training, made.exam)
+    )
+
+
+def test_a_round_that_was_killed_in_training_ends_with_the_same_weights(
+    pipeline, tmp_path, monkeypatch
+):
+    one = replace(SETTINGS, rounds=1)
+    [made] = run_rounds(pipeline, one)
+    expected = weights(made.training.folder)
+
+    other, true, calls = replace(pipeline, runs=str(tmp_path / "killed")), rounds.train_round, []
+    optimiser_step = torch.optim.AdamW.step
+
+    def dies(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return optimiser_step(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_rounds(other, one))
+    monkeypatch.setattr(torch.optim.AdamW, "step", optimiser_step)
+    [resumed] = run_rounds(other, one)
+    assert resumed.answers.reused and resumed.training.resumed and true is rounds.train_round
+    ended = weights(resumed.training.folder)
+    assert all(torch.equal(weight, ended[name]) for name, weight in expected.items())

@@ -1,0 +1,175 @@
+"""Sampling again: rounds of own answers, a judge's ratings and one training each.
+
+Each round has prompts of its own. Its answers are those of the last round's model, which is also
+the reference that it is trained against. Answers, training and exam of a round are artefacts: made
+once, reused, and made again from where a killed run stopped.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from zephyr_utils.data.filtering import decontaminate
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.online.pairs import SamplingSettings
+from zephyr_utils.online.round_training import Method, OnlineObjective, train_round
+from zephyr_utils.pipeline.artefacts import Manifest, build_artefact
+from zephyr_utils.pipeline.on_policy import build_own_answers
+from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.pipeline.steps.own_answers import FEEDBACK_FILE
+from zephyr_utils.preferences.pairs import LEAKED
+from zephyr_utils.training.progress import say
+from zephyr_utils.training.save import MODEL
+
+ONLINE = "11_online"
+METHODS: tuple[Method, ...] = get_args(Method)
+REPEATED = "repeated_prompt"
+
+
+@dataclass(frozen=True)
+class OnlineSettings:
+    """A loop of rounds.
+
+    Attributes:
+        objective: what each round trains towards.
+        rounds: how many.
+        sampling: of each round's answers; a round's seed is drawn from its seed and its number.
+    """
+
+    objective: OnlineObjective = field(default_factory=OnlineObjective)
+    rounds: int = 3
+    sampling: SamplingSettings = field(default_factory=lambda: SamplingSettings(samples=5))
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise HandbookError(
+                f"{self.rounds} rounds were asked for", where="rounds", remedy="ask for 1 or more"
+            )
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round left.
+
+    Attributes:
+        number: from 1.
+        answers: the artefact of its rated answers.
+        training: the artefact of its model, in ``model/``.
+        exam: the artefact of its model's exam.
+    """
+
+    number: int
+    answers: Manifest
+    training: Manifest
+    exam: Manifest
+
+
+@dataclass(frozen=True)
+class PromptShares:
+    """The prompts of each round, none of them in two.
+
+    Attributes:
+        rounds: the prompts of each round.
+        set_aside: prompts in no round, by reason.
+    """
+
+    rounds: list[list[str]]
+    set_aside: Counter[str]
+
+
+def split_prompts(
+    prompts: Sequence[str], rounds: int, seed: int, asked: Sequence[str] = ()
+) -> PromptShares:
+    """Shuffle prompts into shares that differ by one prompt at most.
+
+    A prompt that stands twice is used once, or two rounds could have it.
+
+    Args:
+        asked: questions of the exam; prompts that hold one are set aside.
+
+    Raises:
+        HandbookError: there are fewer prompts than rounds.
+    """
+    different = list(dict.fromkeys(prompts))
+    clean = decontaminate(different, asked)
+    kept = [different[place] for place in clean.kept]
+    if len(kept) < rounds:
+        raise HandbookError(
+            f"{len(kept)} prompts are too few for {rounds} rounds, which share none",
+            where="rounds",
+            remedy="give more prompts (--feedback, --limit), or ask for fewer rounds",
+        )
+    random.Random(f"rounds {seed}").shuffle(kept)
+    aside = Counter({REPEATED: len(prompts) - len(different), LEAKED: len(clean.removed)})
+    return PromptShares([kept[number::rounds] for number in range(rounds)], +aside)
+
+
+def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
+    """Run the rounds of a loop one after the other; each is yielded when it is done.
+
+    Args:
+        pipeline: whose dSFT model the first round starts from, whose feedback has the prompts, and
+            whose recipe of ``ddpo`` every round takes.
+
+    Raises:
+        HandbookError: the scale has no judge for own answers, there are fewer prompts than rounds;
+            as `build_own_answers` and `train_round`.
+    """
+    feedback = pipeline.load("feedback", "feedback").records
+    asked = [question["turns"][0] for question in pipeline.questions()]
+    shares = split_prompts(
+        [row["instruction"] for row in feedback], settings.rounds, pipeline.seed, asked
+    )
+    used = sum(map(len, shares.rounds))
+    say(f"{used:,} prompts in {settings.rounds} rounds; set aside: {dict(shares.set_aside)}")
+    model, name = pipeline.start(), "dsft"
+    for number, prompts in enumerate(shares.rounds, start=1):
+        folder = pipeline.folder / ONLINE / settings.objective.method / f"round_{number}"
+        made = _run_round(pipeline, settings, folder, number, model, name, prompts)
+        yield made
+        model, name = (made.training.folder / MODEL, made.training.key), f"round {number}"
+
+
+def _run_round(
+    pipeline: Pipeline,
+    settings: OnlineSettings,
+    folder: Path,
+    number: int,
+    model: tuple[Path, str],
+    model_name: str,
+    prompts: list[str],
+) -> Round:
+    sampling = settings.sampling
+    seeds = random.Random(f"round {number} of {sampling.seed}")
+    answers = build_own_answers(
+        pipeline,
+        folder / "answers",
+        model,
+        model_name,
+        prompts,
+        SamplingSettings(**{**vars(sampling), "seed": seeds.getrandbits(32)}),
+    )
+    recipe = pipeline.recipe("ddpo")
+    training = build_artefact(
+        folder / "training",
+        inputs={"start": model[1], "answers": answers.key},
+        recipe={**recipe, **settings.objective.in_use, **pipeline.template},
+        make=partial(
+            train_round,
+            start=model[0],
+            feedback=answers.folder / FEEDBACK_FILE,
+            objective=settings.objective,
+            recipe=recipe,
+            chat_template=pipeline.chat_template,
+        ),
+    )
+    exam = pipeline.evaluate(
+        f"{settings.objective.method}_round_{number}",
+        str(training.folder / MODEL),
+        folder=folder / "exam",
+    )
+    return Round(number, answers, training, exam)
