@@ -21,7 +21,9 @@ from zephyr_utils.lessons.prediction import ASKED
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 # Chapters whose explanations are all bound to their run. Add yours once it is converted.
 CONVERTED = (
+    "01_truecasing",
     "02_dsft",
+    "03_ai_feedback",
     "05_ddpo",
     "09_scaling_up",
 )  # fmt: skip
