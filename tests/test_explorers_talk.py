@@ -6,7 +6,8 @@ from explorer_scripts import in_node
 from tiny import tiny_model
 
 from zephyr_utils.explorers.common import FOLDER
-from zephyr_utils.explorers.talk import ADDRESS, Talk
+from zephyr_utils.explorers.live import ADDRESS
+from zephyr_utils.explorers.talk import Talk
 from zephyr_utils.explorers.weights import pack_models
 
 OPENING = "These models know <b>nothing</b>."

@@ -12,7 +12,7 @@ from tiny import tiny_model
 
 from zephyr_utils import scales
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.talk import ADDRESS
+from zephyr_utils.explorers.live import ADDRESS
 from zephyr_utils.files import write_json
 from zephyr_utils.pipeline.artefacts import fingerprint
 

@@ -14,7 +14,8 @@ from page_html import WIDGET, safe_json
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.common import Explorer
-from zephyr_utils.explorers.talk import ADDRESS, Talk
+from zephyr_utils.explorers.live import ADDRESS
+from zephyr_utils.explorers.talk import Talk
 from zephyr_utils.explorers.weights import BrowserModels, pack_models
 from zephyr_utils.files import read_json
 from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS, OPENING_SENTENCE

@@ -689,7 +689,7 @@ function startWorker(source) {
  * A server of models, in a worker if one starts and else in this thread. `source` is this module's text.
  * `request(message, onProgress)` gives the result or fails with a ModelError.
  */
-export async function connect(source) {
+async function connect(source) {
   const waiting = new Map();
   let number = 0;
   const hear = ({ kind, id, result, text, pieces }) => {
@@ -765,7 +765,7 @@ async function answerOf(url, options) {
  * Header and bytes of a weights file. `address`: of the header, whose `file` lies beside it. `onProgress(received, all)`: bytes.
  * The bytes are not checked here, but where they are loaded: then `keep()` stores them, or `forget()` drops what was stored.
  */
-export async function download(address, onProgress) {
+async function download(address, onProgress) {
   const header = await (await answerOf(address, { cache: "no-cache" })).json();
   const url = new URL(header.file, address).href;
   const known = await stored(url);
@@ -786,4 +786,38 @@ export async function download(address, onProgress) {
   const bytes = new Uint8Array(received);
   parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
   return { header, bytes, keep: () => store(url, bytes), forget: async () => {} };
+}
+
+/** The header and the bytes that a kernel sends when it is asked for them. */
+function weightsOfKernel(model) {
+  return new Promise((resolve) => {
+    const hear = (message, buffers) => {
+      if (message.kind !== "weights") return;
+      model.off("msg:custom", hear);
+      const [{ buffer, byteOffset, byteLength }] = buffers;
+      resolve({ header: message.header, bytes: new Uint8Array(buffer, byteOffset, byteLength), keep() {}, forget() {} });
+    };
+    model.on("msg:custom", hear);
+    model.send({ kind: "weights" });
+  });
+}
+
+/**
+ * A running server of an explorer's models, and their header. The weights come from the kernel if one answered, and else
+ * from the site; `source` is this module's text, `onProgress(received, all)` counts bytes.
+ */
+export async function openModels({ model, kernel, source, onProgress }) {
+  const root = document.documentElement?.dataset.content_root ?? "./"; // of the site, from this page
+  const address = new URL(root + model.get("address"), document.baseURI).href;
+  const { header, bytes, keep, forget: drop } = kernel ? await weightsOfKernel(model) : await download(address, onProgress);
+  const server = await connect(source);
+  try {
+    await server.request({ kind: "load", header, bytes });
+  } catch (error) {
+    server.close();
+    await drop();
+    throw error;
+  }
+  await keep();
+  return { server, header };
 }

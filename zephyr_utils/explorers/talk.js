@@ -63,27 +63,6 @@ function button(words, onClick, type = "button") {
   return element;
 }
 
-/** Where a file of the site lies, from any of its pages. */
-function addressOf(path) {
-  const root = document.documentElement?.dataset.content_root ?? "./";
-  return new URL(root + path, document.baseURI).href;
-}
-
-/** The header and the bytes that a kernel sends when it is asked for them. */
-function weightsOfKernel(model) {
-  return new Promise((resolve, reject) => {
-    const hear = (message, buffers) => {
-      if (message.kind !== "weights" && message.kind !== "error") return;
-      model.off("msg:custom", hear);
-      if (message.kind === "error") return reject(new Error(message.text));
-      const [{ buffer, byteOffset, byteLength }] = buffers;
-      resolve({ header: message.header, bytes: new Uint8Array(buffer, byteOffset, byteLength), keep() {}, forget() {} });
-    };
-    model.on("msg:custom", hear);
-    model.send({ kind: "weights" });
-  });
-}
-
 function render({ model, el }) {
   el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const names = model.get("models");
@@ -194,22 +173,13 @@ function render({ model, el }) {
       const engine = await import("data:text/javascript," + encodeURIComponent(source)).catch(() => {
         throw new Error(TOO_OLD);
       });
-      const progress = (received, all) => {
+      const onProgress = (received, all) => {
         bar.value = received / all;
         say(`Loading the models: ${megabytes(received)} of ${megabytes(all)}.`);
       };
-      const file = kernel ? await weightsOfKernel(model) : await engine.download(addressOf(model.get("address")), progress);
-      const started = await engine.connect(source);
-      try {
-        await started.request({ kind: "load", header: file.header, bytes: file.bytes });
-      } catch (error) {
-        started.close();
-        await file.forget();
-        throw error;
-      }
-      await file.keep();
-      server = started;
-      special = file.header.tokenizer.added_tokens.map(({ content }) => content);
+      const opened = await engine.openModels({ model, kernel, source, onProgress });
+      server = opened.server;
+      special = opened.header.tokenizer.added_tokens.map(({ content }) => content);
       gate.hidden = true;
       form.hidden = false;
       say(`The models are here${server.inWorker ? "" : " (without a worker, so the page may be slow meanwhile)"}: ask them something.`);
