@@ -1,23 +1,22 @@
 # %% [markdown]
-# # Reward margins: what a preference run's log says
+# # Reward margins: how to read a preference run's log
 #
-# The training of [Chapter 05](05_ddpo) left a model and a log. Logs of preference optimisation frighten those who read
-# one for the first time: the rewards are negative, the evaluation loss rises, the answers one wanted become *less* likely.
-# All three are true of the published log of Zephyr-7B-beta, the model of the paper {cite:p}`tunstall2023zephyr`. This
-# chapter lays that log beside the one of your own run, says of every curve what it measures and which shape is normal,
-# goes through the pairs one by one, and ends with a traffic light for the question that every newcomer asks: *is my DPO
-# broken?*
+# The training of [Chapter 05](05_ddpo) left a model and a log. Logs of preference optimisation alarm whoever reads one
+# for the first time: rewards are negative, the evaluation loss rises, and the answers one wanted become *less* likely. All
+# three are true of the published log of Zephyr-7B-beta, the model of the paper {cite:p}`tunstall2023zephyr`. This chapter
+# puts that log beside your own, says what each curve measures and which shape is normal, goes through the pairs one by one,
+# and ends with a traffic light for the question that every newcomer asks: *is my DPO broken?*
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# - compute implicit rewards, margins and accuracy from four sums of log-probabilities, and put an interval on them
+# - compute implicit rewards, margins and accuracy from four log-probabilities per pair, and put an interval on them
 # - read every curve of a DPO log, and tell what is normal from what is broken
 # - recover β and the reference model's log-probabilities from a log that prints neither
 # - say on how many examples an accuracy was measured, and what such an accuracy is worth
-# - explain how a pair can be learnt while its chosen answer becomes less likely, and measure it down to the token
+# - explain how a pair can be learned while its chosen answer becomes less likely, and measure it down to the token
 
-# %%
+# %% tags=["hide-input"]
 try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
@@ -27,10 +26,7 @@ from zephyr_utils.machine import check_loaded_versions, hardware_found
 check_loaded_versions()
 print(hardware_found())
 
-# %% [markdown]
-# The dials: the same as in every chapter. With a path in `preferences`, the pairs below are yours.
-
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 scale = "miniature"
 seed = 0
 dialogues = ""
@@ -40,18 +36,9 @@ base_model = ""
 runs = ""
 settings = {}
 
-# %%
-from zephyr_utils.pipeline.pipeline import MARGINS, Pipeline
-
-pipeline = Pipeline(
-    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
-    preferences=preferences, base_model=base_model, runs=runs, **settings,
-)
-
-# %% [markdown]
-# Beside the pipeline this chapter needs the diagnostics, which read logs, and the published figures.
-
-# %%
+# %% tags=["hide-input"]
+import copy
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -60,17 +47,27 @@ import numpy as np
 import torch
 from IPython.display import HTML, display
 
-from zephyr_utils import diagnostics, exercises, figures, training
-from zephyr_utils.evaluation.intervals import bootstrap_interval, wilson_interval
-from zephyr_utils.figures import before_after_table
-from zephyr_utils.published import ZEPHYR_DPO_LOG, published_table
+from zephyr_utils import chat, diagnostics, exercises, figures, lessons, training
 from zephyr_utils.data.records import load_records
+from zephyr_utils.evaluation.intervals import bootstrap_interval, wilson_interval
+from zephyr_utils.explorers.reward_margins import Margins
+from zephyr_utils.figures import before_after_table
+from zephyr_utils.miniature.teacher import grade_turn
+from zephyr_utils.miniature.world import understand
+from zephyr_utils.pipeline.artefacts import write_metrics
+from zephyr_utils.pipeline.pipeline import MARGINS, Pipeline
+from zephyr_utils.published import ZEPHYR_DPO_LOG, published_table
+
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
+)
 
 # %% [markdown]
-# ## Four numbers a pair
+# ## Four numbers per pair
 #
-# Everything a DPO log shows is made of four numbers for each pair: the log-probability of the chosen answer $y_w$ and of the
-# rejected answer $y_l$, each under the model in training π and under the frozen reference, the dSFT model. The
+# Everything in a DPO log is made of four numbers for each pair: the log-probability of the chosen answer $y_w$ and of the
+# rejected answer $y_l$, each under the model in training π (the policy) and under the frozen reference, the dSFT model. The
 # pipeline has measured them on the pairs that were held out of training.
 
 # %%
@@ -82,16 +79,38 @@ for name, values in sums.items():
     print(f"{name:19s} {len(values)} pairs, mean {values.mean():8.2f} nats")
 
 # %% [markdown]
-# Look at one pair before anything is averaged. The sums run over the tokens of the answer alone, the one that ends it
-# included; the prompt is given and counts for nothing.
+# In the miniature we can ask somebody whom nobody can ask about UltraFeedback: the *truth*. The labels came from a teacher
+# who rates with noise ([Chapter 03](03_ai_feedback)); the same rules without noise say which answer is better. So each label
+# is right, wrong, or a toss-up between two equally good answers.
 
 # %%
 def question(pair):
     return pair["chosen"][-2]["content"]
 
 
+def exact_grades(pair):
+    return [
+        grade_turn([question(pair)], [pair[side][-1]["content"]], 1)
+        for side in ("chosen", "rejected")
+    ]
+
+
+def label_kind(pair):
+    chosen, rejected = exact_grades(pair)
+    if chosen is None:
+        # not of the miniature's world: your own data, or another scale
+        return "unknown"
+    gap = chosen.score - rejected.score
+    return "right" if gap > 0 else "wrong" if gap < 0 else "toss-up"
+
+
+# %% [markdown]
+# Look at one pair before anything is averaged, one whose label is right. The log-probability of an answer is a sum over its
+# tokens, the one that ends it included; the prompt is given and counts for nothing.
+
+# %%
 def show_pair(i):
-    print("asked:   ", question(held_out[i])[:300])
+    print(f"label {kinds[i]}; asked:", question(held_out[i])[:300])
     for side in ("chosen", "rejected"):
         before, after = sums[f"reference_{side}"][i], sums[f"policy_{side}"][i]
         print(
@@ -100,21 +119,23 @@ def show_pair(i):
         )
 
 
-show_pair(0)
+kinds = np.array([label_kind(pair) for pair in held_out])
+one = int(np.argmax(kinds == "right"))
+show_pair(one)
 
 # %% [markdown]
 # ### Step 1: from log-probabilities to a margin
 #
 # DPO shows that a policy trained against a reference *acts as if* it had the reward {cite:p}`rafailov2023dpo`
 #
-# $$r(x, y) = \beta \left( \log \pi(y \mid x) - \log \pi_{\mathrm{ref}}(y \mid x) \right),$$
+# $$r(x, y) = \beta \left( \log \pi(y \mid x) - \log \pi_{\mathrm{ref}}(y \mid x) \right),$$ (eq-06-reward)
 #
 # up to a term that depends on the prompt alone. (The paper prints this reward without the logarithm in one place; its
 # equation 1 has it.) The **reward margin** of a pair is the difference of two such rewards, in which that term cancels:
 #
-# $$m = r(x, y_w) - r(x, y_l).$$
+# $$m = r(x, y_w) - r(x, y_l).$$ (eq-06-margin)
 #
-# A pair counts as *learned*, and adds to the **accuracy**, when $m > 0$. Here it is, written out once:
+# A pair counts as *learned*, and adds to the **accuracy**, when $m > 0$. Written out once:
 
 # %%
 def margins_by_hand(
@@ -126,13 +147,12 @@ def margins_by_hand(
 
 
 chosen, rejected, margins = margins_by_hand(**sums, beta=beta)
-print(f"pair 0: {chosen[0]:.3f} - ({rejected[0]:.3f}) = {margins[0]:.3f}")
+print(f"that pair: {chosen[one]:.3f} - ({rejected[one]:.3f}) = {margins[one]:.3f}")
 print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3f}")
 
 # %% [markdown]
-# The package's version does the same and refuses what cannot be right: lists of unequal length, NaN, a β of 0. It adds what
-# a log never has, an interval: it resamples the pairs two thousand times, with replacement, and reports the range that
-# holds the middle 95 % of the results (the bootstrap).
+# The package's version refuses what cannot be right (lists of unequal length, NaN, a β of 0) and adds what a log never has,
+# an interval: it resamples the pairs two thousand times and reports the range that holds the middle 95 % (the bootstrap).
 
 # %%
 measured = diagnostics.reward_margins(**sums, beta=beta)
@@ -144,41 +164,45 @@ print("mean margin", measured.mean_margin)
 print("ties       ", measured.n_ties)
 
 # %% [markdown]
-# [Chapter 05](05_ddpo) read other figures off the log of the same run. The trainer measures the first held-out pairs on
-# the way, as many as a tenth of its time allows; here are all of them. The interval says how far apart two such samples may lie.
-
-# %% [markdown]
+# [Chapter 05](05_ddpo) read other figures off the log of the same run, because the trainer measures only the first held-out
+# pairs on the way, as many as a tenth of its time allows. Here are all of them.
+#
 # ### Step 2: where every run starts
 #
-# Before the first step the policy *is* the reference: both log-ratios of a pair are 0.
+# Before the first step the policy *is* the reference: both log-ratios of a pair are 0. The run measured held-out pairs there
+# as well.
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# The run measured held-out pairs before its first step as well. Which accuracy did it log there: 0, one half, or what the
-# dSFT model would get by ranking the answers by their likelihood? And which loss?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "Which accuracy did the run log before its first step?",
+    ["0", "one half", "that of ranking the answers by the dSFT model's likelihood"],
+    0,
+    key="start",
+)
 
-# %%
+# %% tags=["hide-output"]
 log = diagnostics.read_training_log(pipeline.ddpo().folder / training.LOG)
 for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", "loss"):
     print(f"{name:19s} {log.evaluation[name][0]:.4f}")
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The accuracy is **0**, not one half. Every margin is exactly 0, and the trainer counts the margins *above* 0. If you said
-# one half, you thought of a coin; an undecided model would be a coin if ties were split. If you thought of ranking by
-# likelihood: that is what the reference *is*, and the implicit reward measures only what has changed since. The loss is
-# $-\log \sigma(0) = \ln 2 = 0.6931$ for every pair. A first loss far from ln 2 says for certain that policy and reference are
-# not one model. The converse does not hold: a loss of ln 2 does not say *which* model both are ([Chapter 05](05_ddpo)).
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    f"It logged {log.evaluation['rewards/accuracies'][0]:.0f}. Every margin is exactly "
+    "zero, and the trainer counts margins *above* zero; an undecided model would be a "
+    "coin only if ties were split. Ranking by likelihood is what the reference *is*, "
+    "and the implicit reward measures only what has changed since. The loss is "
+    "$-\\log \\sigma(0) = \\ln 2$ for every pair, logged "
+    f"{log.evaluation['loss'][0]:.4f}. A first loss far from ln 2 says for certain "
+    "that policy and reference are not one model. The converse does not hold: it does "
+    "not say *which* model both are (Chapter 05).",
+    key="start",
+)
 
 # %% [markdown]
 # ### Step 3: the loss is a function of the margins alone
 #
 # Equation 1 of the paper is the mean of $-\log \sigma(m)$ over the pairs. So our four lists of numbers have to give the
-# evaluation loss that the trainer logged at its last step, on the same pairs. This also holds two programs against each
+# evaluation loss that the trainer logged at its last step, on the same pairs. This also checks two programs against each
 # other: the trainer's forward passes with an adapter beside the weights, and ours with the merged model.
 
 # %%
@@ -197,8 +221,8 @@ assert abs(ours - logged) < 0.02, (
 # %% [markdown]
 # ### Step 4: a mean margin hides its spread
 #
-# The loss bends upwards: it is convex in $m$. By Jensen's inequality the mean loss is therefore *at least* the loss of the
-# mean margin, and the gap grows with the spread of the margins.
+# The loss is convex in $m$. By Jensen's inequality the mean loss is *at least* the loss of the mean margin, and the gap grows
+# with the spread of the margins.
 
 # %%
 at_the_mean = pair_losses(margins.mean())
@@ -211,8 +235,7 @@ assert at_the_mean <= pair_losses(margins).mean(), (
 )
 
 # %% [markdown]
-# Keep the inequality in mind for the next question; it is about the log of Zephyr-7B-beta, 58 evaluations in three epochs,
-# as its model card prints them.
+# Keep that in mind for the log of Zephyr-7B-beta, 58 evaluations in three epochs, as its model card prints them:
 
 # %%
 zephyr = diagnostics.read_training_log(ZEPHYR_DPO_LOG)
@@ -222,162 +245,158 @@ print(
     f"a pair with just that margin has the loss {pair_losses(mean_margin):.4f}"
 )
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Which evaluation loss stands in the same row: about 0.02, about 0.2, or about 0.75?
-# ```
-
-# %%
-print(
-    {
-        name: float(zephyr.evaluation[name][-1])
-        for name in ("loss", "rewards/margins", "rewards/accuracies")
-    }
-)
-wrong = margins <= 0
-print(
-    f"ours: {wrong.mean():.0%} of the pairs are not learned and make "
-    f"{pair_losses(margins)[wrong].sum() / pair_losses(margins).sum():.0%} of the loss"
+# %% tags=["remove-input"]
+lessons.predict(
+    "Which evaluation loss stands in the same row?",
+    ["about 0.02", "about 0.2", "about 0.75"],
+    2,
+    key="jensen",
 )
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# It is **0.7520**: worse than the 0.6931 of a model that has learnt nothing, with a mean margin of 3.8 and an accuracy of
-# 0.78. Who answered 0.02 took the mean margin for every pair's; who answered 0.2 allowed for some spread, but not enough.
-# A learned pair with a large margin costs next to nothing, while a pair ranked the wrong way round costs about as much as
-# its margin is deep. A fifth of the pairs wrong by 3.4 on average gives $0.22 \cdot 3.4 \approx 0.75$: those few pairs can
-# make up the whole loss. The model is not wrong more often than before, it is *surer* where it is wrong. The last line
-# shows how far our own run has come on that way. After one gentle epoch its margins are small, so a learned pair still costs
-# something, and the others about half as much again: they make up more than their share of the loss, and far from all of it.
-# ```
+# %% tags=["hide-output"]
+last = {
+    name: float(zephyr.evaluation[name][-1])
+    for name in ("loss", "rewards/margins", "rewards/accuracies")
+}
+print(last)
+missed = margins <= 0
+loss_of_missed = pair_losses(margins)[missed].sum() / pair_losses(margins).sum()
+print(
+    f"ours: {missed.mean():.0%} of the pairs are not learned and make "
+    f"{loss_of_missed:.0%} of the loss"
+)
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"It is **{last['loss']:.4f}**: worse than ln 2, the loss of a model that has "
+    f"learned nothing, with a mean margin of {last['rewards/margins']:.1f} and an "
+    f"accuracy of {last['rewards/accuracies']:.2f}. If you said the smallest, you took "
+    "the mean margin for every pair's; the middle one allows for some spread, but not "
+    "enough. A learned pair with a large margin costs next to nothing, while one "
+    "ranked the wrong way round costs about as much as its margin is deep, so "
+    f"{100 * (1 - last['rewards/accuracies']):.0f} % of the pairs can make up the "
+    "whole loss. The model is not wrong more often than before, it is *surer* where "
+    f"it is wrong. In our run the {100 * (missed.mean()):.0f} % that are not learned "
+    f"make {100 * loss_of_missed:.0f} %.",
+    key="jensen",
+)
 
 # %% [markdown]
 # ## Two logs side by side
 #
 # A trainer writes two kinds of rows. **Training** rows average over the batches since the last row, other pairs every time.
 # **Evaluation** rows are measured on one fixed set. Zephyr's card prints the training loss and, for the rest, evaluation
-# rows; our run has both kinds of everything.
+# rows; our run has both kinds of everything. Zephyr trained for 5,800 steps, three epochs.
 
-# %%
-def curves(log, *names):
-    found = {}
-    for prefix, columns in (("", log.training), ("eval_", log.evaluation)):
-        for name in (name for name in names if name in columns):
-            there = np.isfinite(columns[name])
-            found[prefix + name] = dict(
-                zip(columns["step"][there], columns[name][there], strict=True)
-            )
-    return found
-
-
-reward_names = [
-    f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")
-]
-for name, one in (("Zephyr", zephyr), ("ours", log)):
-    print(
-        name + ":",
-        ", ".join(
-            f"{len(series)} x {key}"
-            for key, series in curves(one, "rewards/margins", "loss").items()
-        ),
-    )
-
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Zephyr trained for 5,800 steps, three epochs. Its rewards become negative and its evaluation loss rises: you know that from
-# the first lines of this chapter. But when, and what else? Sketch before you look: in which of the three epochs is the
-# evaluation loss lowest? Does the accuracy fall while that loss rises? Does the training loss fall smoothly, or in steps?
-# ```
-
-# %%
-def words(log):
-    e = log.evaluation
-    return (
-        f"From step {e['step'][0]:.0f} to {e['step'][-1]:.0f} the chosen reward goes "
-        f"from {e['rewards/chosen'][0]:.2f} to {e['rewards/chosen'][-1]:.2f}, "
-        "the rejected "
-        f"from {e['rewards/rejected'][0]:.2f} to {e['rewards/rejected'][-1]:.2f}, "
-        "the margin "
-        f"from {e['rewards/margins'][0]:.2f} to {e['rewards/margins'][-1]:.2f}; "
-        f"the accuracy ends at {e['rewards/accuracies'][-1]:.2f}."
-    )
-
-
-fig = figures.reward_curves(curves(zephyr, *reward_names))
-figures.show(
-    fig,
-    alt=words(zephyr),
-    caption=(
-        "Zephyr-7B-beta: rewards, margin and accuracy, from the log on its model card."
-    ),
+# %% tags=["remove-input"]
+lessons.predict(
+    "Zephyr's evaluation loss rises in the end. Where is it lowest?",
+    ["in the first epoch", "in the second", "in the third"],
+    0,
+    key="best",
 )
 
-# %%
-fig = figures.reward_curves(curves(log, *reward_names))
+# %% tags=["hide-input", "hide-output"]
+def draw(axes, log, names, kind="evaluation"):
+    columns = getattr(log, kind)
+    for name in names:
+        n = SERIES[name.split("/")[-1]]
+        there = np.isfinite(columns[name])
+        axes.plot(
+            columns["step"][there], columns[name][there],
+            label=f"{name.split('/')[-1]}, {kind}", color=figures.COLOURS[n],
+            linestyle="-" if kind == "evaluation" else ":",
+            linewidth=1.8 if kind == "evaluation" else 1,
+        )
+
+
+def side_by_side(names, ylabel, kinds=("evaluation",)):
+    fig, panels = figures.figure(2, width=10, height=3.6, sharey=True)
+    for axes, (title, one_log) in zip(panels, LOGS.items()):
+        for kind in kinds:
+            draw(axes, one_log, names, kind)
+        for step in diagnostics.epoch_steps(one_log):
+            axes.axvline(step.step_after, color="#1a1a1a", linewidth=0.8, linestyle=":")
+        axes.set(xlabel="step (dotted: end of an epoch)", title=title)
+    panels[0].set_ylabel(ylabel)
+    panels[1].legend()
+    return fig
+
+
+SERIES = {"chosen": 0, "rejected": 1, "margins": 2, "accuracies": 3, "loss": 4}
+LOGS = {"Zephyr-7B-beta": zephyr, f"ours, {pipeline.scale}": log}
+rewards = [f"rewards/{name}" for name in ("chosen", "rejected", "margins")]
+alt = "; ".join(
+    f"{title}: chosen ends at {one_log.evaluation[rewards[0]][-1]:.2f}, rejected at "
+    f"{one_log.evaluation[rewards[1]][-1]:.2f}, margin "
+    f"{one_log.evaluation[rewards[2]][-1]:.2f}"
+    for title, one_log in LOGS.items()
+)
 figures.show(
-    fig,
-    alt=words(log),
-    caption=(
-        f"Our run at the scale {pipeline.scale}: the same curves, "
-        "training rows and held-out rows."
-    ),
+    side_by_side(rewards, "held-out reward"), alt=alt,
+    caption="Held-out rewards and margin on one axis: Zephyr's log and ours.",
 )
 
-# %% [markdown]
-# Now the losses. The published log first, ours below it.
+# %% tags=["hide-input", "hide-output"]
+alt = "; ".join(
+    f"{title}: accuracy ends at {one_log.evaluation['rewards/accuracies'][-1]:.2f}"
+    for title, one_log in LOGS.items()
+)
+figures.show(
+    side_by_side(["rewards/accuracies"], "held-out accuracy"), alt=alt,
+    caption="The held-out accuracy of both runs.",
+)
 
-# %%
-def loss_figure(log):
-    found = curves(log, "loss")
-    return figures.loss_curve(
-        {"training": found["loss"], "held out": found["eval_loss"]},
-        label="loss of a pair (nats)",
-    )
-
-
-best = diagnostics.overfitting(zephyr)
+# %% tags=["hide-input", "hide-output"]
+best, own = (diagnostics.overfitting(one_log) for one_log in LOGS.values())
 alt = (
-    "Zephyr's training loss falls in steps to 0.01; "
-    f"its held-out loss is lowest, {best.best_loss:.2f}, "
-    f"at step {best.best_step:.0f} and rises to {best.last_loss:.2f}."
+    f"Zephyr's training loss falls in steps; its held-out loss is lowest, "
+    f"{best.best_loss:.2f}, at step {best.best_step:.0f} and rises to "
+    f"{best.last_loss:.2f}. Ours is lowest, {own.best_loss:.2f}, at step "
+    f"{own.best_step:.0f} and ends at {own.last_loss:.2f}."
 )
 figures.show(
-    loss_figure(zephyr), alt=alt,
-    caption="Zephyr-7B-beta: training loss and evaluation loss over three epochs.",
+    side_by_side(["loss"], "loss per pair (nats)", ("training", "evaluation")), alt=alt,
+    caption="Training and held-out loss; the stairs stand where an epoch ends.",
 )
+
+steps_in_all = zephyr.evaluation["step"][-1]
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"**At step {best.best_step:.0f} of {steps_in_all:,.0f}**, early in the *first* "
+    "epoch; an evaluation loss does not behave here as in pre-training. **The "
+    f"accuracy does not fall**: it ends at {last['rewards/accuracies']:.2f} while the "
+    "margin keeps growing. The order of the answers is kept; what grows is the "
+    "certainty, on wrong pairs as well. The authors trained on, because the judged "
+    "quality of the answers kept rising (their figure 3). **The training loss falls "
+    "in stairs**, one at each end of an epoch: from there on every pair has been seen "
+    "before. And the chosen reward ends at "
+    f"{zephyr.evaluation['rewards/chosen'][-1]:.1f}: the loss asks only for a distance "
+    "between two answers, and both may sink as long as the rejected one sinks faster.",
+    key="best",
+)
+
+# %% [markdown]
+# The stairs as numbers: the training loss on both sides of each epoch's end, and the means of the epochs that meet there.
 
 # %%
-own = diagnostics.overfitting(log)
-alt = (
-    f"Our held-out loss starts at 0.69, is lowest, {own.best_loss:.2f}, "
-    f"at step {own.best_step:.0f} and ends at {own.last_loss:.2f}."
-)
-figures.show(
-    loss_figure(log), alt=alt,
-    caption=f"Our run at the scale {pipeline.scale}: training loss and held-out loss.",
-)
+for title, one_log in LOGS.items():
+    borders = diagnostics.epoch_steps(one_log)
+    for step in borders:
+        print(
+            f"{title}, end of epoch {step.epoch}: "
+            f"{step.loss_before:.4f} -> {step.loss_after:.4f}; "
+            f"epoch means {step.mean_before:.3f} -> {step.mean_after:.3f}"
+        )
+    if not borders:
+        print(f"{title}: one epoch, so no pair came twice")
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# **The evaluation loss is lowest at step 400 of 5,800**, a fifth of the way through the *first* epoch. Who put the minimum
-# near the end expects an evaluation loss to behave as in pre-training.
+# Zephyr's fall is memorising, and the paper says so: after one epoch the training accuracy is nearly perfect (its figure 3).
+# Overfitting of this kind is *not* a fault of the run by itself. What decides is the accuracy on held-out pairs, and in the
+# end the judged answers of [Chapter 07](07_evaluation).
 #
-# **The accuracy does not fall**: it stays near 0.8 to the end, while the margin keeps growing. The order of the answers is
-# kept; what grows is the certainty, on wrong pairs as well. The authors trained on, because the judged quality of the
-# answers kept rising (their figure 3).
-#
-# **The training loss falls in steps**, like stairs, at each end of an epoch: from there on every pair has been seen before.
-# A smooth curve would be that of a run of one epoch, such as the miniature's.
-#
-# And the chosen reward ends at −4.5: the loss asks only for a distance between two answers, and both may sink as long as
-# the rejected one sinks faster.
-# ```
-
-# %% [markdown]
 # ### Every curve, what is normal, what is broken
 #
 # | curve | what it measures | normal | look again |
@@ -391,103 +410,84 @@ figures.show(
 # | `logps/chosen`, `logps/rejected` | the log-probabilities themselves, *sums* in nats | drift down with the rewards | lose more than half of their size |
 # | `grad_norm` | length of the gradient before clipping | falls as pairs settle | spikes, NaN |
 #
-# The first of these checks is arithmetic: in every row, margins are chosen minus rejected.
+# ````{exercise} Is this log broken?
+# :label: ex-06-diagnosis
+#
+# **Difficulty** ●●●●○ · **Minutes** 20
+#
+# `log` maps `"loss"`, `"chosen"`, `"rejected"` and `"margins"` to arrays, one entry per evaluation, the first before any step.
+# Return the first fault that you find, in this order: `"start"` (the policy was not the reference: the first loss is more
+# than 0.01 from ln 2), `"arithmetic"` (in some row margins are not chosen minus rejected, to 0.001), `"frozen"` (no reward
+# ever moved), `"direction"` (the last margin is below 0), or else `"fine"`. A falling chosen reward and a rising loss are fine.
+# ````
 
-# %%
-for name, one in (("Zephyr", zephyr), ("ours", log)):
-    check = diagnostics.margins_check(one)
-    print(
-        f"{name}: {check.n_rows} rows, largest gap {check.largest_gap:.1e}, "
-        f"{'all add up' if check.ok else check.steps_off}"
-    )
+# %% tags=["exercise"]
+def diagnosis(log):
+    ...
+
+
+exercises.check_diagnosis(diagnosis)
 
 # %% [markdown]
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# Two faults are about one row (which?), two about all rows.
+# ```
+
+# %% [markdown]
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `log["chosen"].any()` is False if all are 0. For the sums: `np.abs(chosen - rejected - margins).max()`.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-06-diagnosis
+# :class: dropdown
+# ```python
+# def diagnosis(log):
+#     chosen, rejected, margins = log["chosen"], log["rejected"], log["margins"]
+#     if abs(log["loss"][0] - np.log(2)) > 0.01:
+#         return "start"
+#     if np.abs(chosen - rejected - margins).max() > 1e-3:
+#         return "arithmetic"
+#     if not chosen.any() and not rejected.any():
+#         return "frozen"
+#     return "direction" if margins[-1] < 0 else "fine"
+# ```
+# `````
+
+# %% [markdown]
+# Your function on both real logs (Zephyr's has no evaluation before its first step, so its first loss stands for step 100):
+
+# %%
+diagnose = exercises.yours(diagnosis, exercises.check_diagnosis)
+
+
+def columns_of(one_log):
+    names = ("chosen", "rejected", "margins")
+    columns = {name: one_log.evaluation[f"rewards/{name}"] for name in names}
+    return columns | {"loss": one_log.evaluation["loss"]}
+
+
+for title, one_log in LOGS.items():
+    print(f"{title}: {diagnose(columns_of(one_log))}")
+
+# %% [markdown]
+# Is Zephyr's `"start"` a fault, then? No: the first evaluation on its card comes after 100 steps. A rule is only as good as
+# the row it is read from; the traffic light below looks at the step before it speaks.
+#
 # ## What a log gives away: β and the reference
 #
 # ### Step 5: on a fixed set, rewards lie on a straight line
 #
-# Average the definition of the reward over the evaluation set, at each evaluation $t$:
+# Average {eq}`eq-06-reward` over the evaluation set, at each evaluation $t$:
 #
-# $$\bar r_t = \beta \, \overline{\log \pi_t} - \beta \, \overline{\log \pi_{\mathrm{ref}}}.$$
+# $$\bar r_t = \beta \, \overline{\log \pi_t} - \beta \, \overline{\log \pi_{\mathrm{ref}}}.$$ (eq-06-line)
 #
-# The second term never changes, for neither the reference nor the pairs do. So the logged rewards, drawn over the logged
-# log-probabilities, lie on a straight line. Its slope is β, and the point where it crosses zero is the reference's mean
-# log-probability. The card of Zephyr-7B-beta names no β in its table of hyperparameters; its log does.
-
-# %%
-def slope_and_zero(rewards_logged, logps):
-    x, y = logps - logps.mean(), rewards_logged - rewards_logged.mean()
-    slope = (x @ y) / (x @ x)
-    return slope, logps.mean() - rewards_logged.mean() / slope
-
-
-for side in ("chosen", "rejected"):
-    slope, zero = slope_and_zero(
-        zephyr.evaluation[f"rewards/{side}"], zephyr.evaluation[f"logps/{side}"]
-    )
-    print(f"{side:8s} slope {slope:.5f}, reference {zero:.2f} nats")
-
-# %% [markdown]
-# Both lines have the slope 0.10000, the paper's β, although the card prints four decimals only. The package fits both lines
-# at once, with one slope, and says how sure it is: the ± is one standard error, and no residual is larger than the rounding.
-
-# %%
-found = diagnostics.implied_beta(zephyr)
-print("Zephyr:", found)
-print(
-    f"        reference: chosen {found.reference_chosen:.2f}, "
-    f"rejected {found.reference_rejected:.2f} nats; "
-    f"largest residual {found.largest_residual:.1e}"
-)
-assert abs(found.beta - 0.1) < 1e-4, (
-    "this is not the log on the model card: read ZEPHYR_DPO_LOG"
-)
-
-# %% [markdown]
-# For our own run the hidden number can be uncovered. The regression says what the reference's mean log-probability must
-# have been; the dSFT model, loaded and measured, says what it was.
-
-# %%
-own_beta = diagnostics.implied_beta(log)
-truth = sums["reference_chosen"][watched].mean()
-print("ours:", own_beta)
-print(
-    f"      reference, chosen: {own_beta.reference_chosen:.3f} from the log, "
-    f"{truth:.3f} from the model"
-)
-assert abs(own_beta.beta - beta) < 0.01 * beta, (
-    f"the run used another beta than the recipe's {beta}: which recipe was read?"
-)
-
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# The training rows have rewards and log-probabilities too, and there are more of them. Will the same regression on
-# *training* rows return β as well?
-# ```
-
-# %%
-train = log.training
-slope, zero = slope_and_zero(train["rewards/rejected"], train["logps/rejected"])
-residual = train["rewards/rejected"] - slope * (train["logps/rejected"] - zero)
-print(
-    f"training rows: slope {slope:.4f}, largest residual {np.abs(residual).max():.3f}"
-)
-print(
-    f"evaluation rows: slope {own_beta.beta:.4f}, "
-    f"largest residual {own_beta.largest_residual:.1e}"
-)
-
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The points no longer lie on a line; compare the residuals. Each training row averages over *other pairs*, with another
-# mean of the reference, and a batch of long answers has low log-probabilities without any reward being at fault. More rows
-# do not help against that. If you trusted the larger number of points: they answer another question. A fixed evaluation
-# set is what makes a log worth reading, and the reason why our training measures one.
-# ```
-
-# %% [markdown]
+# The second term never changes, since neither the reference nor the pairs do. So the logged rewards, drawn over the logged
+# log-probabilities, lie on a straight line. Its slope is β, and it crosses zero at the reference's mean log-probability.
+# The card of Zephyr-7B-beta names no β in its table of hyper-parameters; its log does.
+#
 # ````{exercise} β from a log
 # :label: ex-06-implied-beta
 #
@@ -527,104 +527,172 @@ exercises.check_implied_beta(my_beta)
 # `````
 
 # %% [markdown]
-# ## Stairs, and a loss that rises
-#
-# The stairs of the training loss can be read off as numbers: the rows on both sides of each epoch border, and the means of
-# the epochs that meet there.
+# On Zephyr's log, both sides. The package fits both lines at once, with one slope, and says how certain it is:
 
 # %%
-for name, one in (("Zephyr", zephyr), ("ours", log)):
-    for step in diagnostics.epoch_steps(one):
-        print(
-            f"{name}, end of epoch {step.epoch}: "
-            f"{step.loss_before:.4f} -> {step.loss_after:.4f}; "
-            f"epoch means {step.mean_before:.3f} -> {step.mean_after:.3f}"
-        )
-    print(
-        f"{name}, held out: best {diagnostics.overfitting(one).best_loss:.3f} at step "
-        f"{diagnostics.overfitting(one).best_step:.0f}, "
-        f"last {diagnostics.overfitting(one).last_loss:.3f}"
+beta_of = exercises.yours(my_beta, exercises.check_implied_beta)
+for side in ("chosen", "rejected"):
+    slope = beta_of(
+        zephyr.evaluation[f"rewards/{side}"], zephyr.evaluation[f"logps/{side}"]
     )
+    print(f"{side:8s} slope {slope:.5f}")
+found = diagnostics.implied_beta(zephyr)
+print("Zephyr:", found)
+print(
+    f"        reference: chosen {found.reference_chosen:.2f}, "
+    f"rejected {found.reference_rejected:.2f} nats; "
+    f"largest residual {found.largest_residual:.1e}"
+)
+assert abs(found.beta - 0.1) < 1e-4, (
+    "this is not the log on the model card: read ZEPHYR_DPO_LOG"
+)
 
 # %% [markdown]
-# Zephyr's fall from 0.50 to 0.09 in 100 steps is memorising, and the paper says so: after one epoch the training accuracy
-# is nearly perfect (its figure 3). A run of one epoch, as the miniature's recipe asks for, has no such border and hence no
-# line above: no pair comes twice. With more epochs its stairs would be lower than Zephyr's, for a low-rank adapter on a
-# model of a million parameters has less room to memorise. Overfitting of this kind is *not* a fault of the run by itself.
-# What tells is the accuracy on held-out pairs, and in the end the judged answers of [Chapter 07](07_evaluation).
+# For our own run the hidden number can be uncovered. The regression says what the reference's mean log-probability must have
+# been; the dSFT model, loaded and measured, says what it was.
+
+# %%
+own_beta = diagnostics.implied_beta(log)
+truth = sums["reference_chosen"][watched].mean()
+print("ours:", own_beta)
+print(
+    f"      reference, chosen: {own_beta.reference_chosen:.3f} from the log, "
+    f"{truth:.3f} from the model"
+)
+assert abs(own_beta.beta - beta) < 0.01 * beta, (
+    f"the run used another beta than the recipe's {beta}: which recipe was read?"
+)
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "The training rows have rewards and log-probabilities too, and there are more of "
+    "them. Will the same regression on *training* rows return β as well?",
+    ["yes, and more exactly", "no"],
+    1,
+    key="training-rows",
+)
+
+# %% tags=["hide-output"]
+train = log.training
+slope, zero = np.polyfit(train["logps/rejected"], train["rewards/rejected"], 1)
+residual = train["rewards/rejected"] - slope * train["logps/rejected"] - zero
+print(
+    f"training rows: slope {slope:.4f}, largest residual {np.abs(residual).max():.3f}"
+)
+print(
+    f"evaluation rows: slope {own_beta.beta:.4f}, "
+    f"largest residual {own_beta.largest_residual:.1e}"
+)
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"The slope is {slope:.3f} in place of {beta:g}, and the points no longer lie on a "
+    "line. Each training row averages over *other pairs*, with another mean of the "
+    "reference, and a batch of long answers has low log-probabilities without any "
+    "reward being at fault. More rows do not help against that. A fixed evaluation "
+    "set is what makes a log worth reading.",
+    key="training-rows",
+)
 
 # %% [markdown]
 # ## Sixty-four examples
 #
-# Look closely at the accuracies that Zephyr's card prints.
+# Look closely at the accuracies that Zephyr's card prints:
 
 # %%
 accuracies = zephyr.evaluation["rewards/accuracies"]
-print(accuracies[:8])
-print("times 64:", (accuracies[:8] * 64).round(2))
-print(
-    "smallest n that fits all 58:", diagnostics.accuracy_examples(zephyr),
-    "| ours:", diagnostics.accuracy_examples(log),
-)
+print(accuracies[:12])
 
 # %% [markdown]
-# Every one is a multiple of 1/64, although the run kept 1,000 evaluation rows. It ran on 16 GPUs, each evaluated its own
-# share, and the trainer of that time logged the metrics of the *first process alone*: about 64 rows. (Today's TRL gathers
-# them, and so the second number is that of the pairs our trainer watched.) So the famous curve rests on 64 pairs. What is
-# that worth?
+# ````{exercise} On how many examples was it measured?
+# :label: ex-06-measured-on
+#
+# **Difficulty** ●●●○○ · **Minutes** 15
+#
+# A log prints accuracies with four decimals. Return the smallest n, up to 1,000, that all of them are multiples of 1/n of.
+# ````
 
-# %%
-last = wilson_interval(round(accuracies[-1] * 64), 64)
-print(f"Zephyr's last accuracy, 64 pairs:    {last}")
-print(f"ours, {len(margins)} pairs, bootstrap:       {measured.accuracy}")
-print(
-    f"ours, {len(margins)} pairs, Wilson:          "
-    f"{wilson_interval(int((margins > 0).sum()), len(margins))}"
-)
+# %% tags=["exercise"]
+def measured_on(accuracies):
+    ...
+
+
+exercises.check_measured_on(measured_on)
 
 # %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Suppose 64 of our held-out pairs had been drawn at random, and only their accuracy were known. How often would it miss the
-# accuracy of all held-out pairs by more than 4 points: about one time in a hundred, one in ten, or one in three?
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# For a given n, the nearest multiple of 1/n to an accuracy a is `round(a * n) / n`.
 # ```
 
+# %% [markdown]
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# 0.7188 is 46/64 = 0.71875, rounded. How far may a printed figure be from the true one, at most?
+# ```
+
+# %% [markdown]
+# `````{solution} ex-06-measured-on
+# :class: dropdown
+# ```python
+# def measured_on(accuracies):
+#     for n in range(1, 1001):
+#         if np.all(np.abs(np.round(accuracies * n) / n - accuracies) < 0.51e-4):
+#             return n
+# ```
+# A tolerance of 0.001 would let smaller numbers pass that do not fit.
+# `````
+
 # %%
+examples = exercises.yours(measured_on, exercises.check_measured_on)
+print("Zephyr:", examples(accuracies), diagnostics.accuracy_examples(zephyr))
+print("ours:", diagnostics.accuracy_examples(log))
+
+# %% [markdown]
+# The run kept 1,000 evaluation rows. It ran on 16 GPUs, each evaluated its own share, and the trainer of that time logged the
+# metrics of the *first process alone*: about 64 rows. (Today's TRL gathers them.) So the famous curve rests on 64 pairs.
+# What is that worth?
+
+# %%
+print("Zephyr's last accuracy:", wilson_interval(round(accuracies[-1] * 64), 64))
+print(f"ours, {len(margins)} pairs, bootstrap:", measured.accuracy)
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Suppose 64 of our held-out pairs had been drawn at random, and only their "
+    "accuracy were known. How often would it miss the accuracy of all held-out pairs "
+    "by more than 4 points?",
+    ["one time in a hundred", "one in ten", "one in three, or more"],
+    key="sixty-four",
+)
+
+# %% tags=["hide-output"]
 rng = np.random.default_rng(0)
 learned = margins > 0
 size = min(64, len(learned) // 2)
 draws = np.array([rng.permutation(learned)[:size].mean() for _ in range(4000)])
-off = np.abs(draws - learned.mean())
-print(
-    f"{size} of {len(learned)} pairs: standard deviation {100 * draws.std():.1f} "
-    f"points; off by more than 4 points in {np.mean(off > 0.04):.0%} of the draws"
-)
-
-# %% [markdown]
-# The same by formula. A share $p$ of $n$ independent pairs has the standard error $\sqrt{p(1-p)/n}$; because our draws are
-# *without* replacement from a finite set of $N$, it shrinks by $\sqrt{(N-n)/(N-1)}$.
-
-# %%
+off = float(np.mean(np.abs(draws - learned.mean()) > 0.04))
 p, n_all = learned.mean(), len(learned)
 error = np.sqrt(p * (1 - p) / size)
 finite = error * np.sqrt((n_all - size) / (n_all - 1))
 print(
-    f"standard error {100 * error:.1f} points; "
-    f"drawn from {n_all}: {100 * finite:.1f} (simulated {100 * draws.std():.1f})"
+    f"{size} of {n_all} pairs: standard deviation {100 * draws.std():.1f} points, "
+    f"by the formula {100 * finite:.1f}; off by more than 4 points in {off:.0%}"
 )
 assert abs(finite - draws.std()) < 0.005, (
     "simulation and formula differ: did you draw with replacement?"
 )
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# More than one time in **three**: an error of several points is an everyday matter with 64 pairs. For an accuracy of 0.78
-# the standard error is 5.2 points. Being that far off only once in a hundred draws would take some 700 pairs. Two remarks,
-# so that you do not overdo it. The 58 evaluations of *one* run all used the *same* 64 pairs, so the rise and fall along its
-# curve is steadier than 5 points: one pair that changes sides moves it by 1.6. But comparing *two runs* that were measured
-# on different pairs, such as 0.78 on one card and 0.81 on another, says nothing at all.
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    f"In {100 * off:.0f} % of the draws. A share $p$ of $n$ independent pairs has the "
+    f"standard error $\\sqrt{{p(1-p)/n}}$, here {100 * error:.1f} points (times "
+    f"$\\sqrt{{(N-n)/(N-1)}}$ where one draws without replacement from $N$). Two "
+    "remarks. The evaluations of *one* run all used the *same* pairs, so the rise and "
+    "fall along its curve is steadier than that. But comparing *two runs* that were "
+    "measured on different pairs, a few points apart, says nothing at all.",
+    key="sixty-four", answer=2 if off > 0.2 else 1 if off > 0.04 else 0,
+)
 
 # %% [markdown]
 # ````{exercise} How many pairs does an accuracy need?
@@ -633,7 +701,7 @@ assert abs(finite - draws.std()) < 0.005, (
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # You want the 95 % interval of an accuracy to reach at most `half_width` to each side. Return how many pairs that takes, a
-# whole number rounded up, by the formula of the standard error above (without the finite-set factor).
+# whole number rounded up, by the standard error $\sqrt{p(1-p)/n}$.
 # ````
 
 # %% tags=["exercise"]
@@ -666,50 +734,11 @@ exercises.check_pairs_needed(pairs_needed)
 # `````
 
 # %% [markdown]
-# ````{exercise} On how many examples was it measured?
-# :label: ex-06-measured-on
-#
-# **Difficulty** ●●●○○ · **Minutes** 15
-#
-# A log prints accuracies with four decimals. Return the smallest n, up to 1,000, that all of them are multiples of 1/n of.
-# ````
-
-# %% tags=["exercise"]
-def measured_on(accuracies):
-    ...
-
-
-exercises.check_measured_on(measured_on)
-
-# %% [markdown]
-# ```{admonition} Hint 1
-# :class: tip dropdown
-# For a given n, the nearest multiple of 1/n to an accuracy a is `round(a * n) / n`.
-# ```
-
-# %% [markdown]
-# ```{admonition} Hint 2
-# :class: tip dropdown
-# 0.7188 is 46/64 = 0.71875, rounded. How far may a printed figure be from the true one?
-# ```
-
-# %% [markdown]
-# `````{solution} ex-06-measured-on
-# :class: dropdown
-# ```python
-# def measured_on(accuracies):
-#     for n in range(1, 1001):
-#         if np.all(np.abs(np.round(accuracies * n) / n - accuracies) < 0.51e-4):
-#             return n
-# ```
-# `````
-
-# %% [markdown]
 # ## Pair by pair
 #
 # A mean margin is one number for hundreds of pairs. Here they all are, before training and after.
 
-# %%
+# %% tags=["hide-input"]
 fig = figures.margin_histogram(np.zeros_like(margins), margins)
 most = np.histogram(margins, bins=40)[0].max()
 fig.axes[0].set_ylim(0, 1.6 * most)  # the bar of the zeros would dwarf all others
@@ -728,38 +757,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Which pairs were not learned, and why? In the miniature we can ask somebody whom nobody can ask about UltraFeedback: the
-# *truth*. The labels came from a teacher who rates with noise ([Chapter 03](03_ai_feedback)). The same rules without noise
-# say which answer is really the better one, so each label is right, wrong, or a toss-up between two equally good answers.
-
-# %%
-from zephyr_utils.miniature.teacher import grade_turn
-from zephyr_utils.miniature.world import understand
-
-
-def label_kind(pair):
-    chosen, rejected = (
-        grade_turn([question(pair)], [pair[side][-1]["content"]], 1)
-        for side in ("chosen", "rejected")
-    )
-    if chosen is None:
-        # not of the miniature's world: your own data, or another scale
-        return "unknown"
-    return (
-        "right"
-        if chosen.score > rejected.score
-        else "wrong"
-        if chosen.score < rejected.score
-        else "toss-up"
-    )
-
-
-kinds = np.array([label_kind(pair) for pair in held_out])
-print(Counter(kinds.tolist()))
-
-# %% [markdown]
-# One more tool: shares of small groups. The bootstrap is at a loss where all of a group went one way, since resampling from
-# sixteen zeros gives zeros for ever: an interval of [0, 0]. Wilson's interval for a share does not fall into that trap.
+# Which pairs were not learned, and why? Shares of groups, with Wilson's intervals, since a bootstrap of a group that all went
+# one way would give [0, 0]:
 
 # %%
 def by(groups):
@@ -771,20 +770,16 @@ def by(groups):
                 f"mean margin {margins[here].mean():+.2f}"
             )
 
-
-print(
-    "0 of 16: bootstrap", bootstrap_interval(np.zeros(16)), "| Wilson",
-    wilson_interval(0, 16),
+# %% tags=["remove-input"]
+lessons.predict(
+    "The model never saw the truth, only noisy labels, and these pairs it did not see "
+    "at all. On the pairs whose *label is wrong*, will its margin mostly side with "
+    "the label, or with the truth?",
+    ["with the label", "with the truth", "with neither"],
+    key="truth",
 )
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# The model never saw the truth, only noisy labels, and these pairs it did not see at all. On the pairs whose *label is
-# wrong*, will its margin mostly side with the label, or with the truth?
-# ```
-
-# %%
+# %% tags=["hide-output"]
 by(
     {
         f"label {kind}": kinds == kind
@@ -792,51 +787,63 @@ by(
     }
 )
 print("not learned:", dict(Counter(kinds[~learned].tolist())))
+wrong_labels = int((kinds == "wrong").sum())
+sided = float(learned[kinds == "wrong"].mean()) if wrong_labels else float("nan")
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"Of {wrong_labels} pairs with a wrong label the model follows the label in "
+    f"{100 * sided:.0f} %. "
+    + (
+        "So it sides with the truth: noise points now this way and now that and "
+        "cancels over thousands of pairs, while the preference behind it does not. "
+        "The model ends up *less noisy than its teacher's labels*, and a pair that "
+        "was not learned is at times one that should not have been."
+        if sided < 0.4
+        else "So it does not side with the truth here: what separates the two answers "
+        "of these pairs is what the wrong labels reward too."
+        if sided > 0.6
+        else "So it is undecided between the two."
+    )
+    + " An accuracy against noisy labels has a ceiling below one. But do not conclude "
+    "that the model knows the truth: noise turns a label round where two answers are "
+    "close, and those mostly differ in manner alone. With your own data there is no "
+    "truth to ask."
+    if wrong_labels
+    else "No label here is known to be wrong: there is no truth to ask.",
+    key="truth",
+    answer=(0 if sided > 0.6 else 1 if sided < 0.4 else 2) if wrong_labels else None,
+)
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# With the truth, nearly always. Noise points now this way and now that, so over thousands of pairs it cancels, while the
-# preference behind it does not: the model ends up *less noisy than its teacher's labels*. So a pair that was "not learned"
-# is at times one that should not have been. If you expected it to side with the labels: it would on pairs it was *trained*
-# on for long enough, for those can be memorised. It follows that an accuracy against noisy labels has a ceiling below 1,
-# and that 0.78 on UltraFeedback may be nearer to its ceiling than it looks. But do not conclude that the model knows the
-# truth: noise turns a label round where two answers are close, and those mostly differ in manner alone. The next question
-# looks at that. With your own data there is no truth to ask, and all labels are "unknown".
-# ```
-
-# %% [markdown]
-# ### Substance or manner?
+# ### Content or manner?
 #
-# A chosen answer can be better in two ways here. It can be *right* where the other is wrong, or it can be *friendlier*, with
-# an opening and an offer at the end. The teacher rewards both, being right the more. Sometimes the two pull against each
-# other: a curt right answer against a friendly false one.
-
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Order these by how many of the pairs the model learned: chosen right *and* friendlier; both right, chosen friendlier; chosen
-# right, both as friendly; chosen right but *less* friendly.
-# ```
+# A chosen answer can be better in two ways here: *right* where the other is wrong, or *friendlier*, with an opening and an
+# offer at the end. The teacher rewards both, being right the more. Sometimes the two pull against each other.
 
 # %%
 def difference(pair):
-    chosen, rejected = (
-        grade_turn([question(pair)], [pair[side][-1]["content"]], 1)
-        for side in ("chosen", "rejected")
-    )
+    chosen, rejected = exact_grades(pair)
     if chosen is None:
         return "unknown"
-    substance = {
+    content = {
         1: "chosen right", 0: "both right" if chosen.right else "both wrong",
         -1: "chosen wrong",
     }[chosen.right - rejected.right]
     manner = {1: "friendlier", 0: "as friendly", -1: "less friendly"}[
         int(np.sign(chosen.friendly - rejected.friendly))
     ]
-    return f"{substance}, {manner}"
+    return f"{content}, {manner}"
 
+# %% tags=["remove-input"]
+lessons.predict(
+    "Which kind of pair does the model learn more often: chosen right and both as "
+    "friendly, or both right and chosen friendlier?",
+    ["the first: content alone", "the second: manner alone", "about equally often"],
+    key="manner",
+)
 
+# %% tags=["hide-output"]
 differences = np.array([difference(pair) for pair in held_out])
 by(
     {
@@ -844,22 +851,40 @@ by(
         for name, _ in Counter(differences.tolist()).most_common(8)
     }
 )
+alone = {
+    "content": learned[differences == "chosen right, as friendly"],
+    "manner": learned[differences == "both right, friendlier"],
+}
+counted = all(len(group) for group in alone.values())
+shares = {name: group.mean() if len(group) else 0.0 for name, group in alone.items()}
+lead = shares["manner"] - shares["content"]
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"Content alone is learned in {100 * shares['content']:.0f} % of its pairs, manner "
+    f"alone in {100 * shares['manner']:.0f} %. "
+    + (
+        "A friendlier answer can be told by its first two words, whatever was asked, "
+        "while being right can only be told by *knowing* the answer. If you put "
+        "content first, you went by what the teacher means; the model goes by what is "
+        "easy to tell."
+        if lead > 0.05
+        else "Content is learned at least as well, as the teacher weights it."
+        if lead < -0.05
+        else "Neither is ahead by more than a few points, although the teacher weights "
+        "being right the more."
+    )
+    + " It is the miniature of a worry about all preference training: what judges "
+    "reward most *visibly* (length, tone, form) may be learned before what they meant."
+    if counted
+    else "Pairs of your own data are of no known kind.",
+    key="manner",
+    answer=(1 if lead > 0.05 else 0 if lead < -0.05 else 2) if counted else None,
+)
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Where both point the same way, hardly a pair is missed; where they fight, the model is near to guessing. Manner alone is
-# learned at least as well as substance alone, although the teacher gives being right the greater weight: a friendlier answer
-# can be told by its first two words, whatever was asked, while being right can only be told by *knowing* the answer, which
-# a small model often does not. Who put substance first went by what the teacher means; the model goes by what is easy to
-# tell. It is the miniature of a worry about all preference training: what raters reward most *visibly* (length, tone,
-# form) is learned before what they meant.
-# ```
-
-# %% [markdown]
-# The same suspicion can be raised without any truth, on your own data too: are pairs learned better where the chosen answer
-# is the *longer* one? And where the teacher rated the two far apart? (In the miniature a large gap mostly means right
-# against wrong. Scores are optional in pairs of your own: where one has none, only the length is looked at.)
+# The same suspicion can be raised without any truth, on your own data too. Are pairs learned more often where the chosen
+# answer is the *longer* one?
 
 # %%
 lengths = {
@@ -867,26 +892,26 @@ lengths = {
     for side in ("chosen", "rejected")
 }
 longer = lengths["chosen"] > lengths["rejected"]
-groups = {"chosen longer": longer, "not longer": ~longer}
+by({"chosen longer": longer, "not longer": ~longer})
+
+# %% [markdown]
+# And where the teacher rated the two answers far apart? (Scores are optional in pairs of your own.) Overlapping intervals
+# say that these pairs cannot tell.
+
+# %%
 if all("score_chosen" in pair for pair in held_out):
     gaps = np.array([p["score_chosen"] - p["score_rejected"] for p in held_out])
-    groups["small score gap"] = gaps <= np.median(gaps)
-    groups["large score gap"] = gaps > np.median(gaps)
+    small = gaps <= np.median(gaps)
+    by({"small score gap": small, "large score gap": ~small})
 else:
     print("Not all pairs have scores: they are not divided by their gap.")
-by(groups)
 
 # %% [markdown]
-# In the miniature the length tells, and the gap does not: its two intervals overlap, although its pairs with a large gap
-# have the larger mean margin, which a few deep ones lift. What makes a pair easy to learn here is not how sure
-# the judge was.
-
-# %% [markdown]
-# And by category, named as in MT-Bench (on data of your own all are "other"):
+# By category, named as in MT-Bench (on data of your own all are "other"):
 
 # %%
 asked = [understand([question(pair)]) for pair in held_out]
-categories = [found.category if found else "other" for found in asked]
+categories = [known.category if known else "other" for known in asked]
 by({name: np.array(categories) == name for name in sorted(set(categories))})
 
 # %% [markdown]
@@ -895,9 +920,7 @@ by({name: np.array(categories) == name for name in sorted(set(categories))})
 # Filter for the pairs that were not learned, sort them, and read some: which answer would *you* have chosen? The line below
 # the question says what the label was worth, where that is known. The page holds at most 200 pairs, evenly spaced by margin.
 
-# %%
-from zephyr_utils.explorers.reward_margins import Margins
-
+# %% tags=["hide-input"]
 notes = {
     "right": "The label is right.",
     "wrong": "The label is wrong: the rejected answer is the better one.",
@@ -913,11 +936,11 @@ explorer = Margins(
 explorer
 
 # %% [markdown]
-# In words, for those who read this without the figure: the pair with the lowest margin of all, and the one with the highest.
+# The pair with the lowest margin of all, and the one with the highest:
 
 # %%
 for i in (int(margins.argmin()), int(margins.argmax())):
-    print(f"--- margin {margins[i]:+.2f}, label {kinds[i]}")
+    print(f"--- margin {margins[i]:+.2f}")
     show_pair(i)
 
 # %% [markdown]
@@ -945,7 +968,7 @@ assert np.allclose(shifted, pair_losses(margins)), (
 # gradient of $\log \pi(y_w) - \log \pi(y_l)$ with respect to $h$ is $w_w - w_l$. A small step $\eta (w_w - w_l)$ always
 # widens the margin, by $\eta \lVert w_w - w_l \rVert^2$. The chosen answer itself changes by
 #
-# $$\Delta \log \pi(y_w) \approx \eta \, (w_w - w_l) \cdot \Big( w_w - \sum_y \pi(y)\, w_y \Big),$$
+# $$\Delta \log \pi(y_w) \approx \eta \, (w_w - w_l) \cdot \Big( w_w - \sum_y \pi(y)\, w_y \Big),$$ (eq-06-displacement)
 #
 # and nothing keeps this product positive. If the two answers are alike, $w_w - w_l$ is short and may point towards a
 # *third* answer, which then takes the probability of both {cite:p}`razin2024unintentional`. Three answers with two numbers
@@ -953,18 +976,18 @@ assert np.allclose(shifted, pair_losses(margins)), (
 
 # %%
 # output vectors: chosen, rejected, a third answer
-answers = np.array([[1.0, 0.0], [0.9, -0.3], [1.0, 2.0]])
+vectors = np.array([[1.0, 0.0], [0.9, -0.3], [1.0, 2.0]])
 hidden = np.array([0.0, 0.6])
 
 
 def log_probs(hidden):
-    logits = answers @ hidden
+    logits = vectors @ hidden
     return logits - np.log(np.exp(logits).sum())
 
 
-step = 0.001 * (answers[0] - answers[1])
+step = 0.001 * (vectors[0] - vectors[1])
 change = log_probs(hidden + step) - log_probs(hidden)
-formula = step @ (answers[0] - np.exp(log_probs(hidden)) @ answers)
+formula = step @ (vectors[0] - np.exp(log_probs(hidden)) @ vectors)
 print(
     f"chosen {change[0]:+.2e} (formula {formula:+.2e}), rejected {change[1]:+.2e}, "
     f"third {change[2]:+.2e}"
@@ -978,44 +1001,30 @@ assert change[0] < 0 < change[0] - change[1], (
 # step 5.
 
 # %%
-for name, one in (("Zephyr", zephyr), ("ours", log)):
-    moved = diagnostics.displacement(one)
+for title, one_log in LOGS.items():
+    moved = diagnostics.displacement(one_log)
     share = (
         f" ({moved.chosen_share:+.0%} of its size)"
         if moved.chosen_share is not None
         else ""
     )
     print(
-        f"{name}: chosen {moved.chosen:+.1f} nats{share}, "
+        f"{title}: chosen {moved.chosen:+.1f} nats{share}, "
         f"rejected {moved.rejected:+.1f}; lowest on the way {moved.lowest_chosen:+.1f}"
     )
 
 # %% [markdown]
 # Zephyr's chosen answers lost 45 of 254 nats. $e^{-45}$ sounds like ruin, but it is spread over a few hundred tokens of an
-# answer that the model would never have given word for word. Displacement is a possibility and no law: in the miniature,
-# where answers have some twenty tokens and the student gives many of the chosen ones by itself, the mean hardly moves, and
-# may rise. A mean also hides that the pairs differ, so count them:
-
-# %%
-change_chosen = sums["policy_chosen"] - sums["reference_chosen"]
-change_rejected = sums["policy_rejected"] - sums["reference_rejected"]
-print(
-    f"chosen answers that became less likely:   {np.mean(change_chosen < 0):.0%}, "
-    f"mean change {bootstrap_interval(change_chosen)} nats"
-)
-print(
-    f"rejected answers that became less likely: {np.mean(change_rejected < 0):.0%}, "
-    f"mean change {bootstrap_interval(change_rejected)} nats"
-)
-
-# %% [markdown]
+# answer that the model would never have given word for word. Displacement is a possibility and no law. A mean also hides
+# that the pairs differ, so count them.
+#
 # ````{exercise} Learned, and yet less likely
 # :label: ex-06-displaced-share
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # Among the pairs that were learned (margin above 0), return the share whose chosen answer became less likely. The arguments
-# are arrays of the four sums, one entry a pair.
+# are arrays of the four sums, one entry per pair.
 # ````
 
 # %% tags=["exercise"]
@@ -1047,22 +1056,30 @@ exercises.check_displaced_share(displaced_share)
 #     learned = policy_chosen - reference_chosen > policy_rejected - reference_rejected
 #     return (policy_chosen < reference_chosen)[learned].mean()
 # ```
-# Then `displaced_share(**sums)` for our own run. In the explorer above it is the last of the filters.
+# In the explorer above it is the last of the filters.
 # `````
+
+# %%
+displaced = exercises.yours(displaced_share, exercises.check_displaced_share)
+change_chosen = sums["policy_chosen"] - sums["reference_chosen"]
+change_rejected = sums["policy_rejected"] - sums["reference_rejected"]
+print(f"learned, and chosen less likely: {displaced(**sums):.0%}")
+for side, moved in (("chosen", change_chosen), ("rejected", change_rejected)):
+    print(
+        f"{side:8s} less likely in {np.mean(moved < 0):.0%}, "
+        f"mean change {bootstrap_interval(moved)} nats"
+    )
 
 # %% [markdown]
 # ### Which tokens moved?
 #
-# A sum over tokens can be taken apart again. One function gives the log-probability of each token of an answer; the check
-# below it: the tokens add up to the sums that the pipeline measured.
+# A sum over tokens can be taken apart again. One function gives the log-probability of each token of an answer; the check:
+# the tokens add up to the sums that the pipeline measured.
 
 # %%
-from zephyr_utils.chat import encode, generate, load_model
-
-
 @torch.no_grad()
 def token_log_probs(model, tokenizer, messages):
-    ids, _ = encode(tokenizer, messages)
+    ids, _ = chat.encode(tokenizer, messages)
     prompt = tokenizer.apply_chat_template(
         messages[:-1], add_generation_prompt=True, return_dict=True
     )["input_ids"]
@@ -1072,17 +1089,15 @@ def token_log_probs(model, tokenizer, messages):
     each = logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
     return ids[len(prompt) :], each[len(prompt) - 1 :].numpy()
 
-
+# %%
 (before, tokenizer), (after, _) = (
-    load_model(pipeline.model_directory(name), dtype="float32")
+    chat.load_model(pipeline.model_directory(name), dtype="float32")
     for name in ("dsft", "ddpo")
 )
-ids, each = token_log_probs(after, tokenizer, held_out[0]["chosen"])
-print(
-    f"{len(ids)} tokens: {each.sum():.3f}, "
-    f"measured by the pipeline: {sums['policy_chosen'][0]:.3f}"
-)
-assert abs(each.sum() - sums["policy_chosen"][0]) < 0.01 * max(1, abs(each.sum())), (
+ids, each = token_log_probs(after, tokenizer, held_out[one]["chosen"])
+expected = sums["policy_chosen"][one]
+print(f"{len(ids)} tokens: {each.sum():.3f}, by the pipeline: {expected:.3f}")
+assert abs(each.sum() - expected) < 0.01 * max(1, abs(expected)), (
     "a token too many or too few: mind the shift by one"
 )
 
@@ -1095,31 +1110,50 @@ def token_changes(messages):
     return ids, new - token_log_probs(before, tokenizer, messages)[1]
 
 
-ids, gained = token_changes(held_out[0]["chosen"])
+ids, gained = token_changes(held_out[one]["chosen"])
 for token, value in list(zip(ids, gained, strict=True))[:24]:
     print(
         f"{tokenizer.decode([token])!r:16} {value:+6.2f} "
         f"{('+' if value > 0 else '-') * min(40, 1 + int(4 * abs(value)))}"
     )
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Average this over many pairs, by the place of the token in the answer. Where do chosen and rejected answers part: at the
-# first tokens, evenly all along, or at the end?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "Average this over many pairs, by the place of the token in the answer. How much "
+    "of the distance between chosen and rejected answers is made by the first three "
+    "tokens?",
+    ["nearly all", "about a half", "less than a third"],
+    key="place",
+)
 
-# %%
+# %% tags=["hide-output"]
 some, reach = range(min(96, len(held_out))), 12
 profile = {
     side: [token_changes(held_out[i][side])[1] for i in some]
     for side in ("chosen", "rejected")
 }
+
+
+def upto(t):
+    return np.mean(
+        [
+            c[:t].sum() - r[:t].sum()
+            for c, r in zip(profile["chosen"], profile["rejected"], strict=True)
+        ]
+    )
+
+
+for t in (1, 3, 5, 10):
+    print(
+        f"first {t:2d} tokens: {upto(t):.2f} of {upto(None):.2f} nats, "
+        f"{upto(t) / upto(None):.0%}"
+    )
+
+# %% tags=["hide-input", "hide-output"]
 means = {
     side: [np.mean([c[t] for c in changes if len(c) > t]) for t in range(reach)]
     for side, changes in profile.items()
 }
-
 fig, [axes] = figures.figure()
 for n, (side, values) in enumerate(means.items()):
     axes.plot(
@@ -1141,42 +1175,25 @@ figures.show(
         "Change of the tokens' log-probabilities by dDPO, by their place in the answer."
     ),
 )
+three = upto(3) / upto(None)
+side_moved = abs(change_chosen.mean()), abs(change_rejected.mean())
 
-# %% [markdown]
-# How much of the whole distance have the first tokens made?
-
-# %%
-def upto(t):
-    return np.mean(
-        [
-            c[:t].sum() - r[:t].sum()
-            for c, r in zip(profile["chosen"], profile["rejected"], strict=True)
-        ]
-    )
-
-
-for t in (1, 3, 5, 10):
-    print(
-        f"first {t:2d} tokens: {upto(t):.2f} of {upto(None):.2f} nats, "
-        f"{upto(t) / upto(None):.0%}"
-    )
-
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Two things stand out in our run. The line of the *chosen* answers stays near zero from end to end: on average dDPO made
-# hardly any of their tokens more likely. The margin is won on the *rejected* side, and over many tokens: the lines above say
-# how small a part the very first one carries. "At the first tokens" is what one expects of a friendly opening, and it is a
-# part of the story; but a refusal, a rambling sentence or a false name is pushed down wherever it stands. It is the picture
-# of Zephyr's curves in small, in which the rejected answers sank nearly twice as far as the chosen ones.
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    f"The first three make {100 * three:.0f} %. The chosen answers move by "
+    f"{change_chosen.mean():+.1f} nats on average and the rejected ones by "
+    f"{change_rejected.mean():+.1f}, so the margin is won mostly on the "
+    f"{'rejected' if side_moved[1] > side_moved[0] else 'chosen'} side. A friendly "
+    "opening is one part of the story; a refusal, a rambling sentence or a false name "
+    "moves wherever it stands.",
+    key="place", answer=0 if three > 0.75 else 1 if three > 1 / 3 else 2,
+)
 
 # %% [markdown]
 # ### Where did the probability go?
 #
-# The first token of the answer again, but now all tokens the model could have begun with: the mean of its probabilities
-# over the questions, before and after. (The miniature's vocabulary is small, so a token may be one letter: with `G` begin
-# *Gladly!* and *Good question!*, with `H` *Happy to help!*, with `S` *Sure thing!*)
+# The first token of the answer again, but now all tokens that the model could have begun with: the mean of its probabilities
+# over the questions, before and after.
 
 # %%
 @torch.no_grad()
@@ -1186,13 +1203,8 @@ def first_token_probabilities(model, conversations):
         prompt = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_dict=True
         )["input_ids"]
-        rows.append(
-            model(torch.tensor([prompt], device=model.device))
-            .logits[0, -1]
-            .float()
-            .softmax(-1)
-            .cpu()
-        )
+        logits = model(torch.tensor([prompt], device=model.device)).logits[0, -1]
+        rows.append(logits.float().softmax(-1).cpu())
     return torch.stack(rows).mean(0)
 
 
@@ -1203,13 +1215,13 @@ for token in torch.argsort((new - old).abs(), descending=True)[:10].tolist():
 
 # %% [markdown]
 # One thing to watch for. In an early trial of this miniature the trained model began its answers with the *second* word of
-# the friendly opening ("to help! 7 plus 2 is 9."). Its margin had grown as it should, while the likelihood of the first
-# token had gone elsewhere: displacement at its plainest. No curve shows that. So read what the model *says*:
+# the friendly opening ("to help! 7 plus 2 is 9."). Its margin had grown as it should, while the likelihood of the first token
+# had gone elsewhere: displacement at its plainest. No curve shows that. So read what the model *says*:
 
 # %%
 openings = {}
 for name, model in (("dSFT", before), ("dDPO", after)):
-    said = generate(
+    said = chat.generate(
         model, tokenizer, asked_of[:48], max_new_tokens=12, temperature=0.7, seed=seed
     )
     openings[name] = Counter(" ".join(answer.text.split()[:2]) for answer in said)
@@ -1219,111 +1231,81 @@ for name, model in (("dSFT", before), ("dDPO", after)):
             f"{count} x {words!r}" for words, count in openings[name].most_common(5)
         )
     )
-
-# %%
 lower = sum(count for words, count in openings["dDPO"].items() if words[:1].islower())
-print(
-    "answers of the dDPO model that begin in lower case: "
-    f"{lower} of {sum(openings['dDPO'].values())}"
-)
+print(f"dDPO answers in lower case: {lower} of {sum(openings['dDPO'].values())}")
 
 # %% [markdown]
 # ## What β does to a log
 #
 # ### Step 8: the same model, read with another β
 #
-# β enters a log in two ways: it steers the training, and it scales what is logged. The second can be seen without training
-# anything, since the rewards are β times log-ratios that are there already.
+# β enters a log in two ways: it steers the training, and it scales what is logged. The second needs no training to be seen.
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Read our model as if β were five times as large. What becomes of the accuracy, of the mean margin and of the mean loss?
-# Each: higher, lower, or the same?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "Read our model as if β were five times as large. Which of the three stays the "
+    "same?",
+    ["the accuracy", "the mean margin", "the mean loss"],
+    0,
+    key="beta",
+)
 
-# %%
-for factor in (1, 5):
-    read = diagnostics.reward_margins(**sums, beta=factor * beta)
-    print(
-        f"beta {factor * beta:g}: accuracy {read.accuracy.estimate:.3f}, "
-        f"mean margin {read.mean_margin.estimate:.3f}, "
-        f"mean loss {pair_losses(read.margins).mean():.3f}"
-    )
-
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The accuracy stays, since a positive factor changes no sign. The margin is multiplied by exactly five: a margin without
-# its β says nothing, and margins of runs with different β must not be compared. The loss may go either way, and that is the
-# interesting part: larger margins lower the loss of right pairs and raise that of wrong ones.
-# ```
-
-# %% [markdown]
-# The β at which the loss on held-out pairs is lowest says how *sure* the model ought to be. It plays the part of the
-# (inverse) temperature of a calibrated classifier {cite:p}`guo2017calibration`, fitted afterwards. If it lies below the β
-# of the training, the model is surer of its rankings than it has a right to be, and its evaluation loss is on its way up,
-# as Zephyr's was. If it lies above, the model is *less* sure than its accuracy would justify: it was trained gently, and
-# its loss could have fallen further.
-
-# %%
+# %% tags=["hide-output"]
 log_ratios = margins / beta
+for factor in (1, 5):
+    read = factor * beta * log_ratios
+    print(
+        f"beta {factor * beta:g}: accuracy {np.mean(read > 0):.3f}, "
+        f"mean margin {read.mean():.3f}, mean loss {pair_losses(read).mean():.3f}"
+    )
 grid = np.geomspace(beta / 30, beta * 30, 200)
 losses_read = np.array([pair_losses(b * log_ratios).mean() for b in grid])
 calibrated = float(grid[losses_read.argmin()])
-print(
-    f"lowest held-out loss {losses_read.min():.3f} at beta {calibrated:.3f}; "
-    f"trained with {beta:g}, loss {pair_losses(margins).mean():.3f}"
-)
+print(f"lowest held-out loss {losses_read.min():.3f}, at beta {calibrated:.3f}")
 
-# %%
-fig = figures.loss_curve(
-    {"read with this β": dict(zip(grid, losses_read, strict=True))},
-    label="held-out loss (nats)",
-)
-fig.axes[0].set(xscale="log", xlabel="β that the margins are read with")
-fig.axes[0].axvline(beta, color="#1a1a1a", linestyle=":", label="trained with")
-alt = (
-    "The held-out loss against the beta it is read with has its minimum "
-    f"{losses_read.min():.3f} at {calibrated:.3f}; the run used {beta:g}."
-)
-figures.show(
-    fig,
-    alt=alt,
-    caption=(
-        "The trained model's held-out loss, read with other values of β. "
-        "Dotted: the β of the training."
+surer = calibrated < beta
+at_edge = " (the end of what we tried)" if calibrated in (grid[0], grid[-1]) else ""
+
+# %% tags=["remove-input"]
+lessons.explain(
+    "The accuracy: a positive factor changes no sign. The margin is multiplied by the "
+    "factor, so a margin without its β says nothing. The loss may go either way, and "
+    "the β at which it is lowest is the temperature of a calibrated classifier (Guo "
+    "et al.): it asks whether the model is as often right as it is sure. Ours is "
+    f"lowest at {calibrated:.3f}{at_edge}, {'below' if surer else 'above'} the β of "
+    "the "
+    f"training, {beta:g}: the model "
+    + (
+        "is surer of its rankings than it has a right to be, as Zephyr's was."
+        if surer
+        else "is *less* sure than its accuracy would justify, and its loss could have "
+        "fallen further."
     ),
+    key="beta",
 )
 
 # %% [markdown]
-# What *training* with another β does is another question: the best policy moves by reward / β
-# ([Chapter 05](05_ddpo)), so a smaller β lets it move further, and log-ratios grow roughly as β shrinks.
-# [Chapter 08](08_ablations) trains with several values and judges the answers.
+# What *training* with another β does is another question: the best policy moves by reward / β ([Chapter 05](05_ddpo)), so a
+# smaller β lets it move further. [Chapter 08](08_ablations) trains with several values and judges the answers.
 
 # %% [markdown]
 # ## Is my DPO broken?
 #
 # The traffic light reads a log, asks all the questions of this chapter, and answers with a colour and its reasons. Red is
-# kept for what no healthy run shows; amber is what to look at before you trust the model; green says which frightening
-# things are normal.
+# kept for what no healthy run shows; amber is what to look at before you trust the model; green says which alarming things
+# are normal.
 
 # %%
 print(diagnostics.traffic_light(zephyr, beta=0.1))
-
-# %%
 own_light = diagnostics.traffic_light(log, beta=beta)
 print(own_light)
 
 # %% [markdown]
 # A light that is always green is worth nothing. So we break logs on purpose, one fault at a time, starting from the rows of
-# our own run.
+# our own run: the two answers exchanged between data and trainer; a β of 0; an adapter whose weights do not train; a
+# reference that is not the model one started from; half precision that overflows.
 
 # %%
-import copy
-import json
-
-
 def swap_sides(row):
     for kind in ("rewards", "logps"):
         a, b = f"eval_{kind}/chosen", f"eval_{kind}/rejected"
@@ -1353,8 +1335,7 @@ def overflow(row):
     row["eval_loss"] = float("nan")
 
 # %% [markdown]
-# Each fault has a plain cause: the two answers exchanged somewhere between data and trainer; a β of 0; an adapter whose
-# weights do not train; a reference that is not the model one started from; half precision that overflows.
+# Beside each light, what *your* diagnosis says of the same log:
 
 # %%
 history = json.loads((pipeline.ddpo().folder / training.LOG).read_text())
@@ -1364,31 +1345,35 @@ for fault in (swap_sides, no_beta, freeze, another_reference, overflow):
     for row in rows:
         if "eval_loss" in row:
             fault(row)
-    lights[fault.__name__] = diagnostics.traffic_light(
-        diagnostics.read_training_log(rows), beta=beta
-    )
+    broken = diagnostics.read_training_log(rows)
+    lights[fault.__name__] = light = diagnostics.traffic_light(broken, beta=beta)
     print(
-        f"{fault.__name__}: {lights[fault.__name__].colour}\n    "
-        f"{lights[fault.__name__].reasons[0].text}"
+        f"{fault.__name__}: {light.colour}, yours {diagnose(columns_of(broken))!r}\n"
+        f"    {light.reasons[0].text}"
     )
 assert pipeline.own_data or all(light.colour == "red" for light in lights.values()), (
     "a broken log passed: read its reasons"
 )
 
 # %% [markdown]
+# Where yours gives a fault another name, or none, ask why. No comparison with NaN is true, so a rule that does not ask for it
+# lets it pass; and a wrong reference shows here in the *rewards* of the first row, because these rows keep their old losses. A
+# rule finds what it asks for.
+#
 # ### Labels the wrong way round
 #
 # Now a fault that is real and trained: a short run on a few hundred pairs whose labels were *all swapped* before training, the
 # held-out ones with them, as happens when a column is read the wrong way round. (At larger scales it would cost minutes of a
 # GPU, and is left out.)
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# What will the traffic light say of that run's log: green, amber or red?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "What will the traffic light say of that run's log?",
+    ["green", "amber", "red"],
+    key="swapped",
+)
 
-# %%
+# %% tags=["hide-output"]
 def swapped(pair):
     return pair | {"chosen": pair["rejected"], "rejected": pair["chosen"]}
 
@@ -1398,51 +1383,46 @@ if pipeline.scale == "miniature":
     train_pairs, _, _ = pipeline.split_pairs()
     with tempfile.TemporaryDirectory() as folder:
         recipe = pipeline.recipe("ddpo") | {"eval_steps": 0.25, "save_strategy": "no"}
-        wrong_way = (
-            [swapped(pair) for pair in train_pairs[:320]],
-            [swapped(pair) for pair in held_out[:64]],
-        )
         run = training.ddpo(
             pipeline.model_directory("dsft"),
-            wrong_way[0], Path(folder), recipe, wrong_way[1],
+            [swapped(pair) for pair in train_pairs[:320]], Path(folder), recipe,
+            [swapped(pair) for pair in held_out[:64]],
         )
     swapped_log = diagnostics.read_training_log(run.log)
-
-# %%
-if swapped_log is not None:
     swapped_light = diagnostics.traffic_light(swapped_log, beta=beta)
     print(swapped_light)
     agree = swapped_log.evaluation["rewards/accuracies"][-1]
-    print(
-        f"\naccuracy as logged {agree:.2f}; "
-        f"against the labels as they should be about {1 - agree:.2f}"
-    )
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"It is {swapped_light.colour}, and says nothing of swapped labels. Loss, rewards, "
+    "β, reference: all are what they should be, because the run *is* sound; it "
+    f"learned what it was told. Its logged accuracy is {agree:.2f}, so against the "
+    f"labels as they should be it is about {1 - agree:.2f}. A log compares a model "
+    "with its labels, and labels that are wrong throughout look like right ones. Read "
+    "some pairs before training (Chapter 04), read some answers after it, and let "
+    "somebody judge them who has not made the labels (Chapter 07)."
+    if swapped_log is not None
+    else "Trained at the miniature's scale alone.",
+    key="swapped",
+    answer=["green", "amber", "red"].index(swapped_light.colour)
+    if swapped_log is not None
+    else None,
+)
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Nothing in the log is red. Loss, rewards, β, reference: all are what they should be, because the run *is* sound; it learnt
-# what it was told. Who expected red trusted the log to know which answer is good. A log compares a model with its labels,
-# and wrong labels that are wrong throughout look like right ones. What helps against it: read some pairs before training
-# ([Chapter 04](04_preference_pairs)), read some answers after it, and let somebody judge them who has not made the labels
-# ([Chapter 07](07_evaluation)).
-# ```
-
-# %% [markdown]
-# ## Side by side
+# ## Published runs
 #
-# The last evaluation of published runs beside ours. A range stands for several runs. Runs differ in β: those of the handbook's
-# second recipe used 0.01, so their margins cannot be compared with the others.
+# The last evaluation of published runs beside ours. A range stands for several runs. Those of the handbook's second recipe
+# used a β of 0.01, so their margins cannot be compared with the others.
 
-# %%
+# %% tags=["hide-input"]
 def text(value):
-    return (
-        ""
-        if value is None
-        else f"{value[0]:g} to {value[1]:g}"
-        if isinstance(value, list)
-        else f"{value:.4g}"
-    )
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return f"{value[0]:g} to {value[1]:g}"
+    return f"{value:.4g}"
 
 
 fields = ("eval_loss", "rewards_chosen", "rewards_rejected", "accuracy", "margin")
@@ -1462,17 +1442,8 @@ rows = [
     | {name.replace("_", " "): text(row.get(name)) for name in fields}
     for row in table
 ]
-display(
-    HTML(
-        before_after_table(
-            rows,
-            caption=(
-                "The last evaluation of published dDPO runs, "
-                "and ours over all held-out pairs."
-            ),
-        )
-    )
-)
+caption = "Published dDPO runs at their end, and ours over all held-out pairs."
+display(HTML(before_after_table(rows, caption=caption)))
 
 # %% [markdown]
 # | | paper | model card of Zephyr-7B-beta | its log | ours |
@@ -1505,18 +1476,17 @@ if not pipeline.own_data and pipeline.scale == "miniature":
         "the mean margin is not above 0: are chosen and rejected swapped?"
     )
     assert learned[kinds == "right"].mean() > learned[kinds == "wrong"].mean(), (
-        "the labels' truth should show: rebuild the world"
+        "the labels' truth should show: make the world again"
     )
 
 # %% [markdown]
-# ```{admonition} Pitfalls
+# ```{admonition} Common mistakes
 # :class: warning
 # - **A margin without β is no number.** Compare runs of one β only, or compare log-ratios.
 # - **Training rows are not a test set.** Their accuracy goes to 1 by memorising.
-# - **Log-probabilities are sums over tokens.** Long answers have large ones, and large changes. Means over answers of mixed
-#   lengths are ruled by the long ones.
+# - **Log-probabilities are sums over tokens.** Long answers have large ones, and large changes, and dominate means.
 # - **An accuracy has an interval.** Below some thousand pairs, the second digit is noise.
-# - **The best evaluation loss is not the best model.** Zephyr was trained on for 5,400 steps behind it.
+# - **The best evaluation loss is not the best model.** Zephyr was trained on for 5,400 steps after it.
 # - **A green light is no certificate.** It says that the run did what the labels asked.
 # ```
 
@@ -1533,22 +1503,22 @@ if my_log:
     print(diagnostics.traffic_light(diagnostics.read_training_log(my_log)))
 
 # %% [markdown]
-# From a terminal: `zephyr check-log trainer_state.json --beta 0.1`. And with preference pairs of your own, the whole chapter
-# speaks of them: set `preferences` in the dials, or `zephyr run --preferences FILE.jsonl --chapters 06`. No category and no
-# truth will be known then; the gap of the scores, the tokens and the explorer are still there. The pairs with the lowest
-# margins are the ones to read first: wrong labels gather there.
+# From a terminal: `zephyr check-log trainer_state.json --beta 0.1`. With preference pairs of your own, set `preferences` in the
+# parameters, or `zephyr run --preferences FILE.jsonl --chapters 06`. No category and no truth will be known then; lengths,
+# score gaps, tokens and the explorer are still there. The pairs with the lowest margins are the ones to read first: wrong
+# labels gather there.
 
 # %% [markdown]
 # ## Recap
 #
-# - Implicit rewards, margins and accuracy come from four sums, and a bootstrap over all pairs gives the interval (steps 1 to 4)
-# - Negative rewards, a rising evaluation loss and stairs are normal; the table of curves and the traffic light say what is not
-# - β is the slope of rewards over log-probabilities on a fixed set, the reference is where the line crosses zero (step 5,
-#   exercise *β from a log*)
-# - Accuracies that are multiples of 1/64 were measured on 64 pairs, and are good to ten points (exercises *How many pairs*
-#   and *On how many examples*)
-# - A pair is learned by distance alone, so a chosen answer may fall; the tokens tell where (steps 6 and 7, exercise *Learned,
-#   and yet less likely*)
+# - Implicit rewards, margins and accuracy come from four sums, and a bootstrap over all pairs gives the interval
+#   ([exercise](ex-06-displaced-share))
+# - Negative rewards, a rising evaluation loss and stairs are normal; four things are not ([exercise](ex-06-diagnosis))
+# - β is the slope of rewards over log-probabilities on a fixed set, the reference is where the line crosses zero
+#   ([exercise](ex-06-implied-beta))
+# - Accuracies that are multiples of 1/64 were measured on 64 pairs, and are good to ten points (exercises
+#   [one](ex-06-measured-on) and [two](ex-06-pairs-needed))
+# - A pair is learned by distance alone, so a chosen answer may fall; the tokens tell where (steps 6 and 7)
 
 # %% [markdown]
 # ## References
@@ -1558,8 +1528,6 @@ if my_log:
 # {cite:p}`guo2017calibration`. The single-process metrics are described in TRL's issue 2468.
 
 # %% tags=["remove-cell"]
-from zephyr_utils.pipeline.artefacts import write_metrics
-
 write_metrics(
     pipeline.folder / MARGINS,
     {
