@@ -4,7 +4,7 @@
 # A base model continues text. It does not answer: nothing in its training said where a question ends, whose turn comes
 # next, or when to stop. Distilled supervised fine-tuning (dSFT) shows it dialogues that a stronger model wrote and
 # maximises their likelihood. It is the first step of the paper {cite:p}`tunstall2023zephyr`. You will derive its loss,
-# write the collator that feeds it, train with fifteen lines of PyTorch, then with TRL, then with the package, and see
+# write the collator that feeds it, train with about fifteen lines of PyTorch, then with TRL, then with the package, and see
 # that all three do the same.
 
 # %% [markdown]
@@ -439,9 +439,8 @@ def loss_by_part(model, rows):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The base has read thousands of questions with their answers, in other formats. "
-    "The template's markers it has met in lists of marks alone, never before a "
-    "question. Which part has the highest loss per token?",
+    "The base has read questions with their answers, but hardly ever in this "
+    "template. Which part has the highest loss per token?",
     [
         "the marker of a turn",
         "the end of a turn",
@@ -1173,7 +1172,8 @@ lessons.predict(
 )
 
 # %% tags=["hide-input"]
-questions = pipeline.questions()[::20]  # one of each category
+by_category = {question["category"]: question for question in pipeline.questions()}
+questions = list(by_category.values())  # one of each category
 asked = [[{"role": "user", "content": question["turns"][0]}] for question in questions]
 answers = [
     chat.generate(model, tokenizer, asked, temperature=0.0, max_new_tokens=96)
@@ -1232,23 +1232,20 @@ assert after < before, (
     "is the learning rate zero, or every label -100?"
 )
 if miniature_as_shipped:
-    words_after, end_after = after_by_part["assistant"][0], after_by_part["end"][0]
-    assert 0.2 < words_after < 0.7, (
-        f"the assistant's words end at {words_after:.2f}, expected 0.2 to 0.7: "
-        "too high, try more epochs; too low, does train overlap with held out?"
+    words_before, words_after = (
+        part["assistant"][0] for part in (before_by_part, after_by_part)
     )
-    assert end_after < 0.2, (
-        f"the ends of turns are at {end_after:.2f}, expected below 0.2: "
+    assert words_after < words_before / 2, (
+        f"the assistant's words went from {words_before:.2f} to {words_after:.2f}, "
+        "expected less than half: try more epochs, then a higher rate"
+    )
+    assert after_by_part["end"][0] < 0.3, (
+        f"the ends of turns are at {after_by_part['end'][0]:.2f}, expected below 0.3: "
         "is the end of each answer in the rows, and does it count?"
     )
     assert graded["dsft"]["ended"] > 0.95, (
         f"{graded['dsft']['ended']:.0%} of answers end by themselves, "
         "expected over 95 %: does the end token count in the loss?"
-    )
-    longer = graded["base"]["tokens"] / graded["dsft"]["tokens"]
-    assert longer > 1.5, (
-        f"the base's answers are {longer:.1f} times as long as the student's, "
-        "expected over 1.5: has the base been fine-tuned already?"
     )
     assert graded["dsft"]["score"] > graded["base"]["score"] + 1, (
         "dSFT should raise the grade by over a point: look at the answers above"
@@ -1307,7 +1304,7 @@ print(f"{len(tried)} settings in the record")
 # zephyr run --dialogues my_dialogues.jsonl --chapters 02
 # ```
 #
-# The miniature tests that your file can be read, and no more: its base knows a thousand words of one small world, and a
+# The miniature tests that your file can be read, and no more: its base knows the words of one small world, and a
 # held-out loss above $\ln V$ (a blind guess among $V$ tokens) says so. For a model that matters choose `--scale smol`, or
 # `--scale zephyr-7b-lora` on a GPU. Look first at what was set aside, the token view of one of your rows, and the loss by
 # part.

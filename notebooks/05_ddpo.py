@@ -1038,8 +1038,8 @@ lessons.explain(
         else "Here the chosen answers did most of the moving. "
     )
     + "The gradient of step 5 raises one log-probability and lowers the other, but "
-    "both answers share most of their words, so much of it cancels. The loss asks for "
-    "a distance and is indifferent to which end moves.",
+    "both answers share most of their words, so much of it cancels. The loss asks "
+    "for a distance and is indifferent to which end moves.",
     key="which-moves",
     answer=1 if abs(held_rejected) > abs(held_chosen) else 0,
 )
@@ -1090,10 +1090,10 @@ if miniature_as_shipped:
     assert held_margin > 0, (
         "rejected answers are preferred: are chosen and rejected swapped in your pairs?"
     )
-    assert 0.65 < held_accuracy < 0.98, (
+    assert 0.6 < held_accuracy < 0.98, (
         "look at learning_rate and beta, then at the pairs (chapter 04)"
     )
-    assert 0.2 < held_margin < 3.0, (
+    assert 0.1 < held_margin < 5.0, (
         "too small: was the learning rate 0? "
         "Too large: too many epochs, too high a rate?"
     )
