@@ -105,12 +105,10 @@ print(textwrap.fill(real.attribution, 88))
 # %% tags=["remove-input"]
 lessons.explain(
     "Four paragraphs open in lower case, *i recently* among them, while every "
-    "sentence start within a line and every "
-    "other pronoun has its capital. So whatever repaired this text knew full stops "
-    "and blanks, and no line breaks. The "
+    "sentence start within a line and every other pronoun has its capital. So "
+    "whatever repaired this text knew full stops and blanks, and no line breaks. The "
     "answer also opens with a disclaimer, *I do not have a capability*, although the "
-    "task was a plain one. Keep that in "
-    "mind: the two faults go together.",
+    "task was a plain one. Keep that in mind: the two faults go together.",
     key="blinds",
 )
 
@@ -166,8 +164,7 @@ Ask me for more."""
 # %% tags=["remove-input"]
 lessons.predict(
     "One function of Python turns the good answer into the bad one, letter by letter. "
-    "Look at the first letter, then at "
-    "*nasa*.",
+    "Look at the first letter, then at *nasa*.",
     [
         "a rule that lowers sentence starts", "`str.lower`", "`str.title`",
         "`str.capitalize`",
@@ -189,9 +186,8 @@ for name, deed in suspected.items():
 # %% tags=["remove-input"]
 lessons.explain(
     "`str.capitalize` does two things where its name promises one: it raises the "
-    "first letter *and lowers all others*. "
-    "`str.lower` would have lowered the first letter too, and a rule for sentence "
-    "starts would have left England and NASA "
+    "first letter *and lowers all others*. `str.lower` would have lowered the first "
+    "letter too, and a rule for sentence starts would have left England and NASA "
     "alone.",
     key="whodunnit",
 )
@@ -233,8 +229,8 @@ print(
 # %% tags=["remove-input"]
 lessons.predict(
     "The signature costs one comparison, `answer == answer.capitalize()`. In the "
-    "miniature some two in a hundred answers "
-    "have been through it. What share of all answers will the comparison report?",
+    "miniature some two in a hundred answers have been through it. What share of all "
+    "answers will the comparison report?",
     ["about as many", "about one in ten", "more than one in five"],
     key="signature",
 )
@@ -248,10 +244,9 @@ print(*[repr(answer[:80]) for answer in list(dict.fromkeys(signed))[:6]], sep="\
 # %% tags=["remove-input"]
 lessons.explain(
     f"{signed_share:.0%}. A short answer without a name equals its own `capitalize()` "
-    "because nothing in it could be "
-    "spoilt. The signature is *necessary* but not *sufficient*; it has to be joined "
-    "by evidence that there was something "
-    "to spoil. (In answers as long as UltraChat's the two nearly coincide.)",
+    "because nothing in it could be spoilt. The signature is *necessary* but not "
+    "*sufficient*; it has to be joined by evidence that there was something to spoil. "
+    "(In answers as long as UltraChat's the two nearly coincide.)",
     key="signature",
     answer=int(np.searchsorted([0.05, 0.2], signed_share)),
 )
@@ -513,9 +508,8 @@ print(by_counting("Good question! the ascii codec of python is old. i hope so!")
 # %% tags=["remove-input"]
 lessons.predict(
     "Seven sentences, spoilt by `capitalize()`: a known acronym, an unknown name, an "
-    "abbreviation, an address, code, a "
-    "word that is both (*none* and *None*), and a name after a colon. How many will "
-    "come out right?",
+    "abbreviation, an address, code, a word that is both (*none* and *None*), and a "
+    "name after a colon. How many will come out right?",
     ["all seven", "four to six", "three or fewer"],
     key="hard",
 )
@@ -542,13 +536,11 @@ for text, gold in hard.items():
 # %% tags=["remove-input"]
 lessons.explain(
     f"{n_right} of {len(hard)}. A table has nothing to say of a name that it never "
-    "saw, though *My friend ...* says a good "
-    "deal. The abbreviation is taken for the end of a sentence. The address is broken "
-    "for good, since nothing protects it, "
+    "saw, though *My friend ...* says a good deal. The abbreviation is taken for the "
+    "end of a sentence. The address is broken for good, since nothing protects it, "
     "and `utf-8` follows the manual, which spells it as code does. *none* has one "
-    "form for the object and for nobody. Such errors "
-    "come from what a table of words cannot hold: context, form, and what must not be "
-    "touched.",
+    "form for the object and for nobody. Such errors come from what a table of words "
+    "cannot hold: context, form, and what must not be touched.",
     key="hard",
     answer=0 if n_right == len(hard) else 1 if n_right > 3 else 2,
 )
@@ -640,8 +632,7 @@ truecaser = Truecaser.fit(manual + list(dict.fromkeys(answers))[:: 3 * every])
 # %% tags=["remove-input"]
 lessons.predict(
     "Your counts will rewrite every word of every text. What share of the *correct* "
-    "paragraphs will they change, and how "
-    "many with your gate in front?",
+    "paragraphs will they change, and how many with your gate in front?",
     [
         "about one in a hundred; with the gate none",
         "about one in ten; with the gate one in a hundred",
@@ -680,22 +671,18 @@ ungated = results["the package, no gate"][0]
 # %% tags=["remove-input"]
 lessons.explain(
     f"{counts_altered:.0%} without the gate, {gate_altered:.1%} with it: every rare "
-    "form, every name used as a word, every "
-    "piece of code is made to conform, and one word is enough. The gate costs recall "
-    f"({gate_scores.recall:.2f} for "
+    "form, every name used as a word, every piece of code is made to conform, and one "
+    f"word is enough. The gate costs recall ({gate_scores.recall:.2f} for "
     f"{by_counts.recall:.2f}), since texts without evidence are left. For training "
-    "data that is the better bargain.\n\n"
-    f"Doing nothing has a precision of {idle.precision:.0f} by convention, and a "
-    "score over capitals of "
+    "data that is the better bargain.\n\nDoing nothing has a precision of "
+    f"{idle.precision:.0f} by convention, and a score over capitals of "
     f"{idle.f1_capitalized:.2f} for the letters that `capitalize()` leaves: read that "
-    "figure with care. The regex is nearly "
-    f"always right ({regex.precision:.2f}) and finds {regex.recall:.0%}. Without its "
-    "gate the package lies "
-    "close to your counts on so little text (over capitals "
-    f"{ungated.f1_capitalized:.2f} and "
+    f"figure with care. The regex is nearly always right ({regex.precision:.2f}) and "
+    f"finds {regex.recall:.0%}. Without its gate the package lies close to your counts "
+    f"on so little text (over capitals {ungated.f1_capitalized:.2f} and "
     f"{by_counts.f1_capitalized:.2f}); with it, it finds more than your gate does "
-    f"(recall {package.recall:.2f}) and spares "
-    "as much. What sets it apart is restraint.",
+    f"(recall {package.recall:.2f}) and spares as much. What sets it apart is "
+    "restraint.",
     key="altered",
     answer=2 if counts_altered > 0.2 else 1 if counts_altered > 0.05 else 0,
 )
@@ -880,8 +867,7 @@ print(kept.report())
 # %% tags=["remove-input"]
 lessons.predict(
     "We have treated the two faults as two. What share of the *wrongly cased* answers "
-    "is also a refusal, compared with all "
-    "other answers?",
+    "is also a refusal, compared with all other answers?",
     ["about the same", "two or three times as large", "more than ten times as large"],
     key="related",
 )
@@ -903,16 +889,13 @@ ratio = refusing_share / max(others_refusing, 1e-9)
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{refusing_share:.0%} against {others_refusing:.1%}. The miniature was *made* "
-    "so, after what we measured in the echoes "
-    "of UltraChat: "
+    f"{refusing_share:.0%} against {others_refusing:.1%}. The miniature was *made* so, "
+    "after what we measured in the echoes of UltraChat: "
     f"{lessons.published('86 of 148 wrongly cased answers', 'our measurement')} match "
-    "a refusal phrase, "
-    f"against {lessons.published('82 of 16,087', 'our measurement')} correct ones. So "
-    "the order matters for the *report*: "
-    "truecase first, and many repairs are thrown away a moment later. The card's five "
-    "per cent does not say which order "
-    "it was counted in.",
+    f"a refusal phrase, against {lessons.published('82 of 16,087', 'our measurement')} "
+    "correct ones. So the order matters for the *report*: truecase first, and many "
+    "repairs are thrown away a moment later. The card's five per cent does not say "
+    "which order it was counted in.",
     key="related",
     answer=0 if ratio < 2 else 1 if ratio < 10 else 2,
 )

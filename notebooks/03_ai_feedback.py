@@ -112,14 +112,12 @@ ratings = {name: given["Rating"] for name, given in first_answer["annotations"].
 # %% tags=["remove-input"]
 lessons.explain(
     f"Instruction following, with {ratings['instruction_following']} against "
-    f"{ratings['honesty']} in each of the "
-    "others: the family's limits were ignored. Note that one and the same mistake "
-    "(rafting on the Nile, diving in "
-    "Cairo) is counted under honesty *and* under truthfulness. The aspects are not "
-    "independent, and the mean of four "
-    "counts some faults twice. For *truthfulness* the judge is also given world "
-    "knowledge where the data set has any, such "
-    "as a list of correct answers; here it had none.",
+    f"{ratings['honesty']} in each of the others: the family's limits were ignored. "
+    "Note that one and the same mistake (rafting on the Nile, diving in Cairo) is "
+    "counted under honesty *and* under truthfulness. The aspects are not independent, "
+    "and the mean of four counts some faults twice. For *truthfulness* the judge is "
+    "also given world knowledge where the data set has any, such as a list of correct "
+    "answers; here it had none.",
     key="cairo",
 )
 
@@ -262,16 +260,12 @@ lessons.explain(
     "There are no refusals here."
     if not np.isfinite(of_refusals).all()
     else f"Highest in {names[int(of_refusals.argmax())]} ({of_refusals.max():.2f}), "
-    "lowest in "
-    f"{names[int(of_refusals.argmin())]} ({of_refusals.min():.2f}): who says nothing "
-    "says nothing false. A *user* would "
-    "rate a refusal low in everything; the aspects take it apart. In the mean, "
-    "refusals come out at "
-    f"{refusal_mean:.2f} and wrong answers at {wrong_mean:.2f}, so a student trained "
-    "on it learns that "
-    f"{lesson_taught}. "
-    "A judge rates what it is asked, and the mean is a decision about what matters, "
-    "taken before any data were seen.",
+    f"lowest in {names[int(of_refusals.argmin())]} ({of_refusals.min():.2f}): who says "
+    "nothing says nothing false. A *user* would rate a refusal low in everything; the "
+    f"aspects take it apart. In the mean, refusals come out at {refusal_mean:.2f} and "
+    f"wrong answers at {wrong_mean:.2f}, so a student trained on it learns that "
+    f"{lesson_taught}. A judge rates what it is asked, and the mean is a decision "
+    "about what matters, taken before any data were seen.",
     key="refusals",
     answer=int(of_refusals.argmax()) if np.isfinite(of_refusals).all() else None,
 )
@@ -435,15 +429,12 @@ lessons.explain(
     "Without a truth this cannot be measured."
     if not len(errors)
     else f"The ratio is {one / four:.2f}. The miniature's judge draws its four errors "
-    "independently, so the "
-    "formula above holds but for rounding to whole points and the ends of the scale. "
-    "The *sum* of "
-    "four independent errors has twice the spread of one, and the mean is a quarter "
-    "of that sum. A real judge "
-    "forms one impression and lets it colour all four aspects; its errors are "
-    "correlated, and the mean helps less. That "
-    "cannot be seen from the ratings alone, only by comparing with a truth or by "
-    "asking twice.",
+    "independently, so the formula above holds but for rounding to whole points and "
+    "the ends of the scale. The *sum* of four independent errors has twice the spread "
+    "of one, and the mean is a quarter of that sum. A real judge forms one impression "
+    "and lets it colour all four aspects; its errors are correlated, and the mean "
+    "helps less. That cannot be seen from the ratings alone, only by comparing with a "
+    "truth or by asking twice.",
     key="noise",
     answer=None if not len(errors) else int(np.searchsorted([1.41, 2.83], one / four)),
 )
@@ -491,8 +482,7 @@ print(f"correlation {mean_against_overall:.3f} over {both.sum():,} answers")
 # %% tags=["remove-input"]
 lessons.predict(
     "Let every answer be a dot, with its mean rating to the right and its overall "
-    "grade upwards. Where will the top row, "
-    "the tens, lie?",
+    "grade upwards. Where will the top row, the tens, lie?",
     [
         "at the right end",
         "at the right end, and a few at the far left",
@@ -539,17 +529,14 @@ for name, values in (("mean rating", means), ("overall grade", overall)):
 # %% tags=["remove-input"]
 lessons.explain(
     f"Most tens lie at the right end. {suspect.sum()} lie at the far left: answers "
-    "that the same judge found bad in all "
-    "four aspects have the best grade there is, and no noise of one point does that. "
-    "On the whole the "
+    "that the same judge found bad in all four aspects have the best grade there is, "
+    "and no noise of one point does that. On the whole the "
     f"{max(follows, key=follows.get)} follows the truth more closely here "
-    f"({follows['overall grade']:.3f} for the grade, "
-    f"{follows['mean rating']:.3f} for the mean); in the miniature *truth* is itself "
-    "a grade of ten, so this says little "
-    "about other judges. But a score may be more precise on the whole and still be "
-    "spoilt by a few impossible values: "
-    "the maximum of several scores seeks them out, the **winner's curse**, and "
-    "nothing in its row can beat a ten.",
+    f"({follows['overall grade']:.3f} for the grade, {follows['mean rating']:.3f} for "
+    "the mean); in the miniature *truth* is itself a grade of ten, so this says "
+    "little about other judges. But a score may be more precise on the whole and "
+    "still be spoilt by a few impossible values: the maximum of several scores seeks "
+    "them out, the **winner's curse**, and nothing in its row can beat a ten.",
     key="tens",
     answer=1 if suspect.any() else 0,
 )
@@ -823,8 +810,8 @@ print(first.report())
 # %% tags=["remove-input"]
 lessons.predict(
     "48 prompts, four answers each, four aspects, a critique of every answer. The "
-    "judge costs five times as much per "
-    "token as the models. Which stage will cost most?",
+    "judge costs five times as much per token as the models. Which stage will cost "
+    "most?",
     ["the answers", "the four ratings", "the critiques"],
     key="bill",
 )
@@ -885,19 +872,15 @@ largest = max(stages, key=stages.get)
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"The judge is {shares['stand-in-teacher']:.0%} of the bill, and the largest "
-    f"stage is *{largest}* "
-    f"({stages[largest] / sum(stages.values()):.0%} of the estimate). Each aspect "
-    "sends the question, all four answers "
-    "and the scale again, so what the judge *reads* outweighs what anybody writes. "
-    "Prices per token mislead here; what "
-    "counts is how many times a text is sent. After six prompts the estimate "
+    f"The judge is {shares['stand-in-teacher']:.0%} of the bill, and the largest stage "
+    f"is *{largest}* ({stages[largest] / sum(stages.values()):.0%} of the estimate). "
+    "Each aspect sends the question, all four answers and the scale again, so what "
+    "the judge *reads* outweighs what anybody writes. Prices per token mislead here; "
+    "what counts is how many times a text is sent. After six prompts the estimate "
     f"({expected:.4f}) is within {abs(expected / paid - 1):.0%} of what was paid "
-    f"({paid:.4f}); before, it was "
-    f"{before.cost(prices)[0] / paid:.1f} times too high. If the report says that "
-    "some calls were *asked for twice*: two "
-    "models gave the same short answer to the same question, and one critique serves "
-    "both.",
+    f"({paid:.4f}); before, it was {before.cost(prices)[0] / paid:.1f} times too high. "
+    "If the report says that some calls were *asked for twice*: two models gave the "
+    "same short answer to the same question, and one critique serves both.",
     key="bill",
     answer=["answers", "ratings", "critiques"].index(largest),
 )
@@ -911,8 +894,7 @@ lessons.explain(
 # %% tags=["remove-input"]
 lessons.predict(
     "20 prompts and four models are 80 calls, eight under way at once. The process is "
-    "killed when its journal has 60 "
-    "lines. How many calls does the second run make?",
+    "killed when its journal has 60 lines. How many calls does the second run make?",
     [
         "80: it starts over", "exactly those missing from the journal",
         "the missing ones and eight more",
@@ -962,17 +944,14 @@ assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout
 # %% tags=["remove-input"]
 lessons.explain(
     f"{80 - kept:d}, exactly what is missing. Each line was handed to the operating "
-    "system before the next call began, "
-    "so the kill could not take it back. The server may have answered up to eight "
-    "more: those under way at the kill, "
-    "whose replies nobody was there to write down. The second run knows which they "
-    "were, because each call is noted in a "
-    "small file beside the journal *before* it is sent, and it sends them again under "
-    "the same `Idempotency-Key`. A "
-    "server that honours this header returns its first answer and charges nothing. "
-    "Ours does not, so those calls are the "
-    "price of a kill. *Ctrl-C* costs nothing: the run begins no further call, waits "
-    "for those under way, and ends.",
+    "system before the next call began, so the kill could not take it back. The "
+    "server may have answered up to eight more: those under way at the kill, whose "
+    "replies nobody was there to write down. The second run knows which they were, "
+    "because each call is noted in a small file beside the journal *before* it is "
+    "sent, and it sends them again under the same `Idempotency-Key`. A server that "
+    "honours this header returns its first answer and charges nothing. Ours does not, "
+    "so those calls are the price of a kill. *Ctrl-C* costs nothing: the run begins "
+    "no further call, waits for those under way, and ends.",
     key="kill",
 )
 
@@ -1185,21 +1164,18 @@ noisy = twice["stand-in-teacher"]
 # %% tags=["remove-input"]
 lessons.explain(
     f"The judge that favours length names the same best answer in {by_length[0]:.0%} "
-    "of the prompts, although its length "
-    f"number is {by_length[2]:+.2f}: **length bias** does not depend on the order and "
-    "is invisible to this test. It shows "
-    "only beside something else, exact ratings here, length-controlled comparisons in "
-    "Chapter 07. The judge with position "
-    f"bias agrees with itself in {by_place[0]:.0%}, and standing first is worth "
-    f"{by_place[1]:+.2f} points to it. (Two were "
-    "planted: one more for the first place, one less for the last; the ends of the "
-    "scale cut off the rest.) The noisy "
-    f"judge contradicts itself too ({noisy[0]:.0%}), with a place number of "
-    f"{noisy[1]:+.2f}. *Agreement alone cannot tell "
-    "bias from noise; the signed difference can.* (Its length number is "
-    f"{noisy[2]:+.2f}, although no length bias was "
-    "planted: at the ends of a scale errors go one way only. Read such a correlation "
-    "beside that of a judge you trust.)",
+    f"of the prompts, although its length number is {by_length[2]:+.2f}: **length "
+    "bias** does not depend on the order and is invisible to this test. It shows only "
+    "beside something else, exact ratings here, length-controlled comparisons in "
+    "Chapter 07. The judge with position bias agrees with itself in "
+    f"{by_place[0]:.0%}, and standing first is worth {by_place[1]:+.2f} points to it. "
+    "(Two were planted: one more for the first place, one less for the last; the ends "
+    "of the scale cut off the rest.) The noisy judge contradicts itself too "
+    f"({noisy[0]:.0%}), with a place number of {noisy[1]:+.2f}. *Agreement alone "
+    "cannot tell bias from noise; the signed difference can.* (Its length number is "
+    f"{noisy[2]:+.2f}, although no length bias was planted: at the ends of a scale "
+    "errors go one way only. Read such a correlation beside that of a judge you "
+    "trust.)",
     key="twice",
     answer=1 if by_length[0] == 1 else 2,
 )

@@ -24,7 +24,10 @@ CONVERTED = (
     "01_truecasing",
     "02_dsft",
     "03_ai_feedback",
+    "04_preference_pairs",
     "05_ddpo",
+    "06_reward_margins",
+    "07_evaluation",
     "09_scaling_up",
 )  # fmt: skip
 HOSTILE = "</label><script>run()</script> <img src=x onerror=run()> [a](javascript:run()) ![b](x)"
