@@ -11,6 +11,7 @@ from page_html import WITHOUT_SCRIPTS
 from tiny import tiny_model
 
 from zephyr_utils import scales
+from zephyr_utils.data.records import save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.live import ADDRESS
 from zephyr_utils.files import write_json
@@ -33,6 +34,20 @@ def run(tmp_path_factory):
         run / "02_dsft" / "manifest.json",
         {"inputs": {"base_model": fingerprint(folder / "base")}},
     )
+    write_json(run / "06_reward_margins" / "manifest.json", {"recipe": {"beta": 0.1}})
+    asked = {"role": "user", "content": "<b>Which</b> city?"}
+    pairs = [
+        {
+            "prompt": asked["content"],
+            "prompt_id": str(n),
+            "chosen": [asked, {"role": "assistant", "content": f"Paris {n}."}],
+            "rejected": [asked, {"role": "assistant", "content": f"</script> {n}"}],
+            "score_chosen": 9.0,
+            "score_rejected": 2.0,
+        }
+        for n in range(30)
+    ]
+    save_records(pairs, run / "06_reward_margins" / "held_out.parquet")
     return run
 
 
@@ -54,8 +69,9 @@ def test_the_three_models_of_a_run_are_written_where_the_explorer_looks(known_sc
 def test_a_run_without_adapters_or_with_a_model_of_the_hub_has_no_models(known_scale, run):
     assert live_models.models_of(run.parent / "other") is None
     assert live_models.models_of(run.parent / "zephyr-7b-lora") is None
-    shown = live_models.with_explorer(f"# Talk\n\n{live_models.MARK}\n", None)
-    assert shown == f"# Talk\n\n{live_models.NO_MODELS}\n"
+    for mark in (live_models.TALK, live_models.MICROSCOPE):
+        shown = live_models.with_explorers(f"# Talk\n\n{mark}\n", run, None)
+        assert shown == f"# Talk\n\n{live_models.NO_MODELS}\n"
 
 
 def test_models_of_another_base_are_refused(known_scale, run, tmp_path):
@@ -73,7 +89,7 @@ def test_models_that_are_too_large_for_a_reader_are_refused(known_scale, run, mo
 
 
 def test_a_page_without_the_mark_is_left_as_it_is(known_scale, run):
-    assert live_models.with_explorer("# Other\n", live_models.models_of(run)) == "# Other\n"
+    assert live_models.with_explorers("# Other\n", run, live_models.models_of(run)) == "# Other\n"
 
 
 # --- in a browser ---------------------------------------------------------------------------------
@@ -90,10 +106,12 @@ def site(known_scale, run, tmp_path):
     packed = live_models.models_of(run)
     live_models.write_models(packed, tmp_path / "_static")
     shutil.copy(HOST, tmp_path / "_static")
-    raw = live_models.with_explorer(live_models.MARK, packed)
-    assert raw.startswith("```{raw} html\n") and WITHOUT_SCRIPTS not in raw
-    body = raw.removeprefix("```{raw} html\n").removesuffix("\n```")
-    (tmp_path / "index.html").write_text(PAGE.format(body), encoding="utf-8")
+    pages = {"index": live_models.TALK, "microscope": live_models.MICROSCOPE}
+    for name, mark in pages.items():
+        raw = live_models.with_explorers(mark, run, packed)
+        assert raw.startswith("```{raw} html\n") and WITHOUT_SCRIPTS not in raw
+        body = raw.removeprefix("```{raw} html\n").removesuffix("\n```")
+        (tmp_path / f"{name}.html").write_text(PAGE.format(body), encoding="utf-8")
     return tmp_path
 
 
@@ -128,6 +146,21 @@ def test_a_reader_talks_to_the_models_by_keyboard_and_a_second_visit_loads_nothi
             assert live.count() == 3
         files = [url.rsplit("/", 1)[1].split("-")[0] for url in fetched]
         assert files == ["models.json", "models", "models.json"]
+        assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_held_out_pairs_lie_under_the_microscope_and_the_arrows_walk(browser, site):
+    with served(site) as address, recording_tab(browser, address) as tab:
+        ready(tab, f"{address}microscope.html")
+        assert tab.locator("option").count() == 10  # every third of thirty
+        tab.get_by_role("button", name="measure").press("Enter")
+        assert "margin" in said(tab, "Implicit rewards")
+        tokens = tab.locator(".zx-token")
+        tokens.first.focus()
+        tab.keyboard.press("ArrowRight")
+        label = tokens.nth(1).get_attribute("aria-label")
+        assert tab.locator(".zx-note", has_text=label).count() == 1
         assert tab.complaints == []
 
 

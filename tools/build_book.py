@@ -24,7 +24,7 @@ from typing import Any
 
 import nbformat
 from api_reference import write_pages
-from live_models import models_of, with_explorer, write_models
+from live_models import models_of, with_explorers, write_models
 from page_parts import LIBRARIES, fill, machine_of, seconds_in_words
 from safe_outputs import unsafe_outputs
 
@@ -147,7 +147,7 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
     if models:
         write_models(models, target / "assets")
     for page in target.glob("*.md"):
-        text = with_explorer(page.read_text("utf-8"), models)
+        text = with_explorers(page.read_text("utf-8"), run, models)
         page.write_text(fill(text, report, chapters, where=page.name), encoding="utf-8")
     if (target / API_PAGE).is_file():
         write_pages(target / "api")

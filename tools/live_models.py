@@ -1,31 +1,35 @@
-"""The models of a run on the website: their weights, and the explorer that fetches them.
+"""The models of a run on the website: their weights, and the explorers that fetch them.
 
-A page asks for the explorer by the line ``<!-- talk -->``. The weights are written beside the other
-assets and fetched by nobody before a click.
+A page asks for an explorer by the line ``<!-- talk -->`` or ``<!-- microscope -->``. Nobody fetches
+the weights, which are written beside the other assets, before a click.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import anywidget
 from page_html import WIDGET, safe_json
 
+from zephyr_utils.data.records import load_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.common import Explorer
 from zephyr_utils.explorers.live import ADDRESS
+from zephyr_utils.explorers.microscope import Microscope
 from zephyr_utils.explorers.talk import Talk
 from zephyr_utils.explorers.weights import BrowserModels, pack_models
 from zephyr_utils.files import read_json
 from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS, OPENING_SENTENCE
 from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint
-from zephyr_utils.pipeline.pipeline import DDPO, DSFT
+from zephyr_utils.pipeline.pipeline import DDPO, DSFT, MARGINS
+from zephyr_utils.pipeline.steps.margins import HELD_OUT_PAIRS
 from zephyr_utils.scales import SCALES
 from zephyr_utils.training import ADAPTER
 
 ROOT = Path(__file__).resolve().parents[1]
-MARK = "<!-- talk -->"
+TALK, MICROSCOPE = "<!-- talk -->", "<!-- microscope -->"
+SHOWN_PAIRS = 12  # of the held-out ones, to choose from
 MOST_BYTES = 2_500_000  # what a reader who presses the button waits for
 NO_MODELS = (
     "This website was built from a run that kept no models to talk to; `make run` trains them, and "
@@ -69,12 +73,27 @@ def write_models(packed: BrowserModels, assets: Path) -> Path:
     return packed.write(place.parent, place.stem)
 
 
-def with_explorer(page: str, packed: BrowserModels | None) -> str:
-    """A page with its mark replaced by the explorer, or by a sentence where there are no models."""
-    if MARK not in page:
-        return page
-    drawn = embedded(Talk(packed, OPENING_SENTENCE, EXAMPLE_QUESTIONS)) if packed else NO_MODELS
-    return page.replace(MARK, drawn)
+def with_explorers(page: str, run: Path, packed: BrowserModels | None) -> str:
+    """A page with its marks replaced by the explorers, or by a sentence where there are no models.
+
+    Args:
+        run: that the models are of, for its held-out pairs.
+    """
+    draw: dict[str, Callable[[BrowserModels], Explorer]] = {
+        TALK: lambda models: Talk(models, OPENING_SENTENCE, EXAMPLE_QUESTIONS),
+        MICROSCOPE: lambda models: Microscope(models, *_held_out_pairs(run)),
+    }
+    for mark, make in draw.items():
+        if mark in page:
+            page = page.replace(mark, embedded(make(packed)) if packed else NO_MODELS)
+    return page
+
+
+def _held_out_pairs(run: Path) -> tuple[list[dict[str, Any]], float]:
+    """Some of the run's held-out pairs, evenly spaced, and the beta that it trained with."""
+    pairs = load_records(run / MARGINS / HELD_OUT_PAIRS, "preference").records
+    beta = read_json(run / MARGINS / MANIFEST)["recipe"]["beta"]
+    return pairs[:: -(-len(pairs) // SHOWN_PAIRS)], beta
 
 
 def embedded(explorer: Explorer) -> str:
