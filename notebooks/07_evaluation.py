@@ -1,23 +1,24 @@
 # %% [markdown]
 # # Evaluation: what a grade is worth
 #
-# Three models stand at the end of the pipeline: the base, the student after dSFT, and the student after dDPO. This chapter
-# asks them the same questions, lets a judge grade the answers, and then does what is skipped too often: it asks how
-# sure the figures are, whom they flatter, and what they do not measure. The two protocols are the paper's, MT-Bench
-# {cite:p}`zheng2023judging` and AlpacaEval; the error bars of its Table 1 are derived here again, from the raw records
-# where you have them.
+# At the end of the pipeline stand three models: the base, the student after dSFT, and the student after dDPO. This
+# chapter asks them the same questions, lets a judge grade the answers, and then does what is too often skipped: it asks how
+# certain the figures are, whom they flatter, and what they do not measure. The two protocols are the paper's, MT-Bench
+# {cite:p}`zheng2023judging` and AlpacaEval; the error bars of its Table 1 are derived here from the raw records where you
+# have them.
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# - compute MT-Bench and AlpacaEval figures from raw records, failed judgments and draws included, with their errors;
-# - judge two models against each other in both orders, and measure what the judge likes besides the answer: a place, a
-#   length, a tone;
-# - tell what dDPO improved in *your* model: whether its answers are right more often, or only worded better;
+# - write the loop that generates an answer, and compute MT-Bench and AlpacaEval figures from raw records, failed judgments
+#   and draws included, with their errors;
+# - judge two models against each other in both orders, and measure a judge's position bias, length bias and
+#   self-preference;
+# - tell what dDPO improved in *your* model: whether its answers are right more often, or only in another manner;
 # - decide whether a difference is real: paired by question, over seeds, and with how many questions;
 # - recognise figures that must not be believed as they stand: contaminated, of a faulty runner, or of another judge.
 
-# %%
+# %% tags=["hide-input"]
 try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
@@ -27,10 +28,7 @@ from zephyr_utils.machine import check_loaded_versions, hardware_found
 check_loaded_versions()
 print(hardware_found())
 
-# %% [markdown]
-# The dials of this run:
-
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 scale = "miniature"
 seed = 0
 dialogues = ""
@@ -40,25 +38,30 @@ base_model = ""
 runs = ""
 settings = {}
 
-# %%
+# %% tags=["hide-input"]
 import math
 import os
 import re
+import tempfile
 import textwrap
 import warnings
 from pathlib import Path
 from pprint import pprint
 
 import numpy as np
+import torch
 from IPython.display import HTML, display
 
-from zephyr_utils import evaluation, exercises, figures
-from zephyr_utils.pipeline import artefacts
+from zephyr_utils import chat, evaluation, exercises, figures, lessons
+from zephyr_utils.evaluation.exam import run_exam
+from zephyr_utils.evaluation.judge_prompts import grading_messages
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.miniature.teacher import grade_turn
-from zephyr_utils.published import published_table
+from zephyr_utils.miniature.world import split_of, understand
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.published import published_record, published_table
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
@@ -68,29 +71,123 @@ pipeline = Pipeline(
 # %% [markdown]
 # ## Three models, one set of questions
 #
-# The questions have MT-Bench's shape: two turns, eight categories, the second turn leaning on the first. None of their
-# combinations of names, numbers and words occurs in any text that the student was trained on (twelve were planted in the
-# feedback as leaks; [Chapter 04](04_preference_pairs) found them and took them out). The judge is the miniature's teacher,
-# a set of rules that knows each right answer; it is called a rule-based judge wherever its grades appear, and **its grades
-# are on a scale of their own**: no number on this page may be set beside an MT-Bench score by GPT-4.
+# The questions have MT-Bench's shape: two turns, eight categories, the second turn leaning on the first. The judge is the
+# miniature's teacher, a set of rules that knows each right answer. It is called a rule-based judge wherever its grades
+# appear, and **its grades are on a scale of their own**: no number on this page may be set beside an MT-Bench score by GPT-4.
 
 # %%
 exam = pipeline.setting.exam
 judge = exam.judge()
 questions = pipeline.questions()
-print(len(questions), "questions; the first of every category:")
-for question in questions[::20]:
-    print(f"{question['category']:>11}:", " | ".join(question["turns"]))
+first_of = {question["category"]: question for question in reversed(questions)}
+print(len(questions), "questions; one of every category:")
+for category, question in sorted(first_of.items()):
+    print(f"{category:>11}:", " | ".join(question["turns"]))
 
 # %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# The judge gives 1 to an answer that is off the question, 2 to a friendly but false one, and 5 to 10 to right ones: 5
-# for the bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and closing, a point less where names
-# lack their capitals. Write down a mean grade for the base model, for dSFT, and for dDPO.
-# ```
+# Were the students trained on any of them? The world draws each question from **combinations** (a name with a topic, three
+# numbers in a sum, a pair of countries), and a hash of a combination says whether training, exams or development may use it; all
+# turns of a question belong to one of the three. Single facts, such as which language is spoken in Kenya, cannot be held out.
+# So much is true by construction; look all the same, at the combinations and at the texts that the students were trained on.
 
 # %%
+def user_turns(conversations):
+    return {m["content"] for rows in conversations for m in rows if m["role"] == "user"}
+
+# %%
+if not pipeline.own_data and isinstance(judge, TeacherJudge):
+    combinations = [key for q in questions for key in understand(q["turns"]).keys]
+    print(f"{len(combinations)} combinations in {len(questions)} questions")
+    assert {split_of(key) for key in combinations} == {"exam"}, (
+        "a combination of the exam may be trained on: was the world changed by half?"
+    )
+trained_on = user_turns(row["messages"] for row in pipeline.split_dialogues()[0])
+trained_on |= user_turns(pair["chosen"] for pair in pipeline.split_pairs()[0])
+met = sum(question["turns"][0] in trained_on for question in questions)
+print(f"{met} first turns stand in a text that the students were trained on")
+assert pipeline.own_data or not met, (
+    "a question of the exam leaked into training: chapter 04 shows how to look"
+)
+
+# %% [markdown]
+# ### Generation, written out
+#
+# An answer is made token by token. The chat template turns the conversation into tokens; the model scores the next one; we
+# take it, append it and go on until the model ends its turn. At temperature 0 the likeliest token is taken; at temperature
+# $T$ one is drawn from `softmax(logits / T)`.
+
+# %%
+@torch.no_grad()
+def my_answer(model, tokenizer, messages, most=96, temperature=0.0):
+    prompt = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=True
+    )["input_ids"]
+    said = []
+    while len(said) < most:
+        logits = model(torch.tensor([prompt + said])).logits[0, -1]
+        if temperature:
+            token = int(torch.multinomial((logits / temperature).softmax(-1), 1))
+        else:
+            token = int(logits.argmax())
+        if token == tokenizer.eos_token_id:
+            break
+        said.append(token)
+    return tokenizer.decode(said, skip_special_tokens=True).strip()
+
+# %% [markdown]
+# The second turn is asked after the model's own first answer. Beside it `chat.chat_turns`, which does the same in batches
+# and keeps the keys and values of earlier tokens, so that each is computed once:
+
+# %%
+ddpo, tokenizer = chat.load_model(pipeline.model_directory("ddpo"), dtype="float32")
+chat.prepare_tokenizer(tokenizer)
+asked = [question["turns"] for question in list(first_of.values())[:4]]
+package = chat.chat_turns(ddpo.eval(), tokenizer, asked, temperature=0.0)
+for turns, expected in zip(asked, package):
+    messages = []
+    for turn, answer in zip(turns, expected):
+        messages.append({"role": "user", "content": turn})
+        mine = my_answer(ddpo, tokenizer, messages)
+        messages.append({"role": "assistant", "content": mine})
+        assert mine == answer.text, "the loops differ: which special token ends yours?"
+    print(textwrap.shorten(" | ".join(m["content"] for m in messages), 160))
+
+# %% [markdown]
+# ### One call to a judge
+#
+# A judge is asked in words too. This is what a model behind an endpoint would be sent about that last conversation (with
+# `zephyr evaluate --judge NAME --judge-url URL`), and what our rule-based judge says instead. The grade is read from the
+# *last* pair of brackets: a judge quotes, and an answer that says `[[10]]` must not set its own grade.
+
+# %%
+def my_rating(judgment):
+    found = re.findall(r"\[\[(\d+\.?\d*)\]\]", judgment)
+    return float(found[-1]) if found else -1.0  # -1: the judge gave no grade
+
+
+question = {"turns": turns, "category": "", "question_id": 0}
+said = [answer.text for answer in expected]
+sent, _ = grading_messages((question, said, 1))
+print(dict(sent)["user"], "\n---")
+if isinstance(judge, TeacherJudge):
+    graded = judge.grade(question, said, 1)
+    print(graded.text, "->", my_rating(graded.text))
+    assert my_rating(graded.text) == graded.score
+
+# %% [markdown]
+# The judge gives 1 to an answer that is off the question, 2 to a friendly but false one, and 5 to 10 to right ones: 5 for
+# the bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and closing, a point less where names lack their
+# capitals. Now all questions, all three models, sampled at temperature 0.7:
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "The base model has read questions with their answers, but never in the chat "
+    "template. Where will its mean grade lie?",
+    ["near 1", "near 5, the middle of the scale", "between dSFT and dDPO"],
+    key="base-grade",
+)
+
+# %% tags=["hide-output"]
 made = pipeline.evaluation()
 for name, manifest in made.items():
     result = manifest.results
@@ -99,20 +196,30 @@ for name, manifest in made.items():
         f"ended by itself {result['ended']:.0%}"
     )
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The base model has read questions with their answers, but never in the chat template; it goes on writing texts of the kind
-# it knows. What it earns above 1, it earns where the text happens to begin with an answer and then to stop; the radar below
-# shows where that is. A guess of 5 for it comes from thinking of the middle of the scale: a grade's scale has
-# no zero in the middle, and nothing that is not right gets more than 2. dSFT lifts the student because it now answers at
-# all. dDPO lifts the grade once more; whether it lifts the share of *right* answers is another question, printed beside
-# it, and the subject of a section below.
-# ```
+base, dsft, after = (made[name].results for name in ("base", "dsft", "ddpo"))
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"At {base['score']:.2f}. The base goes on writing texts of the kind it knows; "
+    "what it earns above the lowest grade, it earns where such a text happens to "
+    "begin with an answer. A guess near the middle takes the scale for symmetric, but "
+    "nothing that is not right gets more than two points. dSFT reaches "
+    f"{dsft['score']:.2f}, because now it answers at all, and dDPO "
+    f"{after['score']:.2f}. The share of *right* answers is another number: "
+    f"{100 * dsft['right']:.0f} % after dSFT, {100 * after['right']:.0f} % after dDPO. "
+    "Whether that difference is real, and what it is made of, is the subject of this "
+    "chapter.",
+    key="base-grade",
+    answer=1
+    if abs(base["score"] - 5) < 1.5
+    else 0
+    if base["score"] < dsft["score"]
+    else 2,
+)
 
 # %% [markdown]
-# What the judge saw and said is kept as records, in the shapes that MT-Bench's own tools use, so that every figure below
-# can be computed again from files.
+# What the judge saw and said is kept as records, in the shapes of MT-Bench's own tools, so that every figure below can be
+# computed again from files:
 
 # %%
 answers = {
@@ -123,38 +230,39 @@ judgments = {
     name: evaluation.load_rows(manifest.folder / "judgments.jsonl")
     for name, manifest in made.items()
 }
-pprint(answers["ddpo"][0], sort_dicts=False, width=96)
-pprint(judgments["ddpo"][0], sort_dicts=False, width=96)
+pprint(answers["ddpo"][0], sort_dicts=False, width=88)
+pprint(judgments["ddpo"][0], sort_dicts=False, width=88)
+
+# %% [markdown]
+# ```{admonition} The real thing: an answer of Zephyr
+# :class: note dropdown
+# The sample answer on the model card of Zephyr-7B-beta is printed by the next cell, with its licence. A grade for it would
+# depend on the judge, on the prompt and on the year; that is what this chapter is about.
+# ```
+
+# %% tags=["hide-input", "hide-output"]
+real_answer = published_record("zephyr_answer")
+for message in real_answer.record["messages"]:
+    print(f"{message['role']}: {textwrap.fill(message['content'], 84)}")
+print(textwrap.fill(real_answer.attribution, 84))
 
 # %% [markdown]
 # ## Protocol one: a grade for each answer
 #
 # MT-Bench {cite:p}`zheng2023judging` asks a judge for one grade $g_{qt} \in [1, 10]$ of each turn $t$ of each question
-# $q$. The judge explains itself in words and closes with `[[7]]`; the score of a model is the plain mean over all
-# questions and both turns,
+# $q$. The score of a model is the plain mean over all questions and both turns,
 #
-# $$\text{score} = \frac{1}{|V|} \sum_{(q,t) \in V} g_{qt},$$
+# $$\text{score} = \frac{1}{|V|} \sum_{(q,t) \in V} g_{qt},$$ (eq-07-score)
 #
-# where $V$ are the judgments in which a grade could be read. It is the *last* pair of brackets that counts: a judge quotes,
-# and an answer that says `[[10]]` must not set its own grade. Written out once:
+# where $V$ are the judgments in which a grade could be read. The package does the same and counts besides: turns,
+# categories, failures by reason, missing and repeated judgments, and an interval. It is stricter with the brackets: they have to
+# end a judgment that finished (FastChat takes the first brackets, wherever they stand).
 
 # %%
-def my_rating(judgment):
-    found = re.findall(r"\[\[(\d+\.?\d*)\]\]", judgment)
-    return float(found[-1]) if found else -1.0  # -1: the judge gave no grade
-
-
 def my_score(rows):
     grades = [my_rating(row["judgment"]) for row in rows]
-    return sum(grade for grade in grades if grade != -1) / sum(
-        grade != -1 for grade in grades
-    )
-
-
-# %% [markdown]
-# The package does the same and counts besides: turns, categories, failures by reason, judgments that are missing or
-# repeated, and an interval. It is stricter with the brackets: they have to end a judgment that finished, after whatever the
-# judge thought before it answered (FastChat takes the first brackets, wherever they stand).
+    grades = [grade for grade in grades if grade != -1]
+    return sum(grades) / len(grades)
 
 # %%
 scores = {
@@ -163,45 +271,47 @@ scores = {
 for name, rows in judgments.items():
     print(scores[name], scores[name].interval)
     assert math.isclose(my_score(rows), scores[name].overall), (
-        "the two averages part: "
-        "is a grade read from text that the record's score contradicts?"
+        "the two averages differ: does a record's score contradict its text?"
     )
 
 # %% [markdown]
 # ### Judgments that failed
 #
-# ```{admonition} Predict, then run
-# :class: predict
-# A judge is a language model and sometimes forgets its brackets. Of the 320 judgments of our dDPO model, let 16 (one in
-# twenty) have no grade that can be read; the tools then store -1. By how much does the mean fall if somebody averages
-# the column as it stands?
-# ```
+# A judge is a language model and sometimes forgets its brackets. The tools then store -1.
 
-# %%
+# %% tags=["remove-input"]
+lessons.predict(
+    "Let one judgment in twenty have no grade that can be read. By how much does the "
+    "mean fall if somebody averages the column as it stands?",
+    ["by 0.05, a twentieth of one", "by a twentieth of (mean + 1)", "not at all"],
+    1,
+    key="failed",
+)
+
+# %% tags=["hide-output"]
 broken = [dict(row) for row in judgments["ddpo"]]
 for row in broken[::20]:
     row.update(judgment="I would say it is quite good.", score=-1)
-with warnings.catch_warnings(record=True) as said:
+with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     left_out = evaluation.mt_bench_score(broken, questions)
-print(
-    f"left out: {left_out.overall:.3f}   "
-    f"averaged as -1: {np.mean([row['score'] for row in broken]):.3f}"
-)
-print(said[0].message)
+as_stored = np.mean([row["score"] for row in broken])
+print(f"left out: {left_out.overall:.3f}   averaged as -1: {as_stored:.3f}")
+print(told[0].message)
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Each -1 stands about (mean + 1) below the mean, seven grades here, so a twentieth of them costs (mean + 1) / 20. "A
-# twentieth of -1 is -0.05" forgets that a grade is *replaced* by the -1, not added to it. That fall is as large as many
-# differences that papers report, and nothing crashed. The package leaves failed judgments out, counts them, says why each
-# failed, and warns.
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    f"By {left_out.overall - as_stored:.2f}. Each stored failure lies (mean + one) "
+    "below the mean, so a twentieth of them costs (mean + one) / twenty. The small "
+    "answer forgets that a grade is *replaced*. That fall is as large as many "
+    "differences that papers report, and nothing crashed. The package leaves failed "
+    "judgments out, counts them, says why each failed, and warns.",
+    key="failed",
+)
 
 # %% [markdown]
 # Leaving out is honest only while little is left out: a judge may fail exactly on the long and muddled answers. Above a
-# tenth the package refuses, and says so.
+# tenth the package refuses:
 
 # %%
 for row in broken[::8]:
@@ -214,10 +324,10 @@ except ValueError as error:
 # %% [markdown]
 # ### The radar
 #
-# One mean hides eight. The paper draws its Figure 1 this way, and reports there that Zephyr is strong in writing and
-# weak in mathematics and coding; the figure's own numbers were never printed.
+# One mean hides eight. The paper draws its Figure 1 this way, and reports that Zephyr is strong in writing and weak in
+# mathematics and coding; the figure's own numbers were never printed.
 
-# %%
+# %% tags=["hide-input"]
 categories = list(scores["base"].by_category)
 radar = {
     name: [score.by_category[category] for category in categories]
@@ -230,35 +340,12 @@ alt = "; ".join(
 figures.show(
     figures.category_radar(categories, radar),
     alt=f"Mean grades by category. {alt}.",
-    caption=(
-        "Mean grade by category, both turns, rule-based judge. "
-        "The scale is this judge's own."
-    ),
+    caption="Mean grade by category, both turns, on this rule-based judge's own scale.",
 )
 
 # %% [markdown]
-# Look at the shape before the size. With 20 questions a category each corner of the two trained models is uncertain by half
-# a grade to a grade either way (95 %), so a dent of that size is no finding; a category in which a model *falls* after dDPO
-# by more than that is one.
-
-# %%
-change = {
-    c: scores["ddpo"].by_category[c] - scores["dsft"].by_category[c] for c in categories
-}
-for category, gain in sorted(change.items(), key=lambda item: item[1]):
-    print(f"{category:>11}: dDPO − dSFT = {gain:+.2f}")
-
-# %% [markdown]
-# ## The error of a mean
-#
-# A score is a mean over *these* questions; other questions of the same kind would have given another. Let question $q$
-# contribute the mean of its turns, $x_q$, and let the questions be drawn independently. Then
-#
-# $$\operatorname{Var}(\bar{x}) = \frac{1}{n^2}\sum_q \operatorname{Var}(x_q) = \frac{\sigma^2}{n}
-# \quad\Rightarrow\quad \text{SE} = \frac{s}{\sqrt{n}}, \qquad s^2 = \frac{1}{n-1}\sum_q (x_q - \bar{x})^2 .$$
-#
-# The $n-1$ pays for $\bar{x}$, which was taken from the same numbers. First by hand:
-
+# Look at the shape before the size: a corner is a mean over few questions. Each change with its own interval, since both
+# models answered the same ones:
 
 # %%
 def by_question(rows):
@@ -268,17 +355,31 @@ def by_question(rows):
     # (questions, turns)
     return np.array([grades[question["question_id"]] for question in questions])
 
-
-def my_standard_error(values):
-    return np.std(values, ddof=1) / np.sqrt(len(values))
-
+# %%
+means = {name: by_question(rows).mean(axis=1) for name, rows in judgments.items()}
+kind = np.array([question["category"] for question in questions])
+for category in categories:
+    here = kind == category
+    change = evaluation.paired_difference(means["ddpo"][here], means["dsft"][here])
+    print(f"{category:>11}: {change}")
 
 # %% [markdown]
+# ## The error of a mean
+#
+# A score is a mean over *these* questions; others of the same kind would have given another. Let question $q$ contribute the
+# mean of its turns, $x_q$, and let the questions be drawn independently. Then
+#
+# $$\operatorname{Var}(\bar{x}) = \frac{1}{n^2}\sum_q \operatorname{Var}(x_q) = \frac{\sigma^2}{n}
+# \quad\Rightarrow\quad \text{SE} = \frac{s}{\sqrt{n}}, \qquad s^2 = \frac{1}{n-1}\sum_q (x_q - \bar{x})^2 .$$ (eq-07-error)
+#
 # The bootstrap draws the questions again, with replacement, two thousand times and looks how the mean scatters. It knows
 # nothing of the formula, and has to agree with it.
 
 # %%
-means = {name: by_question(rows).mean(axis=1) for name, rows in judgments.items()}
+def my_standard_error(values):
+    return np.std(values, ddof=1) / np.sqrt(len(values))
+
+# %%
 for name, values in means.items():
     interval = evaluation.bootstrap_interval(values)
     print(
@@ -287,75 +388,154 @@ for name, values in means.items():
     )
     half = (interval.high - interval.low) / 2
     assert abs(half - 1.96 * my_standard_error(values)) < 0.15 * half + 0.01, (
-        "the two errors part: is every question counted once?"
+        "the two errors differ: is every question counted once?"
     )
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Each question has two turns, so there are 320 grades and not 160. May the formula use $n = 320$? Will that make the
-# error smaller than it is, larger, or leave it alone?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "Each question has two turns. May the formula count every turn as a draw of its "
+    "own, so that $n$ doubles?",
+    [
+        "yes, more numbers make it surer",
+        "no, the unit is the question",
+        "only if the turns are independent",
+    ],
+    2,
+    key="unit",
+)
 
-# %%
+# %% tags=["hide-output"]
+correlation = {}
 for name, rows in judgments.items():
     grades = by_question(rows)
     (var_1, cov), (_, var_2) = np.cov(grades.T)
-    together = cov / math.sqrt(var_1 * var_2) if var_1 * var_2 > 0 else 0.0
+    correlation[name] = cov / math.sqrt(var_1 * var_2) if var_1 * var_2 > 0 else 0.0
     print(
-        f"{name:>5}: turns correlate at {together:+.2f}; "
-        f"n = 320: {my_standard_error(grades.ravel()):.3f}, "
-        f"n = 160: {my_standard_error(grades.mean(axis=1)):.3f}"
+        f"{name:>5}: turns correlate at {correlation[name]:+.2f}; error by turns "
+        f"{my_standard_error(grades.ravel()):.3f}, "
+        f"by questions {my_standard_error(grades.mean(axis=1)):.3f}"
     )
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# With a correlation of $\rho$ between the turns the variance of the mean is $(1 + \rho)$ times what $n = 320$ gives (where
-# both turns have one mean and one spread; a gap between the two means makes the error of 320 look larger than it is). So it
-# depends on $\rho$, and here $\rho$ is small in all three models, so the two errors lie within a tenth: a second turn of
-# ours leans on the first *question* more than on the first *answer*. That is a feature of this set and no licence. In public
-# judgments of MT-Bench by GPT-4 (five models) $\rho$ lies between 0.44 and 0.69: who misread the first turn fails the second,
-# and 320 would promise an error a fifth too small. "More numbers, smaller error" holds for *independent* numbers only:
-# grading the same answer ten times would otherwise make any result significant. The unit of an evaluation is the question.
-# ```
+measured = lessons.published("0.44 to 0.69", "public judgments of five models by GPT-4")
+
+# %% tags=["remove-input"]
+lessons.explain(
+    "With a correlation of $\\rho$ between the turns the variance of the mean is $1 + "
+    "\\rho$ times what counting turns gives. Here $\\rho$ is "
+    + ", ".join(f"{value:+.2f} ({name})" for name, value in correlation.items())
+    + f". On MT-Bench it is {measured}: a model that misreads the first turn fails the "
+    "second, and counting turns would promise an error a fifth too small. More "
+    "numbers help if they are *independent*; grading the same answer ten times would "
+    "otherwise make any result significant. So the unit of an evaluation is the "
+    "question.",
+    key="unit",
+)
 
 # %% [markdown]
 # ## Protocol two: which of two answers is better
 #
-# AlpacaEval shows the judge two answers, a baseline's and the model's, and asks which is better; the figure is the
-# share of wins, a draw counting one half. In the paper the baseline is text-davinci-003; ours is the dSFT model, so the
-# rate says what dDPO changed. A judge that is asked once may follow the *place* of an answer, so we ask twice, with the
-# order swapped, and count a win only when both verdicts name the same model. Written out once:
+# AlpacaEval shows the judge two answers, a baseline's and the model's, and asks which is better. In the paper the baseline
+# is text-davinci-003; ours is the dSFT model, so the rate says what dDPO changed.
 
+# %% [markdown]
+# ```{exercise} A draw is half a win
+# :label: ex-07-win-rate
+#
+# **Difficulty** ●○○○○ · **Minutes** 5
+#
+# Compute a win rate between 0 and 1 from a list of `"win"`, `"draw"` and `"loss"`.
+# ```
+
+# %% tags=["exercise"]
+def win_rate(outcomes):
+    ...
+
+
+exercises.check_win_rate(win_rate)
+
+# %% [markdown]
+# ```{admonition} Hint: what two equal models must get
+# :class: tip dropdown
+# Two copies of one model draw every game. Their rate should be one half.
+# ```
+#
+# ```{admonition} Hint: almost the code
+# :class: tip dropdown
+# `outcomes.count("win")` counts; divide points by `len(outcomes)`.
+# ```
+
+# %% [markdown]
+# ````{solution} ex-07-win-rate
+# :class: dropdown
+# ```python
+# def win_rate(outcomes):
+#     return (outcomes.count("win") + outcomes.count("draw") / 2) / len(outcomes)
+# ```
+# Dropping the draws instead would give a model that draws 99 games and wins one a rate of 100 %.
+# ````
+
+# %% [markdown]
+# A judge that is asked once may follow the *position* of an answer, so we ask twice, with the order swapped.
+#
+# ```{exercise} Asked twice
+# :label: ex-07-both-orders
+#
+# **Difficulty** ●●○○○ · **Minutes** 8
+#
+# Model 2's score from two verdicts, each `"A"`, `"B"` or `"tie"`: 1 if both games name model 2, 0 if both name model 1,
+# else 0.5. In the first game model 1's answer is A, in the second model 2's answer is A.
+# ```
+
+# %% tags=["exercise"]
+def both_orders(first, second):
+    ...
+
+
+exercises.check_both_orders(both_orders)
+
+# %% [markdown]
+# ```{admonition} Hint: name the model first
+# :class: tip dropdown
+# Translate each letter into a model before you compare anything. What does the pair `("A", "A")` say of the two models?
+# ```
+#
+# ```{admonition} Hint: almost the code
+# :class: tip dropdown
+# Model 2 has won when `(first, second) == ("B", "A")`. Which pair is model 1's win?
+# ```
+
+# %% [markdown]
+# ````{solution} ex-07-both-orders
+# :class: dropdown
+# ```python
+# def both_orders(first, second):
+#     if (first, second) == ("B", "A"):
+#         return 1.0
+#     return 0.0 if (first, second) == ("A", "B") else 0.5
+# ```
+# `("A", "A")` names the first position twice: it says something about the judge and nothing about the models.
+# ````
+
+# %% [markdown]
+# With your two functions, dDPO against dSFT on the first turns:
 
 # %%
-def my_pair(judge, question, first, second):
-    # "A" is the first model here
-    straight = judge.compare(question, first, second).winner
-    swapped = judge.compare(question, second, first).winner  # and the second model here
-    if (straight, swapped) == ("B", "A"):
-        return 1.0
-    return 0.0 if (straight, swapped) == ("A", "B") else 0.5
-
-
-# %%
+pair_points = exercises.yours(both_orders, exercises.check_both_orders)
+rate_of = exercises.yours(win_rate, exercises.check_win_rate)
 first_turn = {
     name: [row["choices"][0]["turns"][0] for row in rows]
     for name, rows in answers.items()
 }
 mine = [
-    my_pair(judge, q, a, b)
+    pair_points(judge.compare(q, a, b).winner, judge.compare(q, b, a).winner)
     for q, a, b in zip(questions, first_turn["dsft"], first_turn["ddpo"])
 ]
-print(
-    "dDPO against dSFT: "
-    f"{100 * np.mean(mine):.2f} % ± {100 * my_standard_error(mine):.2f}"
-)
+outcomes = [{1.0: "win", 0.5: "draw", 0.0: "loss"}[points] for points in mine]
+print(f"{100 * rate_of(outcomes):.2f} % ± {100 * my_standard_error(mine):.2f}")
 
 # %% [markdown]
-# The package keeps the verdicts as records, counts the outcomes, and turns them into AlpacaEval's annotations, which the
-# same function reads that reads the real ones.
+# The package keeps the verdicts as records and turns them into AlpacaEval's annotations, which the same function reads that
+# reads the real ones.
 
 # %%
 pairs = evaluation.judge_pairs(
@@ -366,10 +546,10 @@ rate = evaluation.alpaca_eval_win_rate(annotations)
 print(rate)
 assert math.isclose(rate.win_rate, 100 * np.mean(mine)) and math.isclose(
     rate.standard_error, 100 * my_standard_error(mine)
-), "the two rates part"
+), "the two rates differ"
 
 # %% [markdown]
-# ```{admonition} Pitfall
+# ```{admonition} Common mistake
 # :class: warning
 # AlpacaEval's files store a draw as 0 in some runs and as 1.5 in others, and a failed annotation as null; version 2
 # stores a failed one as the draw 1.5. Read "0" as a loss, or null as one, and the rate is off without any error. The
@@ -379,99 +559,51 @@ assert math.isclose(rate.win_rate, 100 * np.mean(mine)) and math.isclose(
 # %% [markdown]
 # ## From raw records to Table 1
 #
-# Table 1 of the paper prints, beside each AlpacaEval rate, its standard error. Where every row is won or lost, the
-# formula above has nothing left to measure: a score that is 1 with share $p$ and 0 otherwise has variance $p(1-p)$, so
+# Table 1 of the paper prints, beside each AlpacaEval rate, its standard error. A score that is 1 with share $p$ and 0
+# otherwise has variance $p(1-p)$, so
 #
-# $$\text{SE} \approx 100 \sqrt{\frac{p\,(1-p)}{805}} .$$
-#
-# ```{admonition} Predict, then run
-# :class: predict
-# Zephyr-7B-beta's rate is 90.60 % over 805 instructions. From nothing but these two numbers: what error should the paper
-# print? And which rates have the largest error, those near 50 %, or those near 100 %?
-# ```
+# $$\text{SE} \approx 100 \sqrt{\frac{p\,(1-p)}{805}} .$$ (eq-07-share)
 
-# %%
+# %% tags=["remove-input"]
+lessons.predict(
+    "Zephyr-7B-beta's rate is 90.60 % over 805 instructions. Which rates have the "
+    "largest standard error?",
+    ["those near 100 %", "those near 50 %", "all the same"],
+    1,
+    key="table-one",
+)
+
+# %% tags=["hide-output"]
 table_1 = [
     row for row in published_table("table_1").rows if row["alpaca_eval"] is not None
 ]
-off = []
+off = {}
 for row in table_1:
     p = row["alpaca_eval"] / 100
     ours = 100 * math.sqrt(p * (1 - p) / 805)
-    off.append(abs(ours - row["alpaca_eval_error"]))
+    off[row["model"]] = abs(ours - row["alpaca_eval_error"])
     print(
         f"{row['model']:>14}: {row['alpaca_eval']:.2f}, "
         f"printed error {row['alpaca_eval_error']:.2f}, from the rate alone {ours:.2f}"
     )
-assert max(off) < 0.05, (
-    "a printed error is not that of its rate: was the table copied rightly?"
+assert max(off.values()) < 0.05, (
+    "a printed error is not that of its rate: was the table copied correctly?"
+)
+
+# %% tags=["remove-input"]
+lessons.explain(
+    "Those near one half, where each instruction is a coin toss. Every row comes out "
+    f"to within {max(off.values()):.2f}: draws make the true variance a little "
+    "smaller, and a few failed annotations the number of rows. So the paper's error "
+    "bars are those of a mean over instructions, and of nothing else: not over "
+    "training seeds, not over judges.",
+    key="table-one",
 )
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# 1.03, as printed, and every other row comes out too, to a few hundredths: draws make a row's true variance a little
-# smaller than $p(1-p)$, and a handful of failed annotations make $n$ a little smaller than 805. The error is largest at
-# 50 % (Falcon-Instruct's 1.75) because there each instruction is a coin toss. "The best models are measured least
-# surely" is a natural guess, and wrong. So the paper's error bars are those of a mean over instructions, and of nothing
-# else: not over seeds of training, not over judges.
-# ```
-
-# %% [markdown]
-# ### The same from the records themselves
-#
-# The annotations behind these rates are public, in AlpacaEval's repository under `results/MODEL/alpaca_eval_gpt4/`, with a
-# licence (CC BY-NC 4.0) that lets you use them and does not let us ship them. Put a copy of that folder somewhere, name it in the
-# environment variable `ZEPHYR_REAL_DATA`, and the next cells compute every rate you have the records of.
-
-# %%
-records = os.environ.get("ZEPHYR_REAL_DATA")
-# AlpacaEval's own layout, and a slim one (preferences and lengths without the texts).
-layouts = ("alpaca_eval_gpt4/annotations.json", "ae1_alpaca_eval_gpt4_slim/*.jsonl")
-files = (
-    [file for layout in layouts for file in Path(records).rglob(layout)]
-    if records
-    else []
-)
-real = evaluation.read_annotations(files)
-print(
-    f"{len(real)} models' annotations found"
-    if real
-    else "No raw annotations here: the printed table above stands alone."
-)
-
-# %% [markdown]
-# Draws, failures and all: each rate and each error has to come out as printed, to the last digit. Failures are left out
-# with a warning; here they are counted in the line itself, so the warnings are put aside.
-
-# %%
-names = {
-    "Zephyr-7B-β": "zephyr-7b-beta",
-    "Claude 2": "claude-2",
-    "GPT-4": "gpt4",
-    "GPT-3.5-turbo": "gpt-3.5-turbo-0301",
-    "Llama2-Chat": "llama-2-70b-chat-hf",
-    "Guanaco": "guanaco-65b",
-    "Falcon-Instruct": "falcon-40b-instruct",
-}
-warnings.simplefilter("ignore", evaluation.EvaluationWarning)
-lines = []
-for row in table_1:
-    if (name := names.get(row["model"])) in real:
-        found = evaluation.alpaca_eval_win_rate(real[name])
-        lines.append(
-            f"{row['model']:>16}, printed {row['alpaca_eval']:.2f} "
-            f"({row['alpaca_eval_error']:.2f}): {found}"
-        )
-        assert round(found.win_rate, 2) == row["alpaca_eval"], (
-            f"{name}: this is not the printed rate; are the annotations of version 1?"
-        )
-print("\n".join(lines) or "No annotations of Table 1's models here.")
-
-# %% [markdown]
-# With errors at hand, read Table 1 again. Zephyr's 90.60 and GPT-3.5-turbo's 89.37 differ by 1.23 points; if the two
-# rates were independent, the difference would have the error $\sqrt{1.03^2 + 1.08^2} = 1.49$. The table's order does not
-# follow from the table. Neither does one of its ablations (Table 3):
+# With errors at hand, read Table 1 again. Zephyr's 90.60 and GPT-3.5-turbo's 89.37 differ by 1.23 points; if the two rates
+# were independent, the difference would have the error $\sqrt{1.03^2 + 1.08^2} = 1.49$. The table's order does not follow
+# from the table. Neither does one of its ablations (Table 3):
 
 # %%
 table_3 = {row["setting"]: row for row in published_table("table_3").rows}
@@ -484,26 +616,58 @@ print(
 )
 
 # %% [markdown]
-# The paper's evidence for dDPO over dSFT at one epoch is therefore its MT-Bench gain (7.00 against 6.64), not this pair
-# of rates; over 80 questions, as we shall see, that is not much either. The published model had three epochs.
+# The paper's evidence for dDPO over dSFT at one epoch is therefore its MT-Bench gain (7.00 against 6.64); over 80
+# questions, as we shall see, that is not much either. The published model had three epochs.
 #
-# With the records one can do better than add up two errors: both models answered the same instructions, so the
-# difference is taken row by row. (Why that is surer follows below.)
+# ### The same from the records themselves (optional)
+#
+# The annotations behind these rates are public, in AlpacaEval's repository under `results/MODEL/alpaca_eval_gpt4/`, and
+# GPT-4's judgments of MT-Bench in FastChat's, with licences that let you use them and do not let us ship all of them. Put
+# a copy somewhere and name the folder in the environment variable `ZEPHYR_REAL_DATA`. The cell below then computes every
+# rate and asserts that it comes out as printed, compares rivals row by row, counts GPT-4's contradictions, and correlates
+# length with win rate. On those records it gives:
+#
+# | | |
+# |---|---|
+# | Zephyr-7B-beta, AlpacaEval 1 | 90.598 (1.029): 727 won, 75 lost, 1 drawn, 2 failed |
+# | MT-Bench, five models, 80 questions | a score alone is known to ± 0.65 to 0.7, the paired difference of neighbours to ± 0.4 to 0.55 |
 
-# %%
-rivals = [
-    name
-    for name in ("gpt-3.5-turbo-0301", "claude-2", "llama-2-70b-chat-hf")
-    if {name, "zephyr-7b-beta"} <= set(real)
-]
-lines = [
-    f"Zephyr-7B-beta minus {name}: "
-    f"{evaluation.win_rate_difference(real['zephyr-7b-beta'], real[name])}"
-    for name in rivals
-]
-print("\n".join(lines) or "No annotations of Zephyr and a rival here.")
-copies = evaluation.shared_annotations(real) if len(real) > 1 else []
-print(f"one set of annotations under two names: {copies or 'none'}")
+# %% tags=["hide-input"]
+def from_real_records(folder):
+    layouts = ("alpaca_eval_gpt4/annotations.json", "ae1_alpaca_eval_gpt4_slim/*.jsonl")
+    files = [file for layout in layouts for file in folder.rglob(layout)]
+    real = evaluation.read_annotations(files)
+    rates = {n: evaluation.alpaca_eval_win_rate(rows) for n, rows in real.items()}
+    ours = rates.get("zephyr-7b-beta")
+    assert ours is None or round(ours.win_rate, 2) == 90.60, "not version 1's records?"
+    for name, found in rates.items():
+        print(f"{name}: {found}")
+        if ours and name in ("gpt-3.5-turbo-0301", "claude-2", "llama-2-70b-chat-hf"):
+            zephyr = real["zephyr-7b-beta"]
+            print(f"    minus it: {evaluation.win_rate_difference(zephyr, real[name])}")
+    if len(rates) > 4:
+        ranks = [
+            np.argsort(np.argsort([getattr(r, field) for r in rates.values()]))
+            for field in ("average_length", "win_rate")
+        ]
+        print(f"length and win rate, Spearman {np.corrcoef(ranks)[0, 1]:.2f}")
+    single = [
+        row
+        for file in folder.rglob("model_judgment/*gpt-4_single*.jsonl")
+        for row in evaluation.load_rows(file)
+    ]
+    for name, score in (evaluation.mt_bench_table(single) if single else {}).items():
+        print(f"MT-Bench, {name}: {score.overall:.2f} {score.interval}")
+    for file in folder.rglob("model_judgment/*pair*.jsonl"):
+        score = evaluation.pair_score(evaluation.load_rows(file))
+        print(
+            f"{score.model_2} against {score.model_1}: {score.n_wins_2} won, "
+            f"{score.n_wins_1} lost, {score.n_inconsistent} contradictory"
+        )
+
+
+if records := os.environ.get("ZEPHYR_REAL_DATA"):
+    from_real_records(Path(records))
 
 # %% [markdown]
 # ### One model, many figures
@@ -511,112 +675,96 @@ print(f"one set of annotations under two names: {copies or 'none'}")
 # | Zephyr-7B-beta | paper | model card | what the records or a newer run say |
 # |---|---|---|---|
 # | MT-Bench, GPT-4, 80 questions | 7.34 | 7.34 | not recomputed: we hold no judgments of it |
-# | AlpacaEval 1, against text-davinci-003 | 90.60 (1.03) | 90.60 | 90.598 (1.029): 727 won, 75 lost, 1 drawn, 2 failed |
+# | AlpacaEval 1, against text-davinci-003 | 90.60 (1.03) | 90.60 | 90.598 (1.029) |
 # | AlpacaEval 2, against GPT-4 Turbo | – | – | 10.99, length-controlled 13.20 (AlpacaEval's leaderboard) |
 # | ARC, HellaSwag | 62.03, 84.52 | 62.03, 84.36 | |
 # | MMLU, TruthfulQA | 61.44, 57.44 | 61.07, 57.45 | the last one is contaminated, see below |
 #
-# Nothing about the model changed between 90.60 and 10.99. The baseline did (text-davinci-003, then GPT-4 Turbo) and the
-# judge did. A win rate is a statement about a *pair* of models and a judge.
+# Nothing about the model changed between 90.60 and 10.99. The baseline did and the judge did. A win rate is a statement
+# about a *pair* of models and a judge.
 
 # %% [markdown]
-# ## Judges have tastes, and they can be measured
+# ## Judges have biases, and they can be measured
 #
-# The paper names two: GPT-4 favours answers of models distilled from it, and long answers. A third is the place an
-# answer is shown in. To measure a bias one needs a judge whose bias is *known*; so we take the rule-based judge, blur
-# its grades, and lean it.
+# The paper names two: GPT-4 favours answers of models distilled from it (**self-preference**), and long answers (**length
+# bias**). A third is **position bias**. To measure a bias one needs a judge whose bias is *known*; so we take the
+# rule-based judge, blur its grades, and bias it.
 
 # %%
-class LeaningJudge:
-    """Grades by rule, blurred by noise; leans to the first place and to length."""
+class BiasedJudge:
+    """Grades by rule, blurred; biased towards the first position and length."""
 
-    name = "leaning"
+    name = "biased"
 
-    def __init__(self, noise=0.0, first=0.0, a_character=0.0, seed=0):
-        self.noise, self.first, self.a_character = noise, first, a_character
+    def __init__(self, noise=0.0, first=0.0, per_character=0.0, seed=0):
+        self.noise, self.first, self.per_character = noise, first, per_character
         self.rng = np.random.default_rng(seed)
 
     def compare(self, question, a, b):
         gap = judge.grade(question, [a], 1).score - judge.grade(question, [b], 1).score
         gap += (
             self.first
-            + self.a_character * (len(a) - len(b))
+            + self.per_character * (len(a) - len(b))
             + self.noise * self.rng.normal()
         )
         return evaluation.PairwiseJudgment(
             "", "A" if gap > 0.5 else "B" if gap < -0.5 else "tie"
         )
 
-
 # %% [markdown]
-# ### A liking for the first place
-#
-# ```{admonition} Predict, then run
-# :class: predict
-# Let the judge's grades be blurred by 2 points, and let it add 2 points to whatever it reads first. What rate does dDPO
-# get against dSFT when it is always shown second? Always first? And when both orders must agree?
-# ```
+# ### Position bias
 
-# %%
-leaning = LeaningJudge(noise=2.0, first=2.0, seed=seed)
-leant = evaluation.judge_pairs(
-    questions, answers["dsft"], answers["ddpo"], leaning, "dsft", "ddpo"
+# %% tags=["remove-input"]
+lessons.predict(
+    "A judge blurred by 2 points adds 2 points to whatever it reads first. Where does "
+    "dDPO's win rate lie when both orders must agree?",
+    ["between the two single orders", "at the unbiased judge's rate", "at one half"],
+    0,
+    key="position",
+)
+
+# %% tags=["hide-output"]
+biased = BiasedJudge(noise=2.0, first=2.0, seed=seed)
+games = evaluation.judge_pairs(
+    questions, answers["dsft"], answers["ddpo"], biased, "dsft", "ddpo"
 )
 points = {"model_2": 1.0, "tie": 0.5, "model_1": 0.0}
 second_place, first_place = (
-    100 * np.mean([points[row[game]] for row in leant])
+    100 * np.mean([points[row[game]] for row in games])
     for game in ("g1_winner", "g2_winner")
 )
-fair = evaluation.pair_score(leant)
+fair = evaluation.pair_score(games)
 print(
     f"dDPO shown second: {second_place:.1f} %, first: {first_place:.1f} %, "
     f"both orders: {fair.win_rate_2:.1f} %; unbiased judge: {rate.win_rate:.1f} %"
 )
 print(
-    f"contradictory: {fair.n_inconsistent} of {len(leant)}; "
-    f"{fair.n_first_place} named the first place twice, "
+    f"contradictory: {fair.n_inconsistent} of {len(games)}; "
+    f"{fair.n_first_place} named the first position twice, "
     f"{fair.n_second_place} the second"
 )
-
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# One order alone tells the place's story: the same answers, the same judge, and tens of points between the two games. In
-# one of them dDPO may even seem to lose. Asking in both orders takes most of the lean out, because it pushes once this way
-# and once the other. What it cannot give back is the questions that the lean decided: those are contradictory, count one half
-# each, and draw the rate towards 50 %. So a biased judge asked in both orders as a rule keeps the sign; it is *less able to
-# tell* two models apart. The counts say by how much it leans: places named twice, first against second.
-# ```
-
-# %%
 assert first_place > second_place + 5, (
-    "the lean does not show: is the order swapped in the second game?"
+    "the bias does not show: is the order swapped in the second game?"
 )
-assert (
-    min(first_place, second_place) < fair.win_rate_2 < max(first_place, second_place)
-), "both orders must lie between the two games"
+
+low, high = sorted((first_place, second_place))
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"One order alone gives {low:.0f} or {high:.0f} %: the same answers, the same "
+    f"judge. Both orders give {fair.win_rate_2:.0f} %, because the bias pushes once "
+    "this way and once the other. What cannot be recovered are the "
+    f"{fair.n_inconsistent} questions that the bias decided: they are contradictory, "
+    "count one half each, and draw the rate towards one half (the unbiased judge says "
+    f"{rate.win_rate:.0f} %). A biased judge asked in both orders usually keeps the "
+    "sign; it is *less able to tell* two models apart.",
+    key="position",
+)
 
 # %% [markdown]
-# GPT-4 as judge does this too. Where you hold pairwise MT-Bench records of it (`model_judgment/*pair*.jsonl` in the
-# layout of FastChat, MT-Bench's home), the next cell counts its contradictions.
-
-# %%
-lines = []
-for file in Path(records).rglob("model_judgment/*pair*.jsonl") if records else []:
-    score = evaluation.pair_score(evaluation.load_rows(file))
-    lines.append(
-        f"{score.model_2} against {score.model_1}: {score.n_wins_2} won, "
-        f"{score.n_wins_1} lost, {score.n_inconsistent} contradictory, of which "
-        f"first place twice {score.n_first_place}, "
-        f"second place twice {score.n_second_place}; {score.n_errors} unreadable"
-    )
-print("\n".join(lines) or "No pairwise judgments here.")
-
-# %% [markdown]
-# ### A liking for length
+# ### Length bias
 #
-# How long are the answers, and does the one that wins tend to be the longer one? The rate in four groups of equal size,
-# from the shortest answers (against the baseline's) to the longest:
+# The rate in four groups of equal size, from the shortest answers (compared with the baseline's) to the longest:
 
 # %%
 for group in evaluation.win_rate_by_length(annotations, n_bins=4):
@@ -629,21 +777,20 @@ for group in evaluation.win_rate_by_length(annotations, n_bins=4):
 # A rate with the length taken out: fit a curve to the scores, with $d$ the difference of the two lengths and $s$ the
 # standard deviation of $d$,
 #
-# $$P(\text{model preferred}) = \sigma\big(\theta + \phi \tanh(d / s)\big),$$
+# $$P(\text{model preferred}) = \sigma\big(\theta + \phi \tanh(d / s)\big),$$ (eq-07-length)
 #
 # and read it off at $d = 0$: $100\,\sigma(\theta)$. The idea is AlpacaEval's length-controlled rate
-# {cite:p}`dubois2024length`; the formula is our own and simpler, as theirs also needs a difficulty for each instruction that
-# is estimated from many other models. Maximum likelihood by Newton's method, with a weak pull of $\phi$ towards zero:
-
+# {cite:p}`dubois2024length`; the formula is our own and simpler, as theirs also needs a difficulty for each instruction,
+# estimated from many other models. Maximum likelihood by Newton's method, with a weak prior that draws $\phi$ to zero:
 
 # %%
 def my_length_control(scores, lengths):
     design = np.stack([np.ones(len(lengths)), np.tanh(lengths / lengths.std())], axis=1)
-    theta_phi, pull = np.zeros(2), np.diag([0.0, 1.0])
+    theta_phi, prior = np.zeros(2), np.diag([0.0, 1.0])
     for _ in range(50):
         chance = 1 / (1 + np.exp(-design @ theta_phi))
-        slope = design.T @ (scores - chance) - pull @ theta_phi
-        curvature = design.T @ (design * (chance * (1 - chance))[:, None]) + pull
+        slope = design.T @ (scores - chance) - prior @ theta_phi
+        curvature = design.T @ (design * (chance * (1 - chance))[:, None]) + prior
         theta_phi += np.linalg.solve(curvature, slope)
     return 100 / (1 + np.exp(-theta_phi[0]))
 
@@ -661,134 +808,248 @@ print(
 if 0 < rate.win_rate < 100:  # a clean sweep leaves nothing to fit
     assert math.isclose(
         my_length_control(np.array(mine), lengths), controlled.win_rate, abs_tol=1e-4
-    ), "the two curves part: characters, or tokens?"
+    ), "the two curves differ: characters, or tokens?"
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Now a judge that loves length: a fifth of a point for each character. How far does the raw rate rise above the
-# honest judge's? Does length control bring it back to the honest judge's raw rate, to the honest judge's
-# *length-controlled* rate, or to neither?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    "Now a judge that adds a fifth of a point per character. Its length-controlled "
+    "rate comes back near ...",
+    [
+        "the unbiased judge's raw rate",
+        "the unbiased judge's controlled rate",
+        "neither",
+    ],
+    key="length",
+)
 
-# %%
-lover = LeaningJudge(a_character=0.2, seed=seed)
-loved = evaluation.as_annotations(
+# %% tags=["hide-output"]
+loves_length = BiasedJudge(per_character=0.2, seed=seed)
+long_won = evaluation.as_annotations(
     evaluation.judge_pairs(
-        questions, answers["dsft"], answers["ddpo"], lover, "dsft", "ddpo"
+        questions, answers["dsft"], answers["ddpo"], loves_length, "dsft", "ddpo"
     )
 )
-loved_rate, loved_controlled = (
-    evaluation.alpaca_eval_win_rate(loved),
-    evaluation.length_controlled_win_rate(loved),
-)
-print(
-    f"honest judge:      raw {rate.win_rate:5.1f} %   "
-    f"length-controlled {controlled.win_rate:5.1f} %   phi {controlled.phi:+.2f}"
-)
-print(
-    f"loves long answers: raw {loved_rate.win_rate:5.1f} %   "
-    f"length-controlled {loved_controlled.win_rate:5.1f} %   "
-    f"phi {loved_controlled.phi:+.2f}"
-)
-
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The lover of length gives the longer answers more, $\phi$ grows, and length control takes that out again: the lover's
-# controlled rate falls to within a few points of the honest judge's *controlled* rate, in our run a little below it (the
-# curve is a model, and does not fit a strong liking to the last point). That is far from the honest judge's raw rate. For
-# look at the honest judge: its own rate changes too, although length means nothing to it. Friendly openings and full
-# sentences *are* longer, they *are* what this judge rewards, and a curve in the length cannot tell "liked because it is
-# long" from "long because it holds what is liked". A length-controlled rate answers one question, what would be left at
-# equal length, and no other: it is not the "true" rate, and can lie further from it than the raw one.
-# ```
-
-# %% [markdown]
-# Over whole models the connection is plain. Across AlpacaEval's models the longer average answer has the higher rate;
-# with raw records of several models at hand, the rank correlation is:
-
-# %%
-if len(real) >= 5:
-    board = [evaluation.alpaca_eval_win_rate(rows) for rows in real.values()]
-    ranks = [
-        np.argsort(np.argsort([getattr(r, field) for r in board]))
-        for field in ("average_length", "win_rate")
-    ]
+long_rate = evaluation.alpaca_eval_win_rate(long_won)
+long_controlled = evaluation.length_controlled_win_rate(long_won)
+for name, raw, at_equal in (
+    ("unbiased", rate, controlled), ("length bias", long_rate, long_controlled)
+):
     print(
-        f"Spearman correlation of mean length and win rate over {len(board)} models: "
-        f"{np.corrcoef(ranks)[0, 1]:.2f}"
+        f"{name:12s} raw {raw.win_rate:5.1f} %   "
+        f"length-controlled {at_equal.win_rate:5.1f} %   phi {at_equal.phi:+.2f}"
     )
-else:
-    print("Fewer than five models' annotations here.")
+
+to_raw = abs(long_controlled.win_rate - rate.win_rate)
+to_controlled = abs(long_controlled.win_rate - controlled.win_rate)
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"Length control takes the biased judge from {long_rate.win_rate:.0f} to "
+    f"{long_controlled.win_rate:.0f} %. The unbiased judge has {rate.win_rate:.0f} % "
+    f"raw and {controlled.win_rate:.0f} % controlled. So the control changes an "
+    f"unbiased judge's rate too, by {controlled.win_rate - rate.win_rate:+.0f} points, "
+    "although length means nothing to it: friendly openings and full sentences *are* "
+    "longer and *are* what it rewards, and a curve in the length cannot tell 'liked "
+    "because it is long' from 'long because it holds what is liked'. A "
+    "length-controlled rate says what would be left at equal length. It is not the "
+    "true rate, and can lie further from it than the raw one.",
+    key="length",
+    answer=2 if min(to_raw, to_controlled) > 10 else 0 if to_raw < to_controlled else 1,
+)
 
 # %% [markdown]
-# ### A liking for one's own voice
+# ### Self-preference, and what is inside a grade
 #
-# Our judge is the same teacher who wrote the preferences that dDPO was trained on. That is the miniature's picture of a
-# bias the paper admits for GPT-4: the student was optimised for this very taste. But a rule-based judge can be taken
-# apart. Each grade is a sum: what is *said* (5 for right, 2 more for a whole sentence, 1 for wrong) and the *tone* (the
-# rest: openings, closings, capitals).
+# Our judge is the same teacher who wrote the preferences that dDPO was trained on: the miniature's picture of what the
+# paper admits for GPT-4. But a rule-based judge can be taken apart. Each grade is a sum: **content** (5 for right, 1 for
+# wrong) and **form** (the rest: a full sentence, openings, closings, capitals).
 
 # %%
-def said_and_tone(name):
+def graded_answers(name):
     given = [row["choices"][0]["turns"] for row in answers[name]]
-    grades = [
+    return [
         [grade_turn(q["turns"], turns, turn) for turn in (1, 2)]
         for q, turns in zip(questions, given)
     ]
-    said = np.array(
-        [[5.0 + 2.0 * g.complete if g.right else 1.0 for g in row] for row in grades]
-    ).mean(axis=1)
-    right = np.array([[g.right for g in row] for row in grades]).mean(axis=1)
-    return said, means[name] - said, right
 
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# dDPO's mean grade stands above dSFT's by the difference you saw at the top. How much of that difference is *said*, how
-# much is *tone*: half and half, mostly the one, or mostly the other?
-# ```
+def content_and_form(name):
+    right = np.array([[g.right for g in row] for row in graded[name]])
+    content = (1 + 4.0 * right).mean(axis=1)
+    return content, means[name] - content, right.mean(axis=1)
 
-# %%
-parts = {}
+
+graded = {}
 if isinstance(judge, TeacherJudge):
-    parts = {name: said_and_tone(name) for name in answers}
-    for label, part in zip(("said", "tone", "right"), range(3)):
-        line = evaluation.paired_difference(parts["ddpo"][part], parts["dsft"][part])
-        print(f"dDPO − dSFT, {label:>5}: {line}")
-else:
-    print("The judge of this scale checks what is said alone: no part is tone.")
+    graded = {name: graded_answers(name) for name in answers}
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "dDPO's mean grade differs from dSFT's. What is most of that difference?",
+    ["content: right answers", "form: manner and sentences", "about half and half"],
+    key="content",
+)
+
+# %% tags=["hide-output"]
 total = evaluation.paired_difference(means["ddpo"], means["dsft"])
 print(f"dDPO − dSFT, grade: {total}")
+gain_content = gain_form = float("nan")
+if graded:
+    parts = {name: content_and_form(name) for name in answers}
+    for label, part in (("content", 0), ("form", 1), ("right", 2)):
+        line = evaluation.paired_difference(parts["ddpo"][part], parts["dsft"][part])
+        print(f"dDPO − dSFT, {label:>7}: {line}")
+    gain_content, gain_form = (
+        float((parts["ddpo"][part] - parts["dsft"][part]).mean()) for part in (0, 1)
+    )
+    assert math.isclose(gain_content + gain_form, total.mean, abs_tol=1e-9)
+else:
+    print("The judge of this scale checks content alone.")
+
+share = gain_content / total.mean if graded and total.mean else 1.0
+reading = (
+    "The mean grade alone would call the model more helpful than it is: pairs are made "
+    "of answers by other models, so they teach what a good answer *looks* like at "
+    "least as readily as how to find the right one."
+    if share < 1 / 3
+    else "So the grade tells the truth here: dDPO brought out right answers."
+    if share > 2 / 3
+    else "Both moved, so neither the grade nor the share of right answers is enough."
+)
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"Of {total.mean:+.2f}, content makes {gain_content:+.2f} and form "
+    f"{gain_form:+.2f}. {reading} The gradient takes whatever separates chosen from "
+    "rejected most cheaply, and a friendly opening is one of a few short phrases, "
+    "while a fact is other tokens each time.",
+    key="content", answer=0 if share > 2 / 3 else 1 if share < 1 / 3 else 2,
+)
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The first two lines add up to the last. In the run shown here nearly all of it is tone; what is said, and the share of
-# right answers, changed by less than their intervals. (In a run of yours read the same three lines.) Pairs are made of
-# answers by other models, so a pair teaches what a good answer *looks* like at least as readily as how to find the right
-# one: a friendly opening is one of four short phrases in every pair, a fact is other tokens each time. The win rate told
-# the story of the mean grade; neither told this one. Where the tone carries the gain, a reader of the mean grade alone
-# calls the model more helpful than it is; had what is said carried it, dDPO would have brought out knowledge that dSFT had
-# left buried. Guessing "all of it is knowledge, the pairs were chosen by rightness first" forgets that the gradient takes
-# whatever separates chosen from rejected *most cheaply*.
+# ### Right by manner: Simpson's paradox
+#
+# dDPO changes *how* answers are phrased as well as what they say. If friendly answers are right less (or more) often than
+# plain ones, then a mere shift from one manner to the other changes the share of right answers, although nothing changed
+# *within* either manner. It can even turn the sign round: right more often within each manner, less often overall
+# (Simpson's paradox). So take the change apart:
+#
+# $$\Delta = \underbrace{\sum_m \bar{w}_m\, \Delta p_m}_{\text{within manners}}
+# + \underbrace{\sum_m \Delta w_m\, \bar{p}_m}_{\text{composition}},$$ (eq-07-simpson)
+#
+# with $w_m$ the share of answers in manner $m$, $p_m$ the share of them that is right, $\Delta$ after minus before, and a
+# bar for the mean of before and after.
+
+# %% [markdown]
+# ````{exercise} A change, taken apart
+# :label: ex-07-change-parts
+#
+# **Difficulty** ●●●●○ · **Minutes** 15
+#
+# Return the two sums of {eq}`eq-07-simpson`, within and composition. Each argument is an array with one entry per manner.
+# The two must add up to the change of the overall share.
+# ````
+
+# %% tags=["exercise"]
+def change_parts(share_before, share_after, right_before, right_after):
+    ...  # return within, composition
+
+
+exercises.check_change_parts(change_parts)
+
+# %% [markdown]
+# ```{admonition} Hint: the overall share
+# :class: tip dropdown
+# Before, it is `(share_before * right_before).sum()`. Write after minus before, and add and subtract a mixed term.
+# ```
+#
+# ```{admonition} Hint: almost the code
+# :class: tip dropdown
+# Within: the mean of the two shares, times the change of the rate, summed. Composition: the other way round.
 # ```
 
-# %%
-if parts:
-    gain_said, gain_tone = (
-        float(parts["ddpo"][part].mean() - parts["dsft"][part].mean())
-        for part in (0, 1)
+# %% [markdown]
+# ````{solution} ex-07-change-parts
+# :class: dropdown
+# ```python
+# def change_parts(share_before, share_after, right_before, right_after):
+#     within = (share_before + share_after) / 2 * (right_after - right_before)
+#     composition = (share_after - share_before) * (right_before + right_after) / 2
+#     return within.sum(), composition.sum()
+# ```
+# ````
+
+# %% [markdown]
+# On this run: all answers of both turns, friendly (an opening or a closing) or plain, before and after dDPO.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Is the change in the share of right answers the same within friendly and plain "
+    "answers as it is overall?",
+    [
+        "yes, the same sign everywhere",
+        "no, composition turns the sign",
+        "nothing changes",
+    ],
+    key="simpson",
+)
+
+# %% tags=["hide-output"]
+take_apart = exercises.yours(change_parts, exercises.check_change_parts)
+
+
+def by_manner(name):
+    flat = [grade for row in graded[name] for grade in row]
+    friendly = np.array([grade.friendly > 0 for grade in flat])
+    right = np.array([grade.right for grade in flat], float)
+    groups = [right[friendly], right[~friendly]]
+    return (
+        np.array([len(group) / len(right) for group in groups]),
+        np.array([group.mean() if len(group) else 0.0 for group in groups]),
     )
+
+
+if graded:
+    (w_0, p_0), (w_1, p_1) = by_manner("dsft"), by_manner("ddpo")
+    for n, manner in enumerate(("friendly", "plain")):
+        print(
+            f"{manner:>8}: {w_0[n]:4.0%} of the answers, {p_0[n]:4.0%} right -> "
+            f"{w_1[n]:4.0%}, {p_1[n]:4.0%} right"
+        )
+    within, composition = take_apart(w_0, w_1, p_0, p_1)
+    change = float(w_1 @ p_1 - w_0 @ p_0)
     print(
-        f"of {total.mean:+.2f}: {gain_said:+.2f} by what is said, "
-        f"{gain_tone:+.2f} by the tone"
+        f"all: {change:+.1%} = within {within:+.1%} + composition {composition:+.1%}"
     )
-    assert math.isclose(gain_said + gain_tone, total.mean, abs_tol=1e-9), (
-        "the parts do not add up to the whole"
+    assert math.isclose(within + composition, change, abs_tol=1e-9)
+
+if graded:
+    steps = p_1 - p_0
+    turned = change * within < 0 and abs(change) > 0.005
+    paradox = turned and bool(np.all(steps * within > 0))
+    verdict = (
+        "Simpson's paradox in full: one sign within each manner, the other overall."
+        if paradox
+        else "The shift between manners turns the sign of the total."
+        if turned
+        else "The total and the change within manners have one sign: no paradox here."
     )
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"Friendly answers went from {100 * w_0[0]:.0f} % to {100 * w_1[0]:.0f} % of all. "
+    f"Friendly ones are right in {100 * p_0[0]:.0f} % before and {100 * p_1[0]:.0f} % "
+    f"after, plain ones in {100 * p_0[1]:.0f} % and {100 * p_1[1]:.0f} %. The total "
+    f"changes by {100 * change:+.1f} points: {100 * within:+.1f} within the manners, "
+    f"{100 * composition:+.1f} by composition. {verdict} A share of right answers "
+    "that is not looked at by group can mistake a change of manner for a change of "
+    "knowledge. (An answer's manner is not assigned at random, so this is a "
+    "description, not a cause.)"
+    if graded
+    else "The judge of this scale knows no manner.",
+    key="simpson",
+    answer=(2 if abs(change) < 0.005 else 1 if turned else 0) if graded else None,
+)
 
 # %% [markdown]
 # ## Is the difference real?
@@ -796,48 +1057,82 @@ if parts:
 # Two models answered the *same* questions. Hard questions are hard for both, so the difference of two means is surer than
 # the two means are:
 #
-# $$\operatorname{Var}(\bar{x} - \bar{y}) = \frac{\sigma_x^2 + \sigma_y^2 - 2\rho\,\sigma_x\sigma_y}{n} .$$
+# $$\operatorname{Var}(\bar{x} - \bar{y}) = \frac{\sigma_x^2 + \sigma_y^2 - 2\rho\,\sigma_x\sigma_y}{n} .$$ (eq-07-paired)
+
+# %% [markdown]
+# ```{exercise} The error of a difference
+# :label: ex-07-paired-error
 #
-# ```{admonition} Predict, then run
-# :class: predict
-# For dDPO against dSFT: is the paired error smaller than the unpaired one by a little, by half, or not at all? What must
-# be true of $\rho$ for pairing to help?
+# **Difficulty** ●●●○○ · **Minutes** 10
+#
+# `a` and `b` are two models' grades on the same questions, as NumPy arrays. Return the standard error of the difference
+# of their means.
 # ```
 
-# %%
-x, y = means["ddpo"], means["dsft"]
-paired, unpaired = (
-    my_standard_error(x - y),
-    math.hypot(my_standard_error(x), my_standard_error(y)),
+# %% tags=["exercise"]
+def paired_error(a, b):
+    ...
+
+
+exercises.check_paired_error(paired_error)
+
+# %% [markdown]
+# ```{admonition} Hint: one number per question
+# :class: tip dropdown
+# The difference of the means is the mean of the differences. You know the error of a mean.
+# ```
+#
+# ```{admonition} Hint: almost the code
+# :class: tip dropdown
+# `np.std(a - b, ddof=1)`, and then?
+# ```
+
+# %% [markdown]
+# ````{solution} ex-07-paired-error
+# :class: dropdown
+# ```python
+# def paired_error(a, b):
+#     return np.std(a - b, ddof=1) / np.sqrt(len(a))
+# ```
+# ````
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "What must be true of $\\rho$ for pairing to help?",
+    ["$\\rho > 0$", "$\\rho = 0$", "$\\rho < 0$"],
+    0,
+    key="pairing",
 )
+
+# %% tags=["hide-output"]
+error_of = exercises.yours(paired_error, exercises.check_paired_error)
+x, y = means["ddpo"], means["dsft"]
+paired = error_of(x, y)
+unpaired = math.hypot(my_standard_error(x), my_standard_error(y))
 (var_x, cov), (_, var_y) = np.cov(x, y)  # cov is rho times both standard deviations
-formula = math.sqrt((var_x + var_y - 2 * cov) / len(x))
+rho = cov / math.sqrt(var_x * var_y) if var_x * var_y > 0 else 0.0
 print(
     f"difference {np.mean(x - y):+.3f}; error unpaired {unpaired:.3f}, "
-    f"paired {paired:.3f} (by the formula {formula:.3f})"
+    f"paired {paired:.3f}; rho = {rho:+.2f}"
 )
-print(
-    f"rho = {cov / math.sqrt(var_x * var_y):+.2f}"
-    if var_x * var_y > 0
-    else "one of the two models got the same grade everywhere"
-)
-assert math.isclose(paired, formula, abs_tol=1e-9), (
-    "the formula and the paired error part: is the same ddof used throughout?"
+assert math.isclose(
+    paired, math.sqrt((var_x + var_y - 2 * cov) / len(x)), abs_tol=1e-9
+), "the formula and the paired error differ: is the same ddof used throughout?"
+
+# %% tags=["remove-input"]
+lessons.explain(
+    "Pairing helps as far as the two models find the same questions hard. Here "
+    f"$\\rho$ is {rho:+.2f}, and the paired error {paired / unpaired:.2f} times the "
+    "unpaired one. Two unrelated models may have a $\\rho$ near zero; then pairing "
+    "costs nothing and gains nothing. It never needs more questions, so there is no "
+    "reason to leave it out.",
+    key="pairing",
 )
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Pairing helps as far as the two models find the same questions hard: $\rho > 0$. The gain is a factor $\sqrt{1-\rho}$ where
-# the two spreads are alike. Two unrelated models may have $\rho$ near zero, and then pairing costs nothing and gains nothing.
-# It never needs more questions, so there is no reason to leave it out.
-# ```
-
-# %% [markdown]
-# How often would chance alone make such a difference? If the two models were one, each question's difference might as
-# well have had the other sign. So flip the signs at random, ten thousand times, and count. (The package counts the signs as
-# they fell among the flips, as one should: its p is never below one in ten thousand, while the count by hand may be 0.)
-
+# How often would chance alone make such a difference? If the two models were one, each question's difference might as well
+# have had the other sign. So flip the signs at random, ten thousand times, and count. (The package counts the signs as they
+# fell among the flips: its p is never below one in ten thousand.)
 
 # %%
 def my_p_value(differences, flips=10_000):
@@ -845,11 +1140,10 @@ def my_p_value(differences, flips=10_000):
     signs = rng.choice([-1.0, 1.0], size=(flips, len(differences)))
     return np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9)
 
-
 # %%
 print(f"by hand p = {my_p_value(x - y):.4f}; the package: {total}")
 assert abs(my_p_value(x - y) - total.p_value) < 0.02, (
-    "the two tests part: flip signs of differences, not of grades"
+    "the two tests differ: flip signs of differences, not of grades"
 )
 print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'])}")
 
@@ -860,19 +1154,12 @@ print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'
 # temperature 0.7, and the training itself. The first is cheap to try: ask the dDPO model again, with other seeds.
 
 # %%
-import tempfile
-
-from zephyr_utils.chat import load_model
-from zephyr_utils.evaluation.exam import run_exam
-
-
-model, tokenizer = load_model(pipeline.model_directory("ddpo"), dtype="float32")
 again = [scores["ddpo"].overall]
 for other_seed in (seed + 11, seed + 12):
     with tempfile.TemporaryDirectory() as folder:
         again.append(
             run_exam(
-                model, tokenizer, "ddpo", questions, Path(folder), judge,
+                ddpo, tokenizer, "ddpo", questions, Path(folder), judge,
                 seed=other_seed,
                 max_new_tokens=exam.max_new_tokens,
                 temperature=exam.temperature,
@@ -884,12 +1171,11 @@ print(
 )
 
 # %% [markdown]
-# The error over questions holds this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$. (Three
-# draws guess a spread poorly. Where it comes near the error over questions, chance in the draw makes most of that error.)
+# The error over questions holds this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$.
 #
-# The seed of the *training* is not in it at all, and no number of questions will show it. `make claims` trains the whole
-# pipeline several times, each with a seed of its own. With few seeds the interval has to be Student's,
-# $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five, $t_4 = 2.78$ and not 1.96.
+# The seed of the *training* is not in it at all, and no number of questions will show it. `make claims` repeats the whole
+# pipeline with other seeds. With few of them the interval has to be Student's, $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five,
+# $t_4 = 2.78$ and not 1.96.
 
 # %%
 claims = artefacts.read_json(
@@ -907,29 +1193,71 @@ for better, worse in (("dsft", "base"), ("ddpo", "dsft")):
             for rows in trained
         ]
         if len(gaps) > 1:
-            print(
-                f"{better} − {worse}, {figure}: {evaluation.seeds_interval(gaps)}, "
-                f"by seed {np.round(gaps, 2)}"
-            )
-if len(trained) < 2:
-    print("Several trainings have not been run in this copy: `make claims` does it.")
+            found = evaluation.seeds_interval(gaps)
+            side = "rises" if found.low > 0 else "falls" if found.high < 0 else "either"
+            print(f"{better} − {worse}, {figure}: {found} ({side})", np.round(gaps, 2))
 
 # %% [markdown]
-# Two questions to these lines: does the grade rise with dDPO in *every* training, and does the share of right answers? In
-# the five trainings of the miniature that the README reports the first does, by much the same amount each time. The second
-# does not: it falls a little in every one, by two or three points of a hundred. The single run above could not tell that
-# fall from chance.
-
-# %% [markdown]
-# ### When 80 questions are few
+# Does the grade rise with dDPO in *every* training, and does the share of right answers? *Either* says that the interval
+# holds zero: so many trainings cannot tell.
 #
-# The half-width of a 95 % interval is $1.96\,s/\sqrt{n}$. For the *difference* of two models on our questions:
+# ### How many questions?
+#
+# A true difference of exactly 1.96 standard errors is measured above that line only half of the time, because the estimate
+# falls as often below the truth as above it: that is 50 % **power**. To see a true difference in 80 % of exams it has to be
+# $1.96 + 0.84$ standard errors.
+#
+# ```{exercise} How many questions?
+# :label: ex-07-questions-needed
+#
+# **Difficulty** ●●●○○ · **Minutes** 10
+#
+# The paired differences of two models have the standard deviation `sd`. What is the fewest number of questions with which a
+# true difference of `gap` is found, at 95 % confidence, with 80 % power: for which `gap` is at least $1.96 + 0.84$ standard
+# errors?
+# ```
+
+# %% tags=["exercise"]
+def questions_needed(sd, gap):
+    ...
+
+
+exercises.check_questions_needed(questions_needed)
+
+# %% [markdown]
+# ```{admonition} Hint: solve for n
+# :class: tip dropdown
+# Start from $(1.96 + 0.84)\,\text{sd}/\sqrt{n} = \text{gap}$.
+# ```
+#
+# ```{admonition} Hint: almost the code
+# :class: tip dropdown
+# Square both sides; `math.ceil` rounds up.
+# ```
+
+# %% [markdown]
+# ````{solution} ex-07-questions-needed
+# :class: dropdown
+# ```python
+# def questions_needed(sd, gap):
+#     return math.ceil(((1.96 + 0.84) * sd / gap) ** 2)
+# ```
+# With `sd = 2.2`, as between neighbours in public judgments of MT-Bench, Table 1's gap of 0.22 between Zephyr-7B-beta's 7.34
+# and Vicuna-33B's 7.12 takes some 785 questions; MT-Bench has 80. (With 1.96 alone the formula says 385, and half of such
+# exams would miss the gap.)
+# ````
 
 # %%
+needed = exercises.yours(questions_needed, exercises.check_questions_needed)
+spread = float(np.std(x - y, ddof=1))
+for gap in (1.0, 0.5, 0.25):
+    print(f"a difference of {gap:g} takes {needed(spread, gap):,} of our questions")
+
+# %% tags=["hide-input"]
 sizes = np.array([20, 40, 80, 160, 320, 640, 1280])
-half = 1.96 * np.std(x - y, ddof=1) / np.sqrt(sizes)
+seen = (1.96 + 0.84) * spread / np.sqrt(sizes)
 fig, [axes] = figures.figure(height=3.2)
-axes.plot(sizes, half, marker="o", label="95 % half-width of the paired difference")
+axes.plot(sizes, seen, marker="o", label="smallest difference seen with 80 % power")
 axes.axhline(
     abs(total.mean), linestyle="--", color=figures.COLOURS[1], label="dDPO − dSFT here"
 )
@@ -941,96 +1269,51 @@ axes.legend()
 figures.show(
     fig,
     alt=(
-        f"The half-width falls from {half[0]:.2f} at 20 questions to {half[2]:.2f} at "
-        f"80 and {half[-1]:.2f} at 1,280; the measured difference is {total.mean:+.2f}."
+        f"The smallest difference falls from {seen[0]:.2f} at 20 questions to "
+        f"{seen[2]:.2f} at 80 and {seen[-1]:.2f} at 1,280; measured {total.mean:+.2f}."
     ),
-    caption=(
-        "How finely a set of questions can tell two models apart: "
-        "it takes four times the questions to see half the gap."
-    ),
+    caption="It takes four times the questions to see half the gap.",
 )
 
 # %% [markdown]
 # And without a formula: draw 80 of our questions again and again, and see how often the order of the two models comes out
-# the other way round. dDPO's gap in the miniature is so wide that 80 are plenty. Gaps between good models are not, so the
-# last lines ask for how many questions a smaller one would call.
+# the other way round.
 
 # %%
 rng = np.random.default_rng(seed)
 of_80 = np.array([rng.choice(x - y, 80).mean() for _ in range(5000)])
 print(
     "dDPO − dSFT over 80 questions: 95 % of the draws between "
-    f"{np.quantile(of_80, 0.025):+.2f} and {np.quantile(of_80, 0.975):+.2f}"
+    f"{np.quantile(of_80, 0.025):+.2f} and {np.quantile(of_80, 0.975):+.2f}; "
+    f"same order as over all {len(x)} in "
+    f"{np.mean(np.sign(of_80) == np.sign(total.mean)):.1%}"
 )
-print(
-    f"the order comes out as over all {len(x)} in "
-    f"{np.mean(np.sign(of_80) == np.sign(total.mean)):.1%} of the draws"
-)
-# two models that answer alike have no gap to divide
-for share in (2, 4, 8) if total.mean else ():
-    needed = math.ceil((1.96 * np.std(x - y, ddof=1) / (total.mean / share)) ** 2)
-    print(
-        f"a gap of 1/{share} of ours, {total.mean / share:+.2f}, "
-        f"would have taken {needed:,} questions"
-    )
 
 # %% [markdown]
-# The same for the real judge, where you have its judgments: how far apart must two models be on MT-Bench's 80 questions?
-# In Table 1 Zephyr-7B-beta's 7.34 and Vicuna-33B's 7.12 are 0.22 apart.
-
-# %%
-found = (
-    [
-        row
-        for file in Path(records).rglob("model_judgment/*gpt-4_single*.jsonl")
-        for row in evaluation.load_rows(file)
-    ]
-    if records
-    else []
-)
-by_model = {
-    name: [row for row in found if row["model"] == name]
-    for name in {row["model"] for row in found}
-}
-board = evaluation.mt_bench_table(found) if found else {}
-print(
-    f"{len(board)} models' judgments found"
-    if board
-    else "No judgments of MT-Bench here."
-)
-ranked = sorted(board, key=lambda name: -board[name].overall)
-for better, worse in zip(ranked, ranked[1:]):
-    print(
-        f"{better} {board[better].overall:.2f}, {worse} {board[worse].overall:.2f}: "
-        f"{evaluation.mt_bench_difference(by_model[better], by_model[worse])}"
-    )
-
-# %% [markdown]
-# In public records of GPT-4's judgments (five models, 80 questions each) the mean grade of a question spreads by three
-# points, so a score alone is known to ± 0.65 or 0.7; the paired difference of neighbours to ± 0.4 to ± 0.55. A gap of 0.22 is
-# below what the benchmark can tell, whoever is ahead. The gain of Table 3 from dSFT-1 to dDPO + dSFT, 0.36, is too.
+# In public records of GPT-4's judgments the mean grade of a question spreads by three points, so a score of MT-Bench alone is
+# known to ± 0.65 to 0.7 and a paired difference to ± 0.4 to 0.55. A gap of 0.22 is below what the benchmark can tell,
+# whoever is ahead. The gain of Table 3 from dSFT-1 to dDPO + dSFT, 0.36, is too.
 
 # %% [markdown]
 # ## Before and after, the same questions
 #
 # Figures compress; answers do not. One question of each category, all three models, with the grade of the first turn:
 
-# %%
+# %% tags=["hide-input"]
 grade_of = {
     (name, row["question_id"], row["turn"]): row["score"]
     for name, rows in judgments.items()
     for row in rows
 }
+place_of = {question["question_id"]: n for n, question in enumerate(questions)}
 shown = []
-for n in range(0, len(questions), 20):
+for _, question in sorted(first_of.items()):
+    n = place_of[question["question_id"]]
     cells = {
-        name: (
-            f"{first_turn[name][n]}\n"
-            f"[{grade_of[name, questions[n]['question_id'], 1]:g}]"
-        )
+        name: f"{first_turn[name][n]}\n[{grade_of[name, question['question_id'], 1]:g}]"
         for name in answers
     }
-    shown.append({"question": questions[n]["turns"][0], **cells})
+    shown.append({"question": question["turns"][0], **cells})
 display(
     HTML(
         before_after_table(
@@ -1042,8 +1325,7 @@ display(
 
 # %% [markdown]
 # Look for three things: answers that are right and bare beside answers that are friendly and false; the same opening again
-# and again; and whether an answer ends (the base runs on, and shows role markers that it has met in other texts). Then look
-# at the questions where the two models differ most:
+# and again; and whether an answer ends. Then the questions where the two models differ most:
 
 # %%
 for n in np.argsort(x - y)[[0, 1, -2, -1]]:
@@ -1057,8 +1339,8 @@ for n in np.argsort(x - y)[[0, 1, -2, -1]]:
 # ## Figures that are not what they seem
 #
 # **Contaminated.** Table 2 of the paper has academic tasks without a judge. UltraFeedback, from which Zephyr's pairs were
-# made, held prompts of TruthfulQA as one of its sources, and a few more inside others; both had to be removed later. So
-# of these four columns one was, in part, seen in training:
+# made, held prompts of TruthfulQA as one of its sources, and a few more inside others; both were removed later. So of these
+# four columns one was, in part, seen in training:
 
 # %%
 table_2 = published_table("table_2")
@@ -1068,7 +1350,7 @@ for row in table_2.rows:
             f"{row['model']:>22}",
             {name: row[name] for name in ("arc", "hellaswag", "mmlu", "truthfulqa")},
         )
-print(textwrap.fill(table_2.note, 96))
+print(textwrap.fill(table_2.note, 88))
 
 # %% [markdown]
 # **Of a faulty runner.** On MedConceptsQA, four choices about medical codes, Zephyr-7B-beta was published at 25 %. Does
@@ -1112,167 +1394,12 @@ for task in evaluation.ACADEMIC_TASKS:
 # with 7.34 would be comparing degrees of two thermometers of which one shows Celsius and the other has no unit.
 
 # %% [markdown]
-# ## Exercises
-#
-# ```{exercise} A draw is half a win
-# :label: ex-07-win-rate
-#
-# **Difficulty** ●○○○○ · **Minutes** 5
-#
-# Compute a win rate between 0 and 1 from a list of `"win"`, `"draw"` and `"loss"`.
-# ```
-
-# %% tags=["exercise"]
-def win_rate(outcomes):
-    ...
-
-
-exercises.check_win_rate(win_rate)
-
-# %% [markdown]
-# ```{admonition} Hint: what two equal models must get
-# :class: tip dropdown
-# Two copies of one model draw every game. Their rate should be one half.
-# ```
-#
-# ```{admonition} Hint: almost the code
-# :class: tip dropdown
-# `outcomes.count("win")` counts; divide points by `len(outcomes)`.
-# ```
-
-# %% [markdown]
-# ````{solution} ex-07-win-rate
-# :class: dropdown
-# ```python
-# def win_rate(outcomes):
-#     return (outcomes.count("win") + outcomes.count("draw") / 2) / len(outcomes)
-# ```
-# Dropping the draws instead would give a model that draws 99 games and wins one a rate of 100 %.
-# ````
-
-# %% [markdown]
-# ```{exercise} Asked twice
-# :label: ex-07-both-orders
-#
-# **Difficulty** ●●○○○ · **Minutes** 8
-#
-# Model 2's score from two verdicts, each `"A"`, `"B"` or `"tie"`: 1 if both games name model 2, 0 if both name model 1,
-# else 0.5. In the first game model 1's answer is A, in the second model 2's answer is A.
-# ```
-
-# %% tags=["exercise"]
-def both_orders(first, second):
-    ...
-
-
-exercises.check_both_orders(both_orders)
-
-# %% [markdown]
-# ```{admonition} Hint: name the model first
-# :class: tip dropdown
-# Translate each letter into a model before you compare anything. What does the pair `("A", "A")` say of the two models?
-# ```
-#
-# ```{admonition} Hint: almost the code
-# :class: tip dropdown
-# Model 2 has won when `(first, second) == ("B", "A")`. Which pair is model 1's win?
-# ```
-
-# %% [markdown]
-# ````{solution} ex-07-both-orders
-# :class: dropdown
-# ```python
-# def both_orders(first, second):
-#     if (first, second) == ("B", "A"):
-#         return 1.0
-#     return 0.0 if (first, second) == ("A", "B") else 0.5
-# ```
-# `("A", "A")` names the first place twice: it says something about the judge and nothing about the models.
-# ````
-
-# %% [markdown]
-# ```{exercise} The error of a difference
-# :label: ex-07-paired-error
-#
-# **Difficulty** ●●●○○ · **Minutes** 10
-#
-# `a` and `b` are two models' grades on the same questions, as NumPy arrays. Return the standard error of the difference
-# of their means.
-# ```
-
-# %% tags=["exercise"]
-def paired_error(a, b):
-    ...
-
-
-exercises.check_paired_error(paired_error)
-
-# %% [markdown]
-# ```{admonition} Hint: one number a question
-# :class: tip dropdown
-# The difference of the means is the mean of the differences. You know the error of a mean.
-# ```
-#
-# ```{admonition} Hint: almost the code
-# :class: tip dropdown
-# `np.std(a - b, ddof=1)`, and then?
-# ```
-
-# %% [markdown]
-# ````{solution} ex-07-paired-error
-# :class: dropdown
-# ```python
-# def paired_error(a, b):
-#     return np.std(a - b, ddof=1) / np.sqrt(len(a))
-# ```
-# ````
-
-# %% [markdown]
-# ```{exercise} How many questions?
-# :label: ex-07-questions-needed
-#
-# **Difficulty** ●●●○○ · **Minutes** 10
-#
-# The paired differences of two models have the standard deviation `sd`. What is the fewest number of questions for which
-# a true difference of `gap` is at least 1.96 standard errors?
-# ```
-
-# %% tags=["exercise"]
-def questions_needed(sd, gap):
-    ...
-
-
-exercises.check_questions_needed(questions_needed)
-
-# %% [markdown]
-# ```{admonition} Hint: solve for n
-# :class: tip dropdown
-# Start from $1.96\,\text{sd}/\sqrt{n} = \text{gap}$.
-# ```
-#
-# ```{admonition} Hint: almost the code
-# :class: tip dropdown
-# Square both sides; `math.ceil` rounds up.
-# ```
-
-# %% [markdown]
-# ````{solution} ex-07-questions-needed
-# :class: dropdown
-# ```python
-# def questions_needed(sd, gap):
-#     return math.ceil((1.96 * sd / gap) ** 2)
-# ```
-# With `sd = 2.2`, as between neighbours in the public judgments above, and Table 1's gap of 0.22 it takes 385 questions;
-# MT-Bench has 80.
-# ````
-
-# %% [markdown]
 # ## Your turn with your own data
 #
 # ```{admonition} What goes wrong when you do
 # :class: warning
 # - Grades of two judges, or of one judge in two years, are not on one scale. Judge all your models again, with one judge.
-# - A judge that is asked once follows the place; ask in both orders (`--baseline` does).
+# - A judge that is asked once follows the position; ask in both orders (`--baseline` does).
 # - A judge that failed on the long answers makes them vanish from the mean. Look at `n_failed` before the score.
 # - One file copied under two names makes two models "tie". The report compares them and says so.
 # - Questions that leaked into training measure memory. Chapter 04 shows how to look for them.
@@ -1292,22 +1419,22 @@ exercises.check_questions_needed(questions_needed)
 # %% [markdown]
 # ## Recap
 #
-# - **Figures from raw records:** `my_score` and the package agree to the last digit; failed judgments are left out and
-#   counted. The printed errors of Table 1 are $\sqrt{p(1-p)/805}$ (first exercise).
-# - **Both protocols, and the judge's tastes:** one order alone follows the place, two orders draw towards one half, and
-#   length control takes out good length with the bad (second exercise).
-# - **What dDPO improved:** the gain split into what is said and the tone it is said in.
-# - **Is it real:** the unit is the question, the difference is paired (third exercise), seeds of training are another
-#   source of chance altogether, and 80 questions tell large differences only (fourth exercise).
-# - **Figures not to believe as they stand:** TruthfulQA in Table 2, MedConceptsQA by a faulty runner, and any grade
-#   beside that of another judge.
+# - **Answers and figures from raw records:** you wrote the generation loop; failed judgments are left out and counted, a
+#   draw is half a win ([exercise](ex-07-win-rate)), and Table 1's errors are $\sqrt{p(1-p)/805}$.
+# - **Both protocols, and the judge's biases:** one order alone follows the position, two orders draw towards one half
+#   ([exercise](ex-07-both-orders)), and length control takes out good length with the bad.
+# - **What dDPO improved:** content and form, and the share of right answers by manner ([exercise](ex-07-change-parts)).
+# - **Is it real:** the unit is the question, the difference is paired ([exercise](ex-07-paired-error)), training seeds are
+#   another source of chance, and small benchmarks tell large differences only ([exercise](ex-07-questions-needed)).
+# - **Figures not to believe as they stand:** TruthfulQA in Table 2, MedConceptsQA by a faulty runner, and any grade beside
+#   that of another judge.
 #
 # [Chapter 08](08_ablations) asks which step of the pipeline the gain comes from.
 #
 # ## References
 #
 # - {cite:t}`tunstall2023zephyr`: section 4.2 for both benchmarks, Tables 1 to 3, and the limitations of GPT-4 as judge.
-# - {cite:t}`zheng2023judging`: MT-Bench, the two judging protocols, the biases of place and length.
+# - {cite:t}`zheng2023judging`: MT-Bench, the two judging protocols, position and length bias.
 # - {cite:t}`dubois2024length`: the length-controlled win rate.
 # - {cite:t}`shoham2024medconceptsqa`: MedConceptsQA, whose first leaderboard gave Zephyr's figures.
 # - [FastChat](https://github.com/lm-sys/FastChat/tree/main/fastchat/llm_judge) and
@@ -1324,5 +1451,6 @@ metrics |= {
     "difference": total.mean,
     "difference_p": total.p_value,
 }
-metrics |= {"gain_said": gain_said, "gain_tone": gain_tone}
+if graded:
+    metrics |= {"gain_said": gain_content, "gain_tone": gain_form}
 artefacts.write_metrics(pipeline.folder / "07_evaluation", metrics)

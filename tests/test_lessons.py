@@ -21,6 +21,7 @@ from zephyr_utils.lessons.prediction import ASKED
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 # Chapters whose explanations are all bound to their run. Add yours once it is converted.
 CONVERTED = (
+    "00_overview",
     "01_truecasing",
     "02_dsft",
     "03_ai_feedback",
