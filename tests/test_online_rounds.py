@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import tiny_model, tiny_tokenizer
+from typer.testing import CliRunner
 
 from zephyr_utils import chat
+from zephyr_utils.cli import app
 from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
@@ -256,3 +258,37 @@ def test_a_round_that_was_killed_in_training_ends_with_the_same_weights(
     assert resumed.answers.reused and resumed.training.resumed and true is rounds.train_round
     ended = weights(resumed.training.folder)
     assert all(torch.equal(weight, ended[name]) for name, weight in expected.items())
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_each_round_left(pipeline):
+    options = ["--sft-model", pipeline.sft_model, "--feedback", pipeline.feedback,
+               "--runs", pipeline.runs, "--rounds", "1", "--samples", "3"]  # fmt: skip
+    done = CliRunner().invoke(app, ["online", "--method", "sppo", "--eta", "5", *options])
+    assert done.exit_code == 0, done.output
+    for word in ("Round 1 of 1, sppo", "answers: ", "first loss: ", "kl: ", "score: ", "right: "):
+        assert word in done.output
+    made = json.loads(
+        (pipeline.folder / "11_online/sppo/round_1/training/manifest.json").read_text()
+    )
+    assert made["recipe"]["eta"] == 5 and "alpha" not in made["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--method", "dpo", "--eta", "5"], "dpo has no eta"),
+        (["--method", "sppo", "--alpha", "1"], "sppo has no alpha"),
+        (["--rounds", "0"], "0 rounds"),
+        (["--samples", "1"], "no pair can be made"),
+        (["--temperature", "-1"], "temperature is -1"),
+        (["--scale", "smol"], "has no judge"),
+    ],
+)
+def test_what_the_command_cannot_do_is_refused_before_anything_is_made(pipeline, options, words):
+    given = ["--sft-model", pipeline.sft_model, "--feedback", pipeline.feedback]
+    done = CliRunner().invoke(app, ["online", *given, "--runs", pipeline.runs, *options])
+    assert words in str(done.exception)
+    assert not pipeline.folder.exists()

@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from zephyr_utils.chat.decoding import Decoding
 from zephyr_utils.chat.generation import PromptTooLongError, prompt_ids
 from zephyr_utils.data.counts import RowCounts, SetAside
 from zephyr_utils.data.types import Completion, Feedback
@@ -49,6 +50,7 @@ class SamplingSettings:
                 where="samples",
                 remedy="ask for 2 or more",
             )
+        Decoding(self.max_new_tokens, self.temperature, self.top_p, self.seed)  # for its errors
 
 
 @dataclass

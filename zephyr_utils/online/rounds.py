@@ -18,7 +18,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.online.pairs import SamplingSettings
 from zephyr_utils.online.round_training import Method, OnlineObjective, train_round
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact
-from zephyr_utils.pipeline.on_policy import build_own_answers
+from zephyr_utils.pipeline.on_policy import build_own_answers, scale_rater
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps.own_answers import FEEDBACK_FILE
 from zephyr_utils.preferences.pairs import LEAKED
@@ -119,6 +119,7 @@ def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
         HandbookError: the scale has no judge for own answers, there are fewer prompts than rounds;
             as `build_own_answers` and `train_round`.
     """
+    scale_rater(pipeline)  # refused before anything is read or made
     feedback = pipeline.load("feedback", "feedback").records
     asked = [question["turns"][0] for question in pipeline.questions()]
     shares = split_prompts(
