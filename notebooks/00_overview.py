@@ -1,24 +1,30 @@
 # %% [markdown]
 # # Zephyr in ten minutes
 #
-# In October 2023 a model of seven billion parameters was put beside chat models ten times its size, and held its own.
-# No person had rated one of its answers. *Zephyr: Direct Distillation of LM Alignment* {cite:p}`tunstall2023zephyr`
-# had taught it in three steps: **dSFT** (distilled supervised fine-tuning: copy a teacher's dialogues), **AI
-# feedback** (a stronger model rates answers) and **dDPO** (distilled direct preference optimisation: prefer the better
-# rated). The *d* stands for *distilled*: what a person did elsewhere, a model does here. This chapter tells the whole
-# story once, quickly, and really walks it: at its end you have put questions to a base model, to the same model after
-# dSFT, and after dDPO.
+# In October 2023 a chat model of seven billion parameters matched others ten times its size, and no person had rated a
+# single one of its answers. *Zephyr: Direct Distillation of LM Alignment* {cite:p}`tunstall2023zephyr` taught it in three
+# steps: **dSFT** (distilled supervised fine-tuning: copy a teacher's dialogues), **AI feedback** (a stronger model rates
+# answers) and **dDPO** (distilled direct preference optimisation: prefer the better rated). The *d* stands for
+# *distilled*: what people did elsewhere, a model does here. This chapter tells the whole story once, and at its end you
+# have questioned a base model, the same model after dSFT, and after dDPO. Reading it takes ten minutes; the exercises
+# are for later.
 
 # %% [markdown]
 # ## What you will be able to do
 #
 # 1. Say what Zephyr did, in three steps with one formula each, and compute each formula by hand.
-# 2. Name everyone who takes part: student, teacher, the four models, the judge, and who stands in for them here.
-# 3. Choose a scale for your machine, and say how many steps a run takes before you start it.
-# 4. Hear the difference between base, dSFT and dDPO on questions of your own, and read the table of what came out.
-# 5. Read the book's notation, and find each symbol in the code.
+# 2. Choose a scale for your machine, and say how many steps a run takes before you start it.
+# 3. Compare base, dSFT and dDPO on questions of your own, and read the table of what came out, including what a mean
+#    hides.
 
-# %%
+# %% [markdown]
+# ## Set-up
+#
+# Every chapter opens with three folded cells. They load the package, set the parameters, and import what follows.
+# `scale` chooses model, data and recipe together; the other parameters replace one of them by something of your own,
+# and `settings` takes what else a `Pipeline` knows, such as `{"limit": 400}` for the first 400 rows.
+
+# %% tags=["hide-input"]
 try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
@@ -28,14 +34,7 @@ from zephyr_utils.machine import check_loaded_versions, hardware_found
 check_loaded_versions()
 print(hardware_found())
 
-# %% [markdown]
-# ## The dials
-#
-# Every chapter begins with these eight. `scale` chooses model, data and recipe together; the others replace one of
-# them by something of your own. Left empty they keep the scale's. `settings` holds what else a `Pipeline` takes, such as
-# `{"limit": 400}` for the first 400 rows.
-
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 scale = "miniature"
 seed = 0
 dialogues = ""
@@ -45,23 +44,30 @@ base_model = ""
 runs = ""
 settings = {}
 
-# %%
+# %% tags=["hide-input"]
 import inspect
 import math
+import re
+import textwrap
+import warnings
 
 import torch
 from IPython.display import Markdown, display
 
 from zephyr_utils import (
-    chat, exercises, figures, objectives, preferences as pairing, published,
+    chat, exercises, figures, lessons, objectives, preferences as pairing, published,
+    training,
 )
-from zephyr_utils.pipeline import artefacts
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import load_rows, mt_bench_difference, mt_bench_score
 from zephyr_utils.explorers.answers import Answers
+from zephyr_utils.miniature.shipped import load_shipped
+from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS
 from zephyr_utils.miniature.teacher import grade_turn
+from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.scales import SCALES, check_machine
+from zephyr_utils.tables import markdown_table
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
@@ -70,19 +76,49 @@ pipeline = Pipeline(
 miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 
 # %% [markdown]
-# ## Why it mattered
+# ## The real thing
 #
-# A chat model used to need people: to write answers, to compare answers, tens of thousands of times. Zephyr replaced
-# them all by stronger models. Its yardsticks were MT-Bench {cite:p}`zheng2023judging`, where GPT-4 grades answers from
-# 1 to 10, and AlpacaEval, the share of answers that GPT-4 prefers to those of an older model.
-#
-# ```{admonition} Predict, then run
-# :class: predict
-# The paper's Table 1 has five larger open models with an MT-Bench score: of 33, 40, 65, 70 and 70 billion parameters.
-# How many of them does Zephyr-7B leave behind?
-# ```
+# This is Zephyr-7B-β, in the sample that its model card prints. What the model sees is the text below, role markers and
+# all; it wrote what follows the last of them.
 
 # %%
+real = published.published_record("zephyr_answer")
+for message in real.record["messages"]:
+    print(f"<|{message['role']}|>")
+    print(textwrap.fill(message["content"] + "</s>", 88))
+print(f"\n{real.attribution}")
+
+# %% [markdown]
+# It keeps to its system prompt, answers the question, and stops. Our miniature, a model five thousand times smaller, has
+# its trained adapters in the package. It answers at once, about the little that it knows and not without slips:
+
+# %%
+with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of a library
+    aligned, small_tokenizer = load_shipped("ddpo")
+chat.prepare_tokenizer(small_tokenizer)
+newcomers = [[{"role": "user", "content": text}] for text in EXAMPLE_QUESTIONS]
+first_answers = chat.generate(
+    aligned, small_tokenizer, newcomers, temperature=0.0, max_new_tokens=60
+)
+for text, reply in zip(EXAMPLE_QUESTIONS, first_answers, strict=True):
+    print(f"{text:<35} {reply.text}")
+
+# %% [markdown]
+# You will train this model yourself below. Before Zephyr, teaching a model to do so took people: to
+# write answers and to compare answers, tens of thousands of times. Zephyr replaced them all by stronger models. Its
+# yardsticks were MT-Bench {cite:p}`zheng2023judging`, where GPT-4 grades answers from 1 to 10, and AlpacaEval, the share
+# of answers that GPT-4 prefers to those of an older model.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "The paper's Table 1 has five larger open models with an MT-Bench score, of 33, "
+    "40, 65, 70 and 70 billion parameters. How many of them score below Zephyr-7B?",
+    ["one or two", "three", "four", "all five"],
+    2,
+    key="larger",
+)
+
+# %% tags=["hide-output"]
 table = [row for row in published.published_table("table_1").rows if row["mt_bench"]]
 for row in sorted(table, key=lambda row: row["mt_bench"]):
     print(
@@ -94,51 +130,43 @@ larger = [row for row in table if row["size"] and int(row["size"].rstrip("B")) >
 behind = [row["model"] for row in larger if row["mt_bench"] < zephyr["mt_bench"]]
 print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind)}")
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Four of five, Llama2-Chat-70B among them, which had been aligned with people's ratings. If you guessed fewer, you
-# trusted size; on *chat*, size was not what was missing. On mathematics and code it was, and the paper says so. And
-# mind the judge: GPT-4 graded models that had learnt from GPT-4. [Chapter 07](07_evaluation) looks into that.
-#
-# The last column says how each model was aligned: SFT copies good answers; RLHF and PPO train against a reward model
-# fitted to preferences, DPO on the preferences themselves; a *d* in front where models did what people do elsewhere.
-# (Zephyr-7B-α, the first version, is in the model card and not in the paper's table.)
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    f"{len(behind)} of {len(larger)}, among them `Llama2-Chat-70B`, which had been "
+    "aligned with people's ratings. For *chat*, size was not what was missing; for "
+    "mathematics and code it was, and the paper says so. Mind the judge as well: "
+    "GPT-4 graded models that had learnt from GPT-4 (Chapter 07). The last column "
+    "says how each model was aligned: SFT copies good answers; RLHF and PPO train "
+    "against a reward model fitted to preferences, DPO on the preferences themselves; "
+    "a *d* in front where models did what people do elsewhere. (Zephyr-7B-α, the "
+    "first version, is in the model card and not in the paper's table.)",
+    key="larger",
+)
 
 # %% [markdown]
-# ## The cast
+# ## Who takes part
 #
 # | who | in the paper | in the miniature |
 # |---|---|---|
-# | the **student** $\pi_\theta$ | Mistral-7B {cite:p}`jiang2023mistral` | a Mistral-shaped model of 1.3 million parameters, really trained |
-# | the **teacher** of dialogues $\pi_T$ | GPT-3.5-turbo, through UltraChat {cite:p}`ding2023ultrachat` | a program that answers well, plainly, curtly or wrongly in a stated mix |
+# | the **student** $\pi_\theta$ | Mistral-7B {cite:p}`jiang2023mistral` | a Mistral-shaped model of a million parameters or so, really trained |
+# | the **teacher** of dialogues $\pi_T$ | GPT-3.5-turbo, through UltraChat {cite:p}`ding2023ultrachat` | a program whose answers are right or wrong, and friendly, plain or curt, in a stated mix |
 # | the **four models** $\pi_1 \dots \pi_4$ that answer each prompt | drawn from 17, through UltraFeedback {cite:p}`cui2023ultrafeedback` | four programs of graded skill |
 # | the **judge** that rates them | GPT-4 | a rule with noise added, so that it errs as judges do |
 # | the **examiner** at the end | GPT-4 | the same rule without the noise |
 #
-# The student is real at every scale: its weights move by gradient descent. The others are stand-ins in the miniature,
-# so that everything runs without an account, and are called so wherever their words count.
+# The student is real at every scale: its weights move by gradient descent. In the miniature the others are stand-ins, so
+# that everything runs without an account.
 
 # %% [markdown]
-# ## Step 1, dSFT: find the teacher's words likely
+# ## Step 1, dSFT: make the teacher's words likely
 #
-# *Distilled supervised fine-tuning.* Let $\mathcal C$ be a set of dialogues, $x$ what was asked and $y$ what the
-# teacher answered. Make the log-likelihood of its answers large:
+# Let $\mathcal C$ be a set of dialogues, $x$ what was asked and $y$ what the teacher answered. Maximise the
+# log-likelihood of its answers:
 #
-# $$\pi_{\text{dSFT}} = \arg\max_\pi \; \mathbb E_{(x, y) \sim \mathcal C} \log \pi(y \mid x).$$
+# $$\pi_{\text{dSFT}} = \arg\max_\pi \; \mathbb E_{(x, y) \sim \mathcal C} \log \pi(y \mid x).$$ (eq-00-dsft)
 #
-# A text is as likely as the product of its tokens, so its loss is a sum. Say an answer has four tokens, `Par`, `is`,
-# `.` and the mark of the end, and the model gives them these chances. (Logarithms are natural; the unit is the *nat*.)
-
-# %%
-chances = torch.tensor([0.6, 0.9, 0.8, 0.5])
-text_loss = -chances.log().sum()
-print(
-    f"probability {chances.prod():.4f}, "
-    f"loss {text_loss:.4f} nats = -log of it: {-chances.prod().log():.4f}"
-)
-assert torch.isclose(text_loss, -chances.prod().log())
+# A text is as likely as the product of its tokens' probabilities, so its loss is a sum. Logarithms are natural; the unit
+# is the *nat*.
 
 # %% [markdown]
 # ```{exercise} The loss of a text
@@ -146,8 +174,8 @@ assert torch.isclose(text_loss, -chances.prod().log())
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `text_loss_of(probabilities)`: minus the log-probability of a whole text, in nats, from the probability of
-# each of its tokens.
+# Write `text_loss_of(probabilities)`: minus the log-probability of a whole text, in nats, from the probability of each of
+# its tokens.
 # ```
 
 # %% tags=["exercise"]
@@ -160,12 +188,7 @@ exercises.check_text_loss(text_loss_of)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# Products become sums under a logarithm.
-# ```
-#
-# ```{admonition} Hint 2
-# :class: tip dropdown
-# `math.log` is the natural logarithm. Mind the sign.
+# Products become sums under a logarithm. Mind the sign.
 # ```
 #
 # ````{solution} ex-00-loss
@@ -177,16 +200,28 @@ exercises.check_text_loss(text_loss_of)
 # ````
 
 # %% [markdown]
+# Say an answer has four tokens, `Par`, `is`, `.` and the end-of-sequence token, with these probabilities:
+
+# %%
+text_loss_of = exercises.yours(text_loss_of, exercises.check_text_loss)
+probabilities = [0.6, 0.9, 0.8, 0.5]
+print(
+    f"probability {math.prod(probabilities):.4f}, "
+    f"loss {text_loss_of(probabilities):.4f} nats"
+)
+assert math.isclose(text_loss_of(probabilities), -math.log(math.prod(probabilities)))
+
+# %% [markdown]
 # ## Step 2, AI feedback: ratings become pairs
 #
-# Each prompt $x$ goes to four models. The judge gives each answer $y_i$ a score $s_i$, the mean of its ratings from 1
-# to 5 in four respects. Of each four answers two are kept: the best, $y_w$, the one that *wins*, and a *random* lower
-# one, $y_l$, that *loses*:
+# Each prompt $x$ goes to four models. The judge gives each answer $y_i$ a score $s_i$, the mean of its ratings from 1 to 5
+# in four respects. Two of the four answers are kept: the best, $y_w$, is *chosen*, and a *random* lower one, $y_l$, is
+# *rejected*:
 #
-# $$\mathcal D = \{(x, y_w, y_l)\}, \qquad y_w = \arg\max_i s_i, \quad y_l \sim \{y_i : s_i < s_w\}.$$
+# $$\mathcal D = \{(x, y_w, y_l)\}, \qquad w = \arg\max_i s_i, \quad l \sim \mathrm{Uniform}\{i : s_i < s_w\}.$$ (eq-00-pairs)
 #
-# Why not the worst? Because the best against the worst is too easy a question. Here is the first row of the feedback,
-# each answer with its score, and the pair that was made of it:
+# Why not the worst? The best against the worst would be too easy a question. The first row of the feedback, and the pair
+# made of it:
 
 # %%
 rated = pipeline.load("feedback", "feedback").records
@@ -195,32 +230,25 @@ print("prompt:", row["instruction"])
 for completion in row["completions"]:
     print(
         f"  mean {pairing.mean_rating(completion):.2f}  "
-        f"{completion['model']:<12} {completion['response']!r}"
+        f"{completion['model']:<12} {completion['response'][:60]!r}"
     )
-[pair] = pairing.binarize([row]).pairs
-print(
-    "chosen:  ", repr(pair["chosen"][-1]["content"]),
-    "\nrejected:", repr(pair["rejected"][-1]["content"]),
-)
-assert pair["score_chosen"] > pair["score_rejected"]
-
-# %% [markdown]
-# Where two models gave the same words and got different means, you have met the judge's noise: ratings are measurements,
-# and [AI feedback](03_ai_feedback) treats them so.
+for pair in pairing.binarize([row]).pairs:
+    for side in ("chosen", "rejected"):
+        print(f"{side:>8}: {pair[side][-1]['content'][:70]!r}")
 
 # %% [markdown]
 # ## Step 3, dDPO: prefer the chosen
 #
-# *Distilled direct preference optimisation*, equation 1 of the paper, DPO {cite:p}`rafailov2023dpo` on a teacher's
-# preferences:
+# Equation 1 of the paper, DPO {cite:p}`rafailov2023dpo` on a judge's preferences:
 #
 # $$\mathcal L = -\,\mathbb E_{(x, y_w, y_l) \sim \mathcal D} \log \sigma\!\left(
-#   \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{dSFT}}(y_w \mid x)} - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{dSFT}}(y_l \mid x)}\right).$$
+#   \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{dSFT}}(y_w \mid x)} - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{dSFT}}(y_l \mid x)}\right).$$ (eq-00-ddpo)
 #
-# Read it from the inside. How much likelier has the student made the chosen answer since dSFT? How much likelier the
-# rejected one? Their difference, times a small number $\beta$ (0.1 in the paper), is the *margin* $m$. The sigmoid of
-# it, $\sigma(m) = 1 / (1 + e^{-m})$, is the chance that this student ranks the pair as the judge did. Four numbers in,
-# one out:
+# Read it from the inside. How much likelier has the student made the chosen answer since dSFT, and how much likelier the
+# rejected one? Times a small number $\beta$ (0.1 in the paper), these are the *implicit rewards* of the two answers, and
+# their difference is the *reward margin* $m$. The student ranks a pair as the judge did when $m > 0$. The sigmoid
+# $\sigma(m) = 1 / (1 + e^{-m})$ is the probability of the judge's preference in the model of Bradley and Terry with these
+# rewards. Four numbers in, one out:
 
 # %%
 def preference_loss(
@@ -231,11 +259,8 @@ def preference_loss(
     )
     return -torch.log(torch.sigmoid(margin)).mean()
 
-# %% [markdown]
-# The package's version is [`objectives.dpo_loss`](05_ddpo); both agree:
-
 # %%
-# log-probabilities of whole answers
+# log-probabilities of whole answers; the package's version is objectives.dpo_loss
 logs = [torch.tensor([value]) for value in (-12.0, -19.0, -15.0, -16.0)]
 ours, packaged = preference_loss(*logs, beta=0.1), objectives.dpo_loss(*logs, beta=0.1)
 print(
@@ -244,37 +269,39 @@ print(
 )
 assert torch.isclose(ours, packaged)
 
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# dDPO starts at the dSFT model: $\pi_\theta = \pi_{\text{dSFT}}$. What is the loss before the first step, whatever
-# the pairs?
-# ```
+# %% tags=["remove-input"]
+lessons.predict(
+    r"dDPO starts at the dSFT model: $\pi_\theta = \pi_{\text{dSFT}}$. What is the "
+    r"loss before the first step?",
+    ["0", "ln 2, whatever the pairs", "ln 2 times $\\beta$", "it depends on the pairs"],
+    1,
+    key="first-loss",
+)
 
-# %%
+# %% tags=["hide-output"]
 same = [logs[0], logs[1], logs[0], logs[1]]
 print(
     f"loss {preference_loss(*same, beta=0.1):.6f}, "
     f"with beta = 5 {preference_loss(*same, beta=5.0):.6f}, ln 2 = {math.log(2):.6f}"
 )
 
-# %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# ln 2, the loss of a coin: both ratios are 1, the margin is 0, $\sigma(0) = \tfrac12$. Neither the pairs nor $\beta$
-# matter. If you said 0, you took the dSFT model for one that has preferences already; if you said "it depends", you
-# forgot that only *changes* since dSFT count. A first loss other than ln 2 means that a run starts at the wrong
-# model, and [Chapter 05](05_ddpo) shows that even ln 2 is not proof enough.
-# ```
+# %% tags=["remove-input"]
+lessons.explain(
+    "The loss of a coin: both ratios are one, the margin is zero and $\\sigma(0) = "
+    "\\tfrac12$. Only *changes* since dSFT count, so neither the pairs nor $\\beta$ "
+    "matter yet. A first loss other than ln 2 means that a run starts at the wrong "
+    "model, and Chapter 05 shows that even ln 2 is not proof enough.",
+    key="first-loss",
+)
 
 # %% [markdown]
-# ```{exercise} The chance of a preference
+# ```{exercise} The probability of a preference
 # :label: ex-00-preference
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Behind the loss stands the model of Bradley and Terry: the better the reward of one answer over the other, the
-# likelier it is preferred. Write `preferred(reward_chosen, reward_rejected)`, the sigmoid of the difference.
+# Write `preferred(reward_chosen, reward_rejected)`, the probability that the chosen answer is preferred in the model of
+# Bradley and Terry: the sigmoid of the difference of the rewards.
 # ```
 
 # %% tags=["exercise"]
@@ -287,12 +314,7 @@ exercises.check_preference_probability(preferred)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# $\sigma(m) = 1 / (1 + e^{-m})$.
-# ```
-#
-# ```{admonition} Hint 2
-# :class: tip dropdown
-# Equal rewards must give one half.
+# $\sigma(m) = 1 / (1 + e^{-m})$. Equal rewards must give one half.
 # ```
 #
 # ````{solution} ex-00-preference
@@ -304,67 +326,85 @@ exercises.check_preference_probability(preferred)
 # ````
 
 # %% [markdown]
-# That is all of Zephyr. No reward model, no sampling while it trains, no person. The rest of the book is what it
-# takes to do these three steps *right*.
-
-# %% [markdown]
-# ## The dial
+# ```{exercise} Steps 2 and 3 in one function
+# :label: ex-00-row-loss
 #
-# The same notebooks run at four scales. A scale is three addresses (base model, dialogues, feedback), a number of rows
-# and two recipes (dSFT, dDPO); everything else follows.
-
-# %%
-lines = [
-    "| `scale` | base model | rows read | runs on | memory |",
-    "|---|---|---|---|---|",
-]
-for one in SCALES.values():
-    address = getattr(one.base_model, "path", "in the package")
-    rows = f"{one.limit:,}" if one.limit else "all"
-    lines.append(
-        f"| `{one.name}` | {address} | {rows} | {one.runs_on} | {one.memory_gb} GB |"
-    )
-display(Markdown("\n".join(lines)))
-
-# %% [markdown]
-# What can *this* machine run? Each scale is asked; one that needs a GPU says so in a sentence.
-
-# %%
-for one in SCALES.values():
-    try:
-        print(
-            f"{one.name:>15}: yes, with {one.memory_gb} GB free ({check_machine(one)})"
-        )
-    except HandbookError as refusal:
-        print(
-            f"{one.name:>15}: no:",
-            str(refusal).splitlines()[0].removeprefix("--scale: ").partition(" (")[0],
-        )
-
-# %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# The authors trained dDPO on 61,966 pairs for three epochs with two pairs on each of 16 GPUs. The miniature makes at
-# most one pair of each of its 4,000 rows of feedback and goes through them once, 16 at a time. How many steps does
-# each take?
+# **Difficulty** ●●●●○ · **Minutes** 20
+#
+# Write `row_loss(scores, policy, reference, beta)` for one prompt with several answers: their scores, and their
+# log-probabilities under student and dSFT model. Return the dDPO loss of the best answer against a random lower one, as an
+# expectation: the mean of the losses over all lower answers; None where no answer scores lower.
 # ```
 
-# %%
-recipe = pipeline.recipe("ddpo")
-batch = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
-print(f"Zephyr-7B-beta: {math.ceil(61_966 / (2 * 16)) * 3:,} steps")
-print(
-    f"{pipeline.scale}: "
-    f"at most {math.ceil(len(rated) / batch) * recipe['num_train_epochs']:,} steps"
-)
+# %% tags=["exercise"]
+def row_loss(scores, policy, reference, beta):
+    ...
+
+
+exercises.check_row_loss(row_loss)
 
 # %% [markdown]
-# ```{admonition} What happened
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# The implicit reward of answer $i$ is `beta * (policy[i] - reference[i])`.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# List the lower answers first. For each, the loss is `-math.log(preferred(reward of the best, its reward))`; return their
+# mean. Answers that tie with the best are not lower.
+# ```
+#
+# ````{solution} ex-00-row-loss
 # :class: dropdown
-# The authors' log ends at step 5,800, and their run took 6.6 hours on 16 GPUs; the miniature takes some two hundred,
-# in minutes. (*At most*, for some rows give no pair and some pairs are held out.) If you multiplied by 16 instead of
-# dividing, you counted rows and not steps: each step takes one batch on *every* device.
+# ```python
+# def row_loss(scores, policy, reference, beta):
+#     best = scores.index(max(scores))
+#     lower = [n for n, score in enumerate(scores) if score < scores[best]]
+#     reward = [beta * (now - before) for now, before in zip(policy, reference)]
+#     losses = [-math.log(1 / (1 + math.exp(-(reward[best] - reward[n])))) for n in lower]
+#     return sum(losses) / len(losses) if losses else None
 # ```
+# ````
+
+# %%
+preferred = exercises.yours(preferred, exercises.check_preference_probability)
+row_loss = exercises.yours(row_loss, exercises.check_row_loss)
+print("three margins:", [round(preferred(m, 0.0), 3) for m in (-1.0, 0.0, 1.0)])
+
+# %% [markdown]
+# That is all of Zephyr: no reward model, no sampling during training, no person. The rest of the book is what it takes to
+# do these three steps *right*.
+
+# %% [markdown]
+# ## Scale
+#
+# The same notebooks run at several scales. A scale is three addresses (base model, dialogues, feedback), a number of rows
+# and two recipes (dSFT, dDPO); everything else follows. Can *this* machine run each?
+
+# %%
+def fits(one):
+    try:
+        return f"yes ({check_machine(one)})"
+    except HandbookError as refusal:
+        reason = str(refusal).splitlines()[0].removeprefix("--scale: ")
+        return "no: " + reason.partition(" (")[0]
+
+
+display(Markdown(markdown_table(
+    ["`scale`", "base model", "rows read", "runs on", "memory", "this machine"],
+    [
+        [
+            f"`{one.name}`", getattr(one.base_model, "path", "in the package"),
+            f"{one.limit:,}" if one.limit else "all", one.runs_on,
+            f"{one.memory_gb} GB", fits(one),
+        ]
+        for one in SCALES.values()
+    ],
+)))
+
+# %% [markdown]
+# *Yes* says that it fits, not that it is quick; [Chapter 09](09_scaling_up) estimates the hours.
 
 # %% [markdown]
 # ```{exercise} How many steps?
@@ -372,8 +412,8 @@ print(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `steps(rows, epochs, per_device_batch, accumulation, devices)`: the optimiser's steps of a whole run. The last
-# batch of an epoch may be small; it is a step all the same.
+# Write `steps(rows, epochs, per_device_batch, accumulation, devices)`: the optimiser steps of a whole run. The last batch
+# of an epoch may be small; it is a step all the same.
 # ```
 
 # %% tags=["exercise"]
@@ -386,7 +426,7 @@ exercises.check_steps(steps)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# First the global batch: what one step takes on all devices, accumulated batches included.
+# First the effective batch: what one step takes on all devices, accumulated batches included.
 # ```
 #
 # ```{admonition} Hint 2
@@ -402,12 +442,42 @@ exercises.check_steps(steps)
 # ```
 # ````
 
+# %% tags=["remove-input"]
+lessons.predict(
+    "The authors trained dDPO on 61,966 pairs for three epochs, with two pairs on "
+    "each of 16 GPUs per step. How many steps did the run take?",
+    ["about 360", "about 5,800", "about 93,000"],
+    1,
+    key="steps",
+)
+
+# %% tags=["hide-output"]
+steps = exercises.yours(steps, exercises.check_steps)
+recipe = pipeline.recipe("ddpo")
+authors = steps(61_966, 3, 2, 1, 16)
+ours_at_most = steps(
+    len(rated), recipe["num_train_epochs"], recipe["per_device_train_batch_size"],
+    recipe["gradient_accumulation_steps"], 1,
+)
+print(f"Zephyr-7B-beta: {authors:,} steps; {pipeline.scale}: at most {ours_at_most:,}")
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"{authors:,}. The log on the model card ends at step "
+    f"{lessons.published('5,800', 'model card')}, and the run took "
+    f"{lessons.published('6.6 hours on 16 GPUs', 'model card, all_results.json')}. "
+    f"This scale takes at most {ours_at_most:,} (some rows give no pair, and some "
+    "pairs are held out). Each step takes one batch on *every* device: divide by "
+    "them, do not multiply.",
+    key="steps",
+)
+
 # %% [markdown]
-# ## The little world
+# ## The miniature world
 #
-# The miniature is a closed world of a few hundred words: twenty names, sixteen countries, sums up to thirty, notes,
-# riddles. So small that a model of a million parameters can know all of it, and so closed that a rule can tell right
-# from wrong. What it writes has UltraChat's and UltraFeedback's schemas *and their faults*. Two dialogues, as they come:
+# The miniature is a closed world of a few hundred words: names, countries, sums, notes, riddles, some small talk. It is
+# so small that a model of a million parameters can know all of it, and so closed that a rule can tell right from wrong.
+# What it writes has UltraChat's and UltraFeedback's schemas *and their faults*. Two dialogues, as they come:
 
 # %%
 for dialogue in pipeline.load("dialogues", "dialogue").records[1:3]:
@@ -416,111 +486,145 @@ for dialogue in pipeline.load("dialogues", "dialogue").records[1:3]:
     print()
 
 # %% [markdown]
-# If you saw an answer that begins well and goes on in small letters, you have found the fault of [Chapter
-# 01](01_truecasing): about 5 % of UltraChat had lost its capitals. The questions of the examination come in MT-Bench's
-# eight categories and two turns. One combination in ten (of names, numbers, places) is kept out of every training text,
-# and only those are asked. The first question of each category, its two turns side by side:
+# If you see an answer that begins well and goes on in small letters, you have found the fault of
+# [Chapter 01](01_truecasing). The exam's questions come in MT-Bench's eight categories and two turns. They ask for
+# combinations (of names, numbers, places) that are held out from training, except for a few that are hidden among the
+# feedback's prompts on purpose: [Chapter 04](04_preference_pairs) hunts these leaks, and the pipeline removes them.
 
 # %%
 questions = pipeline.questions()
-for question in questions[::20]:
-    print(
-        f"{question['category']:>11}: {question['turns'][0]}  |  {question['turns'][1]}"
-    )
+one_each = {question["category"]: question for question in questions}.values()
+for question in one_each:
+    print(f"{question['category']:>11}: {' | '.join(question['turns'])}")
 
 # %% [markdown]
 # ## See it happen
 #
 # Begin with the base model, which has read a great deal of this world but never a chat.
-#
-# ```{admonition} Predict, then run
-# :class: predict
-# It is asked a question in the chat format. Will it answer, will it answer wrongly, or will it do something else?
-# ```
 
-# %%
+# %% tags=["remove-input"]
+lessons.predict(
+    "The base model is asked a question in the chat format. What will it do?",
+    [
+        "say something and stop", "go on writing, past any answer",
+        "give no answer at all",
+    ],
+    key="base",
+)
+
+# %% tags=["hide-output"]
 base, tokenizer = chat.load_model(pipeline.model_directory("base"))
 chat.prepare_tokenizer(tokenizer)
-first = next(
-    question["turns"][0]
-    for question in questions
-    if question["category"] == "humanities"
-)
+first = next(iter(one_each))["turns"][0]
 [answer] = chat.generate(
     base, tokenizer, [[{"role": "user", "content": first}]], temperature=0.0,
     max_new_tokens=60,
 )
-print(
-    "asked:", first, "\n", answer.text, "\n",
-    f"ended by itself: {answer.ended}, after {answer.n_tokens} tokens",
+print("asked:", first, "\n", answer.text, "\n")
+print(f"ended by itself: {answer.ended}, after {answer.n_tokens} tokens")
+said = re.sub(r"<\|\w+\|>", "", answer.text).strip()
+what_came = 2 if not said else 0 if answer.ended else 1
+
+# %% tags=["remove-input"]
+lessons.explain(
+    (
+        "It said something and stopped. ",
+        "It went on writing until it was cut off. ",
+        "It wrote role markers and nothing else. ",
+    )[what_came]
+    + "A base model continues a text as its documents go on. It has never met a chat, "
+    "and nothing has told it that these marks mean *you are asked, answer, stop*. In "
+    "the paper's appendix a model given dDPO without dSFT, which never learnt the "
+    "template either, ends its answers in bare role markers. (Base models of billions "
+    "of parameters often do answer at this point: they have met chats on the web.)",
+    key="base",
+    answer=what_came,
 )
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# Something else: it *goes on writing*, as its documents do. There may be something like an answer in it, right, half
-# right or wrong; then comes a further question that nobody asked, and an answer to that. It stops where a document
-# would, not where an answer does: nothing has told it that these marks mean "you are asked, answer, stop". If you
-# expected a plain wrong answer, you credited it with knowing that it was asked at all. (Models of billions of
-# parameters often do answer at this point: they have met chats on the web.)
-# ```
-
-# %% [markdown]
-# Now the other two. **The next cell trains what is not there yet**: truecasing, dSFT, pairs, dDPO, each once, some
-# minutes on two cores in all. What is there already is reused, here and in every later chapter. A killed run goes on
-# where it stopped.
+# Now the other two. **The next cell trains what is not there yet**: truecasing, dSFT, pairs, dDPO, each once, some minutes
+# on two cores in all. What is there is reused, here and in every later chapter, and a killed run goes on where it
+# stopped.
 
 # %%
+for make in (pipeline.truecased, pipeline.dsft, pipeline.pairs, pipeline.ddpo):
+    step = make()
+    print(
+        f"{step.folder.name:<20} {'reused' if step.reused else 'made now'} "
+        f"({step.seconds:.0f} s of work): {step.rows['rows_in']:,} rows in = "
+        f"{step.rows['rows_out']:,} out + {step.rows['rows_set_aside']:,} set aside"
+    )
 names = {"base": "base", "dSFT": "dsft", "dSFT + dDPO": "ddpo"}
 directories = {shown: pipeline.model_directory(name) for shown, name in names.items()}
-for step in (pipeline.truecased(), pipeline.dsft(), pipeline.pairs(), pipeline.ddpo()):
-    seen = (
-        f"{step.rows['rows_in']:,} rows in = {step.rows['rows_out']:,} out + "
-        f"{step.rows['rows_set_aside']:,} set aside"
-    )
-    print(
-        f"{step.folder.name:<20} {'reused' if step.reused else 'made'}, "
-        f"{step.seconds:3.0f} s when it was made: {seen}"
-    )
 
 # %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# Pick a question below, and another. Which of the three will answer at all? Which will be friendly? The teacher of the dialogues
-# opened and closed in a friendly way in about one answer of three; the judge of the pairs gives more to answers that
-# do.
-# ```
+# Pick a question, and another. On this page the box picks among questions asked beforehand; in a running notebook it takes
+# your own. The first four are what newcomers ask; the last of them lies outside the world, and the right answer says so.
 
 # %%
 def grade(question, text):
     return grade_turn([question], [text], 1)
 
 
-asked = [question["turns"][0] for question in questions[3::20]]
+asked = [question["turns"][0] for question in one_each]
+if pipeline.scale == "miniature":
+    asked = [*EXAMPLE_QUESTIONS, *asked]
 explorer = Answers(directories, asked, grade, max_new_tokens=60)
 explorer
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# dSFT answers and stops, in the style its teacher used most: plain, and sometimes wrong, for it copied the teacher's
-# errors too. dDPO has shifted the style towards what the judge preferred: an opening, a full sentence, an offer. Not
-# for every question: to some the two give the same answer, word for word. Whether dDPO is also *right* more often is
-# not for a handful of examples to say: the table below counts. If you expected it to have learnt new facts: it saw no
-# fact that the base had not read. It learnt which of the answers that it can give to prefer.
-# ```
-#
-# On this page the box above picks among questions asked beforehand. In a running notebook it takes your own. Ask in
-# the words of this world, for instance `What are the capitals of Italy and Kenya?`
+# dSFT answers and stops, in the styles of its teacher, errors included. dDPO has shifted towards what the judge preferred.
+# To some questions both say the same, word for word. dDPO saw no fact that the base had not read; it learnt which of the
+# answers that it can give to prefer. Your function says by how much. On rows of feedback whose prompts were held out, with
+# the student equal to the dSFT model the mean of `row_loss` is ln 2. And after dDPO?
+
+# %%
+held_out_prompts = {pair["prompt"] for pair in pipeline.split_pairs()[1]}
+held_out_rows = [r for r in rated if r["instruction"] in held_out_prompts][:48]
+
+
+def log_probs(directory):
+    model, tokenizer = chat.load_model(directory, dtype="float32")
+    chat.prepare_tokenizer(tokenizer)
+    conversations = [
+        [
+            {"role": "user", "content": row["instruction"]},
+            {"role": "assistant", "content": completion["response"]},
+        ]
+        for row in held_out_rows
+        for completion in row["completions"]
+    ]
+    return training.answer_log_probs(model, tokenizer, conversations).tolist()
+
+# %%
+reference, policy = (log_probs(directories[name]) for name in ("dSFT", "dSFT + dDPO"))
+losses, at = [], 0
+for row in held_out_rows:
+    scores = [pairing.mean_rating(c) or 0.0 for c in row["completions"]]
+    part = slice(at, at + len(scores))
+    losses.append(row_loss(scores, policy[part], reference[part], recipe["beta"]))
+    at += len(scores)
+losses = [value for value in losses if value is not None]
+mean_loss = sum(losses) / max(len(losses), 1)
+print(
+    f"mean loss of {len(losses)} held-out rows after dDPO: {mean_loss:.3f}; "
+    f"before: {math.log(2):.3f}"
+)
 
 # %% [markdown]
 # ## What came out
 #
-# All held-out questions, both turns, sampled at a temperature of 0.7, graded from 1 to 10 by the rule. The bars'
-# whiskers are 95 % intervals over questions; they say nothing of other seeds, for which see the
-# [ablations](08_ablations).
+# All exam questions, both turns, sampled at a temperature of 0.7, graded from 1 to 10 by the rule. Two outcomes stand side
+# by side: the *grade*, which rewards manner as well as content, and the share of *right* answers.
 
-# %%
+# %% tags=["remove-input"]
+lessons.predict(
+    "From dSFT to dDPO, the mean *grade* ...",
+    ["falls", "hardly moves (by less than 0.3)", "rises by 0.3 or more"],
+    key="grade",
+)
+
+# %% tags=["hide-output"]
 evaluated = pipeline.evaluation()
 judgments = {
     shown: load_rows(evaluated[name].folder / "judgments.jsonl")
@@ -530,15 +634,56 @@ scores = {
     shown: mt_bench_score(rows, questions=questions)
     for shown, rows in judgments.items()
 }
-for shown, name in names.items():
-    results = evaluated[name].results
-    print(
-        f"{shown:>12}: grade {results['score']:.2f}, right {results['right']:4.0%}, "
-        f"ends by itself {results['ended']:4.0%}, "
-        f"{results['tokens']:.0f} tokens an answer"
-    )
+exam = {shown: evaluated[name].results for shown, name in names.items()}
+display(Markdown(markdown_table(
+    ["model", "grade", "95 % interval", "right", "ends by itself", "tokens per answer"],
+    [
+        [
+            shown, f"{r['score']:.2f}",
+            f"{scores[shown].interval.low:.2f} to {scores[shown].interval.high:.2f}",
+            f"{r['right']:.0%}", f"{r['ended']:.0%}", f"{r['tokens']:.0f}",
+        ]
+        for shown, r in exam.items()
+    ],
+    numbers=range(1, 6),
+)))
 
-# %%
+# %% tags=["hide-output"]
+gain = mt_bench_difference(judgments["dSFT + dDPO"], judgments["dSFT"])
+plain_words = {"dDPO - dSFT": "dDPO without dSFT"}
+for row in published.published_table("table_3").rows:
+    print(
+        f"paper: {plain_words.get(row['setting'], row['setting']):<18} "
+        f"MT-Bench {row['mt_bench']:.2f}, "
+        f"AlpacaEval {row['alpaca_eval']:.2f} ± {row['alpaca_eval_error']:.2f}"
+    )
+print(f"ours:  dDPO minus dSFT, in grades {gain}")
+right_points = 100 * (exam["dSFT + dDPO"]["right"] - exam["dSFT"]["right"])
+more_tokens = exam["dSFT + dDPO"]["tokens"] - exam["dSFT"]["tokens"]
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"The difference is {gain.mean:+.2f} grades, interval over questions "
+    f"{gain.low:+.2f} to {gain.high:+.2f}"
+    + (
+        ": not chance in the draw of questions. "
+        if gain.low > 0 or gain.high < 0
+        else ", which includes zero. "
+    )
+    + f"The paper's step is {lessons.published('0.36, from 6.64 to 7.00', 'Table 3')}. "
+    "Do not compare the sizes: another judge, other questions, and in a small world a "
+    "judge's taste is narrow and soon learnt. Compare the *order*, and whether it "
+    "could be chance. In the paper it could: its two AlpacaEval figures lie less than "
+    "their errors apart.\n\nAnd look beside the grade: the share of right answers "
+    f"moves by {right_points:+.1f} percentage points and the answers by "
+    f"{more_tokens:+.1f} tokens. A judge's preferences teach what the judge rewards, "
+    "content and manner together. One seed decides nothing; Chapter 08 repeats both "
+    "outcomes over many.",
+    key="grade",
+    answer=0 if gain.mean < -0.3 else 2 if gain.mean >= 0.3 else 1,
+)
+
+# %% tags=["hide-input"]
 means = [score.overall for score in scores.values()]
 figures.show(
     figures.score_bars(
@@ -551,39 +696,71 @@ figures.show(
     + ".",
     caption=(
         f"Mean grade of {len(questions)} held-out questions, two turns each, "
-        "with 95 % bootstrap intervals over questions."
+        "with 95 % bootstrap intervals over questions; they say nothing of other seeds."
     ),
 )
 
 # %% [markdown]
-# ```{admonition} Predict, then run
-# :class: predict
-# The paper's Table 3, one epoch of each: dSFT 6.64, dSFT and dDPO 7.00 on MT-Bench. Is our step from dSFT to dDPO
-# smaller or larger than that, in grades, and can it be chance?
+# ```{exercise} What a mean hides
+# :label: ex-00-changed
+#
+# **Difficulty** ●○○○○ · **Minutes** 5
+#
+# Write `changed_grades(before, after)` for two equally long lists of grades: in how many questions the grade rose, stayed
+# the same, and fell, in this order.
 # ```
 
-# %%
-gain = mt_bench_difference(judgments["dSFT + dDPO"], judgments["dSFT"])
-for row in published.published_table("table_3").rows:
-    print(
-        f"paper: {row['setting']:<12} MT-Bench {row['mt_bench']:.2f}, "
-        f"AlpacaEval {row['alpaca_eval']:.2f} ± {row['alpaca_eval_error']:.2f}"
-    )
-print(f"ours:  dDPO minus dSFT {gain}")
+# %% tags=["exercise"]
+def changed_grades(before, after):
+    ...
+
+
+exercises.check_changed_grades(changed_grades)
 
 # %% [markdown]
-# ```{admonition} What happened
-# :class: dropdown
-# The paper's step is 0.36 grades; ours is larger. Do not compare the sizes: another judge, other questions, and in a
-# little world a judge's taste is narrow and soon learnt. What can be compared is the *order*, and whether it could be
-# chance. For ours the interval answers that: it holds 0 or it does not. For the paper "it might be chance" is a good
-# thought: its two AlpacaEval figures lie less than their errors apart.
-#
-# And a grade is a sum of things. Look at the share of *right* answers in the table further up: it hardly moves from
-# dSFT to dDPO, while the answers grow longer. What has become better is how they are said. That is what this judge's
-# preferences could teach; over five seeds the share even falls a little,
-# by some three points of a hundred ([Chapter 08](08_ablations)).
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# `sum(a > b for b, a in zip(before, after))` is the first of the three.
 # ```
+#
+# ````{solution} ex-00-changed
+# :class: dropdown
+# ```python
+# def changed_grades(before, after):
+#     gains = [a - b for b, a in zip(before, after)]
+#     return sum(g > 0 for g in gains), sum(g == 0 for g in gains), sum(g < 0 for g in gains)
+# ```
+# ````
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Of all graded answers, in what share is the grade after dDPO the *same* as "
+    "before?",
+    ["in fewer than one in ten", "in a tenth to a third", "in more than a third"],
+    key="same",
+)
+
+# %% tags=["hide-output"]
+changed_grades = exercises.yours(changed_grades, exercises.check_changed_grades)
+by_turn = {
+    shown: {(line["question_id"], line["turn"]): line["score"] for line in rows}
+    for shown, rows in judgments.items()
+}
+turns = sorted(by_turn["dSFT"].keys() & by_turn["dSFT + dDPO"].keys())
+rose, stayed, fell = changed_grades(
+    [by_turn["dSFT"][turn] for turn in turns],
+    [by_turn["dSFT + dDPO"][turn] for turn in turns],
+)
+print(f"of {len(turns)} answers: {rose} rose, {stayed} stayed, {fell} fell")
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"In {stayed / len(turns):.0%}; {rose / len(turns):.0%} rose and "
+    f"{fell / len(turns):.0%} fell. A mean difference of {gain.mean:+.2f} is not what "
+    "happens to each answer, and part of every rise and fall is the sampling itself.",
+    key="same",
+    answer=0 if stayed < 0.1 * len(turns) else 1 if stayed <= len(turns) / 3 else 2,
+)
 
 # %% [markdown]
 # ## What you should see
@@ -603,10 +780,8 @@ if miniature_as_shipped:
         "dSFT's answers should end by themselves: "
         "does the end token count in the loss (chapter 02)?"
     )
-    longer = evaluated["base"].results["tokens"] / evaluated["dsft"].results["tokens"]
-    assert longer > 1.5, (
-        f"the base's answers are only {longer:.1f} times as long as dSFT's: "
-        "is a fine-tuned model in its place?"
+    assert mean_loss < math.log(2), (
+        "dDPO should have lowered the loss of held-out rows below ln 2 (chapter 05)"
     )
 assert abs(pipeline.ddpo().results["first_step_loss"] - math.log(2)) < 1e-3, (
     "dDPO did not start at the dSFT model (chapter 05)"
@@ -616,22 +791,21 @@ print("all as expected")
 # %% [markdown]
 # ## What is not told elsewhere
 #
-# We read the paper beside its model card, its code and the data that were really used. They do not always agree, and
-# each of these has a place in the book:
+# We read the paper beside its model card, its code and the data that were really used. They do not always agree:
 #
-# - The paper's *chosen* answer has the highest **mean** rating; the published set took `overall_score`, a single
-#   grade ([pairs](04_preference_pairs)).
+# - The paper's *chosen* answer has the highest **mean** rating; the published set took `overall_score`, a single grade
+#   ([pairs](04_preference_pairs)).
 # - In UltraFeedback 2,628 answers carried an overall grade of 10; many of them had been given a **1**
 #   ([feedback](03_ai_feedback)).
-# - The "random" rejected answer of the first published set was **not random**: the generator was re-seeded in every
-#   row ([pairs](04_preference_pairs)).
-# - The optimiser of dDPO was **RMSprop**, says a maintainer; paper and card say AdamW ([dDPO](05_ddpo)).
-# - Every accuracy in the model card's log is a multiple of 1/64: the famous curve shows **64 pairs**, with a standard
-#   error of some five points ([margins](06_reward_margins)).
+# - The "random" rejected answer of the first published set was **not random**: the generator was re-seeded in every row
+#   ([pairs](04_preference_pairs)).
+# - The optimiser of dDPO: the paper says AdamW, the card Adam, and a maintainer **RMSprop** ([dDPO](05_ddpo)).
+# - Every accuracy in the model card's log is a multiple of 1/64: the famous curve shows **64 pairs**, with a standard error
+#   of some five points ([margins](06_reward_margins)).
 # - Zephyr's TruthfulQA score is not clean: prompts of that test were **in the preference data**
 #   ([pairs](04_preference_pairs), [evaluation](07_evaluation)).
-# - The truecasing and the list of refusal phrases were **never published**. Ours are our own, and measured
-#   ([truecasing](01_truecasing)).
+# - The truecasing and the list of refusal phrases were **never published**, and the published dialogues still show the
+#   fault ([truecasing](01_truecasing)).
 
 # %% [markdown]
 # ## One notation for the whole book
@@ -643,17 +817,16 @@ print("all as expected")
 # | $s_w$, $s_l$ | the judge's score of each | `score_chosen`, `score_rejected` |
 # | $\pi_\theta$ | the student in training: the policy | `policy_chosen`, `policy_rejected` hold its log-probabilities |
 # | $\pi_{\text{dSFT}}$, $\pi_{\text{ref}}$ | the frozen dSFT model: the reference | `reference_chosen`, `reference_rejected` |
-# | $\beta$ | the price of moving away from the reference | `beta` |
+# | $\beta$ | what it costs to move away from the reference | `beta` |
 # | $r = \beta \log \frac{\pi_\theta}{\pi_{\text{ref}}}$ | implicit reward | `implicit_reward` |
 # | $m = r_w - r_l$ | reward margin | `reward_margin`, `margin` |
-# | $\mathcal L_{\text{dDPO}}$ | equation 1 | `dpo_loss` |
+# | $\mathcal L_{\text{dDPO}}$ | equation {eq}`eq-00-ddpo` | `dpo_loss` |
 # | $\mathcal L_{\text{dSFT}}$ | token-weighted cross-entropy | `token_weighted_nll` |
 # | $r$, $\alpha$ (LoRA) | rank and scale of an adapter | `lora_r`, `lora_alpha` |
 #
-# The letter $r$ is used twice, for rewards and for a rank, as in the papers they come from. The names are no promise;
-# the next cell asks the code:
+# The letter $r$ is used twice, for rewards and for a rank, as in the papers they come from. The code confirms the names:
 
-# %%
+# %% tags=["hide-input"]
 arguments = list(inspect.signature(objectives.dpo_loss).parameters)
 assert arguments == [
     "policy_chosen", "policy_rejected",
@@ -663,11 +836,8 @@ for name in (
     "implicit_reward", "reward_margin", "dpo_loss", "token_weighted_nll",
     "sequence_log_probs",
 ):
-    print(
-        f"objectives.{name}: "
-        f"{inspect.getdoc(getattr(objectives, name)).splitlines()[0]}"
-    )
-assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set(pair)
+    first_line = inspect.getdoc(getattr(objectives, name)).splitlines()[0]
+    print(f"objectives.{name}: {first_line}")
 
 # %% [markdown]
 # ## Run everything
@@ -678,18 +848,16 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 # zephyr sft; zephyr dpo; zephyr evaluate ddpo; zephyr chat ddpo    # step by step
 # ```
 #
-# What a step makes lies under `runs/`, with a `manifest.json` that says from what, with which versions and in how
-# many seconds. Rows in are rows out plus rows set aside, at every step; a manifest whose row counts do not add up
-# is refused.
+# What a step makes lies under `runs/`, with a `manifest.json` that says from what, with which versions and in how many
+# seconds.
 #
-# ```{admonition} Where readers fall
+# ```{admonition} Common mistakes
 # :class: warning
-# - **Comparing our grades with the paper's.** Another judge, other questions, a model five thousand times smaller.
-#   Compare orders, not sizes.
-# - **Believing one seed.** The same recipe with another seed gives another number. [Ablations](08_ablations) shows
-#   how far apart.
-# - **Starting at the large end.** A fault costs minutes in the miniature and days at 7 billion. Run your own data
-#   through the miniature's chapters first.
+# - **Comparing our grades with the paper's.** Another judge, other questions, a model five thousand times smaller. Compare
+#   orders, not sizes.
+# - **Believing one seed.** The same recipe with another seed gives another number. [Ablations](08_ablations) shows how far
+#   apart.
+# - **Starting at the large end.** A fault costs minutes in the miniature and days at 7 billion parameters.
 # ```
 
 # %% [markdown]
@@ -704,19 +872,27 @@ assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set
 #
 # The schemas are those of the Hub's own sets. A bad row stops the run with its file, its line, its field and what was
 # expected; with `--set-aside` it is put aside and counted.
+#
+# ```{admonition} With text of your own the miniature tests formats, and nothing else
+# :class: warning
+# Its model knows one small world, a thousand tokens or so, and short contexts. Of 80 real dialogues 49 were set aside as
+# too long for it, and the loss on the rest stayed above $\ln 1000 = 6.91$, that of a blind guess over a vocabulary of a
+# thousand. That such a run ends says that your files can be read. To learn something about your data take the scale
+# `smol`, and distrust any held-out loss above $\ln V$ (the logarithm of the vocabulary's size) or from fewer than 30
+# rows.
+# ```
 
 # %% [markdown]
 # ## Recap
 #
-# - You know Zephyr's three steps and computed each formula ([the first exercise](ex-00-loss) and
-#   [the second](ex-00-preference)).
-# - You have met the cast, and know which of them are stand-ins here.
-# - You chose a scale and counted the steps of a run ([the third exercise](ex-00-steps)).
-# - You heard base, dSFT and dDPO side by side, and read their table with its intervals.
-# - You have the notation, and the code has confirmed it.
+# 1. *Three steps*: equations {eq}`eq-00-dsft`, {eq}`eq-00-pairs` and {eq}`eq-00-ddpo`, [the loss of a text](ex-00-loss), the
+#    [probability of a preference](ex-00-preference), and [steps 2 and 3 in one function](ex-00-row-loss).
+# 2. *Scale*: which fits your machine, and [how many steps](ex-00-steps) a run takes.
+# 3. *Base, dSFT, dDPO* side by side: grade and right answers, with intervals, and [what a mean hides](ex-00-changed).
 #
 # Next: [Truecasing](01_truecasing), the fault that the authors met first.
-#
+
+# %% [markdown]
 # ## References
 #
 # The paper {cite:p}`tunstall2023zephyr`; DPO {cite:p}`rafailov2023dpo`; UltraChat {cite:p}`ding2023ultrachat`;
