@@ -154,7 +154,7 @@ def test_a_token_shows_both_models_next_tokens_and_the_arrows_walk(values):
     """
     seen = in_node("microscope", values, body)
     assert seen["rows"] == 1 + 3 and seen["label"] in seen["text"]
-    assert seen["stops"][:2] == [-1, 0] and seen["signs"] == ["down", "up"]
+    assert seen["stops"][:2] == [-1, 0] and {"down", "up"} <= set(seen["signs"])
 
 
 def test_texts_of_the_reader_are_measured_and_too_long_ones_refused(values):

@@ -1,6 +1,7 @@
 """The models of a run on a page: written beside it, fetched by a click, answering in a worker."""
 
 import json
+import re
 import shutil
 
 import live_models
@@ -106,11 +107,12 @@ def site(known_scale, run, tmp_path):
     packed = live_models.models_of(run)
     live_models.write_models(packed, tmp_path / "_static")
     shutil.copy(HOST, tmp_path / "_static")
-    pages = {"index": live_models.TALK, "microscope": live_models.MICROSCOPE}
-    for name, mark in pages.items():
-        raw = live_models.with_explorers(mark, run, packed)
+    both = f"{live_models.TALK}\n\n{live_models.MICROSCOPE}\n"
+    pages = {"index": live_models.TALK, "microscope": live_models.MICROSCOPE, "both": both}
+    for name, marks in pages.items():
+        raw = live_models.with_explorers(marks, run, packed)
         assert raw.startswith("```{raw} html\n") and WITHOUT_SCRIPTS not in raw
-        body = raw.removeprefix("```{raw} html\n").removesuffix("\n```")
+        body = re.sub(r"^```.*$", "", raw, flags=re.M)
         (tmp_path / f"{name}.html").write_text(PAGE.format(body), encoding="utf-8")
     return tmp_path
 
@@ -162,6 +164,14 @@ def test_held_out_pairs_lie_under_the_microscope_and_the_arrows_walk(browser, si
         label = tokens.nth(1).get_attribute("aria-label")
         assert tab.locator(".zx-note", has_text=label).count() == 1
         assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_two_explorers_of_a_page_are_each_shown_once(browser, site):
+    with served(site) as address, recording_tab(browser, address) as tab:
+        ready(tab, f"{address}both.html")
+        titles = tab.locator(".zx-title").all_inner_texts()
+        assert titles == ["Talk to the models", "The reward microscope"]
 
 
 @pytest.mark.browser

@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TALK, MICROSCOPE = "<!-- talk -->", "<!-- microscope -->"
 SHOWN_PAIRS = 12  # of the held-out ones, to choose from
 MOST_BYTES = 2_500_000  # what a reader who presses the button waits for
+# What starts the explorers of a page, once however many there are.
+HOST = '\n```{raw} html\n<script src="_static/afm-host.js" defer></script>\n```\n'
 NO_MODELS = (
     "This website was built from a run that kept no models to talk to; `make run` trains them, and "
     "builds it again."
@@ -83,10 +85,10 @@ def with_explorers(page: str, run: Path, packed: BrowserModels | None) -> str:
         TALK: lambda models: Talk(models, OPENING_SENTENCE, EXAMPLE_QUESTIONS),
         MICROSCOPE: lambda models: Microscope(models, *_held_out_pairs(run)),
     }
-    for mark, make in draw.items():
-        if mark in page:
-            page = page.replace(mark, embedded(make(packed)) if packed else NO_MODELS)
-    return page
+    asked = [mark for mark in draw if mark in page]
+    for mark in asked:
+        page = page.replace(mark, embedded(draw[mark](packed)) if packed else NO_MODELS)
+    return page + HOST if asked and packed else page
 
 
 def _held_out_pairs(run: Path) -> tuple[list[dict[str, Any]], float]:
@@ -103,12 +105,7 @@ def embedded(explorer: Explorer) -> str:
     model = {"model_name": "AnyModel", "model_module": "anywidget", "state": state}
     states = {"version_major": 2, "version_minor": 0, "state": {explorer.model_id: model}}
     view = {"version_major": 2, "version_minor": 0, "model_id": explorer.model_id}
-    scripts = [
-        '<script src="_static/afm-host.js" defer></script>',
-        _script("state", states),
-        _script("view", view),
-    ]
-    return "```{raw} html\n" + "\n".join(scripts) + "\n```"
+    return f"```{{raw}} html\n{_script('state', states)}\n{_script('view', view)}\n```"
 
 
 def _script(kind: str, content: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 
 const LONGEST = 2000; // characters of a text; the models' context ends it sooner
 const STRONG = 2; // nats: a log-ratio that is shown in the full colour
+const SAME = 0.005; // nats: below it a log-ratio reads 0.00
 const AS_FILE =
   "The models cannot be loaded here, since browsers let a page that was opened as a file fetch nothing: " +
   "run python3 -m http.server in the folder of the site and open the address that it prints.";
@@ -36,7 +37,7 @@ export const visible = (text) => (text === "" ? "·" : text.replaceAll("\n", "�
 /** One token in words. */
 export function describe({ text, policy, reference }, names) {
   const ratio = policy - reference;
-  const moved = Math.abs(ratio) < 0.005 ? "as likely as" : ratio > 0 ? "likelier than" : "less likely than";
+  const moved = Math.abs(ratio) < SAME ? "as likely as" : ratio > 0 ? "likelier than" : "less likely than";
   const share = (value) => `${(100 * Math.exp(value)).toFixed(1)} %`;
   return `“${visible(text)}”: ${share(policy)} under ${names.policy}, ${moved} under ${names.reference} (${share(reference)}); log-ratio ${signed(ratio)}.`;
 }
@@ -85,7 +86,7 @@ function table(heads, rows) {
   const element = make("table");
   for (const [tag, cells] of [["th", heads], ...rows.map((row) => ["td", row])]) {
     const line = make("tr");
-    line.append(...cells.map((cell) => make(tag, "", cell)));
+    line.append(...cells.map((cell) => make(tag, tag === "td" && /\d$|%$/.test(cell) ? "zx-number" : "", cell)));
     element.append(line);
   }
   return element;
@@ -158,7 +159,7 @@ function render({ model, el }) {
     const ratio = tokens[n].policy - tokens[n].reference;
     const element = button(visible(tokens[n].text), () => element.focus());
     element.className = "zx-token zx-ratio";
-    element.dataset.sign = ratio >= 0 ? "up" : "down";
+    element.dataset.sign = Math.abs(ratio) < SAME ? "none" : ratio > 0 ? "up" : "down";
     element.style.setProperty("--zx-share", `${Math.round(70 * Math.min(1, Math.abs(ratio) / STRONG))}%`);
     element.tabIndex = n === 0 ? 0 : -1; // one stop of the tab key; the arrows go on from there
     element.setAttribute("aria-label", describe(tokens[n], names));
