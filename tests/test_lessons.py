@@ -29,6 +29,7 @@ CONVERTED = (
     "05_ddpo",
     "06_reward_margins",
     "07_evaluation",
+    "08_ablations",
     "09_scaling_up",
 )  # fmt: skip
 HOSTILE = "</label><script>run()</script> <img src=x onerror=run()> [a](javascript:run()) ![b](x)"
