@@ -5,7 +5,7 @@ the weights, which are written beside the other assets, before a click.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def models_of(run: Path) -> BrowserModels | None:
             f"the models take {len(packed.payload):,} bytes, and a reader fetches {MOST_BYTES:,} "
             f"at most",
             where=str(run),
-            remedy="a smaller base model or a lower rank",
+            remedy="a smaller base model, a lower rank, or fewer bits (explorers/weights.py)",
         )
     return packed
 
@@ -91,7 +91,7 @@ def with_explorers(page: str, run: Path, packed: BrowserModels | None) -> str:
     return page + HOST if asked and packed else page
 
 
-def _held_out_pairs(run: Path) -> tuple[list[dict[str, Any]], float]:
+def _held_out_pairs(run: Path) -> tuple[Sequence[Any], float]:
     """Some of the run's held-out pairs, evenly spaced, and the beta that it trained with."""
     pairs = load_records(run / MARGINS / HELD_OUT_PAIRS, "preference").records
     beta = read_json(run / MARGINS / MANIFEST)["recipe"]["beta"]

@@ -1,7 +1,7 @@
 """Models as a browser fetches them: one binary file, the base model once and the adapters apart,
 and a JSON header with its sizes, its tokenizer and its SHA-256.
 
-``model.js`` reads both. Matrices are integers with a scale for each row: of 11 bits in the base
+``model.js`` reads both. Matrices are integers with a scale for each row: of 12 bits in the base
 model, whose rounding all models share, and of 8 in the adapters. Vectors stay float32. Every size
 comes from the model's own ``config.json``.
 """
@@ -41,8 +41,8 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     "rope_scaling": (None,),
 }
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-# With 8 bits in the base model too, one greedy answer in twenty is another than PyTorch's.
-BASE_BITS, ADAPTER_BITS = 11, 8
+# With 8 bits in the base model too, many more greedy answers are others than PyTorch's.
+BASE_BITS, ADAPTER_BITS = 12, 8
 Precision = Literal["shipped", "float32"]
 Tensors = Mapping[str, NDArray[np.float32]]
 
