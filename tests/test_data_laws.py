@@ -88,6 +88,15 @@ def test_a_row_becomes_a_record_or_a_sentence_and_a_record_stays_itself(row, kin
     json.dumps(record, allow_nan=False).encode()
 
 
+def rows_held(values):
+    """The rows of a file that holds these values, one a line: a single list of objects is read as
+    the rows that it lists, whatever the file is called.
+    """
+    only = values[0] if len(values) == 1 else None
+    is_list = isinstance(only, list) and all(isinstance(item, dict) for item in only)
+    return only if is_list else values
+
+
 @law(
     st.lists(st.one_of(rows(), VALUES), min_size=1, max_size=8),
     st.sampled_from(list(KINDS)),
@@ -108,13 +117,29 @@ def test_every_row_of_a_file_is_a_record_or_set_aside_in_any_format(tmp_path, va
     except HandbookError:
         assert not records and set_aside
         return
-    assert loaded.records == records and loaded.n_read == len(values)
-    assert len(values) == len(records) + sum(loaded.reasons().values())
+    assert loaded.records == records and loaded.n_read == len(rows_held(values))
+    assert loaded.n_read == len(records) + sum(loaded.reasons().values())
     assert sum(loaded.layouts.values()) >= len(records) and loaded.report()
     for name in ("again.jsonl", "again.parquet"):
         assert load_records(save_records(records, tmp_path / name), kind).records == records
     if kind == "preference":
         assert str(audit(records)) == str(audit(records[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("values", "n_rows", "n_records"),
+    [
+        ([[{}, FLAT]], 2, 1),  # a list of objects alone is a list of rows
+        ([[PAIR, PAIR, FLAT]], 3, 3),
+        ([[FLAT, 5]], 1, 0),  # of anything else it is one row
+    ],
+)
+def test_a_list_that_stands_alone_in_a_file_is_its_rows(tmp_path, values, n_rows, n_records):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    set_aside = []
+    records = list(iter_records(path, "preference", set_aside=set_aside))
+    assert (len(records), len(records) + len(set_aside)) == (n_records, n_rows)
 
 
 LINES = st.lists(

@@ -71,6 +71,14 @@ def test_any_rows_get_a_verdict_or_an_error_and_every_row_is_counted(rows):
         assert sum(sizes) + known >= log.n_rows  # a card's row has cells of both kinds
 
 
+@pytest.mark.parametrize("n_nulls", [1, 3])
+@pytest.mark.parametrize(("null", "other"), [("eval_loss", "loss"), ("loss", "eval_loss")])
+def test_rows_of_a_kind_that_hold_nothing_but_nulls_are_counted_and_named(null, other, n_nulls):
+    log = read_training_log([{null: None}] * n_nulls + [{other: 0.5}])
+    assert (log.n_rows, log.n_other, log.n_superseded) == (n_nulls + 1, n_nulls, 0)
+    assert "null in every row" in log.not_finite[0]
+
+
 @law(rows=st.one_of(ROWS, NUMERIC_ROWS), share=0.3)
 def test_json_and_json_lines_say_the_same(tmp_path_factory, rows):
     assume(len(rows) > 1)

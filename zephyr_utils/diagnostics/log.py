@@ -164,13 +164,14 @@ def _assemble(file: LogFile, rows: Sequence[LogRow]) -> TrainingLog:
     used: set[int] = set()
     for kind in KINDS:
         own = [i for i, row in enumerate(logged) if _is_of_kind(row.cells(kind), is_wide)]
-        used.update(own)
         kept, disorder = in_order([(logged[i].step, logged[i].cells(kind)) for i in own], kind)
-        n_superseded += len(own) - len(kept)
         diverged, gaps = check_values(kept, kind, is_wide)
         not_finite += diverged
         warnings += disorder + gaps
         columns[kind] = _columns(kept)
+        if columns[kind]:  # else all their numbers are null
+            used.update(own)
+            n_superseded += len(own) - len(kept)
     if not not_finite and not any(is_core(name) for part in columns.values() for name in part):
         names = sorted({str(key) for row in rows for key in row.names})
         raise TrainingLogError(
