@@ -58,7 +58,7 @@ from IPython.display import HTML, display
 from peft import PeftModel, get_peft_model
 from transformers import PrinterCallback, get_scheduler, set_seed
 
-from zephyr_utils import chat, exercises, figures, lessons, training
+from zephyr_utils import chat, exercises, figures, lessons, published, training
 from zephyr_utils.data.records import load_records
 from zephyr_utils.explorers.token_view import ChatTokens
 from zephyr_utils.figures import before_after_table
@@ -83,10 +83,10 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 # written by GPT-3.5-turbo. One of its dialogues:
 
 # %%
-real = lessons.real_dialogue()
+real = published.published_record("ultrachat_pillow")
 for message in real.record["messages"]:
     print(f"{message['role']:>10}: {message['content']}")
-print(f"\n({real.source})")
+print(f"\n({real.source}; {real.licence})")
 
 # %% [markdown]
 # Read the first answer against its question: the text says *hand-made*, the teacher says *by machine*. The student will

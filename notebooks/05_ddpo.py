@@ -73,19 +73,20 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 # %% [markdown]
 # ## What a preference looks like
 #
-# One pair of UltraFeedback {cite:p}`cui2023ultrafeedback`, rated by GPT-4 on a scale from 1 to 10:
+# One pair of a public demonstration set, in UltraFeedback's binarised form {cite:p}`cui2023ultrafeedback`:
 
 # %%
-real = lessons.real_pair()
+real = published.published_record("preference_pair")
 print(f"PROMPT: {real.record['prompt']}")
 for side in ("chosen", "rejected"):
     answer = real.record[side][-1]["content"]
-    print(f"{side.upper()} ({real.record[f'score_{side}']:g} of 10): {answer}")
-print(f"\n({real.source})")
+    print(f"{side.upper()}: {answer}")
+print(f"\n({real.source}; {real.licence})")
 
 # %% [markdown]
-# Both answers are fluent. Fine-tuning on the first can also make the second likelier, since they share most of their
-# words. What is wanted is a loss that tells them apart.
+# Both answers are fluent. Fine-tuning on the first can also make the second likelier, since they share many of their
+# words. What is wanted is a loss that tells them apart. (B3A9 is 1011001110101001: the chosen answer is wrong as well.
+# A pair says which of two answers is the better one, not that it is good.)
 #
 # ## From a reward to equation 1
 #
@@ -1319,7 +1320,7 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 #
 # - {cite:t}`tunstall2023zephyr`: section 3, equation 1; section 4 for the recipe.
 # - {cite:t}`rafailov2023dpo`: equations 3 to 7 and the gradient in section 4.
-# - {cite:t}`bradley1952rank`: the model of paired comparisons. {cite:t}`cui2023ultrafeedback`: the pair.
+# - {cite:t}`bradley1952rank`: the model of paired comparisons. {cite:t}`cui2023ultrafeedback`: preference sets.
 # - {cite:t}`chowdhury2024robust` and {cite:t}`razin2024unintentional`: noisy labels; displaced likelihoods.
 # - [alignment-handbook, issue 43](https://github.com/huggingface/alignment-handbook/issues/43): RMSprop, say the authors.
 

@@ -22,8 +22,7 @@ A prediction, the code that settles it, and the explanation are three cells of a
 
 A number in an explanation comes from the run, through an f-string, or from a publication, through
 `published`; ``tests/test_lessons.py`` refuses any other. Where the right choice depends on the run,
-`explain` names it; where it does not, `predict` may. `real_dialogue` and `real_pair` are one record
-each of UltraChat and UltraFeedback.
+`explain` names it; where it does not, `predict` may.
 
 The tag ``remove-input`` hides the code on the website and in Jupyter; ``hide-output`` folds a
 result on the website until a choice is made or the reader unfolds it. All of it can be read
@@ -32,15 +31,11 @@ without scripts.
 
 from zephyr_utils.lessons.explanation import explain, explanation_html, published
 from zephyr_utils.lessons.prediction import predict, prediction_html
-from zephyr_utils.lessons.real import RealRecord, real_dialogue, real_pair
 
 __all__ = [
-    "RealRecord",
     "explain",
     "explanation_html",
     "predict",
     "prediction_html",
     "published",
-    "real_dialogue",
-    "real_pair",
 ]
