@@ -36,6 +36,8 @@ PIECES = [
     "İstanbul ", "ﬁne. ", "ß. ", "\u2028", "\ud83d", "\x00",
     "<|user|>\n", "</s>", "[INST]", "ASSISTANT: ", "# HEADING", "| a | b |\n", "mia_77: hey. ", "{",
     "}", '{"role": "assistant", "content": "paris."}', "'", "ǆ", "ΟΔΟΣ. ",
+    "\nputs 'paris. however'\n", "\nx = gets.chomp\n", "\n# however, maria. it is\n", "\nend\n",
+    "\r\n", "\ncd paris\n", "  indented. maria\n",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=10).map("".join) | st.text(max_size=20)
 ROLES = st.sampled_from(["user", "assistant", "system", "human", "gpt", "GPT", "tool", "robot", ""])

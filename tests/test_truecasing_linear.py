@@ -106,6 +106,19 @@ UNITS = (
     '"a": ',
     "[",
     "{[",
+    "\na = b",
+    "\na.b(",
+    "\na.b",
+    "a[",
+    "\nputs 'a",
+    "\nif a == b",
+    "\n  a",
+    "\n# a",
+    "\nx = []",
+    "\nx = []\n# a\n\n",
+    "a b = ",
+    "npm install a",
+    "(a, ",
 )
 
 

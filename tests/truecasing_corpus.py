@@ -139,8 +139,11 @@ UNTOUCHABLE = (
     "&nbsp;",
     "$HOME",
     "${Path}",
+    "# Read a Name. then visit Paris.\nputs 'Which. Name?'\nName = gets.chomp\n",
+    "Cd /River\nexport NAME=Maria\n# However, it is far. i like it.\necho 'Visit. it'\n",
 )
-BLOCKS = ("```", "~~~", "$$", r"\[", r"\begin", "<pre", "<!--")
+# These stand on lines of their own.
+BLOCKS = ("```", "~~~", "$$", r"\[", r"\begin", "<pre", "<!--", "# Read", "Cd ")
 
 
 def planted_message(rng: random.Random) -> tuple[str, list[tuple[int, int]]]:

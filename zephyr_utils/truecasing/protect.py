@@ -13,26 +13,7 @@ import numpy as np
 
 from zephyr_utils.truecasing.arrays import distinct, merged
 from zephyr_utils.truecasing.blocks import block_spans, is_json
-
-CODE_LINE = re.compile(
-    rb"""[ \t]*(?:
-        >>> | \#! | \#(?:include|define|ifdef|pragma)\b
-      | import[ ][\w.]+(?:[ ]as[ ]\w+)?[ \t]*$ | from[ ][\w.]+[ ]import\b
-      | (?:async[ ])?def[ ]\w+\( | class[ ]\w+[(:{] | print\( | \$[ ][a-z]
-      | (?:sudo|apt-get|docker|kubectl|chmod|mkdir|curl|wget)[ ][\w./-]
-      | (?:public|private|protected|static|const|let|var|void|int|char|float|double|bool|string
-        |function)[ ]\w+[ \t]*[=(;{]
-      | (?:for|while|if|else[ ]if|switch|catch|foreach)[ ]?\([^\n]{0,200}[){][ \t]*$
-      | for[ ]\w+(?:,[ ]?\w+)?[ ]in[ ][^\n]{1,80}:[ \t]*$ | (?:else|try|finally)[ ]?:[ \t]*$
-      | (?:elif|if|while)[ ][^\n]{0,80}(?:[=!<>]=|[<>]|\(\))[^\n]{0,80}:[ \t]*$
-      | return[ ][^\n]{0,80}[;)\]}][ \t]*$
-      | (?:insert[ ]into|create[ ]table|alter[ ]table|drop[ ]table|delete[ ]from)[ ]\w+
-      | select[ ][\w*.,() ]{1,200}?[ ]from[ ]\w+[ \t]*(?:$|;|where\b|join\b|group\b|order\b)
-      | "[\w .-]{1,40}"[ ]?:[ ]*(?:["{\[\d-]|true\b|false\b|null\b)
-    )""",
-    re.X | re.I,
-)
-CODE_LINE_END = re.compile(rb"[{}][ \t\r]*$|[=()\[\]{}].{0,200};[ \t\r]*$")
+from zephyr_utils.truecasing.code_lines import code_line_spans
 
 # What a trigger may open, tried at the trigger's own byte.
 AT = {
@@ -113,16 +94,15 @@ def protected_ranges(joined: np.ndarray) -> list[tuple[int, int]]:
     """The spans of messages that are joined, and surrounded, by zero bytes; none crosses one."""
     hits, left, right = _triggers(joined)
     zeros = np.flatnonzero(joined == 0)
-    spans = _json_messages(joined, zeros)
-    if not len(hits):
-        return spans
     raw = joined.tobytes()
+    spans = _json_messages(joined, zeros) + code_line_spans(raw, joined, hits)
+    if not len(hits):
+        return merged(spans)
     message = np.searchsorted(zeros, hits) - 1
     finish = zeros[message + 1]
     for which in distinct(message[_BLOCKISH.take(joined[hits])]).tolist():
         start, end = int(zeros[which]) + 1, int(zeros[which + 1])
         spans += [(start + first, start + last) for first, last in block_spans(raw[start:end])]
-    spans += _code_lines(raw, joined, hits)
     covered = 0
     tokens = _Tokens(raw)
     for at, start, end, limit in zip(
@@ -206,24 +186,6 @@ def _triggers(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     left = gaps[following - 1] + 1
     right = np.where(gap[hits], hits, gaps[np.minimum(following, len(gaps) - 1)])
     return hits, left, right
-
-
-def _code_lines(raw: bytes, array: np.ndarray, hits: np.ndarray) -> list[tuple[int, int]]:
-    """Lines that are code as a whole, among those that hold a trigger."""
-    breaks = np.flatnonzero((array == 10) | (array == 0))
-    lines = distinct(np.searchsorted(breaks, hits))
-    starts, ends = breaks[lines - 1] + 1, breaks[lines]
-    spans = []
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        if end - start > 2000:  # no line of code is that long, and prose lines may be
-            continue
-        if CODE_LINE.match(raw, start, end) or (
-            (last := raw[start:end].rstrip()[-1:])
-            and last in b"{};"
-            and CODE_LINE_END.search(raw, max(start, end - 210), end)
-        ):
-            spans.append((start, end))
-    return spans
 
 
 def _opened(
