@@ -17,6 +17,7 @@ import pipeline_picture
 
 from zephyr_utils.ablations.claims import judge_all
 from zephyr_utils.ablations.outcomes import OUTCOMES
+from zephyr_utils.ablations.results import FORMAT
 from zephyr_utils.ablations.tables import in_words
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
@@ -26,6 +27,10 @@ RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
 PICTURE = ROOT / "benchmarks" / "results" / "pipeline.svg"
 README = ROOT / "README.md"
 BLOCK = re.compile(r"<!-- picture -->\n.*?<!-- /picture -->\n", re.S)
+EARLIER = (
+    " These results belong to an earlier world, whose seeds moved the training alone: "
+    "[results](book/results.md)."
+)
 MODELS = [name for name, _ in pipeline_picture.MODELS]
 # The page that shows it has a style of its own, so it brings everything: also its background, for a
 # reader whose system and whose page disagree about dark mode.
@@ -88,15 +93,16 @@ def picture(metrics: dict[str, dict[str, float]]) -> str:
 
 
 def dpo_in_words(results: dict[str, Any]) -> str:
-    """What dDPO adds to dSFT in both outcomes, with verdicts and intervals; "" where nobody can
-    say.
+    """What dDPO adds to dSFT in both outcomes, with verdicts and intervals, and whether that was
+    another world; "" where nobody can say.
     """
     measured = {int(seed): rows for seed, rows in results["measured"].items()}
     found = next(one for one in judge_all(measured) if one.claim.key == "ddpo_adds")
     if found.interval is None:
         return ""
     grade, right = (in_words(found, name) for name in OUTCOMES)
-    return f"dDPO raises the grade: {grade}. It raises the share of right answers: {right} points."
+    said = f"dDPO raises the grade: {grade}. It raises the share of right answers: {right} points."
+    return f"{said}{'' if results.get('format', 1) == FORMAT else EARLIER}"
 
 
 def block(metrics: dict[str, dict[str, float]], seeds: int, said: str) -> str:
