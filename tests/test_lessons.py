@@ -30,6 +30,7 @@ CONVERTED = (
     "07_evaluation",
     "08_ablations",
     "09_scaling_up",
+    "10_reward_models",
 )  # fmt: skip
 HOSTILE = "</label><script>run()</script> <img src=x onerror=run()> [a](javascript:run()) ![b](x)"
 # Numbers that no run changes: formulas, code, names of chapters, equations, figures and steps.

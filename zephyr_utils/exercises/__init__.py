@@ -2,7 +2,7 @@
 or wrong and why.
 
 Each check is registered with a solution and with known wrong answers; the words that name a wrong
-answer must occur in the message it gets. One module per chapter (``ch00`` to ``ch09``); ``core``
+answer must occur in the message it gets. One module per chapter (``ch00`` to ``ch10``); ``core``
 holds what they share. ``exercises.yours(answer, check)`` gives back the reader's function where it
 is right, else the reference solution, so that the chapter can go on with either.
 """
@@ -80,6 +80,11 @@ from zephyr_utils.exercises.ch09 import (
     check_operations_per_token,
     check_packed_updates,
 )
+from zephyr_utils.exercises.ch10 import (
+    check_expected_best,
+    check_leave_one_out,
+    check_scaled_loss,
+)
 from zephyr_utils.exercises.core import WrongAnswer, yours
 
 __all__ = [
@@ -99,6 +104,7 @@ __all__ = [
     "check_displaced_share",
     "check_dpo_loss",
     "check_edit_scores",
+    "check_expected_best",
     "check_expected_gap",
     "check_faulty_ten",
     "check_first_step",
@@ -107,6 +113,7 @@ __all__ = [
     "check_hours_range",
     "check_implied_beta",
     "check_leak",
+    "check_leave_one_out",
     "check_length_bias",
     "check_likelihood_factor",
     "check_log_loss",
@@ -129,6 +136,7 @@ __all__ = [
     "check_read_grade",
     "check_read_reply",
     "check_row_loss",
+    "check_scaled_loss",
     "check_search_choice",
     "check_seed_difference",
     "check_sentence_starts",

@@ -1,0 +1,871 @@
+# %% [markdown]
+# # Reward models, and what Zephyr left out
+#
+# Before DPO there was one way to learn from preferences: train a model that gives every answer a number, then let the
+# policy chase that number by sampling {cite:p}`ouyang2022instructgpt`. Zephyr's paper names a rival that was made this
+# way, Xwin-LM, whose settings were never published, and takes the short way itself. Here we take the long one: a reward
+# model on the pairs of chapter 04, the best of n answers, and reinforcement learning with its reward. Our teacher
+# grades by rule, so for once we can also see what the reward model cannot: whether a higher reward is a better answer.
+
+# %% [markdown]
+# ## What you will be able to do
+#
+# 1. Train a reward model from pairs, and say what its number means and what it does not.
+# 2. Use the strength of a preference, and tell whether it helped.
+# 3. Compute the best of n for every n from one set of samples, beside a random control.
+# 4. Write reinforcement learning with a leave-one-out baseline, and watch its KL divergence.
+# 5. Recognise over-optimisation: the reward goes on rising, the grade does not.
+
+# %%
+try:
+    import zephyr_utils
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
+    %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
+print(hardware_found())
+
+# %% [markdown]
+# ## The dials
+#
+# `scale` chooses model, data and recipe together; the others replace one of them by something of your own.
+
+# %% tags=["parameters"]
+scale = "miniature"
+seed = 0
+dialogues = ""
+feedback = ""
+preferences = ""
+base_model = ""
+runs = ""
+settings = {}
+
+# %%
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from zephyr_utils import (
+    chat, evaluation, exercises, figures, lessons, objectives, online, rewards,
+    training,
+)
+from zephyr_utils.pipeline import artefacts
+from zephyr_utils.pipeline.pipeline import Pipeline
+
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
+)
+miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
+folder = pipeline.folder / "10_reward_models"
+
+# %% [markdown]
+# ## From pairs to a number
+#
+# Chapter 05 used the Bradley-Terry model {cite:p}`bradley1952rank` to get rid of the reward. Stop one step earlier and
+# keep it: a function $r(x, y)$, fitted so that the teacher's choices become as likely as possible:
+#
+# $$
+# L(r) = -\,\mathbb{E}_{(x, y_w, y_l)} \big[ \log \sigma\big( r(x, y_w) - r(x, y_l) \big) \big] .
+# $$ (eq-10-bt)
+#
+# It is dDPO's loss with a free $r$ in place of $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$. To see what it finds, give
+# four answers to one prompt true rewards, let a judge compare them many times, and fit four numbers by gradient descent.
+
+# %%
+true_reward = torch.tensor([2.0, 3.0, 0.0, 4.0], dtype=torch.float64)
+wins = (true_reward[:, None] - true_reward[None, :]).sigmoid().fill_diagonal_(0)
+
+def fit(start, steps=600):
+    fitted = start.clone().requires_grad_()
+    descent = torch.optim.Adam([fitted], lr=0.1)
+    for _ in range(steps):
+        descent.zero_grad()
+        differences = fitted[:, None] - fitted[None, :]
+        (-(wins * F.logsigmoid(differences)).sum()).backward()
+        descent.step()
+    return fitted.detach()
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "We fit twice, once from rewards of 0 and once from rewards of 100. Which rewards "
+    "come out?",
+    [
+        "the true ones, both times",
+        "the true ones up to a number that is added to all, another one each time",
+        "the true ones up to a factor",
+    ],
+    answer=1,
+    key="recovered",
+)
+
+# %% tags=["hide-output"]
+for start in (0.0, 100.0):
+    fitted = fit(torch.full((4,), start, dtype=torch.float64))
+    print(f"from {start:g}: {fitted.numpy().round(3)}", end="   ")
+    print(f"less the mean: {(fitted - fitted.mean()).numpy().round(3)}")
+print("truth, less its mean:", (true_reward - true_reward.mean()).numpy())
+
+# %% tags=["remove-input"]
+lessons.explain(
+    "Only differences enter the loss, so the mean of the four stays where it began. "
+    "The differences are the true "
+    "ones: the factor is fixed, since a difference of one has to mean that the better "
+    "answer wins with chance "
+    f"{torch.sigmoid(torch.tensor(1.0)):.2f}. With one number free *per prompt*, the "
+    "rewards of two prompts cannot be "
+    "compared.",
+    key="recovered",
+)
+
+# %% [markdown]
+# ## A head on a language model
+#
+# What is $r$? Take the dSFT model, drop the layer that scores the next token, and put one linear map in its place, from
+# the last layer's state to one number. It is read at the *last token*, since only there has the model seen the whole
+# answer. In transformers this is a sequence classifier with one label, and TRL's `RewardTrainer` makes the same.
+
+# %%
+sft_model, sft_key = pipeline.start()
+train, held_out, row_counts = pipeline.split_pairs()
+print(row_counts.report())
+print(f"{len(train)} pairs to train on, {len(held_out)} held out")
+
+# %%
+model, tokenizer = rewards.load_reward_model(sft_model, new_head=True)
+pair = train[0]
+ids, _ = chat.encode(tokenizer, pair["chosen"])
+print(repr(tokenizer.decode(ids)))
+print("read at", repr(tokenizer.decode(ids[-1:])))
+print("the head:", tuple(model.score.weight.shape))
+
+# %% [markdown]
+# By hand and by the package, on a head that is not zero:
+
+# %%
+torch.nn.init.normal_(model.score.weight, generator=torch.Generator().manual_seed(seed))
+with torch.no_grad():
+    state = model.base_model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1]
+by_hand = (model.score.weight[0] @ state).item()
+[ours] = rewards.score_answers(model, tokenizer, [pair["chosen"]])
+print(f"by hand {by_hand:.5f}, package {ours:.5f}")
+assert abs(by_hand - ours) < 1e-3
+
+# %% [markdown]
+# ### The loss, and the strength of a preference
+#
+# UltraFeedback's judge did not only say which answer is better: it gave both a score. HelpSteer2-Preference
+# {cite:p}`wang2024helpsteer2preference` asked people for a strength $s$ of 1, 2 or 3 and compared three losses, with
+# $d = r(x, y_w) - r(x, y_l)$: **regular**, $-\log \sigma(d)$; **margin**, $-\log \sigma(d - s)$, which asks for a
+# distance; **scaled**, $-s \log \sigma(d)$, which counts the pair $s$ times.
+
+# %% [markdown]
+# ````{exercise} Strength as a weight
+# :label: ex-10-scaled
+#
+# **Difficulty** ●●○○○ · **Minutes** 5
+#
+# Write the scaled loss of a batch. Divide the strengths by their mean first: a mean above 1 would only be a larger
+# learning rate.
+# ````
+
+# %% tags=["exercise"]
+def scaled_loss(chosen, rejected, strength):
+    ...
+
+
+exercises.check_scaled_loss(scaled_loss)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `F.logsigmoid(chosen - rejected)` is one number per pair. Multiply by the weight, then the mean, then the sign.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-10-scaled
+# :class: dropdown
+# ```python
+# def scaled_loss(chosen, rejected, strength):
+#     weight = strength / strength.mean()
+#     return -(weight * F.logsigmoid(chosen - rejected)).mean()
+# ```
+# `````
+
+# %% [markdown]
+# Yours, or the solution, beside the package's, and the three pulls on a pair that is already ranked rightly:
+
+# %%
+scaled_loss = exercises.yours(scaled_loss, exercises.check_scaled_loss)
+chosen, rejected = torch.randn(2, 9, generator=torch.Generator().manual_seed(seed))
+strength = torch.tensor([1.0, 2.0, 3.0] * 3)
+package = objectives.bradley_terry_loss(chosen, rejected, strength / 2, "scaled")
+print(f"{scaled_loss(chosen, rejected, strength):.6f} {package:.6f}")
+
+# %%
+for kind in ("regular", "margin", "scaled"):
+    d = torch.tensor([2.0], requires_grad=True)
+    weight = None if kind == "regular" else torch.tensor([3.0])
+    objectives.bradley_terry_loss(d, torch.zeros(1), weight, kind).backward()
+    print(f"{kind:8s} pull on a pair with d = 2 and strength 3: {-d.grad.item():.3f}")
+
+# %% [markdown]
+# Our pairs have scores, so strengths cost nothing: thirds of the score gap.
+
+# %%
+cuts = rewards.strength_cuts(train)
+strengths = rewards.preference_strengths(train, cuts)
+values, counts = np.unique(strengths, return_counts=True)
+print(f"gaps are cut at {cuts[0]:.2f} and {cuts[1]:.2f}")
+print(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+# %% [markdown]
+# ### Training, written out
+#
+# One pass of a plain loop, on a few pairs. The head starts at zero.
+
+# %%
+def reward_step(model, batch, optimiser):
+    texts = [row[side] for side in ("chosen", "rejected") for row in batch]
+    rows = [chat.encode(tokenizer, text)[0] for text in texts]
+    width = max(map(len, rows))
+    pad = [tokenizer.pad_token_id]
+    ids = torch.tensor([row + pad * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    reward = model(input_ids=ids, attention_mask=mask).logits[:, 0]  # (2 * batch,)
+    chosen, rejected = reward.chunk(2)
+    loss = -F.logsigmoid(chosen - rejected).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "What is the first loss?",
+    ["0, since the head gives 0", "ln 2", "it depends on the dSFT model"],
+    answer=1,
+    key="first",
+)
+
+# %% tags=["hide-output"]
+model, tokenizer = rewards.load_reward_model(sft_model, new_head=True)
+optimiser = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.0)
+losses = [
+    reward_step(model, train[start : start + 16], optimiser)
+    for start in range(0, 192, 16)
+]
+print(" ".join(f"{loss:.3f}" for loss in losses))
+assert abs(losses[0] - np.log(2)) < 1e-6
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"The first loss is {losses[0]:.4f}, which is ln 2: both rewards are zero, so "
+    "their difference is, and a coin is tossed. "
+    "As in dDPO, another number would say that something is wrong before anything has "
+    "been learnt.",
+    key="first",
+)
+
+# %% [markdown]
+# The package's `train_reward_model` is this loop with an adapter, a schedule and batches of like length. On all pairs,
+# the same that dDPO had:
+
+# %%
+def reward_model(name, pairs, start=(sft_model, sft_key), **changes):
+    recipe = rewards.RewardRecipe(seed=seed, **changes)
+
+    def make(where):
+        rewards.train_reward_model(start[0], pairs, where, recipe)
+        return {"pairs": len(pairs)}
+
+    return artefacts.build_artefact(
+        folder / name,
+        inputs={"start": start[1], "pairs": artefacts.fingerprint(pairs)},
+        recipe=vars(recipe),
+        make=make,
+        code=["zephyr_utils.rewards.train"],
+    )
+
+
+made = reward_model("regular", train, learning_rate=2e-3)
+model, tokenizer = rewards.load_reward_model(made.folder / training.MODEL)
+
+# %% [markdown]
+# ## Does it rank what it has not seen?
+#
+# Its rival is the dDPO model's *implicit* reward, $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$, from the same pairs.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Trained on the same pairs, which ranks held-out pairs more often as the label "
+    "does?",
+    ["the reward model", "dDPO's implicit reward", "the two cannot be told apart"],
+    key="rank",
+)
+
+# %%
+scored = rewards.score_pairs(model, tokenizer, held_out)
+
+def log_probs(name):
+    scorer, its = chat.load_model(pipeline.model_directory(name), "float32")
+    sides = ([row[side] for row in held_out] for side in ("chosen", "rejected"))
+    return [training.answer_log_probs(scorer, its, texts).numpy() for texts in sides]
+
+before, after = log_probs("dsft"), log_probs("ddpo")
+margins = {
+    "reward model": scored.chosen - scored.rejected,
+    "dDPO, implicit": (after[0] - before[0]) - (after[1] - before[1]),
+}
+
+# %% tags=["hide-output"]
+accuracy = {}
+for name, margin in margins.items():
+    accuracy[name] = evaluation.wilson_interval(int((margin > 0).sum()), len(margin))
+    print(f"{name:15s} ranks as the label: {accuracy[name]}")
+difference = evaluation.paired_difference(*(margin > 0 for margin in margins.values()))
+print(f"reward model less dDPO, pair by pair: {difference}")
+
+# %% tags=["remove-input"]
+undecided = difference.low <= 0 <= difference.high
+lessons.explain(
+    f"Pair by pair the difference is {difference.mean:+.3f}, from "
+    f"{difference.low:+.3f} to {difference.high:+.3f}. "
+    + ("It holds zero: this many pairs do not tell them apart. " if undecided else "")
+    + "Both are fitted by the same loss to the same pairs, from the same model. What "
+    "differs is what the number is made "
+    "of: a state at the last token, or the log-probability of every token. And dDPO's "
+    "learning rate was searched, the reward model's was not.",
+    key="rank",
+    answer=2 if undecided else (0 if difference.mean > 0 else 1),
+)
+
+# %% [markdown]
+# ### What strength adds
+#
+# Reward models on the same few pairs: three losses, and HelpSteer2-Preference's way, a regression on the scores
+# first and then the scaled loss from there, with the head kept.
+
+# %%
+few = train[:192]
+quick = {"learning_rate": 2e-3, "epochs": 1}
+variants = {
+    kind: reward_model(f"few_{kind}", few, objective=kind, **quick)
+    for kind in ("regular", "margin", "scaled", "rating")
+}
+first = variants["rating"]
+variants["rating, then scaled"] = reward_model(
+    "few_rating_scaled", few, (first.folder / training.MODEL, first.key),
+    objective="scaled", learning_rate=1e-3,
+)
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "How many of the other four will differ from *regular* by more than its interval "
+    "is wide?",
+    ["none", "one or two", "three or four"],
+    key="strength",
+)
+
+# %% tags=["hide-output"]
+few_scores = {}
+for name, manifest in variants.items():
+    scorer, _ = rewards.load_reward_model(manifest.folder / training.MODEL)
+    few_scores[name] = rewards.score_pairs(scorer, tokenizer, held_out)
+    print(f"{name:20s} accuracy {few_scores[name].accuracy}")
+
+# %% tags=["remove-input"]
+plain = few_scores["regular"].accuracy
+far = sum(
+    abs(one.accuracy.estimate - plain.estimate) > plain.high - plain.low
+    for one in few_scores.values()
+)
+lessons.explain(
+    f"{far} of them. With {len(held_out)} held-out pairs an interval is "
+    f"{plain.high - plain.low:.2f} wide. The paper "
+    "reports "
+    f"{lessons.published('91.5, 91.5 and 92.7', 'RewardBench, arXiv 2410.01257')} for "
+    "the three losses from "
+    f"scratch, and {lessons.published('93.7', 'the same')} for scaled after "
+    "regression: to see such differences takes thousands of pairs.",
+    key="strength",
+    answer=0 if far == 0 else 1 if far < 3 else 2,
+)
+
+# %% [markdown]
+# ## Labels and truth
+#
+# A label is what one judge said once, and ours errs at times. Its grades without that noise are known here, so every
+# reward can be asked twice: does it agree with the label, and does it agree with the truth?
+
+# %%
+judge = pipeline.setting.exam.judge()
+
+def grade(prompt, answer):
+    question = {"question_id": prompt, "category": "", "turns": [prompt]}
+    return judge.grade(question, [answer], 1).score
+
+grades = np.array([
+    [grade(row["prompt"], row[side][-1]["content"]) for side in ("chosen", "rejected")]
+    for row in held_out
+])
+decided = grades[:, 0] != grades[:, 1]
+truth = (grades[:, 0] > grades[:, 1])[decided]
+print(f"{decided.sum()} of {len(held_out)} pairs have two true grades that differ")
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "A label errs at times. Can a reward model that was "
+    "trained on such labels agree with "
+    "the truth more often than with the labels?",
+    ["no: its labels are all it knows", "yes: errors without a rule average out"],
+    key="truth",
+)
+
+# %% tags=["hide-output"]
+true_share = {}
+print(f"label            agrees with the truth in {truth.mean():.3f}")
+for name, margin in margins.items():
+    right = (margin > 0)[decided]
+    true_share[name] = float((right == truth).mean())
+    print(
+        f"{name:15s}  agrees with the label in {right.mean():.3f}, "
+        f"with the truth in {true_share[name]:.3f}"
+    )
+
+# %% tags=["remove-input"]
+above = true_share["reward model"] > (margins["reward model"] > 0)[decided].mean()
+lessons.explain(
+    f"The label is right in {truth.mean():.0%}. The reward model agrees with the truth "
+    "in "
+    f"{true_share['reward model']:.0%}"
+    + (
+        ", more often than with the labels: a slip of the judge has no rule, so what "
+        "is learnt from many pairs averages it "
+        "away. Accuracy on labels has a ceiling, and a model can be better than its "
+        "accuracy says."
+        if above
+        else ": here it has learnt no more than the labels hold. The errors need not "
+        "be without a rule: a judge who likes "
+        "length or one model's manner errs in one direction, and that is learnt."
+    ),
+    key="truth",
+    answer=int(above),
+)
+
+# %% [markdown]
+# ## The best of n
+#
+# The simplest use of a reward model trains nothing: sample n answers, keep the one it likes most. How good that is for
+# each n could be measured by drawing n answers again and again. Better: draw N once and average over *all* subsets of n.
+# With the scores in ascending order, the k-th answer is the best of $\binom{k-1}{n-1}$ of the $\binom{N}{n}$ subsets.
+
+# %% [markdown]
+# ````{exercise} Every n from one set of samples
+# :label: ex-10-best
+#
+# **Difficulty** ●●●○○ · **Minutes** 10
+#
+# For the answers to one prompt: the expected grade of the best-scored of n. No two scores are equal.
+# ````
+
+# %% tags=["exercise"]
+def expected_best(scores, grades, n):
+    ...
+
+
+exercises.check_expected_best(expected_best)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `grades[np.argsort(scores)]` are the grades in that order; `math.comb(k - 1, n - 1)` counts subsets, k from 1.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-10-best
+# :class: dropdown
+# ```python
+# def expected_best(scores, grades, n):
+#     ordered = grades[np.argsort(scores)]
+#     subsets = math.comb(len(scores), n)
+#     return sum(math.comb(k - 1, n - 1) / subsets * g for k, g in enumerate(ordered, 1))
+# ```
+# `````
+
+# %% [markdown]
+# Eight answers of the dSFT model to each of some held-out prompts, scored by the reward model and graded by the teacher.
+
+# %%
+asked = list(dict.fromkeys(row["prompt"] for row in held_out))[:48]
+policy, tokenizer = chat.load_model(sft_model, "float32")
+
+def sample(policy, prompts, samples, seed):
+    return online.sample_answers(
+        policy, prompts, samples, tokenizer=tokenizer, max_new_tokens=64, seed=seed
+    )
+
+answers = sample(policy, asked, 8, seed)
+print(online.count_samples(answers).report())
+
+# %%
+def message(role, content):
+    return {"role": role, "content": content}
+
+def scores_of(prompts, answers):
+    texts = [
+        [message("user", prompt), message("assistant", one.text)]
+        for prompt, group in zip(prompts, answers, strict=True) for one in group
+    ]
+    return rewards.score_answers(model, tokenizer, texts).reshape(len(prompts), -1)
+
+def grades_of(prompts, answers):
+    return np.array([
+        [grade(prompt, one.text) for one in group]
+        for prompt, group in zip(prompts, answers, strict=True)
+    ])
+
+proxy, gold = scores_of(asked, answers), grades_of(asked, answers)
+
+# %%
+expected_best = exercises.yours(expected_best, exercises.check_expected_best)
+unequal = next(n for n, row in enumerate(proxy) if len(set(row)) == len(row))
+ours = expected_best(proxy[unequal], gold[unequal], 4)
+package = rewards.best_of_n_curve(proxy, gold)[unequal, 3]
+print(f"one prompt, the best of 4: {ours:.4f} {package:.4f}")
+assert abs(ours - package) < 1e-9
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Of the gain in grade that a perfect chooser has at n = 8, how much does the "
+    "reward model get?",
+    ["less than a third", "between one and two thirds", "more than two thirds"],
+    key="best",
+)
+
+# %% tags=["hide-output"]
+curves = {
+    "chosen by the reward model": rewards.best_of_n_curve(proxy, gold).mean(axis=0),
+    "chosen by the grade itself": rewards.best_of_n_curve(gold, gold).mean(axis=0),
+    "chosen at random": np.full(8, gold.mean()),
+}
+for name, curve in curves.items():
+    print(f"{name:28s}", " ".join(f"{value:5.2f}" for value in curve))
+picked = gold[np.arange(len(asked)), rewards.best_of_n(proxy)]
+control = np.random.default_rng(seed).random(proxy.shape)
+by_chance = gold[np.arange(len(asked)), rewards.best_of_n(control)]
+gain = evaluation.paired_difference(picked, by_chance)
+print(f"best of 8 less a random one of 8, prompt by prompt: {gain}")
+
+# %% tags=["remove-input"]
+gains = [curve[-1] - gold.mean() for curve in curves.values()]
+reached = gains[0] / gains[1]
+lessons.explain(
+    f"{reached:.0%}: from {gold.mean():.2f} to "
+    f"{curves['chosen by the reward model'][-1]:.2f}, where the best there is "
+    f"among eight has {curves['chosen by the grade itself'][-1]:.2f}. What a reward "
+    "model gets wrong here, it will also "
+    "get wrong when a policy is trained to please it.",
+    key="best",
+    answer=0 if reached < 1 / 3 else 1 if reached <= 2 / 3 else 2,
+)
+
+# %% [markdown]
+# ## Reinforcement learning on the reward
+#
+# Best of n pays for its gain at every answer. Reinforcement learning moves the policy instead, towards what it would
+# have to search for, and pays for moving: reward minus $\kappa$ times the KL divergence from the dSFT model, the
+# objective of chapter 05. PPO {cite:p}`schulman2017ppo` needs a second network that predicts the reward to come, per
+# token. For answers that are rewarded once, at their end, something simpler does {cite:p}`ahmadian2024rloo`: sample k
+# answers to a prompt and compare each with the mean of the others.
+
+# %% [markdown]
+# ````{exercise} The leave-one-out baseline
+# :label: ex-10-rloo
+#
+# **Difficulty** ●●○○○ · **Minutes** 5
+#
+# `rewards` has a row of k rewards for each prompt. Return the advantages, $A_i = r_i$ less the mean of the other
+# $k - 1$.
+# ````
+
+# %% tags=["exercise"]
+def leave_one_out(rewards):
+    ...
+
+
+exercises.check_leave_one_out(leave_one_out)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# The sum of the others is the sum of the row less the answer's own reward.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-10-rloo
+# :class: dropdown
+# ```python
+# def leave_one_out(rewards):
+#     others = rewards.sum(axis=1, keepdims=True) - rewards
+#     return rewards - others / (rewards.shape[1] - 1)
+# ```
+# `````
+
+# %%
+leave_one_out = exercises.yours(leave_one_out, exercises.check_leave_one_out)
+package = objectives.rloo_advantages(torch.tensor(gold[:, :4]))
+assert np.allclose(leave_one_out(gold[:, :4]), package)
+print(f"largest sum over a prompt's answers: {package.sum(dim=1).abs().max():.1e}")
+
+# %% [markdown]
+# Since rewards of different prompts cannot be compared, it matters that this never does: within a prompt the unknown
+# number cancels, as it did in the pairs.
+#
+# The log-probabilities of what was sampled, with gradients; the sampler has kept those of the policy that drew them.
+
+# %%
+def sampled_log_probs(policy, prompts, answers):
+    rows, begins = [], []
+    for prompt, group in zip(prompts, answers, strict=True):
+        start = chat.encode_prompt(tokenizer, [message("user", prompt)])
+        rows += [start + one.token_ids for one in group]
+        begins += [len(start)] * len(group)
+    width = max(map(len, rows))
+    pad = [tokenizer.pad_token_id]
+    ids = torch.tensor([row + pad * (width - len(row)) for row in rows])
+    labels = ids.clone()
+    for n, (row, start) in enumerate(zip(rows, begins, strict=True)):
+        labels[n, :start], labels[n, len(row) :] = -100, -100
+    return objectives.sequence_log_probs(policy(input_ids=ids).logits, labels)
+
+# %%
+with torch.no_grad():
+    again = sampled_log_probs(policy, asked[:4], answers[:4])
+kept = torch.tensor([one.log_prob for group in answers[:4] for one in group])
+print(f"largest difference: {(again - kept).abs().max():.1e} nats")
+assert torch.allclose(again, kept, atol=1e-2)
+
+# %% [markdown]
+# One round: sample, reward, subtract the price of moving, compare within the prompt, and take two steps on halves of the
+# batch. On the second half the policy has moved already, which is what PPO's clip is for: it stops a ratio
+# $\rho = \pi / \pi_\mathrm{old}$ that has left $1 \pm \epsilon$ from pulling any further.
+
+# %%
+K, PRICE, PROMPTS = 4, 0.05, 12
+reference = policy  # the dSFT model, never changed
+
+def rloo_round(policy, optimiser, prompts, reward, seed):
+    answers = sample(policy, prompts, K, seed)
+    old = torch.tensor([one.log_prob for group in answers for one in group])
+    with torch.no_grad():
+        kl = objectives.kl_estimate(old, sampled_log_probs(reference, prompts, answers))
+    rewarded = torch.tensor(reward(prompts, answers)) - PRICE * kl.view(-1, K)
+    advantages = objectives.rloo_advantages(rewarded).float()
+    for half in (slice(0, PROMPTS // 2), slice(PROMPTS // 2, PROMPTS)):
+        now = sampled_log_probs(policy, prompts[half], answers[half])
+        loss = objectives.clipped_policy_loss(
+            now, old.view(-1, K)[half].flatten(), advantages[half].flatten()
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return kl.mean().item()
+
+# %% [markdown]
+# After some rounds, what has become of the policy on *held-out* prompts: its reward, its grade, the share of right
+# answers, its KL divergence?
+
+# %%
+def measure(policy):
+    answers = sample(policy, asked, 2, seed + 1)
+    with torch.no_grad():
+        old = torch.tensor([one.log_prob for group in answers for one in group])
+        kl = old - sampled_log_probs(reference, asked, answers)
+    graded = grades_of(asked, answers)
+    return {
+        "reward": scores_of(asked, answers).mean(),
+        "grade": graded.mean(),
+        "right": (graded >= judge.right_from).mean(),
+        "kl": kl.mean().item(),
+    }
+
+# %%
+prompts = list(dict.fromkeys(row["prompt"] for row in train))
+
+def reinforce(reward, rounds=10, every=5):
+    policy, _ = chat.load_model(sft_model, "float32")
+    optimiser = torch.optim.Adam(policy.parameters(), lr=3e-4)
+    draw = np.random.default_rng(seed)
+    path = [measure(policy)]
+    for n in range(1, rounds + 1):
+        some = [prompts[i] for i in draw.choice(len(prompts), PROMPTS, replace=False)]
+        rloo_round(policy, optimiser, some, reward, seed=1000 + n)
+        if n % every == 0:
+            path.append(measure(policy))
+    return path
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "One run is rewarded by the reward model, the other by the teacher's own grade. At "
+    "the end, whose *grade* is higher, "
+    "and whose *reward*?",
+    [
+        "the reward model's run has both",
+        "each is ahead in what it was rewarded for",
+        "the grade's run has both",
+    ],
+    key="rl",
+)
+
+# %% tags=["hide-output"]
+paths = {"reward model": reinforce(scores_of), "teacher's grade": reinforce(grades_of)}
+for name, path in paths.items():
+    for point in path:
+        shown = (f"{key} {value:5.2f}" for key, value in point.items())
+        print(f"{name:16s}", "  ".join(shown))
+
+# %% tags=["remove-input"]
+by_model, by_grade = (path[-1] for path in paths.values())
+ahead = (by_model["grade"] > by_grade["grade"], by_model["reward"] > by_grade["reward"])
+lessons.explain(
+    "Rewarded by the model, the grade went from "
+    f"{paths['reward model'][0]['grade']:.2f} to {by_model['grade']:.2f} and "
+    f"the reward to {by_model['reward']:.2f}; rewarded by the grade, they ended at "
+    f"{by_grade['grade']:.2f} and "
+    f"{by_grade['reward']:.2f}. The share of right answers: {by_model['right']:.0%} "
+    f"and {by_grade['right']:.0%}, from "
+    f"{paths['reward model'][0]['right']:.0%}. One seed, two answers to each of "
+    f"{len(asked)} prompts: small differences are noise.",
+    key="rl",
+    answer=0 if ahead == (True, True) else 2 if ahead == (False, False) else 1,
+)
+
+# %% [markdown]
+# ## One figure for all
+#
+# What is a grade worth that was bought with any KL divergence whatever? Put all on one picture: grade against KL. For
+# best of n it is known: $\log n - (n - 1) / n$, an upper bound where samples repeat. dDPO is one point.
+
+# %%
+ddpo_policy, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
+ddpo_point = measure(ddpo_policy)
+print(f"dDPO: grade {ddpo_point['grade']:.2f}, KL {ddpo_point['kl']:.2f}")
+kl_of_n = [rewards.best_of_n_kl(n) for n in range(1, 9)]
+lines = {
+    "best of n": list(zip(kl_of_n, curves["chosen by the reward model"], strict=True)),
+    "dDPO": [(ddpo_point["kl"], ddpo_point["grade"])],
+}
+for name, path in paths.items():
+    lines[f"RLOO, {name}"] = [(point["kl"], point["grade"]) for point in path]
+
+# %%
+fig, [axes] = figures.figure()
+for n, (name, points) in enumerate(lines.items()):
+    axes.plot(*zip(*points, strict=True), label=name, **figures.style.series_style(n))
+axes.set_xlabel("KL from dSFT (nats per answer)")
+axes.set_ylabel("mean grade, 1 to 10")
+axes.legend()
+figures.show(
+    fig,
+    alt="Mean grade against KL from dSFT: " + "; ".join(
+        f"{name} ends at KL {points[-1][0]:.2f}, grade {points[-1][1]:.2f}"
+        for name, points in lines.items()
+    ),
+    caption=f"Grade against KL, {len(asked)} held-out prompts, seed {seed}.",
+)
+
+# %% [markdown]
+# ```{admonition} What you should see
+# :class: note
+# All begin at the dSFT model, at a KL divergence of 0; what their grades differ by there is sampling, eight answers to a
+# prompt for best of n and two for the others. Best of n ends early: with eight answers it cannot be further than
+# log 8 from the policy. Where the line of the run on the reward model flattens or turns while its own reward still rises,
+# the reward model is **over-optimised** {cite:p}`gao2022scaling`. Ten rounds are few: more of them, a smaller price and
+# a reward model of fewer pairs show it more plainly. No learning rate of this chapter was searched, so the lines do not
+# rank the methods.
+# ```
+
+# %%
+start_point, end_point = paths["reward model"][0], paths["reward model"][-1]
+print(f"reward {start_point['reward']:+.2f} -> {end_point['reward']:+.2f}")
+print(f"grade   {start_point['grade']:.2f} -> {end_point['grade']:.2f}")
+assert abs(start_point["kl"]) < 0.1, "the KL divergence is 0 before the first round"
+if miniature_as_shipped:
+    assert accuracy["reward model"].estimate > 0.55, (
+        "no better than a coin: too few pairs, or a learning rate that is off"
+    )
+    assert end_point["reward"] > start_point["reward"], (
+        "the policy does not earn what it is trained to earn: look at the sign of the "
+        "advantage"
+    )
+
+# %% [markdown]
+# ### The paper beside ours
+#
+# | | published | here |
+# |---|---|---|
+# | the rival that used PPO | Xwin-LM, settings never published; TRL has removed its PPO trainer | RLOO with PPO's clip, in the cells |
+# | strength of preference | scaled above regular and margin by 1.2 points of RewardBench (arXiv 2410.01257) | the table above, with intervals |
+# | reinforcement learning with such a reward | AlpacaEval 2, length-controlled: 57.6 (REINFORCE, 70 B, the same paper) | the figure above |
+# | over-optimisation | gold falls as the proxy rises (arXiv 2210.10760) | reward and grade side by side |
+#
+# ```{admonition} Pitfalls
+# :class: warning
+# - **Rewards of different prompts compared.** Only differences within a prompt were ever trained.
+# - **A head that was never trained.** A causal model loaded as a classifier gets one at random, and scores at random; the
+#   package refuses it. A published figure of Zephyr came about like that ([errata](../errata), 16).
+# - **The best of n without a control.** More tries help any chooser's *maximum*, also a random one's, if the same judge
+#   chooses and grades.
+# - **A judge that failed, taken for a reward of 0.** It would be an advantage like any other; here it is refused.
+# - **k = 1.** There are no others to compare with, and the baseline is 0 / 0.
+# - **KL from a data set's answers.** It is an expectation over the *policy's* samples.
+# - **Padding by the end token.** A classifier that looks for the last token that is no padding stops one token early.
+# ```
+
+# %% [markdown]
+# ## Your turn with your own data
+#
+# A reward model needs pairs and nothing else: set `preferences` in the cell of the dials to a file as in
+# [dDPO](05_ddpo), and everything up to *Labels and truth* runs on it; strengths need `score_chosen` and
+# `score_rejected`. What follows asks a judge for grades, and the miniature's teacher knows its own
+# world alone: for other prompts put any function in the place of `grade` that takes a prompt and an answer and gives a
+# number, such as a call of a judge behind an endpoint.
+#
+# Then go by this list: is the accuracy on held-out pairs above one half, with its interval? Does the reward model prefer
+# the longer answer, whatever it says? And does a person who reads twenty of its best of eight agree?
+
+# %% [markdown]
+# ## Recap
+#
+# 1. *A number from pairs*: equation {eq}`eq-10-bt`; the differences are meant, an offset per prompt is free.
+# 2. *Strength*: [the first exercise](ex-10-scaled); intervals before verdicts.
+# 3. *Best of n*: [the second exercise](ex-10-best), every n from one set of samples, a random control.
+# 4. *Reinforcement learning*: [the third exercise](ex-10-rloo), the clip, the price of moving.
+# 5. *Over-optimisation*: reward and grade in one figure.
+#
+# ## References
+#
+# - {cite:t}`ouyang2022instructgpt`: reward model and PPO on people's comparisons.
+# - {cite:t}`wang2024helpsteer2preference`: strength, three losses, regression first.
+# - {cite:t}`ahmadian2024rloo`: the leave-one-out baseline. {cite:t}`schulman2017ppo`: the clip.
+# - {cite:t}`gao2022scaling`: over-optimisation, and the estimator of the best of n.
+# - {cite:t}`bradley1952rank`: the model of paired comparisons.
+
+# %% tags=["remove-cell"]
+artefacts.write_metrics(
+    folder,
+    {
+        "accuracy": accuracy["reward model"].estimate,
+        "best_of_8_gain": gain.mean,
+        "rl_reward_gain": end_point["reward"] - start_point["reward"],
+        "rl_grade_gain": end_point["grade"] - start_point["grade"],
+        "rl_true_grade_gain": by_grade["grade"] - paths["teacher's grade"][0]["grade"],
+        "rl_kl": end_point["kl"],
+        "ddpo_kl": ddpo_point["kl"],
+        "ddpo_grade": ddpo_point["grade"],
+    },
+)
