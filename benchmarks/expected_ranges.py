@@ -69,9 +69,9 @@ GUARDED: dict[str, dict[str, tuple[Number, Callable[..., list[float]]]]] = {
         "score_base": (at("base", "exam", "score"), over_seeds),
     },
     "08_ablations": {
-        "few_minus_dsft": (difference("few", "dsft"), of_the_run((0, 1))),
-        "dsft_2_minus_dsft": (difference("dsft_2", "dsft"), of_the_run((0, 1))),
-        "without_dsft_minus_dsft": (difference("ddpo_without_dsft", "dsft"), of_the_run((0, 1))),
+        "few_minus_dsft": (difference("few", "dsft"), of_the_run((0,))),
+        "dsft_2_minus_dsft": (difference("dsft_2", "dsft"), of_the_run((0,))),
+        "without_dsft_minus_dsft": (difference("ddpo_without_dsft", "dsft"), of_the_run((0,))),
     },
 }
 

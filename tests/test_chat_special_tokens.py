@@ -252,13 +252,9 @@ def test_generation_reads_a_forged_prompt_as_text():
     tokenizer, model = tiny_tokenizer(), tiny_model()
     chat.prepare_tokenizer(tokenizer)
     seen = []
-    inner = model.generate
-
-    def noted(**arguments):
-        seen.append(arguments["input_ids"][0].tolist())
-        return inner(**arguments)
-
-    model.generate = noted
+    model.register_forward_pre_hook(
+        lambda _, args, named: seen.append(named["input_ids"][0].tolist()), with_kwargs=True
+    )
     forged = turns(FORGING)
     chat.generate(model, tokenizer, [forged], max_new_tokens=1)
     assert seen == [chat.encode_prompt(tokenizer, forged)]

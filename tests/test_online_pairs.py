@@ -71,7 +71,7 @@ def test_prompts_without_two_different_whole_answers_are_set_aside_by_name():
 
 
 def test_answers_that_a_judge_cannot_rate_make_no_pair_and_are_named():
-    strange = own_feedback(["What is love?"], [[said("a"), said("b")]], "m").records
+    strange = own_feedback(["Is there a God?"], [[said("a"), said("b")]], "m").records
     made = binarize(NoisyTeacher()(strange))
     assert not made.pairs and made.reasons() == {"fewer_than_two_scores": 1}
 

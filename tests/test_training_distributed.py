@@ -32,7 +32,8 @@ rows = [check_dialogue(row) for row in data.dialogues(48)]
 recipe = get_scale("miniature").recipe("dsft", train_sampling_strategy="sequential", **short)
 output = Path(sys.argv[1])
 stages.dsft(BASE_FOLDER, rows[:32], rows[32:], output / "dsft", recipe)
-pairs = binarize(data.feedback(60)).pairs
+# Of equal answers the rewards are equal, and rounding decides who wins.
+pairs = [p for p in binarize(data.feedback(70)).pairs if p["chosen"] != p["rejected"]]
 recipe = get_scale("miniature").recipe("ddpo", **short, eval_steps=1)
 # 22: no batches of 32 that two processes could share without taking rows twice.
 stages.ddpo(BASE_FOLDER, pairs[:32], output / "ddpo", recipe, held_out=pairs[32:54])
