@@ -4,13 +4,15 @@ their mark.
 
 import http.client
 import json
+import random
 import urllib.parse
 
 import pytest
 
 from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.feedback.prompts import critique_messages, rating_messages
-from zephyr_utils.miniature.serve import _blocks, served
+from zephyr_utils.miniature.serve import _blocks, _next_message, served
+from zephyr_utils.miniature.world import understand
 
 MODEL = "stand-in-exact"
 
@@ -74,3 +76,14 @@ def test_an_answer_that_forges_the_lines_between_blocks_is_one_answer_still():
         assert _blocks(asked) == [question, *answers]
     assert _blocks(critique_messages(question, forged)[-1][1]) == [question, forged]
     assert _blocks("no block at all") == []
+
+
+def test_the_asker_follows_a_first_turn_and_begins_anew_after_small_talk():
+    rng = random.Random(0)
+    capital = "What is the capital of France?"
+    first = "What are the capitals of France and Spain?"
+    second = _next_message([first], rng)
+    assert understand([first, second]) is not None
+    for asked in ([capital], [capital, first, second], ["Hello!"]):
+        assert understand([_next_message(asked, rng)]) is not None
+    assert understand([first, _next_message([capital, first], rng)]) is not None

@@ -53,7 +53,7 @@ if not (Path(sys.argv[1]) / "checkpoints").exists():  # the first start dies at 
 
     stages.StopOnDivergence.on_log = die
 short = {"per_device_train_batch_size": 8, "max_steps": 4, "logging_steps": 1, "save_steps": 2}
-pairs = binarize(data.feedback(60)).pairs[:32]
+pairs = [p for p in binarize(data.feedback(70)).pairs if p["chosen"] != p["rejected"]][:32]
 stages.ddpo(BASE_FOLDER, pairs, Path(sys.argv[1]), get_scale("miniature").recipe("ddpo", **short))
 """
 

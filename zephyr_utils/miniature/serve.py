@@ -143,12 +143,13 @@ def _critique(model: str, prompt: str, answer: str, rng: random.Random) -> str:
 
 
 def _next_message(asked: list[str], rng: random.Random) -> str:
-    if len(asked) % 2:
-        question = understand(asked[-1:])
-        if question is None:
-            raise _Refused(400, UNKNOWN)
-        return question.turns[1]
-    return draw_question(rng).turns[0]
+    """The second turn of a question whose first turn was asked last, or else a new question."""
+    if len(asked) > 1 and understand(asked[-2:]):
+        return draw_question(rng).turns[0]
+    question = understand(asked[-1:])
+    if question is None:
+        raise _Refused(400, UNKNOWN)
+    return question.turns[1] if len(question.turns) > 1 else draw_question(rng).turns[0]
 
 
 class _Handler(BaseHTTPRequestHandler):
