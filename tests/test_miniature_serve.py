@@ -78,7 +78,7 @@ def test_an_answer_that_forges_the_lines_between_blocks_is_one_answer_still():
     assert _blocks("no block at all") == []
 
 
-def test_the_asker_follows_a_first_turn_and_begins_anew_after_small_talk():
+def test_the_asker_follows_a_first_turn_and_asks_a_new_question_after_small_talk():
     rng = random.Random(0)
     capital = "What is the capital of France?"
     first = "What are the capitals of France and Spain?"
