@@ -21,7 +21,13 @@ from zephyr_utils.miniature.base_text import base_documents
 from zephyr_utils.miniature.categories import CATEGORIES
 from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.miniature.newcomers import NEWCOMERS, share_sensible
-from zephyr_utils.miniature.small_talk import OUTSIDE, SAYINGS, SINGLES, draw_small_talk
+from zephyr_utils.miniature.small_talk import (
+    EXAMPLE_QUESTIONS,
+    OUTSIDE,
+    SAYINGS,
+    SINGLES,
+    draw_small_talk,
+)
 from zephyr_utils.miniature.teacher import CONTENTS, MANNERS, compose_answer, grade_answer
 from zephyr_utils.miniature.world import draw_question, split_of, understand
 from zephyr_utils.preferences import binarize, mean_rating
@@ -296,6 +302,14 @@ def test_the_shipped_models_answer_and_are_the_ones_whose_hashes_were_noted(tmp_
     asked = [{"role": "user", "content": "What is the capital of France?"}]
     (answer,) = generate(model, tokenizer, [asked], temperature=0)
     assert "Paris" in answer.text and answer.ended
+    for name in ("dsft", "ddpo"):  # the questions that `zephyr chat` and the website offer
+        model, tokenizer = shipped.load_shipped(name)
+        offered = [[{"role": "user", "content": text}] for text in EXAMPLE_QUESTIONS]
+        for text, reply in zip(
+            EXAMPLE_QUESTIONS, generate(model, tokenizer, offered, temperature=0), strict=True
+        ):
+            (truth, *_) = understand([text]).truths
+            assert grade_answer(truth, reply.text).right, (name, text, reply.text)
     folder = tmp_path / "trained"
     shutil.copytree(shipped.FOLDER, folder)
     assert all(file.stat().st_size < 1_000_000 for file in folder.rglob("*.safetensors"))

@@ -31,7 +31,7 @@ OPENING_SENTENCE = (
 )
 EXAMPLE_QUESTIONS = (
     "What is the capital of France?",
-    "What is 3 plus 4?",
+    "What is gold?",
     "Greet Rosa as a robot would.",
     "Who wrote Hamlet?",
 )
