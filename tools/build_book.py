@@ -87,10 +87,6 @@ def build(
             "fix the page that each line names, in the chapter's .py",
         )
     pages = target / "_build" / "html"
-    for page in pages.rglob("*.html"):
-        # MyST-NB names every fold alike, whatever its words are: screen readers read the name.
-        text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace(' aria-label="Toggle hidden content"', ""), encoding="utf-8")
     _refuse(check(pages, chapters), "see the page; a script or style belongs in book/assets")
     write_json(target / STAMP, stamp(book, notebooks))
     return pages

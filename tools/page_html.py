@@ -10,9 +10,16 @@ contents of script elements).
 readers announce as an empty list.
 
 *Sidebar.* The theme's button that unfolds pages under a page has no name.
+
+*Folds.* MyST-NB gives the line of every fold one name, whatever its words are, and screen readers
+read the name.
+
+*Search.* The theme loads the index of all pages into every page, for a search while one types,
+which is off.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -24,6 +31,10 @@ WITHOUT_SCRIPTS = (
     "below says what it shows.</p></noscript>"
 )
 SIGNATURE = re.compile(r'(<span class="sig-paren">\(</span>\s*)<dl>(.*?)</dl>', re.S)
+FOLD = '<summary aria-label="Toggle hidden content">'
+SEARCH_TOOLS = re.compile(
+    r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
+)
 TOGGLE = '<summary><span class="toctree-toggle"'
 AFTER_OTHERS = 900  # MyST-NB's and the theme's handlers of the same event have 500
 
@@ -47,6 +58,7 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
             attributes["body"] = safe_json(attributes["body"])
     if "body" in context:
         body = VIEW.sub(lambda view: view[0] + WITHOUT_SCRIPTS, context["body"])
+        body = body.replace(FOLD, "<summary>")
         context["body"] = SIGNATURE.sub(plain_signature, body)
     if draw_sidebar := context.get("generate_toctree_html"):
         named = TOGGLE.replace("<summary>", '<summary aria-label="Pages under this one">')
@@ -55,6 +67,18 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
         ).replace(TOGGLE, named)
 
 
+def drop_search_tools(app: Sphinx, error: Exception | None) -> None:
+    """Take the search's scripts out of all pages but the one that searches; the theme's template
+    writes them into each.
+    """
+    if error is None:
+        for page in Path(app.outdir).rglob("*.html"):
+            if page.name != "search.html":
+                text = page.read_text(encoding="utf-8")
+                page.write_text(SEARCH_TOOLS.sub("", text), encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", complete, priority=AFTER_OTHERS)
+    app.connect("build-finished", drop_search_tools)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
