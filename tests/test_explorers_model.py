@@ -262,7 +262,7 @@ def test_greedy_answers_are_those_of_generate_and_the_stream_is_the_answer(trio,
         assert stream.strip() == ours["text"]
 
 
-def test_a_second_turn_is_answered_as_by_a_model_that_reads_it_all_again(exact):
+def test_a_cached_second_turn_gives_the_answer_of_an_uncached_one(exact):
     chat = [*QUESTION, {"role": "assistant", "content": "Paris."}, *QUESTION]
     body = f"""
         {ANSWER}

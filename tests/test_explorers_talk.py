@@ -134,7 +134,7 @@ def test_nothing_is_fetched_before_a_click_and_its_size_is_said(values):
     assert OPENING in seen["text"] and all(question in seen["text"] for question in EXAMPLES)
 
 
-def test_a_question_is_answered_by_each_model_and_a_second_turn_follows(values):
+def test_each_model_answers_a_question_and_its_second_turn(values):
     body = """
         open();
         press("Load");

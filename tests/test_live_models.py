@@ -129,7 +129,7 @@ def said(tab, words):
 
 
 @pytest.mark.browser
-def test_a_reader_talks_to_the_models_by_keyboard_and_a_second_visit_loads_nothing(browser, site):
+def test_the_models_answer_by_keyboard_and_the_next_visit_uses_the_cache(browser, site):
     with served(site) as address, recording_tab(browser, address) as tab:
         fetched = []
         tab.on("request", lambda asked: fetched.append(asked.url) if "models" in asked.url else 0)

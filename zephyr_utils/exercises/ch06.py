@@ -317,8 +317,7 @@ _SLIPS = {
 
 @exercise(
     "06_reward_margins",
-    right="Falling rewards and a rising loss passed, and four real faults did not: that is the "
-    "whole art of reading a log.",
+    right="Falling rewards and a rising loss passed, and four real faults did not.",
     solution=_diagnosis,
     wrong=_SLIPS,
 )

@@ -159,7 +159,11 @@ def _rated(prompt: str, question: Question, rng: random.Random) -> dict:
     for model, habits in MODELS.items():
         response = habits.answer(truth, rng)
         completions.append(
-            {"model": model, "response": response, **_ratings(grade_answer(truth, response), rng)}
+            {
+                "model": model,
+                "response": response,
+                **noisy_ratings(grade_answer(truth, response), rng),
+            }
         )
     rng.shuffle(completions)
     return {
@@ -188,7 +192,7 @@ def aspect_values(grade: Grade) -> dict[str, float]:
     }
 
 
-def _ratings(grade: Grade, rng: random.Random) -> dict:
+def noisy_ratings(grade: Grade, rng: random.Random) -> dict:
     """What the judge writes of one answer: four aspects (1 to 5), a critique and an overall grade
     (1 to 10).
     """

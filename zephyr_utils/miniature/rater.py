@@ -35,6 +35,6 @@ class NoisyTeacher:
         for completion in record["completions"]:
             answer = completion["response"]
             rng = random.Random(f"rating {self.seed}\n{prompt}\n{answer}")
-            ratings = data._ratings(grade_answer(question.truths[0], answer), rng)
+            ratings = data.noisy_ratings(grade_answer(question.truths[0], answer), rng)
             completions.append({**completion, **ratings})
         return {**record, "completions": completions}

@@ -54,8 +54,7 @@ class Pipeline(RunSettings):
         source = self.setting.base_model
         if isinstance(source, HubAddress):
             return source.path
-        file = find_gguf(source)
-        if file is None:
+        if (file := find_gguf(source)) is None:
             return str(source)
         made = build_artefact(
             self.folder / BASE,
@@ -101,8 +100,7 @@ class Pipeline(RunSettings):
 
     def _reading(self, name: str) -> RecordSource:
         source = getattr(self.setting, name)
-        path = self.world()[source.name] if isinstance(source, Generated) else source
-        return self._records(path)
+        return self._records(self.world()[source.name] if isinstance(source, Generated) else source)
 
     def _records(self, source: Path | HubAddress) -> RecordSource:
         return RecordSource(source, self.setting.limit, self.set_aside_bad_rows, self.limit)
@@ -281,8 +279,8 @@ class Pipeline(RunSettings):
 
     def has_model(self, name: str) -> bool:
         """Whether ``base``, ``dsft`` or ``ddpo`` lies here without any training."""
-        step = {"dsft": DSFT, "ddpo": DDPO}.get(name)
-        return step is None or (self.folder / step / training.MODEL).is_dir()
+        step = self.folder / (DSFT if name == "dsft" else DDPO)
+        return name == "base" or (step / training.MODEL).is_dir()
 
     def model_directory(self, name: str) -> str:
         """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must, and fetches a base that
