@@ -139,9 +139,8 @@ def write_results(
     failed: Failures,
     seconds: dict[str, list[float]],
     rests_on: dict[str, str],
-    findings: list[ClaimResult] | None = None,
 ) -> None:
-    """All that was measured, seeds in order; and the verdicts once there are any."""
+    """All that was measured, seeds in order, with the stamp of this machine."""
     write_json(
         RESULTS,
         {
@@ -150,11 +149,17 @@ def write_results(
             "provenance": rests_on,
             "failed": {seed: rows for seed, rows in sorted(failed.items()) if rows},
             "seconds": seconds,
-            "findings": {found.claim.key: found.as_record() for found in findings or []},
+            "findings": {},  # once all is measured: `write_findings`
             "measured": dict(sorted(measured.items())),
         },
         indent=1,
     )
+
+
+def write_findings(judged: list[ClaimResult]) -> None:
+    """Put the verdicts into the file. Its stamp stays that of the machine that measured."""
+    findings = {found.claim.key: found.as_record() for found in judged}
+    write_json(RESULTS, read_json(RESULTS) | {"findings": findings}, indent=1)
 
 
 def known_results() -> tuple[Measured, Failures]:
@@ -213,8 +218,10 @@ def main() -> int:
         help="measure nothing: print and write from the results as they are",
     )
     options = parser.parse_args()
-    console = Console()
-    if not options.afresh and (results := read_json(RESULTS)):
+    console, results = Console(), read_json(RESULTS)
+    if options.known and (options.afresh or not results):
+        parser.error("--known judges the results that there are, and here there are none")
+    if not options.afresh and results:
         check_unchanged(results, RESULTS)
     if options.known:
         measured, failed = known_results()
@@ -224,7 +231,7 @@ def main() -> int:
         )
     measured = dict(sorted(measured.items()))
     judged = judge_all(measured)
-    write_results(measured, failed, known_seconds(), provenance(), judged)
+    write_findings(judged)
     console.print(Markdown(models_table(measured, ROWS)), Markdown(findings_table(judged)))
     console.print(Markdown(summary(judged, measured, failed)))
     if options.write_ranges:

@@ -94,9 +94,8 @@ def test_a_model_has_a_line_with_both_outcomes():
 
 def test_results_are_read_back_as_they_were_written():
     measured, failed = {1: whole_seed(0.2), 0: whole_seed(0.0)}, {2: {"ipo": "loss is nan"}}
-    script.write_results(
-        measured, failed, {"ipo": [3.0]}, results.provenance(), claims.judge_all(measured)
-    )
+    script.write_results(measured, failed, {"ipo": [3.0]}, results.provenance())
+    script.write_findings(claims.judge_all(measured))
     assert script.known_results() == (measured, failed)
     assert list(script.known_results()[0]) == [0, 1], "in order, whoever finished first"
     written = read_json(script.RESULTS)
@@ -174,6 +173,32 @@ def test_results_of_another_world_are_refused_by_name(monkeypatch):
     with pytest.raises(HandbookError, match="last change of: base model, world") as refused:
         script.main()
     assert "--afresh" in str(refused.value)
+
+
+def test_judging_again_keeps_where_and_from_what_the_results_were_measured(monkeypatch):
+    script.write_results({0: whole_seed(0.0), 1: whole_seed(0.2)}, {}, {}, results.provenance())
+    before = read_json(script.RESULTS)
+    monkeypatch.setattr(script, "environment_stamp", lambda: {"cpu": "another"})
+    monkeypatch.setattr("sys.argv", ["claims.py", "--known"])
+    assert script.main() == 0
+    after = read_json(script.RESULTS)
+    assert after.pop("findings") and before.pop("findings") == {}
+    assert after == before
+
+
+@pytest.mark.parametrize("options", [["--known"], ["--known", "--afresh"]])
+def test_without_results_or_with_results_to_be_forgotten_there_is_nothing_to_judge(
+    options, monkeypatch, capsys
+):
+    if "--afresh" in options:
+        then = results.provenance() | {"world": "another"}
+        script.write_results({0: whole_seed(0.0)}, {}, {}, then)
+    before = read_json(script.RESULTS)
+    monkeypatch.setattr("sys.argv", ["claims.py", *options])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "--known judges the results" in capsys.readouterr().err
+    assert read_json(script.RESULTS) == before
 
 
 def test_the_committed_results_say_when_something_they_rest_on_has_changed(tmp_path, monkeypatch):
