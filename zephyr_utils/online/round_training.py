@@ -14,29 +14,21 @@ from peft import get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
-from zephyr_utils.chat import TemplateChoice, encode, encode_prompt
+from zephyr_utils.chat import TemplateChoice, encode_prompt
 from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.data.types import Feedback
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import plain_value, write_json
-from zephyr_utils.objectives import (
-    IGNORE_INDEX,
-    dpo_loss,
-    selm_loss,
-    sequence_log_probs,
-    sppo_loss,
-    win_rates,
-)
+from zephyr_utils.objectives import dpo_loss, selm_loss, sppo_loss, win_rates
 from zephyr_utils.online.sampling import as_conversation, sample_answers
 from zephyr_utils.preferences import Score, binarize
 from zephyr_utils.preferences.ratings import RATING_SCALES, scored
 from zephyr_utils.progress import track
 from zephyr_utils.recipes import Recipe
-from zephyr_utils.training.encoding import common_prefix
 from zephyr_utils.training.loading import load_for_training, lora_config
 from zephyr_utils.training.progress import say
 from zephyr_utils.training.save import LOG, MODEL
-from zephyr_utils.training.scoring import Row, row_log_probs
+from zephyr_utils.training.scoring import Row, answer_row, batch_log_probs, row_log_probs
 
 Method = Literal["dpo", "sppo", "selm"]
 PAIRS_FILE = "pairs.jsonl"
@@ -209,14 +201,16 @@ def _encoded(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping[str, Any]], sides: Sequence[str]
 ) -> dict[str, list[Row]]:
     """The ids of each row's conversations, one a side, and where their answers begin."""
-    encoded: dict[str, list[Row]] = {}
-    for side in sides:
-        encoded[side] = []
-        for row in rows:
-            asked = as_conversation(row["prompt"])
-            ids, _ = encode(tokenizer, [*asked, {"role": "assistant", "content": row[side]}])
-            encoded[side].append((ids, common_prefix(encode_prompt(tokenizer, asked), ids)))
-    return encoded
+    return {
+        side: [
+            answer_row(
+                tokenizer,
+                [*as_conversation(row["prompt"]), {"role": "assistant", "content": row[side]}],
+            )
+            for row in rows
+        ]
+        for side in sides
+    }
 
 
 def _with_adapter(model: PreTrainedModel, recipe: Recipe) -> Any:
@@ -263,17 +257,7 @@ def _log_ratios(
     """log pi - log pi_t of the batch's answers, (batch,) each, in nats, from one forward pass."""
     sides = objective.sides
     rows = [pairs[side][i] for side in sides for i in batch]
-    width = max(len(ids) for ids, _ in rows)
-    padded = torch.full((len(rows), width), int(tokenizer.pad_token_id))
-    labels = torch.full((len(rows), width), IGNORE_INDEX)
-    for n, (ids, begins) in enumerate(rows):
-        padded[n, : len(ids)] = torch.tensor(ids)
-        labels[n, begins : len(ids)] = torch.tensor(ids[begins:])
-    mask = torch.arange(width) < torch.tensor([[len(ids)] for ids, _ in rows])
-    logits = policy(
-        input_ids=padded.to(policy.device), attention_mask=mask.to(policy.device)
-    ).logits
-    sums = sequence_log_probs(logits, labels).chunk(len(sides))
+    sums = batch_log_probs(policy, rows, int(tokenizer.pad_token_id)).chunk(len(sides))
     return {
         side: ours - reference[side][batch].to(ours.device)
         for side, ours in zip(sides, sums, strict=True)

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zephyr_utils.chat import Conversation, encode, encode_prompt
-from zephyr_utils.objectives import sequence_log_probs, token_weighted_nll
+from zephyr_utils.objectives import IGNORE_INDEX, sequence_log_probs, token_weighted_nll
 from zephyr_utils.training.encoding import common_prefix
 
 Row = tuple[list[int], int]  # token ids, and where the answer begins
@@ -31,13 +31,16 @@ def answer_log_probs(
     Returns:
         Tensor of shape (conversations,), in nats, in the order given.
     """
-    rows = []
-    for messages in conversations:
-        prompt, ids = encode_prompt(tokenizer, messages[:-1]), encode(tokenizer, messages)[0]
-        # As TRL counts: the answer begins behind the generation prompt and runs to the template's
-        # last newline.
-        rows.append((ids, common_prefix(prompt, ids)))
+    rows = [answer_row(tokenizer, messages) for messages in conversations]
     return row_log_probs(model, rows, int(tokenizer.pad_token_id), batch_size)
+
+
+def answer_row(tokenizer: PreTrainedTokenizerBase, messages: Conversation) -> Row:
+    """A conversation's token ids, and where its last message begins."""
+    prompt, ids = encode_prompt(tokenizer, messages[:-1]), encode(tokenizer, messages)[0]
+    # As TRL counts: the answer begins behind the generation prompt and runs to the template's last
+    # newline.
+    return ids, common_prefix(prompt, ids)
 
 
 @torch.no_grad()
@@ -50,17 +53,21 @@ def row_log_probs(
     lengths = [len(rows[i][0]) for i in order]
     for start, end in _batches(lengths, batch_size, _vocabulary(model)):
         picked = order[start:end]
-        width = lengths[end - 1]
-        ids = torch.full((len(picked), width), pad_token_id)
-        labels = torch.full((len(picked), width), -100)
-        for line, i in enumerate(picked):
-            tokens, begins = rows[i]
-            ids[line, : len(tokens)] = torch.tensor(tokens)
-            labels[line, begins : len(tokens)] = torch.tensor(tokens[begins:])
-        mask = torch.arange(width) < torch.tensor([[len(rows[i][0])] for i in picked])
-        logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
-        sums[picked] = sequence_log_probs(logits.float(), labels.to(model.device)).cpu()
+        sums[picked] = batch_log_probs(model, [rows[i] for i in picked], pad_token_id).cpu()
     return sums
+
+
+def batch_log_probs(model: PreTrainedModel, rows: Sequence[Row], pad_token_id: int) -> torch.Tensor:
+    """As `row_log_probs`, from one forward pass, with gradients where they are on."""
+    width = max(len(ids) for ids, _ in rows)
+    padded = torch.full((len(rows), width), pad_token_id)
+    labels = torch.full((len(rows), width), IGNORE_INDEX)
+    for n, (ids, begins) in enumerate(rows):
+        padded[n, : len(ids)] = torch.tensor(ids)
+        labels[n, begins : len(ids)] = torch.tensor(ids[begins:])
+    mask = torch.arange(width) < torch.tensor([[len(ids)] for ids, _ in rows])
+    logits = model(input_ids=padded.to(model.device), attention_mask=mask.to(model.device)).logits
+    return sequence_log_probs(logits, labels)
 
 
 @torch.no_grad()
@@ -80,7 +87,7 @@ def held_out_loss(
         width = lengths[end - 1]
         padded = [row + [tokenizer.pad_token_id] * (width - len(row)) for row in batch]
         ids = torch.tensor(padded).to(model.device)
-        labels = torch.tensor([row + [-100] * (width - len(row)) for row in batch])
+        labels = torch.tensor([row + [IGNORE_INDEX] * (width - len(row)) for row in batch])
         # Right padding under a causal mask: no real token sees a pad, so no attention mask is
         # needed.
         logits = model(input_ids=ids).logits.float()
