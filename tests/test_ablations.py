@@ -184,6 +184,21 @@ def test_with_somebody_to_keep_them_failures_stop_nothing(monkeypatch, capsys):
     assert few["results"] == {"exam": {"score": 5.0}}
 
 
+def test_the_base_model_is_examined_although_dsft_failed(monkeypatch, capsys):
+    def measure(pipeline, name):
+        if name == "dsft":
+            raise HandbookError("the loss is nan")
+        return {"exam": {"score": 1.0}}
+
+    monkeypatch.setattr(measurements, "measure", measure)
+    task = {"pipeline": {}, "ablations": ["dsft", "base", "ddpo"]}
+    monkeypatch.setattr("sys.argv", ["measurements", json.dumps(task)])
+    measurements.main()
+    _, base, ddpo = map(json.loads, capsys.readouterr().out.splitlines())
+    assert base["results"] == {"exam": {"score": 1.0}}
+    assert "`dsft`, which it starts from, failed" in ddpo["failed"]
+
+
 def test_a_process_that_dies_fails_the_rows_that_it_had_not_measured(monkeypatch):
     said = json.dumps({"row": "dsft", "results": {}, "seconds": 1})
     dying = f"import os; print({said!r}, flush=True); os._exit(9)"

@@ -27,7 +27,8 @@ class Ablation:
         label: what tables call it.
         trains: ``ddpo`` on pairs, ``chosen`` (dSFT on the pairs' chosen answers), ``dsft`` on the
             dialogues, or "" for one of the pipeline's own models (`Pipeline.model_directory`).
-        start: ``base``, or the name of the row whose model it starts from.
+        start: ``base``, or the name of the row whose model it starts from; "" for the pipeline's
+            models that start from no row.
         pairs: options of `Pipeline.pair_up` that make it another set than step 4's.
         answers: whose answers are paired: those of the ``feedback``, or ``own``, samples of the
             pipeline's dSFT model, rated by the same noisy judge.
@@ -58,8 +59,8 @@ class Ablation:
 ABLATIONS = {
     row.name: row
     for row in (
-        Ablation("base", "base model", trains=""),
-        Ablation("dsft", "dSFT-1", trains=""),
+        Ablation("base", "base model", trains="", start=""),
+        Ablation("dsft", "dSFT-1", trains="", start=""),
         Ablation("ddpo", "dDPO + dSFT", trains=""),
         Ablation("ddpo_without_dsft", "dDPO − dSFT", start="base", few=False),
         Ablation("dsft_2", "dSFT-2", trains="chosen", recipe={"num_train_epochs": 1}, few=False),
