@@ -229,6 +229,32 @@ def test_a_difference_comes_in_two_parts_that_add_up():
     assert "+1.00 by other grades" in reasons.in_parts("a", "b", manner)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "content", "manner"),
+    [
+        # 0 to 1/2 right; wrong answers stay at grade 1, and right ones have no other grade than 10
+        ("SSaa", "aaaa", "+4.50", "+0.00"),
+        ("SSSS", "aaaa", "+9.00", "+0.00"),
+        # no right answer on either side: all is manner
+        ("cccc", "aaaa", "+0.00", "+1.00"),
+    ],
+)
+def test_a_model_without_right_answers_takes_the_other_models_grade_for_them(
+    ours, theirs, content, manner
+):
+    measured = {0: {"a": {"exam": exam_of(ours)}, "b": {"exam": exam_of(theirs)}}}
+    assert reasons.in_parts("a", "b", measured) == (
+        f"{content} of the grade by more or fewer right answers, "
+        f"{manner} by other grades for right and for wrong ones"
+    )
+
+
+def test_a_judge_that_knows_no_right_answers_gives_no_parts():
+    exams = {name: {"exam": {"score": 5.0, "questions": [letters]}} for name, letters in
+             {"a": "cccc", "b": "aaaa"}.items()}  # fmt: skip
+    assert reasons.in_parts("a", "b", {0: exams}) == ""
+
+
 def test_a_reason_is_measured_or_marked_as_a_conjecture():
     told = Claim("a", "a beats b", "", "one", "a", "b", why={"holds": "it is obvious"})
     with pytest.raises(ValueError, match="neither measured nor marked"):

@@ -28,7 +28,9 @@ def in_parts(better: str, worse: str, measured: Measured) -> str:
 
     After Kitagawa (1955): with the share of right answers p and the mean grades of right and wrong
     answers r and w, the first part is the change of p times the mean of r - w, the second the rest,
-    each at the mean of both models. "" where single questions are not known.
+    each at the mean of both models. A model without a right (or a wrong) answer has no such grade,
+    and takes the other model's: then nothing is put down to manner that nobody saw. "" where single
+    questions are not known, or not which answers are right.
     """
     content, manner = [], []
     for ours, theirs in _both(better, worse, measured):
@@ -53,19 +55,22 @@ def _both(
             exams = [find_exam(rows, name) for name in (better, worse)]
         except KeyError:
             continue
-        if all(exam.get("questions") for exam in exams):
-            ours, theirs = (_composition(exam) for exam in exams)
-            yield ours, theirs
+        if all(exam.get("questions") and "right" in exam for exam in exams):
+            (p1, r1, w1), (p0, r0, w0) = (_composition(exam) for exam in exams)
+            yield (p1, _either(r1, r0), _either(w1, w0)), (p0, _either(r0, r1), _either(w0, w1))
 
 
-def _composition(exam: dict[str, Any]) -> tuple[float, float, float]:
+def _either(own: float | None, other: float | None) -> float:
+    """A mean grade, else the other model's; of answers that neither gave any number will do."""
+    return next((grade for grade in (own, other) if grade is not None), 0.0)
+
+
+def _composition(exam: dict[str, Any]) -> tuple[float, float | None, float | None]:
     grades, right = (values.ravel() for values in decode_turns(exam["questions"]))
     known = np.isfinite(grades)
     grades, is_right = grades[known], right[known] > 0
-    mean = float(grades.mean())
-    # without a right (or a wrong) answer its grade counts for nothing: any number will do
-    of_right = float(grades[is_right].mean()) if is_right.any() else mean
-    of_wrong = float(grades[~is_right].mean()) if (~is_right).any() else mean
+    of_right = float(grades[is_right].mean()) if is_right.any() else None
+    of_wrong = float(grades[~is_right].mean()) if (~is_right).any() else None
     return float(is_right.mean()), of_right, of_wrong
 
 
