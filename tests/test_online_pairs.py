@@ -199,11 +199,11 @@ def test_own_answers_are_reused_and_the_two_kinds_of_pairs_do_not_mix(on_policy)
     assert on_policy.pairs().key == first
 
 
-def test_on_policy_pairs_need_a_judge_and_no_pairs_that_are_given(on_policy, tmp_path):
+def test_on_policy_without_a_judge_or_with_given_pairs_is_refused_before_any_training(tmp_path):
     with pytest.raises(HandbookError, match="leave out one of --on-policy and --preferences"):
-        replace(on_policy, preferences=str(tmp_path)).pairs()
+        Pipeline(on_policy=True, preferences=str(tmp_path))
     with pytest.raises(HandbookError, match=r"`smol` has no judge"):
-        replace(on_policy, scale="smol").pairs()
+        Pipeline(on_policy=True, scale="smol")
 
 
 def test_the_dial_is_a_setting_of_the_run(on_policy):

@@ -12,11 +12,12 @@ from zephyr_utils.pipeline.steps.reading import RecordSource
 
 if TYPE_CHECKING:
     from zephyr_utils.pipeline.pipeline import Pipeline
+    from zephyr_utils.pipeline.settings import RunSettings
 
 OWN_ANSWERS = "03_own_answers"
 
 
-def scale_rater(pipeline: "Pipeline") -> RateAnswers:
+def scale_rater(pipeline: "RunSettings") -> RateAnswers:
     """What rates answers to the prompts of the scale's feedback, with this run's seed.
 
     Raises:

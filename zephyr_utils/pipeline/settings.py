@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from zephyr_utils.chat import TemplateChoice
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.artefacts import runs_folder
+from zephyr_utils.pipeline.on_policy import scale_rater
 from zephyr_utils.recipes import Recipe, Stage, load_recipe
 from zephyr_utils.scales import DEFAULT_SCALE, Scale, get_scale
 
@@ -35,6 +37,9 @@ class RunSettings:
         report_to: trackers that the trainers report to; no artefact depends on it.
         on_policy: make pairs of the dSFT model's own answers to the feedback's prompts, rated by
             the scale's judge, instead of the feedback's answers.
+
+    Raises:
+        HandbookError: `on_policy` with `preferences`, or on a scale without a judge for it.
     """
 
     scale: str = DEFAULT_SCALE
@@ -52,6 +57,18 @@ class RunSettings:
     chat_template: TemplateChoice | None = None
     report_to: tuple[str, ...] = ()
     on_policy: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.on_policy:
+            return
+        # here, since a dSFT model is trained before its pairs are asked for
+        if self.preferences:
+            raise HandbookError(
+                "pairs that are given are not the model's own answers",
+                where="--on-policy",
+                remedy="leave out one of --on-policy and --preferences",
+            )
+        scale_rater(self)
 
     @cached_property
     def setting(self) -> Scale:
