@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import real_model
+from markdown_it import MarkdownIt
 
 SMALL = {
     "02_dsft": {"metrics": {"held_out_loss": 0.345}},
@@ -47,3 +48,13 @@ def test_answers_and_prompts_are_shown_as_text(run):
     run["shown"]["answers"]["ddpo"][0]["text"] = "</td><script>"
     shown = real_model.answers(SMALL, [])
     assert "<img" not in shown and "<script" not in shown and "&lt;/td&gt;" in shown
+
+
+def test_code_in_an_answer_or_a_dialogue_does_not_close_the_block_of_html(run):
+    code = "Try:\n````\nprint(1)\n````\n# Not a heading"
+    run["shown"]["answers"]["ddpo"][0]["text"] = code
+    run["shown"]["dialogue"] = {part: [{"role": "user", "content": code}] for part in
+                                ("before", "after")}  # fmt: skip
+    for part in (real_model.answers, real_model.dialogue):
+        [block] = MarkdownIt().parse(part(SMALL, []))
+        assert block.type == "fence" and "# Not a heading" in block.content

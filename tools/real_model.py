@@ -3,6 +3,7 @@
 """
 
 import html
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,9 @@ def scrolling(table: str) -> str:
 
 
 def raw(text: str) -> str:
-    return f"```{{raw}} html\n{text}\n```"
+    """HTML in a page, within a fence that no text of a model or a dialogue can close."""
+    fence = "`" * (1 + max([2, *map(len, re.findall("`+", text))]))
+    return f"{fence}{{raw}} html\n{text}\n{fence}"
 
 
 PARTS = {
