@@ -1,7 +1,7 @@
 """How fast a GPU trains: peaks from vendors' data sheets, and what published runs reached of them.
 
 Hours are operations / (peak x share). The peak is known; the share is not: published runs of models
-of 7 and 8 B differ by more than a factor of two in fine-tuning on long rows, and by three in DPO.
+of 7 and 8 B (`PUBLISHED`) differ by a factor of 2.0 in fine-tuning on long rows, and of 2.8 in DPO.
 So the planner gives a range, from the slowest to the fastest of these runs. That another card
 reaches the same share is an assumption.
 """
@@ -103,9 +103,11 @@ PUBLISHED = (
                  "ddpo", "A100 80 GB", stage_flops(MISTRAL_7B_SHAPE, ZEPHYR_DDPO, ZEPHYR_PAIRS)
                  / ZEPHYR_DDPO_SECONDS / ZEPHYR_DDPO_GPUS),
     PublishedRun("DPO of OLMo-2-7B, all weights on 16 GPUs, tensor-parallel",
-                 "allenai/open-instruct, pull request 1467", "ddpo", "H100", 0.169 * 989e12),
+                 "allenai/open-instruct, pull request 1467", "ddpo", "H100",
+                 0.169 * CARDS["H100"].peak),
     PublishedRun("DPO of OLMo-2-7B, all weights on 16 GPUs, packed and compiled",
-                 "allenai/open-instruct, pull request 1466", "ddpo", "H100", 0.2248 * 989e12),
+                 "allenai/open-instruct, pull request 1466", "ddpo", "H100",
+                 0.2248 * CARDS["H100"].peak),
 )  # fmt: skip
 
 
