@@ -272,7 +272,7 @@ export class Weights {
 
 // --- forward pass ---------------------------------------------------------------------------------------------------
 
-/** out = W x for W of rows × x.length, row by row; four rows at once, which is three times as fast as one. */
+/** out = W x for W of rows × x.length; four rows at once, so that each x[i] is read once for the four. */
 function multiply(out, weight, x, rows) {
   const columns = x.length;
   let row = 0;
@@ -525,7 +525,7 @@ const OUT_OF_CONTEXT = (tokens, context) =>
 async function scoreAnswer({ tokenizer, policy, reference, messages, answer, shown, slice }) {
   const open = tokenizer.encodeChat(messages, true);
   const ids = tokenizer.encodeChat([...messages, { role: "assistant", content: answer }]);
-  // As TRL counts: the answer begins behind the generation prompt and runs to the template's last line break.
+  // As TRL counts: the answer begins after the generation prompt and runs to the template's last line break.
   let begins = 0;
   while (begins < open.length && open[begins] === ids[begins]) begins++;
   const context = policy.model.config.max_position_embeddings;
