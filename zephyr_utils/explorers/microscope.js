@@ -56,7 +56,7 @@ export function summary(sides, pair, { policy, beta }) {
 /** Why a pair cannot be measured, in a sentence; empty where it can. */
 export function fault(texts) {
   const long = Object.entries(texts).find(([, text]) => text.length > LONGEST);
-  if (long) return `The ${long[0]} has ${long[1].length.toLocaleString("en-GB")} characters, and at most 2,000 can be measured.`;
+  if (long) return `The ${long[0]} has ${long[1].length.toLocaleString("en-GB")} characters, and at most ${LONGEST.toLocaleString("en-GB")} can be measured.`;
   return texts.question.trim() ? "" : "Type a question first.";
 }
 
@@ -144,11 +144,9 @@ function render({ model, el }) {
 
   /** Both models' likeliest next tokens where this token stands. */
   function look(token) {
-    const rows = token.likely.policy.map((entry, n) => {
-      const other = token.likely.reference[n];
-      const cells = [entry, other].flatMap(({ text, share }) => [visible(text), `${(100 * share).toFixed(1)} %`]);
-      return cells;
-    });
+    const rows = token.likely.policy.map((entry, n) =>
+      [entry, token.likely.reference[n]].flatMap(({ text, share }) => [visible(text), `${(100 * share).toFixed(1)} %`]),
+    );
     detail.replaceChildren(
       make("p", "zx-note", describe(token, names)),
       table([`next under ${names.policy}`, "", `next under ${names.reference}`, ""], rows),
