@@ -1,6 +1,5 @@
 """A question with choices that the reader answers before seeing the result."""
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ def prediction_html(
 
 def letter(place: int) -> str:
     """The letter of a choice: a for the first."""
-    return html.escape(chr(ord("a") + place))
+    return chr(ord("a") + place)
 
 
 def check_answer(options: Sequence[str], answer: int | None, key: str) -> None:
