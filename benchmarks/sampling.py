@@ -5,8 +5,8 @@
 Both arms draw the same number of answers from one model to the same prompts of the miniature:
 
 - ``ours``: `online.sample_answers`: each prompt once, ended answers leave their batch;
-- ``generate``: transformers' `generate` on batches of 64 rows of like length, each prompt as often
-  as answers are drawn to it.
+- ``generate``: transformers' `generate` on batches of 64 rows of similar length, each prompt as
+  often as answers are drawn to it.
 
 The arms take turns, the order is turned by one each round, and a short run of each comes before.
 Compared are tokens per second of processor time on one thread (a machine that does other things
@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=400)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", default="", help="a directory; default: the road's dSFT model")
+    parser.add_argument(
+        "--model", default="", help="a directory; default: the pipeline's dSFT model"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -314,7 +314,7 @@ def check_sentence_starts(fn: Callable[[str], str]) -> None:
         (
             "so it goes. on and on.",
             "so it goes. On and on.",
-            "The text's own first letter stands behind no mark: leave it.",
+            "The text's own first letter follows no mark: leave it.",
         ),
         ("Then i left. she stayed.", "Then i left. She stayed.", "The pronoun is another fault."),
         (

@@ -39,8 +39,8 @@ def _best(reference: Array, rewards: Array, beta: float) -> Array:
     },
 )
 def check_optimal_policy(fn: Callable[[Array, Array, float], Array]) -> None:
-    """``fn(reference, rewards, beta) -> policy``: arrays of one entry an answer; the best policy at
-    that price beta.
+    """``fn(reference, rewards, beta) -> policy``: arrays of one entry per answer; the best policy
+    at that price beta.
     """
     reference, rewards, beta = (
         np.array([0.5, 0.3, 0.15, 0.05]),
@@ -84,7 +84,7 @@ def _of_answer(token_log_probs: Array, in_answer: Array) -> float:
         "the prompt's": lambda logs, mask: _of_answer(logs, 1 - mask),
         "end of the answer": lambda logs, mask: float(logs[mask == 1][:-1].sum()),
         "a probability": lambda logs, mask: float(np.exp(_of_answer(logs, mask))),
-        "one a token": lambda logs, mask: logs * mask,
+        "one per token": lambda logs, mask: logs * mask,
         "sign": lambda logs, mask: -_of_answer(logs, mask),
     },
 )
@@ -107,7 +107,7 @@ def check_answer_log_prob(fn: Callable[[Array, Array], float]) -> None:
         "The end of the answer is left out, so stopping would earn nothing.": right - logs[-1],
         "This is a probability; stay with its logarithm, which does not shrink to nothing on long "
         "answers.": np.exp(right),
-        "These are the values one a token; log pi(y | x) is their sum.": logs * mask,
+        "These are the values, one per token; log pi(y | x) is their sum.": logs * mask,
         "The sign is wrong: the logarithm of a probability is not above 0.": -right,
     }
     compare(

@@ -106,8 +106,8 @@ def check_paired_error(fn: Callable[[np.ndarray, np.ndarray], float]) -> None:
         "These are not paired: the two errors are added as if the models had answered different "
         "questions. Take the "
         "difference question by question first.": _unpaired(a, b),
-        "This is the standard deviation of the differences; the mean of n of them is surer by the "
-        "root of n.": np.std(d, ddof=1),
+        "This is the standard deviation of the differences; the mean of n of them is more "
+        "precise by the root of n.": np.std(d, ddof=1),
         "Divide by n - 1 inside the standard deviation (ddof=1): the mean itself was taken from "
         "these numbers.": (np.std(d) / np.sqrt(len(d))),
         "Divide by the root of n, not by n.": np.std(d, ddof=1) / len(d),

@@ -68,8 +68,8 @@ def check_seed_difference(fn: Callable[[Sequence[float], Sequence[float]], Tripl
         "seed does to both rows cancels.",
         "1.96": "1.96 is for many values; with five, the spread itself is a guess, and Student's t "
         "is 2.776.",
-        "square root": "This is the spread of single seeds. The mean of n seeds is surer: divide "
-        "by the square root of n.",
+        "square root": "This is the spread of single seeds. The mean of n seeds is more precise: "
+        "divide by the square root of n.",
         "by n, not by its root": "You divide by n, not by its root: errors of a mean shrink with "
         "the root.",
         "n - 1": "The standard deviation has to divide by n - 1 (ddof=1), as the mean was taken "
@@ -278,7 +278,7 @@ def check_holm(fn: Callable[[Sequence[float]], list[bool]]) -> None:
         ],
         "This is Bonferroni: each against 0.05 / n. Holm's first is that; the next is 0.05 / (n - "
         "1), and so on.": [p <= 0.05 / len(p_values) for p in p_values],
-        "You go on behind the first that fails: Holm stops there, and all larger ones fall with "
+        "You go on after the first that fails: Holm stops there, and all larger ones fall with "
         "it.": _holm_without_stop(p_values),
         "This is Benjamini and Hochberg's: it bounds the share of false findings, not the chance "
         "of one.": (_benjamini_hochberg(p_values)),

@@ -49,7 +49,7 @@ def check_lora_bytes(fn: Callable[[int, int], int]) -> None:
             attempt(fn, n, a),
             _lora_bytes(n, a),
             mistakes,
-            "2 bytes a base weight, 16 an adapter weight.",
+            "2 bytes per base weight, 16 per adapter weight.",
         )
 
 
@@ -216,7 +216,7 @@ def check_operations_per_token(fn: Callable[[int, bool, bool, bool], int]) -> No
         [attempt(fn, n, *setting) for setting in _SETTINGS],
         [_operations(n, *setting) for setting in _SETTINGS],
         mistakes,
-        "2 operations a weight for each pass: forward, backward, and what is done once more.",
+        "2 operations per weight for each pass: forward, backward, and what is done once more.",
     )
 
 

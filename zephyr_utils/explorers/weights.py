@@ -127,7 +127,7 @@ def pack_adapters(
 
 
 class _Writer:
-    """Puts tensors one behind the other, each at a multiple of four bytes."""
+    """Puts tensors one after the other, each at a multiple of four bytes."""
 
     def __init__(self, precision: Precision) -> None:
         self._precision = precision

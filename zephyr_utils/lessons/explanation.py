@@ -48,7 +48,7 @@ def explanation_html(
 
 
 def published(value: str, source: str) -> str:
-    """A published figure in an explanation, with its source behind it.
+    """A published figure in an explanation, followed by its source.
 
     >>> published("0.78", "model card")
     '0.78 (model card)'

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
 _PARSER.disable(["autolink", "entity", "html_block", "html_inline", "image", "link", "reference"])
-# As Pandoc reads dollars: no blank inside the signs, no digit behind the second.
+# As Pandoc reads dollars: no blank inside the signs, no digit after the second.
 _FORMULA = re.compile(r"`[^`]*`|(?<![\\$])\$(?=\S)((?:[^$\\`]|\\.)+?)(?<=\S)\$(?!\d)", re.S)
 _MARK = "\ue000{}\ue001"  # of the private use area: Markdown leaves it as it is
 _MARKED = re.compile("\ue000(\\d+)\ue001")
