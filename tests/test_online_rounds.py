@@ -5,6 +5,7 @@ same weights.
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -19,11 +20,12 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
 from zephyr_utils.online import round_training, rounds
 from zephyr_utils.online.pairs import SamplingSettings
-from zephyr_utils.online.round_training import OnlineObjective, round_pairs, train_round
+from zephyr_utils.online.round_training import OnlineObjective, round_pairs
 from zephyr_utils.online.rounds import METHODS, OnlineSettings, run_rounds, split_prompts
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.scales import get_scale
 
+train_round = partial(round_training.train_round, max_new_tokens=96)
 RECIPE = get_scale("miniature").recipe("ddpo", per_device_train_batch_size=4, learning_rate=5e-3)
 
 
@@ -161,6 +163,20 @@ def test_selm_with_alpha_0_trains_the_same_weights_as_dpo_and_otherwise_others(
         not torch.allclose(weight, trained["selm"][key], atol=1e-4)
         for key, weight in trained["dpo"].items()
     )
+
+
+def test_the_divergence_is_measured_on_answers_as_long_as_the_rounds(start, feedback, tmp_path):
+    tokenizer = chat.load_tokenizer(start)
+    answers = [[{"role": "user", "content": RATED[0]["instruction"]},
+                {"role": "assistant", "content": one["response"]}]
+               for one in RATED[0]["completions"]]  # fmt: skip
+    context = max(len(chat.encode(tokenizer, messages)[0]) for messages in answers)
+    tiny_model(max_position_embeddings=context).save_pretrained(tmp_path / "short")
+    tokenizer.save_pretrained(tmp_path / "short")
+    arguments = (tmp_path / "short", feedback, OnlineObjective(), RECIPE)
+    assert math.isfinite(train_round(tmp_path / "round", *arguments, max_new_tokens=4)["kl"])
+    with pytest.raises(HandbookError, match="96 new ones exceed"):
+        train_round(tmp_path / "too_long", *arguments)
 
 
 def test_all_weights_can_be_trained_instead_of_an_adapter(start, feedback, tmp_path):

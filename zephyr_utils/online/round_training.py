@@ -112,6 +112,7 @@ def train_round(
     feedback: Path,
     objective: OnlineObjective,
     recipe: Recipe,
+    max_new_tokens: int,
     chat_template: TemplateChoice | None = None,
 ) -> dict[str, Any]:
     """Train one round and leave the merged model in ``model/``, its pairs in `PAIRS_FILE`, its log
@@ -124,6 +125,8 @@ def train_round(
         start: directory of the last round's model, the start and the reference.
         feedback: rated answers of that model.
         recipe: the recipe of ``ddpo``; one update takes its effective batch at once.
+        max_new_tokens: of the samples for the KL divergence, as of the rated answers; with more, a
+            prompt need not fit into the context.
         chat_template: as for `chat.prepare_tokenizer`.
 
     Returns:
@@ -182,7 +185,9 @@ def train_round(
     merged = policy.merge_and_unload() if hasattr(policy, "merge_and_unload") else policy
     asked = [row["prompt"] for row in rows[:KL_PROMPTS]]
     before, _ = load_for_training(start, "ddpo", recipe, chat_template)
-    divergence = _divergence(merged, before, tokenizer, asked, recipe.get("seed", 0))
+    divergence = _divergence(
+        merged, before, tokenizer, asked, max_new_tokens, recipe.get("seed", 0)
+    )
     merged.save_pretrained(folder / MODEL)
     tokenizer.save_pretrained(folder / MODEL)
     write_json(folder / LOG, plain_value(log), indent=1)
@@ -297,12 +302,15 @@ def _divergence(
     reference: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
+    max_new_tokens: int,
     seed: int,
 ) -> dict[str, float]:
     """KL(policy || its reference), estimated on one sample of the policy to each prompt, in nats;
     and what else these samples say.
     """
-    answers = sample_answers(policy, prompts, 1, tokenizer=tokenizer, seed=seed)
+    answers = sample_answers(
+        policy, prompts, 1, tokenizer=tokenizer, max_new_tokens=max_new_tokens, seed=seed
+    )
     said = [group[0] for group in answers]
     asked = [encode_prompt(tokenizer, as_conversation(prompt)) for prompt in prompts]
     rows = [(ids + one.token_ids, len(ids)) for ids, one in zip(asked, said, strict=True)]

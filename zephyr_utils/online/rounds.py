@@ -165,6 +165,7 @@ def _run_round(
             feedback=answers.folder / FEEDBACK_FILE,
             objective=settings.objective,
             recipe=recipe,
+            max_new_tokens=sampling.max_new_tokens,
             chat_template=pipeline.chat_template,
         ),
     )
