@@ -64,7 +64,6 @@ def test_prompts_without_two_different_whole_answers_are_set_aside_by_name():
         "all_cut_off_or_empty": 1,
     }
     assert made.left_out == {"cut off": 4, "empty": 3}
-    assert made.places == [0]
     [record] = made.records
     assert check_feedback(record)["instruction"] == "fine"
     assert [one["response"] for one in record["completions"]] == ["a", "b", "a"]

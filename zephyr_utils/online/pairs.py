@@ -59,13 +59,11 @@ class OwnFeedback:
 
     Attributes:
         records: in the prompts' order, one for each prompt with two different whole answers.
-        places: the number of each record's prompt.
         set_aside: the other prompts, each with its reason.
         left_out: answers, not prompts, that are in no record, by reason.
     """
 
     records: list[Feedback] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
     set_aside: list[SetAside] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -103,7 +101,6 @@ def own_feedback(
                     "completions": completions,
                 }
             )
-            made.places.append(number)
             continue
         reasons = {0: "all_cut_off_or_empty", 1: "one_whole_answer"}
         reason = reasons.get(len(whole), "all_answers_equal")
