@@ -18,7 +18,7 @@ from zephyr_utils.cli import app
 from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
-from zephyr_utils.online import round_training, rounds
+from zephyr_utils.online import round_training
 from zephyr_utils.online.pairs import SamplingSettings
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs
 from zephyr_utils.online.rounds import METHODS, OnlineSettings, run_rounds, split_prompts
@@ -257,7 +257,7 @@ def test_a_round_that_was_killed_in_training_ends_with_the_same_weights(
     [made] = run_rounds(pipeline, one)
     expected = weights(made.training.folder)
 
-    other, true, calls = replace(pipeline, runs=str(tmp_path / "killed")), rounds.train_round, []
+    other, calls = replace(pipeline, runs=str(tmp_path / "killed")), []
     optimiser_step = torch.optim.AdamW.step
 
     def dies(self, *arguments, **options):
@@ -271,7 +271,7 @@ def test_a_round_that_was_killed_in_training_ends_with_the_same_weights(
         list(run_rounds(other, one))
     monkeypatch.setattr(torch.optim.AdamW, "step", optimiser_step)
     [resumed] = run_rounds(other, one)
-    assert resumed.answers.reused and resumed.training.resumed and true is rounds.train_round
+    assert resumed.answers.reused and resumed.training.resumed
     ended = weights(resumed.training.folder)
     assert all(torch.equal(weight, ended[name]) for name, weight in expected.items())
 

@@ -8,7 +8,7 @@ once, reused, and made again from where a killed run stopped.
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -152,7 +152,7 @@ def _run_round(
         model,
         model_name,
         prompts,
-        SamplingSettings(**{**vars(sampling), "seed": seeds.getrandbits(32)}),
+        replace(sampling, seed=seeds.getrandbits(32)),
     )
     recipe = pipeline.recipe("ddpo")
     training = build_artefact(
