@@ -130,7 +130,6 @@ def train_reward_model(
     if recipe.lora_rank is not None:
         model = trained.merge_and_unload()
     model.eval()
-    folder = Path(folder)
     model.save_pretrained(folder / MODEL)
     tokenizer.save_pretrained(folder / MODEL)
     write_json(folder / LOG, plain_value(log), indent=1)
