@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from zephyr_utils.ablations.statistics import holm_corrected
 from zephyr_utils.evaluation import seeds_interval
 from zephyr_utils.evaluation.intervals import student_quantile
 from zephyr_utils.exercises.core import Wrong, attempt, compare, exercise
@@ -232,12 +233,7 @@ def check_search_choice(fn: Callable[[Grid], tuple[float, bool]]) -> None:
 
 
 def _holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
-    order, kept = np.argsort(p_values), [False] * len(p_values)
-    for rank, i in enumerate(order):
-        if p_values[i] > level / (len(p_values) - rank):
-            break
-        kept[i] = True
-    return kept
+    return [p <= level for p in holm_corrected(p_values)]
 
 
 def _benjamini_hochberg(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
