@@ -206,10 +206,14 @@ def test_a_policy_that_does_not_begin_as_its_reference_is_refused(
         train_round(tmp_path / "round", start, feedback, OnlineObjective(), RECIPE)
 
 
-def test_a_model_far_from_its_reference_is_said(start, feedback, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("method", "remedy"), [("dpo", "raise beta"), ("sppo", "lower eta")])
+def test_a_model_far_from_its_reference_is_reported_with_what_its_method_can_do(
+    start, feedback, tmp_path, monkeypatch, capsys, method, remedy
+):
     monkeypatch.setattr(round_training, "FAR", 0.0)
-    train_round(tmp_path / "round", start, feedback, OnlineObjective(), RECIPE)
-    assert "nats per token from its reference" in capsys.readouterr().err
+    train_round(tmp_path / "round", start, feedback, OnlineObjective(method), RECIPE)
+    told = capsys.readouterr().err
+    assert "nats per token from its reference" in told and f"or {remedy}." in told
 
 
 # --- the loop -------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from zephyr_utils.training.scoring import Row, answer_row, batch_log_probs, row_
 Method = Literal["dpo", "sppo", "selm"]
 PAIRS_FILE = "pairs.jsonl"
 KL_PROMPTS = 128  # to which the KL divergence from the reference is estimated, one answer each
-# nats per token; from here on the policy says what its reference would hardly have said
+# nats per token; from here on the policy's answers are very unlikely under its reference
 FAR = 1.0
 # nats; a policy that begins as its reference differs by rounding alone
 NO_STEP = 0.05
@@ -61,6 +61,11 @@ class OnlineObjective:
     def sides(self) -> tuple[str, ...]:
         """The answers of a row that the method looks at."""
         return ("chosen", "rejected", *(("sampled",) if self.method == "selm" else ()))
+
+    @property
+    def closer(self) -> str:
+        """What holds the policy closer to its reference, for a message."""
+        return "lower eta" if self.method == "sppo" else "raise beta"
 
     @property
     def in_use(self) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def train_round(
             raise HandbookError(
                 f"the loss is NaN or infinite after {n} steps",
                 where=f"round with {objective.method}",
-                remedy="lower the learning rate (--set ddpo.learning_rate=...), or eta",
+                remedy="lower the learning rate (--set ddpo.learning_rate=...)",
             )
         loss.backward()
         weights = [weight for weight in policy.parameters() if weight.requires_grad]
@@ -188,6 +193,11 @@ def train_round(
     divergence = _divergence(
         merged, before, tokenizer, asked, max_new_tokens, recipe.get("seed", 0)
     )
+    if (moved := divergence["kl_per_token"]) > FAR:
+        say(
+            f"The model has moved {moved:.2f} nats per token from its reference, under which its "
+            f"answers are now very unlikely: lower the learning rate, or {objective.closer}."
+        )
     merged.save_pretrained(folder / MODEL)
     tokenizer.save_pretrained(folder / MODEL)
     write_json(folder / LOG, plain_value(log), indent=1)
@@ -317,11 +327,6 @@ def _divergence(
     under_reference = row_log_probs(reference, rows, int(tokenizer.pad_token_id))
     total = sum(one.log_prob for one in said) - float(under_reference.sum())
     tokens = sum(one.n_tokens for one in said)
-    if total / tokens > FAR:
-        say(
-            f"The model has moved {total / tokens:.2f} nats per token from its reference, which "
-            "would hardly have said what it says now: lower the learning rate, or raise beta."
-        )
     return {
         "kl": total / len(said),
         "kl_per_token": total / tokens,
