@@ -141,7 +141,7 @@ def test_one_talks_to_a_model_in_the_terminal(zephyr, tmp_path):
 def test_before_any_training_one_talks_to_the_model_that_comes_with_the_package(zephyr, tmp_path):
     result = zephyr("chat", "--runs", tmp_path, said="What is the capital of France?\n\n")
     assert result.status == 0, result.words
-    assert "Nothing has been trained here yet" in result.words
+    assert "`ddpo` has not been trained here yet" in result.words
     assert "This model knows a small world" in result.words
     assert "Paris" in result.words.partition("model>")[2]
 

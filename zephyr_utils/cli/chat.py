@@ -55,9 +55,10 @@ def _load(model: str, scale: str, seed: int, runs: str) -> tuple[Any, Any]:
     pipeline = open_pipeline(scale, seed, runs)
     shipped = get_scale(scale).shipped
     if shipped is not None and not pipeline.has_model(model):
+        loaded = shipped(model)  # before it is announced: it refuses a name that it does not know
         err.print(
-            "Nothing has been trained here yet: this is the model that comes with the package, "
-            "trained with seed 0. `zephyr run` trains your own."
+            f"`{model}` has not been trained here yet: this is the one that comes with the "
+            "package, trained with seed 0. `zephyr run` trains your own."
         )
-        return shipped(model)
+        return loaded
     return load_model(pipeline.model_directory(model))
