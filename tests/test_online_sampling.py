@@ -204,9 +204,9 @@ def test_a_loaded_model_without_its_tokenizer_is_refused(model):
         sampled(model, None)
 
 
-def test_a_model_whose_scores_are_no_numbers_is_refused(tokenizer):
+def test_a_model_whose_logits_are_nan_is_refused(tokenizer):
     model = tiny_model()
     with torch.no_grad():
         model.lm_head.weight.fill_(math.nan)
-    with pytest.raises(HandbookError, match="no numbers"):
+    with pytest.raises(HandbookError, match="logits are NaN or infinite"):
         sampled(model, tokenizer)

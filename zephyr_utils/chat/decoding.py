@@ -103,7 +103,7 @@ def decode(
         batch_size: answers computed at once; None takes what `CACHE_BYTES` hold.
 
     Raises:
-        HandbookError: the model's scores are no numbers.
+        HandbookError: the model's logits are NaN or infinite.
     """
     # Prompts of like length share a batch, so that little of it is padding.
     order = sorted(range(len(prompts)), key=lambda p: len(prompts[p]))
@@ -253,10 +253,9 @@ def _uniform_numbers(batch: list[tuple[int, int]], how: Decoding) -> Tensor:
     """
     if not how.temperature:
         return torch.empty(0)
-    seeds = (
-        [how.seed % 2**64, how.first_prompt + p, s] for p, s in batch
-    )  # NumPy takes no negative seed
-    numbers = [np.random.default_rng(seed).random(how.max_new_tokens) for seed in seeds]
+    seed = how.seed % 2**64  # NumPy takes no negative one
+    seeds = ([seed, how.first_prompt + p, s] for p, s in batch)
+    numbers = [np.random.default_rng(own).random(how.max_new_tokens) for own in seeds]
     return torch.from_numpy(np.stack(numbers))
 
 
@@ -287,7 +286,7 @@ def _continuations(
         length = row.index(eos) + 1 if whole else len(row)
         if not all(map(math.isfinite, values[:length])):
             raise HandbookError(
-                "the model's scores are no numbers (NaN or infinite)",
+                "the model's logits are NaN or infinite",
                 where="the model",
                 remedy="its training has diverged, or its weights are damaged: make it again",
             )

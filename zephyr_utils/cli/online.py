@@ -64,7 +64,9 @@ def online(
     for name, owner in (("eta", "sppo"), ("alpha", "selm")):
         if given[name] is not None and method != owner:
             raise HandbookError(
-                f"{method} has no {name}", where=f"--{name}", remedy=f"it is of --method {owner}"
+                f"{method} has no {name}",
+                where=f"--{name}",
+                remedy=f"leave it out, or use --method {owner}",
             )
     pipeline = open_pipeline(
         scale,
