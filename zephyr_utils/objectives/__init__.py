@@ -15,8 +15,7 @@ its docstring says so.
 
 Sources: Zephyr (arXiv 2310.16944), DPO (arXiv 2305.18290); every other loss names its own paper.
 Tests hold each against TRL's trainer on the same batch where TRL has it, and against the paper's
-equation written out term by term where it has not. TRL 1.16 no longer has trainers for PPO, XPO and
-Nash-MD, removed in September 2026 for want of use: those loops are written by hand.
+equation written out term by term where it has not: TRL 1.16 has no trainer for PPO.
 """
 
 from zephyr_utils.objectives.dpo import (
