@@ -8,7 +8,7 @@ from typing import Any
 
 from zephyr_utils.ablations import reasons
 from zephyr_utils.ablations.outcomes import RIGHT
-from zephyr_utils.ablations.tables import findings_table, models_table, row_scores
+from zephyr_utils.ablations.tables import findings_table, models_table
 from zephyr_utils.ablations.verdicts import Claim, ClaimResult, Measured, judge_together
 
 FIRST = 18
@@ -214,4 +214,4 @@ CLAIMS = (
     ),
 )
 
-__all__ = ["CLAIMS", "FIRST", "findings_table", "judge_all", "models_table", "row_scores", "score"]
+__all__ = ["CLAIMS", "FIRST", "findings_table", "judge_all", "models_table", "score"]

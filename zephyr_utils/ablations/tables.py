@@ -17,11 +17,6 @@ _FORMS = {GRADE: (".2f", 1), RIGHT: (".1f", 100)}
 _OTHER = (".3f", 1)
 
 
-def row_scores(measured: Measured, row: str, key: str = "score") -> list[float]:
-    """A number of the row's exam, one per replication."""
-    return [rows[row]["exam"][key] for rows in measured.values() if row in rows]
-
-
 def models_table(measured: Measured, rows: Iterable[str]) -> str:
     """Grade and share of right answers with their intervals, length and share of answers that end:
     a Markdown table, a line a row; rows of fewer than two replications are left out.
