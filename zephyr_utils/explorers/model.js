@@ -563,7 +563,7 @@ async function scoreAnswer({ tokenizer, policy, reference, messages, answer, sho
  *
  * load: {header, bytes}; extend: the same, for adapters that rest on those models.
  * answer: {models, conversations, temperature, topP, seed, longest}: a token of each model in turn, posted as
- *   {kind: "progress", pieces}; its result is {answers: [{text, ended, tokens, seconds}]}.
+ *   {kind: "progress", pieces}; its result is {answers: [{text, ended, tokens}]}.
  * score: {policy, reference, messages, answers, shown}: its result is {answers}, each as `scoreAnswer` has it.
  * stop: ends what runs, whose result is null.
  */
@@ -583,7 +583,7 @@ export function makeServer(post) {
     const runs = models.map((name, n) => {
       const prompt = tokenizer.encodeChat(conversations[n], true);
       if (prompt.length + longest > context) throw new ModelError(OUT_OF_CONTEXT(prompt.length + longest, context));
-      return { prompt, session: session(name), text: "", piece: "", tokens: 0, ended: false, time: 0, next: tokenizer.decoder(), random: seeded(seed) };
+      return { prompt, session: session(name), text: "", piece: "", tokens: 0, ended: false, next: tokenizer.decoder(), random: seeded(seed) };
     });
     const report = () => {
       if (runs.some(({ piece }) => piece)) post({ kind: "progress", id, pieces: runs.map(({ piece }) => piece) });
@@ -603,19 +603,17 @@ export function makeServer(post) {
     const unfinished = (run) => !run.ended && run.tokens < longest;
     for (let left = runs; left.length; left = left.filter(unfinished)) {
       for (const run of left) {
-        const started = performance.now();
         const token = sample(run.logits, { temperature, topP }, run.random);
         run.tokens++;
         run.ended = token === tokenizer.eosId;
         if (!run.ended) run.piece += run.next(token);
         if (unfinished(run)) run.logits = run.session.feed(token);
         else run.piece += run.next();
-        run.time += performance.now() - started;
         if (!(await slice())) return null;
       }
     }
     report();
-    return { answers: runs.map(({ text, ended, tokens, time }) => ({ text: strip(text), ended, tokens, seconds: time / 1000 })) };
+    return { answers: runs.map(({ text, ended, tokens }) => ({ text: strip(text), ended, tokens })) };
   }
 
   async function score({ id, policy, reference, messages, answers, shown }) {
