@@ -15,7 +15,6 @@ from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.miniature.rater import NoisyTeacher
 from zephyr_utils.miniature.world import understand
 from zephyr_utils.online.pairs import (
-    GradesOf,
     SamplingSettings,
     fitting_prompts,
     own_feedback,
@@ -96,19 +95,6 @@ def test_the_noisy_teacher_rates_an_answer_always_alike_and_better_answers_highe
             gaps.append(one["overall_score"] - exact)
     assert len(gaps) > 60 and any(gaps)  # noise there is
     assert abs(sum(gaps) / len(gaps)) < 0.6  # and no bias
-
-
-def test_any_judge_of_the_handbook_can_rate_and_a_grade_it_could_not_give_is_none():
-    class Shy:
-        def grade(self, question, answers, turn):
-            grade = TeacherJudge().grade(question, answers, turn)
-            return replace(grade, score=-1) if answers[0] == "shy" else grade
-
-    row = FEEDBACK[0]
-    answers = [said("shy"), *(said(one["response"]) for one in row["completions"])]
-    [rated] = GradesOf(Shy())(own_feedback([row["instruction"]], [answers], "m").records)
-    scores = [one["overall_score"] for one in rated["completions"]]
-    assert scores[0] is None and all(1 <= score <= 10 for score in scores[1:])
 
 
 # --- sampling that resumes ------------------------------------------------------------------------

@@ -18,8 +18,6 @@ from zephyr_utils.data.counts import RowCounts, SetAside
 from zephyr_utils.data.types import Completion, Feedback
 from zephyr_utils.data.write import save_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation.judges import Judge
-from zephyr_utils.evaluation.types import MTBenchQuestion
 from zephyr_utils.online.sampling import Sample, as_conversation, sample_answers
 from zephyr_utils.progress import track
 
@@ -119,32 +117,6 @@ def _unrated(name: str, answer: Sample) -> Completion:
         "critique": "",
         "overall_score": None,
     }
-
-
-@dataclass(frozen=True)
-class GradesOf:
-    """Rates answers by a judge's grade of a first turn, as overall scores (1 to 10).
-
-    A grade that could not be read leaves the answer unrated.
-
-    Attributes:
-        judge: any of `evaluation`.
-    """
-
-    judge: Judge
-
-    def __call__(self, records: list[Feedback]) -> list[Feedback]:
-        """The records with overall scores."""
-        return [self._rated(number, record) for number, record in enumerate(records)]
-
-    def _rated(self, number: int, record: Feedback) -> Feedback:
-        question: MTBenchQuestion = {"question_id": number, "turns": [record["instruction"]]}
-        completions: list[Completion] = []
-        for completion in record["completions"]:
-            given = self.judge.grade(question, [completion["response"]], 1)
-            score = given.score if given.score >= 0 else None
-            completions.append({**completion, "critique": given.text, "overall_score": score})
-        return {**record, "completions": completions}
 
 
 def fitting_prompts(

@@ -162,12 +162,6 @@ class Pipeline(RunSettings):
         """
         if not self.preferences:
             return self.pair_up(self.folder / PAIRS)
-        if self.on_policy:
-            raise HandbookError(
-                "pairs that are given are not the model's own answers",
-                where="--on-policy",
-                remedy="leave out one of --on-policy and --preferences",
-            )
         reading = self._records(Path(self.preferences))
         return build_artefact(
             self.folder / PAIRS,
