@@ -8,6 +8,7 @@ import pytest
 from real_records import REAL, needs
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.gguf_export import export_gguf
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.training import LOG
 from zephyr_utils.weights import fetch_wheel_model
@@ -86,3 +87,14 @@ def test_a_real_model_goes_through_both_stages_on_real_records(real_model, short
     log = json.loads((ddpo.folder / LOG).read_text("utf-8"))
     assert [row["step"] for row in log if "loss" in row] == [1, 2, 3]
     assert pipeline.margins().results["pairs"] == ddpo.rows["rows_held_out"]
+
+
+def test_a_real_model_is_exported_as_gguf_and_reads_back_alike(real_model, tmp_path):
+    try:
+        made = export_gguf(real_model, tmp_path / "model.gguf", tmp_path / "tools", "f16")
+    except HandbookError as error:
+        if "pip could not get" not in str(error):
+            raise
+        pytest.skip(NO_INDEX)
+    assert made.size > 2e8 and made.same_likeliest == 1
+    assert made.largest_difference < 0.1  # rounding to 16 bits

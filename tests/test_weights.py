@@ -18,10 +18,10 @@ gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 HEADS, KV_HEADS, LAYERS = 4, 2, 2
 
 
-def tiny_llama() -> LlamaForCausalLM:
-    torch.manual_seed(0)
+def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=1000, hidden_size=32, intermediate_size=64, num_hidden_layers=LAYERS,
+        vocab_size=1200, hidden_size=32, intermediate_size=64, num_hidden_layers=LAYERS,
         num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, max_position_embeddings=128,
         tie_word_embeddings=False, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip

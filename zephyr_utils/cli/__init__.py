@@ -15,6 +15,7 @@ import zephyr_utils
 from zephyr_utils.cli.chat import chat
 from zephyr_utils.cli.console import err, out
 from zephyr_utils.cli.data import feedback, pairs, truecase
+from zephyr_utils.cli.export import export
 from zephyr_utils.cli.models import check_log, dpo, evaluate, sft
 from zephyr_utils.cli.online import online
 from zephyr_utils.cli.runs import doctor, fetch, plan, push, run
@@ -38,6 +39,7 @@ for verb in (
     check_log,
     evaluate,
     chat,
+    export,
     fetch,
     doctor,
     plan,

@@ -31,6 +31,9 @@ def online(
         MethodName, typer.Option(help="What a round trains towards: iterative DPO, SPPO or SELM.")
     ] = "dpo",
     rounds: Annotated[int, typer.Option(help="How many; each has prompts of its own.")] = 3,
+    prompts: Annotated[
+        int | None, typer.Option(help="Prompts of each round; default: all, divided.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Answers to each prompt.")] = 5,
     temperature: Annotated[float, typer.Option(help="Of the answers.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Of the answers.")] = 1.0,
@@ -90,6 +93,7 @@ def online(
         SamplingSettings(
             samples, temperature, top_p, pipeline.setting.exam.max_new_tokens, pipeline.seed
         ),
+        prompts,
     )
     for made in run_rounds(pipeline, wanted):
         out.print(f"Round {made.number} of {rounds}, {method}")
