@@ -3,6 +3,8 @@ asked. No network.
 """
 
 import json
+import re
+import shutil
 from typing import ClassVar
 
 import pytest
@@ -177,6 +179,20 @@ def test_without_upload_nothing_is_sent_whatever_token_there_is(pipeline, hub, m
     told = CliRunner().invoke(app, ["push", "me/mine", "--runs", pipeline.runs])
     assert told.exit_code == 0 and hub.calls == []
     assert "Nothing was uploaded" in told.output and SECRET not in told.output
+
+
+def test_a_run_on_records_of_ones_own_is_found_by_the_options_that_trained_it(
+    pipeline, hub, tmp_path
+):
+    own = tmp_path / "pairs.jsonl"
+    own.write_text("{}\n")
+    options = ["push", "me/mine", "--runs", pipeline.runs, "--preferences", str(own)]
+    told = CliRunner().invoke(app, options)
+    assert told.exit_code != 0 and "has not been made" in str(told.exception)
+    shutil.copytree(pipeline.folder, f"{pipeline.folder}-own-data")
+    told = CliRunner().invoke(app, options)
+    assert told.exit_code == 0, told.output
+    assert re.search(r"\| preferences +\| .*pairs\.jsonl", told.output) and hub.calls == []
 
 
 def test_with_upload_one_commit_holds_card_and_model_and_no_pickle(pipeline, hub, monkeypatch):

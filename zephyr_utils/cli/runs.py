@@ -24,6 +24,7 @@ from zephyr_utils.cli.options import (
     SeedOption,
     SetAsideOption,
     SetOption,
+    SftModelOption,
     TrainedModel,
     open_pipeline,
 )
@@ -179,18 +180,32 @@ def push(
     ] = False,
     scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
+    dialogues: DialoguesOption = "",
+    feedback: FeedbackOption = "",
+    preferences: PreferencesOption = "",
+    base_model: BaseModelOption = "",
+    sft_model: SftModelOption = "",
+    limit: LimitOption = None,
     runs: RunsOption = "",
 ) -> None:
-    """Show a trained model's card and files, and upload them to the Hub only when told to."""
+    """Show a trained model's card and files, and upload them to the Hub only when told to. Of a
+    training on records or a model of your own give the same options again: they say which run.
+    """
     from zephyr_utils.pipeline.hub_upload import hub_upload
     from zephyr_utils.pipeline.hub_upload import push as push_to_hub
-    from zephyr_utils.pipeline.pipeline import Pipeline
 
-    ready = hub_upload(
-        Pipeline(scale=str(scale), seed=seed, runs=str(Path(runs).resolve()) if runs else ""),
-        repository,
-        model,
+    pipeline = open_pipeline(
+        scale,
+        seed,
+        runs,
+        dialogues,
+        feedback,
+        preferences,
+        base_model,
+        sft_model=sft_model,
+        limit=limit,
     )
+    ready = hub_upload(pipeline, repository, model)
     out.print(ready.card, soft_wrap=True)
     for name, path in ready.files.items():
         out.print(f"{path.stat().st_size:>14,} bytes  {name}")
