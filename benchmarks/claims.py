@@ -104,9 +104,8 @@ def measure_all(
     """Measure the rows of all seeds that are missing, writing the results after each row; those of
     other rows stay.
     """
-    measured, failed, took = (
-        {} if afresh else known for known in (*known_results(), known_seconds())
-    )
+    measured, failed = ({}, {}) if afresh else known_results()
+    took = {} if afresh else known_seconds()
     rests_on, lock = provenance(), threading.Lock()
     missing = [
         (seed, [row for row in rows if row not in measured.get(seed, {})]) for seed in range(seeds)

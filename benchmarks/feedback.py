@@ -130,9 +130,10 @@ def measure(prompts: int, concurrency: int) -> dict:
         tempfile.TemporaryDirectory() as folder,
     ):
         try:
+            assert server.stdout is not None  # it is a pipe
             port = int(server.stdout.readline())
             endpoint = Endpoint(f"http://127.0.0.1:{port}/v1")
-            shared = {
+            shared: dict[str, Any] = {
                 "endpoint": endpoint,
                 "journal": Path(folder) / "j.jsonl",
                 "concurrency": concurrency,
@@ -155,11 +156,10 @@ def measure(prompts: int, concurrency: int) -> dict:
                     got.calls.failed or got.unreadable or got.left_out
                 )
             assert again.calls.made == 0
-            both = _row(
-                2 * calls,
-                *(answering[k] + rating[k] for k in ("seconds", "cpu_seconds")),
-                concurrency,
+            seconds, cpu_seconds = (
+                answering[key] + rating[key] for key in ("seconds", "cpu_seconds")
             )
+            both = _row(2 * calls, seconds, cpu_seconds, concurrency)
             return {
                 "stages": {"answers": answering, "ratings": rating, "both": both},
                 "loops": {"openai client alone": client, "raw connections": raw},

@@ -14,6 +14,7 @@ from gpu_setup import SHAPES, recipe, trainer
 
 from zephyr_utils.planning.memory import Shape
 from zephyr_utils.planning.operations import forward_flops, passes
+from zephyr_utils.recipes import STAGES, Recipe, Stage
 
 # stage and what: the two sides, ours with one thing changed, ours growing, and whether the losses
 # are equal
@@ -53,11 +54,12 @@ class Clock:
 
 def measure(shape_name: str, name: str, seconds: float) -> dict[str, Any]:
     """One measurement, in this process."""
-    stage, _, what = name.partition(" ")
+    begins, _, what = name.partition(" ")
     shape, small = SHAPES[shape_name], shape_name == "small"
     with contextlib.redirect_stdout(io.StringIO()):  # standard output is for the result alone
         if name == "matrix peak":
             return _matrix_peak(shape, recipe("dsft", "ours", small)["dtype"])
+        stage = next(one for one in STAGES if one == begins)
         if what == "equality":
             return _equality(shape, stage, small)
         if reason := _cannot(what):
@@ -77,7 +79,7 @@ def _cannot(what: str) -> str | None:
     return None
 
 
-def _throughput(shape: Shape, stage: str, asked: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _throughput(shape: Shape, stage: Stage, asked: Recipe, seconds: float) -> dict[str, Any]:
     import torch
     from transformers import TrainerCallback
 
@@ -188,7 +190,7 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _equality(shape: Shape, stage: str, small: bool) -> dict[str, Any]:
+def _equality(shape: Shape, stage: Stage, small: bool) -> dict[str, Any]:
     """The first loss of the fast path against the plain one, on the same rows and the same weights,
     before any update.
 

@@ -3,6 +3,7 @@ trainers or ours on them.
 """
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zephyr_utils.planning.memory import Shape
-from zephyr_utils.recipes import load_recipe, recipe_path
+from zephyr_utils.recipes import Recipe, Stage, load_recipe, recipe_path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -21,7 +22,7 @@ SHAPES = {
 }
 # The alignment-handbook's QLoRA recipe of 2024, in bfloat16: what anyone gets who runs it as it
 # stands.
-PEER = {
+PEER: dict[str, dict[str, Any]] = {
     "dsft": {
         "per_device_train_batch_size": 4,
         "lora_r": 16,
@@ -44,7 +45,7 @@ PEER = {
 }
 # Ours, beside the recipe: activations are kept where that fits, which on 80 GB is 4,096 tokens in a
 # micro-batch.
-OURS = {
+OURS: dict[str, dict[str, Any]] = {
     "dsft": {
         "per_device_train_batch_size": 2,
         "activation_checkpointing": False,
@@ -70,7 +71,7 @@ SMALL = {"max_length": 256, "lora_r": 8, "lora_alpha": 8, "bf16": False, "dtype"
 LENGTHS = {"dsft": (1100, 0.7), "ddpo": (420, 0.5)}
 
 
-def recipe(stage: str, what: str, small: bool) -> dict[str, Any]:
+def recipe(stage: Stage, what: str, small: bool) -> Recipe:
     """A side's recipe, ``peer`` or ours, or ours changed: by name (`CHANGED`), or what grows
     (`GROWTH`) and how many times.
     """
@@ -85,8 +86,8 @@ def recipe(stage: str, what: str, small: bool) -> dict[str, Any]:
 
 def trainer(
     shape: Shape,
-    stage: str,
-    recipe: dict[str, Any],
+    stage: Stage,
+    recipe: Recipe,
     folder: str,
     *callbacks,
     rows: int | None = None,
@@ -119,7 +120,7 @@ def trainer(
     if stage == "ddpo" and recipe.get("precompute_ref_log_probs"):
         rows = min(rows, 256)  # its one pass is timed apart, in seconds_to_prepare
     config = {"dsft": trl.SFTConfig, "ddpo": trl.DPOConfig}[stage]
-    kind = trl.SFTTrainer if stage == "dsft" else trl.DPOTrainer
+    kind: Callable[..., Any] = trl.SFTTrainer if stage == "dsft" else trl.DPOTrainer
     if stage == "ddpo" and recipe.get("precompute_ref_log_probs"):  # ours
         kind = partial(
             PairTrainer,

@@ -36,6 +36,7 @@ from rich.table import Table
 from zephyr_utils.ablations.parallel import QUIET
 from zephyr_utils.files import read_json, write_json
 from zephyr_utils.machine import environment_stamp, usable_cores
+from zephyr_utils.recipes import STAGES
 
 RESULTS = Path(__file__).resolve().parent / "results" / "search.json"
 RECIPES = Path(__file__).resolve().parents[1] / "zephyr_utils" / "recipes" / "miniature"
@@ -60,7 +61,8 @@ def try_setting(stage: str, changes: dict, seed: int) -> dict[str, Any]:
     accuracy: dict[str, float] = {}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        if stage in grids.PIPELINE and changes.items() <= pipeline.recipe(stage).items():
+        of_pipeline = next((one for one in STAGES if one == stage), None)
+        if of_pipeline and changes.items() <= pipeline.recipe(of_pipeline).items():
             made = getattr(pipeline, stage)()
             metrics, model_folder = made.results, made.folder / training.MODEL
         elif stage == "dsft":
@@ -88,11 +90,12 @@ def try_setting(stage: str, changes: dict, seed: int) -> dict[str, Any]:
                 accuracy = {f"accuracy_{part}": round(found[part][-1], 4) for part in found}
         model, tokenizer = load_model(model_folder, dtype="float32")
         exam = pipeline.setting.exam
+        questions: Any = development_questions(seed)
         results = run_exam(
             model,
             tokenizer,
             stage,
-            development_questions(seed),
+            questions,
             folder,
             exam.judge(),
             temperature=exam.temperature,

@@ -122,7 +122,8 @@ def held_out_losses(pipeline: Pipeline) -> dict[str, Any]:
     bootstrap interval over dialogues.
     """
     _, held_out, _ = pipeline.split_dialogues()
-    losses, tokens = {}, None
+    losses: dict[str, np.ndarray] = {}
+    tokens = np.array([])
     for name in ("base", "dsft"):
         model, tokenizer = load_model(pipeline.model_directory(name), dtype="float32")
         prepare_tokenizer(tokenizer, pipeline.chat_template)

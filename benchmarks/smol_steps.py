@@ -2,6 +2,7 @@
 
 import statistics
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str
     pairs, _, _ = pipeline.split_pairs()
     recipe = pipeline.recipe("ddpo")
     pairs = pairs[: STEPS * recipe.rows_per_update]
-    arms = {"ours": ours, "ours, bfloat16": partial(ours, bf16=True), "trl": theirs}
+    arms: dict[str, Callable[..., dict[str, Any]]] = {
+        "ours": ours,
+        "ours, bfloat16": partial(ours, bf16=True),
+        "trl": theirs,
+    }
     measured: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
     for number in range(rounds):
         for name, arm in list(arms.items())[:: -1 if number % 2 else 1]:

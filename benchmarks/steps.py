@@ -32,6 +32,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +112,12 @@ def main() -> None:
     show(results, console)
 
 
-def few_pairs(count: int) -> list[dict]:
+def few_pairs(count: int) -> list[dict[str, Any]]:
     """The first pairs of the miniature that fit the recipe's length."""
     _, tokenizer = load_model(BASE_FOLDER)
     prepare_tokenizer(tokenizer)
-    pairs = binarize(data.feedback(count + count // 2)).pairs
+    rated: Any = data.feedback(count + count // 2)
+    pairs = binarize(rated).pairs
     fitted = fit_pairs(tokenizer, pairs, get_scale("miniature").recipe("ddpo")["max_length"]).rows
     assert len(fitted) >= count, "ask for more feedback: some of it makes no pair"
     return fitted[:count]
@@ -127,7 +129,8 @@ def with_long_prompts(pairs: list[dict]) -> list[dict]:
     """
     longer = []
     for number, pair in enumerate(pairs):
-        before, sides = [], {}
+        before: list[str] = []
+        sides: dict[str, list[dict[str, str]]] = {}
         while len(" ".join(before).split()) < LONGER / 2:  # a word is about two tokens here
             before.append(pairs[(number + 1 + len(before)) % len(pairs)]["chosen"][-1]["content"])
         for side in ("chosen", "rejected"):
@@ -229,13 +232,15 @@ def pass_of_bare(pairs: list[dict], folder: Path) -> dict[str, Any]:
     """
     asked = recipe()
     torch.manual_seed(asked["seed"])
-    model, tokenizer = load_model(BASE_FOLDER, dtype="float32")
+    base, tokenizer = load_model(BASE_FOLDER, dtype="float32")
     prepare_tokenizer(tokenizer)
     sides = [[encoded(tokenizer, pair[side]) for pair in pairs] for side in ("chosen", "rejected")]
     batches = [
         sides[0][i : i + PAIRS] + sides[1][i : i + PAIRS] for i in range(0, len(pairs), PAIRS)
     ]
-    model = get_peft_model(model, training.lora_config(asked))
+    adapter = training.lora_config(asked)
+    assert adapter is not None  # the recipe trains one
+    model = get_peft_model(base, adapter)
     with torch.no_grad(), model.disable_adapter():
         reference = [log_probs(model, batch, tokenizer.pad_token_id) for batch in batches]
     weights = [weight for weight in model.parameters() if weight.requires_grad]
@@ -283,12 +288,13 @@ def log_probs(
     labels = torch.tensor([marks + [-100] * (width - len(marks)) for _, marks in rows])
     mask = torch.arange(width) < torch.tensor([[len(tokens)] for tokens, _ in rows])
     logits = model(input_ids=ids, attention_mask=mask.long(), use_cache=False).logits
-    return sequence_log_probs(logits, labels).chunk(2)
+    chosen, rejected = sequence_log_probs(logits, labels).chunk(2)
+    return chosen, rejected
 
 
 in_order = functools.partial(pass_of_ours, train_sampling_strategy="sequential")
 two_rows = functools.partial(in_order, share_prompts=False)
-PASSES = {
+PASSES: dict[str, Callable[[list[dict], Path], dict[str, Any]]] = {
     "ours": pass_of_ours,
     "trl": pass_of_trl,
     "bare": pass_of_bare,

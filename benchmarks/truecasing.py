@@ -159,7 +159,7 @@ def false_alarms(truecaser: Truecaser, texts: list[str], console: Console | None
     """How many clean messages each path alters; with a console, where."""
     labels = detect_case_noise(pa.array(texts), truecaser).to_pylist()
     repaired = truecaser.truecase_batch(texts)
-    altered = Counter()
+    altered: Counter[str] = Counter()
     for before, after, label in zip(texts, repaired, labels, strict=True):
         if before == after:
             continue
