@@ -124,13 +124,21 @@ def check_log(
         ),
     ],
     beta: Annotated[float | None, typer.Option(help="The beta the run was meant to use.")] = None,
+    healthy: Annotated[
+        Path | None,
+        typer.Option(
+            help="The log of a healthy run with the same start and held-out pairs: what policy and "
+            "reference share (template, mask, exchanged pairs) shows beside it."
+        ),
+    ] = None,
 ) -> None:
     """Is my DPO broken? Green, amber or red for a preference run (DPO, IPO, KTO, ORPO, SimPO, ...),
     with reasons; red ends with status 1. Logs of other methods are refused.
     """
     from zephyr_utils.diagnostics import read_training_log, traffic_light
 
-    light = traffic_light(read_training_log(log), beta=beta)
+    known = None if healthy is None else read_training_log(healthy)
+    light = traffic_light(read_training_log(log), beta=beta, healthy=known)
     out.print(str(light))
     raise typer.Exit(1 if light.colour == "red" else 0)
 

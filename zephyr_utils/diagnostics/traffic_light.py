@@ -6,8 +6,10 @@ findings are named here, as green. Red is kept for what no healthy run shows and
 contradict each other; amber for what a reader should look at before trusting the model, and for
 logs that are not whole.
 
-What no log can show: pairs that are swapped in the training *and* in the evaluation set, and a
-doubled BOS or a wrong template that policy and reference share. Read some pairs and some tokens.
+What no single log can show: pairs that are swapped in the training *and* in the evaluation set, and
+a doubled BOS, a wrong template or a mask that is off which policy and reference share. The log of a
+healthy run on the same model and held-out pairs shows them (`checks.beside`); else read some pairs
+and some tokens.
 """
 
 import math
@@ -15,6 +17,7 @@ import textwrap
 from dataclasses import dataclass
 
 from zephyr_utils.diagnostics.checks import (
+    check_beside,
     check_completeness,
     check_course,
     check_policy,
@@ -46,13 +49,17 @@ class TrafficLight:
         return "\n".join([self.colour.upper(), *lines])
 
 
-def traffic_light(log: TrainingLog, beta: float | None = None) -> TrafficLight:
+def traffic_light(
+    log: TrainingLog, beta: float | None = None, healthy: TrainingLog | None = None
+) -> TrafficLight:
     """Judge one preference run by its log.
 
     Args:
         log: from :func:`~zephyr_utils.diagnostics.log.read_training_log`.
         beta: the beta that the run was meant to use, if known; compared with the one the log
             implies.
+        healthy: the log of a run that is known to be healthy, with the same start and the same
+            held-out pairs; what policy and reference share shows beside it.
 
     Raises:
         TrainingLogError: the log is not that of a preference run (supervised fine-tuning, GRPO, a
@@ -68,6 +75,7 @@ def traffic_light(log: TrainingLog, beta: float | None = None) -> TrafficLight:
         *check_start(log),
         *check_course(log),
         *check_policy(log, beta),
+        *(check_beside(log, healthy) if healthy is not None else []),
     ]
     reasons.sort(key=lambda reason: -COLOURS.index(reason.colour))
     return TrafficLight(reasons[0].colour if reasons else "green", tuple(reasons))

@@ -28,6 +28,8 @@ _SPIKE = 10.0
 _EVALUATION_RISE = 2.0
 # An accuracy within this of one half is not clearly better than guessing on a few hundred pairs.
 _BARELY_ABOVE_CHANCE = 0.55
+# A mean margin of fewer pairs may lie below 0 by chance in a run that has just begun to learn.
+_FEWEST_PAIRS = 10
 # A fall of the mean accuracy that 64 examples cannot explain over a quarter of a run.
 _ACCURACY_FALL = 0.05
 
@@ -120,7 +122,12 @@ def _ranking(log: TrainingLog) -> list[Reason]:
     reasons = []
     margins = _after_start(log, "rewards/margins", kind)
     if margins.size and (mean := _last_quarter(margins)) <= 0:
-        reasons.append(Reason("red", _swapped(log, kind, mean)))
+        n = accuracy_examples(log) if kind == "evaluation" else None
+        few = n is not None and n < _FEWEST_PAIRS
+        text = (
+            f"the mean margin is {mean:.3f} in the last quarter, on {n} examples: too few to tell"
+        )
+        reasons.append(Reason("amber", text) if few else Reason("red", _swapped(log, kind, mean)))
     accuracy = _after_start(log, "rewards/accuracies", kind)
     if accuracy.size:
         reasons.append(_accuracy(log, accuracy, kind))
