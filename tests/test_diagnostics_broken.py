@@ -279,6 +279,19 @@ def test_few_examples_that_are_half_right_are_amber_and_many_are_red():
     assert says(light(rows), "red", "no better than guessing")
 
 
+@pytest.mark.parametrize(("examples", "colour"), [(1, "amber"), (9, "amber"), (10, "red")])
+def test_a_margin_below_0_on_a_handful_of_timed_examples_is_amber(examples, colour):
+    rows = logs.dpo()
+    for row in logs.evaluations(rows):
+        moved = row["step"] > 0
+        row |= {"eval_rewards/margins": -0.01 * moved, "eval_rewards/accuracies": 0.0}
+        row |= {"eval_runtime": 1.5, "eval_samples_per_second": round(examples / 1.5, 3)}
+    verdict = light(rows)
+    assert any(
+        r.colour == colour and "the mean margin is -0.010" in r.text for r in verdict.reasons
+    )
+
+
 def test_a_log_of_the_first_evaluation_alone_is_amber_and_not_red():
     rows = [row for row in logs.dpo() if row["step"] == 0]
     verdict = light(rows)

@@ -260,17 +260,27 @@ def accuracy_examples(log: TrainingLog) -> int | None:
     """On how many examples the logged accuracy was measured, if the figures give it away.
 
     An accuracy over ``n`` examples is a multiple of ``1 / n``; the smallest ``n`` that all logged
-    accuracies are multiples of is returned. None when there is none up to 1,000, or fewer than
-    three different accuracies. Zephyr's log gives 64: the rows that one of 16 processes saw, not
-    the whole split, with a standard error of 5 points.
+    accuracies are multiples of is returned. Where fewer than three differ, the examples per second
+    times the seconds that each evaluation took, if the log has both. Else, and when there is none
+    up to 1,000, None. Zephyr's log gives 64: the rows that one of 16 processes saw, not the whole
+    split, with a standard error of 5 points.
     """
     (accuracy,) = log.require("rewards/accuracies")
     different = np.unique(accuracy)
     if different.size < 3:
-        return None
+        return _timed_examples(log)
     printed_with_four = np.allclose(different, different.round(4), atol=1e-9)
     tolerance = 0.51e-4 if printed_with_four else 1e-6
     for n in range(1, _MOST_EXAMPLES + 1):
         if np.all(np.abs(np.round(different * n) / n - different) <= tolerance):
             return n
     return None
+
+
+def _timed_examples(log: TrainingLog) -> int | None:
+    if not log.has("runtime", "samples_per_second"):
+        return None
+    seconds, per_second = log.require("runtime", "samples_per_second")
+    examples = seconds * per_second  # both are rounded to three decimals or so
+    n = round(float(np.median(examples)))
+    return n if n >= 1 and np.allclose(examples, n, rtol=0.02) else None
