@@ -276,6 +276,7 @@ def test_few_examples_that_are_half_right_are_amber_and_many_are_red():
     assert says(light(rows), "amber", "on 48 examples: too few to tell")
     for row in logs.evaluations(rows):
         row["eval_rewards/accuracies"] = 0.46123
+        row["eval_samples_per_second"] *= 20
     assert says(light(rows), "red", "no better than guessing")
 
 
