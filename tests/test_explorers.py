@@ -4,8 +4,9 @@ import json
 
 import pytest
 import traitlets
+from explorer_scripts import in_node
 
-from zephyr_utils.explorers.common import Explorer, shortened, writable
+from zephyr_utils.explorers.common import FOLDER, Explorer, script, shortened, writable
 
 
 class Shown(Explorer):
@@ -30,3 +31,24 @@ def test_half_of_a_surrogate_pair_is_replaced_at_any_depth_so_that_the_notebook_
 def test_other_text_is_left_as_it_is():
     text = "é 😀 </script> $x$ \u2028"
     assert writable({"a": [text, (text,)], "b": 1.5}) == {"a": [text, (text,)], "b": 1.5}
+
+
+# --- scripts --------------------------------------------------------------------------------------
+
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.js") if path.stem != "model")
+SHARED = ("chart", "live")  # which are put into others
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_stands_alone_and_writes_nothing_as_html(name):
+    text = script(name)
+    words = ("innerHTML", "insertAdjacent", "import {", "import *", "eval(", "https:")
+    assert not [word for word in words if word in text]
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in SHARED])
+def test_a_script_with_what_it_shares_put_into_it_is_a_widget(name, tmp_path):
+    delivered = tmp_path / "delivered.mjs"
+    delivered.write_text(script(name), encoding="utf-8")
+    body = "result = typeof (await import(values)).default.render;"
+    assert in_node(name, delivered.as_uri(), body) == "function"

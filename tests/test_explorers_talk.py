@@ -5,8 +5,7 @@ from browser_models import save_adapter, save_base, sent
 from explorer_scripts import in_node
 from tiny import tiny_model
 
-from zephyr_utils.explorers.common import FOLDER
-from zephyr_utils.explorers.live import ADDRESS
+from zephyr_utils.explorers.live import address_of
 from zephyr_utils.explorers.talk import Talk
 from zephyr_utils.explorers.weights import pack_models
 
@@ -29,14 +28,15 @@ def widget(packed):
 
 @pytest.fixture
 def values(widget, packed):
-    names = "models notes size opening examples address temperature longest engine"
+    names = "models notes files opening examples temperature longest engine"
     return {**{name: getattr(widget, name) for name in names.split()}, "packed": sent(packed)}
 
 
 def test_the_page_is_told_names_size_and_where_the_models_are(widget, packed):
     assert widget.models == ["base", "dSFT"]
-    assert widget.size == len(packed.payload)
-    assert widget.address == ADDRESS and not ADDRESS.startswith(("/", "http"))
+    address = address_of("models")
+    assert widget.files == [{"name": "models", "address": address, "size": len(packed.payload)}]
+    assert not address.startswith(("/", "http"))
 
 
 def test_a_kernel_answers_a_greeting_and_gives_the_weights_when_asked(widget, packed, monkeypatch):
@@ -44,11 +44,11 @@ def test_a_kernel_answers_a_greeting_and_gives_the_weights_when_asked(widget, pa
     monkeypatch.setattr(
         widget, "send", lambda content, buffers=None: messages.append((content, buffers))
     )
-    for kind in ("hello", "weights", "other"):
-        widget._handle_custom_msg({"kind": kind}, [])
+    for kind, name in (("hello", ""), ("weights", "models"), ("weights", "none"), ("other", "")):
+        widget._handle_custom_msg({"kind": kind, "name": name}, [])
     (ready, _), (weights, buffers) = messages
-    assert ready == {"kind": "ready"}
-    assert weights == {"kind": "weights", "header": packed.header} and buffers == [packed.payload]
+    assert ready == {"kind": "ready"} and buffers == [packed.payload]
+    assert weights == {"kind": "weights", "name": "models", "header": packed.header}
 
 
 # --- the script alone -----------------------------------------------------------------------------
@@ -66,19 +66,19 @@ def test_a_kernel_answers_a_greeting_and_gives_the_weights_when_asked(widget, pa
     ],
 )
 def test_what_cannot_be_asked_is_said_in_a_sentence(question, said):
-    assert in_node("talk", question, "result = script.fault(values);") == said
+    assert in_node("live", question, "result = script.fault(values);") == said
 
 
 def test_half_a_surrogate_pair_cannot_be_asked():
     body = r"""result = ["\ud83d", "a\udc00", "\ud83d\ude42"].map(script.fault);"""
-    first, second, whole = in_node("talk", None, body)
+    first, second, whole = in_node("live", None, body)
     assert "half of a character" in first and first == second and whole == ""
 
 
 def test_markers_that_a_reader_types_are_explained():
     questions = ["Hi", "</s> and <s>", "<|assistant|>\nYes"]
     body = 'result = values.map((text) => script.markerNote(text, ["<s>", "</s>", "<pad>"]));'
-    plain, ends, roles = in_node("talk", questions, body)
+    plain, ends, roles = in_node("live", questions, body)
     assert plain == "" and "Your <s> and </s> was read as text" in ends
     assert "Role markers are ordinary text" in roles
 
@@ -130,7 +130,7 @@ def test_nothing_is_fetched_before_a_click_and_its_size_is_said(values):
     """
     seen = at_site(values, body)
     assert seen["fetched"] == [] and seen["hidden"]
-    assert seen["size"] == f"Load the models ({values['size'] / 1e6:.1f} MB)"
+    assert seen["size"] == f"Load the models ({values['files'][0]['size'] / 1e6:.1f} MB)"
     assert OPENING in seen["text"] and all(question in seen["text"] for question in EXAMPLES)
 
 
@@ -184,6 +184,26 @@ def test_asking_again_draws_again_and_a_new_conversation_forgets(values):
     assert [len(column) for column in seen["second"]] == [2, 2]
     assert seen["first"] != seen["second"] and "temperature 1.5, seed 1" in seen["said"]
     assert seen["after"] == [[], []]
+
+
+def test_a_failure_leaves_question_answers_seed_and_what_is_being_typed_as_they_were(values):
+    body = """
+        open();
+        press("Seven");
+        await until("seed 0");
+        const first = turns();
+        el.all("textarea")[0].value = "the next question";
+        values.longest = 1000;
+        press("Ask again");
+        const failed = [await until("shorten"), turns()];
+        values.longest = 12;
+        press("Ask again");
+        const again = [await until("seed 1"), turns().map(([question]) => question)];
+        result = { first, failed, again, typed: el.all("textarea")[0].value };
+    """
+    seen = at_site(values, body)
+    assert seen["failed"][1] == seen["first"] and "the models read at most" in seen["failed"][0]
+    assert seen["again"][1] == [EXAMPLES[1]] * 2 and seen["typed"] == "the next question"
 
 
 def test_what_cannot_be_asked_leaves_the_conversation_and_the_text_as_they_are(values):
@@ -245,13 +265,14 @@ def test_a_kernel_gives_the_weights_where_one_runs_and_nothing_is_fetched(values
         press("Load");
         while (model.sent.length < 2) await new Promise((give) => setTimeout(give, 5));
         const bytes = new Uint8Array(served);
-        model.hear({ kind: "weights", header }, [new DataView(bytes.buffer)]);
+        model.hear({ kind: "weights", name: "models", header }, [new DataView(bytes.buffer)]);
         await until("ask them");
         await ask("Hi");
         result = { said: await until("Asked"), sent: model.sent, fetched };
     """
     seen = at_site(values, body)
-    assert seen["sent"] == [{"kind": "hello"}, {"kind": "weights"}] and seen["fetched"] == []
+    asked = {"kind": "weights", "name": "models"}
+    assert seen["sent"] == [{"kind": "hello"}, asked] and seen["fetched"] == []
     assert seen["said"].startswith("Asked “Hi”")
 
 
@@ -263,10 +284,3 @@ def test_a_page_that_was_opened_as_a_file_says_why_and_what_to_do(values):
     """
     said, fetched = at_site(values, body)
     assert "opened as a file" in said and "python3 -m http.server" in said and fetched == 0
-
-
-def test_nothing_is_written_as_html_and_nothing_is_imported_from_elsewhere():
-    text = (FOLDER / "talk.js").read_text(encoding="utf-8")
-    assert not [
-        word for word in ("innerHTML", "insertAdjacent", "import ", "eval(") if word in text
-    ]

@@ -8,6 +8,9 @@ import anywidget
 
 FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "common.css").read_text(encoding="utf-8")
+# An explorer's import of what it shares with others, and what such a text offers.
+IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.M)
+EXPORT = re.compile(r"^export (?=const |function |async function |class )", re.M)
 HALF_PAIRS = re.compile("[\ud800-\udfff]")  # of UTF-16 surrogates: no file in UTF-8 can hold them
 
 
@@ -26,8 +29,17 @@ class Explorer(anywidget.AnyWidget):
 
 
 def script(name: str) -> str:
-    """The text of ``NAME.js``, for an explorer's ``_esm``."""
-    return (FOLDER / f"{name}.js").read_text(encoding="utf-8")
+    """The text of ``NAME.js``, for an explorer's ``_esm``.
+
+    A widget's script stands alone, so a file beside it, as a function that returns the names asked
+    for, takes the place of its import.
+    """
+
+    def inlined(found: re.Match[str]) -> str:
+        names, text = found[1], EXPORT.sub("", script(found[2]))
+        return f"const {names} = (() => {{\n{text}return {names};\n}})();\n"
+
+    return IMPORT.sub(inlined, (FOLDER / f"{name}.js").read_text(encoding="utf-8"))
 
 
 def writable(value: Any) -> Any:

@@ -1,23 +1,14 @@
 // The reward microscope: each token of two answers by its log-ratio of policy and reference, and what the sums make of it.
 // The models run in `model.js`, whose text comes as the value `engine`; nothing is fetched before a click.
 
-const LONGEST = 2000; // characters of a text; the models' context ends it sooner
+import { AS_FILE, button, field, LONGEST, make, makeLoader, megabytes, number, openedAsFile, signed, statusLine, table } from "./live.js";
+
 const STRONG = 2; // nats: a log-ratio that is shown in the full colour
 const SAME = 0.005; // nats: below it a log-ratio reads 0.00
-const AS_FILE =
-  "The models cannot be loaded here, since browsers let a page that was opened as a file fetch nothing: " +
-  "run python3 -m http.server in the folder of the site and open the address that it prints.";
-const TOO_OLD = "This browser cannot run the models: it lacks parts of JavaScript that browsers have had since 2021.";
 
 const sigmoid = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 const sum = (values) => values.reduce((total, value) => total + value, 0);
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-/** A number with its sign, as in print. */
-export const signed = (value, digits = 2) => {
-  const text = Math.abs(value).toFixed(digits);
-  return Number(text) === 0 ? text : (value < 0 ? "\u2212" : "+") + text;
-};
 
 /** What an answer's tokens add up to: log-probabilities in nats, and the implicit reward beta · (policy - reference). */
 export function totals(tokens, beta) {
@@ -56,40 +47,8 @@ export function summary(sides, pair, { policy, beta }) {
 /** Why a pair cannot be measured, in a sentence; empty where it can. */
 export function fault(texts) {
   const long = Object.entries(texts).find(([, text]) => text.length > LONGEST);
-  if (long) return `The ${long[0]} has ${long[1].length.toLocaleString("en-GB")} characters, and at most ${LONGEST.toLocaleString("en-GB")} can be measured.`;
+  if (long) return `The ${long[0]} has ${number(long[1].length)} characters, and at most ${number(LONGEST)} can be measured.`;
   return texts.question.trim() ? "" : "Type a question first.";
-}
-
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function button(words, onClick) {
-  const element = make("button", "", words);
-  element.type = "button";
-  element.addEventListener("click", onClick);
-  return element;
-}
-
-function field(words, rows) {
-  const label = make("label", "zx-field", words);
-  const text = make("textarea");
-  text.rows = rows;
-  label.append(text);
-  return { label, text };
-}
-
-function table(heads, rows) {
-  const element = make("table");
-  for (const [tag, cells] of [["th", heads], ...rows.map((row) => ["td", row])]) {
-    const line = make("tr");
-    line.append(...cells.map((cell) => make(tag, tag === "td" && /\d$|%$/.test(cell) ? "zx-number" : "", cell)));
-    element.append(line);
-  }
-  return element;
 }
 
 function render({ model, el }) {
@@ -97,8 +56,6 @@ function render({ model, el }) {
   const pairs = model.get("pairs");
   const names = { policy: model.get("policy"), reference: model.get("reference") };
   const beta = model.get("beta");
-  const source = model.get("engine");
-  let kernel = false; // whether one answered: then it has the weights
   let server = null;
   let running = false;
 
@@ -117,21 +74,19 @@ function render({ model, el }) {
   const answers = [field("Answer A, the chosen one", 3), field("Answer B, the rejected one", 3)];
   const both = make("div", "zx-columns");
   both.append(...answers.map(({ label }) => label));
-  const measure = button(`Load the models (${megabytes(model.get("size"))}) and measure`, () => run());
-  const bar = make("progress");
-  Object.assign(bar, { max: 1, value: 0, hidden: true });
-  bar.setAttribute("aria-label", "Loading the models");
+  const measure = button(`Load the models (${megabytes(model.get("files")[0].size)}) and measure`, () => run());
+  const { line: state, say } = statusLine(
+    "Change the texts as you like. Nothing is fetched before you press the button, and what you type stays in this page.",
+  );
+  const loader = makeLoader(model, say);
   const controls = make("div", "zx-controls");
-  controls.append(measure, bar);
-  const state = make("p", "zx-note", "Change the texts as you like. Nothing is fetched before you press the button, and what you type stays in this page.");
-  state.setAttribute("role", "status");
+  controls.append(measure, loader.bar);
   const page = make("div");
   const detail = make("div");
   const list = make("details");
   box.append(make("p", "zx-title", "The reward microscope"), choice, question.label, both, controls, state, page, detail, list);
   el.append(box);
 
-  const say = (words) => (state.textContent = words);
   const fill = (n) => {
     question.text.value = pairs[n].prompt;
     answers[0].text.value = pairs[n].chosen;
@@ -201,19 +156,6 @@ function render({ model, el }) {
     say(`${summary(sides, pair, { policy: names.policy, beta })} A solid line below a token: likelier under ${names.policy}; a dotted one: less likely.`);
   }
 
-  async function open() {
-    bar.hidden = false;
-    const engine = await import("data:text/javascript," + encodeURIComponent(source)).catch(() => {
-      throw new Error(TOO_OLD);
-    });
-    const onProgress = (received, all) => {
-      bar.value = received / all;
-      say(`Loading the models: ${megabytes(received)} of ${megabytes(all)}.`);
-    };
-    ({ server } = await engine.openModels({ model, kernel, source, onProgress }));
-    measure.textContent = "Measure";
-  }
-
   async function run() {
     const [content, a, b] = [question, ...answers].map(({ text }) => text.value);
     const reason = fault({ question: content, "answer A": a, "answer B": b });
@@ -223,9 +165,12 @@ function render({ model, el }) {
     }
     running = true;
     measure.setAttribute("aria-disabled", "true");
-    say(server ? "Measuring …" : "Loading the models …");
     try {
-      if (!server) await open();
+      if (!server) {
+        ({ server } = await loader.open());
+        measure.textContent = "Measure";
+      }
+      say("Measuring …");
       const messages = [{ role: "user", content }];
       const result = await server.request({ kind: "score", ...names, messages, answers: [a, b], shown: model.get("shown") });
       show(result.answers);
@@ -233,24 +178,15 @@ function render({ model, el }) {
       say(error.message);
     }
     running = false;
-    bar.hidden = true;
     measure.setAttribute("aria-disabled", "false");
   }
 
-  const heard = (message) => {
-    if (message.kind === "ready") kernel = true;
-  };
-  model.on("msg:custom", heard);
-  model.send({ kind: "hello" });
   fill(0);
-  if (globalThis.location?.protocol === "file:") {
+  if (openedAsFile()) {
     controls.hidden = true;
     say(AS_FILE);
   }
-  return () => {
-    model.off("msg:custom", heard);
-    server?.close();
-  };
+  return () => loader.close();
 }
 
 export default { render };

@@ -230,6 +230,7 @@ export function checkWeights(header, bytes) {
 /** The models of one weights file, each made when it is first asked for, and those of files that rest on it. */
 export class Weights {
   #parts = new Map(); // name -> {on, scale, tensors}
+  #merged = new Map(); // name -> its tensors, those below it merged in
   #made = new Map();
 
   constructor(header, bytes) {
@@ -253,20 +254,29 @@ export class Weights {
     }
   }
 
-  #tensors(name) {
+  /** One more model, of the adapter of another: what it changes counts `factor` times (ExPO's 1 + a). */
+  derive(name, from, factor) {
+    const part = this.#part(from);
+    this.#parts.set(name, { ...part, scale: factor * part.scale });
+  }
+
+  #part(name) {
     const part = this.#parts.get(name);
     if (!part) throw new ModelError(`The weights file has no model “${name}”.`);
-    return part.on === null ? part.tensors : withAdapter(this.#tensors(part.on), part.tensors, part.scale);
+    return part;
+  }
+
+  #tensors(name) {
+    if (!this.#merged.has(name)) {
+      const { on, tensors, scale } = this.#part(name);
+      this.#merged.set(name, on === null ? tensors : withAdapter(this.#tensors(on), tensors, scale));
+    }
+    return this.#merged.get(name);
   }
 
   model(name) {
     if (!this.#made.has(name)) this.#made.set(name, new Model(this.header.config, this.#tensors(name)));
     return this.#made.get(name);
-  }
-
-  /** Give back the memory of a model that can be made again. */
-  forget(name) {
-    this.#made.delete(name);
   }
 }
 
@@ -562,6 +572,7 @@ async function scoreAnswer({ tokenizer, policy, reference, messages, answer, sho
  * Receives messages {id, kind, ...} and posts what they lead to; a page talks to it through `connect`.
  *
  * load: {header, bytes}; extend: the same, for adapters that rest on those models.
+ * derive: {name, from, factor}, as `Weights.derive` has it.
  * answer: {models, conversations, temperature, topP, seed, longest}: a token of each model in turn, posted as
  *   {kind: "progress", pieces}; its result is {answers: [{text, ended, tokens}]}.
  * score: {policy, reference, messages, answers, shown}: its result is {answers}, each as `scoreAnswer` has it.
@@ -638,10 +649,12 @@ export function makeServer(post) {
     return { models: header.models.map(({ name }) => name) };
   }
 
-  const kinds = { load: add, extend: add, answer, score, stop: () => null };
+  const derive = ({ name, from, factor }) => weights.derive(name, from, factor);
+  const kinds = { load: add, extend: add, derive, answer, score, stop: () => null };
+  const quick = new Set(["load", "extend", "derive"]);
   return async (message) => {
     const { id, kind } = message;
-    if (kind !== "load" && kind !== "extend") latest = id;
+    if (!quick.has(kind)) latest = id;
     try {
       post({ kind: "done", id, result: await kinds[kind](message) });
     } catch (error) {
@@ -786,36 +799,46 @@ async function download(address, onProgress) {
   return { header, bytes, keep: () => store(url, bytes), forget: async () => {} };
 }
 
-/** The header and the bytes that a kernel sends when it is asked for them. */
-function weightsOfKernel(model) {
+/** The header and the bytes that a kernel sends when it is asked for the file of this name. */
+function weightsOfKernel(model, name) {
   return new Promise((resolve) => {
     const hear = (message, buffers) => {
-      if (message.kind !== "weights") return;
+      if (message.kind !== "weights" || message.name !== name) return;
       model.off("msg:custom", hear);
       const [{ buffer, byteOffset, byteLength }] = buffers;
       resolve({ header: message.header, bytes: new Uint8Array(buffer, byteOffset, byteLength), keep() {}, forget() {} });
     };
     model.on("msg:custom", hear);
-    model.send({ kind: "weights" });
+    model.send({ kind: "weights", name });
   });
 }
 
 /**
  * A running server of an explorer's models, and their header. The weights come from the kernel if one answered, and else
- * from the site; `source` is this module's text, `onProgress(received, all)` counts bytes.
+ * from the site: `files` lists `{name, address}`, the models and then what rests on them. `source` is this module's text,
+ * `onProgress(received, all, name)` counts bytes.
  */
 export async function openModels({ model, kernel, source, onProgress }) {
   const root = document.documentElement?.dataset.content_root ?? "./"; // of the site, from this page
-  const address = new URL(root + model.get("address"), document.baseURI).href;
-  const { header, bytes, keep, forget: drop } = kernel ? await weightsOfKernel(model) : await download(address, onProgress);
   const server = await connect(source);
+  const headers = [];
   try {
-    await server.request({ kind: "load", header, bytes });
+    for (const { name, address } of model.get("files")) {
+      const url = new URL(root + address, document.baseURI).href;
+      const file = kernel ? weightsOfKernel(model, name) : download(url, (received, all) => onProgress(received, all, name));
+      const { header, bytes, keep, forget: drop } = await file;
+      try {
+        await server.request({ kind: headers.length ? "extend" : "load", header, bytes });
+      } catch (error) {
+        await drop();
+        throw error;
+      }
+      await keep();
+      headers.push(header);
+    }
   } catch (error) {
     server.close();
-    await drop();
     throw error;
   }
-  await keep();
-  return { server, header };
+  return { server, header: headers[0] };
 }

@@ -1,5 +1,7 @@
 // Reward margins pair by pair: filter, sort, read. The arithmetic is that of rewards.py; a test compares the two.
 
+import { html, minus, range, svg, ticks } from "./chart.js";
+
 const ROWS = 8; // of the table at a time
 const WIDTH = 420;
 const HEIGHT = 300;
@@ -46,7 +48,6 @@ export function chosenPairs(pairs, { show, group, order, search, settled }) {
   return kept.sort((a, b) => (key(a) === key(b) ? 0 : key(a) - key(b)));
 }
 
-const minus = (text) => text.replace("-", "\u2212");
 const number = (value, digits = 2) => minus(value.toFixed(digits));
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
@@ -73,31 +74,6 @@ export function inWords(pair) {
     `(reward ${number(pair.r_chosen)}), the rejected has ${number(pair.r_rejected)}. ` +
     `Loss ${number(loss(m))}, pull ${number(weight(m))}.`
   );
-}
-
-const node = (create) => (tag, attributes = {}, ...children) => {
-  const element = create(tag);
-  Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
-  element.append(...children);
-  return element;
-};
-const html = node((tag) => document.createElement(tag));
-const svg = node((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-
-/** Round numbers between low and high, at most about five. */
-export function ticks(low, high) {
-  const rough = (high - low) / 4;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
-  const first = Math.ceil(low / step);
-  return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, n) => Number(((first + n) * step).toPrecision(6)));
-}
-
-/** The range of values with a little room, never empty. */
-export function range(values) {
-  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const room = 0.06 * (high - low) || 1;
-  return [low - room, high + room];
 }
 
 function scatter(kept, selected, choose) {

@@ -1,38 +1,9 @@
 // A conversation with the trained models side by side, in the reader's own browser. Nothing is fetched before a click.
 // The models run in `model.js`, whose text comes as the value `engine`; a kernel, where one runs, gives the weights.
 
-const LONGEST = 2000; // characters of a question; the models' context ends it sooner
-const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
-const HALF_PAIR = /[\ud800-\udbff](?![\udc00-\udfff])|(?:[^\ud800-\udbff]|^)[\udc00-\udfff]/;
-const AS_FILE =
-  "The models cannot be loaded here, since browsers let a page that was opened as a file fetch nothing: " +
-  "run python3 -m http.server in the folder of the site and open the address that it prints.";
-const TOO_OLD = "This browser cannot run the models: it lacks parts of JavaScript that browsers have had since 2021.";
-
-const number = (value) => value.toLocaleString("en-GB");
-export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-
-/** Why a question cannot be asked, in a sentence; empty where it can. */
-export function fault(question) {
-  if (!question.trim()) return "Type a question first.";
-  if (question.length > LONGEST) return `The question has ${number(question.length)} characters, and at most ${number(LONGEST)} can be asked.`;
-  const control = CONTROL.exec(question);
-  if (control) {
-    const code = control[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
-    return `The question holds a control character (U+${code}), which is no text: remove it.`;
-  }
-  return HALF_PAIR.test(question) ? "The question holds half of a character (of a surrogate pair): remove it." : "";
-}
-
-/** What a reader should know who types parts of the chat template; empty for other questions. */
-export function markerNote(question, special) {
-  const parts = [];
-  const ends = special.filter((token) => question.includes(token));
-  if (ends.length) parts.push(`Your ${ends.join(" and ")} was read as text: only the chat template ends a turn.`);
-  if (/<\|(system|user|assistant)\|>/.test(question))
-    parts.push("Role markers are ordinary text in Zephyr’s template, so the models may take yours for the beginning of a turn.");
-  return parts.join(" ");
-}
+import {
+  AS_FILE, button, exampleButtons, fault, make, makeLoader, markerNote, megabytes, number, openedAsFile, questionForm, statusLine,
+} from "./live.js";
 
 /** How an answer ended, in words. */
 export function describe({ tokens, ended, stopped }) {
@@ -49,50 +20,30 @@ export function summary(question, names, answers, { seconds, temperature, seed }
   return `Asked “${question}”: ${ends}. ${speed}, temperature ${temperature}, seed ${seed}.`;
 }
 
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function button(words, onClick, type = "button") {
-  const element = make("button", "", words);
-  element.type = type;
-  if (onClick) element.addEventListener("click", onClick);
-  return element;
-}
-
 function render({ model, el }) {
   el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const names = model.get("models");
   const notes = model.get("notes");
-  const source = model.get("engine");
   const conversations = names.map(() => []);
   const disabled = new Set();
   let special = [];
   let server = null;
-  let kernel = false; // whether one answered: then it has the weights
   let running = false;
   let seed = 0;
 
   const box = make("div", "zx");
   const opening = make("p", "", model.get("opening"));
-  const load = button(`Load the models (${megabytes(model.get("size"))})`, () => start());
-  const bar = make("progress");
-  Object.assign(bar, { max: 1, value: 0, hidden: true });
-  bar.setAttribute("aria-label", "Loading the models");
+  const { line: state, say } = statusLine(
+    "Nothing is fetched before you press a button. The models then run in this page, and what you type stays in it.",
+  );
+  const loader = makeLoader(model, say);
+  const load = button(`Load the models (${megabytes(model.get("files")[0].size)})`, () => start());
   const gate = make("div", "zx-controls");
-  gate.append(load, bar);
+  gate.append(load, loader.bar);
 
-  const form = make("form");
+  const { form, text, ask } = questionForm((question) => submit(question));
   form.hidden = true;
-  const label = make("label", "zx-field", "Your question");
-  const text = make("textarea");
-  text.rows = 2;
-  label.append(text);
-  const ask = button("Ask", null, "submit");
-  const again = button("Ask again", () => answer(true));
+  const again = button("Ask again", () => answer());
   const stop = button("Stop", () => running && server.request({ kind: "stop" }));
   const fresh = button("New conversation", () => forgetAll());
   const warmth = make("label", "", "Temperature");
@@ -103,28 +54,12 @@ function render({ model, el }) {
   warmth.append(slider, degree);
   const buttons = make("div", "zx-controls");
   buttons.append(ask, again, stop, fresh, warmth);
-  form.append(label, buttons);
-  text.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    submit(text.value);
-  });
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    submit(text.value);
-  });
+  form.append(buttons);
 
-  const examples = make("div", "zx-controls zx-examples");
-  examples.setAttribute("role", "group");
-  examples.setAttribute("aria-label", "Questions to try");
-  examples.append(make("span", "", "Try:"), ...model.get("examples").map((question) => button(question, () => tryOut(question))));
-  const state = make("p", "zx-note", "Nothing is fetched before you press a button. The models then run in this page, and what you type stays in it.");
-  state.setAttribute("role", "status");
+  const examples = exampleButtons(model.get("examples"), (question) => tryOut(question));
   const columns = make("div", "zx-columns");
   box.append(make("p", "zx-title", "Talk to the models"), opening, gate, form, examples, state, columns);
   el.append(box);
-
-  const say = (words) => (state.textContent = words);
 
   function enable() {
     const asked = conversations[0].length > 0;
@@ -166,18 +101,9 @@ function render({ model, el }) {
   async function start() {
     if (server || disabled.has(load)) return;
     running = true;
-    bar.hidden = false;
     enable();
-    say("Loading the models …");
     try {
-      const engine = await import("data:text/javascript," + encodeURIComponent(source)).catch(() => {
-        throw new Error(TOO_OLD);
-      });
-      const onProgress = (received, all) => {
-        bar.value = received / all;
-        say(`Loading the models: ${megabytes(received)} of ${megabytes(all)}.`);
-      };
-      const opened = await engine.openModels({ model, kernel, source, onProgress });
+      const opened = await loader.open();
       server = opened.server;
       special = opened.header.tokenizer.added_tokens.map(({ content }) => content);
       gate.hidden = true;
@@ -188,7 +114,6 @@ function render({ model, el }) {
       say(error.message);
     }
     running = false;
-    bar.hidden = true;
     enable();
   }
 
@@ -207,17 +132,21 @@ function render({ model, el }) {
       say(reason);
       return;
     }
-    conversations.forEach((turns) => turns.push({ role: "user", content: question.trim() }));
-    await answer(false);
+    await answer(question.trim());
   }
 
-  async function answer(repeat) {
+  /** Ask a question, or without one the last again with the next seed. A failure leaves everything as it was before. */
+  async function answer(question) {
+    const repeat = question === undefined;
     if (running || disabled.has(repeat ? again : ask)) return;
+    const before = { conversations: conversations.map((turns) => [...turns]), seed };
     if (repeat) {
       conversations.forEach((turns) => turns.pop());
+      question = conversations[0].at(-1).content;
       seed++;
+    } else {
+      conversations.forEach((turns) => turns.push({ role: "user", content: question }));
     }
-    const question = conversations[0].at(-1).content;
     const settings = { temperature: Number(slider.value), topP: 1, seed, longest: model.get("longest") };
     const asked = conversations.map((turns) => turns.map(({ role, content }) => ({ role, content })));
     conversations.forEach((turns) => turns.push({ role: "assistant", content: "" }));
@@ -243,9 +172,10 @@ function render({ model, el }) {
       const words = result ? summary(question, names, answers, { ...settings, seconds: (performance.now() - begun) / 1000 }) : "You stopped the answers.";
       const same = settings.temperature === 0 && repeat ? " At temperature 0 an answer is always the same: raise it for others." : "";
       say([words + same, markerNote(question, special)].filter(Boolean).join(" "));
-      text.value = "";
+      if (text.value.trim() === question) text.value = ""; // and not what is being typed meanwhile
     } catch (error) {
-      conversations.forEach((turns) => turns.splice(-2)); // neither the question nor what there is of an answer
+      conversations.forEach((turns, n) => turns.splice(0, turns.length, ...before.conversations[n]));
+      seed = before.seed;
       draw();
       say(error.message);
     }
@@ -261,20 +191,12 @@ function render({ model, el }) {
     text.focus();
   }
 
-  const heard = (message) => {
-    if (message.kind === "ready") kernel = true;
-  };
-  model.on("msg:custom", heard);
-  model.send({ kind: "hello" });
   enable();
-  if (globalThis.location?.protocol === "file:") {
+  if (openedAsFile()) {
     gate.hidden = examples.hidden = true;
     say(AS_FILE);
   }
-  return () => {
-    model.off("msg:custom", heard);
-    server?.close();
-  };
+  return () => loader.close();
 }
 
 export default { render };
