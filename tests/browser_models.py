@@ -69,6 +69,26 @@ def sent(packed: BrowserModels) -> dict[str, Any]:
     return {"header": packed.header, "payload": base64.b64encode(packed.payload).decode()}
 
 
+def measured_at(steps: list[int], factors: list[float]) -> dict[str, Any]:
+    """What might have been measured at these steps of a training and beyond the last."""
+    places = [(step, 1.0) for step in steps] + [(steps[-1], factor) for factor in factors]
+    points = [
+        {
+            "step": step,
+            "factor": factor,
+            "margin": 0.1 * n,
+            "accuracy": 0.6,
+            "right": 0.7,
+            "right_low": 0.65,
+            "right_high": 0.75,
+            "margins": [0.2 * n, -0.3 * n],
+        }
+        for n, (step, factor) in enumerate(places)
+    ]
+    pair = {"prompt": "<b>Which</b>?", "chosen": "This.", "rejected": "x" * 500}
+    return {"points": points, "pairs": [pair, pair], "rows_held_out": 324, "answers": 200}
+
+
 def three_models(folder: Path, **config: Any) -> tuple[dict[str, PreTrainedModel], dict[str, Path]]:
     """Random base, dSFT and dDPO in memory, and the adapters of the last two as saved."""
     models = {"base": save_base(folder / "base", **config)}

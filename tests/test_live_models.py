@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
+import checkpoints
 import live_models
 import pytest
-from browser_models import save_adapter, save_base
+from browser_models import measured_at, save_adapter, save_base
 from browsing import chromium, recording_tab, served
 from page_html import WITHOUT_SCRIPTS
 from tiny import tiny_model
@@ -14,7 +16,8 @@ from tiny import tiny_model
 from zephyr_utils import scales
 from zephyr_utils.data.records import save_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.live import ADDRESS
+from zephyr_utils.explorers.learning import CHECKPOINTS
+from zephyr_utils.explorers.live import address_of
 from zephyr_utils.files import write_json
 from zephyr_utils.pipeline.artefacts import fingerprint
 
@@ -36,6 +39,13 @@ def run(tmp_path_factory):
         {"inputs": {"base_model": fingerprint(folder / "base")}},
     )
     write_json(run / "06_reward_margins" / "manifest.json", {"recipe": {"beta": 0.1}})
+    write_json(run / "05_ddpo" / "manifest.json", {"inputs": {"start": "1", "pairs": "2"}})
+    kept = run / checkpoints.FOLDER
+    save_adapter(tiny_model(), kept / "step_1", 3)
+    save_adapter(tiny_model(), kept / "step_2", 4)
+    measured = {"adapters": {"1": "step_1", "2": "step_2"}, **measured_at([0, 1, 2], [2.0])}
+    manifest = {"inputs": checkpoints.inputs_of(run), "results": measured}
+    write_json(kept / "manifest.json", manifest)
     asked = {"role": "user", "content": "<b>Which</b> city?"}
     pairs = [
         {
@@ -63,16 +73,46 @@ def test_the_three_models_of_a_run_are_written_where_the_explorer_looks(known_sc
     packed = live_models.models_of(run)
     header = json.loads(live_models.write_models(packed, tmp_path).read_text("utf-8"))
     assert [model["name"] for model in header["models"]] == ["base", "dSFT", "dDPO"]
-    assert (tmp_path / "models" / "models.json").is_file() and ADDRESS.endswith("/models.json")
+    assert (tmp_path / "models" / "models.json").is_file() and address_of("models").endswith(
+        "/models.json"
+    )
     assert (tmp_path / "models" / header["file"]).stat().st_size == header["bytes"]
 
 
 def test_a_run_without_adapters_or_with_a_model_of_the_hub_has_no_models(known_scale, run):
     assert live_models.models_of(run.parent / "other") is None
     assert live_models.models_of(run.parent / "zephyr-7b-lora") is None
-    for mark in (live_models.TALK, live_models.MICROSCOPE):
+    for mark in (live_models.TALK, live_models.MICROSCOPE, live_models.LEARNING):
         shown = live_models.with_explorers(f"# Talk\n\n{mark}\n", run, None)
         assert shown == f"# Talk\n\n{live_models.NO_MODELS}\n"
+
+
+def test_checkpoints_are_written_beside_the_models_that_they_rest_on(known_scale, run, tmp_path):
+    packed = live_models.models_of(run)
+    kept = live_models.checkpoints_of(run, packed)
+    path = live_models.write_models(kept, tmp_path, CHECKPOINTS)
+    header = json.loads(path.read_text("utf-8"))
+    assert path == tmp_path / Path(address_of(CHECKPOINTS)).relative_to("_static")
+    assert header["rests_on"] == packed.header["sha256"]
+    assert [(model["name"], model["on"]) for model in header["models"]] == [
+        ("step 1", "dSFT"),
+        ("step 2", "dSFT"),
+    ]
+
+
+def test_a_run_without_checkpoints_says_so_and_those_of_another_training_are_refused(
+    known_scale, run, tmp_path
+):
+    other = tmp_path / "tiny"
+    shutil.copytree(run, other)
+    packed = live_models.models_of(other)
+    write_json(other / "05_ddpo" / "manifest.json", {"inputs": {"start": "3", "pairs": "2"}})
+    with pytest.raises(HandbookError, match="not those of this run's dDPO"):
+        live_models.checkpoints_of(other, packed)
+    shutil.rmtree(other / checkpoints.FOLDER)
+    assert live_models.checkpoints_of(other, packed) is None
+    shown = live_models.with_explorers(f"{live_models.LEARNING}\n", other, packed)
+    assert shown == f"{live_models.NO_CHECKPOINTS}\n"
 
 
 def test_models_of_another_base_are_refused(known_scale, run, tmp_path):
@@ -84,7 +124,7 @@ def test_models_of_another_base_are_refused(known_scale, run, tmp_path):
 
 
 def test_models_that_are_too_large_for_a_reader_are_refused(known_scale, run, monkeypatch):
-    monkeypatch.setattr(live_models, "MOST_BYTES", 1000)
+    monkeypatch.setitem(live_models.MOST_BYTES, "models", 1000)
     with pytest.raises(HandbookError, match="a reader fetches 1,000 at most"):
         live_models.models_of(run)
 
@@ -105,12 +145,19 @@ def browser():
 @pytest.fixture
 def site(known_scale, run, tmp_path):
     packed = live_models.models_of(run)
+    kept = live_models.checkpoints_of(run, packed)
     live_models.write_models(packed, tmp_path / "_static")
+    live_models.write_models(kept, tmp_path / "_static", CHECKPOINTS)
     shutil.copy(HOST, tmp_path / "_static")
     both = f"{live_models.TALK}\n\n{live_models.MICROSCOPE}\n"
-    pages = {"index": live_models.TALK, "microscope": live_models.MICROSCOPE, "both": both}
+    pages = {
+        "index": live_models.TALK,
+        "microscope": live_models.MICROSCOPE,
+        "both": both,
+        "learning": live_models.LEARNING,
+    }
     for name, marks in pages.items():
-        raw = live_models.with_explorers(marks, run, packed)
+        raw = live_models.with_explorers(marks, run, packed, kept)
         assert raw.startswith("```{raw} html\n") and WITHOUT_SCRIPTS not in raw
         body = re.sub(r"^```.*$", "", raw, flags=re.M)
         (tmp_path / f"{name}.html").write_text(PAGE.format(body), encoding="utf-8")
@@ -163,6 +210,28 @@ def test_held_out_pairs_lie_under_the_microscope_and_the_arrows_walk(browser, si
         tab.keyboard.press("ArrowRight")
         label = tokens.nth(1).get_attribute("aria-label")
         assert tab.locator(".zx-note", has_text=label).count() == 1
+        assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_the_slider_walks_by_keyboard_and_every_checkpoint_answers(browser, site):
+    with served(site) as address, recording_tab(browser, address) as tab:
+        fetched = []
+        tab.on("request", lambda asked: fetched.append(asked.url) if ".bin" in asked.url else 0)
+        ready(tab, f"{address}learning.html")
+        slider = tab.get_by_role("slider", name="Training")
+        assert slider.get_attribute("aria-valuetext") == "step 2 of 2" and fetched == []
+        tab.get_by_role("button", name="Greet").press("Enter")
+        assert "the answer" in said(tab, "Asked")
+        assert len(fetched) == 2
+        slider.press("ArrowRight")
+        assert "1 + a = 2" in slider.get_attribute("aria-valuetext")
+        beyond = tab.locator(".zx-answer .zx-text").nth(1)
+        assert beyond.get_attribute("aria-live") == "polite" and beyond.inner_text()
+        slider.press("Home")
+        assert "dSFT itself" in slider.get_attribute("aria-valuetext")
+        before, now = tab.locator(".zx-answer .zx-text").all_inner_texts()
+        assert before == now
         assert tab.complaints == []
 
 

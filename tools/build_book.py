@@ -24,11 +24,13 @@ from typing import Any
 
 import nbformat
 from api_reference import write_pages
-from live_models import models_of, with_explorers, write_models
+from live_models import checkpoints_of, models_of, with_explorers, write_models
+from page_drawings import FOLDER, add_drawings
 from page_parts import LIBRARIES, fill, machine_of, seconds_in_words
 from safe_outputs import unsafe_outputs
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers.learning import CHECKPOINTS
 from zephyr_utils.files import write_json
 from zephyr_utils.pipeline.artefacts import fingerprint, runs_folder
 from zephyr_utils.pipeline.chapter_report import read_report
@@ -63,6 +65,7 @@ def build(
     report = read_report(run)
     _refuse(_stale(chapters, report, run, notebooks), "bring the chapters up to date: make run")
     stage(run, report, chapters, book, target)
+    add_drawings(notebooks, target / "notebooks")
     command = [
         Path(sys.executable).with_name("jupyter-book"),
         "build",
@@ -99,7 +102,7 @@ def stamp(book: Path, notebooks: Path) -> dict[str, Any]:
         for path in sorted(book.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    sources += sorted(notebooks.glob("[0-9]*.ipynb"))
+    sources += sorted([*notebooks.glob("[0-9]*.ipynb"), *notebooks.glob(f"{FOLDER}/*.svg")])
     return {str(path.relative_to(book.parent)): fingerprint(path) for path in sources}
 
 
@@ -144,10 +147,13 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(book, target, ignore=lambda folder, names: OWN_FILES | {"__pycache__"})
     models = models_of(run)
+    checkpoints = checkpoints_of(run, models) if models else None
     if models:
         write_models(models, target / "assets")
+    if checkpoints:
+        write_models(checkpoints, target / "assets", CHECKPOINTS)
     for page in target.glob("*.md"):
-        text = with_explorers(page.read_text("utf-8"), run, models)
+        text = with_explorers(page.read_text("utf-8"), run, models, checkpoints)
         page.write_text(fill(text, report, chapters, where=page.name), encoding="utf-8")
     if (target / API_PAGE).is_file():
         write_pages(target / "api")

@@ -1,24 +1,27 @@
 """The models of a run on the website: their weights, and the explorers that fetch them.
 
-A page asks for an explorer by the line ``<!-- talk -->`` or ``<!-- microscope -->``. Nobody fetches
-the weights, which are written beside the other assets, before a click.
+A page asks for an explorer by a line such as ``<!-- talk -->``. Nobody fetches the weights, which
+are written beside the other assets, before a click.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import anywidget
+from checkpoints import FOLDER as CHECKPOINTS_FOLDER
+from checkpoints import inputs_of
 from page_html import WIDGET, safe_json
 
 from zephyr_utils.data.records import load_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.common import Explorer
-from zephyr_utils.explorers.live import ADDRESS
+from zephyr_utils.explorers.learning import CHECKPOINTS, Learning, model_at
+from zephyr_utils.explorers.live import MODELS, address_of
 from zephyr_utils.explorers.microscope import Microscope
 from zephyr_utils.explorers.talk import Talk
-from zephyr_utils.explorers.weights import BrowserModels, pack_models
+from zephyr_utils.explorers.weights import BrowserModels, pack_adapters, pack_models
 from zephyr_utils.files import read_json
 from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS, OPENING_SENTENCE
 from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint
@@ -28,14 +31,20 @@ from zephyr_utils.scales import SCALES
 from zephyr_utils.training import ADAPTER
 
 ROOT = Path(__file__).resolve().parents[1]
-TALK, MICROSCOPE = "<!-- talk -->", "<!-- microscope -->"
+TALK, MICROSCOPE, LEARNING = "<!-- talk -->", "<!-- microscope -->", "<!-- learning -->"
 SHOWN_PAIRS = 12  # of the held-out ones, to choose from
-MOST_BYTES = 2_500_000  # what a reader who presses the button waits for
+# What a reader who presses a button waits for: the models, and once more for the checkpoints.
+MOST_BYTES = {MODELS: 2_500_000, CHECKPOINTS: 1_600_000}
 # What starts the explorers of a page, once however many there are.
 HOST = '\n```{raw} html\n<script src="_static/afm-host.js" defer></script>\n```\n'
 NO_MODELS = (
     "This website was built from a run that kept no models to talk to; `make run` trains them, and "
     "builds it again."
+)
+
+NO_CHECKPOINTS = (
+    "This website was built from a run that kept no checkpoints of dDPO; `make run` trains it with "
+    "checkpoints, and builds the website again."
 )
 
 
@@ -44,7 +53,7 @@ def models_of(run: Path) -> BrowserModels | None:
 
     Raises:
         HandbookError: the base model was replaced after the run, a model is of a kind that no
-            browser runs, or together they are larger than `MOST_BYTES`.
+            browser runs, or together they are larger than `MOST_BYTES` allows.
     """
     folders = {"dSFT": run / DSFT / ADAPTER, "dDPO": run / DDPO / ADAPTER}
     scale = SCALES.get(run.name)
@@ -58,37 +67,83 @@ def models_of(run: Path) -> BrowserModels | None:
             where=str(run / DSFT),
             remedy="train again: make run",
         )
-    packed = pack_models(base, folders)
-    if len(packed.payload) > MOST_BYTES:
+    return _small_enough(pack_models(base, folders), MODELS, run)
+
+
+def checkpoints_of(run: Path, packed: BrowserModels) -> BrowserModels | None:
+    """The checkpoints of a run's dDPO, or None where none were kept.
+
+    Args:
+        packed: the run's models, which they rest on.
+
+    Raises:
+        HandbookError: the checkpoints are of another run's dDPO, or too large.
+    """
+    folder = run / CHECKPOINTS_FOLDER
+    made = read_json(folder / MANIFEST)
+    if not made:
+        return None
+    if made["inputs"] != inputs_of(run):
         raise HandbookError(
-            f"the models take {len(packed.payload):,} bytes, and a reader fetches {MOST_BYTES:,} "
-            f"at most",
+            "the checkpoints are not those of this run's dDPO",
+            where=str(folder),
+            remedy="train them again: python tools/checkpoints.py",
+        )
+    adapters = {
+        model_at(int(step)): ("dSFT", folder / name)
+        for step, name in made["results"]["adapters"].items()
+    }
+    return _small_enough(pack_adapters(packed, adapters), CHECKPOINTS, run)
+
+
+def _small_enough(packed: BrowserModels, name: str, run: Path) -> BrowserModels:
+    size, most = len(packed.payload), MOST_BYTES[name]
+    if size > most:
+        raise HandbookError(
+            f"the {name} take {size:,} bytes, and a reader fetches {most:,} at most",
             where=str(run),
             remedy="a smaller base model, a lower rank, or fewer bits (explorers/weights.py)",
         )
     return packed
 
 
-def write_models(packed: BrowserModels, assets: Path) -> Path:
+def write_models(packed: BrowserModels, assets: Path, name: str = MODELS) -> Path:
     """Write header and weights where the explorers look for them; returns the header's path."""
-    place = assets / Path(ADDRESS).relative_to("_static")
+    place = assets / Path(address_of(name)).relative_to("_static")
     return packed.write(place.parent, place.stem)
 
 
-def with_explorers(page: str, run: Path, packed: BrowserModels | None) -> str:
-    """A page with its marks replaced by the explorers, or by a sentence where there are no models.
+def with_explorers(
+    page: str, run: Path, packed: BrowserModels | None, checkpoints: BrowserModels | None = None
+) -> str:
+    """A page with its marks replaced by the explorers, or by a sentence where there are no models
+    or no checkpoints.
 
     Args:
-        run: that the models are of, for its held-out pairs.
+        run: that the models are of, for its held-out pairs and what was measured of its
+            checkpoints.
     """
-    draw: dict[str, Callable[[BrowserModels], Explorer]] = {
-        TALK: lambda models: Talk(models, OPENING_SENTENCE, EXAMPLE_QUESTIONS),
-        MICROSCOPE: lambda models: Microscope(models, *_held_out_pairs(run)),
-    }
-    asked = [mark for mark in draw if mark in page]
-    for mark in asked:
-        page = page.replace(mark, embedded(draw[mark](packed)) if packed else NO_MODELS)
-    return page + HOST if asked and packed else page
+    shows_one = False
+    for mark in (mark for mark in (TALK, MICROSCOPE, LEARNING) if mark in page):
+        shown = _explorer(mark, run, packed, checkpoints) if packed else NO_MODELS
+        if isinstance(shown, Explorer):
+            shown, shows_one = embedded(shown), True
+        page = page.replace(mark, shown)
+    return page + HOST if shows_one else page
+
+
+def _explorer(
+    mark: str, run: Path, packed: BrowserModels, checkpoints: BrowserModels | None
+) -> Explorer | str:
+    """What stands in place of a mark."""
+    if mark == TALK:
+        return Talk(packed, OPENING_SENTENCE, EXAMPLE_QUESTIONS)
+    if mark == MICROSCOPE:
+        return Microscope(packed, *_held_out_pairs(run))
+    if checkpoints is None:
+        return NO_CHECKPOINTS
+    measured = read_json(run / CHECKPOINTS_FOLDER / MANIFEST)["results"]
+    return Learning(packed, checkpoints, measured, EXAMPLE_QUESTIONS)
 
 
 def _held_out_pairs(run: Path) -> tuple[Sequence[Any], float]:

@@ -1,0 +1,281 @@
+"""Watch it learn: the answers of each checkpoint are PyTorch's, and every fault is a sentence."""
+
+import pytest
+import torch
+from browser_models import in_node as in_model
+from browser_models import measured_at, save_adapter, sent, three_models
+from explorer_scripts import in_node
+from tiny import tiny_model
+
+from zephyr_utils.chat import generate, load_tokenizer, prepare_tokenizer
+from zephyr_utils.explorers.learning import CHECKPOINTS, LONGEST_TEXT, Learning, model_at
+from zephyr_utils.explorers.live import address_of
+from zephyr_utils.explorers.weights import pack_adapters, pack_models
+
+STEPS, FACTOR = [10, 20], 1.5
+QUESTION = "What is the capital of France?"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """PyTorch's models in the order of the slider, and both files as a browser reads them."""
+    folder = tmp_path_factory.mktemp("models")
+    trio, adapters = three_models(folder)
+    start = trio["dSFT"]
+    after = {step: save_adapter(_copy(start), folder / f"step_{step}", step) for step in STEPS}
+    beyond = _copy(start)
+    last = after[STEPS[-1]].state_dict()
+    beyond.load_state_dict(
+        {name: w + FACTOR * (last[name] - w) for name, w in start.state_dict().items()}
+    )
+    packed = pack_models(folder / "base", adapters, "float32")
+    checkpoints = pack_adapters(
+        packed, {model_at(step): ("dSFT", folder / f"step_{step}") for step in STEPS}, "float32"
+    )
+    tokenizer = load_tokenizer(folder / "base")
+    prepare_tokenizer(tokenizer)
+    return [start, *after.values(), beyond], packed, checkpoints, tokenizer
+
+
+def _copy(model):
+    copy = tiny_model()
+    copy.load_state_dict(model.state_dict())
+    return copy.eval()
+
+
+@pytest.fixture
+def widget(models):
+    _, packed, checkpoints, _ = models
+    measured = measured_at([0, *STEPS], [FACTOR])
+    return Learning(packed, checkpoints, measured, [QUESTION], longest=12)
+
+
+@pytest.fixture
+def values(widget, models):
+    names = "points pairs held_out answers examples start longest files engine"
+    files = {"models": sent(models[1]), CHECKPOINTS: sent(models[2])}
+    return {**{name: getattr(widget, name) for name in names.split()}, "packed": files}
+
+
+def test_each_point_has_a_model_and_each_file_its_size(widget, models):
+    assert [point["model"] for point in widget.points] == [
+        "dSFT",
+        "step 10",
+        "step 20",
+        "step 20 × 1.5",
+    ]
+    _, packed, checkpoints, _ = models
+    assert [(file["name"], file["size"]) for file in widget.files] == [
+        ("models", len(packed.payload)),
+        (CHECKPOINTS, len(checkpoints.payload)),
+    ]
+    assert len(widget.pairs[0]["rejected"]) < LONGEST_TEXT + 40
+
+
+def test_a_kernel_gives_the_checkpoints_too(widget, models, monkeypatch):
+    given = []
+    monkeypatch.setattr(widget, "send", lambda content, buffers=None: given.append(buffers))
+    widget._handle_custom_msg({"kind": "weights", "name": CHECKPOINTS}, [])
+    assert given == [[models[2].payload]]
+
+
+def test_a_change_times_a_factor_is_the_model_of_extrapolated_weights(models):
+    theirs, packed, checkpoints, _ = models
+    body = """
+        const [models, further] = values.map(read);
+        const weights = new script.Weights(models.header, models.bytes);
+        weights.extend(further.header, further.bytes);
+        weights.derive("beyond", "step 20", 1.5);
+        const last = (name) => {
+            const session = new script.Session(weights.model(name));
+            return [1, 40, 50].map((id) => Array.from(session.feed(id))).at(-1);
+        };
+        result = ["dSFT", "step 10", "step 20", "beyond"].map(last);
+    """
+    for model, ours in zip(theirs, in_model([sent(packed), sent(checkpoints)], body), strict=True):
+        with torch.no_grad():
+            exact = model(torch.tensor([[1, 40, 50]])).logits[0, -1]
+        assert (torch.tensor(ours) - exact).abs().max() < 1e-4
+
+
+# --- in words -------------------------------------------------------------------------------------
+
+
+def test_places_are_said_in_words():
+    points = [{"step": 0, "factor": 1}, {"step": 10, "factor": 1}, {"step": 20, "factor": 1.5}]
+    body = """
+        result = values.map((at) => [script.shortPlace(at), script.place(at, 20, "dSFT")]);
+    """
+    (start, first), (step, second), (beyond, third) = in_node("learning", points, body)
+    assert (start, step, beyond) == ("start", "step 10", "1 + a = 1.5")
+    assert first == "before the first step: dSFT itself" and second == "step 10 of 20"
+    assert third.startswith("beyond step 20") and "1 + a = 1.5 (ExPO, no training)" in third
+
+
+def test_what_was_measured_is_said_in_words_and_a_margin_of_the_start_is_none():
+    points = measured_at([0, 10], [])["points"]
+    body = """
+        const counts = { heldOut: 324, answers: 200 };
+        result = values.map((point) => script.reading(point, counts));
+    """
+    start, later = in_node("learning", points, body)
+    right = "Of 200 answers to development questions 70 % are right (95 % interval 65 to 75 %)."
+    assert start.endswith(right) and "every reward margin is 0" in start
+    assert later == (
+        "The mean reward margin of 324 held-out pairs is +0.10, and 60 % of them have one above 0. "
+        + right
+    )
+
+
+def test_a_summary_names_where_the_answer_changes():
+    body = """
+        const places = ["start", "step 10", "step 20"];
+        result = [["a", "a", "b"], ["a", "a", "a"]]
+            .map((texts) => script.summary("Hi", places, texts));
+    """
+    assert in_node("learning", None, body) == [
+        "Asked “Hi”: the answer changes at step 20.",
+        "Asked “Hi”: the answer is the same everywhere on the slider.",
+    ]
+
+
+# --- on a page ------------------------------------------------------------------------------------
+
+SITE = """
+    const fetched = [];
+    const files = {};
+    for (const [name, { header, payload }] of Object.entries(values.packed)) {
+        const at = `http://site/_static/models/${name}`;
+        files[`${at}.json`] = JSON.stringify({ ...header, file: `${name}-1.bin` });
+        files[`${at}-1.bin`] = Buffer.from(payload, "base64");
+    }
+    globalThis.fetch = async (url) => {
+        fetched.push(url.split("/").at(-1));
+        return new Response(files[url] ?? "", { status: files[url] ? 200 : 404 });
+    };
+    document.baseURI = "http://site/index.html";
+    const model = makeModel(values);
+    const el = page();
+    const open = () => script.default.render({ model, el });
+    const status = () => el.all("p").find((p) => p.attributes.role === "status").textContent;
+    const until = async (pattern) => {
+        for (let n = 0; n < 4000 && !pattern.test(status()); n++)
+            await new Promise((give) => setTimeout(give, 5));
+        return status();
+    };
+    const ask = (question) => {
+        el.all("textarea")[0].value = question;
+        el.all("form")[0].fire("submit");
+    };
+    const slider = () => el.all("input")[0];
+    const move = (to) => {
+        slider().value = String(to);
+        slider().fire("input");
+        return el.all("output")[0].textContent;
+    };
+    const shown = () => el.all(".zx-answer").map((s) => s.all(".zx-text")[0].textContent);
+    const bin = "http://site/_static/models/checkpoints-1.bin";
+"""
+
+
+def at_site(values, body):
+    return in_node("learning", values, SITE + body)
+
+
+def test_the_curves_are_there_and_move_before_anything_is_fetched(values):
+    body = """
+        open();
+        const button = el.all("button")[0].textContent;
+        const there = [move(0), move(3)];
+        result = { fetched, there, button, told: slider().attributes["aria-valuetext"],
+            charts: el.all("svg").length, answers: el.all(".zx-columns").at(-1).hidden,
+            pairs: el.all("table").at(1).textContent };
+    """
+    seen = at_site(values, body)
+    sizes = [f"{file['size'] / 1e6:.1f} MB" for file in values["files"]]
+    assert (
+        seen["button"] == f"Load the models ({sizes[0]}) and the checkpoints ({sizes[1]}) and ask"
+    )
+    assert seen["fetched"] == [] and seen["answers"] and seen["charts"] == 2
+    assert "dSFT itself" in seen["there"][0] and "1 + a = 1.5" in seen["told"]
+    assert "+0.60" in seen["pairs"] and "\u22120.90" in seen["pairs"]
+
+
+def test_each_point_answers_as_pytorch_does(models, values):
+    body = """
+        open();
+        ask(values.examples[0]);
+        const said = await until(/^Asked/);
+        result = { said, fetched, shown: values.points.map((_, n) => (move(n), shown())) };
+    """
+    seen = at_site(values, body)
+    asked = [[{"role": "user", "content": QUESTION}]]
+    theirs = [
+        generate(model, models[3], asked, temperature=0, max_new_tokens=12)[0].text
+        for model in models[0]
+    ]
+    assert [now for _, now in seen["shown"]] == theirs and len(set(theirs)) > 1
+    assert {first for first, _ in seen["shown"]} == {theirs[0]}
+    kinds = ["models.json", "models-1.bin", "checkpoints.json", "checkpoints-1.bin"]
+    assert seen["fetched"] == kinds and seen["said"].startswith(f"Asked “{QUESTION}”: the answer")
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("delete files[bin]", "has no checkpoints (answer 404): build the site again."),
+        ("files[bin] = files[bin].subarray(0, 1000)", "The weights file is cut short: 1,000 of"),
+        ("files[bin] = Buffer.alloc(files[bin].length)", "its SHA-256 differs"),
+        (
+            "files[head] = files[head].replace(/rests_on.:.\\w+/, 'rests_on\":\"0')",
+            "These checkpoints belong to other models",
+        ),
+    ],
+)
+def test_checkpoints_that_do_not_arrive_are_explained_and_may_be_tried_again(values, change, said):
+    body = f"""
+        const head = bin.replace("-1.bin", ".json");
+        const before = {{ ...files }};
+        {change};
+        open();
+        ask("Hi");
+        const failed = await until(/checkpoints|cut short|SHA/);
+        for (let n = 0; n < 20; n++) await new Promise((give) => setTimeout(give, 5));
+        Object.assign(files, before);
+        result = [status(), el.all("textarea")[0].value];
+        el.all("form")[0].fire("submit");
+        result.push(await until(/^Asked/));
+    """
+    failed, typed, again = at_site(values, body)
+    assert said in failed and typed == "Hi" and again.startswith("Asked “Hi”")
+
+
+def test_a_failure_leaves_the_answers_of_the_question_before(values):
+    body = """
+        open();
+        ask("Hi");
+        await until(/^Asked/);
+        const before = shown();
+        ask("word ".repeat(390));
+        const long = await until(/models read at most/);
+        const after = shown();
+        ask(" ");
+        result = { before, after, long, empty: status() };
+    """
+    seen = at_site(values, body)
+    assert seen["before"] == seen["after"] and "shorten the question" in seen["long"]
+    assert seen["empty"] == "Type a question first."
+
+
+def test_a_page_that_was_opened_as_a_file_shows_the_curves_and_says_why_it_cannot_answer(values):
+    body = """
+        globalThis.location = { protocol: "file:" };
+        open();
+        result = [status(), el.all("form")[0].hidden, el.all("svg").length, fetched.length];
+    """
+    said, hidden, charts, fetched = at_site(values, body)
+    assert "opened as a file" in said and hidden and (charts, fetched) == (2, 0)
+
+
+def test_the_website_has_the_checkpoints_beside_the_models():
+    assert address_of(CHECKPOINTS).replace(CHECKPOINTS, "models") == address_of("models")
