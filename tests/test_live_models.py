@@ -82,7 +82,7 @@ def test_the_three_models_of_a_run_are_written_where_the_explorer_looks(known_sc
 def test_a_run_without_adapters_or_with_a_model_of_the_hub_has_no_models(known_scale, run):
     assert live_models.models_of(run.parent / "other") is None
     assert live_models.models_of(run.parent / "zephyr-7b-lora") is None
-    for mark in (live_models.TALK, live_models.MICROSCOPE, live_models.LEARNING):
+    for mark in live_models.MARKS:
         shown = live_models.with_explorers(f"# Talk\n\n{mark}\n", run, None)
         assert shown == f"# Talk\n\n{live_models.NO_MODELS}\n"
 

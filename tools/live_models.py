@@ -32,6 +32,7 @@ from zephyr_utils.training import ADAPTER
 
 ROOT = Path(__file__).resolve().parents[1]
 TALK, MICROSCOPE, LEARNING = "<!-- talk -->", "<!-- microscope -->", "<!-- learning -->"
+MARKS = (TALK, MICROSCOPE, LEARNING)
 SHOWN_PAIRS = 12  # of the held-out ones, to choose from
 # What a reader who presses a button waits for: the models, and once more for the checkpoints.
 MOST_BYTES = {MODELS: 2_500_000, CHECKPOINTS: 1_600_000}
@@ -124,7 +125,7 @@ def with_explorers(
             checkpoints.
     """
     shows_one = False
-    for mark in (mark for mark in (TALK, MICROSCOPE, LEARNING) if mark in page):
+    for mark in (mark for mark in MARKS if mark in page):
         shown = _explorer(mark, run, packed, checkpoints) if packed else NO_MODELS
         if isinstance(shown, Explorer):
             shown, shows_one = embedded(shown), True
