@@ -27,6 +27,7 @@ from zephyr_utils.evaluation.annotations import (
     row_score,
 )
 from zephyr_utils.evaluation.common import EvaluationError, warn_all
+from zephyr_utils.evaluation.logistic import fit_logistic
 from zephyr_utils.evaluation.types import AlpacaEvalAnnotation
 
 # A weak pull of phi towards zero (a normal prior of standard deviation 1), so that a handful of
@@ -120,7 +121,9 @@ def length_controlled_win_rate(
             rate, 0.0, math.copysign(math.inf, rate - 50), 0.0, scale, scores.size, n_left_out
         )
     design = np.stack([np.ones_like(length_term), length_term], axis=1)
-    parameters, covariance = _fit_logistic(design, scores)
+    parameters, covariance = fit_logistic(
+        design, scores, precision=np.array([0.0, _LENGTH_PRIOR_PRECISION])
+    )
     rate = 1 / (1 + np.exp(-parameters[0]))
     return LengthControlledRate(
         win_rate=float(100 * rate),
@@ -131,38 +134,6 @@ def length_controlled_win_rate(
         n_scored=scores.size,
         n_left_out=n_left_out,
     )
-
-
-def _fit_logistic(
-    design: NDArray[np.float64], scores: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Minimise the penalised cross-entropy; returns the parameters and their sandwich covariance.
-
-    The sandwich (not the inverse Hessian) because continuous preferences spread less than coin
-    tosses would.
-    """
-    from scipy import optimize, special  # here, because they take a second to import
-
-    penalty = np.diag([0.0, _LENGTH_PRIOR_PRECISION])
-
-    def loss(parameters: NDArray[np.float64]) -> float:
-        logits = design @ parameters
-        cross_entropy = np.logaddexp(0, logits) - scores * logits
-        return float(cross_entropy.sum() + parameters @ penalty @ parameters / 2)
-
-    def gradient(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-        return design.T @ (special.expit(design @ parameters) - scores) + penalty @ parameters
-
-    def hessian(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-        chance = special.expit(design @ parameters)
-        return design.T @ (design * (chance * (1 - chance))[:, None]) + penalty
-
-    fit = optimize.minimize(
-        loss, np.zeros(2), method="trust-exact", jac=gradient, hess=hessian, options={"gtol": 1e-10}
-    )
-    inverse = np.linalg.inv(hessian(fit.x))
-    residual = design * (scores - special.expit(design @ fit.x))[:, None]
-    return fit.x, inverse @ (residual.T @ residual) @ inverse
 
 
 @dataclass(frozen=True)

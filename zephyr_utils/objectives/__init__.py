@@ -1,5 +1,6 @@
 """The objectives written out: dSFT's token loss, dDPO's preference loss and its relatives, reward
-models, and what trains on answers that the model sampled itself.
+models, what trains on answers that the model sampled itself, and what learns from a model's logits
+or from its weights.
 
 Everything here is a pure function of tensors: no model, no tokenizer, no trainer.
 
@@ -18,6 +19,7 @@ Tests hold each against TRL's trainer on the same batch where TRL has it, and ag
 equation written out term by term where it has not: TRL 1.16 has no trainer for PPO.
 """
 
+from zephyr_utils.objectives.distillation import Divergence, distillation_loss
 from zephyr_utils.objectives.dpo import (
     PairLogProbs,
     dpo_gradient_weight,
@@ -26,6 +28,7 @@ from zephyr_utils.objectives.dpo import (
     implicit_reward,
     reward_margin,
 )
+from zephyr_utils.objectives.extrapolation import extrapolate_weights
 from zephyr_utils.objectives.log_probs import (
     IGNORE_INDEX,
     sequence_log_probs,
@@ -63,6 +66,7 @@ __all__ = [
     "IGNORE_INDEX",
     "LOSSES",
     "BradleyTerryKind",
+    "Divergence",
     "PairLogProbs",
     "apo_down_loss",
     "apo_zero_loss",
@@ -70,10 +74,12 @@ __all__ = [
     "bradley_terry_loss",
     "clipped_policy_loss",
     "conservative_loss",
+    "distillation_loss",
     "dpo_gradient_weight",
     "dpo_loss",
     "dpo_losses",
     "exo_pair_loss",
+    "extrapolate_weights",
     "hinge_loss",
     "implicit_reward",
     "ipo_loss",

@@ -3,10 +3,11 @@
 Trained on preference pairs (`train`), read and written as transformers' sequence classifiers with
 one label (`model`), used to score answers (`scoring`) and to choose among them (`best_of_n`). The
 losses are in `objectives`. DPO needs none of this: its reward is implicit in the policy, as
-`diagnostics.reward_margins` measures it.
+`diagnostics.reward_margins` measures it. `dissection` fits what a judge, or a reward, goes by.
 """
 
 from zephyr_utils.rewards.best_of_n import best_of_n, best_of_n_curve, best_of_n_kl
+from zephyr_utils.rewards.dissection import Dissection, dissect_choices
 from zephyr_utils.rewards.model import RewardModelError, load_reward_model
 from zephyr_utils.rewards.scoring import PairScores, score_answers, score_pairs
 from zephyr_utils.rewards.strength import preference_strengths, strength_cuts
@@ -18,6 +19,7 @@ from zephyr_utils.rewards.train import (
 )
 
 __all__ = [
+    "Dissection",
     "PairScores",
     "RewardModelError",
     "RewardObjective",
@@ -26,6 +28,7 @@ __all__ = [
     "best_of_n",
     "best_of_n_curve",
     "best_of_n_kl",
+    "dissect_choices",
     "load_reward_model",
     "preference_strengths",
     "score_answers",
