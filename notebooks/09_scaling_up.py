@@ -60,6 +60,7 @@ from trl import pack_dataset
 
 from zephyr_utils import chat, exercises, figures, lessons, training
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers.planner import Planner
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.model_card import model_card
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -993,6 +994,20 @@ for name, size, gpus in asked:
             f"{planned.updates:,} updates\n    {hours}"
         )
         assert planned.fits
+
+# %% [markdown]
+# ### A plan of your own
+#
+# The same formulas, with every choice in your hands. Without scripts, the list above has the scales' own choices. Three
+# things to find out:
+#
+# 1. On one A100 of 40 GB, how many pairs of 2,048 tokens go through at once under LoRA, with and without recomputation?
+# 2. All weights on one card: does any card hold them? On how many H100s does dDPO fit, and what does a reference that is
+#    not computed beforehand add?
+# 3. Twice the length at half the rows: which part of the memory changes, and do the hours?
+
+# %%
+Planner(card="A100 40 GB", method="lora", length=1024, rows=4)
 
 # %% [markdown]
 # Bfloat16 LoRA on a card of 24 GB, which its recipe was not made for. What would you give up first?
