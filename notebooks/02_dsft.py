@@ -269,7 +269,16 @@ print(repr(chat.render(tokenizer, talk[:1], generation_prompt=True)))
 
 # %% [markdown]
 # Token by token, with both ways to count: Zephyr was trained on **all tokens**, the user's words and the markers included;
-# many later recipes count **the assistant's words only**.
+# many later recipes count **the assistant's words only**. The drawing has both for one exchange of the miniature, whose
+# question returns in the drawings of later chapters. The view under it shows the same of other dialogues.
+#
+# ![Four lines of tokens: the user's marker; the question, its end token and a line break; the assistant's marker; the
+# answer, its end token and a line break. A solid line runs under all tokens but the very first: these count in Zephyr's
+# loss. A dashed line runs under the answer and its end token: these count where only the assistant's words
+# do.](figures/chat-template.svg)
+#
+# *One exchange in Zephyr's template. Each line of text is a line of boxes, one box per token; ⏎ is the line break that
+# the template writes. Under the boxes, which tokens the loss counts.*
 
 # %%
 ChatTokens(tokenizer, {
@@ -609,6 +618,16 @@ lessons.explain(
 )
 
 # %% [markdown]
+# The same for four exchanges of the miniature, in a context of 64 tokens:
+#
+# ![Above, four dialogues of 45, 37, 26, 19 tokens, each padded to the longest: 53 of 180 positions are padding. In the
+# middle, the same dialogues in two rows of 64; positions start again at each dialogue. Below, who may see whom in the
+# second row: two triangles, one for each dialogue. The block in which the second would see the first is
+# hatched.](figures/packing.svg)
+#
+# *Padded, every row is as long as the longest. Packed by best fit, decreasing, the same four fill two rows almost
+# without a gap, and the mask keeps neighbours apart.*
+#
 # Grouping rows of like length, which the miniature's recipe does, saves about as much padding without packing. And packing
 # has a trap: 207,865 dialogues became some 139,000 rows in the authors' first run, but the schedule had been laid out for
 # the unpacked count, so the run was over before the rate had come down. Plot the schedule before you train, as we do
@@ -624,7 +643,15 @@ lessons.explain(
 #
 # $W$ stays frozen. $A$ begins random, $B$ at zero, so training begins exactly at the base model. Few directions suffice
 # because fine-tuning mostly re-weights what pretraining has learnt (LoRA's section 7 finds little gain above a rank of 4);
-# $\alpha / r$ keeps the size of a step about the same when the rank is changed.
+# $\alpha / r$ keeps the size of a step about the same when the rank is changed. Drawn to scale for the layer that is built
+# below, the change is two strips beside a block:
+#
+# ![The state x takes two paths. Above: the frozen weight W, 448 by 160, a grey rectangle. Below: A, a flat strip of 16
+# by 160, then B, an upright strip of 448 by 16, which begins at zero; both are trained. Their product, scaled by alpha
+# over r, is added to that of W. All are drawn to one scale.](figures/lora.svg)
+#
+# *What one token's state $x$ passes through. The block is frozen; only the two strips are trained. While $B$ is zero
+# the lower path adds nothing.*
 
 # %%
 class LoRALinear(torch.nn.Module):

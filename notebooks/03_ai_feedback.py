@@ -980,6 +980,15 @@ for message in dialogue["messages"]:
 # the same:
 #
 # $$ \tfrac14 \sum_{a} \big( r_a + b_{k(a)} \big) = s + \tfrac14 \sum_{k=1}^{4} b_k . $$ (eq-03-latin)
+#
+# Follow answer A through the four requests, from first place to last, third and second:
+#
+# ![Four answers to one question, A to D. A grid has a row for each aspect that the judge rates and a column for each
+# place: ABCD, then BCDA, CDAB, DABC. Answer A, in blue, stands once in each column, and so does every other. Under the
+# columns stands what the judge adds for the place, b1 to b4: each answer collects all four.](figures/latin-square.svg)
+#
+# *Four answers to “What is the capital of Spain?” and the order in which the judge reads them for each aspect. Down
+# each column stands every answer once, so each collects the bias of every place.*
 
 # %%
 def rotated(order, aspect):

@@ -345,7 +345,16 @@ assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # six standard
 #
 # Its parts have names: $r_w = \beta \log \frac{\pi_\theta(y_w)}{\pi_\mathrm{dSFT}(y_w)}$ is the **implicit reward** of the
 # chosen answer, $r_l$ that of the rejected one, and $m = r_w - r_l$ the **reward margin**. (The paper maximises the
-# expression; we minimise its negative.) No reward is left in it. Does it lead to the same policy?
+# expression; we minimise its negative.) With the four log-probabilities of the [overview](00_overview):
+#
+# ![Above, two scales of log-probabilities. The chosen answer goes up by 3 nats, from -15 under the dSFT model to -12
+# under the policy; the rejected one goes down by 3, from -16 to -19. Below, a scale of rewards: beta times these
+# log-ratios are +0.3 and -0.3, and the distance between them is the reward margin, 0.6.](figures/log-ratios.svg)
+#
+# *Four numbers make a margin. Each answer's log-ratio says how far the policy has moved it since dSFT, and only the
+# difference of the two enters the loss. Before training every circle is empty and the margin is 0.*
+#
+# No reward is left in the loss. Does it lead to the same policy?
 
 # %%
 # wins[i, j]: how often answer i is preferred to answer j

@@ -701,7 +701,17 @@ assert abs(live["loss"] - once["loss"]) < 1e-3, (
 # puts the pair into one row, prompt, chosen, rejected, under a mask that hides the first answer from the second. The second
 # answer's positions begin again after the prompt, and the prompt's last token is repeated before each answer, because it
 # predicts the answer's first token. A mask can hide whole pairs from each other, too, so several pairs go into one row and
-# the padding goes with them. A pair of five words (the last two places are padding):
+# the padding goes with them. For one pair of the miniature:
+#
+# ![Above, a pair as two rows: the prompt of 17 tokens twice, the chosen answer of 9, the rejected one of 6 and padding,
+# 52 positions. In the middle one row of 33: the prompt once, then its last token with the chosen answer, then its last
+# token with the rejected one. Below, the mask: both answers see the prompt and themselves; the block in which the
+# rejected answer would see the chosen one is hatched.](figures/prefix-sharing.svg)
+#
+# *One pair, first as two rows and then as one. Each triangle holds what a token may see: the prompt, and its own answer
+# up to itself.*
+#
+# In code, with a pair of five words (the last two places are padding):
 
 # %%
 # prompt 10 11, chosen 20 21, rejected 30, padding 0
