@@ -58,6 +58,12 @@ def test_the_beta_of_a_reference_free_run_is_compared_with_the_one_it_was_meant_
     assert says(light(HEALTHY["simpo"][0], beta=0.1), "red", "its beta is not 0.1")
 
 
+def test_a_beta_so_small_that_rewards_hardly_move_is_compared_with_the_one_that_was_meant():
+    rows = logs.dpo(beta=0.001, fall=(0.1, -1.4), spread=0.3)
+    assert max(abs(row["eval_rewards/rejected"]) for row in logs.evaluations(rows)) < 2e-3
+    assert says(light(rows, beta=0.1), "red", "not 0.1: another setting was in force")
+
+
 def test_robust_dpo_may_fall_below_0_and_no_other_loss_may():
     rows = logs.dpo("robust", fall=(5.0, -40.0))
     assert min(row["loss"] for row in logs.training_rows(rows)) < 0

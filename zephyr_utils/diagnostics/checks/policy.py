@@ -13,6 +13,8 @@ from zephyr_utils.evaluation.intervals import wilson_interval
 # runs show.
 _DEEP_DISPLACEMENT = -0.5
 _USUAL_BETAS = (0.001, 5.0)
+# Rewards of a tiny beta are tiny: their slope counts if its error is at most this share of it.
+_SURE_SLOPE = 0.05
 
 
 def check_policy(log: TrainingLog, beta: float | None) -> list[Reason]:
@@ -51,8 +53,8 @@ def _beta(log: TrainingLog, beta: float | None) -> list[Reason]:
         return []
     chosen, rejected = log.require(*PAIR)
     span = float(max(np.ptp(chosen), np.ptp(rejected)))
-    if span <= 10 * ROUNDING:
-        return []  # rewards that never move lie on any line
+    if span <= 10 * ROUNDING and fit.standard_error > _SURE_SLOPE * abs(fit.beta):
+        return []  # rewards that move by no more than their rounding lie on any line
     colour: Colour = "green"
     if fit.largest_residual > 0.1 * span + ROUNDING:
         text = (
