@@ -1,22 +1,17 @@
 # %% [markdown]
 # # Evaluation: what a grade is worth
 #
-# At the end of the pipeline stand three models: the base, the student after dSFT, and the student after dDPO. This
-# chapter asks them the same questions, lets a judge grade the answers, and then does what is too often skipped: it asks how
-# certain the figures are, whom they flatter, and what they do not measure. The two protocols are the paper's, MT-Bench
-# {cite:p}`zheng2023judging` and AlpacaEval; the error bars of its Table 1 are derived here from the raw records where you
-# have them.
+# Base, dSFT and dDPO answer the same questions, and a judge grades them. How certain are the grades, what biases them, and
+# what do they not measure? The two protocols are the paper's, MT-Bench {cite:p}`zheng2023judging` and AlpacaEval.
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# - write the loop that generates an answer, and compute MT-Bench and AlpacaEval figures from raw records, failed judgments
-#   and draws included, with their errors;
-# - judge two models against each other in both orders, and measure a judge's position bias, length bias and
-#   self-preference;
-# - tell what dDPO improved in *your* model: whether its answers are right more often, or only in another manner;
-# - decide whether a difference is real: paired by question, over seeds, and with how many questions;
-# - recognise figures that must not be believed as they stand: contaminated, of a faulty runner, or of another judge.
+# - write the loop that generates an answer, and compute MT-Bench and AlpacaEval scores with their errors from raw records;
+# - measure a judge's position bias, length bias and self-preference;
+# - tell whether dDPO made *your* model right more often or only changed its manner;
+# - decide whether a difference is real: paired by question, over seeds, and with enough questions;
+# - recognise figures that cannot be taken at face value: contaminated, from a faulty runner, or from another judge.
 
 # %% tags=["hide-input"]
 try:
@@ -71,9 +66,9 @@ pipeline = Pipeline(
 # %% [markdown]
 # ## Three models, one set of questions
 #
-# The questions have MT-Bench's shape: two turns, eight categories, the second turn leaning on the first. The judge is the
-# miniature's teacher, a set of rules that knows each right answer. It is called a rule-based judge wherever its grades
-# appear, and **its grades are on a scale of their own**: no number on this page may be set beside an MT-Bench score by GPT-4.
+# The questions have MT-Bench's shape: two turns, eight categories, the second turn building on the first. The judge is the
+# miniature's rule-based teacher, which knows every right answer: the rule that rated the answers for dDPO, here without its
+# noise. **Its scale is its own**: no grade on this page compares with a GPT-4 score on MT-Bench.
 
 # %%
 exam = pipeline.setting.exam
@@ -85,10 +80,9 @@ for category, question in sorted(first_of.items()):
     print(f"{category:>11}:", " | ".join(question["turns"]))
 
 # %% [markdown]
-# Were the students trained on any of them? The world draws each question from **combinations** (a name with a topic, three
-# numbers in a sum, a pair of countries), and a hash of a combination says whether training, exams or development may use it; all
-# turns of a question belong to one of the three. Single facts, such as which language is spoken in Kenya, cannot be held out.
-# So much is true by construction; look all the same, at the combinations and at the texts that the students were trained on.
+# Were the students trained on any of them? Each question is built from **combinations** (a name and a topic, the three
+# numbers of a sum), and a hash assigns each combination, with all turns of its question, to training, exam or development.
+# (Single facts, such as the language of Kenya, cannot be held out.) Check it, in the combinations and in the training texts:
 
 # %%
 def user_turns(conversations):
@@ -99,7 +93,7 @@ if not pipeline.own_data and isinstance(judge, TeacherJudge):
     combinations = [key for q in questions for key in understand(q["turns"]).keys]
     print(f"{len(combinations)} combinations in {len(questions)} questions")
     assert {split_of(key) for key in combinations} == {"exam"}, (
-        "a combination of the exam may be trained on: was the world changed by half?"
+        "an exam combination is not held out: were the questions made by another world?"
     )
 trained_on = user_turns(row["messages"] for row in pipeline.split_dialogues()[0])
 trained_on |= user_turns(pair["chosen"] for pair in pipeline.split_pairs()[0])
@@ -112,9 +106,9 @@ assert pipeline.own_data or not met, (
 # %% [markdown]
 # ### Generation, written out
 #
-# An answer is made token by token. The chat template turns the conversation into tokens; the model scores the next one; we
-# take it, append it and go on until the model ends its turn. At temperature 0 the likeliest token is taken; at temperature
-# $T$ one is drawn from `softmax(logits / T)`.
+# An answer is generated token by token. The chat template turns the conversation into tokens and the model scores the next
+# one; we append a token and repeat until the model ends its turn. At temperature 0 we take the likeliest token; at
+# temperature $T$ we draw from `softmax(logits / T)`.
 
 # %%
 @torch.no_grad()
@@ -135,8 +129,8 @@ def my_answer(model, tokenizer, messages, most=96, temperature=0.0):
     return tokenizer.decode(said, skip_special_tokens=True).strip()
 
 # %% [markdown]
-# The second turn is asked after the model's own first answer. Beside it `chat.chat_turns`, which does the same in batches
-# and keeps the keys and values of earlier tokens, so that each is computed once:
+# The second turn is asked after the model's own first answer. `chat.chat_turns` does the same in batches and caches the
+# keys and values of earlier tokens. The two must agree:
 
 # %%
 ddpo, tokenizer = chat.load_model(pipeline.model_directory("ddpo"), dtype="float32")
@@ -155,9 +149,9 @@ for turns, expected in zip(asked, package):
 # %% [markdown]
 # ### One call to a judge
 #
-# A judge is asked in words too. This is what a model behind an endpoint would be sent about that last conversation (with
-# `zephyr evaluate --judge NAME --judge-url URL`), and what our rule-based judge says instead. The grade is read from the
-# *last* pair of brackets: a judge quotes, and an answer that says `[[10]]` must not set its own grade.
+# This is the prompt that a model behind an endpoint would be sent about the last conversation, and what our rule says
+# instead. Read the grade from the *last* brackets: a judge may quote, and an answer that contains `[[10]]` must not set its
+# own grade.
 
 # %%
 def my_rating(judgment):
@@ -175,9 +169,9 @@ if isinstance(judge, TeacherJudge):
     assert my_rating(graded.text) == graded.score
 
 # %% [markdown]
-# The judge gives 1 to an answer that is off the question, 2 to a friendly but false one, and 5 to 10 to right ones: 5 for
-# the bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and closing, a point less where names lack their
-# capitals. Now all questions, all three models, sampled at temperature 0.7:
+# The rule gives a right answer 5 points for the bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and
+# closing, and takes one off where names lack their capitals. A wrong answer gets 1, or 2 if it opens and closes in a
+# friendly way. Now all questions, all three models, sampled at temperature 0.7:
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -200,14 +194,13 @@ base, dsft, after = (made[name].results for name in ("base", "dsft", "ddpo"))
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"At {base['score']:.2f}. The base goes on writing texts of the kind it knows; "
-    "what it earns above the lowest grade, it earns where such a text happens to "
-    "begin with an answer. A guess near the middle takes the scale for symmetric, but "
-    "nothing that is not right gets more than two points. dSFT reaches "
-    f"{dsft['score']:.2f}, because now it answers at all, and dDPO "
-    f"{after['score']:.2f}. The share of *right* answers is another number: "
+    f"At {base['score']:.2f}. The base goes on writing texts of the kind it knows, and "
+    "earns more than the lowest grade only where such a text begins with an answer. "
+    "Nothing wrong gets more than two points. dSFT reaches "
+    f"{dsft['score']:.2f}, because it answers at all, and dDPO {after['score']:.2f}. "
+    "The share of *right* answers is another number: "
     f"{100 * dsft['right']:.0f} % after dSFT, {100 * after['right']:.0f} % after dDPO. "
-    "Whether that difference is real, and what it is made of, is the subject of this "
+    "Whether that difference is real, and what it consists of, is the subject of this "
     "chapter.",
     key="base-grade",
     answer=1
@@ -218,8 +211,8 @@ lessons.explain(
 )
 
 # %% [markdown]
-# What the judge saw and said is kept as records, in the shapes of MT-Bench's own tools, so that every figure below can be
-# computed again from files:
+# Answers and judgments are kept as records in the format of MT-Bench's own tools (FastChat), so that every figure below can
+# be recomputed from files:
 
 # %%
 answers = {
@@ -236,8 +229,7 @@ pprint(judgments["ddpo"][0], sort_dicts=False, width=88)
 # %% [markdown]
 # ```{admonition} The real thing: an answer of Zephyr
 # :class: note dropdown
-# The sample answer on the model card of Zephyr-7B-beta is printed by the next cell, with its licence. A grade for it would
-# depend on the judge, on the prompt and on the year; that is what this chapter is about.
+# The sample from the model card of Zephyr-7B-beta, with its licence. Its grade would depend on judge, prompt and year.
 # ```
 
 # %% tags=["hide-input", "hide-output"]
@@ -250,13 +242,12 @@ print(textwrap.fill(real_answer.attribution, 84))
 # ## Protocol one: a grade for each answer
 #
 # MT-Bench {cite:p}`zheng2023judging` asks a judge for one grade $g_{qt} \in [1, 10]$ of each turn $t$ of each question
-# $q$. The score of a model is the plain mean over all questions and both turns,
+# $q$. A model's score is the plain mean,
 #
 # $$\text{score} = \frac{1}{|V|} \sum_{(q,t) \in V} g_{qt},$$ (eq-07-score)
 #
-# where $V$ are the judgments in which a grade could be read. The package does the same and counts besides: turns,
-# categories, failures by reason, missing and repeated judgments, and an interval. It is stricter with the brackets: they have to
-# end a judgment that finished (FastChat takes the first brackets, wherever they stand).
+# over the set $V$ of judgments from which a grade could be read. The package adds turns, categories, failures by reason and
+# an interval. Its brackets must end a finished judgment; FastChat takes the first ones, wherever they stand.
 
 # %%
 def my_score(rows):
@@ -281,8 +272,8 @@ for name, rows in judgments.items():
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Let one judgment in twenty have no grade that can be read. By how much does the "
-    "mean fall if somebody averages the column as it stands?",
+    "One judgment in twenty has no readable grade. By how much does the mean fall if "
+    "somebody averages the column with every -1 in it?",
     ["by 0.05, a twentieth of one", "by a twentieth of (mean + 1)", "not at all"],
     1,
     key="failed",
@@ -301,17 +292,16 @@ print(told[0].message)
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"By {left_out.overall - as_stored:.2f}. Each stored failure lies (mean + one) "
-    "below the mean, so a twentieth of them costs (mean + one) / twenty. The small "
-    "answer forgets that a grade is *replaced*. That fall is as large as many "
-    "differences that papers report, and nothing crashed. The package leaves failed "
-    "judgments out, counts them, says why each failed, and warns.",
+    f"By {left_out.overall - as_stored:.2f}. Each failure *replaces* a grade and lies "
+    "(mean + one) below the mean, so a twentieth of them costs (mean + one) / twenty. "
+    "Nothing crashed. The package leaves failed judgments out, counts them, says why "
+    "each failed, and warns.",
     key="failed",
 )
 
 # %% [markdown]
-# Leaving out is honest only while little is left out: a judge may fail exactly on the long and muddled answers. Above a
-# tenth the package refuses:
+# Leaving judgments out is sound only while they are few: a judge may fail on just the long, muddled answers. Above 10 % the
+# package refuses:
 
 # %%
 for row in broken[::8]:
@@ -324,8 +314,8 @@ except ValueError as error:
 # %% [markdown]
 # ### The radar
 #
-# One mean hides eight. The paper draws its Figure 1 this way, and reports that Zephyr is strong in writing and weak in
-# mathematics and coding; the figure's own numbers were never printed.
+# One mean hides eight. The paper's Figure 1 is such a radar: Zephyr is strong in writing and weak in mathematics and coding.
+# The figure's own numbers were never printed. In which categories do the lines of dSFT and dDPO part here?
 
 # %% tags=["hide-input"]
 categories = list(scores["base"].by_category)
@@ -344,8 +334,7 @@ figures.show(
 )
 
 # %% [markdown]
-# Look at the shape before the size: a corner is a mean over few questions. Each change with its own interval, since both
-# models answered the same ones:
+# Each corner is a mean over few questions. Both models answered the same ones, so each change has an interval of its own:
 
 # %%
 def by_question(rows):
@@ -366,14 +355,14 @@ for category in categories:
 # %% [markdown]
 # ## The error of a mean
 #
-# A score is a mean over *these* questions; others of the same kind would have given another. Let question $q$ contribute the
-# mean of its turns, $x_q$, and let the questions be drawn independently. Then
+# A score is a mean over *these* questions; others of the same kind would have given another. Let question $q$ contribute
+# the mean of its turns, $x_q$, and let the questions be drawn independently. Then
 #
 # $$\operatorname{Var}(\bar{x}) = \frac{1}{n^2}\sum_q \operatorname{Var}(x_q) = \frac{\sigma^2}{n}
 # \quad\Rightarrow\quad \text{SE} = \frac{s}{\sqrt{n}}, \qquad s^2 = \frac{1}{n-1}\sum_q (x_q - \bar{x})^2 .$$ (eq-07-error)
 #
-# The bootstrap draws the questions again, with replacement, two thousand times and looks how the mean scatters. It knows
-# nothing of the formula, and has to agree with it.
+# The **bootstrap** resamples the questions two thousand times, with replacement, and measures how the mean scatters. It
+# knows nothing of the formula and has to agree with it.
 
 # %%
 def my_standard_error(values):
@@ -396,9 +385,9 @@ lessons.predict(
     "Each question has two turns. May the formula count every turn as a draw of its "
     "own, so that $n$ doubles?",
     [
-        "yes, more numbers make it surer",
-        "no, the unit is the question",
-        "only if the turns are independent",
+        "yes: more grades give a smaller error",
+        "never: a second turn carries no information",
+        "only if the two turns of a question are uncorrelated",
     ],
     2,
     key="unit",
@@ -420,30 +409,29 @@ measured = lessons.published("0.44 to 0.69", "public judgments of five models by
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "With a correlation of $\\rho$ between the turns the variance of the mean is $1 + "
+    "If the turns correlate at $\\rho$, the variance of the mean is $1 + "
     "\\rho$ times what counting turns gives. Here $\\rho$ is "
     + ", ".join(f"{value:+.2f} ({name})" for name, value in correlation.items())
     + f". On MT-Bench it is {measured}: a model that misreads the first turn fails the "
-    "second, and counting turns would promise an error a fifth too small. More "
-    "numbers help if they are *independent*; grading the same answer ten times would "
-    "otherwise make any result significant. So the unit of an evaluation is the "
-    "question.",
+    "second, and counting turns would give an error a fifth too small. (Grading one "
+    "answer ten times would make anything significant.) The unit is the question.",
     key="unit",
 )
 
 # %% [markdown]
 # ## Protocol two: which of two answers is better
 #
-# AlpacaEval shows the judge two answers, a baseline's and the model's, and asks which is better. In the paper the baseline
-# is text-davinci-003; ours is the dSFT model, so the rate says what dDPO changed.
+# AlpacaEval shows the judge two answers, a baseline's and the model's, and asks which is better. The paper's baseline is
+# text-davinci-003; ours is the dSFT model, so the win rate says what dDPO changed.
 
 # %% [markdown]
-# ```{exercise} A draw is half a win
+# ```{exercise} A win rate with draws
 # :label: ex-07-win-rate
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Compute a win rate between 0 and 1 from a list of `"win"`, `"draw"` and `"loss"`.
+# Write `win_rate(outcomes)`: from a list of `"win"`, `"draw"` and `"loss"`, return the win rate, a number between 0 and 1.
+# Two equal models must get the same rate.
 # ```
 
 # %% tags=["exercise"]
@@ -456,7 +444,7 @@ exercises.check_win_rate(win_rate)
 # %% [markdown]
 # ```{admonition} Hint: what two equal models must get
 # :class: tip dropdown
-# Two copies of one model draw every game. Their rate should be one half.
+# Two copies of one model draw every game. What must a draw count for their rates to be equal and to add up to 1?
 # ```
 #
 # ```{admonition} Hint: almost the code
@@ -482,8 +470,9 @@ exercises.check_win_rate(win_rate)
 #
 # **Difficulty** ●●○○○ · **Minutes** 8
 #
-# Model 2's score from two verdicts, each `"A"`, `"B"` or `"tie"`: 1 if both games name model 2, 0 if both name model 1,
-# else 0.5. In the first game model 1's answer is A, in the second model 2's answer is A.
+# Write `both_orders(first, second)` for two verdicts, each `"A"`, `"B"` or `"tie"`. In the first game model 1's answer is
+# A, in the second model 2's answer is A. Return model 2's score: 1 if both games name model 2, 0 if both name model 1, else
+# 0.5.
 # ```
 
 # %% tags=["exercise"]
@@ -496,7 +485,7 @@ exercises.check_both_orders(both_orders)
 # %% [markdown]
 # ```{admonition} Hint: name the model first
 # :class: tip dropdown
-# Translate each letter into a model before you compare anything. What does the pair `("A", "A")` say of the two models?
+# Translate each letter into a model first. What does the pair `("A", "A")` say of the two models?
 # ```
 #
 # ```{admonition} Hint: almost the code
@@ -534,8 +523,8 @@ outcomes = [{1.0: "win", 0.5: "draw", 0.0: "loss"}[points] for points in mine]
 print(f"{100 * rate_of(outcomes):.2f} % ± {100 * my_standard_error(mine):.2f}")
 
 # %% [markdown]
-# The package keeps the verdicts as records and turns them into AlpacaEval's annotations, which the same function reads that
-# reads the real ones.
+# The package stores the verdicts in the format of AlpacaEval's annotations, so that one function reads ours and the real
+# ones:
 
 # %%
 pairs = evaluation.judge_pairs(
@@ -551,23 +540,23 @@ assert math.isclose(rate.win_rate, 100 * np.mean(mine)) and math.isclose(
 # %% [markdown]
 # ```{admonition} Common mistake
 # :class: warning
-# AlpacaEval's files store a draw as 0 in some runs and as 1.5 in others, and a failed annotation as null; version 2
-# stores a failed one as the draw 1.5. Read "0" as a loss, or null as one, and the rate is off without any error. The
-# package knows both codings and counts what it left out: `n_missing`, and for version 2 `n_missing_as_draw`.
+# AlpacaEval's files store a draw as 0 in some runs and as 1.5 in others; a failed annotation is null, or in version 2 the
+# draw 1.5. Read 0 or null as a loss, and the rate is off without any error. The package knows both codings and counts what
+# it left out: `n_missing`, and for version 2 `n_missing_as_draw`.
 # ```
 
 # %% [markdown]
 # ## From raw records to Table 1
 #
-# Table 1 of the paper prints, beside each AlpacaEval rate, its standard error. A score that is 1 with share $p$ and 0
-# otherwise has variance $p(1-p)$, so
+# Table 1 of the paper prints a standard error beside each AlpacaEval rate, over 805 instructions. A score that is 1 with
+# probability $p$ and 0 otherwise has variance $p(1-p)$, so
 #
 # $$\text{SE} \approx 100 \sqrt{\frac{p\,(1-p)}{805}} .$$ (eq-07-share)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Zephyr-7B-beta's rate is 90.60 % over 805 instructions. Which rates have the "
-    "largest standard error?",
+    "Zephyr-7B-beta's rate is 90.60 %. Which rates in that table have the largest "
+    "standard error?",
     ["those near 100 %", "those near 50 %", "all the same"],
     1,
     key="table-one",
@@ -592,18 +581,17 @@ assert max(off.values()) < 0.05, (
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "Those near one half, where each instruction is a coin toss. Every row comes out "
-    f"to within {max(off.values()):.2f}: draws make the true variance a little "
-    "smaller, and a few failed annotations the number of rows. So the paper's error "
-    "bars are those of a mean over instructions, and of nothing else: not over "
-    "training seeds, not over judges.",
+    "Those near one half, where each instruction is a coin toss. Every printed error "
+    f"comes out to within {max(off.values()):.2f}; draws lower the true variance a "
+    "little, failed annotations the number of rows. So the paper's error bars are over "
+    "instructions alone, not over training seeds or judges.",
     key="table-one",
 )
 
 # %% [markdown]
-# With errors at hand, read Table 1 again. Zephyr's 90.60 and GPT-3.5-turbo's 89.37 differ by 1.23 points; if the two rates
-# were independent, the difference would have the error $\sqrt{1.03^2 + 1.08^2} = 1.49$. The table's order does not follow
-# from the table. Neither does one of its ablations (Table 3):
+# Now read Table 1 again. Zephyr's 90.60 and GPT-3.5-turbo's 89.37 differ by 1.23 points; if the two rates were independent,
+# the difference would have the standard error $\sqrt{1.03^2 + 1.08^2} = 1.49$. So the order of the two is not established.
+# Nor is that of two rows of the ablation in Table 3:
 
 # %%
 table_3 = {row["setting"]: row for row in published_table("table_3").rows}
@@ -616,16 +604,14 @@ print(
 )
 
 # %% [markdown]
-# The paper's evidence for dDPO over dSFT at one epoch is therefore its MT-Bench gain (7.00 against 6.64); over 80
-# questions, as we shall see, that is not much either. The published model had three epochs.
+# What speaks for dDPO at one epoch is therefore the gain on MT-Bench, 7.00 against 6.64, over 80 questions: see *How many
+# questions?* below. (The published model had three epochs.)
 #
 # ### The same from the records themselves (optional)
 #
-# The annotations behind these rates are public, in AlpacaEval's repository under `results/MODEL/alpaca_eval_gpt4/`, and
-# GPT-4's judgments of MT-Bench in FastChat's, with licences that let you use them and do not let us ship all of them. Put
-# a copy somewhere and name the folder in the environment variable `ZEPHYR_REAL_DATA`. The cell below then computes every
-# rate and asserts that it comes out as printed, compares rivals row by row, counts GPT-4's contradictions, and correlates
-# length with win rate. On those records it gives:
+# The annotations are in AlpacaEval's repository under `results/MODEL/alpaca_eval_gpt4/`, GPT-4's judgments of MT-Bench in
+# FastChat's; their licences do not let us ship all of them. Put a copy into a folder and name it in `ZEPHYR_REAL_DATA`: the
+# next cell recomputes every rate, compares rivals row by row, and correlates length with win rate. It gives:
 #
 # | | |
 # |---|---|
@@ -680,19 +666,19 @@ if records := os.environ.get("ZEPHYR_REAL_DATA"):
 # | ARC, HellaSwag | 62.03, 84.52 | 62.03, 84.36 | |
 # | MMLU, TruthfulQA | 61.44, 57.44 | 61.07, 57.45 | the last one is contaminated, see below |
 #
-# Nothing about the model changed between 90.60 and 10.99. The baseline did and the judge did. A win rate is a statement
-# about a *pair* of models and a judge.
+# Between 90.60 and 10.99 the model did not change; the baseline and the judge did. A win rate describes a *pair* of models
+# and a judge.
 
 # %% [markdown]
 # ## Judges have biases, and they can be measured
 #
-# The paper names two: GPT-4 favours answers of models distilled from it (**self-preference**), and long answers (**length
-# bias**). A third is **position bias**. To measure a bias one needs a judge whose bias is *known*; so we take the
-# rule-based judge, blur its grades, and bias it.
+# The paper names two: GPT-4 favours models distilled from it (**self-preference**), and long answers (**length bias**). A
+# third is **position bias**. To measure a bias you need a judge whose bias is *known*, so we add noise and a bias to the
+# rule-based judge.
 
 # %%
 class BiasedJudge:
-    """Grades by rule, blurred; biased towards the first position and length."""
+    """Grades by rule, with noise; biased towards the first position and length."""
 
     name = "biased"
 
@@ -716,8 +702,8 @@ class BiasedJudge:
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "A judge blurred by 2 points adds 2 points to whatever it reads first. Where does "
-    "dDPO's win rate lie when both orders must agree?",
+    "A judge with noise of 2 points adds 2 points to whatever it reads first. Where "
+    "does dDPO's win rate lie when both orders must agree?",
     ["between the two single orders", "at the unbiased judge's rate", "at one half"],
     0,
     key="position",
@@ -753,18 +739,17 @@ low, high = sorted((first_place, second_place))
 lessons.explain(
     f"One order alone gives {low:.0f} or {high:.0f} %: the same answers, the same "
     f"judge. Both orders give {fair.win_rate_2:.0f} %, because the bias pushes once "
-    "this way and once the other. What cannot be recovered are the "
-    f"{fair.n_inconsistent} questions that the bias decided: they are contradictory, "
-    "count one half each, and draw the rate towards one half (the unbiased judge says "
-    f"{rate.win_rate:.0f} %). A biased judge asked in both orders usually keeps the "
-    "sign; it is *less able to tell* two models apart.",
+    f"each way. The {fair.n_inconsistent} contradictory questions count one half each "
+    "and pull the rate towards one half (the unbiased judge says "
+    f"{rate.win_rate:.0f} %). Asked in both orders, a biased judge usually keeps the "
+    "sign, but it is *less able* to tell two models apart.",
     key="position",
 )
 
 # %% [markdown]
 # ### Length bias
 #
-# The rate in four groups of equal size, from the shortest answers (compared with the baseline's) to the longest:
+# The win rate in four groups of equal size, from the answers that are shortest compared with the baseline's to the longest:
 
 # %%
 for group in evaluation.win_rate_by_length(annotations, n_bins=4):
@@ -774,14 +759,14 @@ for group in evaluation.win_rate_by_length(annotations, n_bins=4):
     )
 
 # %% [markdown]
-# A rate with the length taken out: fit a curve to the scores, with $d$ the difference of the two lengths and $s$ the
-# standard deviation of $d$,
+# To take the length out, fit a curve to the scores, with $d$ the difference of the two lengths and $s$ the standard
+# deviation of $d$,
 #
 # $$P(\text{model preferred}) = \sigma\big(\theta + \phi \tanh(d / s)\big),$$ (eq-07-length)
 #
 # and read it off at $d = 0$: $100\,\sigma(\theta)$. The idea is AlpacaEval's length-controlled rate
 # {cite:p}`dubois2024length`; the formula is our own and simpler, as theirs also needs a difficulty for each instruction,
-# estimated from many other models. Maximum likelihood by Newton's method, with a weak prior that draws $\phi$ to zero:
+# estimated from many other models. Newton's method, with a weak prior that draws $\phi$ to zero:
 
 # %%
 def my_length_control(scores, lengths):
@@ -846,13 +831,12 @@ to_controlled = abs(long_controlled.win_rate - controlled.win_rate)
 lessons.explain(
     f"Length control takes the biased judge from {long_rate.win_rate:.0f} to "
     f"{long_controlled.win_rate:.0f} %. The unbiased judge has {rate.win_rate:.0f} % "
-    f"raw and {controlled.win_rate:.0f} % controlled. So the control changes an "
-    f"unbiased judge's rate too, by {controlled.win_rate - rate.win_rate:+.0f} points, "
-    "although length means nothing to it: friendly openings and full sentences *are* "
-    "longer and *are* what it rewards, and a curve in the length cannot tell 'liked "
-    "because it is long' from 'long because it holds what is liked'. A "
-    "length-controlled rate says what would be left at equal length. It is not the "
-    "true rate, and can lie further from it than the raw one.",
+    f"raw and {controlled.win_rate:.0f} % controlled. So the control moves an unbiased "
+    f"judge's rate too, by {controlled.win_rate - rate.win_rate:+.0f} points: friendly "
+    "openings and full sentences *are* longer and *are* what it rewards, and a curve "
+    "in the length cannot tell 'liked because it is long' from 'long because it holds "
+    "what is liked'. A length-controlled rate says what would be left at equal length. "
+    "It can lie further from the true rate than the raw one.",
     key="length",
     answer=2 if min(to_raw, to_controlled) > 10 else 0 if to_raw < to_controlled else 1,
 )
@@ -860,9 +844,8 @@ lessons.explain(
 # %% [markdown]
 # ### Self-preference, and what is inside a grade
 #
-# Our judge is the same teacher who wrote the preferences that dDPO was trained on: the miniature's picture of what the
-# paper admits for GPT-4. But a rule-based judge can be taken apart. Each grade is a sum: **content** (5 for right, 1 for
-# wrong) and **form** (the rest: a full sentence, openings, closings, capitals).
+# Our judge is the rule behind the preferences that dDPO was trained on: what the paper admits for GPT-4, in miniature. But
+# a rule can be taken apart. Each grade is a sum: **content** (5 for right, 1 for wrong) and **form** (the rest).
 
 # %%
 def graded_answers(name):
@@ -920,19 +903,18 @@ reading = (
 # %% tags=["remove-input"]
 lessons.explain(
     f"Of {total.mean:+.2f}, content makes {gain_content:+.2f} and form "
-    f"{gain_form:+.2f}. {reading} The gradient takes whatever separates chosen from "
-    "rejected most cheaply, and a friendly opening is one of a few short phrases, "
-    "while a fact is other tokens each time.",
+    f"{gain_form:+.2f}. {reading} (A likely reason, not tested here: a friendly "
+    "opening is one of a few short phrases and easy to learn; a fact is other tokens "
+    "each time.)",
     key="content", answer=0 if share > 2 / 3 else 1 if share < 1 / 3 else 2,
 )
 
 # %% [markdown]
 # ### Right by manner: Simpson's paradox
 #
-# dDPO changes *how* answers are phrased as well as what they say. If friendly answers are right less (or more) often than
-# plain ones, then a mere shift from one manner to the other changes the share of right answers, although nothing changed
-# *within* either manner. It can even turn the sign round: right more often within each manner, less often overall
-# (Simpson's paradox). So take the change apart:
+# If friendly answers are right less (or more) often than plain ones, a shift from one manner to the other changes the share
+# of right answers, although nothing changed *within* either. The two can even have opposite signs: right more often within
+# each manner, less often overall (**Simpson's paradox**). So split the change:
 #
 # $$\Delta = \underbrace{\sum_m \bar{w}_m\, \Delta p_m}_{\text{within manners}}
 # + \underbrace{\sum_m \Delta w_m\, \bar{p}_m}_{\text{composition}},$$ (eq-07-simpson)
@@ -946,8 +928,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●●○ · **Minutes** 15
 #
-# Return the two sums of {eq}`eq-07-simpson`, within and composition. Each argument is an array with one entry per manner.
-# The two must add up to the change of the overall share.
+# Write `change_parts`: each argument is an array with one entry per manner. Return the two sums of {eq}`eq-07-simpson`,
+# within and composition, which must add up to the change of the overall share.
 # ````
 
 # %% tags=["exercise"]
@@ -984,12 +966,12 @@ exercises.check_change_parts(change_parts)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Is the change in the share of right answers the same within friendly and plain "
-    "answers as it is overall?",
+    "Does the change *within* manners have the same sign as the change of the overall "
+    "share of right answers?",
     [
-        "yes, the same sign everywhere",
-        "no, composition turns the sign",
-        "nothing changes",
+        "yes",
+        "no: composition turns the sign",
+        "the overall share hardly changes (by less than half a point)",
     ],
     key="simpson",
 )
@@ -1038,13 +1020,11 @@ if graded:
 # %% tags=["remove-input"]
 lessons.explain(
     f"Friendly answers went from {100 * w_0[0]:.0f} % to {100 * w_1[0]:.0f} % of all. "
-    f"Friendly ones are right in {100 * p_0[0]:.0f} % before and {100 * p_1[0]:.0f} % "
-    f"after, plain ones in {100 * p_0[1]:.0f} % and {100 * p_1[1]:.0f} %. The total "
-    f"changes by {100 * change:+.1f} points: {100 * within:+.1f} within the manners, "
-    f"{100 * composition:+.1f} by composition. {verdict} A share of right answers "
-    "that is not looked at by group can mistake a change of manner for a change of "
-    "knowledge. (An answer's manner is not assigned at random, so this is a "
-    "description, not a cause.)"
+    f"They are right in {100 * p_0[0]:.0f} % before and {100 * p_1[0]:.0f} % after, "
+    f"plain ones in {100 * p_0[1]:.0f} % and {100 * p_1[1]:.0f} %. The total changes "
+    f"by {100 * change:+.1f} points: {100 * within:+.1f} within the manners, "
+    f"{100 * composition:+.1f} by composition. {verdict} (Manner is not assigned at "
+    "random, so this describes the change and does not explain it.)"
     if graded
     else "The judge of this scale knows no manner.",
     key="simpson",
@@ -1054,8 +1034,8 @@ lessons.explain(
 # %% [markdown]
 # ## Is the difference real?
 #
-# Two models answered the *same* questions. Hard questions are hard for both, so the difference of two means is surer than
-# the two means are:
+# Two models answered the *same* questions. Hard questions are hard for both, so their difference is known better than
+# either mean:
 #
 # $$\operatorname{Var}(\bar{x} - \bar{y}) = \frac{\sigma_x^2 + \sigma_y^2 - 2\rho\,\sigma_x\sigma_y}{n} .$$ (eq-07-paired)
 
@@ -1065,8 +1045,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# `a` and `b` are two models' grades on the same questions, as NumPy arrays. Return the standard error of the difference
-# of their means.
+# Write `paired_error(a, b)`: two models' grades on the same questions, as NumPy arrays. Return the standard error of the
+# difference of their means.
 # ```
 
 # %% tags=["exercise"]
@@ -1098,9 +1078,9 @@ exercises.check_paired_error(paired_error)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "What must be true of $\\rho$ for pairing to help?",
-    ["$\\rho > 0$", "$\\rho = 0$", "$\\rho < 0$"],
-    0,
+    "dDPO and dSFT answered the same questions. How much smaller than the unpaired "
+    "standard error of their difference is the paired one?",
+    ["by less than a tenth, if at all", "by a tenth to a half", "by more than half"],
     key="pairing",
 )
 
@@ -1121,18 +1101,17 @@ assert math.isclose(
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "Pairing helps as far as the two models find the same questions hard. Here "
-    f"$\\rho$ is {rho:+.2f}, and the paired error {paired / unpaired:.2f} times the "
-    "unpaired one. Two unrelated models may have a $\\rho$ near zero; then pairing "
-    "costs nothing and gains nothing. It never needs more questions, so there is no "
-    "reason to leave it out.",
+    f"The paired error is {paired / unpaired:.2f} times the unpaired one. Pairing "
+    "helps as far as the two models find the same questions hard: here $\\rho$ is "
+    f"{rho:+.2f}. With a $\\rho$ near zero it would gain nothing and cost nothing.",
     key="pairing",
+    answer=0 if paired > 0.9 * unpaired else 1 if paired > unpaired / 2 else 2,
 )
 
 # %% [markdown]
-# How often would chance alone make such a difference? If the two models were one, each question's difference might as well
-# have had the other sign. So flip the signs at random, ten thousand times, and count. (The package counts the signs as they
-# fell among the flips: its p is never below one in ten thousand.)
+# How often would chance alone make such a difference? If the two models were the same, each question's difference could as
+# well have the other sign. So flip the signs at random, ten thousand times, and count. (The package counts the observed
+# signs as one more flip, so its p is never zero.)
 
 # %%
 def my_p_value(differences, flips=10_000):
@@ -1150,8 +1129,8 @@ print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'
 # %% [markdown]
 # ### What a seed is worth
 #
-# The intervals so far speak of *other questions*. Two more things could have come out otherwise: the sampling at
-# temperature 0.7, and the training itself. The first is cheap to try: ask the dDPO model again, with other seeds.
+# The intervals so far cover *other questions*. Two more things could have come out otherwise: the sampling at temperature
+# 0.7, and the training. The first is cheap to try: ask the dDPO model again with other seeds.
 
 # %%
 again = [scores["ddpo"].overall]
@@ -1171,11 +1150,10 @@ print(
 )
 
 # %% [markdown]
-# The error over questions holds this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$.
-#
-# The seed of the *training* is not in it at all, and no number of questions will show it. `make claims` repeats the whole
-# pipeline with other seeds. With few of them the interval has to be Student's, $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five,
-# $t_4 = 2.78$ and not 1.96.
+# The error over questions includes this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$. The
+# seed of the *training* is not in it, and no number of questions will show it. `make claims` repeats the whole pipeline with
+# other seeds. With $n$ of them the interval is Student's, $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five, $t_4 = 2.78$ and not
+# 1.96.
 
 # %%
 claims = artefacts.read_json(
@@ -1198,23 +1176,20 @@ for better, worse in (("dsft", "base"), ("ddpo", "dsft")):
             print(f"{better} − {worse}, {figure}: {found} ({side})", np.round(gaps, 2))
 
 # %% [markdown]
-# Does the grade rise with dDPO in *every* training, and does the share of right answers? *Either* says that the interval
-# holds zero: so many trainings cannot tell.
+# *Either* says that the interval includes zero: this many trainings cannot tell.
 #
 # ### How many questions?
 #
-# A true difference of exactly 1.96 standard errors is measured above that line only half of the time, because the estimate
-# falls as often below the truth as above it: that is 50 % **power**. To see a true difference in 80 % of exams it has to be
-# $1.96 + 0.84$ standard errors.
+# A true difference of exactly 1.96 standard errors is found only half of the time, because the estimate falls as often
+# below the truth as above it: that is 50 % **power**. For 80 % the true difference has to be $1.96 + 0.84$ standard errors.
 #
 # ```{exercise} How many questions?
 # :label: ex-07-questions-needed
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# The paired differences of two models have the standard deviation `sd`. What is the fewest number of questions with which a
-# true difference of `gap` is found, at 95 % confidence, with 80 % power: for which `gap` is at least $1.96 + 0.84$ standard
-# errors?
+# The paired differences of two models have the standard deviation `sd`. Write `questions_needed(sd, gap)`: the smallest
+# whole number of questions with which a true difference of `gap` is at least $1.96 + 0.84$ standard errors.
 # ```
 
 # %% tags=["exercise"]
@@ -1242,9 +1217,9 @@ exercises.check_questions_needed(questions_needed)
 # def questions_needed(sd, gap):
 #     return math.ceil(((1.96 + 0.84) * sd / gap) ** 2)
 # ```
-# With `sd = 2.2`, as between neighbours in public judgments of MT-Bench, Table 1's gap of 0.22 between Zephyr-7B-beta's 7.34
-# and Vicuna-33B's 7.12 takes some 785 questions; MT-Bench has 80. (With 1.96 alone the formula says 385, and half of such
-# exams would miss the gap.)
+# With `sd = 2.2`, as between neighbours in public judgments of MT-Bench, Table 1's gap of 0.22 between Zephyr-7B-beta's
+# 7.34 and Vicuna-33B's 7.12 takes some 785 questions; MT-Bench has 80. (With 1.96 alone the formula gives 385, and half of
+# such exams would miss the gap.)
 # ````
 
 # %%
@@ -1276,8 +1251,7 @@ figures.show(
 )
 
 # %% [markdown]
-# And without a formula: draw 80 of our questions again and again, and see how often the order of the two models comes out
-# the other way round.
+# Without a formula: draw 80 of our questions again and again, and count how often the two models keep their order.
 
 # %%
 rng = np.random.default_rng(seed)
@@ -1290,14 +1264,14 @@ print(
 )
 
 # %% [markdown]
-# In public records of GPT-4's judgments the mean grade of a question spreads by three points, so a score of MT-Bench alone is
-# known to ± 0.65 to 0.7 and a paired difference to ± 0.4 to 0.55. A gap of 0.22 is below what the benchmark can tell,
-# whoever is ahead. The gain of Table 3 from dSFT-1 to dDPO + dSFT, 0.36, is too.
+# In public records of GPT-4's judgments the mean grade of a question has a standard deviation of three points, so an
+# MT-Bench score alone is known to ± 0.65 to 0.7 and a paired difference to ± 0.4 to 0.55. A gap of 0.22 is below what the
+# benchmark can resolve, whoever is ahead; so is Table 3's gain from dSFT-1 to dDPO + dSFT, 0.36.
 
 # %% [markdown]
 # ## Before and after, the same questions
 #
-# Figures compress; answers do not. One question of each category, all three models, with the grade of the first turn:
+# One question of each category, all three models, with the grade of the first turn:
 
 # %% tags=["hide-input"]
 grade_of = {
@@ -1324,8 +1298,8 @@ display(
 )
 
 # %% [markdown]
-# Look for three things: answers that are right and bare beside answers that are friendly and false; the same opening again
-# and again; and whether an answer ends. Then the questions where the two models differ most:
+# Look for answers that are right and bare beside answers that are friendly and false, for an opening that comes again and
+# again, and for answers that do not end. Then the questions on which dSFT and dDPO differ most:
 
 # %%
 for n in np.argsort(x - y)[[0, 1, -2, -1]]:
@@ -1338,9 +1312,9 @@ for n in np.argsort(x - y)[[0, 1, -2, -1]]:
 # %% [markdown]
 # ## Figures that are not what they seem
 #
-# **Contaminated.** Table 2 of the paper has academic tasks without a judge. UltraFeedback, from which Zephyr's pairs were
-# made, held prompts of TruthfulQA as one of its sources, and a few more inside others; both were removed later. So of these
-# four columns one was, in part, seen in training:
+# **Contaminated.** Table 2 of the paper has academic tasks without a judge. UltraFeedback, the source of Zephyr's pairs,
+# included prompts of TruthfulQA, and a few more inside its other sources; both were removed later. So one of these four
+# columns was partly seen in training:
 
 # %%
 table_2 = published_table("table_2")
@@ -1353,8 +1327,8 @@ for row in table_2.rows:
 print(textwrap.fill(table_2.note, 88))
 
 # %% [markdown]
-# **Of a faulty runner.** On MedConceptsQA, four choices about medical codes, Zephyr-7B-beta was published at 25 %. Does
-# it know nothing of medicine, or was it never asked? Look at the other open models too, in April and in July of 2024:
+# **From a faulty runner.** On MedConceptsQA, four choices about medical codes, Zephyr-7B-beta was published at 25 %. Does
+# it know nothing of medicine, or was it never asked? Compare the other open models, in April and in July of 2024:
 
 # %%
 medical = published_table("med_concepts_qa")
@@ -1369,13 +1343,12 @@ print(
 )
 
 # %% [markdown]
-# In April these open models stood at the 25 % of guessing, one of 70 billion parameters too. That is the mark of a
-# fault: the runner had put a classification head on each model, and for a causal model such a head is made at random. In
-# July the others' figures were replaced, and rose. Zephyr's row was dropped, so **what it scores is unknown**
-# ([errata](../errata), 16). A figure at chance is a reason to look at the runner first.
+# In April all these open models, one of 70 billion parameters among them, scored the 25 % of guessing. That is the mark of
+# a fault: the runner had put a classification head on each model, and for a causal model such a head is random. In July the
+# others' figures were replaced, and rose. Zephyr's row was dropped, so **its score is unknown** ([errata](../errata), 16).
 #
-# Such tasks are run with EleutherAI's lm-eval, which is an optional extra (`pip install "zephyr-handbook[academic]"`).
-# `zephyr evaluate MODEL --academic med_concepts_qa:4` calls it and puts the result into the report; this is the command:
+# Such tasks are run with EleutherAI's lm-eval (`pip install "zephyr-handbook[academic]"`), which
+# `zephyr evaluate MODEL --academic med_concepts_qa:4` calls:
 
 # %%
 print(" ".join([
@@ -1389,51 +1362,48 @@ for task in evaluation.ACADEMIC_TASKS:
     )
 
 # %% [markdown]
-# **Of another judge.** The published 7.34 is a mean of GPT-4's grades in 2023 on 80 questions. A newer judge, another
-# prompt, other questions: each moves the scale. Our grades come from rules on questions of a tiny world. Comparing them
-# with 7.34 would be comparing degrees of two thermometers of which one shows Celsius and the other has no unit.
+# **From another judge.** The published 7.34 is a mean of GPT-4's grades in 2023 on 80 questions. Another judge, prompt or
+# set of questions moves the scale, and our grades come from rules about a tiny world. The two have no common unit.
 
 # %% [markdown]
 # ## Your turn with your own data
 #
-# ```{admonition} What goes wrong when you do
+# ```{admonition} Common mistakes
 # :class: warning
-# - Grades of two judges, or of one judge in two years, are not on one scale. Judge all your models again, with one judge.
+# - Grades of two judges, or of two versions of one, are not on one scale. Grade all your models again with one judge.
 # - A judge that is asked once follows the position; ask in both orders (`--baseline` does).
-# - A judge that failed on the long answers makes them vanish from the mean. Look at `n_failed` before the score.
-# - One file copied under two names makes two models "tie". The report compares them and says so.
-# - Questions that leaked into training measure memory. Chapter 04 shows how to look for them.
+# - A judge that fails on long answers makes them vanish from the mean. Look at `n_failed` before the score.
+# - One file copied under two names makes two models "tie". The report says so.
+# - Questions that leaked into training measure memory ([Chapter 04](04_preference_pairs)).
 # ```
 #
-# Each of these writes a page you can keep (`report.html`, which needs no other file, and `report.json`):
+# Each of these writes a report (`report.html`, which needs no other file, and `report.json`):
 #
 # - `zephyr evaluate base dsft ddpo --baseline dsft`: what this chapter did;
-# - `zephyr evaluate MODEL_DIRECTORY --questions question.jsonl --judge NAME --judge-url URL`: MT-Bench's own 80 questions
-#   for a model of yours, at FastChat's temperatures, graded by any model behind an OpenAI-compatible endpoint; every
-#   judgment is kept as it comes, so a run that was stopped pays for none twice;
+# - `zephyr evaluate MODEL_DIRECTORY --questions question.jsonl --judge NAME --judge-url URL`: MT-Bench's own 80 questions,
+#   graded by any model behind an OpenAI-compatible endpoint; a run that was stopped pays for no judgment twice;
 # - `zephyr evaluate answers.jsonl --questions ...`: answers that you have already;
 # - `zephyr evaluate --judgments FILE --annotations FOLDER`: records made elsewhere; no model, no judge, no cost.
 #
-# Then ask of every figure in it: how many questions, which judge, paired with what, and how many seeds.
+# Then ask of every figure: how many questions, which judge, paired with what, and how many seeds?
 
 # %% [markdown]
 # ## Recap
 #
-# - **Answers and figures from raw records:** you wrote the generation loop; failed judgments are left out and counted, a
-#   draw is half a win ([exercise](ex-07-win-rate)), and Table 1's errors are $\sqrt{p(1-p)/805}$.
-# - **Both protocols, and the judge's biases:** one order alone follows the position, two orders draw towards one half
-#   ([exercise](ex-07-both-orders)), and length control takes out good length with the bad.
-# - **What dDPO improved:** content and form, and the share of right answers by manner ([exercise](ex-07-change-parts)).
+# - **Scores from raw records:** a generation loop; failures left out and counted; a draw is half a win
+#   ([exercise](ex-07-win-rate)); Table 1's errors are $\sqrt{p(1-p)/805}$.
+# - **The judge's biases:** one order follows the position, both orders pull towards one half
+#   ([exercise](ex-07-both-orders)), and length control removes good length with the bad.
+# - **What dDPO improved:** content and form, and right answers by manner ([exercise](ex-07-change-parts)).
 # - **Is it real:** the unit is the question, the difference is paired ([exercise](ex-07-paired-error)), training seeds are
-#   another source of chance, and small benchmarks tell large differences only ([exercise](ex-07-questions-needed)).
-# - **Figures not to believe as they stand:** TruthfulQA in Table 2, MedConceptsQA by a faulty runner, and any grade beside
-#   that of another judge.
+#   another source of chance, and small exams resolve only large differences ([exercise](ex-07-questions-needed)).
+# - **Not at face value:** TruthfulQA in Table 2, MedConceptsQA from a faulty runner, any grade beside another judge's.
 #
 # [Chapter 08](08_ablations) asks which step of the pipeline the gain comes from.
 #
 # ## References
 #
-# - {cite:t}`tunstall2023zephyr`: section 4.2 for both benchmarks, Tables 1 to 3, and the limitations of GPT-4 as judge.
+# - {cite:t}`tunstall2023zephyr`: section 4.2, Tables 1 to 3, and the limitations of GPT-4 as judge.
 # - {cite:t}`zheng2023judging`: MT-Bench, the two judging protocols, position and length bias.
 # - {cite:t}`dubois2024length`: the length-controlled win rate.
 # - {cite:t}`shoham2024medconceptsqa`: MedConceptsQA, whose first leaderboard gave Zephyr's figures.
