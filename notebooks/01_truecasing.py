@@ -1,26 +1,23 @@
 # %% [markdown]
 # # Truecasing: the fault that models repeat
 #
-# A first Zephyr wrote sentences that opened in lower case, and met plain questions with a disclaimer. The authors traced
-# both to their dialogues, repaired the first fault and filtered the second {cite:p}`tunstall2023zephyr`, and published
-# neither program. So this chapter begins as a detective story: what exactly is the fault? Then you build what was never
-# published, a gate that finds it and a truecaser that repairs it, and measure both, above all on text that was correct
-# to begin with.
+# An early Zephyr opened sentences in lower case and met plain questions with a disclaimer. The authors traced both to their
+# dialogues, repaired the first fault and filtered out the second {cite:p}`tunstall2023zephyr`, but published neither
+# program. Here you find out what the fault is, and build what detects and repairs it.
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# 1. Recognise the fault by its signature, and use it as a gate.
-# 2. Write the obvious repair, a regex for sentence starts, and say what it misses and what it breaks.
+# 1. Recognise the fault by its signature, and use that as a gate.
+# 2. Write the obvious repair, a regex for sentence starts, and say what it misses and breaks.
 # 3. Build a truecaser that learns from the correct majority of a corpus.
-# 4. Score a repair: precision, recall, F1, and the damage done to text that was already correct.
-# 5. Put filtering and truecasing in the right order, and account for every row.
+# 4. Score a repair: precision, recall, F1, and the share of correct text that it changes.
+# 5. Filter before truecasing, and account for every row.
 
 # %% [markdown]
 # ## Set-up
 #
-# The three folded cells load the package, set the parameters (this chapter reads `dialogues` only, the scale's or a file
-# of your own) and import what follows.
+# The three folded cells load the package, set the parameters (this chapter reads `dialogues` only) and import what follows.
 
 # %% tags=["hide-input"]
 try:
@@ -78,15 +75,15 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 # %% [markdown]
 # ## The real thing
 #
-# An exchange from UltraChat 200k, the set that Zephyr-7B-β learnt from, exactly as published. Its card says that it was
-# *truecased*: given back its capitals.
+# An exchange from UltraChat 200k, the set that Zephyr-7B-β learnt from, as published. Its card says that it was *truecased*:
+# given back its capitals.
 
 # %% tags=["remove-input"]
 lessons.predict(
     "What is left of the fault in this published answer?",
     [
         "nothing",
-        "sentences that open in lower case behind a full stop",
+        "sentences that open in lower case after a full stop",
         "paragraphs that open in lower case",
         "the pronoun `i` in the middle of sentences",
     ],
@@ -104,16 +101,15 @@ print(textwrap.fill(real.attribution, 88))
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "Four paragraphs open in lower case, *i recently* among them, while every "
-    "sentence start within a line and every other pronoun has its capital. So "
-    "whatever repaired this text knew full stops and blanks, and no line breaks. The "
-    "answer also opens with a disclaimer, *I do not have a capability*, although the "
-    "task was a plain one. Keep that in mind: the two faults go together.",
+    "Four paragraphs open in lower case, while every sentence start within a line and "
+    "every other pronoun has its capital: whatever repaired this text knew full stops "
+    "and spaces, and no line breaks. The answer also opens with a disclaimer, although "
+    "the task was a plain one. The two faults go together.",
     key="blinds",
 )
 
 # %% [markdown]
-# The same set, where an answer contains code. Each line shown below is broken:
+# The same set where an answer contains code. Each line below is broken:
 
 # %%
 for name in ("ultrachat_factorial", "ultrachat_lua"):
@@ -121,29 +117,26 @@ for name in ("ultrachat_factorial", "ultrachat_lua"):
     print(*[ln for ln in code.splitlines() if "for I" in ln or "Sum)" in ln], sep="\n")
 
 # %% [markdown]
-# In both the loop runs over `I` while its body uses `i`, and `.. Sum` names a variable that does not exist. A rule
-# that makes every lone `i` a capital and every letter after a full stop and a blank another would do exactly this. That
-# is an inference from the text, since the program is unknown; but it says what a better truecaser needs: line breaks,
-# names, and hands off code.
+# The loops run over `I` while their bodies use `i`, and `.. Sum` names a variable that does not exist: the work, it seems,
+# of a rule that capitalises every lone `i` and every letter after a full stop and a space. A better truecaser needs line
+# breaks and names, and must leave code alone.
 
 # %% [markdown]
 # ## What is the fault?
 #
-# The paper says that about 5 % of UltraChat {cite:p}`ding2023ultrachat` was wrongly cased; the card quotes *Hello. how are
-# you?* The raw text is large, but there is a shorter way to it: **models repeat what they learnt**. AlpacaEval has
-# published the answers of 228 models to the same 805 prompts. We measured in how many answers without code a sentence
-# opens in lower case:
+# About 5 % of UltraChat {cite:p}`ding2023ultrachat` was wrongly cased, says the paper. **Models repeat what they learnt**,
+# so it shows in answers: of 228 models on AlpacaEval's 805 prompts, in this share of answers without code a sentence opens
+# in lower case:
 #
 # | model | learnt from | share |
 # |---|---|---|
 # | UltraLM-13b-v2.0 | UltraChat | 10.8 % |
 # | Zephyr-7b-alpha | "a variant of UltraChat" (its card), inferred to be the unrepaired one | 10.7 % |
-# | UltraLM-13b | UltraChat | 3.2 % |
+# | UltraLM-13b | UltraChat (why it shows less is unknown) | 3.2 % |
 # | median of all models | | 0.5 % |
 # | Zephyr-7b-beta | the repaired set | 0.26 % |
 #
-# Why the first UltraLM shows so much less of it than the second we do not know. Here is an answer of the same shape,
-# made up for this book, beside what it should have been:
+# An answer of the same shape, made up for this book, and what it should have been:
 
 # %%
 spoilt = """\
@@ -185,33 +178,28 @@ for name, deed in suspected.items():
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "`str.capitalize` does two things where its name promises one: it raises the "
-    "first letter *and lowers all others*. `str.lower` would have lowered the first "
-    "letter too, and a rule for sentence starts would have left England and NASA "
-    "alone.",
+    "`str.capitalize` raises the first letter *and lowers all others*, which its name "
+    "does not say. `str.lower` would have lowered the first letter too, and a rule for "
+    "sentence starts would have left England and NASA alone.",
     key="whodunnit",
 )
 
 # %% [markdown]
-# This culprit leaves a signature. A text that it has been through equals its own `capitalize()`, since doing it twice
-# changes nothing. Of the wrongly cased answers of UltraLM-13b-v2.0, 74 of 82 equal their own `capitalize()`; of
-# Zephyr-7b-alpha's, 74 of 81; of UltraLM-13b's, 19 of 24. Most of the others are no fault at all but abbreviations such
-# as *2 oz. vodka*.
+# `capitalize()` leaves a signature: a text that has been through it equals its own `capitalize()`. So do 74 of the 82
+# wrongly cased answers of UltraLM-13b-v2.0, 74 of Zephyr-7b-alpha's 81 and 19 of UltraLM-13b's 24. Most others are no fault
+# but abbreviations, such as *2 oz. vodka*.
 #
-# ```{admonition} An inference, not a fact
-# :class: note
-# *Why* would anyone capitalise whole answers? 132 of 148 such answers open with *I do not*, *I don't*, *I cannot* or *I
-# am not*. It looks as if *As an AI language model,* had been cut off, and `capitalize()` called on the rest. The
-# published set agrees: of 2,000 answers in 800 of its dialogues 28 still have a paragraph in lower case (code aside),
-# and 19 of these open with such a disclaimer, against a tenth of all answers. No source confirms it, and UltraChat's
-# repository holds no such script.
+# ```{admonition} Why whole answers? An inference
+# :class: note dropdown
+# Of 148 such answers 132 open with *I do not*, *I don't*, *I cannot* or *I am not*, as if *As an AI language model,* had
+# been cut off and `capitalize()` called on the rest. No source confirms it.
 # ```
 
 # %% [markdown]
 # ## The gate: which messages to touch
 #
-# At 5 % faults, 95 % of the work is to leave things alone. So the first question is not how to repair a message, but
-# whether to. The dialogues of this scale, all answers of the assistant in order:
+# With 5 % faults, 95 % of the work is to leave text alone: the first question is whether to repair a message at all. The
+# assistant's answers at this scale:
 
 # %%
 loaded = pipeline.load("dialogues", "dialogue")
@@ -245,8 +233,8 @@ print(*[repr(answer[:80]) for answer in list(dict.fromkeys(signed))[:6]], sep="\
 lessons.explain(
     f"{signed_share:.0%}. A short answer without a name equals its own `capitalize()` "
     "because nothing in it could be spoilt. The signature is *necessary* but not "
-    "*sufficient*; it has to be joined by evidence that there was something to spoil. "
-    "(In answers as long as UltraChat's the two nearly coincide.)",
+    "*sufficient*: evidence is needed that there was something to spoil. (In answers "
+    "as long as UltraChat's the two nearly coincide.)",
     key="signature",
     answer=int(np.searchsorted([0.05, 0.2], signed_share)),
 )
@@ -257,9 +245,9 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `capitalised_fault(text)`: True if the message, white space at its ends aside, equals its own `capitalize()`
-# *and* shows evidence: a sentence start in lower case (a small letter, one of `.!?`, white space, a small letter), or
-# the pronoun `i` as a word of its own.
+# Write `capitalised_fault(text)`: True if the message, white space at its ends aside, equals its own `capitalize()` *and*
+# shows evidence: a sentence start in lower case (a small letter, one of `.!?`, white space, a small letter), or the pronoun
+# `i` as a word of its own.
 # ````
 
 # %% tags=["exercise"]
@@ -304,10 +292,9 @@ print(
 print("the package's detector:", dict(Counter(labels.tolist())))
 
 # %% [markdown]
-# The package's detector is the same idea with more care. `capitalized` is this fault, `lower` and `upper` are messages in
-# one case throughout, `sentence` is a message cased otherwise in which a sentence opens small. It leaves code alone, where
-# `i` is a variable, and works on Arrow arrays, so that a clean message never becomes a Python string. What needs the care
-# is everything that only looks like a fault:
+# The package's detector takes more care. `capitalized` is this fault; `lower` and `upper` are messages in one case
+# throughout; `sentence` is one cased otherwise in which a sentence opens in lower case. Code, where `i` is a variable, is
+# ignored. The care goes into what only looks like a fault:
 
 # %%
 traps = [
@@ -324,12 +311,12 @@ for trap, label in zip(
     print(f"{'alarm' if naive else 'quiet'} by regex, {label:12s} {trap}")
 
 # %% [markdown]
-# On 32,198 answers of forty well-behaved models the plain regex raised 4.7 % false alarms: about as many as there are
-# faults in UltraChat. Nearly half of the messages that it changes would be changed for the worse.
+# On 32,198 answers of forty well-behaved models the plain regex raised 4.7 % false alarms, about as many as UltraChat has
+# faults.
 #
 # ## The obvious repair
 #
-# Still, the regex is where everyone begins, and probably where the authors stopped.
+# Still, a regex is where everyone begins, probably the authors too.
 
 # %% [markdown]
 # ````{exercise} Sentence starts
@@ -374,8 +361,8 @@ print(sentence_starts(spoilt))
 # %% [markdown]
 # ```{admonition} What the authors' heuristic did, and did not do
 # :class: note dropdown
-# If Zephyr-7b-alpha learnt from the raw text and Zephyr-7b-beta from the repaired one, their answers to the same prompts
-# show what was repaired. Messages with each fault, of 755 and 759:
+# Zephyr-7b-alpha learnt from the raw text, we infer, and Zephyr-7b-beta from the repaired one. Messages with each fault
+# among their answers to the same prompts, of 755 and 759:
 #
 # | fault | alpha | beta |
 # |---|---|---|
@@ -384,22 +371,18 @@ print(sentence_starts(spoilt))
 # | an item such as `1. x` | 45 | 1 |
 # | paragraph start after a blank line | 45 | **14** |
 #
-# Names stayed small (*in the united states of america*). So it acted like your regex and `i` to `I`, and knew neither
-# paragraphs nor names, as the dialogue at the top suggests. That is inferred from answers and from the published text,
-# no more. It means that a real truecaser *improves* on the published set.
+# Names stayed in lower case. So it knew neither paragraphs nor names: a real truecaser *improves* on the published set.
 # ```
 
 # %% [markdown]
 # ## A truecaser that counts
 #
-# Capitals inside a sentence are a matter of the word: *Rome* has one, *room* has not. And the corpus itself knows, for
-# 95 % of it is correct. That is the idea of *truecasing* {cite:p}`lita2003truecasing`: give each word the form that the
-# correct majority gives it.
+# Inside a sentence the capital belongs to the word: *Rome* has one, *room* has not. *Truecasing* {cite:p}`lita2003truecasing`
+# gives each word the form that the correct majority of a corpus gives it.
 #
-# The miniature speaks only some hundred words, so we add prose that every Python brings along, the texts behind its
-# `help()`: many authors, full of names, abbreviations and code. (They differ a little from one version of Python to the
-# next.) A fifth of the *topics* is held out. Holding out paragraphs would flatter the score, since two of one topic
-# share their words.
+# The miniature speaks only some hundred words, so we add the texts behind Python's `help()`, full of names, abbreviations
+# and code. (They differ a little between versions.) A fifth of the *topics* is held out, since paragraphs of one topic share
+# their words.
 
 # %% tags=["hide-input"]
 def paragraphs(names):
@@ -428,8 +411,7 @@ correct = [text for text, label in sample if label == "ok"] + manual
 print(len(correct), "texts to learn from,", len(held_out), "paragraphs held out")
 
 # %% [markdown]
-# A word that *opens* a sentence or a line has a capital whatever the word, so it teaches nothing. This helper says which
-# words open:
+# A word that *opens* a sentence or a line has a capital anyway and teaches nothing:
 
 # %%
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
@@ -535,12 +517,10 @@ for text, gold in hard.items():
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{n_right} of {len(hard)}. A table has nothing to say of a name that it never "
-    "saw, though *My friend ...* says a good deal. The abbreviation is taken for the "
-    "end of a sentence. The address is broken for good, since nothing protects it, "
-    "and `utf-8` follows the manual, which spells it as code does. *none* has one "
-    "form for the object and for nobody. Such errors come from what a table of words "
-    "cannot hold: context, form, and what must not be touched.",
+    f"{n_right} of {len(hard)}. The table has nothing to say about a name that it never "
+    "saw, takes the abbreviation for the end of a sentence, breaks the address for "
+    "good, and has one form for *none* and *None*. What it cannot hold is context, "
+    "form, and what must not be touched.",
     key="hard",
     answer=0 if n_right == len(hard) else 1 if n_right > 3 else 2,
 )
@@ -548,8 +528,8 @@ lessons.explain(
 # %% [markdown]
 # ## How good is a repair?
 #
-# Three texts: the reference (as it should be), the source (with the fault), the hypothesis (what came out). An **edit**
-# is a word whose case the repair changed; a **fault** is a word that was wrong.
+# Three texts: the reference (as it should be), the source (with the fault), the hypothesis (what the repair returned). An
+# **edit** is a word whose case was changed; a **fault** is a word whose case was wrong.
 #
 # $$
 # P = \frac{\text{right edits}}{\text{edits}}, \qquad R = \frac{\text{right edits}}{\text{faults}}, \qquad
@@ -609,9 +589,9 @@ assert np.allclose(mine, (scores.precision, scores.recall, scores.f1))
 print("F1 over words that carry a capital:", scores.f1_capitalized)
 
 # %% [markdown]
-# The literature counts the last of these, over words that *carry a capital*, in the hypothesis for precision and in the
-# reference for recall. It leaves out what matters most here: the share of *correct* texts that a repair changes. Gold is
-# made, not found: take correct text, spoil it with `corrupt_case`, repair it, compare.
+# The literature counts the last of these, over words that *carry a capital*: in the hypothesis for precision, in the
+# reference for recall. Neither sees what matters most here, the share of *correct* texts that a repair changes. So take
+# correct text, spoil it with `corrupt_case`, repair it, compare.
 
 # %%
 faulty = [corrupt_case(text, "capitalize") for text in held_out]
@@ -670,19 +650,16 @@ ungated = results["the package, no gate"][0]
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{counts_altered:.0%} without the gate, {gate_altered:.1%} with it: every rare "
-    "form, every name used as a word, every piece of code is made to conform, and one "
-    f"word is enough. The gate costs recall ({gate_scores.recall:.2f} for "
-    f"{by_counts.recall:.2f}), since texts without evidence are left. For training "
-    "data that is the better bargain.\n\nDoing nothing has a precision of "
-    f"{idle.precision:.0f} by convention, and a score over capitals of "
-    f"{idle.f1_capitalized:.2f} for the letters that `capitalize()` leaves: read that "
-    f"figure with care. The regex is nearly always right ({regex.precision:.2f}) and "
-    f"finds {regex.recall:.0%}. Without its gate the package lies close to your counts "
-    f"on so little text (over capitals {ungated.f1_capitalized:.2f} and "
-    f"{by_counts.f1_capitalized:.2f}); with it, it finds more than your gate does "
-    f"(recall {package.recall:.2f}) and spares as much. What sets it apart is "
-    "restraint.",
+    f"{counts_altered:.0%} without the gate, {gate_altered:.1%} with it: one rare form, "
+    "one name used as a word, and the text is changed. The gate costs recall "
+    f"({gate_scores.recall:.2f} for {by_counts.recall:.2f}), since texts without "
+    "evidence are left; for training data that is the better bargain.\n\nDoing nothing "
+    f"has a precision of {idle.precision:.0f} by convention, and an F1 over capitals of "
+    f"{idle.f1_capitalized:.2f} for the letters that `capitalize()` leaves. The regex "
+    f"is nearly always right ({regex.precision:.2f}) and finds {regex.recall:.0%}. "
+    "Without its gate the package lies close to your counts on so little text (F1 over "
+    f"capitals {ungated.f1_capitalized:.2f} and {by_counts.f1_capitalized:.2f}); with "
+    f"it, it finds more than your gate does (recall {package.recall:.2f}).",
     key="altered",
     answer=2 if counts_altered > 0.2 else 1 if counts_altered > 0.05 else 0,
 )
@@ -700,15 +677,12 @@ assert package.f1_capitalized > 0.7, (
 #
 # It has the two parts that you built and two more.
 #
-# - **A gate.** Each message is read as if it had no case, and what speaks against its present case is added up: sentence
-#   starts and names beyond doubt in full, other words that usually carry a capital a little. Only above a threshold is it
-#   believed to be faulty. A language that the corpus does not speak is left alone. The thresholds were set by hand so that
-#   next to no correct chat answer is altered; the table below says what they do on text that had no part in it.
-# - **Protected spans.** Code, addresses, paths, mathematics and markup are found first, and not a byte of them changes.
-# - **A lexicon**: your counts, and how often a word is followed by a full stop and a *small* letter, which is how an
-#   abbreviation gives itself away {cite:p}`kiss2006unsupervised`.
-# - **Log-odds** of a capital from a word and its surroundings, for words that the counts leave open; see the
-#   optional section at the end.
+# - **A gate** adds up the evidence against a message's present case. Its threshold was set by hand so that next to no correct
+#   chat answer is altered. A language that the corpus does not speak is left alone.
+# - **Protected spans**: of code, addresses, paths, mathematics and markup not a byte changes.
+# - **A lexicon**: your counts, and how often a word is followed by a full stop and a *small* letter, which gives an
+#   abbreviation away {cite:p}`kiss2006unsupervised`.
+# - **Log-odds** of a capital where the counts leave it open (the optional section at the end).
 
 # %%
 text = (
@@ -727,9 +701,8 @@ for text, gold in hard.items():
 # %% [markdown]
 # ### See for yourself
 #
-# Pick a message or, in a running notebook, type one. Words that change are bold with a double underline, protected spans
-# have a dotted one, and each change has its reason. Look for the message in which *e.g.* is misread, and for the hard ones
-# at the end, most of which the gate lets pass for want of evidence.
+# Pick a message or, in a running notebook, type one. Changed words are bold with a double underline, protected spans have a
+# dotted one, and each change has its reason. In one message *e.g.* is misread.
 
 # %% tags=["hide-input"]
 shown = [
@@ -751,10 +724,9 @@ TruecaserView(truecaser, shown)
 # %% [markdown]
 # ### Beside its peers
 #
-# The same measurement on real chat text: fitted on 12 MB of answers of many models, scored on answers to held-out
-# prompts, spoilt by `capitalize()`. It takes minutes and records under a licence that does not let us pass them on, so it
-# is a benchmark (`benchmarks/truecasing.py`) whose table is read here. F1 is over capitals, in percent; *GPT-3.5-like*
-# are answers of GPT-3.5, GPT-4 and Vicuna, the nearest to UltraChat.
+# The same measurement on real chat text, answers to held-out prompts. F1 is over capitals, in per cent; *GPT-3.5-like* are
+# answers of GPT-3.5, GPT-4 and Vicuna, the nearest to UltraChat. (The texts may not be passed on;
+# `benchmarks/truecasing.py` made the table.)
 
 # %%
 peers = published.published_table("truecasing_peers")
@@ -773,15 +745,13 @@ display(Markdown(markdown_table(
 print(peers.note.rpartition("of this machine: ")[2])
 
 # %% [markdown]
-# The peers were built to recase everything they are given, sacremoses for translation and truecase for single sentences,
-# so they change most *correct* messages. Nobody comes near 100: case in headings is a matter of style that cannot be
-# recovered.
+# The peers recase whatever they are given, so they change most *correct* messages. Nobody comes near 100: case in headings
+# is a matter of style.
 #
 # ## On the dialogues
 #
-# Real data comes without its true form, the *gold*. The miniature has it: its world can be written again *without* the
-# fault, and everything else stays the same, letter by letter. First the pipeline's own step, which filters refusals and
-# truecases what is left:
+# Real data comes without its true form, the *gold*; the miniature's world can be written again *without* the fault. First
+# the pipeline's own step, which filters refusals and truecases the rest:
 
 # %%
 made = pipeline.truecased()
@@ -795,7 +765,7 @@ assert row_counts["rows_in"] == row_counts["rows_out"] + row_counts["rows_set_as
 )
 
 # %% [markdown]
-# The same by hand, to see what it did: filter, fit on what is left, repair.
+# The same by hand: filter, fit on what is left, repair.
 
 # %%
 kept = refusal_filter(loaded.records)
@@ -849,17 +819,16 @@ if miniature_as_shipped:
 # %% [markdown]
 # ```{admonition} Do not believe a perfect score
 # :class: warning
-# In the miniature next to nothing is missed or harmed, because every name in it occurs hundreds of times. It is a closed
-# world, and shows that the program works, no more. The manual's paragraphs above are nearer to life, and real chat is
-# harder still. What the miniature does show is the part that the surface hides: *It was in rome.* has no sentence start
-# and no `i`. Only a model that knows *Rome* sees the fault.
+# Every name of the miniature occurs hundreds of times, so next to nothing is missed or harmed. Real chat is harder. But it
+# shows what the surface hides: *It was in rome.* has no sentence start and no `i`, and only a model that knows *Rome* sees
+# the fault.
 # ```
 
 # %% [markdown]
 # ## Filter, then truecase
 #
 # The other half of the clean-up removes dialogues in which the assistant disclaims emotions, opinions or experience. Paper
-# and card quote only three phrases; the list in the package is our own.
+# and card quote three phrases; the package's list is our own.
 
 # %%
 print(kept.report())
@@ -890,12 +859,12 @@ ratio = refusing_share / max(others_refusing, 1e-9)
 # %% tags=["remove-input"]
 lessons.explain(
     f"{refusing_share:.0%} against {others_refusing:.1%}. The miniature was *made* so, "
-    "after what we measured in the echoes of UltraChat: "
+    "after what we measured in models that had learnt from UltraChat: "
     f"{lessons.published('86 of 148 wrongly cased answers', 'our measurement')} match "
     f"a refusal phrase, against {lessons.published('82 of 16,087', 'our measurement')} "
     "correct ones. So the order matters for the *report*: truecase first, and many "
-    "repairs are thrown away a moment later. The card's five per cent does not say "
-    "which order it was counted in.",
+    "repairs are removed a moment later. The card does not say in which order its "
+    "five per cent were counted.",
     key="related",
     answer=0 if ratio < 2 else 1 if ratio < 10 else 2,
 )
@@ -907,8 +876,7 @@ lessons.explain(
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # `refuses` and `faulty` are lists of booleans, one per row. Write `order_counts(refuses, faulty)`: how many rows are kept;
-# how many of those are repaired; and how many rows are repaired *in vain* if truecasing comes first (repaired, then
-# removed).
+# how many of those are repaired; and how many are repaired *in vain* if truecasing comes first (repaired, then removed).
 # ````
 
 # %% tags=["exercise"]
@@ -946,8 +914,8 @@ in_order = order_counts(refuses.tolist(), is_faulty.tolist())
 print("kept {:,}, repaired {:,}, repaired in vain {:,}".format(*in_order))
 
 # %% [markdown]
-# There is a finer trap. A truecaser fitted *after* the filter has never met the words of a refusal, and leaves alone what
-# it does not speak. And the rows must not depend on the order: the filter has to find a phrase whatever its case.
+# A finer trap: a truecaser fitted *after* the filter has never met the words of a refusal, and leaves them alone. And the
+# filter has to find a phrase whatever its case, or the rows would depend on the order.
 
 # %%
 late = np.array(detect_case_noise(pa.array(answers), own).to_pylist()) != "ok"
@@ -965,8 +933,8 @@ print("the same", len(after_truecasing.removed), "answers are removed in either 
 # %% [markdown]
 # ### On real answers
 #
-# Stored with the package: the same two programs on real answers. (With `ZEPHYR_REAL_DATA` set to a folder of your own
-# that has `truecasing/*.jsonl.gz` with one `{"text": ...}` per line, the cell reads those instead.)
+# The same two programs on real answers, stored with the package. (Yours are added if `ZEPHYR_REAL_DATA` is a folder with
+# `truecasing/*.jsonl.gz`, one `{"text": ...}` per line.)
 
 # %%
 real_files = sorted(
@@ -990,29 +958,26 @@ display(Markdown(markdown_table(
 # %% [markdown]
 # ```{admonition} Common mistakes
 # :class: warning
-# - **`capitalize()` where only the first letter was meant.** `text[:1].upper() + text[1:]` is what you want. This one call
-#   is, by all signs, the whole story of this chapter.
-# - **Learning from the faulty.** A truecaser fitted on the raw corpus learns *rome*. Fit on what the detector passes.
-# - **F1 without correct text.** A score over spoilt sentences never sees the damage.
-# - **Splitting by message.** Two answers to one prompt share their names; split by prompt.
+# - **`capitalize()` where only the first letter was meant.** Write `text[:1].upper() + text[1:]`.
+# - **Learning from the faulty.** Fitted on the raw corpus, a truecaser learns *rome*. Fit on what the detector passes.
+# - **Splitting by message.** Answers to one prompt share their names; split by prompt.
 # - **Changing lengths.** `"ß".upper()` is `"SS"`. A repair that keeps every length can be checked letter by letter.
-# - **Retokenising.** Joining words by single spaces destroys lists, tables and code; edit in place.
-# - **Truecasing users.** Their lower case is how people type, and the student should meet it. The answers only.
+# - **Joining words by single spaces.** That destroys lists, tables and code; edit in place.
+# - **Truecasing users.** Lower case is how people type, and the student should meet it.
 # ```
 
 # %% [markdown]
 # ## Your turn with your own data
 #
 # Set `dialogues` above to a file of your own (ultrachat_200k's `messages`, or raw UltraChat's `data`) and run this chapter
-# again. For files of any size there is a command that needs no notebook; a killed run goes on at the file it was at, and
-# each machine takes its share:
+# again. For files of any size there is a command; a killed run resumes at the file it was at:
 #
 # ```bash
 # zephyr truecase shards/*.parquet --output truecased/
 # zephyr truecase shards/*.parquet --output truecased/ --shard-index 0 --num-shards 4   # on the first of four machines
 # ```
 #
-# Every message is judged by itself, so the same function maps over any split of a dataset:
+# The same function maps over a dataset:
 #
 # ```python
 # import functools
@@ -1025,23 +990,21 @@ display(Markdown(markdown_table(
 # ray.data.read_parquet("shards/").map_batches(repair, batch_format="pyarrow").write_parquet("truecased/")
 # ```
 #
-# Then read twenty messages of each label before you trust the counts; spoil a thousand correct ones with `corrupt_case`
-# and score; and check that rows in are rows out plus rows set aside.
+# Read twenty messages of each label before you trust the counts, and score a thousand correct ones spoilt with
+# `corrupt_case`.
 
 # %% [markdown]
 # ## Optional: the log-odds of a capital
 #
 # For a word that the counts leave open the package asks 25 questions, all blind to case: the word, its neighbours, its
-# first and last letters, the marks around it, how often each neighbour has a capital, the kind of line. Each answer has a
-# weight, and their sum is the **log-odds** of a capital:
+# letters, the marks around it, the kind of line. Each answer has a weight, and their sum is the **log-odds** of a capital:
 #
 # $$
 # s = \sum_j w_j, \qquad p = \sigma(s) = \frac{1}{1 + e^{-s}}, \qquad s = \log \frac{p}{1-p} .
 # $$ (eq-01-logodds)
 #
-# With $y = 1$ for a capital, the loss of a word is $-y \log p - (1 - y) \log (1 - p)$, and because
-# $\sigma' = \sigma (1 - \sigma)$ its slope in $s$ is simply $p - y$. (The weights stand in a hashed table
-# {cite:p}`weinberger2009feature` and are fitted with AdaGrad {cite:p}`duchi2011adaptive`.)
+# With $y = 1$ for a capital, the loss of a word is $-y \log p - (1 - y) \log (1 - p)$, and its slope in $s$ is $p - y$.
+# (The weights stand in a hashed table {cite:p}`weinberger2009feature`, fitted with AdaGrad {cite:p}`duchi2011adaptive`.)
 
 # %% tags=["hide-input"]
 def loss(s, y):
@@ -1056,8 +1019,7 @@ for s, y in ((1.3, 1), (1.3, 0), (-0.4, 1)):
     assert abs(slope - formula) < 1e-6
 
 # %% [markdown]
-# A capital is written where $s$ exceeds a threshold, and any threshold is a choice between errors. On the held-out
-# paragraphs, all thresholds at once:
+# A capital is written where $s$ exceeds a threshold, which trades one error for another. On the held-out paragraphs:
 
 # %% tags=["hide-input"]
 words = read_words(truecaser, held_out)
@@ -1085,9 +1047,8 @@ figures.show(
 )
 
 # %% [markdown]
-# In a wholly faulty message every word is in doubt and both errors count alike: the threshold is 0. In a message that is
-# correct but for a letter an edit has to be all but sure: there the package touches sentence starts only, and asks for
-# $s \ge 3.5$, that is $p > 0.97$.
+# In a wholly faulty message both errors count alike: the threshold is 0. In a message that is correct but for a letter the
+# package touches sentence starts only, and asks for $s \ge 3.5$, that is $p > 0.97$.
 
 # %% [markdown]
 # ## Recap
@@ -1095,7 +1056,7 @@ figures.show(
 # 1. *The gate*: [equality with `capitalize()`, plus evidence](ex-01-signature).
 # 2. *The obvious repair*: [a regex](ex-01-starts) misses lines and names, and broke code in the published set.
 # 3. *A truecaser that counts*: [yours](ex-01-counts), a dozen lines; behind your gate it spares correct text.
-# 4. *Scores*: [precision, recall and F1 of edits](ex-01-scores), and the share of correct text changed, the one to add.
+# 4. *Scores*: [precision, recall and F1 of edits](ex-01-scores), and the share of correct text changed.
 # 5. *Order and accounting*: [filter first](ex-01-order), report both counts, no row vanishes.
 #
 # The dialogues are clean. In the [next chapter](02_dsft) a student learns from them.
@@ -1103,9 +1064,8 @@ figures.show(
 # %% [markdown]
 # ## References
 #
-# - {cite:t}`tunstall2023zephyr`: section 4.1 for the fault and the filters; {cite:t}`ding2023ultrachat` for the dialogues.
-# - {cite:t}`lita2003truecasing`: truecasing, named and solved by counts of words and their neighbours.
-# - {cite:t}`kiss2006unsupervised`: abbreviations learnt from raw text.
+# - {cite:t}`tunstall2023zephyr`, section 4.1: the fault and the filters; {cite:t}`ding2023ultrachat`: the dialogues.
+# - {cite:t}`lita2003truecasing`: truecasing; {cite:t}`kiss2006unsupervised`: abbreviations.
 # - {cite:t}`duchi2011adaptive` and {cite:t}`weinberger2009feature`: the steps and the table of the regression.
 # - [alignment-handbook, issue 7](https://github.com/huggingface/alignment-handbook/issues/7): the request for the code.
 
