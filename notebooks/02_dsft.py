@@ -17,10 +17,10 @@
 # 5. Train in plain PyTorch, read a run's log, and say what its numbers can be compared with.
 
 # %% [markdown]
-# ## Setup
+# ## Set-up
 #
-# The next three cells install, set the parameters and import. `scale` chooses model, data and recipe together; the other
-# parameters replace one of them by something of your own.
+# The three folded cells load the package, set the parameters (`scale` chooses model, data and recipe together; the others
+# replace one of them by something of your own) and import what follows.
 
 # %% tags=["hide-input"]
 try:

@@ -16,10 +16,10 @@
 # 5. Read a run's curves: what should rise, what may fall, and what is no cause for alarm.
 
 # %% [markdown]
-# ## Setup
+# ## Set-up
 #
-# The next three cells install, set the parameters and import. `scale` chooses model, data and recipe together; the other
-# parameters replace one of them by something of your own.
+# The three folded cells load the package, set the parameters (`scale` chooses model, data and recipe together; the others
+# replace one of them by something of your own) and import what follows.
 
 # %% tags=["hide-input"]
 try:

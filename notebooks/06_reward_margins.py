@@ -16,6 +16,12 @@
 # - say on how many examples an accuracy was measured, and what such an accuracy is worth
 # - explain how a pair can be learned while its chosen answer becomes less likely, and measure it down to the token
 
+# %% [markdown]
+# ## Set-up
+#
+# The three folded cells load the package, set the parameters (`preferences` takes pairs of your own)
+# and import what follows.
+
 # %% tags=["hide-input"]
 try:
     import zephyr_utils

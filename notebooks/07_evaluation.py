@@ -13,6 +13,12 @@
 # - decide whether a difference is real: paired by question, over seeds, and with enough questions;
 # - recognise figures that cannot be taken at face value: contaminated, from a faulty runner, or from another judge.
 
+# %% [markdown]
+# ## Set-up
+#
+# The three folded cells load the package, set the parameters (`scale` chooses model, data and recipe together)
+# and import what follows.
+
 # %% tags=["hide-input"]
 try:
     import zephyr_utils

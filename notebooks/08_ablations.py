@@ -16,6 +16,12 @@
 # 4. Say what each stage, the pairs, $\beta$ and the shape of the loss do to the answers, with numbers.
 # 5. Count how many findings a long table makes by chance, and correct for it.
 
+# %% [markdown]
+# ## Set-up
+#
+# The three folded cells load the package, set the parameters (`scale` chooses model, data and recipe together)
+# and import what follows.
+
 # %% tags=["hide-input"]
 try:
     import zephyr_utils

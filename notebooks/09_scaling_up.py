@@ -21,6 +21,12 @@
 # 5. Go from one GPU to many and keep the effective batch.
 # 6. Export a trained model: merged, with a card that says what was not evaluated.
 
+# %% [markdown]
+# ## Set-up
+#
+# The three folded cells load the package, set the parameters and import what follows. What is *measured* in this chapter is
+# measured on the miniature at any scale, because it is small enough; what is *planned* is planned for all scales.
+
 # %% tags=["hide-input"]
 try:
     import zephyr_utils
@@ -30,10 +36,6 @@ from zephyr_utils.machine import check_loaded_versions, hardware_found
 
 check_loaded_versions()
 print(hardware_found())
-
-# %% [markdown]
-# The parameters are those of every chapter. What is *measured* here is measured on the miniature at any scale, because
-# it is small enough; what is *planned* is planned for all scales.
 
 # %% tags=["parameters", "hide-input"]
 scale = "miniature"

@@ -16,7 +16,13 @@
 # 4. Write reinforcement learning with a leave-one-out baseline, and watch its KL divergence.
 # 5. Recognise over-optimisation: the reward goes on rising, the grade does not.
 
-# %%
+# %% [markdown]
+# ## Set-up
+#
+# The three folded cells load the package, set the parameters (`preferences` takes pairs of your own)
+# and import what follows.
+
+# %% tags=["hide-input"]
 try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
@@ -26,12 +32,7 @@ from zephyr_utils.machine import check_loaded_versions, hardware_found
 check_loaded_versions()
 print(hardware_found())
 
-# %% [markdown]
-# ## The dials
-#
-# `scale` chooses model, data and recipe together; the others replace one of them by something of your own.
-
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 scale = "miniature"
 seed = 0
 dialogues = ""
@@ -41,7 +42,7 @@ base_model = ""
 runs = ""
 settings = {}
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -829,7 +830,7 @@ if miniature_as_shipped:
 # %% [markdown]
 # ## Your turn with your own data
 #
-# A reward model needs pairs and nothing else: set `preferences` in the cell of the dials to a file as in
+# A reward model needs pairs and nothing else: set `preferences` in the parameters to a file as in
 # [dDPO](05_ddpo), and everything up to *Labels and truth* runs on it; strengths need `score_chosen` and
 # `score_rejected`. What follows asks a judge for grades, and the miniature's teacher knows its own
 # world alone: for other prompts put any function in the place of `grade` that takes a prompt and an answer and gives a
