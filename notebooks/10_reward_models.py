@@ -1,11 +1,10 @@
 # %% [markdown]
 # # Reward models, and what Zephyr left out
 #
-# Before DPO there was one way to learn from preferences: train a model that gives every answer a number, then let the
-# policy chase that number by sampling {cite:p}`ouyang2022instructgpt`. Zephyr's paper names a rival that was made this
-# way, Xwin-LM, whose settings were never published, and takes the short way itself. Here we take the long one: a reward
-# model on the pairs of chapter 04, the best of n answers, and reinforcement learning with its reward. Our teacher
-# grades by rule, so for once we can also see what the reward model cannot: whether a higher reward is a better answer.
+# Before DPO, the usual way to learn from preferences was to train a **reward model**, which gives every answer a number, and
+# then to train the policy on its own samples to earn more of it {cite:p}`ouyang2022instructgpt`. Xwin-LM, a rival in the
+# paper's Table 1, was made this way, with settings that were never published; Zephyr takes the shorter way. Here we take
+# the long one. Since our grades follow a rule, we can also see whether a higher reward is a better answer.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -67,14 +66,14 @@ folder = pipeline.folder / "10_reward_models"
 # ## From pairs to a number
 #
 # Chapter 05 used the Bradley-Terry model {cite:p}`bradley1952rank` to get rid of the reward. Stop one step earlier and
-# keep it: a function $r(x, y)$, fitted so that the teacher's choices become as likely as possible:
+# keep it: a function $r(x, y)$, fitted so that the judge's choices become as likely as possible,
 #
 # $$
 # L(r) = -\,\mathbb{E}_{(x, y_w, y_l)} \big[ \log \sigma\big( r(x, y_w) - r(x, y_l) \big) \big] .
 # $$ (eq-10-bt)
 #
-# It is dDPO's loss with a free $r$ in place of $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$. To see what it finds, give
-# four answers to one prompt true rewards, let a judge compare them many times, and fit four numbers by gradient descent.
+# This is dDPO's loss with a free $r$ in place of $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$. What does it find? Give four
+# answers to one prompt true rewards, compute how often each beats each, and fit four numbers to these shares.
 
 # %%
 true_reward = torch.tensor([2.0, 3.0, 0.0, 4.0], dtype=torch.float64)
@@ -96,7 +95,7 @@ lessons.predict(
     "come out?",
     [
         "the true ones, both times",
-        "the true ones up to a number that is added to all, another one each time",
+        "the true ones plus a constant, another one each time",
         "the true ones up to a factor",
     ],
     answer=1,
@@ -113,21 +112,18 @@ print("truth, less its mean:", (true_reward - true_reward.mean()).numpy())
 # %% tags=["remove-input"]
 lessons.explain(
     "Only differences enter the loss, so the mean of the four stays where it began. "
-    "The differences are the true "
-    "ones: the factor is fixed, since a difference of one has to mean that the better "
-    "answer wins with chance "
-    f"{torch.sigmoid(torch.tensor(1.0)):.2f}. With one number free *per prompt*, the "
-    "rewards of two prompts cannot be "
-    "compared.",
+    "The factor is fixed: a difference of one has to mean that the higher answer wins "
+    f"with probability {torch.sigmoid(torch.tensor(1.0)):.2f}. With one constant free "
+    "*per prompt*, the rewards of two prompts cannot be compared.",
     key="recovered",
 )
 
 # %% [markdown]
 # ## A head on a language model
 #
-# What is $r$? Take the dSFT model, drop the layer that scores the next token, and put one linear map in its place, from
-# the last layer's state to one number. It is read at the *last token*, since only there has the model seen the whole
-# answer. In transformers this is a sequence classifier with one label, and TRL's `RewardTrainer` makes the same.
+# What is $r$? Take the dSFT model and replace the layer that scores the next token by a **head**, one linear map from the
+# last layer's state to one number. It is read at the *last token*, where alone the model has seen the whole answer. In
+# transformers this is a sequence classifier with one label; TRL's `RewardTrainer` uses the same.
 
 # %%
 sft_model, sft_key = pipeline.start()
@@ -144,7 +140,7 @@ print("read at", repr(tokenizer.decode(ids[-1:])))
 print("the head:", tuple(model.score.weight.shape))
 
 # %% [markdown]
-# By hand and by the package, on a head that is not zero:
+# By hand and by the package, on a random head:
 
 # %%
 torch.nn.init.normal_(model.score.weight, generator=torch.Generator().manual_seed(seed))
@@ -158,10 +154,10 @@ assert abs(by_hand - ours) < 1e-3
 # %% [markdown]
 # ### The loss, and the strength of a preference
 #
-# UltraFeedback's judge did not only say which answer is better: it gave both a score. HelpSteer2-Preference
-# {cite:p}`wang2024helpsteer2preference` asked people for a strength $s$ of 1, 2 or 3 and compared three losses, with
-# $d = r(x, y_w) - r(x, y_l)$: **regular**, $-\log \sigma(d)$; **margin**, $-\log \sigma(d - s)$, which asks for a
-# distance; **scaled**, $-s \log \sigma(d)$, which counts the pair $s$ times.
+# UltraFeedback's judge gave both answers a score. HelpSteer2-Preference {cite:p}`wang2024helpsteer2preference` asked people
+# for a strength $s$ of 1, 2 or 3 and compared three losses, with $d = r(x, y_w) - r(x, y_l)$: **regular**,
+# $-\log \sigma(d)$; **margin**, $-\log \sigma(d - s)$, which asks for a distance; **scaled**, $-s \log \sigma(d)$, which
+# counts the pair $s$ times.
 
 # %% [markdown]
 # ````{exercise} Strength as a weight
@@ -169,8 +165,8 @@ assert abs(by_hand - ours) < 1e-3
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# Write the scaled loss of a batch. Divide the strengths by their mean first: a mean above 1 would only be a larger
-# learning rate.
+# Write `scaled_loss(chosen, rejected, strength)`, three tensors with one entry per pair. Return the mean scaled loss of the
+# batch. Divide the strengths by their mean first: a mean above 1 would only be a larger learning rate.
 # ````
 
 # %% tags=["exercise"]
@@ -197,7 +193,8 @@ exercises.check_scaled_loss(scaled_loss)
 # `````
 
 # %% [markdown]
-# Yours, or the solution, beside the package's, and the three pulls on a pair that is already ranked rightly:
+# Your loss beside the package's, and the pull of each loss, $-\partial L / \partial d$, on a pair that is already ranked
+# correctly:
 
 # %%
 scaled_loss = exercises.yours(scaled_loss, exercises.check_scaled_loss)
@@ -214,7 +211,7 @@ for kind in ("regular", "margin", "scaled"):
     print(f"{kind:8s} pull on a pair with d = 2 and strength 3: {-d.grad.item():.3f}")
 
 # %% [markdown]
-# Our pairs have scores, so strengths cost nothing: thirds of the score gap.
+# Our pairs have scores, so strengths cost nothing: 1, 2 or 3 by thirds of the score gap.
 
 # %%
 cuts = rewards.strength_cuts(train)
@@ -264,16 +261,15 @@ assert abs(losses[0] - np.log(2)) < 1e-6
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"The first loss is {losses[0]:.4f}, which is ln 2: both rewards are zero, so "
-    "their difference is, and a coin is tossed. "
-    "As in dDPO, another number would say that something is wrong before anything has "
-    "been learnt.",
+    f"{losses[0]:.4f}, which is ln 2: both rewards are zero, and so is their "
+    "difference. As in dDPO, any other number would mean a fault before training has "
+    "begun.",
     key="first",
 )
 
 # %% [markdown]
-# The package's `train_reward_model` is this loop with an adapter, a schedule and batches of like length. On all pairs,
-# the same that dDPO had:
+# The package's `train_reward_model` is this loop with an adapter, a schedule and batches of similar length. It gets all the
+# pairs that dDPO had:
 
 # %%
 def reward_model(name, pairs, start=(sft_model, sft_key), **changes):
@@ -298,13 +294,13 @@ model, tokenizer = rewards.load_reward_model(made.folder / training.MODEL)
 # %% [markdown]
 # ## Does it rank what it has not seen?
 #
-# Its rival is the dDPO model's *implicit* reward, $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$, from the same pairs.
+# Compare it with the dDPO model's *implicit* reward, $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$, from the same pairs.
 
 # %% tags=["remove-input"]
 lessons.predict(
     "Trained on the same pairs, which ranks held-out pairs more often as the label "
     "does?",
-    ["the reward model", "dDPO's implicit reward", "the two cannot be told apart"],
+    ["the reward model", "dDPO's implicit reward", "this many pairs cannot tell"],
     key="rank",
 )
 
@@ -335,11 +331,11 @@ undecided = difference.low <= 0 <= difference.high
 lessons.explain(
     f"Pair by pair the difference is {difference.mean:+.3f}, from "
     f"{difference.low:+.3f} to {difference.high:+.3f}. "
-    + ("It holds zero: this many pairs do not tell them apart. " if undecided else "")
-    + "Both are fitted by the same loss to the same pairs, from the same model. What "
-    "differs is what the number is made "
-    "of: a state at the last token, or the log-probability of every token. And dDPO's "
-    "learning rate was searched, the reward model's was not.",
+    + ("It includes zero: this many pairs cannot tell. " if undecided else "")
+    + "Both are fitted by the same loss to the same pairs, from the same model. One "
+    "number comes from the state at the last token, the other from the log-probability "
+    "of every token. And dDPO's learning rate was searched, the reward model's was "
+    "not.",
     key="rank",
     answer=2 if undecided else (0 if difference.mean > 0 else 1),
 )
@@ -347,8 +343,8 @@ lessons.explain(
 # %% [markdown]
 # ### What strength adds
 #
-# Reward models on the same few pairs: three losses, and HelpSteer2-Preference's way, a regression on the scores
-# first and then the scaled loss from there, with the head kept.
+# Five reward models on the same few pairs: the three losses, a regression on the scores, and HelpSteer2-Preference's best:
+# that regression first, then the scaled loss, with the head kept.
 
 # %%
 few = train[:192]
@@ -365,8 +361,8 @@ variants["rating, then scaled"] = reward_model(
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "How many of the other four will differ from *regular* by more than its interval "
-    "is wide?",
+    "How many of the other four differ in accuracy from *regular* by more than the "
+    "width of its interval?",
     ["none", "one or two", "three or four"],
     key="strength",
 )
@@ -386,12 +382,10 @@ far = sum(
 )
 lessons.explain(
     f"{far} of them. With {len(held_out)} held-out pairs an interval is "
-    f"{plain.high - plain.low:.2f} wide. The paper "
-    "reports "
+    f"{plain.high - plain.low:.2f} wide. The paper reports "
     f"{lessons.published('91.5, 91.5 and 92.7', 'RewardBench, arXiv 2410.01257')} for "
-    "the three losses from "
-    f"scratch, and {lessons.published('93.7', 'the same')} for scaled after "
-    "regression: to see such differences takes thousands of pairs.",
+    f"the three losses, and {lessons.published('93.7', 'the same')} for scaled after "
+    "regression: seeing such differences takes thousands of pairs.",
     key="strength",
     answer=0 if far == 0 else 1 if far < 3 else 2,
 )
@@ -399,8 +393,8 @@ lessons.explain(
 # %% [markdown]
 # ## Labels and truth
 #
-# A label is what one judge said once, and ours errs at times. Its grades without that noise are known here, so every
-# reward can be asked twice: does it agree with the label, and does it agree with the truth?
+# A label is what a judge said once, and ours errs at times. Its grades without the noise are known here, so we can compare
+# every reward with the label and with the truth.
 
 # %%
 judge = pipeline.setting.exam.judge()
@@ -419,10 +413,9 @@ print(f"{decided.sum()} of {len(held_out)} pairs have two true grades that diffe
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "A label errs at times. Can a reward model that was "
-    "trained on such labels agree with "
-    "the truth more often than with the labels?",
-    ["no: its labels are all it knows", "yes: errors without a rule average out"],
+    "Can a reward model that was trained on labels with errors agree with the truth "
+    "more often than with the labels?",
+    ["no: its labels are all it knows", "yes: random errors average out"],
     key="truth",
 )
 
@@ -441,17 +434,15 @@ for name, margin in margins.items():
 above = true_share["reward model"] > (margins["reward model"] > 0)[decided].mean()
 lessons.explain(
     f"The label is right in {truth.mean():.0%}. The reward model agrees with the truth "
-    "in "
-    f"{true_share['reward model']:.0%}"
+    f"in {true_share['reward model']:.0%}"
     + (
-        ", more often than with the labels: a slip of the judge has no rule, so what "
-        "is learnt from many pairs averages it "
-        "away. Accuracy on labels has a ceiling, and a model can be better than its "
+        ", more often than with the labels: random errors average out over many pairs. "
+        "So accuracy on labels has a ceiling, and a model can be better than its "
         "accuracy says."
         if above
-        else ": here it has learnt no more than the labels hold. The errors need not "
-        "be without a rule: a judge who likes "
-        "length or one model's manner errs in one direction, and that is learnt."
+        else ": here it has learned no more than the labels hold. Errors need not be "
+        "random: a judge who likes length or one model's manner errs in one direction, "
+        "and that is learned."
     ),
     key="truth",
     answer=int(above),
@@ -460,9 +451,9 @@ lessons.explain(
 # %% [markdown]
 # ## The best of n
 #
-# The simplest use of a reward model trains nothing: sample n answers, keep the one it likes most. How good that is for
-# each n could be measured by drawing n answers again and again. Better: draw N once and average over *all* subsets of n.
-# With the scores in ascending order, the k-th answer is the best of $\binom{k-1}{n-1}$ of the $\binom{N}{n}$ subsets.
+# The simplest use of a reward model trains nothing: sample n answers and keep the one with the highest reward. To see how
+# good that is for every n, draw N answers once and average over *all* subsets of n. With the scores in ascending order, the
+# k-th answer is the best of $\binom{k-1}{n-1}$ of the $\binom{N}{n}$ subsets.
 
 # %% [markdown]
 # ````{exercise} Every n from one set of samples
@@ -470,7 +461,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# For the answers to one prompt: the expected grade of the best-scored of n. No two scores are equal.
+# Write `expected_best(scores, grades, n)`, two arrays with one entry per answer to a prompt. Return the expected grade of
+# the best-scored of n answers. No two scores are equal.
 # ````
 
 # %% tags=["exercise"]
@@ -498,7 +490,8 @@ exercises.check_expected_best(expected_best)
 # `````
 
 # %% [markdown]
-# Eight answers of the dSFT model to each of some held-out prompts, scored by the reward model and graded by the teacher.
+# Eight answers of the dSFT model to each of some held-out prompts, scored by the reward model (in the code: `proxy`) and
+# graded by the rule (`gold`):
 
 # %%
 asked = list(dict.fromkeys(row["prompt"] for row in held_out))[:48]
@@ -541,8 +534,8 @@ assert abs(ours - package) < 1e-9
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Of the gain in grade that a perfect chooser has at n = 8, how much does the "
-    "reward model get?",
+    "Choosing by the grade itself gains the most that eight samples allow. What part "
+    "of that gain does the reward model get?",
     ["less than a third", "between one and two thirds", "more than two thirds"],
     key="best",
 )
@@ -566,10 +559,9 @@ gains = [curve[-1] - gold.mean() for curve in curves.values()]
 reached = gains[0] / gains[1]
 lessons.explain(
     f"{reached:.0%}: from {gold.mean():.2f} to "
-    f"{curves['chosen by the reward model'][-1]:.2f}, where the best there is "
-    f"among eight has {curves['chosen by the grade itself'][-1]:.2f}. What a reward "
-    "model gets wrong here, it will also "
-    "get wrong when a policy is trained to please it.",
+    f"{curves['chosen by the reward model'][-1]:.2f}, where the best of eight has "
+    f"{curves['chosen by the grade itself'][-1]:.2f}. What a reward model gets wrong "
+    "here, it also gets wrong when a policy is trained on it.",
     key="best",
     answer=0 if reached < 1 / 3 else 1 if reached <= 2 / 3 else 2,
 )
@@ -577,11 +569,11 @@ lessons.explain(
 # %% [markdown]
 # ## Reinforcement learning on the reward
 #
-# Best of n pays for its gain at every answer. Reinforcement learning moves the policy instead, towards what it would
-# have to search for, and pays for moving: reward minus $\kappa$ times the KL divergence from the dSFT model, the
-# objective of chapter 05. PPO {cite:p}`schulman2017ppo` needs a second network that predicts the reward to come, per
-# token. For answers that are rewarded once, at their end, something simpler does {cite:p}`ahmadian2024rloo`: sample k
-# answers to a prompt and compare each with the mean of the others.
+# Best of n pays for its gain at every answer. Reinforcement learning changes the policy instead, for chapter 05's objective:
+# the reward minus a price, $\beta$ there, times the KL divergence from the dSFT model. PPO {cite:p}`schulman2017ppo` needs a
+# second network that predicts the reward to come, per token. Answers that are rewarded once, at their end, need less: sample
+# k answers to a prompt and compare each with the mean of the others. This is **RLOO**, REINFORCE with a leave-one-out
+# baseline {cite:p}`ahmadian2024rloo`.
 
 # %% [markdown]
 # ````{exercise} The leave-one-out baseline
@@ -589,8 +581,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# `rewards` has a row of k rewards for each prompt. Return the advantages, $A_i = r_i$ less the mean of the other
-# $k - 1$.
+# Write `leave_one_out(rewards)`: the array has a row of k rewards for each prompt. Return the advantages in the same shape,
+# $A_i = r_i$ minus the mean of the other $k - 1$.
 # ````
 
 # %% tags=["exercise"]
@@ -623,10 +615,10 @@ assert np.allclose(leave_one_out(gold[:, :4]), package)
 print(f"largest sum over a prompt's answers: {package.sum(dim=1).abs().max():.1e}")
 
 # %% [markdown]
-# Since rewards of different prompts cannot be compared, it matters that this never does: within a prompt the unknown
-# number cancels, as it did in the pairs.
+# Rewards of different prompts cannot be compared, and this never does: within a prompt the unknown constant cancels.
 #
-# The log-probabilities of what was sampled, with gradients; the sampler has kept those of the policy that drew them.
+# Next, the log-probabilities of what was sampled, with gradients. The sampler has kept those of the policy that drew them,
+# and before any step the two must agree:
 
 # %%
 def sampled_log_probs(policy, prompts, answers):
@@ -652,8 +644,8 @@ assert torch.allclose(again, kept, atol=1e-2)
 
 # %% [markdown]
 # One round: sample, reward, subtract the price of moving, compare within the prompt, and take two steps on halves of the
-# batch. On the second half the policy has moved already, which is what PPO's clip is for: it stops a ratio
-# $\rho = \pi / \pi_\mathrm{old}$ that has left $1 \pm \epsilon$ from pulling any further.
+# batch. On the second half the policy has moved already. PPO's clip is for this: a ratio $\rho = \pi / \pi_\mathrm{old}$
+# that has left $1 \pm \epsilon$ pulls no further.
 
 # %%
 K, PRICE, PROMPTS = 4, 0.05, 12
@@ -677,8 +669,7 @@ def rloo_round(policy, optimiser, prompts, reward, seed):
     return kl.mean().item()
 
 # %% [markdown]
-# After some rounds, what has become of the policy on *held-out* prompts: its reward, its grade, the share of right
-# answers, its KL divergence?
+# What we measure on *held-out* prompts: reward, grade, the share of right answers, and the KL divergence.
 
 # %%
 def measure(policy):
@@ -711,9 +702,8 @@ def reinforce(reward, rounds=10, every=5):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "One run is rewarded by the reward model, the other by the teacher's own grade. At "
-    "the end, whose *grade* is higher, "
-    "and whose *reward*?",
+    "One run is rewarded by the reward model, the other by the grade itself. At the "
+    "end, whose *grade* is higher, and whose *reward*?",
     [
         "the reward model's run has both",
         "each is ahead in what it was rewarded for",
@@ -736,20 +726,19 @@ lessons.explain(
     "Rewarded by the model, the grade went from "
     f"{paths['reward model'][0]['grade']:.2f} to {by_model['grade']:.2f} and "
     f"the reward to {by_model['reward']:.2f}; rewarded by the grade, they ended at "
-    f"{by_grade['grade']:.2f} and "
-    f"{by_grade['reward']:.2f}. The share of right answers: {by_model['right']:.0%} "
-    f"and {by_grade['right']:.0%}, from "
-    f"{paths['reward model'][0]['right']:.0%}. One seed, two answers to each of "
-    f"{len(asked)} prompts: small differences are noise.",
+    f"{by_grade['grade']:.2f} and {by_grade['reward']:.2f}. The share of right "
+    f"answers went from {paths['reward model'][0]['right']:.0%} to "
+    f"{by_model['right']:.0%} and {by_grade['right']:.0%}. One seed, two answers to "
+    f"each of {len(asked)} prompts: small differences are noise.",
     key="rl",
-    answer=0 if ahead == (True, True) else 2 if ahead == (False, False) else 1,
+    answer={(True, True): 0, (False, True): 1, (False, False): 2}.get(ahead),
 )
 
 # %% [markdown]
 # ## One figure for all
 #
-# What is a grade worth that was bought with any KL divergence whatever? Put all on one picture: grade against KL. For
-# best of n it is known: $\log n - (n - 1) / n$, an upper bound where samples repeat. dDPO is one point.
+# How much grade does each method get for its distance from dSFT? Plot the grade against the KL divergence. For best of n
+# that is known: $\log n - (n - 1) / n$, an upper bound where samples repeat. dDPO is one point.
 
 # %%
 ddpo_policy, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
@@ -782,12 +771,11 @@ figures.show(
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# All begin at the dSFT model, at a KL divergence of 0; what their grades differ by there is sampling, eight answers to a
-# prompt for best of n and two for the others. Best of n ends early: with eight answers it cannot be further than
-# log 8 from the policy. Where the line of the run on the reward model flattens or turns while its own reward still rises,
-# the reward model is **over-optimised** {cite:p}`gao2022scaling`. Ten rounds are few: more of them, a smaller price and
-# a reward model of fewer pairs show it more plainly. No learning rate of this chapter was searched, so the lines do not
-# rank the methods.
+# All lines begin at the dSFT model, at a KL divergence of 0, where their grades differ by sampling alone. Best of n ends
+# early: eight answers take it no further than log 8. Where the line of the run on the reward model flattens or turns while
+# its own reward still rises, the reward model is **over-optimised** {cite:p}`gao2022scaling`. More rounds, a smaller price
+# and a reward model of fewer pairs show it more plainly. No learning rate of this chapter was searched, so the figure does
+# not rank the methods.
 # ```
 
 # %%
@@ -797,11 +785,10 @@ print(f"grade   {start_point['grade']:.2f} -> {end_point['grade']:.2f}")
 assert abs(start_point["kl"]) < 0.1, "the KL divergence is 0 before the first round"
 if miniature_as_shipped:
     assert accuracy["reward model"].estimate > 0.55, (
-        "no better than a coin: too few pairs, or a learning rate that is off"
+        "no better than a coin: too few pairs, or the wrong learning rate?"
     )
     assert end_point["reward"] > start_point["reward"], (
-        "the policy does not earn what it is trained to earn: look at the sign of the "
-        "advantage"
+        "the policy does not earn more of its reward: look at the sign of the advantage"
     )
 
 # %% [markdown]
@@ -809,43 +796,41 @@ if miniature_as_shipped:
 #
 # | | published | here |
 # |---|---|---|
-# | the rival that used PPO | Xwin-LM, settings never published; TRL has removed its PPO trainer | RLOO with PPO's clip, in the cells |
-# | strength of preference | scaled above regular and margin by 1.2 points of RewardBench (arXiv 2410.01257) | the table above, with intervals |
+# | the rival that used PPO | Xwin-LM, settings never published; TRL has removed its PPO trainer | RLOO with PPO's clip |
+# | strength of preference | scaled above regular and margin by 1.2 points of RewardBench (arXiv 2410.01257) | the table above |
 # | reinforcement learning with such a reward | AlpacaEval 2, length-controlled: 57.6 (REINFORCE, 70 B, the same paper) | the figure above |
 # | over-optimisation | gold falls as the proxy rises (arXiv 2210.10760) | reward and grade side by side |
 #
-# ```{admonition} Pitfalls
+# ```{admonition} Common mistakes
 # :class: warning
-# - **Rewards of different prompts compared.** Only differences within a prompt were ever trained.
-# - **A head that was never trained.** A causal model loaded as a classifier gets one at random, and scores at random; the
-#   package refuses it. A published figure of Zephyr came about like that ([errata](../errata), 16).
-# - **The best of n without a control.** More tries help any chooser's *maximum*, also a random one's, if the same judge
-#   chooses and grades.
-# - **A judge that failed, taken for a reward of 0.** It would be an advantage like any other; here it is refused.
+# - **Comparing rewards of different prompts.** Only differences within a prompt were ever trained.
+# - **A head that was never trained** is random, and so are its scores; the package refuses it. A published figure of Zephyr
+#   came about like that ([errata](../errata), 16).
+# - **Best of n without a control.** If one judge chooses and grades, more tries raise the *maximum* of any chooser.
+# - **Taking a failed judgment for a reward of 0.** It would become an advantage; here it is refused.
 # - **k = 1.** There are no others to compare with, and the baseline is 0 / 0.
 # - **KL from a data set's answers.** It is an expectation over the *policy's* samples.
-# - **Padding by the end token.** A classifier that looks for the last token that is no padding stops one token early.
+# - **Padding with the end token.** A classifier that looks for the last token that is not padding stops one too early.
 # ```
 
 # %% [markdown]
 # ## Your turn with your own data
 #
-# A reward model needs pairs and nothing else: set `preferences` in the parameters to a file as in
-# [dDPO](05_ddpo), and everything up to *Labels and truth* runs on it; strengths need `score_chosen` and
-# `score_rejected`. What follows asks a judge for grades, and the miniature's teacher knows its own
-# world alone: for other prompts put any function in the place of `grade` that takes a prompt and an answer and gives a
-# number, such as a call of a judge behind an endpoint.
+# A reward model needs only pairs: set `preferences` in the parameters to a file as in [dDPO](05_ddpo), and everything up to
+# *Labels and truth* runs on it; strengths need `score_chosen` and `score_rejected`. What follows needs grades, and our rule
+# knows its own world alone. For other prompts replace `grade` by a function of prompt and answer that returns a number, such
+# as a call of a judge behind an endpoint.
 #
-# Then go by this list: is the accuracy on held-out pairs above one half, with its interval? Does the reward model prefer
-# the longer answer, whatever it says? And does a person who reads twenty of its best of eight agree?
+# Then check: is the accuracy on held-out pairs above one half, with its interval? Does the reward model prefer the longer
+# answer, whatever it says? Does a person who reads twenty of its best of eight agree?
 
 # %% [markdown]
 # ## Recap
 #
-# 1. *A number from pairs*: equation {eq}`eq-10-bt`; the differences are meant, an offset per prompt is free.
-# 2. *Strength*: [the first exercise](ex-10-scaled); intervals before verdicts.
-# 3. *Best of n*: [the second exercise](ex-10-best), every n from one set of samples, a random control.
-# 4. *Reinforcement learning*: [the third exercise](ex-10-rloo), the clip, the price of moving.
+# 1. *A number from pairs*: equation {eq}`eq-10-bt`; only differences count, a constant per prompt is free.
+# 2. *Strength*: [a weight in the loss](ex-10-scaled); intervals before verdicts.
+# 3. *Best of n*: [every n from one set of samples](ex-10-best), and a random control.
+# 4. *Reinforcement learning*: [the leave-one-out baseline](ex-10-rloo), the clip, the price of moving.
 # 5. *Over-optimisation*: reward and grade in one figure.
 #
 # ## References
