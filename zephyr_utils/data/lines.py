@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+from zephyr_utils.data.file_kinds import BEGINNING, check_kind
 from zephyr_utils.data.rows import (
     KEPT_OF_A_LONG_ROW,
     MAX_JSON_BYTES,
@@ -30,7 +31,6 @@ from zephyr_utils.data.strict_json import (
 from zephyr_utils.errors import HandbookError
 
 MARK = b"\xef\xbb\xbf"  # a byte order mark; joined files have it in front of several lines
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -59,8 +59,8 @@ def line_rows(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with open_bytes(path) as stream:
-            beginning = stream.read(1024).removeprefix(MARK)
-        check_encoding(path, beginning)
+            beginning = stream.read(BEGINNING).removeprefix(MARK)
+        check_kind(path, beginning)
         if beginning.lstrip().startswith(b"[") and (rows := _list_rows(path)) is not None:
             yield from rows
             return
@@ -89,7 +89,7 @@ def json_rows(path: Path) -> Iterator[Row]:
             remedy="write it as .jsonl, one object a line, which is read line by line",
         )
     data = path.read_bytes().removeprefix(MARK)
-    check_encoding(path, data)
+    check_kind(path, data)
     whole = _parse_whole(data, path)
     if whole.error is None:
         values = whole.value if isinstance(whole.value, list) else [whole.value]
@@ -126,20 +126,6 @@ def parse_line(line: bytes, where: str, parse: Callable[[str], Any] = strict_jso
         )
         what = f"the line is no complete JSON value: {getattr(error, 'msg', error)}{at}"
         return broken_row(where, "broken_json", what, _remedy(text), text)
-
-
-def check_encoding(path: Path, beginning: bytes) -> None:
-    """Refuse UTF-16, of which every second byte would be an error.
-
-    Raises:
-        HandbookError: the file begins with the mark of UTF-16.
-    """
-    if beginning.startswith(UTF_16):
-        raise HandbookError(
-            "the file is written in UTF-16, as PowerShell and some spreadsheets do",
-            where=str(path),
-            remedy="save it as UTF-8 (PowerShell: Out-File -Encoding utf8)",
-        )
 
 
 def too_long(where: str, beginning: bytes) -> Row:

@@ -12,7 +12,7 @@ from pathlib import Path
 from zephyr_utils.data.hub import HubAddress, hub_rows
 from zephyr_utils.data.lines import json_rows, line_rows
 from zephyr_utils.data.rows import Row
-from zephyr_utils.data.tables import arrow_rows, csv_rows, parquet_rows, saved_files
+from zephyr_utils.data.tables import SAVED_NAMES, arrow_rows, csv_rows, parquet_rows, saved_files
 from zephyr_utils.errors import HandbookError
 
 __all__ = ["SUFFIXES", "HubAddress", "Row", "read_rows"]
@@ -31,7 +31,13 @@ SUFFIXES = tuple(READERS)
 
 # Files that truecasing leaves beside its output.
 _BESIDE = (".set_aside.jsonl", ".report.json")
-_SPLIT = re.compile(r"(train|test|valid|validation|dev|eval)(?![a-z])", re.IGNORECASE)
+# A split's name, as people and the Hub write it: my_train.jsonl, train_sft-00000-of-00003.parquet.
+_SPLIT = re.compile(
+    r"(?:^|[_.\- ])(train(?:ing)?|test(?:ing)?|valid|validation|val|dev|eval)"
+    r"((?:_(?:sft|gen|prefs))?)(?![a-z])",
+    re.IGNORECASE,
+)
+_SPLIT_NAMES = {"training": "train", "testing": "test", "valid": "validation", "val": "validation"}
 
 
 def read_rows(source: "str | Path | HubAddress", *, limit: int | None = None) -> Iterator[Row]:
@@ -78,9 +84,19 @@ def _files(path: Path) -> list[Path]:
         return _folder_files(path)
     if not path.exists():
         raise HandbookError(
-            "there is no such file or folder",
+            "there is no such file or folder", where=str(path), remedy=_where_it_may_be(path)
+        )
+    if not path.is_file():
+        raise HandbookError(
+            "this is a pipe or a device, and a file is read more than once",
             where=str(path),
-            remedy="check the path; it is read as seen from here: " + str(Path.cwd()),
+            remedy="write what comes through it into a file first",
+        )
+    if path.name in SAVED_NAMES:
+        raise HandbookError(
+            "this file only describes a dataset that `datasets` saved",
+            where=str(path),
+            remedy=f"give its folder: {path.parent}",
         )
     if not _suffix(path):
         raise HandbookError(
@@ -89,6 +105,15 @@ def _files(path: Path) -> list[Path]:
             remedy=f"use a file ending in {', '.join(SUFFIXES)}",
         )
     return [path]
+
+
+def _where_it_may_be(path: Path) -> str:
+    written = path.as_posix()
+    if written.startswith("~"):
+        return f"the ~ was not replaced: give {path.expanduser()}"
+    if re.match(r"(?:https?|s3|gs|hf):/", written):
+        return "only files on this machine are read: download it first"
+    return "check the path; it is read as seen from here: " + str(Path.cwd())
 
 
 def _folder_files(folder: Path) -> list[Path]:
@@ -115,7 +140,8 @@ def _folder_files(folder: Path) -> list[Path]:
             if inside
             else f"give a folder with files ending in {', '.join(SUFFIXES)}",
         )
-    splits = sorted({found[0].lower() for file in data if (found := _SPLIT.match(file.name))})
+    _check_stems(data, folder)
+    splits = sorted({split for file in data if (split := _split_of(file.name))})
     if len(splits) > 1:
         raise HandbookError(
             f"the folder holds several splits: {', '.join(splits)}",
@@ -123,6 +149,29 @@ def _folder_files(folder: Path) -> list[Path]:
             remedy="give one file, or a folder with the files of one split",
         )
     return data
+
+
+def _check_stems(files: list[Path], folder: Path) -> None:
+    """Refuse one set in two formats, whose rows would count twice."""
+    stems: dict[str, Path] = {}
+    for file in files:
+        other = stems.setdefault(file.name.lower().removesuffix(_suffix(file)), file)
+        if other is not file:
+            raise HandbookError(
+                f"{other.name} and {file.name} look like one set in two formats, which would be "
+                "read twice",
+                where=str(folder),
+                remedy="give one of the two files, or move one out of the folder",
+            )
+
+
+def _split_of(name: str) -> str:
+    """The split that a file's name names, empty if none."""
+    found = _SPLIT.search(name)
+    if found is None:
+        return ""
+    split = found[1].lower()
+    return _SPLIT_NAMES.get(split, split) + found[2].lower()
 
 
 def _holds_files(folder: Path) -> bool:

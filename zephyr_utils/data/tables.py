@@ -3,12 +3,14 @@
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zephyr_utils.data.lines import MARK, bounded_lines, check_encoding, open_bytes
+from zephyr_utils.data.file_kinds import BEGINNING, check_kind, check_table_kind
+from zephyr_utils.data.lines import MARK, bounded_lines, open_bytes
 from zephyr_utils.data.rows import MAX_ROW_BYTES, Row, broken_row, megabytes
 from zephyr_utils.errors import HandbookError
 
@@ -19,6 +21,7 @@ DELIMITERS = ",;\t"
 BATCH_BYTES = 64 << 20  # of a table that are turned into Python's objects at once
 BATCH_ROWS = 512
 SAVED_STATE, SAVED_SPLITS = "state.json", "dataset_dict.json"
+SAVED_NAMES = (SAVED_STATE, SAVED_SPLITS, "dataset_info.json")
 
 
 # --- CSV ---------------------------------------------------------------------------------------
@@ -36,8 +39,8 @@ def csv_rows(path: Path) -> Iterator[Row]:
     number = 1
     try:
         with open_bytes(path) as stream:
-            beginning = stream.read(1024).removeprefix(MARK)
-        check_encoding(path, beginning)
+            beginning = stream.read(BEGINNING).removeprefix(MARK)
+        check_kind(path, beginning)
         first = beginning.partition(b"\n")[0].decode(errors="replace")
         delimiter = max(DELIMITERS, key=first.count)
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # Python's own is 128 kB
@@ -57,6 +60,9 @@ def csv_rows(path: Path) -> Iterator[Row]:
             else f"the table is broken here ({error}); the rest of the file is not read"
         )
         remedy = "look for a quotation mark that is never closed, or save as JSONL or Parquet"
+        if "new-line character" in str(error):
+            what = "lines end with a carriage return alone; the rest of the file is not read"
+            remedy = "write them with line feeds"
         yield broken_row(f"{path}, row {number + 1}", "broken_csv", what, remedy)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         yield broken_row(
@@ -75,6 +81,12 @@ def _decoded(stream: Any) -> Iterator[str]:
 
 
 def _check_header(header: list[str], path: Path) -> None:
+    if header and re.fullmatch(r"sep=.?", header[0].strip(), re.IGNORECASE):
+        raise HandbookError(
+            "the first line is a note for Excel (sep=), and no header",
+            where=str(path),
+            remedy="remove that line",
+        )
     repeated = {name for name in header if header.count(name) > 1}
     if not any(header) or repeated:
         what = f"the header names {sorted(repeated)[0]!r} twice" if repeated else "it has no header"
@@ -94,7 +106,7 @@ def _csv_row(header: list[str], cells: list[str], where: str) -> Row:
             "put texts with commas, quotation marks or line breaks in quotation marks",
             cells,
         )
-    value = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+    value = {name: cell or None for name, cell in zip(header, cells, strict=True)}
     try:
         for cell in cells:
             cell.encode()
@@ -114,6 +126,7 @@ def parquet_rows(path: Path) -> Iterator[Row]:
 
     number = 0
     try:
+        check_table_kind(path, b"PAR1")
         with pq.ParquetFile(path) as file:
             _check_columns(file.schema_arrow.names, path)
             meta = file.metadata
@@ -133,6 +146,7 @@ def arrow_rows(path: Path) -> Iterator[Row]:
 
     number = 0
     try:
+        check_table_kind(path, b"ARROW1")
         with pa.memory_map(str(path)) as source:
             try:
                 reader = pa.ipc.open_stream(source)

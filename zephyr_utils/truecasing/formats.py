@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zephyr_utils.data.lines import bounded_lines, check_encoding, open_bytes
+from zephyr_utils.data.file_kinds import BEGINNING, check_kind, check_table_kind
+from zephyr_utils.data.lines import bounded_lines, open_bytes
 from zephyr_utils.data.tables import batch_rows
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.truecasing.dialogue import MessageFinder, RowError
@@ -63,8 +64,7 @@ class Rewriter:
 
     def _lines(self, output: Path, aside: IO[str]) -> None:
         packed = self.path.name.lower().endswith(".gz")
-        with open_bytes(self.path) as source:
-            check_encoding(self.path, source.read(2))
+        _check_lines(self.path)
         with (
             open(self.path, "rb") as raw,
             gzip.open(raw) if packed else raw as source,
@@ -135,6 +135,7 @@ def file_messages(path: Path, finder: MessageFinder) -> Iterator[str]:
     """
     with readable(path):
         if is_lines(path):
+            _check_lines(path)
             with open_bytes(path) as source:
                 for number, content, whole in bounded_lines(source):
                     try:
@@ -148,6 +149,12 @@ def file_messages(path: Path, finder: MessageFinder) -> Iterator[str]:
                 collector = Collector()
                 walk_batch(batch, finder, collector)
                 yield from filter(None, collector.kept)
+
+
+def _check_lines(path: Path) -> None:
+    """Refuse what is no text in UTF-8."""
+    with open_bytes(path) as source:
+        check_kind(path, source.read(BEGINNING))
 
 
 def is_lines(path: Path) -> bool:
@@ -289,7 +296,9 @@ class ArrowTable:
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
     """A Parquet or Arrow file, open to be read."""
-    if path.name.lower().endswith(".parquet"):
+    is_parquet = path.name.lower().endswith(".parquet")
+    check_table_kind(path, b"PAR1" if is_parquet else b"ARROW1")
+    if is_parquet:
         unit = "us" if _has_old_timestamps(path) else None
         with pq.ParquetFile(
             path, buffer_size=BATCH_BYTES, coerce_int96_timestamp_unit=unit
