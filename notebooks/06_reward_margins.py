@@ -1,20 +1,20 @@
 # %% [markdown]
 # # Reward margins: how to read a preference run's log
 #
-# The training of [Chapter 05](05_ddpo) left a model and a log. Logs of preference optimisation alarm whoever reads one
-# for the first time: rewards are negative, the evaluation loss rises, and the answers one wanted become *less* likely. All
-# three are true of the published log of Zephyr-7B-beta, the model of the paper {cite:p}`tunstall2023zephyr`. This chapter
-# puts that log beside your own, says what each curve measures and which shape is normal, goes through the pairs one by one,
-# and ends with a traffic light for the question that every newcomer asks: *is my DPO broken?*
+# The training of [Chapter 05](05_ddpo) left a model and a log. Such logs alarm whoever reads one for the first time:
+# rewards are negative, the evaluation loss rises, and the answers one wanted become *less* likely. All three are true of
+# the published log of Zephyr-7B-beta {cite:p}`tunstall2023zephyr`. This chapter puts that log beside your own, says what
+# each curve measures and which shape is normal, goes through the pairs one by one, and ends with a traffic light for the
+# question that every newcomer asks: *is my DPO broken?*
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# - compute implicit rewards, margins and accuracy from four log-probabilities per pair, and put an interval on them
-# - read every curve of a DPO log, and tell what is normal from what is broken
-# - recover β and the reference model's log-probabilities from a log that prints neither
-# - say on how many examples an accuracy was measured, and what such an accuracy is worth
-# - explain how a pair can be learned while its chosen answer becomes less likely, and measure it down to the token
+# 1. Compute implicit rewards, margins and accuracy from four log-probabilities per pair, with an interval.
+# 2. Read every curve of a DPO log, and tell what is normal from what is broken.
+# 3. Recover β and the reference model's log-probabilities from a log that prints neither.
+# 4. Say on how many examples an accuracy was measured, and what it is worth.
+# 5. Explain how a pair can be learned while its chosen answer becomes less likely, and measure it down to the token.
 
 # %% [markdown]
 # ## Set-up
@@ -72,9 +72,9 @@ pipeline = Pipeline(
 # %% [markdown]
 # ## Four numbers per pair
 #
-# Everything in a DPO log is made of four numbers for each pair: the log-probability of the chosen answer $y_w$ and of the
-# rejected answer $y_l$, each under the model in training π (the policy) and under the frozen reference, the dSFT model. The
-# pipeline has measured them on the pairs that were held out of training.
+# A DPO log is made of four numbers for each pair: the log-probability of the chosen answer $y_w$ and of the rejected
+# answer $y_l$, each under the policy π (the model in training) and under the frozen reference, the dSFT model. The
+# pipeline has measured them on the held-out pairs.
 
 # %%
 made = pipeline.margins()
@@ -85,8 +85,8 @@ for name, values in sums.items():
     print(f"{name:19s} {len(values)} pairs, mean {values.mean():8.2f} nats")
 
 # %% [markdown]
-# In the miniature we can ask somebody whom nobody can ask about UltraFeedback: the *truth*. The labels came from a teacher
-# who rates with noise ([Chapter 03](03_ai_feedback)); the same rules without noise say which answer is better. So each label
+# In the miniature we can ask for what nobody knows about UltraFeedback: the *truth*. The labels came from a teacher who
+# rates with noise ([Chapter 03](03_ai_feedback)); the same rules without noise say which answer is better. So each label
 # is right, wrong, or a toss-up between two equally good answers.
 
 # %%
@@ -111,8 +111,8 @@ def label_kind(pair):
 
 
 # %% [markdown]
-# Look at one pair before anything is averaged, one whose label is right. The log-probability of an answer is a sum over its
-# tokens, the one that ends it included; the prompt is given and counts for nothing.
+# First one pair whose label is right. The log-probability of an answer is a sum over its tokens, the one that ends it
+# included; the prompt is given and counts for nothing.
 
 # %%
 def show_pair(i):
@@ -157,8 +157,8 @@ print(f"that pair: {chosen[one]:.3f} - ({rejected[one]:.3f}) = {margins[one]:.3f
 print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3f}")
 
 # %% [markdown]
-# The package's version refuses what cannot be right (lists of unequal length, NaN, a β of 0) and adds what a log never has,
-# an interval: it resamples the pairs two thousand times and reports the range that holds the middle 95 % (the bootstrap).
+# The package's version refuses what cannot be right (lists of unequal length, NaN, a β of 0) and adds an interval: it
+# resamples the pairs two thousand times and reports the range that holds the middle 95 % (the bootstrap).
 
 # %%
 measured = diagnostics.reward_margins(**sums, beta=beta)
@@ -170,13 +170,12 @@ print("mean margin", measured.mean_margin)
 print("ties       ", measured.n_ties)
 
 # %% [markdown]
-# [Chapter 05](05_ddpo) read other figures off the log of the same run, because the trainer measures only the first held-out
-# pairs on the way, as many as a tenth of its time allows. Here are all of them.
+# [Chapter 05](05_ddpo) read other figures off the log of the same run, because the trainer measures only the first
+# held-out pairs on the way, as many as a tenth of its time allows.
 #
 # ### Step 2: where every run starts
 #
-# Before the first step the policy *is* the reference: both log-ratios of a pair are 0. The run measured held-out pairs there
-# as well.
+# Before the first step the policy *is* the reference: both log-ratios of a pair are 0.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -194,22 +193,21 @@ for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", 
 # %% tags=["remove-input"]
 lessons.explain(
     f"It logged {log.evaluation['rewards/accuracies'][0]:.0f}. Every margin is exactly "
-    "zero, and the trainer counts margins *above* zero; an undecided model would be a "
-    "coin only if ties were split. Ranking by likelihood is what the reference *is*, "
-    "and the implicit reward measures only what has changed since. The loss is "
-    "$-\\log \\sigma(0) = \\ln 2$ for every pair, logged "
+    "zero, and the trainer counts margins *above* zero. Ranking by likelihood is what "
+    "the reference *is*; the implicit reward measures only what has changed since. The "
+    "loss is $-\\log \\sigma(0) = \\ln 2$ for every pair, logged "
     f"{log.evaluation['loss'][0]:.4f}. A first loss far from ln 2 says for certain "
-    "that policy and reference are not one model. The converse does not hold: it does "
-    "not say *which* model both are (Chapter 05).",
+    "that policy and reference are not one model; ln 2 does not say *which* model "
+    "both are (Chapter 05).",
     key="start",
 )
 
 # %% [markdown]
 # ### Step 3: the loss is a function of the margins alone
 #
-# Equation 1 of the paper is the mean of $-\log \sigma(m)$ over the pairs. So our four lists of numbers have to give the
-# evaluation loss that the trainer logged at its last step, on the same pairs. This also checks two programs against each
-# other: the trainer's forward passes with an adapter beside the weights, and ours with the merged model.
+# Equation 1 of the paper is the mean of $-\log \sigma(m)$ over the pairs, so our four lists have to give the evaluation
+# loss that the trainer logged at its last step. This also checks two programs against each other: the trainer's forward
+# passes with an adapter beside the weights, and ours with the merged model.
 
 # %%
 def pair_losses(margins):
@@ -241,7 +239,7 @@ assert at_the_mean <= pair_losses(margins).mean(), (
 )
 
 # %% [markdown]
-# Keep that in mind for the log of Zephyr-7B-beta, 58 evaluations in three epochs, as its model card prints them:
+# The log of Zephyr-7B-beta has 58 evaluations in three epochs. Its last mean margin:
 
 # %%
 zephyr = diagnostics.read_training_log(ZEPHYR_DPO_LOG)
@@ -276,10 +274,9 @@ print(
 lessons.explain(
     f"It is **{last['loss']:.4f}**: worse than ln 2, the loss of a model that has "
     f"learned nothing, with a mean margin of {last['rewards/margins']:.1f} and an "
-    f"accuracy of {last['rewards/accuracies']:.2f}. If you said the smallest, you took "
-    "the mean margin for every pair's; the middle one allows for some spread, but not "
-    "enough. A learned pair with a large margin costs next to nothing, while one "
-    "ranked the wrong way round costs about as much as its margin is deep, so "
+    f"accuracy of {last['rewards/accuracies']:.2f}. A learned pair with a large margin "
+    "costs next to nothing, while one ranked the wrong way round costs about as much "
+    "as its margin is deep, so "
     f"{100 * (1 - last['rewards/accuracies']):.0f} % of the pairs can make up the "
     "whole loss. The model is not wrong more often than before, it is *surer* where "
     f"it is wrong. In our run the {100 * (missed.mean()):.0f} % that are not learned "
@@ -290,9 +287,9 @@ lessons.explain(
 # %% [markdown]
 # ## Two logs side by side
 #
-# A trainer writes two kinds of rows. **Training** rows average over the batches since the last row, other pairs every time.
-# **Evaluation** rows are measured on one fixed set. Zephyr's card prints the training loss and, for the rest, evaluation
-# rows; our run has both kinds of everything. Zephyr trained for 5,800 steps, three epochs.
+# A trainer writes two kinds of rows. **Training** rows average over the batches since the last row, other pairs every
+# time. **Evaluation** rows are measured on one fixed set. Zephyr's card prints the training loss and, for the rest,
+# evaluation rows; our run has both. Zephyr trained for 5,800 steps, three epochs.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -371,10 +368,9 @@ steps_in_all = zephyr.evaluation["step"][-1]
 # %% tags=["remove-input"]
 lessons.explain(
     f"**At step {best.best_step:.0f} of {steps_in_all:,.0f}**, early in the *first* "
-    "epoch; an evaluation loss does not behave here as in pre-training. **The "
-    f"accuracy does not fall**: it ends at {last['rewards/accuracies']:.2f} while the "
-    "margin keeps growing. The order of the answers is kept; what grows is the "
-    "certainty, on wrong pairs as well. The authors trained on, because the judged "
+    "epoch. **The accuracy does not fall**: it ends at "
+    f"{last['rewards/accuracies']:.2f} while the margin keeps growing. What grows is "
+    "the certainty, on wrong pairs as well. The authors trained on, because the judged "
     "quality of the answers kept rising (their figure 3). **The training loss falls "
     "in stairs**, one at each end of an epoch: from there on every pair has been seen "
     "before. And the chosen reward ends at "
@@ -384,7 +380,7 @@ lessons.explain(
 )
 
 # %% [markdown]
-# The stairs as numbers: the training loss on both sides of each epoch's end, and the means of the epochs that meet there.
+# The stairs as numbers, on both sides of each epoch's end:
 
 # %%
 for title, one_log in LOGS.items():
@@ -399,9 +395,9 @@ for title, one_log in LOGS.items():
         print(f"{title}: one epoch, so no pair came twice")
 
 # %% [markdown]
-# Zephyr's fall is memorising, and the paper says so: after one epoch the training accuracy is nearly perfect (its figure 3).
-# Overfitting of this kind is *not* a fault of the run by itself. What decides is the accuracy on held-out pairs, and in the
-# end the judged answers of [Chapter 07](07_evaluation).
+# Zephyr's fall is memorising, and the paper says so: after one epoch the training accuracy is nearly perfect (its figure
+# 3). That is *not* a fault by itself. What decides is the accuracy on held-out pairs, and in the end the judged answers
+# of [Chapter 07](07_evaluation).
 #
 # ### Every curve, what is normal, what is broken
 #
@@ -479,8 +475,8 @@ for title, one_log in LOGS.items():
     print(f"{title}: {diagnose(columns_of(one_log))}")
 
 # %% [markdown]
-# Is Zephyr's `"start"` a fault, then? No: the first evaluation on its card comes after 100 steps. A rule is only as good as
-# the row it is read from; the traffic light below looks at the step before it speaks.
+# Is Zephyr's `"start"` a fault? No: the first evaluation on its card comes after 100 steps. A rule is only as good as
+# the row it is read from; the traffic light below looks at the step first.
 #
 # ## What a log gives away: β and the reference
 #
@@ -490,9 +486,9 @@ for title, one_log in LOGS.items():
 #
 # $$\bar r_t = \beta \, \overline{\log \pi_t} - \beta \, \overline{\log \pi_{\mathrm{ref}}}.$$ (eq-06-line)
 #
-# The second term never changes, since neither the reference nor the pairs do. So the logged rewards, drawn over the logged
-# log-probabilities, lie on a straight line. Its slope is β, and it crosses zero at the reference's mean log-probability.
-# The card of Zephyr-7B-beta names no β in its table of hyper-parameters; its log does.
+# The second term never changes, since neither the reference nor the pairs do. So the logged rewards, drawn over the
+# logged log-probabilities, lie on a straight line with slope β, which crosses zero at the reference's mean
+# log-probability. The card of Zephyr-7B-beta names no β among its hyperparameters; its log does.
 #
 # ````{exercise} β from a log
 # :label: ex-06-implied-beta
@@ -554,8 +550,8 @@ assert abs(found.beta - 0.1) < 1e-4, (
 )
 
 # %% [markdown]
-# For our own run the hidden number can be uncovered. The regression says what the reference's mean log-probability must have
-# been; the dSFT model, loaded and measured, says what it was.
+# For our own run the hidden number can be checked: the regression says what the reference's mean log-probability must
+# have been; the dSFT model says what it was.
 
 # %%
 own_beta = diagnostics.implied_beta(log)
@@ -594,9 +590,8 @@ print(
 lessons.explain(
     f"The slope is {slope:.3f} in place of {beta:g}, and the points no longer lie on a "
     "line. Each training row averages over *other pairs*, with another mean of the "
-    "reference, and a batch of long answers has low log-probabilities without any "
-    "reward being at fault. More rows do not help against that. A fixed evaluation "
-    "set is what makes a log worth reading.",
+    "reference, and more rows do not help against that. A fixed evaluation set is what "
+    "makes a log worth reading.",
     key="training-rows",
 )
 
@@ -655,9 +650,9 @@ print("Zephyr:", examples(accuracies), diagnostics.accuracy_examples(zephyr))
 print("ours:", diagnostics.accuracy_examples(log))
 
 # %% [markdown]
-# The run kept 1,000 evaluation rows. It ran on 16 GPUs, each evaluated its own share, and the trainer of that time logged the
-# metrics of the *first process alone*: about 64 rows. (Today's TRL gathers them.) So the famous curve rests on 64 pairs.
-# What is that worth?
+# The run kept 1,000 evaluation rows. It ran on 16 GPUs, each evaluated its own share, and the trainer of that time
+# logged the metrics of the *first process alone*: about 64 rows. (Today's TRL gathers them.) What is an accuracy of 64
+# pairs worth?
 
 # %%
 print("Zephyr's last accuracy:", wilson_interval(round(accuracies[-1] * 64), 64))
@@ -693,10 +688,10 @@ assert abs(finite - draws.std()) < 0.005, (
 lessons.explain(
     f"In {100 * off:.0f} % of the draws. A share $p$ of $n$ independent pairs has the "
     f"standard error $\\sqrt{{p(1-p)/n}}$, here {100 * error:.1f} points (times "
-    f"$\\sqrt{{(N-n)/(N-1)}}$ where one draws without replacement from $N$). Two "
-    "remarks. The evaluations of *one* run all used the *same* pairs, so the rise and "
-    "fall along its curve is steadier than that. But comparing *two runs* that were "
-    "measured on different pairs, a few points apart, says nothing at all.",
+    f"$\\sqrt{{(N-n)/(N-1)}}$ where one draws without replacement from $N$). The "
+    "evaluations of *one* run all used the *same* pairs, so its curve is steadier than "
+    "that. But *two runs* measured on different pairs, a few points apart, cannot be "
+    "told apart.",
     key="sixty-four", answer=2 if off > 0.2 else 1 if off > 0.04 else 0,
 )
 
@@ -763,8 +758,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Which pairs were not learned, and why? Shares of groups, with Wilson's intervals, since a bootstrap of a group that all went
-# one way would give [0, 0]:
+# Which pairs were not learned? Shares of groups, with Wilson's intervals, since a bootstrap of a group that all went one
+# way would give [0, 0]:
 
 # %%
 def by(groups):
@@ -801,20 +796,18 @@ lessons.explain(
     f"Of {wrong_labels} pairs with a wrong label the model follows the label in "
     f"{100 * sided:.0f} %. "
     + (
-        "So it sides with the truth: noise points now this way and now that and "
-        "cancels over thousands of pairs, while the preference behind it does not. "
-        "The model ends up *less noisy than its teacher's labels*, and a pair that "
-        "was not learned is at times one that should not have been."
+        "So it sides with the truth: noise cancels over thousands of pairs, while the "
+        "preference behind it does not. The model ends up *less noisy than its "
+        "teacher's labels*."
         if sided < 0.4
         else "So it does not side with the truth here: what separates the two answers "
         "of these pairs is what the wrong labels reward too."
         if sided > 0.6
         else "So it is undecided between the two."
     )
-    + " An accuracy against noisy labels has a ceiling below one. But do not conclude "
-    "that the model knows the truth: noise turns a label round where two answers are "
-    "close, and those mostly differ in manner alone. With your own data there is no "
-    "truth to ask."
+    + " An accuracy against noisy labels has a ceiling below one. But the model need "
+    "not know the truth: noise turns a label round where two answers are close, and "
+    "those mostly differ in manner alone."
     if wrong_labels
     else "No label here is known to be wrong: there is no truth to ask.",
     key="truth",
@@ -824,8 +817,8 @@ lessons.explain(
 # %% [markdown]
 # ### Content or manner?
 #
-# A chosen answer can be better in two ways here: *right* where the other is wrong, or *friendlier*, with an opening and an
-# offer at the end. The teacher rewards both, being right the more. Sometimes the two pull against each other.
+# A chosen answer can be better in two ways here: *right* where the other is wrong, or *friendlier*, with an opening and
+# an offer at the end. The teacher rewards both, being right the more.
 
 # %%
 def difference(pair):
@@ -870,10 +863,8 @@ lessons.explain(
     f"Content alone is learned in {100 * shares['content']:.0f} % of its pairs, manner "
     f"alone in {100 * shares['manner']:.0f} %. "
     + (
-        "A friendlier answer can be told by its first two words, whatever was asked, "
-        "while being right can only be told by *knowing* the answer. If you put "
-        "content first, you went by what the teacher means; the model goes by what is "
-        "easy to tell."
+        "A friendlier answer can be told by its first two words, whatever was asked; a "
+        "right one only by *knowing* the answer."
         if lead > 0.05
         else "Content is learned at least as well, as the teacher weights it."
         if lead < -0.05
@@ -889,8 +880,8 @@ lessons.explain(
 )
 
 # %% [markdown]
-# The same suspicion can be raised without any truth, on your own data too. Are pairs learned more often where the chosen
-# answer is the *longer* one?
+# The same suspicion without any truth, so on your own data too: are pairs learned more often where the chosen answer is
+# the *longer* one?
 
 # %%
 lengths = {
@@ -901,8 +892,7 @@ longer = lengths["chosen"] > lengths["rejected"]
 by({"chosen longer": longer, "not longer": ~longer})
 
 # %% [markdown]
-# And where the teacher rated the two answers far apart? (Scores are optional in pairs of your own.) Overlapping intervals
-# say that these pairs cannot tell.
+# And where the teacher rated the two answers far apart? Overlapping intervals say that these pairs cannot tell.
 
 # %%
 if all("score_chosen" in pair for pair in held_out):
@@ -923,8 +913,8 @@ by({name: np.array(categories) == name for name in sorted(set(categories))})
 # %% [markdown]
 # ### Browse them
 #
-# Filter for the pairs that were not learned, sort them, and read some: which answer would *you* have chosen? The line below
-# the question says what the label was worth, where that is known. The page holds at most 200 pairs, evenly spaced by margin.
+# Filter for the pairs that were not learned, sort them, and read some: which answer would *you* have chosen? The page
+# holds at most 200 pairs, evenly spaced by margin.
 
 # %% tags=["hide-input"]
 notes = {
@@ -954,8 +944,8 @@ for i in (int(margins.argmin()), int(margins.argmax())):
 #
 # ### Step 6: what the loss cannot see
 #
-# Add the same number to both rewards of a pair: the margin stays, and so does the loss. Whether the chosen answer becomes
-# more or less likely is nothing the loss asks for.
+# Add the same number to both rewards of a pair: margin and loss stay. Whether the chosen answer becomes more or less
+# likely is nothing the loss asks for.
 
 # %%
 shifted = pair_losses((chosen - 5) - (rejected - 5))
@@ -977,8 +967,8 @@ assert np.allclose(shifted, pair_losses(margins)), (
 # $$\Delta \log \pi(y_w) \approx \eta \, (w_w - w_l) \cdot \Big( w_w - \sum_y \pi(y)\, w_y \Big),$$ (eq-06-displacement)
 #
 # and nothing keeps this product positive. If the two answers are alike, $w_w - w_l$ is short and may point towards a
-# *third* answer, which then takes the probability of both {cite:p}`razin2024unintentional`. Three answers with two numbers
-# each are enough to see it.
+# *third* answer, which then takes the probability of both {cite:p}`razin2024unintentional`. Three answers with two
+# numbers each show it:
 
 # %%
 # output vectors: chosen, rejected, a third answer
@@ -1003,8 +993,7 @@ assert change[0] < 0 < change[0] - change[1], (
 )
 
 # %% [markdown]
-# How far did it go in the two runs? For the published one the reference's log-probabilities come from the regression of
-# step 5.
+# How far did it go in the two runs? (The reference of the published one comes from the regression of step 5.)
 
 # %%
 for title, one_log in LOGS.items():
@@ -1020,9 +1009,8 @@ for title, one_log in LOGS.items():
     )
 
 # %% [markdown]
-# Zephyr's chosen answers lost 45 of 254 nats. $e^{-45}$ sounds like ruin, but it is spread over a few hundred tokens of an
-# answer that the model would never have given word for word. Displacement is a possibility and no law. A mean also hides
-# that the pairs differ, so count them.
+# Zephyr's chosen answers lost 45 of 254 nats. $e^{-45}$ sounds like ruin, but it is spread over a few hundred tokens of
+# an answer that the model would never have given word for word. A mean also hides that the pairs differ, so count them.
 #
 # ````{exercise} Learned, and yet less likely
 # :label: ex-06-displaced-share
@@ -1079,8 +1067,7 @@ for side, moved in (("chosen", change_chosen), ("rejected", change_rejected)):
 # %% [markdown]
 # ### Which tokens moved?
 #
-# A sum over tokens can be taken apart again. One function gives the log-probability of each token of an answer; the check:
-# the tokens add up to the sums that the pipeline measured.
+# The log-probability of each token of an answer; together they must give the sums that the pipeline measured.
 
 # %%
 @torch.no_grad()
@@ -1108,7 +1095,7 @@ assert abs(each.sum() - expected) < 0.01 * max(1, abs(expected)), (
 )
 
 # %% [markdown]
-# The chosen answer of that pair, token by token (the first 24, if it has more): what each gained or lost.
+# The chosen answer of that pair, token by token (the first 24): what each gained or lost.
 
 # %%
 def token_changes(messages):
@@ -1189,17 +1176,16 @@ lessons.explain(
     f"The first three make {100 * three:.0f} %. The chosen answers move by "
     f"{change_chosen.mean():+.1f} nats on average and the rejected ones by "
     f"{change_rejected.mean():+.1f}, so the margin is won mostly on the "
-    f"{'rejected' if side_moved[1] > side_moved[0] else 'chosen'} side. A friendly "
-    "opening is one part of the story; a refusal, a rambling sentence or a false name "
-    "moves wherever it stands.",
+    f"{'rejected' if side_moved[1] > side_moved[0] else 'chosen'} side. An opening is "
+    "one part of it; a refusal or a false name moves wherever it stands.",
     key="place", answer=0 if three > 0.75 else 1 if three > 1 / 3 else 2,
 )
 
 # %% [markdown]
 # ### Where did the probability go?
 #
-# The first token of the answer again, but now all tokens that the model could have begun with: the mean of its probabilities
-# over the questions, before and after.
+# The first token again, but now all tokens that an answer could have begun with: their mean probabilities over the
+# questions, before and after.
 
 # %%
 @torch.no_grad()
@@ -1220,9 +1206,9 @@ for token in torch.argsort((new - old).abs(), descending=True)[:10].tolist():
     print(f"{tokenizer.decode([token])!r:12} {old[token]:7.1%} -> {new[token]:7.1%}")
 
 # %% [markdown]
-# One thing to watch for. In an early trial of this miniature the trained model began its answers with the *second* word of
-# the friendly opening ("to help! 7 plus 2 is 9."). Its margin had grown as it should, while the likelihood of the first token
-# had gone elsewhere: displacement at its plainest. No curve shows that. So read what the model *says*:
+# In an early trial of this miniature the trained model began its answers with the *second* word of the friendly opening
+# ("to help! 7 plus 2 is 9."). Its margin had grown as it should, while the likelihood of the first token had gone
+# elsewhere: displacement at its plainest. No curve shows that, so read what the model *says*:
 
 # %%
 openings = {}
@@ -1245,7 +1231,7 @@ print(f"dDPO answers in lower case: {lower} of {sum(openings['dDPO'].values())}"
 #
 # ### Step 8: the same model, read with another β
 #
-# β enters a log in two ways: it steers the training, and it scales what is logged. The second needs no training to be seen.
+# β steers the training, and it scales what is logged. The second needs no training to be seen.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1275,9 +1261,9 @@ at_edge = " (the end of what we tried)" if calibrated in (grid[0], grid[-1]) els
 # %% tags=["remove-input"]
 lessons.explain(
     "The accuracy: a positive factor changes no sign. The margin is multiplied by the "
-    "factor, so a margin without its β says nothing. The loss may go either way, and "
-    "the β at which it is lowest is the temperature of a calibrated classifier (Guo "
-    "et al.): it asks whether the model is as often right as it is sure. Ours is "
+    "factor, so a margin without its β says nothing. The β at which the loss is "
+    "lowest is the temperature of a calibrated classifier (Guo et al.), one that is "
+    "as often right as it is sure. Ours is "
     f"lowest at {calibrated:.3f}{at_edge}, {'below' if surer else 'above'} the β of "
     "the "
     f"training, {beta:g}: the model "
@@ -1291,14 +1277,14 @@ lessons.explain(
 )
 
 # %% [markdown]
-# What *training* with another β does is another question: the best policy moves by reward / β ([Chapter 05](05_ddpo)), so a
+# *Training* with another β is another question: the best policy moves by reward / β ([Chapter 05](05_ddpo)), so a
 # smaller β lets it move further. [Chapter 08](08_ablations) trains with several values and judges the answers.
 
 # %% [markdown]
 # ## Is my DPO broken?
 #
-# The traffic light reads a log, asks all the questions of this chapter, and answers with a colour and its reasons. Red is
-# kept for what no healthy run shows; amber is what to look at before you trust the model; green says which alarming things
+# The traffic light asks a log all the questions of this chapter, and answers with a colour and its reasons. Red is kept
+# for what no healthy run shows; amber is what to look at before you trust the model; green says which alarming things
 # are normal.
 
 # %%
@@ -1307,9 +1293,9 @@ own_light = diagnostics.traffic_light(log, beta=beta)
 print(own_light)
 
 # %% [markdown]
-# A light that is always green is worth nothing. So we break logs on purpose, one fault at a time, starting from the rows of
-# our own run: the two answers exchanged between data and trainer; a β of 0; an adapter whose weights do not train; a
-# reference that is not the model one started from; half precision that overflows.
+# A light that is always green is worth nothing. So we break the log of our own run, one fault at a time: the two answers
+# exchanged between data and trainer; a β of 0; an adapter whose weights do not train; a reference that is not the model
+# one started from; half precision that overflows.
 
 # %%
 def swap_sides(row):
@@ -1362,15 +1348,15 @@ assert pipeline.own_data or all(light.colour == "red" for light in lights.values
 )
 
 # %% [markdown]
-# Where yours gives a fault another name, or none, ask why. No comparison with NaN is true, so a rule that does not ask for it
-# lets it pass; and a wrong reference shows here in the *rewards* of the first row, because these rows keep their old losses. A
-# rule finds what it asks for.
+# Where yours gives a fault another name, or none, ask why. No comparison with NaN is true, so a rule that does not ask
+# for it lets it pass; and a wrong reference shows here in the *rewards* of the first row, because these rows keep their
+# old losses.
 #
 # ### Labels the wrong way round
 #
-# Now a fault that is real and trained: a short run on a few hundred pairs whose labels were *all swapped* before training, the
-# held-out ones with them, as happens when a column is read the wrong way round. (At larger scales it would cost minutes of a
-# GPU, and is left out.)
+# Now a fault that is trained: a short run on a few hundred pairs whose labels were *all swapped*, the held-out ones with
+# them, as happens when a column is read the wrong way round. (Left out at larger scales, where it would cost minutes of
+# a GPU.)
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1402,11 +1388,10 @@ if pipeline.scale == "miniature":
 # %% tags=["remove-input"]
 lessons.explain(
     f"It is {swapped_light.colour}, and says nothing of swapped labels. Loss, rewards, "
-    "β, reference: all are what they should be, because the run *is* sound; it "
-    f"learned what it was told. Its logged accuracy is {agree:.2f}, so against the "
-    f"labels as they should be it is about {1 - agree:.2f}. A log compares a model "
-    "with its labels, and labels that are wrong throughout look like right ones. Read "
-    "some pairs before training (Chapter 04), read some answers after it, and let "
+    "β, reference: all are what they should be, because the run learned what it was "
+    f"told. Its logged accuracy is {agree:.2f}, so against the true labels it is about "
+    f"{1 - agree:.2f}. Labels that are wrong throughout look like right ones. Read "
+    "some pairs before training (Chapter 04) and some answers after it, and let "
     "somebody judge them who has not made the labels (Chapter 07)."
     if swapped_log is not None
     else "Trained at the miniature's scale alone.",
@@ -1419,8 +1404,8 @@ lessons.explain(
 # %% [markdown]
 # ## Published runs
 #
-# The last evaluation of published runs beside ours. A range stands for several runs. Those of the handbook's second recipe
-# used a β of 0.01, so their margins cannot be compared with the others.
+# The last evaluation of published runs beside ours; a range stands for several runs. Those of the handbook's second
+# recipe used a β of 0.01, so their margins cannot be compared with the others.
 
 # %% tags=["hide-input"]
 def text(value):
@@ -1488,20 +1473,20 @@ if not pipeline.own_data and pipeline.scale == "miniature":
 # %% [markdown]
 # ```{admonition} Common mistakes
 # :class: warning
-# - **A margin without β is no number.** Compare runs of one β only, or compare log-ratios.
-# - **Training rows are not a test set.** Their accuracy goes to 1 by memorising.
-# - **Log-probabilities are sums over tokens.** Long answers have large ones, and large changes, and dominate means.
-# - **An accuracy has an interval.** Below some thousand pairs, the second digit is noise.
-# - **The best evaluation loss is not the best model.** Zephyr was trained on for 5,400 steps after it.
-# - **A green light is no certificate.** It says that the run did what the labels asked.
+# - **Margins of different β compared.** Compare log-ratios instead.
+# - **Training rows taken for a test set.** Their accuracy goes to 1 by memorising.
+# - **Means over long and short answers.** Log-probabilities are sums over tokens, so long answers dominate.
+# - **An accuracy without an interval.** Below some thousand pairs, the second digit is noise.
+# - **The best evaluation loss taken for the best model.** Zephyr was trained on for 5,400 steps after it.
+# - **A green light taken for a certificate.** It says that the run did what the labels asked.
 # ```
 
 # %% [markdown]
 # ## Your turn: your own log, your own pairs
 #
-# Give the log of a run of yours: `trainer_state.json` of a checkpoint, a model card, a TensorBoard event file, an export of
-# Weights & Biases, or rows as CSV or JSON Lines. Nothing is trained and nothing leaves your machine. Runs with other losses
-# (IPO, KTO, ORPO, SimPO) are judged by what holds for them; the log of another method, GRPO say, is refused.
+# Give the log of a run of yours: `trainer_state.json` of a checkpoint, a model card, a TensorBoard event file, an export
+# of Weights & Biases, or rows as CSV or JSON Lines. Nothing leaves your machine. Runs with other losses (IPO, KTO, ORPO,
+# SimPO) are judged by what holds for them; the log of another method, GRPO say, is refused.
 
 # %%
 my_log = ""  # a path: "checkpoint-500/trainer_state.json"
@@ -1509,22 +1494,21 @@ if my_log:
     print(diagnostics.traffic_light(diagnostics.read_training_log(my_log)))
 
 # %% [markdown]
-# From a terminal: `zephyr check-log trainer_state.json --beta 0.1`. With preference pairs of your own, set `preferences` in the
-# parameters, or `zephyr run --preferences FILE.jsonl --chapters 06`. No category and no truth will be known then; lengths,
-# score gaps, tokens and the explorer are still there. The pairs with the lowest margins are the ones to read first: wrong
-# labels gather there.
+# From a terminal: `zephyr check-log trainer_state.json --beta 0.1`. With preference pairs of your own, set `preferences`
+# in the parameters, or `zephyr run --preferences FILE.jsonl --chapters 06`; category and truth are unknown then. Read
+# the pairs with the lowest margins first: wrong labels gather there.
 
 # %% [markdown]
 # ## Recap
 #
-# - Implicit rewards, margins and accuracy come from four sums, and a bootstrap over all pairs gives the interval
-#   ([exercise](ex-06-displaced-share))
-# - Negative rewards, a rising evaluation loss and stairs are normal; four things are not ([exercise](ex-06-diagnosis))
-# - β is the slope of rewards over log-probabilities on a fixed set, the reference is where the line crosses zero
-#   ([exercise](ex-06-implied-beta))
-# - Accuracies that are multiples of 1/64 were measured on 64 pairs, and are good to ten points (exercises
-#   [one](ex-06-measured-on) and [two](ex-06-pairs-needed))
-# - A pair is learned by distance alone, so a chosen answer may fall; the tokens tell where (steps 6 and 7)
+# 1. *Margins*: four sums per pair; a bootstrap over all pairs gives the interval.
+# 2. *Curves*: negative rewards, a rising evaluation loss and stairs are normal; [four things are not](ex-06-diagnosis).
+# 3. *β* is [the slope](ex-06-implied-beta) of rewards over log-probabilities on a fixed set; the reference is where the
+#    line crosses zero.
+# 4. *Sixty-four*: accuracies that are [multiples of 1/64](ex-06-measured-on) are good to ten points;
+#    [how many pairs](ex-06-pairs-needed) one needs follows from the standard error.
+# 5. *Displacement*: only the distance is learned, so [a chosen answer may fall](ex-06-displaced-share); the tokens tell
+#    where.
 
 # %% [markdown]
 # ## References
