@@ -517,9 +517,9 @@ for text, gold in hard.items():
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{n_right} of {len(hard)}. The table has nothing to say about a name that it never "
-    "saw, takes the abbreviation for the end of a sentence, breaks the address for "
-    "good, and has one form for *none* and *None*. What it cannot hold is context, "
+    f"{n_right} of {len(hard)}. The table has nothing to say about a name that it "
+    "never saw, takes the abbreviation for the end of a sentence, breaks the address "
+    "for good, and has one form for *none* and *None*. What it cannot hold is context, "
     "form, and what must not be touched.",
     key="hard",
     answer=0 if n_right == len(hard) else 1 if n_right > 3 else 2,
@@ -650,13 +650,14 @@ ungated = results["the package, no gate"][0]
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{counts_altered:.0%} without the gate, {gate_altered:.1%} with it: one rare form, "
-    "one name used as a word, and the text is changed. The gate costs recall "
+    f"{counts_altered:.0%} without the gate, {gate_altered:.1%} with it: one rare "
+    "form, one name used as a word, and the text is changed. The gate costs recall "
     f"({gate_scores.recall:.2f} for {by_counts.recall:.2f}), since texts without "
     "evidence are left; for training data that is the better bargain.\n\nDoing nothing "
-    f"has a precision of {idle.precision:.0f} by convention, and an F1 over capitals of "
-    f"{idle.f1_capitalized:.2f} for the letters that `capitalize()` leaves. The regex "
-    f"is nearly always right ({regex.precision:.2f}) and finds {regex.recall:.0%}. "
+    f"has a precision of {idle.precision:.0f} by convention, and an F1 over capitals "
+    f"of {idle.f1_capitalized:.2f} for the letters that `capitalize()` leaves. The "
+    f"regex is nearly always right ({regex.precision:.2f}) and finds "
+    f"{regex.recall:.0%}. "
     "Without its gate the package lies close to your counts on so little text (F1 over "
     f"capitals {ungated.f1_capitalized:.2f} and {by_counts.f1_capitalized:.2f}); with "
     f"it, it finds more than your gate does (recall {package.recall:.2f}).",
