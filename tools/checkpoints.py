@@ -11,9 +11,10 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.evaluation.types import MTBenchQuestion
 from zephyr_utils.files import read_json
 from zephyr_utils.miniature.data import development_questions
 from zephyr_utils.pipeline.artefacts import (
@@ -32,6 +33,10 @@ FOLDER = "05_ddpo_checkpoints"
 EVERY = 4  # a quarter of the development questions: a share of them is known to a few per cent
 
 
+def _questions() -> list[MTBenchQuestion]:
+    return cast("list[MTBenchQuestion]", development_questions()[::EVERY])
+
+
 def inputs_of(run: Path) -> dict[str, str]:
     """What a run's checkpoints are made from, as their manifest has it.
 
@@ -41,8 +46,7 @@ def inputs_of(run: Path) -> dict[str, str]:
     made: dict[str, Any] = read_json(run / DDPO / MANIFEST)
     if not made:
         raise HandbookError("there is no dDPO model", where=str(run / DDPO), remedy="make run")
-    questions = development_questions()[::EVERY]
-    return {**made["inputs"], "questions": fingerprint(questions)}
+    return {**made["inputs"], "questions": fingerprint(_questions())}
 
 
 def make_checkpoints(run: Path) -> Manifest:
@@ -69,7 +73,7 @@ def make_checkpoints(run: Path) -> Manifest:
             ties=ties,
             recipe=Recipe("ddpo", recipe),
             reference_folder=run / "reference",
-            questions=development_questions()[::EVERY],
+            questions=_questions(),
             judge=scale.exam.judge(),
             max_new_tokens=scale.exam.max_new_tokens,
         ),

@@ -8,7 +8,8 @@ import {
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [340, 200, 44, 12, 12, 40];
 
-const percent = (share) => `${(100 * share).toFixed(0)} %`;
+const SHARES = [0, 0.25, 0.5, 0.75, 1];
+const percent = (share) => `${(100 * share).toFixed(0)}\u00a0%`;
 
 /** Where the slider stands, in two words for an axis or a table. */
 export function shortPlace({ step, factor }) {
@@ -28,7 +29,7 @@ export function reading({ step, margin, accuracy, right, right_low, right_high }
   const margins = step
     ? `The mean reward margin of ${heldOut} held-out pairs is ${signed(margin)}, and ${percent(accuracy)} of them have one above 0.`
     : "Policy and reference are one model here, so every reward margin is 0.";
-  const interval = `95 % interval ${(100 * right_low).toFixed(0)} to ${percent(right_high)}`;
+  const interval = `95\u00a0% interval ${(100 * right_low).toFixed(0)} to ${percent(right_high)}`;
   return `${margins} Of ${answers} answers to development questions ${percent(right)} are right (${interval}).`;
 }
 
@@ -41,11 +42,10 @@ export function summary(question, places, texts) {
 
 /**
  * A chart of lines over the points of the slider, with a bar where it stands. `series`: [{values, main}]; `spans`: an
- * interval for each point, or none. The table below holds the same and is read out.
+ * interval for each point where the values are shares. The table below holds the same and is read out.
  */
-function chart(points, at, { series, spans, show, label }) {
-  const all = [...series.flatMap(({ values }) => values), ...(spans ?? []).flat()];
-  const [low, high] = spans ? [Math.max(0, Math.min(...all) - 0.05), Math.min(1, Math.max(...all) + 0.05)] : range(all);
+function chart(points, at, { series, spans, show }) {
+  const [low, high] = spans ? [0, 1] : range(series.flatMap(({ values }) => values));
   const x = (n) => LEFT + (n / (points.length - 1)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + ((high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", "font-size": 12 });
@@ -55,9 +55,9 @@ function chart(points, at, { series, spans, show, label }) {
   drawing.append(
     svg("rect", { x: beyond, y: TOP, width: WIDTH - RIGHT / 2 - beyond, height: end - TOP, fill: "currentColor", "fill-opacity": 0.08 }),
     svg("text", { x: (beyond + WIDTH - RIGHT / 2) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "1 + a"),
-    svg("text", { x: (LEFT + beyond) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, label),
+    svg("text", { x: (LEFT + beyond) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "step"),
   );
-  for (const tick of ticks(low, high)) {
+  for (const tick of spans ? SHARES : ticks(low, high)) {
     drawing.append(
       svg("line", { x1: LEFT, x2: WIDTH - RIGHT / 2, y1: y(tick), y2: y(tick), stroke: "currentColor", "stroke-opacity": tick === 0 ? 0.7 : 0.15 }),
       svg("text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, minus(show(tick))),
@@ -120,7 +120,7 @@ function render({ model, el }) {
   const label = make("label", "zx-slider", "Training");
   label.append(slider);
   const read = make("p", "zx-note");
-  const charts = make("div", "zx-columns");
+  const charts = make("div", "zx-columns zx-charts");
   const { form, text, ask } = questionForm((question) => answer(question));
   const sizes = model.get("files").map(({ name, size }) => `the ${name} (${megabytes(size)})`);
   ask.textContent = `Load ${sizes.join(" and ")} and ask`;
@@ -140,14 +140,15 @@ function render({ model, el }) {
   const curves = folded("The curves as a table");
   const held = folded("The pairs of the thin lines, with their margins at this point");
   box.append(
-    make("p", "zx-title", "Watch it learn"), label, where, read, charts, curves.details, held.details, form, examples, state, both, given.details,
+    make("p", "zx-title", "Watch it learn"), form, examples, state, label, where, both, given.details, read, charts, curves.details, held.details,
   );
   el.append(box);
   curves.body.append(
     table(
-      ["", "mean margin", "pairs above 0", "right answers", "95 % interval"],
+      ["", "mean margin", "pairs above 0", "right answers (95\u00a0% interval)"],
       points.map((point, n) => [
-        places[n], signed(point.margin), percent(point.accuracy), percent(point.right), `${percent(point.right_low)} to ${percent(point.right_high)}`,
+        places[n], signed(point.margin), percent(point.accuracy),
+        `${percent(point.right)} (${(100 * point.right_low).toFixed(0)} to ${percent(point.right_high)})`,
       ]),
     ),
   );
@@ -179,11 +180,16 @@ function render({ model, el }) {
     where.textContent = `${words[0].toUpperCase()}${words.slice(1)}.`;
     slider.setAttribute("aria-valuetext", words);
     read.textContent = reading(points[at], counts);
-    const margins = [...pairs.map((_, k) => ({ values: points.map((point) => point.margins[k]) })), { values: points.map((point) => point.margin), main: true }];
+    const single = pairs.map((_, k) => ({ values: points.map((point) => point.margins[k]) }));
+    const margins = [...single, { values: points.map((point) => point.margin), main: true }];
+    const spans = points.map((point) => [point.right_low, point.right_high]);
     const right = [{ values: points.map((point) => point.right), main: true }];
     charts.replaceChildren(
-      figure(`Reward margin: mean of ${counts.heldOut} held-out pairs (thick), ${pairs.length} of them (thin)`, chart(points, at, { series: margins, show: String, label: "step" })),
-      figure("Right answers to development questions, with 95 % intervals", chart(points, at, { series: right, spans: points.map((point) => [point.right_low, point.right_high]), show: percent, label: "step" })),
+      figure(
+        `Reward margin: mean of ${counts.heldOut} held-out pairs (thick), ${pairs.length} of them (thin)`,
+        chart(points, at, { series: margins, show: String }),
+      ),
+      figure("Right answers to development questions, with 95\u00a0% intervals", chart(points, at, { series: right, spans, show: percent })),
     );
     held.body.replaceChildren(
       table(["question", "chosen", "rejected", "margin"], pairs.map(({ prompt, chosen, rejected }, k) => [prompt, chosen, rejected, signed(points[at].margins[k])])),
