@@ -4,10 +4,9 @@
 # In October 2023 a chat model of seven billion parameters matched others ten times its size, and no person had rated a
 # single one of its answers. *Zephyr: Direct Distillation of LM Alignment* {cite:p}`tunstall2023zephyr` taught it in three
 # steps: **dSFT** (distilled supervised fine-tuning: copy a teacher's dialogues), **AI feedback** (a stronger model rates
-# answers) and **dDPO** (distilled direct preference optimisation: prefer the better rated). The *d* stands for
-# *distilled*: what people did elsewhere, a model does here. This chapter tells the whole story once, and at its end you
-# have questioned a base model, the same model after dSFT, and after dDPO. Reading it takes ten minutes; the exercises
-# are for later.
+# answers) and **dDPO** (distilled direct preference optimisation: prefer the better rated). *Distilled* means that a model
+# does what people did elsewhere. This chapter tells the whole story once; by its end you have questioned a base model, the
+# same model after dSFT, and after dDPO. Reading takes ten minutes; the exercises are for later.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -22,7 +21,7 @@
 #
 # Every chapter opens with three folded cells. They load the package, set the parameters, and import what follows.
 # `scale` chooses model, data and recipe together; the other parameters replace one of them by something of your own,
-# and `settings` takes what else a `Pipeline` knows, such as `{"limit": 400}` for the first 400 rows.
+# and `settings` takes any other option of `Pipeline`, such as `{"limit": 400}` for the first 400 rows.
 
 # %% tags=["hide-input"]
 try:
@@ -89,8 +88,8 @@ for message in real.record["messages"]:
 print(f"\n{real.attribution}")
 
 # %% [markdown]
-# It keeps to its system prompt, answers the question, and stops. Our miniature, a model five thousand times smaller, has
-# its trained adapters in the package. It answers at once, about the little that it knows and not without slips:
+# It keeps to its system prompt, answers the question, and stops. The package ships the trained adapters of our miniature, a
+# model five thousand times smaller. It answers as well, about the little that it knows and not without slips:
 
 # %%
 with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of a library
@@ -104,10 +103,10 @@ for text, reply in zip(EXAMPLE_QUESTIONS, first_answers, strict=True):
     print(f"{text:<35} {reply.text}")
 
 # %% [markdown]
-# You will train this model yourself below. Before Zephyr, teaching a model to do so took people: to
-# write answers and to compare answers, tens of thousands of times. Zephyr replaced them all by stronger models. Its
-# yardsticks were MT-Bench {cite:p}`zheng2023judging`, where GPT-4 grades answers from 1 to 10, and AlpacaEval, the share
-# of answers that GPT-4 prefers to those of an older model.
+# You will train this model yourself below. InstructGPT {cite:p}`ouyang2022instructgpt` had needed people to write answers
+# and to compare answers, tens of thousands of times. Zephyr replaced both by stronger models. Its yardsticks were MT-Bench
+# {cite:p}`zheng2023judging`, where GPT-4 grades answers from 1 to 10, and AlpacaEval, the share of answers that GPT-4 prefers
+# to those of an older model.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -133,13 +132,13 @@ print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind
 # %% tags=["remove-input"]
 lessons.explain(
     f"{len(behind)} of {len(larger)}, among them `Llama2-Chat-70B`, which had been "
-    "aligned with people's ratings. For *chat*, size was not what was missing; for "
-    "mathematics and code it was, and the paper says so. Mind the judge as well: "
-    "GPT-4 graded models that had learnt from GPT-4 (Chapter 07). The last column "
-    "says how each model was aligned: SFT copies good answers; RLHF and PPO train "
-    "against a reward model fitted to preferences, DPO on the preferences themselves; "
-    "a *d* in front where models did what people do elsewhere. (Zephyr-7B-α, the "
-    "first version, is in the model card and not in the paper's table.)",
+    "aligned with people's ratings. In *chat* size was not decisive; in mathematics "
+    "and code Zephyr stays behind, as the paper says. And mind the judge: GPT-4 graded "
+    "models that had learned from GPT-4 (Chapter 07). The last column says how each "
+    "model was aligned: SFT copies good answers; RLHF and PPO train against a reward "
+    "model fitted to preferences, DPO on the preferences themselves; a *d* in front "
+    "means that models did what people do elsewhere. (Zephyr-7B-α, the first version, "
+    "is in the model card and not in the paper's table.)",
     key="larger",
 )
 
@@ -165,8 +164,8 @@ lessons.explain(
 #
 # $$\pi_{\text{dSFT}} = \arg\max_\pi \; \mathbb E_{(x, y) \sim \mathcal C} \log \pi(y \mid x).$$ (eq-00-dsft)
 #
-# A text is as likely as the product of its tokens' probabilities, so its loss is a sum. Logarithms are natural; the unit
-# is the *nat*.
+# The probability of a text is the product of its tokens' probabilities, so its loss is a sum. Logarithms are natural; the
+# unit is the *nat*.
 
 # %% [markdown]
 # ```{exercise} The loss of a text
@@ -174,8 +173,8 @@ lessons.explain(
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `text_loss_of(probabilities)`: minus the log-probability of a whole text, in nats, from the probability of each of
-# its tokens.
+# Write `text_loss_of(probabilities)`. From the probability of each token of a text, return minus the log-probability of the
+# whole text, in nats.
 # ```
 
 # %% tags=["exercise"]
@@ -215,13 +214,13 @@ assert math.isclose(text_loss_of(probabilities), -math.log(math.prod(probabiliti
 # ## Step 2, AI feedback: ratings become pairs
 #
 # Each prompt $x$ goes to four models. The judge gives each answer $y_i$ a score $s_i$, the mean of its ratings from 1 to 5
-# in four respects. Two of the four answers are kept: the best, $y_w$, is *chosen*, and a *random* lower one, $y_l$, is
+# in four aspects. Two of the four answers are kept: the best, $y_w$, is *chosen*, and a *random* lower one, $y_l$, is
 # *rejected*:
 #
 # $$\mathcal D = \{(x, y_w, y_l)\}, \qquad w = \arg\max_i s_i, \quad l \sim \mathrm{Uniform}\{i : s_i < s_w\}.$$ (eq-00-pairs)
 #
-# Why not the worst? The best against the worst would be too easy a question. The first row of the feedback, and the pair
-# made of it:
+# Why not the worst? The paper wants more variety and a harder task ([Chapter 04](04_preference_pairs) measures both). The
+# first row of the feedback, and the pair made of it:
 
 # %%
 rated = pipeline.load("feedback", "feedback").records
@@ -287,7 +286,7 @@ print(
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "The loss of a coin: both ratios are one, the margin is zero and $\\sigma(0) = "
+    "That of a coin toss: both ratios are one, the margin is zero and $\\sigma(0) = "
     "\\tfrac12$. Only *changes* since dSFT count, so neither the pairs nor $\\beta$ "
     "matter yet. A first loss other than ln 2 means that a run starts at the wrong "
     "model, and Chapter 05 shows that even ln 2 is not proof enough.",
@@ -300,8 +299,8 @@ lessons.explain(
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `preferred(reward_chosen, reward_rejected)`, the probability that the chosen answer is preferred in the model of
-# Bradley and Terry: the sigmoid of the difference of the rewards.
+# Write `preferred(reward_chosen, reward_rejected)`: return the probability that the chosen answer is preferred in the model
+# of Bradley and Terry, the sigmoid of the difference of the rewards.
 # ```
 
 # %% tags=["exercise"]
@@ -331,9 +330,9 @@ exercises.check_preference_probability(preferred)
 #
 # **Difficulty** ●●●●○ · **Minutes** 20
 #
-# Write `row_loss(scores, policy, reference, beta)` for one prompt with several answers: their scores, and their
-# log-probabilities under student and dSFT model. Return the dDPO loss of the best answer against a random lower one, as an
-# expectation: the mean of the losses over all lower answers; None where no answer scores lower.
+# Write `row_loss(scores, policy, reference, beta)` for one prompt with several answers: lists of their scores, and of their
+# log-probabilities under student and dSFT model. Return the expected dDPO loss of the best answer against a random lower
+# one, that is the mean of the losses over all lower answers; None where no answer scores lower.
 # ```
 
 # %% tags=["exercise"]
@@ -373,14 +372,14 @@ row_loss = exercises.yours(row_loss, exercises.check_row_loss)
 print("three margins:", [round(preferred(m, 0.0), 3) for m in (-1.0, 0.0, 1.0)])
 
 # %% [markdown]
-# That is all of Zephyr: no reward model, no sampling during training, no person. The rest of the book is what it takes to
-# do these three steps *right*.
+# That is all of Zephyr: no reward model, no sampling during training, no person who rates. The rest of the book is what it
+# takes to do these three steps *right*.
 
 # %% [markdown]
 # ## Scale
 #
-# The same notebooks run at several scales. A scale is three addresses (base model, dialogues, feedback), a number of rows
-# and two recipes (dSFT, dDPO); everything else follows. Can *this* machine run each?
+# The same notebooks run at several scales. A scale is three sources (base model, dialogues, feedback), a number of rows
+# and two recipes (dSFT, dDPO); everything else follows. Which of them can *this* machine run?
 
 # %%
 def fits(one):
@@ -412,8 +411,8 @@ display(Markdown(markdown_table(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `steps(rows, epochs, per_device_batch, accumulation, devices)`: the optimiser steps of a whole run. The last batch
-# of an epoch may be small; it is a step all the same.
+# Write `steps(rows, epochs, per_device_batch, accumulation, devices)`: return the number of optimiser steps of a whole run.
+# The last batch of an epoch may be smaller; it is a step all the same.
 # ```
 
 # %% tags=["exercise"]
@@ -486,10 +485,10 @@ for dialogue in pipeline.load("dialogues", "dialogue").records[1:3]:
     print()
 
 # %% [markdown]
-# If you see an answer that begins well and goes on in small letters, you have found the fault of
-# [Chapter 01](01_truecasing). The exam's questions come in MT-Bench's eight categories and two turns. They ask for
-# combinations (of names, numbers, places) that are held out from training, except for a few that are hidden among the
-# feedback's prompts on purpose: [Chapter 04](04_preference_pairs) hunts these leaks, and the pipeline removes them.
+# If you see an answer that begins well and goes on without capitals, you have found the fault of
+# [Chapter 01](01_truecasing). The exam has MT-Bench's eight categories and two turns. Its questions ask for combinations (of
+# names, numbers, places) that are held out from training, except for a few that are hidden among the feedback's prompts on
+# purpose: [Chapter 04](04_preference_pairs) hunts these leaks, and the pipeline removes them.
 
 # %%
 questions = pipeline.questions()
@@ -534,7 +533,7 @@ lessons.explain(
     )[what_came]
     + "A base model continues a text as its documents go on. It has never met a chat, "
     "and nothing has told it that these marks mean *you are asked, answer, stop*. In "
-    "the paper's appendix a model given dDPO without dSFT, which never learnt the "
+    "the paper's appendix a model given dDPO without dSFT, which never learned the "
     "template either, ends its answers in bare role markers. (Base models of billions "
     "of parameters often do answer at this point: they have met chats on the web.)",
     key="base",
@@ -542,9 +541,8 @@ lessons.explain(
 )
 
 # %% [markdown]
-# Now the other two. **The next cell trains what is not there yet**: truecasing, dSFT, pairs, dDPO, each once, some minutes
-# on two cores in all. What is there is reused, here and in every later chapter, and a killed run goes on where it
-# stopped.
+# Now the other two. **The next cell trains what is missing**: truecasing, dSFT, pairs, dDPO, each once, some minutes on two
+# cores in all. What exists is reused, here and in every later chapter, and a run that was killed resumes where it stopped.
 
 # %%
 for make in (pipeline.truecased, pipeline.dsft, pipeline.pairs, pipeline.ddpo):
@@ -558,8 +556,8 @@ names = {"base": "base", "dSFT": "dsft", "dSFT + dDPO": "ddpo"}
 directories = {shown: pipeline.model_directory(name) for shown, name in names.items()}
 
 # %% [markdown]
-# Pick a question, and another. On this page the box picks among questions asked beforehand; in a running notebook it takes
-# your own. The first four are what newcomers ask; the last of them lies outside the world, and the right answer says so.
+# Pick a question. On this page the box offers questions that were asked beforehand; in a running notebook it takes your
+# own. The first four are what newcomers ask; the last of them lies outside the world, and the right answer says so.
 
 # %%
 def grade(question, text):
@@ -573,10 +571,11 @@ explorer = Answers(directories, asked, grade, max_new_tokens=60)
 explorer
 
 # %% [markdown]
-# dSFT answers and stops, in the styles of its teacher, errors included. dDPO has shifted towards what the judge preferred.
-# To some questions both say the same, word for word. dDPO saw no fact that the base had not read; it learnt which of the
-# answers that it can give to prefer. Your function says by how much. On rows of feedback whose prompts were held out, with
-# the student equal to the dSFT model the mean of `row_loss` is ln 2. And after dDPO?
+# dSFT answers and stops, in the styles of its teacher, errors included. dDPO has shifted towards what the judge preferred:
+# it has learned which of the answers that it can give to prefer. To some questions both give the same answer, word for word.
+#
+# Your `row_loss` measures the shift, on rows of feedback whose prompts were held out. While student and dSFT model are the
+# same, its mean is ln 2. And after dDPO?
 
 # %%
 held_out_prompts = {pair["prompt"] for pair in pipeline.split_pairs()[1]}
@@ -614,13 +613,13 @@ print(
 # %% [markdown]
 # ## What came out
 #
-# All exam questions, both turns, sampled at a temperature of 0.7, graded from 1 to 10 by the rule. Two outcomes stand side
-# by side: the *grade*, which rewards manner as well as content, and the share of *right* answers.
+# All exam questions, both turns, sampled at a temperature of 0.7, graded from 1 to 10 by the rule. There are two outcomes:
+# the *grade*, which rewards manner as well as content, and the share of *right* answers.
 
 # %% tags=["remove-input"]
 lessons.predict(
     "From dSFT to dDPO, the mean *grade* ...",
-    ["falls", "hardly moves (by less than 0.3)", "rises by 0.3 or more"],
+    ["falls by more than 0.3", "hardly moves", "rises by 0.3 or more"],
     key="grade",
 )
 
@@ -672,13 +671,13 @@ lessons.explain(
     )
     + f"The paper's step is {lessons.published('0.36, from 6.64 to 7.00', 'Table 3')}. "
     "Do not compare the sizes: another judge, other questions, and in a small world a "
-    "judge's taste is narrow and soon learnt. Compare the *order*, and whether it "
-    "could be chance. In the paper it could: its two AlpacaEval figures lie less than "
-    "their errors apart.\n\nAnd look beside the grade: the share of right answers "
-    f"moves by {right_points:+.1f} percentage points and the answers by "
+    "judge's taste is narrow and soon learned. Compare the *order*, and whether it "
+    "could be chance. In the paper it could: its two AlpacaEval figures differ by less "
+    "than their errors.\n\nAnd look beyond the grade: the share of right answers "
+    f"moves by {right_points:+.1f} percentage points and the length of the answers by "
     f"{more_tokens:+.1f} tokens. A judge's preferences teach what the judge rewards, "
     "content and manner together. One seed decides nothing; Chapter 08 repeats both "
-    "outcomes over many.",
+    "outcomes over several.",
     key="grade",
     answer=0 if gain.mean < -0.3 else 2 if gain.mean >= 0.3 else 1,
 )
@@ -696,7 +695,7 @@ figures.show(
     + ".",
     caption=(
         f"Mean grade of {len(questions)} held-out questions, two turns each, "
-        "with 95 % bootstrap intervals over questions; they say nothing of other seeds."
+        "with 95 % bootstrap intervals over questions; they do not cover other seeds."
     ),
 )
 
@@ -706,8 +705,8 @@ figures.show(
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `changed_grades(before, after)` for two equally long lists of grades: in how many questions the grade rose, stayed
-# the same, and fell, in this order.
+# Write `changed_grades(before, after)` for two lists of grades of the same questions. Return three counts: in how many
+# questions the grade rose, stayed the same, and fell.
 # ```
 
 # %% tags=["exercise"]
@@ -789,7 +788,7 @@ assert abs(pipeline.ddpo().results["first_step_loss"] - math.log(2)) < 1e-3, (
 print("all as expected")
 
 # %% [markdown]
-# ## What is not told elsewhere
+# ## What the paper does not say
 #
 # We read the paper beside its model card, its code and the data that were really used. They do not always agree:
 #
@@ -800,8 +799,8 @@ print("all as expected")
 # - The "random" rejected answer of the first published set was **not random**: the generator was re-seeded in every row
 #   ([pairs](04_preference_pairs)).
 # - The optimiser of dDPO: the paper says AdamW, the card Adam, and a maintainer **RMSprop** ([dDPO](05_ddpo)).
-# - Every accuracy in the model card's log is a multiple of 1/64: the famous curve shows **64 pairs**, with a standard error
-#   of some five points ([margins](06_reward_margins)).
+# - Every accuracy in the model card's log is a multiple of 1/64: the well-known curve shows **64 pairs**, with a standard
+#   error of some five points ([margins](06_reward_margins)).
 # - Zephyr's TruthfulQA score is not clean: prompts of that test were **in the preference data**
 #   ([pairs](04_preference_pairs), [evaluation](07_evaluation)).
 # - The truecasing and the list of refusal phrases were **never published**, and the published dialogues still show the
@@ -875,11 +874,10 @@ for name in (
 #
 # ```{admonition} With text of your own the miniature tests formats, and nothing else
 # :class: warning
-# Its model knows one small world, a thousand tokens or so, and short contexts. Of 80 real dialogues 49 were set aside as
-# too long for it, and the loss on the rest stayed above $\ln 1000 = 6.91$, that of a blind guess over a vocabulary of a
-# thousand. That such a run ends says that your files can be read. To learn something about your data take the scale
-# `smol`, and distrust any held-out loss above $\ln V$ (the logarithm of the vocabulary's size) or from fewer than 30
-# rows.
+# Its model knows one small world and short contexts. Many real dialogues are too long for it, and on the rest its loss may
+# stay above $\ln V$, that of a blind guess over a vocabulary of $V$ tokens. That such a run ends shows that your files can
+# be read. To learn something about your data take the scale `smol`, and distrust any held-out loss above $\ln V$ or from
+# fewer than 30 rows.
 # ```
 
 # %% [markdown]
@@ -896,8 +894,8 @@ for name in (
 # ## References
 #
 # The paper {cite:p}`tunstall2023zephyr`; DPO {cite:p}`rafailov2023dpo`; UltraChat {cite:p}`ding2023ultrachat`;
-# UltraFeedback {cite:p}`cui2023ultrafeedback`; MT-Bench {cite:p}`zheng2023judging`; Mistral 7B
-# {cite:p}`jiang2023mistral`.
+# UltraFeedback {cite:p}`cui2023ultrafeedback`; InstructGPT {cite:p}`ouyang2022instructgpt`; MT-Bench
+# {cite:p}`zheng2023judging`; Mistral 7B {cite:p}`jiang2023mistral`.
 
 # %% tags=["remove-cell"]
 artefacts.write_metrics(
