@@ -2,10 +2,10 @@
 # # Preference pairs: best against random
 #
 # Four models have answered each prompt, and a judge has rated every answer. dDPO cannot read ratings. It reads
-# *pairs*: one chosen answer and one rejected. Between the two lie a handful of small decisions, and the public record
-# of Zephyr {cite:p}`tunstall2023zephyr` shows how much depends on them. The published pairs do not do what the paper
-# says, one seed in the wrong place made half of the answers unreachable, and one comparison operator turned ones into
-# tens. In this chapter you write the binariser yourself, and the rest of the chapter runs on it.
+# *pairs*: one chosen answer and one rejected. A handful of small decisions lead from ratings to pairs, and the public
+# record of Zephyr {cite:p}`tunstall2023zephyr` shows how much depends on them. The published pairs do not do what the
+# paper says, one seed in the wrong place made half of the answers unreachable, and one comparison operator turned ones
+# into tens. In this chapter you write the binariser yourself, and the rest of the chapter runs on it.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -13,7 +13,7 @@
 # 1. Turn four ratings into a score and four scores into one pair, and account for every row.
 # 2. Say why the paper sets the best answer against a *random* lower one rather than the worst, and compute the gap
 #    that each leaves.
-# 3. Make pairs that depend on their own row alone, and show where the published ones do not.
+# 3. Make each pair depend on its own row alone, and show where the published ones do not.
 # 4. Compare five strategies on the same feedback: what changes, what ties, and what a few faulty grades do.
 # 5. Audit any preference set, and find the test questions that have leaked into it.
 
@@ -148,7 +148,7 @@ def look(row):
 look(rated[0])
 
 # %% [markdown]
-# The four marks are instruction following, honesty, truthfulness and helpfulness; their mean is the paper's score
+# The four ratings are instruction following, honesty, truthfulness and helpfulness; their mean is the paper's score
 # (`mean_rating`, the exercise of [Chapter 03](03_ai_feedback)). An aspect marked "N/A" is left out of the sum *and* of
 # the count. As a zero it would punish an answer for a question that does not apply to it.
 #
@@ -174,8 +174,8 @@ look(rated[0])
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `choose_pair(scores, rng)`: the places of the chosen and the rejected answer, the latter a random *lower* one
-# drawn with the generator given; None when there is none.
+# Write `choose_pair(scores, rng)`. Return `(chosen, rejected)`, the places of the two answers in the list, counted from
+# 0. The rejected one is a random *lower* one, drawn with the generator `rng`; return None where there is none.
 # ```
 
 # %% tags=["exercise"]
@@ -216,7 +216,7 @@ print("three draws:", [choose_pair(scores, random.Random(n)) for n in range(3)])
 # ### A whole file
 #
 # For a file there is one more decision: where does `rng` come from? Let each row have a generator of its own, seeded
-# by a hash of the seed and the prompt. Then a pair depends only on its row, and the file can be split, sorted or
+# by a hash of a seed and the prompt. Then a pair depends only on its row, and the file can be split, sorted or
 # extended without changing it.
 
 # %%
@@ -307,8 +307,8 @@ print(f"{same:,} of {len(made):,} pairs are the same in both")
 # ## Why a random answer, and not the worst?
 #
 # The paper gives one sentence (section 4.1): random selection "to encourage diversity and make the DPO objective more
-# challenging". Both claims can be counted. Let $L$ be the set of lower answers of a row. Against a random one the
-# expected gap of scores is
+# challenging". Both can be measured. Let $L$ be the set of lower answers of a row. Against a random one the expected gap
+# of scores is
 #
 # $$
 # \mathbb{E}[s_w - s_l] = s_w - \frac{1}{|L|} \sum_{i \in L} s_i \;\le\; s_w - \min_{i \in L} s_i ,
@@ -322,7 +322,8 @@ print(f"{same:,} of {len(made):,} pairs are the same in both")
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `expected_gap(scores)`, the left-hand side of equation {eq}`eq-04-gap`; None where no answer scores lower.
+# Write `expected_gap(scores)`: return the left-hand side of equation {eq}`eq-04-gap`, or None where no answer scores
+# lower.
 # ```
 
 # %% tags=["exercise"]
@@ -421,8 +422,8 @@ figures.show(
 )
 
 # %% [markdown]
-# Now the diversity: whose answers are rejected? The entropy of that distribution says how many models' worth of
-# variety there is; four models in equal shares would give 2 bits.
+# Now the diversity: whose answers are rejected? The *entropy* of that distribution measures it, in bits: 2 bits if the
+# four models have equal shares, 0 if all rejected answers come from one.
 
 # %%
 def bits(counts):
@@ -441,7 +442,7 @@ for name, counts in rejected_by.items():
     )
 
 # %% [markdown]
-# What you should see: a wider gap against the worst, a draw that meets its expectation, and more bits for *random*.
+# You should see a wider gap against the worst, a draw that meets its expectation, and more bits for *random*.
 
 # %%
 if miniature_as_shipped:
@@ -456,8 +457,8 @@ if miniature_as_shipped:
     )
 
 # %% [markdown]
-# Whether the random answer also makes the better *model* takes training on both; *A look ahead*, at the end of this
-# chapter, does so.
+# Whether the random answer also makes the better *model* can only be seen by training on both: see *A look ahead*, at
+# the end of this chapter.
 #
 # ## A seed in the wrong place
 #
@@ -519,8 +520,8 @@ for version in ("published-v1", "published-v2"):
 # %% [markdown]
 # ### Does a pair depend on its neighbours?
 #
-# Version 2 seeds once and draws on from row to row. That is random enough, but now a row's pair depends on all rows
-# *before* it.
+# Version 2 seeds once and goes on drawing from row to row. That is random enough, but now a row's pair depends on all
+# rows *before* it.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -557,9 +558,9 @@ lessons.explain(
     f"{gone:.1%} of them, and {moved:.0%} if the file is shuffled. With one row gone "
     "the two streams of random numbers are shifted against each other. But whenever "
     "one of them draws again and the other does not, they can fall back into step, "
-    "and from there on they agree for good. Another *order* is another matter: with "
-    "three equally likely answers two pairs in three change, and a few less where two "
-    "answers read alike. With a seed for each row nothing changes in either case. "
+    "and from there on they agree for good. In another *order* two pairs in three "
+    "change, since three answers are equally likely, and a few less where two answers "
+    "read alike. With a seed for each row nothing changes in either case. "
     "Such pairs can be made in pieces, on ten machines, or next year from a file that "
     "has grown, which is why `binarize` and your binariser seed by prompt.",
     key="neighbours",
@@ -622,8 +623,8 @@ lessons.explain(
 # L'(m) = \tfrac12\,\sigma(m) - \tfrac12\,\sigma(-m) = \sigma(m) - \tfrac12 ,
 # $$ (eq-04-tie)
 #
-# which is zero at $m = 0$ only. A tie is not silent: it pulls the rewards of the two answers *together*. Where the
-# judge really finds them equally good, that is a lesson. Where the scale ran out at ten, it is a wrong one.
+# which is zero at $m = 0$ only. A tie pulls the rewards of the two answers *together*. Where the judge really finds them
+# equally good, that is a lesson. Where the scale ran out at ten, it is a wrong one.
 
 # %%
 def tie_loss(m):
@@ -680,12 +681,13 @@ print(
 # %% [markdown]
 # ## Five strategies side by side
 #
-# Score (mean or overall), rejected (random, lowest or all) and randomness make a strategy. All five read the same
-# feedback. The last is the published script: overall grade, ties kept, one seed per file.
+# A strategy combines score (mean or overall), rejected answer (random, lowest or all) and randomness. All five read the
+# same feedback. The last is the published script: overall grade, ties kept, one seed per file.
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Replace the mean of the ratings by the overall grade. In how many rows is "
+    "Replace the paper's rule (highest mean, a random one of equals) by the published "
+    "script's (highest overall grade, the first of equals). In how many rows is "
     "another answer chosen?",
     ["fewer than one in ten", "a tenth to a half", "more than half"],
     key="strategies",
@@ -724,8 +726,9 @@ lessons.explain(
 # %% [markdown]
 # ### The faulty tens
 #
-# [Chapter 03](03_ai_feedback) found tens that ought to be ones, and the `>` that made them. UltraFeedback's repair goes
-# by the mean of the aspects: at most 2, and the ten was a one; above 4, and it stands; in between, it was judged again.
+# [Chapter 03](03_ai_feedback) found tens that ought to be ones, and the `>` that made them. UltraFeedback's repair looks
+# at the mean of the aspects. If it is at most 2, the ten was a one; above 4, the ten stands; in between, the answer was
+# judged again.
 
 # %% [markdown]
 # ```{exercise} Repair the tens
@@ -733,7 +736,7 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `repaired(overall, mean)` by that rule: the grade as it should be, and None for a ten that has to be judged
+# Write `repaired(overall, mean)` by that rule. Return the grade as it should be, or None for a ten that has to be judged
 # again.
 # ```
 
@@ -849,8 +852,8 @@ PairBrowser(rated, shown=sorted({*evenly, *faulty[:10]}))
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `length_bias(pairs)` for a list of (chosen, rejected) texts: among those that differ in length, the share whose
-# chosen text is the longer one; 0.5 where none differ.
+# Write `length_bias(pairs)` for a list of (chosen, rejected) texts. Return the share of pairs whose chosen text is the
+# longer one, among those that differ in length; 0.5 where none differ.
 # ```
 
 # %% tags=["exercise"]
@@ -941,7 +944,7 @@ else:
         print(f"{row['what']:<36}{row['figure']:>9}  {row['share'] or ''}")
 
 # %% [markdown]
-# Three decisions of this chapter seen from behind: ties kept, no check for equal texts, none for empty ones.
+# Three decisions of this chapter can be read off it: ties kept, no check for equal texts, none for empty ones.
 
 # %% [markdown]
 # ## Contamination
@@ -958,8 +961,8 @@ else:
 #
 # **Difficulty** ●●●○○ · **Minutes** 15
 #
-# Write `leaked(prompt, question)`: whether the question stands in the prompt, whatever its case and punctuation, and
-# without a match that begins or ends in the middle of a word.
+# Write `leaked(prompt, question)`. Return True if the question stands in the prompt, whatever its case and punctuation;
+# a match must not begin or end in the middle of a word.
 # ```
 
 # %% tags=["exercise"]
@@ -1005,8 +1008,8 @@ prompts = [row["instruction"] for row in rated]
 exact = {n for n, prompt in enumerate(prompts) if prompt in set(questions)}
 
 # %% [markdown]
-# Every question against every prompt would be millions of calls. The package's `decontaminate` looks up runs of words
-# in a table, so that its time does not grow with prompts times questions. Your function then judges what it found.
+# Comparing every question with every prompt would take millions of calls. The package's `decontaminate` looks up runs of
+# words in a table, so its time does not grow with prompts times questions. Your function then judges what it found.
 
 # %% tags=["hide-output"]
 clean = decontaminate(prompts, questions)
@@ -1037,9 +1040,9 @@ lessons.explain(
 )
 
 # %% [markdown]
-# Is that *all*? In a closed world we may ask. The miniature can read a prompt back into the combination it asks for,
+# Is that *all*? In a closed world we can check. The miniature can read a prompt back into the combination it asks for,
 # and knows which combinations its exams hold out. It cannot read prompts that have lost their capitals, so it counts
-# fewer leaks than the rules do; what matters is that the rules miss none of its own.
+# fewer leaks than the rules do; what matters is that the rules miss none of those.
 
 # %%
 if miniature_as_shipped:
@@ -1063,8 +1066,7 @@ if miniature_as_shipped:
     assert not missed, "a leak got past the rules: print its prompt"
 
 # %% [markdown]
-# One limit deserves to be shown. The same question in other words gets past all three rules: matching reads words, not
-# meaning.
+# One limit remains. The same question in other words gets past all three rules: matching reads words, not meaning.
 
 # %%
 asked = "What are the capitals of Kenya and China?"
@@ -1163,8 +1165,8 @@ if compared:
     at_random = differences["accuracy, random pairs"]
 
 # %% [markdown]
-# What is rejected decides which *signs* separate chosen from rejected: how often is the longer answer chosen, and
-# how often does either side open in a friendly way?
+# What is rejected decides which *cues* separate chosen from rejected: how often is the longer answer chosen, and how
+# often does either side open in a friendly way?
 
 # %% tags=["hide-input"]
 signs = {}
@@ -1192,7 +1194,7 @@ lessons.explain(
     )
     + f"On pairs against random answers it is {at_random.mean:+.3f} "
     f"({at_random.low:+.3f} to {at_random.high:+.3f}). Chapter 08 asks the same "
-    "question over many seeds. Where a sign such as length differs between the two "
+    "question over several seeds. Where a cue such as length differs between the two "
     f"sets (here {signs['random'][0]:.0%} and {signs['worst'][0]:.0%}), a model can "
     "pick it up instead of what the judge meant. Whether these two did is not tested "
     "here.",
@@ -1234,8 +1236,8 @@ if compared and miniature_as_shipped:
 # ```{admonition} Common mistakes
 # :class: warning
 # - **Ratings are strings.** `max("10", "9")` is `"9"`. Convert first, and leave "N/A" out of sum *and* count.
-# - **Chosen and rejected swapped** trains a model to be worse without any error. Look at the audit's row *reversed*
-#   first; then read five pairs.
+# - **Chosen and rejected swapped** trains a worse model without any error. Look at the audit's row *reversed* first;
+#   then read five pairs.
 # - **A better score is not a good answer.** The best of four bad answers is still chosen. Look at the lowest chosen
 #   scores before you trust the set.
 # - **Decontaminate before pairing, split after it by prompt.** Two rows of one prompt on both sides of the split are a
