@@ -4,7 +4,7 @@
 # Zephyr's paper does not only say that dDPO after dSFT works. It says what is *needed* for it: its table 3 leaves out
 # one stage after the other, its figure 3 overfits on purpose {cite:p}`tunstall2023zephyr`. Here we ask the same questions of
 # the miniature, and some that the paper left open: worst or random rejected answers, ties, $\beta$, the loss itself, pairs of
-# the model's own answers. Every difference is judged by two outcomes, the grade and the share of right answers; it gets an
+# the model's own answers. Every difference is measured in two outcomes, the grade and the share of right answers. It gets an
 # interval and one of four verdicts: it holds, it does not hold, it is equivalent to none, or it is undecided.
 
 # %% [markdown]
@@ -88,9 +88,8 @@ print(table_3.source)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The standard error of each AlpacaEval figure stands in brackets. How many "
-    "standard errors of the *difference* lie between the last row and dSFT-1 on "
-    "AlpacaEval?",
+    "The standard error of each AlpacaEval figure is in brackets. On AlpacaEval, how "
+    "many standard errors of their *difference* lie between the last row and dSFT-1?",
     ["about 4", "about 1", "a quarter of one"],
     2,
     key="table-three",
@@ -130,29 +129,29 @@ lessons.explain(
 )
 
 # %% [markdown]
-# All this is *one* training per row. Another seed would give other numbers, and how different nobody says. In the miniature we
-# can afford to ask.
+# All this is *one* training per row. Another seed would give other numbers, and nobody says how different. In the miniature
+# we can afford to ask.
 #
 # ## A difference over replications
 #
 # A **replication** draws the records, the training order, the exam and the sampling again, all from one seed. Train both rows
-# of a comparison in replications $1, \ldots, n$. Each gives a difference $d_s$ of two scores, on the same exam. Its mean
+# of a comparison in replications $1, \ldots, n$. Each gives a difference $d_s$ of two scores on the same exam. Their mean
 # $\bar d$ is our estimate, and
 #
 # $$
 # \bar d \pm t_{n-1} \frac{s_d}{\sqrt{n}}, \qquad s_d^2 = \frac{1}{n - 1} \sum_s (d_s - \bar d)^2
 # $$ (eq-08-interval)
 #
-# its 95 % interval, if the $d_s$ are roughly normal. Student's $t_{n-1}$ stands where one expects 1.96, because $s_d$ is itself a
-# guess from a few values.
+# its 95 % interval, if the $d_s$ are roughly normal. Student's $t_{n-1}$ replaces the usual 1.96, because $s_d$ is itself
+# estimated from a few values.
 #
 # ````{exercise} A difference over seeds
 # :label: ex-08-seed-difference
 #
 # **Difficulty** ●●○○○ · **Minutes** 8
 #
-# Two rows, five seeds, the same seeds in the same order. Return the mean difference (ours minus theirs) and the ends of
-# its 95 % interval. For five values, $t = 2.776$.
+# Write `seed_difference(ours, theirs)`: the scores of two rows for the same five seeds, in the same order. Return the mean
+# difference (ours minus theirs) and the two ends of its 95 % interval. For five values, $t = 2.776$.
 # ````
 
 # %% tags=["exercise"]
@@ -192,9 +191,9 @@ print("the package", seeds_interval(np.subtract(ours, theirs)))
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "We draw five differences around a true value of 0, make the interval, and look "
-    "whether it holds 0; 20,000 times. In how many does it with 1.96 in place of "
-    "Student's 2.776?",
+    "We draw five differences around a true value of 0 and compute the interval, "
+    "20,000 times. How often does it include 0 if we use 1.96 in place of Student's "
+    "2.776?",
     ["94 %", "88 %", "75 %"],
     1,
     key="student",
@@ -205,33 +204,33 @@ draws = np.random.default_rng(seed).normal(size=(20_000, 5))
 reach = np.abs(draws.mean(axis=1)) / (draws.std(axis=1, ddof=1) / np.sqrt(5))
 holds = {t: np.mean(reach <= t) for t in (2.776, 1.96)}
 for t, share in holds.items():
-    print(f"with {t:5.3f} the interval holds the truth in {share:.1%}")
+    print(f"with {t:5.3f} the interval includes the truth in {share:.1%}")
 assert abs(holds[2.776] - 0.95) < 0.01
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"In {100 * holds[1.96]:.0f} %: the normal's interval is wrong more than twice as "
-    "often as it says. With few values the spread is often underestimated, and then "
-    "the interval is short just when it is off. Student's holds the truth in "
-    f"{100 * holds[2.776]:.0f} %.",
+    f"In {100 * holds[1.96]:.0f} %: with the normal distribution's value the interval "
+    "is wrong more than twice as often as it claims. With few values the spread is "
+    "often underestimated, and then the interval is too short. Student's includes the "
+    f"truth in {100 * holds[2.776]:.0f} %.",
     key="student",
 )
 
 # %% [markdown]
 # ### From an interval to a word
 #
-# A claim **holds** if the whole 95 % interval lies on its side and **does not hold** if all of it lies on the other. If it holds
-# 0, one can still say something: the difference is **equivalent** to none if it is surely too small to matter, that is if its
-# *90 %* interval lies within a margin fixed beforehand (two one-sided tests at 5 %; here 0.3 of a grade, 2 points of right
-# answers). Otherwise it is **undecided**. That no difference was found is not the same as no difference.
+# A claim **holds** if the whole 95 % interval lies on its side, and **does not hold** if all of it lies on the other. If the
+# interval includes 0, the difference may still be **equivalent** to none, that is, too small to matter: its *90 %* interval
+# lies within a margin fixed beforehand (two one-sided tests at 5 %; here 0.3 of a grade, 2 points of right answers).
+# Otherwise it is **undecided**. Finding no difference is not the same as showing that there is none.
 #
 # ````{exercise} Four words
 # :label: ex-08-verdict
 #
 # **Difficulty** ●●○○○ · **Minutes** 8
 #
-# Return the verdict on "ours is better": `wide` and `narrow` are the ends of the 95 % and the 90 % interval of ours minus
-# theirs, each a pair.
+# Write `verdict(wide, narrow, margin)`: return the verdict on "ours is better". `wide` and `narrow` are the ends of the 95 %
+# and the 90 % interval of ours minus theirs, each a pair.
 # ````
 
 # %% tags=["exercise"]
@@ -269,7 +268,7 @@ exercises.check_verdict(verdict)
 #
 # A row is a training: where it starts, what it trains on, and which recipe values make it what it is. The rows of table 3 use
 # all the pairs. Those below them ask which pairs, which $\beta$ and which loss; they train on a quarter of the pairs and are
-# compared with each other only. Rows on other data make as many updates as the row they are compared with.
+# compared with each other only. Rows on other data take as many optimiser steps as the row they are compared with.
 
 # %% tags=["hide-output"]
 for row in catalogue.ABLATIONS.values():
@@ -278,20 +277,21 @@ for row in catalogue.ABLATIONS.values():
     print(f"{row.name:18s} {row.label:52s} {how:24s} {differs or ''}")
 
 # %% [markdown]
-# ### Fair means: each row its own search
+# ### A fair comparison: a search for each row
 #
-# A table like this is easily bent without meaning to. Tune one row, give the others its learning rate, and the tuned row wins. A
+# It is easy to bias such a table without meaning to. Tune one row, give the others its learning rate, and the tuned row wins. A
 # dSFT that was trained too little flatters dDPO. So every row that trains has a search of its own, on *development* questions,
-# which share no combination with any exam, over seeds that measure no claim, and the grid is extended until its winner lies
-# inside it (`python benchmarks/search.py --stages rows`).
+# over seeds that measure no claim, and the grid is extended until its best value lies inside it
+# (`python benchmarks/search.py --stages rows`).
 #
 # ````{exercise} What a search chooses
 # :label: ex-08-search-choice
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# `scores` maps each learning rate to its scores, one per seed; the rates are in no order. Return the rate with the best mean, and
-# `True` if that rate is the smallest or the largest that was tried, so that the grid has to be extended.
+# Write `search_choice(scores)`. The dictionary maps each learning rate to its scores, one per seed; the rates are in no order.
+# Return the rate with the best mean, and `True` if that rate is the smallest or the largest that was tried, so that the grid
+# has to be extended.
 # ````
 
 # %% tags=["exercise"]
@@ -323,7 +323,7 @@ exercises.check_search_choice(search_choice)
 # `````
 
 # %% [markdown]
-# Why not the best single seed? Twelve rates that are all equally good, three seeds each:
+# Why not the best single seed? Take twelve rates that are all equally good, with three seeds each:
 
 # %%
 choose = exercises.yours(search_choice, exercises.check_search_choice)
@@ -334,8 +334,8 @@ print(f"the luckiest seed promises {luckiest - 5:+.2f}")
 print(f"the best mean promises     {np.mean(equal[choose(equal)[0]]) - 5:+.2f}")
 
 # %% [markdown]
-# Both are too high, though no rate is better than another: that is the **winner's curse**. A mean over seeds shrinks it, and the
-# exam, which the search never saw, corrects it. What each row trains with:
+# Both promise too much, since no rate is better than another: that is the **winner's curse**. A mean over seeds reduces it,
+# and the exam, which the search never saw, is free of it. What each row trains with:
 
 # %% tags=["hide-output"]
 searched = catalogue.searched_ablations(pipeline.scale)
@@ -374,9 +374,9 @@ assert not turns
 # %% tags=["remove-input"]
 lessons.explain(
     "No: to choose on a question asked in another phrasing is to choose on the test. "
-    f"{len(turns)} first turns stand in both, and no category has fewer than "
-    f"{min(by_category.values())} development questions, so that a search sees all of "
-    "them.",
+    "A hash assigns each combination to one of the two. "
+    f"{len(turns)} first turns are in both, and no category has fewer than "
+    f"{min(by_category.values())} development questions, so a search sees all of them.",
     key="development",
 )
 
@@ -414,7 +414,7 @@ for name, made in pairs.items():
     )
 
 # %% [markdown]
-# How many pairs, how many ties, and how far apart the two answers are in the teacher's eyes:
+# How many pairs, how many ties, and how far apart are the two answers' scores?
 
 # %%
 for name, made in sets.items():
@@ -426,9 +426,8 @@ for name, made in sets.items():
     print(f"{name:10s} {len(made):5d} pairs, {apart}")
 
 # %% [markdown]
-# And dSFT-2? It trains on a chosen answer as on any dialogue: all tokens count, the prompt's too. dDPO counts the answer's
-# alone, up to the line break after its end, which the template writes and TRL scores too. Marked, with `·` for tokens that do
-# not count:
+# dSFT-2 trains on a chosen answer as on any dialogue: all tokens count, the prompt's too. dDPO counts the answer's alone, up
+# to the line break after its end, which the template writes and TRL scores as well. Tokens that do not count are shown as `·`:
 
 # %%
 _, tokenizer = chat.load_model(pipeline.model_directory("base"))
@@ -447,8 +446,8 @@ assert ids[: len(prompt)] == prompt and counted
 # %% [markdown]
 # ## One replication of your own
 #
-# Now train the rows of table 3 for this run's seed, the last on the few pairs. A process that is killed resumes where it was when
-# this cell is run again.
+# Now train the rows of table 3 for this run's seed, with dDPO after dSFT on a quarter of the pairs (the row `few`). If the
+# process is killed, run the cell again: it resumes where it was.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -493,7 +492,7 @@ for outcome in outcomes.OUTCOMES:
         print(f"{outcome:6s} {evaluation.bootstrap_interval(gaps)}")
 
 # %% [markdown]
-# That interval speaks of other questions, and not of other trainings. What you should see, with room for another machine's
+# That interval covers other questions, and not other trainings. What you should see, with room for another machine's
 # rounding:
 
 # %%
@@ -508,9 +507,9 @@ if miniature_as_shipped:
 # %% [markdown]
 # ## What many replications say
 #
-# `make claims` measured every row in several replications; the repository holds what came out. Grade and right answers stand
-# side by side, because a model can win grades while its answers get *less* often right: the teacher's ratings pay for a
-# friendly opening too. The paper names the same weakness of its judge.
+# `make claims` measured every row in several replications; the repository stores the results. Look at grade and right answers
+# together, because a model can gain in grade while its answers get *less* often right: the judge's ratings pay for a friendly
+# opening too. The paper names the same weakness of its judge.
 
 # %%
 committed = results.committed()
@@ -533,7 +532,7 @@ display(
 # ### Table 3, with errors
 #
 # Each difference with its interval, over replications and questions. Blue circles lie above 0, orange squares below; hollow
-# where the interval holds 0.
+# markers mean that the interval includes 0.
 
 # %% tags=["hide-input"]
 def effect_of(better, worse, outcome=outcomes.GRADE):
@@ -685,10 +684,10 @@ for key, label in (("score", "grade"), ("right", "share of right answers")):
 
 # %% [markdown]
 # In the paper the best model came from one epoch of dSFT and three of dDPO, and after more dSFT, longer dDPO made it worse. What
-# carries over stands in the table of claims below, family *epochs*. (The points at 1 and 2 are taken on the way to 3, so their
+# carries over is in the table of claims below, family *epochs*. (The points at 1 and 2 are taken on the way to 3, so their
 # learning rate had not yet fallen to 0. The paper does not say whether its points are separate runs.)
 #
-# Your own dDPO run of chapter 05, on all the pairs, has its two accuracies in its log:
+# Your own dDPO run of chapter 05, on all the pairs, has both accuracies in its log:
 
 # %%
 recipe = pipeline.recipe("ddpo")
@@ -704,8 +703,9 @@ for name, values in measurements.accuracies_by_epoch(
 # %% [markdown]
 # ## The loss and its relatives
 #
-# TRL has a dozen losses on the same four log-probabilities. How do they differ? By how hard a pair pulls, given how far
-# apart its two log-ratios $h_w$ and $h_l$ already are. Write five of them for one pair, in $h_w$ and $h_l$:
+# TRL has a dozen losses on the same four log-probabilities. Let $h_w$ and $h_l$ be the log-ratios of the chosen and the
+# rejected answer (log-probability under the policy minus under the reference). The losses differ in how hard a pair pulls,
+# given how far apart the two are already. Five of them for one pair:
 
 # %%
 def relatives(h_w, h_l, beta=0.1, epsilon=0.1):
@@ -734,7 +734,7 @@ for name, ours in relatives(h_w, h_l).items():
 # %% tags=["remove-input"]
 lessons.predict(
     "The pull on the chosen answer is $-\\partial L / \\partial h_w$. Which loss "
-    "pulls *back* a pair that the policy ranks rightly by 30 nats?",
+    "pulls *back* a pair that the policy ranks correctly by 30 nats?",
     ["sigmoid", "hinge", "robust", "SPPO's", "APO-zero"],
     3,
     key="pull",
@@ -770,12 +770,13 @@ lessons.explain(
 # %% [markdown]
 # ## Pairs, β and losses
 #
-# All against the same row: $\beta = 0.1$, random rejected answers, ties dropped, mean score, sigmoid; as many updates each.
+# All against the same row: $\beta = 0.1$, random rejected answers, ties dropped, mean score, sigmoid; as many optimiser steps
+# each.
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "How many of these rows differ from the plain one in the grade, by an interval "
-    "that leaves 0 out?",
+    "For how many of these rows does the interval of the difference in grade exclude "
+    "0?",
     ["none or one", "two to four", "five or more"],
     key="ten-rows",
 )
@@ -862,16 +863,16 @@ lessons.explain(
 # %% [markdown]
 # ### Many comparisons are many chances
 #
-# With 95 % intervals one of twenty true nulls is "found". Among ten comparisons the chance of at least one false finding is
-# $1 - 0.95^{10} = 40\,\%$, if they were independent. Holm's correction keeps it at 5 %: sort the p-values, compare the smallest
-# with $0.05 / n$, the next with $0.05 / (n - 1)$, and so on; stop at the first that fails.
+# With 95 % intervals one in twenty differences that do not exist is "found". Among ten independent comparisons the chance of
+# at least one false finding is $1 - 0.95^{10} = 40\,\%$. Holm's correction keeps it at 5 %: sort the p-values, compare the
+# smallest with $0.05 / n$, the next with $0.05 / (n - 1)$, and so on; stop at the first that fails.
 #
 # ````{exercise} Holm's correction
 # :label: ex-08-holm
 #
 # **Difficulty** ●●●●○ · **Minutes** 12
 #
-# Which of several findings stand at a level of 0.05? Answer in the order of the p-values given.
+# Write `holm(p_values)`. Return a list of `True` and `False`, in the order given: which findings stand at a level of 0.05?
 # ````
 
 # %% tags=["exercise"]
@@ -936,14 +937,13 @@ artefacts.write_json(
 )
 
 # %% [markdown]
-# ```{admonition} Where ablations go wrong
+# ```{admonition} Common mistakes
 # :class: warning
-# - **A weak first stage.** dDPO after too short a dSFT looks like a wonder: it does dSFT's work. Search the baseline as
+# - **A weak first stage.** dDPO after too short a dSFT looks impressive because it does dSFT's work. Search the baseline as
 #   hard as the method.
 # - **One learning rate for all.** Losses differ in scale by orders of magnitude; $\beta$ changes it again.
-# - **Choosing on the test.** The better of six settings is partly the luckier. Choose on other questions.
-# - **One seed.** A difference without its spread is an anecdote, and a search with one seed is an anecdote that all later runs
-#   inherit.
+# - **Choosing on the test.** The best of six settings is partly the luckiest. Choose on other questions.
+# - **One seed.** A difference without its spread is an anecdote, and all later runs inherit a search with one seed.
 # - **One outcome.** A grade that pays for two things cannot say which of them was bought.
 # - **Accuracy for quality.** dDPO without dSFT ranks pairs well and cannot answer.
 # - **Many comparisons, one star.** Count them before you name the winner.
@@ -960,7 +960,7 @@ artefacts.write_json(
 # %% [markdown]
 # ## Recap
 #
-# 1. You read table 3 with its errors, and found its AlpacaEval lead to be a quarter of one.
+# 1. You read table 3 with its errors, and found its lead on AlpacaEval to be a quarter of a standard error.
 # 2. You put Student's interval around a paired difference ([exercise](ex-08-seed-difference)) and turned it into one of four
 #    words ([exercise](ex-08-verdict)).
 # 3. You saw what a fair comparison costs: a search for every row, over seeds, on other questions
