@@ -1278,6 +1278,9 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # authors kept all three epochs, since the chat scores were best there (their figure 3). So a rising loss is a reason to
 # look at answers, and no verdict.
 #
+# To look at the answers of this training as it goes on, use *Watch it learn* on the page [Talk to the
+# models](../talk): a slider goes through eight checkpoints and beyond the last, with margins and right answers beside it.
+#
 # ```{admonition} Common mistakes
 # :class: warning
 # - **Rewards of different prompts compared.** $\beta \log Z(x)$ was dropped; it cancels within a prompt only.

@@ -38,7 +38,7 @@ def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     pairs = folder / "pairs.parquet"
     save_records(binarize(data.feedback(48)).pairs, pairs)
-    recipe = get_scale("miniature").recipe("ddpo", per_device_train_batch_size=16, save_steps=1)
+    recipe = get_scale("miniature").recipe("ddpo", per_device_train_batch_size=16)
     kept = folder / "kept"
     kept.mkdir()
     results = train_checkpoints(
