@@ -90,7 +90,7 @@ print(f"\n({real.source}; {real.licence})")
 
 # %% [markdown]
 # Read the first answer against its question: the text says *hand-made*, the teacher says *by machine*. The student will
-# learn that, too. Maximum likelihood copies the teacher, faults included; to prefer some answers over others is the
+# learn that, too. Maximum likelihood copies the teacher, faults included. Preferring some answers over others is the
 # subject of [Chapter 05](05_ddpo).
 #
 # The miniature's dialogues keep UltraChat's schema and its faults, and are simpler in one way: their questions are drawn
@@ -118,7 +118,7 @@ for message in everything[0]["messages"]:
 # $$\mathrm{KL}(p \,\|\, \pi_\theta) = \sum_y p(y) \log \frac{p(y)}{\pi_\theta(y)}
 #   = \underbrace{-\sum_y p(y) \log \pi_\theta(y)}_{\text{cross-entropy}} - \underbrace{\Big(-\sum_y p(y) \log p(y)\Big)}_{\text{entropy of } p}.$$ (eq-02-kl)
 #
-# The second term does not depend on $\theta$. To come close to the teacher is to make the cross-entropy small, and a
+# The second term does not depend on $\theta$. So coming close to the teacher means making the cross-entropy small, and a
 # sample of the teacher's texts is enough to estimate it.
 
 # %%
@@ -192,7 +192,7 @@ assert math.isclose(slow, token_losses(base, ids).sum(), rel_tol=1e-3)
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Each batch of a data set gave its sum of losses (nats) and its number of tokens. Write `combine(sums, counts)`,
+# Each batch of a data set gave its sum of losses (nats) and its number of tokens. Write `combine(sums, counts)`: return
 # equation {eq}`eq-02-loss` for the whole data set.
 # ```
 
@@ -269,8 +269,8 @@ print(repr(chat.render(tokenizer, talk[:1], generation_prompt=True)))
 
 # %% [markdown]
 # Token by token, with both ways to count: Zephyr was trained on **all tokens**, the user's words and the markers included;
-# many later recipes count **the assistant's words only**. The drawing has both for one exchange of the miniature, whose
-# question returns in the drawings of later chapters. The view under it shows the same of other dialogues.
+# many later recipes count **the assistant's words only**. The drawing has both for the overview's
+# question; the view under it shows the same for other dialogues.
 #
 # ![Four lines of tokens: the user's marker; the question, its end token and a line break; the assistant's marker; the
 # answer, its end token and a line break. A solid line runs under all tokens but the very first: these count in Zephyr's
@@ -289,9 +289,9 @@ ChatTokens(tokenizer, {
 
 # %% [markdown]
 # Three things to look for. The markers are *plain text* of several tokens, not special tokens, so no embedding had to be
-# added. The end-of-sequence token lies *inside* what the assistant-only mask counts: a student that is never trained on it
-# never learns to stop. The line break after it lies outside, because by then the turn is over. The empty system turn was
-# added by the authors' first code whenever a dialogue had none of its own; we leave it out, in training and in chat.
+# added. The end-of-sequence token is *inside* what the assistant-only mask counts: a student that is never trained on it
+# never learns to stop. The line break after it is outside, because by then the turn is over. (The authors' first code
+# added the empty system turn whenever a dialogue had none of its own; we leave it out, in training and in chat.)
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -339,7 +339,7 @@ assert direct.count(tokenizer.eos_token_id) == len(talk), (
 # - **Padding with the end-of-sequence token and masking by id.** Every real end is masked together with the padding.
 #   Mask by position.
 # - **Cutting rows at the context's end.** The cut takes the last turn's end with it. We shorten to whole exchanges.
-# - **A mask that ends before the end token.** Look at the picture above: the thick line has to reach it.
+# - **A mask that ends before the end token.** Look at the drawing above: the dashed line has to reach it.
 # ```
 
 # %% [markdown]
@@ -448,8 +448,8 @@ def loss_by_part(model, rows):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The base has read questions with their answers, but hardly ever in this "
-    "template. Which part has the highest loss per token?",
+    "The base has read questions with their answers, but never in this template. "
+    "Which part has the highest loss per token?",
     [
         "the marker of a turn",
         "the end of a turn",
@@ -476,7 +476,7 @@ lessons.explain(
     f"the assistant's words {before_by_part['assistant'][0]:.2f}. "
     + (
         "What is missing is not knowledge but form: who speaks, in what format, when "
-        "to stop. That is learnt quickly, by a small adapter in one or two passes."
+        "to stop. That is learned quickly, by a small adapter in one or two passes."
         if max(before_by_part["end"][0], before_by_part["marker"][0])
         > before_by_part["assistant"][0]
         else "Here the words themselves are what the base finds hard."
@@ -540,8 +540,8 @@ for name, rows in (("a plain cut", cut), ("whole exchanges", kept)):
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Texts of the given lengths lie end to end in one row. Write `positions(lengths)`: one position per token, such that each
-# text is read as if it were alone.
+# Texts of the given lengths lie end to end in one row. Write `positions(lengths)`: return a list with one position per
+# token, such that each text is read as if it were alone.
 # ```
 
 # %% tags=["exercise"]
@@ -642,7 +642,7 @@ lessons.explain(
 # $$\Delta W = \frac{\alpha}{r} B A, \qquad A \in \mathbb R^{r \times n}, \quad B \in \mathbb R^{m \times r}.$$ (eq-02-lora)
 #
 # $W$ stays frozen. $A$ begins random, $B$ at zero, so training begins exactly at the base model. Few directions suffice
-# because fine-tuning mostly re-weights what pretraining has learnt (LoRA's section 7 finds little gain above a rank of 4);
+# because fine-tuning mostly re-weights what pretraining has learned (LoRA's section 7 finds little gain above a rank of 4);
 # $\alpha / r$ keeps the size of a step about the same when the rank is changed. Drawn to scale for the layer that is built
 # below, the change is two strips beside a block:
 #
@@ -673,7 +673,7 @@ class LoRALinear(torch.nn.Module):
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # The layer above equals a plain one with another weight, so an adapter can be *merged* when training is over. Write
-# `merge(weight, a, b, alpha)`: weight is (out, in), a is (rank, in), b is (out, rank).
+# `merge(weight, a, b, alpha)`: weight is (out, in), a is (rank, in), b is (out, rank). Return that other weight.
 # ```
 
 # %% tags=["exercise"]
@@ -722,8 +722,8 @@ assert torch.allclose(layer(x), x @ merged_weight.T, atol=1e-3)
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `count(shapes, rank)`: the trainable numbers of LoRA adapters of that rank on weights of the given shapes (out,
-# in).
+# Write `count(shapes, rank)`: return the number of trainable parameters of LoRA adapters of that rank on weights of the
+# given shapes (out, in).
 # ```
 
 # %% tags=["exercise"]
@@ -794,8 +794,8 @@ lessons.explain(
 # %% [markdown]
 # ## Training, in the open
 #
-# Everything is there: rows, collator, adapter, loss. Twenty steps in plain PyTorch, on 320 dialogues. (On a larger scale
-# this section still trains the miniature, because its subject is the loop.)
+# Everything is there: rows, collator, adapter, loss. Now take twenty steps in plain PyTorch. (On a larger scale this
+# section still trains the miniature, because its subject is the loop.)
 
 # %%
 shown = pipeline
@@ -848,9 +848,8 @@ print(f"{len(by_hand_losses)} steps, loss {by_hand_losses[0]:.3f} to {loss:.3f}"
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Now TRL's `SFTTrainer` gets the same rows, order, seed and rate, and after it "
-    "the package's `training.dsft`. How far will their losses be from those of the "
-    "loop?",
+    "Now TRL's `SFTTrainer` and the package's `training.dsft` get the same rows, "
+    "order, seed and rate. How far will their losses be from those of the loop?",
     [
         "not at all, or in the sixth decimal",
         "in the third decimal: trainers add something of their own",
@@ -1019,10 +1018,10 @@ figures.show(
 )
 
 # %% [markdown]
-# The steep fall is where the format is learnt. The noise after it is not learning: each step has rows of about one length,
+# The steep fall is where the format is learned. The noise after it is not learning: each step has rows of about one length,
 # and short rows have another loss than long ones. (The steps are shuffled. Sorted by length within groups of fifty, as the
-# library's own sampler leaves them, they would draw a saw, and length would be tied to the learning rate.) So no single
-# figure of the log is the model's loss.
+# library's own sampler leaves them, they would trace a sawtooth, and length would be tied to the learning rate.) So no
+# single figure of the log is the model's loss.
 
 # %% [markdown]
 # ```{exercise} The loss of a log
@@ -1031,7 +1030,7 @@ figures.show(
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # Each entry of TRL's log has `loss`, the mean since the entry before, and `num_tokens`, the tokens of the run so far.
-# Write `log_loss(log)`: nats per token over all entries.
+# Write `log_loss(log)`: return nats per token over all entries.
 # ```
 
 # %% tags=["exercise"]
@@ -1120,7 +1119,7 @@ lessons.explain(
 )
 
 # %% [markdown]
-# ### What the student has learnt, part by part
+# ### What the student has learned, part by part
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1149,7 +1148,7 @@ for name, (loss, share) in after_by_part.items():
 # %% tags=["remove-input"]
 lessons.explain(
     f"Markers end at {after_by_part['marker'][0]:.2f} and ends of turns at "
-    f"{after_by_part['end'][0]:.2f}: the format is learnt. The assistant's words end "
+    f"{after_by_part['end'][0]:.2f}: the format is learned. The assistant's words end "
     f"at {after_by_part['assistant'][0]:.2f}, the user's at "
     f"{after_by_part['user'][0]:.2f}. What remains of the words cannot be predicted: "
     "questions name people and numbers, and the teacher varies its phrases. Zephyr's "
@@ -1161,7 +1160,7 @@ lessons.explain(
 # %% [markdown]
 # ```{admonition} New tokens need trainable rows
 # :class: note dropdown
-# That the markers are learnt so easily rests on the embedding. To Mistral `<`, `|` and `user` are ordinary tokens with
+# The markers are learned so easily because of the embedding. To Mistral `<`, `|` and `user` are ordinary tokens with
 # trained rows. **LoRA moves no row of the embedding matrix**, so a token that pretraining never saw stays what it was:
 # the student can learn *that* a new token comes, but not *which*. If a template needs tokens of its own, train their rows
 # (`modules_to_save`, or PEFT's `trainable_token_indices`).
@@ -1244,7 +1243,7 @@ lessons.explain(
     "often goes on to a second question that nobody asked: the end it knows is that "
     "of a *document*. The student stops where an *answer* ends. It is right in "
     f"{graded['dsft']['right']:.0%} of answers, the base in "
-    f"{graded['base']['right']:.0%}: it has learnt the teacher's mix, wrong answers "
+    f"{graded['base']['right']:.0%}: it has learned the teacher's mix, wrong answers "
     "included, and sampling adds slips of its own.",
     key="longer",
     answer=0 if graded["base"]["tokens"] > graded["dsft"]["tokens"] else 1,
@@ -1282,7 +1281,7 @@ print("all as expected")
 # %% [markdown]
 # A loss can be compared only with one on the same text in the same tokens. The card of Zephyr's own dSFT model
 # (`mistral-7b-sft-beta`) gives an evaluation loss of 0.9399, and re-runs of the later recipe end between 0.935 and 0.939;
-# no number of the miniature can be set beside them.
+# no number of the miniature is comparable with them.
 #
 # ## How the learning rate was found
 #
