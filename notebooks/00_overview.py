@@ -155,6 +155,16 @@ lessons.explain(
 #
 # The student is real at every scale: its weights move by gradient descent. In the miniature the others are stand-ins, so
 # that everything runs without an account.
+#
+# One question of the miniature on its way through the steps. Later chapters draw what happens to it in each.
+#
+# ![Four steps under each other. dSFT: the student copies a teacher's answer to the question. AI feedback: four models
+# answer it, and a judge rates the answers, drawn as bars. Pairs: the best answer is chosen, a random lower one is
+# rejected. dDPO: an arrow up at the chosen answer, one down at the rejected.](figures/one-question.svg)
+#
+# *What is the capital of Spain? A teacher answers and the student copies; four models answer and the judge rates; the
+# best and a random lower answer make a pair, from which the student learns what to prefer. The bars are drawn, not
+# measured.*
 
 # %% [markdown]
 # ## Step 1, dSFT: make the teacher's words likely

@@ -27,7 +27,7 @@ LIGHT = {
     "tint-grey": "#eceff2",
 }
 DARK = {
-    "paper": "#14181e",
+    "paper": "#121212",
     "ink": "#e6edf3",
     "quiet": "#a7b1bc",
     "blue": "#7cb7ff",

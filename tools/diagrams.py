@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diagram_kit import LEFT, WIDTH, Drawing
-from diagram_rows import CHOSEN, REJECTED, chat_template, packing, prefix_sharing
+from diagram_rows import CHOSEN, QUESTION, REJECTED, chat_template, packing, prefix_sharing
 
 FIGURES = Path(__file__).resolve().parents[1] / "notebooks" / "figures"
 # As in the overview: chosen and rejected, under the dSFT model and under the policy.
 LOG_PROBS = {"chosen": (-15, -12), "rejected": (-16, -19)}
 BETA = 0.1
+ANSWERS = (CHOSEN, "Sure thing! The capital of …", REJECTED, "Helsinki.")
 
 
 def lora() -> Drawing:
@@ -130,14 +131,62 @@ def log_ratios() -> Drawing:
     return drawing
 
 
+def one_question() -> Drawing:
+    """The way of one question through the three steps, from a dialogue to a preference."""
+    drawing = Drawing(
+        548,
+        title="One question on its way through the pipeline",
+        description=(
+            "Four steps under each other. dSFT: the student copies a teacher's answer to the "
+            "question. AI feedback: four models answer it, and a judge rates the answers, drawn as "
+            "bars. Pairs: the best answer is chosen, a random lower one is rejected. dDPO: an "
+            "arrow up at the chosen answer, one down at the rejected."
+        ),
+    )
+
+    def step(y: float, name: str, words: str, chapter: str) -> None:
+        drawing.text(LEFT, y, name, "bold")
+        drawing.text(LEFT + 100, y, words, "small")
+        drawing.text(WIDTH - LEFT, y, chapter, "small quiet", anchor="end")
+
+    def line(y: float, words: str, kind: str, width: float = 310) -> None:
+        drawing.box(LEFT, y, width, 27, kind)
+        css = {"blue": " in-blue", "orange": " in-orange"}.get(kind, "")
+        drawing.text(LEFT + 9, y + 18, words, f"code{css}")
+
+    def down(y: float) -> None:
+        drawing.arrow(LEFT + 20, y, LEFT + 20, y + 24)
+
+    step(26, "dSFT", "copy a teacher's answer", "chapter 02")
+    line(38, QUESTION, "grey")
+    line(69, CHOSEN, "blue")
+    down(102)
+    step(150, "feedback", "a judge rates four answers", "chapter 03")
+    for number, (words, share) in enumerate(zip(ANSWERS, (0.94, 0.86, 0.3, 0.15), strict=True)):
+        y = 162 + 31 * number
+        line(y, words, "grey")
+        drawing.box(334, y + 8, 92, 11, "", round=0)
+        drawing.box(334, y + 8, 92 * share, 11, "blue", round=0)
+    down(291)
+    step(339, "pairs", "the best, a random lower one", "chapter 04")
+    line(351, CHOSEN, "blue")
+    line(382, REJECTED, "orange")
+    drawing.text(334, 369, "chosen", "small in-blue")
+    drawing.text(334, 400, "rejected", "small in-orange")
+    down(414)
+    step(462, "dDPO", "prefer the chosen", "chapter 05")
+    line(474, CHOSEN, "blue")
+    line(505, REJECTED, "orange")
+    drawing.arrow(346, 500, 346, 476, "b wide")
+    drawing.text(360, 493, "likelier", "small in-blue")
+    drawing.arrow(346, 507, 346, 531, "o wide")
+    drawing.text(360, 524, "less so", "small in-orange")
+    return drawing
+
+
 def latin_square() -> Drawing:
     """Four answers, four aspects, each answer once in each place."""
-    answers = {
-        "A": CHOSEN,
-        "B": "Sure thing! The capital of Spain …",
-        "C": REJECTED,
-        "D": "Helsinki.",
-    }
+    answers = dict(zip("ABCD", ANSWERS, strict=True))
     aspects = ("instruction following", "honesty", "truthfulness", "helpfulness")
     drawing = Drawing(
         396,
@@ -174,6 +223,7 @@ def latin_square() -> Drawing:
 
 
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
+    "one-question": one_question,
     "chat-template": chat_template,
     "lora": lora,
     "packing": packing,
