@@ -124,9 +124,9 @@ for name in ("ultrachat_factorial", "ultrachat_lua"):
 # %% [markdown]
 # ## What is the fault?
 #
-# About 5 % of UltraChat {cite:p}`ding2023ultrachat` was wrongly cased, says the paper. **Models repeat what they learnt**,
-# so it shows in answers: of 228 models on AlpacaEval's 805 prompts, in this share of answers without code a sentence opens
-# in lower case:
+# About 5 % of UltraChat {cite:p}`ding2023ultrachat` was wrongly cased, says the paper; the card quotes *Hello. how are
+# you?* **Models repeat what they learnt**, so the fault shows in their answers. AlpacaEval has those of 228 models to 805
+# prompts; the share of them, code aside, in which a sentence opens in lower case:
 #
 # | model | learnt from | share |
 # |---|---|---|
@@ -192,7 +192,8 @@ lessons.explain(
 # ```{admonition} Why whole answers? An inference
 # :class: note dropdown
 # Of 148 such answers 132 open with *I do not*, *I don't*, *I cannot* or *I am not*, as if *As an AI language model,* had
-# been cut off and `capitalize()` called on the rest. No source confirms it.
+# been cut off and `capitalize()` called on the rest. In the published set, 19 of the 28 answers (of 2,000) that still have
+# a paragraph in lower case open with such a disclaimer, against a tenth of all. No source confirms it.
 # ```
 
 # %% [markdown]
