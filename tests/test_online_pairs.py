@@ -60,12 +60,27 @@ def test_prompts_without_two_different_whole_answers_are_set_aside_by_name():
     assert counts.set_aside == {
         "all_answers_equal": 1,
         "one_whole_answer": 1,
-        "all_cut_off_or_empty": 1,
+        "no_whole_answer": 1,
     }
     assert made.left_out == {"cut off": 4, "empty": 3}
     [record] = made.records
     assert check_feedback(record)["instruction"] == "fine"
     assert [one["response"] for one in record["completions"]] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    "text", ["<|assistant|>\nGus bought 4.", "Gus bought 4.<|im_end|>", "[INST] Who?", "4</s>"]
+)
+def test_a_sampled_answer_with_a_templates_marker_takes_no_part_and_is_counted(text, tmp_path):
+    made = own_feedback(
+        ["Who?", "What?"], [[said("a"), said(text), said("b")], [said(text)] * 2], "m"
+    )
+    assert made.left_out == {"with a template's marker": 3}
+    assert made.row_counts().set_aside == {"no_whole_answer": 1}
+    [record] = made.records
+    assert [one["response"] for one in record["completions"]] == ["a", "b"]
+    save_records(made.records, tmp_path / "feedback.jsonl")
+    assert len(load_records(tmp_path / "feedback.jsonl", "feedback").records) == 1
 
 
 def test_answers_that_a_judge_cannot_rate_make_no_pair_and_are_named():
@@ -200,7 +215,7 @@ def test_the_dial_is_a_setting_of_the_run(on_policy):
 def test_a_model_whose_answers_never_end_is_refused_with_the_reasons(
     model_directory, tmp_path: Path
 ):
-    with pytest.raises(HandbookError, match=r"3 x all_cut_off_or_empty"):
+    with pytest.raises(HandbookError, match=r"3 x no_whole_answer"):
         rate_own_answers(
             tmp_path,
             model_directory,

@@ -15,6 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from zephyr_utils.chat.decoding import Decoding
 from zephyr_utils.chat.generation import PromptTooLongError, prompt_ids
 from zephyr_utils.data.counts import RowCounts, SetAside
+from zephyr_utils.data.fields import RecordError
+from zephyr_utils.data.templates import refuse_rendered
 from zephyr_utils.data.types import Completion, Feedback
 from zephyr_utils.data.write import save_records
 from zephyr_utils.errors import HandbookError
@@ -76,8 +78,10 @@ def own_feedback(
     """Sampled answers as feedback records without ratings.
 
     An answer that was cut off takes no part: as the chosen one it would teach to end where it was
-    cut. Nor does an empty one. A prompt is set aside as ``all_cut_off_or_empty`` or
-    ``one_whole_answer``, and as ``all_answers_equal`` where nothing can be preferred.
+    cut. Nor does an empty one, nor one that begins with a marker of a chat template or ends with
+    one, which small models write at a temperature of 1: readers of pairs refuse it. A prompt is set
+    aside as ``no_whole_answer`` or ``one_whole_answer``, and as ``all_answers_equal`` where nothing
+    can be preferred.
 
     Args:
         answers: to each prompt, as `sample_answers` returns them.
@@ -85,9 +89,9 @@ def own_feedback(
     """
     made = OwnFeedback()
     for number, (prompt, group) in enumerate(zip(prompts, answers, strict=True)):
-        whole = [(s, one) for s, one in enumerate(group) if one.ended and one.text]
-        made.left_out["cut off"] += sum(not one.ended for one in group)
-        made.left_out["empty"] += sum(one.ended and not one.text for one in group)
+        faults = [_fault(one) for one in group]
+        whole = [(s, one) for s, one in enumerate(group) if not faults[s]]
+        made.left_out.update(fault for fault in faults if fault)
         if len({one.text for _, one in whole}) > 1:
             completions = [_unrated(f"{model_name}, sample {s + 1}", one) for s, one in whole]
             models = [completion["model"] for completion in completions]
@@ -100,13 +104,25 @@ def own_feedback(
                 }
             )
             continue
-        reasons = {0: "all_cut_off_or_empty", 1: "one_whole_answer"}
+        reasons = {0: "no_whole_answer", 1: "one_whole_answer"}
         reason = reasons.get(len(whole), "all_answers_equal")
         where = f"prompt {number + 1}"
         detail = f"{where}: {len(whole)} of {len(group)} answers are whole: {reason}"
         made.set_aside.append(SetAside(where, reason, detail, {"prompt": prompt}))
-    made.left_out = +made.left_out  # without the zeros
     return made
+
+
+def _fault(answer: Sample) -> str:
+    """Why an answer takes no part in a pair; "" if it does."""
+    if not answer.ended:
+        return "cut off"
+    if not answer.text:
+        return "empty"
+    try:
+        refuse_rendered(answer.text, "")
+    except RecordError:
+        return "with a template's marker"
+    return ""
 
 
 def _unrated(name: str, answer: Sample) -> Completion:
