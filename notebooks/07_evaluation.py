@@ -104,7 +104,7 @@ if not pipeline.own_data and isinstance(judge, TeacherJudge):
 trained_on = user_turns(row["messages"] for row in pipeline.split_dialogues()[0])
 trained_on |= user_turns(pair["chosen"] for pair in pipeline.split_pairs()[0])
 met = sum(question["turns"][0] in trained_on for question in questions)
-print(f"{met} first turns stand in a text that the students were trained on")
+print(f"{met} first turns occur in a text that the students were trained on")
 assert pipeline.own_data or not met, (
     "a question of the exam leaked into training: chapter 04 shows how to look"
 )
@@ -253,7 +253,7 @@ print(textwrap.fill(real_answer.attribution, 84))
 # $$\text{score} = \frac{1}{|V|} \sum_{(q,t) \in V} g_{qt},$$ (eq-07-score)
 #
 # over the set $V$ of judgments from which a grade could be read. The package adds turns, categories, failures by reason and
-# an interval. Its brackets must end a finished judgment; FastChat takes the first ones, wherever they stand.
+# an interval. Its brackets must end a finished judgment; FastChat takes the first ones, wherever they are.
 
 # %%
 def my_score(rows):
@@ -437,7 +437,7 @@ lessons.explain(
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
 # Write `win_rate(outcomes)`: from a list of `"win"`, `"draw"` and `"loss"`, return the win rate, a number between 0 and 1.
-# Two equal models must get the same rate.
+# Swapping the two models must turn a rate of $p$ into $1 - p$.
 # ```
 
 # %% tags=["exercise"]
@@ -450,7 +450,7 @@ exercises.check_win_rate(win_rate)
 # %% [markdown]
 # ```{admonition} Hint: what two equal models must get
 # :class: tip dropdown
-# Two copies of one model draw every game. What must a draw count for their rates to be equal and to add up to 1?
+# Two copies of one model draw every game, and swapping them changes nothing. So $p = 1 - p$.
 # ```
 #
 # ```{admonition} Hint: almost the code

@@ -599,7 +599,7 @@ for label, rows_of in in_table_3.items():
 #
 # The paper trains dDPO for three epochs. After the first, its training accuracy is near perfect, and yet MT-Bench goes on
 # rising; but only if dSFT was stopped after one epoch. Here: dDPO on the few pairs for three epochs, after one and after two
-# epochs of dSFT, and with an adapter large enough to learn its pairs by heart.
+# epochs of dSFT, and with an adapter large enough to memorise its pairs.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -654,7 +654,7 @@ lessons.explain(
     f"{trained[0]:.2f} to {trained[-1]:.2f}; the distance between the two *is* the "
     "overfitting. (The first training value is a mean over the epoch, its first steps "
     "included.) The judge behind these pairs is noisy, so some labels are the wrong "
-    "way round, and to rank those 'rightly' they have to be learned by heart: a "
+    "way round, and to rank those 'correctly' they have to be memorised: a "
     "training accuracy near one means just that. In classification overfitting costs "
     "accuracy; here it first costs confidence, which is another number (Chapter 06)."
     if held
