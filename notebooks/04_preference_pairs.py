@@ -233,7 +233,7 @@ def generator_of(prompt, seed=0):
 # Write `binarise(rows, seed)` for rows of feedback as above. Return one entry per row, in order: the places
 # `(chosen, rejected)` among its `completions`, or None. The score is the mean of the aspects rated with a number; an
 # answer without any takes no part. Chosen is an answer with the highest mean, rejected a random *lower* one. The same
-# row and seed must give the same pair whatever rows stand around it, and different prompts must not share their draws.
+# row and seed must give the same pair whichever rows surround it, and different prompts must not share their draws.
 # ```
 
 # %% tags=["exercise"]
@@ -920,7 +920,7 @@ lessons.explain(
     f"in length (interval {lower_end:.3f} to {upper_end:.3f}); in the set against the "
     f"*worst* answers it is {audit(lowest).length_bias:.1%}. Length bias is a property "
     "of the whole recipe, not only of the judge. That share is the accuracy of a rule "
-    "that only counts characters: a reward model that does no better may have learnt "
+    "that only counts characters: a reward model that does no better may have learned "
     "nothing else.",
     key="length",
     answer=0 if upper_end < 0.5 else 2 if lower_end > 0.5 else 1,
