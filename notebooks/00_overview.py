@@ -127,7 +127,7 @@ for row in sorted(table, key=lambda row: row["mt_bench"]):
 zephyr = next(row for row in table if row["model"] == "Zephyr-7B-β")
 larger = [row for row in table if row["size"] and int(row["size"].rstrip("B")) > 7]
 behind = [row["model"] for row in larger if row["mt_bench"] < zephyr["mt_bench"]]
-print(f"{len(behind)} of {len(larger)} larger ones lie behind: {', '.join(behind)}")
+print(f"{len(behind)} of {len(larger)} larger models score lower: {', '.join(behind)}")
 
 # %% tags=["remove-input"]
 lessons.explain(

@@ -659,7 +659,7 @@ lessons.explain(
     f"of {idle.f1_capitalized:.2f} for the letters that `capitalize()` leaves. The "
     f"regex is nearly always right ({regex.precision:.2f}) and finds "
     f"{regex.recall:.0%}. "
-    "Without its gate the package lies close to your counts on so little text (F1 over "
+    "Without its gate the package is close to your counts on so little text (F1 over "
     f"capitals {ungated.f1_capitalized:.2f} and {by_counts.f1_capitalized:.2f}); with "
     f"it, it finds more than your gate does (recall {package.recall:.2f}).",
     key="altered",
@@ -1006,7 +1006,7 @@ display(Markdown(markdown_table(
 # $$ (eq-01-logodds)
 #
 # With $y = 1$ for a capital, the loss of a word is $-y \log p - (1 - y) \log (1 - p)$, and its slope in $s$ is $p - y$.
-# (The weights stand in a hashed table {cite:p}`weinberger2009feature`, fitted with AdaGrad {cite:p}`duchi2011adaptive`.)
+# (The weights are kept in a hashed table {cite:p}`weinberger2009feature`, fitted with AdaGrad {cite:p}`duchi2011adaptive`.)
 
 # %% tags=["hide-input"]
 def loss(s, y):

@@ -161,7 +161,7 @@ def token_losses(model, ids):
 
 # %% [markdown]
 # To see that one pass is enough, read a dialogue prefix by prefix, the slow way, and compare. From $n$ tokens come $n - 1$
-# predictions: nothing stands before the first.
+# predictions: nothing precedes the first.
 
 # %%
 ids, _ = chat.encode(tokenizer, everything[0]["messages"])

@@ -193,7 +193,7 @@ with contextlib.suppress(KeyError, ZeroDivisionError, TypeError):  # without rat
 print("\n".join(textwrap.fill(line, 88) for line in rater("honesty").splitlines()))
 
 # %% [markdown]
-# The question and the answers follow. Each text stands between marked lines, and the mark is a hash of the texts
+# The question and the answers follow. Each text is set between marked lines, and the mark is a hash of the texts
 # themselves. No answer can know it, close its own block early, and speak to the judge in our name.
 
 # %%
@@ -300,7 +300,7 @@ exercises.check_read_reply(read_reply)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# `re.split(r"^Answer (\d+)$", text, flags=re.M)` gives what stands before, then number, block, number, block, ...
+# `re.split(r"^Answer (\d+)$", text, flags=re.M)` gives what comes first, then number, block, number, block, ...
 # ```
 #
 # ```{admonition} Hint 2
@@ -545,7 +545,7 @@ lessons.explain(
 # ### Tens that ought to be ones
 #
 # Do not take the corner's word for it. Walk there: *Next contradiction* goes to the points whose two scores are
-# furthest apart, the sliders to any other, and each point opens the answers that lie on it.
+# furthest apart, the sliders to any other, and each point opens its answers.
 
 # %%
 (
@@ -639,7 +639,7 @@ print({grade: historic(grade) for grade in (0.7, 1, 2, 9, 10)})
 #
 # **Difficulty** ●●○○○ · **Minutes** 15
 #
-# Write `read_grade(text)` for what stands behind "Overall grade:". "7", "7.5" and "7/10" are grades from 1 to 10; for
+# Write `read_grade(text)` for what follows "Overall grade:". "7", "7.5" and "7/10" are grades from 1 to 10; for
 # anything else, such as "7/5", return None. Do not repeat the famous fault.
 # ```
 
@@ -973,22 +973,23 @@ for message in dialogue["messages"]:
 # %% [markdown]
 # ## Position bias
 #
-# Judges like some places better than others {cite:p}`zheng2023judging`: they have **position bias**. UltraFeedback
-# reshuffled the answers for each aspect, which makes the bias random. One can do better at the same price, with a **Latin
-# square**: shuffle once per prompt, then move the order on by one place with each aspect. With four answers and four
-# aspects each answer stands once in each place. If the judge adds $b_k$ for place $k$, the mean of *every* answer gains
-# the same:
+# Judges have **position bias**: they favour an answer for where it is shown {cite:p}`zheng2023judging`. UltraFeedback
+# reshuffled the answers for each aspect, which makes the bias random. At the same price a **Latin square** removes it:
+# shuffle once per prompt, then move the order on by one position with each aspect. With four answers and four aspects
+# each answer is shown once in each position. If the judge adds $b_k$ in position $k$, the mean of *every* answer gains the
+# same:
 #
 # $$ \tfrac14 \sum_{a} \big( r_a + b_{k(a)} \big) = s + \tfrac14 \sum_{k=1}^{4} b_k . $$ (eq-03-latin)
 #
-# Follow answer A through the four requests, from first place to last, third and second:
+# Follow answer A through the four requests, from the first position to the last, the third and the second:
 #
 # ![Four answers to one question, A to D. A grid has a row for each aspect that the judge rates and a column for each
-# place: ABCD, then BCDA, CDAB, DABC. Answer A, in blue, stands once in each column, and so does every other. Under the
-# columns stands what the judge adds for the place, b1 to b4: each answer collects all four.](figures/latin-square.svg)
+# position: ABCD, then BCDA, CDAB, DABC. Answer A, in blue, appears once in each column, and so does every other. Under
+# the columns is what the judge adds in that position, b1 to b4: each answer collects all
+# four.](figures/latin-square.svg)
 #
-# *Four answers to “What is the capital of Spain?” and the order in which the judge reads them for each aspect. Down
-# each column stands every answer once, so each collects the bias of every place.*
+# *Four answers to “What is the capital of Spain?” and the order in which the judge reads them for each aspect. Each
+# column has every answer once, so each answer collects the bias of every position.*
 
 # %%
 def rotated(order, aspect):
@@ -1006,14 +1007,14 @@ display(Markdown(markdown_table(
 )))
 
 # %% [markdown]
-# Read down a column: every place has seen every answer. The package's orders are the same, on this row and on others.
+# Each column has every answer. The package's orders are the same, on this row and on others.
 
 # %%
 for each in rated[:500]:
     orders = [answer_order(each["instruction"], 4, aspect) for aspect in ASPECTS]
     assert orders == [rotated(orders[0], aspect) for aspect in ASPECTS]
     assert all(sorted(column) == [0, 1, 2, 3] for column in zip(*orders, strict=True))
-print("each answer once in each place, in every row")
+print("each answer once in each position, in every row")
 
 # %% [markdown]
 # Before ratings from a shuffled order mean anything, the shuffle has to be undone.
@@ -1024,7 +1025,7 @@ print("each answer once in each place, in every row")
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# The judge saw the answers in another order: in place $k$ stood answer `places[k]`, and it got `ratings[k]`. Write
+# The judge saw the answers in another order: in position $k$ was answer `places[k]`, and it got `ratings[k]`. Write
 # `undo(ratings, places)`: the ratings in the order of the answers, 0 first.
 # ```
 
@@ -1059,7 +1060,7 @@ exercises.check_undo_order(undo)
 
 # %%
 undo = exercises.yours(undo, exercises.check_undo_order)
-bonus = [2.0, 1.0, 0.0, -1.0]  # what a biased judge adds for each place
+bonus = [2.0, 1.0, 0.0, -1.0]  # what a biased judge adds in each position
 quality = np.array([3.0, 4.0, 2.0, 5.0])  # of answers 0 to 3
 ratings_undone = []
 for aspect in ASPECTS:
@@ -1075,16 +1076,16 @@ assert np.allclose(gained, np.mean(bonus)), "the bias does not cancel: is undo r
 #
 # Without a truth there is still a test: ask the same thing twice, the second time with the answers in reverse order. Four
 # stand-in judges take it. All know the truth; one adds nothing, one adds noise (it is the judge of our records), one
-# favours the first place, one favours length. The biases are planted, so we can see whether the measurement finds them.
+# favours the first position, one favours length. The biases are planted, so we can see whether the measurement finds them.
 
 # %% [markdown]
-# ```{exercise} What is the first place worth?
+# ```{exercise} What is the first position worth?
 # :label: ex-03-place-bonus
 #
 # **Difficulty** ●●●○○ · **Minutes** 15
 #
 # The same answers were rated twice, once shown first and once shown last. Write `place_bonus(first, last)`: the mean
-# number of points that standing first is worth. Above 0 means that the judge favours the first place.
+# number of points that being shown first is worth. Above 0 means that the judge favours the first position.
 # ```
 
 # %% tags=["exercise"]
@@ -1118,7 +1119,7 @@ lessons.predict(
     "One of the biased judges agrees with itself *every* time the order is reversed. "
     "Which?",
     [
-        "the one that favours the first place", "the one that favours length",
+        "the one that favours the first position", "the one that favours length",
         "neither does",
     ],
     key="twice",
@@ -1145,7 +1146,7 @@ asked = {
 asked["stand-in-exact"] = [exact, mean_ratings("stand-in-exact", "reversed")]
 
 # %% [markdown]
-# Three numbers for each judge. *Same best*: the share of prompts with the same best answer both times. *Place*: your
+# Three numbers for each judge. *Same best*: the share of prompts with the same best answer both times. *Position*: your
 # `place_bonus` of the answers shown first and last. *Length*: the correlation between how much longer an answer is than
 # its rivals and what the judge gives it beyond the exact rating.
 
@@ -1163,7 +1164,7 @@ for judge, (given, turned) in asked.items():
     length = np.corrcoef(longer.ravel(), beyond.ravel())[0, 1] if beyond.any() else 0.0
     twice[judge] = (same_best, place_bonus(shown_first, shown_last), length)
 display(Markdown(markdown_table(
-    ["judge", "same best", "place", "length"],
+    ["judge", "same best", "position", "length"],
     [[j, f"{s:.0%}", f"{p:+.2f}", f"{r:+.2f}"] for j, (s, p, r) in twice.items()],
     numbers=(1, 2, 3),
 )))
@@ -1177,7 +1178,7 @@ lessons.explain(
     "bias** does not depend on the order and is invisible to this test. It shows only "
     "beside something else, exact ratings here, length-controlled comparisons in "
     "Chapter 07. The judge with position bias agrees with itself in "
-    f"{by_place[0]:.0%}, and standing first is worth {by_place[1]:+.2f} points to it. "
+    f"{by_place[0]:.0%}, and being first is worth {by_place[1]:+.2f} points to it. "
     "(Two were planted: one more for the first place, one less for the last; the ends "
     "of the scale cut off the rest.) The noisy judge contradicts itself too "
     f"({noisy[0]:.0%}), with a place number of {noisy[1]:+.2f}. *Agreement alone "

@@ -468,7 +468,7 @@ if miniature_as_shipped:
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The best answer may stand at place 0, 1, 2 or 3. How many of the four places can "
+    "The best answer may be at position 0, 1, 2 or 3. How many of them can "
     "the *rejected* answer have, over the whole data set?",
     ["one", "two", "three", "all four"],
     1,
@@ -491,7 +491,7 @@ lessons.explain(
     "Every row draws the *same* numbers: the first answer, and where that one is the "
     f"chosen one, the third. Places {' and '.join(map(str, never))} are never rejected "
     "in the whole set. All four would need one generator that runs through the file, "
-    "as in the second version of the script. In UltraFeedback the models stand in "
+    "as in the second version of the script. In UltraFeedback the models are in "
     "random order, so the fault cost variety within rows. In a file sorted by model "
     "it would have excluded two models altogether.",
     key="seed",
@@ -949,7 +949,7 @@ else:
 # %% [markdown]
 # ## Contamination
 #
-# UltraFeedback took prompts from TruthfulQA, a test set, and some of its questions stand in other sources too. So
+# UltraFeedback took prompts from TruthfulQA, a test set, and some of its questions occur in other sources too. So
 # Zephyr's TruthfulQA score in the paper is not clean. The second version of the published set dropped that source and
 # every prompt that *equals* a question, 831 prompts in all. Equals, letter by letter. Somebody has hidden exam
 # questions among the miniature's prompts too, in three disguises: word for word, with other letters and punctuation,
@@ -961,7 +961,7 @@ else:
 #
 # **Difficulty** ●●●○○ · **Minutes** 15
 #
-# Write `leaked(prompt, question)`. Return True if the question stands in the prompt, whatever its case and punctuation;
+# Write `leaked(prompt, question)`. Return True if the question occurs in the prompt, whatever its case and punctuation;
 # a match must not begin or end in the middle of a word.
 # ```
 

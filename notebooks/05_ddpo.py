@@ -148,8 +148,8 @@ for name, policy in policies.items():
 lessons.explain(
     f"Everything on the best answer earns {reward.max():.1f}, but the reference gave "
     f"that answer {reference[3]:.0%}, and moving there costs $\\log(1 / "
-    f"{reference[3]:.2f}) = {-reference[3].log():.1f}$. Whoever expects the highest "
-    "reward to win leaves out the price. The reference pays nothing and is the "
+    f"{reference[3]:.2f}) = {-reference[3].log():.1f}$. To expect the highest "
+    "reward to win is to leave out the price. The reference pays nothing and is the "
     "highest of the three. None of them is the best there is.",
     key="three-policies",
 )
@@ -270,7 +270,7 @@ lessons.explain(
     "so much that hardly anything moves; at the smallest nearly all lies on the "
     "answer with the highest reward. Many texts have this the wrong way round, "
     "because $\\beta$ also multiplies the log-ratio *inside* the loss, where a "
-    "larger $\\beta$ looks like a stronger push. It is one, and so the wanted margin "
+    "larger $\\beta$ looks like a stronger push. It is one, and so the same margin "
     "is reached with a smaller change of the policy.",
     key="beta",
 )
@@ -333,7 +333,7 @@ assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # six standard
 #
 # ### Step 4: equation 1
 #
-# Put {eq}`eq-05-reward` into {eq}`eq-05-bt`, with the model in training $\pi_\theta$ in the place of $\pi^*$, and maximise
+# Put {eq}`eq-05-reward` into {eq}`eq-05-bt`, with the model in training $\pi_\theta$ in place of $\pi^*$, and maximise
 # the likelihood of the teacher's choices. That is the loss, with the dSFT model as the reference (Zephyr, equation 1; DPO,
 # equation 7):
 #
@@ -866,7 +866,7 @@ def log_probs(model, pairs):
         ).to(model.device)
         for part in (0, 1)
     )
-    # padding stands on the right, where no token of a row sees it
+    # padding is on the right, where no token of a row sees it
     scores = model(input_ids=ids).logits[:, :-1].log_softmax(-1)
     each = scores.gather(2, ids[:, 1:, None])[:, :, 0]
     return (each * inside[:, 1:]).sum(1).split(len(pairs))
@@ -964,7 +964,7 @@ pairs_per_step = (
 print(f"{'pairs per step':>20}: {pairs_per_step}")
 
 # %% [markdown]
-# The learning rate of the miniature stands apart: an adapter on a model this small takes far larger steps than all weights
+# The learning rate of the miniature is a case of its own: an adapter on a model this small takes far larger steps than all weights
 # of 7 billion. The recipe file gives the reason for each value. [Chapter 06](06_reward_margins) reads the card's $\beta$
 # off its log.
 #

@@ -1046,7 +1046,7 @@ print(
 # | dDPO: $\beta$, epochs, schedule | 0.1, 3, linear | 0.1, 3, linear | 0.01, 1, cosine | 0.1, 3, linear (variant: as v2) |
 # | packing | yes | | in the script; gone in 2025 | yes, and no dialogue sees its neighbour |
 #
-# Each value's source stands on its line in the recipe file.
+# Each value's source is given on its line in the recipe file.
 
 # %% [markdown]
 # ## Exporting the model

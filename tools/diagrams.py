@@ -185,7 +185,7 @@ def one_question() -> Drawing:
 
 
 def latin_square() -> Drawing:
-    """Four answers, four aspects, each answer once in each place."""
+    """Four answers, four aspects, each answer once in each position."""
     answers = dict(zip("ABCD", ANSWERS, strict=True))
     aspects = ("instruction following", "honesty", "truthfulness", "helpfulness")
     drawing = Drawing(
@@ -193,9 +193,9 @@ def latin_square() -> Drawing:
         title="Four answers in a Latin square",
         description=(
             "Four answers to one question, A to D. A grid has a row for each aspect that the judge "
-            "rates and a column for each place: ABCD, then BCDA, CDAB, DABC. Answer A, in blue, "
-            "stands once in each column, and so does every other. Under the columns stands what "
-            "the judge adds for the place, b1 to b4: each answer collects all four."
+            "rates and a column for each position: ABCD, then BCDA, CDAB, DABC. Answer A, in blue, "
+            "appears once in each column, and so does every other. Under the columns is what "
+            "the judge adds in that position, b1 to b4: each answer collects all four."
         ),
     )
     y = 30.0
