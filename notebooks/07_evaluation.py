@@ -112,9 +112,8 @@ assert pipeline.own_data or not met, (
 # %% [markdown]
 # ### Generation, written out
 #
-# An answer is generated token by token. The chat template turns the conversation into tokens and the model scores the next
-# one; we append a token and repeat until the model ends its turn. At temperature 0 we take the likeliest token; at
-# temperature $T$ we draw from `softmax(logits / T)`.
+# The chat template turns the conversation into tokens and the model scores the next one; we append a token and repeat until
+# the model ends its turn. At temperature 0 we take the likeliest; at temperature $T$ we draw from `softmax(logits / T)`.
 
 # %%
 @torch.no_grad()
@@ -206,8 +205,7 @@ lessons.explain(
     f"{dsft['score']:.2f}, because it answers at all, and dDPO {after['score']:.2f}. "
     "The share of *right* answers is another number: "
     f"{100 * dsft['right']:.0f} % after dSFT, {100 * after['right']:.0f} % after dDPO. "
-    "Whether that difference is real, and what it consists of, is the subject of this "
-    "chapter.",
+    "Is that difference real, and what does it consist of?",
     key="base-grade",
     answer=1
     if abs(base["score"] - 5) < 1.5
@@ -919,8 +917,8 @@ lessons.explain(
 # ### Right by manner: Simpson's paradox
 #
 # If friendly answers are right less (or more) often than plain ones, a shift from one manner to the other changes the share
-# of right answers, although nothing changed *within* either. The two can even have opposite signs: right more often within
-# each manner, less often overall (**Simpson's paradox**). So split the change:
+# of right answers, although nothing changed *within* either. It can even turn the sign (**Simpson's paradox**). So split the
+# change:
 #
 # $$\Delta = \underbrace{\sum_m \bar{w}_m\, \Delta p_m}_{\text{within manners}}
 # + \underbrace{\sum_m \Delta w_m\, \bar{p}_m}_{\text{composition}},$$ (eq-07-simpson)
@@ -1156,10 +1154,9 @@ print(
 )
 
 # %% [markdown]
-# The error over questions includes this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$. The
-# seed of the *training* is not in it, and no number of questions will show it. `make claims` repeats the whole pipeline with
-# other seeds. With $n$ of them the interval is Student's, $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$; for five, $t_4 = 2.78$ and not
-# 1.96.
+# The error over questions includes this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$. It does
+# not include the seed of the *training*. `make claims` repeats the whole pipeline with $n$ seeds; the interval is then
+# Student's, $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$, and for five seeds $t_4 = 2.78$ and not 1.96.
 
 # %%
 claims = artefacts.read_json(
@@ -1334,7 +1331,7 @@ print(textwrap.fill(table_2.note, 88))
 
 # %% [markdown]
 # **From a faulty runner.** On MedConceptsQA, four choices about medical codes, Zephyr-7B-beta was published at 25 %. Does
-# it know nothing of medicine, or was it never asked? Compare the other open models, in April and in July of 2024:
+# it know no medicine, or was it never asked? Compare the other open models, in April and in July of 2024:
 
 # %%
 medical = published_table("med_concepts_qa")

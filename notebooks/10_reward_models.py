@@ -2,9 +2,9 @@
 # # Reward models, and what Zephyr left out
 #
 # Before DPO, the usual way to learn from preferences was to train a **reward model**, which gives every answer a number, and
-# then to train the policy on its own samples to earn more of it {cite:p}`ouyang2022instructgpt`. Xwin-LM, a rival in the
-# paper's Table 1, was made this way, with settings that were never published; Zephyr takes the shorter way. Here we take
-# the long one. Since our grades follow a rule, we can also see whether a higher reward is a better answer.
+# then the policy on its own samples to earn more of it {cite:p}`ouyang2022instructgpt`. Xwin-LM, in the paper's Table 1, was
+# made this way, with settings that were never published; Zephyr takes the shorter way. Here we take the long one. Since our
+# grades follow a rule, we can also see whether a higher reward is a better answer.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -121,9 +121,9 @@ lessons.explain(
 # %% [markdown]
 # ## A head on a language model
 #
-# What is $r$? Take the dSFT model and replace the layer that scores the next token by a **head**, one linear map from the
-# last layer's state to one number. It is read at the *last token*, where alone the model has seen the whole answer. In
-# transformers this is a sequence classifier with one label; TRL's `RewardTrainer` uses the same.
+# What is $r$? The dSFT model with a **head**, one linear map from the last layer's state to one number, in place of the
+# layer that scores the next token. It is read at the *last token*, where alone the model has seen the whole answer.
+# (transformers calls this a sequence classifier with one label; TRL's `RewardTrainer` uses the same.)
 
 # %%
 sft_model, sft_key = pipeline.start()
@@ -332,10 +332,8 @@ lessons.explain(
     f"Pair by pair the difference is {difference.mean:+.3f}, from "
     f"{difference.low:+.3f} to {difference.high:+.3f}. "
     + ("It includes zero: this many pairs cannot tell. " if undecided else "")
-    + "Both are fitted by the same loss to the same pairs, from the same model. One "
-    "number comes from the state at the last token, the other from the log-probability "
-    "of every token. And dDPO's learning rate was searched, the reward model's was "
-    "not.",
+    + "Both are fitted by the same loss to the same pairs, from the same model. (But "
+    "dDPO's learning rate was searched, the reward model's was not.)",
     key="rank",
     answer=2 if undecided else (0 if difference.mean > 0 else 1),
 )
@@ -773,9 +771,8 @@ figures.show(
 # :class: note
 # All lines begin at the dSFT model, at a KL divergence of 0, where their grades differ by sampling alone. Best of n ends
 # early: eight answers take it no further than log 8. Where the line of the run on the reward model flattens or turns while
-# its own reward still rises, the reward model is **over-optimised** {cite:p}`gao2022scaling`. More rounds, a smaller price
-# and a reward model of fewer pairs show it more plainly. No learning rate of this chapter was searched, so the figure does
-# not rank the methods.
+# its own reward still rises, the reward model is **over-optimised** {cite:p}`gao2022scaling`; more rounds and a smaller price
+# show it more plainly. No learning rate of this chapter was searched, so the figure does not rank the methods.
 # ```
 
 # %%
@@ -804,8 +801,8 @@ if miniature_as_shipped:
 # ```{admonition} Common mistakes
 # :class: warning
 # - **Comparing rewards of different prompts.** Only differences within a prompt were ever trained.
-# - **A head that was never trained** is random, and so are its scores; the package refuses it. A published figure of Zephyr
-#   came about like that ([errata](../errata), 16).
+# - **A head that was never trained** scores at random; the package refuses it. A published figure of Zephyr came about like
+#   that ([errata](../errata), 16).
 # - **Best of n without a control.** If one judge chooses and grades, more tries raise the *maximum* of any chooser.
 # - **Taking a failed judgment for a reward of 0.** It would become an advantage; here it is refused.
 # - **k = 1.** There are no others to compare with, and the baseline is 0 / 0.
@@ -816,10 +813,9 @@ if miniature_as_shipped:
 # %% [markdown]
 # ## Your turn with your own data
 #
-# A reward model needs only pairs: set `preferences` in the parameters to a file as in [dDPO](05_ddpo), and everything up to
-# *Labels and truth* runs on it; strengths need `score_chosen` and `score_rejected`. What follows needs grades, and our rule
-# knows its own world alone. For other prompts replace `grade` by a function of prompt and answer that returns a number, such
-# as a call of a judge behind an endpoint.
+# Set `preferences` in the parameters to a file as in [dDPO](05_ddpo), and everything up to *Labels and truth* runs on your
+# pairs; strengths need `score_chosen` and `score_rejected`. What follows needs grades, and our rule knows its own world
+# alone: replace `grade` by a function of prompt and answer that returns a number, such as a call of a judge.
 #
 # Then check: is the accuracy on held-out pairs above one half, with its interval? Does the reward model prefer the longer
 # answer, whatever it says? Does a person who reads twenty of its best of eight agree?
