@@ -75,7 +75,7 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 # %% [markdown]
 # ## The real thing
 #
-# An exchange from UltraChat 200k, the set that Zephyr-7B-β learnt from, as published. Its card says that it was *truecased*:
+# An exchange from UltraChat 200k, the set that Zephyr-7B-β learned from, as published. Its card says that it was *truecased*:
 # given back its capitals.
 
 # %% tags=["remove-input"]
@@ -125,10 +125,10 @@ for name in ("ultrachat_factorial", "ultrachat_lua"):
 # ## What is the fault?
 #
 # About 5 % of UltraChat {cite:p}`ding2023ultrachat` was wrongly cased, says the paper; the card quotes *Hello. how are
-# you?* **Models repeat what they learnt**, so the fault shows in their answers. AlpacaEval has those of 228 models to 805
+# you?* **Models repeat what they learned**, so the fault shows in their answers. AlpacaEval has those of 228 models to 805
 # prompts; the share of them, code aside, in which a sentence opens in lower case:
 #
-# | model | learnt from | share |
+# | model | learned from | share |
 # |---|---|---|
 # | UltraLM-13b-v2.0 | UltraChat | 10.8 % |
 # | Zephyr-7b-alpha | "a variant of UltraChat" (its card), inferred to be the unrepaired one | 10.7 % |
@@ -362,7 +362,7 @@ print(sentence_starts(spoilt))
 # %% [markdown]
 # ```{admonition} What the authors' heuristic did, and did not do
 # :class: note dropdown
-# Zephyr-7b-alpha learnt from the raw text, we infer, and Zephyr-7b-beta from the repaired one. Messages with each fault
+# Zephyr-7b-alpha learned from the raw text, we infer, and Zephyr-7b-beta from the repaired one. Messages with each fault
 # among their answers to the same prompts, of 755 and 759:
 #
 # | fault | alpha | beta |
@@ -861,7 +861,7 @@ ratio = refusing_share / max(others_refusing, 1e-9)
 # %% tags=["remove-input"]
 lessons.explain(
     f"{refusing_share:.0%} against {others_refusing:.1%}. The miniature was *made* so, "
-    "after what we measured in models that had learnt from UltraChat: "
+    "after what we measured in models that had learned from UltraChat: "
     f"{lessons.published('86 of 148 wrongly cased answers', 'our measurement')} match "
     f"a refusal phrase, against {lessons.published('82 of 16,087', 'our measurement')} "
     "correct ones. So the order matters for the *report*: truecase first, and many "

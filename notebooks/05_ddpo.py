@@ -1208,7 +1208,7 @@ lessons.explain(
     f"{by_mean.mean():.4f} against {by_sum.mean():.4f}, with answers of {tokens:.0f} "
     "tokens: each log-ratio is divided by its length. On real answers of hundreds of "
     "tokens the margin all but vanishes. The loss from means sits next to ln 2 "
-    "though the model has learnt, so code with this slip looks as if training did "
+    "though the model has learned, so code with this slip looks as if training did "
     "nothing, and invites a learning rate that breaks the model.",
     key="means",
 )

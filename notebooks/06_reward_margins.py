@@ -251,7 +251,7 @@ print(
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Which evaluation loss stands in the same row?",
+    "Which evaluation loss is in the same row?",
     ["about 0.02", "about 0.2", "about 0.75"],
     2,
     key="jensen",
@@ -360,7 +360,7 @@ alt = (
 )
 figures.show(
     side_by_side(["loss"], "loss per pair (nats)", ("training", "evaluation")), alt=alt,
-    caption="Training and held-out loss; the stairs stand where an epoch ends.",
+    caption="Training and held-out loss; each stair is the end of an epoch.",
 )
 
 steps_in_all = zephyr.evaluation["step"][-1]
