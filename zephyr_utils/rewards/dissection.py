@@ -22,7 +22,7 @@ class Dissection:
         features: names.
         weights: (features,) change of the log-odds of being preferred per unit of the feature.
         standard_errors: (features,); too small where the same answers stand in several
-            comparisons.
+            comparisons, or where a feature decides nearly every choice.
         accuracy: share of the choices that the weights predict; half for a draw.
         n: comparisons.
     """
@@ -58,9 +58,9 @@ class Dissection:
 
 
 def dissect_choices(
-    differences: ArrayLike, preferred: ArrayLike, features: Sequence[str]
+    differences: ArrayLike, choices: ArrayLike, features: Sequence[str]
 ) -> Dissection:
-    """Fit P(first preferred) = sigmoid(sum_k w_k d_k), a logistic regression without intercept.
+    """Fit P(first chosen) = sigmoid(sum_k w_k d_k), a logistic regression without intercept.
 
     With Bradley and Terry's model this is a reward that is linear in the features, r = sum_k w_k
     f_k, of which only differences can be seen. As in "Dissecting Human and LLM Preferences" (arXiv
@@ -69,7 +69,7 @@ def dissect_choices(
     Args:
         differences: (comparisons, features), the first answer's features minus the second's.
             Without an intercept it does not matter which answer is the first.
-        preferred: (comparisons,) 1 where the first answer was preferred, 0 where the second was.
+        choices: (comparisons,) 1 where the first answer was preferred, 0 where the second was.
             Leave ties out and count them.
         features: their names.
 
@@ -79,15 +79,15 @@ def dissect_choices(
             told apart.
     """
     rows = np.asarray(differences, dtype=np.float64)
-    choices = np.asarray(preferred, dtype=np.float64)
-    _check(rows, choices, features)
-    weights, covariance = fit_logistic(rows, choices, np.full(len(features), _PRECISION))
+    chosen = np.asarray(choices, dtype=np.float64)
+    _check(rows, chosen, features)
+    weights, covariance = fit_logistic(rows, chosen, np.full(len(features), _PRECISION))
     logits = rows @ weights
     return Dissection(
         features=tuple(features),
         weights=weights,
         standard_errors=np.sqrt(np.diag(covariance)),
-        accuracy=float(np.where(logits == 0, 0.5, (logits > 0) == choices).mean()),
+        accuracy=float(np.where(logits == 0, 0.5, (logits > 0) == chosen).mean()),
         n=len(rows),
     )
 
