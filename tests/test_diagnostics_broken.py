@@ -5,6 +5,7 @@ other: red, with the cause.
 import math
 
 import pytest
+import torch
 import training_logs as logs
 from training_logs import light, says
 
@@ -80,6 +81,24 @@ def jumps_and_recovers(rows):
 def evaluation_loss_explodes(rows):
     for row in logs.evaluations(rows)[5:]:
         row["eval_loss"] = 3.5
+
+
+def norms(rows, dtype):
+    """Gradient norms as a run in that precision logs them."""
+    for i, row in enumerate(logs.training_rows(rows)):
+        value = torch.tensor(1.234 * (i + 1) ** 1.7, dtype=dtype).item()
+        row["grad_norm"] = float(f"{value:.6g}")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "named"), [(torch.float16, True), (torch.bfloat16, False), (torch.float32, False)]
+)
+def test_a_run_that_diverges_with_gradients_in_float16_is_told_so(dtype, named):
+    rows = logs.dpo()
+    climbs_for_good(rows)
+    norms(rows, dtype)
+    assert says(light(rows), "red", "its gradients were in float16") == named
+    assert says(light(rows), "red", "lower the learning rate") != named
 
 
 def zero_in_mid_run(rows):
@@ -212,6 +231,14 @@ def test_texts_read_in_another_way_are_off_by_a_few_nats():
     verdict = light(rows)
     assert says(verdict, "red", "-7.15 and -6.49 nats an answer: policy and reference read the")
     assert says(verdict, "red", "a doubled BOS")
+
+
+@pytest.mark.parametrize(("nats", "colour"), [(0.1, "green"), (0.25, "amber"), (0.6, "red")])
+def test_a_start_that_is_off_by_part_of_a_nat_is_amber_and_by_rounding_green(nats, colour):
+    rows = logs.dpo()
+    shifted(rows, -0.1 * nats, -0.1 * nats)
+    assert light(rows).colour == colour, str(light(rows))
+    assert says(light(rows), "amber", "a doubled BOS") == (colour == "amber")
 
 
 def test_without_log_probabilities_both_causes_of_a_wrong_start_are_named():

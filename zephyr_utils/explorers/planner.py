@@ -68,8 +68,9 @@ def facts() -> dict[str, Any]:
         "note": (
             f"In bfloat16 with AdamW; LoRA of rank {RANK} on all seven maps. All weights are "
             "spread over the GPUs, an adapter's base is whole on each. Memory is good to about a "
-            f"third. Hours span the published shares of a card's peak, in dDPO {slow:.0%} to "
-            f"{fast:.0%}, all of models of 7 and 8 billion weights: a much smaller model reaches "
+            "third. Hours span the published shares of a card's peak, in dDPO "
+            f"{100 * slow:.0f} to {100 * fast:.0f} %, all of models of 7 and 8 billion weights: a "
+            "much smaller model reaches "
             "less. A T4 has no bfloat16; its peak is for float16."
         ),
     }

@@ -25,6 +25,8 @@ _HINGE_MARGIN = 1.0
 # the mean of a quarter of a run.
 _DIVERGED = 1.25
 _SPIKE = 10.0
+# Norms are logged with six digits or more; five different ones are not on a grid by chance.
+_PRINTED, _FEWEST_NORMS = 5e-6, 5
 _EVALUATION_RISE = 2.0
 # An accuracy within this of one half is not clearly better than guessing on a few hundred pairs.
 _BARELY_ABOVE_CHANCE = 0.55
@@ -90,14 +92,31 @@ def _divergence(log: TrainingLog) -> list[Reason]:
     end, peak = _last_quarter(loss), int(loss.argmax())
     if end > _DIVERGED * start:
         text = f"the training loss ends at {end:.4g} (mean of the last quarter), above the "
-        text += f"{start:.4g} it began with: the run diverged; lower the learning rate"
-        return [Reason("red", text)]
+        text += f"{start:.4g} it began with: the run diverged; "
+        if _float16_gradients(log):
+            text += "its gradients were in float16 (each norm is a number of float16), where the "
+            text += "squares that AdamW keeps vanish: use float32 or bfloat16"
+            return [Reason("red", text)]
+        return [Reason("red", text + "lower the learning rate")]
     if loss[peak] > _SPIKE * start:
         text = (
             f"the training loss jumps to {loss[peak]:.4g} at step {step[peak]:g} ({start:.4g} at "
         )
         return [Reason("amber", text + "the start): the learning rate may be too high")]
     return []
+
+
+def _float16_gradients(log: TrainingLog) -> bool:
+    """Whether every gradient norm is a number that float16 has, and not all are bfloat16's."""
+    if not log.has("grad_norm", kind="training"):
+        return False
+    norms = np.unique(log.require("grad_norm", kind="training")[0])
+    with np.errstate(over="ignore"):
+        half = norms.astype(np.float16).astype(np.float64)
+    fraction, exponent = np.frexp(norms)
+    coarse = np.ldexp(np.round(fraction * 2**8), exponent - 8)  # eight bits, as in bfloat16
+    on_grid = [np.abs(grid - norms) <= _PRINTED * norms for grid in (half, coarse)]
+    return norms.size >= _FEWEST_NORMS and bool(on_grid[0].all()) and not bool(on_grid[1].all())
 
 
 def _starting_loss(log: TrainingLog) -> float | None:

@@ -28,6 +28,9 @@ _LOSS_STARTS = {
 # What bfloat16 log-probabilities leave open of the first rewards and of the first loss.
 _START_TOLERANCE = 0.05
 _START_TOLERANCE_NATS = 0.5
+# A mean offset above this is more than rounding usually leaves; in the miniature a doubled BOS that
+# the policy alone reads makes 0.25.
+_NOTICEABLE_NATS = 0.15
 # In the miniature, a reference of the base model is off by 45 to 50 nats an answer, one that reads
 # another template by 6 to 8.
 _MANY_NATS = 15
@@ -63,6 +66,13 @@ def _start(log: TrainingLog) -> list[Reason]:
         tolerance = _START_TOLERANCE if beta is None else _START_TOLERANCE_NATS * beta
         if max(abs(chosen), abs(rejected)) > tolerance:
             return [_wrong_start(log, chosen, rejected, beta)]
+        if beta is not None and max(abs(chosen), abs(rejected)) > _NOTICEABLE_NATS * beta:
+            text = (
+                f"rewards before the first update are {chosen:+.3f} and {rejected:+.3f}, that is "
+            )
+            text += f"{chosen / beta:+.2f} and {rejected / beta:+.2f} nats an answer, where 0 was "
+            text += "to be expected: half precision, or policy and reference read the texts in "
+            return [Reason("amber", text + "slightly different ways (a doubled BOS)")]
         text = "rewards are 0 before the first update: the policy began at its reference"
         if loss is not None and not is_ln_2:
             text += f"; a first loss of {loss:.4g} is {_loss_names(loss, beta)}"
