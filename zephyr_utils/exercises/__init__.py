@@ -2,7 +2,7 @@
 or wrong and why.
 
 Each check is registered with a solution and with known wrong answers; the words that name a wrong
-answer must occur in the message it gets. One module per chapter (``ch00`` to ``ch10``); ``core``
+answer must occur in the message it gets. One module per chapter (``ch00`` to ``ch13``); ``core``
 holds what they share. ``exercises.yours(answer, check)`` gives back the reader's function where it
 is right, else the reference solution, so that the chapter can go on with either.
 """
@@ -85,12 +85,18 @@ from zephyr_utils.exercises.ch10 import (
     check_leave_one_out,
     check_scaled_loss,
 )
+from zephyr_utils.exercises.ch13 import (
+    check_beside_healthy,
+    check_find_fault,
+    check_nats_at_start,
+)
 from zephyr_utils.exercises.core import WrongAnswer, yours
 
 __all__ = [
     "WrongAnswer",
     "check_accumulation",
     "check_answer_log_prob",
+    "check_beside_healthy",
     "check_binarise",
     "check_both_orders",
     "check_capitalised_fault",
@@ -107,6 +113,7 @@ __all__ = [
     "check_expected_best",
     "check_expected_gap",
     "check_faulty_ten",
+    "check_find_fault",
     "check_first_step",
     "check_fit_truecaser",
     "check_holm",
@@ -123,6 +130,7 @@ __all__ = [
     "check_measured_on",
     "check_merge",
     "check_missing_calls",
+    "check_nats_at_start",
     "check_operations_per_token",
     "check_optimal_policy",
     "check_order_counts",
