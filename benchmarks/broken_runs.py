@@ -94,8 +94,9 @@ def trainer_of(
         trainer.model.half()  # the adapter too, which PEFT keeps in float32
     if fault in CHANGED_ROWS:
         change = CHANGED_ROWS[fault](tokenizer)
-        trainer.train_dataset = trainer.train_dataset.map(change)
-        trainer.eval_dataset = trainer.eval_dataset.map(change)  # type: ignore[union-attr]
+        train: Any = trainer.train_dataset
+        evaluated: Any = trainer.eval_dataset
+        trainer.train_dataset, trainer.eval_dataset = train.map(change), evaluated.map(change)
     return trainer
 
 
