@@ -30,7 +30,7 @@ CHECKS = {
 DIALOGUES, PAIRS = layouts.DIALOGUES, pair_layouts.PAIRS
 LABELLED = pair_layouts.LABELLED
 ACCEPTED = (*DIALOGUES, *completions.FEEDBACK, *PAIRS, *LABELLED)
-REFUSED = (*refused.REFUSED_DIALOGUES, *refused.REFUSED_PAIRS)
+REFUSED = (*refused.REFUSED_DIALOGUES, *refused.REFUSED_PAIRS, *refused.REFUSED_FEEDBACK)
 
 
 def user(text):
@@ -157,7 +157,7 @@ def test_labelled_answers_without_a_partner_are_counted_beside_the_pairs(tmp_pat
 
 @pytest.mark.parametrize("other", REFUSED, ids=lambda other: other.name)
 def test_a_layout_that_is_not_converted_is_refused_by_its_name_with_advice(other):
-    kind = "dialogue" if other in refused.REFUSED_DIALOGUES else "preference"
+    kind = other.kind
     with pytest.raises(RecordError, match=other.name) as error:
         CHECKS[kind](other.example)
     assert (error.value.reason, error.value.remedy) == (other.reason, other.advice)

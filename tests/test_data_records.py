@@ -164,7 +164,7 @@ def test_a_bad_dialogue_is_named_by_place_field_reason_and_remedy(reason):
         ({"messages": [{"from": "human"}]}, "missing_field", "messages[0].value"),
         ({"messages": [{"content": "Hi"}]}, "missing_field", "messages[0].role"),
         (DIALOGUE | {"prompt": 3}, "wrong_type", "prompt"),
-        (DIALOGUE | {"prompt_id": 3}, "wrong_type", "prompt_id"),
+        (DIALOGUE | {"prompt_id": [3]}, "wrong_type", "prompt_id"),
     ],
 )
 def test_the_faulty_field_of_a_dialogue_is_named(record, reason, field):

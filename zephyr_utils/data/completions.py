@@ -14,9 +14,12 @@ from zephyr_utils.data.fields import (
     wrong_type,
 )
 from zephyr_utils.data.layouts import Layout
-from zephyr_utils.data.structure import not_structure, parse
+from zephyr_utils.data.structure import not_structure, parse, turns_in_text
+from zephyr_utils.data.templates import refuse_rendered
+from zephyr_utils.data.turns import rows_of_columns
 from zephyr_utils.data.types import ASPECTS, Annotation, Completion
 
+TEXT_IS_STRUCTURE = "text_is_structure"  # the reason of a row that is set aside
 FEEDBACK: tuple[Layout[Fields], ...] = (
     Layout(
         "UltraFeedback",
@@ -50,7 +53,7 @@ def check_completions(record: Fields, where: str) -> list[Completion]:
         RecordError: with the reasons of `schema.check_feedback`.
     """
     place = at(where, "completions")
-    value = required(record, "completions", where)
+    value = rows_of_columns(required(record, "completions", where))
     if isinstance(value, str):
         raise not_structure(value, place)
     if not isinstance(value, list):
@@ -68,25 +71,70 @@ def _check_completion(completion: Any, place: str) -> Completion:
         raise wrong_type(
             "an object with the four aspects", completion["annotations"], f"{place}.annotations"
         )
+    aspects = _aspects(annotations, f"{place}.annotations")
     score = completion.get("overall_score")
+    if score != score:  # NaN is how tables write what is missing
+        score = None
     critique = completion.get("critique")
     return {
         "model": _inner_text(completion, "model", place),
         "response": _inner_text(completion, "response", place),
         "annotations": {
-            aspect: _check_annotation(annotations[aspect], f"{place}.annotations.{aspect}")
+            aspect: _check_annotation(aspects[aspect], f"{place}.annotations.{aspect}")
             for aspect in ASPECTS
-            if annotations.get(aspect) is not None
+            if aspects.get(aspect) is not None
         },
         "critique": "" if critique is None else check_text(critique, f"{place}.critique"),
         "overall_score": None if score is None else check_number(score, f"{place}.overall_score"),
     }
 
 
+def _aspects(annotations: Fields, place: str) -> Fields:
+    """The annotations by aspect, however its name is written.
+
+    Raises:
+        RecordError: ``unknown_aspects``: none is known, so the answer would pass as not rated.
+    """
+    found = {"_".join(str(name).lower().split()): value for name, value in annotations.items()}
+    filled = [name for name, value in annotations.items() if value is not None]
+    if filled and not any(found.get(aspect) is not None for aspect in ASPECTS):
+        raise RecordError(
+            "unknown_aspects",
+            f"no aspect that is known is annotated (there are: {present(dict.fromkeys(filled))})",
+            where=place,
+            remedy=f"the aspects are {', '.join(ASPECTS)}; a single grade goes into overall_score",
+        )
+    return found
+
+
+def check_answer(response: str, place: str) -> None:
+    """Refuse an answer that no pair may have: messages written as text, or a rendered turn.
+
+    Raises:
+        RecordError: ``text_is_structure``, ``broken_structure`` or ``templated_text``.
+    """
+    if turns_in_text(response, place) is not None:
+        raise RecordError(
+            TEXT_IS_STRUCTURE,
+            "the text holds messages, and would be trained on as the text that it is",
+            where=place,
+            remedy="write the answer's content alone",
+        )
+    refuse_rendered(response, place)
+
+
 def _check_annotation(annotation: Any, place: str) -> Annotation:
     if not isinstance(annotation, dict):
         raise wrong_type("an object with 'Rating' and 'Rationale'", annotation, place)
-    rating, rationale = annotation.get("Rating"), annotation.get("Rationale")
+    written = {str(name).lower(): value for name, value in annotation.items()}
+    if annotation and "rating" not in written:
+        raise RecordError(
+            "missing_field",
+            f"the field is missing (the annotation has: {present(annotation)})",
+            where=f"{place}.Rating",
+            remedy="an annotation has 'Rating' and 'Rationale'",
+        )
+    rating, rationale = written.get("rating"), written.get("rationale")
     if rating is None or rating != rating:  # NaN is how tables write what is missing
         rating = "N/A"
     elif isinstance(rating, int | float) and not isinstance(rating, bool):

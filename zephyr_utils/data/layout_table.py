@@ -6,13 +6,14 @@ from typing import Any
 from zephyr_utils.data.completions import FEEDBACK
 from zephyr_utils.data.layouts import DIALOGUES, Layout, Refused
 from zephyr_utils.data.pair_layouts import LABELLED, PAIRS
-from zephyr_utils.data.refused import REFUSED_DIALOGUES, REFUSED_PAIRS
+from zephyr_utils.data.refused import REFUSED_DIALOGUES, REFUSED_FEEDBACK, REFUSED_PAIRS
 from zephyr_utils.tables import markdown_table
 
 ACCEPTED: tuple[Layout[Any], ...] = (*DIALOGUES, *FEEDBACK, *PAIRS, *LABELLED)
-REFUSED: tuple[Refused, ...] = (
-    *REFUSED_DIALOGUES,
-    *(other for other in REFUSED_PAIRS if other not in REFUSED_DIALOGUES),
+REFUSED: tuple[Refused, ...] = tuple(
+    {
+        other.name: other for other in (*REFUSED_DIALOGUES, *REFUSED_PAIRS, *REFUSED_FEEDBACK)
+    }.values()
 )
 
 

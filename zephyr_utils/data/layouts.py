@@ -9,9 +9,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from zephyr_utils.data.fields import Fields, RecordError, as_number, at, has, present
+from zephyr_utils.data.fields import (
+    Fields,
+    RecordError,
+    as_number,
+    at,
+    has,
+    present,
+    wrong_type,
+)
 from zephyr_utils.data.templates import template_of
-from zephyr_utils.data.turns import Turn, listed, rendered, spoken
+from zephyr_utils.data.turns import Turn, listed, rendered, same_message, speaker, spoken
 from zephyr_utils.data.types import Kind
 
 T = TypeVar("T")
@@ -76,12 +84,18 @@ class Refused:
     example: Fields
 
 
+_LABELS = {
+    **dict.fromkeys(("true", "yes", "good", "chosen", "desirable"), 1),
+    **dict.fromkeys(("false", "no", "bad", "rejected", "undesirable"), 0),
+}
+
+
 def label_of(record: Fields) -> bool | None:
     """Whether a single answer is marked good (KTO's ``label``); None for a row without a mark."""
     for field in ("label", "kto_tag"):
         value = record.get(field)
         if isinstance(value, str):
-            value = {"true": 1, "false": 0}.get(value.strip().lower(), as_number(value))
+            value = _LABELS.get(value.strip().lower(), as_number(value))
         if isinstance(value, int | float) and value in (0, 1):
             return bool(value)
     return None
@@ -99,10 +113,19 @@ def has_pair(record: Fields) -> bool:
 
 def system_turn(record: Fields, where: str) -> list[Turn]:
     """The system turn of a row that has it in a column of its own."""
-    system = record.get("system")
-    if isinstance(system, str) and system:
-        return [spoken("system", system, at(where, "system"))]
+    for field in ("system", "system_prompt"):
+        system = record.get(field)
+        if isinstance(system, str | list | dict) and system:
+            return [spoken("system", system, at(where, field))]
     return []
+
+
+def led(record: Fields, turns: list[Turn], where: str) -> list[Turn]:
+    """The turns behind the system's column, unless they begin with what it says."""
+    lead = system_turn(record, where)
+    if lead and turns and same_message(lead[0].message, turns[0].message):
+        return turns
+    return [*lead, *turns]
 
 
 def instruction_turns(record: Fields, where: str) -> list[Turn]:
@@ -129,32 +152,44 @@ def answer_turns(record: Fields, field: str, where: str) -> list[Turn]:
     value = record.get(field)
     if isinstance(value, str):
         return [spoken("assistant", value, at(where, field))]
+    if not isinstance(value, list | dict):
+        raise wrong_type("text or a list of messages", value, at(where, field))
     return listed(record, field, where)
 
 
 def prompt_turns(record: Fields, field: str, where: str) -> list[Turn]:
-    """A question given as text, after the system's column if there is one; or a context given as
-    messages.
+    """A question given as text or a context given as messages, after the system's column if there
+    is one.
     """
     if isinstance(record.get(field), str):
         return [*system_turn(record, where), spoken("user", record[field], at(where, field))]
-    return listed(record, field, where)
+    return led(record, listed(record, field, where), where)
 
 
 def _messages(record: Fields, where: str) -> Conversation:
-    return Conversation(listed(record, "messages", where), at(where, "messages"))
+    turns = led(record, listed(record, "messages", where), where)
+    return Conversation(turns, at(where, "messages"))
 
 
 def _raw_ultrachat(record: Fields, where: str) -> Conversation:
     turns = [
-        spoken("assistant" if i % 2 else "user", turn.message, turn.place)
+        turn
+        if isinstance(turn.message, dict)
+        else spoken("assistant" if i % 2 else "user", turn.message, turn.place)
         for i, turn in enumerate(listed(record, "data", where))
     ]
-    return Conversation(turns, at(where, "data"))
+    return Conversation(led(record, turns, where), at(where, "data"))
+
+
+def _has_texts_of_turns(record: Fields) -> bool:
+    """Whether ``data`` is a conversation, and not what some tool wraps a row or a file in."""
+    value = record.get("data")
+    first = value[0] if isinstance(value, list) and value else value
+    return value is not None and (not isinstance(first, dict) or speaker(first) != "")
 
 
 def _sharegpt(record: Fields, where: str) -> Conversation:
-    turns = [*system_turn(record, where), *listed(record, "conversations", where)]
+    turns = led(record, listed(record, "conversations", where), where)
     return Conversation(turns, at(where, "conversations"))
 
 
@@ -180,7 +215,7 @@ DIALOGUES: tuple[Layout[Conversation], ...] = (
     Layout(
         "ultrachat_200k",
         "dialogue",
-        "messages",
+        "messages, system?",
         "",
         lambda row: has(row, "messages"),
         _messages,
@@ -195,9 +230,9 @@ DIALOGUES: tuple[Layout[Conversation], ...] = (
     Layout(
         "raw UltraChat",
         "dialogue",
-        "data",
+        "data, system?",
         "texts become turns of user and assistant in turn",
-        lambda row: has(row, "data"),
+        _has_texts_of_turns,
         _raw_ultrachat,
         {"id": "0", "data": ["Name a river.", "The Rhine."]},
     ),
@@ -227,7 +262,7 @@ DIALOGUES: tuple[Layout[Conversation], ...] = (
     Layout(
         "TRL, prompt and completion",
         "dialogue",
-        "prompt, completion (or response)",
+        "prompt, completion (or response), system?",
         "text or messages, joined into one conversation",
         lambda row: has(row, "prompt") and (has(row, "completion") or has(row, "response")),
         _prompt_completion,

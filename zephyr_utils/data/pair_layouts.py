@@ -1,6 +1,6 @@
 """The layouts of preference sets and of feedback; see `layouts` for what an entry is."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from zephyr_utils.data.fields import (
     Fields,
@@ -18,129 +18,70 @@ from zephyr_utils.data.layouts import (
     has_texts,
     instruction_turns,
     label_of,
+    led,
     prompt_turns,
-    system_turn,
 )
-from zephyr_utils.data.templates import template_of, turns_of
-from zephyr_utils.data.turns import Turn, listed, rendered, speaker
-
-
-class Pair(NamedTuple):
-    """Two whole conversations that were recognised; their turns are not checked yet."""
-
-    chosen: list[Turn]
-    rejected: list[Turn]
-
-
-class Labelled(NamedTuple):
-    """One answer that is marked good or bad, which makes a pair with another row's."""
-
-    turns: list[Turn]
-    good: bool
-
+from zephyr_utils.data.pair_sides import (
+    Labelled,
+    Pair,
+    is_rendered,
+    is_whole,
+    pair_of,
+    rendered_pair,
+)
+from zephyr_utils.data.turns import listed
 
 USER = {"role": "user", "content": "Name a river."}
 GOOD = {"role": "assistant", "content": "The Rhine."}
 BAD = {"role": "assistant", "content": "The moon."}
 
 
-def _first_speaker(value: Any) -> str:
-    return speaker(value[0] if isinstance(value, list) and value else value)
-
-
-def _whole(record: Fields, field: str) -> bool:
-    """Whether a side is a conversation with its context, and not the answer alone."""
-    return isinstance(record[field], list) and _first_speaker(record[field]) != "assistant"
-
-
-def _side(record: Fields, field: str, context: list[Turn], where: str) -> list[Turn]:
-    if not _whole(record, field):
-        return [*context, *answer_turns(record, field, where)]
-    turns = listed(record, field, where)
-    for given, turn in zip(context, turns, strict=False):
-        if not _same(given.message, turn.message):
-            raise RecordError(
-                "prompt_mismatch",
-                f"the prompt is not how the conversation in {field} begins",
-                where=given.place,
-                remedy="give the turns before the answer once, in prompt or in both sides",
-            )
-    return turns
-
-
-def _same(one: Any, other: Any) -> bool:
-    def content(message: Any) -> Any:
-        value = message.get("content", message.get("value")) if isinstance(message, dict) else None
-        return value.strip() if isinstance(value, str) else value
-
-    return speaker(one) == speaker(other) and content(one) == content(other)
-
-
-def _pair(record: Fields, context: list[Turn], where: str) -> Pair:
-    return Pair(*(_side(record, field, context, where) for field in ("chosen", "rejected")))
-
-
 def _implicit(record: Fields, where: str) -> Pair:
-    chosen = listed(record, "chosen", where)
-    if _whole(record, "rejected"):
-        return Pair(chosen, listed(record, "rejected", where))
+    chosen = led(record, listed(record, "chosen", where), where)
+    if is_whole(record, "rejected"):
+        return Pair(chosen, led(record, listed(record, "rejected", where), where))
     return Pair(chosen, [*chosen[:-1], *answer_turns(record, "rejected", where)])
 
 
 def _explicit(record: Fields, where: str) -> Pair:
-    return _pair(record, prompt_turns(record, "prompt", where), where)
+    return pair_of(record, prompt_turns(record, "prompt", where), where)
 
 
 def _conversations(record: Fields, where: str) -> Pair:
-    context = [*system_turn(record, where), *listed(record, "conversations", where)]
-    return _pair(record, context, where)
+    context = led(record, listed(record, "conversations", where), where)
+    return pair_of(record, context, where)
 
 
 def _orca(record: Fields, where: str) -> Pair:
     field = "question" if has(record, "question") else "input"
-    return _pair(record, prompt_turns(record, field, where), where)
+    return pair_of(record, prompt_turns(record, field, where), where)
 
 
 def _alpaca(record: Fields, where: str) -> Pair:
-    return _pair(record, instruction_turns(record, where), where)
+    return pair_of(record, instruction_turns(record, where), where)
 
 
 def _rejected_response(record: Fields, where: str) -> Pair:
-    chosen = listed(record, "messages", where)
+    chosen = led(record, listed(record, "messages", where), where)
     rejected = answer_turns(record, "rejected_response", where)
     return Pair(chosen, [*chosen[:-1], *rejected])
 
 
-def _rendered_pair(record: Fields, where: str) -> Pair:
-    prompt = record.get("prompt")
-    begins = prompt if isinstance(prompt, str) and _awaits_answer(prompt) else ""
+def _rejected_messages(record: Fields, where: str) -> Pair:
     return Pair(
-        *(rendered(begins + record[field], at(where, field)) for field in ("chosen", "rejected"))
+        *(
+            led(record, listed(record, field, where), where)
+            for field in ("messages", "rejected_messages")
+        )
     )
 
 
-def is_rendered(record: Fields) -> bool:
-    """Two texts in a chat template, or after a prompt that is."""
-    if not has_texts(record, "chosen", "rejected"):
-        return False
-    prompt = record.get("prompt")
-    if isinstance(prompt, str) and _awaits_answer(prompt):
-        return True
-    return _is_conversation(record["chosen"]) and _is_conversation(record["rejected"])
-
-
-def _awaits_answer(prompt: str) -> bool:
-    template = template_of(prompt)
-    if template is None or template.special:
-        return template is not None
-    # "Human:" may begin any text; in a template the assistant's turn stands open at its end.
-    last = (turns_of(prompt) or [{}])[-1]
-    return speaker(last) == "assistant" and not last["content"]
-
-
-def _is_conversation(text: str) -> bool:
-    template = template_of(text)
-    return template is not None and (template.special or len(turns_of(text) or []) > 1)
+def _openai(record: Fields, where: str) -> Pair:
+    context = listed(record["input"], "messages", at(where, "input"))
+    answers = [
+        answer_turns(record, field, where) for field in ("preferred_output", "non_preferred_output")
+    ]
+    return Pair([*context, *answers[0]], [*context, *answers[1]])
 
 
 def _shp(record: Fields, where: str) -> Pair:
@@ -148,7 +89,7 @@ def _shp(record: Fields, where: str) -> Pair:
     answers = [answer_turns(record, f"human_ref_{side}", where) for side in "AB"]
     label = as_number(required(record, "labels", where))
     if label not in (0, 1):
-        raise _no_choice(record["labels"], "1 (A) or 0 (B)", at(where, "labels"))
+        raise unknown_label(record["labels"], "1 (A) or 0 (B)", at(where, "labels"))
     chosen, rejected = answers if label == 1 else answers[::-1]
     return Pair([*context, *chosen], [*context, *rejected])
 
@@ -165,10 +106,11 @@ def _arena(record: Fields, where: str) -> Pair:
             where=at(where, "winner"),
             remedy="a tie makes no pair: have such rows set aside and counted",
         )
-    raise _no_choice(winner, "model_a, model_b or tie", at(where, "winner"))
+    raise unknown_label(winner, "model_a, model_b or tie", at(where, "winner"))
 
 
-def _no_choice(value: Any, expected: str, place: str) -> RecordError:
+def unknown_label(value: Any, expected: str, place: str) -> RecordError:
+    """The error for a label that says of no answer that it was preferred."""
     found = repr(value[:40]) if isinstance(value, str) else kind_of(value)
     return RecordError(
         "unknown_label",
@@ -182,12 +124,12 @@ def _labelled(record: Fields, where: str) -> Labelled:
     good = label_of(record)
     assert good is not None  # it is how the layout is recognised
     if has(record, "prompt", "completion"):
-        if _whole(record, "completion"):
-            return Labelled(listed(record, "completion", where), good)
+        if is_whole(record, "completion"):
+            return Labelled(led(record, listed(record, "completion", where), where), good)
         context = prompt_turns(record, "prompt", where)
         return Labelled([*context, *answer_turns(record, "completion", where)], good)
     field = "messages" if has(record, "messages") else "conversations"
-    return Labelled(listed(record, field, where), good)
+    return Labelled(led(record, listed(record, field, where), where), good)
 
 
 PAIRS: tuple[Layout[Pair], ...] = (
@@ -197,7 +139,7 @@ PAIRS: tuple[Layout[Pair], ...] = (
         "chosen, rejected, prompt?",
         "HH (`\\n\\nHuman:`) and chat templates, taken apart into their turns",
         is_rendered,
-        _rendered_pair,
+        rendered_pair,
         {
             "chosen": "\n\nHuman: Name a river.\n\nAssistant: The Rhine.",
             "rejected": "\n\nHuman: Name a river.\n\nAssistant: The moon.",
@@ -206,11 +148,11 @@ PAIRS: tuple[Layout[Pair], ...] = (
     Layout(
         "ultrafeedback_binarized, or TRL implicit",
         "preference",
-        "chosen, rejected, prompt?",
+        "chosen, rejected, prompt?, system?",
         "",
         lambda row: (
             has_pair(row)
-            and _whole(row, "chosen")
+            and is_whole(row, "chosen")
             and not isinstance(row.get("prompt"), list | dict)
             and not has(row, "conversations")
         ),
@@ -225,7 +167,7 @@ PAIRS: tuple[Layout[Pair], ...] = (
     Layout(
         "TRL explicit, conversational",
         "preference",
-        "prompt (messages), chosen, rejected",
+        "prompt (messages), chosen, rejected, system?",
         "the prompt's turns and each answer become a whole conversation",
         lambda row: has_pair(row) and isinstance(row.get("prompt"), list | dict),
         _explicit,
@@ -234,7 +176,7 @@ PAIRS: tuple[Layout[Pair], ...] = (
     Layout(
         "TRL explicit, text",
         "preference",
-        "prompt, chosen, rejected",
+        "prompt, chosen, rejected, system?",
         "the prompt becomes the user's turn, the answers the assistant's",
         lambda row: has_pair(row) and has_texts(row, "prompt"),
         _explicit,
@@ -284,11 +226,36 @@ PAIRS: tuple[Layout[Pair], ...] = (
     Layout(
         "ms-swift",
         "preference",
-        "messages, rejected_response",
+        "messages, rejected_response, system?",
         "the last turn is the chosen answer, the other text the rejected one",
         lambda row: has(row, "messages", "rejected_response"),
         _rejected_response,
         {"messages": [USER, GOOD], "rejected_response": "The moon."},
+    ),
+    Layout(
+        "ms-swift, whole conversations",
+        "preference",
+        "messages, rejected_messages, system?",
+        "the conversations are the chosen and the rejected one",
+        lambda row: has(row, "messages", "rejected_messages"),
+        _rejected_messages,
+        {"messages": [USER, GOOD], "rejected_messages": [USER, BAD]},
+    ),
+    Layout(
+        "OpenAI, preferences",
+        "preference",
+        "input (messages), preferred_output, non_preferred_output",
+        "the input's messages and each output become a whole conversation",
+        lambda row: (
+            has(row, "preferred_output", "non_preferred_output")
+            and isinstance(row.get("input"), dict)
+        ),
+        _openai,
+        {
+            "input": {"messages": [USER], "tools": []},
+            "preferred_output": [GOOD],
+            "non_preferred_output": [BAD],
+        },
     ),
     Layout(
         "Stanford Human Preferences",

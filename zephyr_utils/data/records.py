@@ -280,7 +280,7 @@ class _Reader:
                 self._refuse(row, error)
                 continue
             self.layouts[read.layout] += 1
-            self.conversions.update(read.notes)
+            self.conversions.update(sorted(read.notes))  # a set's order changes from run to run
             if not isinstance(read.record, LabelledAnswer):
                 yield read.record
             elif (pair := self._pair(row, read.record)) is not None:

@@ -1,8 +1,10 @@
 """Known layouts that are refused by name, because a conversion would guess; see `layouts`."""
 
 from zephyr_utils.data.fields import Fields, has
-from zephyr_utils.data.layouts import Refused, has_pair, has_texts
-from zephyr_utils.data.pair_layouts import is_rendered
+from zephyr_utils.data.layouts import Refused, has_pair, has_texts, label_of
+from zephyr_utils.data.pair_sides import is_rendered
+
+_MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 
 TREE = Refused(
     "Open Assistant, message trees",
@@ -17,10 +19,11 @@ LABELLED = Refused(
     "KTO, labelled answers",
     "dialogue",
     "messages (or prompt, completion), label",
-    lambda row: isinstance(row.get("label"), bool) or has(row, "kto_tag"),
+    lambda row: label_of(row) is not None,
     "labelled_answer",
     "good and bad answers stand side by side here, and a dialogue is trained on as it is: keep the "
-    "rows whose label is true, or give the file as preferences",
+    "rows whose label is true, or give the file as preferences; if the label says something else, "
+    "remove it",
     {
         "messages": [
             {"role": "user", "content": "Name a river."},
@@ -29,27 +32,85 @@ LABELLED = Refused(
         "label": False,
     },
 )
-REFUSED_DIALOGUES = (TREE, LABELLED)
+LABEL_STUDIO = Refused(
+    "Label Studio",
+    "dialogue",
+    "data (an object), annotations",
+    lambda row: isinstance(row.get("data"), dict) and isinstance(row.get("annotations"), list),
+    "other_layout",
+    "export it as JSON_MIN or CSV, and name the columns as one of the layouts has them",
+    {"data": {"prompt": "Name a river."}, "annotations": [{"result": []}]},
+)
+LISTED_ANSWERS = Refused(
+    "LLaMA-Factory, earlier pairs",
+    "dialogue",
+    "instruction, output (a list of two texts)",
+    lambda row: has(row, "instruction") and _texts(row.get("output")),
+    "several_answers",
+    "the first text is the better one: write it as chosen and the other as rejected, and give the "
+    "file as preferences",
+    {"instruction": "Name a river.", "output": ["The Rhine.", "The moon."]},
+)
+OTHER_MEDIA = Refused(
+    "images, sound or video beside the text",
+    "dialogue",
+    "images, videos or audios beside a text layout",
+    lambda row: any(_filled(row.get(field)) for field in _MEDIA),
+    "not_text",
+    "only text is trained on here: remove the row, or set it aside",
+    {
+        "messages": [
+            {"role": "user", "content": "<image>What is it?"},
+            {"role": "assistant", "content": "A river."},
+        ],
+        "images": ["river.png"],
+    },
+)
+REFUSED_DIALOGUES = (TREE, LABEL_STUDIO, OTHER_MEDIA, LABELLED, LISTED_ANSWERS)
 
 _RENAME = "rename the better answer to chosen and the other to rejected, the question to prompt"
 
 
-def _several(row: Fields) -> bool:
-    lists = (row.get("chosen"), row.get("rejected"))
-    return any(
+def _filled(value: object) -> bool:
+    """Whether a column holds something, and not what tables fill empty cells with."""
+    if isinstance(value, list):
+        return any(_filled(item) for item in value)
+    return isinstance(value, str | bytes | dict) and len(value) > 0
+
+
+def _texts(value: object) -> bool:
+    """Whether a column holds several answers, none of them a message as text."""
+    return (
         isinstance(value, list)
         and len(value) > 0
         and all(isinstance(item, str) and not item.lstrip().startswith("{") for item in value)
-        for value in lists
     )
+
+
+def _several(row: Fields) -> bool:
+    return any(_texts(row.get(field)) for field in ("chosen", "rejected", "rejected_response"))
+
+
+# What others call two answers of which a field of its own says which is better.
+_SIDES = (
+    ("response_0", "response_1"),
+    ("response_1", "response_2"),
+    ("response1", "response2"),
+    ("output_1", "output_2"),
+    ("answer1", "answer2"),
+    ("orig_response_A", "orig_response_B"),
+)
 
 
 REFUSED_PAIRS = (
     TREE,
+    LABEL_STUDIO,
+    OTHER_MEDIA,
+    LISTED_ANSWERS,
     Refused(
         "several rejected answers in a row",
         "preference",
-        "chosen, rejected (a list of texts)",
+        "chosen, rejected (or rejected_response: a list of texts)",
         _several,
         "several_answers",
         "write one row for each rejected answer",
@@ -73,11 +134,8 @@ REFUSED_PAIRS = (
     Refused(
         "PKU-SafeRLHF and the like",
         "preference",
-        "response_0, response_1",
-        lambda row: (
-            (has(row, "response_0", "response_1") or has(row, "response_1", "response_2"))
-            and not has_pair(row)
-        ),
+        "response_0, response_1 (or response1, response2; output_1, output_2)",
+        lambda row: any(has(row, *names) for names in _SIDES) and not has_pair(row),
         "other_layout",
         _RENAME,
         {"prompt": "?", "response_0": "a", "response_1": "b", "better_response_id": 0},
@@ -109,5 +167,22 @@ REFUSED_PAIRS = (
         "other_layout",
         "write one row for each pair that you want: prompt, chosen, rejected",
         {"prompt": "?", "answers": [{"answer": "a", "rank": 1.0}, {"answer": "b", "rank": 2.0}]},
+    ),
+)
+
+REFUSED_FEEDBACK = (
+    LABEL_STUDIO,
+    Refused(
+        "answers and ratings in lists, as distilabel and Argilla have them",
+        "feedback",
+        "instruction (or prompt), generations (or responses), ratings",
+        lambda row: (
+            (_texts(row.get("generations")) or _texts(row.get("responses")))
+            and not has(row, "completions")
+        ),
+        "other_layout",
+        "write completions: a list of objects with model, response, and overall_score or "
+        "annotations",
+        {"instruction": "Name a river.", "generations": ["The Rhine.", "?"], "ratings": [5, 1]},
     ),
 )

@@ -20,6 +20,7 @@ from zephyr_utils.data.completions import FEEDBACK, check_completions
 from zephyr_utils.data.fields import (
     Fields,
     RecordError,
+    as_number,
     at,
     check_number,
     check_text,
@@ -28,16 +29,17 @@ from zephyr_utils.data.fields import (
     require_object,
     text,
 )
-from zephyr_utils.data.layouts import DIALOGUES, Layout, recognise
-from zephyr_utils.data.pair_layouts import LABELLED, PAIRS, Pair
-from zephyr_utils.data.refused import REFUSED_DIALOGUES, REFUSED_PAIRS
+from zephyr_utils.data.layouts import DIALOGUES, recognise
+from zephyr_utils.data.pair_layouts import LABELLED, PAIRS, unknown_label
+from zephyr_utils.data.pair_sides import Pair
+from zephyr_utils.data.refused import REFUSED_DIALOGUES, REFUSED_FEEDBACK, REFUSED_PAIRS
 from zephyr_utils.data.structure import unpacked, unpacked_row
+from zephyr_utils.data.suggestions import in_no_layout
 from zephyr_utils.data.templates import template_of
-from zephyr_utils.data.turns import check_turns
+from zephyr_utils.data.turns import Turn, check_turns, speaker
 from zephyr_utils.data.types import (
     Dialogue,
     Feedback,
-    Kind,
     Message,
     Preference,
 )
@@ -92,8 +94,9 @@ def read_dialogue(record: Any, where: str = "") -> Read[Dialogue]:
     row, notes = _row(record, where)
     layout = recognise(row, DIALOGUES, REFUSED_DIALOGUES, where)
     if layout is None:
-        raise _in_no_layout(row, "dialogue", ("messages",), where)
+        raise in_no_layout(row, "dialogue", ("messages",), where)
     turns, place = layout.convert(row, where)
+    _refuse_untrained(turns)
     messages = check_turns(turns, place, notes)
     first = _first_user_turn(messages)
     prompt = row.get("prompt")
@@ -103,10 +106,27 @@ def read_dialogue(record: Any, where: str = "") -> Read[Dialogue]:
         prompt = text(row, "prompt", where, default=first, filled=True)
     checked: Dialogue = {
         "prompt": prompt,
-        "prompt_id": text(row, "prompt_id", where, default="") or prompt_hash(prompt),
+        "prompt_id": _prompt_id(row, where) or prompt_hash(prompt),
         "messages": messages,
     }
     return Read(checked, layout.name, notes | layout.notes)
+
+
+def _refuse_untrained(turns: list[Turn]) -> None:
+    """Refuse an answer that its file marks as not to be trained on: here all of them are."""
+    for turn in turns:
+        if speaker(turn.message) != "assistant":
+            continue
+        for mark in ("weight", "train", "training", "loss"):
+            value = turn.message.get(mark)
+            if value is False or as_number(value) == 0:
+                raise RecordError(
+                    "untrained_turn",
+                    f"the answer is marked as one not to be trained on ({mark}), and every answer "
+                    "of a dialogue is",
+                    where=f"{turn.place}.{mark}",
+                    remedy="end the dialogue before it, remove the mark, or set the row aside",
+                )
 
 
 def check_preference(record: Any, where: str = "") -> Preference:
@@ -142,8 +162,10 @@ def read_preference(record: Any, where: str = "") -> Read[Preference] | Read[Lab
         pair = layout.convert(row, where)
         return Read(_checked_pair(row, pair, where, notes), layout.name, notes | layout.notes)
     single = recognise(row, LABELLED, (), where)
+    if single is None and has(row, "label", "completion"):
+        raise unknown_label(row["label"], "true or false", at(where, "label"))
     if single is None:
-        raise _in_no_layout(row, "preference", ("chosen", "rejected", "prompt"), where)
+        raise in_no_layout(row, "preference", ("chosen", "rejected", "prompt"), where)
     turns, good = single.convert(row, where)
     messages = check_turns(turns, turns[0].place if turns else where, notes, empty_answer=True)
     _check_ends_with_answer(messages, turns[-1].place)
@@ -180,9 +202,9 @@ def check_feedback(record: Any, where: str = "") -> Feedback:
 def read_feedback(record: Any, where: str = "") -> Read[Feedback]:
     """As `check_feedback`, with the layout and what was converted."""
     row, notes = _row(record, where)
-    layout = recognise(row, FEEDBACK, (), where)
+    layout = recognise(row, FEEDBACK, REFUSED_FEEDBACK, where)
     if layout is None:
-        raise _in_no_layout(row, "feedback", ("completions", "instruction"), where)
+        raise in_no_layout(row, "feedback", ("completions", "instruction"), where)
     checked = check_completions(row, where)
     feedback: Feedback = {
         "source": text(row, "source", where, default=""),
@@ -196,37 +218,30 @@ def read_feedback(record: Any, where: str = "") -> Read[Feedback]:
 def _row(record: Any, where: str) -> tuple[Fields, set[str]]:
     notes: set[str] = set()
     row = require_object(unpacked_row(record, where, notes), where)
+    if _is_columns(row):
+        raise RecordError(
+            "columns",
+            f"the object holds columns rather than a row (it has: {present(row)})",
+            where=where,
+            remedy="write one object a row: df.to_json(path, orient='records', lines=True), or "
+            "dataset.to_json(path)",
+        )
     return unpacked(row, where, notes), notes
 
 
-def _in_no_layout(row: Fields, kind: Kind, fields: tuple[str, ...], where: str) -> RecordError:
-    """The error for a row in none of a kind's layouts; it knows the other kinds'."""
-    others: dict[Kind, tuple[Layout[Any], ...]] = {
-        "feedback": FEEDBACK,
-        "preference": (*PAIRS, *LABELLED),
-        "dialogue": DIALOGUES,
-    }
-    missing = next((field for field in fields if row.get(field) is None), fields[0])
-    known = [layout.fields for layout in others[kind]]
-    hint = "one of these sets of fields is needed: " + "; ".join(known)
-    for other, layouts in others.items():
-        if other != kind and (found := next((x for x in layouts if x.matches(row)), None)):
-            hint = f"this looks like {found.name}: {_ADVICE[other]}"
-            break
-    return RecordError(
-        "missing_field",
-        f"the field is missing (the row has: {present(row)})",
-        where=at(where, missing),
-        remedy=hint,
-    )
-
-
-_ADVICE: dict[Kind, str] = {
-    "feedback": "rated answers, of which `zephyr pairs FILE --output pairs.parquet` makes pairs; "
-    "zephyr run takes them as --feedback",
-    "preference": "preference pairs, which zephyr run takes as --preferences",
-    "dialogue": "dialogues, which zephyr run takes as --dialogues",
-}
+def _is_columns(row: Fields) -> bool:
+    """Whether an object holds a table by its columns, as pandas and ``datasets`` write them."""
+    values = list(row.values())
+    if len(values) < 2:
+        return False
+    if all(isinstance(value, dict) and value for value in values):
+        keys = set(values[0])
+        return all(key.isdigit() for key in keys) and all(set(value) == keys for value in values)
+    if not all(isinstance(value, list) and value for value in values) or "data" in row:
+        return False
+    same_length = len({len(value) for value in values}) == 1
+    items = [value[0] for value in values]
+    return same_length and not any(isinstance(item, dict) for item in items)
 
 
 def _checked_pair(row: Fields, pair: Pair, where: str, notes: set[str]) -> Preference:
@@ -249,7 +264,7 @@ def _checked_pair(row: Fields, pair: Pair, where: str, notes: set[str]) -> Prefe
     _check_prompt(row, prompt, where)
     checked: Preference = {
         "prompt": prompt,
-        "prompt_id": text(row, "prompt_id", where, default="") or prompt_hash(prompt),
+        "prompt_id": _prompt_id(row, where) or prompt_hash(prompt),
         "chosen": chosen,
         "rejected": rejected,
     }
@@ -261,6 +276,14 @@ def _checked_pair(row: Fields, pair: Pair, where: str, notes: set[str]) -> Prefe
     if has(row, "rejected_model"):
         checked["rejected_model"] = text(row, "rejected_model", where)
     return checked
+
+
+def _prompt_id(row: Fields, where: str) -> str:
+    """The row's own id, which may be a whole number; empty if it has none."""
+    value = row.get("prompt_id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return text(row, "prompt_id", where, default="")
 
 
 def _check_ends_with_answer(messages: list[Message], place: str) -> None:

@@ -16,15 +16,16 @@ from zephyr_utils.data.types import SPEAKERS, TOOL_ROLES
 # Fields that are lists or objects whatever the layout, and fields that may also be plain text.
 LIST_FIELDS = (
     *("messages", "conversations", "data", "completions", "history", "metadata"),
-    *("conversation_a", "conversation_b"),
+    *("conversation_a", "conversation_b", "rejected_messages"),
 )
 FREE_FIELDS = (
     *("prompt", "chosen", "rejected", "completion", "response", "rejected_response"),
     *("question", "instruction", "input", "output", "text", "system"),
-    *("human_ref_A", "human_ref_B"),
+    *("human_ref_A", "human_ref_B", "preferred_output", "non_preferred_output"),
 )
 NOTE = "JSON or Python text read as the messages that it holds"
 
+BROKEN_STRUCTURE = "broken_structure"  # the reason of a row that is set aside
 _NAMES = (*SPEAKERS, *TOOL_ROLES)
 _OPENING = re.compile(r"\s*[\[{]")
 _TURN_INSIDE = re.compile(
@@ -49,7 +50,7 @@ def unpacked(record: Fields, where: str, notes: set[str]) -> Fields:
     parsed: Fields = {}
     for field in (*LIST_FIELDS, *FREE_FIELDS):
         value = record.get(field)
-        if isinstance(value, str) and _opens(value):
+        if isinstance(value, str) and _opens(value := _decoded(value)):
             read = turns_in_text if field in FREE_FIELDS else parse
             found = read(value, at(where, field))
             if found is not None:
@@ -91,7 +92,7 @@ def turns_in_text(value: str, place: str) -> Any | None:
         return parsed if _are_turns(parsed) else None
     if _TURN_INSIDE.search(value[:_LOOK]) and not _goes_on_in_prose(value):
         raise RecordError(
-            "broken_structure",
+            BROKEN_STRUCTURE,
             "the text begins as a list of messages but cannot be parsed as JSON or as a Python "
             "literal",
             where=place,
@@ -143,6 +144,20 @@ def _literal(value: str) -> Any | None:
         raise
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
+
+
+def _decoded(value: str) -> str:
+    """The structure that a text holds as a JSON string, once or several times; other text as it is.
+
+    A sentence in quotation marks stays one.
+    """
+    inner: Any = value
+    while isinstance(inner, str) and inner.lstrip().startswith('"'):
+        try:
+            inner = json.loads(inner)
+        except (ValueError, RecursionError):
+            return value
+    return inner if isinstance(inner, str) and _opens(inner) else value
 
 
 def _opens(value: str) -> bool:

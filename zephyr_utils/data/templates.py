@@ -30,9 +30,10 @@ class Template:
     special: bool = True
 
 
+TEMPLATED_TEXT = "templated_text"  # the reason of a row that is set aside
 _ENDS = re.compile(r"</s>|<\|end\|>|<\|endoftext\|>")
 TEMPLATES = (
-    Template("ChatML", re.compile(r"<\|im_start\|>(\w+)\n"), re.compile(r"<\|im_end\|>")),
+    Template("ChatML", re.compile(r"<\|im_start\|>(\w+)\r?\n"), re.compile(r"<\|im_end\|>")),
     Template(
         "Llama 3",
         re.compile(
@@ -48,14 +49,14 @@ TEMPLATES = (
         speakers=(("[INST]", "user"), ("[/INST]", "assistant")),
     ),
     Template(
-        "Gemma", re.compile(r"<start_of_turn>(user|model)\n"), re.compile(r"<end_of_turn>")
+        "Gemma", re.compile(r"<start_of_turn>(user|model)\r?\n"), re.compile(r"<end_of_turn>")
     ),
     Template(
         "DeepSeek",
         re.compile(r"<｜(User|Assistant)｜>"),
         re.compile("<｜end▁of▁sentence｜>"),
     ),
-    Template("HH", re.compile(r"(?:^|\n\n)(Human|Assistant):"), special=False),
+    Template("HH", re.compile(r"(?:^|\r?\n\r?\n)(Human|Assistant):"), special=False),
     Template("Guanaco", re.compile(r"###\s*(Human|Assistant):"), special=False),
 )  # fmt: skip
 
@@ -127,7 +128,7 @@ def refuse_rendered(content: str, place: str) -> None:
     found = repr(begins[0].strip()) if begins else repr(ends[0].strip() if ends else "</s>")
     name = f", as in the template of {template.name}" if template else ""
     raise RecordError(
-        "templated_text",
+        TEMPLATED_TEXT,
         f"the text {'begins' if begins else 'ends'} with {found}{name}: it is rendered already and "
         f"would be rendered a second time",
         where=place,

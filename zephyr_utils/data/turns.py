@@ -60,11 +60,26 @@ def listed(record: Fields, field: str, where: str, *, hint: str = "") -> list[Tu
     place = at(where, field)
     if isinstance(value, str):
         raise not_structure(value, place)
+    value = rows_of_columns(value)
     if isinstance(value, dict):
         return [Turn(place, value)]
     if not isinstance(value, list):
         raise wrong_type("a list", value, place)
     return [Turn(f"{place}[{i}]", message) for i, message in enumerate(value)]
+
+
+def rows_of_columns(value: Any) -> Any:
+    """The objects that an object of lists stands for: ``datasets`` kept lists of objects so; any
+    other value as it is.
+    """
+    if not isinstance(value, dict) or not value:
+        return value
+    columns = list(value.values())
+    if not all(isinstance(column, list) for column in columns):
+        return value
+    if len({len(column) for column in columns}) != 1:
+        return value
+    return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 def rendered(value: str, place: str) -> list[Turn]:
@@ -146,6 +161,16 @@ def speaker(message: Any) -> str:
     return SPEAKERS.get(role.strip().lower(), "") if isinstance(role, str) else ""
 
 
+def same_message(one: Any, other: Any) -> bool:
+    """Whether two messages have one speaker and one content, whatever their keys are called."""
+
+    def content(message: Any) -> Any:
+        value = message.get("content", message.get("value")) if isinstance(message, dict) else None
+        return value.strip() if isinstance(value, str) else value
+
+    return speaker(one) == speaker(other) and content(one) == content(other)
+
+
 def _keys(turn: Turn, notes: set[str]) -> tuple[Fields, str, str]:
     """A message, and the keys of its role and its content."""
     message = turn.message
@@ -195,14 +220,14 @@ def _role(message: Fields, key: str, turn: Turn, notes: set[str]) -> Role:
 
 
 def _content(message: Fields, key: str, here: str, notes: set[str]) -> Any:
-    value = _value(message, key, here)
-    if value is None and message.get("tool_calls"):
+    if message.get("tool_calls") or message.get("function_call"):
         raise RecordError(
             "tool_turn",
-            "the turn calls a tool and says nothing",
+            "the turn calls a tool",
             where=here,
             remedy="tool calls are not trained on here: remove the row, or set it aside",
         )
+    value = _value(message, key, here)
     parts = _parts(value, here)
     if parts is None:
         return value

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from zephyr_utils.data.completions import check_answer
 from zephyr_utils.data.counts import SetAside
+from zephyr_utils.data.fields import RecordError
 from zephyr_utils.data.records import check_feedback, prompt_hash
 from zephyr_utils.data.types import Completion, Feedback, Preference
 from zephyr_utils.errors import HandbookError
@@ -90,7 +92,8 @@ def binarize(
     Returns:
         `PreferenceSet`; a row is set aside as ``fewer_than_two_answers``,
         ``fewer_than_two_scores``, ``all_tied``, ``tied`` (the published draw, with
-        ``ties="drop"``), ``rating_out_of_range`` or ``unreadable_rating``.
+        ``ties="drop"``), ``rating_out_of_range`` or ``unreadable_rating``, or for an answer of its
+        pair as in `data.completions.check_answer`.
 
     Raises:
         HandbookError: an option has an unknown value, or so many ratings lie outside of the scale
@@ -150,6 +153,14 @@ def binarize(
         if not pairs:
             detail = f"{where}: the best score is {scores[best]:g} and no lower one was drawn"
             result.set_aside.append(SetAside(where, reason, detail, record))
+            continue
+        try:
+            # Behind the draw: a row that is left out must not change what later rows draw.
+            for i in (best, *others):
+                check_answer(answers[i]["response"], f"{where}, answer {i + 1}")
+        except RecordError as error:
+            detail = f"{error.where}: {error.what}"
+            result.set_aside.append(SetAside(where, error.reason, detail, record))
             continue
         result.n_used += 1
         result.pairs.extend(pairs)

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from zephyr_utils.data.completions import TEXT_IS_STRUCTURE
 from zephyr_utils.data.counts import RowCounts, SetAside
+from zephyr_utils.data.structure import BROKEN_STRUCTURE
+from zephyr_utils.data.templates import TEMPLATED_TEXT
 from zephyr_utils.data.types import Preference
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences.ratings import OUT_OF_RANGE, UNREADABLE
@@ -19,6 +22,9 @@ _ADVICE = {
     "take the other score",
     OUT_OF_RANGE: "declare the judge's scale: --rating-scale 1-10",
     UNREADABLE: "write ratings as numbers",
+    TEXT_IS_STRUCTURE: "write each answer's content alone, as text",
+    BROKEN_STRUCTURE: "write each answer's content alone, as text",
+    TEMPLATED_TEXT: "write the answers without a chat template's markers",
     LEAKED: "all prompts are questions of the exam: give feedback on other prompts",
 }
 
