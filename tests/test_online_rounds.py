@@ -21,8 +21,15 @@ from zephyr_utils.miniature import data as world
 from zephyr_utils.online import round_training
 from zephyr_utils.online.pairs import SamplingSettings
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs
-from zephyr_utils.online.rounds import METHODS, OnlineSettings, run_rounds, split_prompts
+from zephyr_utils.online.rounds import (
+    METHODS,
+    OnlineSettings,
+    round_recipe,
+    run_rounds,
+    split_prompts,
+)
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.recipes import recipe_path
 from zephyr_utils.scales import get_scale
 
 train_round = partial(round_training.train_round, max_new_tokens=96)
@@ -89,8 +96,19 @@ def test_rounds_share_no_prompt_and_every_prompt_is_accounted_for():
 def test_fewer_prompts_than_rounds_are_refused():
     with pytest.raises(HandbookError, match="2 prompts are too few for 3 rounds"):
         split_prompts(["one", "two", "two"], 3, seed=0)
-    with pytest.raises(HandbookError, match="0 rounds"):
-        OnlineSettings(rounds=0)
+    with pytest.raises(HandbookError, match="20 prompts are too few for 3 rounds of 7"):
+        split_prompts([f"What is {n} plus {n}?" for n in range(20)], 3, seed=0, each=7)
+    for name in ("rounds", "prompts"):
+        with pytest.raises(HandbookError, match=f"0 {name}"):
+            OnlineSettings(**{name: 0})
+
+
+def test_a_round_takes_as_many_prompts_as_it_is_given_and_the_others_are_counted():
+    prompts = [f"What is {n} plus {n}?" for n in range(20)]
+    shares = split_prompts(prompts, 3, seed=0, each=4)
+    assert [len(share) for share in shares.rounds] == [4, 4, 4]
+    assert len({prompt for share in shares.rounds for prompt in share}) == 12
+    assert shares.set_aside == {"not_asked_for": 8}
 
 
 # --- pairs ----------------------------------------------------------------------------------------
@@ -254,6 +272,28 @@ def test_each_round_answers_with_the_last_rounds_model_and_is_reused(pipeline):
     )
 
 
+def test_methods_train_on_the_same_first_answers_and_then_on_their_own(pipeline):
+    settings = replace(SETTINGS, prompts=8)
+    dpo = list(run_rounds(pipeline, settings))
+    sppo = list(run_rounds(pipeline, replace(settings, objective=OnlineObjective("sppo"))))
+    assert dpo[0].answers.rows["rows_in"] == 8
+    assert sppo[0].answers.reused and sppo[0].answers.key == dpo[0].answers.key
+    assert sppo[0].training.key != dpo[0].training.key
+    assert sppo[1].answers.key != dpo[1].answers.key
+
+
+def test_rounds_have_a_rate_of_their_own_unless_one_is_given(pipeline, tmp_path):
+    plain = Pipeline(runs=str(tmp_path))
+    of_rounds = round_recipe(plain)
+    assert of_rounds["learning_rate"] > 2 * plain.recipe("ddpo")["learning_rate"]
+    changed = {name for name in of_rounds if of_rounds[name] != plain.recipe("ddpo")[name]}
+    assert changed == {"learning_rate", "per_device_train_batch_size"}
+    assert round_recipe(pipeline)["learning_rate"] == 1e-3
+    own = recipe_path("miniature", "ddpo")
+    given = Pipeline(runs=str(tmp_path), recipes={"ddpo": str(own)})
+    assert round_recipe(given) == given.recipe("ddpo")
+
+
 def test_a_round_that_was_killed_in_training_ends_with_the_same_weights(
     pipeline, tmp_path, monkeypatch
 ):
@@ -302,6 +342,7 @@ def test_the_command_says_what_each_round_left(pipeline):
         (["--method", "dpo", "--eta", "5"], "dpo has no eta"),
         (["--method", "sppo", "--alpha", "1"], "sppo has no alpha"),
         (["--rounds", "0"], "0 rounds"),
+        (["--prompts", "0"], "0 prompts"),
         (["--samples", "1"], "no pair can be made"),
         (["--temperature", "-1"], "temperature is -1"),
         (["--scale", "smol"], "has no judge"),

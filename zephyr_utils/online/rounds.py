@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from zephyr_utils.data.filtering import decontaminate
+from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.online.pairs import SamplingSettings
 from zephyr_utils.online.round_training import Method, OnlineObjective, train_round
@@ -22,12 +23,13 @@ from zephyr_utils.pipeline.on_policy import build_own_answers, scale_rater
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps.own_answers import FEEDBACK_FILE
 from zephyr_utils.preferences.pairs import LEAKED
+from zephyr_utils.recipes import RECIPES_FOLDER, Recipe
 from zephyr_utils.training.progress import say
 from zephyr_utils.training.save import MODEL
 
 ONLINE = "11_online"
 METHODS: tuple[Method, ...] = get_args(Method)
-REPEATED = "repeated_prompt"
+REPEATED, NOT_ASKED_FOR = "repeated_prompt", "not_asked_for"
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,25 @@ class OnlineSettings:
         objective: what each round trains towards.
         rounds: how many.
         sampling: of each round's answers; a round's seed is drawn from its seed and its number.
+        prompts: of each round; None divides all there are.
     """
 
     objective: OnlineObjective = field(default_factory=OnlineObjective)
     rounds: int = 3
     sampling: SamplingSettings = field(default_factory=lambda: SamplingSettings(samples=5))
+    prompts: int | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise HandbookError(
-                f"{self.rounds} rounds were asked for", where="rounds", remedy="ask for 1 or more"
-            )
+        for name, number in (("rounds", self.rounds), ("prompts", self.prompts)):
+            if number is not None and number < 1:
+                raise HandbookError(
+                    f"{number} {name} were asked for", where=name, remedy="ask for 1 or more"
+                )
+
+    def round_sampling(self, number: int) -> SamplingSettings:
+        """How the answers of a round, from 1, are drawn."""
+        seeds = random.Random(f"round {number} of {self.sampling.seed}")
+        return replace(self.sampling, seed=seeds.getrandbits(32))
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,11 @@ class PromptShares:
 
 
 def split_prompts(
-    prompts: Sequence[str], rounds: int, seed: int, asked: Sequence[str] = ()
+    prompts: Sequence[str],
+    rounds: int,
+    seed: int,
+    asked: Sequence[str] = (),
+    each: int | None = None,
 ) -> PromptShares:
     """Shuffle prompts into shares that differ by one prompt at most.
 
@@ -90,21 +104,27 @@ def split_prompts(
 
     Args:
         asked: questions of the exam; prompts that hold one are set aside.
+        each: prompts of a share; None divides all there are.
 
     Raises:
-        HandbookError: there are fewer prompts than rounds.
+        HandbookError: there are fewer prompts than rounds, or than `each` for every round.
     """
     different = list(dict.fromkeys(prompts))
     clean = decontaminate(different, asked)
     kept = [different[place] for place in clean.kept]
-    if len(kept) < rounds:
+    needed = rounds * (each or 1)
+    if len(kept) < needed:
+        of_each = f" of {each}" if each else ""
         raise HandbookError(
-            f"{len(kept)} prompts are too few for {rounds} rounds, which share none",
+            f"{len(kept)} prompts are too few for {rounds} rounds{of_each}, which share none",
             where="rounds",
-            remedy="give more prompts (--feedback, --limit), or ask for fewer rounds",
+            remedy="give more prompts (--feedback, --limit), or ask for fewer rounds or prompts",
         )
     random.Random(f"rounds {seed}").shuffle(kept)
     aside = Counter({REPEATED: len(prompts) - len(different), LEAKED: len(clean.removed)})
+    if each:
+        aside[NOT_ASKED_FOR] = len(kept) - needed
+        kept = kept[:needed]
     return PromptShares([kept[number::rounds] for number in range(rounds)], +aside)
 
 
@@ -113,7 +133,7 @@ def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
 
     Args:
         pipeline: whose dSFT model the first round starts from, whose feedback has the prompts, and
-            whose recipe of ``ddpo`` every round takes.
+            whose `round_recipe` every round takes.
 
     Raises:
         HandbookError: the scale has no judge for own answers, there are fewer prompts than rounds;
@@ -123,7 +143,11 @@ def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
     feedback = pipeline.load("feedback", "feedback").records
     asked = [question["turns"][0] for question in pipeline.questions()]
     shares = split_prompts(
-        [row["instruction"] for row in feedback], settings.rounds, pipeline.seed, asked
+        [row["instruction"] for row in feedback],
+        settings.rounds,
+        pipeline.seed,
+        asked,
+        settings.prompts,
     )
     used = sum(map(len, shares.rounds))
     say(f"{used:,} prompts in {settings.rounds} rounds; set aside: {dict(shares.set_aside)}")
@@ -135,6 +159,18 @@ def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
         model, name = (made.training.folder / MODEL, made.training.key), f"round {number}"
 
 
+def round_recipe(pipeline: Pipeline) -> Recipe:
+    """The recipe of one round: the run's of ``ddpo``, with what the scale's ``online.yaml`` has in
+    place of it, since a round has far fewer pairs. A recipe or values that were given stay.
+    """
+    path = RECIPES_FOLDER / pipeline.scale / "online.yaml"
+    if "ddpo" in pipeline.recipes or not path.is_file():
+        return pipeline.recipe("ddpo")
+    of_rounds = load_yaml(path.read_text(encoding="utf-8"))
+    given = {**of_rounds, **pipeline.changes.get("ddpo", {})}
+    return replace(pipeline, changes={**pipeline.changes, "ddpo": given}).recipe("ddpo")
+
+
 def _run_round(
     pipeline: Pipeline,
     settings: OnlineSettings,
@@ -144,17 +180,18 @@ def _run_round(
     model_name: str,
     prompts: list[str],
 ) -> Round:
-    sampling = settings.sampling
-    seeds = random.Random(f"round {number} of {sampling.seed}")
+    sampling = settings.round_sampling(number)
+    # The first answers are the dSFT model's whatever a round then trains towards.
+    first = pipeline.folder / ONLINE / "first_answers"
     answers = build_own_answers(
         pipeline,
-        folder / "answers",
+        first if number == 1 else folder / "answers",
         model,
         model_name,
         prompts,
-        replace(sampling, seed=seeds.getrandbits(32)),
+        sampling,
     )
-    recipe = pipeline.recipe("ddpo")
+    recipe = round_recipe(pipeline)
     training = build_artefact(
         folder / "training",
         inputs={"start": model[1], "answers": answers.key},
