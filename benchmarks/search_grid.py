@@ -26,7 +26,6 @@ GRIDS: dict[str, tuple[tuple[float, ...], tuple[Row, ...]]] = {
     "ddpo": ((2e-4, 4e-4, 8e-4), ({},)),
     "ddpo_without_dsft": ((4e-4, 8e-4, 1.6e-3), ({},)),
     "dsft_2": ((5e-4, 1e-3, 2e-3), ({},)),
-    "dsft_more": ((5e-4, 1e-3, 2e-3), ({},)),
     **{row: (FEW, ({},)) for row in dict.fromkeys((*PAIRINGS, *BETAS, *LOSSES))},
     # IPO's beta is a distance per token, not DPO's: its own scale has to be searched too.
     "ipo": (FEW, ({"beta": 0.1}, {"beta": 1.0})),
