@@ -112,7 +112,7 @@ ABLATIONS = {
         ),
         Ablation(
             "by_heart",
-            "dDPO epoch by epoch, until it knows its pairs by heart",
+            "dDPO epoch by epoch, with an adapter of rank 128",
             recipe={"num_train_epochs": 3, "lora_r": 128, "lora_alpha": 256},
             epochs=3,
         ),

@@ -164,7 +164,7 @@ CLAIMS = (
     ),
     Claim(
         "by_heart_helps",
-        "once the pairs are known by heart, three epochs still beat one",
+        "with the larger adapter, too, three epochs beat one",
         "figure 3, right",
         ADDED,
         "by_heart@3",
@@ -172,7 +172,7 @@ CLAIMS = (
     ),
     Claim(
         "by_heart_beats_dsft",
-        "the model that knows its pairs by heart beats dSFT-1",
+        "the larger adapter beats dSFT-1 after three epochs",
         "figure 3, right",
         ADDED,
         "by_heart@3",
