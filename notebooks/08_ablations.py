@@ -852,9 +852,9 @@ lessons.explain(
         f"{label} {mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         for label, (mean, low, high) in rightness.items()
     )
-    + ". Our conjecture: two answers of the model itself differ more often in what they "
-    "say, answers of four models more often in how they say it, and each set teaches "
-    "what its pairs differ in."
+    + ". Our conjecture: two answers of the model itself differ more often in what "
+    "they say, answers of four models more often in how they say it, and each set "
+    "teaches what its pairs differ in."
     if len(gains) == 4
     else "These rows are not measured yet: `make claims` does.",
     key="other-pairs",
