@@ -101,12 +101,12 @@ def held_out_rows(log):
     columns = log.evaluation
     empty = np.full(columns["step"].size, math.nan)
     return [
-        {"step": f"{step:.0f}"}
+        {"step": short}
         | {
-            short: f"{columns.get(name, empty)[i]:.4g}"
-            for short, name in COLUMNS.items()
+            f"{step:.0f}": f"{value:.4g}"
+            for step, value in zip(columns["step"], columns.get(name, empty))
         }
-        for i, step in enumerate(columns["step"])
+        for short, name in COLUMNS.items()
     ]
 
 
@@ -128,7 +128,8 @@ def show_run(name):
     alt = f"The curves of run {name}; all held-out values are in the table below."
     figures.show(fig, alt=alt, caption=f"Run {name}.")
     caption = f"Run {name}, held-out pairs. {gradients(log)}"
-    display(HTML(before_after_table(rows, caption=caption)))
+    table = before_after_table(rows, caption=caption)
+    display(HTML(f'<div style="overflow-x:auto">{table}</div>'))  # on a phone
 
 
 def answer(name):
