@@ -132,12 +132,23 @@ def test_raw_ultrachat_is_known_by_its_data_column(tmp_path):
     assert read(tmp_path / "out" / "a.jsonl") == [{"id": "0", "data": [FAULTY, MENDED]}]
 
 
-def test_empty_files_are_fine(tmp_path):
+def test_empty_files_are_fine_among_others(tmp_path):
     (tmp_path / "a.jsonl").write_text("")
     pq.write_table(pa.Table.from_pylist(dialogues(3)).slice(0, 0), tmp_path / "b.parquet")
+    write(tmp_path / "c.jsonl", dialogues(3))
     report = truecase_files(tmp_path, tmp_path / "out", truecaser=fitted())
-    assert (report.rows, report.files) == (0, ["a.jsonl", "b.parquet"])
+    assert (report.rows, report.files) == (3, ["a.jsonl", "b.parquet", "c.jsonl"])
     assert pq.read_table(tmp_path / "out" / "b.parquet").num_rows == 0
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
+def test_files_without_a_single_row_are_no_success(tmp_path, name):
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(dialogues(3)).slice(0, 0), tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(gzip.compress(b"") if name.endswith("gz") else b"")
+    with pytest.raises(HandbookError, match="there are no rows"):
+        truecase_files(tmp_path / name, tmp_path / "out", truecaser=fitted())
 
 
 def test_a_second_call_does_nothing_again_and_a_change_of_input_does(tmp_path):

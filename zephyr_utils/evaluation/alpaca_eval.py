@@ -31,6 +31,7 @@ from zephyr_utils.evaluation.common import (
     checked_rows,
     count_some,
     display_name,
+    failure_remedy,
     finite_number,
     judge_name,
     name_some,
@@ -180,7 +181,8 @@ def alpaca_eval_win_rate(
         raise EvaluationError(
             f"none of {len(rows)} annotations can be scored ({count_some(missing)})",
             where="annotations",
-            remedy="each record needs a preference of 1 (baseline), 2 (model), or 0 or 1.5 (draw).",
+            remedy=f"{failure_remedy(missing)}; each record needs a preference of 1 (baseline), 2 "
+            "(model), or 0 or 1.5 (draw).",
         )
     failures = missing + Counter({"no answer of the judge, kept as a draw": n_missing_as_draw})
     check_failures(failures.total(), len(rows), failures, where="annotations", allow=allow_failures)

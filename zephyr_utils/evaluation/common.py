@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zephyr_utils.data import read
+from zephyr_utils.data.fields import as_number
 from zephyr_utils.errors import HandbookError
 
 # Beyond this share of failed judgments a figure no longer speaks for the question set.
@@ -18,6 +19,18 @@ FAILURE_LIMIT = 0.1
 # What FastChat writes in place of an answer when the call for it failed.
 FASTCHAT_ERROR = "$ERROR$"
 LONGEST_NAME = 80  # characters of a name that are shown
+# Signs in a reason -> what to do; the file is at fault, and not the judge.
+_REMEDIES = (
+    (" is outside ", "bring the grades to the protocol's scale: they seem to be on another one"),
+    ("is not a finite number", "write the grades as numbers, not as text"),
+    ("neither a score nor", "give judgments: question_id, model, turn, and score or judgment"),
+    ("no preference field", "give annotations: instruction, the two outputs and preference"),
+    ("is neither 1 nor 2", "write the turns as the numbers 1 and 2"),
+    ("no question_id", "write each question's question_id"),
+)
+_TABLES = (".csv", ".csv.gz", ".tsv")
+# Fields of both protocols that are numbers; a table of text has them as text.
+_NUMBERS = ("question_id", "turn", "score", "preference", "index", "len_output_1", "len_output_2")
 _BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 Record = TypeVar("Record", bound=Mapping[str, Any])
@@ -168,9 +181,20 @@ def check_failures(
         f"{n_failed} of {n_rows} failed, more than a tenth: {count_some(reasons)}; the mean of the "
         "rest would not speak for the question set",
         where=where,
-        remedy="judge the failed answers again (--retry-unreadable for a judge at an endpoint), or "
-        "pass allow_failures=True (--allow-failures) and print the count.",
+        remedy=f"{failure_remedy(reasons)}, or pass allow_failures=True (--allow-failures) and "
+        "print the count.",
     )
+
+
+def failure_remedy(reasons: Mapping[str, int]) -> str:
+    """What to do about judgments that failed, by the most frequent reason.
+
+    Where the file is at fault nobody should pay for judgments again.
+    """
+    for sign, remedy in _REMEDIES:
+        if 2 * sum(n for reason, n in reasons.items() if sign in reason) > sum(reasons.values()):
+            return remedy
+    return "judge the failed answers again (--retry-unreadable for a judge at an endpoint)"
 
 
 def checked_rows(records: Iterable[Record], what: str) -> list[Record]:
@@ -199,7 +223,8 @@ def checked_rows(records: Iterable[Record], what: str) -> list[Record]:
 
 
 def load_rows(path: str | Path) -> list[dict[str, Any]]:
-    """All records of one file (JSON Lines, plain or compressed, or a JSON list), in their order.
+    """All records of one file (JSON Lines, a JSON list, a table), in their order; in CSV the
+    protocols' numbers are read as such.
 
     Judgments and annotations are no training rows: a broken one changes the published figure, so it
     stops the reading instead of being set aside.
@@ -209,6 +234,7 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
         EvaluationError: an empty file, or a row that is no object.
     """
     rows = []
+    is_text = str(path).lower().endswith(_TABLES)
     for row in read.read_rows(path):
         if row.error is not None:
             raise row.error
@@ -218,9 +244,14 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
                 where=row.where,
                 remedy="write one object a row.",
             )
-        rows.append(row.value)
+        rows.append(_with_numbers(row.value) if is_text else row.value)
     if not rows:
         raise EvaluationError(
             "the file is empty", where=str(path), remedy="fetch or write the file again."
         )
     return rows
+
+
+def _with_numbers(row: dict[str, Any]) -> dict[str, Any]:
+    numbers = {name: n for name in _NUMBERS if (n := as_number(row.get(name))) is not None}
+    return row | {name: int(n) if n.is_integer() else n for name, n in numbers.items()}

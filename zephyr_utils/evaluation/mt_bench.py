@@ -17,6 +17,7 @@ from zephyr_utils.evaluation.common import (
     checked_rows,
     count_some,
     display_name,
+    failure_remedy,
     judge_name,
     name_some,
     natural_order,
@@ -135,7 +136,7 @@ def mt_bench_score(
         raise EvaluationError(
             f"all {len(rows)} failed: {count_some(failures)}",
             where=where,
-            remedy="judge the answers again.",
+            remedy=f"{failure_remedy(failures)}.",
         )
     check_failures(n_failed, len(rows), failures, where=where, allow=allow_failures)
     present = Counter(question_and_turn(row) for row in rows)

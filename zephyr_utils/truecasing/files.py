@@ -15,7 +15,7 @@ from typing import Any
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import atomic_write, write_json
-from zephyr_utils.truecasing.dialogue import MessageFinder
+from zephyr_utils.truecasing.dialogue import NO_COLUMN, MessageFinder
 from zephyr_utils.truecasing.fitting import CHECKPOINT, MODEL, NOTE, fitted_truecaser
 from zephyr_utils.truecasing.formats import Rewriter, readable
 from zephyr_utils.truecasing.inputs import (
@@ -71,7 +71,7 @@ def truecase_files(
     Raises:
         HandbookError: no such file, an unknown format, two inputs of one name, a bad shard, a
             damaged file, a folder that cannot be written to; or, when all files are done, nothing
-            came out of one of them or no message was found in any.
+            came out of one of them, or no row or no message was found in any.
     """
     if not 0 <= shard_index < num_shards:
         raise HandbookError(
@@ -118,6 +118,12 @@ def truecase_files(
         if progress:
             progress(done, total)
     write_json(output / _sums_name(shard_index, num_shards), run.as_dict(), indent=1)
+    if num_shards == 1 and not run.rows:  # of many shares one may well be empty
+        raise HandbookError(
+            "there are no rows in it, so nothing was repaired",
+            where=", ".join(str(path) for path in files[:3]),
+            remedy="give files with rows; the files may not have been written or fetched whole",
+        )
     _check_something_came_out(run, empty, output, roles)
     return run
 
@@ -224,9 +230,11 @@ def _likely_cause(path: Path, output: Path) -> str:
     try:
         with open(_aside_path(output / path.name), encoding="ascii") as aside:
             first = json.loads(aside.readline())
-        detail, line = first["detail"], first["line"]
+        reason, detail, line = first["reason"], first["detail"], first["line"]
     except (OSError, ValueError, KeyError):
         return "see the rows that were set aside"
     if line.lstrip().startswith("["):
         return "the file is a JSON list rather than JSON Lines: write one object a line"
+    if reason == NO_COLUMN:
+        return f"name the column of the answers (--column): {detail}"
     return f"the first of them: {detail}"
