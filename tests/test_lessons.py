@@ -31,6 +31,7 @@ CONVERTED = (
     "08_ablations",
     "09_scaling_up",
     "10_reward_models",
+    "12_comparisons",
     "13_break_my_run",
 )  # fmt: skip
 HOSTILE = "</label><script>run()</script> <img src=x onerror=run()> [a](javascript:run()) ![b](x)"

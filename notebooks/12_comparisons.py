@@ -1,0 +1,1232 @@
+# %% [markdown]
+# # What else a comparison can teach
+#
+# dDPO takes one bit from each pair: which of two answers is better. A comparison can give more than that, and can be had
+# for less. How *much* better is the chosen answer? What lies beyond the point where the training stopped? What does a
+# teacher know that its texts do not say? Are demonstrations comparisons, too? And what does a judge go by when it
+# chooses? Five short answers, each with its loop in the cells and each graded by the teacher of our miniature world, who
+# knows what is right.
+
+# %% [markdown]
+# ## What you will be able to do
+#
+# 1. Use the strength of a preference in dDPO, and tell whether it helped.
+# 2. Move along the line from dSFT to dDPO without training, and know when going beyond its end helps.
+# 3. Distil a model's logits, beside its texts at equal tokens, and say what the logits add.
+# 4. Make preference pairs from demonstrations alone, and say how far such pairs can lead.
+# 5. Read off from a judge's choices what it goes by.
+
+# %%
+try:
+    import zephyr_utils
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
+    %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
+print(hardware_found())
+
+# %% [markdown]
+# ## The dials
+#
+# `scale` chooses model, data and recipe together; the others replace one of them by something of your own.
+
+# %% tags=["parameters"]
+scale = "miniature"
+seed = 0
+dialogues = ""
+feedback = ""
+preferences = ""
+base_model = ""
+runs = ""
+settings = {}
+
+# %%
+import copy
+import dataclasses
+import itertools
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import trl
+
+from zephyr_utils import (
+    chat, evaluation, exercises, figures, lessons, objectives, online, rewards,
+    training,
+)
+from zephyr_utils.miniature.teacher import grade_turn
+from zephyr_utils.pipeline import artefacts
+from zephyr_utils.pipeline.pipeline import Pipeline
+
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
+)
+miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
+folder = pipeline.folder / "12_comparisons"
+
+# %% [markdown]
+# How long the chapter takes depends on five numbers: the optimiser steps of each training and the rows per step, the
+# held-out prompts that each model is asked and the answers to each, and the held-out prompts whose answers are dissected.
+
+# %%
+STEPS, BATCH = 40, 16
+ASKED, SAMPLES = 96, 2
+DISSECTED = 300
+BETA = pipeline.recipe("ddpo")["beta"]
+
+# %% [markdown]
+# ## One loop for all
+#
+# Two models are there already: dSFT, which everything starts from and is measured against, and dDPO.
+
+# %%
+sft_model, _ = pipeline.start()
+reference, tokenizer = chat.load_model(sft_model, "float32")
+aligned, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
+train, held_out, row_counts = pipeline.split_pairs()
+prompts = list(dict.fromkeys(row["prompt"] for row in train))
+asked = list(dict.fromkeys(row["prompt"] for row in held_out))[:ASKED]
+print(row_counts.report())
+
+# %% [markdown]
+# A row is a conversation's tokens and the place where its answer begins. All that follows rests on the
+# log-probabilities of answers.
+
+# %%
+def message(role, content):
+    return {"role": role, "content": content}
+
+def row_of(conversation):
+    start = chat.encode_prompt(tokenizer, conversation[:-1])
+    return chat.encode(tokenizer, conversation)[0], len(start)
+
+def padded(rows):
+    width = max(len(tokens) for tokens, _ in rows)
+    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+    labels = torch.full_like(ids, objectives.IGNORE_INDEX)
+    for n, (tokens, start) in enumerate(rows):
+        ids[n, : len(tokens)] = torch.tensor(tokens)
+        labels[n, start : len(tokens)] = ids[n, start : len(tokens)]
+    return ids, labels
+
+# %% [markdown]
+# The sum over each answer's tokens, with gradients for a policy in training and without for a model that is fixed:
+
+# %%
+def log_probs(model, rows):
+    ids, labels = padded(rows)
+    return objectives.sequence_log_probs(model(input_ids=ids).logits, labels)
+
+@torch.no_grad()
+def fixed_log_probs(model, rows, at_once=64):
+    starts = range(0, len(rows), at_once)
+    return torch.cat([log_probs(model, rows[n : n + at_once]) for n in starts])
+
+# %% [markdown]
+# They are those of the package:
+
+# %%
+texts = [row["chosen"] for row in train[:8]]
+ours = fixed_log_probs(reference, [row_of(text) for text in texts])
+package = training.answer_log_probs(reference, tokenizer, texts)
+print(f"largest difference: {(ours - package).abs().max():.1e} nats")
+assert torch.allclose(ours, package, atol=1e-2)
+
+# %% [markdown]
+# The loop is the same in all five parts, with a short warm-up and a linear decay. What differs is the loss, a function
+# of the policy and of the step's number. All weights are trained.
+
+# %%
+def fit(start, steps, loss_of, rate=3e-4):
+    policy = copy.deepcopy(start)
+    optimiser = torch.optim.AdamW(policy.parameters(), lr=rate, weight_decay=0.0)
+    for step in range(steps):
+        warm, left = min(1, (step + 1) / 4), 1 - step / steps
+        optimiser.param_groups[0]["lr"] = rate * warm * left
+        loss = loss_of(policy, step)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimiser.step()
+    return policy
+
+def places(count, step):
+    return [(step * BATCH + n) % count for n in range(BATCH)]
+
+# %% [markdown]
+# And every model is measured in the same way, on the same prompts with the same random draws: the teacher's grade, the
+# share of right answers, the KL divergence from dSFT on the model's own answers, and their length.
+
+# %%
+judge = pipeline.setting.exam.judge()
+
+def grade(prompt, answer):
+    question = {"question_id": prompt, "category": "", "turns": [prompt]}
+    return judge.grade(question, [answer], 1).score
+
+# %% [markdown]
+# Answers are sampled at temperature 1, and kept as the tokens that were drawn, since encoding their text again need not
+# give the same.
+
+# %%
+def sample(model, prompts, samples, seed):
+    return online.sample_answers(
+        model, prompts, samples, tokenizer=tokenizer, max_new_tokens=64, seed=seed
+    )
+
+def sampled_rows(prompts, answers):
+    for prompt, group in zip(prompts, answers, strict=True):
+        start = chat.encode_prompt(tokenizer, [message("user", prompt)])
+        yield from ((start + one.token_ids, len(start)) for one in group)
+
+# %% [markdown]
+# The KL divergence is estimated on what the model itself has sampled, whose log-probabilities the sampler has kept.
+
+# %%
+def measure(model):
+    answers = sample(model, asked, SAMPLES, seed + 1)
+    each = [one for group in answers for one in group]
+    graded = np.array([
+        [grade(prompt, one.text) for one in group]
+        for prompt, group in zip(asked, answers, strict=True)
+    ])
+    before = fixed_log_probs(reference, list(sampled_rows(asked, answers)))
+    own = torch.tensor([one.log_prob for one in each])
+    return {
+        "grades": graded.mean(axis=1),  # one per prompt
+        "right": (graded >= judge.right_from).mean(),
+        "kl": objectives.kl_estimate(own, before).mean().item(),
+        "tokens": np.mean([one.n_tokens for one in each]),
+    }
+
+def report(name, reached):
+    print(
+        f"{name:22s} grade {reached['grades'].mean():5.2f}"
+        f"  right {reached['right']:4.0%}"
+        f"  KL {reached['kl']:6.2f}  tokens {reached['tokens']:5.1f}"
+    )
+
+# %%
+reached = {"dSFT": measure(reference), "dDPO": measure(aligned)}
+for name, one in reached.items():
+    report(name, one)
+assert abs(reached["dSFT"]["kl"]) < 0.1
+
+# %% [markdown]
+# ## The strength of a preference
+#
+# A judge that gives scores says not only which answer is better but by how much. HelpSteer2-Preference
+# {cite:p}`wang2024helpsteer2preference` asked people for a strength $s$ of 1, 2 or 3. [Chapter 10](10_reward_models)
+# put it into a reward model's loss; put dDPO's implicit reward in the reward's place, and it is in dDPO's. With
+# $d = \beta (h_w - h_l)$, where $h$ is the log-ratio to dSFT:
+#
+# $$
+# L_\mathrm{regular} = -\log \sigma(d), \qquad
+# L_\mathrm{margin} = -\log \sigma(d - s), \qquad
+# L_\mathrm{scaled} = -s \log \sigma(d) .
+# $$ (eq-12-strength)
+#
+# For a fair comparison the strengths have a mean of 1: *scaled* would otherwise be a larger learning rate. And $d$ moves
+# by a few tenths in a run this short, so the margin that is asked for has to be of that size, too.
+
+# %%
+few = [train[n % len(train)] for n in range(STEPS * BATCH)]
+pairs = {
+    side: [row_of(row[side]) for row in few] for side in ("chosen", "rejected")
+}
+known = {side: fixed_log_probs(reference, rows) for side, rows in pairs.items()}
+weight = rewards.preference_strengths(few, rewards.strength_cuts(train))
+weight = torch.tensor(weight / weight.mean()).float()
+strengths = {"regular": None, "margin": 0.3 * weight, "scaled": weight}
+
+# %%
+def pair_loss(pairs, known, kind="regular", strength=None):
+    def loss(policy, step):
+        at = places(len(pairs["chosen"]), step)
+        rows = [pairs[side][n] for side in ("chosen", "rejected") for n in at]
+        chosen, rejected = log_probs(policy, rows).chunk(2)
+        return objectives.bradley_terry_dpo_loss(
+            chosen, rejected, known["chosen"][at], known["rejected"][at], BETA,
+            strength=None if strength is None else strength[at], kind=kind,
+        )
+
+    return loss
+
+# %% [markdown]
+# Before the first step $d$ is 0, so all three first losses are known from equation {eq}`eq-12-strength`.
+
+# %%
+at = places(len(few), 0)
+expected = {
+    "regular": np.log(2),
+    "margin": F.softplus(strengths["margin"][at]).mean().item(),
+    "scaled": weight[at].mean().item() * np.log(2),
+}
+for kind, strength in strengths.items():
+    with torch.no_grad():
+        first = pair_loss(pairs, known, kind, strength)(reference, 0).item()
+    print(f"{kind:8s} first loss {first:.4f}, by the equation {expected[kind]:.4f}")
+    assert abs(first - expected[kind]) < 1e-3
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Same pairs, same order, same steps. In how many of *margin* and *scaled* does the "
+    "grade differ from that of *regular* by more than chance allows?",
+    ["neither", "one", "both"],
+    key="strength",
+)
+
+# %% tags=["hide-output"]
+policies, against_regular = {}, {}
+for kind, strength in strengths.items():
+    policies[kind] = fit(reference, STEPS, pair_loss(pairs, known, kind, strength))
+    reached[kind] = measure(policies[kind])
+    report(kind, reached[kind])
+for kind in ("margin", "scaled"):
+    against_regular[kind] = evaluation.paired_difference(
+        reached[kind]["grades"], reached["regular"]["grades"]
+    )
+    print(f"{kind} less regular, prompt by prompt: {against_regular[kind]}")
+
+# %% tags=["remove-input"]
+told_apart = sum(one.low > 0 or one.high < 0 for one in against_regular.values())
+lessons.explain(
+    f"{told_apart} of two. The differences are "
+    + " and ".join(
+        f"{one.mean:+.2f} (from {one.low:+.2f} to {one.high:+.2f}) for *{kind}*"
+        for kind, one in against_regular.items()
+    )
+    + ". In the paper, three such runs of DPO on one data set reached "
+    f"{lessons.published('8.66, 8.58 and 8.74', 'MT-Bench, arXiv 2410.01257')}"
+    " for regular, margin and scaled, and by AlpacaEval the three differ by less "
+    "than their errors. For a reward model the same paper finds more for *scaled*. A "
+    "strength that is read off noisy scores is itself noisy, and this run has one "
+    "seed.",
+    key="strength",
+    answer=told_apart,
+)
+
+# %% [markdown]
+# ## Further along the line
+#
+# Training moved the weights from $\theta_\mathrm{dSFT}$ to $\theta_\mathrm{dDPO}$. Go on in the same direction, without
+# any training (ExPO, {cite:t}`zheng2024expo`):
+#
+# $$
+# \theta(a) = \theta_\mathrm{dDPO} + a\, (\theta_\mathrm{dDPO} - \theta_\mathrm{dSFT}) .
+# $$ (eq-12-expo)
+#
+# $a = 0$ is dDPO, $a = -1$ is dSFT, and between them lie models that nobody trained. dDPO trained an adapter, whose
+# product was added to the frozen weights. So the difference *is* the adapter, and equation {eq}`eq-12-expo` scales it by
+# $1 + a$. One can see that in its rank:
+
+# %%
+name = "model.layers.0.self_attn.q_proj.weight"
+change = aligned.state_dict()[name] - reference.state_dict()[name]
+sizes = torch.linalg.svdvals(change.float())
+print(f"{name}: {tuple(change.shape)}, the adapter's rank is",
+      pipeline.recipe("ddpo").get("lora_r"))
+print(f"singular values above a thousandth of the first: "
+      f"{(sizes > 1e-3 * sizes[0]).sum()} of {len(sizes)}")
+
+# %% [markdown]
+# ````{exercise} A model that nobody trained
+# :label: ex-12-extrapolated
+#
+# **Difficulty** ●●○○○ · **Minutes** 5
+#
+# `start` and `end` are dictionaries of weights by name. Return those of equation {eq}`eq-12-expo`.
+# ````
+
+# %% tags=["exercise"]
+def extrapolated(start, end, amount):
+    ...
+
+
+exercises.check_extrapolated(extrapolated)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# A dictionary comprehension over the names, one line of arithmetic. Check your line at an amount of 0 and of -1.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-12-extrapolated
+# :class: dropdown
+# ```python
+# def extrapolated(start, end, amount):
+#     return {name: end[name] + amount * (end[name] - start[name]) for name in end}
+# ```
+# `````
+
+# %%
+extrapolated = exercises.yours(extrapolated, exercises.check_extrapolated)
+
+def along(end, amount):
+    model = copy.deepcopy(end)
+    weights = extrapolated(reference.state_dict(), end.state_dict(), amount)
+    model.load_state_dict(weights)
+    return model
+
+# %% [markdown]
+# Beside the package's version:
+
+# %%
+package = objectives.extrapolate_weights(
+    reference.state_dict(), aligned.state_dict(), 0.5
+)
+ours = along(aligned, 0.5).state_dict()
+assert all(torch.allclose(ours[name], package[name], atol=1e-6) for name in package)
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Eight amounts from $-1$ to $1.5$: which has the highest mean grade on the line of "
+    "our dDPO model?",
+    ["one below zero: before the end", "zero: dDPO itself", "one above zero: beyond"],
+    key="line",
+)
+
+# %% tags=["hide-output"]
+AMOUNTS = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5)
+line = {amount: measure(along(aligned, amount)) for amount in AMOUNTS}
+for amount, one in line.items():
+    report(f"dDPO, a = {amount:+.2f}", one)
+assert np.allclose(line[0.0]["grades"], reached["dDPO"]["grades"])
+
+# %% tags=["remove-input"]
+def best_on(line):  # by every other prompt; the rest can then say what it is worth
+    return max(line, key=lambda amount: line[amount]["grades"][::2].mean())
+
+def summary(line, amount):
+    one = line[amount]
+    mean, right, kl = one["grades"].mean(), one["right"], one["kl"]
+    return f"grade {mean:.2f}, right {right:.0%}, KL {kl:.1f}"
+
+best, furthest = best_on(line), max(line)
+lessons.explain(
+    f"The best of these amounts is {best:+.2f} ({summary(line, best)}); dDPO itself "
+    f"has {summary(line, 0.0)}. At {furthest:+.1f} nothing is left: "
+    f"{summary(line, furthest)}, in {line[furthest]['tokens']:.0f} tokens. The weights "
+    "moved in a straight line, the model did not: the KL divergence grows faster and "
+    "faster. "
+    + (
+        "Our dDPO was trained with a learning rate that a search found best, so that "
+        "little was left over for a longer step to get."
+        if best <= 0
+        else "Here a longer step still had something to get."
+    ),
+    key="line",
+    answer=0 if best < 0 else 1 if best == 0 else 2,
+)
+
+# %% [markdown]
+# Then why does it work elsewhere? Where a training stops early, or its steps are small, the line goes on uphill. We
+# have such a model: *regular* of the first part, trained on a fraction of the pairs.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "And for the short run *regular*: which $a$ has the highest mean grade?",
+    ["one below zero", "zero: the short run itself", "one above zero: beyond its end"],
+    key="short",
+)
+
+# %% tags=["hide-output"]
+short_line = {
+    amount: measure(along(policies["regular"], amount))
+    for amount in (-0.5, 0.0, 0.5, 1.0, 1.5, 3.0)
+}
+for amount, one in short_line.items():
+    report(f"regular, a = {amount:+.2f}", one)
+short_best = best_on(short_line)
+expo_gain = evaluation.paired_difference(
+    short_line[short_best]["grades"][1::2], reached["regular"]["grades"][1::2]
+)
+print(f"best amount {short_best:+.2f}; its gain on the prompts that it was not chosen")
+print(f"on: {expo_gain}")
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"{short_best:+.1f}, with {summary(short_line, short_best)}; the short run itself "
+    f"has {summary(short_line, 0.0)}, and dDPO, with {len(train) / len(few):.0f} times "
+    f"as many pairs, {summary(line, 0.0)}. "
+    + (
+        "A step that costs nothing stood in for the pairs that were not trained on. "
+        if short_best > 0
+        else "Here it did not help. "
+    )
+    + "Published for Zephyr-7B-beta with an amount of one tenth: length-controlled "
+    f"AlpacaEval from {lessons.published('13.2 to 14.0', 'model card')}, and for "
+    f"Zephyr-7B-alpha from {lessons.published('10.0 to 13.6', 'the same')}. "
+    "The amount was chosen by every other prompt. On the rest, its gain is "
+    f"{expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}.",
+    key="short",
+    answer=0 if short_best < 0 else 1 if short_best == 0 else 2,
+)
+
+# %%
+fig, [left, right] = figures.figure(2, width=8.4)
+for n, (name, points) in enumerate({"dDPO": line, "regular": short_line}.items()):
+    drawn = figures.style.series_style(n)
+    amounts, those = list(points), list(points.values())
+    left.plot(amounts, [one["grades"].mean() for one in those], **drawn)
+    right.plot(amounts, [one["right"] for one in those], label=name, **drawn)
+for axes, words in ((left, "mean grade, 1 to 10"), (right, "share of right answers")):
+    axes.set_xlabel("a (-1 is dSFT, 0 the trained model)")
+    axes.set_ylabel(words)
+right.legend(title="scaled change of")
+figures.show(
+    fig,
+    alt=f"Grade and right answers against a. dDPO: best grade at {best:+.2f}, falling "
+    f"to {line[furthest]['grades'].mean():.1f} at {furthest:+.1f}; the short run: best "
+    f"at {short_best:+.1f}.",
+    caption=f"Scaling what a training changed, {len(asked)} held-out prompts.",
+)
+
+# %% [markdown]
+# ## What a teacher knows beyond its texts
+#
+# *Distilled* in dSFT and dDPO means: learn from what a teacher wrote or judged. The word is older and meant something
+# else, learning from the teacher's probabilities {cite:p}`hinton2015distilling`. At each token of a text the teacher has
+# a whole distribution $p_T$ over what could come next, of which the text shows one draw. With the student's $p_S$, the
+# two losses at one token are
+#
+# $$
+# L_\mathrm{text} = -\log p_S(v), \quad v \sim p_T, \qquad\qquad
+# L_\mathrm{logits} = \mathrm{KL}(p_T \,\|\, p_S) = \sum_v p_T(v) \log \frac{p_T(v)}{p_S(v)} .
+# $$ (eq-12-distil)
+#
+# Averaged over the draw, the first is $-\sum_v p_T(v) \log p_S(v)$. It differs from the second by the teacher's entropy,
+# which no student changes. So both have the *same* gradient on average; what the logits take away is the noise of the
+# draw. One distribution over five tokens shows both:
+
+# %%
+draw = torch.Generator().manual_seed(seed)
+teacher, student = torch.randn(2, 5, generator=draw, dtype=torch.float64)
+student.requires_grad_()
+exact = torch.autograd.grad(
+    objectives.distillation_loss(
+        student.view(1, 1, 5).repeat(1, 2, 1), teacher.view(1, 1, 5).repeat(1, 2, 1),
+        torch.tensor([[-100, 0]]),
+    ), student,
+)[0]
+drawn = torch.multinomial(teacher.softmax(0), 20_000, True, generator=draw)
+one_draw = student.softmax(0).detach() - F.one_hot(drawn, 5)  # (draws, 5) gradients
+print("from the logits:      ", exact.numpy().round(3))
+print("mean of 20,000 texts: ", one_draw.mean(0).numpy().round(3))
+print("spread of one text:   ", one_draw.std(0).numpy().round(3))
+assert torch.allclose(one_draw.mean(0), exact, atol=0.02)
+
+# %% [markdown]
+# ````{exercise} The loss of logit distillation
+# :label: ex-12-token-kl
+#
+# **Difficulty** ●●●○○ · **Minutes** 10
+#
+# `student` and `teacher` are logits, (tokens, vocabulary). Return the mean over tokens of
+# $\mathrm{KL}(p_T \,\|\, p_S)$.
+# ````
+
+# %% tags=["exercise"]
+def token_kl(student, teacher):
+    ...
+
+
+exercises.check_token_kl(token_kl)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `F.log_softmax(student, dim=-1)` and the same of the teacher. Sum over the vocabulary, then mean over the tokens.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-12-token-kl
+# :class: dropdown
+# ```python
+# def token_kl(student, teacher):
+#     ours, theirs = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
+#     return (theirs.exp() * (theirs - ours)).sum(dim=-1).mean()
+# ```
+# `````
+
+# %% [markdown]
+# The teacher is the dDPO model, the student the dSFT model: can what preferences taught be handed on without any
+# preference? dDPO answers training prompts; on these texts one student learns the tokens (distillation of sequences
+# {cite:p}`kim2016sequence`, which is what dSFT does) and the other learns the logits at the same places. Both read the
+# same tokens in the same order.
+
+# %%
+token_kl = exercises.yours(token_kl, exercises.check_token_kl)
+taught = prompts[: STEPS * BATCH]
+lectures = list(sampled_rows(taught, sample(aligned, taught, 1, seed + 2)))
+print(f"{sum(len(ids) - start for ids, start in lectures):,} tokens of answers")
+
+# %%
+def logits_at(model, rows):
+    ids, labels = padded(rows)
+    counts = labels[:, 1:] != objectives.IGNORE_INDEX
+    return model(input_ids=ids).logits[:, :-1][counts], labels[:, 1:][counts]
+
+def lecture(step):
+    return [lectures[n] for n in places(len(lectures), step)]
+
+def text_loss(policy, step):
+    return F.cross_entropy(*logits_at(policy, lecture(step)))
+
+def logit_loss(policy, step):
+    with torch.no_grad():
+        theirs, _ = logits_at(aligned, lecture(step))
+    return token_kl(logits_at(policy, lecture(step))[0], theirs)
+
+# %%
+with torch.no_grad():
+    ids, labels = padded(lectures[:4])
+    package = objectives.distillation_loss(
+        reference(input_ids=ids).logits, aligned(input_ids=ids).logits, labels
+    )
+    ours = token_kl(*(logits_at(m, lectures[:4])[0] for m in (reference, aligned)))
+print(f"yours {ours:.5f}, package {package:.5f}")
+assert abs(ours - package) < 1e-4
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "After the same steps on the same tokens: which student is closer to the teacher, "
+    "in nats per token on held-out prompts?",
+    ["the one on texts", "the one on logits", "neither, by less than a tenth"],
+    key="logits",
+)
+
+# %% tags=["hide-output"]
+lines_of_teacher = list(sampled_rows(asked, sample(aligned, asked, 1, seed + 3)))
+theirs, _ = logits_at(aligned, lines_of_teacher)
+
+@torch.no_grad()
+def away(student):
+    return token_kl(logits_at(student, lines_of_teacher)[0], theirs).item()
+
+distance = {"dSFT": away(reference)}
+for name, loss in (("texts", text_loss), ("logits", logit_loss)):
+    student = fit(reference, STEPS, loss, rate=5e-4)
+    distance[name] = away(student)
+    reached[f"distilled, {name}"] = measure(student)
+    report(f"distilled, {name}", reached[f"distilled, {name}"])
+print({name: round(value, 3) for name, value in distance.items()}, "nats per token")
+
+# %% tags=["remove-input"]
+ratio = distance["logits"] / distance["texts"]
+by_text, by_logits = reached["distilled, texts"], reached["distilled, logits"]
+lessons.explain(
+    f"From {distance['dSFT']:.3f} nats per token the texts led to "
+    f"{distance['texts']:.3f} and the logits to {distance['logits']:.3f}. The grades "
+    f"are {by_text['grades'].mean():.2f} and {by_logits['grades'].mean():.2f}, right "
+    f"answers {by_text['right']:.0%} and {by_logits['right']:.0%}; the teacher has "
+    f"{reached['dDPO']['grades'].mean():.2f} and {reached['dDPO']['right']:.0%}. Both "
+    "losses point the same way on average, so this is the noise of the draw, which "
+    "more texts would make smaller. The price: logits have to be computed for every "
+    "token, with the teacher at hand and in the same vocabulary. Of a teacher behind "
+    "an endpoint there are only texts, and Zephyr's teachers were of that kind.",
+    key="logits",
+    answer=2 if 0.9 < ratio < 1.1 else 0 if ratio > 1 else 1,
+)
+
+# %% [markdown]
+# TRL has this loss in `DistillationTrainer`, and in `trl.experimental.gkd`. It turns two things round: the *student*
+# samples the texts, and the divergence is the reverse one, $\mathrm{KL}(p_S \,\|\, p_T)$, as in on-policy distillation
+# {cite:p}`agarwal2023gkd`. Its `beta` goes from 0, forward, to 1, reverse, and has nothing to do with DPO's. Its default,
+# and both divergences of dSFT on the teacher's texts, in nats per token:
+
+# %%
+defaults = {one.name: one.default for one in dataclasses.fields(trl.DistillationConfig)}
+print(f"trl {trl.__version__}: {trl.DistillationTrainer.__name__},", defaults["beta"])
+with torch.no_grad():
+    both = [model(input_ids=ids).logits for model in (reference, aligned)]
+for divergence in ("forward", "reverse"):
+    print(f"{divergence} {objectives.distillation_loss(*both, labels, divergence):.3f}")
+
+# %% [markdown]
+# ## Pairs without a judge
+#
+# A dialogue of dSFT is a comparison, too, if one dares to say so: the teacher's answer is better than the student's own.
+# Self-play fine-tuning (SPIN, {cite:t}`chen2024spin`) makes pairs of that: chosen is the demonstration $y$, rejected an
+# answer $y'$ that the model sampled itself, with the model that sampled as reference $\pi_t$:
+#
+# $$
+# L = -\log \sigma \Big( \beta \log \frac{\pi(y)}{\pi_t(y)} - \beta \log \frac{\pi(y')}{\pi_t(y')} \Big),
+# \qquad y \sim p_\mathrm{demo}, \; y' \sim \pi_t .
+# $$ (eq-12-spin)
+#
+# That is dDPO's loss. No judge is asked anywhere, which makes it the fair rival of *more supervised training*. The same
+# loss comes from inverse reinforcement learning: a reward that is high on demonstrations and low on one's own answers,
+# with $r = \beta \log \pi / \pi_t$. IRFT {cite:p}`li2024irft` refreshes the sampled answers several times on the way
+# through the data, and SPIN is the case of doing so once.
+#
+# Where does it end? If $\pi_t = p_\mathrm{demo}$, both sides of a pair come from one distribution, no loss can tell them
+# apart, and the mean gradient is zero. So the demonstrations are where it stops.
+
+# %% [markdown]
+# ````{exercise} Pairs from demonstrations
+# :label: ex-12-demonstration-pairs
+#
+# **Difficulty** ●●○○○ · **Minutes** 5
+#
+# Three lists, one entry per prompt: the prompts, the demonstrations, the model's own answers. Return the list of
+# `(prompt, chosen, rejected)`. Leave out a pair whose two texts are equal, for its margin is always 0.
+# ````
+
+# %% tags=["exercise"]
+def demonstration_pairs(prompts, demonstrations, answers):
+    ...
+
+
+exercises.check_demonstration_pairs(demonstration_pairs)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `zip` keeps the three in step, if the condition stands behind it and not before.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-12-demonstration-pairs
+# :class: dropdown
+# ```python
+# def demonstration_pairs(prompts, demonstrations, answers):
+#     return [
+#         (prompt, shown, own)
+#         for prompt, shown, own in zip(prompts, demonstrations, answers)
+#         if shown != own
+#     ]
+# ```
+# `````
+
+# %% [markdown]
+# The first exchange of each training dialogue, a prompt once, and none that we measure on.
+
+# %%
+shown = {}
+for row in pipeline.split_dialogues()[0]:
+    first, second = row["messages"][:2]
+    usable = first["role"] == "user" and first["content"] not in asked
+    if usable and len(shown) < STEPS * BATCH:
+        shown.setdefault(first["content"], second["content"])
+
+# %% [markdown]
+# Before anything is trained, look at both sides. Our teacher can grade them, which the method cannot.
+
+# %%
+own = {prompt: group[0].text for prompt, group in zip(
+    shown, sample(reference, list(shown), 1, seed + 4), strict=True
+)}
+for prompt in list(shown)[:3]:
+    print(f"{prompt}\n  chosen   {shown[prompt]}\n  rejected {own[prompt]}")
+
+# %% [markdown]
+# The teacher's grade of both, where the prompt is one of its world:
+
+# %%
+def graded(texts):
+    turns = (grade_turn([prompt], [text], 1) for prompt, text in texts.items())
+    return np.array([one.score for one in turns if one is not None])
+
+side_grades = {"demonstrations": graded(shown), "own answers": graded(own)}
+for name, values in side_grades.items():
+    print(f"{name}: mean grade {values.mean():.2f} of {len(values)} that can be graded")
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Self-play on these pairs: where will the grade on held-out prompts go?",
+    [
+        "up, by more than demonstrations are better than own answers",
+        "up, by no more than that",
+        "nowhere, or down",
+    ],
+    key="spin",
+)
+
+# %%
+demonstration_pairs = exercises.yours(
+    demonstration_pairs, exercises.check_demonstration_pairs
+)
+
+# %% [markdown]
+# Two runs of the same number of steps: answers sampled once (SPIN), and sampled again half-way from the model of that
+# moment, which is also the new reference. Beside them a rival with supervision alone: further dSFT on the *best rated*
+# of the feedback's four answers, which does ask a judge. Its learning rate is the same.
+
+# %%
+def self_play(rounds):
+    policy, used = reference, len(shown) // rounds
+    for n in range(rounds):
+        part = list(shown)[n * used : (n + 1) * used]
+        answers = [group[0].text for group in sample(policy, part, 1, seed + 4)]
+        made = demonstration_pairs(part, [shown[one] for one in part], answers)
+        print(f"round {n + 1}: {len(made)} pairs, {len(part) - len(made)} set aside")
+        assert made, "every answer equals its demonstration: nothing is left to learn"
+        sides = {
+            side: [row_of([message("user", row[0]), message("assistant", row[place])])
+                   for row in made]
+            for place, side in ((1, "chosen"), (2, "rejected"))
+        }
+        before = {side: fixed_log_probs(policy, rows) for side, rows in sides.items()}
+        policy = fit(policy, STEPS // rounds, pair_loss(sides, before))
+    return policy
+
+# %%
+records = pipeline.load("feedback", "feedback").records
+best_rated = []
+for record in records:
+    if record["instruction"] not in asked and len(best_rated) < STEPS * BATCH:
+        top = max(record["completions"], key=lambda one: one["overall_score"] or 0)
+        question = message("user", record["instruction"])
+        best_rated.append(row_of([question, message("assistant", top["response"])]))
+
+def best_rated_loss(policy, step):
+    rows = [best_rated[n] for n in places(len(best_rated), step)]
+    return F.cross_entropy(*logits_at(policy, rows))
+
+# %% tags=["hide-output"]
+for rounds, name in ((1, "SPIN"), (2, "SPIN, two rounds")):
+    policies[name] = self_play(rounds)
+    reached[name] = measure(policies[name])
+reached["dSFT-2, best rated"] = measure(fit(reference, STEPS, best_rated_loss))
+for name in ("dSFT", "SPIN", "SPIN, two rounds", "dSFT-2, best rated", "dDPO"):
+    report(name, reached[name])
+spin_gain = evaluation.paired_difference(
+    reached["SPIN"]["grades"], reached["dSFT"]["grades"]
+)
+print(f"SPIN less dSFT, prompt by prompt: {spin_gain}")
+
+# %% tags=["remove-input"]
+room = side_grades["demonstrations"].mean() - side_grades["own answers"].mean()
+gained = {
+    name: reached[name]["grades"].mean() - reached["dSFT"]["grades"].mean()
+    for name in ("SPIN", "SPIN, two rounds", "dSFT-2, best rated", "dDPO")
+}
+lessons.explain(
+    f"The demonstrations are graded {room:+.2f} against the model's own answers to the "
+    "same prompts: that is all there is to gain by becoming like them. The grade "
+    f"changed by {gained['SPIN']:+.2f} (from {spin_gain.low:+.2f} to "
+    f"{spin_gain.high:+.2f}), in two rounds by {gained['SPIN, two rounds']:+.2f}; "
+    f"further dSFT on the best rated by {gained['dSFT-2, best rated']:+.2f} and dDPO "
+    f"by {gained['dDPO']:+.2f}. "
+    "Pairs from demonstrations teach what demonstrations are like, in content and in "
+    "manner, also where a curt one is chosen over a friendly answer of the model. AI "
+    "feedback knows which of *four* answers is best, and can lead beyond all "
+    "demonstrations.",
+    key="spin",
+    answer=2 if spin_gain.low <= 0 else 1 if gained["SPIN"] <= room else 0,
+)
+
+# %% [markdown]
+# ## What a judge goes by
+#
+# Turn the question round. A judge has chosen between many pairs of answers. What did it go by? Describe every answer by
+# features $f_k$ (right? a full sentence? friendly? long?), let the reward be linear in them, and Bradley-Terry becomes a
+# logistic regression on *differences* of features {cite:p}`li2024dissecting`:
+#
+# $$
+# p(y_1 \succ y_2) = \sigma \Big( \sum_k w_k \big( f_k(y_1) - f_k(y_2) \big) \Big) .
+# $$ (eq-12-dissect)
+#
+# There is no intercept, since it should not matter which answer comes first. Newton's method finds the weights: with
+# the chances $p$ under the present weights, the gradient of the log-likelihood is $D^\top (c - p)$ and its curvature
+# $D^\top \mathrm{diag}(p (1 - p))\, D$, where $D$ holds the differences and $c$ the choices.
+
+# %% [markdown]
+# ````{exercise} The weights behind the choices
+# :label: ex-12-fit-weights
+#
+# **Difficulty** ●●●○○ · **Minutes** 15
+#
+# `differences` is (comparisons, features), `choices` has 1 where the first answer was chosen, else 0. Return the
+# weights, by some 25 steps of Newton's method from zero.
+# ````
+
+# %% tags=["exercise"]
+def fit_weights(differences, choices):
+    ...
+
+
+exercises.check_fit_weights(fit_weights)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# One step: `weights + np.linalg.solve(curvature, gradient)`. For the curvature multiply each row of the differences by
+# its $p (1 - p)$ first.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-12-fit-weights
+# :class: dropdown
+# ```python
+# def fit_weights(differences, choices):
+#     weights = np.zeros(differences.shape[1])
+#     for _ in range(25):
+#         chance = 1 / (1 + np.exp(-differences @ weights))
+#         gradient = differences.T @ (choices - chance)
+#         spread = (chance * (1 - chance))[:, None]
+#         weights = weights + np.linalg.solve((differences * spread).T @ differences, gradient)
+#     return weights
+# ```
+# `````
+
+# %% [markdown]
+# Answers: the four of each held-out prompt's feedback, which dDPO was not trained on. The teacher's rule, of
+# [chapter 07](07_evaluation), says what it goes by: a right answer is worth 4 points more than a wrong one, a full
+# sentence 2, each friendly word 1.5, these two only in a right answer. Length counts for nothing.
+
+# %%
+FEATURES = ("right", "complete", "friendly", "friendly, wrong", "length")
+held_prompts = list(dict.fromkeys(row["prompt"] for row in held_out))[:DISSECTED]
+answers, outside = [], 0
+for record in records:
+    if record["instruction"] in held_prompts:
+        for one in record["completions"]:
+            turn = grade_turn([record["instruction"]], [one["response"]], 1)
+            if turn is None:
+                outside += 1
+            else:
+                answers.append((record["instruction"], one, turn))
+print(f"{len(answers)} answers; {outside} to prompts of no such world set aside")
+
+# %%
+features = np.array([
+    [turn.right, turn.complete, turn.friendly * turn.right,
+     turn.friendly * (not turn.right), len(one["response"]) / 20]
+    for _, one, turn in answers
+], dtype=float)
+for name, column in zip(FEATURES, features.T, strict=True):
+    print(f"{name:16s} mean {column.mean():.2f}, spread {column.std():.2f}")
+
+# %% [markdown]
+# Length is counted in twenties of characters. What three models say of the same answers, as log-probabilities:
+
+# %%
+conversations = [
+    row_of([message("user", prompt), message("assistant", one["response"])])
+    for prompt, one, _ in answers
+]
+base, _ = chat.load_model(pipeline.model_directory("base"), "float32")
+likelihood = {
+    name: fixed_log_probs(model, conversations).numpy()
+    for name, model in (("base", base), ("dSFT", reference), ("dDPO", aligned))
+}
+
+# %% [markdown]
+# Now the judges, each a number per answer. The first is the rule with noise from a Gumbel distribution on each answer.
+# Its choices follow Bradley and Terry exactly, as [chapter 05](05_ddpo) showed, so its weights are known: 4, 2 and 1.5.
+# Two more are of the feedback itself: the overall grade, and the mean of the four aspects, by which the pairs of dDPO
+# were made. One we make up, so that we know that it leans: the overall grade plus half a point for every twenty
+# characters.
+
+# %%
+def aspect_mean(one):
+    return np.mean([float(aspect["Rating"]) for aspect in one["annotations"].values()])
+
+noise = np.random.default_rng(seed).gumbel(size=len(answers))
+overall = np.array([one["overall_score"] for _, one, _ in answers])
+scores = {
+    "rule with noise": noise + [turn.score for _, _, turn in answers],
+    "overall grade": overall,
+    "mean of aspects": np.array([aspect_mean(one) for _, one, _ in answers]),
+    "leans to length": overall + 0.5 * features[:, 4],
+    "dDPO, implicit reward": BETA * (likelihood["dDPO"] - likelihood["dSFT"]),
+    "dDPO, likelihood": likelihood["dDPO"],
+    "base, likelihood": likelihood["base"],
+}
+
+# %%
+groups = itertools.groupby(range(len(answers)), key=lambda n: answers[n][0])
+couples = np.array([
+    couple for _, places_of in groups for couple in itertools.combinations(places_of, 2)
+])
+
+def choices_of(score):
+    gaps = score[couples[:, 0]] - score[couples[:, 1]]
+    decided = gaps != 0
+    return differences[decided], (gaps[decided] > 0).astype(float), (~decided).sum()
+
+differences = features[couples[:, 0]] - features[couples[:, 1]]
+print(f"{len(couples)} comparisons of two answers to one prompt")
+
+# %%
+fit_weights = exercises.yours(fit_weights, exercises.check_fit_weights)
+rows, choices, ties = choices_of(scores["rule with noise"])
+ours = fit_weights(rows, choices)
+package = rewards.dissect_choices(rows, choices, FEATURES)
+print("yours  ", ours.round(3))
+print("package", package.weights.round(3), f"; {ties} ties left out")
+assert np.allclose(ours, package.weights, atol=0.1)
+
+# %% [markdown]
+# The weights of all, each with its standard error:
+
+# %%
+judges = {
+    name: rewards.dissect_choices(*choices_of(score)[:2], FEATURES)
+    for name, score in scores.items()
+}
+
+def show_weights(*names):
+    print(f"{'':22s}", *(f"{feature:>16s}" for feature in FEATURES))
+    for name in names:
+        one = judges[name]
+        cells = zip(one.weights, one.standard_errors, strict=True)
+        print(f"{name:22s}", *(f"{w:9.2f} ± {error:4.2f}" for w, error in cells))
+
+# %% [markdown]
+# First those that judge, beside what the rule says.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "By the rule a full sentence is worth half of what being right is worth. And in "
+    "the *mean of aspects*, from the ratings of the same judge?",
+    ["about half, too", "less than half", "more than half"],
+    key="aspects",
+)
+
+# %% tags=["hide-output"]
+show_weights("rule with noise", "overall grade", "mean of aspects", "leans to length")
+
+# %% tags=["remove-input"]
+weights = {
+    name: dict(zip(FEATURES, one.weights, strict=True)) for name, one in judges.items()
+}
+by_rule, by_grade, by_aspects = (
+    weights[name]["complete"] / weights[name]["right"]
+    for name in ("rule with noise", "overall grade", "mean of aspects")
+)
+leans = weights["leans to length"]["length"] - weights["overall grade"]["length"]
+lessons.explain(
+    f"{by_aspects:.2f} of it, where the overall grade has {by_grade:.2f}: most aspects "
+    "ask for honesty, truth and following the instruction, and hardly see the form. "
+    "Whoever pairs answers by the mean of aspects, as Zephyr did, has chosen another "
+    "judge than the overall grade is. With Gumbel noise the rule's weights come out "
+    f"again: {weights['rule with noise']['right']:.2f}, "
+    f"{weights['rule with noise']['complete']:.2f} and "
+    f"{weights['rule with noise']['friendly']:.2f}. The feedback's grades are rounded, "
+    "end at ten, and hold faulty tens, which make the largest weight smaller. The lean "
+    "that we made up shows as "
+    f"{leans:+.2f} more on length. Each answer stands in three comparisons, so errors "
+    "are larger than printed.",
+    key="aspects",
+    answer=0 if abs(by_aspects - 0.5) < 0.05 else 1 if by_aspects < 0.5 else 2,
+)
+
+# %% [markdown]
+# ### Whose taste has a model after dDPO?
+#
+# The paper that did this for 32 models and for people, with 29 properties of answers to real questions, published its
+# fitted weights, Zephyr's among them. Correlate them: Zephyr-7B-β judges like Mistral-7B *base* (r = 0.88), less like
+# people (0.62), and least like GPT-4 (0.47), whose preferences it was trained on. (Our computation from the weights in
+# the repository of {cite:t}`li2024dissecting`, mean over its 11 scenarios.) So distilling GPT-4's preferences changed
+# what Zephyr *writes*, hardly how it *judges* when it is asked which of two answers is better.
+#
+# Our models are too small to be asked. What they have is a likelihood and, after dDPO, an implicit reward, which was
+# trained to choose as the mean of aspects does.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Which feature has the largest weight in the dDPO model's implicit reward?",
+    ["right", "complete", "friendly", "another"],
+    key="taste",
+)
+
+# %% tags=["hide-output"]
+show_weights(*list(judges)[4:])
+taste = {
+    (name, other): judges[name].correlation(judges[other])
+    for name in ("dDPO, likelihood", "dDPO, implicit reward")
+    for other in ("base, likelihood", "mean of aspects")
+}
+for (name, other), r in taste.items():
+    print(f"{name:22s} with {other:18s} r = {r:+.2f}")
+
+# %% tags=["remove-input"]
+implicit, taught = weights["dDPO, implicit reward"], weights["mean of aspects"]
+largest = max(implicit, key=implicit.get)
+lessons.explain(
+    f"*{largest}*. Per unit, being right weighs {implicit['right']:.2f} and a friendly "
+    f"word in a right answer {implicit['friendly']:.2f}, where the judge that made the "
+    f"pairs has {taught['right']:.2f} and {taught['friendly']:.2f}. "
+    + (
+        "So dDPO learned the part of the judge's taste that can be read off the words, "
+        "and hardly the part for which one has to know the answer. A friendly word in "
+        f"a *wrong* answer weighs {implicit['friendly, wrong']:.2f}, for which the "
+        f"judge gave {taught['friendly, wrong']:.2f}: one way in which a model can "
+        "please a judge without judging like it. "
+        if implicit["friendly"] > implicit["right"]
+        else "So it learned what the judge goes by first. "
+    )
+    + "The likelihood is something else again: what the model says, not what it "
+    f"learned to like (being right: {weights['dDPO, likelihood']['right']:.2f}). The "
+    "weights correlate with those of the mean of aspects at "
+    f"{taste['dDPO, implicit reward', 'mean of aspects']:+.2f} for the implicit reward "
+    f"and {taste['dDPO, likelihood', 'mean of aspects']:+.2f} for the likelihood, and "
+    "with the base model's at "
+    f"{taste['dDPO, implicit reward', 'base, likelihood']:+.2f} and "
+    f"{taste['dDPO, likelihood', 'base, likelihood']:+.2f}. A correlation of five "
+    "weights is an anecdote, and none of this copies the published finding, for which "
+    "models were asked in words.",
+    key="taste",
+    answer={"right": 0, "complete": 1, "friendly": 2}.get(largest, 3),
+)
+
+# %% [markdown]
+# ## One figure for all
+#
+# Everything that began at dSFT, on one picture: grade and right answers against the KL divergence from dSFT. The lines
+# are dDPO and the short run, scaled; every other method is a point.
+
+# %%
+def kl_of(one):
+    return max(one["kl"], 0.0)
+
+points = {
+    name: reached[name]
+    for name in ("margin", "scaled", "SPIN", "SPIN, two rounds", "dSFT-2, best rated",
+                 "distilled, texts", "distilled, logits")
+}
+fig, [left, right] = figures.figure(2, width=9.0, height=4.0)
+for axes, value in ((left, lambda one: one["grades"].mean()),
+                    (right, lambda one: one["right"])):
+    for n, (name, along_it) in enumerate({"dDPO": line, "regular": short_line}.items()):
+        ordered = sorted(along_it.values(), key=kl_of)
+        axes.plot([kl_of(one) for one in ordered], [value(one) for one in ordered],
+                  label=f"{name}, scaled" if axes is left else None,
+                  **figures.style.series_style(n))
+    for n, (name, one) in enumerate(points.items(), 2):
+        style = figures.style.series_style(n) | {"linestyle": "none"}
+        shown_as = name if axes is left else None  # one legend for both
+        axes.plot([kl_of(one)], [value(one)], label=shown_as, **style)
+    axes.set_xscale("symlog", linthresh=1.0)
+    axes.set_xlabel("KL from dSFT (nats per answer)")
+left.set_ylabel("mean grade, 1 to 10")
+right.set_ylabel("share of right answers")
+figures.style.legend_below(fig)
+figures.show(
+    fig,
+    alt="Grade and right answers against KL from dSFT: " + "; ".join(
+        f"{name} at KL {one['kl']:.2f} has grade {one['grades'].mean():.2f}"
+        for name, one in {**points, "dDPO": reached["dDPO"]}.items()
+    ),
+    caption=f"All methods of this chapter, {len(asked)} held-out prompts, seed {seed}.",
+)
+
+# %% [markdown]
+# ```{admonition} What you should see
+# :class: note
+# Both lines begin near dSFT on the left. That of dDPO rises to about where dDPO itself lies and falls steeply beyond it,
+# right answers with it. The short run's line goes on rising beyond its own end, to about where the long training
+# arrived. Points of *margin* and *scaled* lie near the short run, since they had the same few pairs. The distilled models
+# lie near dDPO, whose answers they learned. What comes from demonstrations alone has the demonstrations' own grade as its
+# limit, and in so few steps stays below it. No learning rate of this chapter was searched but dDPO's, so points do not
+# rank the methods.
+# ```
+
+# %%
+far = line[furthest]["grades"].mean()
+print(f"dDPO {reached['dDPO']['grades'].mean():.2f}, at a = {furthest:+.1f} {far:.2f}")
+if miniature_as_shipped:
+    assert far < reached["dDPO"]["grades"].mean(), (
+        "a step far beyond the end does no harm: is the change added to dDPO's weights?"
+    )
+    assert distance["logits"] < distance["dSFT"], (
+        "the student moved away from its teacher: look at the sign of the divergence"
+    )
+    assert 0.3 < by_rule < 0.7, (
+        "a full sentence should weigh half of being right: are features and choices of "
+        "the same answers?"
+    )
+
+# %% [markdown]
+# ### The papers beside ours
+#
+# | | published | here |
+# |---|---|---|
+# | strength in DPO | MT-Bench 8.66 regular, 8.58 margin, 8.74 scaled (70 B, arXiv 2410.01257) | the table above, with intervals |
+# | extrapolation | zephyr-7b-beta, a = 0.1: AlpacaEval 2, length-controlled, 13.2 to 14.0 (its model card) | the line of dDPO, and of a run that stopped early |
+# | self-play | SPIN, first iteration, from zephyr-7b-sft-full: mean of six tasks 62.86 (its model card) | SPIN and two rounds, on grades |
+# | IRFT on Zephyr | in an image of arXiv 2405.17888 that we could not read | not compared |
+# | dissection | Zephyr-β with Mistral-7B base r = 0.88, with GPT-4 0.47 (weights of arXiv 2402.11296) | likelihood and implicit reward |
+#
+# ```{admonition} Errata of the sources
+# :class: note dropdown
+# - IRFT's published code samples the rejected answers under one chat template (`### Instruction:`) and trains them under
+#   another, Zephyr's. Then chosen and rejected differ by more than who wrote them. Here both go through one template.
+# - In the published code of the dissection, the slice of labels for a new model has a literal 10 where that of the
+#   features has the number of folds.
+# - A relative that is left out: preference flow matching (arXiv 2405.19806) leaves the policy alone and learns a field
+#   that carries a rejected sample towards a chosen one. For text it needs an autoencoder that turns each text into a
+#   vector and back, so it is no method for chat models yet.
+# ```
+#
+# ```{admonition} Pitfalls
+# :class: warning
+# - **Strengths with a mean above 1.** *Scaled* then wins or loses as a larger learning rate would.
+# - **An amount chosen on the exam.** The best of eight values on the same questions is flattered; grade it on others.
+# - **A sum of weights of two different bases.** Extrapolation goes between two states of *one* model.
+# - **Logits of another tokenizer.** Places in the vocabulary mean other tokens there; the package refuses other shapes,
+#   and equal shapes prove nothing.
+# - **Cross-entropy with soft labels, read as a distance.** It ends at the teacher's entropy and not at 0.
+# - **Self-play against an old model.** The reference has to be the model that sampled the rejected answers.
+# - **Equal sides in a pair.** They cost a step's time and teach nothing; count them, and see them grow in number.
+# - **A weight taken for a cause.** Complete answers are longer ones; a feature that is left out hides in its neighbours.
+# ```
+
+# %% [markdown]
+# ## Your turn with your own data
+#
+# *Strength* and *the line* need pairs, with scores for the first: set `preferences` in the cell of the dials to a file
+# as in [dDPO](05_ddpo). *Pairs without a judge* need dialogues alone. The grades are those of the miniature's teacher,
+# who knows its own world; for other prompts put a function of yours in the place of `grade`. For the dissection, put
+# features of yours in the place of ours: anything that a program or a person can say of an answer.
+#
+# Then go by this list: does the amount that was best on some prompts stay best on others? How much of the rejected side
+# equals the chosen one after each round of self-play? And which feature of your judge would you rather not show to the
+# people who trust it?
+
+# %% [markdown]
+# ## Recap
+#
+# 1. *Strength*: equation {eq}`eq-12-strength`, weights of mean 1, the difference with its interval.
+# 2. *The line*: [the first exercise](ex-12-extrapolated); it helps where a training stopped early.
+# 3. *Logits*: [the second exercise](ex-12-token-kl), the same mean gradient without the noise of the draw.
+# 4. *Pairs without a judge*: [the third exercise](ex-12-demonstration-pairs); they end at the demonstrations.
+# 5. *What a judge goes by*: [the fourth exercise](ex-12-fit-weights), known weights found again.
+#
+# ## References
+#
+# - {cite:t}`wang2024helpsteer2preference`: the strength of preferences. {cite:t}`zheng2024expo`: extrapolation.
+# - {cite:t}`hinton2015distilling`, {cite:t}`kim2016sequence`, {cite:t}`agarwal2023gkd`: distillation of logits, of
+#   sequences, and on the student's own texts.
+# - {cite:t}`chen2024spin`, {cite:t}`li2024irft`: self-play, and rewards from demonstrations.
+# - {cite:t}`li2024dissecting`: what people and models go by.
+
+# %% tags=["remove-cell"]
+artefacts.write_metrics(
+    folder,
+    {
+        "expo_fall": far - reached["dDPO"]["grades"].mean(),
+        "expo_best_amount": best,
+        "expo_short_best_amount": short_best,
+        "expo_short_gain": expo_gain.mean,
+        "margin_minus_regular": against_regular["margin"].mean,
+        "scaled_minus_regular": against_regular["scaled"].mean,
+        "distance_texts": distance["texts"],
+        "distance_logits": distance["logits"],
+        "spin_gain": gained["SPIN"],
+        "spin_two_rounds_gain": gained["SPIN, two rounds"],
+        "best_rated_gain": gained["dSFT-2, best rated"],
+        "complete_over_right_rule": by_rule,
+        "complete_over_right_grade": by_grade,
+        "complete_over_right_aspects": by_aspects,
+        "friendly_over_right_aspects": taught["friendly"] / taught["right"],
+        "implicit_right": implicit["right"],
+        "implicit_friendly": implicit["friendly"],
+    },
+)
