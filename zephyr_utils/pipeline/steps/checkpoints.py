@@ -30,6 +30,7 @@ from zephyr_utils.evaluation.grading import grade_answers
 from zephyr_utils.evaluation.intervals import bootstrap_interval
 from zephyr_utils.evaluation.judges import Judge
 from zephyr_utils.evaluation.types import MTBenchQuestion
+from zephyr_utils.objectives import extrapolate_weights
 from zephyr_utils.pipeline.steps.ddpo import split_pairs
 from zephyr_utils.recipes import Recipe
 from zephyr_utils.training.save import CHECKPOINTS, save_adapter
@@ -180,9 +181,7 @@ def _models(
         yield step, 1.0, (merged := adapted.merge_and_unload())
     after = merged.state_dict()
     for factor in FACTORS:
-        model.load_state_dict(
-            {name: values + factor * (after[name] - values) for name, values in before.items()}
-        )
+        model.load_state_dict(extrapolate_weights(before, after, factor - 1))
         yield steps[-1], factor, model
 
 
