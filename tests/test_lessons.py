@@ -31,6 +31,7 @@ CONVERTED = (
     "08_ablations",
     "09_scaling_up",
     "10_reward_models",
+    "11_sampling_again",
     "12_comparisons",
     "13_break_my_run",
 )  # fmt: skip

@@ -85,6 +85,12 @@ from zephyr_utils.exercises.ch10 import (
     check_leave_one_out,
     check_scaled_loss,
 )
+from zephyr_utils.exercises.ch11 import (
+    check_judge_optimism,
+    check_round_pair,
+    check_self_play,
+    check_win_rates,
+)
 from zephyr_utils.exercises.ch12 import (
     check_demonstration_pairs,
     check_extrapolated,
@@ -128,6 +134,7 @@ __all__ = [
     "check_holm",
     "check_hours_range",
     "check_implied_beta",
+    "check_judge_optimism",
     "check_leak",
     "check_leave_one_out",
     "check_length_bias",
@@ -152,10 +159,12 @@ __all__ = [
     "check_questions_needed",
     "check_read_grade",
     "check_read_reply",
+    "check_round_pair",
     "check_row_loss",
     "check_scaled_loss",
     "check_search_choice",
     "check_seed_difference",
+    "check_self_play",
     "check_sentence_starts",
     "check_steps",
     "check_suspect_tens",
@@ -164,5 +173,6 @@ __all__ = [
     "check_undo_order",
     "check_verdict",
     "check_win_rate",
+    "check_win_rates",
     "yours",
 ]

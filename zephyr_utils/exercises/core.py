@@ -163,7 +163,8 @@ def _changed(before: Any, after: Any) -> bool:
         return len(before) != len(after) or any(map(_changed, before, after))
     if type(before).__eq__ is object.__eq__:  # such as a generator, which every draw changes
         return False
-    different = before != after
+    # NaN is unequal to itself, and unchanged all the same
+    different = (before != after) & ((before == before) | (after == after))
     return bool(different.any() if hasattr(different, "any") else different)
 
 

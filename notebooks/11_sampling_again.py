@@ -1,0 +1,1178 @@
+# %% [markdown]
+# # Sampling again
+#
+# Zephyr's paper stops after one round of preferences, on answers that other models wrote. The field went on, and its
+# next step was a plain one: let the aligned model answer, have its own answers judged, train on them, and repeat. From
+# Zephyr's own dSFT model and prompts, one offline round and three of sampling, with nothing but DPO, reach 22.2 in
+# AlpacaEval 2's length-controlled win rate {cite:p}`zhang2024selm`, where Zephyr-7B-beta stands at 13.2 (card of its ExPO
+# model). This chapter builds that loop, tries two refinements on the same first answers, SPPO {cite:p}`wu2024sppo` and
+# SELM, and looks at what comes back in every round: the errors of the judge.
+
+# %% [markdown]
+# ## What you will be able to do
+#
+# 1. Tell on-policy from off-policy pairs, and measure how far a data set lies from what a model says.
+# 2. Write the loop: sample, judge, pair, train against the last round's model, merge, repeat.
+# 3. Compare rounds of DPO, SPPO and SELM with an offline control of as many steps, by grade, right answers and KL.
+# 4. Separate what a judge's noise adds to the rating of a chosen answer from how good the answer is.
+# 5. Say what self-play does under a judge whose preferences run in circles.
+
+# %%
+try:
+    import zephyr_utils
+except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
+    %pip install -q "zephyr-handbook @ git+https://github.com/zephyr-handbook/zephyr-handbook"
+from zephyr_utils.machine import check_loaded_versions, hardware_found
+
+check_loaded_versions()
+print(hardware_found())
+
+# %% [markdown]
+# ## The dials
+#
+# `scale` chooses model, data and recipe together; the others replace one of them by something of your own.
+
+# %% tags=["parameters"]
+scale = "miniature"
+seed = 0
+dialogues = ""
+feedback = ""
+preferences = ""
+base_model = ""
+runs = ""
+settings = {}
+
+# %%
+import json
+import math
+
+import numpy as np
+import peft
+import torch
+import torch.nn.functional as F
+from transformers import get_scheduler
+
+# %% [markdown]
+# And the package: what chapters before this one used, and the modules of `zephyr online`.
+
+# %%
+from zephyr_utils import (
+    chat, data, evaluation, exercises, figures, lessons, objectives, online, training,
+)
+from zephyr_utils.online.pairs import SamplingSettings
+from zephyr_utils.online.round_training import OnlineObjective, round_pairs, train_round
+from zephyr_utils.online.rounds import (
+    OnlineSettings, round_recipe, run_rounds, split_prompts,
+)
+from zephyr_utils.pipeline import artefacts
+from zephyr_utils.pipeline.pipeline import Pipeline
+
+# %% [markdown]
+# How large everything is: the rounds, each round's prompts, the answers to each, and the held-out questions on which KL
+# and length are measured. More of everything makes the differences clearer; these fit into a few minutes.
+
+# %%
+ROUNDS, PROMPTS, SAMPLES, ASKED = 3, 192, 5, 192
+
+# %%
+pipeline = Pipeline(
+    scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
+    preferences=preferences, base_model=base_model, runs=runs, **settings,
+)
+miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
+folder = pipeline.folder / "11_sampling_again"
+judge, rate = pipeline.setting.exam.judge(), pipeline.setting.rater(seed)
+sft_model, sft_key = pipeline.start()
+dsft, tokenizer = chat.load_model(sft_model, "float32")
+
+# %% [markdown]
+# ## Whose answers are they?
+#
+# dDPO raises the chosen answer of a pair and lowers the rejected one. It can only do so for answers that are in the pairs,
+# and those of chapter 04 were written by four other models. Pairs are **on-policy** if the model in training gave the
+# answers itself, and **off-policy** otherwise. How far off are ours? Ask how likely a model finds an answer, per token.
+# Everything below needs this one function; a row is the prompt's token ids and the answer's.
+
+# %%
+def log_probs(model, rows):
+    """log pi(answer | prompt) of each row, in nats, with gradients."""
+    width = max(len(asked) + len(said) for asked, said in rows)
+    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+    labels = torch.full_like(ids, objectives.IGNORE_INDEX)
+    for n, (asked, said) in enumerate(rows):
+        end = len(asked) + len(said)
+        ids[n, :end] = torch.tensor(asked + said)
+        labels[n, len(asked) : end] = torch.tensor(said)
+    return objectives.sequence_log_probs(model(input_ids=ids).logits, labels)
+
+# %%
+def message(role, content):
+    return {"role": role, "content": content}
+
+def encoded(prompt, answer):
+    asked = [message("user", prompt)]
+    begin = chat.encode_prompt(tokenizer, asked)
+    whole, _ = chat.encode(tokenizer, [*asked, message("assistant", answer)])
+    return begin, whole[len(begin) :]
+
+# %% [markdown]
+# Sampling is as in chapter 10: the model's own distribution, unless a temperature is given.
+
+# %%
+def sample(model, prompts, samples, seed):
+    return online.sample_answers(
+        model, prompts, samples, tokenizer=tokenizer, seed=seed,
+        max_new_tokens=pipeline.setting.exam.max_new_tokens,
+    )
+
+# %% [markdown]
+# Held-out pairs, and what dSFT and dDPO answer to their prompts themselves:
+
+# %%
+ddpo, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
+pairs = pipeline.split_pairs()[1][:96]
+prompts = [pair["prompt"] for pair in pairs]
+texts = {
+    side: [pair[side][-1]["content"] for pair in pairs]
+    for side in ("chosen", "rejected")
+}
+for name, model in (("own, dSFT", dsft), ("own, dDPO", ddpo)):
+    texts[name] = [group[0].text for group in sample(model, prompts, 1, seed)]
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "dDPO was trained to prefer the chosen answers. Which answers does it find "
+    "likeliest, per token?",
+    ["the chosen ones", "those dSFT gave", "its own"],
+    key="whose",
+)
+
+# %% tags=["hide-output"]
+per_token = {}
+for name, said in texts.items():
+    rows = [encoded(*row) for row in zip(prompts, said, strict=True)]
+    tokens = sum(len(answer) for _, answer in rows)
+    with torch.no_grad():
+        both = [log_probs(model, rows).sum().item() / tokens for model in (dsft, ddpo)]
+    per_token[name] = both
+    print(f"{name:10s}  dSFT {both[0]:6.2f}   dDPO {both[1]:6.2f}  nats per token")
+
+# %% tags=["remove-input"]
+under_ddpo = {name: both[1] for name, both in per_token.items()}
+likeliest = max(under_ddpo, key=under_ddpo.get)
+lessons.explain(
+    f"Under dDPO its own answers have {under_ddpo['own, dDPO']:.2f} nats per token, "
+    f"the chosen ones {under_ddpo['chosen']:.2f} and the rejected ones "
+    f"{under_ddpo['rejected']:.2f}, from {per_token['rejected'][0]:.2f} under dSFT, "
+    f"whose own had {per_token['own, dSFT'][0]:.2f}. "
+    "The chosen answers are much like what the model says. The rejected ones it hardly "
+    "says any more: pushing them further down changes little, and its own weak "
+    "answers, which it does give, are in no pair. On-policy pairs hold just those.",
+    key="whose",
+    answer={"chosen": 0, "own, dSFT": 1, "own, dDPO": 2}.get(likeliest),
+)
+
+# %% [markdown]
+# ## One round, written out
+#
+# A round takes a model and prompts that no round has had, and leaves a model. Prompts are split first, so that no round
+# trains on answers to a prompt that an earlier one has already trained on, and questions of the exam are set aside.
+
+# %%
+plan = OnlineSettings(
+    rounds=ROUNDS,
+    prompts=PROMPTS,
+    sampling=SamplingSettings(
+        SAMPLES, max_new_tokens=pipeline.setting.exam.max_new_tokens, seed=seed
+    ),
+)
+questions = [question["turns"][0] for question in pipeline.questions()]
+rated = pipeline.load("feedback", "feedback").records
+shares = split_prompts(
+    [row["instruction"] for row in rated], ROUNDS, seed, questions, PROMPTS
+)
+print([len(share) for share in shares.rounds], dict(shares.set_aside))
+
+# %% [markdown]
+# **Sample.** Five answers to each prompt at temperature 1, from the model's own distribution: a lower temperature would
+# make them alike.
+
+# %%
+first = shares.rounds[0]
+answers = sample(dsft, first, SAMPLES, plan.round_sampling(1).seed)
+print(online.count_samples(answers).report())
+
+# %% [markdown]
+# **Judge.** The miniature's noisy judge rates four aspects from 1 to 5, as it rated the answers of chapter 03, and the
+# mean of the four is the score. An answer that it cannot rate, or that was cut off or is empty, has none.
+
+# %%
+def score(record):
+    ratings = [float(aspect["Rating"]) for aspect in record["annotations"].values()]
+    return np.mean(ratings) if ratings else np.nan
+
+# %% [markdown]
+# The judge takes records in UltraFeedback's schema, of which it reads the prompt and the answers.
+
+# %%
+def scores_of(prompts, answers, rate):
+    records = [
+        {
+            "instruction": prompt,
+            "completions": [{"response": one.text} for one in group],
+        }
+        for prompt, group in zip(prompts, answers, strict=True)
+    ]
+    return np.array([
+        [
+            score(record) if one.ended and one.text else np.nan
+            for one, record in zip(group, judged["completions"], strict=True)
+        ]
+        for group, judged in zip(answers, rate(records), strict=True)
+    ])
+
+scores = scores_of(first, answers, rate)
+
+# %%
+def grade(prompt, answer):
+    question = {"question_id": prompt, "category": "", "turns": [prompt]}
+    return judge.grade(question, [answer], 1).score
+
+# %% [markdown]
+# The prompt whose answers are rated furthest apart, each with its rating and what it truly deserves:
+
+# %%
+shown = int(np.nan_to_num(scores.max(axis=1) - scores.min(axis=1)).argmax())
+print(first[shown])
+for one, rating in zip(answers[shown], scores[shown], strict=True):
+    true = grade(first[shown], one.text)
+    print(f"  rated {rating:.2f}, true grade {true:4.1f}  {one.text!r}")
+
+# %% [markdown]
+# **Pair.** The best answer against the worst.
+
+# %% [markdown]
+# ````{exercise} The pair of a round
+# :label: ex-11-pair
+#
+# **Difficulty** ●●○○○ · **Minutes** 5
+#
+# `scores` are those of the answers to one prompt. Return the places of the best and of the worst, the first of equals;
+# `None` where nothing can be preferred. A score that is NaN takes no part.
+# ````
+
+# %% tags=["exercise"]
+def round_pair(scores):
+    ...
+
+
+exercises.check_round_pair(round_pair)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `np.nanmax(scores) == np.nanmin(scores)` says whether any two differ; `np.nanargmax` is a place.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-11-pair
+# :class: dropdown
+# ```python
+# def round_pair(scores):
+#     if np.nanmax(scores) == np.nanmin(scores):
+#         return None
+#     return int(np.nanargmax(scores)), int(np.nanargmin(scores))
+# ```
+# `````
+
+# %%
+round_pair = exercises.yours(round_pair, exercises.check_round_pair)
+by_hand = {}
+for prompt, group, row in zip(first, answers, scores, strict=True):
+    places = None if np.isnan(row).all() else round_pair(row)
+    if places is not None:
+        best, worst = places
+        by_hand[prompt] = {
+            "prompt": prompt, "chosen": group[best].text, "rejected": group[worst].text,
+            "scores": (row[best], row[worst]),
+        }
+print(f"{len(by_hand)} pairs of {len(first)} prompts; the others are all rated alike")
+
+# %% [markdown]
+# **Train.** DPO with the model that gave the answers as reference. This matters: an implicit reward measured from dSFT would
+# still hold the last round's margins, and the loss would take pairs for settled that this round has just drawn. The recipe
+# is dDPO's but for its learning rate and batch, since a round has few pairs.
+
+# %%
+recipe = round_recipe(pipeline)
+changed = {
+    name: value
+    for name, value in recipe.items() if value != pipeline.recipe("ddpo").get(name)
+}
+print("in place of dDPO's values:", changed)
+
+# %%
+def batches(count):
+    order = np.random.default_rng(recipe["seed"]).permutation(count).tolist()
+    size = recipe.rows_per_update
+    return [order[at : at + size] for at in range(0, count, size)]
+
+# %% [markdown]
+# The model stays frozen, and an adapter learns. Its second matrix is zero, so the policy begins as its reference.
+
+# %%
+def add_adapter(model):
+    torch.manual_seed(recipe["seed"])  # an adapter's first weights are drawn
+    return peft.get_peft_model(model, training.lora_config(recipe)).eval()
+
+# %%
+def descent(policy, steps):
+    weights = [weight for weight in policy.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(weights, lr=recipe["learning_rate"], weight_decay=0.0)
+    warm_up = math.ceil(recipe["warmup_steps"] * steps)
+    kind = recipe["lr_scheduler_type"]
+    schedule = get_scheduler(kind, optimiser, warm_up, steps)
+
+    def step(loss):
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, recipe["max_grad_norm"])
+        for part in (optimiser, schedule):
+            part.step()
+        optimiser.zero_grad()
+
+    return step
+
+# %%
+def dpo_round(model, rows):
+    sides = [
+        [encoded(row["prompt"], row[side]) for row in rows]
+        for side in ("chosen", "rejected")
+    ]
+    with torch.no_grad():
+        reference = [log_probs(model, side) for side in sides]
+    policy, losses = add_adapter(model), []
+    step = descent(policy, len(batches(len(rows))))
+    for batch in batches(len(rows)):
+        h_w, h_l = (
+            log_probs(policy, [side[i] for i in batch]) - before[batch]
+            for side, before in zip(sides, reference, strict=True)
+        )
+        loss = -F.logsigmoid(recipe["beta"] * (h_w - h_l)).mean()
+        step(loss)
+        losses.append(loss.item())
+    return policy.merge_and_unload(), losses
+
+# %% [markdown]
+# **Merge, repeat.** The adapter goes into the weights, and what comes out is the next round's policy *and* reference. That
+# is the whole loop. In one function it would read: for each share of the prompts, `answers = sample(...)`,
+# `scores = scores_of(...)`, pairs, `model, losses = dpo_round(model, rows)`.
+
+# %% [markdown]
+# ### The package's rounds
+#
+# `zephyr online --method dpo --rounds 3 --prompts 192` does the same. Each round's answers, training and exam are artefacts:
+# reused if nothing changed, and resumed after a kill. Prompts set aside are counted by reason.
+
+# %%
+made = {"iterative DPO": list(run_rounds(pipeline, plan))}
+one = made["iterative DPO"][0]
+counts = ("rows_in", "rows_out", "set_aside")
+print({name: one.answers.results[name] for name in counts})
+print(f"{one.training.results['updates']} optimiser steps on the pairs of round 1")
+
+# %% [markdown]
+# Do the two agree? First the pairs: where several answers share the best score, you took the first and the package draws
+# one, so compare the scores. Then the training, on the package's own rows.
+
+# %%
+rows = evaluation.load_rows(one.training.folder / "pairs.jsonl")
+theirs = {row["prompt"]: (row["score_chosen"], row["score_rejected"]) for row in rows}
+assert theirs == {prompt: row["scores"] for prompt, row in by_hand.items()}
+print(f"{len(theirs)} pairs, and their scores agree")
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "The first loss of *every* round: what is it, and what would another number mean?",
+    [
+        "ln 2; another would mean that policy and reference differ at the start",
+        "it falls from round to round as the model gets better",
+        "ln 2 in the first round only, since later ones start from a trained model",
+    ],
+    answer=0,
+    key="first-loss",
+)
+
+# %% tags=["hide-output"]
+again, _ = chat.load_model(sft_model, "float32")  # an adapter is put into its model
+by_hand_model, losses = dpo_round(again, rows)
+log = json.loads((one.training.folder / training.LOG).read_text(encoding="utf-8"))
+apart = max(abs(mine - row["loss"]) for mine, row in zip(losses, log, strict=True))
+print(" ".join(f"{loss:.3f}" for loss in losses))
+print(f"largest difference from the package's log: {apart:.1e}")
+firsts = [each.training.results["first_loss"] for each in made["iterative DPO"]]
+print("first losses of the rounds:", np.round(firsts, 4))
+assert apart < 1e-3
+
+# %% tags=["remove-input"]
+lessons.explain(
+    f"{firsts[0]:.4f} each time: a round begins at its own reference, so every "
+    "log-ratio is zero. Losses cannot be compared across rounds either: each is "
+    "measured from another reference and on other answers. Step by step your loop and "
+    f"the package's differ by {apart:.0e} at most.",
+    key="first-loss",
+)
+
+# %% [markdown]
+# ## What the rounds do
+#
+# Four things at once, since each alone can mislead: the mean **grade** and the share of **right** answers in the exam of
+# chapter 07; the **KL divergence** from dSFT, which is what a gain was bought with; the **length** and how many answers are
+# **distinct**. The last three come from one answer each to held-out questions.
+
+# %%
+asked = questions[:: max(1, len(questions) // ASKED)][:ASKED]
+
+# %% [markdown]
+# KL is the mean of $\log \pi - \log \pi_\mathrm{dSFT}$ over answers of the *policy*, so it has to be sampled, and the first of
+# the two terms comes with the sample.
+
+# %%
+def measure(directory, exam):
+    model, _ = chat.load_model(directory, "float32")
+    said = [group[0] for group in sample(model, asked, 1, seed + 1)]
+    rows = [
+        (chat.encode_prompt(tokenizer, [message("user", prompt)]), one.token_ids)
+        for prompt, one in zip(asked, said, strict=True)
+    ]
+    with torch.no_grad():
+        before = log_probs(dsft, rows)
+    own = torch.tensor([one.log_prob for one in said])
+    return {
+        "grade": exam.results["score"],
+        "right": exam.results["right"],
+        "kl": (own - before).mean().item(),
+        "tokens": np.mean([one.n_tokens for one in said]),
+        "distinct": len({one.text for one in said}) / len(said),
+    }
+
+# %%
+start = measure(sft_model, pipeline.evaluation(("dsft",))["dsft"])
+
+def path_of(rounds):
+    return [start] + [
+        measure(each.training.folder / training.MODEL, each.exam) for each in rounds
+    ]
+
+def show(name, point):
+    shown = (f"{key} {value:6.3f}" for key, value in point.items())
+    print(f"{name:24s}", "  ".join(shown))
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Over the rounds of iterative DPO, what happens to the share of *right* answers?",
+    [
+        "it rises",
+        "it stays within two percentage points",
+        "it falls, as the grade rises",
+    ],
+    key="rounds",
+)
+
+# %% tags=["hide-output"]
+paths = {"iterative DPO": path_of(made["iterative DPO"])}
+for number, point in enumerate(paths["iterative DPO"]):
+    show(f"after {number} rounds", point)
+
+# %% tags=["remove-input"]
+last = paths["iterative DPO"][-1]
+gain = {name: last[name] - start[name] for name in start}
+lessons.explain(
+    f"From {start['right']:.1%} to {last['right']:.1%}, while the grade went from "
+    f"{start['grade']:.2f} to {last['grade']:.2f} and answers from "
+    f"{start['tokens']:.1f} to {last['tokens']:.1f} tokens, at {last['kl']:.2f} nats "
+    "per answer of KL. "
+    + (
+        "A grade gained in form alone would leave the share of right answers where it "
+        "was."
+        if gain["right"] > 0.02
+        else "So what was gained is form: full sentences, an opening, a closing "
+        "offer. Answers that the model never gives cannot be chosen, and facts that it "
+        "does not know are among those."
+    ),
+    key="rounds",
+    answer=0 if gain["right"] > 0.02 else 2 if gain["right"] < -0.02 else 1,
+)
+
+# %% [markdown]
+# ## The control: offline, with as many steps
+#
+# A gain over dSFT says that training on preferences helps, not that *sampling again* does. The fair rival has the same
+# prompts, the best against the worst answer of each and as many optimiser steps, but the feedback's answers by four other
+# models, all in one run against dSFT. Its learning rate is half of the rounds': on development questions it was the best of
+# three, and at the rounds' own rate a run of this length fell below dSFT. dDPO of chapter 05 stands beside them; it saw
+# several times the pairs.
+
+# %%
+def trained(name, records, recipe):
+    def make(where):
+        path = data.save_records(records, where / "feedback.jsonl")
+        length = plan.sampling.max_new_tokens
+        return train_round(where, sft_model, path, OnlineObjective(), recipe, length)
+
+    done = artefacts.build_artefact(
+        folder / name,
+        inputs={"start": sft_key, "records": artefacts.fingerprint(records)},
+        recipe=dict(recipe),
+        make=make,
+        code=["zephyr_utils.online.round_training"],
+    )
+    exam = pipeline.evaluate(
+        name, str(done.folder / training.MODEL), folder=folder / f"{name}_exam"
+    )
+    return done, exam
+
+# %%
+by_prompt = {row["instruction"]: row for row in rated}
+control = recipe | {"learning_rate": recipe["learning_rate"] / 2}
+of_others = [by_prompt[prompt] for share in shares.rounds for prompt in share]
+offline, offline_exam = trained("offline", of_others, control)
+steps = {
+    "iterative DPO": sum(r.training.results["updates"] for r in made["iterative DPO"]),
+    "offline dDPO": offline.results["updates"],
+}
+print(steps)
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "The offline pairs hold answers of models that know more than the student. With as "
+    "many steps, which run has the higher *grade*, and which more *right* answers?",
+    [
+        "offline has both",
+        "iterative has both",
+        "offline the grade, iterative the right answers",
+        "iterative the grade, offline the right answers",
+    ],
+    key="control",
+)
+
+# %% tags=["hide-output"]
+paths["offline dDPO"] = [start, measure(offline.folder / training.MODEL, offline_exam)]
+ddpo_exam = pipeline.evaluation(("ddpo",))["ddpo"]
+chapter_05 = pipeline.model_directory("ddpo")
+paths["dDPO, chapter 05"] = [start, measure(chapter_05, ddpo_exam)]
+for name, path in paths.items():
+    show(name, path[-1])
+
+def judgments(exam):
+    return evaluation.load_rows(exam.folder / "judgments.jsonl")
+
+final = judgments(made["iterative DPO"][-1].exam)
+over = evaluation.mt_bench_difference(final, judgments(offline_exam))
+print(f"grade, iterative less offline: {over}")
+
+# %% tags=["remove-input"]
+iterative, rival = paths["iterative DPO"][-1], paths["offline dDPO"][-1]
+ahead = (iterative["grade"] > rival["grade"], iterative["right"] > rival["right"])
+lessons.explain(
+    f"Grade {iterative['grade']:.2f} (iterative) and {rival['grade']:.2f} (offline), "
+    f"question by question {over.mean:+.2f} with an interval from {over.low:+.2f} to "
+    f"{over.high:+.2f}; right answers {iterative['right']:.1%} and "
+    f"{rival['right']:.1%}; KL {iterative['kl']:.2f} and {rival['kl']:.2f} nats. "
+    + (
+        "The interval holds zero: at this size the grades do not tell them apart. "
+        if over.low <= 0 <= over.high
+        else ""
+    )
+    + "The pairs differ in what they can teach. Of two answers that the model gives "
+    "itself the judge's choice says which habit of its *own* to keep, and one of them "
+    "is to get a fact right. Of answers by others, it can also learn what it would not "
+    "have said. "
+    "dDPO of chapter 05, with all pairs, has "
+    f"{paths['dDPO, chapter 05'][-1]['grade']:.2f} "
+    f"and {paths['dDPO, chapter 05'][-1]['right']:.1%}.",
+    key="control",
+    answer={
+        (False, False): 0, (True, True): 1, (False, True): 2, (True, False): 3
+    }[ahead],
+)
+
+# %% [markdown]
+# ### Two answers or five
+#
+# Sampling and judging cost as much as K. What do more answers buy? From the first round's answers take the first two of
+# each prompt, and look at the pairs before anything is trained: how many there are, how far apart, how often the wrong way
+# round.
+
+# %%
+answered = evaluation.load_rows(one.answers.folder / "feedback.jsonl")
+two = [
+    {**row, "models": row["models"][:2], "completions": row["completions"][:2]}
+    for row in answered
+]
+
+def describe(rows):
+    true = np.array([
+        [grade(row["prompt"], row[side]) for side in ("chosen", "rejected")]
+        for row in rows
+    ])
+    gap = true[:, 0] - true[:, 1]
+    return {
+        "pairs": len(rows), "chosen": true[:, 0].mean(), "rejected": true[:, 1].mean(),
+        "equal": (gap == 0).mean(), "reversed": (gap < 0).mean(),
+    }
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Compared with the best and worst of five, will pairs of two more often be the "
+    "*wrong way round*, by the true grade?",
+    ["more often", "about as often", "less often"],
+    key="two",
+)
+
+# %% tags=["hide-output"]
+kinds = {"2": describe(round_pairs(two, 1.0)[0]), str(SAMPLES): describe(rows)}
+for k, described in kinds.items():
+    print(f"K = {k}:", "  ".join(f"{name} {v:.2f}" for name, v in described.items()))
+few, few_exam = trained("two_answers", two, recipe)
+paths["K = 2, one round"] = [start, measure(few.folder / training.MODEL, few_exam)]
+show(f"K = {SAMPLES}, one round", paths["iterative DPO"][1])
+show("K = 2, one round", paths["K = 2, one round"][1])
+
+# %% tags=["remove-input"]
+wide, narrow = kinds[str(SAMPLES)], kinds["2"]
+change = narrow["reversed"] - wide["reversed"]
+lessons.explain(
+    f"{narrow['reversed']:.1%} of the pairs of two are reversed and "
+    f"{wide['reversed']:.1%} of those of {SAMPLES}. More answers mean more pairs "
+    f"({wide['pairs']} for {narrow['pairs']}) and a wider gap in true grade "
+    f"({wide['chosen'] - wide['rejected']:.2f} for "
+    f"{narrow['chosen'] - narrow['rejected']:.2f}). SPPO's authors found little "
+    "between them at scale: "
+    f"{lessons.published('28.26 against 28.53', 'SPPO, figure 4')} after three rounds.",
+    key="two",
+    answer=0 if change > 0.01 else 2 if change < -0.01 else 1,
+)
+
+# %% [markdown]
+# ## SPPO: a target for each answer
+#
+# DPO uses of five ratings only which was highest and which lowest. SPPO treats a round as a game against the last round's
+# model: how often does an answer $y$ beat what $\pi_t$ says? The policy that such a round aims at is
+#
+# $$
+# \pi_{t+1}(y \mid x) \propto \pi_t(y \mid x) \, e^{\eta P(y \succ \pi_t \mid x)} .
+# $$ (eq-11-game)
+#
+# Take the logarithm: $h(y) = \log \pi_{t+1} - \log \pi_t = \eta P(y \succ \pi_t) - \log Z$. The paper puts $\eta / 2$ for
+# the unknown $\log Z$, which is right for a policy that beats itself half of the time, and regresses:
+#
+# $$
+# L = \tfrac{1}{2} \sum_{y \in \{y_w, y_l\}} \big[ h(y) - \eta ( P(y \succ \pi_t) - \tfrac{1}{2} ) \big]^2 .
+# $$ (eq-11-sppo)
+#
+# Each answer has a target of its own, in nats, and stops pulling when it is reached; DPO's margin has none. The win rate is
+# estimated from the K answers, which are samples of $\pi_t$.
+
+# %% [markdown]
+# ````{exercise} Win rates from K answers
+# :label: ex-11-win-rates
+#
+# **Difficulty** ●●●○○ · **Minutes** 8
+#
+# `scores` is a tensor (prompts, K). An answer beats another with chance $\sigma((s_i - s_k) / \tau)$. Return each
+# answer's mean chance against all K, itself included.
+# ````
+
+# %% tags=["exercise"]
+def win_rates(scores, temperature):
+    ...
+
+
+exercises.check_win_rates(win_rates)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `scores[:, :, None] - scores[:, None, :]` has all differences, (prompts, K, K).
+# ```
+
+# %% [markdown]
+# `````{solution} ex-11-win-rates
+# :class: dropdown
+# ```python
+# def win_rates(scores, temperature):
+#     differences = scores[:, :, None] - scores[:, None, :]
+#     return torch.sigmoid(differences / temperature).mean(dim=2)
+# ```
+# `````
+
+# %%
+win_rates = exercises.yours(win_rates, exercises.check_win_rates)
+sppo = OnlineObjective("sppo")
+whole = torch.tensor(scores[~np.isnan(scores).any(axis=1)])
+rates = win_rates(whole, sppo.win_temperature)
+assert torch.allclose(rates, objectives.win_rates(whole, sppo.win_temperature))
+print(f"a prompt's rates sum to {rates.sum(dim=1).mean():.3f}, K / 2 = {SAMPLES / 2}")
+targets = sppo.eta * (rates - 0.5)
+ends = targets.min(), targets.max()
+print(f"targets from {ends[0]:+.2f} to {ends[1]:+.2f} nats at eta {sppo.eta:g}")
+
+# %% [markdown]
+# The check that belongs to it: before the first step $h = 0$, so the loss is $\eta^2 / 2$ times the summed squares of
+# $P - \frac12$. With $\eta = 1{,}000$, as in the paper, targets lie at up to 500 nats and are never reached: there the square
+# acts as a nearly constant push, and $\eta$ as part of the learning rate. Ours can be reached.
+
+# %%
+high, low = rates.max(dim=1).values, rates.min(dim=1).values
+zero = torch.zeros_like(high)
+by_formula = sppo.eta**2 / 2 * ((high - 0.5) ** 2 + (low - 0.5) ** 2).mean()
+by_package = objectives.sppo_loss(zero, zero, high, low, sppo.eta)
+print(f"loss before the first step: {by_formula:.4f} {by_package:.4f}")
+assert torch.isclose(by_formula, by_package)
+
+# %% [markdown]
+# ## SELM: towards what the model would not say
+#
+# A loop can only learn from answers that it draws, and each round draws fewer different ones. SELM adds a term that lowers
+# what the last round's model says, here the first sampled answer $y_s$, and so leaves more for everything else:
+#
+# $$
+# L = -\log \sigma\big( \beta [ h(y_w) - h(y_l) ] \big) + \alpha \beta \, h(y_s) .
+# $$ (eq-11-selm)
+#
+# Two checks, on random numbers: at $\alpha = 0$ it is DPO bit for bit, and at the start, where DPO's pull on the chosen
+# answer is $\beta / 2$, the term's is $\alpha \beta$.
+
+# %%
+drawn = torch.randn(5, 16, generator=torch.Generator().manual_seed(seed))
+four, said = drawn[:4], drawn[4].requires_grad_()
+plain = objectives.dpo_loss(*four, beta=0.1)
+assert torch.equal(
+    objectives.selm_loss(*four, 0.1, sampled_logratios=said, alpha=0.0), plain
+)
+
+# %% [markdown]
+# How strong is it otherwise?
+
+# %%
+for alpha in (0.001, 0.1, 1.0):
+    loss = objectives.selm_loss(*four, 0.1, sampled_logratios=said, alpha=alpha)
+    [pull] = torch.autograd.grad(loss, said)
+    share = pull[0].item() * len(said) / (0.1 / 2)
+    print(f"alpha {alpha:5.3f}: its pull is {share:.1%} of DPO's at the start")
+
+# %% [markdown]
+# The paper's $\alpha$ is 0.001. So small a term cannot be told from chance in a run of this size, so ours is a hundred times
+# as large.
+
+# %% [markdown]
+# ### On the same first answers
+#
+# What differs between two methods should be the objective. So all have the same prompts in each round, the same K, seeds,
+# judge, recipe and number of steps, and the first round's answers are the same file. From the second round on they answer
+# for themselves: that is part of the method.
+
+# %%
+for name, objective in {
+    "SPPO": sppo, "SELM": OnlineObjective("selm", alpha=0.1),
+}.items():
+    other = OnlineSettings(objective, ROUNDS, plan.sampling, PROMPTS)
+    made[name] = list(run_rounds(pipeline, other))
+    assert made[name][0].answers.key == one.answers.key, "not the same first answers"
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "After the last round, how many of SPPO and SELM differ from iterative DPO in "
+    "grade by an interval that leaves out zero?",
+    ["neither", "one", "both"],
+    key="methods",
+)
+
+# %% tags=["hide-output"]
+differences = {}
+for name in ("SPPO", "SELM"):
+    paths[name] = path_of(made[name])
+    for number, point in enumerate(paths[name][1:], start=1):
+        show(f"{name}, round {number}", point)
+    differences[name] = evaluation.mt_bench_difference(
+        judgments(made[name][-1].exam), final
+    )
+    print(f"grade, {name} less iterative DPO: {differences[name]}")
+
+# %% tags=["remove-input"]
+apart = [name for name, d in differences.items() if d.low > 0 or d.high < 0]
+lessons.explain(
+    "; ".join(
+        f"{name}: {d.mean:+.2f}, from {d.low:+.2f} to {d.high:+.2f}, right answers "
+        f"{paths[name][-1]['right']:.1%}, KL {paths[name][-1]['kl']:.2f}, distinct "
+        f"{paths[name][-1]['distinct']:.0%}"
+        for name, d in differences.items()
+    )
+    + f". Iterative DPO: right {iterative['right']:.1%}, KL {iterative['kl']:.2f}, "
+    f"distinct {iterative['distinct']:.0%}. The interval is over questions: another "
+    "seed of the training would add to it. And no method but DPO had its rate "
+    "searched, so read a difference together with its KL before you put it down to the "
+    "objective.",
+    key="methods",
+    answer=len(apart),
+)
+
+# %% [markdown]
+# ### Bought with what?
+#
+# Grade and right answers against the KL divergence from dSFT: a method is better where it lies higher *at the same KL*, and
+# the further along a line, the further from where it began.
+
+# %%
+fig, axes = figures.figure(2, width=9.0)
+for axis, (key, label) in zip(
+    axes, (("grade", "mean grade, 1 to 10"), ("right", "right answers")), strict=True
+):
+    for n, (name, path) in enumerate(paths.items()):
+        points = [(point["kl"], point[key]) for point in path]
+        label_once = name if key == "grade" else None
+        style = figures.style.series_style(n)
+        axis.plot(*zip(*points, strict=True), label=label_once, **style)
+    axis.set_xlabel("KL from dSFT (nats per answer)")
+    axis.set_ylabel(label)
+figures.style.legend_below(fig)
+figures.show(
+    fig,
+    alt="Grade and share of right answers against KL from dSFT; ends: " + "; ".join(
+        f"{name} KL {path[-1]['kl']:.2f}, grade {path[-1]['grade']:.2f}, right "
+        f"{path[-1]['right']:.0%}" for name, path in paths.items()
+    ),
+    caption=f"{ROUNDS} rounds of {PROMPTS} prompts, {SAMPLES} answers each, "
+    f"seed {seed}.",
+)
+
+# %% [markdown]
+# ## What the judge's noise does
+#
+# Of five ratings the highest is chosen. If ratings err, the highest tends to be one that erred upwards: the chosen answer is
+# rated better than it is, though the judge's errors have mean zero. This is the **winner's curse**, and best of n and every
+# loop that chooses by a score has it. It cannot be seen in the ratings that chose. It can by asking again: a second,
+# independent judging of the same answers has errors of its own.
+
+# %% [markdown]
+# ````{exercise} A judge's optimism
+# :label: ex-11-optimism
+#
+# **Difficulty** ●●●○○ · **Minutes** 8
+#
+# `ratings` and `fresh` are two independent judgings, arrays (prompts, K). The first chooses the best answer to each
+# prompt. Return the mean of what the first gave the chosen answers less what the second gave *the same answers*.
+# ````
+
+# %% tags=["exercise"]
+def judge_optimism(ratings, fresh):
+    ...
+
+
+exercises.check_judge_optimism(judge_optimism)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `chosen = ratings.argmax(axis=1)`, and `ratings[np.arange(len(ratings)), chosen]` has one entry per prompt.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-11-optimism
+# :class: dropdown
+# ```python
+# def judge_optimism(ratings, fresh):
+#     rows, chosen = np.arange(len(ratings)), ratings.argmax(axis=1)
+#     return (ratings[rows, chosen] - fresh[rows, chosen]).mean()
+# ```
+# `````
+
+# %% [markdown]
+# Each round's answers are kept with the ratings that chose. Ask the same judge with other seeds, four times, and take the mean.
+
+# %%
+judge_optimism = exercises.yours(judge_optimism, exercises.check_judge_optimism)
+others_like_it = [pipeline.setting.rater(seed + 1_000 + n) for n in range(4)]
+
+def ratings_of(records):
+    whole = [row for row in records if len(row["completions"]) == SAMPLES]
+    table = [[score(one) for one in row["completions"]] for row in whole]
+    return whole, np.array(table)
+
+# %% [markdown]
+# For each round: the optimism, the same error for an answer at random, and the true grades of the pairs it trained on.
+
+# %%
+def noise_of(each):
+    records = evaluation.load_rows(each.answers.folder / "feedback.jsonl")
+    kept, ratings = ratings_of(records)
+    fresh = np.mean([ratings_of(ask(kept))[1] for ask in others_like_it], axis=0)
+    pairs = evaluation.load_rows(each.training.folder / "pairs.jsonl")
+    return {
+        "optimism": judge_optimism(ratings, fresh),
+        "at random": (ratings - fresh).mean(),
+        **describe(pairs),
+    }
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "The judge is the same in every round. What happens, from the first round to the "
+    "last, to the share of pairs whose two answers *truly* deserve the same grade?",
+    ["it rises", "it stays within three percentage points", "it falls"],
+    key="noise",
+)
+
+# %% tags=["hide-output"]
+noise = [noise_of(each) for each in made["iterative DPO"]]
+for number, row in enumerate(noise, start=1):
+    print(f"round {number}:", "  ".join(f"{name} {v:.2f}" for name, v in row.items()))
+
+# %% tags=["remove-input"]
+change = noise[-1]["equal"] - noise[0]["equal"]
+lessons.explain(
+    "The chosen answers are rated "
+    + ", then ".join(f"{row['optimism']:+.2f}" for row in noise)
+    + " points of five too high, an answer at random "
+    f"{noise[0]['at random']:+.2f}. Pairs of truly equal grade are "
+    + ", then ".join(f"{row['equal']:.0%}" for row in noise)
+    + " of all, reversed ones "
+    + ", then ".join(f"{row['reversed']:.0%}" for row in noise)
+    + ". Nobody changed the judge; what changes is what there is to judge. "
+    + (
+        "The answers have become alike, so a larger part of the choice is noise, and "
+        "later rounds train on it. "
+        if change > 0.03
+        else "Answers are still far enough apart here for the choice to be about them. "
+    )
+    + "Rating each answer twice, or keeping only pairs with a wide gap, would lower "
+    "the share of noise; neither is tried here.",
+    key="noise",
+    answer=0 if change > 0.03 else 2 if change < -0.03 else 1,
+)
+
+# %% [markdown]
+# ## A judge that prefers in circles
+#
+# SPPO's paper argues for judges that compare *pairs* of answers, since such preferences need not come from one score per
+# answer: A can beat B, B beat C and C beat A. (Its code, like ours, makes win rates from one score per answer, which is
+# Bradley-Terry and cannot run in circles.) What does self-play do there? No model is needed: three answers, a table of who
+# beats whom, and equation {eq}`eq-11-game` carried out exactly.
+
+# %% [markdown]
+# ````{exercise} One exact round of self-play
+# :label: ex-11-self-play
+#
+# **Difficulty** ●●●○○ · **Minutes** 8
+#
+# `policy` has the probabilities of n answers; `wins[i, j]` is the chance that answer i beats answer j. Return the next
+# policy.
+# ````
+
+# %% tags=["exercise"]
+def self_play(policy, wins, eta):
+    ...
+
+
+exercises.check_self_play(self_play)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `wins @ policy` is each answer's win rate against the policy.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-11-self-play
+# :class: dropdown
+# ```python
+# def self_play(policy, wins, eta):
+#     raised = policy * np.exp(eta * (wins @ policy))
+#     return raised / raised.sum()
+# ```
+# `````
+
+# %%
+self_play = exercises.yours(self_play, exercises.check_self_play)
+qualities = np.array([0.0, 1.0, 2.0])
+tables = {
+    "one score per answer": 1 / (1 + np.exp(qualities[None] - qualities[:, None])),
+    "in circles": np.array([[0.5, 0.9, 0.1], [0.1, 0.5, 0.9], [0.9, 0.1, 0.5]]),
+}
+
+# %% [markdown]
+# Sixty rounds from one first policy, each against the policy before it:
+
+# %%
+def play(wins, rounds=60, eta=1.0):
+    path = [np.array([0.5, 0.3, 0.2])]
+    for _ in range(rounds):
+        path.append(self_play(path[-1], wins, eta))
+    return np.array(path)
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Under the judge in circles nothing beats the policy that gives each answer one "
+    "third. Does self-play end there?",
+    [
+        "yes, the last policy tends to it",
+        "the last policy circles away from it, and the mean of all policies stays near",
+        "no, the first answer wins for good",
+    ],
+    answer=1,
+    key="circles",
+)
+
+# %% tags=["hide-output"]
+played = {name: play(wins) for name, wins in tables.items()}
+for name, path in played.items():
+    mean, away = path.mean(axis=0), np.abs(path - 1 / 3).max(axis=1)
+    print(f"{name:20s} last {path[-1].round(2)}  mean of all {mean.round(2)}")
+    print(f"    from one third: {away[0]:.2f} at first, {away[-20:].max():.2f} late")
+
+# %%
+fig, axes = figures.figure(2, width=9.0, sharey=True)
+for axis, (name, path) in zip(axes, played.items(), strict=True):
+    for n, answer in enumerate("ABC"):
+        style = figures.style.series_style(n) | {"markevery": 10}
+        label = f"answer {answer}" if axis is axes[0] else None
+        axis.plot(path[:, n], label=label, **style)
+    axis.set_title(name)
+    axis.set_xlabel("round of self-play")
+axes[0].set_ylabel("probability")
+figures.style.legend_below(fig)
+figures.show(
+    fig,
+    alt="Probabilities of three answers over rounds of self-play. With one score per "
+    "answer the best takes all; in circles each rises and falls in turn, ever further.",
+    caption="Exact self-play, step size 1, from the same first policy.",
+)
+
+# %% tags=["remove-input"]
+circle = played["in circles"]
+circle_mean = float(np.abs(circle.mean(axis=0) - 1 / 3).max())
+lessons.explain(
+    "The last policy turns about the fair one and moves away from it: late in the "
+    f"game one answer has up to {circle[-20:].max():.0%}. The mean over all rounds is "
+    f"within {circle_mean:.2f} of one third. Theorems on self-play speak of that mean; "
+    "what a recipe keeps is the last model. With one score per answer the best takes "
+    f"{played['one score per answer'][-1].max():.0%}, and there is nothing to circle.",
+    key="circles",
+)
+
+# %% [markdown]
+# ## No judge at all
+#
+# *Just Say What You Want* {cite:p}`xu2024justsay` leaves out the judge. Of its text only the abstract and the first page
+# could be read here, and no code is listed; so this much is known, and the rest is not guessed. The authors call it
+# "only-prompting": it makes preference data "without relying on judgment capabilities", which self-rewarding methods need
+# and small models lack. They control the gap between positive and negative examples, with more hard negatives in later
+# stages, and report 34.5 in AlpacaEval 2's length-controlled win rate, from Mistral-7B and Mistral-7B-Instruct.
+#
+# ```{admonition} Our reading, not the paper's text
+# :class: note
+# A model that can write well and badly *on request* can write both sides of a pair itself: the chosen answer under one
+# prefix, the rejected one under another, both stored under the bare prompt and trained with DPO as above. No prefix, no
+# number and no schedule of the paper is known to us, so none is given. Before any training one can test whether it can work
+# for a model of one's own: grade what it writes under both prefixes, and go on only if one is better far more often than
+# not. The miniature's dSFT was taught no such prefix, so it is not run here.
+# ```
+
+# %% [markdown]
+# ```{admonition} What you should see
+# :class: note
+# Every round's first loss is ln 2. KL grows with each round. The chosen answers are rated too high in every round, and an
+# answer at random is not. The rest depends on seed and size. With one learning rate for all, methods end at different KL:
+# compare them where their lines reach the same KL, and do not rank them by one seed.
+# ```
+
+# %%
+print(f"KL by round: {[round(point['kl'], 2) for point in paths['iterative DPO']]}")
+print(f"optimism by round: {[round(float(row['optimism']), 2) for row in noise]}")
+for each in firsts:
+    assert abs(each - math.log(2)) < 1e-3, (
+        "a round does not begin at its reference: merge the adapter before the next one"
+    )
+if miniature_as_shipped:
+    assert last["kl"] > 0.05, (
+        "the policy has hardly moved: raise the learning rate, or PROMPTS"
+    )
+    assert last["grade"] > start["grade"], (
+        "rounds lower the grade: look at the share of reversed pairs, then at the rate"
+    )
+    assert noise[0]["optimism"] > 0, "the first judging chose, so it should be too high"
+
+# %% [markdown]
+# ### The paper beside ours
+#
+# | | published | here |
+# |---|---|---|
+# | iterative DPO, AlpacaEval 2, length-controlled | 15.41, then 20.53, 22.12, 22.19 (SELM, table 1); Zephyr-7B-beta 13.2 | grade and right answers per round, above |
+# | SELM | 20.52, 21.84, 24.25 (the same table); α 0.001, β 0.01 | α 0.1, β 0.1 |
+# | SPPO, from Mistral-7B-Instruct-v0.2 | 17.11, then 24.79, 26.89, 28.53 (its table 1); its own iterative DPO 24.23 at best | from the miniature's dSFT |
+# | SPPO's η | 1,000, with a rate of 5e-7 | 10, with a rate that was searched for DPO |
+# | answers to a prompt | 5 (SPPO); 3, of which one greedy (SELM) | 5 |
+# | sampling | temperature 1.0 in SPPO's paper, 0.7 in its code | 1.0 |
+# | judge | PairRM, 0.4 B | a noisy teacher by rule |
+# | prompts | each round a share of its own | the same |
+#
+# dDPO's learning rate does not move the model in a round of so few steps. Rates were tried on development questions that
+# no exam asks; what each gave stands beside the chosen one in `zephyr_utils/recipes/miniature/online.yaml`. SPPO and SELM
+# take iterative DPO's as it is.
+#
+# ```{admonition} Pitfalls
+# :class: warning
+# - **dSFT kept as reference in every round.** The log-ratios of round two then begin far from zero, and the first loss is not
+#   ln 2. The package refuses such a start.
+# - **Prompts used twice.** The model has been trained on answers to them, so new samples are less varied.
+# - **Answers that were cut off.** Chosen once, they teach to end in mid-sentence; the package leaves them out and counts them.
+# - **A judge's failure read as a low rating.** Then whatever makes the judge fail is trained away.
+# - **Progress read off the ratings that chose.** They are too high by construction; ask again, or another judge.
+# - **An offline control with fewer steps.** Most of a gain can be the steps.
+# - **SPPO's loss on a data set's pairs.** Without own samples and win rates it is another method
+#   ([errata](../errata), smaller ones).
+# - **K = 1.** There is no pair; the package says so before it samples.
+# ```
+
+# %% [markdown]
+# ## Your turn with your own data
+#
+# The loop needs prompts and a judge, and no answers. `zephyr online --feedback YOUR_FILE` takes the prompts of feedback in
+# UltraFeedback's schema; the miniature's judge rates those of its own world alone. For other prompts put any function in
+# the place of `rate` that fills in `annotations`, such as calls of a judge behind an endpoint, and keep `dpo_round` as it is.
+#
+# Then go by this list: is the first loss of each round ln 2? How many prompts were set aside as tied, and does their share
+# grow? Does KL per round stay small? Is the gain still there when another judge grades? Do answers grow longer each round?
+
+# %% [markdown]
+# ## Recap
+#
+# 1. *Whose answers*: what the pairs reject the model hardly says any more; its own weak answers are in no pair.
+# 2. *The loop*: [the first exercise](ex-11-pair); the last round's model is start and reference, ln 2 is the check.
+# 3. *Objectives*: [win rates](ex-11-win-rates), equations {eq}`eq-11-sppo` and {eq}`eq-11-selm`; the same first answers, a
+#    control with as many steps, everything against KL.
+# 4. *Noise*: [a judge's optimism](ex-11-optimism), seen only by asking again; it weighs more as answers become alike.
+# 5. *Circles*: [self-play](ex-11-self-play) by equation {eq}`eq-11-game`; the mean stays, the last policy turns.
+#
+# ## References
+#
+# - {cite:t}`wu2024sppo`: self-play with win rates. {cite:t}`zhang2024selm`: SELM, and the rounds of plain DPO from Zephyr's
+#   dSFT model.
+# - {cite:t}`xu2024justsay`: both sides of a pair by prompting.
+# - {cite:t}`rafailov2023dpo`: the loss of every round. {cite:t}`bradley1952rank`: preferences from one score per answer.
+
+# %% tags=["remove-cell"]
+artefacts.write_metrics(
+    folder,
+    {
+        "first_loss": max(firsts),
+        "dpo_grade_gain": gain["grade"],
+        "dpo_right_gain": gain["right"],
+        "dpo_kl": last["kl"],
+        "dpo_minus_offline": over.mean,
+        "offline_right_gain": rival["right"] - start["right"],
+        "sppo_minus_dpo": differences["SPPO"].mean,
+        "selm_minus_dpo": differences["SELM"].mean,
+        "optimism": noise[0]["optimism"],
+        "circle_mean": circle_mean,
+    },
+)
