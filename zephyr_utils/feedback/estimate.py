@@ -8,8 +8,10 @@ from typing import Any, TypedDict
 
 from zephyr_utils.data.counts import SetAside
 from zephyr_utils.data.fields import check_text
+from zephyr_utils.data.layouts import recognise
 from zephyr_utils.data.read import read_rows
 from zephyr_utils.data.records import RecordError, RecordSet, check_feedback
+from zephyr_utils.data.refused import OTHER_MEDIA
 from zephyr_utils.data.structure import unpacked
 from zephyr_utils.data.templates import refuse_rendered
 from zephyr_utils.data.types import Feedback
@@ -69,9 +71,12 @@ def _prompt_of(row: Any, where: str) -> str:
         row = {"prompt": row}
     if isinstance(row, dict):
         row = unpacked(row, where, set())  # messages that a CSV export wrote as text
+        recognise(row, (), (OTHER_MEDIA,), where)
         for name in ("prompt", "instruction", "messages", "conversations", "data"):
-            text = _first_user_turn(row.get(name))
+            text = _first_user_turn(row.get(name), where)
             if text.strip():
+                if name == "instruction" and isinstance(row.get("input"), str) and row["input"]:
+                    text = f"{text}\n{row['input']}"  # as Alpaca's question is put elsewhere
                 refuse_rendered(text, where)
                 return check_text(text, where)
     raise RecordError(
@@ -83,17 +88,41 @@ def _prompt_of(row: Any, where: str) -> str:
     )
 
 
-def _first_user_turn(value: Any) -> str:
+def _first_user_turn(value: Any, where: str) -> str:
     """A prompt given as text, as parts, or as a conversation; "" if there is none."""
-    for turn in value if isinstance(value, list) else [value]:
+    if isinstance(value, str):
+        return value
+    turns = value if isinstance(value, list) else [value]
+    if any(isinstance(turn, dict) and "type" in turn and "role" not in turn for turn in turns):
+        return _joined(turns, where)
+    for turn in turns:
         if isinstance(turn, str):
             return turn
         if not isinstance(turn, dict):
             continue
         if turn.get("role", turn.get("from", "user")) in ("user", "human"):
             content = turn.get("content", turn.get("value", turn.get("text")))
-            return _first_user_turn(content) if isinstance(content, str | list) else ""
+            if isinstance(content, list):
+                return _joined(content, where)
+            return content if isinstance(content, str) else ""
     return ""
+
+
+def _joined(parts: list[Any], where: str) -> str:
+    """The text of a content in parts.
+
+    Raises:
+        RecordError: ``not_text``: a part is none, and the question would be asked without it.
+    """
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise RecordError(
+            "not_text",
+            "a part of the prompt is no text, and the question would be asked without it",
+            where=where,
+            remedy="only text is sent: remove the row, or have it set aside and counted",
+        )
+    return "".join(texts)
 
 
 @dataclass
