@@ -114,8 +114,9 @@ def _joined(parts: list[Any], where: str) -> str:
     Raises:
         RecordError: ``not_text``: a part is none, and the question would be asked without it.
     """
-    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    if not all(isinstance(text, str) for text in texts):
+    found = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    texts = [text for text in found if isinstance(text, str)]
+    if len(texts) < len(found):
         raise RecordError(
             "not_text",
             "a part of the prompt is no text, and the question would be asked without it",
