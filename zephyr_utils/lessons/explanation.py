@@ -4,7 +4,7 @@ from IPython.display import HTML, display
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.lessons.markdown import inline_html, markdown_html
-from zephyr_utils.lessons.prediction import ASKED, check_answer, letter
+from zephyr_utils.lessons.prediction import ASKED, check_option, letter
 
 TITLE = "What happened"
 BOX = (
@@ -70,7 +70,7 @@ def _settled(key: str, answer: int | None) -> str:
             where="explain",
             remedy="run the cell that calls predict, or use its key",
         )
-    check_answer(asked.options, answer, key)
+    check_option(asked.options, answer, key)
     if asked.answer is not None and answer is not None and asked.answer != answer:
         raise HandbookError(
             f"predict says that option {asked.answer} is right, the run says {answer}",

@@ -61,7 +61,7 @@ def prediction_html(
     question: str, options: Sequence[str], answer: int | None = None, *, key: str
 ) -> str:
     """The HTML that `predict` displays. See there for the arguments and the errors."""
-    check_answer(options, answer, key)
+    check_option(options, answer, key)
     if not question.strip() or len(options) < 2 or len(set(options)) < len(options):
         raise HandbookError(
             "a prediction needs a question and at least two different options",
@@ -96,7 +96,7 @@ def letter(place: int) -> str:
     return chr(ord("a") + place)
 
 
-def check_answer(options: Sequence[str], answer: int | None, key: str) -> None:
+def check_option(options: Sequence[str], answer: int | None, key: str) -> None:
     """Raise HandbookError if `answer` is not the place of an option."""
     if answer is not None and not 0 <= answer < len(options):
         raise HandbookError(
