@@ -39,7 +39,7 @@ HOSTILE = "</label><script>run()</script> <img src=x onerror=run()> [a](javascri
 # Numbers that no run changes: formulas, code, names of chapters, equations, figures and steps.
 FIXED = re.compile(
     r"\$[^$]+\$|`[^`]*`|\b(?:Chapter|chapter|equation|Equation|section|table|figure|step|turn) \d+"
-    r"|\bln 2\b|\b[A-Z]\w*-\d\w*(?:-\w+)*"
+    r"|\bln 2\b|\bF1\b|\b[A-Z]\w*-\d\w*(?:-\w+)*"
 )
 
 
@@ -288,7 +288,7 @@ def test_the_result_below_a_prediction_is_folded(name):
     [
         ('f"Of {n} rows 12 remain."', ["12"]),
         ('f"Of {n} rows {12:d} remain."', []),
-        ('"Chapter 05 and `beta=0.1` and $x^2$ and Zephyr-7B-beta and ln 2"', []),
+        ('"Chapter 05 and `beta=0.1` and $x^2$ and Zephyr-7B-beta and ln 2, F1"', []),
         ('"It fell " + f"by {x:.2f}" + " to 0.5."', ["0.5."]),
         ("f\"Zephyr's was {lessons.published('0.78', 'model card')}.\"", []),
         ('f"$x = {x:.2f}$ of 3"', ["3"]),
