@@ -16,7 +16,13 @@
 # 4. Make preference pairs from demonstrations alone, and say how far such pairs can lead.
 # 5. Read off from a judge's choices what it goes by.
 
-# %%
+# %% [markdown]
+# ## Set-up
+#
+# The three folded cells load the package, set the parameters (`preferences` takes pairs of your own)
+# and import what follows.
+
+# %% tags=["hide-input"]
 try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
@@ -26,12 +32,7 @@ from zephyr_utils.machine import check_loaded_versions, hardware_found
 check_loaded_versions()
 print(hardware_found())
 
-# %% [markdown]
-# ## The dials
-#
-# `scale` chooses model, data and recipe together; the others replace one of them by something of your own.
-
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 scale = "miniature"
 seed = 0
 dialogues = ""
@@ -41,7 +42,7 @@ base_model = ""
 runs = ""
 settings = {}
 
-# %%
+# %% tags=["hide-input"]
 import copy
 import dataclasses
 import itertools
