@@ -17,7 +17,13 @@
 # 4. Separate what a judge's noise adds to the rating of a chosen answer from how good the answer is.
 # 5. Say what self-play does under a judge whose preferences run in circles.
 
-# %%
+# %% [markdown]
+# ## Set-up
+#
+# The folded cells load the package, set the parameters (`preferences` takes pairs of your own) and
+# import what follows.
+
+# %% tags=["hide-input"]
 try:
     import zephyr_utils
 except ModuleNotFoundError:  # Colab: the package and what it lacks, no more
@@ -27,12 +33,7 @@ from zephyr_utils.machine import check_loaded_versions, hardware_found
 check_loaded_versions()
 print(hardware_found())
 
-# %% [markdown]
-# ## The dials
-#
-# `scale` chooses model, data and recipe together; the others replace one of them by something of your own.
-
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 scale = "miniature"
 seed = 0
 dialogues = ""
@@ -42,7 +43,7 @@ base_model = ""
 runs = ""
 settings = {}
 
-# %%
+# %% tags=["hide-input"]
 import json
 import math
 
@@ -52,10 +53,7 @@ import torch
 import torch.nn.functional as F
 from transformers import get_scheduler
 
-# %% [markdown]
-# And the package: what chapters before this one used, and the modules of `zephyr online`.
-
-# %%
+# %% tags=["hide-input"]
 from zephyr_utils import (
     chat, data, evaluation, exercises, figures, lessons, objectives, online, training,
 )
