@@ -4,7 +4,7 @@
 
 Each fault is planted by plain means, as it happens to people: a wrong argument, a column read the
 other way round, a template of another model. Everything else is the miniature's own recipe, cut
-to `UPDATES` steps. Each run leaves ``zephyr_utils/diagnostics/broken_runs/FAULT.jsonl``, one logged
+to `UPDATES` steps. Each run leaves ``zephyr_utils/diagnostics/broken_logs/FAULT.jsonl``, one logged
 row per line, and ``stamp.json`` says what made them.
 """
 

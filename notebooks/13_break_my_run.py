@@ -726,7 +726,7 @@ if my_log:
 # ## References
 #
 # The runs are our own; versions, settings and the hash of the model they began with are in
-# `zephyr_utils/diagnostics/broken_runs/stamp.json`. DPO's reward: {cite:t}`rafailov2023dpo`, equation 5. That a trainer may
+# `zephyr_utils/diagnostics/broken_logs/stamp.json`. DPO's reward: {cite:t}`rafailov2023dpo`, equation 5. That a trainer may
 # log 0 for NaN is `logging_nan_inf_filter` of `transformers.TrainingArguments`.
 
 # %% tags=["remove-cell"]

@@ -163,3 +163,8 @@ def test_the_package_is_typed():
 def test_a_step_of_the_pipeline_rests_on_no_other_steps_training():
     files = set(code_digests(["zephyr_utils.pipeline.steps.pairs"]))
     assert not [name for name in files if name.startswith(("training/", "truecasing/", "cli/"))]
+
+
+def test_no_folder_has_the_name_of_a_module_beside_it():
+    """Who looks a module up by its path would take the folder."""
+    assert not [path for path in MODULES if path.with_suffix("").is_dir()]

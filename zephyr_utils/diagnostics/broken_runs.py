@@ -12,7 +12,7 @@ from typing import Any
 
 from zephyr_utils.errors import HandbookError
 
-FOLDER = Path(str(resources.files("zephyr_utils.diagnostics"))) / "broken_runs"
+FOLDER = Path(str(resources.files("zephyr_utils.diagnostics"))) / "broken_logs"
 RUN_BETA, RUN_RATE = 0.1, 4e-4  # beta and learning rate that all of them were meant to use
 # What is wrong, by the name of the fault.
 FAULTS = {
