@@ -1,5 +1,6 @@
 """README and CONTRIBUTING: short, and every command, file and name in them exists."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -15,6 +16,10 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BOTH = pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
 ZEPHYR = typer.main.get_command(app)
 COMMANDS = ZEPHYR.commands
+# Modules that call pip, lm-eval or llama.cpp's converter, or have options of their own; and what
+# `make claims`, `trl` and the website's style sheet have.
+RUNS_OTHER_PROGRAMS = {"weights.py", "gguf_export.py", "academic.py", "make_base.py", "serve.py"}
+OTHER_OPTIONS = {"--afresh", "--config", "--help", "--pst-color-info", "--pst-color-warning"}
 TREE = re.search(r"## The tree\n\n```\n(.*?)```", README, re.S)[1]
 
 
@@ -49,6 +54,20 @@ def test_every_zephyr_command_and_its_options_exist(path):
         assert name in COMMANDS, call
         options = {option for one in COMMANDS[name].params for option in one.opts}
         assert {word for word in rest if word.startswith("--")} <= options | {"--help"}, call
+
+
+def test_every_option_that_a_message_of_the_package_names_exists():
+    known = {o for one in (ZEPHYR, *COMMANDS.values()) for p in one.params for o in p.opts}
+    known |= {o for one in COMMANDS.values() for p in one.params for o in p.secondary_opts}
+    named: dict[str, set[str]] = {}
+    for path in (ROOT / "zephyr_utils").rglob("*.py"):
+        if path.name in RUNS_OTHER_PROGRAMS:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", node.value):
+                    named.setdefault(option, set()).add(path.name)
+    assert {o: where for o, where in named.items() if o not in known | OTHER_OPTIONS} == {}
 
 
 @BOTH

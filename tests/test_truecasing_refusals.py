@@ -51,7 +51,7 @@ def command(*arguments: object) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("rows", "cause"),
     [
-        (['{"instruction": "a. b", "output": "a. b"}'], "the answers (--column)"),
+        (['{"instruction": "a. b", "output": "a. b"}'], "the answers to one that is known"),
         (['{"chosen": "a. b", "rejected": "a. b"}'], "the row has: 'chosen', 'rejected'"),
         (["[", json.dumps({"text": FAULTY}) + ",", "{", "]"], "a JSON list rather than JSON Lines"),
         (["[" + ROW + "]"], "a JSON list rather than JSON Lines"),

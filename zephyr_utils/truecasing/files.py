@@ -236,5 +236,5 @@ def _likely_cause(path: Path, output: Path) -> str:
     if line.lstrip().startswith("["):
         return "the file is a JSON list rather than JSON Lines: write one object a line"
     if reason == NO_COLUMN:
-        return f"name the column of the answers (--column): {detail}"
+        return f"rename the column of the answers to one that is known: {detail}"
     return f"the first of them: {detail}"
