@@ -47,10 +47,16 @@ def _side(record: Fields, field: str, context: list[Turn], where: str) -> list[T
 
 
 def pair_of(record: Fields, context: list[Turn], where: str) -> Pair:
+    """Both sides, each behind the context where it is an answer alone.
+
+    Raises:
+        RecordError: ``prompt_mismatch``: a whole conversation begins otherwise than the context.
+    """
     return Pair(*(_side(record, field, context, where) for field in ("chosen", "rejected")))
 
 
 def rendered_pair(record: Fields, where: str) -> Pair:
+    """Two texts in a chat template, taken apart into their turns."""
     prompt = record.get("prompt")
     begins = prompt if isinstance(prompt, str) and _awaits_answer(prompt) else ""
     return Pair(
