@@ -78,7 +78,9 @@ pipeline = Pipeline(
 
 # %%
 made = pipeline.margins()
-sums = dict(np.load(made.folder / "log_probs.npz"))
+measured_sums = np.load(made.folder / "log_probs.npz")
+# in double precision: near 0 a margin is the difference of two numbers of a hundred nats
+sums = {name: values.astype(np.float64) for name, values in measured_sums.items()}
 held_out = load_records(made.folder / "held_out.parquet", "preference").records
 beta = pipeline.recipe("ddpo")["beta"]
 for name, values in sums.items():
