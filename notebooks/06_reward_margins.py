@@ -79,7 +79,7 @@ pipeline = Pipeline(
 # %%
 made = pipeline.margins()
 measured_sums = np.load(made.folder / "log_probs.npz")
-# in double precision: near 0 a margin is the difference of two numbers of a hundred nats
+# in double precision: a small margin is the difference of two large numbers
 sums = {name: values.astype(np.float64) for name, values in measured_sums.items()}
 held_out = load_records(made.folder / "held_out.parquet", "preference").records
 beta = pipeline.recipe("ddpo")["beta"]
