@@ -395,7 +395,9 @@ AMOUNTS = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5)
 line = {amount: measure(along(aligned, amount)) for amount in AMOUNTS}
 for amount, one in line.items():
     report(f"dDPO, a = {amount:+.2f}", one)
-assert np.allclose(line[0.0]["grades"], reached["dDPO"]["grades"])
+at_zero = along(aligned, 0.0).state_dict()
+for name, weight in aligned.state_dict().items():
+    assert torch.allclose(at_zero[name], weight, atol=1e-6), "a = 0 has to be dDPO"
 
 # %% tags=["remove-input"]
 def best_on(line):  # by every other prompt; the rest can then say what it is worth
