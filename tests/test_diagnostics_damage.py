@@ -67,7 +67,7 @@ def test_rows_of_a_table_with_undecodable_bytes_are_counted(tmp_path):
         ("a.csv", '"step","loss\n1,0.5\n'.encode("utf-16"), "the text is UTF-16"),
         ("a.csv", "step,loss,größe\n1,0.5,3\n".encode("latin-1"), "the header is not UTF-8"),
         ("a.csv", b"step,loss,loss\n1,0.5,0.6\n", "several columns named loss"),
-        ("a.csv", b'step,loss\n1,"0,69"\n', "loss is '0,69', not a number"),
+        ("a.csv", b'step,loss\n1,"0,69"\n', "loss is '0,69', a number with a decimal comma"),
         ("a.csv", b"", "it holds no rows"),
         ("a.csv", b"# only a comment\n\n", "it holds no rows"),
         ("a.tsv.gz", gzip.compress(b"step\tloss\n1\t0.5\n", mtime=0)[:-9], "cannot be read"),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zephyr_utils.diagnostics.log import TrainingLog
-from zephyr_utils.diagnostics.log_columns import LogKind, TrainingLogError
+from zephyr_utils.diagnostics.log_columns import TrainingLogError
+from zephyr_utils.diagnostics.log_names import LogKind
 from zephyr_utils.diagnostics.run_type import ROUNDING, reference_free_beta
 
 # A log-probability whose size is below this has no share that would say anything.

@@ -8,7 +8,7 @@ rows, so the two are kept apart here.
 Column names are TRL's: ``loss``, ``rewards/chosen``, ``rewards/rejected``, ``rewards/margins``,
 ``rewards/accuracies``, ``logps/chosen``, ``logps/rejected`` (sums of log-probabilities in nats),
 ``learning_rate``, ``grad_norm``, ``epoch``, ``step``. What other writers call them:
-:mod:`~zephyr_utils.diagnostics.log_columns`.
+:mod:`~zephyr_utils.diagnostics.log_names`.
 """
 
 import math
@@ -22,16 +22,15 @@ from numpy.typing import NDArray
 from zephyr_utils.diagnostics.log_columns import (
     KINDS,
     Cells,
-    LogKind,
     LogRow,
     TrainingLogError,
-    column_of,
     is_core,
     message_text,
     proves_row,
     split_row,
 )
 from zephyr_utils.diagnostics.log_files import LogFile, read_log_file
+from zephyr_utils.diagnostics.log_names import Column, LogKind, columns_of, shared_names
 from zephyr_utils.diagnostics.log_order import in_order
 from zephyr_utils.diagnostics.log_values import check_values
 
@@ -56,6 +55,7 @@ class TrainingLog:
             null (as opposed to a missing cell): "step 300: training loss is nan".
         warnings: what is wrong with the log itself, a sentence each: rows missing, steps that go
             backwards, numbers averaged over runs. A log with warnings is not complete.
+        shared_names: columns of rewards whose trainer also calls a reward model's scores so.
     """
 
     source: str
@@ -69,6 +69,7 @@ class TrainingLog:
     planned_steps: float
     not_finite: tuple[str, ...]
     warnings: tuple[str, ...]
+    shared_names: tuple[str, ...]
 
     def rows(self, kind: LogKind) -> Columns:
         """The columns of one kind of rows."""
@@ -129,7 +130,7 @@ def read_training_log(source: str | Path | Iterable[Mapping[str, object]]) -> Tr
         raise TrainingLogError(
             "it holds no rows", where=file.name, remedy="check that the run logged at all."
         )
-    rows = []
+    mappings = []
     for number, row in enumerate(file.rows, start=1):
         if not isinstance(row, Mapping):
             raise TrainingLogError(
@@ -137,21 +138,25 @@ def read_training_log(source: str | Path | Iterable[Mapping[str, object]]) -> Tr
                 where=f"{file.name}, row {number}",
                 remedy="give the trainer's state.log_history or a file of it.",
             )
-        rows.append(split_row(row, f"{file.name}, row {number}"))
-    return _assemble(file, rows)
+        mappings.append(row)
+    columns = columns_of(dict.fromkeys(key for row in mappings for key in row))
+    rows = [
+        split_row(row, columns, f"{file.name}, row {number}")
+        for number, row in enumerate(mappings, start=1)
+    ]
+    return _assemble(file, rows, columns)
 
 
-def _panel_runs(rows: Sequence[LogRow]) -> list[str]:
+def _panel_runs(columns: Mapping[object, Column]) -> list[str]:
     """The runs that a Weights & Biases panel names in its columns, "my-run - train/loss"."""
-    names = frozenset().union(*(row.names for row in rows))
-    parts = [name.rpartition(" - ") for name in names if (c := column_of(name)) and c.kind]
+    parts = [str(key).rpartition(" - ") for key, column in columns.items() if column.kind]
     return sorted({run for run, dash, _ in parts if dash})
 
 
-def _assemble(file: LogFile, rows: Sequence[LogRow]) -> TrainingLog:
+def _assemble(file: LogFile, rows: Sequence[LogRow], named: Mapping[object, Column]) -> TrainingLog:
     logged = [row for row in rows if not row.is_summary]
     is_wide = _is_wide(logged)
-    if len(runs := _panel_runs(logged)) > 1:
+    if len(runs := _panel_runs(named)) > 1:
         raise TrainingLogError(
             f"it holds the curves of {len(runs)} runs: {message_text(', '.join(runs))}",
             where=file.name,
@@ -203,6 +208,7 @@ def _assemble(file: LogFile, rows: Sequence[LogRow]) -> TrainingLog:
         planned_steps=float(np.fmax.reduce(planned)),
         not_finite=tuple(not_finite),
         warnings=tuple(warnings),
+        shared_names=shared_names(named),
     )
 
 

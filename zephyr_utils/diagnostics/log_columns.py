@@ -1,19 +1,14 @@
-"""One logged row: whose columns they are, under the names that TRL gives them, and its numbers.
-
-Writers name the same figure in different ways: ``eval_rewards/margins`` (a trainer's history),
-``Rewards/margins`` beside ``Validation Loss`` (a model card), ``eval/rewards/margins`` (Weights &
-Biases, TensorBoard, Trackio), ``my-run - eval/rewards/margins`` (a panel of Weights & Biases).
-"""
+"""One logged row: its numbers as training and evaluation cells, under TRL's names."""
 
 import enum
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
+from zephyr_utils.diagnostics.log_names import Column, LogKind
 from zephyr_utils.errors import HandbookError
 
-LogKind = Literal["training", "evaluation"]
 KINDS: tuple[LogKind, ...] = ("training", "evaluation")
 # A number, or None where the cell is there and empty (null, an empty cell).
 Cells = dict[str, float | None]
@@ -26,16 +21,15 @@ _FAMILIES = (*CORE_FAMILIES, "logits/")
 _TIMING = ("runtime", "samples_per_second", "steps_per_second")
 # Where a row stands, the most reliable name first: trackers count log calls in "step" and "_step".
 _STEP_NAMES = ("global_step", "step", "current_steps", "global_step/max_steps", "_step")
-_PREFIXES: dict[str, LogKind] = {
-    "train/": "training",
-    "eval/": "evaluation",
-    "eval_": "evaluation",
-    "val/": "evaluation",
-    "val_": "evaluation",
-    "validation/": "evaluation",
-    "validation_": "evaluation",
-}
-_RENAMED = {"training_loss": "loss", "lr": "learning_rate"}
+_PLACES = (*_STEP_NAMES, "epoch", "total_steps")
+# Spellings of numbers for people: "1,234", which may be either, "1,234,567.8", "1.234,5", "1 234"
+# (any kind of space), "1'234"; "0,05".
+_EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_GROUPED = re.compile(
+    r"[+-]?(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}"
+    r"|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
+)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.IGNORECASE)
 # Writers' words for "nothing was logged here yet", which is no missing number.
 _NOT_LOGGED_WORDS = ("no log", "-", "–", "—", "n/a")
 _EMPTY_WORDS = ("", "null", "none")
@@ -51,13 +45,6 @@ class _Cell(enum.Enum):
 
 class TrainingLogError(HandbookError, ValueError):
     """A log that cannot be read, or that lacks the columns a question about it needs."""
-
-
-class Column(NamedTuple):
-    """A column's place: its kind (None where the row decides) and its name as TRL has it."""
-
-    kind: LogKind | None
-    name: str
 
 
 @dataclass(frozen=True)
@@ -107,42 +94,28 @@ def message_text(text: object, limit: int = 200) -> str:
     return shown + ("..." if len(str(text)) > limit else "")
 
 
-def column_of(key: object) -> Column | None:
-    """Where a raw column belongs; None for the range columns of a Weights & Biases panel."""
-    name = str(key).strip().lower().rpartition(" - ")[2]
-    name = name.replace(" / ", "/").replace(" ", "_")
-    if name.endswith(("__min", "__max")):
-        return None
-    if name == "validation_loss":
-        return Column("evaluation", "loss")
-    for prefix, kind in _PREFIXES.items():
-        if name.startswith(prefix):
-            rest = name.removeprefix(prefix)
-            return Column(kind, "learning_rate" if rest == "lr" else rest)
-    name = _RENAMED.get(name, name)
-    return Column("training" if name in ("loss", "learning_rate", "grad_norm") else None, name)
-
-
-def split_row(row: Mapping[str, object], where: str) -> LogRow:
+def split_row(row: Mapping[str, object], columns: Mapping[object, Column], where: str) -> LogRow:
     """One logged row as its training cells and its evaluation cells; a card's row has both.
+
+    Args:
+        row: the row as it was read.
+        columns: of the whole log, from :func:`~zephyr_utils.diagnostics.log_names.columns_of`.
+        where: the file and the row, for messages.
 
     Raises:
         TrainingLogError: a metric that is no number, or two columns of one meaning that differ.
     """
-    columns = {key: column for key in row if (column := column_of(key)) is not None}
-    names = {column.name for column in columns.values()}
     # A card prints the evaluation's rewards without a prefix, beside the column "Validation Loss".
     is_card = any(str(key).strip().lower() == "validation loss" for key in row)
-    # LLaMA-Factory's trainer_log.jsonl calls rewards/accuracies "accuracy".
-    is_llama_factory = {"current_steps", "total_steps"} <= names
     cells: dict[LogKind, Cells] = {"training": {}, "evaluation": {}}
     place: dict[str, float] = {}
-    for key, (kind, name) in columns.items():
-        if name in (*_STEP_NAMES, "epoch", "total_steps"):
+    for key in row:
+        if key not in columns:
+            continue
+        kind, name = columns[key]
+        if name in _PLACES:
             place |= _place(name, row[key], where)
             continue
-        if is_llama_factory and name == "accuracy":
-            name = "rewards/accuracies"
         value = _number(row[key], name, f"{where}, column {message_text(key, 40)}")
         if value is _Cell.NOT_LOGGED:
             continue
@@ -181,7 +154,7 @@ def _place(name: str, value: object, where: str) -> dict[str, float]:
     if name == "global_step/max_steps" and isinstance(value, str) and "/" in value:
         step, _, planned = value.partition("/")
         return _place("global_step", step, where) | _place("total_steps", planned, where)
-    number = _number(value, "step", f"{where}, column {name}")
+    number = _number(value, name, f"{where}, column {name}")
     return {name: number} if isinstance(number, float) and math.isfinite(number) else {}
 
 
@@ -200,13 +173,29 @@ def _number(value: object, name: str, where: str) -> float | _Cell | None:
     number = _float(value)
     if number is not None:
         return number
-    if name == "step" or is_metric(name):
+    if name in _PLACES or is_metric(name):
+        what, remedy = _spelling(value)
         raise TrainingLogError(
-            f"{name} is {message_text(repr(value), _LONGEST_VALUE)}, not a number",
+            f"{name} is {message_text(repr(value), _LONGEST_VALUE)}, {what}",
             where=where,
-            remedy="correct the cell (decimals with a point), or leave it empty.",
+            remedy=remedy,
         )
     return _Cell.NOT_LOGGED
+
+
+def _spelling(value: object) -> tuple[str, str]:
+    """What a cell is that is no number to a program, and what to do about it."""
+    text = value.strip() if isinstance(value, str) else ""
+    if text.endswith(("%", "\u2030")):
+        return "a percentage", "write it as a share (0.55 for 55 %), or leave the cell empty."
+    if _EITHER.fullmatch(text):
+        what = "a number with a decimal comma or a thousands separator"
+        return what, "export plain numbers with decimal points (1234.5)."
+    if _GROUPED.fullmatch(text):
+        return "a number with thousands separators", "export plain numbers (1234.5)."
+    if _DECIMAL_COMMA.fullmatch(text):
+        return "a number with a decimal comma", "export the log with decimal points (0.05)."
+    return "not a number", "correct the cell (decimals with a point), or leave it empty."
 
 
 def _float(value: object) -> float | None:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from zephyr_utils.diagnostics.log_columns import Cells, LogKind
+from zephyr_utils.diagnostics.log_columns import Cells
+from zephyr_utils.diagnostics.log_names import LogKind
 
 Row = tuple[float, Cells]  # its step (NaN if it has none) and its numbers
 

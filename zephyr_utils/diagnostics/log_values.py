@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from zephyr_utils.diagnostics.log_columns import Cells, LogKind, is_core, is_metric
+from zephyr_utils.diagnostics.log_columns import Cells, is_core, is_metric
+from zephyr_utils.diagnostics.log_names import LogKind
 
 
 def check_values(

@@ -8,20 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zephyr_utils.diagnostics.log import TrainingLog
-from zephyr_utils.diagnostics.log_columns import LogKind, TrainingLogError, is_core
+from zephyr_utils.diagnostics.log_columns import TrainingLogError, is_core
+from zephyr_utils.diagnostics.log_names import PAIR, LogKind
 
 LN_2 = math.log(2)
+# Two points have no course, and chance explains what two batches show.
+FEWEST_ROWS = 3
 
 # Columns that only one method's trainers write (TRL, and what it shares with LLaMA-Factory and
 # ms-swift), the most telling first. A preference run has none of them without a pair of rewards.
+_REWARD_MODEL = "the training of a reward model"
 _OTHER_METHODS = (
     (("reward_std", "frac_reward_zero_std", "clip_ratio"), "a GRPO or RLOO run"),
     (("completions/mean_length", "completion_length"), "a run on its own samples, such as GRPO"),
     (("objective/rlhf_reward", "objective/scores", "policy/approxkl_avg"), "a PPO or RLOO run"),
-    (("mean_reward", "max_reward", "center_rewards"), "the training of a reward model"),
+    (("mean_reward", "max_reward", "center_rewards"), _REWARD_MODEL),
     (("mean_token_accuracy",), "supervised fine-tuning"),
 )
-PAIR = ("rewards/chosen", "rewards/rejected")
 _ODDS_RATIO = ("log_odds_ratio", "log_odds_chosen", "odds_ratio_loss")
 # Three figures rounded to four decimals can disagree by one and a half units of the last place.
 ROUNDING = 2e-4
@@ -41,6 +44,13 @@ def check_preference_log(log: TrainingLog) -> None:
             one of these curves and nothing beside it.
     """
     names = {*log.training, *log.evaluation}
+    if {"reward_mean", "reward_std"} <= log.evaluation.keys():  # OpenRLHF's reward model trainer
+        raise TrainingLogError(
+            f"this is the log of {_REWARD_MODEL}, not of a preference run: its evaluations have "
+            "reward_mean and reward_std, of scores and not of log-ratios",
+            where=log.source,
+            remedy="give the log of the run that trained the policy.",
+        )
     has_pair = set(PAIR) <= names or "rewards/margins" in names
     curves = [name for name in names if is_core(name)]
     if has_pair and len(curves) == 1:

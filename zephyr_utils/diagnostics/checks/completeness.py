@@ -8,9 +8,16 @@ from numpy.typing import NDArray
 
 from zephyr_utils.diagnostics.findings import margins_check
 from zephyr_utils.diagnostics.log import TrainingLog
-from zephyr_utils.diagnostics.log_columns import KINDS, LogKind
+from zephyr_utils.diagnostics.log_columns import KINDS
+from zephyr_utils.diagnostics.log_names import PAIR, LogKind
 from zephyr_utils.diagnostics.reason import Reason
-from zephyr_utils.diagnostics.run_type import BFLOAT16, PAIR, ROUNDING, is_unpaired
+from zephyr_utils.diagnostics.run_type import (
+    BFLOAT16,
+    FEWEST_ROWS,
+    ROUNDING,
+    first_values,
+    is_unpaired,
+)
 
 # A run this far from its planned end was not finished.
 _FINISHED = 0.9
@@ -18,6 +25,7 @@ _FINISHED = 0.9
 # is a good part of the run (samplers and restarts of a logger leave smaller ones).
 _HOLE = 4
 _HOLE_SHARE = 0.1
+_RANKS = (*PAIR, "rewards/margins", "rewards/accuracies")
 
 
 def check_completeness(log: TrainingLog) -> list[Reason]:
@@ -25,6 +33,7 @@ def check_completeness(log: TrainingLog) -> list[Reason]:
     return [
         *_not_finite(log),
         *[Reason("amber", text) for text in log.warnings],
+        *_length(log),
         *_missing_columns(log),
         *_coverage(log),
         *_evaluation_coverage(log),
@@ -38,6 +47,20 @@ def _not_finite(log: TrainingLog) -> list[Reason]:
     text = f"{len(log.not_finite)} logged values are no finite numbers, the first at "
     text += f"{log.not_finite[0]}: the run diverged or a number overflowed (NaN is often stored as "
     return [Reason("red", text + "null); try float32 or bfloat16, or a lower learning rate")]
+
+
+def _length(log: TrainingLog) -> list[Reason]:
+    """What a log of one or two moments leaves open, and what it shows."""
+    columns = [part[name] for part in map(log.rows, KINDS) for name in _RANKS if name in part]
+    n = max((int(np.isfinite(values).sum()) for values in columns), default=0)
+    if n >= FEWEST_ROWS:
+        return []
+    text = f"only {n} row{'s' if n > 1 else ''} with rewards or accuracies: too short a log to see "
+    text += "a course in (a divergence, a fall, overfitting), beta, or how the run ended; judged "
+    text += "are its numbers there and whether they agree"
+    start = first_values(log, *PAIR) is not None
+    text += ", and the start" if start else "; whether the policy began at its reference is not"
+    return [Reason("amber", text)]
 
 
 def _missing_columns(log: TrainingLog) -> list[Reason]:

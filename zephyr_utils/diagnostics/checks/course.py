@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from zephyr_utils.diagnostics.findings import accuracy_examples, epoch_steps, overfitting
 from zephyr_utils.diagnostics.log import TrainingLog
-from zephyr_utils.diagnostics.log_columns import KINDS, LogKind
+from zephyr_utils.diagnostics.log_columns import KINDS
+from zephyr_utils.diagnostics.log_names import PAIR, LogKind
 from zephyr_utils.diagnostics.reason import Reason
 from zephyr_utils.diagnostics.run_type import (
+    FEWEST_ROWS,
     LN_2,
-    PAIR,
     ROUNDING,
     first_values,
     largest_reward,
@@ -32,6 +33,7 @@ _EVALUATION_RISE = 2.0
 _BARELY_ABOVE_CHANCE = 0.55
 # A mean margin of fewer pairs may lie below 0 by chance in a run that has just begun to learn.
 _FEWEST_PAIRS = 10
+_FEW_BATCHES = "one or two batches, too few to tell"
 # A fall of the mean accuracy that 64 examples cannot explain over a quarter of a run.
 _ACCURACY_FALL = 0.05
 
@@ -142,11 +144,13 @@ def _ranking(log: TrainingLog) -> list[Reason]:
     margins = _after_start(log, "rewards/margins", kind)
     if margins.size and (mean := _last_quarter(margins)) <= 0:
         n = accuracy_examples(log) if kind == "evaluation" else None
-        few = n is not None and n < _FEWEST_PAIRS
-        text = (
-            f"the mean margin is {mean:.3f} in the last quarter, on {n} examples: too few to tell"
-        )
-        reasons.append(Reason("amber", text) if few else Reason("red", _swapped(log, kind, mean)))
+        text = f"the mean margin is {mean:.3f} in the last quarter"
+        if n is not None and n < _FEWEST_PAIRS:
+            reasons.append(Reason("amber", f"{text}, on {n} examples: too few to tell"))
+        elif _is_short(kind, margins):
+            reasons.append(Reason("amber", f"{text} of the training rows: {_FEW_BATCHES}"))
+        else:
+            reasons.append(Reason("red", _swapped(log, kind, mean)))
     accuracy = _after_start(log, "rewards/accuracies", kind)
     if accuracy.size:
         reasons.append(_accuracy(log, accuracy, kind))
@@ -188,6 +192,8 @@ def _accuracy(log: TrainingLog, accuracy: NDArray[np.float64], kind: LogKind) ->
     what = "the accuracy" if kind == "evaluation" else "the training accuracy"
     text = f"{what} is {last:.2f} in the mean of the last quarter"
     best = max(float(part.mean()) for part in np.array_split(accuracy, min(4, accuracy.size)))
+    if last <= 0.5 and _is_short(kind, accuracy):
+        return Reason("amber", f"{text}: {_FEW_BATCHES}")
     if last <= 0.5:
         n = accuracy_examples(log) if kind == "evaluation" else None
         if n is not None and last >= 0 and wilson_interval(round(last * n), n).high > 0.55:
@@ -199,7 +205,14 @@ def _accuracy(log: TrainingLog, accuracy: NDArray[np.float64], kind: LogKind) ->
     if last < best - _ACCURACY_FALL:
         text = f"{what} fell from {best:.2f} to {last:.2f} (means over quarters of the run)"
         return Reason("amber", f"{text}: trained too long, or at too high a learning rate")
+    if accuracy.size < FEWEST_ROWS:
+        return Reason("green", text)
     return Reason("green", f"{text} and did not fall on the way")
+
+
+def _is_short(kind: LogKind, values: NDArray[np.float64]) -> bool:
+    """Whether so few batches were logged that chance explains whatever they show."""
+    return kind == "training" and values.size < FEWEST_ROWS
 
 
 def _losses(log: TrainingLog) -> list[Reason]:

@@ -5,8 +5,9 @@ import numpy as np
 from zephyr_utils.diagnostics.findings import accuracy_examples, displacement, implied_beta
 from zephyr_utils.diagnostics.log import TrainingLog
 from zephyr_utils.diagnostics.log_columns import TrainingLogError
+from zephyr_utils.diagnostics.log_names import PAIR
 from zephyr_utils.diagnostics.reason import Colour, Reason
-from zephyr_utils.diagnostics.run_type import PAIR, ROUNDING, reference_free_beta
+from zephyr_utils.diagnostics.run_type import ROUNDING, reference_free_beta
 from zephyr_utils.evaluation.intervals import wilson_interval
 
 # Zephyr's chosen answers lost 18 % of their log-probability's size; half is far outside what good

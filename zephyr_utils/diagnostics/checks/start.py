@@ -4,11 +4,11 @@ import numpy as np
 
 from zephyr_utils.diagnostics.findings import implied_beta
 from zephyr_utils.diagnostics.log import TrainingLog
-from zephyr_utils.diagnostics.log_columns import LogKind, TrainingLogError
+from zephyr_utils.diagnostics.log_columns import TrainingLogError, message_text
+from zephyr_utils.diagnostics.log_names import PAIR, LogKind
 from zephyr_utils.diagnostics.reason import Reason
 from zephyr_utils.diagnostics.run_type import (
     LN_2,
-    PAIR,
     ROUNDING,
     first_values,
     is_sigmoid,
@@ -47,7 +47,21 @@ _CONSTANT_LOSS = 5e-4
 
 def check_start(log: TrainingLog) -> list[Reason]:
     """Whether the policy began at its reference and was trained."""
-    return [*_start(log), *_movement(log)]
+    return [*_start(log), *_reward_model(log), *_movement(log)]
+
+
+def _reward_model(log: TrainingLog) -> list[Reason]:
+    """Columns that a reward model's trainer writes too, where nothing shows which run this was: a
+    policy's rewards are 0 before the first update, a reward model's scores are not.
+    """
+    offsets = first_values(log, *PAIR)
+    if not log.shared_names or (offsets and max(map(abs, offsets)) <= _START_TOLERANCE):
+        return []
+    names = message_text(", ".join(log.shared_names))
+    text = f"{names} may be the scores of a reward model, as its trainer writes the same columns"
+    if offsets is None:
+        text += ", and the log does not begin before the first update"
+    return [Reason("amber", f"{text}: if it is one, nothing here holds")]
 
 
 def _start(log: TrainingLog) -> list[Reason]:
