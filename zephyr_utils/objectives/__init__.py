@@ -34,6 +34,11 @@ from zephyr_utils.objectives.log_probs import (
     sequence_log_probs,
     token_weighted_nll,
 )
+from zephyr_utils.objectives.ppo import (
+    clipped_value_loss,
+    generalised_advantages,
+    whitened,
+)
 from zephyr_utils.objectives.relatives import (
     LOSSES,
     apo_down_loss,
@@ -73,6 +78,7 @@ __all__ = [
     "bradley_terry_dpo_loss",
     "bradley_terry_loss",
     "clipped_policy_loss",
+    "clipped_value_loss",
     "conservative_loss",
     "distillation_loss",
     "dpo_gradient_weight",
@@ -80,6 +86,7 @@ __all__ = [
     "dpo_losses",
     "exo_pair_loss",
     "extrapolate_weights",
+    "generalised_advantages",
     "hinge_loss",
     "implicit_reward",
     "ipo_loss",
@@ -95,5 +102,6 @@ __all__ = [
     "sppo_hard_loss",
     "sppo_loss",
     "token_weighted_nll",
+    "whitened",
     "win_rates",
 ]
