@@ -22,6 +22,13 @@ LOG = {
     "eval_rewards/accuracies": {20: 0.7},
 }
 MODELS = {"dSFT": [3.0, 4.0, 5.0], "dSFT + dDPO": [6.0, 7.0, 8.0]}
+METHODS = {
+    "dDPO": [
+        {"kl": 0.0, "grade": 5.0, "right": 0.3},
+        {"kl": 2.0, "grade": 7.0, "right": 0.4},
+    ],
+    "one point": [{"kl": 1.0, "grade": 5.5, "right": 0.5}],
+}
 ALL = {
     "loss_curve": lambda: figures.loss_curve({"training": {2: 1.0, 1: 2.0}, "held out": {2: 1.5}}),
     "reward_curves": lambda: figures.reward_curves(LOG),
@@ -40,6 +47,9 @@ ALL = {
         ["dSFT", "dDPO"], [5.0, 7.0], [(4.5, 5.5), (6.5, 7.25)]
     ),
     "category_radar": lambda: figures.category_radar(["writing", "coding", "STEM"], MODELS),
+    "frontier": lambda: figures.frontier(
+        METHODS, {"grade": "mean grade", "right": "right answers"}
+    ),
 }
 
 
@@ -150,6 +160,27 @@ def test_score_bars_start_at_zero_and_show_their_intervals():
 def test_the_radar_closes_each_outline():
     lines = labelled(ALL["category_radar"]().axes[0])
     assert list(lines["dSFT"].get_ydata()) == [3.0, 4.0, 5.0, 3.0]
+
+
+def test_the_frontier_draws_each_measure_against_the_divergence_and_names_a_line_once():
+    left, right = ALL["frontier"]().axes
+    assert left.lines[0].get_xydata().tolist() == [[0, 5], [2, 7]]
+    assert right.lines[0].get_xydata().tolist() == [[0, 0.3], [2, 0.4]]
+    assert set(labelled(left)) == set(METHODS) and not labelled(right)
+
+
+@pytest.mark.parametrize(
+    ("lines", "panels", "message"),
+    [
+        (METHODS, {"reward": "reward"}, "points without kl, reward: dDPO, one point"),
+        ({"a": [{"grade": 1.0}]}, {"grade": "grade"}, "points without grade, kl: a"),
+        ({}, {"grade": "grade"}, "nothing to draw"),
+        (METHODS, {}, "nothing to draw"),
+    ],
+)
+def test_a_frontier_without_its_numbers_is_refused(lines, panels, message):
+    with pytest.raises(HandbookError, match=message):
+        figures.frontier(lines, panels)
 
 
 def test_figure_html_escapes_its_texts_and_holds_an_svg():

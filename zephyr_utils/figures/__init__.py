@@ -11,6 +11,7 @@ from zephyr_utils.figures.data import length_histogram, rating_heatmap
 from zephyr_utils.figures.evaluation import (
     category_radar,
     difference_intervals,
+    frontier,
     interval_curves,
     score_bars,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "dpo_loss_figure",
     "figure",
     "figure_html",
+    "frontier",
     "interval_curves",
     "learning_rate_schedule",
     "length_histogram",

@@ -1,10 +1,13 @@
-"""Figures of an evaluation and of ablations: scores, categories, differences with intervals."""
+"""Figures of an evaluation and of ablations: scores, categories, differences with intervals, and
+what methods reach at which KL divergence.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.figures.style import (
     COLOURS,
     HATCHES,
@@ -120,5 +123,40 @@ def interval_curves(
         )
     axes.set_xticks(sorted({step for points in curves.values() for step in points}))
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    legend_below(fig)
+    return fig
+
+
+def frontier(
+    lines: Mapping[str, Sequence[Mapping[str, float]]], panels: Mapping[str, str]
+) -> Figure:
+    """What methods that began at one model reach, against how far they moved from it: a line per
+    method, a panel per measure. A method is better where it lies higher at the same divergence.
+
+    Args:
+        lines: the points of each method, joined in this order; each has ``kl``, the KL divergence
+            from dSFT in nats per answer, and the keys of `panels`.
+        panels: what the axis of each measure says, such as ``{"grade": "mean grade, 1 to 10"}``.
+
+    Raises:
+        HandbookError: there is no line or no panel, or a point lacks a number.
+    """
+    keys = {"kl", *panels}
+    lacking = [name for name, line in lines.items() if any(keys - point.keys() for point in line)]
+    if not lines or not panels or lacking:
+        raise HandbookError(
+            f"points without {', '.join(sorted(keys))}: {', '.join(map(plain_label, lacking))}"
+            if lacking
+            else "there is nothing to draw",
+            where="frontier",
+            remedy="give at least one line and one panel, and each point its kl and its measures",
+        )
+    fig, each_axes = figure(len(panels), width=max(6.4, 3.6 * len(panels)), height=4.0)
+    for axes, (key, label) in zip(each_axes, panels.items(), strict=True):
+        for n, (name, line) in enumerate(lines.items()):
+            shown = plain_label(name) if axes is each_axes[0] else None  # one legend for all
+            points = [(point["kl"], point[key]) for point in line]
+            axes.plot(*zip(*points, strict=True), label=shown, **series_style(n))
+        axes.set(xlabel="KL from dSFT (nats per answer)", ylabel=label)
     legend_below(fig)
     return fig
