@@ -80,8 +80,10 @@ from zephyr_utils.exercises.ch09 import (
     check_operations_per_token,
     check_packed_updates,
 )
+from zephyr_utils.exercises.ch09_packing import check_pack
 from zephyr_utils.exercises.ch10 import (
     check_expected_best,
+    check_gae,
     check_leave_one_out,
     check_scaled_loss,
 )
@@ -131,6 +133,7 @@ __all__ = [
     "check_first_step",
     "check_fit_truecaser",
     "check_fit_weights",
+    "check_gae",
     "check_holm",
     "check_hours_range",
     "check_implied_beta",
@@ -150,6 +153,7 @@ __all__ = [
     "check_operations_per_token",
     "check_optimal_policy",
     "check_order_counts",
+    "check_pack",
     "check_packed_positions",
     "check_packed_updates",
     "check_paired_error",

@@ -1,4 +1,6 @@
-"""Checks of chapter 10: strength in the loss, the best of n, the leave-one-out baseline."""
+"""Checks of chapter 10: strength in the loss, the best of n, the leave-one-out baseline, and
+generalised advantages.
+"""
 
 from collections.abc import Callable
 from math import comb
@@ -190,3 +192,84 @@ def check_leave_one_out(fn: Callable[[Array], Array]) -> None:
         {message: slip(rewards) for message, slip in _BASELINES.items()},
         "Each reward minus the mean of the other k - 1 in its row.",
     )
+
+
+def _summed(errors: Array, factor: float) -> Array:
+    """Of each place the sum of what follows, each further one times the factor once more."""
+    sums = np.zeros(len(errors) + 1)
+    for t in reversed(range(len(errors))):
+        sums[t] = errors[t] + factor * sums[t + 1]
+    return sums[:-1]
+
+
+def _errors(rewards: Array, values: Array, gamma: float, after: float = 0.0) -> Array:
+    return rewards + gamma * np.append(values[1:], after) - values
+
+
+def _gae(rewards: Array, values: Array, gamma: float, lam: float) -> Array:
+    return _summed(_errors(rewards, values, gamma), gamma * lam)
+
+
+_ADVANTAGES: dict[str, Callable[[Array, Array, float, float], Any]] = {
+    "Lambda is missing: this is the return minus the value, whatever lambda is.": (
+        lambda r, v, gamma, lam: _summed(r, gamma) - v
+    ),
+    "These are the TD errors alone: each advantage also has what follows, times gamma lambda.": (
+        lambda r, v, gamma, lam: _errors(r, v, gamma)
+    ),
+    "The sum is discounted by lambda alone; the factor is gamma times lambda.": (
+        lambda r, v, gamma, lam: _summed(_errors(r, v, gamma), lam)
+    ),
+    "The next value in the TD error is not multiplied by gamma.": lambda r, v, gamma, lam: _summed(
+        _errors(r, v, 1.0), gamma * lam
+    ),
+    "Nothing comes after the last token: its next value is 0, and not its own once more.": (
+        lambda r, v, gamma, lam: _summed(_errors(r, v, gamma, v[-1]), gamma * lam)
+    ),
+    "These are the targets of the value head, advantage plus value; return the advantages.": (
+        lambda r, v, gamma, lam: _gae(r, v, gamma, lam) + v
+    ),
+    "You add up what came before a token; an action changes only what comes after it.": (
+        lambda r, v, gamma, lam: _summed(_errors(r, v, gamma)[::-1], gamma * lam)[::-1]
+    ),
+    "The sign of the TD error is wrong: a reward above what was predicted is an advantage above "
+    "0.": lambda r, v, gamma, lam: -_gae(r, v, gamma, lam),
+}
+
+
+@exercise(
+    "10_reward_models",
+    right="Lambda 0 trusts the value head, lambda 1 trusts the sampled rewards; PPO takes a value "
+    "between them.",
+    solution=_gae,
+    wrong=dict(
+        zip(
+            (
+                "Lambda is missing",
+                "TD errors alone",
+                "lambda alone",
+                "not multiplied by gamma",
+                "next value is 0",
+                "targets of the value head",
+                "came before",
+                "sign",
+            ),
+            _ADVANTAGES.values(),
+            strict=True,
+        )
+    ),
+)
+def check_gae(fn: Callable[[Array, Array, float, float], Array]) -> None:
+    """``fn(rewards, values, gamma, lam) -> advantages``: arrays with one entry per token of one
+    answer.
+    """
+    rewards, values = np.array([-0.1, 0.3, 0.0, 2.0]), np.array([0.5, 0.9, 0.4, 1.2])
+    for gamma, lam in ((0.9, 0.7), (1.0, 1.0), (1.0, 0.0)):  # the first tells wrong answers apart
+        first = gamma < 1
+        compare(
+            attempt(fn, rewards, values, gamma, lam),
+            _gae(rewards, values, gamma, lam),
+            {m: slip(rewards, values, gamma, lam) for m, slip in _ADVANTAGES.items() if first},
+            f"For gamma = {gamma} and lambda = {lam}: from the last token backwards, its TD error "
+            "plus gamma lambda times the advantage after it.",
+        )
