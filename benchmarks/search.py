@@ -1,14 +1,16 @@
 """The search behind the miniature's recipes: learning rate and epochs of dSFT, of dDPO, and of
-every row of chapter 08.
+every row of chapter 08 and of part two.
 
     python benchmarks/search.py --stages dsft ddpo rows  # one after the other, rows side by side
+    python benchmarks/search.py --stages methods         # those of part two
 
 A stage's winner is written into the recipes as it is found, because the next starts from its model.
 
-Each setting is trained with the seeds 100, 101 and 102, which draw records of their own and measure
-no claim, and graded at T = 0.7 on *development* questions, whose combinations no exam asks about.
-The mean grade over the three decides. A grid whose winner lies at its end goes on in that direction
-until the winner lies inside, `EXTENSIONS` times at most (``benchmarks/protocol.md``).
+Each setting is trained with the seeds 100, 101 and 102 (methods of part two: the first two), which
+draw records of their own and measure no claim, and graded at T = 0.7 on *development* questions,
+whose combinations no exam asks about. The mean grade over the seeds decides. A grid whose winner
+lies at its end goes on in that direction until the winner lies inside, `EXTENSIONS` times at most
+(``benchmarks/protocol.md``, ``benchmarks/protocol-methods.md``).
 
 Each result is added to ``benchmarks/results/search.json`` as it comes, so a search that was killed
 goes on where it stopped; ``--afresh`` forgets the stages' earlier results.
@@ -79,6 +81,17 @@ def try_setting(stage: str, changes: dict, seed: int) -> dict[str, Any]:
                 start, train, folder, recipe, reference_folder=pipeline.reference_cache
             ).metrics
             model_folder = folder / training.MODEL
+        elif stage in grids.SEARCHED:
+            from zephyr_utils.ablations.methods import measurements as methods
+
+            replication = methods.Replication(pipeline)
+            settings = {**grids.SEARCHED[stage].settings, **changes}
+            metrics = methods.train_into(replication, stage, folder, settings)
+            model_folder = folder / training.MODEL
+            if grids.SEARCHED[stage].kind == "reward":
+                score = round(methods.reward_accuracy(replication, model_folder), 4)
+                seconds = round(time.perf_counter() - started)
+                return {**changes, "seed": seed, "score": score, "seconds": seconds}
         else:
             row = ABLATIONS[stage]
             start, recipe = model_of(pipeline, row.start), recipe_of(pipeline, row, **changes)
@@ -118,12 +131,18 @@ def write_recipes(winners: dict[str, dict[str, Any]]) -> None:
             if count != 1:
                 raise RuntimeError(f"{path} has {count} lines for {name}")
         path.write_text(text, encoding="utf-8")
-    path = RECIPES / "ablations.yaml"
+    methods = winners.keys() & grids.SEARCHED.keys()
+    rows = winners.keys() - set(grids.PIPELINE) - methods
+    _write_rows(RECIPES / "ablations.yaml", "  ", {row: winners[row] for row in rows})
+    _write_rows(RECIPES / "methods.yaml", "", {row: winners[row] for row in methods})
+
+
+def _write_rows(path: Path, indent: str, rows: dict[str, dict[str, Any]]) -> None:
     text = path.read_text(encoding="utf-8")
-    for row in winners.keys() - set(grids.PIPELINE):
-        values = ", ".join(f"{name}: {_number(value)}" for name, value in winners[row].items())
-        line = f"  {row}: {{{values}}}"
-        text, count = re.subn(rf"(?m)^  {re.escape(row)}: {{[^}}]*}}", line, text)
+    for row, found in sorted(rows.items()):
+        values = ", ".join(f"{name}: {_number(value)}" for name, value in found.items())
+        line = f"{indent}{row}: {{{values}}}"
+        text, count = re.subn(rf"(?m)^{indent}{re.escape(row)}: {{[^}}]*}}", line, text)
         text = text if count else f"{text.rstrip()}\n{line}\n"
     path.write_text(text, encoding="utf-8")
 
@@ -207,7 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    choices = (*grids.GRIDS, "rows")
+    choices = (*grids.GRIDS, *grids.SEARCHED, "rows", "methods")
     parser.add_argument("--stages", nargs="+", choices=choices, required=True)
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--afresh", action="store_true", help="forget the stages' earlier results")
@@ -218,13 +237,15 @@ def main() -> None:
             print(json.dumps(try_setting(options.stages[0], changes, seed)), flush=True)
         return
     rows = [name for name in grids.GRIDS if name not in grids.PIPELINE]
-    named = [name for stage in options.stages for name in (rows if stage == "rows" else [stage])]
-    # dDPO needs the winner of dSFT, and rows those of both; rows need nothing of each other
-    stages = [
-        names
-        for of_pipeline, group in itertools.groupby(named, key=grids.PIPELINE.__contains__)
-        for names in ([[name] for name in group] if of_pipeline else [[*group]])
-    ]
+    groups = {"rows": rows, "methods": list(grids.SEARCHED)}
+    named = [name for stage in options.stages for name in groups.get(stage, [stage])]
+    # dDPO needs the winner of dSFT, rows those of both, and some methods another's; the others need
+    # nothing of each other
+    stages = [[name] for name in named if name in grids.PIPELINE]
+    others = [name for name in named if name not in grids.PIPELINE]
+    for last in (False, True):
+        if together := [name for name in others if grids.needs_another(name) == last]:
+            stages.append(together)
     console = Console(width=150)
     search = Search(console, [*itertools.chain(*stages)] if options.afresh else [], options.workers)
     for together in stages:

@@ -1,7 +1,8 @@
 """The settings that the search tries, and when a grid brackets its winner.
 
 A grid is a ladder of learning rates, each twice the one before, for each choice of the other
-values. Its winner has the best mean grade over `SEEDS` (for `by_heart`, see `objective`).
+values. Its winner has the best mean grade over the seeds (`seeds_of`; for `by_heart` and reward
+models see `objective`). The methods of part two bring their grids (`METHODS`).
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zephyr_utils.ablations.catalogue import BETAS, LOSSES, OWN_ANSWERS, PAIRINGS
+from zephyr_utils.ablations.methods.catalogue import METHODS
 
 Row = dict[str, Any]
 SEEDS = (100, 101, 102)  # no replication of the claims has one of these
@@ -37,13 +39,34 @@ GRIDS: dict[str, tuple[tuple[float, ...], tuple[Row, ...]]] = {
     "by_heart": ((8e-4, 1.6e-3, 3.2e-3), ({},)),
 }
 BY_HEART = 0.95  # training accuracy
+SEARCHED = {row.name: row for row in METHODS.values() if row.grid}
+
+
+def varied(stage: str) -> str:
+    """The value that a stage's grid is a ladder of."""
+    return SEARCHED[stage].searched if stage in SEARCHED else RATE
+
+
+def grid_of(stage: str) -> tuple[tuple[float, ...], tuple[Row, ...]]:
+    """The ladder, and other values that are tried with each of its steps."""
+    return (SEARCHED[stage].grid, ({},)) if stage in SEARCHED else GRIDS[stage]
+
+
+def needs_another(stage: str) -> bool:
+    """Whether a stage starts from the model of another whose rate is searched, too."""
+    return stage in SEARCHED and SEARCHED[stage].needs in SEARCHED
+
+
+def seeds_of(stage: str) -> tuple[int, ...]:
+    """The seeds of a stage's search; a method of part two has two of the three."""
+    return SEEDS[:2] if stage in SEARCHED else SEEDS
 
 
 def objective(stage: str, rows: Sequence[Row]) -> float:
     """What a setting is chosen by: the mean grade over its seeds.
 
     A row that is to know its pairs by heart counts by its training accuracy until that is reached,
-    and only beyond it by its grade.
+    and only beyond it by its grade. A reward model counts by its accuracy on held-out pairs.
     """
     grade = statistics.mean(row["score"] for row in rows)
     if stage != "by_heart":
@@ -54,8 +77,8 @@ def objective(stage: str, rows: Sequence[Row]) -> float:
 
 def setting_of(stage: str, row: Row) -> Row:
     """The values that the grid varies."""
-    _, others = GRIDS[stage]
-    names = [RATE, *sorted({name for other in others for name in other})]
+    _, others = grid_of(stage)
+    names = [varied(stage), *sorted({name for other in others for name in other})]
     return {name: row[name] for name in names if name in row}
 
 
@@ -75,7 +98,7 @@ def outcome(stage: str, tried: Sequence[Row]) -> Row:
     """What ``search.json`` says of a stage: its winner, whether the grid brackets it, and all that
     was tried.
     """
-    whole = [one for one in ranked(stage, tried) if one[2] == len(SEEDS)]
+    whole = [one for one in ranked(stage, tried) if one[2] == len(seeds_of(stage))]
     return {
         "winner": whole[0][0] if whole else None,
         "mean": round(whole[0][1], 4) if whole else None,
@@ -88,9 +111,12 @@ def end_of(stage: str, tried: Sequence[Row], setting: Row) -> int:
     """-1 or 1 where a setting has the lowest or highest learning rate of those tried with its other
     values (`GRIDS` names no others for most rows), 0 where it lies between two.
     """
-    others = {name: value for name, value in setting.items() if name != RATE}
-    rates = {row[RATE] for row in tried if others.items() <= setting_of(stage, row).items()}
-    return 1 if setting[RATE] >= max(rates) else -1 if setting[RATE] <= min(rates) else 0
+    others = {name: value for name, value in setting.items() if name != varied(stage)}
+    rates = {
+        row[varied(stage)] for row in tried if others.items() <= setting_of(stage, row).items()
+    }
+    here = setting[varied(stage)]
+    return 1 if here >= max(rates) else -1 if here <= min(rates) else 0
 
 
 def wanted(stage: str, tried: Sequence[Row]) -> list[list[tuple[Row, int]]]:
@@ -99,23 +125,24 @@ def wanted(stage: str, tried: Sequence[Row]) -> list[list[tuple[Row, int]]]:
     where the winner is bracketed.
     """
     missing = _next(stage, tried)
-    by_seed = [[one for one in missing if one[1] == seed] for seed in SEEDS]
+    by_seed = [[one for one in missing if one[1] == seed] for seed in seeds_of(stage)]
     return [one for one in by_seed if one]
 
 
 def _next(stage: str, tried: Sequence[Row]) -> list[tuple[Row, int]]:
-    rates, others = GRIDS[stage]
-    settings = [{RATE: rate, **other} for other in others for rate in rates]
+    name = varied(stage)
+    rates, others = grid_of(stage)
+    settings = [{name: rate, **other} for other in others for rate in rates]
     # also what a search that was killed had begun to try beyond the grid
     settings += [one for one, _, _ in ranked(stage, tried) if one not in settings]
     if missing := _missing(stage, settings, tried):
         return missing
     setting, _, _ = ranked(stage, tried)[0]
     end = end_of(stage, tried, setting)
-    further = {row[RATE] for row in tried} - set(rates)
+    further = {row[name] for row in tried} - set(rates)
     if not end or len(further) >= EXTENSIONS:
         return []
-    return _missing(stage, [{**setting, RATE: float(f"{setting[RATE] * 2.0**end:.6g}")}], tried)
+    return _missing(stage, [{**setting, name: float(f"{setting[name] * 2.0**end:.6g}")}], tried)
 
 
 def _missing(stage: str, settings: Sequence[Row], tried: Sequence[Row]) -> list[tuple[Row, int]]:
@@ -123,6 +150,6 @@ def _missing(stage: str, settings: Sequence[Row], tried: Sequence[Row]) -> list[
     return [
         (setting, seed)
         for setting in settings
-        for seed in SEEDS
+        for seed in seeds_of(stage)
         if (json.dumps(setting_of(stage, setting)), seed) not in there
     ]

@@ -174,7 +174,7 @@ def test_with_somebody_to_keep_them_failures_stop_nothing(monkeypatch, capsys):
             raise HandbookError("the loss is nan")
         return {"exam": {"score": 5.0}}
 
-    task = {"pipeline": {}, "ablations": ["dsft_one_epoch", "epochs_after_one", "few"]}
+    task = {"pipeline": {}, "rows": ["dsft_one_epoch", "epochs_after_one", "few"]}
     monkeypatch.setattr(measurements, "measure", measure)
     monkeypatch.setattr("sys.argv", ["measurements", json.dumps(task)])
     measurements.main()
@@ -191,7 +191,7 @@ def test_the_base_model_is_examined_although_dsft_failed(monkeypatch, capsys):
         return {"exam": {"score": 1.0}}
 
     monkeypatch.setattr(measurements, "measure", measure)
-    task = {"pipeline": {}, "ablations": ["dsft", "base", "ddpo"]}
+    task = {"pipeline": {}, "rows": ["dsft", "base", "ddpo"]}
     monkeypatch.setattr("sys.argv", ["measurements", json.dumps(task)])
     measurements.main()
     _, base, ddpo = map(json.loads, capsys.readouterr().out.splitlines())

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,8 +226,13 @@ def accuracies_by_epoch(log: list[dict], epochs: int) -> dict[str, list[float]]:
 # --- one process of several -----------------------------------------------------------------------
 
 
-def main() -> None:
-    """Measure the ablations of one pipeline; a line of JSON each as they are done.
+def report_rows(
+    measure_row: Callable[[Pipeline, str], dict[str, Any]],
+    label_of: Callable[[str], str],
+    start_of: Callable[[str], str],
+) -> None:
+    """Measure the rows that the command line names, of one pipeline; a line of JSON each as they
+    are done.
 
     A row that fails says so on its line, and those that do not start from it are measured all the
     same.
@@ -235,18 +240,29 @@ def main() -> None:
     task = json.loads(sys.argv[1])
     pipeline = Pipeline(**task["pipeline"])
     failed: set[str] = set()
-    for name in task["ablations"]:
+    for name in task["rows"]:
         started = time.perf_counter()
-        start = ABLATIONS[name].start if name in ABLATIONS else ""
         try:
-            if start in failed:
+            if (start := start_of(name)) in failed:
                 raise HandbookError(f"`{start}`, which it starts from, failed")
-            said: dict[str, Any] = {"results": measure(pipeline, name)}
+            said: dict[str, Any] = {"results": measure_row(pipeline, name)}
         except Exception as error:  # a row's own; an interrupt ends them all
             failed.add(name)
             said = {"failed": f"{type(error).__name__}: {error}"[:500]}
         seconds = time.perf_counter() - started
-        print(json.dumps({"row": name, **said, "seconds": seconds}), flush=True)
+        print(
+            json.dumps({"row": name, "label": label_of(name), **said, "seconds": seconds}),
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Measure the ablations of one pipeline."""
+    report_rows(
+        measure,
+        lambda name: ABLATIONS[name].label if name in ABLATIONS else name,
+        lambda name: ABLATIONS[name].start if name in ABLATIONS else "",
+    )
 
 
 if __name__ == "__main__":

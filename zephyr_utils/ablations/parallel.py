@@ -1,4 +1,4 @@
-"""Ablations for several replications, each in a process of its own."""
+"""Rows of a table for several replications, each replication in a process of its own."""
 
 import json
 import os
@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from zephyr_utils.ablations import measurements
-from zephyr_utils.ablations.catalogue import get_ablation
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.pipeline import Pipeline
 
@@ -22,34 +21,36 @@ def run_in_parallel(
     workers: int = 2,
     say: Callable[[str], None] = print,
     keep: Callable[[int, dict[str, Any]], None] | None = None,
+    module: str = measurements.__name__,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Measure ablations of several pipelines (seeds), each task in a process with one thread.
+    """Measure rows of several pipelines (seeds), each task in a process with one thread.
 
     On matrices this small two threads gain little, so two seeds side by side are
     faster. What was finished before a kill is reused.
 
     Args:
-        tasks: a pipeline, and the names of the ablations to be measured for it.
-        say: called with a line of text as each ablation is done.
-        keep: called with the seed and ``{row, seconds, results or failed}`` as each ablation is
+        tasks: a pipeline, and the names of the rows to be measured for it.
+        say: called with a line of text as each row is done.
+        keep: called with the seed and ``{row, label, seconds, results or failed}`` as each row is
             done or has failed, from a thread of its task. With it a failure is its caller's affair;
             without it the first stops the run.
+        module: that measures the rows, run as a program (`measurements.report_rows`).
 
     Yields:
-        The seed and its ablations' results (`measurements.measure`), task by task as they are done.
+        The seed and its rows' results, task by task as they are done.
 
     Raises:
-        HandbookError: an ablation or a process failed, and there is no `keep`.
+        HandbookError: a row or a process failed, and there is no `keep`.
     """
 
     def one(pipeline: Pipeline, names: Iterable[str]) -> tuple[int, dict[str, Any]]:
         wanted, results = list(names), {}
         failed: dict[str, str] = {}
-        task = json.dumps({"pipeline": pipeline.arguments, "ablations": wanted})
+        task = json.dumps({"pipeline": pipeline.arguments, "rows": wanted})
         # A file and not a pipe for its errors: nobody reads them until the process has ended.
         with tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", measurements.__name__, task],
+                [sys.executable, "-m", module, task],
                 env={**os.environ, **QUIET},
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -63,8 +64,7 @@ def run_in_parallel(
                         failed[row] = done["failed"]
                     else:
                         results[row] = done["results"]
-                        label = get_ablation(row).label
-                        say(f"seed {pipeline.seed}: {label}, {done['seconds']:.0f} s")
+                        say(f"seed {pipeline.seed}: {done['label']}, {done['seconds']:.0f} s")
                     if keep:
                         keep(pipeline.seed, done)
             if process.wait():

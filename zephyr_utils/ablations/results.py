@@ -3,7 +3,7 @@ against this code's models, records and recipes.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,34 +59,38 @@ class Committed:
     format: int = FORMAT
 
 
-def parse_results(results: Mapping[str, Any]) -> Committed:
-    """What a file of results holds."""
+def parse_results(
+    results: Mapping[str, Any], now: Callable[[], dict[str, str]] = provenance
+) -> Committed:
+    """What a file of results holds, held against what such results rest on now."""
     if not results:
         return Committed({}, "no results found: they come with a clone of the repository")
     stamp = results["stamp"]
     return Committed(
         {int(seed): rows for seed, rows in results["measured"].items()},
         f"{stamp['cpu']}, torch {stamp['torch']}, TRL {stamp['trl']}",
-        changes_since(results["provenance"]),
+        changes_since(results["provenance"], now),
         {int(seed): rows for seed, rows in results.get("failed", {}).items()},
         results.get("format", 1),
     )
 
 
-def changes_since(then: Mapping[str, str]) -> tuple[str, ...]:
-    """What the claims rest on that is not what it was, in words."""
-    return tuple(
-        name.replace("_", " ") for name, now in provenance().items() if then.get(name) != now
-    )
+def changes_since(
+    then: Mapping[str, str], now: Callable[[], dict[str, str]] = provenance
+) -> tuple[str, ...]:
+    """What results rest on that is not what it was, in words."""
+    return tuple(name.replace("_", " ") for name, one in now().items() if then.get(name) != one)
 
 
-def check_unchanged(results: Mapping[str, Any], path: Path) -> None:
+def check_unchanged(
+    results: Mapping[str, Any], path: Path, now: Callable[[], dict[str, str]] = provenance
+) -> None:
     """Refuse to go on with results that rest on something else than this code.
 
     Raises:
         HandbookError: base model, world or recipes have changed since; they are named.
     """
-    changed = changes_since(results["provenance"])
+    changed = changes_since(results["provenance"], now)
     if changed:
         raise HandbookError(
             f"its results were measured before the last change of: {', '.join(changed)}",
@@ -96,9 +100,13 @@ def check_unchanged(results: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def committed() -> Committed:
-    """What ``make claims`` left in ``benchmarks/results/claims.json`` of this checkout."""
+def committed(
+    name: str = "claims.json", now: Callable[[], dict[str, str]] = provenance
+) -> Committed:
+    """What ``make claims`` (or a study of another name) left in ``benchmarks/results/`` of this
+    checkout.
+    """
     for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
-        if results := read_json(folder / "benchmarks" / "results" / "claims.json"):
-            return parse_results(results)
+        if results := read_json(folder / "benchmarks" / "results" / name):
+            return parse_results(results, now)
     return parse_results({})

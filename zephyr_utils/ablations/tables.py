@@ -1,6 +1,6 @@
 """Models and claims as Markdown tables, grade and right answers side by side."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,22 @@ _FORMS = {GRADE: (".2f", 1), RIGHT: (".1f", 100)}
 _OTHER = (".3f", 1)
 
 
-def models_table(measured: Measured, rows: Iterable[str]) -> str:
+def models_table(
+    measured: Measured, rows: Iterable[str], labels: Mapping[str, str] | None = None
+) -> str:
     """Grade and share of right answers with their intervals, length and share of answers that end:
     a Markdown table, a line a row; rows of fewer than two replications are left out.
+
+    Args:
+        labels: row -> what the table calls it; None for the ablations'.
     """
+    labels = labels or {name: row.label for name, row in ABLATIONS.items()}
     shown = {row["setting"]: row["mt_bench"] for row in published_table("table_3").rows}
     lines = []
     for name in rows:
-        label = ABLATIONS[name].label
-        exams = [results[name]["exam"] for results in measured.values() if name in results]
+        label = labels[name]
+        found = [results[name] for results in measured.values() if name in results]
+        exams = [one["exam"] for one in found if "exam" in one]
         if len(exams) < 2:
             continue
         paper = shown.get(label.replace("−", "-"))

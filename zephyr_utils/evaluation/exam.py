@@ -43,6 +43,19 @@ def run_exam(
         left out), and what :func:`exam_shares` returns.
     """
     answers = ask_questions(model, tokenizer, name, questions, temperature=temperature, **sampling)
+    return grade_exam(name, questions, answers, folder, judge, allow_failures=allow_failures)
+
+
+def grade_exam(
+    name: str,
+    questions: Sequence[MTBenchQuestion],
+    answers: Sequence[MTBenchAnswer],
+    folder: Path,
+    judge: Judge,
+    *,
+    allow_failures: bool = False,
+) -> dict[str, Any]:
+    """Grade answers to both turns of every question; writes and returns what `run_exam` does."""
     save_records(answers, folder / ANSWERS)
     judgments = grade_answers(questions, answers, judge, name)
     save_records(judgments, folder / JUDGMENTS)

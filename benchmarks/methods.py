@@ -1,0 +1,77 @@
+"""The methods that followed Zephyr over eight replications: ``make methods``.
+
+Trains and examines every row of part two in each replication, whose seed draws records, exam and
+training alike, and writes what was measured, verdicts and the machine's stamp to
+``benchmarks/results/methods.json``. What is judged and how stands in
+``benchmarks/protocol-methods.md``, which is older than the results. Rows that are measured stay;
+results that rest on another base model, world or setting are refused, by name.
+
+    python benchmarks/methods.py --rows iterative offline  # some rows, and those they start from
+    python benchmarks/methods.py --known --write-pages     # judge and print what there is
+
+Models of the same seeds that ``make claims`` trained are reused.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from study import Study, left_out
+
+from zephyr_utils.ablations.methods import measurements
+from zephyr_utils.ablations.methods.catalogue import METHODS, provenance
+from zephyr_utils.ablations.methods.claims import judge_methods
+from zephyr_utils.ablations.tables import findings_table, models_table
+from zephyr_utils.machine import usable_cores
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "methods.json"
+REPLICATIONS = 8
+STUDY = Study(RESULTS, measurements.__name__, provenance)
+
+
+def main() -> int:
+    """Measure, print, write; 1 if a row failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=REPLICATIONS, help="replications")
+    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument(
+        "--rows", nargs="+", choices=METHODS, default=list(METHODS), help="default: all"
+    )
+    parser.add_argument("--afresh", action="store_true", help="forget the results that there are")
+    parser.add_argument("--write-pages", action="store_true", help="rewrite book/results.md")
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="measure nothing: print and write from the results as they are",
+    )
+    options = parser.parse_args()
+    console = Console()
+    if options.known and (options.afresh or not STUDY.results.is_file()):
+        parser.error("--known judges the results that there are, and here there are none")
+    if not options.afresh:
+        STUDY.check()
+    if options.known:
+        measured, failed = STUDY.known()
+    else:
+        measured, failed = STUDY.measure(
+            options.seeds, options.workers, options.rows, options.afresh, console
+        )
+    judged = judge_methods(measured)
+    STUDY.write_findings(judged)
+    labels = {name: row.label for name, row in METHODS.items()}
+    console.print(Markdown(models_table(measured, METHODS, labels)))
+    console.print(Markdown(findings_table(judged)))
+    console.print("\n".join([f"{len(measured)} replications.", *left_out(failed)]))
+    if options.write_pages:
+        subprocess.run([sys.executable, ROOT / "tools" / "results_page.py"], check=True)
+    return 1 if any(failed.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
