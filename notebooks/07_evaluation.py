@@ -1,23 +1,22 @@
 # %% [markdown]
 # # Evaluation: what a grade is worth
 #
-# Base, dSFT and dDPO answer the same questions, and a judge grades them. How certain are the grades, what biases them, and
-# what do they not measure? The two protocols are the paper's, MT-Bench {cite:p}`zheng2023judging` and AlpacaEval.
+# Base, dSFT and dDPO answer the same questions, and a judge grades them by the paper's protocols, MT-Bench
+# {cite:p}`zheng2023judging` and AlpacaEval. How certain are the grades, what biases them, what do they miss?
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# - write the loop that generates an answer, and compute MT-Bench and AlpacaEval scores with their errors from raw records;
-# - measure a judge's position bias, length bias and self-preference;
-# - tell whether dDPO made *your* model right more often or only changed its manner;
-# - decide whether a difference is real: paired by question, over seeds, and with enough questions;
-# - recognise figures that cannot be taken at face value: contaminated, from a faulty runner, or from another judge.
+# 1. Generate answers, and compute MT-Bench and AlpacaEval scores with their standard errors.
+# 2. Measure a judge's position bias, length bias and self-preference.
+# 3. Tell whether dDPO made *your* model right more often or only changed its manner.
+# 4. Decide whether a difference is real: paired by question, over seeds, with enough questions.
+# 5. Recognise figures not to be taken at face value.
 
 # %% [markdown]
 # ## Set-up
 #
-# The three folded cells load the package, set the parameters (`scale` chooses model, data and recipe together)
-# and import what follows.
+# The three folded cells load the package, set the parameters and import what follows.
 
 # %% tags=["hide-input"]
 try:
@@ -72,9 +71,9 @@ pipeline = Pipeline(
 # %% [markdown]
 # ## Three models, one set of questions
 #
-# The questions have MT-Bench's shape: two turns, eight categories, the second turn building on the first. The judge is the
-# miniature's rule-based teacher, which knows every right answer: the rule that rated the answers for dDPO, here without its
-# noise. **Its scale is its own**: no grade on this page compares with a GPT-4 score on MT-Bench.
+# The questions have MT-Bench's shape: eight categories and two turns, the second building on the first. The judge is the
+# rule-based teacher that rated the answers for dDPO, here without noise. **Its scale is its own**: no grade on this page
+# compares with a GPT-4 score.
 
 # %%
 exam = pipeline.setting.exam
@@ -86,9 +85,8 @@ for category, question in sorted(first_of.items()):
     print(f"{category:>11}:", " | ".join(question["turns"]))
 
 # %% [markdown]
-# Were the students trained on any of them? Each question is built from **combinations** (a name and a topic, the three
-# numbers of a sum), and a hash assigns each combination, with all turns of its question, to training, exam or development.
-# (Single facts, such as the language of Kenya, cannot be held out.) Check it, in the combinations and in the training texts:
+# Was any of them in the training data? A hash assigns each **combination** in a question (a name and a topic, the three
+# numbers of a sum) to training, exam or development. (Single facts, such as the language of Kenya, are not held out.)
 
 # %%
 def user_turns(conversations):
@@ -112,8 +110,8 @@ assert pipeline.own_data or not met, (
 # %% [markdown]
 # ### Generation, written out
 #
-# The chat template turns the conversation into tokens and the model scores the next one; we append a token and repeat until
-# the model ends its turn. At temperature 0 we take the likeliest; at temperature $T$ we draw from `softmax(logits / T)`.
+# The chat template turns the conversation into tokens, the model scores the next, we append one and repeat until the turn
+# ends. At temperature 0 we take the likeliest token; at temperature $T$ we draw from `softmax(logits / T)`.
 
 # %%
 @torch.no_grad()
@@ -134,8 +132,8 @@ def my_answer(model, tokenizer, messages, most=96, temperature=0.0):
     return tokenizer.decode(said, skip_special_tokens=True).strip()
 
 # %% [markdown]
-# The second turn is asked after the model's own first answer. `chat.chat_turns` does the same in batches and caches the
-# keys and values of earlier tokens. The two must agree:
+# The second turn follows the model's own first answer. `chat.chat_turns` does the same in batches, with cached keys and
+# values. They must agree:
 
 # %%
 ddpo, tokenizer = chat.load_model(pipeline.model_directory("ddpo"), dtype="float32")
@@ -154,9 +152,8 @@ for turns, expected in zip(asked, package):
 # %% [markdown]
 # ### One call to a judge
 #
-# This is the prompt that a model behind an endpoint would be sent about the last conversation, and what our rule says
-# instead. Read the grade from the *last* brackets: a judge may quote, and an answer that contains `[[10]]` must not set its
-# own grade.
+# What a judge model would be sent about the last conversation, and what our rule says. Read the grade from the *last*
+# brackets: an answer that contains `[[10]]`, quoted by the judge, must not set its own grade.
 
 # %%
 def my_rating(judgment):
@@ -174,9 +171,9 @@ if isinstance(judge, TeacherJudge):
     assert my_rating(graded.text) == graded.score
 
 # %% [markdown]
-# The rule gives a right answer 5 points for the bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and
-# closing, and takes one off where names lack their capitals. A wrong answer gets 1, or 2 if it opens and closes in a
-# friendly way. Now all questions, all three models, sampled at temperature 0.7:
+# The rule: 5 points for the right bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and closing, 1 off
+# for names without capitals. A wrong answer gets 1, or 2 if it opens and closes in a friendly way. Now all questions and all
+# three models, sampled at temperature 0.7:
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -199,13 +196,12 @@ base, dsft, after = (made[name].results for name in ("base", "dsft", "ddpo"))
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"At {base['score']:.2f}. The base goes on writing texts of the kind it knows, and "
-    "earns more than the lowest grade only where such a text begins with an answer. "
-    "Nothing wrong gets more than two points. dSFT reaches "
-    f"{dsft['score']:.2f}, because it answers at all, and dDPO {after['score']:.2f}. "
-    "The share of *right* answers is another number: "
-    f"{100 * dsft['right']:.0f} % after dSFT, {100 * after['right']:.0f} % after dDPO. "
-    "Is that difference real, and what does it consist of?",
+    f"At {base['score']:.2f}: only some of its texts happen to begin with an answer, "
+    "and nothing wrong gets more than two points. dSFT reaches "
+    f"{dsft['score']:.2f} because it answers at all, dDPO {after['score']:.2f}. The "
+    f"share of *right* answers is another number: {100 * dsft['right']:.0f} % after "
+    f"dSFT, {100 * after['right']:.0f} % after dDPO. Is the difference real, and what "
+    "does it consist of?",
     key="base-grade",
     answer=1
     if abs(base["score"] - 5) < 1.5
@@ -215,8 +211,8 @@ lessons.explain(
 )
 
 # %% [markdown]
-# Answers and judgments are kept as records in the format of MT-Bench's own tools (FastChat), so that every figure below can
-# be recomputed from files:
+# Every figure below can be recomputed from the stored answers and judgments, in the format of MT-Bench's own tools
+# (FastChat):
 
 # %%
 answers = {
@@ -233,7 +229,7 @@ pprint(judgments["ddpo"][0], sort_dicts=False, width=88)
 # %% [markdown]
 # ```{admonition} The real thing: an answer of Zephyr
 # :class: note dropdown
-# The sample from the model card of Zephyr-7B-beta, with its licence. Its grade would depend on judge, prompt and year.
+# The sample on the model card of Zephyr-7B-beta. Its grade would depend on judge, prompt and year.
 # ```
 
 # %% tags=["hide-input", "hide-output"]
@@ -250,8 +246,8 @@ print(textwrap.fill(real_answer.attribution, 84))
 #
 # $$\text{score} = \frac{1}{|V|} \sum_{(q,t) \in V} g_{qt},$$ (eq-07-score)
 #
-# over the set $V$ of judgments from which a grade could be read. The package adds turns, categories, failures by reason and
-# an interval. Its brackets must end a finished judgment; FastChat takes the first ones, wherever they are.
+# over the set $V$ of judgments with a readable grade. (The package accepts brackets only at the end of a finished judgment;
+# FastChat takes the first.)
 
 # %%
 def my_score(rows):
@@ -272,18 +268,10 @@ for name, rows in judgments.items():
 # %% [markdown]
 # ### Judgments that failed
 #
-# A judge is a language model and sometimes forgets its brackets. The tools then store -1.
+# A judge sometimes omits its brackets. The tools then store -1, and whoever averages that with the rest loses (mean + 1) / 20
+# for one failure in twenty. Nothing crashes. The package leaves failures out, counts them, and warns:
 
-# %% tags=["remove-input"]
-lessons.predict(
-    "One judgment in twenty has no readable grade. By how much does the mean fall if "
-    "somebody averages the column with every -1 in it?",
-    ["by 0.05, a twentieth of one", "by a twentieth of (mean + 1)", "not at all"],
-    1,
-    key="failed",
-)
-
-# %% tags=["hide-output"]
+# %%
 broken = [dict(row) for row in judgments["ddpo"]]
 for row in broken[::20]:
     row.update(judgment="I would say it is quite good.", score=-1)
@@ -294,18 +282,8 @@ as_stored = np.mean([row["score"] for row in broken])
 print(f"left out: {left_out.overall:.3f}   averaged as -1: {as_stored:.3f}")
 print(told[0].message)
 
-# %% tags=["remove-input"]
-lessons.explain(
-    f"By {left_out.overall - as_stored:.2f}. Each failure *replaces* a grade and lies "
-    "(mean + one) below the mean, so a twentieth of them costs (mean + one) / twenty. "
-    "Nothing crashed. The package leaves failed judgments out, counts them, says why "
-    "each failed, and warns.",
-    key="failed",
-)
-
 # %% [markdown]
-# Leaving judgments out is sound only while they are few: a judge may fail on just the long, muddled answers. Above 10 % the
-# package refuses:
+# That is sound only while failures are few: they may all be of one kind, such as long answers. Above 10 % it refuses:
 
 # %%
 for row in broken[::8]:
@@ -318,8 +296,8 @@ except ValueError as error:
 # %% [markdown]
 # ### The radar
 #
-# One mean hides eight. The paper's Figure 1 is such a radar: Zephyr is strong in writing and weak in mathematics and coding.
-# The figure's own numbers were never printed. In which categories do the lines of dSFT and dDPO part here?
+# One mean hides eight. The paper's figure 1 is such a radar, without printed numbers; its text calls Zephyr competitive in
+# several categories and much weaker in mathematics and coding. Where do dSFT and dDPO part here?
 
 # %% tags=["hide-input"]
 categories = list(scores["base"].by_category)
@@ -327,6 +305,7 @@ radar = {
     name: [score.by_category[category] for category in categories]
     for name, score in scores.items()
 }
+gains = np.subtract(radar["ddpo"], radar["dsft"])
 alt = "; ".join(
     f"{name}: " + ", ".join(f"{c} {g:.1f}" for c, g in zip(categories, grades))
     for name, grades in radar.items()
@@ -334,11 +313,15 @@ alt = "; ".join(
 figures.show(
     figures.category_radar(categories, radar),
     alt=f"Mean grades by category. {alt}.",
-    caption="Mean grade by category, both turns, on this rule-based judge's own scale.",
+    caption=(
+        "Mean grade by category, both turns, on this judge's own scale. dDPO gains "
+        f"most in {categories[int(np.argmax(gains))]}, least in "
+        f"{categories[int(np.argmin(gains))]}."
+    ),
 )
 
 # %% [markdown]
-# Each corner is a mean over few questions. Both models answered the same ones, so each change has an interval of its own:
+# Each corner is a mean over few questions. Both models answered the same ones, so each change has its own interval:
 
 # %%
 def by_question(rows):
@@ -359,14 +342,14 @@ for category in categories:
 # %% [markdown]
 # ## The error of a mean
 #
-# A score is a mean over *these* questions; others of the same kind would have given another. Let question $q$ contribute
-# the mean of its turns, $x_q$, and let the questions be drawn independently. Then
+# Other questions of the same kind would give another score. If question $q$ contributes the mean of its turns, $x_q$, and the
+# questions are drawn independently, then
 #
 # $$\operatorname{Var}(\bar{x}) = \frac{1}{n^2}\sum_q \operatorname{Var}(x_q) = \frac{\sigma^2}{n}
 # \quad\Rightarrow\quad \text{SE} = \frac{s}{\sqrt{n}}, \qquad s^2 = \frac{1}{n-1}\sum_q (x_q - \bar{x})^2 .$$ (eq-07-error)
 #
-# The **bootstrap** resamples the questions two thousand times, with replacement, and measures how the mean scatters. It
-# knows nothing of the formula and has to agree with it.
+# The **bootstrap** needs no formula: it resamples the questions two thousand times, with replacement, and takes the spread of
+# the means. The two must agree.
 
 # %%
 def my_standard_error(values):
@@ -389,8 +372,8 @@ lessons.predict(
     "Each question has two turns. May the formula count every turn as a draw of its "
     "own, so that $n$ doubles?",
     [
-        "yes: more grades give a smaller error",
-        "never: a second turn carries no information",
+        "yes: more grades, a smaller error",
+        "never: a second turn tells nothing new",
         "only if the two turns of a question are uncorrelated",
     ],
     2,
@@ -417,16 +400,16 @@ lessons.explain(
     "\\rho$ times what counting turns gives. Here $\\rho$ is "
     + ", ".join(f"{value:+.2f} ({name})" for name, value in correlation.items())
     + f". On MT-Bench it is {measured}: a model that misreads the first turn fails the "
-    "second, and counting turns would give an error a fifth too small. (Grading one "
-    "answer ten times would make anything significant.) The unit is the question.",
+    "second too, and counting turns gives an error a fifth too small. The unit is the "
+    "question.",
     key="unit",
 )
 
 # %% [markdown]
 # ## Protocol two: which of two answers is better
 #
-# AlpacaEval shows the judge two answers, a baseline's and the model's, and asks which is better. The paper's baseline is
-# text-davinci-003; ours is the dSFT model, so the win rate says what dDPO changed.
+# AlpacaEval shows the judge a baseline's answer and the model's, and asks which is better. The paper's baseline is
+# text-davinci-003; ours is dSFT.
 
 # %% [markdown]
 # ```{exercise} A win rate with draws
@@ -434,7 +417,7 @@ lessons.explain(
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `win_rate(outcomes)`: from a list of `"win"`, `"draw"` and `"loss"`, return the win rate, a number between 0 and 1.
+# Write `win_rate(outcomes)`: given a list of `"win"`, `"draw"` and `"loss"`, return the win rate, a number between 0 and 1.
 # Swapping the two models must turn a rate of $p$ into $1 - p$.
 # ```
 
@@ -446,12 +429,12 @@ def win_rate(outcomes):
 exercises.check_win_rate(win_rate)
 
 # %% [markdown]
-# ```{admonition} Hint: what two equal models must get
+# ```{admonition} Hint 1
 # :class: tip dropdown
 # Two copies of one model draw every game, and swapping them changes nothing. So $p = 1 - p$.
 # ```
 #
-# ```{admonition} Hint: almost the code
+# ```{admonition} Hint 2
 # :class: tip dropdown
 # `outcomes.count("win")` counts; divide points by `len(outcomes)`.
 # ```
@@ -463,20 +446,19 @@ exercises.check_win_rate(win_rate)
 # def win_rate(outcomes):
 #     return (outcomes.count("win") + outcomes.count("draw") / 2) / len(outcomes)
 # ```
-# Dropping the draws instead would give a model that draws 99 games and wins one a rate of 100 %.
+# Without draws, a model that draws 99 games and wins one would get 100 %.
 # ````
 
 # %% [markdown]
-# A judge that is asked once may follow the *position* of an answer, so we ask twice, with the order swapped.
+# A judge may favour the *position* of an answer ([position bias](03_ai_feedback)), so we ask twice, with the order swapped.
 #
 # ```{exercise} Asked twice
 # :label: ex-07-both-orders
 #
 # **Difficulty** ●●○○○ · **Minutes** 8
 #
-# Write `both_orders(first, second)` for two verdicts, each `"A"`, `"B"` or `"tie"`. In the first game model 1's answer is
-# A, in the second model 2's answer is A. Return model 2's score: 1 if both games name model 2, 0 if both name model 1, else
-# 0.5.
+# Write `both_orders(first, second)` for two verdicts, each `"A"`, `"B"` or `"tie"`. In the first game answer A is model 1's,
+# in the second it is model 2's. Return model 2's score: 1 if both games name model 2, 0 if both name model 1, otherwise 0.5.
 # ```
 
 # %% tags=["exercise"]
@@ -487,12 +469,12 @@ def both_orders(first, second):
 exercises.check_both_orders(both_orders)
 
 # %% [markdown]
-# ```{admonition} Hint: name the model first
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# Translate each letter into a model first. What does the pair `("A", "A")` say of the two models?
+# Translate each letter into a model first. What does the pair `("A", "A")` say about the two models?
 # ```
 #
-# ```{admonition} Hint: almost the code
+# ```{admonition} Hint 2
 # :class: tip dropdown
 # Model 2 has won when `(first, second) == ("B", "A")`. Which pair is model 1's win?
 # ```
@@ -506,11 +488,11 @@ exercises.check_both_orders(both_orders)
 #         return 1.0
 #     return 0.0 if (first, second) == ("A", "B") else 0.5
 # ```
-# `("A", "A")` names the first position twice: it says something about the judge and nothing about the models.
+# `("A", "A")` names the first position twice: it says something about the judge, not the models.
 # ````
 
 # %% [markdown]
-# With your two functions, dDPO against dSFT on the first turns:
+# Your two functions on dDPO against dSFT, first turns:
 
 # %%
 pair_points = exercises.yours(both_orders, exercises.check_both_orders)
@@ -527,8 +509,7 @@ outcomes = [{1.0: "win", 0.5: "draw", 0.0: "loss"}[points] for points in mine]
 print(f"{100 * rate_of(outcomes):.2f} % ± {100 * my_standard_error(mine):.2f}")
 
 # %% [markdown]
-# The package stores the verdicts in the format of AlpacaEval's annotations, so that one function reads ours and the real
-# ones:
+# The package stores verdicts as AlpacaEval's annotations, so one function reads ours and the real ones:
 
 # %%
 pairs = evaluation.judge_pairs(
@@ -545,28 +526,18 @@ assert math.isclose(rate.win_rate, 100 * np.mean(mine)) and math.isclose(
 # ```{admonition} Common mistake
 # :class: warning
 # AlpacaEval's files store a draw as 0 in some runs and as 1.5 in others; a failed annotation is null, or in version 2 the
-# draw 1.5. Read 0 or null as a loss, and the rate is off without any error. The package knows both codings and counts what
-# it left out: `n_missing`, and for version 2 `n_missing_as_draw`.
+# draw 1.5. Reading 0 or null as a loss shifts the rate silently. The package knows both codings and counts what is missing.
 # ```
 
 # %% [markdown]
 # ## From raw records to Table 1
 #
-# Table 1 of the paper prints a standard error beside each AlpacaEval rate, over 805 instructions. A score that is 1 with
-# probability $p$ and 0 otherwise has variance $p(1-p)$, so
+# Table 1 of the paper prints a standard error beside each AlpacaEval rate over 805 instructions. A score that is 1 with
+# probability $p$ and otherwise 0 has the variance $p(1-p)$, so
 #
 # $$\text{SE} \approx 100 \sqrt{\frac{p\,(1-p)}{805}} .$$ (eq-07-share)
 
-# %% tags=["remove-input"]
-lessons.predict(
-    "Zephyr-7B-beta's rate is 90.60 %. Which rates in that table have the largest "
-    "standard error?",
-    ["those near 100 %", "those near 50 %", "all the same"],
-    1,
-    key="table-one",
-)
-
-# %% tags=["hide-output"]
+# %%
 table_1 = [
     row for row in published_table("table_1").rows if row["alpaca_eval"] is not None
 ]
@@ -583,19 +554,10 @@ assert max(off.values()) < 0.05, (
     "a printed error is not that of its rate: was the table copied correctly?"
 )
 
-# %% tags=["remove-input"]
-lessons.explain(
-    "Those near one half, where each instruction is a coin toss. Every printed error "
-    f"comes out to within {max(off.values()):.2f}; draws lower the true variance a "
-    "little, failed annotations the number of rows. So the paper's error bars are over "
-    "instructions alone, not over training seeds or judges.",
-    key="table-one",
-)
-
 # %% [markdown]
-# Now read Table 1 again. Zephyr's 90.60 and GPT-3.5-turbo's 89.37 differ by 1.23 points; if the two rates were independent,
-# the difference would have the standard error $\sqrt{1.03^2 + 1.08^2} = 1.49$. So the order of the two is not established.
-# Nor is that of two rows of the ablation in Table 3:
+# So the paper's error bars are over instructions alone, not over training seeds or judges. Zephyr's 90.60 and
+# GPT-3.5-turbo's 89.37 differ by 1.23 points; were the rates independent, the difference would have the standard error
+# $\sqrt{1.03^2 + 1.08^2} = 1.49$. Their order is not established, nor is that of two rows of table 3:
 
 # %%
 table_3 = {row["setting"]: row for row in published_table("table_3").rows}
@@ -608,19 +570,10 @@ print(
 )
 
 # %% [markdown]
-# What speaks for dDPO at one epoch is therefore the gain on MT-Bench, 7.00 against 6.64, over 80 questions: see *How many
-# questions?* below. (The published model had three epochs.)
+# The evidence for dDPO at one epoch is therefore its gain on MT-Bench, 7.00 against 6.64: see *How many questions?* below.
 #
-# ### The same from the records themselves (optional)
-#
-# The annotations are in AlpacaEval's repository under `results/MODEL/alpaca_eval_gpt4/`, GPT-4's judgments of MT-Bench in
-# FastChat's; their licences do not let us ship all of them. Put a copy into a folder and name it in `ZEPHYR_REAL_DATA`: the
-# next cell recomputes every rate, compares rivals row by row, and correlates length with win rate. It gives:
-#
-# | | |
-# |---|---|
-# | Zephyr-7B-beta, AlpacaEval 1 | 90.598 (1.029): 727 won, 75 lost, 1 drawn, 2 failed |
-# | MT-Bench, five models, 80 questions | a score alone is known to ± 0.65 to 0.7, the paired difference of neighbours to ± 0.4 to 0.55 |
+# To recompute every rate from the records, name in `ZEPHYR_REAL_DATA` a folder with copies of AlpacaEval's
+# `results/MODEL/alpaca_eval_gpt4/` and of FastChat's GPT-4 judgments, which we may not ship.
 
 # %% tags=["hide-input"]
 def from_real_records(folder):
@@ -662,23 +615,19 @@ if records := os.environ.get("ZEPHYR_REAL_DATA"):
 # %% [markdown]
 # ### One model, many figures
 #
-# | Zephyr-7B-beta | paper | model card | what the records or a newer run say |
+# | Zephyr-7B-beta | paper | model card | the records, or a newer run |
 # |---|---|---|---|
-# | MT-Bench, GPT-4, 80 questions | 7.34 | 7.34 | not recomputed: we hold no judgments of it |
-# | AlpacaEval 1, against text-davinci-003 | 90.60 (1.03) | 90.60 | 90.598 (1.029) |
+# | MT-Bench, GPT-4, 80 questions | 7.34 | 7.34 | no judgments to recompute it from |
+# | AlpacaEval 1, against text-davinci-003 | 90.60 (1.03) | 90.60 | 90.598 (1.029): 727 won, 75 lost, 1 drawn, 2 failed |
 # | AlpacaEval 2, against GPT-4 Turbo | – | – | 10.99, length-controlled 13.20 (AlpacaEval's leaderboard) |
-# | ARC, HellaSwag | 62.03, 84.52 | 62.03, 84.36 | |
-# | MMLU, TruthfulQA | 61.44, 57.44 | 61.07, 57.45 | the last one is contaminated, see below |
 #
-# Between 90.60 and 10.99 the model did not change; the baseline and the judge did. A win rate describes a *pair* of models
-# and a judge.
+# Between 90.60 and 10.99 only baseline and judge changed. A win rate describes two models *and* a judge.
 
 # %% [markdown]
 # ## Judges have biases, and they can be measured
 #
-# The paper names two: GPT-4 favours models distilled from it (**self-preference**), and long answers (**length bias**). A
-# third is **position bias**. To measure a bias you need a judge whose bias is *known*, so we add noise and a bias to the
-# rule-based judge.
+# The paper names two: GPT-4 favours models distilled from it (**self-preference**), and long answers (**length bias**).
+# [Chapter 03](03_ai_feedback) measured biases in ratings. What do they do to win rates? We plant two in a copy of our judge:
 
 # %%
 class BiasedJudge:
@@ -707,7 +656,7 @@ class BiasedJudge:
 # %% tags=["remove-input"]
 lessons.predict(
     "A judge with noise of 2 points adds 2 points to whatever it reads first. Where "
-    "does dDPO's win rate lie when both orders must agree?",
+    "does dDPO's win rate over both orders lie?",
     ["between the two single orders", "at the unbiased judge's rate", "at one half"],
     0,
     key="position",
@@ -741,19 +690,18 @@ low, high = sorted((first_place, second_place))
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"One order alone gives {low:.0f} or {high:.0f} %: the same answers, the same "
-    f"judge. Both orders give {fair.win_rate_2:.0f} %, because the bias pushes once "
-    f"each way. The {fair.n_inconsistent} contradictory questions count one half each "
-    "and pull the rate towards one half (the unbiased judge says "
-    f"{rate.win_rate:.0f} %). Asked in both orders, a biased judge usually keeps the "
-    "sign, but it is *less able* to tell two models apart.",
+    f"One order alone gives {low:.0f} or {high:.0f} %; both give "
+    f"{fair.win_rate_2:.0f} %, because the bias pushes once each way. The "
+    f"{fair.n_inconsistent} contradictory questions count one half each and pull the "
+    f"unbiased judge's {rate.win_rate:.0f} % towards one half: asked twice, a biased "
+    "judge usually keeps the sign, but tells two models apart *less well*.",
     key="position",
 )
 
 # %% [markdown]
 # ### Length bias
 #
-# The win rate in four groups of equal size, from the answers that are shortest compared with the baseline's to the longest:
+# The win rate in four equal groups, by how much longer than the baseline's the answer is:
 
 # %%
 for group in evaluation.win_rate_by_length(annotations, n_bins=4):
@@ -763,14 +711,13 @@ for group in evaluation.win_rate_by_length(annotations, n_bins=4):
     )
 
 # %% [markdown]
-# To take the length out, fit a curve to the scores, with $d$ the difference of the two lengths and $s$ the standard
-# deviation of $d$,
+# To take length out, fit a curve to the scores, with $d$ the difference of the lengths and $s$ its standard deviation,
 #
 # $$P(\text{model preferred}) = \sigma\big(\theta + \phi \tanh(d / s)\big),$$ (eq-07-length)
 #
 # and read it off at $d = 0$: $100\,\sigma(\theta)$. The idea is AlpacaEval's length-controlled rate
-# {cite:p}`dubois2024length`; the formula is our own and simpler, as theirs also needs a difficulty for each instruction,
-# estimated from many other models. Newton's method, with a weak prior that draws $\phi$ to zero:
+# {cite:p}`dubois2024length`, which also estimates a difficulty per instruction. By Newton's method, with a weak prior that
+# draws $\phi$ to zero:
 
 # %%
 def my_length_control(scores, lengths):
@@ -834,13 +781,11 @@ to_controlled = abs(long_controlled.win_rate - controlled.win_rate)
 # %% tags=["remove-input"]
 lessons.explain(
     f"Length control takes the biased judge from {long_rate.win_rate:.0f} to "
-    f"{long_controlled.win_rate:.0f} %. The unbiased judge has {rate.win_rate:.0f} % "
-    f"raw and {controlled.win_rate:.0f} % controlled. So the control moves an unbiased "
-    f"judge's rate too, by {controlled.win_rate - rate.win_rate:+.0f} points: friendly "
-    "openings and full sentences *are* longer and *are* what it rewards, and a curve "
-    "in the length cannot tell 'liked because it is long' from 'long because it holds "
-    "what is liked'. A length-controlled rate says what would be left at equal length. "
-    "It can lie further from the true rate than the raw one.",
+    f"{long_controlled.win_rate:.0f} %, and the unbiased one too, from "
+    f"{rate.win_rate:.0f} to {controlled.win_rate:.0f} %: a curve in the length cannot "
+    "tell 'liked because it is long' from 'long because it holds what is liked', here "
+    "friendly openings and full sentences. What is left at equal length can lie "
+    "further from the true rate than the raw one.",
     key="length",
     answer=2 if min(to_raw, to_controlled) > 10 else 0 if to_raw < to_controlled else 1,
 )
@@ -848,8 +793,8 @@ lessons.explain(
 # %% [markdown]
 # ### Self-preference, and what is inside a grade
 #
-# Our judge is the rule behind the preferences that dDPO was trained on: what the paper admits for GPT-4, in miniature. But
-# a rule can be taken apart. Each grade is a sum: **content** (5 for right, 1 for wrong) and **form** (the rest).
+# Our judge is the rule behind dDPO's pairs, as GPT-4 was behind Zephyr's. But a rule can be taken apart: each grade is
+# **content** (5 for right, 1 for wrong) plus **form** (the rest).
 
 # %%
 def graded_answers(name):
@@ -895,9 +840,9 @@ else:
 
 share = gain_content / total.mean if graded and total.mean else 1.0
 reading = (
-    "The mean grade alone would call the model more helpful than it is: pairs are made "
-    "of answers by other models, so they teach what a good answer *looks* like at "
-    "least as readily as how to find the right one."
+    "The mean grade alone would call the model more helpful than it is: pairs of other "
+    "models' answers teach what a good answer *looks* like at least as readily as how "
+    "to find the right one."
     if share < 1 / 3
     else "So the grade tells the truth here: dDPO brought out right answers."
     if share > 2 / 3
@@ -907,24 +852,22 @@ reading = (
 # %% tags=["remove-input"]
 lessons.explain(
     f"Of {total.mean:+.2f}, content makes {gain_content:+.2f} and form "
-    f"{gain_form:+.2f}. {reading} (A likely reason, not tested here: a friendly "
-    "opening is one of a few short phrases and easy to learn; a fact is other tokens "
-    "each time.)",
+    f"{gain_form:+.2f}. {reading}",
     key="content", answer=0 if share > 2 / 3 else 1 if share < 1 / 3 else 2,
 )
 
 # %% [markdown]
 # ### Right by manner: Simpson's paradox
 #
-# If friendly answers are right less (or more) often than plain ones, a shift from one manner to the other changes the share
-# of right answers, although nothing changed *within* either. It can even turn the sign (**Simpson's paradox**). So split the
-# change:
+# Suppose plain answers are right in 70 % and friendly ones in 60 %. If all turn from plain to friendly, the share of right
+# ones falls by 10 points although nothing changed *within* either manner. Such a shift can even reverse the sign of a change
+# (**Simpson's paradox**). So split it:
 #
 # $$\Delta = \underbrace{\sum_m \bar{w}_m\, \Delta p_m}_{\text{within manners}}
 # + \underbrace{\sum_m \Delta w_m\, \bar{p}_m}_{\text{composition}},$$ (eq-07-simpson)
 #
-# with $w_m$ the share of answers in manner $m$, $p_m$ the share of them that is right, $\Delta$ after minus before, and a
-# bar for the mean of before and after.
+# where $w_m$ is the share of answers in manner $m$, $p_m$ the share of those that are right, $\Delta$ after minus before,
+# and a bar the mean of the two. In the example: within 0, composition $-1 \cdot 0.7 + 1 \cdot 0.6 = -0.1$.
 
 # %% [markdown]
 # ````{exercise} A change, taken apart
@@ -932,8 +875,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●●○ · **Minutes** 15
 #
-# Write `change_parts`: each argument is an array with one entry per manner. Return the two sums of {eq}`eq-07-simpson`,
-# within and composition, which must add up to the change of the overall share.
+# Write `change_parts`. Its arguments are arrays with one entry per manner: $w$ before and after, $p$ before and after.
+# Return the two sums of {eq}`eq-07-simpson`, within and composition. They must add up to the change of the overall share.
 # ````
 
 # %% tags=["exercise"]
@@ -944,12 +887,12 @@ def change_parts(share_before, share_after, right_before, right_after):
 exercises.check_change_parts(change_parts)
 
 # %% [markdown]
-# ```{admonition} Hint: the overall share
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# Before, it is `(share_before * right_before).sum()`. Write after minus before, and add and subtract a mixed term.
+# The overall share before is `(share_before * right_before).sum()`. Write after minus before; add and subtract a mixed term.
 # ```
 #
-# ```{admonition} Hint: almost the code
+# ```{admonition} Hint 2
 # :class: tip dropdown
 # Within: the mean of the two shares, times the change of the rate, summed. Composition: the other way round.
 # ```
@@ -966,7 +909,7 @@ exercises.check_change_parts(change_parts)
 # ````
 
 # %% [markdown]
-# On this run: all answers of both turns, friendly (an opening or a closing) or plain, before and after dDPO.
+# On this run, the answers of both turns: friendly (with an opening or a closing) or plain, before and after dDPO.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -975,7 +918,7 @@ lessons.predict(
     [
         "yes",
         "no: composition turns the sign",
-        "the overall share hardly changes (by less than half a point)",
+        "the overall share changes by less than half a point",
     ],
     key="simpson",
 )
@@ -1024,11 +967,10 @@ if graded:
 # %% tags=["remove-input"]
 lessons.explain(
     f"Friendly answers went from {100 * w_0[0]:.0f} % to {100 * w_1[0]:.0f} % of all. "
-    f"They are right in {100 * p_0[0]:.0f} % before and {100 * p_1[0]:.0f} % after, "
-    f"plain ones in {100 * p_0[1]:.0f} % and {100 * p_1[1]:.0f} %. The total changes "
-    f"by {100 * change:+.1f} points: {100 * within:+.1f} within the manners, "
-    f"{100 * composition:+.1f} by composition. {verdict} (Manner is not assigned at "
-    "random, so this describes the change and does not explain it.)"
+    f"The share of right ones changes by {100 * change:+.1f} points: "
+    f"{100 * within:+.1f} within the manners, {100 * composition:+.1f} by composition. "
+    f"{verdict} (Manner is not assigned at random, so this describes the change "
+    "without explaining it.)"
     if graded
     else "The judge of this scale knows no manner.",
     key="simpson",
@@ -1038,8 +980,7 @@ lessons.explain(
 # %% [markdown]
 # ## Is the difference real?
 #
-# Two models answered the *same* questions. Hard questions are hard for both, so their difference is known better than
-# either mean:
+# Both models answered the *same* questions. Where hard questions are hard for both, the difference has a smaller error:
 #
 # $$\operatorname{Var}(\bar{x} - \bar{y}) = \frac{\sigma_x^2 + \sigma_y^2 - 2\rho\,\sigma_x\sigma_y}{n} .$$ (eq-07-paired)
 
@@ -1049,7 +990,7 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# Write `paired_error(a, b)`: two models' grades on the same questions, as NumPy arrays. Return the standard error of the
+# Write `paired_error(a, b)` for two models' grades on the same questions, as NumPy arrays. Return the standard error of the
 # difference of their means.
 # ```
 
@@ -1061,12 +1002,12 @@ def paired_error(a, b):
 exercises.check_paired_error(paired_error)
 
 # %% [markdown]
-# ```{admonition} Hint: one number per question
+# ```{admonition} Hint 1
 # :class: tip dropdown
 # The difference of the means is the mean of the differences. You know the error of a mean.
 # ```
 #
-# ```{admonition} Hint: almost the code
+# ```{admonition} Hint 2
 # :class: tip dropdown
 # `np.std(a - b, ddof=1)`, and then?
 # ```
@@ -1082,8 +1023,8 @@ exercises.check_paired_error(paired_error)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "dDPO and dSFT answered the same questions. How much smaller than the unpaired "
-    "standard error of their difference is the paired one?",
+    "How much smaller than the unpaired standard error of dDPO minus dSFT is the "
+    "paired one?",
     ["by less than a tenth, if at all", "by a tenth to a half", "by more than half"],
     key="pairing",
 )
@@ -1106,16 +1047,16 @@ assert math.isclose(
 # %% tags=["remove-input"]
 lessons.explain(
     f"The paired error is {paired / unpaired:.2f} times the unpaired one. Pairing "
-    "helps as far as the two models find the same questions hard: here $\\rho$ is "
-    f"{rho:+.2f}. With a $\\rho$ near zero it would gain nothing and cost nothing.",
+    "helps as far as both models find the same questions hard: here $\\rho$ is "
+    f"{rho:+.2f}. At a $\\rho$ near zero it gains nothing and costs nothing.",
     key="pairing",
     answer=0 if paired > 0.9 * unpaired else 1 if paired > unpaired / 2 else 2,
 )
 
 # %% [markdown]
-# How often would chance alone make such a difference? If the two models were the same, each question's difference could as
-# well have the other sign. So flip the signs at random, ten thousand times, and count. (The package counts the observed
-# signs as one more flip, so its p is never zero.)
+# How often would chance alone make such a difference? If the models were alike, each question's difference could as well
+# have the other sign. So flip the signs at random, ten thousand times, and count: a **permutation test**. (The package counts
+# the observed signs too, so its p is never zero.)
 
 # %%
 def my_p_value(differences, flips=10_000):
@@ -1133,8 +1074,8 @@ print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'
 # %% [markdown]
 # ### What a seed is worth
 #
-# The intervals so far cover *other questions*. Two more things could have come out otherwise: the sampling at temperature
-# 0.7, and the training. The first is cheap to try: ask the dDPO model again with other seeds.
+# The intervals so far cover *other questions*. Chance also enters through sampling and training. The first is cheap to try:
+# ask the dDPO model again with other seeds.
 
 # %%
 again = [scores["ddpo"].overall]
@@ -1154,9 +1095,9 @@ print(
 )
 
 # %% [markdown]
-# The error over questions includes this already: each $x_q$ was drawn once, so the noise of its draw is part of $s$. It does
-# not include the seed of the *training*. `make claims` repeats the whole pipeline with $n$ seeds; the interval is then
-# Student's, $\bar{x} \pm t_{n-1}\,s/\sqrt{n}$, and for five seeds $t_4 = 2.78$ and not 1.96.
+# The error over questions includes this already: the noise of each draw $x_q$ is part of $s$. It leaves out the seed of the
+# *training*. `make claims` repeats the pipeline with $n$ seeds; the interval is then Student's, $\bar{x} \pm
+# t_{n-1}\,s/\sqrt{n}$ (for five seeds $t_4 = 2.78$, not 1.96).
 
 # %%
 claims = artefacts.read_json(
@@ -1179,20 +1120,20 @@ for better, worse in (("dsft", "base"), ("ddpo", "dsft")):
             print(f"{better} − {worse}, {figure}: {found} ({side})", np.round(gaps, 2))
 
 # %% [markdown]
-# *Either* says that the interval includes zero: this many trainings cannot tell.
+# *Either*: the interval includes zero, so few trainings cannot tell.
 #
 # ### How many questions?
 #
-# A true difference of exactly 1.96 standard errors is found only half of the time, because the estimate falls as often
-# below the truth as above it: that is 50 % **power**. For 80 % the true difference has to be $1.96 + 0.84$ standard errors.
+# A true difference of exactly 1.96 standard errors is found half of the time, since the estimate falls below the truth as
+# often as above it: 50 % **power**. For 80 % it must be $1.96 + 0.84$ standard errors.
 #
 # ```{exercise} How many questions?
 # :label: ex-07-questions-needed
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# The paired differences of two models have the standard deviation `sd`. Write `questions_needed(sd, gap)`: the smallest
-# whole number of questions with which a true difference of `gap` is at least $1.96 + 0.84$ standard errors.
+# Write `questions_needed(sd, gap)`, where `sd` is the standard deviation of the paired differences: return the smallest whole
+# number of questions at which a true difference of `gap` is at least $1.96 + 0.84$ standard errors.
 # ```
 
 # %% tags=["exercise"]
@@ -1203,12 +1144,12 @@ def questions_needed(sd, gap):
 exercises.check_questions_needed(questions_needed)
 
 # %% [markdown]
-# ```{admonition} Hint: solve for n
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# Start from $(1.96 + 0.84)\,\text{sd}/\sqrt{n} = \text{gap}$.
+# Start from $(1.96 + 0.84)\,\text{sd}/\sqrt{n} = \text{gap}$ and solve for $n$.
 # ```
 #
-# ```{admonition} Hint: almost the code
+# ```{admonition} Hint 2
 # :class: tip dropdown
 # Square both sides; `math.ceil` rounds up.
 # ```
@@ -1220,9 +1161,8 @@ exercises.check_questions_needed(questions_needed)
 # def questions_needed(sd, gap):
 #     return math.ceil(((1.96 + 0.84) * sd / gap) ** 2)
 # ```
-# With `sd = 2.2`, as between neighbours in public judgments of MT-Bench, Table 1's gap of 0.22 between Zephyr-7B-beta's
-# 7.34 and Vicuna-33B's 7.12 takes some 785 questions; MT-Bench has 80. (With 1.96 alone the formula gives 385, and half of
-# such exams would miss the gap.)
+# With `sd = 2.2`, as in public judgments of MT-Bench, table 1's gap of 0.22 between Zephyr-7B-beta (7.34) and Vicuna-33B
+# (7.12) takes 785 questions; MT-Bench has 80. (With 1.96 alone: 385, and half of such exams would miss the gap.)
 # ````
 
 # %%
@@ -1250,11 +1190,14 @@ figures.show(
         f"The smallest difference falls from {seen[0]:.2f} at 20 questions to "
         f"{seen[2]:.2f} at 80 and {seen[-1]:.2f} at 1,280; measured {total.mean:+.2f}."
     ),
-    caption="It takes four times the questions to see half the gap.",
+    caption=(
+        "The smallest difference that an exam finds with 80 % power, and the one "
+        "measured here. Half the gap takes four times the questions."
+    ),
 )
 
 # %% [markdown]
-# Without a formula: draw 80 of our questions again and again, and count how often the two models keep their order.
+# Without a formula: draw 80 of our questions again and again. How often do the models keep their order?
 
 # %%
 rng = np.random.default_rng(seed)
@@ -1267,14 +1210,14 @@ print(
 )
 
 # %% [markdown]
-# In public records of GPT-4's judgments the mean grade of a question has a standard deviation of three points, so an
-# MT-Bench score alone is known to ± 0.65 to 0.7 and a paired difference to ± 0.4 to 0.55. A gap of 0.22 is below what the
-# benchmark can resolve, whoever is ahead; so is Table 3's gain from dSFT-1 to dDPO + dSFT, 0.36.
+# In GPT-4's public judgments a question's mean grade has a standard deviation of three points. So MT-Bench gives a score to
+# ± 0.65 to 0.7 (95 %), a paired difference to ± 0.4 to 0.55. It cannot resolve a gap of 0.22, nor table 3's gain from dSFT-1
+# to dDPO + dSFT, 0.36.
 
 # %% [markdown]
 # ## Before and after, the same questions
 #
-# One question of each category, all three models, with the grade of the first turn:
+# One question per category, with the grade of the first turn:
 
 # %% tags=["hide-input"]
 grade_of = {
@@ -1301,8 +1244,7 @@ display(
 )
 
 # %% [markdown]
-# Look for answers that are right and bare beside answers that are friendly and false, for an opening that comes again and
-# again, and for answers that do not end. Then the questions on which dSFT and dDPO differ most:
+# Look for right but bare answers beside friendly but false ones. The questions on which dSFT and dDPO differ most:
 
 # %%
 for n in np.argsort(x - y)[[0, 1, -2, -1]]:
@@ -1315,9 +1257,9 @@ for n in np.argsort(x - y)[[0, 1, -2, -1]]:
 # %% [markdown]
 # ## Figures that are not what they seem
 #
-# **Contaminated.** Table 2 of the paper has academic tasks without a judge. UltraFeedback, the source of Zephyr's pairs,
-# included prompts of TruthfulQA, and a few more inside its other sources; both were removed later. So one of these four
-# columns was partly seen in training:
+# **Contaminated.** UltraFeedback, the source of Zephyr's pairs, included prompts of TruthfulQA, removed later
+# ([Chapter 04](04_preference_pairs) hunts such leaks). So one of the four columns of the paper's table 2 was partly seen in
+# training:
 
 # %%
 table_2 = published_table("table_2")
@@ -1330,8 +1272,8 @@ for row in table_2.rows:
 print(textwrap.fill(table_2.note, 88))
 
 # %% [markdown]
-# **From a faulty runner.** On MedConceptsQA, four choices about medical codes, Zephyr-7B-beta was published at 25 %. Does
-# it know no medicine, or was it never asked? Compare the other open models, in April and in July of 2024:
+# **From a faulty runner.** On MedConceptsQA, four choices about medical codes, Zephyr-7B-beta was published at 25 %. Does it
+# know no medicine? Compare the others, in April and in July 2024:
 
 # %%
 medical = published_table("med_concepts_qa")
@@ -1346,12 +1288,9 @@ print(
 )
 
 # %% [markdown]
-# In April all these open models, one of 70 billion parameters among them, scored the 25 % of guessing. That is the mark of
-# a fault: the runner had put a classification head on each model, and for a causal model such a head is random. In July the
-# others' figures were replaced, and rose. Zephyr's row was dropped, so **its score is unknown** ([errata](../errata), 16).
-#
-# Such tasks are run with EleutherAI's lm-eval (`pip install "zephyr-handbook[academic]"`), which
-# `zephyr evaluate MODEL --academic med_concepts_qa:4` calls:
+# In April the runner had put a random classification head on every open model. In July their figures were replaced and rose;
+# Zephyr's row was dropped, so **its score is unknown** ([errata](../errata), 16). Such tasks run with EleutherAI's lm-eval
+# (`pip install "zephyr-handbook[academic]"`, then `zephyr evaluate MODEL --academic med_concepts_qa:4`):
 
 # %%
 print(" ".join([
@@ -1365,53 +1304,48 @@ for task in evaluation.ACADEMIC_TASKS:
     )
 
 # %% [markdown]
-# **From another judge.** The published 7.34 is a mean of GPT-4's grades in 2023 on 80 questions. Another judge, prompt or
-# set of questions moves the scale, and our grades come from rules about a tiny world. The two have no common unit.
+# **From another judge.** The published 7.34 is a mean of grades by GPT-4 of 2023, which can hardly be asked again
+# ([errata](../errata), 17). Another judge or prompt moves the scale.
 
 # %% [markdown]
 # ## Your turn with your own data
 #
 # ```{admonition} Common mistakes
 # :class: warning
-# - Grades of two judges, or of two versions of one, are not on one scale. Grade all your models again with one judge.
-# - A judge that is asked once follows the position; ask in both orders (`--baseline` does).
-# - A judge that fails on long answers makes them vanish from the mean. Look at `n_failed` before the score.
-# - One file copied under two names makes two models "tie". The report says so.
-# - Questions that leaked into training measure memory ([Chapter 04](04_preference_pairs)).
+# - Two judges, or two versions of one, do not share a scale.
+# - A judge that fails on long answers removes them from the mean. Look at `n_failed` first.
+# - One file under two names makes two models "tie".
 # ```
 #
-# Each of these writes a report (`report.html`, which needs no other file, and `report.json`):
+# Each of these writes a report ([all options](../command-line)):
 #
-# - `zephyr evaluate base dsft ddpo --baseline dsft`: what this chapter did;
+# - `zephyr evaluate base dsft ddpo --baseline dsft`: what this chapter did, in both orders;
 # - `zephyr evaluate MODEL_DIRECTORY --questions question.jsonl --judge NAME --judge-url URL`: MT-Bench's own 80 questions,
-#   graded by any model behind an OpenAI-compatible endpoint; a run that was stopped pays for no judgment twice;
-# - `zephyr evaluate answers.jsonl --questions ...`: answers that you have already;
-# - `zephyr evaluate --judgments FILE --annotations FOLDER`: records made elsewhere; no model, no judge, no cost.
+#   graded by any model behind an OpenAI-compatible endpoint;
+# - `zephyr evaluate --judgments FILE --annotations FOLDER`: records made elsewhere.
 #
-# Then ask of every figure: how many questions, which judge, paired with what, and how many seeds?
+# Tried so far, without a judge model: the miniature, and [a real model](../real-model) on a CPU, whose answers a program
+# checks. Ask of every figure: how many questions, which judge, paired with what, how many seeds?
 
 # %% [markdown]
 # ## Recap
 #
-# - **Scores from raw records:** a generation loop; failures left out and counted; a draw is half a win
-#   ([exercise](ex-07-win-rate)); Table 1's errors are $\sqrt{p(1-p)/805}$.
-# - **The judge's biases:** one order follows the position, both orders pull towards one half
-#   ([exercise](ex-07-both-orders)), and length control removes good length with the bad.
-# - **What dDPO improved:** content and form, and right answers by manner ([exercise](ex-07-change-parts)).
-# - **Is it real:** the unit is the question, the difference is paired ([exercise](ex-07-paired-error)), training seeds are
-#   another source of chance, and small exams resolve only large differences ([exercise](ex-07-questions-needed)).
-# - **Not at face value:** TruthfulQA in Table 2, MedConceptsQA from a faulty runner, any grade beside another judge's.
+# 1. *Scores*: failures are left out and counted, a draw is [half a win](ex-07-win-rate).
+# 2. *Biases*: ask in [both orders](ex-07-both-orders), and do not take a length-controlled rate for the true one.
+# 3. *What dDPO changed*: content or form, and right answers [within each manner](ex-07-change-parts).
+# 4. *Is it real*: the unit is the question, the difference is [paired](ex-07-paired-error), training seeds add chance, and
+#    small exams resolve [only large differences](ex-07-questions-needed).
+# 5. *Not at face value*: contaminated tasks, faulty runners, grades of different judges.
 #
 # [Chapter 08](08_ablations) asks which step of the pipeline the gain comes from.
 #
 # ## References
 #
-# - {cite:t}`tunstall2023zephyr`: section 4.2, Tables 1 to 3, and the limitations of GPT-4 as judge.
-# - {cite:t}`zheng2023judging`: MT-Bench, the two judging protocols, position and length bias.
-# - {cite:t}`dubois2024length`: the length-controlled win rate.
-# - {cite:t}`shoham2024medconceptsqa`: MedConceptsQA, whose first leaderboard gave Zephyr's figures.
+# - {cite:t}`tunstall2023zephyr`: section 4.2, tables 1 to 3.
+# - {cite:t}`zheng2023judging`: MT-Bench, position and length bias. {cite:t}`dubois2024length`: length control.
+# - {cite:t}`shoham2024medconceptsqa`: MedConceptsQA.
 # - [FastChat](https://github.com/lm-sys/FastChat/tree/main/fastchat/llm_judge) and
-#   [AlpacaEval](https://github.com/tatsu-lab/alpaca_eval): the record shapes and the arithmetic of the published figures.
+#   [AlpacaEval](https://github.com/tatsu-lab/alpaca_eval): record formats.
 
 # %% tags=["remove-cell"]
 metrics = {f"score_{name}": scores[name].overall for name in ("ddpo", "dsft", "base")}
