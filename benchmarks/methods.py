@@ -24,7 +24,7 @@ from study import Study, left_out
 from zephyr_utils.ablations.methods import measurements
 from zephyr_utils.ablations.methods.catalogue import METHODS, provenance
 from zephyr_utils.ablations.methods.claims import judge_methods
-from zephyr_utils.ablations.tables import findings_table, models_table
+from zephyr_utils.ablations.tables import findings_table, methods_table
 from zephyr_utils.machine import usable_cores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,7 +65,7 @@ def main() -> int:
     judged = judge_methods(measured)
     STUDY.write_findings(judged)
     labels = {name: row.label for name, row in METHODS.items()}
-    console.print(Markdown(models_table(measured, METHODS, labels)))
+    console.print(Markdown(methods_table(measured, labels)))
     console.print(Markdown(findings_table(judged)))
     console.print("\n".join([f"{len(measured)} replications.", *left_out(failed)]))
     if options.write_pages:

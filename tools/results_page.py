@@ -17,8 +17,11 @@ from typing import Any
 
 from zephyr_utils.ablations.catalogue import OWN_ANSWERS, TABLE_3
 from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
+from zephyr_utils.ablations.methods.catalogue import METHODS
+from zephyr_utils.ablations.methods.catalogue import provenance as methods_provenance
+from zephyr_utils.ablations.methods.claims import judge_methods
 from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
-from zephyr_utils.ablations.tables import undecided
+from zephyr_utils.ablations.tables import methods_table, undecided
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 from zephyr_utils.published import published_table
@@ -68,6 +71,35 @@ def _about(known: Committed, open_ones: list[str]) -> str:
     for seed, rows in known.failed.items():
         text += f" Replication {seed} failed in {', '.join(rows)}, and is left out there."
     return f"{len(known.measured)} replications. {text}"
+
+
+def methods(known: Committed) -> str:
+    """The methods of part two and their verdicts, as `claims` has the paper's."""
+    if not known.measured:
+        return "Nothing is measured yet: `make methods` does it."
+    judged = judge_methods(known.measured)
+    shown = [finding for finding in judged if finding.verdict != "not measured"]
+    labels = {name: row.label for name, row in METHODS.items()}
+    accuracy = {
+        name: statistics.mean(rows[name]["accuracy"] for rows in having)
+        for name, row in METHODS.items()
+        if row.kind == "reward"
+        and (having := [rows for rows in known.measured.values() if name in rows])
+    }
+    parts = [
+        methods_table(known.measured, labels),
+        findings_table(shown, why=False),
+        "Share of held-out pairs ranked as the label does: "
+        + "; ".join(f"{labels[name]} {share:.3f}" for name, share in accuracy.items())
+        + ".",
+        f"{len(known.measured)} replications; undecided: {len(undecided(judged))} of "
+        f"{len(shown)}. {known.machine}.",
+    ]
+    parts += [
+        f"Replication {seed} failed in {', '.join(rows)}, and is left out there."
+        for seed, rows in known.failed.items()
+    ]
+    return "\n\n".join(parts)
 
 
 def truecasers() -> str:
@@ -125,6 +157,9 @@ def blocks() -> dict[str, Callable[[], str]]:
     """The name of each block of the page and what makes it."""
     return {
         "claims": lambda: claims(parse_results(read_json(RESULTS / "claims.json"))),
+        "methods": lambda: methods(
+            parse_results(read_json(RESULTS / "methods.json"), methods_provenance)
+        ),
         "truecasers": truecasers,
         "steps": lambda: steps(read_json(RESULTS / "steps.json")),
     }

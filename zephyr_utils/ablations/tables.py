@@ -1,6 +1,6 @@
 """Models and claims as Markdown tables, grade and right answers side by side."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,42 +17,55 @@ _FORMS = {GRADE: (".2f", 1), RIGHT: (".1f", 100)}
 _OTHER = (".3f", 1)
 
 
-def models_table(
-    measured: Measured, rows: Iterable[str], labels: Mapping[str, str] | None = None
-) -> str:
-    """Grade and share of right answers with their intervals, length and share of answers that end:
-    a Markdown table, a line a row; rows of fewer than two replications are left out.
+def models_table(measured: Measured, rows: Iterable[str]) -> str:
+    """Grade and share of right answers of the ablations with their intervals, length, share of
+    answers that end, and what the paper's table 3 has: a Markdown table, a line a row; rows of
+    fewer than two replications are left out.
+    """
+    published = {row["setting"]: row["mt_bench"] for row in published_table("table_3").rows}
+
+    def paper(name: str) -> str:
+        number = published.get(ABLATIONS[name].label.replace("−", "-"))
+        return f"{number:.2f}" if number else ""
+
+    labels = {name: ABLATIONS[name].label for name in rows}
+    return _outcomes_table(measured, labels, "paper's MT-Bench", paper)
+
+
+def methods_table(measured: Measured, labels: Mapping[str, str]) -> str:
+    """As `models_table`, with the mean KL divergence from the dSFT model in place of the paper's
+    number, which these methods do not have.
 
     Args:
-        labels: row -> what the table calls it; None for the ablations'.
+        labels: row -> what the table calls it; rows without an exam are left out.
     """
-    labels = labels or {name: row.label for name, row in ABLATIONS.items()}
-    shown = {row["setting"]: row["mt_bench"] for row in published_table("table_3").rows}
+
+    def distance(name: str) -> str:
+        found = [rows[name]["kl"] for rows in measured.values() if "kl" in rows.get(name, {})]
+        return f"{sum(found) / len(found):.2f}" if found else ""
+
+    return _outcomes_table(measured, labels, "KL from dSFT, nats", distance)
+
+
+def _outcomes_table(
+    measured: Measured, labels: Mapping[str, str], more: str, cell: Callable[[str], str]
+) -> str:
+    """Label, outcomes, length, endings, one column `more`, and the number of replications."""
     lines = []
-    for name in rows:
-        label = labels[name]
+    for name, label in labels.items():
         found = [results[name] for results in measured.values() if name in results]
         exams = [one["exam"] for one in found if "exam" in one]
         if len(exams) < 2:
             continue
-        paper = shown.get(label.replace("−", "-"))
         cells = [
             _value(exams, GRADE),
             _value(exams, RIGHT),
             _mean(exams, "tokens", ".1f"),
             _mean(exams, "ended", ".0%"),
         ]
-        lines.append((label, *cells, f"{paper:.2f}" if paper else "", len(exams)))
-    head = (
-        "model",
-        "grade [95 %]",
-        "right, % [95 %]",
-        "tokens",
-        "ends by itself",
-        "paper's MT-Bench",
-        "replications",
-    )
-    return markdown_table(head, lines)
+        lines.append((label, *cells, cell(name), len(exams)))
+    outcomes = ("grade [95 %]", "right, % [95 %]", "tokens", "ends by itself")
+    return markdown_table(("model", *outcomes, more, "replications"), lines)
 
 
 def _value(exams: Sequence[dict[str, Any]], outcome: str) -> str:
