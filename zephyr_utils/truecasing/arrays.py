@@ -63,6 +63,42 @@ def from_strings(texts: Sequence[str | None]) -> TextBuffer:
     return TextBuffer(np.frombuffer(b"".join(encoded), np.uint8), starts, ends)
 
 
+@dataclass
+class LineFeeds:
+    """Rows with every "\\r\\n" written as "\\n", so that both are read alike.
+
+    Args:
+        text: the rows; the very same buffer where none has a carriage return before a line feed.
+        returns: where in this buffer the line feeds are that lost one, ascending.
+        shift: bytes before the first row that the buffer leaves out.
+    """
+
+    text: TextBuffer
+    returns: np.ndarray
+    shift: int = 0
+
+    def original(self, positions: np.ndarray) -> np.ndarray:
+        """Positions in this buffer, as positions in the one that it was made of."""
+        return positions + self.shift + np.searchsorted(self.returns, positions, side="right")
+
+
+def with_line_feeds(text: TextBuffer) -> LineFeeds:
+    """The rows, which must be in the buffer's order, without their carriage returns."""
+    low, high = (int(text.starts[0]), int(text.ends.max())) if len(text) else (0, 0)
+    data = text.data[low:high]
+    places = np.flatnonzero(data[:-1] == 13)
+    places = places[data[places + 1] == 10]
+    starts, ends = text.starts - low, text.ends - low
+    row = np.searchsorted(ends, places, side="right")
+    # The two bytes may belong to two rows, or to none.
+    places = places[(places >= starts[row]) & (places + 1 < ends[row])]
+    if not len(places):
+        return LineFeeds(text, places)
+    bounds = [edge - np.searchsorted(places, edge) for edge in (starts, ends)]
+    rows = TextBuffer(np.delete(data, places), *bounds)
+    return LineFeeds(rows, places - np.arange(len(places)), low)
+
+
 def from_arrow(array: pa.Array) -> TextBuffer:
     """A view of an Arrow string array, slices included; nothing is copied."""
     offset_type = np.int64 if pa.types.is_large_string(array.type) else np.int32

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from zephyr_utils.truecasing.arrays import TextBuffer, check_text_array, distinct, from_arrow
+from zephyr_utils.truecasing.arrays import (
+    TextBuffer,
+    check_text_array,
+    distinct,
+    from_arrow,
+    with_line_feeds,
+)
 from zephyr_utils.truecasing.protect import protected_bytes
 from zephyr_utils.truecasing.starts import SHORTENED_WORDS, sentence_candidates
 from zephyr_utils.truecasing.styles import MessageStyle
@@ -46,7 +52,7 @@ SHORTENED = re.compile(
 )
 FUNCTION_WORDS = re.compile(rb"\b(?:THE|OF|AND|TO|IN|IS|IT|YOU|THAT|FOR|ARE|WITH|THIS)\b")
 HIDING = re.compile(
-    rb"[`<$\\@_{]|://"
+    rb"[`<$\\@_{]|://|\A---"
 )  # what may protect all the capitals of a message that is otherwise without
 
 
@@ -87,6 +93,7 @@ def detect_case_noise(
 
 def surface_labels(text: TextBuffer) -> np.ndarray:
     """Label codes of the rows by their surface alone (int8)."""
+    text = with_line_feeds(text).text
     labels = np.zeros(len(text), np.int8)
     for row in np.flatnonzero(whole_candidates(text)).tolist():
         labels[row] = surface_label(text.row(row))

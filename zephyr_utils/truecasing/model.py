@@ -19,6 +19,7 @@ from zephyr_utils.truecasing.arrays import (
     from_arrow,
     from_strings,
     strings_with_edits,
+    with_line_feeds,
 )
 from zephyr_utils.truecasing.detect import OK, surface_labels
 from zephyr_utils.truecasing.features import TABLE_BITS
@@ -79,7 +80,7 @@ class Truecaser:
         if isinstance(texts, pa.Array | pa.ChunkedArray):
             check_text_array(texts)
             texts = _readable_texts(texts)
-        buffer = from_strings([text for text in texts if text])
+        buffer = with_line_feeds(from_strings([text for text in texts if text])).text
         if not len(buffer):
             raise HandbookError(
                 "there is no text to fit on",

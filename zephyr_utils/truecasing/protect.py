@@ -1,10 +1,11 @@
 """What must not be touched: code, addresses, paths, markup and maths.
 
-Blocks that may cross lines (fences, display maths, `<pre>`) are found by ``blocks``. Everything
-else is found from *triggers*: bytes such as a backtick, a slash, or a full stop with a letter right
-behind it. Triggers are rare and found by array arithmetic, and only at a trigger is a pattern
-tried, which keeps this cheap. Every pattern ignores case, so a text and its recased form protect
-the same bytes; every repeat is bounded or anchored, so the time is linear in the text.
+Blocks that may cross lines (fences, display maths, `<pre>`) are found by ``blocks``, YAML between
+rules by ``front_matter``. Everything else is found from *triggers*: bytes such as a backtick, a
+slash, or a full stop with a letter right behind it. Triggers are rare and found by array
+arithmetic, and only at a trigger is a pattern tried, which keeps this cheap. Every pattern ignores
+case, so a text and its recased form protect the same bytes; every repeat is bounded or anchored, so
+the time is linear in the text.
 """
 
 import re
@@ -14,6 +15,7 @@ import numpy as np
 from zephyr_utils.truecasing.arrays import distinct, merged
 from zephyr_utils.truecasing.blocks import block_spans, is_json
 from zephyr_utils.truecasing.code_lines import code_line_spans
+from zephyr_utils.truecasing.front_matter import front_matter_spans
 
 # What a trigger may open, tried at the trigger's own byte.
 AT = {
@@ -96,6 +98,7 @@ def protected_ranges(joined: np.ndarray) -> list[tuple[int, int]]:
     zeros = np.flatnonzero(joined == 0)
     raw = joined.tobytes()
     spans = _json_messages(joined, zeros) + code_line_spans(raw, joined, hits)
+    spans += front_matter_spans(raw)
     if not len(hits):
         return merged(spans)
     message = np.searchsorted(zeros, hits) - 1

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from zephyr_utils.truecasing import detect
-from zephyr_utils.truecasing.arrays import TextBuffer, distinct
+from zephyr_utils.truecasing.arrays import (
+    TextBuffer,
+    distinct,
+    with_line_feeds,
+)
 from zephyr_utils.truecasing.evidence import CaseEvidence
 from zephyr_utils.truecasing.reading import Model, Piece, Reading, batches, read_pieces
 from zephyr_utils.truecasing.starts import sentence_candidates
@@ -49,12 +53,15 @@ def repair(model: Model, text: TextBuffer, force: bool = False) -> Repair:
         force: recase every row as if it were wholly faulty, whatever its case (for measuring the
             recaser alone).
     """
+    lines = with_line_feeds(text)
+    text = lines.text
     labels = np.zeros(len(text), np.int8)
     if force:
         evidence = CaseEvidence(len(text))
         for pieces, spans in batches(text, np.arange(len(text))):
             _recase(read_pieces(model, text, pieces, spans), evidence, None, _NOWHERE)
-        return Repair(labels, evidence.of(np.ones(len(text), np.bool_)))
+        everywhere = evidence.of(np.ones(len(text), np.bool_))
+        return Repair(labels, lines.original(everywhere))
 
     rows = np.flatnonzero(detect.whole_candidates(text))
     labels[rows] = [detect.whole_label(text.row(row)) for row in rows.tolist()]
@@ -75,9 +82,8 @@ def repair(model: Model, text: TextBuffer, force: bool = False) -> Repair:
     spoken = starts.spoken()
     repaired = np.unique(np.concatenate([*starts.rows, np.zeros(0, np.int64)]))
     labels[repaired[spoken[repaired]]] = detect.SENTENCE
-    return Repair(
-        labels, np.sort(np.concatenate([whole.of(believed), starts.of(spoken)]), kind="stable")
-    )
+    edits = np.sort(np.concatenate([whole.of(believed), starts.of(spoken)]), kind="stable")
+    return Repair(labels, lines.original(edits))
 
 
 def _deliberate(text: TextBuffer, pieces: list[Piece]) -> np.ndarray:

@@ -35,7 +35,7 @@ LIST_LETTER = re.compile(
 )  # "b) ", "ii. ", and variables: "x is", "i and j"
 ITEM = re.compile(rb"(?:\n|\A)[ \t*#>]*\d{1,3}[.)][ \t]+[\"']?\Z")
 PARAGRAPH = re.compile(
-    rb"[:*`\"-][ \t]*\n[ \t]*\n[ \t]*\Z"
+    rb"(?:[:*`\"-][ \t]*\n|\n[ \t]{0,3}```)[ \t]*\n[ \t]*\Z"
 )  # not behind a formula, which a paragraph may continue
 MIN_WORDS = 5  # of a line that opens in lower case after no sentence's end, to be taken for prose
 
@@ -54,8 +54,8 @@ def sentence_candidates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lower-case letters that may open a sentence in mid-message.
 
-    They stand behind one of .!? and white space, behind a blank line, or behind an item's number;
-    in the latter two cases only if the line reads like prose.
+    They stand behind one of .!? and white space, behind a blank line or a fence, or behind an
+    item's number; in the latter cases only if the line reads like prose.
 
     Args:
         text: the messages; their order must be the buffer's.
@@ -88,7 +88,7 @@ def sentence_candidates(
 
 
 def _places(data: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Lower-case letters at most four white spaces behind one of .!? or a blank line.
+    """Lower-case letters at most four white spaces behind one of .!?, a blank line or a fence.
 
     The first three bytes from a mark on are compared by whole blocks, since nearly every mark is
     followed by a capital and is out at that; the few that are left are then followed one by one.
@@ -101,7 +101,9 @@ def _places(data: np.ndarray, low: int, high: int) -> np.ndarray:
     before = data.take(np.maximum(marks - 1, 0))
     # Behind a line break the letter may follow at once, if the line before is blank; else white
     # space must come first.
-    blank = breaks & _SPACE.take(before) & _BEFORE_BLANK.take(data.take(np.maximum(marks - 2, 0)))
+    further = data.take(np.maximum(marks - 2, 0))
+    blank = breaks & _SPACE.take(before) & _BEFORE_BLANK.take(further)
+    blank |= breaks & (before == 96) & (further == 96)  # or if it closes a fence
     ended = ~breaks & _ENDABLE.take(before)
     after = marks[blank | ended] + 1
     for _ in range(4):
