@@ -134,6 +134,9 @@ class FeedbackCommand:
             aside, report, rows = loaded.set_aside, loaded.report(), loaded.records[: self.limit]
         if aside:
             say(report)
+        if self.models:
+            for note, n in asked.conversions.most_common():
+                say(f"{n:,} of {len(asked):,} prompts: {note}")
         if self.dry_run:
             say(self._estimate(prompts, rows).text(prices))
             return True

@@ -29,6 +29,7 @@ from zephyr_utils.feedback.prompts import Order
 from zephyr_utils.feedback.rate import JUDGING, judge_calls
 from zephyr_utils.feedback.results import Parse, answer_in, read_reply
 
+_CONVERSATIONS = ("prompt", "messages", "conversations", "data")
 _FILLER = "x"  # stands for an answer that is not there yet; `_Planner` adds its length in tokens
 
 
@@ -46,7 +47,8 @@ def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet[Prom
         set_aside: count rows without a prompt and go on, instead of stopping at the first.
 
     Returns:
-        `RecordSet` of ``{"prompt": text}``.
+        `RecordSet` of ``{"prompt": text}``; its ``conversions`` count the rows of which something
+        is not asked: a system message, a history, later turns.
 
     Raises:
         RecordError: a row has no prompt. HandbookError: the file cannot be read.
@@ -56,7 +58,9 @@ def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet[Prom
         try:
             if row.error is not None:
                 raise row.error
-            result.records.append({"prompt": _prompt_of(row.value, row.where)})
+            prompt, content = _prompt_of(row.value, row.where)
+            result.records.append({"prompt": prompt})
+            result.conversions.update(_left_out(content))
         except RecordError as error:
             if not set_aside:
                 raise
@@ -66,7 +70,8 @@ def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet[Prom
     return result
 
 
-def _prompt_of(row: Any, where: str) -> str:
+def _prompt_of(row: Any, where: str) -> tuple[str, dict[str, Any]]:
+    """A row's prompt, and the row as a mapping without text that held structure."""
     if isinstance(row, str):
         row = {"prompt": row}
     if isinstance(row, dict):
@@ -78,7 +83,7 @@ def _prompt_of(row: Any, where: str) -> str:
                 if name == "instruction" and isinstance(row.get("input"), str) and row["input"]:
                     text = f"{text}\n{row['input']}"  # as Alpaca's question is put elsewhere
                 refuse_rendered(text, where)
-                return check_text(text, where)
+                return check_text(text, where), row
     raise RecordError(
         "no_prompt",
         "there is no prompt in it",
@@ -86,6 +91,32 @@ def _prompt_of(row: Any, where: str) -> str:
         remedy="give each row a `prompt`, an `instruction` or `messages`; or have bad rows set "
         "aside and counted",
     )
+
+
+def _left_out(row: dict[str, Any]) -> list[str]:
+    """What a row says beside its prompt, and no model is asked."""
+    notes = []
+    conversation = next(
+        (turns for name in _CONVERSATIONS if isinstance(turns := row.get(name), list)), []
+    )
+    roles = [
+        turn.get("role", turn.get("from", "user")) if isinstance(turn, dict) else None
+        for turn in conversation
+        if not (isinstance(turn, dict) and "type" in turn and "role" not in turn)  # a part
+    ]
+    columns = [row.get(name) for name in ("system", "system_prompt")]
+    if any(role in ("system", "developer") for role in roles) or any(
+        value.strip() if isinstance(value, str) else value for value in columns
+    ):
+        notes.append("its system message is not sent")
+    first = next((i for i, role in enumerate(roles) if role in ("user", "human", None)), 0)
+    said = [role for role in roles[:first] if role not in ("system", "developer")]
+    if row.get("history") or said:
+        notes.append("what was said before it is not sent")
+    raw = roles[first : first + 3] == [None, None, None]  # raw UltraChat's texts take turns
+    if raw or any(role in ("user", "human") for role in roles[first + 1 :]):
+        notes.append("later turns of the conversation are not asked")
+    return notes
 
 
 def _first_user_turn(value: Any, where: str) -> str:
