@@ -25,6 +25,7 @@ from typing import Any
 import nbformat
 from api_reference import write_pages
 from live_models import checkpoints_of, models_of, with_explorers, write_models
+from live_truecaser import lift_truecasers
 from page_drawings import FOLDER, add_drawings
 from page_parts import LIBRARIES, fill, machine_of, seconds_in_words
 from safe_outputs import unsafe_outputs
@@ -161,6 +162,7 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
     for name in chapters:
         notebook = nbformat.read(run / "notebooks" / f"{name}.ipynb", as_version=4)
         _without_traces(notebook)
+        lift_truecasers(notebook, target / "assets")
         _refuse(_unfit(notebook, name), "fix the chapter's .py, then: make run")
         title, _, rest = notebook.cells[0].source.partition("\n")
         notebook.cells[0].source = f"{title}\n\n{box_of(report[name])}\n{rest}"

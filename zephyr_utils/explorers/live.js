@@ -2,9 +2,11 @@
 // asked, and the loading of the models. `common.py` puts this text into the script of each explorer that imports it.
 
 export const LONGEST = 2000; // characters of a text; the models' context ends it sooner
-export const AS_FILE =
-  "The models cannot be loaded here, since browsers let a page that was opened as a file fetch nothing: " +
+/** Why something cannot be loaded on a page that was opened as a file, and what to do. */
+export const asFile = (what) =>
+  `${what} cannot be loaded here, since browsers let a page that was opened as a file fetch nothing: ` +
   "run python3 -m http.server in the folder of the site and open the address that it prints.";
+export const AS_FILE = asFile("The models");
 const TOO_OLD = "This browser cannot run the models: it lacks parts of JavaScript that browsers have had since 2021.";
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
 const HALF_PAIR = /[\ud800-\udbff](?![\udc00-\udfff])|(?:[^\ud800-\udbff]|^)[\udc00-\udfff]/;

@@ -2,6 +2,7 @@
 change and why.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,21 +10,23 @@ import numpy as np
 import pyarrow as pa
 import traitlets
 
+from zephyr_utils.explorers.casing import pack_truecaser
 from zephyr_utils.explorers.common import Explorer, script
 from zephyr_utils.truecasing import Truecaser, detect_case_noise, protected_spans
 from zephyr_utils.truecasing.arrays import from_strings
 from zephyr_utils.truecasing.protect import join_messages
 from zephyr_utils.truecasing.words import LONE_I, split_words
 
-LONGEST = 1000  # characters: what a text box is good for
+READ = re.compile(r"[^\r]|\r(?!\n)")
+WEBSITE_FOLDER = "_static/truecaser"  # of the models' files, from the root of the website
 
 
 class TruecaserView(Explorer):
-    """Messages before and after. The static page picks among them; with a kernel readers type their
-    own.
+    """Messages before and after, to pick among; and the reader's own, by ``casing.js`` in the
+    browser.
 
-    The script greets the kernel with ``{kind: "hello"}``; only when the kernel answers does the
-    text box open.
+    The widget carries the truecaser's file. The website keeps it apart, under its address, and a
+    page asks for it by a button.
 
     Args:
         truecaser: the fitted truecaser.
@@ -31,23 +34,25 @@ class TruecaserView(Explorer):
 
     Attributes:
         examples: one dictionary per message, see :func:`look`.
+        payload: the truecaser as :func:`pack_truecaser` makes it; empty on the website.
+        file: ``address`` from the website's root, ``size`` in bytes, ``sha256``.
     """
 
     _esm = script("truecaser")
 
     examples: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
+    payload = traitlets.Bytes().tag(sync=True)
+    file: "traitlets.Dict[str, Any]" = traitlets.Dict().tag(sync=True)
 
     def __init__(self, truecaser: Truecaser, texts: Sequence[str]) -> None:
-        self._truecaser = truecaser
-        super().__init__(examples=[look(truecaser, text) for text in texts])
-        self.on_msg(self._heard)
-
-    def _heard(self, _: Any, content: dict[str, Any], __: Any) -> None:
-        if content.get("kind") == "hello":
-            self.send({"kind": "ready"})
-        text = str(content.get("text", "")).strip()[:LONGEST]
-        if content.get("kind") == "look" and text:
-            self.send({"kind": "looked", "example": look(self._truecaser, text)})
+        packed = pack_truecaser(truecaser)
+        file = {
+            "address": f"{WEBSITE_FOLDER}/truecaser-{packed.sha256[:16]}.bin",
+            "size": len(packed.payload),
+            "sha256": packed.sha256,
+        }
+        examples = [look(truecaser, text) for text in texts]
+        super().__init__(examples=examples, payload=packed.payload, file=file)
 
 
 def look(truecaser: Truecaser, text: str) -> dict[str, Any]:
@@ -61,11 +66,16 @@ def look(truecaser: Truecaser, text: str) -> dict[str, Any]:
     """
     repaired = truecaser.truecase(text)
     [label] = detect_case_noise(pa.array([text]), truecaser).to_pylist()
-    marked = [(start, end, "protected", "") for start, end in protected_spans(text)]
+    # "\r\n" is read as "\n": the places of the characters that are left, and the end.
+    places = [match.start() for match in READ.finditer(text)] + [len(text)]
+    plain = "".join(text[place] for place in places[:-1])
+    marked = [
+        (places[start], places[end], "protected", "") for start, end in protected_spans(plain)
+    ]
     marked += [
-        (start, end, "changed", why)
-        for start, end, why in _words(truecaser, text)
-        if text[start:end] != repaired[start:end]
+        (places[start], places[end], "changed", why)
+        for start, end, why in _words(truecaser, plain)
+        if text[places[start] : places[end]] != repaired[places[start] : places[end]]
     ]
     parts, done = [], 0
     for start, end, kind, why in sorted(marked):
