@@ -80,6 +80,7 @@ from zephyr_utils.exercises.ch09 import (
     check_operations_per_token,
     check_packed_updates,
 )
+from zephyr_utils.exercises.ch09_packing import check_pack
 from zephyr_utils.exercises.ch10 import (
     check_expected_best,
     check_gae,
@@ -152,6 +153,7 @@ __all__ = [
     "check_operations_per_token",
     "check_optimal_policy",
     "check_order_counts",
+    "check_pack",
     "check_packed_positions",
     "check_packed_updates",
     "check_paired_error",
