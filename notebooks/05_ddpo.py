@@ -1,25 +1,25 @@
 # %% [markdown]
 # # dDPO: learning from preferences
 #
-# The dSFT model can answer. It has not been told which of two answers is the better one. Here it learns that from pairs,
-# with one loss, no reward model and no sampling: *distilled direct preference optimisation*, equation 1 of the paper
+# The dSFT model can answer, but nobody has told it which of two answers is better. Here it learns that from pairs, with one
+# loss, no reward model and no sampling: *distilled direct preference optimisation*, equation 1 of the paper
 # {cite:p}`tunstall2023zephyr`, which is DPO {cite:p}`rafailov2023dpo` on a teacher's preferences. You will derive that
-# equation in five steps, write its training step, and see that TRL and the package do the same.
+# equation in five steps, write its training step, and check it against TRL and the package.
 
 # %% [markdown]
 # ## What you will be able to do
 #
 # 1. Derive equation 1 from "earn reward, but stay near the dSFT model", and say what $\beta$ charges for.
-# 2. Write the loss and a training step, and say which pairs contribute to the gradient and how much.
+# 2. Write the loss and a training step, and say which pairs contribute how much to the gradient.
 # 3. Say which tokens of a pair count, and why their log-probabilities are summed and not averaged.
-# 4. Start a run from the right reference, and notice when it is another.
+# 4. Start a run from the right reference model, and notice when it is another.
 # 5. Read a run's curves: what should rise, what may fall, and what is no cause for alarm.
 
 # %% [markdown]
 # ## Set-up
 #
-# The three folded cells load the package, set the parameters (`scale` chooses model, data and recipe together; the others
-# replace one of them by something of your own) and import what follows.
+# The three folded cells load the package, set the parameters (`scale` chooses model, data and recipe; the others replace one
+# of them by something of your own) and import what follows.
 
 # %% tags=["hide-input"]
 try:
@@ -84,18 +84,18 @@ for side in ("chosen", "rejected"):
 print(f"\n({real.source}; {real.licence})")
 
 # %% [markdown]
-# Both answers are fluent. Fine-tuning on the first can also make the second likelier, since they share many of their
-# words. What is wanted is a loss that tells them apart. (B3A9 is 1011001110101001: the chosen answer is wrong as well.
-# A pair says which of two answers is the better one, not that it is good.)
+# Both answers are fluent. Fine-tuning on the first can make the second likelier too, since they share many words. We want a
+# loss that tells them apart. (B3A9 is 1011001110101001, so the chosen answer is wrong as well: a pair says which of two
+# answers is better, not that it is good.)
 #
 # ## From a reward to equation 1
 #
 # ### The problem, on four answers
 #
-# Suppose there were a number for how good each answer is, a reward $r(x, y)$ for prompt $x$ and answer $y$. We want a
-# policy $\pi$ (a model, seen as a distribution over answers) that earns much of it, yet stays near a reference
-# $\pi_\mathrm{ref}$, the dSFT model: the reward is only trusted on answers like those it was made from, and fluency comes
-# from the reference. With $\beta$ as the price of moving away:
+# Suppose a reward $r(x, y)$ said how good answer $y$ to prompt $x$ is. We want a policy $\pi$ (a model, seen as a
+# distribution over answers) that earns much reward, yet stays near a reference model $\pi_\mathrm{ref}$, the dSFT model:
+# the reward can be trusted only on answers like those it was made from, and fluency comes from the reference. With $\beta$ as
+# the price of moving away:
 #
 # $$
 # J(\pi) = \mathbb{E}_{y \sim \pi}[\,r(x, y)\,] - \beta\, \mathrm{KL}(\pi \,\|\, \pi_\mathrm{ref}),
@@ -103,9 +103,9 @@ print(f"\n({real.source}; {real.licence})")
 # \mathrm{KL}(\pi \,\|\, \pi_\mathrm{ref}) = \sum_y \pi(y) \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)} .
 # $$ (eq-05-objective)
 #
-# (The numbers at the right are this book's own; *equation 1* is always the paper's.) This is equation 3 of DPO's paper, and
-# what RLHF, reinforcement learning from human feedback, maximises by sampling. Our toy is one prompt, *What is 2 plus 2?*,
-# and a world with just four answers, so that everything can be computed exactly.
+# (Numbers at the right are this book's own; *equation 1* is always the paper's.) This is equation 3 of DPO's paper, and what
+# RLHF, reinforcement learning from human feedback, maximises by sampling. Our toy has one prompt, *What is 2 plus 2?*, and
+# four possible answers, so that everything can be computed exactly.
 
 # %%
 answers = ["4.", "2 plus 2 is 4.", "It is 5.", "Gladly! It is 4."]
@@ -124,8 +124,8 @@ def objective(policy):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Three policies: the reference itself; all four answers equally likely; "
-    "*everything on the answer with the highest reward*, which earns the most. Which "
+    "Three policies: the reference itself; all four answers equally likely; all "
+    "probability on the answer with the highest reward, which earns the most. Which "
     "has the **lowest** objective?",
     ["the reference", "all equally likely", "everything on the best answer"],
     2,
@@ -148,9 +148,9 @@ for name, policy in policies.items():
 lessons.explain(
     f"Everything on the best answer earns {reward.max():.1f}, but the reference gave "
     f"that answer {reference[3]:.0%}, and moving there costs $\\log(1 / "
-    f"{reference[3]:.2f}) = {-reference[3].log():.1f}$. To expect the highest "
-    "reward to win is to leave out the price. The reference pays nothing and is the "
-    "highest of the three. None of them is the best there is.",
+    f"{reference[3]:.2f}) = {-reference[3].log():.1f}$. The reference pays nothing and "
+    "is the highest of the three; the uniform policy moves a little, and gains less "
+    "than it pays. None of them is the best there is.",
     key="three-policies",
 )
 
@@ -164,8 +164,8 @@ lessons.explain(
 #        = -\beta \sum_y \pi(y) \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)\, e^{r(y)/\beta}} .
 # $$
 #
-# The denominator would be a distribution if it summed to 1. Let $Z = \sum_y \pi_\mathrm{ref}(y)\, e^{r(y)/\beta}$ be what
-# it does sum to, and name the distribution
+# The denominator would be a distribution if it summed to 1. Let $Z = \sum_y \pi_\mathrm{ref}(y)\, e^{r(y)/\beta}$ be its
+# sum, and define the distribution
 #
 # $$
 # \pi^*(y) = \frac{1}{Z}\, \pi_\mathrm{ref}(y)\, e^{r(y)/\beta} .
@@ -177,8 +177,8 @@ lessons.explain(
 # J(\pi) = \beta \log Z - \beta\, \mathrm{KL}(\pi \,\|\, \pi^*) .
 # $$ (eq-05-gap)
 #
-# A KL divergence is never below 0, and is 0 only where both are equal. So $\pi^*$ is the best policy there is, and its
-# value is $\beta \log Z$ (DPO, equation 4).
+# A KL divergence is never below 0, and is 0 only where both are equal. So $\pi^*$ is the best policy there is, with the value
+# $\beta \log Z$ (DPO, equation 4).
 
 # %% [markdown]
 # ````{exercise} The best policy, in code
@@ -186,7 +186,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# Write equation {eq}`eq-05-best` for NumPy arrays: `reference` and `rewards` have one entry per answer.
+# Write `best_policy(reference, rewards, beta)`: return $\pi^*$ of equation {eq}`eq-05-best`. The first two arguments are
+# NumPy arrays with one entry per answer, and so is the result.
 # ````
 
 # %% tags=["exercise"]
@@ -219,8 +220,8 @@ best_policy = exercises.yours(best_policy, exercises.check_optimal_policy)
 # `````
 
 # %% [markdown]
-# On the toy, with both claims checked ({eq}`eq-05-gap`): the value of $\pi^*$ is $\beta \log Z$, and for *any* policy the gap to it is $\beta$
-# times a KL divergence.
+# Both claims of {eq}`eq-05-gap` on the toy: $\pi^*$ has the value $\beta \log Z$, and *any* policy falls short of it by
+# $\beta$ times a KL divergence.
 
 # %%
 best = torch.from_numpy(best_policy(reference.numpy(), reward.numpy(), beta))
@@ -234,8 +235,8 @@ assert torch.isclose(objective(best), beta * Z.log())
 assert torch.isclose(objective(some), predicted)
 
 # %% [markdown]
-# Algebra can be wrong in the same way twice, so here is a check that knows nothing of it: start at the reference, and
-# climb the objective by gradient ascent.
+# Algebra can be wrong in the same way twice. An independent check: start at the reference and climb the objective by gradient
+# ascent.
 
 # %%
 scores = reference.log().clone().requires_grad_()
@@ -266,12 +267,12 @@ for price in (100.0, 10.0, 1.0, 0.1):
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "**Larger $\\beta$, closer to the reference.** At the largest price moving costs "
-    "so much that hardly anything moves; at the smallest nearly all lies on the "
-    "answer with the highest reward. Many texts have this the wrong way round, "
-    "because $\\beta$ also multiplies the log-ratio *inside* the loss, where a "
-    "larger $\\beta$ looks like a stronger push. It is one, and so the same margin "
-    "is reached with a smaller change of the policy.",
+    "**Larger $\\beta$, closer to the reference.** At the highest price hardly "
+    "anything moves; at the lowest nearly all probability lies on the answer with the "
+    "highest reward. It is easily taken the wrong way round, because $\\beta$ also "
+    "multiplies the log-ratio *inside* the loss, where a larger $\\beta$ looks like a "
+    "stronger push. It is one, and so the same margin is reached with a smaller change "
+    "of the policy.",
     key="beta",
 )
 
@@ -284,8 +285,8 @@ lessons.explain(
 # r(x, y) = \beta \log \frac{\pi^*(y \mid x)}{\pi_\mathrm{ref}(y \mid x)} + \beta \log Z(x) .
 # $$ (eq-05-reward)
 #
-# Every policy is the best one for *some* reward, and this says which: a language model is secretly a reward model, in the
-# words of DPO's title.
+# Every policy is the best one for *some* reward, and this says which: "your language model is secretly a reward model", as
+# DPO's title has it.
 
 # %%
 recovered = beta * (best / reference).log() + beta * Z.log()
@@ -306,15 +307,15 @@ assert torch.allclose(recovered, reward)
 # %% [markdown]
 # ### Step 3: from rewards to preferences
 #
-# Nobody gave us rewards. The teacher's ratings gave us *pairs*: a chosen answer $y_w$ and a rejected one $y_l$. The
-# Bradley-Terry model {cite:p}`bradley1952rank` links the two by the logistic function $\sigma(m) = 1 / (1 + e^{-m})$:
+# We have no rewards. The teacher's ratings gave us *pairs*: a chosen answer $y_w$ and a rejected one $y_l$. The Bradley-Terry
+# model {cite:p}`bradley1952rank` links rewards and pairs by the logistic function $\sigma(m) = 1 / (1 + e^{-m})$:
 #
 # $$
 # p(y_w \succ y_l \mid x) = \sigma\big(r(x, y_w) - r(x, y_l)\big) .
 # $$ (eq-05-bt)
 #
-# One origin of it: a judge sees each reward with noise from a Gumbel distribution, and prefers the answer that looks
-# better. Let such a judge compare the fourth answer with the second, 200,000 times.
+# It holds, for example, for a judge who sees each reward with noise from a Gumbel distribution and prefers the answer that
+# looks better. Let such a judge compare the fourth answer with the second, 200,000 times.
 
 # %%
 draw = torch.Generator().manual_seed(seed)
@@ -328,8 +329,8 @@ print(
 assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # six standard errors
 
 # %% [markdown]
-# Only the *difference* of two rewards enters, so whatever is the same for both answers to one prompt cancels. In equation
-# {eq}`eq-05-reward` that is $\beta \log Z(x)$, the one part nobody could compute: it sums over all texts there are.
+# Only the *difference* of two rewards enters, so whatever both answers share cancels. In equation {eq}`eq-05-reward` that is
+# $\beta \log Z(x)$, the one part that nobody could compute: it sums over all texts there are.
 #
 # ### Step 4: equation 1
 #
@@ -398,12 +399,12 @@ assert torch.allclose(scores.softmax(dim=0), best, atol=1e-3)
 # %% tags=["remove-input"]
 lessons.explain(
     "At $\\pi^*$: the margins that make the choices likeliest are the differences of "
-    f"the rewards. The loss stays at {loss.item():.3f} and not at zero, because this "
-    "judge sometimes prefers the worse answer; what remains is the entropy of the "
-    "choices. *Everything on the preferred answer* would be right if each pair were "
-    "judged once and taken for certain: then the loss can fall and the margins can "
-    "grow for ever. Real preference sets are like that, which is why the number of "
-    "epochs matters.",
+    f"the rewards. The loss ends at {loss.item():.3f}, the entropy of the choices, "
+    "because this judge sometimes prefers the worse answer. *Everything on the "
+    "preferred answer* would be right if each pair were judged once and taken for "
+    "certain: then margins can grow for ever. Real preference sets are like that, "
+    "which is why the number of epochs matters. (Win rates say how often an answer is "
+    "preferred, not how often the policy should give it.)",
     key="from-preferences",
 )
 
@@ -443,18 +444,18 @@ assert torch.allclose(margins.grad, -weights)
 lessons.explain(
     f"{weights[0] / weights[2]:.0f} times: {weights[0]:.3f} against {weights[2]:.3f}. "
     f"The undecided pair has a weight of {weights[1]:.1f}, as every pair does before "
-    "the first step: this loss is not content with a tie. A settled pair is nearly "
-    "silent, so the batch's gradient belongs to the pairs that the model ranks "
-    "wrongly, wrongly labelled ones among them.",
+    "the first step. A settled pair contributes next to nothing, so the gradient of a "
+    "batch comes from the pairs that the model ranks wrongly, mislabelled ones among "
+    "them.",
     key="weights",
 )
 
 # %% [markdown]
-# Explore it. The explorer adds two relatives for labels that are flipped with probability $\varepsilon$. *Conservative* DPO
-# (a note of E. Mitchell's, 2023) mixes in the flipped label and comes to rest at a margin of $\log \frac{1 -
+# The explorer adds two relatives, for labels that are flipped with probability $\varepsilon$. *Conservative* DPO
+# (E. Mitchell, a note of 2023) mixes in the flipped label and comes to rest at a margin of $\log \frac{1 -
 # \varepsilon}{\varepsilon}$. *Robust* DPO {cite:p}`chowdhury2024robust` subtracts the flipped label, so that the mean over
-# noisy labels is the loss on clean ones. At which $\beta$ does a difference of 20 nats have a loss below 0.1? Where do
-# conservative pairs turn round?
+# noisy labels is the loss on clean ones. At which $\beta$ does a difference of 20 nats have a loss below 0.1? From which
+# margin on does conservative DPO push a pair back?
 
 # %%
 DpoLoss(beta=0.1, difference=10.0)
@@ -467,8 +468,8 @@ DpoLoss(beta=0.1, difference=10.0)
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write equation {eq}`eq-05-ddpo`. The first four arguments are tensors of one log-probability per pair; return the
-# batch's mean.
+# Write `my_dpo_loss`, equation {eq}`eq-05-ddpo`. The first four arguments are tensors with one log-probability per pair;
+# return the mean over the batch.
 # ````
 
 # %% tags=["exercise"]
@@ -505,8 +506,8 @@ my_dpo_loss = exercises.yours(my_dpo_loss, exercises.check_dpo_loss)
 
 # %% [markdown]
 # The package's `objectives.dpo_loss` gives the same numbers, and refuses shapes that would broadcast: `(n,)` and `(n, 1)`
-# make `(n, n)` without a word, and the mean still looks like a loss. Why `logsigmoid`, and not the logarithm of `sigmoid`?
-# For a pair that is very wrong the sigmoid rounds to 0 in float32:
+# silently make `(n, n)`, and the mean still looks like a loss. Why `logsigmoid`, and not the logarithm of `sigmoid`? For a
+# pair that is very wrong the sigmoid rounds to 0 in float32:
 
 # %%
 four = [40 * torch.rand(16, generator=draw) - 60 for _ in range(4)]
@@ -521,8 +522,8 @@ print(
 # %% [markdown]
 # ## The pairs
 #
-# [Chapter 04](04_preference_pairs) made them. A tenth of the *prompts* is held out. Rows that teach nothing or do not fit
-# the context are set aside and counted; none is cut, since a cut answer would lose its end.
+# [Chapter 04](04_preference_pairs) made them. A tenth of the *prompts* is held out. Rows whose two answers are identical, or
+# that do not fit the context, are set aside and counted; none is truncated, since the answer would lose its end.
 
 # %%
 train, held_out, row_counts = pipeline.split_pairs()
@@ -578,9 +579,8 @@ for side in sides:
 # %% tags=["remove-input"]
 lessons.explain(
     "The words, the end-of-sequence token, and the template's line break after it. "
-    "The marker belongs to the prompt, since the runtime writes it. Were the end "
-    "left out, an answer that stops well and one that rambles on would differ by the "
-    "ramble only, and stopping would earn nothing. (Zephyr's first code had the "
+    "The marker belongs to the prompt, since the runtime writes it. Without the end, "
+    "stopping at the right place would earn nothing. (Zephyr's first code had the "
     "marker *inside* both answers; its log-probability is nearly the same in both, "
     "so it cancels in the margin.)",
     key="which-tokens",
@@ -594,8 +594,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# `token_log_probs` has one entry per token of the whole conversation, `in_answer` is 1 for tokens of the answer (its end
-# among them) and 0 elsewhere. Return $\log \pi(y \mid x)$.
+# Write `answer_log_prob`: return $\log \pi(y \mid x)$, a number. `token_log_probs` is an array with one entry per token of
+# the whole conversation; `in_answer` is 1 for tokens of the answer (its end among them) and 0 elsewhere.
 # ````
 
 # %% tags=["exercise"]
@@ -646,14 +646,14 @@ print(f"by hand {by_hand:.4f}, package {packaged:.4f}")
 assert abs(by_hand - packaged) < 1e-3
 
 # %% [markdown]
-# Code that averages trains another loss, in which a token of a short answer weighs more than one of a long answer. (On
-# purpose, and with a $\beta$ about fifty times as large, that *is* a known relative, `objectives.sigmoid_norm_loss`.)
+# Code that averages trains another loss, in which a token of a short answer weighs more than one of a long answer. (With a
+# $\beta$ about fifty times as large that is a known relative, `objectives.sigmoid_norm_loss`.)
 
 # %% [markdown]
 # ## The reference
 #
-# Four log-probabilities per pair: two of the policy, two of the frozen dSFT model. With a LoRA adapter no second copy of
-# the model is needed, if the two are kept apart. Ways to do it with TRL 1.16, where *adapter* is what dSFT left:
+# A pair needs four log-probabilities: two of the policy, two of the frozen dSFT model. With a LoRA adapter one copy of the
+# weights serves both, if the two are kept apart. Ways to do it with TRL 1.16, where *adapter* is what dSFT left:
 #
 # | way | what is the reference | verdict |
 # |---|---|---|
@@ -663,12 +663,12 @@ assert abs(by_hand - packaged) < 1e-3
 # | **D** as A, reference log-probabilities computed once | the same numbers, kept | right, and what we do |
 # | **E** the base, dSFT adapter *forgotten*, then a new adapter | the base model | wrong: tried out below |
 #
-# **Why once (D)?** The reference never changes, so its two numbers per pair never change. A live reference adds a forward
-# pass to each step, the same one in every epoch; with the paper's three epochs, two thirds of those passes are saved. And
-# where all weights are trained, the reference would be a second model in memory.
+# **Why once (D)?** The reference never changes, nor do its two numbers per pair. A live reference adds a forward pass to each
+# step; with the paper's three epochs, two thirds of those passes are saved. And where all weights are trained, a live
+# reference is a second model in memory ([Chapter 09](09_scaling_up) measures both).
 #
-# Before the first step the policy must *be* the dSFT model: every margin 0, the loss $-\log \sigma(0) = \ln 2$, and the
-# log-probability of the chosen answers what the dSFT model, loaded afresh, gives.
+# Before the first step the policy must *be* the dSFT model: every margin is 0, the loss is $-\log \sigma(0) = \ln 2$, and the
+# chosen answers have the log-probability that the dSFT model, loaded afresh, gives.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -700,11 +700,11 @@ wrong_loss = seen.get("base", seen["dSFT"])["first_step_loss"]
 # %% tags=["remove-input"]
 lessons.explain(
     f"A loss of {wrong_loss:.4f}, which is ln 2, and margins of zero: policy and "
-    "reference are the same model, just not the right one. Such a run trains on, its "
-    "margins grow, and it ends as a model that never was a dSFT model (chapter 08 "
-    "shows what that is worth). The loss compares policy and reference with each "
-    "other, never with the model you meant. Only `logps/chosen` gives it away, if "
-    f"there is something to hold it against: here {own.mean():.2f}.",
+    "reference are the same model, just not the right one. Such a run trains on, and "
+    "its margins grow (Chapter 08 shows what its answers are worth). The loss compares "
+    "policy and reference with each other, never with the model you meant. Only "
+    "`logps/chosen` gives it away, compared with what the dSFT model says: "
+    f"{own.mean():.2f}.",
     key="wrong-start",
     answer=2 if abs(wrong_loss - np.log(2)) < 1e-3 else 0,
 )
@@ -715,8 +715,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# `logged` are the log-probabilities that a run logged for some answers at its first step; `dsft` and `base` are what those
-# two models give for the same answers. Return `"dsft"`, `"base"` or `"neither"`.
+# Write `started_from(logged, dsft, base)`. The arguments are arrays of log-probabilities of the same answers: what a run
+# logged at its first step, and what the two models give. Return `"dsft"`, `"base"` or `"neither"`.
 # ````
 
 # %% tags=["exercise"]
@@ -752,7 +752,8 @@ started_from = exercises.yours(started_from, exercises.check_first_step)
 # `````
 
 # %% [markdown]
-# On the two trainers above; `training.ddpo` makes the same comparison before the first step of every run, and stops:
+# On the two trainers above. `training.ddpo` makes the same comparison before the first step of every run, and stops if it
+# fails:
 
 # %%
 if "base" in trainers:
@@ -777,8 +778,8 @@ trainers.clear()  # their memory is wanted now
 # ```{admonition} A second trap: fine-tuned in memory, handed straight on
 # :class: warning dropdown
 # Without an adapter TRL loads the reference from the path in the model's *configuration*, which after fine-tuning in
-# memory is still the base's. Save and load again, pass `ref_model`, or set `precompute_ref_log_probs`, with which the
-# policy itself, before its first step, is the reference.
+# memory is still the base's. Save and load again, pass `ref_model`, or set `precompute_ref_log_probs`: then the policy
+# before its first step is the reference.
 # ```
 
 # %% [markdown]
@@ -793,9 +794,9 @@ trainers.clear()  # their memory is wanted now
 # **Difficulty** ●●●●○ · **Minutes** 25
 #
 # Write `ddpo_step(policy, reference, beta, optimizer)`. `policy` and `reference` are each a pair (chosen, rejected) of
-# tensors, one log-probability per pair of answers; `policy` depends on the weights that `optimizer` holds. Take one step
-# on the mean loss of equation {eq}`eq-05-ddpo`, and return that loss, as it was before the step, as a number. It has to
-# survive a pair whose margin is -150. The loop below runs on your function once it passes.
+# tensors, with one log-probability per pair of answers; `policy` depends on the weights that `optimizer` holds. Take one
+# step on the mean loss of equation {eq}`eq-05-ddpo`, and return that loss, as it was before the step, as a number. A margin
+# of -150 must not break it. The loop below runs on your function once it passes.
 # ````
 
 # %% tags=["exercise"]
@@ -832,8 +833,8 @@ ddpo_step = exercises.yours(ddpo_step, exercises.check_ddpo_step)
 # `````
 
 # %% [markdown]
-# A fresh dSFT model under a fresh adapter, as in chapter 02, and twenty batches of eight pairs. (On a larger scale this
-# section trains the miniature, because its subject is the loop.)
+# A fresh dSFT model under a fresh adapter, and twenty batches of eight pairs. (At every scale this section trains the
+# miniature, because its subject is the loop.)
 
 # %%
 shown = pipeline
@@ -854,7 +855,7 @@ trainable = [weight for weight in model.parameters() if weight.requires_grad]
 optimizer = torch.optim.AdamW(trainable, lr=rate, weight_decay=0.0)
 
 # %% [markdown]
-# The log-probabilities of a batch: both answers of each pair in one padded batch, and of each row the sum over its answer.
+# The log-probabilities of a batch: both answers of each pair in one padded batch, and for each row the sum over its answer.
 
 # %%
 def log_probs(model, pairs):
@@ -872,7 +873,7 @@ def log_probs(model, pairs):
     return (each * inside[:, 1:]).sum(1).split(len(pairs))
 
 # %% [markdown]
-# And the loop. With the adapter switched off the model is its own reference.
+# And the loop. With its adapter switched off, the model is its own reference.
 
 # %%
 loop_losses = []
@@ -887,7 +888,8 @@ print(f"{len(loop_losses)} steps, loss {loop_losses[0]:.4f} to {loop_losses[-1]:
 assert abs(loop_losses[0] - np.log(2)) < 1e-5
 
 # %% [markdown]
-# The same with TRL. A row is `prompt`, `chosen` and `rejected`, each a list of messages.
+# Twenty small steps hardly move the loss, and each batch has other pairs; what matters here is that three programs agree. The
+# same with TRL, where a row is `prompt`, `chosen` and `rejected`, each a list of messages:
 
 # %%
 trainer = trl.DPOTrainer(
@@ -935,10 +937,11 @@ del model, trainer
 # %% [markdown]
 # ## The recipe
 #
-# Paper, model card and code disagree about Zephyr's own run. The authors settled one point: they trained with **RMSprop**,
-# whatever paper and card say (alignment-handbook, issue 43). Their later recipe changed more, after faulty labels in
-# UltraFeedback had been found. So "Zephyr's hyperparameters" needs a date. (Adam is AdamW without weight decay. RMSprop has
-# no momentum and, in PyTorch, no bias correction: its first step is ten times the learning rate, which warm-up softens.)
+# Paper, model card and code disagree about Zephyr's own run. On one point the authors have said what is true: they trained
+# with **RMSprop**, whatever paper and card say (alignment-handbook, issue 43). Their later recipe changed more, after faulty
+# labels in UltraFeedback had been found. So "Zephyr's hyperparameters" needs a date. (Adam is AdamW without weight decay.
+# RMSprop has no momentum and, in PyTorch, no bias correction: its first step is ten times the learning rate, which warm-up
+# softens.)
 #
 # | | paper | model card | code, November 2023 | code, since January 2024 |
 # |---|---|---|---|---|
@@ -964,9 +967,9 @@ pairs_per_step = (
 print(f"{'pairs per step':>20}: {pairs_per_step}")
 
 # %% [markdown]
-# The learning rate of the miniature is a case of its own: an adapter on a model this small takes far larger steps than all weights
-# of 7 billion. The recipe file gives the reason for each value. [Chapter 06](06_reward_margins) reads the card's $\beta$
-# off its log.
+# The miniature's learning rate is far higher: an adapter on a model this small takes larger steps than all weights of a model
+# of 7 billion. The recipe file gives the reason for each value, and [paper, card, code](../paper-card-code) the whole
+# comparison. [Chapter 06](06_reward_margins) reads the card's $\beta$ off its log.
 #
 # ## Train
 
@@ -997,9 +1000,8 @@ print(
 
 # %% [markdown]
 # The log has two kinds of rows. *Training* rows are means over the batches just seen, other pairs every time. *Evaluation*
-# rows are measured on the same held-out pairs, from before the first step on: at most 256, and so few that they cost no
-# more than a tenth of the run. (Each batch has pairs of about one length, and the order of the batches is shuffled; sorted
-# by length, as the library's sampler leaves them, every fiftieth step would show a spike.)
+# rows are measured on the same held-out pairs, from before the first step on: at most 256, and few enough to cost at most a
+# tenth of the run. (Batches hold pairs of similar length, in shuffled order.)
 
 # %% tags=["hide-output"]
 log = diagnostics.read_training_log(made.folder / training.LOG)
@@ -1048,8 +1050,8 @@ lessons.explain(
         else "Here the chosen answers did most of the moving. "
     )
     + "The gradient of step 5 raises one log-probability and lowers the other, but "
-    "both answers share most of their words, so much of it cancels. The loss asks "
-    "for a distance and is indifferent to which end moves.",
+    "both answers share most of their words, so much of it cancels. The loss asks for "
+    "a distance, whichever end moves.",
     key="which-moves",
     answer=1 if abs(held_rejected) > abs(held_chosen) else 0,
 )
@@ -1064,14 +1066,16 @@ figures.show(
         "The loss starts at ln 2; on held-out pairs it goes from "
         f"{curves['eval_loss'][first]:.3f} to {curves['eval_loss'][last]:.3f}."
     ),
-    caption="The preference loss, in nats per pair: ln 2 = 0.693 is a coin toss.",
+    caption=(
+        "The preference loss, in nats per pair, from ln 2 = 0.693 (a coin toss) to "
+        f"{curves['eval_loss'][last]:.2f} on held-out pairs."
+    ),
 )
 
 # %% [markdown]
 # ### What you should see
 #
-# One number to compare across runs is a mean over many pairs. The last logged row has a few batches only, so for training
-# we take the last quarter of the rows.
+# The last training row has few batches, so for a number to compare across runs we average the last quarter of the rows.
 
 # %%
 def last_quarter(values):
@@ -1114,9 +1118,8 @@ if miniature_as_shipped:
     assert train_accuracy < 0.99, "the pairs are memorised: fewer epochs"
 
 # %% [markdown]
-# Accuracy here is the share of pairs with a margin above 0. It need not go to 1: a share of the teacher's labels is wrong,
-# as chapter 03 counts, and no model can predict a slip of the judge on a pair it has not seen. Zephyr-7B-beta's own
-# held-out accuracy ended at 0.78.
+# Accuracy is the share of pairs with a margin above 0. It need not reach 1: some of the teacher's labels are wrong, and no
+# model can predict the judge's noise on a pair that it has not seen. Zephyr-7B-beta's own held-out accuracy ended at 0.78.
 #
 # ### What becomes of the chosen answers
 #
@@ -1125,8 +1128,8 @@ if miniature_as_shipped:
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# An answer has the implicit reward `reward`. Write `times_as_likely(reward, beta)`: how many times as likely as under
-# the reference has the policy made it?
+# An answer has the implicit reward `reward`. Write `times_as_likely(reward, beta)`: return its probability under the policy
+# divided by that under the reference.
 # ````
 
 # %% tags=["exercise"]
@@ -1138,9 +1141,14 @@ exercises.check_likelihood_factor(times_as_likely)
 times_as_likely = exercises.yours(times_as_likely, exercises.check_likelihood_factor)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
 # A reward is $\beta$ times a difference of log-probabilities. Undo both.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# Divide by $\beta$, and you have a difference of logarithms: the logarithm of the ratio. `np.exp` undoes it.
 # ```
 
 # %% [markdown]
@@ -1152,6 +1160,9 @@ times_as_likely = exercises.yours(times_as_likely, exercises.check_likelihood_fa
 # ```
 # `````
 
+# %% [markdown]
+# A mean of rewards is a mean of logarithms, so the factor is a geometric mean over the pairs:
+
 # %%
 for side, value in (("chosen", held_chosen), ("rejected", held_rejected)):
     print(
@@ -1161,15 +1172,15 @@ for side, value in (("chosen", held_chosen), ("rejected", held_rejected)):
     )
 
 # %% [markdown]
-# In many published runs the chosen answers become *less* likely too, Zephyr's among them: there the chosen reward ends at
-# -4.5. This is **likelihood displacement** {cite:p}`razin2024unintentional`. It is no fault of the run by itself, but the
-# probability that leaves both answers goes somewhere, and not always to better ones ([Chapter 06](06_reward_margins)).
+# In many published runs the chosen answers, too, become *less* likely, Zephyr's among them: its chosen reward ends at -4.5.
+# This is **likelihood displacement** {cite:p}`razin2024unintentional`. It is no fault in itself, but the probability that
+# leaves both answers goes elsewhere, and not always to better ones ([Chapter 06](06_reward_margins)).
 #
 # ### Pair by pair
 #
-# `pipeline.margins()` measures *all* held-out pairs under both models, more than the trainer watched, so its means differ a
-# little from the log's. Which tenth of the pairs contributes most to the gradient now? What would label noise of 0.1 make
-# of the settled ones?
+# `pipeline.margins()` measures *all* held-out pairs under both models, more than the trainer did, so its means differ a
+# little from the log's. Which tenth of the pairs contributes most to the gradient now? What would label noise of 0.1 do to
+# the settled ones?
 
 # %%
 sums = np.load(pipeline.margins().folder / "log_probs.npz")
@@ -1207,16 +1218,16 @@ for name, m in (("sums", by_sum), ("means", by_mean)):
 lessons.explain(
     f"{by_mean.mean():.4f} against {by_sum.mean():.4f}, with answers of {tokens:.0f} "
     "tokens: each log-ratio is divided by its length. On real answers of hundreds of "
-    "tokens the margin all but vanishes. The loss from means sits next to ln 2 "
-    "though the model has learned, so code with this slip looks as if training did "
-    "nothing, and invites a learning rate that breaks the model.",
+    "tokens the margin all but vanishes. The loss from means stays near ln 2 although "
+    "the model has learned. So with this bug training seems to do nothing, which "
+    "invites a learning rate that breaks the model.",
     key="means",
 )
 
 # %% [markdown]
 # ## Before and after
 #
-# The same prompts, from held-out pairs, answered by both models. Greedy decoding, so that what differs is the model.
+# Both models answer the same prompts, from held-out pairs, by greedy decoding, so that only the model differs.
 
 # %%
 def ask(directory, conversations):
@@ -1241,9 +1252,9 @@ if rows:
     display(HTML(before_after_table(rows[:6], caption=caption)))
 
 # %% [markdown]
-# Read them with two questions. Has the *manner* changed: the opening, the offer at the end, a whole sentence in place of a
-# bare word? And does the *content* still hold: is the sum right, is it the person who was asked about? The loss cannot tell
-# you; it weighs whole answers. Two plain counts, before any judge is asked:
+# Has the *manner* changed: the opening, the offer at the end, a whole sentence in place of a bare word? Does the *content*
+# still hold: is the sum right, is it the person who was asked about? The loss cannot tell you, since it scores whole answers.
+# Two counts before any judge is asked:
 
 # %%
 for name, given in (("dSFT", before), ("dSFT + dDPO", after)):
@@ -1260,9 +1271,9 @@ if miniature_as_shipped:
 #
 # ### How long is too long?
 #
-# A policy can be driven so far from its reference that the numbers still improve while the text gets worse:
-# over-optimisation. One early sign is a held-out loss that turns and rises, as the model becomes ever surer of the pairs it
-# ranks wrongly. Zephyr-7B-beta's own log shows it; here it is beside ours.
+# **Over-optimisation** drives a policy so far from its reference that the numbers improve while the text gets worse. An
+# early sign is a held-out loss that turns and rises, as the model becomes ever surer of the pairs that it ranks wrongly.
+# Zephyr-7B-beta's own log shows it; here it is beside ours.
 
 # %%
 zephyr = diagnostics.read_training_log(published.ZEPHYR_DPO_LOG)
@@ -1276,26 +1287,25 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # %% [markdown]
 # Where the lowest is also the last, the run stopped before any such turn. Zephyr's ended 50 % above its lowest, and its
 # authors kept all three epochs, since the chat scores were best there (their figure 3). So a rising loss is a reason to
-# look at answers, and no verdict.
+# look at answers, not a verdict.
 #
-# To look at the answers of this training as it goes on, use *Watch it learn* on the page [Talk to the
-# models](../talk): a slider goes through eight checkpoints and beyond the last, with margins and right answers beside it.
+# To see the answers change as training goes on, use *Watch it learn* on the page [Talk to the models](../talk).
 #
 # ```{admonition} Common mistakes
 # :class: warning
-# - **Rewards of different prompts compared.** $\beta \log Z(x)$ was dropped; it cancels within a prompt only.
-# - **Answers cut at `max_length`.** They lose their end, and the model unlearns to stop.
+# - **Rewards of different prompts compared.** $\beta \log Z(x)$ cancels within a prompt only.
+# - **Answers truncated at `max_length`.** They lose their end, and the model forgets how to stop.
 # - **`label_smoothing` with TRL's sigmoid loss.** It no longer has any effect there; use `robust`, or
 #   `objectives.conservative_loss` in a loop of your own.
 # - **LoRA dropout in a DPO recipe.** TRL switches all dropout off, so that policy and reference agree at the start.
-# - **Evaluation on 64 examples.** One standard error is 5 percentage points; that was Zephyr's own curve (chapter 06).
+# - **Evaluation on 64 examples**, as for Zephyr's own curve. One standard error is 5 percentage points.
 # ```
 
 # %% [markdown]
 # ## Your turn with your own data
 #
-# Pairs of your own: one JSON object per line (broken over several here to be read), with `chosen` and `rejected` as lists
-# of messages that differ in the last one only, and a score for each; if you have none, write 1 and 0.
+# Pairs of your own: one JSON object per line (broken over several lines here), with `chosen` and `rejected` as lists of
+# messages that differ only in the last, and a score for each (1 and 0 if you have none).
 #
 # ```json
 # {"prompt": "What is 2 plus 2?",
@@ -1305,9 +1315,9 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # ```
 #
 # Set `preferences` in the parameters to the file's path and run this chapter again, or, from a shell,
-# `zephyr run --scale smol/cpu --preferences FILE.jsonl --chapters 05`. At the miniature scale real pairs show that the
-# pipeline runs from end to end, and no more: a model that never read English ranks them no better than chance. Of few pairs
-# up to two fifths are held out, so that 150 can be measured. Then:
+# `zephyr run --scale smol/cpu --preferences FILE.jsonl --chapters 05`, which trains [a real model](../real-model) on a
+# CPU. (At the miniature scale real pairs only show that the pipeline runs: a model that never read English ranks them no
+# better than chance.) Of few pairs up to two fifths are held out, so that 150 can be measured. Then:
 #
 # 1. What does `row_counts.report()` set aside, and do you agree?
 # 2. Do the decoded tokens that count end with the end of the answer?
@@ -1326,7 +1336,10 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 #    pair weighs $\sigma(-m)$.
 # 3. *Which tokens, and sums*: the answer and its end, [summed](ex-05-sum).
 # 4. *The right start*: `logps/chosen` [tells](ex-05-start) what ln 2 cannot.
-# 5. *Read the curves*: margin and accuracy rise; a reward, divided by $\beta$, is a [probability ratio](ex-05-factor).
+# 5. *Read the curves*: margin and accuracy rise; a reward, divided by $\beta$, is the logarithm of a
+#    [probability ratio](ex-05-factor).
+#
+# Next: [Chapter 06](06_reward_margins) reads such a log curve by curve, and pair by pair.
 #
 # ## References
 #
