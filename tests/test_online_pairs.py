@@ -157,9 +157,16 @@ def test_a_prompt_that_leaves_no_place_for_an_answer_is_set_aside(model_director
     assert [(row.where, row.reason) for row in aside] == [("prompt 2", "prompt_too_long")]
 
 
-def test_one_sample_makes_no_pair():
-    with pytest.raises(HandbookError, match="no pair can be made"):
-        SamplingSettings(samples=1)
+def test_one_sample_makes_a_pair_beside_a_demonstration_alone():
+    SamplingSettings(samples=1).require(1)
+    for samples, least in ((1, 2), (0, 1)):
+        with pytest.raises(HandbookError, match=f"of {samples} answers .* no pair can be made"):
+            SamplingSettings(samples=samples).require(least)
+    groups = [[said("a"), said("a")], [said("b", ended=False)]]
+    assert not own_feedback(["x", "y"], groups, "m").records
+    made = own_feedback(["x", "y"], groups, "m", least=1)
+    assert [record["instruction"] for record in made.records] == ["x"]
+    assert made.row_counts().set_aside == {"no_whole_answer": 1}
 
 
 # --- the pipeline's dial --------------------------------------------------------------------------

@@ -9,15 +9,15 @@ from functools import partial
 
 import pytest
 import torch
+from round_fixtures import record, run_of, start_directory
 from safetensors.torch import load_file
-from tiny import tiny_model, tiny_tokenizer
+from tiny import tiny_model
 from typer.testing import CliRunner
 
 from zephyr_utils import chat
 from zephyr_utils.cli import app
 from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.miniature import data as world
 from zephyr_utils.online import round_training
 from zephyr_utils.online.pairs import SamplingSettings
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs
@@ -34,40 +34,12 @@ from zephyr_utils.scales import get_scale
 
 train_round = partial(round_training.train_round, max_new_tokens=96)
 RECIPE = get_scale("miniature").recipe("ddpo", per_device_train_batch_size=4, learning_rate=5e-3)
-
-
-def rating(value):
-    return {"instruction_following": {"Rating": str(value), "Rationale": ""}}
-
-
-def record(prompt, *ratings):
-    completions = [
-        {
-            "model": f"m, sample {n}",
-            "response": f"answer {n} to {prompt}",
-            "annotations": {} if value is None else rating(value),
-            "critique": "",
-            "overall_score": None,
-        }
-        for n, value in enumerate(ratings, start=1)
-    ]
-    models = [one["model"] for one in completions]
-    return {"source": "", "instruction": prompt, "models": models, "completions": completions}
-
-
-QUESTIONS = world.questions()[:2]
 RATED = [record(f"question {n}", 3, 5, 1, 3) for n in range(10)]
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("start")
-    tokenizer = tiny_tokenizer()
-    chat.prepare_tokenizer(tokenizer)
-    # texts are long in a tokenizer that knows few words
-    tiny_model(max_position_embeddings=1024).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return start_directory(tmp_path_factory.mktemp("start"))
 
 
 @pytest.fixture
@@ -239,14 +211,7 @@ def test_a_model_far_from_its_reference_is_reported_with_what_its_method_can_do(
 
 @pytest.fixture
 def pipeline(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(Pipeline, "questions", lambda self: QUESTIONS)
-    feedback = save_records(world.feedback(40), tmp_path / "prompts.jsonl")
-    return Pipeline(
-        sft_model=str(start),
-        feedback=str(feedback),
-        runs=str(tmp_path / "runs"),
-        changes={"ddpo": {"per_device_train_batch_size": 4, "learning_rate": 1e-3}},
-    )
+    return run_of(start, tmp_path, monkeypatch)
 
 
 SETTINGS = OnlineSettings(rounds=2, sampling=SamplingSettings(samples=3))
@@ -344,6 +309,9 @@ def test_the_command_says_what_each_round_left(pipeline):
         (["--rounds", "0"], "0 rounds"),
         (["--prompts", "0"], "0 prompts"),
         (["--samples", "1"], "no pair can be made"),
+        (["--samples", "1", "--method", "self-rewarding"], "no pair can be made"),
+        (["--samples", "0", "--method", "irft"], "no pair can be made"),
+        (["--method", "irft", "--ask", "Be kind."], "irft has no ask"),
         (["--temperature", "-1"], "temperature is -1"),
         (["--scale", "smol"], "has no judge"),
     ],

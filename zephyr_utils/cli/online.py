@@ -1,6 +1,6 @@
 """The verb that trains on a model's own answers, round after round."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,18 +23,24 @@ from zephyr_utils.cli.options import (
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.scales import DEFAULT_SCALE
 
-MethodName = Literal["dpo", "sppo", "selm"]
+MethodName = Literal["dpo", "sppo", "selm", "self-rewarding", "irft"]
 
 
 def online(
     method: Annotated[
-        MethodName, typer.Option(help="What a round trains towards: iterative DPO, SPPO or SELM.")
+        MethodName,
+        typer.Option(
+            help="Iterative DPO, SPPO or SELM, with a judge; self-rewarding: the model rates its "
+            "own answers; irft: demonstrations against own answers (one round: SPIN)."
+        ),
     ] = "dpo",
     rounds: Annotated[int, typer.Option(help="How many; each has prompts of its own.")] = 3,
     prompts: Annotated[
         int | None, typer.Option(help="Prompts of each round; default: all, divided.")
     ] = None,
-    samples: Annotated[int, typer.Option(help="Answers to each prompt.")] = 5,
+    samples: Annotated[
+        int | None, typer.Option(help="Answers to each prompt; default 5, for irft 1.")
+    ] = None,
     temperature: Annotated[float, typer.Option(help="Of the answers.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Of the answers.")] = 1.0,
     eta: Annotated[
@@ -42,6 +48,10 @@ def online(
     ] = None,
     alpha: Annotated[
         float | None, typer.Option(help="Of SELM: weight of its term; default 0.001.")
+    ] = None,
+    ask: Annotated[
+        str | None,
+        typer.Option(help="Of self-rewarding: the system's turn that asks for what is wanted."),
     ] = None,
     scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
@@ -56,15 +66,15 @@ def online(
     runs: RunsOption = "",
     set_aside: SetAsideOption = False,
 ) -> None:
-    """Sample, judge and train again: each round answers with the last round's model, which is also
+    """Sample, rate and train again: each round answers with the last round's model, which is also
     its reference.
     """
     from zephyr_utils.online.pairs import SamplingSettings
     from zephyr_utils.online.round_training import OnlineObjective
     from zephyr_utils.online.rounds import OnlineSettings, run_rounds
 
-    given = {"eta": eta, "alpha": alpha}
-    for name, owner in (("eta", "sppo"), ("alpha", "selm")):
+    given = {"eta": eta, "alpha": alpha, "ask": ask}
+    for name, owner in (("eta", "sppo"), ("alpha", "selm"), ("ask", "self-rewarding")):
         if given[name] is not None and method != owner:
             raise HandbookError(
                 f"{method} has no {name}",
@@ -86,12 +96,16 @@ def online(
         sft_model=sft_model,
         chat_template=chat_template,
     )
-    own = {name: value for name, value in given.items() if value is not None}
+    own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     wanted = OnlineSettings(
         OnlineObjective(method, **own),
         rounds,
         SamplingSettings(
-            samples, temperature, top_p, pipeline.setting.exam.max_new_tokens, pipeline.seed
+            (1 if method == "irft" else 5) if samples is None else samples,
+            temperature,
+            top_p,
+            pipeline.setting.exam.max_new_tokens,
+            pipeline.seed,
         ),
         prompts,
     )

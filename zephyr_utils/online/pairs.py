@@ -33,7 +33,7 @@ class SamplingSettings:
     """How a model's own answers are drawn.
 
     Attributes:
-        samples: answers to each prompt, two at least.
+        samples: answers to each prompt; to compare them with one another, two at least.
         temperature, top_p, max_new_tokens, seed: as for `sample_answers`.
     """
 
@@ -44,13 +44,21 @@ class SamplingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 2:
+        self.require(1)
+        Decoding(self.max_new_tokens, self.temperature, self.top_p, self.seed)  # for its errors
+
+    def require(self, least: int) -> None:
+        """Refuse fewer answers to a prompt than a pair needs: two, or one beside a demonstration.
+
+        Raises:
+            HandbookError: there are fewer.
+        """
+        if self.samples < least:
             raise HandbookError(
                 f"of {self.samples} answers to a prompt no pair can be made",
                 where="samples",
-                remedy="ask for 2 or more",
+                remedy=f"ask for {least} or more",
             )
-        Decoding(self.max_new_tokens, self.temperature, self.top_p, self.seed)  # for its errors
 
 
 @dataclass
@@ -58,7 +66,7 @@ class OwnFeedback:
     """Feedback records of a model's own answers, and what became of every prompt.
 
     Attributes:
-        records: in the prompts' order, one for each prompt with two different whole answers.
+        records: in the prompts' order, one for each prompt with enough different whole answers.
         set_aside: the other prompts, each with its reason.
         left_out: answers, not prompts, that are in no record, by reason.
     """
@@ -73,7 +81,10 @@ class OwnFeedback:
 
 
 def own_feedback(
-    prompts: Sequence[str], answers: Sequence[Sequence[Sample]], model_name: str
+    prompts: Sequence[str],
+    answers: Sequence[Sequence[Sample]],
+    model_name: str,
+    least: int = 2,
 ) -> OwnFeedback:
     """Sampled answers as feedback records without ratings.
 
@@ -86,13 +97,14 @@ def own_feedback(
     Args:
         answers: to each prompt, as `sample_answers` returns them.
         model_name: of the model that gave them, for the records.
+        least: different whole answers that a prompt needs; 1 where a demonstration stands beside.
     """
     made = OwnFeedback()
     for number, (prompt, group) in enumerate(zip(prompts, answers, strict=True)):
         faults = [_fault(one) for one in group]
         whole = [(s, one) for s, one in enumerate(group) if not faults[s]]
         made.left_out.update(fault for fault in faults if fault)
-        if len({one.text for _, one in whole}) > 1:
+        if len({one.text for _, one in whole}) >= least:
             completions = [_unrated(f"{model_name}, sample {s + 1}", one) for s, one in whole]
             models = [completion["model"] for completion in completions]
             made.records.append(

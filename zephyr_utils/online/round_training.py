@@ -20,6 +20,7 @@ from zephyr_utils.data.types import Feedback
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import plain_value, write_json
 from zephyr_utils.objectives import dpo_loss, selm_loss, sppo_loss, win_rates
+from zephyr_utils.online.raters import ASK
 from zephyr_utils.online.sampling import as_conversation, sample_answers
 from zephyr_utils.preferences import Score, binarize
 from zephyr_utils.preferences.ratings import RATING_SCALES, scored
@@ -30,7 +31,12 @@ from zephyr_utils.training.progress import say
 from zephyr_utils.training.save import LOG, MODEL
 from zephyr_utils.training.scoring import Row, answer_row, batch_log_probs, row_log_probs
 
-Method = Literal["dpo", "sppo", "selm"]
+Method = Literal["dpo", "sppo", "selm", "self-rewarding", "irft"]
+OWN_SETTINGS: dict[Method, tuple[str, ...]] = {
+    "sppo": ("eta", "win_temperature"),
+    "selm": ("alpha",),
+    "self-rewarding": ("ask",),
+}
 PAIRS_FILE = "pairs.jsonl"
 KL_PROMPTS = 128  # to which the KL divergence from the reference is estimated, one answer each
 # nats per token; from here on the policy's answers are very unlikely under its reference
@@ -44,18 +50,21 @@ class OnlineObjective:
     """What a round trains towards.
 
     Attributes:
-        method: ``dpo``, ``sppo`` or ``selm``.
+        method: ``dpo``, ``sppo`` or ``selm``; ``self-rewarding`` and ``irft`` train with DPO's loss
+            on pairs that no judge made, see `online.raters`.
         eta: of SPPO, the scale of its targets in nats. The paper has 1,000 with a rate of 5e-7; 10
             is 1 / beta of this handbook's dDPO.
         win_temperature: of SPPO, the difference of scores at which the better answer wins with
             chance 0.73; scores are means of ratings from 1 to 5.
         alpha: of SELM, weight of the term that lowers what the reference says; the paper's.
+        ask: of self-rewarding, what the model is asked for when it rates an answer.
     """
 
     method: Method = "dpo"
     eta: float = 10.0
     win_temperature: float = 0.5
     alpha: float = 0.001
+    ask: str = ASK
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -70,8 +79,10 @@ class OnlineObjective:
     @property
     def in_use(self) -> dict[str, Any]:
         """The settings that the method has."""
-        own = {"sppo": ("eta", "win_temperature"), "selm": ("alpha",), "dpo": ()}[self.method]
-        return {"method": self.method, **{name: getattr(self, name) for name in own}}
+        return {
+            "method": self.method,
+            **{name: getattr(self, name) for name in OWN_SETTINGS.get(self.method, ())},
+        }
 
 
 def round_pairs(

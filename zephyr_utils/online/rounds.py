@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.online.pairs import SamplingSettings
+from zephyr_utils.online.pairs import RateAnswers, SamplingSettings
+from zephyr_utils.online.raters import AgainstDemonstrations, SelfReward
 from zephyr_utils.online.round_training import Method, OnlineObjective, train_round
-from zephyr_utils.pipeline.artefacts import Manifest, build_artefact
+from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
 from zephyr_utils.pipeline.on_policy import build_own_answers, scale_rater
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps.own_answers import FEEDBACK_FILE
@@ -30,6 +31,7 @@ from zephyr_utils.training.save import MODEL
 ONLINE = "11_online"
 METHODS: tuple[Method, ...] = get_args(Method)
 REPEATED, NOT_ASKED_FOR = "repeated_prompt", "not_asked_for"
+NO_EXCHANGE = "no_first_exchange"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class OnlineSettings:
                 raise HandbookError(
                     f"{number} {name} were asked for", where=name, remedy="ask for 1 or more"
                 )
+        self.sampling.require(self.least)
+
+    @property
+    def least(self) -> int:
+        """Different answers that a prompt needs: of IRFT one, beside the demonstration."""
+        return 1 if self.objective.method == "irft" else 2
 
     def round_sampling(self, number: int) -> SamplingSettings:
         """How the answers of a round, from 1, are drawn."""
@@ -133,17 +141,27 @@ def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
 
     Args:
         pipeline: whose dSFT model the first round starts from, whose feedback has the prompts, and
-            whose `round_recipe` every round takes.
+            whose `round_recipe` every round takes. IRFT takes the first exchanges of the dialogues
+            for prompts and demonstrations.
 
     Raises:
-        HandbookError: the scale has no judge for own answers, there are fewer prompts than rounds;
-            as `build_own_answers` and `train_round`.
+        HandbookError: the method needs a judge for own answers and the scale has none, there are
+            fewer prompts than rounds; as `build_own_answers` and `train_round`.
     """
-    scale_rater(pipeline)  # refused before anything is read or made
-    feedback = pipeline.load("feedback", "feedback").records
+    method = settings.objective.method
+    if method not in ("self-rewarding", "irft"):
+        scale_rater(pipeline)  # refused before anything is read or made
+    demonstrations: AgainstDemonstrations | None = None
+    if method == "irft":
+        shown, without = first_exchanges(pipeline.split_dialogues()[0])
+        demonstrations = AgainstDemonstrations(shown, fingerprint(shown))
+        given = list(shown)
+        say(f"{len(given):,} demonstrations; dialogues set aside: {dict(without)}")
+    else:
+        given = [row["instruction"] for row in pipeline.load("feedback", "feedback").records]
     asked = [question["turns"][0] for question in pipeline.questions()]
     shares = split_prompts(
-        [row["instruction"] for row in feedback],
+        given,
         settings.rounds,
         pipeline.seed,
         asked,
@@ -153,10 +171,32 @@ def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
     say(f"{used:,} prompts in {settings.rounds} rounds; set aside: {dict(shares.set_aside)}")
     model, name = pipeline.start(), "dsft"
     for number, prompts in enumerate(shares.rounds, start=1):
-        folder = pipeline.folder / ONLINE / settings.objective.method / f"round_{number}"
-        made = _run_round(pipeline, settings, folder, number, model, name, prompts)
+        folder = pipeline.folder / ONLINE / method / f"round_{number}"
+        rate: RateAnswers | None = demonstrations
+        if method == "self-rewarding":
+            rate = SelfReward(model[0], settings.objective.ask, pipeline.chat_template)
+        made = _run_round(pipeline, settings, folder, number, model, name, prompts, rate)
         yield made
         model, name = (made.training.folder / MODEL, made.training.key), f"round {number}"
+
+
+def first_exchanges(dialogues: Sequence[dict[str, Any]]) -> tuple[dict[str, str], Counter[str]]:
+    """The answer to each dialogue's first turn, by that turn, and the dialogues that give none.
+
+    A prompt that stands twice keeps its first answer. A dialogue that begins with a system's turn
+    is set aside, since own answers are sampled without one.
+    """
+    shown: dict[str, str] = {}
+    without: Counter[str] = Counter()
+    for row in dialogues:
+        roles = [message["role"] for message in row["messages"][:2]]
+        if roles != ["user", "assistant"]:
+            without[NO_EXCHANGE] += 1
+            continue
+        first, second = row["messages"][:2]
+        without[REPEATED] += first["content"] in shown
+        shown.setdefault(first["content"], second["content"])
+    return shown, +without
 
 
 def round_recipe(pipeline: Pipeline) -> Recipe:
@@ -179,17 +219,20 @@ def _run_round(
     model: tuple[Path, str],
     model_name: str,
     prompts: list[str],
+    rate: RateAnswers | None,
 ) -> Round:
     sampling = settings.round_sampling(number)
-    # The first answers are the dSFT model's whatever a round then trains towards.
+    # The first answers and a judge's ratings are the same whatever a round then trains towards.
     first = pipeline.folder / ONLINE / "first_answers"
     answers = build_own_answers(
         pipeline,
-        first if number == 1 else folder / "answers",
+        first if number == 1 and rate is None else folder / "answers",
         model,
         model_name,
         prompts,
         sampling,
+        rate,
+        settings.least,
     )
     recipe = round_recipe(pipeline)
     training = build_artefact(

@@ -42,15 +42,19 @@ def build_own_answers(
     model_name: str,
     prompts: RecordSource | list[str],
     settings: SamplingSettings,
+    rate: RateAnswers | None = None,
+    least: int = 2,
 ) -> Manifest:
-    """The artefact of a model's own answers to prompts, rated by the scale's judge.
+    """The artefact of a model's own answers to prompts, rated.
 
     Args:
         model: directory and key of the model that answers.
         model_name: what it is called in the records.
         prompts: feedback records, or prompts.
+        rate: rates the answers; None takes the scale's judge.
+        least: as for `own_feedback`.
     """
-    rate = scale_rater(pipeline)
+    rate = rate or scale_rater(pipeline)
     given: Any = prompts
     reading: dict[str, Any] = {}
     if isinstance(prompts, RecordSource):
@@ -70,6 +74,7 @@ def build_own_answers(
             settings=settings,
             rate=rate,
             chat_template=pipeline.chat_template,
+            least=least,
         ),
         code=[rate_own_answers.__module__, type(rate).__module__],
     )

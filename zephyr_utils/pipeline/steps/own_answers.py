@@ -27,6 +27,7 @@ def rate_own_answers(
     settings: SamplingSettings,
     rate: RateAnswers,
     chat_template: TemplateChoice | None = None,
+    least: int = 2,
 ) -> dict[str, Any]:
     """Leave the records in `FEEDBACK_FILE` and the answers with their log-probabilities in
     `SAMPLES`; of the latter a killed run goes on.
@@ -38,12 +39,14 @@ def rate_own_answers(
         prompts: feedback records, of which the prompts alone are taken, or prompts.
         rate: rates the answers.
         chat_template: as for `chat.prepare_tokenizer`.
+        least: as for `own_feedback`.
 
     Returns:
         prompts in, out and set aside by reason; answers left out by reason.
 
     Raises:
-        HandbookError: there is nothing to compare, as no prompt has two different whole answers.
+        HandbookError: there is nothing to compare, as no prompt has enough whole answers, or
+            `rate` lost records.
     """
     reasons: Counter[str] = Counter()
     if isinstance(prompts, RecordSource):
@@ -57,16 +60,23 @@ def rate_own_answers(
     places, too_long = fitting_prompts(model, tokenizer, asked, settings.max_new_tokens)
     fitting = [asked[place] for place in places]
     answers = sample_in_parts(folder / SAMPLES, model, tokenizer, fitting, settings)
-    made = own_feedback(fitting, answers, model_name)
+    made = own_feedback(fitting, answers, model_name, least)
     if not made.records:
+        needed = "two different whole answers" if least > 1 else "a whole answer"
         why = ", ".join(f"{n:,} x {reason}" for reason, n in made.row_counts().ranked())
         raise HandbookError(
-            f"no prompt of {len(asked):,} has two different whole answers: {why}",
+            f"no prompt of {len(asked):,} has {needed}: {why}",
             where=model_name,
             remedy="let answers be longer (max_new_tokens), raise the temperature, or train a "
             "model that ends its answers",
         )
     rated = rate(made.records)
+    if len(rated) != len(made.records):
+        raise HandbookError(
+            f"what rates was given {len(made.records):,} records and returned {len(rated):,}",
+            where=repr(rate),
+            remedy="let it return every record, without ratings where it has none",
+        )
     save_records(rated, folder / FEEDBACK_FILE)
     aside = [*too_long, *made.set_aside]
     save_set_aside(folder / "set_aside.jsonl", aside)
