@@ -703,8 +703,10 @@ for text, gold in hard.items():
 # %% [markdown]
 # ### See for yourself
 #
-# Pick a message or, in a running notebook, type one. Changed words are bold with a double underline, protected spans have a
-# dotted one, and each change has its reason. In one message *e.g.* is misread.
+# Pick a message, or type or paste a text of your own, of up to 100,000 characters. The same algorithm, in JavaScript, then runs
+# in your browser with this chapter's model, and what you type stays there; the model knows the words of the Python manual
+# and of the answers. Changed words are bold with a double underline, protected spans have a dotted one, and each change has
+# its reason. In one message *e.g.* is misread.
 
 # %% tags=["hide-input"]
 shown = [
