@@ -26,6 +26,7 @@ env: $(ENVIRONMENT) ## Make the environment in .venv from requirements.txt
 run: $(ENVIRONMENT) ## Run the whole pipeline at the miniature scale, then build the website
 	$(BIN)/zephyr run --scale miniature
 	$(BIN)/python tools/checkpoints.py
+	$(BIN)/python tools/best_of_n.py
 	$(BIN)/python tools/build_book.py
 
 test: $(ENVIRONMENT) ## Run every test

@@ -21,6 +21,8 @@ SERVER = """
     const read = ({ header, payload }) => ({
         header, bytes: new Uint8Array(Buffer.from(payload, "base64")),
     });
+    const weightsOf = async ({ header, bytes }) =>
+        new script.Weights(header, await script.unpack(header, bytes));
     const waiting = new Map();
     const progress = [];
     const receive = script.makeServer((message) => {
@@ -37,7 +39,8 @@ SERVER = """
 
 
 def in_node(values: Any, body: str) -> Any:
-    """`explorer_scripts.in_node` for ``model.js``, with `read`, `request` and `progress`."""
+    """`explorer_scripts.in_node` for ``model.js``, with `read`, `weightsOf`, `request` and
+    `progress`."""
     return explorer_scripts.in_node("model", values, SERVER + body)
 
 

@@ -10,7 +10,7 @@ from tiny import tiny_model
 from zephyr_utils.chat import generate, load_tokenizer, prepare_tokenizer
 from zephyr_utils.explorers.learning import CHECKPOINTS, LONGEST_TEXT, Learning, model_at
 from zephyr_utils.explorers.live import address_of
-from zephyr_utils.explorers.weights import pack_adapters, pack_models
+from zephyr_utils.explorers.weights import pack_checkpoints, pack_models
 
 STEPS, FACTOR = [10, 20], 1.5
 QUESTION = "What is the capital of France?"
@@ -29,9 +29,8 @@ def models(tmp_path_factory):
         {name: w + FACTOR * (last[name] - w) for name, w in start.state_dict().items()}
     )
     packed = pack_models(folder / "base", adapters, "float32")
-    checkpoints = pack_adapters(
-        packed, {model_at(step): ("dSFT", folder / f"step_{step}") for step in STEPS}, "float32"
-    )
+    kept = {model_at(step): folder / f"step_{step}" for step in STEPS}
+    checkpoints = pack_checkpoints(packed, "dDPO", kept, "float32")
     tokenizer = load_tokenizer(folder / "base")
     prepare_tokenizer(tokenizer)
     return [start, *after.values(), beyond], packed, checkpoints, tokenizer
@@ -83,8 +82,9 @@ def test_a_change_times_a_factor_is_the_model_of_extrapolated_weights(models):
     theirs, packed, checkpoints, _ = models
     body = """
         const [models, further] = values.map(read);
-        const weights = new script.Weights(models.header, models.bytes);
-        weights.extend(further.header, further.bytes);
+        const open = ({ header, bytes }) => script.unpack(header, bytes);
+        const weights = new script.Weights(models.header, await open(models));
+        weights.extend(further.header, await open(further));
         weights.derive("beyond", "step 20", 1.5);
         const last = (name) => {
             const session = new script.Session(weights.model(name));

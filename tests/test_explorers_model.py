@@ -125,8 +125,7 @@ def test_spaces_are_stripped_as_python_strips_them():
 
 def logits_in_node(packed: BrowserModels, names, rows):
     body = """
-        const { header, bytes } = read(values.packed);
-        const weights = new script.Weights(header, bytes);
+        const weights = await weightsOf(read(values.packed));
         result = values.names.map((name) => values.rows.map((row) => {
             const session = new script.Session(weights.model(name));
             return row.map((id) => Array.from(session.feed(id)));
@@ -146,6 +145,23 @@ def test_logits_of_base_and_of_merged_adapters_are_pytorchs(trio, exact, tokeniz
     rows = [encode_prompt(tokenizer, generated_chat(rng))[:200] for _ in range(20)]
     for name, ours in zip(NAMES, logits_in_node(exact, NAMES, rows), strict=True):
         assert largest_difference(trio[0][name], ours, rows) < 1e-4, name
+
+
+def test_the_logits_after_two_hundred_texts_are_pytorchs(trio, exact, tokenizer):
+    rng = random.Random(4)
+    rows = [encode_prompt(tokenizer, generated_chat(rng))[:60] for _ in range(200)]
+    body = """
+        const weights = await weightsOf(read(values.packed));
+        result = values.names.map((name) => values.rows.map((row) => {
+            const session = new script.Session(weights.model(name));
+            return row.map((id, n) => session.feed(id, n + 1 === row.length)).at(-1);
+        }).map((logits) => Array.from(logits)));
+    """
+    ours = in_node({"packed": sent(exact), "names": NAMES, "rows": rows}, body)
+    for name, after in zip(NAMES, ours, strict=True):
+        with torch.no_grad():
+            theirs = [trio[0][name](torch.tensor([row])).logits[0, -1].numpy() for row in rows]
+        assert len(after) == 200 and np.abs(np.array(theirs) - after).max() < 1e-4, name
 
 
 @pytest.mark.parametrize(
@@ -185,8 +201,7 @@ def test_rslora_has_its_own_scale(tmp_path):
 
 def test_a_cache_that_is_wound_back_gives_what_a_fresh_one_gives(exact):
     body = """
-        const { header, bytes } = read(values);
-        const model = new script.Weights(header, bytes).model("dDPO");
+        const model = (await weightsOf(read(values))).model("dDPO");
         const last = (session, ids) => ids.map((id) => Array.from(session.feed(id))).at(-1);
         const used = new script.Session(model);
         last(used, [1, 40, 50, 60, 70]);

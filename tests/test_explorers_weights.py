@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import explorer_scripts
 import numpy as np
@@ -13,7 +14,12 @@ from tiny import tiny_model
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers import weights
 from zephyr_utils.explorers.common import script
-from zephyr_utils.explorers.weights import BASE_BITS, FORMAT, pack_adapters, pack_models
+from zephyr_utils.explorers.weights import (
+    FORMAT,
+    GATED_BITS,
+    pack_checkpoints,
+    pack_models,
+)
 from zephyr_utils.files import read_json, write_json
 
 
@@ -51,23 +57,23 @@ def test_the_scripts_sha256_is_that_of_the_standard(length):
 
 def test_each_weight_is_off_by_half_a_step_of_its_row_at_most(packed, folder):
     body = """
-        const { header, bytes } = read(values);
-        result = Array.from(new script.Weights(header, bytes).model("base").layers[1].gate);
+        const weights = await weightsOf(read(values));
+        result = Array.from(weights.model("base").layers[1].gate);
     """
     exact = load_file(folder / "base" / "model.safetensors")
     exact = exact["model.layers.1.mlp.gate_proj.weight"].numpy()
     ours = np.array(in_node(sent(packed), body)).reshape(exact.shape)
-    step = np.abs(exact).max(axis=1, keepdims=True) / (2 ** (BASE_BITS - 1) - 1)
+    step = np.abs(exact).max(axis=1, keepdims=True) / (2 ** (GATED_BITS - 1) - 1)
     off = np.abs(ours - exact) / step
     assert off.max() <= 0.501 and off.mean() == pytest.approx(0.25, abs=0.02)
 
 
-@pytest.mark.parametrize("bits", [8, 10, 11, 12, 16])
+@pytest.mark.parametrize("bits", [3, 8, 10, 11, 12, 16])
 def test_integers_of_any_width_are_read_as_they_were_written(folder, monkeypatch, bits):
     monkeypatch.setattr(weights, "BASE_BITS", bits)
     body = """
-        const { header, bytes } = read(values);
-        result = Array.from(new script.Weights(header, bytes).model("base").layers[0].down);
+        const weights = await weightsOf(read(values));
+        result = Array.from(weights.model("base").layers[0].down);
     """
     exact = load_file(folder / "base" / "model.safetensors")
     exact = exact["model.layers.0.mlp.down_proj.weight"].numpy()
@@ -83,8 +89,8 @@ def test_a_row_of_zeros_stays_zero(tmp_path):
     tensors["model.layers.0.self_attn.o_proj.weight"][0] = 0
     save_file(tensors, file, metadata={"format": "pt"})
     body = """
-        const { header, bytes } = read(values);
-        const { o } = new script.Weights(header, bytes).model("base").layers[0];
+        const weights = await weightsOf(read(values));
+        const { o } = weights.model("base").layers[0];
         result = Array.from(o.slice(0, 3));
     """
     assert in_node(sent(pack_models(tmp_path, {})), body) == [0, 0, 0]
@@ -100,9 +106,9 @@ def test_the_file_is_written_under_its_hash_and_the_base_is_in_it_once(packed, t
         len(content),
     )
     both = pack_models(folder / "base", {name: folder / name for name in ("dSFT", "dDPO")})
-    adapter = len(both.payload) - len(packed.payload)
     base = len(pack_models(folder / "base", {}).payload)
-    assert len(packed.payload) == base + adapter and adapter < base
+    first, second = len(packed.payload) - base, len(both.payload) - len(packed.payload)
+    assert 0 < second < first < base / 2
 
 
 def test_two_packings_are_the_same_bytes(packed, folder):
@@ -114,8 +120,8 @@ def test_two_packings_are_the_same_bytes(packed, folder):
 REFUSED = """
     const say = (change) => {
         const { header, bytes } = read(values);
-        try { return new script.Weights(...change(header, bytes)) && "accepted"; }
-        catch (error) { return error instanceof script.ModelError ? error.message : String(error); }
+        return script.unpack(...change(header, bytes)).then(() => "accepted", (error) =>
+            error instanceof script.ModelError ? error.message : String(error));
     };
 """
 
@@ -124,20 +130,16 @@ def test_a_file_that_is_cut_short_of_another_version_or_changed_is_refused_in_a_
     body = f"""
         {REFUSED}
         result = {{
-            whole: say((header, bytes) => [header, bytes]),
-            short: say((header, bytes) => [header, bytes.slice(0, 1000)]),
-            empty: say((header, bytes) => [header, bytes.slice(0, 0)]),
-            long: say((header, bytes) => [header, new Uint8Array(bytes.length + 4)]),
-            changed: say((header, bytes) => {{ bytes[5] ^= 1; return [header, bytes]; }}),
-            other: say((header, bytes) => [{{ ...header, format: 99 }}, bytes]),
-            model: say((header, bytes) => {{
-                header.models[0].tensors = header.models[0].tensors.slice(1);
-                return [header, bytes];
-            }}),
+            whole: await say((header, bytes) => [header, bytes]),
+            short: await say((header, bytes) => [header, bytes.slice(0, 1000)]),
+            empty: await say((header, bytes) => [header, bytes.slice(0, 0)]),
+            long: await say((header, bytes) => [header, new Uint8Array(bytes.length + 4)]),
+            changed: await say((header, bytes) => {{ bytes[5] ^= 1; return [header, bytes]; }}),
+            other: await say((header, bytes) => [{{ ...header, format: 99 }}, bytes]),
         }};
     """
     said = in_node(sent(packed), body)
-    assert said["whole"] == said["model"] == "accepted"  # a model is made when it is asked for
+    assert said["whole"] == "accepted"
     assert said["short"].startswith("The weights file is cut short: 1,000 of ")
     assert said["empty"].startswith("The weights file is cut short: 0 of ")
     assert "its SHA-256 differs" in said["long"] and "its SHA-256 differs" in said["changed"]
@@ -149,10 +151,11 @@ def test_a_file_that_is_cut_short_of_another_version_or_changed_is_refused_in_a_
 def test_a_model_that_the_file_does_not_hold_is_refused_in_a_sentence(packed):
     body = """
         const { header, bytes } = read(values);
+        const unpacked = await script.unpack(header, bytes);
         const say = (name, change) => {
             const changed = structuredClone(header);
             change(changed.models);
-            try { new script.Weights(changed, bytes).model(name); }
+            try { new script.Weights(changed, unpacked).model(name); }
             catch (error) { return error.message; }
         };
         result = [
@@ -167,24 +170,71 @@ def test_a_model_that_the_file_does_not_hold_is_refused_in_a_sentence(packed):
     assert adapter.startswith("The weights file has an adapter for layers.9.x.weight")
 
 
-def test_checkpoints_are_read_after_the_models_that_they_rest_on_and_no_others(packed, folder):
-    further = pack_adapters(packed, {"step 10": ("dSFT", folder / "checkpoint")})
-    chain = pack_models(
-        folder / "base", {"dSFT": folder / "dSFT", "step 10": folder / "checkpoint"}
-    )
+@pytest.fixture(scope="module")
+def three(folder):
+    return pack_models(folder / "base", {name: folder / name for name in ("dSFT", "dDPO")})
+
+
+def numbered(folder, target, share):
+    """The adapter dDPO of these models as it was after this share of its training."""
+    target.mkdir(parents=True)
+    shutil.copy(folder / "dDPO" / "adapter_config.json", target)
+    tensors = load_file(folder / "dDPO" / "adapter_model.safetensors")
+    changed = {name: values * share for name, values in tensors.items()}
+    save_file(changed, target / "adapter_model.safetensors", metadata={"format": "pt"})
+    return target
+
+
+def read_in_node(models, further, names):
+    """name -> a matrix of this model as the script reads it, merged."""
     body = """
-        const [models, further, chain] = values.map(read);
-        const weights = new script.Weights(models.header, models.bytes);
-        weights.extend(further.header, further.bytes);
-        const whole = new script.Weights(chain.header, chain.bytes);
-        const last = (from) => Array.from(new script.Session(from.model("step 10")).feed(7));
-        let refused;
-        try { whole.extend(further.header, further.bytes); }
-        catch (error) { refused = error.message; }
-        result = { same: JSON.stringify(last(weights)) === JSON.stringify(last(whole)), refused };
+        const [models, further] = values.packed.map(read);
+        const open = ({ header, bytes }) => script.unpack(header, bytes);
+        const weights = new script.Weights(models.header, await open(models));
+        weights.extend(further.header, await open(further));
+        result = values.names.map((name) => Array.from(weights.model(name).layers[0].q));
     """
-    seen = in_node([sent(packed), sent(further), sent(chain)], body)
-    assert seen["same"] and "belong to other models" in seen["refused"]
+    packed = [sent(models), sent(further)]
+    return dict(zip(names, in_node({"packed": packed, "names": names}, body), strict=True))
+
+
+def test_checkpoints_are_stored_as_differences_whose_rounding_does_not_add_up(
+    three, folder, tmp_path
+):
+    shares = {f"step {n}": n / 8 for n in range(1, 9)}
+    folders = {name: numbered(folder, tmp_path / name, share) for name, share in shares.items()}
+    further = pack_checkpoints(three, "dDPO", folders)
+    read = read_in_node(three, further, ["dSFT", *shares])
+    whole = three.adapters["dDPO"]
+    place = "layers.0.self_attn.q_proj.lora_"
+    for name, share in shares.items():
+        off = {part: further.adapters[name][place + part] for part in "AB"}
+        for part, values in off.items():
+            step = np.abs(whole[place + part]).max() / 8 / 3  # of 3 bits: -3 to 3
+            assert np.abs(values - share * whole[place + part]).max() <= 0.8 * step, name
+        change = (np.array(read[name]) - read["dSFT"]).reshape(-1, off["A"].shape[1])
+        assert change == pytest.approx(2 * off["B"].T @ off["A"], abs=1e-5), name
+
+
+def test_checkpoints_take_less_than_half_of_what_they_would_whole(three, folder, tmp_path):
+    folders = {f"step {n}": numbered(folder, tmp_path / str(n), n / 8) for n in range(1, 9)}
+    further = pack_checkpoints(three, "dDPO", folders)
+    alone = len(three.payload) - len(
+        pack_models(folder / "base", {"dSFT": folder / "dSFT"}).payload
+    )
+    assert len(further.payload) < 8 * alone / 2
+
+
+def test_checkpoints_belong_to_the_models_that_they_were_written_with(three, packed, folder):
+    further = pack_checkpoints(three, "dDPO", {"step 10": folder / "checkpoint"})
+    with pytest.raises(AssertionError, match="belong to other models"):
+        read_in_node(packed, further, ["step 10"])
+
+
+def test_a_checkpoint_with_other_matrices_than_the_training_ended_with_is_refused(three, tmp_path):
+    save_adapter(tiny_model(hidden_size=48), tmp_path, 1)
+    with pytest.raises(HandbookError, match="other matrices than that of dDPO"):
+        pack_checkpoints(three, "dDPO", {"step 10": tmp_path})
 
 
 # --- what the package refuses ---------------------------------------------------------------------

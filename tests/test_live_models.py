@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import best_of_n
 import checkpoints
 import live_models
 import pytest
@@ -95,8 +96,8 @@ def test_checkpoints_are_written_beside_the_models_that_they_rest_on(known_scale
     assert path == tmp_path / Path(address_of(CHECKPOINTS)).relative_to("_static")
     assert header["rests_on"] == packed.header["sha256"]
     assert [(model["name"], model["on"]) for model in header["models"]] == [
-        ("step 1", "dSFT"),
         ("step 2", "dSFT"),
+        ("step 1", "dSFT"),
     ]
 
 
@@ -115,6 +116,32 @@ def test_a_run_without_checkpoints_says_so_and_those_of_another_training_are_ref
     assert shown == f"{live_models.NO_CHECKPOINTS}\n"
 
 
+def test_the_best_of_n_is_shown_of_the_runs_own_answers_and_of_no_others(
+    known_scale, run, tmp_path
+):
+    other = tmp_path / "tiny"
+    shutil.copytree(run, other)
+    packed = live_models.models_of(other)
+    mark = f"{live_models.BEST_OF_N}\n"
+    assert live_models.with_explorers(mark, other, packed) == f"{live_models.NO_ANSWERS}\n"
+    trained = json.loads((other / "02_dsft" / "manifest.json").read_text("utf-8"))
+    write_json(other / "02_dsft" / "manifest.json", {**trained, "key": "start"})
+    rewards = other / best_of_n.REWARD_MODEL / "manifest.json"
+    write_json(rewards, {"key": "rewards", "inputs": {"start": "start"}})
+    answers = [{"text": f"<i>{n}</i>", "reward": float(n), "grade": 5.0} for n in range(4)]
+    results = {"questions": [{"prompt": "Which?", "answers": answers}]}
+    made = {"inputs": best_of_n.inputs_of(other), "results": results}
+    write_json(other / best_of_n.FOLDER / "manifest.json", made)
+    shown = live_models.with_explorers(mark, other, packed)
+    assert "byReward" in shown and "<i>" not in shown
+    write_json(rewards, {"key": "other rewards", "inputs": {"start": "start"}})
+    with pytest.raises(HandbookError, match="not those of this run's models"):
+        live_models.with_explorers(mark, other, packed)
+    write_json(rewards, {"key": "rewards", "inputs": {"start": "another"}})
+    with pytest.raises(HandbookError, match="no reward model of this run's dSFT model"):
+        best_of_n.inputs_of(other)
+
+
 def test_models_of_another_base_are_refused(known_scale, run, tmp_path):
     other = tmp_path / "tiny"
     shutil.copytree(run, other)
@@ -124,7 +151,7 @@ def test_models_of_another_base_are_refused(known_scale, run, tmp_path):
 
 
 def test_models_that_are_too_large_for_a_reader_are_refused(known_scale, run, monkeypatch):
-    monkeypatch.setitem(live_models.MOST_BYTES, "models", 1000)
+    monkeypatch.setattr(live_models, "MOST_BYTES", 1000)
     with pytest.raises(HandbookError, match="a reader fetches 1,000 at most"):
         live_models.models_of(run)
 

@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+from best_of_n import FOLDER as BEST_OF_N_FOLDER
+from best_of_n import inputs_of as answers_inputs
 from checkpoints import FOLDER as CHECKPOINTS_FOLDER
 from checkpoints import inputs_of
 from page_html import WIDGET, safe_json
 
 from zephyr_utils.data.records import load_records
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers.best_of_n import BestOfN
 from zephyr_utils.explorers.common import Explorer
-from zephyr_utils.explorers.learning import CHECKPOINTS, Learning, model_at
+from zephyr_utils.explorers.learning import Learning, model_at
 from zephyr_utils.explorers.live import MODELS, address_of
 from zephyr_utils.explorers.microscope import Microscope
 from zephyr_utils.explorers.talk import Talk
-from zephyr_utils.explorers.weights import BrowserModels, pack_adapters, pack_models
+from zephyr_utils.explorers.weights import BrowserModels, pack_checkpoints, pack_models
 from zephyr_utils.files import read_json
 from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS, OPENING_SENTENCE
 from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint
@@ -32,10 +35,10 @@ from zephyr_utils.training import ADAPTER
 
 ROOT = Path(__file__).resolve().parents[1]
 TALK, MICROSCOPE, LEARNING = "<!-- talk -->", "<!-- microscope -->", "<!-- learning -->"
-MARKS = (TALK, MICROSCOPE, LEARNING)
+BEST_OF_N = "<!-- best of n -->"
+MARKS = (TALK, MICROSCOPE, LEARNING, BEST_OF_N)
 SHOWN_PAIRS = 12  # of the held-out ones, to choose from
-# What a reader who presses a button waits for: the models, and once more for the checkpoints.
-MOST_BYTES = {MODELS: 2_500_000, CHECKPOINTS: 1_600_000}
+MOST_BYTES = 2_500_000  # that a reader fetches who presses every button
 # What starts the explorers of a page, once however many there are.
 HOST = '\n```{raw} html\n<script src="_static/afm-host.js" defer></script>\n```\n'
 NO_MODELS = (
@@ -46,6 +49,11 @@ NO_MODELS = (
 NO_CHECKPOINTS = (
     "This website was built from a run that kept no checkpoints of dDPO; `make run` trains it with "
     "checkpoints, and builds the website again."
+)
+
+NO_ANSWERS = (
+    "This website was built from a run that drew no answers to choose from; `make run` draws them, "
+    "and builds the website again."
 )
 
 
@@ -68,7 +76,7 @@ def models_of(run: Path) -> BrowserModels | None:
             where=str(run / DSFT),
             remedy="train again: make run",
         )
-    return _small_enough(pack_models(base, folders), MODELS, run)
+    return _small_enough(pack_models(base, folders), run)
 
 
 def checkpoints_of(run: Path, packed: BrowserModels) -> BrowserModels | None:
@@ -90,18 +98,17 @@ def checkpoints_of(run: Path, packed: BrowserModels) -> BrowserModels | None:
             where=str(folder),
             remedy="train them again: python tools/checkpoints.py",
         )
-    adapters = {
-        model_at(int(step)): ("dSFT", folder / name)
-        for step, name in made["results"]["adapters"].items()
-    }
-    return _small_enough(pack_adapters(packed, adapters), CHECKPOINTS, run)
+    steps = sorted((int(step), name) for step, name in made["results"]["adapters"].items())
+    adapters = {model_at(step): folder / name for step, name in steps}
+    return _small_enough(pack_checkpoints(packed, "dDPO", adapters), run, packed)
 
 
-def _small_enough(packed: BrowserModels, name: str, run: Path) -> BrowserModels:
-    size, most = len(packed.payload), MOST_BYTES[name]
-    if size > most:
+def _small_enough(packed: BrowserModels, run: Path, *fetched: BrowserModels) -> BrowserModels:
+    """The same, if it is small enough beside what is `fetched` before it."""
+    size = sum(len(part.payload) for part in (packed, *fetched))
+    if size > MOST_BYTES:
         raise HandbookError(
-            f"the {name} take {size:,} bytes, and a reader fetches {most:,} at most",
+            f"the models take {size:,} bytes, and a reader fetches {MOST_BYTES:,} at most",
             where=str(run),
             remedy="a smaller base model, a lower rank, or fewer bits (explorers/weights.py)",
         )
@@ -141,6 +148,9 @@ def _explorer(
         return Talk(packed, OPENING_SENTENCE, EXAMPLE_QUESTIONS)
     if mark == MICROSCOPE:
         return Microscope(packed, *_held_out_pairs(run))
+    if mark == BEST_OF_N:
+        questions = _questions_with_answers(run)
+        return BestOfN(questions) if questions else NO_ANSWERS
     if checkpoints is None:
         return NO_CHECKPOINTS
     measured = read_json(run / CHECKPOINTS_FOLDER / MANIFEST)["results"]
@@ -152,6 +162,22 @@ def _held_out_pairs(run: Path) -> tuple[Sequence[Any], float]:
     pairs = load_records(run / MARGINS / HELD_OUT_PAIRS, "preference").records
     beta = read_json(run / MARGINS / MANIFEST)["recipe"]["beta"]
     return pairs[:: -(-len(pairs) // SHOWN_PAIRS)], beta
+
+
+def _questions_with_answers(run: Path) -> list[dict[str, Any]]:
+    """What the best of n is chosen from, or nothing where the run has drawn no answers.
+
+    Raises:
+        HandbookError: the answers are of another run's models.
+    """
+    made = read_json(run / BEST_OF_N_FOLDER / MANIFEST)
+    if made and made["inputs"] != answers_inputs(run):
+        raise HandbookError(
+            "the answers to choose from are not those of this run's models",
+            where=str(run / BEST_OF_N_FOLDER),
+            remedy="draw them again: python tools/best_of_n.py",
+        )
+    return made["results"]["questions"] if made else []
 
 
 def embedded(explorer: Explorer) -> str:

@@ -8,7 +8,7 @@ import { sha256 } from "./sha256.js";
 /** An error whose message is a sentence for the reader. */
 export class ModelError extends Error {}
 
-export const FORMAT = 1; // of header and weights; weights.py has the same
+export const FORMAT = 2; // of header and weights; weights.py has the same
 const ROLES = ["system", "user", "assistant"];
 
 // --- tokenizer ------------------------------------------------------------------------------------------------------
@@ -183,30 +183,42 @@ export function checkWeights(header, bytes) {
     throw new ModelError("The weights file is not the one its header describes (its SHA-256 differs): reload the page and try again.");
 }
 
-/** The models of one weights file, each made when it is first asked for, and those of files that rest on it. */
+/** The bytes of a weights file as the offsets in its header count them: checked, then inflated. */
+export async function unpack(header, bytes) {
+  checkWeights(header, bytes);
+  if (typeof DecompressionStream === "undefined")
+    throw new ModelError("This browser cannot unpack the weights: it lacks DecompressionStream, which browsers have had since 2023.");
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** The models of one weights file, unpacked, each made when it is first asked for, and those of files that rest on it. */
 export class Weights {
   #parts = new Map(); // name -> {on, scale, tensors}
   #merged = new Map(); // name -> its tensors, those below it merged in
   #made = new Map();
 
   constructor(header, bytes) {
-    checkWeights(header, bytes);
     this.header = header;
     this.tokenizer = new Tokenizer(header.tokenizer, header.eos_token_id);
     this.#add(header, bytes);
   }
 
-  /** Further adapters, of a file that was written with this one. */
+  /** Checkpoints, of a file that was written with this one. */
   extend(header, bytes) {
-    checkWeights(header, bytes);
     if (header.rests_on !== this.header.sha256)
       throw new ModelError("These checkpoints belong to other models than those that are loaded: reload the page.");
     this.#add(header, bytes);
   }
 
   #add(header, bytes) {
-    for (const { name, on, scale, tensors } of header.models) {
-      this.#parts.set(name, { on, scale, tensors: readTensors(tensors, bytes) });
+    for (const { name, on, start, scale, tensors: list } of header.models) {
+      const tensors = readTensors(list, bytes);
+      if (start) {
+        const before = this.#part(start).tensors;
+        tensors.forEach((values, place) => before.get(place).forEach((value, i) => (values[i] += value)));
+      }
+      this.#parts.set(name, { on, scale, tensors });
     }
   }
 
@@ -595,12 +607,13 @@ export function makeServer(post) {
     return { answers: scored };
   }
 
-  function add({ kind, header, bytes }) {
+  async function add({ kind, header, bytes }) {
+    const unpacked = await unpack(header, bytes);
     if (kind === "load") {
-      weights = new Weights(header, bytes);
+      weights = new Weights(header, unpacked);
       sessions.clear();
     } else {
-      weights.extend(header, bytes);
+      weights.extend(header, unpacked);
     }
     return { models: header.models.map(({ name }) => name) };
   }

@@ -1,14 +1,16 @@
 """Models as a browser fetches them: one binary file, the base model once and the adapters apart,
 and a JSON header with its sizes, its tokenizer and its SHA-256.
 
-``model.js`` reads both. Matrices are integers with a scale for each row: of 12 bits in the base
-model, whose rounding all models share, and of 8 in the adapters. Vectors stay float32. Every size
-comes from the model's own ``config.json``.
+``model.js`` reads both. Matrices are integers with a scale for each row, of as many bits as
+`BASE_BITS` and the constants beside it say; vectors stay float32; the file as a whole is deflated
+(RFC 1950), which is worth most where integers are few. Every size comes from the model's own
+``config.json``.
 """
 
 import hashlib
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +22,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json, write_json
 
 BASE = "base"  # the name of the model below all adapters
-FORMAT = 1  # of header and weights; model.js has the same
+FORMAT = 2  # of header and weights; model.js has the same
 NEEDED = (
     "hidden_size",
     "intermediate_size",
@@ -41,8 +43,13 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     "rope_scaling": (None,),
 }
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-# With 8 bits in the base model too, many more greedy answers are others than PyTorch's.
-BASE_BITS, ADAPTER_BITS = 12, 8
+# Bits of the integers: as few as leave the greedy answers what they are in float32, by
+# benchmarks/browser.py. The base model's rounding is in all models, and the base model itself is
+# the least sure of its next token; what gates and up-projections err by changes it least. The
+# second adapter changes less than the first, so it may err by more of its size.
+BASE_BITS, GATED_BITS, ADAPTER_BITS = 11, 10, (9, 7)
+GATED = ("gate_proj.weight", "up_proj.weight")
+CHECKPOINT_BITS = 3  # of what changed from one checkpoint to the next
 Precision = Literal["shipped", "float32"]
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -53,14 +60,17 @@ class BrowserModels:
 
     Attributes:
         header: ``format``, ``config``, ``tokenizer`` (that of ``tokenizer.json``),
-            ``eos_token_id``, ``models`` (``[{name, on, scale, tensors}]``), ``bytes``,
-            ``sha256``; in a file of further adapters, ``rests_on`` in place of the first four: the
-            SHA-256 of the file with the models below them.
-        payload: the weights, as the header's offsets have it.
+            ``eos_token_id``, ``models`` (``[{name, on, start, scale, tensors}]``), ``bytes``,
+            ``sha256``; in a file of checkpoints, ``rests_on`` in place of the second to the
+            fourth: the SHA-256 of the file with the models below them. An adapter with a
+            ``start`` is the sum of that one's matrices and its own.
+        payload: the weights, deflated; the header's offsets count in what they were before.
+        adapters: name -> its matrices, as a browser reads them.
     """
 
     header: dict[str, Any]
     payload: bytes
+    adapters: Mapping[str, Tensors] = field(repr=False, compare=False)
 
     def write(self, folder: Path, name: str) -> Path:
         """Write header and weights; returns the header's path, ``NAME.json``.
@@ -97,67 +107,96 @@ def pack_models(
     if config["tie_word_embeddings"]:
         weights.pop("lm_head.weight", None)
     writer = _Writer(precision)
-    writer.add(BASE, None, None, weights)
+    writer.add_base(weights)
     below = BASE
-    for name, folder in adapters.items():
-        writer.add(name, below, *_adapter(folder))
+    for n, (name, folder) in enumerate(adapters.items()):
+        writer.add_adapter(name, below, folder, ADAPTER_BITS[min(n, 1)])
         below = name
     tokenizer, eos_token_id = _tokenizer(base)
     header = {"config": config, "tokenizer": tokenizer, "eos_token_id": eos_token_id}
     return writer.finish(header)
 
 
-def pack_adapters(
+def pack_checkpoints(
     models: BrowserModels,
-    adapters: Mapping[str, tuple[str, Path]],
+    end: str,
+    checkpoints: Mapping[str, Path],
     precision: Precision = "shipped",
 ) -> BrowserModels:
-    """Further adapters in a file of their own, which is fetched after that of `models`.
+    """The adapters of a training in a file of their own, which is fetched after that of `models`.
+
+    Of each is stored what it differs by from the next, as that is read with its own rounding, so
+    that no rounding adds up.
 
     Args:
-        adapters: name -> the model that it rests on, and its directory.
+        end: the adapter of `models` that the training led to.
+        checkpoints: name -> directory, in the order of the training.
 
     Raises:
-        HandbookError: an adapter is not plain LoRA.
+        HandbookError: an adapter is not plain LoRA, or its matrices are not those of `end`.
     """
-    writer = _Writer(precision)
-    for name, (on, folder) in adapters.items():
-        writer.add(name, on, *_adapter(folder))
+    on = next(model["on"] for model in models.header["models"] if model["name"] == end)
+    writer = _Writer(precision, models.adapters)
+    start = end
+    for name, folder in reversed(checkpoints.items()):
+        writer.add_adapter(name, on, folder, CHECKPOINT_BITS, start)
+        start = name
     return writer.finish({"rests_on": models.header["sha256"]})
 
 
 class _Writer:
     """Puts tensors one after the other, each at a multiple of four bytes."""
 
-    def __init__(self, precision: Precision) -> None:
+    def __init__(self, precision: Precision, adapters: Mapping[str, Tensors] | None = None) -> None:
         self._precision = precision
+        self._adapters = dict(adapters or {})
         self._models: list[dict[str, Any]] = []
         self._parts: list[bytes] = []
         self._size = 0
 
-    def add(self, name: str, on: str | None, scale: float | None, tensors: Tensors) -> None:
-        bits = BASE_BITS if on is None else ADAPTER_BITS
-        listed = []
-        for tensor_name, values in sorted(tensors.items()):
-            integers = values.ndim == 2 and self._precision == "shipped"
-            listed.append(
-                {
-                    "name": tensor_name,
-                    "shape": list(values.shape),
-                    "dtype": f"int{bits}" if integers else "float32",
-                    "offset": self._size,
-                }
-            )
-            self._put(_integers(values, bits) if integers else values.astype("<f4").tobytes())
-        self._models.append({"name": name, "on": on, "scale": scale, "tensors": listed})
+    def add_base(self, tensors: Tensors) -> None:
+        listed = [
+            self._put(name, values, GATED_BITS if name.endswith(GATED) else BASE_BITS)[0]
+            for name, values in sorted(tensors.items())
+        ]
+        self._models.append({"name": BASE, "on": None, "tensors": listed})
 
-    def _put(self, content: bytes) -> None:
-        padded = content + bytes(-len(content) % 4)
-        self._parts.append(padded)
-        self._size += len(padded)
+    def add_adapter(
+        self, name: str, on: str, folder: Path, bits: int, start: str | None = None
+    ) -> None:
+        """`start`: the adapter whose matrices this one's are added to."""
+        scale, tensors = _adapter(folder)
+        before = self._adapters[start] if start else {}
+        shapes = {place: values.shape for place, values in tensors.items()}
+        if start and shapes != {place: values.shape for place, values in before.items()}:
+            raise _refuse(f"its adapter has other matrices than that of {start}", folder)
+        listed, read = [], {}
+        for place, values in sorted(tensors.items()):
+            known = before.get(place, np.float32(0))
+            entry, decoded = self._put(place, values - known, bits)
+            listed.append(entry)
+            read[place] = known + decoded
+        self._adapters[name] = read
+        model = {"name": name, "on": on, "start": start, "scale": scale, "tensors": listed}
+        self._models.append(model)
+
+    def _put(
+        self, name: str, values: NDArray[np.float32], bits: int
+    ) -> tuple[dict[str, Any], NDArray[np.float32]]:
+        """The entry in the header, and the values as they are read."""
+        entry = {"name": name, "shape": list(values.shape), "offset": self._size}
+        if values.ndim == 2 and self._precision == "shipped":
+            content, values = _integers(values, bits)
+            entry["dtype"] = f"int{max(bits, 8)}"
+        else:
+            content = values.astype("<f4").tobytes()
+            entry["dtype"] = "float32"
+        self._parts.append(content + bytes(-len(content) % 4))
+        self._size += len(self._parts[-1])
+        return entry, values
 
     def finish(self, header: Mapping[str, Any]) -> BrowserModels:
-        payload = b"".join(self._parts)
+        payload = zlib.compress(b"".join(self._parts), 9)
         digest = hashlib.sha256(payload).hexdigest()
         whole = {
             "format": FORMAT,
@@ -166,22 +205,24 @@ class _Writer:
             "bytes": len(payload),
             "sha256": digest,
         }
-        return BrowserModels(whole, payload)
+        return BrowserModels(whole, payload, self._adapters)
 
 
-def _integers(values: NDArray[np.float32], bits: int) -> bytes:
-    """A matrix as integers of 8 to 16 bits: the scale of each row in float32, the upper 8 bits of
-    all values, and the bits below them as one stream, lowest bit first.
+def _integers(values: NDArray[np.float32], bits: int) -> tuple[bytes, NDArray[np.float32]]:
+    """A matrix as integers of at most 16 bits, and what is read of it: the scale of each row in
+    float32, the upper 8 bits of all values, and the bits below them as one stream, lowest bit
+    first. Fewer than 8 bits take a byte too, which deflating makes small.
     """
-    scales = np.abs(values).max(axis=1) / (2 ** (bits - 1) - 1)
+    scales = (np.abs(values).max(axis=1) / (2 ** (bits - 1) - 1)).astype("<f4")
     scales[scales == 0] = 1
-    integers = np.rint(values / scales[:, None]).astype(np.int32).ravel()
-    below = bits - 8
+    integers = np.rint(values / scales[:, None]).astype(np.int32)
+    below = max(0, bits - 8)
     upper = (integers >> below).astype(np.int8)
-    lower = (integers & (2**below - 1)).astype(np.uint8)
+    lower = (integers & (2**below - 1)).astype(np.uint8).ravel()
     stream = np.unpackbits(lower[:, None], axis=1, bitorder="little")[:, :below]
-    parts = (scales.astype("<f4"), upper, np.packbits(stream.ravel(), bitorder="little"))
-    return b"".join(part.tobytes() for part in parts)
+    parts = (scales, upper, np.packbits(stream.ravel(), bitorder="little"))
+    read = integers.astype(np.float32) * scales[:, None]
+    return b"".join(part.tobytes() for part in parts), read
 
 
 def _read(file: Path) -> dict[str, NDArray[np.float32]]:
