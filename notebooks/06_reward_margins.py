@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Reward margins: how to read a preference run's log
 #
-# The training of [Chapter 05](05_ddpo) left a model and a log. Such logs alarm whoever reads one for the first time:
-# rewards are negative, the evaluation loss rises, and the answers one wanted become *less* likely. All three are true of
-# the published log of Zephyr-7B-beta {cite:p}`tunstall2023zephyr`. This chapter puts that log beside your own, says what
-# each curve measures and which shape is normal, goes through the pairs one by one, and ends with a traffic light for the
-# question that every newcomer asks: *is my DPO broken?*
+# The training of [Chapter 05](05_ddpo) left a model and a log. A first look at such a log is alarming: rewards are negative,
+# the evaluation loss rises, and the chosen answers become *less* likely. All three are true of the published log of
+# Zephyr-7B-beta {cite:p}`tunstall2023zephyr`. This chapter puts that log beside your own, says what each curve measures and
+# which shape is normal, goes through the pairs one by one, and ends with a traffic light for the question that every newcomer
+# asks: *is my DPO broken?*
 
 # %% [markdown]
 # ## What you will be able to do
@@ -13,7 +13,7 @@
 # 1. Compute implicit rewards, margins and accuracy from four log-probabilities per pair, with an interval.
 # 2. Read every curve of a DPO log, and tell what is normal from what is broken.
 # 3. Recover β and the reference model's log-probabilities from a log that prints neither.
-# 4. Say on how many examples an accuracy was measured, and what it is worth.
+# 4. Say on how many examples an accuracy was measured, and how far it can be trusted.
 # 5. Explain how a pair can be learned while its chosen answer becomes less likely, and measure it down to the token.
 
 # %% [markdown]
@@ -72,9 +72,9 @@ pipeline = Pipeline(
 # %% [markdown]
 # ## Four numbers per pair
 #
-# A DPO log is made of four numbers for each pair: the log-probability of the chosen answer $y_w$ and of the rejected
-# answer $y_l$, each under the policy π (the model in training) and under the frozen reference, the dSFT model. The
-# pipeline has measured them on the held-out pairs.
+# A DPO log rests on four numbers per pair: the log-probability of the chosen answer $y_w$ and of the rejected answer $y_l$,
+# each under the policy π (the model in training) and under the frozen reference model, dSFT's. The pipeline has measured
+# them on the held-out pairs.
 
 # %%
 made = pipeline.margins()
@@ -87,9 +87,9 @@ for name, values in sums.items():
     print(f"{name:19s} {len(values)} pairs, mean {values.mean():8.2f} nats")
 
 # %% [markdown]
-# In the miniature we can ask for what nobody knows about UltraFeedback: the *truth*. The labels came from a teacher who
-# rates with noise ([Chapter 03](03_ai_feedback)); the same rules without noise say which answer is better. So each label
-# is right, wrong, or a toss-up between two equally good answers.
+# The miniature also has what nobody knows about UltraFeedback, the *truth*. The labels came from a teacher that rates with
+# noise ([Chapter 03](03_ai_feedback)); the same rules without noise say which answer is better. So each label is right,
+# wrong, or a toss-up between two equally good answers.
 
 # %%
 def question(pair):
@@ -113,8 +113,8 @@ def label_kind(pair):
 
 
 # %% [markdown]
-# First one pair whose label is right. The log-probability of an answer is a sum over its tokens, the one that ends it
-# included; the prompt is given and counts for nothing.
+# First a pair whose label is right. The log-probability of an answer is a sum over its tokens, including the one that ends
+# it; the prompt's tokens do not count.
 
 # %%
 def show_pair(i):
@@ -134,16 +134,16 @@ show_pair(one)
 # %% [markdown]
 # ### Step 1: from log-probabilities to a margin
 #
-# DPO shows that a policy trained against a reference *acts as if* it had the reward {cite:p}`rafailov2023dpo`
+# A policy trained against a reference *acts as if* it had the reward {cite:p}`rafailov2023dpo`
 #
 # $$r(x, y) = \beta \left( \log \pi(y \mid x) - \log \pi_{\mathrm{ref}}(y \mid x) \right),$$ (eq-06-reward)
 #
-# up to a term that depends on the prompt alone. (The paper prints this reward without the logarithm in one place; its
-# equation 1 has it.) The **reward margin** of a pair is the difference of two such rewards, in which that term cancels:
+# up to a term that depends on the prompt alone. The **reward margin** of a pair is the difference of two such rewards, in
+# which that term cancels:
 #
 # $$m = r(x, y_w) - r(x, y_l).$$ (eq-06-margin)
 #
-# A pair counts as *learned*, and adds to the **accuracy**, when $m > 0$. Written out once:
+# A pair counts as *learned*, and towards the **accuracy**, when $m > 0$. Written out once:
 
 # %%
 def margins_by_hand(
@@ -159,8 +159,8 @@ print(f"that pair: {chosen[one]:.3f} - ({rejected[one]:.3f}) = {margins[one]:.3f
 print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3f}")
 
 # %% [markdown]
-# The package's version refuses what cannot be right (lists of unequal length, NaN, a β of 0) and adds an interval: it
-# resamples the pairs two thousand times and reports the range that holds the middle 95 % (the bootstrap).
+# The package's version refuses invalid input (lists of unequal length, NaN, a β of 0) and adds an interval by the
+# **bootstrap**: it resamples the pairs two thousand times and reports the range of the middle 95 %.
 
 # %%
 measured = diagnostics.reward_margins(**sums, beta=beta)
@@ -172,8 +172,8 @@ print("mean margin", measured.mean_margin)
 print("ties       ", measured.n_ties)
 
 # %% [markdown]
-# [Chapter 05](05_ddpo) read other figures off the log of the same run, because the trainer measures only the first
-# held-out pairs on the way, as many as a tenth of its time allows.
+# [Chapter 05](05_ddpo) had slightly other figures for the same run, because during training only the first held-out pairs are
+# evaluated.
 #
 # ### Step 2: where every run starts
 #
@@ -195,21 +195,21 @@ for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", 
 # %% tags=["remove-input"]
 lessons.explain(
     f"It logged {log.evaluation['rewards/accuracies'][0]:.0f}. Every margin is exactly "
-    "zero, and the trainer counts margins *above* zero. Ranking by likelihood is what "
-    "the reference *is*; the implicit reward measures only what has changed since. The "
-    "loss is $-\\log \\sigma(0) = \\ln 2$ for every pair, logged "
-    f"{log.evaluation['loss'][0]:.4f}. A first loss far from ln 2 says for certain "
-    "that policy and reference are not one model; ln 2 does not say *which* model "
-    "both are (Chapter 05).",
+    "zero, and the trainer counts margins *above* zero, so not even half of the ties. "
+    "The reference does rank answers by likelihood, but the implicit reward measures "
+    "only what has changed since. The loss is $-\\log \\sigma(0) = \\ln 2$ for every "
+    f"pair, logged {log.evaluation['loss'][0]:.4f}. A first loss far from ln 2 proves "
+    "that policy and reference are not one model; ln 2 does not say *which* model both "
+    "are (Chapter 05).",
     key="start",
 )
 
 # %% [markdown]
 # ### Step 3: the loss is a function of the margins alone
 #
-# Equation 1 of the paper is the mean of $-\log \sigma(m)$ over the pairs, so our four lists have to give the evaluation
-# loss that the trainer logged at its last step. This also checks two programs against each other: the trainer's forward
-# passes with an adapter beside the weights, and ours with the merged model.
+# Equation 1 of the paper is the mean of $-\log \sigma(m)$ over the pairs, so our four lists must give the evaluation loss
+# that the trainer logged at its last step. This also checks two programs against each other: the trainer used an adapter
+# beside the weights, we the merged model.
 
 # %%
 def pair_losses(margins):
@@ -227,7 +227,7 @@ assert abs(ours - logged) < 0.02, (
 # %% [markdown]
 # ### Step 4: a mean margin hides its spread
 #
-# The loss is convex in $m$. By Jensen's inequality the mean loss is *at least* the loss of the mean margin, and the gap grows
+# The loss is convex in $m$. By Jensen's inequality the mean loss is *at least* the loss at the mean margin, and the gap grows
 # with the spread of the margins.
 
 # %%
@@ -277,21 +277,20 @@ lessons.explain(
     f"It is **{last['loss']:.4f}**: worse than ln 2, the loss of a model that has "
     f"learned nothing, with a mean margin of {last['rewards/margins']:.1f} and an "
     f"accuracy of {last['rewards/accuracies']:.2f}. A learned pair with a large margin "
-    "costs next to nothing, while one ranked the wrong way round costs about as much "
-    "as its margin is deep, so "
-    f"{100 * (1 - last['rewards/accuracies']):.0f} % of the pairs can make up the "
-    "whole loss. The model is not wrong more often than before, it is *surer* where "
-    f"it is wrong. In our run the {100 * (missed.mean()):.0f} % that are not learned "
-    f"make {100 * loss_of_missed:.0f} %.",
+    "costs next to nothing, one with a large negative margin costs about that margin, "
+    f"so {100 * (1 - last['rewards/accuracies']):.0f} % of the pairs can make up "
+    "nearly the whole loss. The model is not wrong more often than before, it is "
+    f"*surer* where it is wrong. In our run the {100 * (missed.mean()):.0f} % that are "
+    f"not learned make {100 * loss_of_missed:.0f} % of the loss.",
     key="jensen",
 )
 
 # %% [markdown]
 # ## Two logs side by side
 #
-# A trainer writes two kinds of rows. **Training** rows average over the batches since the last row, other pairs every
-# time. **Evaluation** rows are measured on one fixed set. Zephyr's card prints the training loss and, for the rest,
-# evaluation rows; our run has both. Zephyr trained for 5,800 steps, three epochs.
+# A trainer writes two kinds of rows. **Training** rows average over the batches since the last row, other pairs every time.
+# **Evaluation** rows are measured on one fixed set. Of training rows Zephyr's card prints only the loss; our log has both in
+# full. Zephyr trained for about 5,800 steps, three epochs.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -339,7 +338,8 @@ alt = "; ".join(
 )
 figures.show(
     side_by_side(rewards, "held-out reward"), alt=alt,
-    caption="Held-out rewards and margin on one axis: Zephyr's log and ours.",
+    caption="Held-out rewards; the margin ends at "
+    f"{mean_margin:.1f} in Zephyr's log, at {log.evaluation[rewards[2]][-1]:.1f} here.",
 )
 
 # %% tags=["hide-input", "hide-output"]
@@ -349,7 +349,11 @@ alt = "; ".join(
 )
 figures.show(
     side_by_side(["rewards/accuracies"], "held-out accuracy"), alt=alt,
-    caption="The held-out accuracy of both runs.",
+    caption=(
+        "Held-out accuracy: it starts at 0, since no margin is above 0 yet, and ends "
+        f"at {log.evaluation['rewards/accuracies'][-1]:.2f} in our run, at "
+        f"{zephyr.evaluation['rewards/accuracies'][-1]:.2f} in Zephyr's."
+    ),
 )
 
 # %% tags=["hide-input", "hide-output"]
@@ -362,7 +366,10 @@ alt = (
 )
 figures.show(
     side_by_side(["loss"], "loss per pair (nats)", ("training", "evaluation")), alt=alt,
-    caption="Training and held-out loss; each stair is the end of an epoch.",
+    caption=(
+        f"Training and held-out loss. Zephyr's held-out loss is lowest at step "
+        f"{best.best_step:.0f}; its training loss drops at the end of each epoch."
+    ),
 )
 
 steps_in_all = zephyr.evaluation["step"][-1]
@@ -373,16 +380,16 @@ lessons.explain(
     "epoch. **The accuracy does not fall**: it ends at "
     f"{last['rewards/accuracies']:.2f} while the margin keeps growing. What grows is "
     "the certainty, on wrong pairs as well. The authors trained on, because the judged "
-    "quality of the answers kept rising (their figure 3). **The training loss falls "
-    "in stairs**, one at each end of an epoch: from there on every pair has been seen "
-    "before. And the chosen reward ends at "
-    f"{zephyr.evaluation['rewards/chosen'][-1]:.1f}: the loss asks only for a distance "
-    "between two answers, and both may sink as long as the rejected one sinks faster.",
+    "quality of the answers kept rising (their figure 3). **The training loss falls in "
+    "steps**, one at each end of an epoch: from there on every pair has been seen "
+    f"before. The chosen reward ends at {zephyr.evaluation['rewards/chosen'][-1]:.1f}: "
+    "the loss asks only for a distance, and both answers may fall as long as the "
+    "rejected one falls faster.",
     key="best",
 )
 
 # %% [markdown]
-# The stairs as numbers, on both sides of each epoch's end:
+# The training loss on both sides of each epoch's end:
 
 # %%
 for title, one_log in LOGS.items():
@@ -397,18 +404,18 @@ for title, one_log in LOGS.items():
         print(f"{title}: one epoch, so no pair came twice")
 
 # %% [markdown]
-# Zephyr's fall is memorising, and the paper says so: after one epoch the training accuracy is nearly perfect (its figure
-# 3). That is *not* a fault by itself. What decides is the accuracy on held-out pairs, and in the end the judged answers
-# of [Chapter 07](07_evaluation).
+# These drops are memorisation, and the paper says so: after one epoch the training accuracy is nearly perfect (its figure 3).
+# That is *not* a fault in itself. What decides is the accuracy on held-out pairs, and in the end the judged answers of
+# [Chapter 07](07_evaluation).
 #
 # ### Every curve, what is normal, what is broken
 #
 # | curve | what it measures | normal | look again |
 # |---|---|---|---|
-# | `loss`, training | mean of −log σ(m) over the last batches | starts at ln 2 = 0.693; stairs at the epochs | far from ln 2 at step 1; exactly 0; NaN |
+# | `loss`, training | mean of −log σ(m) over the last batches | starts at ln 2 = 0.693; drops at each epoch's end | far from ln 2 at step 1; exactly 0; NaN |
 # | `eval_loss` | the same on fixed held-out pairs | falls, then often rises | rises *while the accuracy falls* |
 # | `rewards/chosen` | β × change of the chosen answers' log-probability | near 0 or negative | exactly 0 to the end: nothing moved |
-# | `rewards/rejected` | the same for the rejected answers | negative, below the chosen | above the chosen: labels swapped? |
+# | `rewards/rejected` | the same for the rejected answers | negative, below the chosen | above the chosen: answers swapped? |
 # | `rewards/margins` | the first minus the second | grows, and grows in spread | shrinks; not the difference of the two |
 # | `rewards/accuracies` | share of pairs with margin above 0 | 0.7 to 0.85 on UltraFeedback | one half: not learning; 1.0: a leak? |
 # | `logps/chosen`, `logps/rejected` | the log-probabilities themselves, *sums* in nats | drift down with the rewards | lose more than half of their size |
@@ -419,10 +426,16 @@ for title, one_log in LOGS.items():
 #
 # **Difficulty** ●●●●○ · **Minutes** 20
 #
-# `log` maps `"loss"`, `"chosen"`, `"rejected"` and `"margins"` to arrays, one entry per evaluation, the first before any step.
-# Return the first fault that you find, in this order: `"start"` (the policy was not the reference: the first loss is more
-# than 0.01 from ln 2), `"arithmetic"` (in some row margins are not chosen minus rejected, to 0.001), `"frozen"` (no reward
-# ever moved), `"direction"` (the last margin is below 0), or else `"fine"`. A falling chosen reward and a rising loss are fine.
+# Write `diagnosis(log)`. `log` maps `"loss"`, `"chosen"`, `"rejected"` and `"margins"` to arrays, one entry per evaluation,
+# the first before any step. Return the first fault that you find, in this order:
+#
+# - `"start"`: the policy was not the reference, so the first loss is more than 0.01 from ln 2;
+# - `"arithmetic"`: in some row the margin is not chosen minus rejected, to 0.001;
+# - `"frozen"`: no reward ever moved;
+# - `"direction"`: the last margin is below 0;
+# - or else `"fine"`. A falling chosen reward and a rising loss are fine.
+#
+# The chapter uses your function on real logs and on broken ones.
 # ````
 
 # %% tags=["exercise"]
@@ -461,7 +474,7 @@ exercises.check_diagnosis(diagnosis)
 # `````
 
 # %% [markdown]
-# Your function on both real logs (Zephyr's has no evaluation before its first step, so its first loss stands for step 100):
+# Your function on both real logs (Zephyr's first evaluation is at step 100):
 
 # %%
 diagnose = exercises.yours(diagnosis, exercises.check_diagnosis)
@@ -477,8 +490,8 @@ for title, one_log in LOGS.items():
     print(f"{title}: {diagnose(columns_of(one_log))}")
 
 # %% [markdown]
-# Is Zephyr's `"start"` a fault? No: the first evaluation on its card comes after 100 steps. A rule is only as good as
-# the row it is read from; the traffic light below looks at the step first.
+# Is Zephyr's `"start"` a fault? No: its first row is not from before the first step. The traffic light below looks at the
+# step first.
 #
 # ## What a log gives away: β and the reference
 #
@@ -488,17 +501,18 @@ for title, one_log in LOGS.items():
 #
 # $$\bar r_t = \beta \, \overline{\log \pi_t} - \beta \, \overline{\log \pi_{\mathrm{ref}}}.$$ (eq-06-line)
 #
-# The second term never changes, since neither the reference nor the pairs do. So the logged rewards, drawn over the
-# logged log-probabilities, lie on a straight line with slope β, which crosses zero at the reference's mean
-# log-probability. The card of Zephyr-7B-beta names no β among its hyperparameters; its log does.
+# The second term never changes, since neither the reference nor the pairs do. So the logged rewards, plotted against the
+# logged log-probabilities, lie on a straight line with slope β that crosses zero at the reference's mean log-probability.
+# For example, log-probabilities of -10, -12 and -15 nats with rewards of 0, -0.4 and -1.0 have the slope 0.2 and a reference
+# at -10. The card of Zephyr-7B-beta names no β among its hyperparameters; its log gives it away.
 #
 # ````{exercise} β from a log
 # :label: ex-06-implied-beta
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Given the rewards and the log-probabilities of a run's evaluations, as arrays, return the β it was trained with. The
-# reference is unknown.
+# Write `my_beta(rewards, logps)`: given the rewards and log-probabilities of a run's evaluations, as arrays, return the β
+# that it was trained with. The reference is unknown.
 # ````
 
 # %% tags=["exercise"]
@@ -552,8 +566,8 @@ assert abs(found.beta - 0.1) < 1e-4, (
 )
 
 # %% [markdown]
-# For our own run the hidden number can be checked: the regression says what the reference's mean log-probability must
-# have been; the dSFT model says what it was.
+# For our own run the hidden number can be checked: the regression says what the reference's mean log-probability must have
+# been, the dSFT model what it was.
 
 # %%
 own_beta = diagnostics.implied_beta(log)
@@ -592,13 +606,13 @@ print(
 lessons.explain(
     f"The slope is {slope:.3f} in place of {beta:g}, and the points no longer lie on a "
     "line. Each training row averages over *other pairs*, with another mean of the "
-    "reference, and more rows do not help against that. A fixed evaluation set is what "
-    "makes a log worth reading.",
+    "reference, and more rows do not help against that. Only a fixed evaluation set "
+    "makes rows comparable.",
     key="training-rows",
 )
 
 # %% [markdown]
-# ## Sixty-four examples
+# ## On how many examples?
 #
 # Look closely at the accuracies that Zephyr's card prints:
 
@@ -612,7 +626,8 @@ print(accuracies[:12])
 #
 # **Difficulty** ●●●○○ · **Minutes** 15
 #
-# A log prints accuracies with four decimals. Return the smallest n, up to 1,000, that all of them are multiples of 1/n of.
+# A log prints accuracies with four decimals. Write `measured_on(accuracies)`: return the smallest n, up to 1,000, for which
+# all of them are multiples of 1/n, rounded.
 # ````
 
 # %% tags=["exercise"]
@@ -631,7 +646,7 @@ exercises.check_measured_on(measured_on)
 # %% [markdown]
 # ```{admonition} Hint 2
 # :class: tip dropdown
-# 0.7188 is 46/64 = 0.71875, rounded. How far may a printed figure be from the true one, at most?
+# Two thirds are printed as 0.6667. How far may a printed figure be from the true one, at most?
 # ```
 
 # %% [markdown]
@@ -652,9 +667,8 @@ print("Zephyr:", examples(accuracies), diagnostics.accuracy_examples(zephyr))
 print("ours:", diagnostics.accuracy_examples(log))
 
 # %% [markdown]
-# The run kept 1,000 evaluation rows. It ran on 16 GPUs, each evaluated its own share, and the trainer of that time
-# logged the metrics of the *first process alone*: about 64 rows. (Today's TRL gathers them.) What is an accuracy of 64
-# pairs worth?
+# The run kept 1,000 evaluation rows. Each of its 16 GPUs evaluated a share, and the trainer of that time logged the metrics
+# of the *first process alone*: about 64 rows. (Today's TRL gathers them.) How far can an accuracy over 64 pairs be trusted?
 
 # %%
 print("Zephyr's last accuracy:", wilson_interval(round(accuracies[-1] * 64), 64))
@@ -690,10 +704,10 @@ assert abs(finite - draws.std()) < 0.005, (
 lessons.explain(
     f"In {100 * off:.0f} % of the draws. A share $p$ of $n$ independent pairs has the "
     f"standard error $\\sqrt{{p(1-p)/n}}$, here {100 * error:.1f} points (times "
-    f"$\\sqrt{{(N-n)/(N-1)}}$ where one draws without replacement from $N$). The "
-    "evaluations of *one* run all used the *same* pairs, so its curve is steadier than "
-    "that. But *two runs* measured on different pairs, a few points apart, cannot be "
-    "told apart.",
+    f"$\\sqrt{{(N-n)/(N-1)}}$ for draws without replacement from $N$). The curve of "
+    "*one* run is steadier than that, since its evaluations all use the *same* pairs. "
+    "But *two runs*, measured on different pairs and a few points apart, are "
+    "indistinguishable.",
     key="sixty-four", answer=2 if off > 0.2 else 1 if off > 0.04 else 0,
 )
 
@@ -703,8 +717,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# You want the 95 % interval of an accuracy to reach at most `half_width` to each side. Return how many pairs that takes, a
-# whole number rounded up, by the standard error $\sqrt{p(1-p)/n}$.
+# Write `pairs_needed(accuracy, half_width)`: return the number of pairs, a whole number rounded up, with which the 95 %
+# interval of an accuracy $p$ reaches at most `half_width` to each side. The standard error is $\sqrt{p(1-p)/n}$.
 # ````
 
 # %% tags=["exercise"]
@@ -733,13 +747,13 @@ exercises.check_pairs_needed(pairs_needed)
 # def pairs_needed(accuracy, half_width):
 #     return int(np.ceil(1.96**2 * accuracy * (1 - accuracy) / half_width**2))
 # ```
-# An accuracy of 0.78 to within one point takes 6,593 pairs. The published test split has 2,000.
+# To know an accuracy of 0.78 to within one point takes 6,593 pairs. The published test split has 2,000.
 # `````
 
 # %% [markdown]
 # ## Pair by pair
 #
-# A mean margin is one number for hundreds of pairs. Here they all are, before training and after.
+# A mean margin is one number for hundreds of pairs. Here are all of them, before and after training.
 
 # %% tags=["hide-input"]
 fig = figures.margin_histogram(np.zeros_like(margins), margins)
@@ -754,14 +768,14 @@ figures.show(
     fig,
     alt=alt,
     caption=(
-        "Reward margins of the held-out pairs, before and after dDPO. "
-        "The bar at 0, all pairs before training, is cut off at the top."
+        "Reward margins of the held-out pairs. Before dDPO all are 0 (that bar is cut "
+        f"off at the top); after it {100 * np.mean(margins > 0):.0f} % lie above 0."
     ),
 )
 
 # %% [markdown]
-# Which pairs were not learned? Shares of groups, with Wilson's intervals, since a bootstrap of a group that all went one
-# way would give [0, 0]:
+# Which pairs were not learned? For shares of small groups we take Wilson's interval, since the bootstrap of a group without
+# exceptions has no width.
 
 # %%
 def by(groups):
@@ -775,8 +789,8 @@ def by(groups):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The model never saw the truth, only noisy labels, and these pairs it did not see "
-    "at all. On the pairs whose *label is wrong*, will its margin mostly side with "
+    "The model was trained on noisy labels, never on the truth, and it has not seen "
+    "these pairs. On those whose *label is wrong*, will its margin mostly side with "
     "the label, or with the truth?",
     ["with the label", "with the truth", "with neither"],
     key="truth",
@@ -798,7 +812,7 @@ lessons.explain(
     f"Of {wrong_labels} pairs with a wrong label the model follows the label in "
     f"{100 * sided:.0f} %. "
     + (
-        "So it sides with the truth: noise cancels over thousands of pairs, while the "
+        "So it sides with the truth: noise cancels over thousands of pairs, the "
         "preference behind it does not. The model ends up *less noisy than its "
         "teacher's labels*."
         if sided < 0.4
@@ -808,8 +822,8 @@ lessons.explain(
         else "So it is undecided between the two."
     )
     + " An accuracy against noisy labels has a ceiling below one. But the model need "
-    "not know the truth: noise turns a label round where two answers are close, and "
-    "those mostly differ in manner alone."
+    "not know the truth: noise flips labels where two answers are close, and those "
+    "mostly differ in manner alone."
     if wrong_labels
     else "No label here is known to be wrong: there is no truth to ask.",
     key="truth",
@@ -819,8 +833,8 @@ lessons.explain(
 # %% [markdown]
 # ### Content or manner?
 #
-# A chosen answer can be better in two ways here: *right* where the other is wrong, or *friendlier*, with an opening and
-# an offer at the end. The teacher rewards both, being right the more.
+# A chosen answer can be better in two ways here: *right* where the other is wrong, or *friendlier*, with an opening and an
+# offer at the end. The teacher rewards both, being right more.
 
 # %%
 def difference(pair):
@@ -865,16 +879,16 @@ lessons.explain(
     f"Content alone is learned in {100 * shares['content']:.0f} % of its pairs, manner "
     f"alone in {100 * shares['manner']:.0f} %. "
     + (
-        "A friendlier answer can be told by its first two words, whatever was asked; a "
-        "right one only by *knowing* the answer."
+        "A friendlier answer shows in its first two words, whatever was asked; a right "
+        "one only if you *know* the answer."
         if lead > 0.05
         else "Content is learned at least as well, as the teacher weights it."
         if lead < -0.05
         else "Neither is ahead by more than a few points, although the teacher weights "
-        "being right the more."
+        "being right more."
     )
-    + " It is the miniature of a worry about all preference training: what judges "
-    "reward most *visibly* (length, tone, form) may be learned before what they meant."
+    + " It is a worry about all preference training: what judges reward *visibly* "
+    "(length, tone, form) may be learned before what they meant."
     if counted
     else "Pairs of your own data are of no known kind.",
     key="manner",
@@ -882,8 +896,8 @@ lessons.explain(
 )
 
 # %% [markdown]
-# The same suspicion without any truth, so on your own data too: are pairs learned more often where the chosen answer is
-# the *longer* one?
+# A test that needs no truth, so it works on your own data: are pairs learned more often where the chosen answer is the
+# *longer* one?
 
 # %%
 lengths = {
@@ -894,7 +908,7 @@ longer = lengths["chosen"] > lengths["rejected"]
 by({"chosen longer": longer, "not longer": ~longer})
 
 # %% [markdown]
-# And where the teacher rated the two answers far apart? Overlapping intervals say that these pairs cannot tell.
+# And where the teacher rated the two answers far apart? If the intervals overlap, these pairs are too few to say.
 
 # %%
 if all("score_chosen" in pair for pair in held_out):
@@ -915,8 +929,8 @@ by({name: np.array(categories) == name for name in sorted(set(categories))})
 # %% [markdown]
 # ### Browse them
 #
-# Filter for the pairs that were not learned, sort them, and read some: which answer would *you* have chosen? The page
-# holds at most 200 pairs, evenly spaced by margin.
+# Filter for the pairs that were not learned, sort them, and read some: which answer would *you* have chosen? (At most 200
+# pairs, evenly spaced by margin.)
 
 # %% tags=["hide-input"]
 notes = {
@@ -946,8 +960,8 @@ for i in (int(margins.argmin()), int(margins.argmax())):
 #
 # ### Step 6: what the loss cannot see
 #
-# Add the same number to both rewards of a pair: margin and loss stay. Whether the chosen answer becomes more or less
-# likely is nothing the loss asks for.
+# Add the same number to both rewards of a pair, and margin and loss stay the same. Whether the chosen answer becomes more or
+# less likely is not in the loss.
 
 # %%
 shifted = pair_losses((chosen - 5) - (rejected - 5))
@@ -962,15 +976,14 @@ assert np.allclose(shifted, pair_losses(margins)), (
 # %% [markdown]
 # ### Step 7: why it falls although its own gradient pushes it up
 #
-# Take a single token with logits $z_y = w_y \cdot h$: a hidden state $h$ and an output vector $w_y$ for each answer. The
-# gradient of $\log \pi(y_w) - \log \pi(y_l)$ with respect to $h$ is $w_w - w_l$. A small step $\eta (w_w - w_l)$ always
-# widens the margin, by $\eta \lVert w_w - w_l \rVert^2$. The chosen answer itself changes by
+# Take answers of a single token, with logits $z_y = w_y \cdot h$ from a hidden state $h$ and an output vector $w_y$ for each
+# answer. The gradient of $\log \pi(y_w) - \log \pi(y_l)$ with respect to $h$ is $w_w - w_l$. A small step
+# $\eta (w_w - w_l)$ always widens the margin, by $\eta \lVert w_w - w_l \rVert^2$. The chosen answer itself changes by
 #
 # $$\Delta \log \pi(y_w) \approx \eta \, (w_w - w_l) \cdot \Big( w_w - \sum_y \pi(y)\, w_y \Big),$$ (eq-06-displacement)
 #
-# and nothing keeps this product positive. If the two answers are alike, $w_w - w_l$ is short and may point towards a
-# *third* answer, which then takes the probability of both {cite:p}`razin2024unintentional`. Three answers with two
-# numbers each show it:
+# and this product need not be positive. If the two answers are alike, $w_w - w_l$ is short and may point towards a *third*
+# answer, which then gains from both {cite:p}`razin2024unintentional`. An example with three answers in two dimensions:
 
 # %%
 # output vectors: chosen, rejected, a third answer
@@ -995,7 +1008,7 @@ assert change[0] < 0 < change[0] - change[1], (
 )
 
 # %% [markdown]
-# How far did it go in the two runs? (The reference of the published one comes from the regression of step 5.)
+# How far did it go in the two runs? (The published run's reference comes from the regression of step 5.)
 
 # %%
 for title, one_log in LOGS.items():
@@ -1011,16 +1024,17 @@ for title, one_log in LOGS.items():
     )
 
 # %% [markdown]
-# Zephyr's chosen answers lost 45 of 254 nats. $e^{-45}$ sounds like ruin, but it is spread over a few hundred tokens of
-# an answer that the model would never have given word for word. A mean also hides that the pairs differ, so count them.
+# Zephyr's chosen answers, at -254 nats, lost another 45. A factor of $e^{-45}$ sounds like ruin, but it is spread over a few
+# hundred tokens of an answer that the model would never have given word for word. A mean also hides that pairs differ, so
+# count them.
 #
 # ````{exercise} Learned, and yet less likely
 # :label: ex-06-displaced-share
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Among the pairs that were learned (margin above 0), return the share whose chosen answer became less likely. The arguments
-# are arrays of the four sums, one entry per pair.
+# Write `displaced_share`: among the pairs that were learned (margin above 0), return the share whose chosen answer became
+# less likely. The arguments are arrays of the four sums, one entry per pair.
 # ````
 
 # %% tags=["exercise"]
@@ -1035,7 +1049,7 @@ exercises.check_displaced_share(displaced_share)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# β is above 0, so the sign of the margin is that of the difference of log-ratios: you do not need it.
+# β is above 0, so the margin has the sign of the difference of log-ratios: you do not need β.
 # ```
 
 # %% [markdown]
@@ -1052,7 +1066,7 @@ exercises.check_displaced_share(displaced_share)
 #     learned = policy_chosen - reference_chosen > policy_rejected - reference_rejected
 #     return (policy_chosen < reference_chosen)[learned].mean()
 # ```
-# In the explorer above it is the last of the filters.
+# The last filter of the explorer above shows these pairs.
 # `````
 
 # %%
@@ -1069,7 +1083,7 @@ for side, moved in (("chosen", change_chosen), ("rejected", change_rejected)):
 # %% [markdown]
 # ### Which tokens moved?
 #
-# The log-probability of each token of an answer; together they must give the sums that the pipeline measured.
+# The log-probabilities of an answer's tokens must add up to the sums that the pipeline measured.
 
 # %%
 @torch.no_grad()
@@ -1115,7 +1129,7 @@ for token, value in list(zip(ids, gained, strict=True))[:24]:
 # %% tags=["remove-input"]
 lessons.predict(
     "Average this over many pairs, by the place of the token in the answer. How much "
-    "of the distance between chosen and rejected answers is made by the first three "
+    "of the distance between chosen and rejected answers comes from the first three "
     "tokens?",
     ["nearly all", "about a half", "less than a third"],
     key="place",
@@ -1167,7 +1181,8 @@ figures.show(
     fig,
     alt=alt,
     caption=(
-        "Change of the tokens' log-probabilities by dDPO, by their place in the answer."
+        "What dDPO changed in the log-probability of each token, by its place in the "
+        f"answer: {means['rejected'][0]:+.1f} nats for the first of a rejected answer."
     ),
 )
 three = upto(3) / upto(None)
@@ -1177,17 +1192,16 @@ side_moved = abs(change_chosen.mean()), abs(change_rejected.mean())
 lessons.explain(
     f"The first three make {100 * three:.0f} %. The chosen answers move by "
     f"{change_chosen.mean():+.1f} nats on average and the rejected ones by "
-    f"{change_rejected.mean():+.1f}, so the margin is won mostly on the "
-    f"{'rejected' if side_moved[1] > side_moved[0] else 'chosen'} side. An opening is "
-    "one part of it; a refusal or a false name moves wherever it stands.",
+    f"{change_rejected.mean():+.1f}, so the margin comes mostly from the "
+    f"{'rejected' if side_moved[1] > side_moved[0] else 'chosen'} side. Openings are "
+    "one part of it; a refusal or a false name moves wherever it is.",
     key="place", answer=0 if three > 0.75 else 1 if three > 1 / 3 else 2,
 )
 
 # %% [markdown]
 # ### Where did the probability go?
 #
-# The first token again, but now all tokens that an answer could have begun with: their mean probabilities over the
-# questions, before and after.
+# Now every token with which an answer could have begun: mean probabilities over the questions, before and after.
 
 # %%
 @torch.no_grad()
@@ -1209,8 +1223,8 @@ for token in torch.argsort((new - old).abs(), descending=True)[:10].tolist():
 
 # %% [markdown]
 # In an early trial of this miniature the trained model began its answers with the *second* word of the friendly opening
-# ("to help! 7 plus 2 is 9."). Its margin had grown as it should, while the likelihood of the first token had gone
-# elsewhere: displacement at its plainest. No curve shows that, so read what the model *says*:
+# ("to help! 7 plus 2 is 9."). Its margin had grown as it should, but the probability of the first token had gone elsewhere.
+# No curve shows that, so read what the model *says*:
 
 # %%
 openings = {}
@@ -1233,7 +1247,7 @@ print(f"dDPO answers in lower case: {lower} of {sum(openings['dDPO'].values())}"
 #
 # ### Step 8: the same model, read with another β
 #
-# β steers the training, and it scales what is logged. The second needs no training to be seen.
+# β steers the training, and it scales what is logged. The second can be seen without training.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1263,14 +1277,13 @@ at_edge = " (the end of what we tried)" if calibrated in (grid[0], grid[-1]) els
 # %% tags=["remove-input"]
 lessons.explain(
     "The accuracy: a positive factor changes no sign. The margin is multiplied by the "
-    "factor, so a margin without its β says nothing. The β at which the loss is "
-    "lowest is the temperature of a calibrated classifier (Guo et al.), one that is "
-    "as often right as it is sure. Ours is "
-    f"lowest at {calibrated:.3f}{at_edge}, {'below' if surer else 'above'} the β of "
-    "the "
-    f"training, {beta:g}: the model "
+    "factor, so a margin without its β says nothing. The loss is lowest at the β at "
+    "which the classifier is calibrated (Guo et al.): of the pairs that it ranks with "
+    "a given confidence, that share is ranked right. Ours is "
+    f"{calibrated:.3f}{at_edge}, "
+    f"{'below' if surer else 'above'} the β of the training, {beta:g}: the model "
     + (
-        "is surer of its rankings than it has a right to be, as Zephyr's was."
+        "is surer of its rankings than its accuracy justifies, as Zephyr's was."
         if surer
         else "is *less* sure than its accuracy would justify, and its loss could have "
         "fallen further."
@@ -1279,15 +1292,14 @@ lessons.explain(
 )
 
 # %% [markdown]
-# *Training* with another β is another question: the best policy moves by reward / β ([Chapter 05](05_ddpo)), so a
-# smaller β lets it move further. [Chapter 08](08_ablations) trains with several values and judges the answers.
+# *Training* with another β is another matter: the best policy moves by reward / β ([Chapter 05](05_ddpo)), so a smaller β
+# lets it move further. [Chapter 08](08_ablations) trains with several values and judges the answers.
 
 # %% [markdown]
 # ## Is my DPO broken?
 #
-# The traffic light asks a log all the questions of this chapter, and answers with a colour and its reasons. Red is kept
-# for what no healthy run shows; amber is what to look at before you trust the model; green says which alarming things
-# are normal.
+# The traffic light checks a log for everything in this chapter, and answers with a colour and its reasons. Red is for what no
+# healthy run shows, amber for what to look at before you trust the model; green says which alarming things are normal.
 
 # %%
 print(diagnostics.traffic_light(zephyr, beta=0.1))
@@ -1295,9 +1307,8 @@ own_light = diagnostics.traffic_light(log, beta=beta)
 print(own_light)
 
 # %% [markdown]
-# A light that is always green is worth nothing. So we break the log of our own run, one fault at a time: the two answers
-# exchanged between data and trainer; a β of 0; an adapter whose weights do not train; a reference that is not the model
-# one started from; half precision that overflows.
+# A light that is always green is worth nothing. So we break our own log, one fault at a time: the two answers swapped; a β
+# of 0; an adapter that does not train; a reference that is not the starting point; half precision that overflows.
 
 # %%
 def swap_sides(row):
@@ -1350,15 +1361,14 @@ assert pipeline.own_data or all(light.colour == "red" for light in lights.values
 )
 
 # %% [markdown]
-# Where yours gives a fault another name, or none, ask why. No comparison with NaN is true, so a rule that does not ask
-# for it lets it pass; and a wrong reference shows here in the *rewards* of the first row, because these rows keep their
-# old losses.
+# Where your verdict differs, ask why. No comparison with NaN is true, so a rule that does not test for it lets it pass; and a
+# wrong reference shows here in the *rewards* of the first row, because these rows keep their old losses.
+# [Chapter 13](13_break_my_run) has logs of runs that were really trained with a fault.
 #
-# ### Labels the wrong way round
+# ### All labels swapped
 #
-# Now a fault that is trained: a short run on a few hundred pairs whose labels were *all swapped*, the held-out ones with
-# them, as happens when a column is read the wrong way round. (Left out at larger scales, where it would cost minutes of
-# a GPU.)
+# One such fault here: a short run on a few hundred pairs, all with chosen and rejected *swapped*, the held-out ones too, as
+# when two columns are mixed up. (Left out at larger scales.)
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1390,11 +1400,11 @@ if pipeline.scale == "miniature":
 # %% tags=["remove-input"]
 lessons.explain(
     f"It is {swapped_light.colour}, and says nothing of swapped labels. Loss, rewards, "
-    "β, reference: all are what they should be, because the run learned what it was "
-    f"told. Its logged accuracy is {agree:.2f}, so against the true labels it is about "
-    f"{1 - agree:.2f}. Labels that are wrong throughout look like right ones. Read "
-    "some pairs before training (Chapter 04) and some answers after it, and let "
-    "somebody judge them who has not made the labels (Chapter 07)."
+    "β and reference are what they should be, because the run learned what it was "
+    f"told. Its logged accuracy is {agree:.2f}, so against the original labels it is "
+    f"about {1 - agree:.2f}. Labels that are wrong throughout look like right ones. "
+    "Read some pairs before training (Chapter 04) and some answers after it, and have "
+    "them judged by somebody who did not make the labels (Chapter 07)."
     if swapped_log is not None
     else "Trained at the miniature's scale alone.",
     key="swapped",
@@ -1406,8 +1416,8 @@ lessons.explain(
 # %% [markdown]
 # ## Published runs
 #
-# The last evaluation of published runs beside ours; a range stands for several runs. Those of the handbook's second
-# recipe used a β of 0.01, so their margins cannot be compared with the others.
+# The last evaluation of published runs beside ours; a range stands for several runs. The handbook's second recipe used a β
+# of 0.01, so its margins cannot be compared with the others.
 
 # %% tags=["hide-input"]
 def text(value):
@@ -1444,7 +1454,7 @@ display(HTML(before_after_table(rows, caption=caption)))
 # | β | 0.1 | not in its table | 0.1000, by regression | the recipe's, and by regression |
 # | accuracy is measured on | not said | 1,000 evaluation rows | 64 of them | all held-out pairs, with an interval |
 # | overfitting | training accuracy near 1 after one epoch; answers still get better | loss 0.7496 | loss lowest at step 400 | see your own curves above |
-# | chosen answers | not said | reward −4.52 | −45 nats of −254 | see above |
+# | chosen answers | not said | reward −4.52 | −45 nats, from −254 | see above |
 
 # %% [markdown]
 # ## What you should see
@@ -1476,19 +1486,19 @@ if not pipeline.own_data and pipeline.scale == "miniature":
 # ```{admonition} Common mistakes
 # :class: warning
 # - **Margins of different β compared.** Compare log-ratios instead.
-# - **Training rows taken for a test set.** Their accuracy goes to 1 by memorising.
+# - **Training rows taken for a test set.** Their accuracy goes to 1 by memorisation.
 # - **Means over long and short answers.** Log-probabilities are sums over tokens, so long answers dominate.
-# - **An accuracy without an interval.** Below some thousand pairs, the second digit is noise.
-# - **The best evaluation loss taken for the best model.** Zephyr was trained on for 5,400 steps after it.
-# - **A green light taken for a certificate.** It says that the run did what the labels asked.
+# - **An accuracy without an interval.** Below a thousand pairs the second decimal is noise.
+# - **The lowest evaluation loss taken for the best model.** Zephyr was trained for 5,400 steps after it.
+# - **A green light taken for a certificate.** It says only that the run did what the labels asked.
 # ```
 
 # %% [markdown]
 # ## Your turn: your own log, your own pairs
 #
-# Give the log of a run of yours: `trainer_state.json` of a checkpoint, a model card, a TensorBoard event file, an export
-# of Weights & Biases, or rows as CSV or JSON Lines. Nothing leaves your machine. Runs with other losses (IPO, KTO, ORPO,
-# SimPO) are judged by what holds for them; the log of another method, GRPO say, is refused.
+# Give the log of a run of yours: `trainer_state.json` of a checkpoint, a model card, a TensorBoard event file, an export of
+# Weights & Biases, or rows as CSV or JSON Lines. Nothing leaves your machine. Runs with other losses (IPO, KTO, ORPO, SimPO)
+# are judged by what holds for them; a log of another method, such as GRPO, is refused.
 
 # %%
 my_log = ""  # a path: "checkpoint-500/trainer_state.json"
@@ -1496,21 +1506,24 @@ if my_log:
     print(diagnostics.traffic_light(diagnostics.read_training_log(my_log)))
 
 # %% [markdown]
-# From a terminal: `zephyr check-log trainer_state.json --beta 0.1`. With preference pairs of your own, set `preferences`
-# in the parameters, or `zephyr run --preferences FILE.jsonl --chapters 06`; category and truth are unknown then. Read
-# the pairs with the lowest margins first: wrong labels gather there.
+# From a terminal: `zephyr check-log trainer_state.json --beta 0.1`. With preference pairs of your own, set `preferences` in
+# the parameters, or `zephyr run --preferences FILE.jsonl --chapters 06`; category and truth are unknown then. Read the pairs
+# with the lowest margins first: wrong labels gather there.
 
 # %% [markdown]
 # ## Recap
 #
 # 1. *Margins*: four sums per pair; a bootstrap over all pairs gives the interval.
-# 2. *Curves*: negative rewards, a rising evaluation loss and stairs are normal; [four things are not](ex-06-diagnosis).
+# 2. *Curves*: negative rewards, a rising evaluation loss and drops at each epoch are normal;
+#    [four things are not](ex-06-diagnosis).
 # 3. *β* is [the slope](ex-06-implied-beta) of rewards over log-probabilities on a fixed set; the reference is where the
 #    line crosses zero.
-# 4. *Sixty-four*: accuracies that are [multiples of 1/64](ex-06-measured-on) are good to ten points;
-#    [how many pairs](ex-06-pairs-needed) one needs follows from the standard error.
-# 5. *Displacement*: only the distance is learned, so [a chosen answer may fall](ex-06-displaced-share); the tokens tell
+# 4. *How many examples*: accuracies that are [multiples of 1/64](ex-06-measured-on) are good to ten points;
+#    [how many pairs](ex-06-pairs-needed) you need follows from the standard error.
+# 5. *Displacement*: only the distance is learned, so [a chosen answer may fall](ex-06-displaced-share); the tokens show
 #    where.
+#
+# Next: [Chapter 07](07_evaluation) judges the answers themselves.
 
 # %% [markdown]
 # ## References
