@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Scaling up: what it takes, before you start
 #
-# So far everything ran on a CPU. The same pipeline trains Mistral-7B {cite:p}`jiang2023mistral`, as the paper did on
-# sixteen A100s {cite:p}`tunstall2023zephyr`; only the scale changes. Before you rent a machine, three questions need an
-# answer: *does it fit, how many updates, how many hours?* This chapter derives each formula and checks it on a model
-# small enough to measure. **No GPU was used to make this page**, so every figure says whether it was *measured*,
-# *published* by somebody named, or *estimated*.
+# So far everything ran on a CPU. The same pipeline is written to train Mistral-7B {cite:p}`jiang2023mistral`, as the paper
+# did on sixteen A100s {cite:p}`tunstall2023zephyr`; only the scale changes. Before you rent a machine, three questions need
+# an answer: *does it fit, how many updates (optimiser steps), how many hours?* This chapter derives each formula and checks
+# it on a model small enough to measure.
 #
-# What you can trust, to begin with: parameters, updates and operations are counted and exact. Memory on a GPU is good to
-# about a third. Hours are a *range*, from the slowest to the fastest run that somebody published, and your own run may
-# still leave it. Twenty timed steps on the real machine beat every formula below.
+# **No GPU was used to make this page**, so every figure says whether it was *measured*, *published* or *estimated*.
+# Parameters, updates and operations are counted and exact. Memory on a GPU is good to about a third. Hours are a *range*
+# between the slowest and the fastest published runs, and yours may still leave it: twenty timed steps on the real machine
+# beat every formula below.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -17,15 +17,15 @@
 # 1. Say what a training run holds in memory, term by term, and predict it from a model's shape.
 # 2. Count the operations per token: full training, LoRA, recomputed activations, a live reference model.
 # 3. Turn operations into a range of hours for a card, and say what the range rests on.
-# 4. Choose a lever (packing, checkpointing, QLoRA, a precomputed reference, ...) by what it gains and costs.
+# 4. Choose a lever (packing, checkpointing, QLoRA, a precomputed reference) by what it gains and costs.
 # 5. Go from one GPU to many and keep the effective batch.
 # 6. Export a trained model: merged, with a card that says what was not evaluated.
 
 # %% [markdown]
 # ## Set-up
 #
-# The three folded cells load the package, set the parameters and import what follows. What is *measured* in this chapter is
-# measured on the miniature at any scale, because it is small enough; what is *planned* is planned for all scales.
+# The three folded cells load the package, set the parameters and import what follows. Whatever the scale, this chapter
+# *measures* on the miniature and *plans* for all scales.
 
 # %% tags=["hide-input"]
 try:
@@ -85,9 +85,9 @@ small = Pipeline(seed=seed, runs=runs)  # what is measured here
 #
 # ### Weights
 #
-# A Llama-style decoder has seven linear maps per layer, two norms, an embedding, and an output head that may share the
-# embedding's table. With hidden width $h$, feed-forward width $f$, query width $q$, key width $k$, $L$ layers and a
-# vocabulary of $V$, the number of weights is
+# A Llama-style decoder has seven linear maps and two norms per layer, a last norm, an embedding, and an output head that may
+# share the embedding's table. With hidden width $h$, feed-forward width $f$, query width $q$, key width $k$, $L$ layers and
+# a vocabulary of $V$, the number of weights is
 #
 # $$
 # N = L\,(\underbrace{2hq + 2hk}_{\text{attention}} + \underbrace{3hf}_{\text{feed-forward}} + 2h) + h + V h\,(1 \text{ or } 2) .
@@ -105,7 +105,7 @@ print(
 )
 
 # %% [markdown]
-# Does it hold? Against the package's version, and against a model that exists:
+# Compare it with the package's version, and with a model that exists:
 
 # %%
 model, tokenizer = chat.load_model(small.base_model_address, dtype="float32")
@@ -122,8 +122,8 @@ print(
 assert counted == shape.parameters == model.num_parameters()
 
 # %% [markdown]
-# A weight takes 4 bytes in float32, 2 in bfloat16, and about half a byte in QLoRA's 4 bits
-# {cite:p}`dettmers2023qlora`: 29.0, 14.5 or (embedding and head left in bfloat16) 4.1 GB for Mistral-7B.
+# A weight takes 4 bytes in float32, 2 in bfloat16 and about half a byte in QLoRA's 4 bits {cite:p}`dettmers2023qlora`. For
+# Mistral-7B that is 29.0, 14.5 or (with embedding and head left in bfloat16) 4.1 GB.
 #
 # ### Gradients and optimiser
 
@@ -155,17 +155,17 @@ lessons.explain(
     f"{sum(full.values()) / 1e9:.0f} GB. Each weight has a gradient in `bfloat16`, and "
     "AdamW keeps three numbers in `float32`: the weight once more, because a small "
     "step vanishes in the few digits of `bfloat16`, and two moments. Together that is "
-    f"{per_weight:g} bytes per weight (Rajbhandari et al., the ZeRO paper). The "
-    "weights alone are two of them, which is why *barely* is a tempting guess. "
-    "RMSprop, which the authors used for dDPO, keeps one moment: "
-    f"{sum(rmsprop.values()) / mistral.parameters:g} bytes. Hence the paper's sixteen "
-    "cards.",
+    f"{per_weight:g} bytes per weight (Rajbhandari et al., the ZeRO paper), of which "
+    "the weights alone are two. RMSprop, which the authors used for dDPO, keeps one "
+    f"moment: {sum(rmsprop.values()) / mistral.parameters:g} bytes. Hence the paper's "
+    "sixteen cards.",
     key="adamw",
 )
 
 # %% [markdown]
-# LoRA {cite:p}`hu2022lora` freezes the base and trains two thin matrices beside each map, $r\,(\text{in} + \text{out})$
-# weights. A frozen weight has no gradient and no moments. The adapter is kept in float32.
+# LoRA {cite:p}`hu2022lora` freezes the base and trains two thin matrices beside each map, with
+# $r\,(\text{in} + \text{out})$ weights at rank $r$. A frozen weight has no gradient and no moments. The adapter is kept in
+# float32.
 
 # %% [markdown]
 # ````{exercise} What LoRA holds
@@ -174,7 +174,8 @@ lessons.explain(
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
 # The base has `parameters` weights in bfloat16, frozen. The adapter has `adapter` weights in float32, trained with AdamW
-# without a second copy. How many bytes are weights, gradients and optimiser together?
+# without a second copy. Write `lora_bytes(parameters, adapter)`: return the bytes of weights, gradients and optimiser
+# together.
 # ````
 
 # %% tags=["exercise"]
@@ -218,8 +219,8 @@ print(
 # %% [markdown]
 # ### Activations
 #
-# The backward pass needs numbers that the forward pass has computed. How many? Ask PyTorch: `saved_tensors_hooks` calls
-# us for every tensor that is kept. We count each storage once and leave the weights out.
+# The backward pass needs results of the forward pass. How many? PyTorch tells: `saved_tensors_hooks` calls us for every
+# tensor that is kept. We count each storage once and leave the weights out.
 
 # %%
 def bytes_kept(network, inputs):
@@ -238,8 +239,8 @@ def bytes_kept(network, inputs):
     return sum(size for size, _ in kept.values())
 
 # %% [markdown]
-# Two models of different depth, so that everything outside the layers cancels. Beside it the package's formula, which
-# walks through the layer (its docstring has the terms).
+# Two models of different depth, so that everything outside the layers cancels. Beside them the package's formula, which
+# goes through the layer term by term (see its docstring).
 
 # %%
 tokens = 256
@@ -260,8 +261,8 @@ assert abs(formula / per_layer - 1) < 0.1, (
 )
 
 # %% [markdown]
-# **Activation checkpointing** {cite:p}`chen2016training` keeps each layer's input only and recomputes the layer in the
-# backward pass. It is the strongest lever on memory, and costs one more forward pass. For Mistral in bfloat16 under LoRA:
+# **Activation checkpointing** {cite:p}`chen2016training` keeps only each layer's input and recomputes the layer in the
+# backward pass: the strongest lever on memory, for one more forward pass. For Mistral in bfloat16 under LoRA:
 
 # %%
 kept = {
@@ -278,8 +279,8 @@ for recomputed, size in kept.items():
 # %% [markdown]
 # ### Logits and the reference model
 #
-# The output head makes a number for each word of the vocabulary at each position. TRL 1.16 scores them in chunks and
-# never holds them all.
+# The output head gives a number for each token of the vocabulary at each position. TRL 1.16 scores them in chunks and never
+# holds them all.
 
 # %%
 for fused in (False, True):
@@ -289,21 +290,21 @@ for fused in (False, True):
     )
 
 # %% [markdown]
-# dDPO needs log-probabilities under the dSFT model. A copy would be another 14.5 GB. Under LoRA it is the same base with
-# the adapter switched off. And since it never changes, its numbers can be computed once before training, as our recipes
-# do; then it takes no memory in full training either.
+# dDPO needs log-probabilities under the dSFT model. A copy would take another 14.5 GB; under LoRA the reference is the base
+# with the adapter switched off. Since it never changes, its numbers can be computed once before training, as our recipes do;
+# then it takes no memory in full training either.
 #
 # ## What has to be computed
 #
-# A weight takes part in one multiplication and one addition per token: a forward pass costs $2N$ operations, plus
-# attention. Going backward, each map computes two products: the gradient of its input ($2N$) and of its weights ($2N$).
-# Full training is $2N + 4N = 6N$ {cite:p}`kaplan2020scaling`. And LoRA, where the base's weights get no gradient?
+# A weight takes part in one multiplication and one addition per token, so a forward pass costs $2N$ operations, plus
+# attention. In the backward pass each map computes two products: the gradient of its input ($2N$) and of its weights
+# ($2N$). Full training costs $2N + 4N = 6N$ {cite:p}`kaplan2020scaling`. And LoRA, where the base's weights get no gradient?
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "PyTorch counts the operations it makes. We train the miniature for one step in "
-    "full and under LoRA of rank 1, so that about one weight in a hundred is trained. "
-    "What does the LoRA step cost, compared with the full one?",
+    "PyTorch can count its operations. We train the miniature for one step in full and "
+    "one under LoRA of rank 1, with about one weight in a hundred trained. What does "
+    "the LoRA step cost, compared with the full one?",
     ["a hundredth", "two thirds", "the same"],
     1,
     key="lora-work",
@@ -336,12 +337,11 @@ assert 0.6 < under_lora / in_full < 0.8, "is the base frozen? Look at requires_g
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"The ratio is {under_lora / in_full:.2f}: $6N$ becomes a little under $4N$. The "
-    "product that would give a gradient to the base's weights is left out, so $2N + "
-    "2N$ remain, and below the lowest adapter nothing needs a gradient. LoRA saves "
+    f"The ratio is {under_lora / in_full:.2f}: $6N$ becomes a little under $4N$, since "
+    "the product for the gradient of the base's weights is left out. LoRA cuts "
     "*memory* by a factor of "
-    f"{sum(full.values()) / held(mistral.parameters, adapter):.0f} and *time* by a "
-    "third, however few weights it trains: to reach an adapter in the first layer, "
+    f"{sum(full.values()) / held(mistral.parameters, adapter):.0f} but *time* only by "
+    "a third, however few weights it trains: to reach an adapter in the first layer, "
     "gradients still pass through every layer above. (A tool that reports utilisation "
     "by $6N$ for a LoRA run overstates it by half.)",
     key="lora-work",
@@ -353,8 +353,9 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# Return the operations of one training step per token, attention left out. `lora`: the base is frozen. `recomputed`:
-# activations are recomputed in the backward pass. `reference`: a reference model is asked at every step.
+# Write `operations_per_token`: return the operations of a training step per token, without attention. Three flags: `lora`,
+# the base is frozen; `recomputed`, activations are recomputed in the backward pass; `reference`, a reference model is asked
+# at every step. The adapter itself is too small to count.
 # ````
 
 # %% tags=["exercise"]
@@ -385,7 +386,7 @@ exercises.check_operations_per_token(operations_per_token)
 # `````
 
 # %% [markdown]
-# The package's count, `planning.operations.passes`, says the same of a recipe:
+# The package's count for a recipe, `planning.operations.passes`, agrees:
 
 # %%
 per_token = exercises.yours(
@@ -404,9 +405,9 @@ for name, stage, values in (
 # %% [markdown]
 # ## From operations to hours
 #
-# A vendor states a card's *peak*: operations per second on large dense matrices. (Data sheets often print twice that,
-# for matrices half of whose entries are zero.) A training run reaches a *share* of it. Kernels wait for memory, cards wait for
-# each other, and padding is computed too.
+# A vendor states a card's *peak*: operations per second on large dense matrices. (Data sheets often print twice that, for
+# matrices half of whose entries are zero.) A training run reaches a *share* of it (model FLOPs utilisation, MFU): kernels
+# wait for memory, cards wait for each other, and padding is computed too.
 
 # %%
 for card in rates.CARDS.values():
@@ -433,13 +434,13 @@ long_rows = rates.shares("dsft")
 # %% tags=["remove-input"]
 lessons.explain(
     f"From {100 * slow:.0f} %, the authors' own dDPO run, to {100 * fast:.0f} %, "
-    "packed and compiled. On long packed rows, as in dSFT, it is "
-    f"{100 * long_rows[0]:.0f} % to {100 * long_rows[1]:.0f} %. Pairs are short and of "
-    "unequal lengths, the answers alone count, and weights are gathered between two "
-    "machines for every layer. The source of the fastest has a slower figure too, for "
-    f"the same run with micro-batches of two rows: {starved}. **The peak is known; the "
-    "share is not**, so the planner prints a range between the slowest and the "
-    "fastest of these, and that another card reaches the same share is an assumption.",
+    "packed and compiled; on long packed rows, as in dSFT, "
+    f"{100 * long_rows[0]:.0f} % to {100 * long_rows[1]:.0f} %. Pairs are short and "
+    "of unequal lengths, and weights are gathered between two machines for every "
+    "layer. With micro-batches of two rows the fastest run was far slower: "
+    f"{starved}. **The peak is known, the share is not**, so the planner prints a "
+    "range from the slowest to the fastest of these. That another card reaches the "
+    "same share is an assumption.",
     key="shares", answer=2,
 )
 
@@ -449,8 +450,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 8
 #
-# A stage takes `operations` in all. `peak` is one GPU's, in operations per second; runs reach between the shares `slow`
-# and `fast` of it; `gpus` of them share the work. Return the fewest and the most hours.
+# Write `hours_range` for a stage of `operations` in all, on `gpus` GPUs that share the work. `peak` is that of one GPU, in
+# operations per second; runs reach between the shares `slow` and `fast` of it. Return the fewest and the most hours.
 # ````
 
 # %% tags=["exercise"]
@@ -482,7 +483,7 @@ exercises.check_hours_range(hours_range)
 # `````
 
 # %% [markdown]
-# Your range for the LoRA scale's dSFT, card by card. It must be the planner's:
+# Your range for dSFT at the LoRA scale, card by card. It must equal the planner's:
 
 # %%
 between = exercises.yours(hours_range, exercises.check_hours_range)
@@ -497,9 +498,9 @@ for memory_size in (24e9, 80e9):
 # %% [markdown]
 # ### How far off is all this?
 #
-# Formulas against figures that somebody measured. Memory is estimated from the bare count to the count with the
-# planner's reserve (three quarters of activations and logits, for temporaries and gaps of the allocator). The model card
-# of zephyr-7b-sft-full says how long it took, and not on which GPU.
+# Formulas beside measured figures. The range of memory goes from the bare count to the count with the planner's reserve
+# (three quarters of activations and logits, for temporaries and gaps of the allocator). The model card of
+# zephyr-7b-sft-full says how long it took, but not on which GPU.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -532,12 +533,11 @@ shares = {
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "The newer card, almost certainly. Even without recomputation the run made "
-    f"{100 * (shares['A100 80 GB']):.0f} % of the older one's peak, and no training "
-    f"does that; of the newer one's it is {100 * shares['H100']:.0f} %. So a time and "
-    "a count can tell you what a card left out. Two rows set the ranges and are no "
-    "check of them. **Operations are a lower bound on time; the share is the "
-    "unknown.** Time twenty steps, then multiply.",
+    "The newer card, almost certainly: on the older one the run would have reached "
+    f"{100 * (shares['A100 80 GB']):.0f} % of the peak even without recomputation, "
+    f"and no training does that; on the newer one it is {100 * shares['H100']:.0f} %. "
+    "(Two rows set the ranges, so they do not test them.) **Operations bound the time "
+    "from below; the share is the unknown.** Time twenty steps, then multiply.",
     key="which-card", answer=1,
 )
 
@@ -546,9 +546,8 @@ lessons.explain(
 #
 # ### Padding: a lever on the data
 #
-# Rows of a batch are padded to its longest. Padding costs what text costs and teaches nothing. The miniature's own
-# dialogues in batches of 32, in three ways: shuffled; **grouped by length**; **packed** by best-fit decreasing (bfd),
-# which fills rows of the full context with whole dialogues.
+# Rows of a batch are padded to its longest. Padding costs what text costs and teaches nothing. We batch the miniature's own
+# dialogues by 32 in three ways: shuffled; **grouped by length**; **packed**, several whole dialogues to a sequence.
 
 # %% tags=["hide-input"]
 train, _, _ = small.split_dialogues()
@@ -561,8 +560,78 @@ figures.show(
         f"Lengths of {len(lengths)} dialogues, "
         f"from {lengths.min()} to {lengths.max()} tokens, mean {lengths.mean():.0f}."
     ),
-    caption="What decides the waste is the spread of the lengths, not their mean.",
+    caption=(
+        f"Lengths of the dialogues, {lengths.min()} to {lengths.max()} tokens. Their "
+        "spread decides how much is padding, not their mean."
+    ),
 )
+
+# %% [markdown]
+# ````{exercise} Pack the rows
+# :label: ex-09-pack
+#
+# **Difficulty** ●●●●○ · **Minutes** 20
+#
+# Write `pack(lengths, context)`, packing by **best-fit decreasing** (`bfd`). Take the rows longest first. Put each into the
+# fullest sequence that still has room for it, or into a new one if none has. Return the sequences, each a list of row
+# numbers (places in `lengths`). With lengths 60, 50 and 40 and a context of 100 these are `[[0, 2], [1]]`. The padding
+# below is counted with your function.
+# ````
+
+# %% tags=["exercise"]
+def pack(lengths, context):
+    ...
+
+
+exercises.check_pack(pack)
+
+# %% [markdown]
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# Keep two lists: the sequences, and the space left in each. `sorted(range(len(lengths)), key=...)` gives the row numbers in
+# the order you need.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# For each row, collect the sequences with enough room; the fullest is the one with the least room, `min(..., key=...)`. If
+# there is none, append an empty sequence and `context` to the two lists, and take that.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-09-pack
+# :class: dropdown
+# ```python
+# def pack(lengths, context):
+#     sequences, room = [], []
+#     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+#         fitting = [n for n, left in enumerate(room) if left >= lengths[row]]
+#         if not fitting:
+#             fitting = [len(room)]
+#             sequences.append([])
+#             room.append(context)
+#         n = min(fitting, key=lambda n: room[n])
+#         sequences[n].append(row)
+#         room[n] -= lengths[row]
+#     return sequences
+# ```
+# `````
+
+# %% [markdown]
+# TRL packs a thousand rows at a time. Given the same thousands, your function must need as many sequences:
+
+# %%
+pack_rows = exercises.yours(pack, exercises.check_pack)
+packed_rows = pack_dataset(
+    Dataset.from_dict({"input_ids": encoded}), seq_length=512, strategy="bfd"
+)
+thousands = [lengths[i : i + 1000].tolist() for i in range(0, len(lengths), 1000)]
+n_sequences = sum(len(pack_rows(rows, 512)) for rows in thousands)
+print(
+    f"{len(lengths):,} dialogues: {n_sequences} sequences, {len(packed_rows)} by TRL; "
+    f"all rows at once {len(pack_rows(lengths.tolist(), 512))}"
+)
+assert n_sequences == len(packed_rows), "the packings differ: is a row longer than 512?"
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -580,13 +649,10 @@ def padding_share(order, batch=32):
 shuffled = np.random.default_rng(seed).permutation(len(lengths))
 torch.manual_seed(seed)
 grouped = np.array(get_length_grouped_indices(list(lengths), 32))
-packed_rows = pack_dataset(
-    Dataset.from_dict({"input_ids": encoded}), seq_length=512, strategy="bfd"
-)
 waste = {
     "shuffled": padding_share(shuffled),
     "grouped by length": padding_share(grouped),
-    "packed (bfd, 512)": 1 - lengths.sum() / (512 * len(packed_rows)),
+    "packed (bfd, 512)": 1 - lengths.sum() / (512 * n_sequences),
 }
 for name, share in waste.items():
     print(f"{name:18s} {share:.1%} padding")
@@ -597,12 +663,11 @@ w = waste["shuffled"]
 lessons.explain(
     f"{100 * w:.0f} %: a shuffled batch is as long as its longest row. Grouping "
     f"({100 * (waste['grouped by length']):.1f} %) removes nearly all of it and "
-    "changes no row, only *which* rows meet in a batch, so the loss of neighbouring "
-    f"steps jumps more. Packing ({100 * (waste['packed (bfd, 512)']):.1f} %) makes "
-    "fewer and larger rows of one size, which a GPU likes; the same batch then holds "
-    f"{len(lengths) / len(packed_rows):.1f} times as many dialogues, and there are "
-    "fewer updates. If you turn packing on and keep the batch, you have changed the "
-    "recipe.",
+    "changes only *which* rows meet in a batch, so the loss of neighbouring steps "
+    f"jumps more. Packing ({100 * (waste['packed (bfd, 512)']):.1f} %) gives rows of "
+    "one size, which suits a GPU; but a batch of as many rows now holds "
+    f"{len(lengths) / n_sequences:.1f} times the dialogues, and an epoch has fewer "
+    "updates. To turn packing on and keep the batch is to change the recipe.",
     key="padding", answer=0 if w < 0.2 else 1 if w < 0.7 else 2,
 )
 
@@ -618,9 +683,9 @@ if not pipeline.own_data:
 # %% [markdown]
 # ### The reference: once, or every step
 #
-# A hook on the first layer notes each forward pass. Twenty steps of dDPO with 8 pairs each, the same rows, once with a
-# live reference and once with its numbers computed beforehand. (The start is the base here; for the clock it does not
-# matter which model it is.)
+# A hook on the first layer counts forward passes. We run twenty steps of dDPO with 8 pairs each, once with a live reference
+# and once with its numbers computed beforehand. (The start is the base here; for the clock it does not matter which model it
+# is.)
 
 # %%
 pairs, _, _ = small.split_pairs()
@@ -677,11 +742,10 @@ live, once = references["live"], references["precomputed"]
 lessons.explain(
     f"Live {live['forward passes']}: each step makes one pass with the adapter and one "
     f"without. Precomputed {once['forward passes']}; the other passes are made before "
-    "the training loop, where the clock above does not look. Within *one* epoch "
-    "little is gained in all. The gain grows with the epochs: for three of them $3 "
-    f"\\cdot 6N$ become $3 \\cdot 4N + 2N$, {18 / 14:.2f} times as fast under LoRA. "
-    f"The losses agree ({live['loss']:.4f} and {once['loss']:.4f}): it is the same "
-    "number, computed at another time.",
+    "the training loop, where the clock above does not look, so *one* epoch gains "
+    "little in all. Three epochs cost $3 \\cdot 4N + 2N$ in place of $3 \\cdot 6N$, "
+    f"which is {18 / 14:.2f} times as fast under LoRA. The losses agree "
+    f"({live['loss']:.4f} and {once['loss']:.4f}): the same numbers at another time.",
     key="live",
 )
 
@@ -694,26 +758,26 @@ assert abs(live["loss"] - once["loss"]) < 1e-3, (
 )
 
 # %% [markdown]
-# The pipeline keeps the precomputed numbers in `reference/`, under the hash of the model's weights, of the rows' tokens and
-# of how they are batched. Another $\beta$, learning rate or loss on the same pairs reads them from there.
+# The pipeline keeps the precomputed numbers in `reference/`, under a hash of the model's weights, the rows' tokens and their
+# batching. Another $\beta$, learning rate or loss on the same pairs reads them from there.
 #
 # ### A pair's prompt: once, or twice
 #
-# Chosen and rejected answer have one prompt, and two rows compute it twice. **Prefix sharing** {cite:p}`wang2024prefix`
-# puts the pair into one row, prompt, chosen, rejected, under a mask that hides the first answer from the second. The second
-# answer's positions begin again after the prompt, and the prompt's last token is repeated before each answer, because it
-# predicts the answer's first token. A mask can hide whole pairs from each other, too, so several pairs go into one row and
-# the padding goes with them. For one pair of the miniature:
+# Both answers of a pair have one prompt, and two rows compute it twice. **Prefix sharing** {cite:p}`wang2024prefix` puts
+# prompt, chosen and rejected answer into one row, under a mask that hides the first answer from the second. The second
+# answer's positions start again after the prompt, and the prompt's last token is repeated before it, because that token
+# predicts the answer's first. A mask can also hide whole pairs from each other, so several pairs share a row and the padding
+# disappears. For one pair of the miniature:
 #
 # ![Above, a pair as two rows: the prompt of 17 tokens twice, the chosen answer of 9, the rejected one of 6 and padding,
 # 52 positions. In the middle one row of 33: the prompt once, then its last token with the chosen answer, then its last
 # token with the rejected one. Below, the mask: both answers see the prompt and themselves; the block in which the
 # rejected answer would see the chosen one is hatched.](figures/prefix-sharing.svg)
 #
-# *One pair, first as two rows and then as one. Each triangle holds what a token may see: the prompt, and its own answer
-# up to itself.*
+# *One pair, first as two rows and then as one. Each triangle holds what a token may see: the prompt, and its own answer up to
+# itself.*
 #
-# In code, with a pair of five words (the last two places are padding):
+# In code, with a pair of five tokens (the last two places are padding):
 
 # %%
 # prompt 10 11, chosen 20 21, rejected 30, padding 0
@@ -765,14 +829,13 @@ follows = f" (a step takes {ratio:.2f} of what two rows take)" if ratio else ""
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "A half, because answers are not shared; the miniature's short prompts leave "
-    f"{100 * here:.0f} %. With the padding gone as well, the time follows: "
-    f"`benchmarks/steps.py` measures it on a CPU, at equal losses{follows}. On GPUs a "
-    "mask of every token with every other keeps attention from its fastest kernel; "
-    "the paper reports "
-    f"{lessons.published('1.1 to 1.6 times the speed', 'arXiv 2410.20305')}. All "
-    "recipes train this way wherever the model's attention can; `share_prompts: "
-    "false` turns it off.",
+    "A half: the prompt is then everything, and one copy of two goes. The miniature's "
+    f"short prompts leave {100 * here:.0f} %. With the padding gone as well, the time "
+    f"follows: `benchmarks/steps.py` measures it on a CPU, at equal losses{follows}. "
+    "On GPUs an explicit mask rules out the fastest attention kernel; the paper "
+    f"reports {lessons.published('1.1 to 1.6 times the speed', 'arXiv 2410.20305')}. "
+    "All recipes train this way where the model's attention allows it; "
+    "`share_prompts: false` turns it off.",
     key="prefix",
 )
 
@@ -781,34 +844,33 @@ lessons.explain(
 #
 # ```{admonition} Packing: 2 to 3 times the tokens per second of padded rows
 # :class: note dropdown
-# `packing: true`, strategy `bfd`. **Costs** fewer updates for the same batch, and attention that keeps neighbours apart.
-# **Leave it** when rows are nearly equally long, or when the batch must keep its meaning. *Published: torchtune's README,
-# +238 %.* Grouping by length gains most of the same and changes no row (*measured above*); TRL's DPO trainer brings no
-# lengths for it, ours does.
+# `packing: true`, strategy `bfd`. **Costs** fewer updates for the same batch, and needs attention that keeps neighbours
+# apart. **Leave it** when rows are of nearly equal length, or when the batch must keep its meaning. *Published: torchtune's
+# README, +238 %.* Grouping by length gains most of that and changes no row (*measured above*); TRL's DPO trainer cannot
+# group pairs, ours can.
 # ```
 #
 # ```{admonition} Shared prompts, several pairs per row: 1.1 to 1.8 times in dDPO
 # :class: note dropdown
-# **Costs** a mask of every token with every other, so no flash attention. **Leave it** never by hand: where the attention
-# takes no such mask it turns itself off. *Measured on a CPU: 1.8 times; published for GPUs: arXiv 2410.20305, 1.1 to 1.6.*
+# **Costs** an explicit attention mask, so no flash attention. **Leave it** on: it turns itself off where the attention takes
+# no such mask. *Measured on a CPU: 1.8 times; published for GPUs: arXiv 2410.20305, 1.1 to 1.6.*
 # ```
 #
 # ```{admonition} LoRA in place of all weights: 1.5 times, and 16 bytes per weight become 2
 # :class: note dropdown
-# **Costs** another optimum, another learning rate. **Leave it** when there are eight cards. *Counted above.*
+# **Costs** another optimum and another learning rate. **Leave it** when you have eight cards. *Counted above.*
 # ```
 #
 # ```{admonition} Precomputed reference: up to 1.5 times a dDPO step
 # :class: note dropdown
-# And no second model in full training; a second run on the same pairs finds it on disk. **Costs** one pass before the first
-# step. **Leave it** when the reference moves (`sync_ref_model`). *Measured above.*
+# And no second model in full training; a second run on the same pairs reads it from disk. **Costs** one pass before the
+# first step. **Leave it** when the reference moves (`sync_ref_model`). *Measured above.*
 # ```
 #
 # ```{admonition} Activations kept, not recomputed: 1.3 to 1.5 times
 # :class: note dropdown
-# The other way round, checkpointing lowers the memory of activations more than tenfold and costs one more forward pass.
-# `zephyr plan` recomputes only where it must. *Estimated: 1.5 times under LoRA, 1.33 in full; published: torchtune, +27 %
-# for leaving it off.*
+# Conversely, checkpointing cuts the memory of activations more than tenfold for one more forward pass. `zephyr plan`
+# recomputes only where it must. *Estimated: 1.5 times under LoRA, 1.33 in full; published: torchtune, +27 % without it.*
 # ```
 #
 # ```{admonition} torch_compile: 1.27 times in full training
@@ -819,33 +881,31 @@ lessons.explain(
 #
 # ```{admonition} FlashAttention or flex attention: no figure of ours
 # :class: note dropdown
-# Packed rows and shared prompts hand sdpa a mask that its fastest kernels do not take; flash attention is handed the rows'
-# lengths, flex passes over blocks in which nothing is seen. **Costs** a package to build; compiling. **Leave it** when rows
-# are padded: sdpa has the same kernels there (*published: Soup, issue 78, 1.015 times on an H100*).
+# Packed rows and shared prompts give PyTorch's `sdpa` a mask that its fastest kernels do not take; flash attention takes the
+# rows' lengths instead, flex attention skips blocks that are masked. **Costs** a package to build, or compiling. **Leave it**
+# when rows are padded: `sdpa` has the same kernels there (*published: Soup, issue 78, 1.015 times on an H100*).
 # ```
 #
 # ```{admonition} Dropout 0 in LoRA: about a tenth of a step
 # :class: note dropdown
-# **Costs** regularisation. **Leave it** when you overfit. *Measured on a CPU while the recipes were made.*
+# **Costs** regularisation. **Leave it** if you overfit. *Measured on a CPU while the recipes were made.*
 # ```
 #
 # ```{admonition} For memory: QLoRA saves 10 GB of Mistral's weights
 # :class: note dropdown
-# **Costs** slower products, and the full weights once more for merging; the base is slightly off. **Leave it** when the
-# bfloat16 weights fit. *Published: QLoRA's paper, sections 3 and 4.* Scores in chunks (TRL does it by itself) keep logits from
-# growing with the batch; scoring answers alone changes no weight (`tests/test_training_pairs.py`).
+# **Costs** slower products, a slightly altered base, and the full weights once more for merging. **Leave it** when the
+# bfloat16 weights fit. *Published: QLoRA's paper, sections 3 and 4.*
 # ```
 #
-# Gains do not multiply: packing removes the padding that grouping would have removed. All of ours together against TRL with
-# the alignment-handbook's LoRA values as they stand is measured by `benchmarks/gpu.py`, on a CPU or on your GPU, with the share of
-# the card's fastest matrix product.
+# Gains do not multiply: packing removes the padding that grouping would have removed. `benchmarks/gpu.py` measures all of
+# ours together against TRL with the alignment-handbook's LoRA values, on a CPU or on your GPU.
 
 # %% [markdown]
 # ## One GPU, many GPUs, one batch
 #
-# A learning rate belongs to an effective batch: rows per update. In our recipes it is `per_device_train_batch_size` ×
-# `gradient_accumulation_steps`, whatever the hardware. Gradients of several micro-batches, or of several GPUs, are averaged
-# before the update, and a mean does not ask where its terms were computed:
+# A learning rate belongs to an **effective batch**, the rows per update. In our recipes it is
+# `per_device_train_batch_size` × `gradient_accumulation_steps`, whatever the hardware. Gradients of several micro-batches,
+# or of several GPUs, are averaged before the update, and it does not matter where the terms of a mean were computed:
 
 # %%
 x, y = torch.randn(2, 8, generator=torch.Generator().manual_seed(seed))
@@ -861,9 +921,9 @@ assert torch.isclose(at_once, in_parts)
 # %% [markdown]
 # ```{admonition} Where the mean is not a mean
 # :class: note
-# With rows of unequal length, a mean of the micro-batches' *means per token* is not the mean over all tokens. Trainers had
-# that fault for years; TRL now divides by the tokens of all of them. Two processes and one give the same losses to five
-# digits here (`tests/test_distributed.py`).
+# With rows of unequal length, the mean of the micro-batches' *means per token* is not the mean over all tokens. Trainers had
+# that fault for years; TRL now divides by the number of tokens in all micro-batches. Here two processes give the same losses
+# as one, to five digits (`tests/test_distributed.py`).
 # ```
 
 # %% [markdown]
@@ -872,9 +932,9 @@ assert torch.isclose(at_once, in_parts)
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# An update takes `batch` rows in all, and `gpus` GPUs share them evenly (you may assume that it divides). At most `fits`
-# rows fit at once. Return `(rows, times)`: rows per micro-batch, as many as possible, and micro-batches per GPU, with
-# `rows * times * gpus == batch` exactly.
+# An update takes `batch` rows in all, shared evenly by `gpus` GPUs (assume that it divides). At most `fits` rows fit on a
+# GPU at once. Write `accumulation`: return `(rows, times)`, the rows per micro-batch, as many as possible, and the
+# micro-batches per GPU, with `rows * times * gpus == batch` exactly.
 # ````
 
 # %% tags=["exercise"]
@@ -922,7 +982,8 @@ for gpus in (1, 2, 4, 8, 16):
 # %% [markdown]
 # ### How the GPUs share the work
 #
-# - **DDP**: each holds everything and averages gradients. For LoRA, whose gradients are small. `recipes/accelerate/ddp.yaml`
+# - **DDP**: each GPU holds everything and gradients are averaged. For LoRA, whose gradients are small.
+#   `recipes/accelerate/ddp.yaml`
 # - **FSDP2** or **DeepSpeed ZeRO-3** (the paper): weights, gradients and optimiser are sharded, and each layer's weights are
 #   gathered when they are used. For full training. `fsdp2.yaml`, `zero3.yaml`
 #
@@ -931,9 +992,9 @@ for gpus in (1, 2, 4, 8, 16):
 #     -m zephyr_utils sft --scale zephyr-7b-full
 # ```
 #
-# Two processes on a CPU are tested here through `torchrun`: losses, weights, evaluation, a killed run that resumes; FSDP2 and
-# ZeRO-3 too, with LoRA and with all weights (`tests/test_distributed.py`, `tests/test_distributed_spread.py`). On GPUs none of
-# the files has been run. `accelerate launch --cpu --num_processes 2` starts *one* process and says nothing.
+# Two CPU processes are tested through `torchrun`: losses, weights, evaluation, a killed run that resumes; FSDP2 and ZeRO-3
+# too, with LoRA and with all weights (`tests/test_distributed.py`, `tests/test_distributed_spread.py`). None of the files has
+# been run on GPUs. Beware: `accelerate launch --cpu --num_processes 2` silently starts *one* process.
 
 # %% [markdown]
 # ## Updates
@@ -944,8 +1005,8 @@ for gpus in (1, 2, 4, 8, 16):
 # **Difficulty** ●●○○○ · **Minutes** 8
 #
 # `rows` dialogues of `tokens` tokens on average are packed into sequences of `length` without a gap, and an update takes
-# `batch` sequences. How many updates has an epoch? The paper's 207,865 dialogues of about 1,372 tokens, packed to 2,048 in
-# batches of 512, should give what the authors report: 272.
+# `batch` sequences. Write `packed_updates`: return the number of updates in an epoch. The paper's 207,865 dialogues of about
+# 1,372 tokens, packed to 2,048 in batches of 512, should give what the authors report: 272.
 # ````
 
 # %% tags=["exercise"]
@@ -980,14 +1041,13 @@ exercises.check_packed_updates(packed_updates)
 
 # %% [markdown]
 # The authors' first schedule was made for the rows *before* packing, so warm-up and decay were too long and the learning
-# rate never came down ([alignment-handbook, issue 31](https://github.com/huggingface/alignment-handbook/issues/31)). Look at
-# the last learning rate of a log: it should be near 0.
+# rate never came down ([alignment-handbook, issue 31](https://github.com/huggingface/alignment-handbook/issues/31)). Check
+# the last learning rate in a log: it should be near 0.
 #
 # ## The plan
 #
-# `zephyr plan --scale zephyr-7b-lora --gpu-memory 24GB` puts all this together. Where there is room it keeps the
-# activations, in smaller micro-batches if need be; where there is not, it pulls levers until the run fits. All scales, on
-# what each was made for (15 GB: a T4):
+# `zephyr plan --scale zephyr-7b-lora --gpu-memory 24GB` puts all this together. Where there is room it keeps the activations;
+# where there is not, it pulls levers until the run fits. Each scale on the hardware it was made for (15 GB: a T4):
 
 # %%
 asked = [
@@ -1010,8 +1070,7 @@ for name, size, gpus in asked:
 # %% [markdown]
 # ### A plan of your own
 #
-# The same formulas, with every choice in your hands. Without scripts, the list above has the scales' own choices. Three
-# things to find out:
+# The same formulas, with every choice yours. Three things to find out:
 #
 # 1. On one A100 of 40 GB, how many pairs of 2,048 tokens go through at once under LoRA, with and without recomputation?
 # 2. All weights on one card: does any card hold them? On how many H100s does dDPO fit, and what does a reference that is
@@ -1022,7 +1081,7 @@ for name, size, gpus in asked:
 Planner(card="A100 40 GB", method="lora", length=1024, rows=4)
 
 # %% [markdown]
-# Bfloat16 LoRA on a card of 24 GB, which its recipe was not made for. What would you give up first?
+# LoRA in bfloat16 on a card of 24 GB, for which its recipe was not made. What would you give up first?
 
 # %%
 tight = plan.plan_stage("zephyr-7b-lora", "dsft", plan.bytes_of("24GB"))
@@ -1042,20 +1101,23 @@ print(
 # | hours | "typically 2 to 4" | dDPO: 23,866 s = 6.6 | dSFT: 5,608 s = 1.6 | the ranges above, an estimate |
 # | dSFT: rows per update | 512 | 512 | 128 | 512 (variant `handbook-v2`: 128) |
 # | dDPO: pairs per update | 32 | 32 | 128 | 32 (variant: 128) |
-# | dDPO: optimiser | AdamW | AdamW | AdamW | RMSprop, as [the authors say they ran](https://github.com/huggingface/alignment-handbook/issues/43) |
+# | dDPO: optimiser | AdamW | Adam | AdamW | RMSprop, as [the authors say they ran](https://github.com/huggingface/alignment-handbook/issues/43) |
 # | dDPO: $\beta$, epochs, schedule | 0.1, 3, linear | 0.1, 3, linear | 0.01, 1, cosine | 0.1, 3, linear (variant: as v2) |
-# | packing | yes | | in the script; gone in 2025 | yes, and no dialogue sees its neighbour |
+# | packing | yes | not said | in the script; gone in 2025 | yes, and no dialogue sees its neighbour |
 #
-# Each value's source is given on its line in the recipe file.
+# The recipe file gives each value's source on its line; [the whole comparison](../paper-card-code) has more.
+#
+# **What has been run.** The miniature, by every build of this book; `smol/cpu`, [a real model](../real-model), on a CPU. The
+# recipes for GPUs share their code and are checked against TRL's arguments; nobody has trained them for this book.
 
 # %% [markdown]
 # ## Exporting the model
 #
 # **Merging** adds $\frac{\alpha}{r} B A$ to each frozen map, so that the model no longer needs PEFT ([Chapter 02](02_dsft)
-# checks that both give the same logits). After QLoRA the adapter is merged into the weights as they were *before* 4 bits:
-# rounding the sum to 4 bits would round most of the adapter away. **Saving** is safetensors, tokenizer and template, no
-# pickle. **The card** is made from the manifests: base, data with revisions or hashes, rows set aside, recipe, seconds,
-# figures, and a section on what was *not* evaluated. Its beginning and its end:
+# checks that both give the same logits). After QLoRA the adapter is merged into the weights as they were *before* 4 bits,
+# since rounding the sum to 4 bits would round most of the adapter away. **Saving** writes safetensors, tokenizer and
+# template, no pickle. **The model card** is made from the manifests: base, data with revisions or hashes, rows set aside,
+# recipe, seconds, figures, and what was *not* evaluated. Its beginning and its end:
 
 # %%
 try:
@@ -1069,27 +1131,26 @@ except HandbookError as error:  # this chapter alone was run
     print(f"{error.what}: {error.remedy}")
 
 # %% [markdown]
-# `zephyr push owner/name` prints the card and the files that would go; only `--upload` sends them, with the token in
-# `HF_TOKEN`, to a private repository unless told otherwise.
+# `zephyr push owner/name` prints the card and lists the files; only `--upload` sends them, with the token in `HF_TOKEN`, to a
+# private repository unless told otherwise.
 #
 # ```{admonition} Common mistakes
 # :class: warning
 # - **float32 by default.** TRL loads a model in float32 unless `dtype` says otherwise: 29 GB for Mistral.
 # - **Batch per device mistaken for the batch.** Eight GPUs with the recipe of one have eight times the batch and an eighth
-#   of the updates, at a learning rate made for neither.
-# - **An adapter as the reference's base.** Merge dSFT first ([Chapter 05](05_ddpo)).
-# - **The peak comes late.** The longest row decides, and the optimiser's state comes after the first backward pass. Start
+#   of the updates, with a learning rate made for neither.
+# - **dSFT's adapter left unmerged.** The reference is then the base ([Chapter 05](05_ddpo)).
+# - **Memory that peaks late.** The longest row decides, and the optimiser's state comes after the first backward pass. Start
 #   with the longest rows.
-# - **Utilisation by 6N for LoRA.** 50 % above its true value.
 # - **The sparse peak.** A share of 1,979 TFLOP/s looks half as good as one of 989; say which you divide by.
-# - **A T4 has no bfloat16**, and float16 turns DPO's small differences into zeros: `smol` trains in float32.
+# - **A T4 has no bfloat16**, and float16 rounds DPO's small differences to zero: `smol` trains in float32.
 # ```
 
 # %% [markdown]
 # ## Your turn with your own data
 #
 # 1. `zephyr plan --scale SCALE --gpu-memory 24GB`, then the same with the lever that you would rather pull.
-# 2. With rows of your own: lengths first (the histogram above on your file), since they decide memory and waste.
+# 2. The lengths of your rows (the histogram above on your file), since they decide memory and padding.
 # 3. Twenty steps on the real machine (`Pipeline(changes={"dsft": {"max_steps": 20}}).dsft()`), and the hours from *them*:
 #    `--tflops` takes the rate you measured. `python benchmarks/gpu.py` measures it against TRL as it comes.
 # 4. Then all of it: `zephyr sft --scale SCALE --dialogues FILE.jsonl`; a killed run resumes from its last checkpoint.
@@ -1097,13 +1158,15 @@ except HandbookError as error:  # this chapter alone was run
 # %% [markdown]
 # ## Recap
 #
-# 1. *Memory, term by term*: weights ({eq}`eq-09-weights`), 16 bytes per trained weight, activations as PyTorch saves them,
-#    logits, reference ([exercise](ex-09-lora-bytes)).
-# 2. *Operations*: $6N$ and $4N$, counted by PyTorch itself ([exercise](ex-09-operations)).
-# 3. *Hours*: operations over peak times share, as a range, because the share is unknown ([exercise](ex-09-hours)).
-# 4. *Levers*: padding, the reference and the shared prompt counted, the others with where they are known from.
+# 1. *Memory, term by term*: weights ({eq}`eq-09-weights`), 16 bytes per trained weight ([under LoRA](ex-09-lora-bytes)),
+#    activations as PyTorch saves them, logits, reference.
+# 2. *Operations*: [$6N$ and $4N$](ex-09-operations), as PyTorch itself counts them.
+# 3. *Hours*: operations over peak times share, [as a range](ex-09-hours), because the share is unknown.
+# 4. *Levers*: [packing](ex-09-pack), the reference and the shared prompt counted, the others with their sources.
 # 5. *Many GPUs, one batch*: [the accumulation](ex-09-accumulation) and [the updates](ex-09-packed-updates).
 # 6. *Exporting*: merged, with a card, and uploaded only when asked.
+#
+# Next: [Chapter 10](10_reward_models) trains what Zephyr left out, a reward model.
 #
 # ## References
 #
