@@ -1298,7 +1298,7 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # - **`label_smoothing` with TRL's sigmoid loss.** It no longer has any effect there; use `robust`, or
 #   `objectives.conservative_loss` in a loop of your own.
 # - **LoRA dropout in a DPO recipe.** TRL switches all dropout off, so that policy and reference agree at the start.
-# - **Evaluation on 64 examples**, as for Zephyr's own curve. One standard error is 5 percentage points.
+# - **Evaluation on few pairs.** With 64, one standard error is 5 percentage points ([Chapter 06](06_reward_margins)).
 # ```
 
 # %% [markdown]
