@@ -2,9 +2,10 @@
 # # Reward models, and what Zephyr left out
 #
 # Before DPO, the usual way to learn from preferences was to train a **reward model**, which gives every answer a number, and
-# then the policy on its own samples to earn more of it {cite:p}`ouyang2022instructgpt`. Xwin-LM, in the paper's Table 1, was
-# made this way, with settings that were never published; Zephyr takes the shorter way. Here we take the long one. Since our
-# grades follow a rule, we can also see whether a higher reward is a better answer.
+# then the policy on its own samples to earn more of it {cite:p}`ouyang2022instructgpt`. Zephyr's authors call the distilled
+# form dPPO, name Xwin-LM-7B as "one of the few open models" trained with it, and stress that dDPO works "without any
+# additional sampling during fine-tuning" {cite:p}`tunstall2023zephyr`. Here we take the longer way. Since our grades follow
+# a rule, we can also see whether a higher reward is a better answer.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -13,7 +14,8 @@
 # 2. Use the strength of a preference, and tell whether it helped.
 # 3. Compute the best of n for every n from one set of samples, beside a random control.
 # 4. Write reinforcement learning with a leave-one-out baseline, and watch its KL divergence.
-# 5. Recognise over-optimisation: the reward goes on rising, the grade does not.
+# 5. Write PPO with a value head, and check each of its parts against a closed form.
+# 6. Compare methods at equal KL divergence, and recognise over-optimisation: the reward rises, the grade does not.
 
 # %% [markdown]
 # ## Set-up
@@ -45,6 +47,7 @@ settings = {}
 import math
 
 import numpy as np
+import peft
 import torch
 import torch.nn.functional as F
 
@@ -568,10 +571,9 @@ lessons.explain(
 # ## Reinforcement learning on the reward
 #
 # Best of n pays for its gain at every answer. Reinforcement learning changes the policy instead, for chapter 05's objective:
-# the reward minus a price, $\beta$ there, times the KL divergence from the dSFT model. PPO {cite:p}`schulman2017ppo` needs a
-# second network that predicts the reward to come, per token. Answers that are rewarded once, at their end, need less: sample
-# k answers to a prompt and compare each with the mean of the others. This is **RLOO**, REINFORCE with a leave-one-out
-# baseline {cite:p}`ahmadian2024rloo`.
+# the reward minus a price, $\beta$ there, times the KL divergence from the dSFT model. The simplest form needs no second
+# network: sample k answers to a prompt and compare each with the mean of the others. This is **RLOO**, REINFORCE with a
+# leave-one-out baseline {cite:p}`ahmadian2024rloo`. PPO {cite:p}`schulman2017ppo` comes after it.
 
 # %% [markdown]
 # ````{exercise} The leave-one-out baseline
@@ -619,7 +621,8 @@ print(f"largest sum over a prompt's answers: {package.sum(dim=1).abs().max():.1e
 # and before any step the two must agree:
 
 # %%
-def sampled_log_probs(policy, prompts, answers):
+def sampled_rows(prompts, answers):
+    """Token ids, padded, and as labels: -100 where a token was not sampled."""
     rows, begins = [], []
     for prompt, group in zip(prompts, answers, strict=True):
         start = chat.encode_prompt(tokenizer, [message("user", prompt)])
@@ -631,6 +634,10 @@ def sampled_log_probs(policy, prompts, answers):
     labels = ids.clone()
     for n, (row, start) in enumerate(zip(rows, begins, strict=True)):
         labels[n, :start], labels[n, len(row) :] = -100, -100
+    return ids, labels
+
+def sampled_log_probs(policy, prompts, answers):
+    ids, labels = sampled_rows(prompts, answers)
     return objectives.sequence_log_probs(policy(input_ids=ids).logits, labels)
 
 # %%
@@ -667,7 +674,7 @@ def rloo_round(policy, optimiser, prompts, reward, seed):
     return kl.mean().item()
 
 # %% [markdown]
-# What we measure on *held-out* prompts: reward, grade, the share of right answers, and the KL divergence.
+# What we measure on *held-out* prompts: reward, grade, the share of right answers, the KL divergence, and the length.
 
 # %%
 def measure(policy):
@@ -681,7 +688,10 @@ def measure(policy):
         "grade": graded.mean(),
         "right": (graded >= judge.right_from).mean(),
         "kl": kl.mean().item(),
+        "tokens": np.mean([one.n_tokens for group in answers for one in group]),
     }
+
+start_point = measure(reference)
 
 # %%
 prompts = list(dict.fromkeys(row["prompt"] for row in train))
@@ -690,7 +700,7 @@ def reinforce(reward, rounds=10, every=5):
     policy, _ = chat.load_model(sft_model, "float32")
     optimiser = torch.optim.Adam(policy.parameters(), lr=3e-4)
     draw = np.random.default_rng(seed)
-    path = [measure(policy)]
+    path = [start_point]
     for n in range(1, rounds + 1):
         some = [prompts[i] for i in draw.choice(len(prompts), PROMPTS, replace=False)]
         rloo_round(policy, optimiser, some, reward, seed=1000 + n)
@@ -733,52 +743,364 @@ lessons.explain(
 )
 
 # %% [markdown]
-# ## One figure for all
+# ## PPO, written out
 #
-# How much grade does each method get for its distance from dSFT? Plot the grade against the KL divergence. For best of n
-# that is known: $\log n - (n - 1) / n$, an upper bound where samples repeat. dDPO is one point.
+# dPPO is the road that Zephyr did not take, and no trainer for it is left in TRL, which removed PPO in September 2026
+# ([errata](../errata)). The algorithm fits on a page. RLOO takes a whole answer for one action; PPO takes each *token* for
+# one. The state $s_t$ is everything before it, and its reward is the price of moving, plus $r$ at the end:
+#
+# $$
+# R_t = -\kappa \log \frac{\pi_\theta(a_t \mid s_t)}{\pi_\mathrm{dSFT}(a_t \mid s_t)}
+#       + \mathbb{1}[t = T] \; r(x, y) .
+# $$ (eq-10-token)
+#
+# Over the answer these sum to RLOO's reward, $r - \kappa \log \pi_\theta / \pi_\mathrm{dSFT}$. The baseline is a **value
+# head**: $V(s_t)$, a second linear map from the last layer's state, trained to predict the rewards still to come. Each token
+# is then compared with what was expected before it, $\delta_t = R_t + \gamma V(s_{t+1}) - V(s_t)$, the temporal-difference
+# (TD) error. **Generalised advantage estimation** (GAE; {cite:p}`schulman2015gae`) also counts what follows:
+#
+# $$
+# A_t = \sum_{l \ge 0} (\gamma \lambda)^l \, \delta_{t+l} = \delta_t + \gamma \lambda \, A_{t+1} .
+# $$ (eq-10-gae)
+#
+# The discount $\gamma$ is 1 for rewards at the end. $\lambda$ says how far the value head is trusted: at 0 the TD error
+# alone, at 1 the sum telescopes to the return minus $V(s_t)$.
+
+# %% [markdown]
+# ````{exercise} Generalised advantages
+# :label: ex-10-gae
+#
+# **Difficulty** ●●●●○ · **Minutes** 15
+#
+# Write `gae(rewards, values, gamma, lam)`: two arrays with one entry per token of one answer. Return the advantages,
+# equation {eq}`eq-10-gae`. After the last token nothing comes, so the value there is 0.
+# ````
+
+# %% tags=["exercise"]
+def gae(rewards, values, gamma, lam):
+    ...
+
+
+exercises.check_gae(gae)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# Go backwards from the last token and keep two numbers: the value and the advantage of the token after it, both 0 at first.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-10-gae
+# :class: dropdown
+# ```python
+# def gae(rewards, values, gamma, lam):
+#     advantages, next_value, next_advantage = np.zeros(len(rewards)), 0.0, 0.0
+#     for t in reversed(range(len(rewards))):
+#         error = rewards[t] + gamma * next_value - values[t]
+#         next_advantage = advantages[t] = error + gamma * lam * next_advantage
+#         next_value = values[t]
+#     return advantages
+# ```
+# `````
+
+# %% [markdown]
+# By hand: three tokens, a reward of 1 at the end, values 0.5, 0.6 and 0.8. The TD errors are 0.1, 0.2 and 0.2; the return
+# minus the value is 0.5, 0.4 and 0.2.
 
 # %%
-ddpo_policy, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
-ddpo_point = measure(ddpo_policy)
+gae = exercises.yours(gae, exercises.check_gae)
+by_hand = {0.0: [0.1, 0.2, 0.2], 0.5: [0.25, 0.3, 0.2], 1.0: [0.5, 0.4, 0.2]}
+ends, guesses = np.array([0.0, 0.0, 1.0]), np.array([0.5, 0.6, 0.8])
+for lam, expected in by_hand.items():
+    ours = gae(ends, guesses, 1.0, lam)
+    package = objectives.generalised_advantages(
+        torch.tensor(ends)[None], torch.tensor(guesses)[None], decay=lam
+    )
+    print(f"lambda {lam:g}: {np.round(ours, 3)}")
+    assert np.allclose(ours, expected) and np.allclose(package[0], expected)
+
+# %% [markdown]
+# ### Policy, reference and value head
+#
+# One model is all three: dSFT with a LoRA adapter is the policy, with the adapter switched off it is the reference, and the
+# value head reads the policy's states. The head starts at zero, as the reward model's did.
+
+# %%
+def start_ppo():
+    model, _ = chat.load_model(sft_model, "float32")
+    torch.manual_seed(seed)  # of the adapter
+    adapter = peft.LoraConfig(r=16, lora_alpha=32, target_modules="all-linear")
+    head = torch.nn.Linear(model.config.hidden_size, 1)
+    for weight in head.parameters():
+        torch.nn.init.zeros_(weight)
+    return peft.get_peft_model(model, adapter), head
+
+# %% [markdown]
+# From a forward pass come the log-probability of each sampled token and the value before it, of all answers one after the
+# other: without padding, no mask can be forgotten.
+
+# %%
+def per_token(policy, head, prompts, answers):
+    ids, labels = sampled_rows(prompts, answers)
+    outputs = policy(input_ids=ids, output_hidden_states=True)
+    sampled = labels[:, 1:] != -100
+    every = outputs.logits[:, :-1].log_softmax(dim=-1)
+    log_probs = every.gather(2, ids[:, 1:, None]).squeeze(2)
+    values = head(outputs.hidden_states[-1][:, :-1]).squeeze(2)
+    return log_probs[sampled], values[sampled]
+
+# %% [markdown]
+# First half of a round: sample one answer to each prompt, lay the rewards on the tokens (equation {eq}`eq-10-token`), and
+# compute the advantages with your function. The value head's target is the advantage plus the value; the policy's loss gets
+# the advantages **whitened**, with mean 0 and standard deviation 1 over the batch.
+
+# %%
+GAMMA, LAMBDA, BATCH = 1.0, 0.95, 48
+
+def collect(policy, head, prompts, reward, seed):
+    answers = sample(policy, prompts, 1, seed)
+    lengths = [one.n_tokens for [one] in answers]
+    with torch.no_grad():
+        old, values = per_token(policy, head, prompts, answers)
+        with policy.disable_adapter():
+            before, _ = per_token(policy, head, prompts, answers)
+    moved = objectives.kl_estimate(old, before)
+    rewards = -PRICE * moved
+    last = np.cumsum(lengths) - 1
+    rewards[last] += torch.tensor(reward(prompts, answers)).flatten().float()
+    advantages = torch.cat([
+        torch.tensor(gae(of_one.numpy(), guessed.numpy(), GAMMA, LAMBDA)).float()
+        for of_one, guessed in zip(
+            rewards.split(lengths), values.split(lengths), strict=True
+        )
+    ])
+    tokens = {
+        "old": old, "values": values, "returns": advantages + values,
+        "advantages": objectives.whitened(advantages),
+    }
+    each = {name: numbers.split(lengths) for name, numbers in tokens.items()}
+    kl = [part.sum().item() for part in moved.split(lengths)]
+    return prompts, answers, each, np.array(kl)
+
+# %% [markdown]
+# Second half: a few epochs of minibatches on these answers, RLOO's clipped loss for the policy and a clipped squared error
+# for the value head. A value is pulled no further in this round once it has moved by `VALUE_CLIP`.
+
+# %%
+EPOCHS, MINIBATCH, VALUE_CLIP, VALUE_WEIGHT = 3, 24, 1.0, 0.5
+
+def improve(policy, head, optimiser, collected):
+    prompts, answers, each, _ = collected
+    log = []
+    for _ in range(EPOCHS):
+        for part in torch.randperm(len(prompts)).split(MINIBATCH):
+            now, values = per_token(
+                policy, head, [prompts[i] for i in part], [answers[i] for i in part]
+            )
+            old, old_values, returns, advantages = (
+                torch.cat([numbers[i] for i in part]) for numbers in each.values()
+            )
+            policy_loss = objectives.clipped_policy_loss(now, old, advantages)
+            value_loss = objectives.clipped_value_loss(
+                values, old_values, returns, VALUE_CLIP
+            )
+            optimiser.zero_grad()
+            (policy_loss + VALUE_WEIGHT * value_loss).backward()
+            optimiser.step()
+            log.append(((now - old).exp().detach(), value_loss.item()))
+    return log
+
+# %% [markdown]
+# Before any step, three things have to hold: the KL divergence is 0 (the adapter begins at zero), the first minibatch's
+# ratios are 1 (the policy is still the one that sampled), and with values of 0 and $\lambda = 1$ the advantage of the first
+# token is the reward of the whole answer, RLOO's before its baseline. And the value loss has to fall from epoch to epoch on
+# the same answers.
+
+# %%
+def optimiser_of(policy, head):
+    trained = [weight for weight in policy.parameters() if weight.requires_grad]
+    return torch.optim.Adam([
+        {"params": trained, "lr": 1e-3}, {"params": head.parameters(), "lr": 1e-2},
+    ])
+
+policy, head = start_ppo()
+probe = collect(policy, head, prompts[:BATCH], scores_of, seed=999)
+log = improve(policy, head, optimiser_of(policy, head), probe)
+first_ratio = log[0][0][(log[0][0] - 1).abs().argmax()].item()
+print(f"KL {probe[3].mean():.1e}, ratio furthest from 1 {first_ratio:.6f}")
+assert abs(probe[3]).max() < 1e-4 and abs(first_ratio - 1) < 1e-3
+by_epoch = np.reshape([loss for _, loss in log], (EPOCHS, -1)).mean(axis=1)
+print("value loss on the same answers, by epoch:", by_epoch.round(3))
+assert by_epoch[-1] < by_epoch[0], "is the target the advantage plus the value?"
+reward = np.array([0.0, 0.0, 2.0]) - PRICE * np.array([0.3, -0.1, 0.4])
+assert np.isclose(gae(reward, np.zeros(3), 1.0, 1.0)[0], 2.0 - PRICE * 0.6)
+
+# %% [markdown]
+# ### As many answers as RLOO had
+#
+# Ten rounds of 48 answers, as RLOO had, but to 48 prompts, and at the same price.
+
+# %%
+def ppo(reward, rounds=10, every=2):
+    policy, head = start_ppo()
+    optimiser = optimiser_of(policy, head)
+    draw = np.random.default_rng(seed)
+    path, value_losses = [start_point], []
+    for n in range(1, rounds + 1):
+        some = [prompts[i] for i in draw.choice(len(prompts), BATCH, replace=False)]
+        collected = collect(policy, head, some, reward, seed=2000 + n)
+        log = improve(policy, head, optimiser, collected)
+        value_losses.append(np.mean([loss for _, loss in log]))
+        if n % every == 0:
+            path.append(measure(policy))
+    return path, value_losses
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "PPO has only the reward model to go by, and earns more of its reward. After ten "
+    "rounds, what of the share of *right* answers, which the rule knows?",
+    ["it is higher, too", "it is within five points of dSFT's", "it is lower"],
+    key="ppo",
+)
+
+# %% tags=["hide-output"]
+ppo_path, value_losses = ppo(scores_of)
+for point in ppo_path:
+    print("  ".join(f"{key} {value:5.2f}" for key, value in point.items()))
+print("value loss by round:", " ".join(f"{loss:.2f}" for loss in value_losses))
+
+# %% tags=["remove-input"]
+by_ppo = ppo_path[-1]
+gained = by_ppo["right"] - start_point["right"]
+lessons.explain(
+    f"It went from {start_point['right']:.0%} to {by_ppo['right']:.0%}, while the "
+    f"reward went from {start_point['reward']:+.2f} to {by_ppo['reward']:+.2f}, the "
+    "grade, which counts more than right and wrong, from "
+    f"{start_point['grade']:.2f} to {by_ppo['grade']:.2f}, and the length from "
+    f"{start_point['tokens']:.0f} to {by_ppo['tokens']:.0f} tokens. PPO is now "
+    f"{by_ppo['kl']:.2f} nats from dSFT, where RLOO is {by_model['kl']:.2f}: it takes "
+    f"{EPOCHS * BATCH // MINIBATCH} steps per round to RLOO's two. The value loss went "
+    f"from {value_losses[0]:.2f} to {value_losses[-1]:.2f}. One seed.",
+    key="ppo",
+    answer=1 if abs(gained) <= 0.05 else int(gained < 0) * 2,
+)
+
+# %% [markdown]
+# ## The frontier
+#
+# What does a method reach for its distance from dSFT? For best of n the KL divergence is known: $\log n - (n - 1) / n$, an
+# upper bound where samples repeat. dDPO gives a line without another training: the optimum of chapter 05's objective has
+# $\log \pi^* / \pi_\mathrm{dSFT} = r / \beta - \log Z$, so twice the β halves the log-ratio but for a constant per prompt,
+# and to first order so does half the change of the weights.
+
+# %%
+aligned, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
+whole = {name: weight.clone() for name, weight in aligned.state_dict().items()}
+ddpo_path = [start_point]
+for share in (1 / 3, 2 / 3, 1.0):
+    between = objectives.extrapolate_weights(reference.state_dict(), whole, share - 1)
+    aligned.load_state_dict(between)
+    ddpo_path.append(measure(aligned))
+ddpo_point = ddpo_path[-1]
 print(f"dDPO: grade {ddpo_point['grade']:.2f}, KL {ddpo_point['kl']:.2f}")
-kl_of_n = [rewards.best_of_n_kl(n) for n in range(1, 9)]
-lines = {
-    "best of n": list(zip(kl_of_n, curves["chosen by the reward model"], strict=True)),
-    "dDPO": [(ddpo_point["kl"], ddpo_point["grade"])],
-}
-for name, path in paths.items():
-    lines[f"RLOO, {name}"] = [(point["kl"], point["grade"]) for point in path]
+
+# %% [markdown]
+# Best of n has all measures from the samples above, whoever chooses:
 
 # %%
-fig, [axes] = figures.figure()
-for n, (name, points) in enumerate(lines.items()):
-    axes.plot(*zip(*points, strict=True), label=name, **figures.style.series_style(n))
-axes.set_xlabel("KL from dSFT (nats per answer)")
-axes.set_ylabel("mean grade, 1 to 10")
-axes.legend()
+def best_of(chooser):
+    measures = {"reward": proxy, "grade": gold, "right": gold >= judge.right_from}
+    curves = {
+        key: rewards.best_of_n_curve(chooser, numbers).mean(axis=0)
+        for key, numbers in measures.items()
+    }
+    return [
+        {"kl": rewards.best_of_n_kl(n + 1)} | {key: curves[key][n] for key in curves}
+        for n in range(8)
+    ]
+
+lines = {
+    "dDPO": ddpo_path,
+    "best of n by reward model": best_of(proxy),
+    "best of n by grade": best_of(gold),
+    "RLOO on reward model": paths["reward model"],
+    "RLOO on grade": paths["teacher's grade"],
+    "PPO on reward model": ppo_path,
+}
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Four lines follow pairs or the reward model: dDPO, best of n, RLOO and PPO. From "
+    "first to last point, in standard deviations of dSFT's answers: in how many does "
+    "the reward model's opinion rise by more than the teacher's grade?",
+    ["in none", "in some", "in all four"],
+    key="goodhart",
+)
+
+# %% tags=["hide-output"]
+fig = figures.frontier(lines, {
+    "grade": "teacher's grade, 1 to 10", "right": "share of right answers",
+    "reward": "reward model's opinion",
+})
 figures.show(
     fig,
-    alt="Mean grade against KL from dSFT: " + "; ".join(
-        f"{name} ends at KL {points[-1][0]:.2f}, grade {points[-1][1]:.2f}"
-        for name, points in lines.items()
+    alt="Grade, right answers and reward against KL from dSFT; ends: " + "; ".join(
+        f"{name} KL {line[-1]['kl']:.2f}, grade {line[-1]['grade']:.2f}, right "
+        f"{line[-1]['right']:.0%}, reward {line[-1]['reward']:+.2f}"
+        for name, line in lines.items()
     ),
-    caption=f"Grade against KL, {len(asked)} held-out prompts, seed {seed}.",
+    caption=f"Three measures against KL, {len(asked)} held-out prompts, seed {seed}.",
+)
+
+# %% tags=["hide-output"]
+rises = {}
+for name, line in lines.items():
+    first, last = line[0], line[-1]
+    rises[name] = [
+        (last[key] - first[key]) / numbers.std()
+        for key, numbers in (("reward", proxy), ("grade", gold))
+    ]
+    print(
+        f"{name:26s} KL {last['kl']:5.2f}  reward {rises[name][0]:+.2f} sd, "
+        f"grade {rises[name][1]:+.2f} sd, right {last['right'] - first['right']:+.0%}"
+    )
+
+# %% tags=["remove-input"]
+judged = {name: rise for name, rise in rises.items() if "grade" not in name}
+inflated = [name for name, (opinion, truth) in judged.items() if opinion > truth]
+wronger = [
+    name for name in judged
+    if judged[name][0] > 0 and lines[name][-1]["right"] < lines[name][0]["right"] - 0.05
+]
+lessons.explain(
+    f"In {len(inflated)} of {len(judged)}"
+    + (f": {', '.join(inflated)}. " if inflated else ". ")
+    + "What is chosen or trained by a reward model, or by the pairs that made it, is "
+    "also chosen for its errors, so its opinion is too high: Goodhart's law. "
+    + (
+        "Right answers even fell by more than five points, while the opinion rose, for "
+        f"{', '.join(wronger)}."
+        if wronger
+        else "For none of them did right answers fall by more than five points: at "
+        "these distances the reward model flatters, but does not yet mislead."
+    ),
+    key="goodhart",
+    answer=0 if not inflated else 1 if len(inflated) < len(judged) else 2,
 )
 
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# All lines begin at the dSFT model, at a KL divergence of 0, where their grades differ by sampling alone. Best of n ends
-# early: eight answers take it no further than log 8. Where the line of the run on the reward model flattens or turns while
-# its own reward still rises, the reward model is **over-optimised** {cite:p}`gao2022scaling`; more rounds and a smaller price
-# show it more plainly. No learning rate of this chapter was searched, so the figure does not rank the methods.
+# All lines begin at the dSFT model, at a KL divergence of 0, where best of n differs from the others by sampling alone. Best
+# of n ends early: eight answers take it no further than log 8. A line that keeps rising on the right and flattens or falls in
+# the other two panels is **over-optimised** {cite:p}`gao2022scaling`; a smaller price or more rounds show it more plainly.
+# Read the lines at *equal* KL divergence and only for large differences: one seed, two answers per prompt, and rates that
+# were not searched alike. dDPO's was, over seeds; PPO's settings were tried once, on 48 training prompts with the draws of
+# seed 100, and kept; RLOO's were not searched. So the figure does not rank the methods.
 # ```
 
 # %%
-start_point, end_point = paths["reward model"][0], paths["reward model"][-1]
-print(f"reward {start_point['reward']:+.2f} -> {end_point['reward']:+.2f}")
-print(f"grade   {start_point['grade']:.2f} -> {end_point['grade']:.2f}")
+end_point = paths["reward model"][-1]
 assert abs(start_point["kl"]) < 0.1, "the KL divergence is 0 before the first round"
 if miniature_as_shipped:
     assert accuracy["reward model"].estimate > 0.55, (
@@ -787,15 +1109,19 @@ if miniature_as_shipped:
     assert end_point["reward"] > start_point["reward"], (
         "the policy does not earn more of its reward: look at the sign of the advantage"
     )
+    assert by_ppo["reward"] > start_point["reward"], (
+        "PPO earns no more: are advantages, ratios and tokens in one order?"
+    )
 
 # %% [markdown]
 # ### The paper beside ours
 #
 # | | published | here |
 # |---|---|---|
-# | the rival that used PPO | Xwin-LM, settings never published; TRL has removed its PPO trainer | RLOO with PPO's clip |
+# | dPPO | Xwin-LM-7B: 6.19 in MT-Bench, 87.83 % in AlpacaEval (Zephyr, Table 1; Xwin-LM's README has 87.82); settings never published | PPO on one page |
+# | dDPO beside it | Zephyr-7B-β: 7.34, 90.60 %; from Mistral-7B, where Xwin-LM began at Llama 2 | both from one dSFT model and one set of pairs |
 # | strength of preference | scaled above regular and margin by 1.2 points of RewardBench (arXiv 2410.01257) | the table above |
-# | reinforcement learning with such a reward | AlpacaEval 2, length-controlled: 57.6 (REINFORCE, 70 B, the same paper) | the figure above |
+# | reinforcement learning with such a reward | AlpacaEval 2, length-controlled: DPO 40.4, PPO 43.8, REINFORCE 57.6 (70 B, the same paper) | the figure above |
 # | over-optimisation | gold falls as the proxy rises (arXiv 2210.10760) | reward and grade side by side |
 #
 # ```{admonition} Common mistakes
@@ -805,7 +1131,11 @@ if miniature_as_shipped:
 #   that ([errata](../errata), 16).
 # - **Best of n without a control.** If one judge chooses and grades, more tries raise the *maximum* of any chooser.
 # - **Taking a failed judgment for a reward of 0.** It would become an advantage; here it is refused.
-# - **k = 1.** There are no others to compare with, and the baseline is 0 / 0.
+# - **k = 1.** There are no others to compare with, and the baseline is 0 / 0. PPO's value head can do with one answer.
+# - **The value head's target after whitening.** It is the advantage plus the value in the unit of the reward; whiten
+#   the advantages for the policy's loss only.
+# - **Sampling at another temperature than the ratio's.** The first ratio of each batch then is not 1; print it.
+# - **A cut-off answer counts as ended here:** the value after its last token is 0. Give many tokens, or a penalty.
 # - **KL from a data set's answers.** It is an expectation over the *policy's* samples.
 # - **Padding with the end token.** A classifier that looks for the last token that is not padding stops one too early.
 # ```
@@ -827,13 +1157,16 @@ if miniature_as_shipped:
 # 2. *Strength*: [a weight in the loss](ex-10-scaled); intervals before verdicts.
 # 3. *Best of n*: [every n from one set of samples](ex-10-best), and a random control.
 # 4. *Reinforcement learning*: [the leave-one-out baseline](ex-10-rloo), the clip, the price of moving.
-# 5. *Over-optimisation*: reward and grade in one figure.
+# 5. *PPO*: [advantages from a value head](ex-10-gae), clipped losses, a price per token.
+# 6. *Over-optimisation*: reward, grade and right answers against the KL divergence, in one figure.
 #
 # ## References
 #
 # - {cite:t}`ouyang2022instructgpt`: reward model and PPO on people's comparisons.
 # - {cite:t}`wang2024helpsteer2preference`: strength, three losses, regression first.
-# - {cite:t}`ahmadian2024rloo`: the leave-one-out baseline. {cite:t}`schulman2017ppo`: the clip.
+# - {cite:t}`ahmadian2024rloo`: the leave-one-out baseline. {cite:t}`schulman2017ppo`: PPO. {cite:t}`schulman2015gae`: its
+#   advantages.
+# - {cite:t}`tunstall2023zephyr`: dPPO, and why not.
 # - {cite:t}`gao2022scaling`: over-optimisation, and the estimator of the best of n.
 # - {cite:t}`bradley1952rank`: the model of paired comparisons.
 
@@ -847,6 +1180,11 @@ artefacts.write_metrics(
         "rl_grade_gain": end_point["grade"] - start_point["grade"],
         "rl_true_grade_gain": by_grade["grade"] - paths["teacher's grade"][0]["grade"],
         "rl_kl": end_point["kl"],
+        "ppo_first_ratio": first_ratio,
+        "ppo_value_loss_ratio": by_epoch[-1] / by_epoch[0],
+        "ppo_reward_gain": ppo_path[-1]["reward"] - start_point["reward"],
+        "ppo_grade_gain": ppo_path[-1]["grade"] - start_point["grade"],
+        "ppo_kl": ppo_path[-1]["kl"],
         "ddpo_kl": ddpo_point["kl"],
         "ddpo_grade": ddpo_point["grade"],
     },
