@@ -32,11 +32,11 @@ from rich.table import Table
 
 from zephyr_utils.files import read_json, write_json
 from zephyr_utils.machine import environment_stamp
-from zephyr_utils.online.round_training import Method, OnlineObjective
 
 RESULTS = Path(__file__).resolve().parent / "results" / "online.json"
 SEEDS = (100,)  # no replication of the claims has it
-GRID: dict[Method, tuple[float, ...]] = {
+GRID: dict[str, tuple[float, ...]] = {
+    "dsft": (0.0,),  # the start, measured as it is
     "dpo": (0.0,),  # has no setting of its own: SELM at alpha 0
     "sppo": (0.1, 1.0, 10.0, 100.0, 1000.0),
     "selm": (0.001, 0.01, 0.1, 1.0),
@@ -69,7 +69,7 @@ def main() -> None:
     Console().print(table(tried))
 
 
-def missing_settings(tried: list[dict[str, Any]], seed: int) -> list[tuple[Method, float]]:
+def missing_settings(tried: list[dict[str, Any]], seed: int) -> list[tuple[str, float]]:
     """The settings of the grid that a seed has not tried yet."""
     done = {(row["method"], row["value"]) for row in tried if row["seed"] == seed}
     grid = [(method, value) for method, values in GRID.items() for value in values]
@@ -77,13 +77,13 @@ def missing_settings(tried: list[dict[str, Any]], seed: int) -> list[tuple[Metho
 
 
 def settings_of(
-    seed: int, settings: list[tuple[Method, float]], prompts: int, samples: int, questions: int
+    seed: int, settings: list[tuple[str, float]], prompts: int, samples: int, questions: int
 ) -> Iterator[dict[str, Any]]:
     """Train each setting for one round from the same answers and measure it, one row each."""
     from zephyr_utils import chat
     from zephyr_utils.miniature.data import development_questions
     from zephyr_utils.online.pairs import SamplingSettings
-    from zephyr_utils.online.round_training import train_round
+    from zephyr_utils.online.round_training import OnlineObjective, train_round
     from zephyr_utils.online.rounds import round_recipe, split_prompts
     from zephyr_utils.pipeline.pipeline import Pipeline
     from zephyr_utils.pipeline.steps.own_answers import FEEDBACK_FILE, rate_own_answers
@@ -104,21 +104,21 @@ def settings_of(
     with TemporaryDirectory() as name:
         folder = Path(name)
         rate_own_answers(folder, start, "dsft", share, drawn, rater(seed))
-        yield {"method": "dsft", "value": None, "seed": seed, **measured(before, before, asked)}
         recipe = round_recipe(pipeline) | {"seed": seed}
         for method, value in settings:
-            objective = OnlineObjective(method, **{SETTING[method]: value})
+            row: dict[str, Any] = {"method": method, "value": value, "seed": seed}
+            if method == "dsft":
+                yield {**row, **measured(before, before, asked)}
+                continue
+            chosen: Any = {"method": method, SETTING[method]: value}
             where = folder / f"{method}_{value}"
-            results = train_round(where, start, folder / FEEDBACK_FILE, objective, recipe, length)
+            results = train_round(
+                where, start, folder / FEEDBACK_FILE, OnlineObjective(**chosen), recipe, length
+            )
+            row["updates"] = results["updates"]
+            row["first_loss"] = round(results["first_loss"], 4)
             model = chat.load_model(where / MODEL, "float32")
-            yield {
-                "method": method,
-                "value": value,
-                "seed": seed,
-                "updates": results["updates"],
-                "first_loss": round(results["first_loss"], 4),
-                **measured(model, before, asked),
-            }
+            yield {**row, **measured(model, before, asked)}
 
 
 def measured(model: Any, before: Any, asked: list[str]) -> dict[str, float]:
@@ -153,8 +153,7 @@ def table(tried: list[dict[str, Any]]) -> Table:
     made = Table("method", "value", "seed", *SHOWN)
     for row in tried:
         cells = ["" if row.get(name) is None else f"{row[name]:.3f}" for name in SHOWN]
-        value = "" if row["value"] is None else f"{row['value']:g}"
-        made.add_row(row["method"], value, str(row["seed"]), *cells)
+        made.add_row(row["method"], f"{row['value']:g}", str(row["seed"]), *cells)
     return made
 
 

@@ -97,6 +97,7 @@ from zephyr_utils.exercises.ch12 import (
     check_demonstration_pairs,
     check_extrapolated,
     check_fit_weights,
+    check_flow_pair,
     check_token_kl,
 )
 from zephyr_utils.exercises.ch13 import (
@@ -133,6 +134,7 @@ __all__ = [
     "check_first_step",
     "check_fit_truecaser",
     "check_fit_weights",
+    "check_flow_pair",
     "check_gae",
     "check_holm",
     "check_hours_range",

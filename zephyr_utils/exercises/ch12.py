@@ -1,5 +1,5 @@
 """Checks of chapter 12: extrapolated weights, the loss of logit distillation, pairs from
-demonstrations, the weights of a judge.
+demonstrations, a point on a flow's way, the weights of a judge.
 """
 
 from collections.abc import Callable, Mapping
@@ -201,6 +201,66 @@ def check_demonstration_pairs(fn: Callable[[list[str], list[str], list[str]], li
         if pairs == slip(prompts, shown, own):
             raise Wrong(message)
     raise Wrong(f"Expected {_demonstration_pairs(prompts, shown, own)}, got {pairs}.")
+
+
+Flow = tuple[Tensor, Tensor]
+
+
+def _flow_pair(rejected: Tensor, chosen: Tensor, time: Tensor, noise: Tensor) -> Flow:
+    at = time[:, None]
+    return (1 - at) * rejected + at * chosen + 0.1 * noise, chosen - rejected
+
+
+_FLOWS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Flow]] = {
+    "At time 0 the point has to be the rejected one, at time 1 the chosen one; yours goes the "
+    "other way.": lambda r, c, t, e: (_flow_pair(c, r, t, e)[0], c - r),
+    "The velocity leads from the rejected to the chosen point: chosen - rejected.": (
+        lambda r, c, t, e: (_flow_pair(r, c, t, e)[0], r - c)
+    ),
+    "The velocity is that of the whole way and the same at all times: it is not scaled by t.": (
+        lambda r, c, t, e: (_flow_pair(r, c, t, e)[0], t[:, None] * (c - r))
+    ),
+    "The noise is missing: without it the field is learned on the lines alone.": (
+        lambda r, c, t, e: _flow_pair(r, c, t, 0 * e)
+    ),
+    "The noise has a standard deviation of 0.1, and is not to be taken as it comes.": (
+        lambda r, c, t, e: _flow_pair(r, c, t, 10 * e)
+    ),
+}
+
+
+@exercise(
+    CHAPTER,
+    right="A point on the way, and the velocity that is wanted there.",
+    solution=_flow_pair,
+    wrong=dict(
+        zip(
+            ("other way", "chosen - rejected", "not scaled", "missing", "standard deviation"),
+            _FLOWS.values(),
+            strict=True,
+        )
+    ),
+)
+def check_flow_pair(fn: Callable[[Tensor, Tensor, Tensor, Tensor], Flow]) -> None:
+    """``fn(rejected, chosen, time, noise) -> (points, velocities)``: tensors (pairs, dimensions),
+    ``time`` (pairs,) from 0 to 1, ``noise`` standard normal.
+    """
+    rejected, chosen = torch.tensor([[0.0, 1.0], [2.0, -1.0]]), torch.tensor([[3.0, 1.5], [0.5, 4]])
+    given = rejected, chosen, torch.tensor([0.25, 0.6]), torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    got = attempt(fn, *given)
+    if not isinstance(got, tuple) or len(got) != 2:
+        raise Wrong("Return two tensors: the points, and the velocities wanted there.")
+
+    def flat(pair: Flow) -> list[Any]:
+        return [value for part in pair for value in torch.as_tensor(part).flatten().tolist()]
+
+    compare(
+        flat(got),
+        flat(_flow_pair(*given)),
+        {message: flat(slip(*given)) for message, slip in _FLOWS.items()},
+        "Points (1 - t) * rejected + t * chosen + 0.1 * noise, t as a column; velocities chosen - "
+        "rejected.",
+    )
 
 
 def _fit_weights(differences: Array, choices: Array) -> Array:
