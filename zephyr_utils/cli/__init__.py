@@ -72,12 +72,22 @@ def _options(
 def main() -> None:
     """Entry point: errors a reader can fix become a message and status 2, Ctrl-C becomes 130."""
     # of several processes that train together one prints
-    out.quiet = os.environ.get("RANK", "0") != "0"
+    out.quiet = os.environ.get("RANK", "0") not in ("", "0")
     try:
         app()
     except HandbookError as error:
         err.print(Text("Error", style="bold red"), end=" ")
         err.print(str(error), soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        # What no verb foresaw: a disk that is full, a folder that nobody may write to.
+        place = f"{error.filename}: " if error.filename else ""
+        err.print(Text("Error", style="bold red"), end=" ")
+        err.print(
+            f"{place}{error.strerror or error}\nWhat to do: check the path, its permissions and "
+            "the free space, and start the same command again.",
+            soft_wrap=True,
+        )
         sys.exit(2)
     except SystemExit as ended:
         # Typer turns Ctrl-C into status 130 without a word.

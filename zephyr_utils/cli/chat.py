@@ -1,12 +1,17 @@
 """The verb that talks to a model."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from zephyr_utils.cli.console import err, out
-from zephyr_utils.cli.options import RunsOption, ScaleOption, SeedOption, open_pipeline
+from zephyr_utils.cli.options import (
+    RunsOption,
+    ScaleOption,
+    SeedOption,
+    existing_folder,
+    open_pipeline,
+)
 from zephyr_utils.scales import DEFAULT_SCALE, get_scale
 
 
@@ -21,7 +26,9 @@ def chat(
     line, `exit` or Ctrl-D ends it; `new` begins a new conversation.
     """
     from zephyr_utils.chat import generate, prepare_tokenizer
+    from zephyr_utils.chat.decoding import Decoding
 
+    Decoding(1, temperature)  # for its errors, before a model is loaded
     network, tokenizer = _load(model, scale, seed, runs)
     prepare_tokenizer(tokenizer)
     if introduction := get_scale(scale).introduction():
@@ -50,8 +57,8 @@ def _load(model: str, scale: str, seed: int, runs: str) -> tuple[Any, Any]:
     """The model of a directory, of the pipeline, or the shipped one where none is trained yet."""
     from zephyr_utils.chat import load_model
 
-    if Path(model).is_dir():
-        return load_model(model)
+    if directory := existing_folder(model):
+        return load_model(directory)
     pipeline = open_pipeline(scale, seed, runs)
     shipped = get_scale(scale).shipped
     if shipped is not None and not pipeline.has_model(model):

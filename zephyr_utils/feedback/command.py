@@ -2,7 +2,6 @@
 paid.
 """
 
-import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from zephyr_utils.feedback.estimate import estimate, load_prompts
 from zephyr_utils.feedback.journal import Journal
 from zephyr_utils.feedback.rate import JUDGING, rate_answers
 from zephyr_utils.feedback.results import Collected
-from zephyr_utils.files import atomic_write
+from zephyr_utils.files import check_writable
 
 Say = Callable[[str], None]
 Number = TypeVar("Number", int, float)
@@ -213,9 +212,7 @@ class FeedbackCommand:
                 remedy="name a file in it",
             )
         for path in (self.output, self._set_aside_path):
-            with contextlib.suppress(_Abandoned), atomic_write(path) as unfinished:
-                unfinished.touch()
-                raise _Abandoned
+            check_writable(path)
 
     def _estimate(self, prompts: list[str], rows: list[Feedback]) -> Estimate:
         return estimate(
@@ -271,10 +268,6 @@ class FeedbackCommand:
             stages.append(rated)
             rows = rated.records if rated.calls.planned else []
         return stages, rows
-
-
-class _Abandoned(Exception):
-    """Leaves a file that was only begun to see whether it can be."""
 
 
 def _why_nothing(stages: list[Collected[Feedback]]) -> str:

@@ -78,6 +78,9 @@ class StagePlan:
         return self.total <= self.limit
 
 
+_LARGEST_SIZE = 1e6  # in the unit that was given: a thousand times what one GPU has
+
+
 def bytes_of(size: str) -> float:
     """``24GB`` -> 24e9 bytes. A number alone is GB.
 
@@ -85,7 +88,7 @@ def bytes_of(size: str) -> float:
         HandbookError: it is not a size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB|MB)?\s*", size, re.I)
-    if not match or not float(match[1]):
+    if not match or not 0 < float(match[1]) < _LARGEST_SIZE:
         raise HandbookError(
             f"`{size}` is not a size of memory", where="--gpu-memory", remedy="write 24GB or 80GB"
         )

@@ -1,0 +1,164 @@
+"""Paths and numbers that no command can work with are refused with what to do, before any work."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zephyr_utils import cli, doctor, gguf_export
+from zephyr_utils.cli import app
+from zephyr_utils.cli.options import absolute, existing_folder
+from zephyr_utils.errors import HandbookError
+
+LONG, NUL, HALF = "x" * 300, "a\0b", "\ud800"
+
+
+def refused(*arguments: str) -> HandbookError:
+    """The error that a command ends with."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert isinstance(result.exception, HandbookError), (result.exception, result.output)
+    assert result.exception.where and result.exception.remedy
+    return result.exception
+
+
+@pytest.fixture
+def a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    return path
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "-inf", "1e400"])
+def test_a_speed_that_no_gpu_has_is_refused(value):
+    assert "is no speed of a GPU" in refused("plan", "--tflops", value).what
+
+
+@pytest.mark.parametrize("value", ["0", "nan", "24,5GB", "1e3TB", "9" * 400 + "GB", "2000000MB"])
+def test_a_memory_that_no_gpu_has_is_refused(value):
+    assert "is not a size of memory" in refused("plan", "--gpu-memory", value).what
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("sft", "--dialogues"), ("sft", "--base-model"), ("dpo", "--feedback"),
+     ("dpo", "--preferences"), ("dpo", "--sft-model")],
+)  # fmt: skip
+@pytest.mark.parametrize("path", [LONG, NUL, "y/" * 3000])
+def test_a_path_that_no_file_system_takes_is_no_file_and_named_by_its_option(command, option, path):
+    error = refused(command, option, path)
+    assert error.where == option and error.what.startswith("there is no such file or folder")
+
+
+@pytest.mark.parametrize("command", [["sft"], ["dpo"], ["fetch", "smollm2-instruct"],
+                                     ["export", "base", "--gguf", "o.gguf"]])  # fmt: skip
+@pytest.mark.parametrize("runs", [NUL, HALF + "\0"])
+def test_a_folder_for_runs_that_is_no_path_is_refused(command, runs):
+    assert refused(*command, "--runs", runs).where.startswith("--runs")
+
+
+@pytest.mark.parametrize("below", ["", "x", LONG])
+def test_fetching_into_what_is_no_folder_ends_before_the_download(a_file, below, monkeypatch):
+    monkeypatch.setattr("zephyr_utils.weights._download", None)
+    error = refused("fetch", "smollm2-instruct", "--runs", str(a_file / below))
+    assert "cannot be written to" in error.what and "--runs" in error.remedy
+
+
+@pytest.mark.parametrize("model", [LONG, NUL, HALF, "", "missing"])
+def test_a_name_that_is_no_folder_is_none_of_a_model(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert existing_folder(model) is None
+    assert existing_folder(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["file/o.gguf", LONG, f"{LONG}/o.gguf", "o" * 251 + ".gguf"])
+def test_a_gguf_file_that_cannot_be_written_is_refused_before_any_model_is_loaded(
+    name, a_file, monkeypatch
+):
+    monkeypatch.setattr(gguf_export, "load_model", None)
+    with pytest.raises(HandbookError, match="cannot be written") as error:
+        gguf_export.export_gguf(a_file.parent, a_file.parent / name, a_file.parent / "tools")
+    assert error.value.remedy and list(a_file.parent.iterdir()) == [a_file]
+
+
+@pytest.mark.parametrize("tools", ["file", "file/below", LONG])
+def test_the_converter_is_not_installed_where_nothing_can_be_written(tools, a_file, monkeypatch):
+    monkeypatch.setattr(gguf_export, "_pip_install", None)
+    with pytest.raises(HandbookError, match="cannot be written to") as error:
+        gguf_export.install_converter(a_file.parent / tools)
+    assert "--runs" in error.value.remedy
+
+
+@pytest.mark.parametrize("command", [["sft"], ["dpo"], ["chat"], ["export", "base", "--gguf", "o"]])
+@pytest.mark.parametrize("seed", ["-1", str(2**32), str(2**70)])
+def test_a_seed_that_numpy_does_not_take_is_refused(command, seed):
+    result = CliRunner().invoke(app, [*command, "--seed", seed])
+    assert result.exit_code == 2 and "--seed" in result.output
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_a_temperature_that_cannot_be_is_refused_before_a_model_is_loaded(value, monkeypatch):
+    monkeypatch.setattr(sys.modules["zephyr_utils.cli.chat"], "_load", None)
+    assert refused("chat", "--temperature", value).where == "temperature"
+
+
+def test_links_in_a_circle_and_plain_paths(tmp_path):
+    os.symlink(tmp_path / "b", tmp_path / "a")
+    os.symlink(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(HandbookError, match="this is no path"):
+        absolute(str(tmp_path / "a"), "--runs")
+    assert absolute("", "--runs") == ""
+    assert absolute("x", "--runs") == str(Path.cwd().resolve() / "x")
+
+
+# --- the doctor -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("runs", [LONG, NUL, HALF, "y/" * 3000, "file", "file/below"])
+def test_a_folder_for_runs_that_cannot_be_is_missing_and_not_named(runs, a_file, monkeypatch):
+    monkeypatch.chdir(a_file.parent)
+    findings = list(doctor._machine(Path(runs)))
+    (missing,) = [finding for finding in findings if finding.state == doctor.MISSING]
+    assert missing.words.startswith("the folder for runs cannot be written to: ")
+    assert "--runs" in missing.remedy and not doctor.healthy(findings)
+    assert runs in ("file", "file/below") or runs not in doctor.report(findings)
+
+
+def test_a_folder_without_permission_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
+    (missing,) = [f for f in doctor._machine(tmp_path) if f.state == doctor.MISSING]
+    assert missing.words.endswith("permission denied")
+
+
+# --- what nobody foresaw --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "/x/y"), "/x/y: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (NotADirectoryError(20, "Not a directory", "a\x1b[31m"), "a\\x1b[31m: Not a directory"),
+    ],
+)
+def test_an_error_of_the_system_is_a_message_with_status_2(error, words, monkeypatch, capsys):
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fails)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert words in said and "What to do: check the path" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(("rank", "quiet"), [("", False), ("0", False), ("1", True)])
+def test_a_process_is_quiet_where_another_one_prints(rank, quiet, monkeypatch):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(sys, "argv", ["zephyr", "--version"])
+    monkeypatch.setattr(cli.out, "quiet", False)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert cli.out.quiet is quiet
