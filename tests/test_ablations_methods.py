@@ -42,7 +42,7 @@ def test_rows_that_a_row_rests_on_come_before_it_and_every_training_exists():
 def test_a_scale_without_searched_settings_says_what_searches_them():
     with pytest.raises(HandbookError, match="no settings for `stopped`") as refused:
         catalogue.settings_of("smol", "stopped")
-    assert "search.py --stages regular" in str(refused.value)
+    assert "search the stage `regular`" in str(refused.value)
     with pytest.raises(HandbookError, match="there is no method `spin`"):
         catalogue.settings_of("miniature", "spin")
 

@@ -140,7 +140,7 @@ def settings_of(scale: str, name: str) -> dict[str, Any]:
         raise HandbookError(
             f"the scale `{scale}` has no settings for `{name}`",
             where=f"recipes/{scale}/methods.yaml",
-            remedy=f"search them: python benchmarks/search.py --stages {method.rate_of or name}",
+            remedy=f"search the stage `{method.rate_of or name}` with benchmarks/search.py",
         )
     return {**method.settings, **known}
 
