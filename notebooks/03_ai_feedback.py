@@ -1,18 +1,18 @@
 # %% [markdown]
 # # AI feedback: a judge rates four models
 #
-# The student can answer now. To answer *well* it has to learn which of two answers is better, and the paper asks no
-# human for that. Each prompt goes to four models, and a stronger model, the *judge*, rates what they say
-# {cite:p}`tunstall2023zephyr`. In this chapter you write the reader of the judge's replies, treat its ratings as what
-# they are (measurements, with noise and bias, and in the published set with one famous fault), and collect such
-# feedback over the protocol that every provider and local server speaks.
+# The student can answer now. To answer *well* it has to learn which of two answers is better, and the paper asks no human
+# for that. Each prompt goes to four models, and a stronger model, the *judge*, rates their answers
+# {cite:p}`tunstall2023zephyr`. You will write the reader of the judge's replies, treat its ratings as measurements (with
+# noise, bias and, in the published set, one famous fault), and collect such feedback over the protocol that every provider
+# and local server speaks.
 
 # %% [markdown]
 # ## What you will be able to do
 #
 # 1. Say what a judge is asked, and read its reply strictly: what cannot be read is counted, not guessed.
 # 2. Treat a rating as a noisy measurement: what the mean of four gains, and what the overall grade adds.
-# 3. Find the tens that ought to be ones, and avoid the rule that made them.
+# 3. Find the famous fault in UltraFeedback's grades, and avoid the rule that made it.
 # 4. Collect feedback from any OpenAI-compatible endpoint: estimate the bill, survive a kill, resume.
 # 5. Measure position bias by asking a judge twice, and remove it with a Latin square.
 
@@ -82,8 +82,8 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 # %% [markdown]
 # ## The real thing
 #
-# This is the record that UltraFeedback's authors print in their README, with one of its four answers in full. The
-# answering model was given a drawn *principle* as a system prompt, here one of helpfulness. The judge was GPT-4.
+# This is the record that UltraFeedback's authors print in their README, with one of its four answers in full. The answering
+# model was given a *principle*, drawn at random, as system prompt; here one of helpfulness. The judge was GPT-4.
 
 # %%
 real = published.published_record("ultrafeedback_row")
@@ -113,24 +113,23 @@ ratings = {name: given["Rating"] for name, given in first_answer["annotations"].
 lessons.explain(
     f"Instruction following, with {ratings['instruction_following']} against "
     f"{ratings['honesty']} in each of the others: the family's limits were ignored. "
-    "Note that one and the same mistake (rafting on the Nile, diving in Cairo) is "
-    "counted under honesty *and* under truthfulness. The aspects are not independent, "
-    "and the mean of four counts some faults twice. For *truthfulness* the judge is "
-    "also given world knowledge where the data set has any, such as a list of correct "
-    "answers; here it had none.",
+    "Note that one mistake (rafting on the Nile, diving in Cairo) counts under honesty "
+    "*and* under truthfulness. The aspects are not independent, and the mean of four "
+    "counts some faults twice. (For truthfulness the judge is also given known "
+    "answers, where the data set has any; here it had none.)",
     key="cairo",
 )
 
 # %% [markdown]
 # ## The paper's second step
 #
-# Section 3 of the paper calls it AI feedback. For a prompt $x$, models $\pi_1, \dots, \pi_4$ give answers
-# $y_1, \dots, y_4$. UltraFeedback has each rated in four aspects, from 1 to 5, and the paper's score is their mean:
+# Section 3 of the paper calls it **AI feedback**. Models $\pi_1, \dots, \pi_4$ give answers $y_1, \dots, y_4$ to a prompt
+# $x$. UltraFeedback has each rated in four aspects, from 1 to 5, and the paper's score is their mean:
 #
 # $$ s(x, y) = \tfrac14 \sum_{a} r_a(x, y), \qquad
 # a \in \{\text{instruction following, honesty, truthfulness, helpfulness}\} $$ (eq-03-mean)
 #
-# Besides, the judge writes a critique of each answer, which ends in one overall grade from 1 to 10.
+# The judge also writes a critique of each answer, which ends in one overall grade from 1 to 10.
 
 # %% [markdown]
 # ```{exercise} One score from four ratings
@@ -138,8 +137,8 @@ lessons.explain(
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `score(completion)`, the paper's score: the mean of the four aspects' ratings. They are strings, and some may be
-# "N/A".
+# Write `score(completion)`: return the paper's score, the mean of the aspects' ratings. They are strings, and some may be
+# "N/A"; leave those out.
 # ```
 
 # %% tags=["exercise"]
@@ -193,8 +192,8 @@ with contextlib.suppress(KeyError, ZeroDivisionError, TypeError):  # without rat
 print("\n".join(textwrap.fill(line, 88) for line in rater("honesty").splitlines()))
 
 # %% [markdown]
-# The question and the answers follow. Each text is set between marked lines, and the mark is a hash of the texts
-# themselves. No answer can know it, close its own block early, and speak to the judge in our name.
+# The question and the answers follow, each between marked lines. The mark is a hash of the texts themselves, so no answer can
+# know it, close its own block early and give the judge instructions (prompt injection).
 
 # %%
 row = rated[0]
@@ -203,9 +202,9 @@ print(rating_messages("honesty", row["instruction"], answered)[1][1])
 
 # %% tags=["remove-input"]
 lessons.predict(
-    'Some answers say only "As an AI language model, I do not have personal '
-    'opinions", to questions that ask for a '
-    "fact. In which aspect will the judge rate such refusals highest?",
+    'Some answers to questions of fact say only "As an AI language model, I do not '
+    'have personal opinions". In which aspect will the judge rate such refusals '
+    "highest?",
     ["instruction following", "honesty", "truthfulness", "helpfulness"],
     key="refusals",
 )
@@ -260,12 +259,11 @@ lessons.explain(
     "There are no refusals here."
     if not np.isfinite(of_refusals).all()
     else f"Highest in {names[int(of_refusals.argmax())]} ({of_refusals.max():.2f}), "
-    f"lowest in {names[int(of_refusals.argmin())]} ({of_refusals.min():.2f}): who says "
-    "nothing says nothing false. A *user* would rate a refusal low in everything; the "
-    f"aspects take it apart. In the mean, refusals come out at {refusal_mean:.2f} and "
-    f"wrong answers at {wrong_mean:.2f}, so a student trained on it learns that "
-    f"{lesson_taught}. A judge rates what it is asked, and the mean is a decision "
-    "about what matters, taken before any data were seen.",
+    f"lowest in {names[int(of_refusals.argmin())]} ({of_refusals.min():.2f}): a "
+    "refusal says nothing false. A *user* would rate it low in everything. In the "
+    f"mean, refusals get {refusal_mean:.2f} and wrong answers {wrong_mean:.2f}, so a "
+    f"student trained on it learns that {lesson_taught}. A judge rates what it is "
+    "asked, and to take the mean is to decide what matters before any data are seen.",
     key="refusals",
     answer=int(of_refusals.argmax()) if np.isfinite(of_refusals).all() else None,
 )
@@ -273,9 +271,9 @@ lessons.explain(
 # %% [markdown]
 # ## Reading a reply, strictly
 #
-# The judge is told to write three lines for each answer: `Answer 1`, `Rating: 4`, `Rationale: ...`. It is a language
-# model: it may write prose, rate three answers of four, or use another scale. The safe rule is *all or nothing*. A reply
-# with a 9 in it may be on a scale of ten throughout, and one with an answer too few may have its ratings in the wrong
+# The judge is told to write three lines for each answer: `Answer 1`, `Rating: 4`, `Rationale: ...`. As a language model
+# it may also write prose, rate three answers of four, or use another scale. The safe rule is *all or nothing*: a reply
+# with a 9 in it may be on a scale of ten throughout, and one that lacks an answer may have its ratings in the wrong
 # places.
 
 # %% [markdown]
@@ -284,10 +282,10 @@ lessons.explain(
 #
 # **Difficulty** ●●●●○ · **Minutes** 25
 #
-# Write `read_reply(text, count)`: the ratings of `count` answers as a list of texts, in the order of the answers, or
-# None. A reply is valid if each of the answers 1 to `count` has exactly one block, opened by a line `Answer n`; in it
-# exactly one line begins with `Rating: `, and the rest of that line is one of 1, 2, 3, 4, 5 and N/A. The blocks may come in
-# any order.
+# Write `read_reply(text, count)`: return the ratings of `count` answers as a list of texts, in the order of the answers, or
+# None if the reply is invalid. It is valid if each of the answers 1 to `count` has exactly one block, opened by a line
+# `Answer n`; in it exactly one line begins with `Rating: `, and the rest of that line is one of 1, 2, 3, 4, 5 and N/A. The
+# blocks may come in any order. The chapter reads eight replies with your function.
 # ```
 
 # %% tags=["exercise"]
@@ -328,8 +326,8 @@ exercises.check_read_reply(read_reply)
 # ````
 
 # %% [markdown]
-# The package's reader follows the same rule and names its reason. It forgives what leaves no doubt ("**Rating:** 4 out
-# of 5") and nothing else. Here both read eight replies:
+# The package's reader follows the same rule and names its reason. It accepts variants that leave no doubt ("**Rating:** 4 out
+# of 5") and nothing else. Both on eight replies:
 
 # %%
 read_reply = exercises.yours(read_reply, exercises.check_read_reply)
@@ -365,24 +363,19 @@ for name, text in replies.items():
     assert mine == theirs, f"the two readers differ on {name!r}"
 
 # %% [markdown]
-# UltraFeedback's own code took the first number of the rating's line, whatever it was, and asked again at temperature 0
-# when the form was wrong. A second request at temperature 0 mostly brings the same words, at the same price. Ours keeps
-# a malformed reply as it came and counts it; `--retry-unreadable` asks again for those replies alone.
+# UltraFeedback's own code took the first number on the rating's line, whatever it was, and asked again at temperature 0 when
+# the form was wrong, which mostly brings the same words at the same price. Ours keeps a malformed reply as it came and counts
+# it; `--retry-unreadable` asks again for those replies alone.
 #
-# A 9 does more harm than a missing rating. On a scale of ten the *best* answers are the ones whose ratings do not fit,
-# and leaving only them out turns the order round. A row with one such number gets no ratings at all, and a judge that
-# often writes one stops the run.
+# A 9 does more harm than a missing rating. On a scale of ten the *best* answers are those whose ratings do not fit, and
+# leaving out only them reverses the order. A row with one such number gets no ratings at all, and a judge that often writes
+# one stops the run.
 
 # %% [markdown]
 # ## A rating is a measurement
 #
 # The miniature has what no real set has: the truth. Its grading rule says what a perfect judge would have given, so each
-# rating can be split into truth and error, $r_a = t_a + \varepsilon_a$. If the errors of the four aspects were
-# independent, with the same spread $\sigma$, then
-#
-# $$ \operatorname{sd}\Big(\tfrac14 \sum_a \varepsilon_a\Big) = \tfrac{\sigma}{\sqrt 4} = \tfrac{\sigma}{2} . $$ (eq-03-noise)
-#
-# If they were the *same* error four times, the mean would gain nothing.
+# rating can be split into truth and error, $r_a = t_a + \varepsilon_a$.
 
 # %%
 def truth_of(prompt, response):
@@ -401,14 +394,14 @@ truths = np.array([truth or [np.nan] * 5 for truth in known])
 print(f"the truth is known for {has_truth.mean():.1%} of {len(known):,} answers")
 
 # %% [markdown]
-# The truth is missing where the miniature's rules do not understand a prompt: disguised leaks, which
+# The truth is missing where the rules do not understand a prompt: disguised leaks, which
 # [Chapter 04](04_preference_pairs) hunts down. With data of your own it is missing everywhere, and the cells about errors
 # say so.
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Compare the spread of the error of one aspect with that of the mean of four.",
-    ["the mean's is about the same", "about half", "about a quarter"],
+    "How large is the spread of the mean's error, compared with that of one aspect's?",
+    ["about the same", "about half", "about a quarter"],
     key="noise",
 )
 
@@ -428,20 +421,23 @@ if len(errors):
 lessons.explain(
     "Without a truth this cannot be measured."
     if not len(errors)
-    else f"The ratio is {one / four:.2f}. The miniature's judge draws its four errors "
-    "independently, so the formula above holds but for rounding to whole points and "
-    "the ends of the scale. The *sum* of four independent errors has twice the spread "
-    "of one, and the mean is a quarter of that sum. A real judge forms one impression "
-    "and lets it colour all four aspects; its errors are correlated, and the mean "
-    "helps less. That cannot be seen from the ratings alone, only by comparing with a "
-    "truth or by asking twice.",
+    else f"One aspect has {one / four:.2f} times the spread of the mean. The "
+    "miniature's judge draws its four errors independently. Their *sum* has twice the "
+    "spread of one, not four times, and the mean is a quarter of that sum. (Rounding "
+    "and the ends of the scale explain the small difference from two.) A real judge's "
+    "first impression colours all four aspects, so its errors are correlated and the "
+    "mean helps less; with *one* error four times it would not help at all.",
     key="noise",
     answer=None if not len(errors) else int(np.searchsorted([1.41, 2.83], one / four)),
 )
 
 # %% [markdown]
-# Do the aspects agree? Correlations between the *ratings* are high in any set, since good answers are good in most
-# respects. Correlations between the *errors* are what one would like to know.
+# The formula behind it: if the errors are independent and have the same spread $\sigma$, then
+#
+# $$ \operatorname{sd}\Big(\tfrac14 \sum_a \varepsilon_a\Big) = \tfrac{\sigma}{\sqrt 4} = \tfrac{\sigma}{2} . $$ (eq-03-noise)
+#
+# Are they? Correlations between the *ratings* are high in any set, since good answers are good in most respects. What
+# matters are correlations between the *errors*, and those need a truth:
 
 # %% tags=["hide-input"]
 pairs_of_aspects = [(i, j) for i in range(4) for j in range(i)]
@@ -463,8 +459,8 @@ display(Markdown(markdown_table(
 # %% [markdown]
 # ## The mean and the overall grade
 #
-# The critique's grade is a second measurement of the same answer. The paper writes that the chosen answer has the
-# highest mean. The script that made the published pairs took the highest overall grade.
+# The critique's grade is a second measurement of the same answer. According to the paper the chosen answer has the highest
+# mean; the script that made the published pairs took the highest overall grade.
 
 # %%
 means = np.array(
@@ -481,8 +477,8 @@ print(f"correlation {mean_against_overall:.3f} over {both.sum():,} answers")
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Let every answer be a dot, with its mean rating to the right and its overall "
-    "grade upwards. Where will the top row, the tens, lie?",
+    "Plot every answer, its mean rating along x and its overall grade along y. Where "
+    "will the top row, the tens, lie?",
     [
         "at the right end",
         "at the right end, and a few at the far left",
@@ -514,7 +510,10 @@ figures.show(
         f"Dots rise from bottom left to top right; {suspect.sum()} answers lie apart, "
         "in a thin row at the top left."
     ),
-    caption="Every answer by its two scores; a dot's size is the number of answers.",
+    caption=(
+        "Every answer by its two scores; a dot's size is the number of answers. "
+        f"{suspect.sum()} of the tens have a mean of at most 2."
+    ),
 )
 
 # %%
@@ -529,14 +528,13 @@ for name, values in (("mean rating", means), ("overall grade", overall)):
 # %% tags=["remove-input"]
 lessons.explain(
     f"Most tens lie at the right end. {suspect.sum()} lie at the far left: answers "
-    "that the same judge found bad in all four aspects have the best grade there is, "
-    "and no noise of one point does that. On the whole the "
+    "that the same judge found bad in all four aspects have the best possible grade, "
+    "and noise of one point cannot do that. On the whole the "
     f"{max(follows, key=follows.get)} follows the truth more closely here "
     f"({follows['overall grade']:.3f} for the grade, {follows['mean rating']:.3f} for "
-    "the mean); in the miniature *truth* is itself a grade of ten, so this says "
-    "little about other judges. But a score may be more precise on the whole and "
-    "still be spoilt by a few impossible values: the maximum of several scores seeks "
-    "them out, the **winner's curse**, and nothing in its row can beat a ten.",
+    "the mean; since our *truth* is itself a grade of ten, this says little about "
+    "other judges). But even the better score is spoilt by a few impossible values, "
+    "because the maximum of several scores seeks them out: the **winner's curse**.",
     key="tens",
     answer=1 if suspect.any() else 0,
 )
@@ -544,8 +542,8 @@ lessons.explain(
 # %% [markdown]
 # ### Tens that ought to be ones
 #
-# Do not take the corner's word for it. Walk there: *Next contradiction* goes to the points whose two scores are
-# furthest apart, the sliders to any other, and each point opens its answers.
+# Look at the corner yourself: *Next contradiction* goes to the points whose two scores are furthest apart, the sliders to any
+# other, and each point opens its answers.
 
 # %%
 (
@@ -560,8 +558,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `suspects(rows)` for rows of (mean rating, overall grade), either of which may be None: the places of the tens
-# whose mean is at most 2.
+# Write `suspects(rows)` for rows of (mean rating, overall grade), either of which may be None: return the places (0 for the
+# first row) of the tens whose mean is at most 2, as a list.
 # ```
 
 # %% tags=["exercise"]
@@ -616,10 +614,9 @@ if miniature_as_shipped:
     )
 
 # %% [markdown]
-# In the real set 2,628 answers had a ten, and a good many of them should have been a one. They were found as you found
-# them: by sorting, and by reading critiques that did not fit their grade. The first code evaluated what the judge had
-# written, so that "7/10" became 0.7; then it took any grade that was not above 1 for such a fraction, and multiplied it
-# by ten.
+# In the real set 2,628 answers had a ten, and many of them should have been a one. They were found as here: by sorting,
+# and by reading critiques that did not fit their grade. The code evaluated what the judge had written, so that "7/10"
+# became 0.7; then it took any grade not above 1 for such a fraction, and multiplied it by ten.
 
 # %%
 def historic(grade):
@@ -629,9 +626,9 @@ def historic(grade):
 print({grade: historic(grade) for grade in (0.7, 1, 2, 9, 10)})
 
 # %% [markdown]
-# A repair for 0.7 and a disaster for 1; `>=` in place of `>` would have told them apart. UltraFeedback's repair of
-# December 2023 went by the mean of the aspects; [Chapter 04](04_preference_pairs) has its rule as an exercise. A reader
-# that never rescales has no such corner.
+# A repair for 0.7 and a disaster for 1; `>=` in place of `>` would have told them apart. UltraFeedback's correction of
+# December 2023 went by the mean of the aspects; its rule is an exercise of [Chapter 04](04_preference_pairs). A reader that
+# never rescales has no such corner.
 
 # %% [markdown]
 # ```{exercise} A grade that stays what it is
@@ -639,8 +636,8 @@ print({grade: historic(grade) for grade in (0.7, 1, 2, 9, 10)})
 #
 # **Difficulty** ●●○○○ · **Minutes** 15
 #
-# Write `read_grade(text)` for what follows "Overall grade:". "7", "7.5" and "7/10" are grades from 1 to 10; for
-# anything else, such as "7/5", return None. Do not repeat the famous fault.
+# Write `read_grade(text)` for what follows "Overall grade:". Return the number for "7", "7.5" or "7/10", grades from 1 to 10;
+# for anything else, such as "7/5", return None. Do not repeat the famous fault.
 # ```
 
 # %% tags=["exercise"]
@@ -675,7 +672,7 @@ exercises.check_read_grade(read_grade)
 # %% [markdown]
 # ## Collecting it
 #
-# For $P$ prompts and $M$ answers to each, with all $M$ shown at once in each aspect, a set takes
+# For $P$ prompts with $M$ answers each, all $M$ shown at once in each aspect, a set takes
 #
 # $$ \text{calls} = P \, (\underbrace{M}_{\text{answers}} + \underbrace{4}_{\text{aspects}} + \underbrace{M}_{\text{critiques}}). $$ (eq-03-calls)
 
@@ -686,8 +683,8 @@ for prompts_of_set in (48, 64_000):
     print(f"{prompts_of_set:,} prompts: {prompts_of_set * (4 + 4 + 4):,} calls")
 
 # %% [markdown]
-# UltraFeedback's 64,000 prompts make three quarters of a million calls: at one per second, nine days. Two things matter:
-# many calls at once, and never paying twice for the same one.
+# UltraFeedback's 64,000 prompts make three quarters of a million calls: at one per second, nine days. So make many calls at
+# once, and never pay twice for the same one.
 #
 # | who answers | start it | `--base-url` |
 # |---|---|---|
@@ -697,9 +694,9 @@ for prompts_of_set in (48, 64_000):
 # | any provider | a key in `OPENAI_API_KEY` | the provider's address; none for OpenAI |
 # | the miniature's stand-ins | `python -m zephyr_utils.miniature.serve` | `http://127.0.0.1:8901/v1` |
 #
-# They all speak the same protocol; only address and key differ. Here the last row serves, inside this notebook. **It is
-# a stand-in**: four models that draw their answers by rule, and judges that know the miniature world's truth. A model of
-# a million parameters could not judge. Everything between them and us is real: HTTP, many calls at once, failures, the
+# All speak the same protocol; only address and key differ. Here the last row serves, inside this notebook. **It is a
+# stand-in**: four models that draw their answers by rule, and judges that know the miniature world's truth, since a model
+# of a million parameters could not judge. Everything between them and us is real: HTTP, many calls at once, failures, the
 # journal.
 
 # %%
@@ -727,7 +724,7 @@ print(prompts[0], "->", reply.choices[0].message.content)
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # A run was killed. `done` is the set of calls, `(model, prompt)`, whose replies are on disk. Write
-# `missing_calls(prompts, models, done)`: the list of calls still to be made, each once, even if a prompt repeats.
+# `missing_calls(prompts, models, done)`: return the list of calls still to be made, each once, even if a prompt repeats.
 # ```
 
 # %% tags=["exercise"]
@@ -758,8 +755,8 @@ exercises.check_missing_calls(missing_calls)
 # ````
 
 # %% [markdown]
-# With it the core of a collector is short: a client, a semaphore for the number of calls under way, and a dictionary of
-# what is there already.
+# With it the core of a collector is short: a client, a semaphore that limits the calls under way, and a dictionary of the
+# replies so far.
 
 # %%
 missing_calls = exercises.yours(missing_calls, exercises.check_missing_calls)
@@ -780,8 +777,8 @@ async def my_collect(prompts, models, done, at_once=16):
         await asyncio.gather(*(ask(client, *call) for call in calls))
 
 # %% [markdown]
-# A dozen prompts through both, this one and the package's. The stand-ins answer the same to the same request, so the two
-# can be compared word by word.
+# A dozen prompts through this collector and the package's. The stand-ins answer a request always alike, so the two can be
+# compared word by word.
 
 # %%
 done = {}
@@ -799,10 +796,10 @@ print(f"{len(same)} answers, all the same")
 print(first.report())
 
 # %% [markdown]
-# What the short one lacks matters over nine days: a wait after "429, too many calls", a time limit for a server that
+# What the short one lacks matters over nine days: a wait after "429, too many requests", a time limit for a server that
 # hangs, another try after a lost connection, a stop when the key is refused, a file that survives a kill, and the
-# accounting. A reply with status 200 need not be an answer either: a reasoning model may spend its whole token limit on
-# thoughts. Those are never stored as the answer; a reply without one is counted by its reason.
+# accounting. Nor need a reply with status 200 be an answer: a reasoning model may spend its whole token limit on
+# thoughts. The package stores no thoughts as answers, and counts a reply without an answer by its reason.
 
 # %% [markdown]
 # ### The bill before it is paid
@@ -829,8 +826,8 @@ before = estimate(prompts, list(MODELS), judge, **plan)
 print(f"{before.calls:,} calls; nothing was sent for this estimate")
 
 # %% [markdown]
-# Without any measurement the estimate has to assume that every reply runs to its limit. A first run of six prompts puts
-# replies into the journal, the file that keeps every reply, and the estimate of the rest goes by them.
+# Without measurements the estimate has to assume that every reply runs to its limit. A first run of six prompts puts replies
+# into the **journal**, the file that keeps every reply, and the estimate of the rest goes by them.
 
 # %% tags=["hide-output"]
 trial = collect_answers(prompts[:6], list(MODELS), **plan)
@@ -858,7 +855,7 @@ display(Markdown(markdown_table(
 )))
 
 # %% [markdown]
-# Now the rest is paid. The six prompts' replies come from the journal and cost nothing more.
+# Now all 48 prompts. The replies to the first six come from the journal and cost nothing more.
 
 # %% tags=["hide-output"]
 collected = collect_answers(prompts, list(MODELS), **plan)
@@ -875,12 +872,11 @@ lessons.explain(
     f"The judge is {shares['stand-in-teacher']:.0%} of the bill, and the largest stage "
     f"is *{largest}* ({stages[largest] / sum(stages.values()):.0%} of the estimate). "
     "Each aspect sends the question, all four answers and the scale again, so what "
-    "the judge *reads* outweighs what anybody writes. Prices per token mislead here; "
-    "what counts is how many times a text is sent. After six prompts the estimate "
-    f"({expected:.4f}) is within {abs(expected / paid - 1):.0%} of what was paid "
-    f"({paid:.4f}); before, it was {before.cost(prices)[0] / paid:.1f} times too high. "
-    "If the report says that some calls were *asked for twice*: two models gave the "
-    "same short answer to the same question, and one critique serves both.",
+    "the judge *reads* outweighs what anybody writes: what counts is how many times a "
+    f"text is sent. After six prompts the estimate ({expected:.4f}) is within "
+    f"{abs(expected / paid - 1):.0%} of what was paid ({paid:.4f}); before, it was "
+    f"{before.cost(prices)[0] / paid:.1f} times too high. (Calls that were *asked for "
+    "twice*: two models gave the same answer, and one critique serves both.)",
     key="bill",
     answer=["answers", "ratings", "critiques"].index(largest),
 )
@@ -888,8 +884,8 @@ lessons.explain(
 # %% [markdown]
 # ### Killed, and resumed
 #
-# `zephyr feedback` on the command line calls the same functions. Here it runs as a process of its own, against a server
-# that takes 30 ms per reply. After 60 replies we kill it with the signal that no program can catch.
+# `zephyr feedback` on the command line calls the same functions. Here it runs as a separate process, against a server
+# that takes 30 ms per reply. After 60 replies we kill it, with the signal that no program can catch.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -943,24 +939,22 @@ assert f"80 calls = {kept} from the journal + {80 - kept} made" in second.stdout
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{80 - kept:d}, exactly what is missing. Each line was handed to the operating "
-    "system before the next call began, so the kill could not take it back. The "
-    "server may have answered up to eight more: those under way at the kill, whose "
-    "replies nobody was there to write down. The second run knows which they were, "
-    "because each call is noted in a small file beside the journal *before* it is "
-    "sent, and it sends them again under the same `Idempotency-Key`. A server that "
-    "honours this header returns its first answer and charges nothing. Ours does not, "
-    "so those calls are the price of a kill. *Ctrl-C* costs nothing: the run begins "
-    "no further call, waits for those under way, and ends.",
+    f"{80 - kept:d}, exactly what is missing: each line was handed to the operating "
+    "system at once, so the kill could not take it back. The server may have answered "
+    "up to eight more, those under way at the kill. The second run knows which, since "
+    "each call is noted beside the journal *before* it is sent, and sends them again "
+    "under the same `Idempotency-Key`. A server that honours this header returns its "
+    "first answer and charges nothing. Ours does not, so those calls are the price of "
+    "a kill. *Ctrl-C* costs nothing: the run waits for the calls under way, and ends.",
     key="kill",
 )
 
 # %% [markdown]
 # ### Dialogues by the same means
 #
-# UltraChat was made this way too, in the paper's first step: a seed prompt, the teacher's answer, then the teacher writes
-# the *next* request from what was said. `distil_dialogues` does so, with the same journal and accounting. (The
-# stand-in's follow-up may change the subject, and some of its answers are wrong on purpose.)
+# The paper's first step makes dialogues in the same way: a seed prompt, the teacher's answer, then the teacher writes the
+# *next* request from what was said. `distil_dialogues` does so, with the same journal and accounting. (The stand-in's
+# follow-up may change the subject, and some of its answers are wrong on purpose.)
 
 # %%
 opening = next((p for p in prompts if "capital" in p.lower()), prompts[0])
@@ -975,9 +969,8 @@ for message in dialogue["messages"]:
 #
 # Judges have **position bias**: they favour an answer for where it is shown {cite:p}`zheng2023judging`. UltraFeedback
 # reshuffled the answers for each aspect, which makes the bias random. At the same price a **Latin square** removes it:
-# shuffle once per prompt, then move the order on by one position with each aspect. With four answers and four aspects
-# each answer is shown once in each position. If the judge adds $b_k$ in position $k$, the mean of *every* answer gains the
-# same:
+# shuffle once per prompt, then rotate the order by one position with each aspect. With four answers and four aspects each
+# answer is shown once in each position. If the judge adds $b_k$ in position $k$, the mean of *every* answer gains the same:
 #
 # $$ \tfrac14 \sum_{a} \big( r_a + b_{k(a)} \big) = s + \tfrac14 \sum_{k=1}^{4} b_k . $$ (eq-03-latin)
 #
@@ -1007,7 +1000,7 @@ display(Markdown(markdown_table(
 )))
 
 # %% [markdown]
-# Each column has every answer. The package's orders are the same, on this row and on others.
+# Each column has every answer. The package uses the same orders:
 
 # %%
 for each in rated[:500]:
@@ -1017,7 +1010,7 @@ for each in rated[:500]:
 print("each answer once in each position, in every row")
 
 # %% [markdown]
-# Before ratings from a shuffled order mean anything, the shuffle has to be undone.
+# Ratings given in a shuffled order have to be put back into the order of the answers.
 
 # %% [markdown]
 # ```{exercise} Undo the shuffle
@@ -1026,7 +1019,8 @@ print("each answer once in each position, in every row")
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # The judge saw the answers in another order: in position $k$ was answer `places[k]`, and it got `ratings[k]`. Write
-# `undo(ratings, places)`: the ratings in the order of the answers, 0 first.
+# `undo(ratings, places)`: return the list of ratings in the order of the answers, 0 first. For ratings 5, 3, 4 of answers
+# 2, 0, 1 that is 3, 4, 5.
 # ```
 
 # %% tags=["exercise"]
@@ -1074,9 +1068,9 @@ assert np.allclose(gained, np.mean(bonus)), "the bias does not cancel: is undo r
 # %% [markdown]
 # ## What a judge gets wrong
 #
-# Without a truth there is still a test: ask the same thing twice, the second time with the answers in reverse order. Four
-# stand-in judges take it. All know the truth; one adds nothing, one adds noise (it is the judge of our records), one
-# favours the first position, one favours length. The biases are planted, so we can see whether the measurement finds them.
+# Without a truth there is still a test: ask twice, the second time with the answers in reverse order. Four stand-in
+# judges take it. All know the truth; one adds nothing, one adds noise (it is the judge of our records), one favours the
+# first position, one favours length. The biases are planted, so we can see whether the measurement finds them.
 
 # %% [markdown]
 # ```{exercise} What is the first position worth?
@@ -1084,8 +1078,9 @@ assert np.allclose(gained, np.mean(bonus)), "the bias does not cancel: is undo r
 #
 # **Difficulty** ●●●○○ · **Minutes** 15
 #
-# The same answers were rated twice, once shown first and once shown last. Write `place_bonus(first, last)`: the mean
-# number of points that being shown first is worth. Above 0 means that the judge favours the first position.
+# The same answers were rated twice, once shown first and once shown last. Write `place_bonus(first, last)` for these two
+# lists of ratings: return the mean number of points that being shown first is worth. Above 0, the judge favours the first
+# position.
 # ```
 
 # %% tags=["exercise"]
@@ -1147,8 +1142,8 @@ asked["stand-in-exact"] = [exact, mean_ratings("stand-in-exact", "reversed")]
 
 # %% [markdown]
 # Three numbers for each judge. *Same best*: the share of prompts with the same best answer both times. *Position*: your
-# `place_bonus` of the answers shown first and last. *Length*: the correlation between how much longer an answer is than
-# its rivals and what the judge gives it beyond the exact rating.
+# `place_bonus` of the answers shown first and last. *Length*: how strongly the relative length of an answer correlates with
+# what the judge gives it beyond the exact rating.
 
 # %% tags=["hide-output"]
 lengths = np.array(
@@ -1174,18 +1169,17 @@ noisy = twice["stand-in-teacher"]
 # %% tags=["remove-input"]
 lessons.explain(
     f"The judge that favours length names the same best answer in {by_length[0]:.0%} "
-    f"of the prompts, although its length number is {by_length[2]:+.2f}: **length "
-    "bias** does not depend on the order and is invisible to this test. It shows only "
-    "beside something else, exact ratings here, length-controlled comparisons in "
-    "Chapter 07. The judge with position bias agrees with itself in "
-    f"{by_place[0]:.0%}, and being first is worth {by_place[1]:+.2f} points to it. "
-    "(Two were planted: one more for the first place, one less for the last; the ends "
-    "of the scale cut off the rest.) The noisy judge contradicts itself too "
-    f"({noisy[0]:.0%}), with a place number of {noisy[1]:+.2f}. *Agreement alone "
-    "cannot tell bias from noise; the signed difference can.* (Its length number is "
-    f"{noisy[2]:+.2f}, although no length bias was planted: at the ends of a scale "
-    "errors go one way only. Read such a correlation beside that of a judge you "
-    "trust.)",
+    f"of the prompts, although its *length* is {by_length[2]:+.2f}: **length bias** "
+    "does not depend on the order, so this test misses it. It shows only beside "
+    "something else, exact ratings here, length control in Chapter 07. The judge with "
+    f"position bias agrees with itself in {by_place[0]:.0%}, and being first is worth "
+    f"{by_place[1]:+.2f} points to it. (Two were planted, one more for the first "
+    "place, one less for the last; the ends of the scale cut off the rest.) The noisy "
+    f"judge contradicts itself too ({noisy[0]:.0%}), but its *position* is "
+    f"{noisy[1]:+.2f}. *Agreement alone cannot tell bias from noise; the signed "
+    f"difference can.* (Its *length* is {noisy[2]:+.2f}, although none was planted: at "
+    "the ends of a scale errors go one way only. Compare such a correlation with that "
+    "of a judge you trust.)",
     key="twice",
     answer=1 if by_length[0] == 1 else 2,
 )
@@ -1193,8 +1187,8 @@ lessons.explain(
 # %% [markdown]
 # ### Removing it
 #
-# By equation {eq}`eq-03-latin` the rotated order cancels position bias in the mean, for the same number of calls. The
-# ends of the scale and rounding spoil it a little. How often does the biased judge's best answer belong to the truly
+# By equation {eq}`eq-03-latin` the rotated order cancels position bias in the mean, for the same number of calls;
+# rounding and the ends of the scale disturb it a little. How often is the biased judge's best answer truly among the
 # best?
 
 # %%
@@ -1213,7 +1207,8 @@ print(
 # %% [markdown]
 # ### What you should see
 #
-# These hold for the miniature as it is shipped. If one fails, its message says where to look.
+# These hold for the miniature as it is shipped. If one fails, its message says where to look. (They have
+# not been tried with a real judge.)
 
 # %%
 if miniature_as_shipped:
@@ -1250,25 +1245,26 @@ if miniature_as_shipped:
 # | order of the answers | not said | reshuffled for each aspect | shuffled once, then rotated (Latin square) |
 # | malformed reply | not said | asked again | kept, counted, left out; asked again on request |
 # | score | mean of the aspects | mean and overall grade both published | both |
-# | overall grade of 1 | not said | became 10; repaired in December 2023 | stays 1 |
+# | overall grade of 1 | not said | became 10; corrected in December 2023 | stays 1 |
 
 # %% [markdown]
 # ```{admonition} Common mistakes
 # :class: warning
 # - **A key in a file.** It belongs in the environment. The package prints neither the key nor a server's words that repeat it.
-# - **A judge that is one of the four.** Models prefer their own style. Name another, or at least look at its share of best answers.
-# - **Other words, same journal.** Change a prompt's wording or the temperature and every call is a new one, paid again. Decide
-#   on a few prompts first.
-# - **Same directory, another model.** A server names a model by its path. Retrain it under the same path, and the journal still
-#   holds the old one's answers: begin a new journal.
-# - **A mean over whatever happens to be there.** Count the missing ratings before you take it.
+# - **A judge that is one of the four.** Models prefer their own style. Take another, or at least check its share of best
+#   answers.
+# - **New wording halfway.** Change a prompt's wording or the temperature, and every call is new and paid again. Settle both on a
+#   few prompts first.
+# - **Same directory, another model.** A server names a model by its path. If you retrain it there, the journal still holds the
+#   old answers: begin a new journal.
+# - **A mean over whatever is there.** Count the missing ratings first.
 # ```
 
 # %% [markdown]
 # ## Your turn with your own data
 #
-# Feedback of your own: set `feedback` above. To *collect* it, with prompts in a file (`prompt` in each row), models and a
-# judge at any endpoint, estimate first:
+# For feedback of your own, set `feedback` above. To *collect* it from any endpoint, with prompts in a file (`prompt` in each
+# row), estimate first:
 #
 # ```bash
 # export OPENAI_API_KEY=...                  # never in a file; a server on your machine needs none
@@ -1276,9 +1272,9 @@ if miniature_as_shipped:
 #     --models MODEL_A,MODEL_B,MODEL_C,MODEL_D --base-url URL --prices prices.yaml --dry-run
 # ```
 #
-# then without `--dry-run`. Some reasoning models refuse a temperature: `--judge-temperature none` leaves it out, and
-# `--judge-max-tokens` has to leave room for their thoughts. To let your own models answer and a provider judge, give
-# `--base-url` of your server and `--judge-base-url` of the provider. What does your set look like?
+# Then leave out `--dry-run`. Some reasoning models refuse a temperature: `--judge-temperature none` leaves it out, and
+# `--judge-max-tokens` must leave room for their thoughts. If your own models answer and a provider judges, give `--base-url`
+# for your server and `--judge-base-url` for the provider. What does your set look like?
 
 # %%
 n_answers = Counter(len(record["completions"]) for record in rated)
@@ -1296,13 +1292,12 @@ print(
 # ## Recap
 #
 # 1. *What a judge is asked, and how it is read*: [your reader](ex-03-read-reply) agrees with the package's on eight replies.
-# 2. *A rating is a measurement*: [the score](ex-03-mean-rating), and half the spread for independent errors (equation
-#    {eq}`eq-03-noise`).
+# 2. *A rating is a measurement*: [the mean](ex-03-mean-rating) has half the spread if errors are independent ({eq}`eq-03-noise`).
 # 3. *The faulty tens*: [a corner of the figure](ex-03-suspect-tens), and [a reader](ex-03-read-grade) that never rescales.
-# 4. *Collect, estimate, kill, resume*: six prompts predict the bill; [what is missing](ex-03-missing-calls) is all that a
-#    resumed run asks.
-# 5. *Position bias*: [measured](ex-03-place-bonus) by asking twice, which length bias escapes, and removed by a Latin square
-#    (equation {eq}`eq-03-latin`) once [the shuffle is undone](ex-03-undo-order).
+# 4. *Collect, estimate, kill, resume*: six prompts predict the bill; a resumed run asks [only what is
+#    missing](ex-03-missing-calls).
+# 5. *Position bias*: [measured](ex-03-place-bonus) by asking twice (which misses length bias), and removed by a Latin square
+#    ({eq}`eq-03-latin`) once [the shuffle is undone](ex-03-undo-order).
 #
 # Next: [Chapter 04](04_preference_pairs) turns the ratings into pairs.
 
@@ -1310,7 +1305,7 @@ print(
 # ## References
 #
 # - Zephyr, section 3 {cite:p}`tunstall2023zephyr`: AI feedback through preferences.
-# - UltraFeedback {cite:p}`cui2023ultrafeedback`: the set, its four aspects, and the note on its overall grades; the code is in
+# - UltraFeedback {cite:p}`cui2023ultrafeedback`: the set, its four aspects, the note on its overall grades; code in
 #   OpenBMB/UltraFeedback, `src/data_annotation`.
 # - Position bias and other habits of judges {cite:p}`zheng2023judging`; length bias and its control {cite:p}`dubois2024length`.
 
