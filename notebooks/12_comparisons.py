@@ -1262,10 +1262,11 @@ lessons.explain(
     f"at the best, after {highest}; {of_pass[-1]:.2f} after five. The chosen answers "
     f"of the pairs have {chosen_reward:.2f}. "
     + (
-        "One pass is worth about one comparison. Further ones start where few rejected "
-        "answers were: the field still pushes outward, for it learned a direction from "
-        "pairs and not where the reward ends. The authors repeat it up to five times; "
-        "how often is one more setting to choose on held-out answers."
+        "One pass is worth about one comparison. Further ones begin where the pairs had "
+        "few rejected answers, and the field, which knows pairs and no reward, carries "
+        f"on past the circle: mean radius {passes[-1].norm(dim=1).mean():.1f} after five. "
+        "The authors repeat it up to five times; how often is one more setting to choose "
+        "on held-out answers."
         if 0 < highest < 5
         else "Where it turns depends on the reward and on the pairs."
     ),
@@ -1290,7 +1291,7 @@ left.set_ylabel("second number")
 figures.style.legend_below(fig)
 figures.show(
     fig,
-    alt="Left: the learned field, whose arrows point away from the middle. Right: "
+    alt="Left: the learned field, outward near the middle, inward far from it. Right: "
     f"answers of the policy about the middle, and after {highest} passes near a ring "
     f"of mean radius {passes[highest].norm(dim=1).mean():.1f}.",
     caption=f"Preference flow matching in two dimensions, seed {seed}.",
