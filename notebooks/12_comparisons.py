@@ -1262,11 +1262,11 @@ lessons.explain(
     f"at the best, after {highest}; {of_pass[-1]:.2f} after five. The chosen answers "
     f"of the pairs have {chosen_reward:.2f}. "
     + (
-        "One pass is worth about one comparison. Further ones begin where the pairs had "
-        "few rejected answers, and the field, which knows pairs and no reward, carries "
-        f"on past the circle: mean radius {passes[-1].norm(dim=1).mean():.1f} after five. "
-        "The authors repeat it up to five times; how often is one more setting to choose "
-        "on held-out answers."
+        "One pass is worth about one comparison. Further ones begin where the pairs "
+        "had few rejected answers, and the field, which knows pairs and no reward, "
+        "carries on past the circle: after five the mean radius is "
+        f"{passes[-1].norm(dim=1).mean():.1f}. The authors repeat it up to five times; "
+        "how often is one more setting to choose on held-out answers."
         if 0 < highest < 5
         else "Where it turns depends on the reward and on the pairs."
     ),
