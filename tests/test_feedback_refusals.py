@@ -214,3 +214,25 @@ def test_a_wait_of_hours_stops_the_run_and_is_said(value, status):
     with chat_server(by_turns(act)) as chat, pytest.raises(RunStopped, match="minutes") as caught:
         collect(chat, concurrency=1)
     assert len(chat.bodies) == 1 and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_prompts_are_not_sent_on_to_an_address_that_nobody_named(status):
+    with chat_server() as other:
+        place = f"{other.url}/chat/completions"
+        with (
+            chat_server(lambda body, n: (status, {}, {"Location": place})) as chat,
+            pytest.raises(RunStopped, match="the server sends calls elsewhere") as stopped,
+        ):
+            collect(chat, concurrency=1)
+        assert not other.bodies and sum(chat.asked.values()) == 1
+        assert other.url in str(stopped.value) and "--base-url" in stopped.value.remedy
+
+
+def test_a_server_that_sends_calls_in_a_circle_is_asked_once():
+    with (
+        chat_server(lambda body, n: (307, {}, {"Location": "/v1/chat/completions"})) as chat,
+        pytest.raises(RunStopped, match="elsewhere"),
+    ):
+        collect(chat, concurrency=1)
+    assert sum(chat.asked.values()) == 1

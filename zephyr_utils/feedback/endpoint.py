@@ -109,9 +109,11 @@ class Endpoint:
         if user_info:  # not in the address, which the client's log holds
             more["default_headers"] = {"Authorization": f"Basic {_base64(user_info)}"}
         try:
-            if self.is_local:
-                # A proxy that the environment names for the world outside is no way to here.
-                more["http_client"] = openai.DefaultAsyncHttpxClient(trust_env=False)
+            # A proxy that the environment names for the world outside is no way to a local server,
+            # and no server may pass prompts on to an address that nobody named.
+            more["http_client"] = openai.DefaultAsyncHttpxClient(
+                trust_env=not self.is_local, follow_redirects=False
+            )
             return openai.AsyncOpenAI(
                 base_url=self.url, api_key=key, max_retries=0, timeout=timeout, **more
             )

@@ -106,6 +106,11 @@ def status_fault(
     fields = body if isinstance(body, dict) else {}
     code, parameter = str(fields.get("code") or ""), str(fields.get("param") or "")
     said = endpoint.redact(fields.get("message") or fields.get("detail") or body or message)
+    if 300 <= status < 400:
+        place = endpoint.redact((headers or {}).get("location") or "an address that it leaves out")
+        what = f"the server sends calls elsewhere (status {status}), to {place}"
+        fatal = "if you trust that address, give it as --base-url, without /chat/completions"
+        return Fault("redirected", what, fatal=fatal, outcome="turned away")
     if status in (401, 403):
         fatal = f"check the key in {endpoint.api_key_env} and the address (--base-url)"
         what = f"the endpoint refuses the key (status {status}: {said})"
