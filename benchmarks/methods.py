@@ -22,7 +22,7 @@ from rich.markdown import Markdown
 from study import Study, left_out
 
 from zephyr_utils.ablations.methods import measurements
-from zephyr_utils.ablations.methods.catalogue import METHODS, provenance
+from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import judge_methods
 from zephyr_utils.ablations.tables import findings_table, methods_table
 from zephyr_utils.machine import usable_cores
@@ -30,7 +30,7 @@ from zephyr_utils.machine import usable_cores
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "methods.json"
 REPLICATIONS = 8
-STUDY = Study(RESULTS, measurements.__name__, provenance)
+STUDY = Study(RESULTS, measurements.__name__, methods_provenance)
 
 
 def main() -> int:

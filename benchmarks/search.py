@@ -86,7 +86,7 @@ def try_setting(stage: str, changes: dict, seed: int) -> dict[str, Any]:
 
             replication = methods.Replication(pipeline)
             settings = {**grids.SEARCHED[stage].settings, **changes}
-            metrics = methods.train_into(replication, stage, folder, settings)
+            metrics = methods.make_method(replication, stage, folder, settings)
             model_folder = folder / training.MODEL
             if grids.SEARCHED[stage].kind == "reward":
                 score = round(methods.reward_accuracy(replication, model_folder), 4)

@@ -17,8 +17,7 @@ from typing import Any
 
 from zephyr_utils.ablations.catalogue import OWN_ANSWERS, TABLE_3
 from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
-from zephyr_utils.ablations.methods.catalogue import METHODS
-from zephyr_utils.ablations.methods.catalogue import provenance as methods_provenance
+from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import judge_methods
 from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
 from zephyr_utils.ablations.tables import methods_table, undecided

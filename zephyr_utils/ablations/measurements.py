@@ -226,7 +226,7 @@ def accuracies_by_epoch(log: list[dict], epochs: int) -> dict[str, list[float]]:
 # --- one process of several -----------------------------------------------------------------------
 
 
-def report_rows(
+def print_measurements(
     measure_row: Callable[[Pipeline, str], dict[str, Any]],
     label_of: Callable[[str], str],
     start_of: Callable[[str], str],
@@ -258,7 +258,7 @@ def report_rows(
 
 def main() -> None:
     """Measure the ablations of one pipeline."""
-    report_rows(
+    print_measurements(
         measure,
         lambda name: ABLATIONS[name].label if name in ABLATIONS else name,
         lambda name: ABLATIONS[name].start if name in ABLATIONS else "",

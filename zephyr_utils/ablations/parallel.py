@@ -34,7 +34,7 @@ def run_in_parallel(
         keep: called with the seed and ``{row, label, seconds, results or failed}`` as each row is
             done or has failed, from a thread of its task. With it a failure is its caller's affair;
             without it the first stops the run.
-        module: that measures the rows, run as a program (`measurements.report_rows`).
+        module: that measures the rows, run as a program (`measurements.print_measurements`).
 
     Yields:
         The seed and its rows' results, task by task as they are done.

@@ -150,7 +150,7 @@ def _searched(scale: str) -> dict[str, dict[str, Any]]:
     return load_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def provenance() -> dict[str, str]:
+def methods_provenance() -> dict[str, str]:
     """What measurements of the methods rest on: `results.provenance`, and their own settings."""
     pipeline = Pipeline()
     known = {name: settings_of(pipeline.scale, name) for name in METHODS}

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from zephyr_utils import training
-from zephyr_utils.ablations.measurements import evaluate_ablation, exam_results, report_rows
+from zephyr_utils.ablations.measurements import evaluate_ablation, exam_results, print_measurements
 from zephyr_utils.ablations.methods import comparisons, rewards, sampling_again
 from zephyr_utils.ablations.methods.catalogue import get_method, settings_of
 from zephyr_utils.ablations.methods.replication import Replication
@@ -25,33 +25,33 @@ METHODS_FOLDER = "14_methods"
 CODE = [one.__name__ for one in (comparisons, rewards, sampling_again)]
 
 
-def model_of(replication: Replication, name: str) -> Path:
+def method_directory(replication: Replication, name: str) -> Path:
     """The model directory of a row; makes it if it must."""
     method = get_method(name)
     if method.kind == "pipeline":
         return Path(replication.pipeline.model_directory(name))
-    return train(replication, name).folder / training.MODEL
+    return train_method(replication, name).folder / training.MODEL
 
 
-def train(replication: Replication, name: str) -> Manifest:
+def train_method(replication: Replication, name: str) -> Manifest:
     """The row's model, in ``14_methods/<name>/model/``."""
     pipeline, method = replication.pipeline, get_method(name)
     settings = settings_of(pipeline.scale, name)
     inputs = {"start": replication.start[1], "pairs": pipeline.pairs().key}
     if method.needs:
-        inputs["needs"] = fingerprint(model_of(replication, method.needs))
+        inputs["needs"] = fingerprint(method_directory(replication, method.needs))
     if method.trains in ("train_on_texts", "train_on_logits"):
         inputs["teacher"] = pipeline.ddpo().key
     return build_artefact(
         pipeline.folder / METHODS_FOLDER / name,
         inputs=inputs,
         recipe={**settings, "kind": method.kind, "seed": pipeline.seed},
-        make=lambda folder: train_into(replication, name, folder, settings),
+        make=lambda folder: make_method(replication, name, folder, settings),
         code=CODE,
     )
 
 
-def train_into(
+def make_method(
     replication: Replication, name: str, folder: Path, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Make a row's model in ``model/`` of a folder; returns what is worth keeping."""
@@ -65,13 +65,17 @@ def train_into(
     if method.kind == "rounds":
         model, _ = load_model(sampling_again.run_method(replication, settings), "float32")
     elif method.kind == "rloo":
-        model = rewards.train_rloo(replication, model_of(replication, method.needs), settings)
+        model = rewards.train_rloo(
+            replication, method_directory(replication, method.needs), settings
+        )
     elif method.kind == "stopped":
-        distance = replication.kl(load_model(model_of(replication, method.needs), "float32")[0])
+        distance = replication.kl(
+            load_model(method_directory(replication, method.needs), "float32")[0]
+        )
         model, steps = rewards.train_to_distance(replication, distance, settings)
         results = {"distance": distance, "steps": steps}
     elif method.kind == "expo":
-        end, _ = load_model(model_of(replication, method.needs), "float32")
+        end, _ = load_model(method_directory(replication, method.needs), "float32")
         model = comparisons.extrapolate(replication, end, settings)
     else:
         model = getattr(comparisons, method.trains)(replication, settings)
@@ -80,16 +84,16 @@ def train_into(
     return results
 
 
-def measure(replication: Replication, name: str) -> dict[str, Any]:
+def measure_method(replication: Replication, name: str) -> dict[str, Any]:
     """All that the tables need of a row: two outcomes by question and the KL divergence from dSFT;
     of a reward model its accuracy on held-out pairs.
     """
     method, pipeline = get_method(name), replication.pipeline
     if method.kind == "reward":
-        return {"accuracy": reward_accuracy(replication, model_of(replication, name))}
+        return {"accuracy": reward_accuracy(replication, method_directory(replication, name))}
     if method.kind == "best":
         return {"exam": exam_results(pipeline, best_of(replication, name))}
-    directory = model_of(replication, name)
+    directory = method_directory(replication, name)
     if method.kind == "pipeline":
         exam = evaluate_ablation(pipeline, name)
     else:
@@ -98,7 +102,11 @@ def measure(replication: Replication, name: str) -> dict[str, Any]:
     return {
         "exam": exam_results(pipeline, exam),
         "kl": replication.kl(load_model(directory, "float32")[0]),
-        **({} if method.kind == "pipeline" else {"trained": train(replication, name).results}),
+        **(
+            {}
+            if method.kind == "pipeline"
+            else {"trained": train_method(replication, name).results}
+        ),
     }
 
 
@@ -111,7 +119,7 @@ def reward_accuracy(replication: Replication, directory: Path) -> float:
 def best_of(replication: Replication, name: str) -> Manifest:
     """The exam of best-of-n, for which nothing is trained but the reward model."""
     pipeline, method = replication.pipeline, get_method(name)
-    reward_model = model_of(replication, method.needs)
+    reward_model = method_directory(replication, method.needs)
 
     def make(folder: Path) -> dict[str, Any]:
         questions, judge = pipeline.questions(), pipeline.setting.exam.judge()
@@ -137,9 +145,11 @@ def main() -> None:
 
     def one(pipeline: Pipeline, name: str) -> dict[str, Any]:
         shared = replications.setdefault(pipeline.seed, Replication(pipeline))
-        return measure(shared, name)
+        return measure_method(shared, name)
 
-    report_rows(one, lambda name: get_method(name).label, lambda name: get_method(name).needs)
+    print_measurements(
+        one, lambda name: get_method(name).label, lambda name: get_method(name).needs
+    )
 
 
 if __name__ == "__main__":
