@@ -41,7 +41,7 @@ function chart(curves, n) {
   const [low, high] = [Math.floor(Math.min(...values)), Math.ceil(Math.max(...values))];
   const x = (k) => LEFT + ((k - 1) / (last - 1)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + ((high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", "font-size": 12 });
+  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: 480, "aria-hidden": "true", "font-size": 12 });
   for (const tick of ticks(low, high)) {
     drawing.append(
       svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick), stroke: "currentColor", "stroke-opacity": 0.15 }),

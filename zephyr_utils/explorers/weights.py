@@ -126,7 +126,7 @@ def pack_checkpoints(
     """The adapters of a training in a file of their own, which is fetched after that of `models`.
 
     Of each is stored what it differs by from the next, as that is read with its own rounding, so
-    that no rounding adds up.
+    that no rounding adds up, and a quarter as finely as `end` itself at most.
 
     Args:
         end: the adapter of `models` that the training led to.
@@ -137,9 +137,13 @@ def pack_checkpoints(
     """
     on = next(model["on"] for model in models.header["models"] if model["name"] == end)
     writer = _Writer(precision, models.adapters)
+    finest = {
+        place: _steps(values, ADAPTER_BITS[-1] - 2)
+        for place, values in models.adapters[end].items()
+    }
     start = end
     for name, folder in reversed(checkpoints.items()):
-        writer.add_adapter(name, on, folder, CHECKPOINT_BITS, start)
+        writer.add_adapter(name, on, folder, CHECKPOINT_BITS, start, finest)
         start = name
     return writer.finish({"rests_on": models.header["sha256"]})
 
@@ -162,9 +166,17 @@ class _Writer:
         self._models.append({"name": BASE, "on": None, "tensors": listed})
 
     def add_adapter(
-        self, name: str, on: str, folder: Path, bits: int, start: str | None = None
+        self,
+        name: str,
+        on: str,
+        folder: Path,
+        bits: int,
+        start: str | None = None,
+        finest: Tensors | None = None,
     ) -> None:
-        """`start`: the adapter whose matrices this one's are added to."""
+        """`start`: the adapter whose matrices this one's are added to; `finest`: the smallest scale
+        of each row.
+        """
         scale, tensors = _adapter(folder)
         before = self._adapters[start] if start else {}
         shapes = {place: values.shape for place, values in tensors.items()}
@@ -173,7 +185,7 @@ class _Writer:
         listed, read = [], {}
         for place, values in sorted(tensors.items()):
             known = before.get(place, np.float32(0))
-            entry, decoded = self._put(place, values - known, bits)
+            entry, decoded = self._put(place, values - known, bits, (finest or {}).get(place))
             listed.append(entry)
             read[place] = known + decoded
         self._adapters[name] = read
@@ -181,12 +193,19 @@ class _Writer:
         self._models.append(model)
 
     def _put(
-        self, name: str, values: NDArray[np.float32], bits: int
+        self,
+        name: str,
+        values: NDArray[np.float32],
+        bits: int,
+        finest: NDArray[np.float32] | None = None,
     ) -> tuple[dict[str, Any], NDArray[np.float32]]:
         """The entry in the header, and the values as they are read."""
         entry = {"name": name, "shape": list(values.shape), "offset": self._size}
         if values.ndim == 2 and self._precision == "shipped":
-            content, values = _integers(values, bits)
+            scales = _steps(values, bits)
+            content, values = _integers(
+                values, scales if finest is None else np.maximum(scales, finest), bits
+            )
             entry["dtype"] = f"int{max(bits, 8)}"
         else:
             content = values.astype("<f4").tobytes()
@@ -196,7 +215,12 @@ class _Writer:
         return entry, values
 
     def finish(self, header: Mapping[str, Any]) -> BrowserModels:
-        payload = zlib.compress(b"".join(self._parts), 9)
+        # Repeats among few integers are chance, which deflating does better not to look for.
+        packed = [
+            _deflated(b"".join(self._parts), how)
+            for how in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
+        ]
+        payload = min(packed, key=len)
         digest = hashlib.sha256(payload).hexdigest()
         whole = {
             "format": FORMAT,
@@ -208,13 +232,24 @@ class _Writer:
         return BrowserModels(whole, payload, self._adapters)
 
 
-def _integers(values: NDArray[np.float32], bits: int) -> tuple[bytes, NDArray[np.float32]]:
+def _deflated(content: bytes, strategy: int) -> bytes:
+    packer = zlib.compressobj(9, memLevel=9, strategy=strategy)
+    return packer.compress(content) + packer.flush()
+
+
+def _steps(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
+    """What one stands for in each row of integers of so many bits; 0 in a row of zeros."""
+    return (np.abs(values).max(axis=1) / (2 ** (bits - 1) - 1)).astype("<f4")
+
+
+def _integers(
+    values: NDArray[np.float32], scales: NDArray[np.float32], bits: int
+) -> tuple[bytes, NDArray[np.float32]]:
     """A matrix as integers of at most 16 bits, and what is read of it: the scale of each row in
     float32, the upper 8 bits of all values, and the bits below them as one stream, lowest bit
     first. Fewer than 8 bits take a byte too, which deflating makes small.
     """
-    scales = (np.abs(values).max(axis=1) / (2 ** (bits - 1) - 1)).astype("<f4")
-    scales[scales == 0] = 1
+    scales = np.where(scales == 0, np.float32(1), scales)
     integers = np.rint(values / scales[:, None]).astype(np.int32)
     below = max(0, bits - 8)
     upper = (integers >> below).astype(np.int8)
