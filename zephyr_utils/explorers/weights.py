@@ -142,7 +142,7 @@ def pack_checkpoints(
         for place, values in models.adapters[end].items()
     }
     start = end
-    for name, folder in reversed(checkpoints.items()):
+    for name, folder in reversed(list(checkpoints.items())):
         writer.add_adapter(name, on, folder, CHECKPOINT_BITS, start, finest)
         start = name
     return writer.finish({"rests_on": models.header["sha256"]})
