@@ -20,7 +20,7 @@ from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, mode
 from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import judge_methods
 from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
-from zephyr_utils.ablations.tables import methods_table, undecided
+from zephyr_utils.ablations.tables import methods_table, processors_table, undecided
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 from zephyr_utils.published import published_table
@@ -101,6 +101,14 @@ def methods(known: Committed) -> str:
     return "\n\n".join(parts)
 
 
+def processors(results: dict[str, Any]) -> str:
+    """What another instruction set changes, on the same seeds."""
+    if not results:
+        return "Nothing is measured yet: `benchmarks/processors.py` does it."
+    seeds = ", ".join(map(str, results["seeds"]))
+    return f"{processors_table(results['measured'])}\n\nSeeds {seeds}; {results['stamp']['cpu']}."
+
+
 def truecasers() -> str:
     """F1 and speed of the truecasers, from the benchmark's own table."""
     found = published_table("truecasing_peers")
@@ -159,6 +167,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "methods": lambda: methods(
             parse_results(read_json(RESULTS / "methods.json"), methods_provenance)
         ),
+        "processors": lambda: processors(read_json(RESULTS / "processors.json")),
         "truecasers": truecasers,
         "steps": lambda: steps(read_json(RESULTS / "steps.json")),
     }

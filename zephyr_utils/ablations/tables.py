@@ -1,5 +1,6 @@
 """Models and claims as Markdown tables, grade and right answers side by side."""
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,28 @@ def _outcomes_table(
         lines.append((label, *cells, cell(name), len(exams)))
     outcomes = ("grade [95 %]", "right, % [95 %]", "tokens", "ends by itself")
     return markdown_table(("model", *outcomes, more, "replications"), lines)
+
+
+def processors_table(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> str:
+    """The difference that the instruction set makes, seed by seed, and beside it the spread over
+    seeds: a Markdown table.
+
+    Args:
+        measured: instruction set -> row -> an exam's ``score`` and ``right`` for each seed.
+    """
+    own, other = measured.values()
+    lines = []
+    for row in own:
+        cells: list[Any] = []
+        for key, form, unit in (("score", "+.2f", 1), ("right", "+.1f", 100)):
+            values = [unit * exam[key] for exam in own[row]]
+            gaps = [v - unit * exam[key] for v, exam in zip(values, other[row], strict=True)]
+            cells.append(", ".join(f"{gap:{form}}" for gap in gaps).replace("-", "−"))
+            cells.append(f"{statistics.stdev(values):{form[1:]}}" if len(values) > 1 else "")
+        lines.append((row, *cells))
+    names = " − ".join(name.upper() for name in measured)
+    head = ("model", f"grade, {names}", "over seeds", f"right, points, {names}", "over seeds")
+    return markdown_table(head, lines)
 
 
 def _value(exams: Sequence[dict[str, Any]], outcome: str) -> str:
