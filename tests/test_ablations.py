@@ -200,7 +200,7 @@ def test_the_base_model_is_examined_although_dsft_failed(monkeypatch, capsys):
 
 
 def test_a_process_that_dies_fails_the_rows_that_it_had_not_measured(monkeypatch):
-    said = json.dumps({"row": "dsft", "results": {}, "seconds": 1})
+    said = json.dumps({"row": "dsft", "label": "dSFT-1", "results": {}, "seconds": 1})
     dying = f"import os; print({said!r}, flush=True); os._exit(9)"
     start = subprocess.Popen
     monkeypatch.setattr(

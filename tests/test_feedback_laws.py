@@ -107,7 +107,8 @@ ROW_NAMES = ["prompt", "instruction", "messages", "data", "role", "content", "fr
 @law(st.dictionaries(st.sampled_from(ROW_NAMES), values(ROW_NAMES), max_size=4))
 def test_a_row_has_a_prompt_to_send_or_is_set_aside(row):
     try:
-        assert _prompt_of(row, "row 1").strip().encode()
+        prompt, read = _prompt_of(row, "row 1")
+        assert prompt.strip().encode() and isinstance(read, dict)
     except RecordError as error:
         assert error.reason
 
