@@ -24,7 +24,7 @@ from pathlib import Path
 from expected_ranges import write_ranges
 from rich.console import Console
 from rich.markdown import Markdown
-from study import Study, left_out
+from study import Study, add_options, left_out, obtain
 
 from zephyr_utils.ablations import measurements
 from zephyr_utils.ablations.catalogue import (
@@ -40,7 +40,6 @@ from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, mode
 from zephyr_utils.ablations.results import Failures, provenance
 from zephyr_utils.ablations.tables import undecided
 from zephyr_utils.ablations.verdicts import ClaimResult, Measured
-from zephyr_utils.machine import usable_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "claims.json"
@@ -87,10 +86,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=REPLICATIONS, help="replications")
-    parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="default: all")
-    parser.add_argument("--afresh", action="store_true", help="forget the results that there are")
+    add_options(parser, REPLICATIONS, ROWS)
     parser.add_argument(
         "--write-ranges",
         action="store_true",
@@ -99,23 +95,9 @@ def main() -> int:
     parser.add_argument(
         "--write-pages", action="store_true", help="rewrite book/results.md and README's picture"
     )
-    parser.add_argument(
-        "--known",
-        action="store_true",
-        help="measure nothing: print and write from the results as they are",
-    )
     options = parser.parse_args()
     console = Console()
-    if options.known and (options.afresh or not STUDY.results.is_file()):
-        parser.error("--known judges the results that there are, and here there are none")
-    if not options.afresh:
-        STUDY.check()
-    if options.known:
-        measured, failed = STUDY.known()
-    else:
-        measured, failed = STUDY.measure(
-            options.seeds, options.workers, options.rows, options.afresh, console
-        )
+    measured, failed = obtain(STUDY, parser, options, console)
     judged = judge_all(measured)
     STUDY.write_findings(judged)
     console.print(Markdown(models_table(measured, ROWS)), Markdown(findings_table(judged)))

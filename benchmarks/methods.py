@@ -19,13 +19,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
-from study import Study, left_out
+from study import Study, add_options, left_out, obtain
 
 from zephyr_utils.ablations.methods import measurements
 from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import judge_methods
 from zephyr_utils.ablations.tables import findings_table, methods_table
-from zephyr_utils.machine import usable_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "methods.json"
@@ -38,30 +37,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=REPLICATIONS, help="replications")
-    parser.add_argument("--workers", type=int, default=usable_cores())
-    parser.add_argument(
-        "--rows", nargs="+", choices=METHODS, default=list(METHODS), help="default: all"
-    )
-    parser.add_argument("--afresh", action="store_true", help="forget the results that there are")
+    add_options(parser, REPLICATIONS, list(METHODS))
     parser.add_argument("--write-pages", action="store_true", help="rewrite book/results.md")
-    parser.add_argument(
-        "--known",
-        action="store_true",
-        help="measure nothing: print and write from the results as they are",
-    )
     options = parser.parse_args()
     console = Console()
-    if options.known and (options.afresh or not STUDY.results.is_file()):
-        parser.error("--known judges the results that there are, and here there are none")
-    if not options.afresh:
-        STUDY.check()
-    if options.known:
-        measured, failed = STUDY.known()
-    else:
-        measured, failed = STUDY.measure(
-            options.seeds, options.workers, options.rows, options.afresh, console
-        )
+    measured, failed = obtain(STUDY, parser, options, console)
     judged = judge_methods(measured)
     STUDY.write_findings(judged)
     labels = {name: row.label for name, row in METHODS.items()}

@@ -5,6 +5,7 @@ a study that was killed goes on where it was. A row that fails is named, left ou
 others are measured all the same.
 """
 
+import argparse
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from zephyr_utils.ablations.parallel import run_in_parallel
 from zephyr_utils.ablations.results import FORMAT, Failures, check_unchanged, parse_results
 from zephyr_utils.ablations.verdicts import ClaimResult, Measured
 from zephyr_utils.files import read_json, write_json
-from zephyr_utils.machine import environment_stamp
+from zephyr_utils.machine import environment_stamp, usable_cores
 from zephyr_utils.pipeline.pipeline import Pipeline
 
 
@@ -128,20 +129,48 @@ class Study:
         found = parse_results(read_json(self.results), self.provenance)
         return dict(sorted(found.measured.items())), found.failed
 
-    def check(self) -> bool:
-        """Whether there are results to go on with.
+    def check(self) -> None:
+        """See that the results, if there are any, can be gone on with.
 
         Raises:
             HandbookError: they rest on something else than this code.
         """
-        found = read_json(self.results)
-        if found:
+        if found := read_json(self.results):
             check_unchanged(found, self.results, self.provenance)
-        return bool(found)
 
     def _known_seconds(self) -> dict[str, list[float]]:
         seconds: dict[str, list[float]] = read_json(self.results).get("seconds", {})
         return seconds
+
+
+def add_options(parser: argparse.ArgumentParser, replications: int, rows: Sequence[str]) -> None:
+    """The options that every study has."""
+    parser.add_argument("--seeds", type=int, default=replications, help="replications")
+    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--rows", nargs="+", choices=rows, default=rows, help="default: all")
+    parser.add_argument("--afresh", action="store_true", help="forget the results that there are")
+    parser.add_argument(
+        "--known",
+        action="store_true",
+        help="measure nothing: print and write from the results as they are",
+    )
+
+
+def obtain(
+    study: Study, parser: argparse.ArgumentParser, options: argparse.Namespace, console: Console
+) -> tuple[Measured, Failures]:
+    """What is known, and what is measured now, as the options say.
+
+    Raises:
+        HandbookError: the results rest on something else than this code.
+    """
+    if options.known and (options.afresh or not study.results.is_file()):
+        parser.error("--known judges the results that there are, and here there are none")
+    if not options.afresh:
+        study.check()
+    if options.known:
+        return study.known()
+    return study.measure(options.seeds, options.workers, options.rows, options.afresh, console)
 
 
 def left_out(failed: Failures) -> list[str]:

@@ -93,15 +93,19 @@ def ask_questions(
     asked = checked_questions(questions)
     said = _asked(model, tokenizer, asked, temperature, sampling)
     return [
-        {
-            "question_id": question["question_id"],
-            "model_id": name,
-            "choices": [{"index": 0, "turns": [a.text for a in turns]}],
-            "ended": [a.ended for a in turns],
-            "tokens": [a.n_tokens for a in turns],
-        }
-        for question, turns in zip(asked, said, strict=True)
+        answer_record(question, name, turns) for question, turns in zip(asked, said, strict=True)
     ]
+
+
+def answer_record(question: MTBenchQuestion, name: str, turns: Sequence[Answer]) -> MTBenchAnswer:
+    """A model's answers to the turns of one question, as files of answers hold them."""
+    return {
+        "question_id": question["question_id"],
+        "model_id": name,
+        "choices": [{"index": 0, "turns": [one.text for one in turns]}],
+        "ended": [one.ended for one in turns],
+        "tokens": [one.n_tokens for one in turns],
+    }
 
 
 def exam_shares(

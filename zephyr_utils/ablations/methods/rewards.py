@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from zephyr_utils.ablations.methods.replication import STEPS, Replication, one_turn
 from zephyr_utils.chat import Conversation, Message
+from zephyr_utils.evaluation.exam import answer_record
 from zephyr_utils.evaluation.types import MTBenchAnswer
 from zephyr_utils.objectives import clipped_policy_loss, kl_estimate, rloo_advantages
 from zephyr_utils.online import Sample, sample_answers
@@ -89,13 +90,7 @@ def best_of_n_answers(
             chosen[place].append(one)
             talk.append({"role": "assistant", "content": one.text})
     return [
-        {
-            "question_id": question["question_id"],
-            "model_id": name,
-            "choices": [{"index": 0, "turns": [one.text for one in turns]}],
-            "ended": [one.ended for one in turns],
-            "tokens": [one.n_tokens for one in turns],
-        }
+        answer_record(question, name, turns)
         for question, turns in zip(questions, chosen, strict=True)
     ]
 
