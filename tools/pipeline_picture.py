@@ -53,7 +53,7 @@ def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
     sft, feedback, ddpo = "02_dsft", "03_ai_feedback", "05_ddpo"
     loss = "{held_out_loss_before:.2f} → {held_out_loss:.2f} nats per token"
     return [
-        ("A teacher's dialogues", ["like UltraChat: some lost", "their capitals, some refuse"]),
+        ("A teacher's dialogues", ["as in UltraChat, some lost", "their capitals, some refuse"]),
         ("01  Truecasing", ["capitals repaired,", "refusals removed"]),
         ("02  dSFT", [line(sft, "{rows_trained:,.0f} dialogues; loss"), line(sft, loss)]),
         (

@@ -101,7 +101,10 @@ def dpo_in_words(results: dict[str, Any]) -> str:
     if found.interval is None:
         return ""
     grade, right = (in_words(found, name) for name in OUTCOMES)
-    said = f"dDPO raises the grade: {grade}. It raises the share of right answers: {right} points."
+    said = (
+        f"dDPO raises the grade: {grade}. "
+        f"It raises the share of right answers (percentage points): {right}."
+    )
     return f"{said}{'' if results.get('format', 1) == FORMAT else EARLIER}"
 
 
