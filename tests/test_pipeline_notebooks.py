@@ -3,8 +3,12 @@
 import io
 import json
 import os
+import signal
+import threading
+import time
 
 import nbformat
+import psutil
 import pytest
 from rich.console import Console
 
@@ -45,14 +49,19 @@ def run(tmp_path):
     class Run:
         folder, text = tmp_path / "runs" / "miniature", ""
 
-        def __call__(self, *chapters, ranges=None, **parameters):
+        def __call__(self, *chapters, ranges=None, jobs=1, **parameters):
             expected = tmp_path / "expected.yaml"
             expected.write_text(json.dumps(ranges or {}))
             stream = io.StringIO()
             console = Console(file=stream, width=100)
             try:
                 return run_chapters(
-                    list(chapters), parameters, self.folder, expected=expected, console=console
+                    list(chapters),
+                    parameters,
+                    self.folder,
+                    expected=expected,
+                    console=console,
+                    jobs=jobs,
                 )
             finally:
                 self.text = stream.getvalue()
@@ -187,6 +196,91 @@ def test_a_chapter_that_writes_no_metrics_fails_even_if_it_once_did(tmp_path, ru
     run(write_chapter(tmp_path / "notebooks", "00_overview"))
     with pytest.raises(ChapterFailed, match=r"wrote no metrics\.json"):
         run(write_chapter(tmp_path / "notebooks", "00_overview", last="done = True"))
+
+
+MEET = """
+import pathlib, time
+there = pathlib.Path(FOLDER)
+(there / MINE).write_text("here")
+until = time.monotonic() + 60
+while not (there / OTHER).exists():
+    assert time.monotonic() < until, "the other chapter was not begun"
+    time.sleep(0.05)
+"""
+
+
+def meet(folder, mine, other):
+    """A cell that leaves a file and waits for that of another chapter."""
+    names = {"FOLDER": str(folder), "MINE": mine, "OTHER": other}
+    text = MEET
+    for name, value in names.items():
+        text = text.replace(name, repr(value))
+    return text
+
+
+def test_chapters_at_once_wait_for_each_other_and_are_listed_in_order(tmp_path, run):
+    here = os.getcwd()
+    names = ("00_overview", "01_truecasing")
+    chapters = [
+        write_chapter(tmp_path / "notebooks", name, body=meet(tmp_path, name, other))
+        for name, other in zip(names, reversed(names), strict=True)
+    ]
+    assert run(*chapters, jobs=2) == []
+    assert list(read_report(run.folder)) == list(names)
+    rows = [line for line in run.text.splitlines() if "│ 0" in line]
+    assert "00_overview" in rows[0] and "01_truecasing" in rows[1]
+    assert os.getcwd() == here
+
+
+def test_a_failed_chapter_lets_that_beside_it_finish_and_starts_no_other(tmp_path, run):
+    folder = tmp_path / "notebooks"
+    fails = "\n".join(
+        (
+            "import os, pathlib",
+            f"pathlib.Path({str(tmp_path)!r}, 'process').write_text(str(os.getpid()))",
+            meet(tmp_path, "first", "second"),
+            "raise ValueError('broken')",
+        )
+    )
+    goes_on = "\n".join(
+        (
+            meet(tmp_path, "second", "first"),
+            "import psutil",
+            "process = int((there / 'process').read_text())",
+            "while psutil.pid_exists(process):",  # it is ended after its chapter has failed
+            "    time.sleep(0.05)",
+            "time.sleep(1)",
+        )
+    )
+    chapters = [
+        write_chapter(folder, "00_overview", body=fails),
+        write_chapter(folder, "01_truecasing", body=goes_on),
+        write_chapter(folder, "02_dsft"),
+    ]
+    with pytest.raises(ChapterFailed, match="broken"):
+        run(*chapters, jobs=2)
+    assert list(read_report(run.folder)) == ["01_truecasing"]
+    assert not (run.folder / "notebooks" / "02_dsft.ipynb").exists()
+    assert "01_truecasing" in run.text
+
+
+def test_an_interrupt_ends_the_notebooks_that_are_at_work(tmp_path, run):
+    waits = meet(tmp_path, "begun", "never")
+    chapters = [
+        write_chapter(tmp_path / "notebooks", "00_overview", body=waits),
+        write_chapter(tmp_path / "notebooks", "01_truecasing", body=waits),
+    ]
+
+    def interrupt():
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(*chapters, jobs=2)
+    assert not psutil.Process().children(), "a notebook's process was left behind"
+    assert read_report(run.folder) == {}
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,17 @@ def run(
     report_to: ReportToOption = None,
     runs: RunsOption = "",
     set_aside: SetAsideOption = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Chapters at once. Default: at the miniature scale one for each core with 2 GB of "
+            "free memory, else 1.",
+            min=1,
+        ),
+    ] = None,
 ) -> None:
     """Run the chapters through papermill and print what came out of each."""
-    from zephyr_utils.pipeline.notebooks import run_chapters
+    from zephyr_utils.pipeline.notebooks import default_jobs, run_chapters
 
     pipeline = open_pipeline(
         scale,
@@ -83,6 +91,7 @@ def run(
         pipeline.folder,
         expected=expected if as_published else None,
         console=out,
+        jobs=jobs or default_jobs(scale),
     )
     raise typer.Exit(1 if outside else 0)
 

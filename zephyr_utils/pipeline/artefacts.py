@@ -33,6 +33,8 @@ from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb
 from zephyr_utils.pipeline.source import PACKAGE, code_digests
 
 MANIFEST, IN_PROGRESS, METRICS = "manifest.json", "in_progress.json", "metrics.json"
+# set where several chapters of one run are executed at once: one may wait for another
+SIDE_BY_SIDE = "ZEPHYR_SIDE_BY_SIDE"
 # written by the workflow and the chapter, not by make
 NOT_PART_OF_AN_ARTEFACT = {MANIFEST, IN_PROGRESS, METRICS}
 
@@ -298,10 +300,11 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        print(
-            f"Process {os.getpid()} waits: another run is making {folder} and is asked first.",
-            flush=True,
-        )
+        if SIDE_BY_SIDE not in os.environ:  # else it would be printed into a chapter's page
+            print(
+                f"Process {os.getpid()} waits: another run is making {folder}.",
+                flush=True,
+            )
         lock.acquire()
     try:
         yield

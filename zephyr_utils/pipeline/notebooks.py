@@ -1,18 +1,22 @@
-"""Chapters run one after another through papermill, and the table of what came out of them."""
+"""Chapters run through papermill, several at once if asked, and the table of what came out."""
 
 import ast
 import contextlib
 import datetime
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import psutil
 from nbclient.exceptions import DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
+from papermill.iorw import local_file_io_cwd
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,7 +31,13 @@ from rich.text import Text
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 from zephyr_utils.machine import environment_stamp, usable_cores
-from zephyr_utils.pipeline.artefacts import MANIFEST, METRICS, fingerprint, read_metrics
+from zephyr_utils.pipeline.artefacts import (
+    MANIFEST,
+    METRICS,
+    SIDE_BY_SIDE,
+    fingerprint,
+    read_metrics,
+)
 from zephyr_utils.pipeline.chapter_report import (
     Outside,
     forget,
@@ -37,16 +47,27 @@ from zephyr_utils.pipeline.chapter_report import (
     remember,
 )
 from zephyr_utils.pipeline.source import notebook_digests
+from zephyr_utils.scales import DEFAULT_SCALE
 
 QUIET = {  # progress bars would be stored in the executed notebooks, one output a step
     "TQDM_DISABLE": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
+CHAPTER_MEMORY = 2 * 2**30  # bytes; the largest chapter of the miniature holds 1.8 GB
 
 
 class ChapterFailed(HandbookError):
     """A chapter stopped with an error; its executed copy, with the traceback, is kept."""
+
+
+def default_jobs(scale: str) -> int:
+    """How many chapters to run at once: at the miniature scale one for each core that has
+    `CHAPTER_MEMORY` free, otherwise one, since a training fills its device.
+    """
+    if scale != DEFAULT_SCALE:
+        return 1
+    return max(1, min(usable_cores(), psutil.virtual_memory().available // CHAPTER_MEMORY))
 
 
 def run_chapters(
@@ -56,9 +77,9 @@ def run_chapters(
     *,
     expected: Path | None = None,
     console: Console | None = None,
+    jobs: int = 1,
 ) -> list[Outside]:
-    """Execute chapters in order, print one table and return the metrics outside their expected
-    ranges.
+    """Execute chapters, print one table and return the metrics outside their expected ranges.
 
     Args:
         chapters: committed notebooks, ``notebooks/NN_topic.ipynb``.
@@ -70,10 +91,13 @@ def run_chapters(
             each chapter in ``report.json``.
         expected: YAML of ranges, chapter -> metric -> [low, high]; the first metric is the
             headline.
+        jobs: how many run at once, begun in order. One that needs an artefact that another is
+            making waits for it, and its seconds count that.
 
     Raises:
         HandbookError: a chapter is missing, a parameter is unknown, the file of ranges is wrong.
-        ChapterFailed: a chapter stopped with an error; those after it were not started.
+        ChapterFailed: a chapter stopped with an error; those at work were let finish, and no other
+            was started.
     """
     console = console or Console()
     output_folder = Path(output_folder).resolve()
@@ -81,24 +105,59 @@ def run_chapters(
     # All of them, before the first is run.
     changes = {chapter: _changed_parameters(chapter, parameters) for chapter in chapters}
     entries: dict[str, dict[str, Any]] = {}
-    try:
-        with _kernel_environment(output_folder.parent), _progress(console) as progress:
-            for chapter in chapters:
-                forget(output_folder, chapter.stem)
+    failures: list[ChapterFailed] = []
+    stop, report = threading.Event(), threading.Lock()
+
+    with _kernel_environment(output_folder.parent, jobs), _progress(console) as progress:
+
+        def run_one(chapter: Path) -> None:
+            if stop.is_set():
+                return
+            name = chapter.stem
+            with report:
+                forget(output_folder, name)
+            try:
                 entry = _run_one(chapter, changes[chapter], output_folder, progress, console)
-                entry["ranges"] = {
-                    name: list(bounds) for name, bounds in ranges.get(chapter.stem, {}).items()
-                }
-                entries[chapter.stem] = entry
-                remember(output_folder, chapter.stem, entry)
-    finally:  # what was finished is worth its table, also when a later chapter failed
-        if entries:
-            print_table(entries, console)
+            except BaseException:
+                stop.set()
+                raise
+            bounds = ranges.get(name, {})
+            entry["ranges"] = {metric: list(bounds[metric]) for metric in bounds}
+            with report:
+                entries[name] = entry
+                remember(output_folder, name, entry)
+
+        # Papermill keeps the working directory of the whole process: once, around all threads.
+        with local_file_io_cwd(), ThreadPoolExecutor(jobs) as pool:
+            try:
+                for done in as_completed([pool.submit(run_one, chapter) for chapter in chapters]):
+                    if isinstance(error := done.exception(), ChapterFailed):
+                        failures.append(error)
+                    elif error:
+                        raise error
+            except BaseException:  # Ctrl-C, above all: the chapters at work would go on
+                stop.set()
+                _stop_kernels()
+                raise
+    # what was finished is worth its table, also when another chapter failed
+    entries = dict(sorted(entries.items()))
+    if entries:
+        print_table(entries, console)
+    for failure in failures[1:]:
+        console.print(str(failure), highlight=False, markup=False)
+    if failures:
+        raise failures[0]
     outside = [metric for name, entry in entries.items() for metric in outside_of(name, entry)]
     for metric in outside:
         console.print(Text("outside", style="bold"), end=" ")
         console.print(str(metric), highlight=False, markup=False)
     return outside
+
+
+def _stop_kernels() -> None:
+    """Kill the notebooks' processes, which have sessions of their own and hear no Ctrl-C."""
+    for child in psutil.Process().children():
+        child.kill()
 
 
 def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -132,14 +191,16 @@ def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, 
 
 
 @contextlib.contextmanager
-def _kernel_environment(runs: Path) -> Iterator[None]:
+def _kernel_environment(runs: Path, jobs: int) -> Iterator[None]:
     """The variables that kernels inherit; what the reader has set stays, save the runs folder."""
     # Without a fixed number, libraries each take all cores of the machine, more than a container
     # gives.
-    settings = {**QUIET, "OMP_NUM_THREADS": str(usable_cores())}
+    settings = {**QUIET, "OMP_NUM_THREADS": str(max(1, usable_cores() // jobs))}
     settings = {name: os.environ.get(name, value) for name, value in settings.items()} | {
         "ZEPHYR_RUNS": str(runs)
     }
+    if jobs > 1:
+        settings[SIDE_BY_SIDE] = "1"
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -206,7 +267,8 @@ def _run_one(
     try:
         papermill.execute_notebook(
             _literal(chapter.resolve()), _literal(executed), changes,
-            cwd=chapter.resolve().parent,
+            # `cwd` would be the whole process's
+            resources={"metadata": {"path": str(chapter.resolve().parent)}},
             engine_name="counting", kernel_name="python3", language="python", progress_bar=False,
             on_cell=lambda: progress.advance(task),
             # else each kernel warns about 127.0.0.1
