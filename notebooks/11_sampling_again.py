@@ -54,6 +54,7 @@ import numpy as np
 import peft
 import torch
 import torch.nn.functional as F
+from IPython.display import Markdown, display
 from transformers import get_scheduler
 
 # %% tags=["hide-input"]
@@ -61,6 +62,8 @@ import zephyr_utils
 from zephyr_utils import (
     chat, data, evaluation, exercises, figures, lessons, objectives, online, training,
 )
+from zephyr_utils.ablations.methods import sampling_again as study_rounds
+from zephyr_utils.lessons import replications
 from zephyr_utils.online.pairs import SamplingSettings
 from zephyr_utils.online.raters import ASK
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs, train_round
@@ -1355,6 +1358,41 @@ if miniature_as_shipped:
 # - **K = 1.** There is no pair; the package says so before it samples.
 # - **A self-reward that rises.** It does so by construction; only another judge can say whether answers got better.
 # ```
+
+# %% [markdown]
+# ## Over eight replications
+#
+# Everything above is one seed. `make methods` trains the offline control, iterative DPO, SPPO and SELM in eight replications, each of which
+# draws records, exam and training from a seed of its own. Rows, claims and margins were fixed before anything was measured
+# (`benchmarks/protocol-methods.md`); [chapter 08](08_ablations) explains intervals, verdicts and the correction for several
+# claims. *80 % power* is the smallest difference that would have been found that often.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Take the replications one by one. In how many of the claims below do *all* of "
+    "them agree which of the two is ahead?",
+    ["in fewer than half", "in half or more, but not in all", "in all"],
+    key="replications",
+)
+
+# %% tags=["hide-output"]
+study = replications.family_results("sampling again")
+display(Markdown(replications.family_table(study)))
+
+# %% tags=["remove-input"]
+lessons.explain(
+    replications.one_seed_beside(study, {
+        "iterative_beats_offline": over.mean,
+        "sppo_beats_iterative": differences["SPPO"].mean,
+        "selm_beats_iterative": differences["SELM"].mean,
+    })
+    + "\n\nThe settings differ as well. A round of the study has "
+    f"{study_rounds.PROMPTS} prompts, here {PROMPTS}. Each of its methods has a "
+    "learning rate that was searched for it; here SPPO and SELM take iterative DPO's. "
+    f"Its $\\alpha$ is the paper's {OnlineObjective('selm').alpha:g}.",
+    key="replications",
+    answer=replications.unanimity(study),
+)
 
 # %% [markdown]
 # ## Your turn with your own data

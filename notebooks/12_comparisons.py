@@ -52,11 +52,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import trl
+from IPython.display import Markdown, display
 
 from zephyr_utils import (
     chat, evaluation, exercises, figures, lessons, objectives, online, rewards,
     training,
 )
+from zephyr_utils.ablations.methods import replication as study_settings
+from zephyr_utils.ablations.methods.catalogue import METHODS
+from zephyr_utils.lessons import replications
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -1403,6 +1407,47 @@ if miniature_as_shipped:
 # - **Equal sides in a pair.** They cost a step's time and teach nothing; count them, and see them grow in number.
 # - **A weight taken for a cause.** Complete answers are longer ones; a feature that is left out hides in its neighbours.
 # ```
+
+# %% [markdown]
+# ## Over eight replications
+#
+# Everything above is one seed. `make methods` trains the methods of this chapter but the flow in eight replications, each of which
+# draws records, exam and training from a seed of its own. Rows, claims and margins were fixed before anything was measured
+# (`benchmarks/protocol-methods.md`); [chapter 08](08_ablations) explains intervals, verdicts and the correction for several
+# claims. *80 % power* is the smallest difference that would have been found that often.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Take the replications one by one. In how many of the claims below do *all* of "
+    "them agree which of the two is ahead?",
+    ["in fewer than half", "in half or more, but not in all", "in all"],
+    key="replications",
+)
+
+# %% tags=["hide-output"]
+study = replications.family_results("comparisons")
+display(Markdown(replications.family_table(study)))
+
+# %% tags=["remove-input"]
+lessons.explain(
+    replications.one_seed_beside(study, {
+        "scaled_dpo_beats_regular": against_regular["scaled"].mean,
+        "margin_dpo_beats_regular": against_regular["margin"].mean,
+        "self_play_adds": irft_gain.mean,
+        "self_play_beats_dsft": irft_over.mean,
+        "logits_beat_texts": by_logits["grades"].mean() - by_text["grades"].mean(),
+        "expo_adds": line[0.25]["grades"].mean() - line[0.0]["grades"].mean(),
+        "expo_adds_to_a_short_run": expo_gain.mean,
+    })
+    + "\n\nThe settings differ as well. The study's trainings make "
+    f"{study_settings.STEPS} steps, here {STEPS}, or {PLAYED} in *Pairs without a "
+    "judge*. Its learning rates and amounts were searched, here dDPO's rate alone. Its "
+    f"IRFT has {METHODS['self_play'].settings['rounds']} rounds, here {ROUNDS}. It "
+    f"grades both turns of the exam, this chapter answers to {len(asked)} held-out "
+    "prompts.",
+    key="replications",
+    answer=replications.unanimity(study),
+)
 
 # %% [markdown]
 # ## Your turn with your own data
