@@ -1164,16 +1164,17 @@ study = replications.family_results("reward models")
 display(Markdown(replications.family_table(study)))
 
 # %% tags=["remove-input"]
+this_seed = {
+    "best_of_8_beats_dsft": gain.mean,
+    "training_beats_best_of_8": ddpo_point["grade"] - picked.mean(),
+    "rloo_adds": by_model["grade"] - start_point["grade"],
+    "scaled_ranks_better": few_accuracy["scaled"] - few_accuracy["regular"],
+    "rating_first_ranks_better": (
+        few_accuracy["rating, then scaled"] - few_accuracy["scaled"]
+    ),
+}
 lessons.explain(
-    replications.one_seed_beside(study, {
-        "best_of_8_beats_dsft": gain.mean,
-        "training_beats_best_of_8": ddpo_point["grade"] - picked.mean(),
-        "rloo_adds": by_model["grade"] - start_point["grade"],
-        "scaled_ranks_better": few_accuracy["scaled"] - few_accuracy["regular"],
-        "rating_first_ranks_better": (
-            few_accuracy["rating, then scaled"] - few_accuracy["scaled"]
-        ),
-    })
+    replications.one_seed_beside(study, this_seed)
     + "\n\nThe settings differ as well. The study grades both turns of the exam, this "
     f"chapter answers to {len(asked)} held-out prompts. Its RLOO makes {STEPS} steps, "
     "at a learning rate that was searched. Its reward models train on all pairs; those "

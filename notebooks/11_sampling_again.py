@@ -1380,12 +1380,13 @@ study = replications.family_results("sampling again")
 display(Markdown(replications.family_table(study)))
 
 # %% tags=["remove-input"]
+this_seed = {
+    "iterative_beats_offline": over.mean,
+    "sppo_beats_iterative": differences["SPPO"].mean,
+    "selm_beats_iterative": differences["SELM"].mean,
+}
 lessons.explain(
-    replications.one_seed_beside(study, {
-        "iterative_beats_offline": over.mean,
-        "sppo_beats_iterative": differences["SPPO"].mean,
-        "selm_beats_iterative": differences["SELM"].mean,
-    })
+    replications.one_seed_beside(study, this_seed)
     + "\n\nThe settings differ as well. A round of the study has "
     f"{study_rounds.PROMPTS} prompts, here {PROMPTS}. Each of its methods has a "
     "learning rate that was searched for it; here SPPO and SELM take iterative DPO's. "

@@ -1429,16 +1429,17 @@ study = replications.family_results("comparisons")
 display(Markdown(replications.family_table(study)))
 
 # %% tags=["remove-input"]
+this_seed = {
+    "scaled_dpo_beats_regular": against_regular["scaled"].mean,
+    "margin_dpo_beats_regular": against_regular["margin"].mean,
+    "self_play_adds": irft_gain.mean,
+    "self_play_beats_dsft": irft_over.mean,
+    "logits_beat_texts": by_logits["grades"].mean() - by_text["grades"].mean(),
+    "expo_adds": line[0.25]["grades"].mean() - line[0.0]["grades"].mean(),
+    "expo_adds_to_a_short_run": expo_gain.mean,
+}
 lessons.explain(
-    replications.one_seed_beside(study, {
-        "scaled_dpo_beats_regular": against_regular["scaled"].mean,
-        "margin_dpo_beats_regular": against_regular["margin"].mean,
-        "self_play_adds": irft_gain.mean,
-        "self_play_beats_dsft": irft_over.mean,
-        "logits_beat_texts": by_logits["grades"].mean() - by_text["grades"].mean(),
-        "expo_adds": line[0.25]["grades"].mean() - line[0.0]["grades"].mean(),
-        "expo_adds_to_a_short_run": expo_gain.mean,
-    })
+    replications.one_seed_beside(study, this_seed)
     + "\n\nThe settings differ as well. The study's trainings make "
     f"{study_settings.STEPS} steps, here {STEPS}, or {PLAYED} in *Pairs without a "
     "judge*. Its learning rates and amounts were searched, here dDPO's rate alone. Its "
