@@ -1,20 +1,18 @@
 # %% [markdown]
 # # Reward margins: how to read a preference run's log
 #
-# The training of [Chapter 05](05_ddpo) left a model and a log. A first look at such a log is alarming: rewards are negative,
-# the evaluation loss rises, and the chosen answers become *less* likely. All three are true of the published log of
-# Zephyr-7B-beta {cite:p}`tunstall2023zephyr`. This chapter puts that log beside your own, says what each curve measures and
-# which shape is normal, goes through the pairs one by one, and ends with a traffic light for the question that every newcomer
-# asks: *is my DPO broken?*
+# [Chapter 05](05_ddpo) left a model and a log. Such a log looks alarming: rewards are negative, the evaluation loss rises, the
+# chosen answers become *less* likely. All three hold for the published log of Zephyr-7B-beta {cite:p}`tunstall2023zephyr`.
+# This chapter says which shape of each curve is normal, and answers every newcomer's question: *is my DPO broken?*
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# 1. Compute implicit rewards, margins and accuracy from four log-probabilities per pair, with an interval.
-# 2. Read every curve of a DPO log, and tell what is normal from what is broken.
-# 3. Recover β and the reference model's log-probabilities from a log that prints neither.
-# 4. Say on how many examples an accuracy was measured, and how far it can be trusted.
-# 5. Explain how a pair can be learned while its chosen answer becomes less likely, and measure it down to the token.
+# 1. Compute implicit rewards, margins and accuracy, with an interval, from four log-probabilities per pair.
+# 2. Read every curve of a DPO log, and tell normal from broken.
+# 3. Recover β and the reference's log-probabilities from a log that prints neither.
+# 4. Say on how many examples an accuracy was measured, and how far to trust it.
+# 5. Explain how a chosen answer can become less likely while its margin grows, and measure it token by token.
 
 # %% [markdown]
 # ## Set-up
@@ -72,9 +70,9 @@ pipeline = Pipeline(
 # %% [markdown]
 # ## Four numbers per pair
 #
-# A DPO log rests on four numbers per pair: the log-probability of the chosen answer $y_w$ and of the rejected answer $y_l$,
-# each under the policy π (the model in training) and under the frozen reference model, dSFT's. The pipeline has measured
-# them on the held-out pairs.
+# A DPO log rests on four log-probabilities per pair: of the chosen answer $y_w$ and the rejected answer $y_l$, each under the
+# policy π (the model in training) and under the frozen [reference model](../glossary), here dSFT's. They are sums over an
+# answer's tokens, the end-of-sequence token included. On the held-out pairs:
 
 # %%
 made = pipeline.margins()
@@ -87,9 +85,9 @@ for name, values in sums.items():
     print(f"{name:19s} {len(values)} pairs, mean {values.mean():8.2f} nats")
 
 # %% [markdown]
-# The miniature also has what nobody knows about UltraFeedback, the *truth*. The labels came from a teacher that rates with
-# noise ([Chapter 03](03_ai_feedback)); the same rules without noise say which answer is better. So each label is right,
-# wrong, or a toss-up between two equally good answers.
+# The miniature also has what nobody knows about UltraFeedback, the *truth*. Its judge rates with noise
+# ([Chapter 03](03_ai_feedback)); the same rules without noise say whether a label is right, wrong, or a toss-up between
+# equally good answers.
 
 # %%
 def question(pair):
@@ -113,8 +111,7 @@ def label_kind(pair):
 
 
 # %% [markdown]
-# First a pair whose label is right. The log-probability of an answer is a sum over its tokens, including the one that ends
-# it; the prompt's tokens do not count.
+# First a pair whose label is right:
 
 # %%
 def show_pair(i):
@@ -134,16 +131,15 @@ show_pair(one)
 # %% [markdown]
 # ### Step 1: from log-probabilities to a margin
 #
-# A policy trained against a reference *acts as if* it had the reward {cite:p}`rafailov2023dpo`
+# A policy trained against a reference *acts as if* it had the [implicit reward](../glossary) {cite:p}`rafailov2023dpo`
 #
 # $$r(x, y) = \beta \left( \log \pi(y \mid x) - \log \pi_{\mathrm{ref}}(y \mid x) \right),$$ (eq-06-reward)
 #
-# up to a term that depends on the prompt alone. The **reward margin** of a pair is the difference of two such rewards, in
-# which that term cancels:
+# up to a term of the prompt alone. In the difference of two rewards, the **reward margin**, that term cancels:
 #
 # $$m = r(x, y_w) - r(x, y_l).$$ (eq-06-margin)
 #
-# A pair counts as *learned*, and towards the **accuracy**, when $m > 0$. Written out once:
+# A pair with $m > 0$ is *ranked correctly*; we also say *learned*. The share of such pairs is the **accuracy**.
 
 # %%
 def margins_by_hand(
@@ -159,8 +155,8 @@ print(f"that pair: {chosen[one]:.3f} - ({rejected[one]:.3f}) = {margins[one]:.3f
 print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3f}")
 
 # %% [markdown]
-# The package's version refuses invalid input (lists of unequal length, NaN, a β of 0) and adds an interval by the
-# **bootstrap**: it resamples the pairs two thousand times and reports the range of the middle 95 %.
+# The package's version refuses invalid input (unequal lengths, NaN, a β of 0) and adds a [bootstrap](../glossary) interval,
+# the middle 95 % of 2,000 resamples.
 
 # %%
 measured = diagnostics.reward_margins(**sums, beta=beta)
@@ -172,12 +168,11 @@ print("mean margin", measured.mean_margin)
 print("ties       ", measured.n_ties)
 
 # %% [markdown]
-# [Chapter 05](05_ddpo) had slightly other figures for the same run, because during training only the first held-out pairs are
-# evaluated.
+# (Chapter 05 printed slightly other figures: during training only the first held-out pairs are evaluated.)
 #
 # ### Step 2: where every run starts
 #
-# Before the first step the policy *is* the reference: both log-ratios of a pair are 0.
+# Before the first *optimiser step* (from here on: step) the policy *is* the reference, and all log-ratios are 0.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -194,22 +189,20 @@ for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", 
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"It logged {log.evaluation['rewards/accuracies'][0]:.0f}. Every margin is exactly "
-    "zero, and the trainer counts margins *above* zero, so not even half of the ties. "
-    "The reference does rank answers by likelihood, but the implicit reward measures "
-    "only what has changed since. The loss is $-\\log \\sigma(0) = \\ln 2$ for every "
-    f"pair, logged {log.evaluation['loss'][0]:.4f}. A first loss far from ln 2 proves "
-    "that policy and reference are not one model; ln 2 does not say *which* model both "
-    "are (Chapter 05).",
+    f"{log.evaluation['rewards/accuracies'][0]:.0f}: every margin is exactly zero, and "
+    "the trainer counts margins *above* zero. The dSFT model does rank answers by "
+    "likelihood, but rewards measure only what has changed since. The loss is "
+    f"$-\\log \\sigma(0) = \\ln 2$, logged {log.evaluation['loss'][0]:.4f}. A first "
+    "loss far from ln 2 proves that policy and reference differ; ln 2 does not say "
+    "*which* model both are (Chapter 05).",
     key="start",
 )
 
 # %% [markdown]
 # ### Step 3: the loss is a function of the margins alone
 #
-# Equation 1 of the paper is the mean of $-\log \sigma(m)$ over the pairs, so our four lists must give the evaluation loss
-# that the trainer logged at its last step. This also checks two programs against each other: the trainer used an adapter
-# beside the weights, we the merged model.
+# Equation 1 of the paper is the mean of $-\log \sigma(m)$ over the pairs, so our lists must give the evaluation loss that the
+# trainer logged last, although it used an adapter beside the weights and we the merged model.
 
 # %%
 def pair_losses(margins):
@@ -227,8 +220,8 @@ assert abs(ours - logged) < 0.02, (
 # %% [markdown]
 # ### Step 4: a mean margin hides its spread
 #
-# The loss is convex in $m$. By Jensen's inequality the mean loss is *at least* the loss at the mean margin, and the gap grows
-# with the spread of the margins.
+# The loss is convex in $m$, so by Jensen's inequality its mean is *at least* the loss at the mean margin. The gap grows with
+# the spread.
 
 # %%
 at_the_mean = pair_losses(margins.mean())
@@ -241,7 +234,7 @@ assert at_the_mean <= pair_losses(margins).mean(), (
 )
 
 # %% [markdown]
-# The log of Zephyr-7B-beta has 58 evaluations in three epochs. Its last mean margin:
+# The log of Zephyr-7B-beta has 58 evaluations in three epochs. At the last:
 
 # %%
 zephyr = diagnostics.read_training_log(ZEPHYR_DPO_LOG)
@@ -274,28 +267,26 @@ print(
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"It is **{last['loss']:.4f}**: worse than ln 2, the loss of a model that has "
-    f"learned nothing, with a mean margin of {last['rewards/margins']:.1f} and an "
-    f"accuracy of {last['rewards/accuracies']:.2f}. A learned pair with a large margin "
-    "costs next to nothing, one with a large negative margin costs about that margin, "
-    f"so {100 * (1 - last['rewards/accuracies']):.0f} % of the pairs can make up "
-    "nearly the whole loss. The model is not wrong more often than before, it is "
-    f"*surer* where it is wrong. In our run the {100 * (missed.mean()):.0f} % that are "
-    f"not learned make {100 * loss_of_missed:.0f} % of the loss.",
+    f"**{last['loss']:.4f}**, worse than the ln 2 of a model that has learned nothing, "
+    f"at an accuracy of {last['rewards/accuracies']:.2f}. A large positive margin "
+    "costs next to nothing, a large negative one about its own size, so "
+    f"{100 * (1 - last['rewards/accuracies']):.0f} % of the pairs can make nearly the "
+    "whole loss. The model is not wrong more often; it is *more certain* where it is "
+    "wrong.",
     key="jensen",
 )
 
 # %% [markdown]
 # ## Two logs side by side
 #
-# A trainer writes two kinds of rows. **Training** rows average over the batches since the last row, other pairs every time.
-# **Evaluation** rows are measured on one fixed set. Of training rows Zephyr's card prints only the loss; our log has both in
-# full. Zephyr trained for about 5,800 steps, three epochs.
+# A log's **training** rows average over the batches since the last row, other pairs every time. Its **evaluation** rows are
+# measured on one fixed set. Of Zephyr's training rows the card prints only the loss. The run took about 5,800 steps, three
+# epochs.
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Zephyr's evaluation loss rises in the end. Where is it lowest?",
-    ["in the first epoch", "in the second", "in the third"],
+    "Zephyr's evaluation loss rises in the end. In which epoch is it lowest?",
+    ["the first", "the second", "the third"],
     0,
     key="best",
 )
@@ -338,8 +329,8 @@ alt = "; ".join(
 )
 figures.show(
     side_by_side(rewards, "held-out reward"), alt=alt,
-    caption="Held-out rewards; the margin ends at "
-    f"{mean_margin:.1f} in Zephyr's log, at {log.evaluation[rewards[2]][-1]:.1f} here.",
+    caption="Held-out rewards; Zephyr's margin ends at "
+    f"{mean_margin:.1f}, ours at {log.evaluation[rewards[2]][-1]:.1f}.",
 )
 
 # %% tags=["hide-input", "hide-output"]
@@ -350,46 +341,44 @@ alt = "; ".join(
 figures.show(
     side_by_side(["rewards/accuracies"], "held-out accuracy"), alt=alt,
     caption=(
-        "Held-out accuracy: it starts at 0, since no margin is above 0 yet, and ends "
-        f"at {log.evaluation['rewards/accuracies'][-1]:.2f} in our run, at "
-        f"{zephyr.evaluation['rewards/accuracies'][-1]:.2f} in Zephyr's."
+        "Held-out accuracy; ours ends at "
+        f"{log.evaluation['rewards/accuracies'][-1]:.2f}, Zephyr's at "
+        f"{zephyr.evaluation['rewards/accuracies'][-1]:.2f}."
     ),
 )
 
 # %% tags=["hide-input", "hide-output"]
 best, own = (diagnostics.overfitting(one_log) for one_log in LOGS.values())
 alt = (
-    f"Zephyr's training loss falls in steps; its held-out loss is lowest, "
-    f"{best.best_loss:.2f}, at step {best.best_step:.0f} and rises to "
+    "Zephyr's training loss drops at the end of each epoch; its held-out loss is "
+    f"lowest, {best.best_loss:.2f}, at step {best.best_step:.0f} and rises to "
     f"{best.last_loss:.2f}. Ours is lowest, {own.best_loss:.2f}, at step "
     f"{own.best_step:.0f} and ends at {own.last_loss:.2f}."
 )
 figures.show(
     side_by_side(["loss"], "loss per pair (nats)", ("training", "evaluation")), alt=alt,
     caption=(
-        f"Training and held-out loss. Zephyr's held-out loss is lowest at step "
-        f"{best.best_step:.0f}; its training loss drops at the end of each epoch."
+        f"Training and held-out loss; Zephyr's held-out loss is lowest at step "
+        f"{best.best_step:.0f}."
     ),
 )
 
 steps_in_all = zephyr.evaluation["step"][-1]
+accuracy_at_best = zephyr.evaluation["rewards/accuracies"][
+    zephyr.evaluation["step"] == best.best_step
+].item()
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"**At step {best.best_step:.0f} of {steps_in_all:,.0f}**, early in the *first* "
-    "epoch. **The accuracy does not fall**: it ends at "
-    f"{last['rewards/accuracies']:.2f} while the margin keeps growing. What grows is "
-    "the certainty, on wrong pairs as well. The authors trained on, because the judged "
-    "quality of the answers kept rising (their figure 3). **The training loss falls in "
-    "steps**, one at each end of an epoch: from there on every pair has been seen "
-    f"before. The chosen reward ends at {zephyr.evaluation['rewards/chosen'][-1]:.1f}: "
-    "the loss asks only for a distance, and both answers may fall as long as the "
-    "rejected one falls faster.",
+    f"At step {best.best_step:.0f} of {steps_in_all:,.0f}. The accuracy hardly changes "
+    f"({accuracy_at_best:.2f} there, {last['rewards/accuracies']:.2f} at the end). "
+    "What grows is the certainty, on wrong pairs as well. The authors trained on, "
+    "because the judged quality of the answers kept rising (their figure 3).",
     key="best",
 )
 
 # %% [markdown]
-# The training loss on both sides of each epoch's end:
+# From the end of an epoch on, every pair has been seen before:
 
 # %%
 for title, one_log in LOGS.items():
@@ -404,22 +393,24 @@ for title, one_log in LOGS.items():
         print(f"{title}: one epoch, so no pair came twice")
 
 # %% [markdown]
-# These drops are memorisation, and the paper says so: after one epoch the training accuracy is nearly perfect (its figure 3).
-# That is *not* a fault in itself. What decides is the accuracy on held-out pairs, and in the end the judged answers of
-# [Chapter 07](07_evaluation).
+# These drops are memorisation, as the paper says: after one epoch its training accuracy is nearly perfect (figure 3). That
+# alone is *no* fault. What decides is the accuracy on held-out pairs, and in the end the judged answers
+# ([Chapter 07](07_evaluation)).
 #
 # ### Every curve, what is normal, what is broken
 #
-# | curve | what it measures | normal | look again |
-# |---|---|---|---|
-# | `loss`, training | mean of −log σ(m) over the last batches | starts at ln 2 = 0.693; drops at each epoch's end | far from ln 2 at step 1; exactly 0; NaN |
-# | `eval_loss` | the same on fixed held-out pairs | falls, then often rises | rises *while the accuracy falls* |
-# | `rewards/chosen` | β × change of the chosen answers' log-probability | near 0 or negative | exactly 0 to the end: nothing moved |
-# | `rewards/rejected` | the same for the rejected answers | negative, below the chosen | above the chosen: answers swapped? |
-# | `rewards/margins` | the first minus the second | grows, and grows in spread | shrinks; not the difference of the two |
-# | `rewards/accuracies` | share of pairs with margin above 0 | 0.7 to 0.85 on UltraFeedback | one half: not learning; 1.0: a leak? |
-# | `logps/chosen`, `logps/rejected` | the log-probabilities themselves, *sums* in nats | drift down with the rewards | lose more than half of their size |
-# | `grad_norm` | length of the gradient before clipping | falls as pairs settle | spikes, NaN |
+# [Metrics](../metrics) says what each curve measures.
+#
+# | curve | normal | look again |
+# |---|---|---|
+# | `loss`, training | starts at ln 2 = 0.693; drops at each epoch's end | far from ln 2 at step 1; exactly 0; NaN |
+# | `eval_loss` | falls, then often rises | rises *while the accuracy falls* |
+# | `rewards/chosen` | near 0 or negative | exactly 0 to the end: nothing moved |
+# | `rewards/rejected` | negative, below the chosen | above the chosen: answers swapped? |
+# | `rewards/margins` | grows, as does its spread | shrinks; not the difference of the two |
+# | `rewards/accuracies` | 0.7 to 0.85 on UltraFeedback | one half: not learning; 1.0: a leak? |
+# | `logps/chosen`, `logps/rejected` | drift down with the rewards | lose more than half of their size |
+# | `grad_norm` | falls as pairs settle | spikes, NaN |
 #
 # ````{exercise} Is this log broken?
 # :label: ex-06-diagnosis
@@ -427,15 +418,13 @@ for title, one_log in LOGS.items():
 # **Difficulty** ●●●●○ · **Minutes** 20
 #
 # Write `diagnosis(log)`. `log` maps `"loss"`, `"chosen"`, `"rejected"` and `"margins"` to arrays, one entry per evaluation,
-# the first before any step. Return the first fault that you find, in this order:
+# the first before any step. Return the name of the first fault that applies, in this order:
 #
 # - `"start"`: the policy was not the reference, so the first loss is more than 0.01 from ln 2;
 # - `"arithmetic"`: in some row the margin is not chosen minus rejected, to 0.001;
 # - `"frozen"`: no reward ever moved;
 # - `"direction"`: the last margin is below 0;
-# - or else `"fine"`. A falling chosen reward and a rising loss are fine.
-#
-# The chapter uses your function on real logs and on broken ones.
+# - otherwise `"fine"`. A falling chosen reward and a rising loss are fine.
 # ````
 
 # %% tags=["exercise"]
@@ -474,7 +463,7 @@ exercises.check_diagnosis(diagnosis)
 # `````
 
 # %% [markdown]
-# Your function on both real logs (Zephyr's first evaluation is at step 100):
+# On both real logs (Zephyr's first evaluation is at step 100):
 
 # %%
 diagnose = exercises.yours(diagnosis, exercises.check_diagnosis)
@@ -490,21 +479,19 @@ for title, one_log in LOGS.items():
     print(f"{title}: {diagnose(columns_of(one_log))}")
 
 # %% [markdown]
-# Is Zephyr's `"start"` a fault? No: its first row is not from before the first step. The traffic light below looks at the
-# step first.
+# Zephyr's `"start"` is no fault: its first row was logged after 100 steps.
 #
 # ## What a log gives away: β and the reference
 #
-# ### Step 5: on a fixed set, rewards lie on a straight line
+# ### Step 5: one fixed set, two constants
 #
 # Average {eq}`eq-06-reward` over the evaluation set, at each evaluation $t$:
 #
 # $$\bar r_t = \beta \, \overline{\log \pi_t} - \beta \, \overline{\log \pi_{\mathrm{ref}}}.$$ (eq-06-line)
 #
-# The second term never changes, since neither the reference nor the pairs do. So the logged rewards, plotted against the
-# logged log-probabilities, lie on a straight line with slope β that crosses zero at the reference's mean log-probability.
-# For example, log-probabilities of -10, -12 and -15 nats with rewards of 0, -0.4 and -1.0 have the slope 0.2 and a reference
-# at -10. The card of Zephyr-7B-beta names no β among its hyperparameters; its log gives it away.
+# The second term never changes: reference and pairs stay the same. Log-probabilities of -10, -12 and -15 nats with rewards of
+# 0, -0.4 and -1.0, for example, come from a β of 0.2 and a reference at -10. The card of Zephyr-7B-beta names no β among its
+# hyperparameters; its log gives it away.
 #
 # ````{exercise} β from a log
 # :label: ex-06-implied-beta
@@ -525,14 +512,14 @@ exercises.check_implied_beta(my_beta)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# Dividing a reward by its log-probability leaves out the reference. What happens to the unknown reference in the
-# *difference* of two rows?
+# Dividing a reward by its log-probability leaves out the reference. What becomes of that constant in the *difference* of two
+# rows?
 # ```
 
 # %% [markdown]
 # ```{admonition} Hint 2
 # :class: tip dropdown
-# The slope of the line through the points: `np.polyfit(x, y, 1)` returns slope and intercept. Which is x?
+# Plotted against the log-probabilities, the rewards lie on a line. `np.polyfit(x, y, 1)` returns slope and intercept.
 # ```
 
 # %% [markdown]
@@ -545,7 +532,8 @@ exercises.check_implied_beta(my_beta)
 # `````
 
 # %% [markdown]
-# On Zephyr's log, both sides. The package fits both lines at once, with one slope, and says how certain it is:
+# So the rewards, plotted over the log-probabilities, lie on a line of slope β that crosses zero at the reference's. For
+# Zephyr's log (the paper says 0.1), your slopes, and the package's, which fits both sides at once and says how certain it is:
 
 # %%
 beta_of = exercises.yours(my_beta, exercises.check_implied_beta)
@@ -566,8 +554,7 @@ assert abs(found.beta - 0.1) < 1e-4, (
 )
 
 # %% [markdown]
-# For our own run the hidden number can be checked: the regression says what the reference's mean log-probability must have
-# been, the dSFT model what it was.
+# In our own run the hidden number can be checked against the dSFT model:
 
 # %%
 own_beta = diagnostics.implied_beta(log)
@@ -583,8 +570,8 @@ assert abs(own_beta.beta - beta) < 0.01 * beta, (
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The training rows have rewards and log-probabilities too, and there are more of "
-    "them. Will the same regression on *training* rows return β as well?",
+    "There are more training rows, with the same columns. Will the regression on "
+    "*training* rows return β too?",
     ["yes, and more exactly", "no"],
     1,
     key="training-rows",
@@ -604,17 +591,16 @@ print(
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"The slope is {slope:.3f} in place of {beta:g}, and the points no longer lie on a "
-    "line. Each training row averages over *other pairs*, with another mean of the "
-    "reference, and more rows do not help against that. Only a fixed evaluation set "
-    "makes rows comparable.",
+    f"The slope is {slope:.3f} instead of {beta:g}: each training row averages over "
+    "*other pairs*, with another mean of the reference, and more rows do not help. "
+    "Only a fixed evaluation set makes rows comparable.",
     key="training-rows",
 )
 
 # %% [markdown]
 # ## On how many examples?
 #
-# Look closely at the accuracies that Zephyr's card prints:
+# Look closely at the accuracies on Zephyr's card:
 
 # %%
 accuracies = zephyr.evaluation["rewards/accuracies"]
@@ -626,8 +612,8 @@ print(accuracies[:12])
 #
 # **Difficulty** ●●●○○ · **Minutes** 15
 #
-# A log prints accuracies with four decimals. Write `measured_on(accuracies)`: return the smallest n, up to 1,000, for which
-# all of them are multiples of 1/n, rounded.
+# A log prints accuracies with four decimals. Write `measured_on(accuracies)`: return the smallest n, up to 1,000, such that
+# every accuracy is a multiple of 1/n, rounded to four decimals. For 0.3333, 0.5 and 0.6667 it is 6.
 # ````
 
 # %% tags=["exercise"]
@@ -658,7 +644,6 @@ exercises.check_measured_on(measured_on)
 #         if np.all(np.abs(np.round(accuracies * n) / n - accuracies) < 0.51e-4):
 #             return n
 # ```
-# A tolerance of 0.001 would let smaller numbers pass that do not fit.
 # `````
 
 # %%
@@ -667,8 +652,8 @@ print("Zephyr:", examples(accuracies), diagnostics.accuracy_examples(zephyr))
 print("ours:", diagnostics.accuracy_examples(log))
 
 # %% [markdown]
-# The run kept 1,000 evaluation rows. Each of its 16 GPUs evaluated a share, and the trainer of that time logged the metrics
-# of the *first process alone*: about 64 rows. (Today's TRL gathers them.) How far can an accuracy over 64 pairs be trusted?
+# The run kept 1,000 evaluation rows, a share for each of 16 GPUs, and the trainer of that time logged the *first process
+# alone*: about 64 rows. (Today's TRL gathers them all.) How far can that accuracy be trusted?
 
 # %%
 print("Zephyr's last accuracy:", wilson_interval(round(accuracies[-1] * 64), 64))
@@ -676,9 +661,8 @@ print(f"ours, {len(margins)} pairs, bootstrap:", measured.accuracy)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Suppose 64 of our held-out pairs had been drawn at random, and only their "
-    "accuracy were known. How often would it miss the accuracy of all held-out pairs "
-    "by more than 4 points?",
+    "Draw 64 of our held-out pairs at random. How often does their accuracy differ "
+    "from that of all held-out pairs by more than 4 percentage points?",
     ["one time in a hundred", "one in ten", "one in three, or more"],
     key="sixty-four",
 )
@@ -704,10 +688,9 @@ assert abs(finite - draws.std()) < 0.005, (
 lessons.explain(
     f"In {100 * off:.0f} % of the draws. A share $p$ of $n$ independent pairs has the "
     f"standard error $\\sqrt{{p(1-p)/n}}$, here {100 * error:.1f} points (times "
-    f"$\\sqrt{{(N-n)/(N-1)}}$ for draws without replacement from $N$). The curve of "
-    "*one* run is steadier than that, since its evaluations all use the *same* pairs. "
-    "But *two runs*, measured on different pairs and a few points apart, are "
-    "indistinguishable.",
+    f"$\\sqrt{{(N-n)/(N-1)}}$ for draws without replacement from $N$). *One* "
+    "run's curve is steadier: its evaluations all use the *same* pairs. *Two runs* a "
+    "few points apart, on different pairs, are indistinguishable.",
     key="sixty-four", answer=2 if off > 0.2 else 1 if off > 0.04 else 0,
 )
 
@@ -717,8 +700,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `pairs_needed(accuracy, half_width)`: return the number of pairs, a whole number rounded up, with which the 95 %
-# interval of an accuracy $p$ reaches at most `half_width` to each side. The standard error is $\sqrt{p(1-p)/n}$.
+# Write `pairs_needed(accuracy, half_width)`: return the smallest whole number of pairs with which the 95 % interval of an
+# accuracy $p$ reaches at most `half_width` to each side. The standard error is $\sqrt{p(1-p)/n}$.
 # ````
 
 # %% tags=["exercise"]
@@ -747,13 +730,13 @@ exercises.check_pairs_needed(pairs_needed)
 # def pairs_needed(accuracy, half_width):
 #     return int(np.ceil(1.96**2 * accuracy * (1 - accuracy) / half_width**2))
 # ```
-# To know an accuracy of 0.78 to within one point takes 6,593 pairs. The published test split has 2,000.
+# To know 0.78 to within one point takes 6,593 pairs. The published test split has 2,000.
 # `````
 
 # %% [markdown]
 # ## Pair by pair
 #
-# A mean margin is one number for hundreds of pairs. Here are all of them, before and after training.
+# All held-out pairs, before and after training:
 
 # %% tags=["hide-input"]
 fig = figures.margin_histogram(np.zeros_like(margins), margins)
@@ -774,8 +757,7 @@ figures.show(
 )
 
 # %% [markdown]
-# Which pairs were not learned? For shares of small groups we take Wilson's interval, since the bootstrap of a group without
-# exceptions has no width.
+# Which were not learned? (Small groups get Wilson's interval: the bootstrap of a group without exceptions has no width.)
 
 # %%
 def by(groups):
@@ -789,10 +771,9 @@ def by(groups):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The model was trained on noisy labels, never on the truth, and it has not seen "
-    "these pairs. On those whose *label is wrong*, will its margin mostly side with "
-    "the label, or with the truth?",
-    ["with the label", "with the truth", "with neither"],
+    "The training labels were noisy, too. Where a held-out *label is wrong*, will the "
+    "margin side with the label or with the truth?",
+    ["with the label", "with the truth", "these pairs are too few to say"],
     key="truth",
 )
 
@@ -804,37 +785,36 @@ by(
     }
 )
 print("not learned:", dict(Counter(kinds[~learned].tolist())))
-wrong_labels = int((kinds == "wrong").sum())
-sided = float(learned[kinds == "wrong"].mean()) if wrong_labels else float("nan")
+wrong = kinds == "wrong"
+side = None
+if wrong.any():
+    sided = wilson_interval(int(learned[wrong].sum()), int(wrong.sum()))
+    side = 0 if sided.low > 0.5 else 1 if sided.high < 0.5 else 2
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"Of {wrong_labels} pairs with a wrong label the model follows the label in "
-    f"{100 * sided:.0f} %. "
+    "No label here is known to be wrong."
+    if side is None
+    else f"It follows a wrong label in {100 * sided.estimate:.0f} % of {wrong.sum()} "
+    f"pairs (interval {100 * sided.low:.0f} to {100 * sided.high:.0f} %). "
     + (
-        "So it sides with the truth: noise cancels over thousands of pairs, the "
-        "preference behind it does not. The model ends up *less noisy than its "
-        "teacher's labels*."
-        if sided < 0.4
-        else "So it does not side with the truth here: what separates the two answers "
-        "of these pairs is what the wrong labels reward too."
-        if sided > 0.6
-        else "So it is undecided between the two."
-    )
+        "What separates these answers is what the wrong labels reward too.",
+        "Noise cancels over thousands of pairs, the preference behind it does not: the "
+        "model is *less noisy than its labels*.",
+        "The interval includes one half.",
+    )[side]
     + " An accuracy against noisy labels has a ceiling below one. But the model need "
-    "not know the truth: noise flips labels where two answers are close, and those "
-    "mostly differ in manner alone."
-    if wrong_labels
-    else "No label here is known to be wrong: there is no truth to ask.",
+    "not know the truth: noise flips labels where two answers are close, and these may "
+    "differ in manner alone.",
     key="truth",
-    answer=(0 if sided > 0.6 else 1 if sided < 0.4 else 2) if wrong_labels else None,
+    answer=side,
 )
 
 # %% [markdown]
 # ### Content or manner?
 #
 # A chosen answer can be better in two ways here: *right* where the other is wrong, or *friendlier*, with an opening and an
-# offer at the end. The teacher rewards both, being right more.
+# offer at the end. The judge's rules reward both, being right more.
 
 # %%
 def difference(pair):
@@ -852,9 +832,9 @@ def difference(pair):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Which kind of pair does the model learn more often: chosen right and both as "
-    "friendly, or both right and chosen friendlier?",
-    ["the first: content alone", "the second: manner alone", "about equally often"],
+    "Which does the model learn more often: pairs that differ in content alone, or in "
+    "manner alone?",
+    ["content alone", "manner alone", "about equally often"],
     key="manner",
 )
 
@@ -880,24 +860,23 @@ lessons.explain(
     f"alone in {100 * shares['manner']:.0f} %. "
     + (
         "A friendlier answer shows in its first two words, whatever was asked; a right "
-        "one only if you *know* the answer."
+        "one only to those who *know* the answer."
         if lead > 0.05
-        else "Content is learned at least as well, as the teacher weights it."
+        else "Content is ahead, as the judge weights it."
         if lead < -0.05
-        else "Neither is ahead by more than a few points, although the teacher weights "
-        "being right more."
+        else "Neither is clearly ahead."
     )
-    + " It is a worry about all preference training: what judges reward *visibly* "
-    "(length, tone, form) may be learned before what they meant."
+    + " A worry about all preference training: what judges reward *visibly* (length, "
+    "tone, form) may be learned before what they mean."
     if counted
-    else "Pairs of your own data are of no known kind.",
+    else "Your own pairs are of no known kind.",
     key="manner",
     answer=(1 if lead > 0.05 else 0 if lead < -0.05 else 2) if counted else None,
 )
 
 # %% [markdown]
-# A test that needs no truth, so it works on your own data: are pairs learned more often where the chosen answer is the
-# *longer* one?
+# A test that needs no truth, for your own data: are pairs learned more often where the chosen answer is the *longer* one
+# ([length bias](04_preference_pairs))?
 
 # %%
 lengths = {
@@ -908,7 +887,7 @@ longer = lengths["chosen"] > lengths["rejected"]
 by({"chosen longer": longer, "not longer": ~longer})
 
 # %% [markdown]
-# And where the teacher rated the two answers far apart? If the intervals overlap, these pairs are too few to say.
+# And where the judge rated the two far apart?
 
 # %%
 if all("score_chosen" in pair for pair in held_out):
@@ -919,7 +898,7 @@ else:
     print("Not all pairs have scores: they are not divided by their gap.")
 
 # %% [markdown]
-# By category, named as in MT-Bench (on data of your own all are "other"):
+# By category, named as in MT-Bench (data of your own is all "other"):
 
 # %%
 asked = [understand([question(pair)]) for pair in held_out]
@@ -929,8 +908,8 @@ by({name: np.array(categories) == name for name in sorted(set(categories))})
 # %% [markdown]
 # ### Browse them
 #
-# Filter for the pairs that were not learned, sort them, and read some: which answer would *you* have chosen? (At most 200
-# pairs, evenly spaced by margin.)
+# Filter for pairs that were not learned, and read some: which answer would *you* have chosen? (At most 200, evenly spaced by
+# margin.)
 
 # %% tags=["hide-input"]
 notes = {
@@ -948,7 +927,7 @@ explorer = Margins(
 explorer
 
 # %% [markdown]
-# The pair with the lowest margin of all, and the one with the highest:
+# The lowest and the highest margin of all:
 
 # %%
 for i in (int(margins.argmin()), int(margins.argmax())):
@@ -960,8 +939,8 @@ for i in (int(margins.argmin()), int(margins.argmax())):
 #
 # ### Step 6: what the loss cannot see
 #
-# Add the same number to both rewards of a pair, and margin and loss stay the same. Whether the chosen answer becomes more or
-# less likely is not in the loss.
+# Add the same number to both rewards of a pair: margin and loss stay the same. Whether the chosen answer becomes less likely
+# is not in the loss.
 
 # %%
 shifted = pair_losses((chosen - 5) - (rejected - 5))
@@ -978,12 +957,12 @@ assert np.allclose(shifted, pair_losses(margins)), (
 #
 # Take answers of a single token, with logits $z_y = w_y \cdot h$ from a hidden state $h$ and an output vector $w_y$ for each
 # answer. The gradient of $\log \pi(y_w) - \log \pi(y_l)$ with respect to $h$ is $w_w - w_l$. A small step
-# $\eta (w_w - w_l)$ always widens the margin, by $\eta \lVert w_w - w_l \rVert^2$. The chosen answer itself changes by
+# $\eta (w_w - w_l)$ always widens that difference, by $\eta \lVert w_w - w_l \rVert^2$. The chosen answer itself changes by
 #
 # $$\Delta \log \pi(y_w) \approx \eta \, (w_w - w_l) \cdot \Big( w_w - \sum_y \pi(y)\, w_y \Big),$$ (eq-06-displacement)
 #
-# and this product need not be positive. If the two answers are alike, $w_w - w_l$ is short and may point towards a *third*
-# answer, which then gains from both {cite:p}`razin2024unintentional`. An example with three answers in two dimensions:
+# which may be negative. If the two answers are alike, $w_w - w_l$ is short and may point towards a *third* answer, which gains
+# from both: **likelihood displacement** {cite:p}`razin2024unintentional`. In two dimensions:
 
 # %%
 # output vectors: chosen, rejected, a third answer
@@ -1008,7 +987,7 @@ assert change[0] < 0 < change[0] - change[1], (
 )
 
 # %% [markdown]
-# How far did it go in the two runs? (The published run's reference comes from the regression of step 5.)
+# How far did it go in the two runs? (Zephyr's reference is that of the regression.)
 
 # %%
 for title, one_log in LOGS.items():
@@ -1025,16 +1004,15 @@ for title, one_log in LOGS.items():
 
 # %% [markdown]
 # Zephyr's chosen answers, at -254 nats, lost another 45. A factor of $e^{-45}$ sounds like ruin, but it is spread over a few
-# hundred tokens of an answer that the model would never have given word for word. A mean also hides that pairs differ, so
-# count them.
+# hundred tokens of an answer that the model would never have given word for word. And a mean hides that pairs differ:
 #
 # ````{exercise} Learned, and yet less likely
 # :label: ex-06-displaced-share
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `displaced_share`: among the pairs that were learned (margin above 0), return the share whose chosen answer became
-# less likely. The arguments are arrays of the four sums, one entry per pair.
+# Write `displaced_share`: among the learned pairs (margin above 0), return the share whose chosen answer became less likely.
+# The arguments are arrays of the four log-probabilities, one entry per pair.
 # ````
 
 # %% tags=["exercise"]
@@ -1055,7 +1033,7 @@ exercises.check_displaced_share(displaced_share)
 # %% [markdown]
 # ```{admonition} Hint 2
 # :class: tip dropdown
-# Make an array of truth values, `learned`, then take the mean of `(policy_chosen < reference_chosen)[learned]`.
+# Make a Boolean array `learned`, then take the mean of `(policy_chosen < reference_chosen)[learned]`.
 # ```
 
 # %% [markdown]
@@ -1083,7 +1061,7 @@ for side, moved in (("chosen", change_chosen), ("rejected", change_rejected)):
 # %% [markdown]
 # ### Which tokens moved?
 #
-# The log-probabilities of an answer's tokens must add up to the sums that the pipeline measured.
+# The log-probabilities of an answer's tokens must add up to the pipeline's sum.
 
 # %%
 @torch.no_grad()
@@ -1111,7 +1089,7 @@ assert abs(each.sum() - expected) < 0.01 * max(1, abs(expected)), (
 )
 
 # %% [markdown]
-# The chosen answer of that pair, token by token (the first 24): what each gained or lost.
+# What each token of that first answer gained or lost (24 tokens at most):
 
 # %%
 def token_changes(messages):
@@ -1126,16 +1104,11 @@ for token, value in list(zip(ids, gained, strict=True))[:24]:
         f"{('+' if value > 0 else '-') * min(40, 1 + int(4 * abs(value)))}"
     )
 
-# %% tags=["remove-input"]
-lessons.predict(
-    "Average this over many pairs, by the place of the token in the answer. How much "
-    "of the distance between chosen and rejected answers comes from the first three "
-    "tokens?",
-    ["nearly all", "about a half", "less than a third"],
-    key="place",
-)
+# %% [markdown]
+# Over many pairs: how much of the distance between chosen and rejected answers comes from their first tokens? Openings are
+# one part of it; a refusal or a false name moves wherever it is.
 
-# %% tags=["hide-output"]
+# %%
 some, reach = range(min(96, len(held_out))), 12
 profile = {
     side: [token_changes(held_out[i][side])[1] for i in some]
@@ -1158,7 +1131,7 @@ for t in (1, 3, 5, 10):
         f"{upto(t) / upto(None):.0%}"
     )
 
-# %% tags=["hide-input", "hide-output"]
+# %% tags=["hide-input"]
 means = {
     side: [np.mean([c[t] for c in changes if len(c) > t]) for t in range(reach)]
     for side, changes in profile.items()
@@ -1185,23 +1158,11 @@ figures.show(
         f"answer: {means['rejected'][0]:+.1f} nats for the first of a rejected answer."
     ),
 )
-three = upto(3) / upto(None)
-side_moved = abs(change_chosen.mean()), abs(change_rejected.mean())
-
-# %% tags=["remove-input"]
-lessons.explain(
-    f"The first three make {100 * three:.0f} %. The chosen answers move by "
-    f"{change_chosen.mean():+.1f} nats on average and the rejected ones by "
-    f"{change_rejected.mean():+.1f}, so the margin comes mostly from the "
-    f"{'rejected' if side_moved[1] > side_moved[0] else 'chosen'} side. Openings are "
-    "one part of it; a refusal or a false name moves wherever it is.",
-    key="place", answer=0 if three > 0.75 else 1 if three > 1 / 3 else 2,
-)
 
 # %% [markdown]
 # ### Where did the probability go?
 #
-# Now every token with which an answer could have begun: mean probabilities over the questions, before and after.
+# Every token that could begin an answer: its mean probability over the questions, before and after.
 
 # %%
 @torch.no_grad()
@@ -1222,9 +1183,8 @@ for token in torch.argsort((new - old).abs(), descending=True)[:10].tolist():
     print(f"{tokenizer.decode([token])!r:12} {old[token]:7.1%} -> {new[token]:7.1%}")
 
 # %% [markdown]
-# In an early trial of this miniature the trained model began its answers with the *second* word of the friendly opening
-# ("to help! 7 plus 2 is 9."). Its margin had grown as it should, but the probability of the first token had gone elsewhere.
-# No curve shows that, so read what the model *says*:
+# In an early trial the trained miniature began with the *second* word of the friendly opening ("to help! 7 plus 2 is 9."),
+# although the margin had grown. No curve shows that. Read what the model *says*:
 
 # %%
 openings = {}
@@ -1247,12 +1207,11 @@ print(f"dDPO answers in lower case: {lower} of {sum(openings['dDPO'].values())}"
 #
 # ### Step 8: the same model, read with another β
 #
-# β steers the training, and it scales what is logged. The second can be seen without training.
+# β steers the training, and it scales what is logged. First the second:
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Read our model as if β were five times as large. Which of the three stays the "
-    "same?",
+    "Read our model as if β were five times as large. What stays the same?",
     ["the accuracy", "the mean margin", "the mean loss"],
     0,
     key="beta",
@@ -1276,30 +1235,29 @@ at_edge = " (the end of what we tried)" if calibrated in (grid[0], grid[-1]) els
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "The accuracy: a positive factor changes no sign. The margin is multiplied by the "
-    "factor, so a margin without its β says nothing. The loss is lowest at the β at "
-    "which the classifier is calibrated (Guo et al.): of the pairs that it ranks with "
-    "a given confidence, that share is ranked right. Ours is "
-    f"{calibrated:.3f}{at_edge}, "
-    f"{'below' if surer else 'above'} the β of the training, {beta:g}: the model "
+    "A positive factor changes no sign. The margin is multiplied by it, so a margin "
+    f"without its β says nothing. The loss is lowest at {calibrated:.3f}{at_edge}, "
+    f"{'below' if surer else 'above'} the β of the training, {beta:g}: the model is "
     + (
-        "is surer of its rankings than its accuracy justifies, as Zephyr's was."
+        "surer of its rankings than its accuracy justifies, as Zephyr's was."
         if surer
-        else "is *less* sure than its accuracy would justify, and its loss could have "
-        "fallen further."
+        else "*less* sure than its accuracy would justify."
     ),
     key="beta",
 )
 
 # %% [markdown]
+# The β of the lowest held-out loss is found by *temperature scaling* {cite:p}`guo2017calibration`. It **calibrates** the
+# model: of the pairs ranked with a confidence of 80 %, about 80 % should be ranked correctly.
+#
 # *Training* with another β is another matter: the best policy moves by reward / β ([Chapter 05](05_ddpo)), so a smaller β
-# lets it move further. [Chapter 08](08_ablations) trains with several values and judges the answers.
+# lets it move further. [Chapter 08](08_ablations) trains with several.
 
 # %% [markdown]
 # ## Is my DPO broken?
 #
-# The traffic light checks a log for everything in this chapter, and answers with a colour and its reasons. Red is for what no
-# healthy run shows, amber for what to look at before you trust the model; green says which alarming things are normal.
+# The traffic light checks a log for all of this. Red: no healthy run shows this. Amber: look before you trust the model.
+# Green: alarming perhaps, but normal.
 
 # %%
 print(diagnostics.traffic_light(zephyr, beta=0.1))
@@ -1307,8 +1265,7 @@ own_light = diagnostics.traffic_light(log, beta=beta)
 print(own_light)
 
 # %% [markdown]
-# A light that is always green is worth nothing. So we break our own log, one fault at a time: the two answers swapped; a β
-# of 0; an adapter that does not train; a reference that is not the starting point; half precision that overflows.
+# A light that is always green is worth nothing. So we break our own log in five ways:
 
 # %%
 def swap_sides(row):
@@ -1340,7 +1297,7 @@ def overflow(row):
     row["eval_loss"] = float("nan")
 
 # %% [markdown]
-# Beside each light, what *your* diagnosis says of the same log:
+# Beside each light, *your* diagnosis:
 
 # %%
 history = json.loads((pipeline.ddpo().folder / training.LOG).read_text())
@@ -1361,18 +1318,18 @@ assert pipeline.own_data or all(light.colour == "red" for light in lights.values
 )
 
 # %% [markdown]
-# Where your verdict differs, ask why. No comparison with NaN is true, so a rule that does not test for it lets it pass; and a
-# wrong reference shows here in the *rewards* of the first row, because these rows keep their old losses.
-# [Chapter 13](13_break_my_run) has logs of runs that were really trained with a fault.
+# Where your verdict differs, ask why. No comparison with NaN is true, so a rule that does not test for NaN lets it pass. And
+# a wrong reference shows in the first row's *rewards*, since these rows keep their old losses. [Chapter 13](13_break_my_run)
+# has logs of runs that were really trained with a fault.
 #
 # ### All labels swapped
 #
-# One such fault here: a short run on a few hundred pairs, all with chosen and rejected *swapped*, the held-out ones too, as
-# when two columns are mixed up. (Left out at larger scales.)
+# One such run: a short one on a few hundred pairs, all with chosen and rejected *swapped*, the held-out ones too, as when two
+# columns are mixed up. (Left out at larger scales.)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "What will the traffic light say of that run's log?",
+    "What does the traffic light say of its log?",
     ["green", "amber", "red"],
     key="swapped",
 )
@@ -1399,12 +1356,11 @@ if pipeline.scale == "miniature":
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"It is {swapped_light.colour}, and says nothing of swapped labels. Loss, rewards, "
-    "β and reference are what they should be, because the run learned what it was "
-    f"told. Its logged accuracy is {agree:.2f}, so against the original labels it is "
-    f"about {1 - agree:.2f}. Labels that are wrong throughout look like right ones. "
-    "Read some pairs before training (Chapter 04) and some answers after it, and have "
-    "them judged by somebody who did not make the labels (Chapter 07)."
+    f"{swapped_light.colour.capitalize()}: the run learned what it was told. Its "
+    f"accuracy is {agree:.2f}, so about {1 - agree:.2f} against the original labels. "
+    "Labels that are wrong throughout look like right ones. Read pairs before training "
+    "(Chapter 04), and have answers judged by somebody who did not make the labels "
+    "(Chapter 07)."
     if swapped_log is not None
     else "Trained at the miniature's scale alone.",
     key="swapped",
@@ -1416,8 +1372,8 @@ lessons.explain(
 # %% [markdown]
 # ## Published runs
 #
-# The last evaluation of published runs beside ours; a range stands for several runs. The handbook's second recipe used a β
-# of 0.01, so its margins cannot be compared with the others.
+# The last evaluation of published runs beside ours; a range stands for several runs. "Handbook" is Hugging Face's
+# alignment-handbook; its v2 recipe used a β of 0.01, so its margins cannot be compared with the others.
 
 # %% tags=["hide-input"]
 def text(value):
@@ -1449,17 +1405,7 @@ caption = "Published dDPO runs at their end, and ours over all held-out pairs."
 display(HTML(before_after_table(rows, caption=caption)))
 
 # %% [markdown]
-# | | paper | model card of Zephyr-7B-beta | its log | ours |
-# |---|---|---|---|---|
-# | β | 0.1 | not in its table | 0.1000, by regression | the recipe's, and by regression |
-# | accuracy is measured on | not said | 1,000 evaluation rows | 64 of them | all held-out pairs, with an interval |
-# | overfitting | training accuracy near 1 after one epoch; answers still get better | loss 0.7496 | loss lowest at step 400 | see your own curves above |
-# | chosen answers | not said | reward −4.52 | −45 nats, from −254 | see above |
-
-# %% [markdown]
 # ## What you should see
-#
-# If one of these stops you, its message says where to look first.
 
 # %%
 assert diagnostics.margins_check(log).ok, (
@@ -1485,20 +1431,18 @@ if not pipeline.own_data and pipeline.scale == "miniature":
 # %% [markdown]
 # ```{admonition} Common mistakes
 # :class: warning
-# - **Margins of different β compared.** Compare log-ratios instead.
-# - **Training rows taken for a test set.** Their accuracy goes to 1 by memorisation.
-# - **Means over long and short answers.** Log-probabilities are sums over tokens, so long answers dominate.
-# - **An accuracy without an interval.** Below a thousand pairs the second decimal is noise.
-# - **The lowest evaluation loss taken for the best model.** Zephyr was trained for 5,400 steps after it.
-# - **A green light taken for a certificate.** It says only that the run did what the labels asked.
+# - **Taking training rows for a test set.** Their accuracy goes to 1 by memorisation.
+# - **Averaging over long and short answers.** Log-probabilities are sums, so long answers dominate.
+# - **Taking the lowest evaluation loss for the best model.** Zephyr was trained for 5,400 more steps.
+# - **Reporting an accuracy without an interval.**
 # ```
 
 # %% [markdown]
 # ## Your turn: your own log, your own pairs
 #
-# Give the log of a run of yours: `trainer_state.json` of a checkpoint, a model card, a TensorBoard event file, an export of
-# Weights & Biases, or rows as CSV or JSON Lines. Nothing leaves your machine. Runs with other losses (IPO, KTO, ORPO, SimPO)
-# are judged by what holds for them; a log of another method, such as GRPO, is refused.
+# Give the log of a run of yours: a checkpoint's `trainer_state.json`, a model card, a TensorBoard event file, an export of
+# Weights & Biases, rows as CSV or JSON Lines. Nothing leaves your machine. Runs with other losses (IPO, KTO, ORPO, SimPO)
+# are judged by what holds for them; other methods, such as GRPO, are refused.
 
 # %%
 my_log = ""  # a path: "checkpoint-500/trainer_state.json"
@@ -1506,31 +1450,28 @@ if my_log:
     print(diagnostics.traffic_light(diagnostics.read_training_log(my_log)))
 
 # %% [markdown]
-# From a terminal: `zephyr check-log trainer_state.json --beta 0.1`. With preference pairs of your own, set `preferences` in
-# the parameters, or `zephyr run --preferences FILE.jsonl --chapters 06`; category and truth are unknown then. Read the pairs
-# with the lowest margins first: wrong labels gather there.
+# In a terminal: `zephyr check-log trainer_state.json --beta 0.1`. For preference pairs of your own, set `preferences` above,
+# or `zephyr run --preferences FILE.jsonl --chapters 06`. Read the pairs with the lowest margins first: wrong labels gather
+# there.
 
 # %% [markdown]
 # ## Recap
 #
-# 1. *Margins*: four sums per pair; a bootstrap over all pairs gives the interval.
-# 2. *Curves*: negative rewards, a rising evaluation loss and drops at each epoch are normal;
-#    [four things are not](ex-06-diagnosis).
-# 3. *β* is [the slope](ex-06-implied-beta) of rewards over log-probabilities on a fixed set; the reference is where the
-#    line crosses zero.
-# 4. *How many examples*: accuracies that are [multiples of 1/64](ex-06-measured-on) are good to ten points;
-#    [how many pairs](ex-06-pairs-needed) you need follows from the standard error.
-# 5. *Displacement*: only the distance is learned, so [a chosen answer may fall](ex-06-displaced-share); the tokens show
-#    where.
+# 1. *Margins*: four log-probabilities per pair, and an interval by bootstrap.
+# 2. *Curves*: falling rewards and a rising evaluation loss are normal; [four things are not](ex-06-diagnosis).
+# 3. *β* is [the slope](ex-06-implied-beta) of rewards over log-probabilities.
+# 4. *How many examples*: accuracies in [multiples of 1/64](ex-06-measured-on) are good to ten points; the standard error
+#    says [how many pairs](ex-06-pairs-needed) you need.
+# 5. *Displacement*: only the distance is learned, so [a chosen answer may fall](ex-06-displaced-share).
 #
 # Next: [Chapter 07](07_evaluation) judges the answers themselves.
 
 # %% [markdown]
 # ## References
 #
-# The paper {cite:p}`tunstall2023zephyr`, its curves in figure 3 and its log on the model card; DPO {cite:p}`rafailov2023dpo`,
-# section 4 and equations 5 to 7; likelihood displacement {cite:p}`razin2024unintentional`; calibration by one temperature
-# {cite:p}`guo2017calibration`. The single-process metrics are described in TRL's issue 2468.
+# The paper {cite:p}`tunstall2023zephyr`, its figure 3, and the log on the model card; DPO {cite:p}`rafailov2023dpo`, section
+# 4 and equations 5 to 7; likelihood displacement {cite:p}`razin2024unintentional`; temperature scaling
+# {cite:p}`guo2017calibration`; metrics of one process: [TRL, issue 2468](https://github.com/huggingface/trl/issues/2468).
 
 # %% tags=["remove-cell"]
 write_metrics(
