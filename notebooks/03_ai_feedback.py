@@ -490,6 +490,9 @@ lessons.predict(
 # %% tags=["hide-input", "hide-output"]
 dots = Counter(zip(np.round(means[both] * 4) / 4, overall[both], strict=True))
 suspect = both & (overall == 10) & (means <= 2)
+near = Counter()  # for the table: the means to whole points
+for (mean, grade), count in dots.items():
+    near[round(grade), round(mean)] += count
 fig, [axes] = figures.figure(height=4.2)
 odd = [grade == 10 and mean <= 2 for mean, grade in dots]
 colours = [figures.COLOURS[int(lies_apart)] for lies_apart in odd]
@@ -514,6 +517,14 @@ figures.show(
         "Every answer by its two scores; a dot's size is the number of answers. "
         f"{suspect.sum()} of the tens have a mean of at most 2."
     ),
+    tables=[figures.FigureTable(
+        ["overall grade", *(f"mean about {mean}" for mean in range(1, 6))],
+        [
+            [f"{grade}", *(f"{near[grade, mean]:,}" for mean in range(1, 6))]
+            for grade in range(10, 0, -1)
+        ],
+        caption="Answers by overall grade and mean of the aspects",
+    )],
 )
 
 # %%

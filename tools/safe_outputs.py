@@ -27,7 +27,7 @@ TAGS = {
 }
 ATTRIBUTES = {
     *("alt", "border", "class", "colspan", "max", "name", "rowspan", "scope", "src", "style"),
-    *("title", "type", "value"),
+    *("tabindex", "title", "type", "value"),
 }
 RADIO = re.compile(r"predict-[a-z0-9-]+")  # the only input: a choice that is sent nowhere
 PICTURE = re.compile(r"data:image/(png|svg\+xml);base64,[A-Za-z0-9+/=]*")

@@ -2,9 +2,9 @@
 
 Every figure tells its series apart by line style, marker or hatching as well as by colour; the
 colours are Okabe and Ito's, chosen for colour-blind readers. The background is light and opaque, so
-that a page in dark mode shows the same figure. Names from data are shown as they are, never as
-mathematics. The functions return a matplotlib ``Figure``, to be changed further or passed to
-`show`.
+that a page in dark mode shows the same figure; its numbers stand below it as a folded table. Names
+from data are shown as they are, never as mathematics. The functions return a matplotlib
+``Figure``, to be changed further or passed to `show`.
 """
 
 from zephyr_utils.figures.data import length_histogram, rating_heatmap
@@ -15,6 +15,7 @@ from zephyr_utils.figures.evaluation import (
     interval_curves,
     score_bars,
 )
+from zephyr_utils.figures.numbers import FigureTable, figure_tables
 from zephyr_utils.figures.page import before_after_table, figure_html, show
 from zephyr_utils.figures.style import (
     COLOURS,
@@ -37,12 +38,14 @@ __all__ = [
     "HATCHES",
     "LINE_STYLES",
     "MARKERS",
+    "FigureTable",
     "before_after_table",
     "category_radar",
     "difference_intervals",
     "dpo_loss_figure",
     "figure",
     "figure_html",
+    "figure_tables",
     "frontier",
     "interval_curves",
     "learning_rate_schedule",

@@ -10,6 +10,7 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.figures.numbers import FigureTable, figure_tables
 from zephyr_utils.tables import Markup, html_table
 
 # What no HTML file can hold: control characters other than tab and line breaks, and halves of
@@ -22,9 +23,18 @@ def escaped(text: str) -> Markup:
     return Markup(html.escape(UNWRITABLE.sub("\ufffd", text)))
 
 
-def figure_html(fig: Figure, *, alt: str, caption: str) -> str:
+def figure_html(
+    fig: Figure, *, alt: str, caption: str, tables: Sequence[FigureTable] | None = None
+) -> str:
     """The figure as HTML: an image that needs no other file, its text for those who cannot see it,
-    its caption.
+    its caption, and its numbers as a folded table.
+
+    Args:
+        fig: the figure.
+        alt: what it shows, in a sentence.
+        caption: stands below it.
+        tables: say what the figure shows where its artists do not, such as by the size of dots;
+            None reads them from the figure.
 
     Raises:
         HandbookError: ``alt`` or ``caption`` is empty.
@@ -45,12 +55,41 @@ def figure_html(fig: Figure, *, alt: str, caption: str) -> str:
         f'src="data:image/svg+xml;base64,{data}" '
         f'style="width:{fig.get_figwidth() * 100:.0f}px;max-width:100%;height:auto">'
         f"<figcaption>{escaped(caption)}</figcaption></figure>"
+        f"{_folded(figure_tables(fig) if tables is None else tables)}"
     )
 
 
-def show(fig: Figure, *, alt: str, caption: str) -> None:
-    """Display a figure with its alternative text and caption; both are required."""
-    display(HTML(figure_html(fig, alt=alt, caption=caption)))
+def _folded(tables: Sequence[FigureTable]) -> str:
+    """Tables below one line that unfolds them, without a script; each scrolls by itself where it is
+    wider than a phone, by keyboard, too.
+    """
+    if not tables:
+        return ""
+    parts = []
+    for table in tables:
+        drawn = html_table(
+            [escaped(cell) for cell in table.columns],
+            [[escaped(cell) for cell in row] for row in table.rows],
+            caption=escaped(table.caption),
+            numbers=range(1, len(table.columns)),
+            row_headers=True,
+        )
+        parts.append(f'<div style="overflow-x:auto" tabindex="0">{drawn}</div>')
+        if table.note:
+            parts.append(f"<p>{escaped(table.note)}</p>")
+    return (
+        f'<details class="figure-table"><summary>The figure as a table</summary>'
+        f"{''.join(parts)}</details>"
+    )
+
+
+def show(
+    fig: Figure, *, alt: str, caption: str, tables: Sequence[FigureTable] | None = None
+) -> None:
+    """Display a figure with its alternative text and caption, which are required, and its numbers
+    as a folded table. See `figure_html` for the arguments.
+    """
+    display(HTML(figure_html(fig, alt=alt, caption=caption, tables=tables)))
 
 
 def before_after_table(rows: Sequence[Mapping[str, str]], *, caption: str) -> str:
