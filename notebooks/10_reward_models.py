@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Reward models, and what Zephyr left out
 #
-# Before DPO, the usual way to learn from preferences was to train a **reward model**, which gives every answer a number, and
-# then the policy on its own samples to earn more of it {cite:p}`ouyang2022instructgpt`. Zephyr's authors call the distilled
-# form dPPO, name Xwin-LM-7B as "one of the few open models" trained with it, and stress that dDPO works "without any
-# additional sampling during fine-tuning" {cite:p}`tunstall2023zephyr`. Here we take the longer way. Since our grades follow
-# a rule, we can also see whether a higher reward is a better answer.
+# Before DPO, learning from preferences took two stages: train a **reward model**, which gives every answer a number,
+# then train the policy on its own samples to earn more of it {cite:p}`ouyang2022instructgpt`. Zephyr's authors call
+# the distilled form dPPO, name Xwin-LM-7B as "one of the few open models" trained with it, and stress that dDPO needs
+# no "additional sampling during fine-tuning" {cite:p}`tunstall2023zephyr`. Here we take the longer way. Our grades
+# follow a rule, so we can see whether a higher reward is a better answer.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -13,15 +13,15 @@
 # 1. Train a reward model from pairs, and say what its number means and what it does not.
 # 2. Use the strength of a preference, and tell whether it helped.
 # 3. Compute the best of n for every n from one set of samples, beside a random control.
-# 4. Write reinforcement learning with a leave-one-out baseline, and watch its KL divergence.
-# 5. Write PPO with a value head, and check each of its parts against a closed form.
+# 4. Write reinforcement learning with a leave-one-out baseline, and track its KL divergence.
+# 5. Write PPO with a value head, and check each part against a closed form.
 # 6. Compare methods at equal KL divergence, and recognise over-optimisation: the reward rises, the grade does not.
 
 # %% [markdown]
 # ## Set-up
 #
-# The three folded cells load the package, set the parameters (`preferences` takes pairs of your own)
-# and import what follows.
+# Three folded cells load the package, set the parameters (`preferences` takes your own pairs) and import what
+# follows.
 
 # %% tags=["hide-input"]
 try:
@@ -71,15 +71,16 @@ folder = pipeline.folder / "10_reward_models"
 # %% [markdown]
 # ## From pairs to a number
 #
-# Chapter 05 used the Bradley-Terry model {cite:p}`bradley1952rank` to get rid of the reward. Stop one step earlier and
-# keep it: a function $r(x, y)$, fitted so that the judge's choices become as likely as possible,
+# [Chapter 05](05_ddpo) eliminated the reward from the Bradley-Terry model {cite:p}`bradley1952rank`. Stop one step
+# earlier and keep it: fit a function $r(x, y)$ under which the judge's choices are most likely,
 #
 # $$
 # L(r) = -\,\mathbb{E}_{(x, y_w, y_l)} \big[ \log \sigma\big( r(x, y_w) - r(x, y_l) \big) \big] .
 # $$ (eq-10-bt)
 #
-# This is dDPO's loss with a free $r$ in place of $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$. What does it find? Give four
-# answers to one prompt true rewards, compute how often each beats each, and fit four numbers to these shares.
+# This is dDPO's loss with a free $r$ in place of $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$. What does it recover?
+# Give four answers to one prompt true rewards, compute how often each beats each, and fit four numbers to these
+# shares.
 
 # %%
 true_reward = torch.tensor([2.0, 3.0, 0.0, 4.0], dtype=torch.float64)
@@ -118,18 +119,18 @@ print("truth, less its mean:", (true_reward - true_reward.mean()).numpy())
 # %% tags=["remove-input"]
 lessons.explain(
     "Only differences enter the loss, so the mean of the four stays where it began. "
-    "The factor is fixed: a difference of one has to mean that the higher answer wins "
-    f"with probability {torch.sigmoid(torch.tensor(1.0)):.2f}. With one constant free "
-    "*per prompt*, the rewards of two prompts cannot be compared.",
+    "Their scale is fixed: at a difference of one the higher answer wins with "
+    f"probability {torch.sigmoid(torch.tensor(1.0)):.2f}. As a constant is free for "
+    "*each prompt*, rewards of different prompts cannot be compared.",
     key="recovered",
 )
 
 # %% [markdown]
 # ## A head on a language model
 #
-# What is $r$? The dSFT model with a **head**, one linear map from the last layer's state to one number, in place of the
-# layer that scores the next token. It is read at the *last token*, where alone the model has seen the whole answer.
-# (transformers calls this a sequence classifier with one label; TRL's `RewardTrainer` uses the same.)
+# The reward model is the dSFT model with a **head**, a linear map from the last layer's state to one number, in place
+# of the layer that scores the next token. It is read at the *last token*, whose state alone depends on the whole
+# answer. (transformers calls this a sequence classifier with one label; TRL's `RewardTrainer` uses it.)
 
 # %%
 sft_model, sft_key = pipeline.start()
@@ -146,7 +147,7 @@ print("read at", repr(tokenizer.decode(ids[-1:])))
 print("the head:", tuple(model.score.weight.shape))
 
 # %% [markdown]
-# By hand and by the package, on a random head:
+# By hand and by the package, with a random head:
 
 # %%
 torch.nn.init.normal_(model.score.weight, generator=torch.Generator().manual_seed(seed))
@@ -160,10 +161,12 @@ assert abs(by_hand - ours) < 1e-3
 # %% [markdown]
 # ### The loss, and the strength of a preference
 #
-# UltraFeedback's judge gave both answers a score. HelpSteer2-Preference {cite:p}`wang2024helpsteer2preference` asked people
-# for a strength $s$ of 1, 2 or 3 and compared three losses, with $d = r(x, y_w) - r(x, y_l)$: **regular**,
-# $-\log \sigma(d)$; **margin**, $-\log \sigma(d - s)$, which asks for a distance; **scaled**, $-s \log \sigma(d)$, which
-# counts the pair $s$ times.
+# UltraFeedback's judge scored both answers. HelpSteer2-Preference {cite:p}`wang2024helpsteer2preference` asked people
+# for a strength $s$ of 1, 2 or 3 and compared three losses, with $d = r(x, y_w) - r(x, y_l)$:
+#
+# - **regular**, $-\log \sigma(d)$;
+# - **margin**, $-\log \sigma(d - s)$, which asks for a distance;
+# - **scaled**, $-s \log \sigma(d)$, which counts the pair $s$ times.
 
 # %% [markdown]
 # ````{exercise} Strength as a weight
@@ -171,8 +174,8 @@ assert abs(by_hand - ours) < 1e-3
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# Write `scaled_loss(chosen, rejected, strength)`, three tensors with one entry per pair. Return the mean scaled loss of the
-# batch. Divide the strengths by their mean first: a mean above 1 would only be a larger learning rate.
+# Write `scaled_loss(chosen, rejected, strength)`, three tensors with one entry per pair. Return the mean scaled loss
+# of the batch. Divide the strengths by their mean first: a mean above 1 would only be a larger learning rate.
 # ````
 
 # %% tags=["exercise"]
@@ -199,8 +202,8 @@ exercises.check_scaled_loss(scaled_loss)
 # `````
 
 # %% [markdown]
-# Your loss beside the package's, and the pull of each loss, $-\partial L / \partial d$, on a pair that is already ranked
-# correctly:
+# Your loss and the package's, then the pull of each loss, $-\partial L / \partial d$, on a pair that is already
+# ranked correctly:
 
 # %%
 scaled_loss = exercises.yours(scaled_loss, exercises.check_scaled_loss)
@@ -217,7 +220,7 @@ for kind in ("regular", "margin", "scaled"):
     print(f"{kind:8s} pull on a pair with d = 2 and strength 3: {-d.grad.item():.3f}")
 
 # %% [markdown]
-# Our pairs have scores, so strengths cost nothing: 1, 2 or 3 by thirds of the score gap.
+# Our pairs come with scores, so strengths are free: 1, 2 or 3 by thirds of the score gap.
 
 # %%
 cuts = rewards.strength_cuts(train)
@@ -229,7 +232,7 @@ print(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 # %% [markdown]
 # ### Training, written out
 #
-# One pass of a plain loop, on a few pairs. The head starts at zero.
+# A plain loop, once over a few pairs. The head starts at zero.
 
 # %%
 def reward_step(model, batch, optimiser):
@@ -267,15 +270,14 @@ assert abs(losses[0] - np.log(2)) < 1e-6
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{losses[0]:.4f}, which is ln 2: both rewards are zero, and so is their "
-    "difference. As in dDPO, any other number would mean a fault before training has "
-    "begun.",
+    f"{losses[0]:.4f}, which is ln 2, since both rewards are zero. As in dDPO (chapter "
+    "05), any other number means a fault before training has begun.",
     key="first",
 )
 
 # %% [markdown]
-# The package's `train_reward_model` is this loop with an adapter, a schedule and batches of similar length. It gets all the
-# pairs that dDPO had:
+# The package's `train_reward_model` adds an adapter, a schedule and batches of similar length. It gets all of dDPO's
+# pairs:
 
 # %%
 def reward_model(name, pairs, start=(sft_model, sft_key), **changes):
@@ -298,9 +300,10 @@ made = reward_model("regular", train, learning_rate=2e-3)
 model, tokenizer = rewards.load_reward_model(made.folder / training.MODEL)
 
 # %% [markdown]
-# ## Does it rank what it has not seen?
+# ## Does it rank held-out pairs?
 #
-# Compare it with the dDPO model's *implicit* reward, $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$, from the same pairs.
+# Compare it with the dDPO model's *implicit* reward ([chapter 05](05_ddpo)),
+# $\beta \log \pi_\theta / \pi_\mathrm{dSFT}$, from the same pairs.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -335,11 +338,11 @@ print(f"reward model less dDPO, pair by pair: {difference}")
 # %% tags=["remove-input"]
 undecided = difference.low <= 0 <= difference.high
 lessons.explain(
-    f"Pair by pair the difference is {difference.mean:+.3f}, from "
-    f"{difference.low:+.3f} to {difference.high:+.3f}. "
-    + ("It includes zero: this many pairs cannot tell. " if undecided else "")
-    + "Both are fitted by the same loss to the same pairs, from the same model. (But "
-    "dDPO's learning rate was searched, the reward model's was not.)",
+    f"The paired difference is {difference.mean:+.3f}, from {difference.low:+.3f} to "
+    f"{difference.high:+.3f}. "
+    + ("That includes zero: this many pairs cannot tell. " if undecided else "")
+    + "Loss, pairs and first model are the same. (dDPO's learning rate was searched, "
+    "the reward model's was not.)",
     key="rank",
     answer=2 if undecided else (0 if difference.mean > 0 else 1),
 )
@@ -347,8 +350,8 @@ lessons.explain(
 # %% [markdown]
 # ### What strength adds
 #
-# Five reward models on the same few pairs: the three losses, a regression on the scores, and HelpSteer2-Preference's best:
-# that regression first, then the scaled loss, with the head kept.
+# Five reward models on the same few pairs: the three losses, a regression on the scores, and HelpSteer2-Preference's
+# best: that regression, then the scaled loss with the same head.
 
 # %%
 few = train[:192]
@@ -385,11 +388,11 @@ far = sum(
     abs(one - plain.estimate) > plain.high - plain.low for one in few_accuracy.values()
 )
 lessons.explain(
-    f"{far} of them. With {len(held_out)} held-out pairs an interval is "
+    f"{far}. With {len(held_out)} held-out pairs an interval is "
     f"{plain.high - plain.low:.2f} wide. The paper reports "
     f"{lessons.published('91.5, 91.5 and 92.7', 'RewardBench, arXiv 2410.01257')} for "
     f"the three losses, and {lessons.published('93.7', 'the same')} for scaled after "
-    "regression: seeing such differences takes thousands of pairs.",
+    "regression; to see such differences takes thousands of pairs.",
     key="strength",
     answer=0 if far == 0 else 1 if far < 3 else 2,
 )
@@ -397,8 +400,8 @@ lessons.explain(
 # %% [markdown]
 # ## Labels and truth
 #
-# A label is what a judge said once, and ours errs at times. Its grades without the noise are known here, so we can compare
-# every reward with the label and with the truth.
+# A label is one choice of a judge that errs at times. Here each answer also has a **true grade**, the rule's without
+# noise.
 
 # %%
 judge = pipeline.setting.exam.judge()
@@ -441,23 +444,21 @@ lessons.explain(
     f"in {true_share['reward model']:.0%}"
     + (
         ", more often than with the labels: random errors average out over many pairs. "
-        "So accuracy on labels has a ceiling, and a model can be better than its "
-        "accuracy says."
+        "Accuracy on noisy labels understates such a model."
         if above
-        else ": here it has learned no more than the labels hold. Errors need not be "
-        "random: a judge who likes length or one model's manner errs in one direction, "
-        "and that is learned."
+        else ", no more often than with the labels. A judge who errs in one direction, "
+        "for length or for one model's manner, teaches its error."
     ),
     key="truth",
     answer=int(above),
 )
 
 # %% [markdown]
-# ## The best of n
+# ## Best of n
 #
-# The simplest use of a reward model trains nothing: sample n answers and keep the one with the highest reward. To see how
-# good that is for every n, draw N answers once and average over *all* subsets of n. With the scores in ascending order, the
-# k-th answer is the best of $\binom{k-1}{n-1}$ of the $\binom{N}{n}$ subsets.
+# The simplest use of a reward model trains nothing: sample n answers and keep the one with the highest reward. To
+# evaluate every n at once, draw N answers and average over *all* subsets of n. In ascending order of score, the k-th
+# answer is the best of $\binom{k-1}{n-1}$ of the $\binom{N}{n}$ subsets.
 
 # %% [markdown]
 # ````{exercise} Every n from one set of samples
@@ -465,8 +466,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# Write `expected_best(scores, grades, n)`, two arrays with one entry per answer to a prompt. Return the expected grade of
-# the best-scored of n answers. No two scores are equal.
+# Write `expected_best(scores, grades, n)`, two arrays with one entry per answer to a prompt. Return the expected
+# grade of the best-scored of n answers, one number. No two scores are equal.
 # ````
 
 # %% tags=["exercise"]
@@ -494,8 +495,7 @@ exercises.check_expected_best(expected_best)
 # `````
 
 # %% [markdown]
-# Eight answers of the dSFT model to each of some held-out prompts, scored by the reward model (in the code: `proxy`) and
-# graded by the rule (`gold`):
+# Eight answers of dSFT to each of some held-out prompts, with rewards (`proxy`) and true grades (`gold`):
 
 # %%
 asked = list(dict.fromkeys(row["prompt"] for row in held_out))[:48]
@@ -564,8 +564,8 @@ reached = gains[0] / gains[1]
 lessons.explain(
     f"{reached:.0%}: from {gold.mean():.2f} to "
     f"{curves['chosen by the reward model'][-1]:.2f}, where the best of eight has "
-    f"{curves['chosen by the grade itself'][-1]:.2f}. What a reward model gets wrong "
-    "here, it also gets wrong when a policy is trained on it.",
+    f"{curves['chosen by the grade itself'][-1]:.2f}. A policy that is trained on this "
+    "reward model is trained on its errors as well.",
     key="best",
     answer=0 if reached < 1 / 3 else 1 if reached <= 2 / 3 else 2,
 )
@@ -573,10 +573,11 @@ lessons.explain(
 # %% [markdown]
 # ## Reinforcement learning on the reward
 #
-# Best of n pays for its gain at every answer. Reinforcement learning changes the policy instead, for chapter 05's objective:
-# the reward minus a price, $\beta$ there, times the KL divergence from the dSFT model. The simplest form needs no second
-# network: sample k answers to a prompt and compare each with the mean of the others. This is **RLOO**, REINFORCE with a
-# leave-one-out baseline {cite:p}`ahmadian2024rloo`. PPO {cite:p}`schulman2017ppo` comes after it.
+# Best of n costs n answers every time. Reinforcement learning changes the policy instead, for [chapter 05](05_ddpo)'s
+# objective: the reward minus a penalty, $\beta$ there and $\kappa$ here, times the KL divergence from dSFT. The
+# simplest form samples k answers to a prompt and compares each with the mean of the others: **RLOO**, REINFORCE with
+# a leave-one-out baseline {cite:p}`ahmadian2024rloo`. It needs no second network. PPO {cite:p}`schulman2017ppo`
+# follows.
 
 # %% [markdown]
 # ````{exercise} The leave-one-out baseline
@@ -584,8 +585,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# Write `leave_one_out(rewards)`: the array has a row of k rewards for each prompt. Return the advantages in the same shape,
-# $A_i = r_i$ minus the mean of the other $k - 1$.
+# Write `leave_one_out(rewards)`: the array has a row of k rewards for each prompt. Return the advantages in the same
+# shape, $A_i = r_i$ minus the mean of the other $k - 1$.
 # ````
 
 # %% tags=["exercise"]
@@ -618,10 +619,10 @@ assert np.allclose(leave_one_out(gold[:, :4]), package)
 print(f"largest sum over a prompt's answers: {package.sum(dim=1).abs().max():.1e}")
 
 # %% [markdown]
-# Rewards of different prompts cannot be compared, and this never does: within a prompt the unknown constant cancels.
+# The constant that is free for each prompt cancels here, as it must.
 #
-# Next, the log-probabilities of what was sampled, with gradients. The sampler has kept those of the policy that drew them,
-# and before any step the two must agree:
+# Next, the samples' log-probabilities, with gradients. The sampler has kept those under the policy that drew them;
+# before the first step the two must agree:
 
 # %%
 def sampled_rows(prompts, answers):
@@ -651,12 +652,12 @@ print(f"largest difference: {(again - kept).abs().max():.1e} nats")
 assert torch.allclose(again, kept, atol=1e-2)
 
 # %% [markdown]
-# One round: sample, reward, subtract the price of moving, compare within the prompt, and take two steps on halves of the
-# batch. On the second half the policy has moved already. PPO's clip is for this: a ratio $\rho = \pi / \pi_\mathrm{old}$
-# that has left $1 \pm \epsilon$ pulls no further.
+# One round: sample, score, subtract the KL penalty, compare within the prompt, and take one step on each half of the
+# batch. By the second half the policy has moved, hence PPO's clip: a ratio $\rho = \pi / \pi_\mathrm{old}$ that has
+# left $1 \pm \epsilon$ pulls no further.
 
 # %%
-K, PRICE, PROMPTS = 4, 0.05, 12
+K, PENALTY, PROMPTS = 4, 0.05, 12  # the penalty per nat
 reference = policy  # the dSFT model, never changed
 
 def rloo_round(policy, optimiser, prompts, reward, seed):
@@ -664,7 +665,7 @@ def rloo_round(policy, optimiser, prompts, reward, seed):
     old = torch.tensor([one.log_prob for group in answers for one in group])
     with torch.no_grad():
         kl = objectives.kl_estimate(old, sampled_log_probs(reference, prompts, answers))
-    rewarded = torch.tensor(reward(prompts, answers)) - PRICE * kl.view(-1, K)
+    rewarded = torch.tensor(reward(prompts, answers)) - PENALTY * kl.view(-1, K)
     advantages = objectives.rloo_advantages(rewarded).float()
     for half in (slice(0, PROMPTS // 2), slice(PROMPTS // 2, PROMPTS)):
         now = sampled_log_probs(policy, prompts[half], answers[half])
@@ -677,7 +678,7 @@ def rloo_round(policy, optimiser, prompts, reward, seed):
     return kl.mean().item()
 
 # %% [markdown]
-# What we measure on *held-out* prompts: reward, grade, the share of right answers, the KL divergence, and the length.
+# Measured on *held-out* prompts: reward, grade, the share of right answers, KL divergence and length.
 
 # %%
 def measure(policy):
@@ -734,12 +735,11 @@ for name, path in paths.items():
 by_model, by_grade = (path[-1] for path in paths.values())
 ahead = (by_model["grade"] > by_grade["grade"], by_model["reward"] > by_grade["reward"])
 lessons.explain(
-    "Rewarded by the model, the grade went from "
-    f"{paths['reward model'][0]['grade']:.2f} to {by_model['grade']:.2f} and "
-    f"the reward to {by_model['reward']:.2f}; rewarded by the grade, they ended at "
-    f"{by_grade['grade']:.2f} and {by_grade['reward']:.2f}. The share of right "
-    f"answers went from {paths['reward model'][0]['right']:.0%} to "
-    f"{by_model['right']:.0%} and {by_grade['right']:.0%}. One seed, two answers to "
+    f"From a grade of {start_point['grade']:.2f}, a reward of "
+    f"{start_point['reward']:.2f} and {start_point['right']:.0%} right, the reward "
+    f"model led to {by_model['grade']:.2f}, {by_model['reward']:.2f} and "
+    f"{by_model['right']:.0%}, the grade to {by_grade['grade']:.2f}, "
+    f"{by_grade['reward']:.2f} and {by_grade['right']:.0%}. One seed, two answers to "
     f"each of {len(asked)} prompts: small differences are noise.",
     key="rl",
     answer={(True, True): 0, (False, True): 1, (False, False): 2}.get(ahead),
@@ -748,26 +748,27 @@ lessons.explain(
 # %% [markdown]
 # ## PPO, written out
 #
-# dPPO is the road that Zephyr did not take, and no trainer for it is left in TRL, which removed PPO in September 2026
-# ([errata](../errata)). The algorithm fits on a page. RLOO takes a whole answer for one action; PPO takes each *token* for
-# one. The state $s_t$ is everything before it, and its reward is the price of moving, plus $r$ at the end:
+# TRL removed its PPO trainer in September 2026 ([errata](../errata)), but the algorithm fits on a page. RLOO treats a
+# whole answer as one action, PPO each *token*. The state $s_t$ is everything before the token; its reward is the KL
+# penalty, plus $r$ at the end:
 #
 # $$
 # R_t = -\kappa \log \frac{\pi_\theta(a_t \mid s_t)}{\pi_\mathrm{dSFT}(a_t \mid s_t)}
 #       + \mathbb{1}[t = T] \; r(x, y) .
 # $$ (eq-10-token)
 #
-# Over the answer these sum to RLOO's reward, $r - \kappa \log \pi_\theta / \pi_\mathrm{dSFT}$. The baseline is a **value
-# head**: $V(s_t)$, a second linear map from the last layer's state, trained to predict the rewards still to come. Each token
-# is then compared with what was expected before it, $\delta_t = R_t + \gamma V(s_{t+1}) - V(s_t)$, the temporal-difference
-# (TD) error. **Generalised advantage estimation** (GAE; {cite:p}`schulman2015gae`) also counts what follows:
+# Summed over the answer this is RLOO's reward, $r - \kappa \log \pi_\theta / \pi_\mathrm{dSFT}$. The baseline is a
+# **value head**: $V(s_t)$, a second linear map from the last layer's state, trained to predict the rewards still to
+# come. Each token is compared with what was expected before it by the temporal-difference (TD) error,
+# $\delta_t = R_t + \gamma V(s_{t+1}) - V(s_t)$. **Generalised advantage estimation** (GAE; {cite:p}`schulman2015gae`)
+# also counts what follows:
 #
 # $$
 # A_t = \sum_{l \ge 0} (\gamma \lambda)^l \, \delta_{t+l} = \delta_t + \gamma \lambda \, A_{t+1} .
 # $$ (eq-10-gae)
 #
-# The discount $\gamma$ is 1 for rewards at the end. $\lambda$ says how far the value head is trusted: at 0 the TD error
-# alone, at 1 the sum telescopes to the return minus $V(s_t)$.
+# The discount $\gamma$ is 1 for rewards at the end. $\lambda$ says how far the value head is trusted: at 0 the
+# advantage is the TD error alone, at 1 the sum telescopes to the return minus $V(s_t)$.
 
 # %% [markdown]
 # ````{exercise} Generalised advantages
@@ -775,8 +776,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●●○ · **Minutes** 15
 #
-# Write `gae(rewards, values, gamma, lam)`: two arrays with one entry per token of one answer. Return the advantages,
-# equation {eq}`eq-10-gae`. After the last token nothing comes, so the value there is 0.
+# Write `gae(rewards, values, gamma, lam)`: two arrays with one entry per token of one answer. Return the advantages
+# of equation {eq}`eq-10-gae`, one per token. The value after the last token is 0.
 # ````
 
 # %% tags=["exercise"]
@@ -789,7 +790,7 @@ exercises.check_gae(gae)
 # %% [markdown]
 # ```{admonition} Hint
 # :class: tip dropdown
-# Go backwards from the last token and keep two numbers: the value and the advantage of the token after it, both 0 at first.
+# Go backwards from the last token and keep two numbers: the next token's value and advantage, both 0 at first.
 # ```
 
 # %% [markdown]
@@ -807,8 +808,8 @@ exercises.check_gae(gae)
 # `````
 
 # %% [markdown]
-# By hand: three tokens, a reward of 1 at the end, values 0.5, 0.6 and 0.8. The TD errors are 0.1, 0.2 and 0.2; the return
-# minus the value is 0.5, 0.4 and 0.2.
+# By hand: three tokens, a reward of 1 at the end, values 0.5, 0.6 and 0.8. The TD errors are 0.1, 0.2 and 0.2; the
+# return minus the value is 0.5, 0.4 and 0.2.
 
 # %%
 gae = exercises.yours(gae, exercises.check_gae)
@@ -825,8 +826,8 @@ for lam, expected in by_hand.items():
 # %% [markdown]
 # ### Policy, reference and value head
 #
-# One model is all three: dSFT with a LoRA adapter is the policy, with the adapter switched off it is the reference, and the
-# value head reads the policy's states. The head starts at zero, as the reward model's did.
+# One model is all three: dSFT with a LoRA adapter is the policy, without the adapter the reference, and the value
+# head reads the policy's states. The head starts at zero.
 
 # %%
 def start_ppo():
@@ -839,8 +840,8 @@ def start_ppo():
     return peft.get_peft_model(model, adapter), head
 
 # %% [markdown]
-# From a forward pass come the log-probability of each sampled token and the value before it, of all answers one after the
-# other: without padding, no mask can be forgotten.
+# A forward pass gives each sampled token's log-probability and the value before it, all answers in one flat tensor:
+# no padding, no mask to forget.
 
 # %%
 def per_token(policy, head, prompts, answers):
@@ -853,9 +854,9 @@ def per_token(policy, head, prompts, answers):
     return log_probs[sampled], values[sampled]
 
 # %% [markdown]
-# First half of a round: sample one answer to each prompt, lay the rewards on the tokens (equation {eq}`eq-10-token`), and
-# compute the advantages with your function. The value head's target is the advantage plus the value; the policy's loss gets
-# the advantages **whitened**, with mean 0 and standard deviation 1 over the batch.
+# First half of a round: sample one answer to each prompt, spread its reward over the tokens (equation
+# {eq}`eq-10-token`), and compute the advantages with your function. The value head's target is the advantage plus the
+# value; the policy's loss gets the advantages **whitened**, with mean 0 and standard deviation 1 over the batch.
 
 # %%
 GAMMA, LAMBDA, BATCH = 1.0, 0.95, 48
@@ -868,7 +869,7 @@ def collect(policy, head, prompts, reward, seed):
         with policy.disable_adapter():
             before, _ = per_token(policy, head, prompts, answers)
     moved = objectives.kl_estimate(old, before)
-    rewards = -PRICE * moved
+    rewards = -PENALTY * moved
     last = np.cumsum(lengths) - 1
     rewards[last] += torch.tensor(reward(prompts, answers)).flatten().float()
     advantages = torch.cat([
@@ -886,8 +887,8 @@ def collect(policy, head, prompts, reward, seed):
     return prompts, answers, each, np.array(kl)
 
 # %% [markdown]
-# Second half: a few epochs of minibatches on these answers, RLOO's clipped loss for the policy and a clipped squared error
-# for the value head. A value is pulled no further in this round once it has moved by `VALUE_CLIP`.
+# Second half: a few epochs of minibatches on these answers, with RLOO's clipped loss for the policy and a clipped
+# squared error for the value head: a value that has moved by `VALUE_CLIP` is pulled no further in this round.
 
 # %%
 EPOCHS, MINIBATCH, VALUE_CLIP, VALUE_WEIGHT = 3, 24, 1.0, 0.5
@@ -914,10 +915,10 @@ def improve(policy, head, optimiser, collected):
     return log
 
 # %% [markdown]
-# Before any step, three things have to hold: the KL divergence is 0 (the adapter begins at zero), the first minibatch's
-# ratios are 1 (the policy is still the one that sampled), and with values of 0 and $\lambda = 1$ the advantage of the first
-# token is the reward of the whole answer, RLOO's before its baseline. And the value loss has to fall from epoch to epoch on
-# the same answers.
+# Before any step, three things must hold: the KL divergence is 0 (the adapter begins at zero), the first minibatch's
+# ratios are 1 (the policy is still the one that sampled), and with values of 0 and $\lambda = 1$ the first token's
+# advantage is the whole answer's reward, RLOO's before its baseline. Then the value loss must fall from epoch to
+# epoch on the same answers.
 
 # %%
 def optimiser_of(policy, head):
@@ -935,13 +936,13 @@ assert abs(probe[3]).max() < 1e-4 and abs(first_ratio - 1) < 1e-3
 by_epoch = np.reshape([loss for _, loss in log], (EPOCHS, -1)).mean(axis=1)
 print("value loss on the same answers, by epoch:", by_epoch.round(3))
 assert by_epoch[-1] < by_epoch[0], "is the target the advantage plus the value?"
-reward = np.array([0.0, 0.0, 2.0]) - PRICE * np.array([0.3, -0.1, 0.4])
-assert np.isclose(gae(reward, np.zeros(3), 1.0, 1.0)[0], 2.0 - PRICE * 0.6)
+reward = np.array([0.0, 0.0, 2.0]) - PENALTY * np.array([0.3, -0.1, 0.4])
+assert np.isclose(gae(reward, np.zeros(3), 1.0, 1.0)[0], 2.0 - PENALTY * 0.6)
 
 # %% [markdown]
 # ### As many answers as RLOO had
 #
-# Ten rounds of 48 answers, as RLOO had, but to 48 prompts, and at the same price.
+# Ten rounds of 48 answers at RLOO's penalty, here to 48 prompts each.
 
 # %%
 def ppo(reward, rounds=10, every=2):
@@ -960,8 +961,8 @@ def ppo(reward, rounds=10, every=2):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "PPO has only the reward model to go by, and earns more of its reward. After ten "
-    "rounds, what of the share of *right* answers, which the rule knows?",
+    "PPO earns more of the reward model's reward. After ten rounds, what of the share "
+    "of *right* answers?",
     ["it is higher, too", "it is within five points of dSFT's", "it is lower"],
     key="ppo",
 )
@@ -976,12 +977,11 @@ print("value loss by round:", " ".join(f"{loss:.2f}" for loss in value_losses))
 by_ppo = ppo_path[-1]
 gained = by_ppo["right"] - start_point["right"]
 lessons.explain(
-    f"It went from {start_point['right']:.0%} to {by_ppo['right']:.0%}, while the "
-    f"reward went from {start_point['reward']:+.2f} to {by_ppo['reward']:+.2f}, the "
-    "grade, which counts more than right and wrong, from "
-    f"{start_point['grade']:.2f} to {by_ppo['grade']:.2f}, and the length from "
-    f"{start_point['tokens']:.0f} to {by_ppo['tokens']:.0f} tokens. PPO is now "
-    f"{by_ppo['kl']:.2f} nats from dSFT, where RLOO is {by_model['kl']:.2f}: it takes "
+    f"It went from {start_point['right']:.0%} to {by_ppo['right']:.0%}, the reward "
+    f"from {start_point['reward']:+.2f} to {by_ppo['reward']:+.2f}, the grade, which "
+    f"pays for manner too, from {start_point['grade']:.2f} to {by_ppo['grade']:.2f}, "
+    f"the length from {start_point['tokens']:.0f} to {by_ppo['tokens']:.0f} tokens. "
+    f"PPO ends {by_ppo['kl']:.2f} nats from dSFT, RLOO {by_model['kl']:.2f}: it takes "
     f"{EPOCHS * BATCH // MINIBATCH} steps per round to RLOO's two. The value loss went "
     f"from {value_losses[0]:.2f} to {value_losses[-1]:.2f}. One seed.",
     key="ppo",
@@ -991,10 +991,10 @@ lessons.explain(
 # %% [markdown]
 # ## The frontier
 #
-# What does a method reach for its distance from dSFT? For best of n the KL divergence is known: $\log n - (n - 1) / n$, an
-# upper bound where samples repeat. dDPO gives a line without another training: the optimum of chapter 05's objective has
-# $\log \pi^* / \pi_\mathrm{dSFT} = r / \beta - \log Z$, so twice the β halves the log-ratio but for a constant per prompt,
-# and to first order so does half the change of the weights.
+# What does a method gain for its distance from dSFT? For best of n the KL divergence is known:
+# $\log n - (n - 1) / n$, an upper bound where samples repeat. dDPO gives a line without further training: the optimum
+# of [chapter 05](05_ddpo)'s objective has $\log \pi^* / \pi_\mathrm{dSFT} = r / \beta - \log Z$, so twice the β
+# halves the log-ratio up to a constant per prompt, and to first order so does half the change of the weights.
 
 # %%
 aligned, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
@@ -1008,7 +1008,7 @@ ddpo_point = ddpo_path[-1]
 print(f"dDPO: grade {ddpo_point['grade']:.2f}, KL {ddpo_point['kl']:.2f}")
 
 # %% [markdown]
-# Best of n has all measures from the samples above, whoever chooses:
+# For best of n the samples above give every measure, whoever chooses:
 
 # %%
 def best_of(chooser):
@@ -1033,9 +1033,9 @@ lines = {
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Four lines follow pairs or the reward model: dDPO, best of n, RLOO and PPO. From "
-    "first to last point, in standard deviations of dSFT's answers: in how many does "
-    "the reward model's opinion rise by more than the teacher's grade?",
+    "Four lines follow the pairs or the reward model: dDPO, best of n, RLOO and PPO. "
+    "In how many does the reward rise by more than the teacher's grade, from first to "
+    "last point, in standard deviations of dSFT's answers?",
     ["in none", "in some", "in all four"],
     key="goodhart",
 )
@@ -1078,14 +1078,14 @@ wronger = [
 lessons.explain(
     f"In {len(inflated)} of {len(judged)}"
     + (f": {', '.join(inflated)}. " if inflated else ". ")
-    + "What is chosen or trained by a reward model, or by the pairs that made it, is "
-    "also chosen for its errors, so its opinion is too high: Goodhart's law. "
+    + "What a reward model, or the pairs that made it, has chosen or trained is chosen "
+    "for its errors too, so its opinion is too high: Goodhart's law. "
     + (
-        "Right answers even fell by more than five points, while the opinion rose, for "
+        "Right answers fell by more than five points, while the opinion rose, for "
         f"{', '.join(wronger)}."
         if wronger
-        else "For none of them did right answers fall by more than five points: at "
-        "these distances the reward model flatters, but does not yet mislead."
+        else "For none did right answers fall by more than five points: at these "
+        "distances the reward model flatters, but does not yet mislead."
     ),
     key="goodhart",
     answer=0 if not inflated else 1 if len(inflated) < len(judged) else 2,
@@ -1094,12 +1094,12 @@ lessons.explain(
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# All lines begin at the dSFT model, at a KL divergence of 0, where best of n differs from the others by sampling alone. Best
-# of n ends early: eight answers take it no further than log 8. A line that keeps rising on the right and flattens or falls in
-# the other two panels is **over-optimised** {cite:p}`gao2022scaling`; a smaller price or more rounds show it more plainly.
-# Read the lines at *equal* KL divergence and only for large differences: one seed, two answers per prompt, and rates that
-# were not searched alike. dDPO's was, over seeds; PPO's settings were tried once, on 48 training prompts with the draws of
-# seed 100, and kept; RLOO's were not searched. So the figure does not rank the methods.
+# All lines begin at dSFT, at a KL divergence of 0, where best of n differs by sampling alone. It ends early: eight
+# answers take it no further than log 8. A line that keeps rising on the right and flattens or falls in the other two
+# panels is **over-optimised** {cite:p}`gao2022scaling`; a smaller penalty or more rounds show it more plainly. Read
+# the lines at *equal* KL divergence and only for large differences; the figure does not rank the methods. There is
+# one seed and two answers per prompt, and dDPO's learning rate was searched over seeds, PPO's settings tried once, on
+# 48 training prompts with the draws of seed 100, and RLOO's not at all.
 # ```
 
 # %%
@@ -1129,27 +1129,27 @@ if miniature_as_shipped:
 #
 # ```{admonition} Common mistakes
 # :class: warning
-# - **Comparing rewards of different prompts.** Only differences within a prompt were ever trained.
-# - **A head that was never trained** scores at random; the package refuses it. A published figure of Zephyr came about like
-#   that ([errata](../errata), 16).
+# - **Comparing rewards of different prompts.** Only differences within a prompt were trained.
+# - **A head that was never trained** scores at random; the package refuses it. A published figure for Zephyr came
+#   about this way ([errata](../errata), 16).
 # - **Best of n without a control.** If one judge chooses and grades, more tries raise the *maximum* of any chooser.
-# - **Taking a failed judgment for a reward of 0.** It would become an advantage; here it is refused.
-# - **k = 1.** There are no others to compare with, and the baseline is 0 / 0. PPO's value head can do with one answer.
-# - **The value head's target after whitening.** It is the advantage plus the value in the unit of the reward; whiten
-#   the advantages for the policy's loss only.
-# - **Sampling at another temperature than the ratio's.** The first ratio of each batch then is not 1; print it.
-# - **A cut-off answer counts as ended here:** the value after its last token is 0. Give many tokens, or a penalty.
-# - **KL from a data set's answers.** It is an expectation over the *policy's* samples.
-# - **Padding with the end token.** A classifier that looks for the last token that is not padding stops one too early.
+# - **A failed judgment as a reward of 0** would become an advantage; here it is refused.
+# - **k = 1.** The baseline is 0 / 0. PPO's value head manages with one answer.
+# - **A value target after whitening.** The target is in units of the reward; whiten for the policy's loss only.
+# - **Sampling at another temperature than the ratio's.** The first ratio of each batch is then not 1; print it.
+# - **A cut-off answer counts as ended here:** the value after its last token is 0. Allow many tokens, or penalise it.
+# - **KL on a data set's answers.** It is an expectation over the *policy's* samples.
+# - **Padding with the end token.** A classifier that looks for the last token that is not padding stops one too
+#   early.
 # ```
 
 # %% [markdown]
 # ## Over eight replications
 #
-# Everything above is one seed. `make methods` trains reward models, best of 8, RLOO and DPO stopped at RLOO's KL divergence in eight replications, each of which
-# draws records, exam and training from a seed of its own. Rows, claims and margins were fixed before anything was measured
-# (`benchmarks/protocol-methods.md`); [chapter 08](08_ablations) explains intervals, verdicts and the correction for several
-# claims. *80 % power* is the smallest difference that would have been found that often.
+# So far, one seed. `make methods` trains this chapter's methods in eight replications, each with records, exam and
+# training from a seed of its own, and a DPO run stopped at RLOO's KL divergence. Rows, claims and margins were fixed
+# beforehand (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; *80 % power* is the
+# smallest difference found that often.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1186,31 +1186,30 @@ lessons.explain(
 # %% [markdown]
 # ## Your turn with your own data
 #
-# Set `preferences` in the parameters to a file as in [dDPO](05_ddpo), and everything up to *Labels and truth* runs on your
-# pairs; strengths need `score_chosen` and `score_rejected`. What follows needs grades, and our rule knows its own world
-# alone: replace `grade` by a function of prompt and answer that returns a number, such as a call of a judge.
+# Set `preferences` to a file as in [dDPO](05_ddpo); everything up to *Labels and truth* then runs on your pairs
+# (strengths need `score_chosen` and `score_rejected`). The rest needs grades, and our rule knows only its own world:
+# replace `grade` by a function of prompt and answer that returns a number, such as a call to a judge.
 #
-# Then check: is the accuracy on held-out pairs above one half, with its interval? Does the reward model prefer the longer
-# answer, whatever it says? Does a person who reads twenty of its best of eight agree?
+# Then check: is held-out accuracy above one half, with its interval? Does the reward model prefer the longer answer,
+# whatever it says? Does a person who reads twenty of its best of eight agree?
 
 # %% [markdown]
 # ## Recap
 #
-# 1. *A number from pairs*: equation {eq}`eq-10-bt`; only differences count, a constant per prompt is free.
+# 1. *A number from pairs*: equation {eq}`eq-10-bt`; a constant per prompt is free.
 # 2. *Strength*: [a weight in the loss](ex-10-scaled); intervals before verdicts.
 # 3. *Best of n*: [every n from one set of samples](ex-10-best), and a random control.
-# 4. *Reinforcement learning*: [the leave-one-out baseline](ex-10-rloo), the clip, the price of moving.
-# 5. *PPO*: [advantages from a value head](ex-10-gae), clipped losses, a price per token.
-# 6. *Over-optimisation*: reward, grade and right answers against the KL divergence, in one figure.
+# 4. *Reinforcement learning*: [the leave-one-out baseline](ex-10-rloo), the clip, the KL penalty.
+# 5. *PPO*: [advantages from a value head](ex-10-gae), clipped losses, a penalty per token.
+# 6. *Over-optimisation*: reward, grade and right answers against KL divergence.
 #
 # ## References
 #
 # - {cite:t}`ouyang2022instructgpt`: reward model and PPO on people's comparisons.
 # - {cite:t}`wang2024helpsteer2preference`: strength, three losses, regression first.
-# - {cite:t}`ahmadian2024rloo`: the leave-one-out baseline. {cite:t}`schulman2017ppo`: PPO. {cite:t}`schulman2015gae`: its
-#   advantages.
+# - {cite:t}`ahmadian2024rloo`: RLOO. {cite:t}`schulman2017ppo`: PPO. {cite:t}`schulman2015gae`: its advantages.
 # - {cite:t}`tunstall2023zephyr`: dPPO, and why not.
-# - {cite:t}`gao2022scaling`: over-optimisation, and the estimator of the best of n.
+# - {cite:t}`gao2022scaling`: over-optimisation, and the estimator of best of n.
 # - {cite:t}`bradley1952rank`: the model of paired comparisons.
 
 # %% tags=["remove-cell"]

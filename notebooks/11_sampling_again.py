@@ -1,13 +1,12 @@
 # %% [markdown]
 # # Sampling again
 #
-# Zephyr's paper stops after one round of preferences, on answers that other models wrote. The field went on, and its
-# next step was a plain one: let the aligned model answer, have its own answers judged, train on them, and repeat. From
-# Zephyr's own dSFT model and prompts, one offline round and three of sampling, with nothing but DPO, reach 22.2 in
-# AlpacaEval 2's length-controlled win rate {cite:p}`zhang2024selm`, where Zephyr-7B-beta stands at 13.2 (card of its ExPO
-# model). This chapter builds that loop, tries two refinements on the same first answers, SPPO {cite:p}`wu2024sppo` and
-# SELM, and looks at what comes back in every round: the errors of the judge. At the end the judge is left out, and the model
-# rates itself.
+# Zephyr's paper stops after one round of preferences, on answers that other models wrote. The field's next step was
+# plain: let the aligned model answer, have its answers judged, train on them, and repeat. From Zephyr's own dSFT
+# model and prompts, one offline round and three of sampling, with nothing but DPO, reach 22.2 in AlpacaEval 2's
+# length-controlled win rate {cite:p}`zhang2024selm`; Zephyr-7B-beta stands at 13.2 (card of its ExPO model). This
+# chapter builds that loop, tries two refinements, SPPO {cite:p}`wu2024sppo` and SELM, and follows the judge's errors
+# from round to round. At the end the model rates itself.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -22,8 +21,7 @@
 # %% [markdown]
 # ## Set-up
 #
-# The folded cells load the package, set the parameters (`preferences` takes pairs of your own) and
-# import what follows.
+# The folded cells load the package, set the parameters (`preferences` takes your own pairs) and import what follows.
 
 # %% tags=["hide-input"]
 try:
@@ -74,8 +72,8 @@ from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
 
 # %% [markdown]
-# How large everything is: the rounds, each round's prompts, the answers to each, and the held-out questions on which KL
-# and length are measured. More of everything makes the differences clearer; these fit into a few minutes.
+# The sizes: rounds, prompts per round, answers per prompt, and held-out questions on which KL and length are
+# measured. Larger ones make the differences clearer; these fit into a few minutes.
 
 # %%
 ROUNDS, PROMPTS, SAMPLES, ASKED = 3, 160, 5, 128
@@ -94,10 +92,10 @@ dsft, tokenizer = chat.load_model(sft_model, "float32")
 # %% [markdown]
 # ## Whose answers are they?
 #
-# dDPO raises the chosen answer of a pair and lowers the rejected one. It can only do so for answers that are in the pairs,
-# and those of chapter 04 were written by four other models. Pairs are **on-policy** if the model in training gave the
-# answers itself, and **off-policy** otherwise. How far off are ours? Ask how likely a model finds an answer, per token.
-# Everything below needs this one function; a row is the prompt's token ids and the answer's.
+# dDPO can only raise and lower answers that are in its pairs, and those of [chapter 04](04_preference_pairs) were
+# written by four other models. Pairs are **on-policy** if the model in training gave the answers itself, otherwise
+# **off-policy**. To see how far off ours are, ask how likely a model finds an answer, per token. Everything below
+# needs this one function; a row is the prompt's token ids and the answer's.
 
 # %%
 def log_probs(model, rows):
@@ -122,7 +120,7 @@ def encoded(prompt, answer):
     return begin, whole[len(begin) :]
 
 # %% [markdown]
-# Sampling is as in chapter 10: the model's own distribution, unless a temperature is given.
+# Samples come from the model's own distribution, as in [chapter 10](10_reward_models), unless a temperature is given.
 
 # %%
 def sample(model, prompts, samples, seed):
@@ -170,10 +168,10 @@ lessons.explain(
     f"Under dDPO its own answers have {under_ddpo['own, dDPO']:.2f} nats per token, "
     f"the chosen ones {under_ddpo['chosen']:.2f} and the rejected ones "
     f"{under_ddpo['rejected']:.2f}, from {per_token['rejected'][0]:.2f} under dSFT, "
-    f"whose own had {per_token['own, dSFT'][0]:.2f}. "
-    "The chosen answers are much like what the model says. The rejected ones it hardly "
-    "says any more: pushing them further down changes little, and its own weak "
-    "answers, which it does give, are in no pair. On-policy pairs hold just those.",
+    f"whose own had {per_token['own, dSFT'][0]:.2f}. The less the model gives the "
+    "rejected answers, the less it changes to push them further down. Its own weak "
+    "answers, which it does give, are in no off-policy pair; on-policy pairs hold just "
+    "those.",
     key="whose",
     answer={"chosen": 0, "own, dSFT": 1, "own, dDPO": 2}.get(likeliest),
 )
@@ -181,8 +179,8 @@ lessons.explain(
 # %% [markdown]
 # ## One round, written out
 #
-# A round takes a model and prompts that no round has had, and leaves a model. Prompts are split first, so that no round
-# trains on answers to a prompt that an earlier one has already trained on, and questions of the exam are set aside.
+# A round takes a model and prompts that no earlier round has trained on, and leaves a model. So prompts are split
+# first, and questions of the exam set aside.
 
 # %%
 plan = OnlineSettings(
@@ -200,8 +198,7 @@ shares = split_prompts(
 print([len(share) for share in shares.rounds], dict(shares.set_aside))
 
 # %% [markdown]
-# **Sample.** Five answers to each prompt at temperature 1, from the model's own distribution: a lower temperature would
-# make them alike.
+# **Sample.** Five answers to each prompt at temperature 1; a lower temperature would make them alike.
 
 # %%
 first = shares.rounds[0]
@@ -209,8 +206,8 @@ answers = sample(dsft, first, SAMPLES, plan.round_sampling(1).seed)
 print(online.count_samples(answers).report())
 
 # %% [markdown]
-# **Judge.** The miniature's noisy judge rates four aspects from 1 to 5, as it rated the answers of chapter 03, and the
-# mean of the four is the score. An answer that it cannot rate, or that was cut off or is empty, has none.
+# **Judge.** The miniature's noisy judge rates four aspects from 1 to 5, as in [chapter 03](03_ai_feedback); their
+# mean is the score. An answer that is empty, cut off or cannot be rated has none.
 
 # %%
 def score(record):
@@ -218,7 +215,7 @@ def score(record):
     return np.mean(ratings) if ratings else np.nan
 
 # %% [markdown]
-# The judge takes records in UltraFeedback's schema, of which it reads the prompt and the answers.
+# The judge reads the prompt and the answers of records in UltraFeedback's schema.
 
 # %%
 def scores_of(prompts, answers, rate):
@@ -245,7 +242,8 @@ def grade(prompt, answer):
     return judge.grade(question, [answer], 1).score
 
 # %% [markdown]
-# The prompt whose answers are rated furthest apart, each with its rating and what it truly deserves:
+# The prompt whose answers are rated furthest apart, each with its rating and its **true grade**, which the teacher's
+# rule gives without noise:
 
 # %%
 shown = int(np.nan_to_num(scores.max(axis=1) - scores.min(axis=1)).argmax())
@@ -263,8 +261,8 @@ for one, rating in zip(answers[shown], scores[shown], strict=True):
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# `scores` are those of the answers to one prompt. Return the places of the best and of the worst, the first of equals;
-# `None` where nothing can be preferred. A score that is NaN takes no part.
+# Write `round_pair(scores)`, the scores of the answers to one prompt. Return the pair (place of the best, place of
+# the worst), the first of equals; `None` where no two scores differ. A score that is NaN takes no part.
 # ````
 
 # %% tags=["exercise"]
@@ -305,9 +303,9 @@ for prompt, group, row in zip(first, answers, scores, strict=True):
 print(f"{len(by_hand)} pairs of {len(first)} prompts; the others are all rated alike")
 
 # %% [markdown]
-# **Train.** DPO with the model that gave the answers as reference. This matters: an implicit reward measured from dSFT would
-# still hold the last round's margins, and the loss would take pairs for settled that this round has just drawn. The recipe
-# is dDPO's but for its learning rate and batch, since a round has few pairs.
+# **Train.** DPO with the model that gave the answers as reference. Measured from dSFT, implicit rewards would still
+# hold the last round's margins, and the loss would treat new pairs as settled. The recipe is dDPO's except for
+# learning rate and batch, since a round has few pairs.
 
 # %%
 recipe = round_recipe(pipeline)
@@ -324,7 +322,7 @@ def batches(count):
     return [order[at : at + size] for at in range(0, count, size)]
 
 # %% [markdown]
-# The model stays frozen, and an adapter learns. Its second matrix is zero, so the policy begins as its reference.
+# The model stays frozen and an adapter learns. Its second matrix is zero, so the policy begins as its reference.
 
 # %%
 def add_adapter(model):
@@ -369,15 +367,15 @@ def dpo_round(model, rows):
     return policy.merge_and_unload(), losses
 
 # %% [markdown]
-# **Merge, repeat.** The adapter goes into the weights, and what comes out is the next round's policy *and* reference. That
-# is the whole loop. In one function it would read: for each share of the prompts, `answers = sample(...)`,
-# `scores = scores_of(...)`, pairs, `model, losses = dpo_round(model, rows)`.
+# **Merge, repeat.** The adapter is merged into the weights, which are the next round's policy *and* reference. That
+# is the whole loop: for each share of the prompts, `answers = sample(...)`, `scores = scores_of(...)`, pairs, `model,
+# losses = dpo_round(model, rows)`.
 
 # %% [markdown]
 # ### The package's rounds
 #
-# `zephyr online --method dpo --rounds 3 --prompts 160` does the same. Each round's answers, training and exam are artefacts:
-# reused if nothing changed, and resumed after a kill. Prompts set aside are counted by reason.
+# `zephyr online --method dpo --rounds 3 --prompts 160` does the same. Each round's answers, training and exam are
+# artefacts: reused if nothing changed, and resumed after a kill. Prompts set aside are counted by reason.
 
 # %%
 made = {"iterative DPO": list(run_rounds(pipeline, plan))}
@@ -387,8 +385,8 @@ print({name: one.answers.results[name] for name in counts})
 print(f"{one.training.results['updates']} optimiser steps on the pairs of round 1")
 
 # %% [markdown]
-# Do the two agree? First the pairs: where several answers share the best score, you took the first and the package draws
-# one, so compare the scores. Then the training, on the package's own rows.
+# Do the two agree? Pairs first, by their scores: of several answers with the best score you took the first, the
+# package draws one. Then the training, on the package's rows.
 
 # %%
 rows = evaluation.load_rows(one.training.folder / "pairs.jsonl")
@@ -422,25 +420,25 @@ assert apart < 1e-3
 # %% tags=["remove-input"]
 lessons.explain(
     f"{firsts[0]:.4f} each time: a round begins at its own reference, so every "
-    "log-ratio is zero. Losses cannot be compared across rounds either: each is "
-    "measured from another reference and on other answers. Step by step your loop and "
-    f"the package's differ by {apart:.0e} at most.",
+    "log-ratio is zero (chapter 05). For the same reason losses of different rounds "
+    "cannot be compared: reference and answers are others. Your loop and the package's "
+    f"differ by {apart:.0e} at most in any step.",
     key="first-loss",
 )
 
 # %% [markdown]
 # ## What the rounds do
 #
-# Four things at once, since each alone can mislead: the mean **grade** and the share of **right** answers in the exam of
-# chapter 07; the **KL divergence** from dSFT, which is what a gain was bought with; the **length** and how many answers are
-# **distinct**. The last three come from one answer each to held-out questions.
+# Each measure alone can mislead, so look at all: the mean **grade** and the share of **right** answers in the exam of
+# [chapter 07](07_evaluation); the **KL divergence** from dSFT, the cost of a gain; the **length**; and how many
+# answers are **distinct**. The last three come from one answer each to held-out questions.
 
 # %%
 asked = questions[:: max(1, len(questions) // ASKED)][:ASKED]
 
 # %% [markdown]
-# KL is the mean of $\log \pi - \log \pi_\mathrm{dSFT}$ over answers of the *policy*, so it has to be sampled, and the first of
-# the two terms comes with the sample.
+# KL is the mean of $\log \pi - \log \pi_\mathrm{dSFT}$ over the *policy's* answers, so it has to be sampled; the
+# first term comes with the sample.
 
 # %%
 def measure(directory, exam):
@@ -493,17 +491,17 @@ for number, point in enumerate(paths["iterative DPO"]):
 last = paths["iterative DPO"][-1]
 gain = {name: last[name] - start[name] for name in start}
 lessons.explain(
-    f"From {start['right']:.1%} to {last['right']:.1%}, while the grade went from "
-    f"{start['grade']:.2f} to {last['grade']:.2f} and answers from "
-    f"{start['tokens']:.1f} to {last['tokens']:.1f} tokens, at {last['kl']:.2f} nats "
-    "per answer of KL. "
+    f"From {start['right']:.1%} to {last['right']:.1%}, the grade from "
+    f"{start['grade']:.2f} to {last['grade']:.2f}, the length from "
+    f"{start['tokens']:.1f} to {last['tokens']:.1f} tokens, at a KL of "
+    f"{last['kl']:.2f} nats per answer. "
     + (
         "A grade gained in form alone would leave the share of right answers where it "
         "was."
         if gain["right"] > 0.02
-        else "So what was gained is form: full sentences, an opening, a closing "
-        "offer. Answers that the model never gives cannot be chosen, and facts that it "
-        "does not know are among those."
+        else "More right answers are no part of the gain; form is: full sentences, an "
+        "opening, a closing offer. What the model never says cannot be chosen, such as "
+        "facts that it does not know."
     ),
     key="rounds",
     answer=0 if gain["right"] > 0.02 else 2 if gain["right"] < -0.02 else 1,
@@ -512,11 +510,11 @@ lessons.explain(
 # %% [markdown]
 # ## The control: offline, with as many steps
 #
-# A gain over dSFT says that training on preferences helps, not that *sampling again* does. The fair rival has the same
-# prompts, the best against the worst answer of each and as many optimiser steps, but the feedback's answers by four other
-# models, all in one run against dSFT. Its learning rate is half of the rounds': on development questions it was the best of
-# three, and at the rounds' own rate a run of this length fell below dSFT. dDPO of chapter 05 stands beside them; it saw
-# several times the pairs.
+# A gain over dSFT shows that training on preferences helps, not that *sampling again* does. The control has the same
+# prompts, the best against the worst answer of each and as many optimiser steps, but the feedback's answers, from
+# four other models, in one run against dSFT. Its learning rate is half the rounds': the best of three on development
+# questions, where at the rounds' rate a run of this length fell below dSFT. [Chapter 05](05_ddpo)'s dDPO stands
+# beside them, with several times the pairs.
 
 # %%
 def trained(name, records, recipe):
@@ -580,20 +578,18 @@ print(f"grade, iterative less offline: {over}")
 iterative, rival = paths["iterative DPO"][-1], paths["offline dDPO"][-1]
 ahead = (iterative["grade"] > rival["grade"], iterative["right"] > rival["right"])
 lessons.explain(
-    f"Grade {iterative['grade']:.2f} (iterative) and {rival['grade']:.2f} (offline), "
-    f"question by question {over.mean:+.2f} with an interval from {over.low:+.2f} to "
-    f"{over.high:+.2f}; right answers {iterative['right']:.1%} and "
-    f"{rival['right']:.1%}; KL {iterative['kl']:.2f} and {rival['kl']:.2f} nats. "
+    f"Grade {iterative['grade']:.2f} (iterative) and {rival['grade']:.2f} (offline), a "
+    f"paired difference of {over.mean:+.2f}, from {over.low:+.2f} to {over.high:+.2f}; "
+    f"right answers {iterative['right']:.1%} and {rival['right']:.1%}; KL "
+    f"{iterative['kl']:.2f} and {rival['kl']:.2f} nats. "
     + (
-        "The interval holds zero: at this size the grades do not tell them apart. "
+        "The interval includes zero: the grades do not tell them apart. "
         if over.low <= 0 <= over.high
         else ""
     )
-    + "The pairs differ in what they can teach. Of two answers that the model gives "
-    "itself the judge's choice says which habit of its *own* to keep, and one of them "
-    "is to get a fact right. Of answers by others, it can also learn what it would not "
-    "have said. "
-    "dDPO of chapter 05, with all pairs, has "
+    + "The pairs can teach different things: on-policy ones which of its *own* habits "
+    "to keep, getting a fact right among them; off-policy ones also what the model "
+    "would not have said. dDPO of chapter 05, with all pairs, has "
     f"{paths['dDPO, chapter 05'][-1]['grade']:.2f} "
     f"and {paths['dDPO, chapter 05'][-1]['right']:.1%}.",
     key="control",
@@ -605,9 +601,8 @@ lessons.explain(
 # %% [markdown]
 # ### Two answers or five
 #
-# Sampling and judging cost as much as K. What do more answers buy? From the first round's answers take the first two of
-# each prompt, and look at the pairs before anything is trained: how many there are, how far apart, how often the wrong way
-# round.
+# Sampling and judging cost in proportion to K. What do more answers buy? Take the first two of each prompt's answers
+# from round 1, and look at the pairs before training: how many, how far apart, how often the wrong way round.
 
 # %%
 answered = evaluation.load_rows(one.answers.folder / "feedback.jsonl")
@@ -649,11 +644,11 @@ wide, narrow = kinds[str(SAMPLES)], kinds["2"]
 change = narrow["reversed"] - wide["reversed"]
 lessons.explain(
     f"{narrow['reversed']:.1%} of the pairs of two are reversed and "
-    f"{wide['reversed']:.1%} of those of {SAMPLES}. More answers mean more pairs "
-    f"({wide['pairs']} for {narrow['pairs']}) and a wider gap in true grade "
-    f"({wide['chosen'] - wide['rejected']:.2f} for "
-    f"{narrow['chosen'] - narrow['rejected']:.2f}). SPPO's authors found little "
-    "between them at scale: "
+    f"{wide['reversed']:.1%} of those of {SAMPLES}, which gave {wide['pairs']} pairs "
+    f"against {narrow['pairs']}, with a gap in true grade of "
+    f"{wide['chosen'] - wide['rejected']:.2f} against "
+    f"{narrow['chosen'] - narrow['rejected']:.2f}. SPPO's authors found little "
+    "between two and five at scale: "
     f"{lessons.published('28.26 against 28.53', 'SPPO, figure 4')} after three rounds.",
     key="two",
     answer=0 if change > 0.01 else 2 if change < -0.01 else 1,
@@ -662,22 +657,22 @@ lessons.explain(
 # %% [markdown]
 # ## SPPO: a target for each answer
 #
-# DPO uses of five ratings only which was highest and which lowest. SPPO treats a round as a game against the last round's
-# model: how often does an answer $y$ beat what $\pi_t$ says? The policy that such a round aims at is
+# Of five ratings DPO uses only which is highest and which lowest. SPPO treats a round as a game against the last
+# round's model $\pi_t$: how often does an answer $y$ beat what $\pi_t$ says? A round aims at the policy
 #
 # $$
 # \pi_{t+1}(y \mid x) \propto \pi_t(y \mid x) \, e^{\eta P(y \succ \pi_t \mid x)} .
 # $$ (eq-11-game)
 #
-# Take the logarithm: $h(y) = \log \pi_{t+1} - \log \pi_t = \eta P(y \succ \pi_t) - \log Z$. The paper puts $\eta / 2$ for
-# the unknown $\log Z$, which is right for a policy that beats itself half of the time, and regresses:
+# Take the logarithm: $h(y) = \log \pi_{t+1} - \log \pi_t = \eta P(y \succ \pi_t) - \log Z$. The paper replaces the
+# unknown $\log Z$ by $\eta / 2$, which is right for a policy that beats itself half of the time, and regresses:
 #
 # $$
 # L = \tfrac{1}{2} \sum_{y \in \{y_w, y_l\}} \big[ h(y) - \eta ( P(y \succ \pi_t) - \tfrac{1}{2} ) \big]^2 .
 # $$ (eq-11-sppo)
 #
-# Each answer has a target of its own, in nats, and stops pulling when it is reached; DPO's margin has none. The win rate is
-# estimated from the K answers, which are samples of $\pi_t$.
+# Each answer has its own target, in nats, and stops pulling when it is reached; DPO's margin has none. The win rate
+# is estimated from the K answers, which are samples of $\pi_t$.
 
 # %% [markdown]
 # ````{exercise} Win rates from K answers
@@ -685,8 +680,9 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 8
 #
-# `scores` is a tensor (prompts, K). An answer beats another with chance $\sigma((s_i - s_k) / \tau)$. Return each
-# answer's mean chance against all K, itself included.
+# Write `win_rates(scores, temperature)`; `scores` is a tensor (prompts, K). Answer i beats answer k with chance
+# $\sigma((s_i - s_k) / \tau)$, $\tau$ being the temperature. Return each answer's mean chance against all K, itself
+# included, in the same shape.
 # ````
 
 # %% tags=["exercise"]
@@ -724,9 +720,8 @@ ends = targets.min(), targets.max()
 print(f"targets from {ends[0]:+.2f} to {ends[1]:+.2f} nats at eta {sppo.eta:g}")
 
 # %% [markdown]
-# The check that belongs to it: before the first step $h = 0$, so the loss is $\eta^2 / 2$ times the summed squares of
-# $P - \frac12$. With $\eta = 1{,}000$, as in the paper, targets lie at up to 500 nats and are never reached: there the square
-# acts as a nearly constant push, and $\eta$ as part of the learning rate. Ours can be reached.
+# Its check: before the first step $h = 0$, so the loss is $\eta^2 / 2$ times the summed squares of $P - \frac12$. The
+# paper's $\eta = 1{,}000$ puts targets at up to 500 nats; ours can be reached.
 
 # %%
 high, low = rates.max(dim=1).values, rates.min(dim=1).values
@@ -739,15 +734,16 @@ assert torch.isclose(by_formula, by_package)
 # %% [markdown]
 # ## SELM: towards what the model would not say
 #
-# A loop can only learn from answers that it draws, and each round draws fewer different ones. SELM adds a term that lowers
-# what the last round's model says, here the first sampled answer $y_s$, and so leaves more for everything else:
+# A loop learns only from answers that it draws, and each round draws fewer different ones. SELM adds a term that
+# lowers what the last round's model says, here the first sampled answer $y_s$, and so leaves more probability for
+# everything else:
 #
 # $$
 # L = -\log \sigma\big( \beta [ h(y_w) - h(y_l) ] \big) + \alpha \beta \, h(y_s) .
 # $$ (eq-11-selm)
 #
-# Two checks, on random numbers: at $\alpha = 0$ it is DPO bit for bit, and at the start, where DPO's pull on the chosen
-# answer is $\beta / 2$, the term's is $\alpha \beta$.
+# Two checks on random numbers: at $\alpha = 0$ it is DPO bit for bit, and at the start, where DPO's pull on the
+# chosen answer is $\beta / 2$, the term's is $\alpha \beta$.
 
 # %%
 drawn = torch.randn(5, 16, generator=torch.Generator().manual_seed(seed))
@@ -768,15 +764,15 @@ for alpha in (0.001, 0.1, 1.0):
     print(f"alpha {alpha:5.3f}: its pull is {share:.1%} of DPO's at the start")
 
 # %% [markdown]
-# The paper's $\alpha$ is 0.001. So small a term cannot be told from chance in a run of this size, so ours is a hundred times
-# as large.
+# The paper's $\alpha$ is 0.001. In a run of this size so small a term is indistinguishable from chance; ours is a
+# hundred times as large.
 
 # %% [markdown]
 # ### On the same first answers
 #
-# What differs between two methods should be the objective. So all have the same prompts in each round, the same K, seeds,
-# judge, recipe and number of steps, and the first round's answers are the same file. From the second round on they answer
-# for themselves: that is part of the method.
+# Only the objective should differ. All methods have the same prompts in each round, K, seeds, judge, recipe and
+# number of steps, and the first round's answers are the same file. From the second round on each answers for itself,
+# which is part of the method.
 
 # %%
 for name, objective in {
@@ -815,10 +811,9 @@ lessons.explain(
         for name, d in differences.items()
     )
     + f". Iterative DPO: right {iterative['right']:.1%}, KL {iterative['kl']:.2f}, "
-    f"distinct {iterative['distinct']:.0%}. The interval is over questions: another "
-    "seed of the training would add to it. And no method but DPO had its rate "
-    "searched, so read a difference together with its KL before you put it down to the "
-    "objective.",
+    f"distinct {iterative['distinct']:.0%}. The intervals are over questions alone, "
+    "and only DPO's rate was searched: read a difference together with its KL before "
+    "you put it down to the objective.",
     key="methods",
     answer=len(apart),
 )
@@ -826,9 +821,9 @@ lessons.explain(
 # %% [markdown]
 # ### Eta and alpha over decades
 #
-# SPPO's paper has $\eta = 1{,}000$ with a rate of 5e-7, SELM's $\alpha = 0.001$. What do they do here? A chapter has no
-# time for the answer, so these are kept results: `python benchmarks/online.py` trains one round for each value, all from
-# one file of rated answers, and asks *development* questions, which no exam has.
+# SPPO's paper has $\eta = 1{,}000$ with a rate of 5e-7, SELM's $\alpha = 0.001$. What do they do here? The answer
+# takes too long for a chapter, so these are stored results: `python benchmarks/online.py` trains one round for each
+# value, all from one file of rated answers, and asks *development* questions, which no exam has.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -849,7 +844,7 @@ tried = kept.get("tried", [])  # empty without the repository beside the package
 print(kept.get("sizes"), "seeds", sorted({row["seed"] for row in tried}))
 
 # %% [markdown]
-# A row of the results is one method at one value with one seed.
+# A row is one method at one value with one seed.
 
 # %%
 def column(method, key):
@@ -878,8 +873,9 @@ if set(ETAS) <= set(moved):
     happened = (
         f"KL {low:.3f} nats at 0.1, {middle:.2f} at 10, {near:.2f} at 100 and "
         f"{top:.2f} at 1,000. At a small $\\eta$ targets are reached and hold the "
-        "policy where it is; at a large one they are out of reach, the square acts as "
-        "a constant push, and AdamW forgives its size. SELM's grades less DPO's: "
+        "policy where it is. At a large one they are out of reach: the square acts as "
+        "a nearly constant push, and AdamW divides its size out. SELM's grades less "
+        "DPO's: "
         + ", ".join(
             f"{grade - plain:+.2f} (alpha {alpha:g})"
             for alpha, grade in column("selm", "grade").items()
@@ -893,10 +889,10 @@ lessons.explain(happened, key="decades", answer=shape)
 # %% [markdown]
 # ## What the judge's noise does
 #
-# Of five ratings the highest is chosen. If ratings err, the highest tends to be one that erred upwards: the chosen answer is
-# rated better than it is, though the judge's errors have mean zero. This is the **winner's curse**, and best of n and every
-# loop that chooses by a score has it. It cannot be seen in the ratings that chose. It can by asking again: a second,
-# independent judging of the same answers has errors of its own.
+# The highest of five ratings tends to be one that erred upwards, so the chosen answer is rated better than it is,
+# even if the judge's errors have mean zero. This is the **winner's curse**; best of n and every loop that chooses by
+# a score has it. The ratings that chose cannot show it. A second, independent judging of the same answers can, for
+# its errors are its own.
 
 # %% [markdown]
 # ````{exercise} A judge's optimism
@@ -904,8 +900,9 @@ lessons.explain(happened, key="decades", answer=shape)
 #
 # **Difficulty** ●●●○○ · **Minutes** 8
 #
-# `ratings` and `fresh` are two independent judgings, arrays (prompts, K). The first chooses the best answer to each
-# prompt. Return the mean of what the first gave the chosen answers less what the second gave *the same answers*.
+# Write `judge_optimism(ratings, fresh)`, two independent judgings, arrays (prompts, K). The first chooses the best
+# answer to each prompt. Return one number: the mean of the first judging's ratings of the chosen answers less the
+# second's ratings of *the same answers*.
 # ````
 
 # %% tags=["exercise"]
@@ -932,7 +929,8 @@ exercises.check_judge_optimism(judge_optimism)
 # `````
 
 # %% [markdown]
-# Each round's answers are kept with the ratings that chose. Ask the same judge with other seeds, four times, and take the mean.
+# Each round's answers are stored with the ratings that chose. Ask the same judge with four other seeds, and take the
+# mean.
 
 # %%
 judge_optimism = exercises.yours(judge_optimism, exercises.check_judge_optimism)
@@ -944,7 +942,7 @@ def ratings_of(records):
     return whole, np.array(table)
 
 # %% [markdown]
-# For each round: the optimism, the same error for an answer at random, and the true grades of the pairs it trained on.
+# For each round: the optimism, the same error for an answer at random, and the true grades of its pairs.
 
 # %%
 def noise_of(each):
@@ -981,15 +979,15 @@ lessons.explain(
     + ", then ".join(f"{row['equal']:.0%}" for row in noise)
     + " of all, reversed ones "
     + ", then ".join(f"{row['reversed']:.0%}" for row in noise)
-    + ". Nobody changed the judge; what changes is what there is to judge. "
+    + ". The judge is the same; what it has to judge is not. "
     + (
         "The answers have become alike, so a larger part of the choice is noise, and "
         "later rounds train on it. "
         if change > 0.03
         else "Answers are still far enough apart here for the choice to be about them. "
     )
-    + "Rating each answer twice, or keeping only pairs with a wide gap, would lower "
-    "the share of noise; neither is tried here.",
+    + "Two ratings per answer, or only pairs with a wide gap, would lower the share of "
+    "noise; neither is tried here.",
     key="noise",
     answer=0 if change > 0.03 else 2 if change < -0.03 else 1,
 )
@@ -997,10 +995,10 @@ lessons.explain(
 # %% [markdown]
 # ## A judge that prefers in circles
 #
-# SPPO's paper argues for judges that compare *pairs* of answers, since such preferences need not come from one score per
-# answer: A can beat B, B beat C and C beat A. (Its code, like ours, makes win rates from one score per answer, which is
-# Bradley-Terry and cannot run in circles.) What does self-play do there? No model is needed: three answers, a table of who
-# beats whom, and equation {eq}`eq-11-game` carried out exactly.
+# SPPO's paper argues for judges that compare *pairs* of answers, since such preferences need not come from one score
+# per answer: A can beat B, B beat C and C beat A. (Its code, like ours, computes win rates from one score per answer,
+# which is Bradley-Terry and cannot run in circles.) What does self-play do then? No model is needed: three answers, a
+# table of who beats whom, and equation {eq}`eq-11-game` carried out exactly.
 
 # %% [markdown]
 # ````{exercise} One exact round of self-play
@@ -1008,8 +1006,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 8
 #
-# `policy` has the probabilities of n answers; `wins[i, j]` is the chance that answer i beats answer j. Return the next
-# policy.
+# Write `self_play(policy, wins, eta)`: `policy` has the probabilities of n answers; `wins[i, j]` is the chance that
+# answer i beats answer j. Return the next policy, n probabilities.
 # ````
 
 # %% tags=["exercise"]
@@ -1044,7 +1042,7 @@ tables = {
 }
 
 # %% [markdown]
-# Sixty rounds from one first policy, each against the policy before it:
+# Sixty rounds from one first policy, each against the one before:
 
 # %%
 def play(wins, rounds=60, eta=1.0):
@@ -1059,7 +1057,7 @@ lessons.predict(
     "third. Does self-play end there?",
     [
         "yes, the last policy tends to it",
-        "the last policy circles away from it, and the mean of all policies stays near",
+        "the last policy circles away from it, the mean of all policies stays near it",
         "no, the first answer wins for good",
     ],
     answer=1,
@@ -1095,47 +1093,48 @@ figures.show(
 circle = played["in circles"]
 circle_mean = float(np.abs(circle.mean(axis=0) - 1 / 3).max())
 lessons.explain(
-    "The last policy turns about the fair one and moves away from it: late in the "
+    "The last policy circles around the fair one, ever further from it: late in the "
     f"game one answer has up to {circle[-20:].max():.0%}. The mean over all rounds is "
-    f"within {circle_mean:.2f} of one third. Theorems on self-play speak of that mean; "
-    "what a recipe keeps is the last model. With one score per answer the best takes "
-    f"{played['one score per answer'][-1].max():.0%}, and there is nothing to circle.",
+    f"within {circle_mean:.2f} of one third. Theorems on self-play are about that "
+    "mean; a recipe keeps the last model. With one score per answer the best takes "
+    f"{played['one score per answer'][-1].max():.0%}.",
     key="circles",
 )
 
 # %% [markdown]
 # ## The model as its own judge
 #
-# Judging costs as much as sampling. Can the model do it? Yuan et al. {cite:p}`yuan2024selfrewarding` ask it in words: a
-# prompt lists five points, the model writes how many of them its own answer deserves, and rounds of DPO train on the best
-# and the worst. Their model, Llama 2 70B, had been taught to judge by examples first. Its win rate in AlpacaEval 2 rose
-# from 9.94 to 15.38 and 20.44 over three iterations (read in summaries, not in the paper).
+# Judging costs as much as sampling. Can the model do it? Yuan et al. {cite:p}`yuan2024selfrewarding` ask it in words:
+# a prompt lists five points, the model writes how many of them its answer deserves, and rounds of DPO train on best
+# and worst. Their model, Llama 2 70B, had first been taught to judge by examples. Its AlpacaEval 2 win rate rose from
+# 9.94 to 15.38 and 20.44 over three iterations (read in summaries, not in the paper).
 #
-# *Just Say What You Want* {cite:p}`xu2024justsay` asks for less. Only its abstract and first page could be read here, and no
-# code is listed, so this much is known: "only-prompting" makes preference data "without relying on judgment capabilities",
-# which self-rewarding methods need and small models lack; the gap between positive and negative examples is controlled,
-# with more hard negatives in later stages; 34.5 in AlpacaEval 2's length-controlled win rate is reported, from Mistral-7B
-# and Mistral-7B-Instruct. A review of it adds that the model writes both sides of a pair, one under a prefix that asks for a
-# good answer, the other under one that asks for a poor one, and that pairs are stored without prefix for DPO. No prefix, no
-# schedule and no other number of it is known to us, so none is given.
+# *Just Say What You Want* {cite:p}`xu2024justsay` asks for less. We could read only its abstract and first page, and
+# no code is listed. This much is known: "only-prompting" makes preference data "without relying on judgment
+# capabilities", which self-rewarding methods need and small models lack; the gap between positive and negative
+# examples is controlled, with more hard negatives in later stages; it reports 34.5 in AlpacaEval 2's
+# length-controlled win rate, from Mistral-7B and Mistral-7B-Instruct. According to a review, the model writes both
+# sides of a pair, one under a prefix that asks for a good answer, the other under one that asks for a poor one, and
+# pairs are stored without prefix for DPO. Prefixes, schedule and other numbers are unknown to us.
 #
 # ```{admonition} Our reading, not a paper's text
 # :class: note
-# A model that answers better when it is *asked to* holds a judge already. Rate an answer $y$ by how much likelier the model
-# finds it once a turn $a$ asks for what is wanted:
+# A model that answers better when it is *asked to* holds a judge already. Rate an answer $y$ by how much likelier the
+# model finds it once a turn $a$ asks for what is wanted:
 #
 # $$
 # r_t(y) = \log \pi_t(y \mid a, x) - \log \pi_t(y \mid x) .
 # $$ (eq-11-self-reward)
 #
-# No number is written and nothing is taught. It is what `zephyr online --method self-rewarding --ask "..."` does.
+# No number is written and nothing is taught. `zephyr online --method self-rewarding --ask "..."` does this.
 # ```
 #
-# Where would such a loop lead? By [chapter 05](05_ddpo) the best policy under a reward is $\pi_t\, e^{r / \beta} / Z$. Put in
-# equation {eq}`eq-11-self-reward`: at $\beta = 1$ it is $\pi_t(y \mid a, x)$ itself. The model learns to answer always as it
-# would if it were asked, and a smaller $\beta$ takes it further in that direction. No fact comes in from outside. And over
-# the model's own answers the mean of $r_t$ is $-\mathrm{KL}(\pi_t(\cdot \mid x) \,\|\, \pi_t(\cdot \mid a, x))$, at most
-# zero: it rises as asking comes to change nothing, whether the answers are better or not. Both, for three answers:
+# Where would such a loop lead? By [chapter 05](05_ddpo) the best policy under a reward is
+# $\pi_t\, e^{r / \beta} / Z$. With equation {eq}`eq-11-self-reward` and $\beta = 1$ that is $\pi_t(y \mid a, x)$
+# itself: the model learns to answer as if always asked, and a smaller $\beta$ takes it further that way. No fact
+# comes in from outside. And over the model's own answers the mean of $r_t$ is
+# $-\mathrm{KL}(\pi_t(\cdot \mid x) \,\|\, \pi_t(\cdot \mid a, x))$, at most zero: it rises as asking comes to change
+# nothing, whether the answers are better or not. Both, for three answers:
 
 # %%
 plain = np.array([0.6, 0.3, 0.1])
@@ -1149,8 +1148,8 @@ print(f"mean of r {(plain * self_reward).sum():.4f},",
 assert np.allclose(plain * np.exp(self_reward), when_asked)
 
 # %% [markdown]
-# Before any training, test whether asking helps at all: grade what dSFT answers with the turn and without it. Our dSFT
-# has seen no system's turn in training.
+# Before training, test whether asking helps at all: grade what dSFT answers with the turn and without. Our dSFT has
+# seen no system turn in training.
 
 # %%
 print(ASK)
@@ -1165,7 +1164,7 @@ asking = evaluation.paired_difference(graded_asked["asked"], graded_asked["bare"
 print(f"asked less bare: {asking}")
 
 # %% [markdown]
-# Then the same rounds as above: the same first answers, as many prompts, answers and steps, and no judge.
+# Then the rounds as above, with the same first answers, prompts and steps, and no judge.
 
 # %%
 own = OnlineSettings(OnlineObjective("self-rewarding"), ROUNDS, plan.sampling, PROMPTS)
@@ -1182,7 +1181,7 @@ assert all(
 ), "not the same first answers"
 
 # %% [markdown]
-# The package keeps each log-ratio beside its rating. By hand, for one prompt:
+# The package stores each log-ratio beside its rating. By hand, for one prompt:
 
 # %%
 prompt, row = next(iter(mine.items()))
@@ -1197,9 +1196,9 @@ for completion in row["completions"]:
     assert abs(ratio - float(noted.split()[1])) < 1e-2
 
 # %% [markdown]
-# Now its opinion beside the truth, round by round. *Agreement* is the share of pairs of truly different grade that the
-# self-reward puts the right way round; one half is chance. *Ahead* is the change of the mean self-reward since round 1 less
-# that of the true grade, each in standard deviations of round 1.
+# Now its opinion beside the true grade, round by round. *Agreement* is the share of pairs of different true grade
+# that the self-reward ranks correctly; one half is chance. *Ahead* is the change of the mean self-reward since round
+# 1 less that of the true grade, each in standard deviations of round 1.
 
 # %%
 def opinions(each):
@@ -1215,7 +1214,7 @@ def opinions(each):
 # %% tags=["remove-input"]
 lessons.predict(
     "dSFT rates its own first answers. Of pairs whose true grades differ, what share "
-    "does it put the right way round?",
+    "does it rank correctly?",
     ["less than 45 %", "45 to 55 %: no better than chance", "more than 55 %"],
     key="self",
 )
@@ -1235,7 +1234,7 @@ for number, (rated_so, of_pairs) in enumerate(seen, start=1):
     show(f"answers of round {number}", self_path[-1])
 
 # %% [markdown]
-# And the models, in the exam and by KL, as for the other methods:
+# The models, in the exam and by KL, as for the other methods:
 
 # %% tags=["hide-output"]
 paths["self-rewarding"] = path_of(made["self-rewarding"])
@@ -1247,32 +1246,31 @@ one_own, end_own, end = self_path[0], self_path[-1], paths["self-rewarding"][-1]
 by_judge = 1 - noise[0]["reversed"] / (1 - noise[0]["equal"])
 agreed = one_own["agreement"]
 lessons.explain(
-    f"{agreed:.0%}; of the pairs of the judge {by_judge:.0%} are the right way round. "
-    f"Asking changed dSFT's grade by {asking.mean:+.2f} (from {asking.low:+.2f} to "
+    f"{agreed:.0%}; of the judge's pairs {by_judge:.0%} are ranked correctly. Asking "
+    f"changed dSFT's grade by {asking.mean:+.2f} (from {asking.low:+.2f} to "
     f"{asking.high:+.2f}). Over the rounds the mean self-reward went from "
-    f"{one_own['self-reward']:.2f} to {end_own['self-reward']:.2f} nats, and the true "
+    f"{one_own['self-reward']:.2f} to {end_own['self-reward']:.2f} nats, the true "
     f"grade of the same answers from {one_own['true grade']:.2f} to "
-    f"{end_own['true grade']:.2f}: in the last round self-reward less true grade is "
-    f"{end_own['ahead']:+.2f} standard deviations. In the exam the grade went from "
-    f"{start['grade']:.2f} to {end['grade']:.2f} (iterative DPO {last['grade']:.2f}) "
-    f"and right answers from {start['right']:.1%} to {end['right']:.1%}. "
+    f"{end_own['true grade']:.2f}: self-reward is ahead by {end_own['ahead']:+.2f} "
+    f"standard deviations. In the exam the grade went from {start['grade']:.2f} to "
+    f"{end['grade']:.2f} (iterative DPO {last['grade']:.2f}), right answers from "
+    f"{start['right']:.1%} to {end['right']:.1%}. "
     + (
-        "A model that was never taught to be asked has no opinion that is worth "
+        "Without training in being asked, the model has no opinion that is worth "
         "training on, and the loop cannot tell. "
         if end["grade"] <= start["grade"] + 0.1
         else "Part of what a judge knows can be had by asking. "
     )
-    + "The test before the training costs a minute; Yuan et al. taught their model to "
+    + "The test before training costs a minute; Yuan et al. taught their model to "
     "judge first. One seed.",
     key="self",
     answer=0 if agreed < 0.45 else 1 if agreed <= 0.55 else 2,
 )
 
 # %% [markdown]
-# ## Bought with what?
+# ## What the gains cost
 #
-# Grade and right answers against the KL divergence from dSFT: a method is better where it lies higher *at the same KL*, and
-# the further along a line, the further from where it began.
+# Grade and right answers against KL from dSFT: a method is better where it lies higher *at the same KL*.
 
 # %%
 fig, axes = figures.figure(2, width=9.0)
@@ -1300,10 +1298,10 @@ figures.show(
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# Every round's first loss is ln 2. KL grows with each round. The chosen answers are rated too high in every round, and an
-# answer at random is not. The mean self-reward lies below zero, for it is a divergence with its sign turned. The rest
-# depends on seed and size. With one learning rate for all, methods end at different KL:
-# compare them where their lines reach the same KL, and do not rank them by one seed.
+# Every round's first loss is ln 2, and KL grows with each round. In every round the chosen answers are rated too
+# high, an answer at random is not. The mean self-reward lies below zero, being minus a divergence. The rest depends
+# on seed and size. With one learning rate for all, methods end at different KL: compare them where their lines reach
+# the same KL, and do not rank them by one seed.
 # ```
 
 # %%
@@ -1326,7 +1324,7 @@ if miniature_as_shipped:
     )
 
 # %% [markdown]
-# ### The paper beside ours
+# ### The papers beside ours
 #
 # | | published | here |
 # |---|---|---|
@@ -1340,17 +1338,18 @@ if miniature_as_shipped:
 # | judge | PairRM, 0.4 B | a noisy teacher by rule |
 # | prompts | each round a share of its own | the same |
 #
-# dDPO's learning rate does not move the model in a round of so few steps. Rates were tried on development questions that
-# no exam asks; what each gave stands beside the chosen one in `zephyr_utils/recipes/miniature/online.yaml`. SPPO and SELM
-# take iterative DPO's as it is.
+# At dDPO's learning rate a round of so few steps does not move the model. Rates were tried on development questions
+# that no exam asks; each result stands beside the chosen rate in `zephyr_utils/recipes/miniature/online.yaml`. SPPO
+# and SELM take iterative DPO's rate.
 #
-# ```{admonition} Pitfalls
+# ```{admonition} Common mistakes
 # :class: warning
-# - **dSFT kept as reference in every round.** The log-ratios of round two then begin far from zero, and the first loss is not
-#   ln 2. The package refuses such a start.
-# - **Prompts used twice.** The model has been trained on answers to them, so new samples are less varied.
-# - **Answers that were cut off.** Chosen once, they teach to end in mid-sentence; the package leaves them out and counts them.
-# - **A judge's failure read as a low rating.** Then whatever makes the judge fail is trained away.
+# - **dSFT kept as reference in every round.** The log-ratios of round two then begin far from zero, and the first
+#   loss is not ln 2. The package refuses such a start.
+# - **Prompts used twice.** The model was trained on answers to them, so new samples are less varied.
+# - **Answers that were cut off.** Chosen once, they teach to end in mid-sentence; the package leaves them out and
+#   counts them.
+# - **A judge's failure read as a low rating.** Whatever makes the judge fail is then trained away.
 # - **Progress read off the ratings that chose.** They are too high by construction; ask again, or another judge.
 # - **An offline control with fewer steps.** Most of a gain can be the steps.
 # - **SPPO's loss on a data set's pairs.** Without own samples and win rates it is another method
@@ -1362,10 +1361,10 @@ if miniature_as_shipped:
 # %% [markdown]
 # ## Over eight replications
 #
-# Everything above is one seed. `make methods` trains the offline control, iterative DPO, SPPO and SELM in eight replications, each of which
-# draws records, exam and training from a seed of its own. Rows, claims and margins were fixed before anything was measured
-# (`benchmarks/protocol-methods.md`); [chapter 08](08_ablations) explains intervals, verdicts and the correction for several
-# claims. *80 % power* is the smallest difference that would have been found that often.
+# So far, one seed. `make methods` trains the offline control, iterative DPO, SPPO and SELM in eight replications,
+# each with records, exam and training from a seed of its own. Rows, claims and margins were fixed beforehand
+# (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; *80 % power* is the smallest
+# difference found that often.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1398,31 +1397,33 @@ lessons.explain(
 # %% [markdown]
 # ## Your turn with your own data
 #
-# The loop needs prompts and a judge, and no answers. `zephyr online --feedback YOUR_FILE` takes the prompts of feedback in
-# UltraFeedback's schema; the miniature's judge rates those of its own world alone. For other prompts put any function in
-# the place of `rate` that fills in `annotations`, such as calls of a judge behind an endpoint, and keep `dpo_round` as it is.
+# The loop needs prompts and a judge, no answers. `zephyr online --feedback YOUR_FILE` takes the prompts of feedback
+# in UltraFeedback's schema; the miniature's judge rates only those of its own world. For others replace `rate` by a
+# function that fills in `annotations`, such as calls to a judge behind an endpoint; `dpo_round` stays as it is.
 #
-# Then go by this list: is the first loss of each round ln 2? How many prompts were set aside as tied, and does their share
-# grow? Does KL per round stay small? Is the gain still there when another judge grades? Do answers grow longer each round?
+# Then check: is each round's first loss ln 2? How many prompts were set aside as tied, and does their share grow?
+# Does KL per round stay small? Does the gain remain when another judge grades? Do answers grow longer each round?
 
 # %% [markdown]
 # ## Recap
 #
-# 1. *Whose answers*: what the pairs reject the model hardly says any more; its own weak answers are in no pair.
+# 1. *Whose answers*: the model hardly says any more what its pairs reject; its own weak answers are in no pair.
 # 2. *The loop*: [the first exercise](ex-11-pair); the last round's model is start and reference, ln 2 is the check.
-# 3. *Objectives*: [win rates](ex-11-win-rates), equations {eq}`eq-11-sppo` and {eq}`eq-11-selm`; the same first answers, a
-#    control with as many steps, everything against KL.
+# 3. *Objectives*: [win rates](ex-11-win-rates), equations {eq}`eq-11-sppo` and {eq}`eq-11-selm`; the same first
+#    answers, a control with as many steps, everything against KL.
 # 4. *Noise*: [a judge's optimism](ex-11-optimism), seen only by asking again; it weighs more as answers become alike.
 # 5. *Circles*: [self-play](ex-11-self-play) by equation {eq}`eq-11-game`; the mean stays, the last policy turns.
-# 6. *Its own judge*: equation {eq}`eq-11-self-reward`; what asking changes is learned, and no fact; test it before training.
+# 6. *Its own judge*: equation {eq}`eq-11-self-reward`; what asking changes is learned, and no fact; test it before
+#    training.
 #
 # ## References
 #
-# - {cite:t}`wu2024sppo`: self-play with win rates. {cite:t}`zhang2024selm`: SELM, and the rounds of plain DPO from Zephyr's
-#   dSFT model.
-# - {cite:t}`yuan2024selfrewarding`: a model that judges its own answers. {cite:t}`xu2024justsay`: preference data by prompting
-#   alone.
-# - {cite:t}`rafailov2023dpo`: the loss of every round. {cite:t}`bradley1952rank`: preferences from one score per answer.
+# - {cite:t}`wu2024sppo`: self-play with win rates. {cite:t}`zhang2024selm`: SELM, and rounds of plain DPO from
+#   Zephyr's dSFT model.
+# - {cite:t}`yuan2024selfrewarding`: a model that judges its own answers. {cite:t}`xu2024justsay`: preference data by
+#   prompting alone.
+# - {cite:t}`rafailov2023dpo`: the loss of every round. {cite:t}`bradley1952rank`: preferences from one score per
+#   answer.
 
 # %% tags=["remove-cell"]
 artefacts.write_metrics(

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # What else a comparison can teach
 #
-# dDPO takes one bit from each pair: which of two answers is better. A comparison can give more than that, and can be
-# had for less. How *much* better is the chosen answer? What lies beyond the point where the training stopped? What does
-# a teacher know that its texts do not say? Are demonstrations comparisons, too? And what does a judge go by when it
-# chooses? And does the policy have to be touched at all? Six short answers, each with its loop in the cells and each
-# graded by the teacher of our miniature world, who knows what is right.
+# dDPO takes one bit from each pair: which of two answers is better. A comparison can give more, and cost less. How
+# *much* better is the chosen answer? What lies beyond the point where training stopped? What does a teacher know that
+# its texts do not say? Are demonstrations comparisons, too? What does a judge go by? And must the policy be changed
+# at all? Six short answers, each with its loop in the cells, each graded by the teacher of our miniature world, who
+# knows what is right.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -20,8 +20,8 @@
 # %% [markdown]
 # ## Set-up
 #
-# The three folded cells load the package, set the parameters (`preferences` takes pairs of your own)
-# and import what follows.
+# Three folded cells load the package, set the parameters (`preferences` takes your own pairs) and import what
+# follows.
 
 # %% tags=["hide-input"]
 try:
@@ -73,9 +73,9 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 folder = pipeline.folder / "12_comparisons"
 
 # %% [markdown]
-# How long the chapter takes depends on six numbers: the optimiser steps of each training and the rows per step, the
-# rounds of self-play, the held-out prompts that each model is asked and the answers to each, and the held-out prompts
-# whose answers are dissected.
+# Six numbers set how long the chapter takes: optimiser steps per training and rows per step, rounds of self-play,
+# held-out prompts on which each model is measured and answers to each, and held-out prompts whose answers are
+# dissected.
 
 # %%
 STEPS, BATCH, ROUNDS = 40, 16, 4
@@ -86,7 +86,7 @@ BETA = pipeline.recipe("ddpo")["beta"]
 # %% [markdown]
 # ## One loop for all
 #
-# Two models are there already: dSFT, which everything starts from and is measured against, and dDPO.
+# Two models exist already: dSFT, which everything starts from and is measured against, and dDPO.
 
 # %%
 sft_model, _ = pipeline.start()
@@ -98,8 +98,8 @@ asked = list(dict.fromkeys(row["prompt"] for row in held_out))[:ASKED]
 print(row_counts.report())
 
 # %% [markdown]
-# A row is a conversation's tokens and the place where its answer begins. All that follows rests on the
-# log-probabilities of answers.
+# A row is a conversation's tokens and the place where its answer begins. Everything rests on log-probabilities of
+# answers.
 
 # %%
 def message(role, content):
@@ -119,7 +119,7 @@ def padded(rows):
     return ids, labels
 
 # %% [markdown]
-# The sum over each answer's tokens, with gradients for a policy in training and without for a model that is fixed:
+# Their sum over each answer's tokens, with gradients for a policy in training, without for a fixed model:
 
 # %%
 def log_probs(model, rows):
@@ -132,7 +132,7 @@ def fixed_log_probs(model, rows, at_once=64):
     return torch.cat([log_probs(model, rows[n : n + at_once]) for n in starts])
 
 # %% [markdown]
-# They are those of the package:
+# The package gives the same:
 
 # %%
 texts = [row["chosen"] for row in train[:8]]
@@ -142,8 +142,8 @@ print(f"largest difference: {(ours - package).abs().max():.1e} nats")
 assert torch.allclose(ours, package, atol=1e-2)
 
 # %% [markdown]
-# The loop is the same in all parts that train a model, with a short warm-up and a linear decay. What differs is the loss, a function
-# of the policy and of the step's number. All weights are trained.
+# All parts that train a model share one loop, with a short warm-up and a linear decay, over all weights. They differ
+# in the loss, a function of the policy and of the step's number.
 
 # %%
 def fit(start, steps, loss_of, rate=3e-4):
@@ -163,8 +163,8 @@ def places(count, step):
     return [(step * BATCH + n) % count for n in range(BATCH)]
 
 # %% [markdown]
-# And every model is measured in the same way, on the same prompts with the same random draws: the teacher's grade, the
-# share of right answers, the KL divergence from dSFT on the model's own answers, and their length.
+# Every model is measured on the same prompts with the same random draws: the teacher's grade, the share of right
+# answers, the KL divergence from dSFT on the model's own answers, and their length.
 
 # %%
 judge = pipeline.setting.exam.judge()
@@ -174,8 +174,8 @@ def grade(prompt, answer):
     return judge.grade(question, [answer], 1).score
 
 # %% [markdown]
-# Answers are sampled at temperature 1, and kept as the tokens that were drawn, since encoding their text again need not
-# give the same.
+# Answers are sampled at temperature 1 and kept as the tokens drawn, since encoding their text again need not give the
+# same.
 
 # %%
 def sample(model, prompts, samples, seed):
@@ -189,7 +189,7 @@ def sampled_rows(prompts, answers):
         yield from ((start + one.token_ids, len(start)) for one in group)
 
 # %% [markdown]
-# The KL divergence is estimated on what the model itself has sampled, whose log-probabilities the sampler has kept.
+# The KL divergence is estimated on the model's own samples, whose log-probabilities the sampler has kept.
 
 # %%
 def measure(model):
@@ -224,9 +224,9 @@ assert abs(reached["dSFT"]["kl"]) < 0.1
 # %% [markdown]
 # ## The strength of a preference
 #
-# A judge that gives scores says not only which answer is better but by how much. HelpSteer2-Preference
+# A judge's scores also say by how much an answer is better. HelpSteer2-Preference
 # {cite:p}`wang2024helpsteer2preference` asked people for a strength $s$ of 1, 2 or 3. [Chapter 10](10_reward_models)
-# put it into a reward model's loss; put dDPO's implicit reward in the reward's place, and it is in dDPO's. With
+# put it into a reward model's loss; with dDPO's implicit reward in the reward's place it enters dDPO's. With
 # $d = \beta (h_w - h_l)$, where $h$ is the log-ratio to dSFT:
 #
 # $$
@@ -235,8 +235,8 @@ assert abs(reached["dSFT"]["kl"]) < 0.1
 # L_\mathrm{scaled} = -s \log \sigma(d) .
 # $$ (eq-12-strength)
 #
-# For a fair comparison the strengths have a mean of 1: *scaled* would otherwise be a larger learning rate. And $d$ moves
-# by a few tenths in a run this short, so the margin that is asked for has to be of that size, too.
+# For a fair comparison the strengths have a mean of 1: *scaled* would otherwise be a larger learning rate. And $d$
+# moves by a few tenths in a run this short, so the margins have to be of that size, too.
 
 # %%
 few = [train[n % len(train)] for n in range(STEPS * BATCH)]
@@ -262,7 +262,7 @@ def pair_loss(pairs, known, kind="regular", strength=None):
     return loss
 
 # %% [markdown]
-# Before the first step $d$ is 0, so all three first losses are known from equation {eq}`eq-12-strength`.
+# Before the first step $d$ is 0, so equation {eq}`eq-12-strength` gives all three first losses.
 
 # %%
 at = places(len(few), 0)
@@ -300,17 +300,16 @@ for kind in ("margin", "scaled"):
 # %% tags=["remove-input"]
 told_apart = sum(one.low > 0 or one.high < 0 for one in against_regular.values())
 lessons.explain(
-    f"{told_apart} of two. The differences are "
+    f"{told_apart} of two: "
     + " and ".join(
         f"{one.mean:+.2f} (from {one.low:+.2f} to {one.high:+.2f}) for *{kind}*"
         for kind, one in against_regular.items()
     )
-    + ". In the paper, three such runs of DPO on one data set reached "
+    + ". In the paper, three such runs of DPO reached "
     f"{lessons.published('8.66, 8.58 and 8.74', 'MT-Bench, arXiv 2410.01257')}"
-    " for regular, margin and scaled, and by AlpacaEval the three differ by less "
-    "than their errors. For a reward model the same paper finds more for *scaled*. A "
-    "strength that is read off noisy scores is itself noisy, and this run has one "
-    "seed.",
+    " for regular, margin and scaled, and by AlpacaEval they differ by less than their "
+    "errors; for reward models it finds more for *scaled* (chapter 10). A strength "
+    "that is read off noisy scores is itself noisy. One seed.",
     key="strength",
     answer=told_apart,
 )
@@ -318,16 +317,16 @@ lessons.explain(
 # %% [markdown]
 # ## Further along the line
 #
-# Training moved the weights from $\theta_\mathrm{dSFT}$ to $\theta_\mathrm{dDPO}$. Go on in the same direction, without
-# any training (ExPO, {cite:t}`zheng2024expo`):
+# Training moved the weights from $\theta_\mathrm{dSFT}$ to $\theta_\mathrm{dDPO}$. Continue in the same direction
+# without training (ExPO, {cite:t}`zheng2024expo`):
 #
 # $$
 # \theta(a) = \theta_\mathrm{dDPO} + a\, (\theta_\mathrm{dDPO} - \theta_\mathrm{dSFT}) .
 # $$ (eq-12-expo)
 #
 # $a = 0$ is dDPO, $a = -1$ is dSFT, and between them lie models that nobody trained. dDPO trained an adapter, whose
-# product was added to the frozen weights. So the difference *is* the adapter, and equation {eq}`eq-12-expo` scales it by
-# $1 + a$. One can see that in its rank:
+# product was added to frozen weights. So the difference *is* the adapter, and equation {eq}`eq-12-expo` scales it by
+# $1 + a$. Its rank shows this:
 
 # %%
 name = "model.layers.0.self_attn.q_proj.weight"
@@ -344,7 +343,8 @@ print(f"singular values above a thousandth of the first: "
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# `start` and `end` are dictionaries of weights by name. Return those of equation {eq}`eq-12-expo`.
+# Write `extrapolated(start, end, amount)`; `start` and `end` are dictionaries of weights by name. Return a dictionary
+# with those of equation {eq}`eq-12-expo`.
 # ````
 
 # %% tags=["exercise"]
@@ -379,7 +379,7 @@ def along(end, amount):
     return model
 
 # %% [markdown]
-# Beside the package's version:
+# The package's version agrees:
 
 # %%
 package = objectives.extrapolate_weights(
@@ -418,23 +418,22 @@ def summary(line, amount):
 best, furthest = best_on(line), max(line)
 lessons.explain(
     f"The best of these amounts is {best:+.2f} ({summary(line, best)}); dDPO itself "
-    f"has {summary(line, 0.0)}. At {furthest:+.1f} nothing is left: "
-    f"{summary(line, furthest)}, in {line[furthest]['tokens']:.0f} tokens. The weights "
-    "moved in a straight line, the model did not: the KL divergence grows faster and "
-    "faster. "
+    f"has {summary(line, 0.0)}, and {furthest:+.1f} has {summary(line, furthest)}, in "
+    f"{line[furthest]['tokens']:.0f} tokens. The weights move in a straight line, the "
+    "model does not: the KL divergence grows faster and faster. "
     + (
-        "Our dDPO was trained with a learning rate that a search found best, so that "
-        "little was left over for a longer step to get."
+        "Our dDPO has the learning rate that a search found best, which leaves little "
+        "for a longer step to gain."
         if best <= 0
-        else "Here a longer step still had something to get."
+        else "Here a longer step still had something to gain."
     ),
     key="line",
     answer=0 if best < 0 else 1 if best == 0 else 2,
 )
 
 # %% [markdown]
-# Then why does it work elsewhere? Where a training stops early, or its steps are small, the line goes on uphill. We
-# have such a model: *regular* of the first part, trained on a fraction of the pairs.
+# Is it the same for a model whose training was much shorter? *Regular* of the first part is one: it saw a fraction of
+# the pairs.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -463,15 +462,16 @@ lessons.explain(
     f"has {summary(short_line, 0.0)}, and dDPO, with {len(train) / len(few):.0f} times "
     f"as many pairs, {summary(line, 0.0)}. "
     + (
-        "A step that costs nothing stood in for the pairs that were not trained on. "
+        "Where a training stops early or its steps are small, the line goes on uphill: "
+        "a step that costs nothing stands in for further pairs. "
         if short_best > 0
-        else "Here it did not help. "
+        else "Here a longer step did not help. "
     )
-    + "Published for Zephyr-7B-beta with an amount of one tenth: length-controlled "
-    f"AlpacaEval from {lessons.published('13.2 to 14.0', 'model card')}, and for "
-    f"Zephyr-7B-alpha from {lessons.published('10.0 to 13.6', 'the same')}. "
-    "The amount was chosen by every other prompt. On the rest, its gain is "
-    f"{expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}.",
+    + "The amount was chosen by every other prompt; on the rest its gain is "
+    f"{expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}. "
+    "Published, with an amount of one tenth: length-controlled AlpacaEval of "
+    f"Zephyr-7B-beta from {lessons.published('13.2 to 14.0', 'model card')}, of "
+    f"Zephyr-7B-alpha from {lessons.published('10.0 to 13.6', 'the same')}.",
     key="short",
     answer=0 if short_best < 0 else 1 if short_best == 0 else 2,
 )
@@ -498,19 +498,19 @@ figures.show(
 # %% [markdown]
 # ## What a teacher knows beyond its texts
 #
-# *Distilled* in dSFT and dDPO means: learn from what a teacher wrote or judged. The word is older and meant something
-# else, learning from the teacher's probabilities {cite:p}`hinton2015distilling`. At each token of a text the teacher has
-# a whole distribution $p_T$ over what could come next, of which the text shows one draw. With the student's $p_S$, the
-# two losses at one token are
+# *Distilled* in dSFT and dDPO means learning from what a teacher wrote or judged. The older meaning is learning from
+# the teacher's probabilities {cite:p}`hinton2015distilling`. At each token of a text the teacher has a whole
+# distribution $p_T$ over what could come next, of which the text shows one draw. With the student's $p_S$, the two
+# losses at one token are
 #
 # $$
 # L_\mathrm{text} = -\log p_S(v), \quad v \sim p_T, \qquad\qquad
 # L_\mathrm{logits} = \mathrm{KL}(p_T \,\|\, p_S) = \sum_v p_T(v) \log \frac{p_T(v)}{p_S(v)} .
 # $$ (eq-12-distil)
 #
-# Averaged over the draw, the first is $-\sum_v p_T(v) \log p_S(v)$. It differs from the second by the teacher's entropy,
-# which no student changes. So both have the *same* gradient on average; what the logits take away is the noise of the
-# draw. One distribution over five tokens shows both:
+# Averaged over the draw, the first is $-\sum_v p_T(v) \log p_S(v)$. It differs from the second by the teacher's
+# entropy, which no student changes. So both have the *same* mean gradient; logits remove the noise of the draw. One
+# distribution over five tokens shows both:
 
 # %%
 draw = torch.Generator().manual_seed(seed)
@@ -535,8 +535,8 @@ assert torch.allclose(one_draw.mean(0), exact, atol=0.02)
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# `student` and `teacher` are logits, (tokens, vocabulary). Return the mean over tokens of
-# $\mathrm{KL}(p_T \,\|\, p_S)$.
+# Write `token_kl(student, teacher)`, both logits of shape (tokens, vocabulary). Return the mean over tokens of
+# $\mathrm{KL}(p_T \,\|\, p_S)$, one number.
 # ````
 
 # %% tags=["exercise"]
@@ -563,10 +563,9 @@ exercises.check_token_kl(token_kl)
 # `````
 
 # %% [markdown]
-# The teacher is the dDPO model, the student the dSFT model: can what preferences taught be handed on without any
-# preference? dDPO answers training prompts; on these texts one student learns the tokens (distillation of sequences
-# {cite:p}`kim2016sequence`, which is what dSFT does) and the other learns the logits at the same places. Both read the
-# same tokens in the same order.
+# The teacher is dDPO, the student dSFT: can what preferences taught be passed on without any preference? dDPO answers
+# training prompts. On these texts one student learns the tokens (sequence-level distillation
+# {cite:p}`kim2016sequence`, which dSFT is), the other the logits at the same places, in the same order.
 
 # %%
 token_kl = exercises.yours(token_kl, exercises.check_token_kl)
@@ -630,23 +629,23 @@ ratio = distance["logits"] / distance["texts"]
 by_text, by_logits = reached["distilled, texts"], reached["distilled, logits"]
 lessons.explain(
     f"From {distance['dSFT']:.3f} nats per token the texts led to "
-    f"{distance['texts']:.3f} and the logits to {distance['logits']:.3f}. The grades "
-    f"are {by_text['grades'].mean():.2f} and {by_logits['grades'].mean():.2f}, right "
+    f"{distance['texts']:.3f} and the logits to {distance['logits']:.3f}; grades "
+    f"{by_text['grades'].mean():.2f} and {by_logits['grades'].mean():.2f}, right "
     f"answers {by_text['right']:.0%} and {by_logits['right']:.0%}; the teacher has "
-    f"{reached['dDPO']['grades'].mean():.2f} and {reached['dDPO']['right']:.0%}. Both "
-    "losses point the same way on average, so this is the noise of the draw, which "
-    "more texts would make smaller. The price: logits have to be computed for every "
-    "token, with the teacher at hand and in the same vocabulary. Of a teacher behind "
-    "an endpoint there are only texts, and Zephyr's teachers were of that kind.",
+    f"{reached['dDPO']['grades'].mean():.2f} and {reached['dDPO']['right']:.0%}. The "
+    "mean gradients are equal, so the difference is the noise of the draw, which more "
+    "texts would reduce. But logits need the teacher at hand, run on every token, with "
+    "the same vocabulary. Behind an endpoint there are only texts, as with Zephyr's "
+    "teachers.",
     key="logits",
     answer=2 if 0.9 < ratio < 1.1 else 0 if ratio > 1 else 1,
 )
 
 # %% [markdown]
-# TRL has this loss in `DistillationTrainer`, and in `trl.experimental.gkd`. It turns two things round: the *student*
-# samples the texts, and the divergence is the reverse one, $\mathrm{KL}(p_S \,\|\, p_T)$, as in on-policy distillation
-# {cite:p}`agarwal2023gkd`. Its `beta` goes from 0, forward, to 1, reverse, and has nothing to do with DPO's. Its default,
-# and both divergences of dSFT on the teacher's texts, in nats per token:
+# TRL has this loss in `DistillationTrainer` and in `trl.experimental.gkd`, with two things reversed: the *student*
+# samples the texts, and the divergence is $\mathrm{KL}(p_S \,\|\, p_T)$, as in on-policy distillation
+# {cite:p}`agarwal2023gkd`. Its `beta` goes from 0, forward, to 1, reverse, and has nothing to do with DPO's. Its
+# default, and both divergences of dSFT on the teacher's texts, in nats per token:
 
 # %%
 defaults = {one.name: one.default for one in dataclasses.fields(trl.DistillationConfig)}
@@ -659,23 +658,22 @@ for divergence in ("forward", "reverse"):
 # %% [markdown]
 # ## Pairs without a judge
 #
-# A dialogue of dSFT is a comparison, too, if one dares to say so: the teacher's answer is better than the student's own.
-# Self-play fine-tuning (SPIN, {cite:t}`chen2024spin`) makes pairs of that: chosen is the demonstration $y$, rejected an
-# answer $y'$ that the model sampled itself, with the model that sampled as reference $\pi_t$:
+# A dialogue of dSFT becomes a comparison if the teacher's answer counts as better than the student's own. Self-play
+# fine-tuning (SPIN, {cite:t}`chen2024spin`) makes such pairs: chosen is the demonstration $y$, rejected an answer
+# $y'$ that the model sampled itself, and the model that sampled is the reference $\pi_t$:
 #
 # $$
 # L = -\log \sigma \Big( \beta \log \frac{\pi(y)}{\pi_t(y)} - \beta \log \frac{\pi(y')}{\pi_t(y')} \Big),
 # \qquad y \sim p_\mathrm{demo}, \; y' \sim \pi_t .
 # $$ (eq-12-spin)
 #
-# That is dDPO's loss. No judge is asked anywhere, which makes it the fair rival of *more supervised training*. The same
-# loss comes from inverse reinforcement learning: a reward that is high on demonstrations and low on one's own answers,
-# with $r = \beta \log \pi / \pi_t$. IRFT {cite:p}`li2024irft` refreshes the sampled answers several times on the way
-# through the data, and SPIN is the case of doing so once. `zephyr online --method irft --rounds 4` does it with any
-# dialogues.
+# That is dDPO's loss, without any judge, so its fair rival is *more supervised training*. Inverse reinforcement
+# learning leads to the same loss: a reward that is high on demonstrations and low on the model's own answers, with
+# $r = \beta \log \pi / \pi_t$. IRFT {cite:p}`li2024irft` samples again several times on the way through the data,
+# SPIN once. `zephyr online --method irft --rounds 4` does it with any dialogues.
 #
-# Where does it end? If $\pi_t = p_\mathrm{demo}$, both sides of a pair come from one distribution, no loss can tell them
-# apart, and the mean gradient is zero. So the demonstrations are where it stops.
+# Where does it end? If $\pi_t = p_\mathrm{demo}$, both sides of a pair come from one distribution, no loss can tell
+# them apart, and the mean gradient is zero: it stops at the demonstrations.
 
 # %% [markdown]
 # ````{exercise} Pairs from demonstrations
@@ -683,8 +681,9 @@ for divergence in ("forward", "reverse"):
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# Three lists, one entry per prompt: the prompts, the demonstrations, the model's own answers. Return the list of
-# `(prompt, chosen, rejected)`. Leave out a pair whose two texts are equal, for its margin is always 0.
+# Write `demonstration_pairs(prompts, demonstrations, answers)`: three lists, one entry per prompt; `answers` are the
+# model's own. Return the list of `(prompt, chosen, rejected)`, in order. Leave out a pair whose two texts are equal,
+# for its margin is always 0.
 # ````
 
 # %% tags=["exercise"]
@@ -697,7 +696,7 @@ exercises.check_demonstration_pairs(demonstration_pairs)
 # %% [markdown]
 # ```{admonition} Hint
 # :class: tip dropdown
-# `zip` keeps the three in step, if the condition stands behind it and not before.
+# `zip` keeps the three in step if you filter after it, not before.
 # ```
 
 # %% [markdown]
@@ -714,7 +713,7 @@ exercises.check_demonstration_pairs(demonstration_pairs)
 # `````
 
 # %% [markdown]
-# The first exchange of each training dialogue, a prompt once, and none that we measure on.
+# The first exchange of each training dialogue, each prompt once, and none that we measure on.
 
 # %%
 PLAYED = 15 * ROUNDS  # optimiser steps of each way in this part
@@ -726,7 +725,7 @@ for row in pipeline.split_dialogues()[0]:
         shown.setdefault(first["content"], second["content"])
 
 # %% [markdown]
-# Before anything is trained, look at both sides. Our teacher can grade them, which the method cannot.
+# Before training, look at both sides. Our teacher can grade them, which the method cannot.
 
 # %%
 own = {prompt: group[0].text for prompt, group in zip(
@@ -736,7 +735,7 @@ for prompt in list(shown)[:3]:
     print(f"{prompt}\n  chosen   {shown[prompt]}\n  rejected {own[prompt]}")
 
 # %% [markdown]
-# The teacher's grade of both, where the prompt is one of its world:
+# The teacher's grades, where the prompt belongs to its world:
 
 # %%
 def graded(texts):
@@ -753,8 +752,8 @@ demonstration_pairs = exercises.yours(
 )
 
 # %% [markdown]
-# One round samples answers to its own part of the prompts, pairs them with the demonstrations, and trains against the
-# model that sampled. As the model comes nearer to the demonstrations, there should be less to tell the sides apart by.
+# A round samples answers to its own share of the prompts, pairs them with the demonstrations, and trains against the
+# model that sampled. The closer the model is to the demonstrations, the less there is to tell the sides apart by.
 
 # %%
 def play_round(policy, part, steps):
@@ -783,9 +782,10 @@ for record in records:
         best_rated[record["instruction"]] = top["response"]
 
 # %% [markdown]
-# All ways below have the same number of optimiser steps, and each fit its own warm-up and decay. IRFT samples again in
-# each round, SPIN once for all. The rival without any judge is further dSFT on the *same* demonstrations; a second one,
-# on the *best rated* of the feedback's four answers, does ask a judge. One learning rate for all, and none searched.
+# All methods below take the same number of optimiser steps, each training with its own warm-up and decay. IRFT
+# samples in each round, SPIN once. The rival without a judge is further dSFT on the *same* demonstrations; a second
+# one, on the *best rated* of the feedback's four answers, does use a judge. All share one learning rate, which was
+# not searched.
 
 # %%
 def supervised(texts):
@@ -824,7 +824,7 @@ for n in range(ROUNDS):
     report(f"IRFT, round {n + 1}", per_round[-1])
 
 # %% [markdown]
-# Beside it the other ways, each in as many steps:
+# The other methods, each in as many steps:
 
 # %% tags=["hide-output"]
 reached["IRFT"] = per_round[-1]
@@ -852,22 +852,20 @@ by_round = [reached["dSFT"]["grades"].mean(), *(r["grades"].mean() for r in per_
 rises = [after > before for before, after in itertools.pairwise(by_round)]
 lessons.explain(
     "The grades are " + ", ".join(f"{grade:.2f}" for grade in by_round)
-    + f", from dSFT to round {ROUNDS}. The demonstrations were ahead of the model's "
-    f"own answers by {gaps[0]:+.2f} at first, which is about what there is to gain by "
-    f"becoming like them, and by {gaps[-1]:+.2f} in the last round, where {equal[-1]} "
-    f"pairs had two equal sides, after {equal[0]}. In as many steps SPIN changed the "
-    f"grade by {gained['SPIN']:+.2f}, IRFT by {gained['IRFT']:+.2f} (from "
-    f"{irft_gain.low:+.2f} to {irft_gain.high:+.2f}), further dSFT on the same "
-    f"demonstrations by {gained['dSFT-2, demonstrations']:+.2f} and on the best rated "
-    f"by {gained['dSFT-2, best rated']:+.2f}; dDPO, with more pairs, by "
+    + f", from dSFT to round {ROUNDS}. The demonstrations' lead over the model's own "
+    f"answers is about what it can gain: {gaps[0]:+.2f} at first, {gaps[-1]:+.2f} in "
+    f"the last round, when {equal[-1]} pairs had equal sides (at first {equal[0]}). In "
+    f"as many steps SPIN changed the grade by {gained['SPIN']:+.2f}, IRFT by "
+    f"{gained['IRFT']:+.2f} (from {irft_gain.low:+.2f} to {irft_gain.high:+.2f}), "
+    f"dSFT on the same demonstrations by {gained['dSFT-2, demonstrations']:+.2f}, on "
+    f"the best rated by {gained['dSFT-2, best rated']:+.2f}; dDPO, with more pairs, by "
     f"{gained['dDPO']:+.2f}. IRFT less its fair rival: {irft_over.mean:+.2f}, from "
     f"{irft_over.low:+.2f} to {irft_over.high:+.2f}"
     + (", so this run cannot tell them apart. " if irft_over.low <= 0 <= irft_over.high
        else ". ")
-    + "Pairs from demonstrations teach what demonstrations are like, in content and in "
-    "manner, also where a curt one is chosen over a friendly answer of the model. AI "
-    "feedback knows which of *four* answers is best, and can lead beyond them. One "
-    "seed, and intervals over prompts alone.",
+    + "Demonstrations teach their content and their manner, even where a curt one is "
+    "chosen over the model's friendly answer. AI feedback knows the best of *four* "
+    "answers, and can lead beyond them. One seed, intervals over prompts alone.",
     key="spin",
     answer=2 if not rises[0] else 0 if all(rises) else 1,
 )
@@ -875,16 +873,16 @@ lessons.explain(
 # %% [markdown]
 # ## What a judge goes by
 #
-# Turn the question round. A judge has chosen between many pairs of answers. What did it go by? Describe every answer by
-# features $f_k$ (right? a full sentence? friendly? long?), let the reward be linear in them, and Bradley-Terry becomes a
-# logistic regression on *differences* of features {cite:p}`li2024dissecting`:
+# A judge has chosen between many pairs of answers. What did it go by? Describe every answer by features $f_k$ (right?
+# a full sentence? friendly? long?), let the reward be linear in them, and Bradley-Terry becomes a logistic regression
+# on *differences* of features {cite:p}`li2024dissecting`:
 #
 # $$
 # p(y_1 \succ y_2) = \sigma \Big( \sum_k w_k \big( f_k(y_1) - f_k(y_2) \big) \Big) .
 # $$ (eq-12-dissect)
 #
-# There is no intercept, since it should not matter which answer comes first. Newton's method finds the weights: with
-# the chances $p$ under the present weights, the gradient of the log-likelihood is $D^\top (c - p)$ and its curvature
+# There is no intercept: which answer comes first should not matter. Newton's method finds the weights: with the
+# chances $p$ under the present weights, the gradient of the log-likelihood is $D^\top (c - p)$ and its curvature
 # $D^\top \mathrm{diag}(p (1 - p))\, D$, where $D$ holds the differences and $c$ the choices.
 
 # %% [markdown]
@@ -893,8 +891,8 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 15
 #
-# `differences` is (comparisons, features), `choices` has 1 where the first answer was chosen, else 0. Return the
-# weights, by some 25 steps of Newton's method from zero.
+# Write `fit_weights(differences, choices)`: `differences` is (comparisons, features), `choices` has 1 where the first
+# answer was chosen, else 0. Return the weights, one per feature, by some 25 steps of Newton's method from zero.
 # ````
 
 # %% tags=["exercise"]
@@ -927,9 +925,9 @@ exercises.check_fit_weights(fit_weights)
 # `````
 
 # %% [markdown]
-# Answers: the four of each held-out prompt's feedback, which dDPO was not trained on. The teacher's rule, of
-# [chapter 07](07_evaluation), says what it goes by: a right answer is worth 4 points more than a wrong one, a full
-# sentence 2, each friendly word 1.5, these two only in a right answer. Length counts for nothing.
+# The answers are the feedback's four to each held-out prompt, on which dDPO was not trained. By the teacher's rule
+# ([chapter 07](07_evaluation)) a right answer is worth 4 points more than a wrong one, a full sentence 2, each
+# friendly word 1.5, these two only in a right answer. Length counts for nothing.
 
 # %%
 FEATURES = ("right", "complete", "friendly", "friendly, wrong", "length")
@@ -955,7 +953,7 @@ for name, column in zip(FEATURES, features.T, strict=True):
     print(f"{name:16s} mean {column.mean():.2f}, spread {column.std():.2f}")
 
 # %% [markdown]
-# Length is counted in twenties of characters. What three models say of the same answers, as log-probabilities:
+# Length is in units of twenty characters. The same answers' log-probabilities under three models:
 
 # %%
 conversations = [
@@ -969,11 +967,12 @@ likelihood = {
 }
 
 # %% [markdown]
-# Now the judges, each a number per answer. The first is the rule with noise from a Gumbel distribution on each answer.
-# Its choices follow Bradley and Terry exactly, as [chapter 05](05_ddpo) showed, so its weights are known: 4, 2 and 1.5.
-# Two more are of the feedback itself: the overall grade, and the mean of the four aspects, by which the pairs of dDPO
-# were made. One we make up, so that we know that it leans: the overall grade plus half a point for every twenty
-# characters.
+# Now the judges, each a number per answer:
+#
+# - The rule plus Gumbel noise on each answer. Its choices follow Bradley and Terry exactly ([chapter 05](05_ddpo)),
+#   so its weights are known: 4, 2 and 1.5.
+# - Two of the feedback: the overall grade, and the mean of the four aspects, by which dDPO's pairs were made.
+# - One made up, so that we know its bias: the overall grade plus half a point for every twenty characters.
 
 # %%
 def aspect_mean(one):
@@ -1015,7 +1014,7 @@ print("package", package.weights.round(3), f"; {ties} ties left out")
 assert np.allclose(ours, package.weights, atol=0.1)
 
 # %% [markdown]
-# The weights of all, each with its standard error:
+# All weights, each with its standard error:
 
 # %%
 judges = {
@@ -1031,7 +1030,7 @@ def show_weights(*names):
         print(f"{name:22s}", *(f"{w:9.2f} ± {error:4.2f}" for w, error in cells))
 
 # %% [markdown]
-# First those that judge, beside what the rule says.
+# First the judges:
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1054,32 +1053,31 @@ by_rule, by_grade, by_aspects = (
 )
 leans = weights["leans to length"]["length"] - weights["overall grade"]["length"]
 lessons.explain(
-    f"{by_aspects:.2f} of it, where the overall grade has {by_grade:.2f}: most aspects "
-    "ask for honesty, truth and following the instruction, and hardly see the form. "
-    "Whoever pairs answers by the mean of aspects, as Zephyr did, has chosen another "
-    "judge than the overall grade is. With Gumbel noise the rule's weights come out "
-    f"again: {weights['rule with noise']['right']:.2f}, "
+    f"{by_aspects:.2f} of it, in the overall grade {by_grade:.2f}: most aspects ask "
+    "for honesty, truth and following the instruction, and hardly see form. To pair "
+    "answers by the mean of aspects, as Zephyr did, is to choose another judge than "
+    "the overall grade. With Gumbel noise the rule's weights come out again: "
+    f"{weights['rule with noise']['right']:.2f}, "
     f"{weights['rule with noise']['complete']:.2f} and "
     f"{weights['rule with noise']['friendly']:.2f}. The feedback's grades are rounded, "
-    "end at ten, and hold faulty tens, which make the largest weight smaller. The lean "
-    "that we made up shows as "
-    f"{leans:+.2f} more on length. Each answer stands in three comparisons, so errors "
-    "are larger than printed.",
+    "end at ten and hold faulty tens (chapter 03), which lowers the largest weight. "
+    f"The bias that we made up shows as {leans:+.2f} on length. Each answer is in "
+    "three comparisons, so errors are larger than printed.",
     key="aspects",
     answer=0 if abs(by_aspects - 0.5) < 0.05 else 1 if by_aspects < 0.5 else 2,
 )
 
 # %% [markdown]
-# ### Whose taste has a model after dDPO?
+# ### Whose preferences does a model have after dDPO?
 #
 # The paper that did this for 32 models and for people, with 29 properties of answers to real questions, published its
-# fitted weights, Zephyr's among them. Correlate them: Zephyr-7B-β judges like Mistral-7B *base* (r = 0.88), less like
-# people (0.62), and least like GPT-4 (0.47), whose preferences it was trained on. (Our computation from the weights in
-# the repository of {cite:t}`li2024dissecting`, mean over its 11 scenarios.) So distilling GPT-4's preferences changed
-# what Zephyr *writes*, hardly how it *judges* when it is asked which of two answers is better.
+# fitted weights, Zephyr's among them. Correlated with others', Zephyr-7B-β's are closest to Mistral-7B *base* (r =
+# 0.88), less close to people (0.62), and least to GPT-4 (0.47), whose preferences it was trained on. (Our computation
+# from the weights in the repository of {cite:t}`li2024dissecting`, mean over its 11 scenarios.) So distilling GPT-4's
+# preferences changed what Zephyr *writes*, hardly how it *judges* when asked which of two answers is better.
 #
-# Our models are too small to be asked. What they have is a likelihood and, after dDPO, an implicit reward, which was
-# trained to choose as the mean of aspects does.
+# Our models are too small to be asked. They have a likelihood and, after dDPO, an implicit reward, which was trained
+# to choose as the mean of aspects does.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1103,27 +1101,26 @@ implicit, taught = weights["dDPO, implicit reward"], weights["mean of aspects"]
 largest = max(implicit, key=implicit.get)
 lessons.explain(
     f"*{largest}*. Per unit, being right weighs {implicit['right']:.2f} and a friendly "
-    f"word in a right answer {implicit['friendly']:.2f}, where the judge that made the "
-    f"pairs has {taught['right']:.2f} and {taught['friendly']:.2f}. "
+    f"word in a right answer {implicit['friendly']:.2f}; for the judge that made the "
+    f"pairs, {taught['right']:.2f} and {taught['friendly']:.2f}. "
     + (
-        "So dDPO learned the part of the judge's taste that can be read off the words, "
-        "and hardly the part for which one has to know the answer. A friendly word in "
-        f"a *wrong* answer weighs {implicit['friendly, wrong']:.2f}, for which the "
-        f"judge gave {taught['friendly, wrong']:.2f}: one way in which a model can "
-        "please a judge without judging like it. "
+        "dDPO learned what can be read off the words, and hardly what takes knowing "
+        "the answer. A friendly word in a *wrong* answer weighs "
+        f"{implicit['friendly, wrong']:.2f}, for the judge "
+        f"{taught['friendly, wrong']:.2f}: a model can please a judge without judging "
+        "like it. "
         if implicit["friendly"] > implicit["right"]
         else "So it learned what the judge goes by first. "
     )
-    + "The likelihood is something else again: what the model says, not what it "
-    f"learned to like (being right: {weights['dDPO, likelihood']['right']:.2f}). The "
-    "weights correlate with those of the mean of aspects at "
-    f"{taste['dDPO, implicit reward', 'mean of aspects']:+.2f} for the implicit reward "
-    f"and {taste['dDPO, likelihood', 'mean of aspects']:+.2f} for the likelihood, and "
-    "with the base model's at "
+    + "The likelihood is what the model says, not what it learned to prefer (being "
+    f"right: {weights['dDPO, likelihood']['right']:.2f}). With the mean of aspects the "
+    "weights correlate at "
+    f"{taste['dDPO, implicit reward', 'mean of aspects']:+.2f} (implicit reward) and "
+    f"{taste['dDPO, likelihood', 'mean of aspects']:+.2f} (likelihood), with the base "
+    "model's likelihood at "
     f"{taste['dDPO, implicit reward', 'base, likelihood']:+.2f} and "
     f"{taste['dDPO, likelihood', 'base, likelihood']:+.2f}. A correlation of five "
-    "weights is an anecdote, and none of this copies the published finding, for which "
-    "models were asked in words.",
+    "weights is an anecdote, and in the published study models were asked in words.",
     key="taste",
     answer={"right": 0, "complete": 1, "friendly": 2}.get(largest, 3),
 )
@@ -1131,18 +1128,18 @@ lessons.explain(
 # %% [markdown]
 # ## Moving answers instead of weights
 #
-# All methods so far change the policy. Preference flow matching {cite:p}`kim2024pfm` leaves it as it is, and learns a
-# vector field $v$ that carries a rejected answer $y^-$ to a chosen one $y^+$. Draw a time $t$ between 0 and 1, go so
-# far along the straight line, add a little noise ($\sigma = 0.1$), and regress on the velocity of the line:
+# All methods so far change the policy. Preference flow matching {cite:p}`kim2024pfm` leaves it as it is and learns a
+# vector field $v$ that carries a rejected answer $y^-$ to a chosen one $y^+$. Draw a time $t$ between 0 and 1, go
+# that far along the straight line, add a little noise ($\sigma = 0.1$), and regress on the line's velocity:
 #
 # $$
 # y_t = (1 - t)\, y^- + t\, y^+ + \sigma \epsilon, \qquad
 # \min_v \; \mathbb{E} \, \big\| v(t, y_t) - (y^+ - y^-) \big\|^2 .
 # $$ (eq-12-flow)
 #
-# A fresh answer $y$ of the policy then goes to $y + \int_0^1 v\, dt$. A text is no point in space, so this needs one
-# that is: here an answer is two numbers. The policy says points from a normal distribution, and the reward, which the
-# judge knows and the flow does not, is highest on a circle of radius 2.
+# A fresh answer $y$ of the policy then moves to $y + \int_0^1 v\, dt$. A text is no point in space, so here an answer
+# is two numbers. The policy draws points from a normal distribution, and the reward, which the judge knows and the
+# flow does not, is highest on a circle of radius 2.
 
 # %%
 drawn = torch.Generator().manual_seed(seed)
@@ -1151,7 +1148,7 @@ def point_reward(points):
     return -((points.norm(dim=-1) - 2) ** 2)
 
 # %% [markdown]
-# Pairs of answers of the policy, judged as Bradley and Terry say:
+# Pairs of the policy's answers, judged by the Bradley-Terry model:
 
 # %%
 couples = torch.randn(4096, 2, 2, generator=drawn)
@@ -1170,8 +1167,8 @@ for name, points_of in {"chosen": better, "rejected": worse}.items():
 #
 # **Difficulty** ●●○○○ · **Minutes** 5
 #
-# `rejected`, `chosen` and `noise` are (pairs, dimensions), `time` is (pairs,). Return the points $y_t$ of equation
-# {eq}`eq-12-flow` and the velocities that $v$ should have there.
+# Write `flow_pair(rejected, chosen, time, noise)`; `time` is (pairs,), the others (pairs, dimensions). Return two
+# tensors of that shape: the points $y_t$ of equation {eq}`eq-12-flow`, and the velocities that $v$ should have there.
 # ````
 
 # %% tags=["exercise"]
@@ -1230,8 +1227,8 @@ for _ in range(600):
 print(f"squared error {errors[0]:.2f} at first, {np.mean(errors[-50:]):.2f} at the end")
 
 # %% [markdown]
-# The error does not go to zero, and must not: many pairs' lines cross at one place and time, and the best field is the
-# mean of their velocities. To move an answer, follow the field in forty small steps. Nothing forbids to move it again.
+# The error cannot go to zero: many pairs' lines cross at one place and time, and the best field is the mean of their
+# velocities. To move an answer, follow the field in forty small steps. The result can be moved again.
 
 # %%
 @torch.no_grad()
@@ -1263,14 +1260,14 @@ highest = int(np.argmax(of_pass))
 chosen_reward = point_reward(better).mean().item()
 lessons.explain(
     f"From {of_pass[0]:.2f} to {of_pass[1]:.2f} after one pass; {of_pass[highest]:.2f} "
-    f"at the best, after {highest}; {of_pass[-1]:.2f} after five. The chosen answers "
-    f"of the pairs have {chosen_reward:.2f}. "
+    f"at best, after {highest}; {of_pass[-1]:.2f} after five. The pairs' chosen "
+    f"answers have {chosen_reward:.2f}. "
     + (
-        "One pass is worth about one comparison. Further ones begin where the pairs "
-        "had few rejected answers, and the field, which knows pairs and no reward, "
-        "carries on past the circle: after five the mean radius is "
-        f"{passes[-1].norm(dim=1).mean():.1f}. The authors repeat it up to five times; "
-        "how often is one more setting to choose on held-out answers."
+        "One pass is worth about one comparison. Later ones begin where the pairs had "
+        "few rejected answers, and the field, which knows no reward, carries on past "
+        f"the circle, to a mean radius of {passes[-1].norm(dim=1).mean():.1f} after "
+        "five. The authors repeat it up to five times; how often is a setting to "
+        "choose on held-out answers."
         if 0 < highest < 5
         else "Where it turns depends on the reward and on the pairs."
     ),
@@ -1302,17 +1299,17 @@ figures.show(
 )
 
 # %% [markdown]
-# What it is not: it aligns no model. The policy stays as it was and has to be run first; what is moved are its answers,
-# one by one, in the space the field was learned in. For text the authors put an autoencoder round it that turns a short
-# review into 1,024 numbers and back, so it is no method for chat models yet. In their comparison on film reviews GPT-4
-# preferred the flow's texts to the reference's in 100 of 100 cases, and to PPO's in 2 (read off captions). Nothing here
-# says more about language models than that.
+# What it is not: it aligns no model. The policy stays as it was and has to be run first; its answers are moved, one
+# by one, in the space where the field was learned. For text the authors put an autoencoder around it that turns a
+# short review into 1,024 numbers and back, so it is no method for chat models yet. In their comparison on film
+# reviews GPT-4 preferred the flow's texts to the reference's in 100 of 100 cases, and to PPO's in 2 (read off
+# captions).
 
 # %% [markdown]
 # ## One figure for all
 #
-# Everything that began at dSFT, on one picture: grade and right answers against the KL divergence from dSFT. The lines
-# are dDPO and the short run, scaled; every other method is a point.
+# Grade and right answers against KL from dSFT, for everything that began at dSFT. The lines are dDPO and the short
+# run, scaled; every other method is a point.
 
 # %%
 def kl_of(one):
@@ -1351,12 +1348,12 @@ figures.show(
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# Both lines begin near dSFT on the left. That of dDPO rises to about where dDPO itself lies and falls steeply beyond it,
-# right answers with it. The short run's line goes on rising beyond its own end, to about where the long training
-# arrived. Points of *margin* and *scaled* lie near the short run, since they had the same few pairs. The distilled models
-# lie near dDPO, whose answers they learned. What comes from demonstrations alone has the demonstrations' own grade as its
-# limit, and in so few steps stays below it. One pass of the flow raises the reward, and the fifth is past the best. No
-# learning rate of this chapter was searched but dDPO's, so points do not rank the methods.
+# Both lines begin near dSFT on the left. dDPO's rises to about dDPO itself and falls steeply beyond it, right answers
+# with it. The short run's goes on rising beyond its own end, to about where the long training arrived. *Margin* and
+# *scaled* lie near the short run, since they had the same few pairs; the distilled models lie near dDPO, whose
+# answers they learned. What comes from demonstrations alone has the demonstrations' own grade as its limit, and in so
+# few steps stays below it. One pass of the flow raises the reward, and the fifth is past the best. Only dDPO's
+# learning rate was searched, so points do not rank the methods.
 # ```
 
 # %%
@@ -1387,34 +1384,36 @@ if miniature_as_shipped:
 #
 # ```{admonition} Errata of the sources
 # :class: note dropdown
-# - IRFT's published code samples the rejected answers under one chat template (`### Instruction:`) and trains them under
-#   another, Zephyr's. Then chosen and rejected differ by more than who wrote them. Here both go through one template.
-# - In the published code of the dissection, the slice of labels for a new model has a literal 10 where that of the
+# - IRFT's published code samples the rejected answers under one chat template (`### Instruction:`) and trains on them
+#   under another, Zephyr's, so chosen and rejected differ by more than who wrote them. Here both use one template.
+# - In the dissection's published code, the slice of labels for a new model has a literal 10 where that of the
 #   features has the number of folds.
 # - Flow matching's README calls the rejected texts samples of the reference; the code pairs real reviews, sorted by a
-#   classifier. Its exact matcher pairs them again within a batch, so that the given pairs are not kept.
+#   classifier. Its exact matcher pairs them again within a batch, so the given pairs are not kept.
 # ```
 #
-# ```{admonition} Pitfalls
+# ```{admonition} Common mistakes
 # :class: warning
 # - **Strengths with a mean above 1.** *Scaled* then wins or loses as a larger learning rate would.
-# - **An amount chosen on the exam.** The best of eight values on the same questions is flattered; grade it on others.
+# - **An amount chosen on the exam.** The best of eight values looks too good on the questions that chose it; grade
+#   it on others.
 # - **A sum of weights of two different bases.** Extrapolation goes between two states of *one* model.
-# - **Logits of another tokenizer.** Places in the vocabulary mean other tokens there; the package refuses other shapes,
-#   and equal shapes prove nothing.
-# - **Cross-entropy with soft labels, read as a distance.** It ends at the teacher's entropy and not at 0.
+# - **Logits of another tokenizer.** Places in the vocabulary mean other tokens there; the package refuses other
+#   shapes, and equal shapes prove nothing.
+# - **Cross-entropy with soft labels, read as a distance.** It ends at the teacher's entropy, not at 0.
 # - **Self-play against an old model.** The reference has to be the model that sampled the rejected answers.
-# - **Equal sides in a pair.** They cost a step's time and teach nothing; count them, and see them grow in number.
-# - **A weight taken for a cause.** Complete answers are longer ones; a feature that is left out hides in its neighbours.
+# - **Equal sides in a pair.** They cost time and teach nothing; count them, and watch their number grow.
+# - **A weight taken for a cause.** Complete answers are longer ones; a feature that is left out hides in its
+#   neighbours.
 # ```
 
 # %% [markdown]
 # ## Over eight replications
 #
-# Everything above is one seed. `make methods` trains the methods of this chapter but the flow in eight replications, each of which
-# draws records, exam and training from a seed of its own. Rows, claims and margins were fixed before anything was measured
-# (`benchmarks/protocol-methods.md`); [chapter 08](08_ablations) explains intervals, verdicts and the correction for several
-# claims. *80 % power* is the smallest difference that would have been found that often.
+# So far, one seed. `make methods` trains this chapter's methods except the flow in eight replications, each with
+# records, exam and training from a seed of its own. Rows, claims and margins were fixed beforehand
+# (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; *80 % power* is the smallest
+# difference found that often.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1453,20 +1452,20 @@ lessons.explain(
 # %% [markdown]
 # ## Your turn with your own data
 #
-# *Strength* and *the line* need pairs, with scores for the first: set `preferences` in the cell of the dials to a file
-# as in [dDPO](05_ddpo). *Pairs without a judge* need dialogues alone. The grades are those of the miniature's teacher,
-# who knows its own world; for other prompts put a function of yours in the place of `grade`. For the dissection, put
-# features of yours in the place of ours: anything that a program or a person can say of an answer.
+# *Strength* (with scores) and *the line* need pairs: set `preferences` in the parameters to a file as in
+# [dDPO](05_ddpo). *Pairs without a judge* needs dialogues alone. Grades are the miniature teacher's, who knows only
+# its own world; for other prompts replace `grade`. For the dissection, replace our features by any that a program or
+# a person can state of an answer.
 #
-# Then go by this list: does the amount that was best on some prompts stay best on others? How much of the rejected side
-# equals the chosen one after each round of self-play? And which feature of your judge would you rather not show to the
-# people who trust it?
+# Then check: does the amount that was best on some prompts stay best on others? How much of the rejected side equals
+# the chosen one after each round of self-play? Which feature of your judge would you rather not show to the people
+# who trust it?
 
 # %% [markdown]
 # ## Recap
 #
 # 1. *Strength*: equation {eq}`eq-12-strength`, weights of mean 1, the difference with its interval.
-# 2. *The line*: [the first exercise](ex-12-extrapolated); it helps where a training stopped early.
+# 2. *The line*: [the first exercise](ex-12-extrapolated); whether it helps depends on where the training stopped.
 # 3. *Logits*: [the second exercise](ex-12-token-kl), the same mean gradient without the noise of the draw.
 # 4. *Pairs without a judge*: [the third exercise](ex-12-demonstration-pairs); they end at the demonstrations.
 # 5. *What a judge goes by*: [the fourth exercise](ex-12-fit-weights), known weights found again.
