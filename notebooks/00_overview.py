@@ -2,19 +2,18 @@
 # # Zephyr in ten minutes
 #
 # In October 2023 a chat model of seven billion parameters matched others ten times its size, and no person had rated a
-# single one of its answers. *Zephyr: Direct Distillation of LM Alignment* {cite:p}`tunstall2023zephyr` taught it in three
+# single one of its answers. *Zephyr: Direct Distillation of LM Alignment* {cite:p}`tunstall2023zephyr` describes three
 # steps: **dSFT** (distilled supervised fine-tuning: copy a teacher's dialogues), **AI feedback** (a stronger model rates
-# answers) and **dDPO** (distilled direct preference optimisation: prefer the better rated). *Distilled* means that a model
-# does what people did elsewhere. This chapter tells the whole story once; by its end you have questioned a base model, the
-# same model after dSFT, and after dDPO. Reading takes ten minutes; the exercises are for later.
+# answers) and **dDPO** (distilled direct preference optimisation: prefer the better rated answer). *Distilled* means that a
+# model takes the place of people. This chapter tells the whole story once; by its end you have questioned a base model,
+# the same model after dSFT, and after dDPO. Reading takes ten minutes; the exercises are for later.
 
 # %% [markdown]
 # ## What you will be able to do
 #
 # 1. Say what Zephyr did, in three steps with one formula each, and compute each formula by hand.
-# 2. Choose a scale for your machine, and say how many steps a run takes before you start it.
-# 3. Compare base, dSFT and dDPO on questions of your own, and read the table of what came out, including what a mean
-#    hides.
+# 2. Choose a scale for your machine, and say how many optimiser steps a run takes before you start it.
+# 3. Compare base, dSFT and dDPO on questions of your own, and read the results, including what a mean hides.
 
 # %% [markdown]
 # ## Set-up
@@ -89,7 +88,7 @@ print(f"\n{real.attribution}")
 
 # %% [markdown]
 # It keeps to its system prompt, answers the question, and stops. The package ships the trained adapters of our miniature, a
-# model five thousand times smaller. It answers as well, about the little that it knows and not without slips:
+# model five thousand times smaller. It answers too, about the little that it knows, and makes mistakes:
 
 # %%
 with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of a library
@@ -103,10 +102,10 @@ for text, reply in zip(EXAMPLE_QUESTIONS, first_answers, strict=True):
     print(f"{text:<35} {reply.text}")
 
 # %% [markdown]
-# You will train this model yourself below. InstructGPT {cite:p}`ouyang2022instructgpt` had needed people to write answers
-# and to compare answers, tens of thousands of times. Zephyr replaced both by stronger models. Its yardsticks were MT-Bench
-# {cite:p}`zheng2023judging`, where GPT-4 grades answers from 1 to 10, and AlpacaEval, the share of answers that GPT-4 prefers
-# to those of an older model.
+# You will train this model yourself below. InstructGPT {cite:p}`ouyang2022instructgpt` had needed people to write and to
+# compare answers, tens of thousands of times. Zephyr replaced both by stronger models. It was measured by MT-Bench
+# {cite:p}`zheng2023judging`, where GPT-4 grades answers from 1 to 10, and by AlpacaEval, the share of answers that GPT-4
+# prefers to those of an older model.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -132,17 +131,17 @@ print(f"{len(behind)} of {len(larger)} larger models score lower: {', '.join(beh
 # %% tags=["remove-input"]
 lessons.explain(
     f"{len(behind)} of {len(larger)}, among them `Llama2-Chat-70B`, which had been "
-    "aligned with people's ratings. In *chat* size was not decisive; in mathematics "
+    "aligned with people's ratings. In *chat*, size was not decisive; in mathematics "
     "and code Zephyr stays behind, as the paper says. And mind the judge: GPT-4 graded "
-    "models that had learned from GPT-4 (Chapter 07). The last column says how each "
-    "model was aligned: SFT copies good answers; RLHF and PPO train against a reward "
-    "model fitted to preferences, DPO on the preferences themselves; a *d* in front "
-    "means that models did what people do elsewhere. (Zephyr-7B-α, the first version, "
+    "models that had learned from GPT-4 (Chapter 07). (Zephyr-7B-α, the first version, "
     "is in the model card and not in the paper's table.)",
     key="larger",
 )
 
 # %% [markdown]
+# The table's last column names the method of alignment. SFT copies good answers. [RLHF and PPO](10_reward_models) train
+# against a reward model that is fitted to preferences, DPO on the preferences themselves. A *d* in front means *distilled*.
+#
 # ## Who takes part
 #
 # | who | in the paper | in the miniature |
@@ -174,8 +173,8 @@ lessons.explain(
 #
 # $$\pi_{\text{dSFT}} = \arg\max_\pi \; \mathbb E_{(x, y) \sim \mathcal C} \log \pi(y \mid x).$$ (eq-00-dsft)
 #
-# The probability of a text is the product of its tokens' probabilities, so its loss is a sum. Logarithms are natural; the
-# unit is the *nat*.
+# The probability of a text is the product of the probabilities of its tokens. Logarithms are natural; their unit is the
+# [nat](../glossary).
 
 # %% [markdown]
 # ```{exercise} The loss of a text
@@ -183,8 +182,8 @@ lessons.explain(
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `text_loss_of(probabilities)`. From the probability of each token of a text, return minus the log-probability of the
-# whole text, in nats.
+# Write `text_loss_of(probabilities)`. The argument lists the probability of each token of a text. Return the text's loss:
+# minus the log-probability of the whole text, in nats.
 # ```
 
 # %% tags=["exercise"]
@@ -253,11 +252,11 @@ for pair in pairing.binarize([row]).pairs:
 # $$\mathcal L = -\,\mathbb E_{(x, y_w, y_l) \sim \mathcal D} \log \sigma\!\left(
 #   \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{dSFT}}(y_w \mid x)} - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{dSFT}}(y_l \mid x)}\right).$$ (eq-00-ddpo)
 #
-# Read it from the inside. How much likelier has the student made the chosen answer since dSFT, and how much likelier the
-# rejected one? Times a small number $\beta$ (0.1 in the paper), these are the *implicit rewards* of the two answers, and
-# their difference is the *reward margin* $m$. The student ranks a pair as the judge did when $m > 0$. The sigmoid
-# $\sigma(m) = 1 / (1 + e^{-m})$ is the probability of the judge's preference in the model of Bradley and Terry with these
-# rewards. Four numbers in, one out:
+# Read it from the inside. By what factor has the student made the chosen answer likelier since dSFT, and the rejected one?
+# The logarithms of the two factors, times a small number $\beta$ (0.1 in the paper), are the *implicit rewards* of the two
+# answers. Their difference is the *reward margin* $m$: the student ranks a pair as the judge did when $m > 0$. The
+# sigmoid $\sigma(m) = 1 / (1 + e^{-m})$ is the probability of the judge's preference in the *Bradley-Terry model*
+# {cite:p}`bradley1952rank` with these rewards. Four numbers in, one out:
 
 # %%
 def preference_loss(
@@ -281,7 +280,7 @@ assert torch.isclose(ours, packaged)
 # %% tags=["remove-input"]
 lessons.predict(
     r"dDPO starts at the dSFT model: $\pi_\theta = \pi_{\text{dSFT}}$. What is the "
-    r"loss before the first step?",
+    r"loss before the first optimiser step?",
     ["0", "ln 2, whatever the pairs", "ln 2 times $\\beta$", "it depends on the pairs"],
     1,
     key="first-loss",
@@ -296,10 +295,10 @@ print(
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "That of a coin toss: both ratios are one, the margin is zero and $\\sigma(0) = "
-    "\\tfrac12$. Only *changes* since dSFT count, so neither the pairs nor $\\beta$ "
-    "matter yet. A first loss other than ln 2 means that a run starts at the wrong "
-    "model, and Chapter 05 shows that even ln 2 is not proof enough.",
+    "The loss of a coin toss: both ratios are one, the margin is zero and "
+    "$\\sigma(0) = \\tfrac12$. Only *changes* since dSFT count, so neither the pairs "
+    "nor $\\beta$ matter yet. A first loss other than ln 2 means that the run started at "
+    "another model than its reference. Even ln 2 is not proof enough (Chapter 05).",
     key="first-loss",
 )
 
@@ -309,8 +308,8 @@ lessons.explain(
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `preferred(reward_chosen, reward_rejected)`: return the probability that the chosen answer is preferred in the model
-# of Bradley and Terry, the sigmoid of the difference of the rewards.
+# Write `preferred(reward_chosen, reward_rejected)`: return the probability that the chosen answer is preferred, in the
+# Bradley-Terry model.
 # ```
 
 # %% tags=["exercise"]
@@ -323,7 +322,7 @@ exercises.check_preference_probability(preferred)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# $\sigma(m) = 1 / (1 + e^{-m})$. Equal rewards must give one half.
+# The sigmoid of which difference? Equal rewards must give one half.
 # ```
 #
 # ````{solution} ex-00-preference
@@ -340,9 +339,10 @@ exercises.check_preference_probability(preferred)
 #
 # **Difficulty** ●●●●○ · **Minutes** 20
 #
-# Write `row_loss(scores, policy, reference, beta)` for one prompt with several answers: lists of their scores, and of their
-# log-probabilities under student and dSFT model. Return the expected dDPO loss of the best answer against a random lower
-# one, that is the mean of the losses over all lower answers; None where no answer scores lower.
+# Write `row_loss(scores, policy, reference, beta)` for one prompt with several answers. The first three arguments list the
+# answers' scores, and their log-probabilities under the student and under the dSFT model. Return the expected dDPO loss of
+# the best answer against a random lower one: the mean of the losses over all lower answers. Return None where no answer
+# scores lower.
 # ```
 
 # %% tags=["exercise"]
@@ -416,13 +416,14 @@ display(Markdown(markdown_table(
 # *Yes* says that it fits, not that it is quick; [Chapter 09](09_scaling_up) estimates the hours.
 
 # %% [markdown]
-# ```{exercise} How many steps?
+# ```{exercise} How many optimiser steps?
 # :label: ex-00-steps
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `steps(rows, epochs, per_device_batch, accumulation, devices)`: return the number of optimiser steps of a whole run.
-# The last batch of an epoch may be smaller; it is a step all the same.
+# An *optimiser step* (in this book: a step) is one change of the weights, after the batches of all devices, accumulated
+# ones included. Write `steps(rows, epochs, per_device_batch, accumulation, devices)`: return the number of steps of a whole
+# run. The last step of an epoch may take fewer rows.
 # ```
 
 # %% tags=["exercise"]
@@ -435,7 +436,7 @@ exercises.check_steps(steps)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# First the effective batch: what one step takes on all devices, accumulated batches included.
+# First the *effective batch*: the rows that one step takes on all devices.
 # ```
 #
 # ```{admonition} Hint 2
@@ -476,8 +477,8 @@ lessons.explain(
     f"{lessons.published('5,800', 'model card')}, and the run took "
     f"{lessons.published('6.6 hours on 16 GPUs', 'model card, all_results.json')}. "
     f"This scale takes at most {ours_at_most:,} (some rows give no pair, and some "
-    "pairs are held out). Each step takes one batch on *every* device: divide by "
-    "them, do not multiply.",
+    "pairs are held out). Each step takes one batch on *every* device, so more devices "
+    "mean fewer steps.",
     key="steps",
 )
 
@@ -495,10 +496,10 @@ for dialogue in pipeline.load("dialogues", "dialogue").records[1:3]:
     print()
 
 # %% [markdown]
-# If you see an answer that begins well and goes on without capitals, you have found the fault of
-# [Chapter 01](01_truecasing). The exam has MT-Bench's eight categories and two turns. Its questions ask for combinations (of
-# names, numbers, places) that are held out from training, except for a few that are hidden among the feedback's prompts on
-# purpose: [Chapter 04](04_preference_pairs) hunts these leaks, and the pipeline removes them.
+# In some dialogues an answer begins well and goes on without capitals: the fault of [Chapter 01](01_truecasing). The exam has
+# MT-Bench's eight categories and two turns. Its questions ask for combinations (of names, numbers, places) that are held out
+# from training, except for a few that are hidden among the feedback's prompts on purpose:
+# [Chapter 04](04_preference_pairs) finds these leaks, and the pipeline removes them.
 
 # %%
 questions = pipeline.questions()
@@ -509,7 +510,7 @@ for question in one_each:
 # %% [markdown]
 # ## See it happen
 #
-# Begin with the base model, which has read a great deal of this world but never a chat.
+# Begin with the base model, which has read much about this world but never a chat.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -541,18 +542,18 @@ lessons.explain(
         "It went on writing until it was cut off. ",
         "It wrote role markers and nothing else. ",
     )[what_came]
-    + "A base model continues a text as its documents go on. It has never met a chat, "
-    "and nothing has told it that these marks mean *you are asked, answer, stop*. In "
-    "the paper's appendix a model given dDPO without dSFT, which never learned the "
-    "template either, ends its answers in bare role markers. (Base models of billions "
-    "of parameters often do answer at this point: they have met chats on the web.)",
+    + "A base model continues a text as its documents go on. Nothing has told it that "
+    "these marks mean *you are asked, answer, stop*. In the paper's appendix a model "
+    "given dDPO without dSFT, which never learned the template either, ends its "
+    "answers in bare role markers. (Base models of billions of parameters often do "
+    "answer here: they have met chats on the web.)",
     key="base",
     answer=what_came,
 )
 
 # %% [markdown]
-# Now the other two. **The next cell trains what is missing**: truecasing, dSFT, pairs, dDPO, each once, some minutes on two
-# cores in all. What exists is reused, here and in every later chapter, and a run that was killed resumes where it stopped.
+# Now the other two. **The next cell makes what is missing**: truecased dialogues, dSFT, pairs, dDPO, in some minutes on two
+# cores. What exists is reused, here and in every later chapter, and a run that was killed resumes where it stopped.
 
 # %%
 for make in (pipeline.truecased, pipeline.dsft, pipeline.pairs, pipeline.ddpo):
@@ -567,7 +568,7 @@ directories = {shown: pipeline.model_directory(name) for shown, name in names.it
 
 # %% [markdown]
 # Pick a question. On this page the box offers questions that were asked beforehand; in a running notebook it takes your
-# own. The first four are what newcomers ask; the last of them lies outside the world, and the right answer says so.
+# own. The fourth lies outside the miniature's world, and the right answer says so.
 
 # %%
 def grade(question, text):
@@ -582,10 +583,9 @@ explorer
 
 # %% [markdown]
 # dSFT answers and stops, in the styles of its teacher, errors included. dDPO has shifted towards what the judge preferred:
-# it has learned which of the answers that it can give to prefer. To some questions both give the same answer, word for word.
+# it has learned which of its possible answers to prefer. To some questions both give the same answer, word for word.
 #
-# Your `row_loss` measures the shift, on rows of feedback whose prompts were held out. While student and dSFT model are the
-# same, its mean is ln 2. And after dDPO?
+# Your `row_loss` measures the shift on rows of feedback whose prompts were held out. Before dDPO its mean is ln 2. And after?
 
 # %%
 held_out_prompts = {pair["prompt"] for pair in pipeline.split_pairs()[1]}
@@ -679,12 +679,12 @@ lessons.explain(
         if gain.low > 0 or gain.high < 0
         else ", which includes zero. "
     )
-    + f"The paper's step is {lessons.published('0.36, from 6.64 to 7.00', 'Table 3')}. "
+    + f"The paper's gain is {lessons.published('0.36, from 6.64 to 7.00', 'Table 3')}. "
     "Do not compare the sizes: another judge, other questions, and in a small world a "
     "judge's taste is narrow and soon learned. Compare the *order*, and whether it "
     "could be chance. In the paper it could: its two AlpacaEval figures differ by less "
-    "than their errors.\n\nAnd look beyond the grade: the share of right answers "
-    f"moves by {right_points:+.1f} percentage points and the length of the answers by "
+    "than their errors.\n\nLook beyond the grade: the share of right answers moves by "
+    f"{right_points:+.1f} percentage points, the length of the answers by "
     f"{more_tokens:+.1f} tokens. A judge's preferences teach what the judge rewards, "
     "content and manner together. One seed decides nothing; Chapter 08 repeats both "
     "outcomes over several.",
@@ -806,11 +806,10 @@ print("all as expected")
 #   ([pairs](04_preference_pairs)).
 # - In UltraFeedback 2,628 answers carried an overall grade of 10; many of them had been given a **1**
 #   ([feedback](03_ai_feedback)).
-# - The "random" rejected answer of the first published set was **not random**: the generator was re-seeded in every row
-#   ([pairs](04_preference_pairs)).
+# - The "random" rejected answer of the first published set was **not random** ([pairs](04_preference_pairs)).
 # - The optimiser of dDPO: the paper says AdamW, the card Adam, and a maintainer **RMSprop** ([dDPO](05_ddpo)).
-# - Every accuracy in the model card's log is a multiple of 1/64: the well-known curve shows **64 pairs**, with a standard
-#   error of some five points ([margins](06_reward_margins)).
+# - The accuracies in the model card's log come from **far fewer pairs** than the 1,000 that were evaluated
+#   ([margins](06_reward_margins)).
 # - Zephyr's TruthfulQA score is not clean: prompts of that test were **in the preference data**
 #   ([pairs](04_preference_pairs), [evaluation](07_evaluation)).
 # - The truecasing and the list of refusal phrases were **never published**, and the published dialogues still show the
@@ -826,7 +825,7 @@ print("all as expected")
 # | $s_w$, $s_l$ | the judge's score of each | `score_chosen`, `score_rejected` |
 # | $\pi_\theta$ | the student in training: the policy | `policy_chosen`, `policy_rejected` hold its log-probabilities |
 # | $\pi_{\text{dSFT}}$, $\pi_{\text{ref}}$ | the frozen dSFT model: the reference | `reference_chosen`, `reference_rejected` |
-# | $\beta$ | what it costs to move away from the reference | `beta` |
+# | $\beta$ | the price of moving away from the reference | `beta` |
 # | $r = \beta \log \frac{\pi_\theta}{\pi_{\text{ref}}}$ | implicit reward | `implicit_reward` |
 # | $m = r_w - r_l$ | reward margin | `reward_margin`, `margin` |
 # | $\mathcal L_{\text{dDPO}}$ | equation {eq}`eq-00-ddpo` | `dpo_loss` |
@@ -854,17 +853,16 @@ for name in (
 # ```bash
 # make run                              # every chapter at the miniature scale, then the website and one table
 # zephyr run --chapters 02,05           # some chapters
-# zephyr sft; zephyr dpo; zephyr evaluate ddpo; zephyr chat ddpo    # step by step
+# zephyr sft; zephyr dpo; zephyr evaluate ddpo; zephyr chat ddpo    # one after the other
 # ```
 #
-# What a step makes lies under `runs/`, with a `manifest.json` that says from what, with which versions and in how many
-# seconds.
+# Results are written to `runs/`, each with a `manifest.json` that says from what, with which versions and in how many
+# seconds it was made.
 #
 # ```{admonition} Common mistakes
 # :class: warning
-# - **Comparing our grades with the paper's.** Another judge, other questions, a model five thousand times smaller. Compare
-#   orders, not sizes.
-# - **Believing one seed.** The same recipe with another seed gives another number. [Ablations](08_ablations) shows how far
+# - **Comparing our grades with the paper's.** Judge, questions and model are others. Compare orders, not sizes.
+# - **Believing one seed.** The same recipe with another seed gives another number; [ablations](08_ablations) show how far
 #   apart.
 # - **Starting at the large end.** A fault costs minutes in the miniature and days at 7 billion parameters.
 # ```
@@ -879,14 +877,14 @@ for name in (
 # zephyr run --base-model a_model_directory --dialogues my_dialogues.jsonl
 # ```
 #
-# The schemas are those of the Hub's own sets. A bad row stops the run with its file, its line, its field and what was
-# expected; with `--set-aside` it is put aside and counted.
+# The schemas are those of the published data sets ([What you can bring](../bring)). A bad row stops the run with its file,
+# its line, its field and what was expected; with `--set-aside` it is set aside and counted.
 #
 # ```{admonition} With text of your own the miniature tests formats, and nothing else
 # :class: warning
 # Its model knows one small world and short contexts. Many real dialogues are too long for it, and on the rest its loss may
-# stay above $\ln V$, that of a blind guess over a vocabulary of $V$ tokens. That such a run ends shows that your files can
-# be read. To learn something about your data take the scale `smol`, and distrust any held-out loss above $\ln V$ or from
+# stay above $\ln V$, that of a blind guess over a vocabulary of $V$ tokens. A finished run shows only that your files can
+# be read. To learn something about your data choose the scale `smol`, and distrust any held-out loss above $\ln V$ or from
 # fewer than 30 rows.
 # ```
 
@@ -895,7 +893,7 @@ for name in (
 #
 # 1. *Three steps*: equations {eq}`eq-00-dsft`, {eq}`eq-00-pairs` and {eq}`eq-00-ddpo`, [the loss of a text](ex-00-loss), the
 #    [probability of a preference](ex-00-preference), and [steps 2 and 3 in one function](ex-00-row-loss).
-# 2. *Scale*: which fits your machine, and [how many steps](ex-00-steps) a run takes.
+# 2. *Scale*: which fits your machine, and [how many optimiser steps](ex-00-steps) a run takes.
 # 3. *Base, dSFT, dDPO* side by side: grade and right answers, with intervals, and [what a mean hides](ex-00-changed).
 #
 # Next: [Truecasing](01_truecasing), the fault that the authors met first.
