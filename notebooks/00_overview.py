@@ -297,8 +297,8 @@ print(
 lessons.explain(
     "The loss of a coin toss: both ratios are one, the margin is zero and "
     "$\\sigma(0) = \\tfrac12$. Only *changes* since dSFT count, so neither the pairs "
-    "nor $\\beta$ matter yet. A first loss other than ln 2 means that the run started at "
-    "another model than its reference. Even ln 2 is not proof enough (Chapter 05).",
+    "nor $\\beta$ matter yet. A first loss other than ln 2 means that the run started "
+    "at another model than its reference. Even ln 2 is not proof enough (Chapter 05).",
     key="first-loss",
 )
 
