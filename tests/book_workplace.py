@@ -123,6 +123,7 @@ class Workplace:
             "seconds_reused": 40.1,
             "metrics": {"loss": 0.69, **needed, "peak_memory_mb": 812.4},
             "ranges": {"loss": [0.6, 0.7]},
+            "parameters": {},
             "source": fingerprint(self.notebooks / f"{name}.ipynb"),
             "code": chapter_code(self.notebooks / f"{name}.ipynb"),
             "finished": "2026-11-20T10:00:00+00:00",

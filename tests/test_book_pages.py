@@ -11,12 +11,15 @@ import live_models
 import page_parts
 import pipeline_picture
 import pytest
+import real_model
+import scale_costs
 import yaml
 
 import zephyr_utils
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.published import published_table
 from zephyr_utils.recipes import load_recipe, recipe_path
+from zephyr_utils.scales import scale_names
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 PACKAGE = Path(zephyr_utils.__file__).parent
@@ -101,6 +104,7 @@ def entry(**metrics):
         "seconds_reused": 40.1,
         "metrics": {**metrics, "peak_memory_mb": 812.4},
         "ranges": {},
+        "parameters": {},
         "finished": "2026-11-20T10:00:00+00:00",
         "environment": stamp,
     }
@@ -209,3 +213,35 @@ def test_the_errata_say_of_each_finding_whether_it_was_verified_or_inferred():
     assert len(findings) == 17
     for finding in findings:
         assert re.search(r"\*\*(Verified|Inferred|verified)\*\*", finding), finding.splitlines()[0]
+
+
+def test_each_scale_says_what_it_took_or_that_nobody_measured_it(report):
+    drawn = page_parts.PARTS["scales measured"](report, list(report))
+    rows = {line.split("`")[1]: line for line in drawn.splitlines() if "`" in line}
+    assert set(rows) == set(scale_names())
+    minutes, cores = len(report) * (35.2 + 40.1) / 60, 2
+    for shown in (f"| {minutes:.1f} |", "| 812 |", f"| {minutes * cores / 60:.2f} |"):
+        assert shown in rows["miniature"]
+    run = real_model.first_seed()
+    assert f"| {run['minutes']:.1f} |" in rows["smol/cpu"]
+    measured = {name for name, row in rows.items() if "| not measured |" not in row}
+    assert measured == {"miniature", "smol/cpu"}
+
+
+def test_a_run_at_another_scale_is_shown_under_its_own_name(report):
+    for each in report.values():
+        each["parameters"] = {"scale": "smol"}
+    drawn = page_parts.PARTS["chapters measured"](report, list(report))
+    assert drawn.startswith("| chapter | smol: minutes |")
+
+
+def test_the_chapters_of_a_real_run_have_the_times_of_its_steps(report):
+    drawn = page_parts.PARTS["chapters measured"](report, list(report))
+    rows = {line.split("](")[0][3:]: line.split(" | ") for line in drawn.splitlines()[2:]}
+    steps = real_model.first_seed()["steps"]
+    exams = sum(steps[f"exam_{name}"]["seconds"] for name in real_model.MODELS)
+    assert rows["02_dsft"][4] == f"{steps['dsft']['seconds'] / 60:.1f}"
+    assert rows["07_evaluation"][4] == f"{exams / 60:.1f}"
+    assert {name for name, row in rows.items() if row[4] != "–"} == set(scale_costs.STEPS) & set(
+        report
+    )

@@ -13,6 +13,7 @@ import api_reference
 import cli_reference
 import pipeline_picture
 import real_model
+import scale_costs
 import yaml
 from docstrings import prose
 
@@ -273,6 +274,7 @@ PARTS: dict[str, Callable[[Report, list[str]], str]] = {
     "recipes dsft": lambda report, chapters: recipes("dsft"),
     "recipes ddpo": lambda report, chapters: recipes("ddpo"),
     **real_model.PARTS,
+    **scale_costs.PARTS,
     **{
         f"published {name}": functools.partial(_published_part, name)
         for name in ("table_1", "table_2", "table_3", "training_runs")

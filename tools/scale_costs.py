@@ -1,0 +1,116 @@
+"""What each scale took where it was measured, for ``book/making.md``: time, memory and core-hours,
+from the last run of the chapters and from ``benchmarks/results/smol.json``.
+"""
+
+from typing import Any
+
+import real_model
+
+from zephyr_utils.scales import DEFAULT_SCALE, get_scale, scale_names
+from zephyr_utils.tables import markdown_table
+
+REAL = "smol/cpu"  # whose run is committed
+STEPS = {  # of that run, by the chapter that teaches them
+    "01_truecasing": ["truecasing"],
+    "02_dsft": ["dsft"],
+    "04_preference_pairs": ["pairs"],
+    "05_ddpo": ["ddpo"],
+    "06_reward_margins": ["margins"],
+    "07_evaluation": ["exam_base", "exam_dsft", "exam_ddpo"],
+}
+NOT_THERE = ("–", "–", "–")
+Report = dict[str, dict[str, Any]]
+
+
+def scales_measured(report: Report, chapters: list[str]) -> str:
+    """All scales: what they need, and what they took; *not measured* where nobody measured."""
+    entries = [report[name] for name in chapters]
+    run = real_model.first_seed()
+    cores = real_model.results()["environment"]["cores"]
+    taken = {
+        scale_of(entries): (
+            *_added(
+                [
+                    _costs(seconds_of(entry), memory_of(entry), entry["environment"]["cores"])
+                    for entry in entries
+                ]
+            ),
+            f"the last run, {max(entry['finished'] for entry in entries)[:10]}",
+        ),
+        REAL: (
+            *_costs(60 * run["minutes"], 1024 * run["peak_memory_gb"], cores),
+            "[committed run](real-model)",
+        ),
+    }
+    rows = [
+        [
+            f"`{name}`",
+            get_scale(name).runs_on,
+            *(_written(*taken[name][:3]) if name in taken else NOT_THERE),
+            taken[name][3] if name in taken else "not measured",
+        ]
+        for name in scale_names()
+    ]
+    columns = ["scale", "runs on", "minutes", "peak MB", "core-hours", "measured by"]
+    return markdown_table(columns, rows, numbers=(2, 3, 4))
+
+
+def chapters_measured(report: Report, chapters: list[str]) -> str:
+    """Chapter by chapter, the last run beside the committed run of a real model."""
+    rows = []
+    for name in chapters:
+        entry = report[name]
+        own = _costs(seconds_of(entry), memory_of(entry), entry["environment"]["cores"])
+        rows.append([f"[{name}](notebooks/{name})", *_written(*own), *_real(name)])
+    shown = scale_of([report[name] for name in chapters])
+    heads = [
+        f"{scale}: {what}"
+        for scale in (shown, REAL)
+        for what in ("minutes", "peak MB", "core-hours")
+    ]
+    return markdown_table(["chapter", *heads], rows, numbers=range(1, 7))
+
+
+def scale_of(entries: list[dict[str, Any]]) -> str:
+    """The scale of a run, which is written down only where it is not the default."""
+    return next(
+        (entry["parameters"]["scale"] for entry in entries if "scale" in entry["parameters"]),
+        DEFAULT_SCALE,
+    )
+
+
+def seconds_of(entry: dict[str, Any]) -> float:
+    """What a chapter takes with nothing made before it."""
+    return entry["seconds"] + entry["seconds_reused"]
+
+
+def memory_of(entry: dict[str, Any]) -> float:
+    return entry["metrics"]["peak_memory_mb"]
+
+
+def _real(chapter: str) -> tuple[str, ...]:
+    steps = [real_model.first_seed()["steps"][name] for name in STEPS.get(chapter, ())]
+    if not steps:
+        return NOT_THERE
+    cores = real_model.results()["environment"]["cores"]
+    return _written(
+        *_added([_costs(step["seconds"], step["peak_memory_mb"], cores) for step in steps])
+    )
+
+
+def _costs(seconds: float, memory: float, cores: int) -> tuple[float, float, float]:
+    """Minutes, MB, core-hours."""
+    return seconds / 60, memory, seconds * cores / 3600
+
+
+def _added(costs: list[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """What several parts took one after another: times add up, of the memory the most counts."""
+    minutes, memory, core_hours = zip(*costs, strict=True)
+    return sum(minutes), max(memory), sum(core_hours)
+
+
+def _written(minutes: float, memory: float, core_hours: float) -> tuple[str, ...]:
+    return f"{minutes:,.1f}", f"{memory:,.0f}", f"{core_hours:.2f}"
+
+
+PARTS = {"scales measured": scales_measured, "chapters measured": chapters_measured}
