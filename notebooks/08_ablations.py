@@ -833,8 +833,8 @@ display(Markdown(claims.models_table(measured, ("few", *others))))
 #
 # All pairs so far are *off-policy*: four other models wrote the answers, as in UltraFeedback. For **on-policy** pairs the dSFT
 # model answers each prompt four times, and the same noisy judge rates what it said; the best answer and a lower one make the
-# pair (`zephyr run --on-policy` runs the whole pipeline on such pairs). Recipe, judge and number of updates stay the same. The
-# control is dSFT on the best of the four: the same samples and ratings, without the answers that lost.
+# pair (`zephyr run --on-policy` runs the whole pipeline on such pairs). Recipe, judge and number of optimiser steps stay the
+# same. The control is dSFT on the best of the four: the same samples and ratings, without the answers that lost.
 
 # %% tags=["remove-input"]
 lessons.predict(

@@ -2,8 +2,8 @@
 # # Break my run: nine logs, eight faults
 #
 # [Chapter 06](06_reward_margins) said which curves of a dDPO log are normal. Here you are the one who is asked: *what is wrong
-# with my run?* Nine times the miniature was trained for a few dozen updates, eight times with a fault that has cost people
-# days: a wrong reference, a wrong β, a mask that is off, a token too many, half precision, exchanged pairs, a learning rate,
+# with my run?* Nine times the miniature was trained for a few dozen optimiser steps (steps, from here on), eight times with a
+# fault that has cost people days: a wrong reference, a wrong β, a mask that is off, a token too many, half precision, exchanged pairs, a learning rate,
 # another model's template. One run is healthy. The logs are real, each from a training with its fault planted in it
 # (`benchmarks/broken_runs.py`), and no number in them was changed afterwards. You read the log and choose a diagnosis; then
 # the traffic light answers. It does not find all of them, and you will see which it cannot.
@@ -64,7 +64,7 @@ LOGS = {name: diagnostics.read_training_log(broken_run(name)) for name in LETTER
 # ## How the logs are shown
 #
 # All runs have one recipe: the miniature's dDPO with β = 0.1, from the same dSFT model, on the same pairs in the same order,
-# and the same held-out pairs measured before the first update and after every tenth. So whatever differs between two logs, a
+# and the same held-out pairs measured before the first step and after every tenth. So whatever differs between two logs, a
 # fault made it. Three drawings and a table for each: the loss; the rewards; the log-probabilities of the answers, which are
 # sums in nats; and the held-out rows as numbers.
 
@@ -253,7 +253,7 @@ lessons.explain(
 # %% [markdown]
 # ## Three that show in numbers
 #
-# Before the first update the policy is its reference, so all rewards are 0. Where they are not, divide them by β: what comes
+# Before the first step the policy is its reference, so all rewards are 0. Where they are not, divide them by β: what comes
 # out is by how many nats policy and reference differ on an answer. Tens of nats have another cause than a few, or a part of one.
 
 # %% [markdown]
@@ -263,7 +263,7 @@ lessons.explain(
 # **Difficulty** ●●○○○ · **Minutes** 8
 #
 # `rows` is a log as the trainer keeps it, a list of dictionaries, and `beta` the one that was used. Return `(chosen,
-# rejected)`: by how many nats the policy's log-probability of an answer lies above the reference's before the first update, on
+# rejected)`: by how many nats the policy's log-probability of an answer lies above the reference's before the first step, on
 # held-out pairs. Names of held-out columns begin with `eval_`; the rows need not be in order.
 # ````
 
@@ -371,7 +371,7 @@ lessons.explain(
     "leaves ln 2, which is often taken for a learning rate that is too low. It is the "
     "other way round: a small β ties the policy less closely to its reference, and it "
     f"went {moved['E'] / moved['H']:.1f} times as far as that of run H in as many "
-    "updates. The traffic light compares the slope with the β that it is told; without "
+    "steps. The traffic light compares the slope with the β that it is told; without "
     f"one it calls this run {untold}.",
     key="run-e", answer=place("E", options_e),
 )
@@ -403,7 +403,7 @@ lessons.explain(
     "signs can add up to a loss near ln 2, so a first loss of ln 2 is necessary and "
     "not sufficient; the first *rewards* decide. All that the run learns is measured "
     "from a model that cannot answer: some pairs count as settled before the first "
-    "update and hardly pull, whatever the policy says.",
+    "step and hardly pull, whatever the policy says.",
     key="run-f", answer=place("F", options_f),
 )
 
@@ -505,7 +505,7 @@ lessons.explain(
 # ## Beside a healthy log
 #
 # What policy and reference share, one log cannot show: rewards and margins are differences, and it cancels. The
-# log-probabilities before the first update are no differences. They depend on the model, on the text, and on which of its
+# log-probabilities before the first step are no differences. They depend on the model, on the text, and on which of its
 # tokens count. So keep the log of a run that you trust, and lay each new one beside it.
 
 # %% [markdown]
@@ -514,7 +514,7 @@ lessons.explain(
 #
 # **Difficulty** ●●●○○ · **Minutes** 12
 #
-# `own` and `healthy` are `(chosen, rejected)`: held-out log-probabilities in nats before the first update, of the same model on
+# `own` and `healthy` are `(chosen, rejected)`: held-out log-probabilities in nats before the first step, of the same model on
 # the same pairs. Return `"same"` if both differ by at most 0.2 nats; `"exchanged"` if that holds once one of the two is turned
 # round; `"mask"` if both answers differ by the same amount to 0.2 nats, as they do when the prompt counts; else `"text"`.
 # ````
@@ -617,7 +617,7 @@ assert len(beside_caught) == len(faulty), (
 # `rows` is the log of one run as the trainer keeps it: dictionaries, those with `eval_loss` measured on held-out pairs, those
 # with `loss` on the pairs in training. A value that was NaN is None. `beta` and `rate` are those of the recipe. Return
 # `"half precision"`, `"learning rate"`, `"reference"`, `"bos"`, `"beta"`, `"swapped"`, or `"none"` where the rows prove no
-# fault. The thresholds are yours. Your function is graded on the nine logs of this page, whole and cut off after 30 updates.
+# fault. The thresholds are yours. Your function is graded on the nine logs of this page, whole and cut off after 30 steps.
 # ````
 
 # %% tags=["exercise"]
