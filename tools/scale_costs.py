@@ -26,7 +26,7 @@ def scales_measured(report: Report, chapters: list[str]) -> str:
     """All scales: what they need, and what they took; *not measured* where nobody measured."""
     entries = [report[name] for name in chapters]
     run = real_model.first_seed()
-    cores = real_model.results()["environment"]["cores"]
+    stamp = real_model.results()["environment"]
     taken = {
         scale_of(entries): (
             *_added(
@@ -35,11 +35,11 @@ def scales_measured(report: Report, chapters: list[str]) -> str:
                     for entry in entries
                 ]
             ),
-            f"the last run, {max(entry['finished'] for entry in entries)[:10]}",
+            f"the last run, {_machine(entries[-1]['environment'])}",
         ),
         REAL: (
-            *_costs(60 * run["minutes"], 1024 * run["peak_memory_gb"], cores),
-            "[committed run](real-model)",
+            *_costs(60 * run["minutes"], 1024 * run["peak_memory_gb"], stamp["cores"]),
+            f"[the committed run](real-model), {_machine(stamp)}",
         ),
     }
     rows = [
@@ -51,7 +51,7 @@ def scales_measured(report: Report, chapters: list[str]) -> str:
         ]
         for name in scale_names()
     ]
-    columns = ["scale", "runs on", "minutes", "peak MB", "core-hours", "measured by"]
+    columns = ["scale", "meant for", "minutes", "peak MB", "core-hours", "measured by"]
     return markdown_table(columns, rows, numbers=(2, 3, 4))
 
 
@@ -109,8 +109,13 @@ def _added(costs: list[tuple[float, float, float]]) -> tuple[float, float, float
     return sum(minutes), max(memory), sum(core_hours)
 
 
+def _machine(stamp: dict[str, Any]) -> str:
+    return f"{stamp['cores']} cores of {stamp['cpu']}"
+
+
 def _written(minutes: float, memory: float, core_hours: float) -> tuple[str, ...]:
-    return f"{minutes:,.1f}", f"{memory:,.0f}", f"{core_hours:.2f}"
+    shown = f"{minutes:,.1f}" if minutes >= 0.05 else "< 0.1"
+    return shown, f"{memory:,.0f}", f"{core_hours:.2f}" if core_hours >= 0.005 else "< 0.01"
 
 
 PARTS = {"scales measured": scales_measured, "chapters measured": chapters_measured}
