@@ -3,10 +3,10 @@
 #
 # [Chapter 06](06_reward_margins) said which curves of a dDPO log are normal. Here you are the one who is asked: *what is wrong
 # with my run?* Nine times the miniature was trained for a few dozen optimiser steps (steps, from here on), eight times with a
-# fault that has cost people days: a wrong reference, a wrong β, a mask that is off, a token too many, half precision, exchanged pairs, a learning rate,
-# another model's template. One run is healthy. The logs are real, each from a training with its fault planted in it
-# (`benchmarks/broken_runs.py`), and no number in them was changed afterwards. You read the log and choose a diagnosis; then
-# the traffic light answers. It does not find all of them, and you will see which it cannot.
+# fault that has cost people days: a wrong reference, a wrong β, a mask that is off, a token too many, half precision,
+# exchanged pairs, a learning rate, another model's template. One run is healthy. The logs are real, each from a training
+# with its fault planted in it (`benchmarks/broken_runs.py`), and no number in them was changed afterwards. You read the log
+# and choose a diagnosis; then the traffic light answers. It does not find all of them, and you will see which it cannot.
 
 # %% [markdown]
 # ## What you will be able to do
