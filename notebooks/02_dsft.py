@@ -2,10 +2,10 @@
 # # dSFT: learning to answer from a teacher
 #
 # A base model continues text. It does not answer: nothing in its training said where a question ends, whose turn comes
-# next, or when to stop. Distilled supervised fine-tuning (dSFT) shows it dialogues that a stronger model wrote and
-# maximises their likelihood. It is the first step of the paper {cite:p}`tunstall2023zephyr`. You will derive its loss,
-# write the collator that feeds it, train with about fifteen lines of PyTorch, then with TRL, then with the package, and see
-# that all three do the same.
+# next, or when to stop. Distilled supervised fine-tuning (dSFT), the first of the paper's three methods
+# {cite:p}`tunstall2023zephyr`, shows it dialogues that a stronger model wrote and maximises their likelihood. You will
+# derive its loss, write the collator that feeds it, train with about fifteen lines of PyTorch, then with TRL, then with
+# the package, and see that all three do the same.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -76,7 +76,7 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 # %% [markdown]
 # ## Whose words the student learns
 #
-# The paper's data come from *self-instruct* with a chat model as the writer. For each seed prompt $x_1^0, \dots, x_J^0$
+# The paper's data come from *self-instruct*, with a chat model as the author. For each seed prompt $x_1^0, \dots, x_J^0$
 # the teacher $\pi_T$ answers, $y^0 \sim \pi_T(\cdot \mid x^0)$; then it plays the user and writes the next question from
 # what was said, $x^1 \sim \pi_T(\cdot \mid x^0, y^0)$; and so on. The result is a set $\mathcal C = \{(x_1, y_1), \dots,
 # (x_J, y_J)\}$ of dialogues in which no person wrote an answer. UltraChat {cite:p}`ding2023ultrachat` is such a set,
@@ -89,13 +89,13 @@ for message in real.record["messages"]:
 print(f"\n({real.source}; {real.licence})")
 
 # %% [markdown]
-# Read the first answer against its question: the text says *hand-made*, the teacher says *by machine*. The student will
-# learn that, too. Maximum likelihood copies the teacher, faults included. Preferring some answers over others is the
+# Compare the first answer with its question: the text says *hand-made*, the teacher says *by machine*. The student will
+# learn that too. Maximum likelihood copies the teacher, faults included. Preferring some answers to others is the
 # subject of [Chapter 05](05_ddpo).
 #
-# The miniature's dialogues keep UltraChat's schema and its faults, and are simpler in one way: their questions are drawn
-# by rule and not written by the teacher. What we read here has been truecased, and refusals have been removed
-# ([Chapter 01](01_truecasing)).
+# The miniature's dialogues have UltraChat's schema and its faults. They are simpler in one way: a rule draws their
+# questions, where UltraChat's teacher writes them. The dialogues used here have been truecased, and refusals have been
+# removed ([Chapter 01](01_truecasing)).
 
 # %%
 cleaned = pipeline.truecased()
@@ -113,7 +113,7 @@ for message in everything[0]["messages"]:
 # ### Step 1: the distance to the teacher is a cross-entropy and a constant
 #
 # Let $p$ be the distribution of the teacher's texts and $\pi_\theta$ the model's. The Kullback–Leibler divergence is the
-# number of nats (units of the natural logarithm) lost by assuming $\pi_\theta$ where $p$ is true:
+# number of [nats](../glossary) (units of the natural logarithm) lost by assuming $\pi_\theta$ where $p$ is true:
 #
 # $$\mathrm{KL}(p \,\|\, \pi_\theta) = \sum_y p(y) \log \frac{p(y)}{\pi_\theta(y)}
 #   = \underbrace{-\sum_y p(y) \log \pi_\theta(y)}_{\text{cross-entropy}} - \underbrace{\Big(-\sum_y p(y) \log p(y)\Big)}_{\text{entropy of } p}.$$ (eq-02-kl)
@@ -192,8 +192,8 @@ assert math.isclose(slow, token_losses(base, ids).sum(), rel_tol=1e-3)
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Each batch of a data set gave its sum of losses (nats) and its number of tokens. Write `combine(sums, counts)`: return
-# equation {eq}`eq-02-loss` for the whole data set.
+# A data set was read in batches. `sums` lists each batch's sum of token losses (nats), `counts` its number of tokens.
+# Write `combine(sums, counts)`: return the loss {eq}`eq-02-loss` of the whole data set, in nats per token.
 # ```
 
 # %% tags=["exercise"]
@@ -269,8 +269,8 @@ print(repr(chat.render(tokenizer, talk[:1], generation_prompt=True)))
 
 # %% [markdown]
 # Token by token, with both ways to count: Zephyr was trained on **all tokens**, the user's words and the markers included;
-# many later recipes count **the assistant's words only**. The drawing has both for the overview's
-# question; the view under it shows the same for other dialogues.
+# many later recipes count **the assistant's words only**. The drawing shows both for the question of
+# [Chapter 00](00_overview), the view below it for other dialogues.
 #
 # ![Four lines of tokens: the user's marker; the question, its end token and a line break; the assistant's marker; the
 # answer, its end token and a line break. A solid line runs under all tokens but the very first: these count in Zephyr's
@@ -291,7 +291,7 @@ ChatTokens(tokenizer, {
 # Three things to look for. The markers are *plain text* of several tokens, not special tokens, so no embedding had to be
 # added. The end-of-sequence token is *inside* what the assistant-only mask counts: a student that is never trained on it
 # never learns to stop. The line break after it is outside, because by then the turn is over. (The authors' first code
-# added the empty system turn whenever a dialogue had none of its own; we leave it out, in training and in chat.)
+# added an empty system turn to dialogues without one; we do not, in training or in chat.)
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -315,10 +315,10 @@ print(len(by_text), "ids, the first", tokenizer.convert_ids_to_tokens(by_text[:3
 # %% tags=["remove-input"]
 lessons.explain(
     f"{len(direct)} ids one way and {len(by_text)} the other. Mistral's tokenizer, "
-    "and the miniature's after it, puts a `<s>` in front of every plain text; the "
-    "template has none. A student trained one way and asked the other meets a first "
-    "token it has never seen. With a tokenizer that adds nothing both ways agree, "
-    "and a template with a `<s>` of its own would give *two* in the second. The "
+    "and the miniature's like it, puts the token `<s>` in front of every plain text; "
+    "the template has none. A student trained one way and asked the other meets a "
+    "first token that it has never seen. With a tokenizer that adds nothing both ways "
+    "agree; with a template that has its own `<s>` the second way gives *two*. The "
     "package goes straight to ids everywhere: in training, in chat and in evaluation.",
     key="two-ways",
     answer=0 if by_text == direct else 1,
@@ -346,8 +346,8 @@ assert direct.count(tokenizer.eos_token_id) == len(talk), (
 # ### From rows to a batch
 #
 # A trainer reads a *batch*: rows of one length, a mask that says what is padding, and *labels*, which are the token ids
-# where a token counts and -100 where it does not. The loss does the shift by one itself. What makes the batch is called a
-# collator, and most faults of fine-tuning live in it.
+# where a token counts and -100 where it does not. The shift by one is left to the loss. The function that makes a batch
+# is called a *collator*. Errors in it are common and silent.
 
 # %% [markdown]
 # ````{exercise} The collator and its mask
@@ -357,8 +357,8 @@ assert direct.count(tokenizer.eos_token_id) == len(talk), (
 #
 # Write `collate(rows, pad_id)`. Each row has `ids`, a list of token ids, and `counts`, 1 where a token counts in the loss
 # and 0 where it does not. Return a dictionary of three tensors (rows, longest row): `input_ids`, padded on the right
-# with `pad_id`; `attention_mask`, 1 for tokens and 0 for padding; `labels`. Be careful: `pad_id` may also be the id that
-# ends a turn. The training below runs on your function once it passes.
+# with `pad_id`; `attention_mask`, 1 for tokens and 0 for padding; `labels` as above. Be careful: `pad_id` may also be the
+# id that ends a turn. The training below runs on your function once it passes.
 # ````
 
 # %% tags=["exercise"]
@@ -475,8 +475,8 @@ lessons.explain(
     f"{blind:.2f} nats; the end of a turn costs {before_by_part['end'][0]:.2f} and "
     f"the assistant's words {before_by_part['assistant'][0]:.2f}. "
     + (
-        "What is missing is not knowledge but form: who speaks, in what format, when "
-        "to stop. That is learned quickly, by a small adapter in one or two passes."
+        "What is missing most is not knowledge but form: who speaks, in what format, "
+        "when to stop. A small adapter learns that in one or two passes."
         if max(before_by_part["end"][0], before_by_part["marker"][0])
         > before_by_part["assistant"][0]
         else "Here the words themselves are what the base finds hard."
@@ -488,8 +488,8 @@ lessons.explain(
 # %% [markdown]
 # ## Rows that fit
 #
-# A context has an end. A row that is too long can be cut, dropped or shortened to whole exchanges; only the last keeps
-# every answer's end.
+# A model's context is limited. A row that is too long can be cut, dropped, or shortened to whole exchanges. Only the last
+# keeps the row *and* the end of every answer.
 
 # %%
 recipe = pipeline.recipe("dsft")
@@ -532,7 +532,7 @@ for name, rows in (("a plain cut", cut), ("whole exchanges", kept)):
 # ### Packing, and who may see whom
 #
 # Padding is wasted work. *Packing* lays several dialogues end to end in one row; Zephyr's authors packed to 2,048 tokens.
-# The question is what the second dialogue may attend to.
+# The question is what the second dialogue may attend to. In Hugging Face's transformers the *positions* decide.
 
 # %% [markdown]
 # ```{exercise} Positions of a packed row
@@ -540,8 +540,8 @@ for name, rows in (("a plain cut", cut), ("whole exchanges", kept)):
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Texts of the given lengths lie end to end in one row. Write `positions(lengths)`: return a list with one position per
-# token, such that each text is read as if it were alone.
+# Texts of the given lengths lie end to end in one row. Write `positions(lengths)`: return a flat list with one position per
+# token, the same that each text would have if it were alone.
 # ```
 
 # %% tags=["exercise"]
@@ -568,15 +568,10 @@ positions = exercises.yours(positions, exercises.check_packed_positions)
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Lay two dialogues end to end, once with positions that start again at the "
-    "second and once with positions that run on, and sum the losses of all tokens "
-    "but the first of each. Which sum equals that of the dialogues read alone?",
-    [
-        "positions that start again",
-        "positions that run on",
-        "both: attention looks back anyway",
-    ],
-    0,
+    "Now lay two dialogues end to end with positions that *run on*, and sum the losses "
+    "of all tokens but the first of each. How does the sum compare with that of the "
+    "two dialogues read alone?",
+    ["it is the same", "it is higher", "it is lower"],
     key="packing",
 )
 
@@ -605,16 +600,18 @@ assert math.isclose(alone, again, rel_tol=1e-3), (
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"Read alone, the two dialogues lose {alone:.3f} nats. With positions that start "
-    "again, transformers recognises two sequences and masks one from the other: "
+    f"Read alone, the two dialogues have a loss of {alone:.3f} nats. With your "
+    "positions, transformers recognises two sequences and masks one from the other: "
     f"{again:.3f}. With positions that run on, the second dialogue attends to the "
-    f"first: {runs_on:.3f}, which is {'more' if runs_on > alone else 'less'}, and "
-    "either way not what the student will meet, because at inference there is no "
-    "neighbour. The packing of Zephyr's run was of the second kind, and rows were "
-    "cut where the context ended; today's `packing_strategy: bfd` (best fit, "
-    "decreasing: the longest first, each where it leaves the least room) is of the "
-    "first.",
+    f"first: {runs_on:.3f}. Higher or lower, it is not what the student will meet: at "
+    "inference there is no neighbour. Zephyr's run was packed in this way, and rows "
+    "were cut where the context ended. Today's `packing_strategy: bfd` (best fit, "
+    "decreasing: the longest first, each where it leaves the least room) keeps "
+    "neighbours apart.",
     key="packing",
+    answer=(
+        0 if math.isclose(runs_on, alone, rel_tol=1e-5) else 1 if runs_on > alone else 2
+    ),
 )
 
 # %% [markdown]
@@ -628,10 +625,10 @@ lessons.explain(
 # *Padded, every row is as long as the longest. Packed by best fit, decreasing, the same four fill two rows almost
 # without a gap, and the mask keeps neighbours apart.*
 #
-# Grouping rows of like length, which the miniature's recipe does, saves about as much padding without packing. And packing
-# has a trap: 207,865 dialogues became some 139,000 rows in the authors' first run, but the schedule had been laid out for
-# the unpacked count, so the run was over before the rate had come down. Plot the schedule before you train, as we do
-# below.
+# Grouping rows of similar length, which the miniature's recipe does, saves about as much padding without packing. And
+# packing has a trap. In the authors' first run 207,865 dialogues became some 139,000 rows, but the learning-rate schedule
+# was sized for the unpacked count, so the run ended before the rate had come down. Plot the schedule before you train, as
+# we do below.
 
 # %% [markdown]
 # ## LoRA: a change of low rank
@@ -641,10 +638,10 @@ lessons.explain(
 #
 # $$\Delta W = \frac{\alpha}{r} B A, \qquad A \in \mathbb R^{r \times n}, \quad B \in \mathbb R^{m \times r}.$$ (eq-02-lora)
 #
-# $W$ stays frozen. $A$ begins random, $B$ at zero, so training begins exactly at the base model. Few directions suffice
-# because fine-tuning mostly re-weights what pretraining has learned (LoRA's section 7 finds little gain above a rank of 4);
-# $\alpha / r$ keeps the size of a step about the same when the rank is changed. Drawn to scale for the layer that is built
-# below, the change is two strips beside a block:
+# $W$ stays frozen. $A$ starts random and $B$ at zero, so training starts exactly at the base model. Few directions suffice
+# because fine-tuning mostly re-weights what pretraining has learned (LoRA's section 7 finds little gain above a rank of 4).
+# The factor $\alpha / r$ is meant to spare a new search for the learning rate when the rank is changed. Drawn to scale for
+# the layer that is built below, the change is two strips beside a block:
 #
 # ![The state x takes two paths. Above: the frozen weight W, 448 by 160, a grey rectangle. Below: A, a flat strip of 16
 # by 160, then B, an upright strip of 448 by 16, which begins at zero; both are trained. Their product, scaled by alpha
@@ -673,7 +670,7 @@ class LoRALinear(torch.nn.Module):
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # The layer above equals a plain one with another weight, so an adapter can be *merged* when training is over. Write
-# `merge(weight, a, b, alpha)`: weight is (out, in), a is (rank, in), b is (out, rank). Return that other weight.
+# `merge(weight, a, b, alpha)`: return that other weight, (out, in). `weight` is (out, in), `a` (rank, in), `b` (out, rank).
 # ```
 
 # %% tags=["exercise"]
@@ -794,8 +791,8 @@ lessons.explain(
 # %% [markdown]
 # ## Training, in the open
 #
-# Everything is there: rows, collator, adapter, loss. Now take twenty steps in plain PyTorch. (On a larger scale this
-# section still trains the miniature, because its subject is the loop.)
+# Everything is there: rows, collator, adapter, loss. Now take twenty *optimiser steps* (from here on: steps) in plain
+# PyTorch. (At a larger scale this section still trains the miniature, because its subject is the loop.)
 
 # %%
 shown = pipeline
@@ -812,7 +809,7 @@ shown_train, shown_held_out, _ = shown.split_dialogues()
 few = shown_train[: 20 * size]
 
 # %% [markdown]
-# A fresh base under a fresh adapter. PEFT's `get_peft_model` puts a layer like `LoRALinear` around each of the named
+# A fresh base model with a fresh adapter. PEFT's `get_peft_model` puts a layer like `LoRALinear` around each of the named
 # matrices; the seed decides their $A$.
 
 # %%
@@ -901,10 +898,10 @@ if not torch.cuda.is_available():
 # %% tags=["remove-input"]
 lessons.explain(
     f"Over {len(by_hand_losses)} steps the loop and TRL are at most {gaps[0]:.1e} "
-    f"apart, the loop and the package {gaps[1]:.1e}: the rounding of `float32`, which "
-    "adds in another order. A trainer is your loop with conveniences: logging, "
-    "checkpoints, several devices, schedules. Where the two differ visibly, one of "
-    "five things does: the rows, their order, the mask, the seed or the rate.",
+    f"apart, the loop and the package {gaps[1]:.1e}: `float32` rounding, since sums "
+    "are taken in another order. A trainer is your loop with conveniences: logging, "
+    "checkpoints, several devices, schedules. If the two differ visibly, so does one "
+    "of five things: the rows, their order, the mask, the seed or the learning rate.",
     key="three-ways",
     answer=0 if max(gaps) < 1e-4 else 1,
 )
@@ -912,8 +909,8 @@ lessons.explain(
 # %% [markdown]
 # ## The recipe, and its schedule before a step is taken
 #
-# The paper trained one to three epochs on 200,000 dialogues with a schedule: the rate climbs for a tenth of the steps and
-# falls along a cosine. Compute it before training, from the rows that are really trained on.
+# The paper trained one to three epochs on 200,000 dialogues with a schedule: the learning rate rises for a tenth of the
+# steps and falls along a cosine. Compute it before training, from the rows that are really trained on.
 
 # %%
 step_rows = (
@@ -1018,9 +1015,9 @@ figures.show(
 )
 
 # %% [markdown]
-# The steep fall is where the format is learned. The noise after it is not learning: each step has rows of about one length,
-# and short rows have another loss than long ones. (The steps are shuffled. Sorted by length within groups of fifty, as the
-# library's own sampler leaves them, they would trace a sawtooth, and length would be tied to the learning rate.) So no
+# The steep fall is where the format is learned. The noise after it is not learning: each batch has rows of about one length,
+# and short rows have another loss than long ones. (The batches are shuffled. The library's own sampler leaves them sorted
+# by length within groups of fifty: the curve would be a sawtooth, and length would be tied to the learning rate.) So no
 # single figure of the log is the model's loss.
 
 # %% [markdown]
@@ -1029,8 +1026,8 @@ figures.show(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Each entry of TRL's log has `loss`, the mean since the entry before, and `num_tokens`, the tokens of the run so far.
-# Write `log_loss(log)`: return nats per token over all entries.
+# Each entry of TRL's log has `loss`, the mean per token since the entry before, and `num_tokens`, the tokens of the run so
+# far. Write `log_loss(log)` for a list of entries: return the token-weighted mean loss over all of them.
 # ```
 
 # %% tags=["exercise"]
@@ -1100,22 +1097,26 @@ for size in (1, 8, 32):
     batches = [torch.cat(losses[n : n + size]) for n in range(0, len(losses), size)]
     by_batch[size] = sum(batch.mean().item() for batch in batches) / len(batches)
     print(f"batches of {size:2}: mean of means {by_batch[size]:.4f}")
-shorter, longer = (
-    torch.cat(part).mean().item()
-    for part in (losses[: len(losses) // 2], losses[len(losses) // 2 :])
-)
 print(f"token-weighted:  {by_token:.4f}")
-print(f"shorter half of the dialogues {shorter:.4f}, longer half {longer:.4f}")
+sizes = torch.tensor([float(len(loss)) for loss in losses])
+means = torch.stack([loss.mean() for loss in losses])
+covariance = ((sizes - sizes.mean()) * (means - means.mean())).mean()
+lean = -(covariance / sizes.mean()).item()
+print(f"minus covariance of length and loss, over mean length: {lean:+.4f}")
+assert math.isclose(by_batch[1] - by_token, lean, abs_tol=1e-4), (
+    "the gap is not the covariance: are all losses per token?"
+)
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{by_batch[1]:.3f} in batches of one, {by_batch[32]:.3f} in batches of {32}, "
-    f"{by_token:.3f} by tokens: several numbers for one model. In a mean of means a "
-    "token of a short dialogue weighs more than one of a long dialogue, so the mean "
-    f"leans towards the short ones, whose loss here is {shorter:.3f} against "
-    f"{longer:.3f}. Never compare two runs by numbers that depend on the batch size.",
+    f"{by_batch[1]:.4f} in batches of one, {by_batch[32]:.4f} in batches of {32}, "
+    f"{by_token:.4f} by tokens: several numbers for one model. In a mean of means a "
+    "token of a short dialogue weighs more than one of a long dialogue. So the gap for "
+    "batches of one is minus the covariance of a dialogue's length and its mean loss, "
+    f"divided by the mean length: {lean:+.4f}. Never compare two runs by numbers that "
+    "depend on the batch size.",
     key="means",
-    answer=0 if by_batch[1] > by_token else 1,
+    answer=2 if abs(lean) < 5e-5 else 0 if lean > 0 else 1,
 )
 
 # %% [markdown]
@@ -1147,12 +1148,12 @@ for name, (loss, share) in after_by_part.items():
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"Markers end at {after_by_part['marker'][0]:.2f} and ends of turns at "
-    f"{after_by_part['end'][0]:.2f}: the format is learned. The assistant's words end "
+    f"Markers are at {after_by_part['marker'][0]:.2f} and ends of turns at "
+    f"{after_by_part['end'][0]:.2f}: the format is learned. The assistant's words are "
     f"at {after_by_part['assistant'][0]:.2f}, the user's at "
-    f"{after_by_part['user'][0]:.2f}. What remains of the words cannot be predicted: "
+    f"{after_by_part['user'][0]:.2f}. Much of what remains cannot be predicted: "
     "questions name people and numbers, and the teacher varies its phrases. Zephyr's "
-    "loss counts all tokens, so it pays for the user's words too.",
+    "loss counts all tokens, so it includes the user's words.",
     key="student-parts",
     answer=PARTS.index(hardest),
 )
@@ -1160,10 +1161,11 @@ lessons.explain(
 # %% [markdown]
 # ```{admonition} New tokens need trainable rows
 # :class: note dropdown
-# The markers are learned so easily because of the embedding. To Mistral `<`, `|` and `user` are ordinary tokens with
-# trained rows. **LoRA moves no row of the embedding matrix**, so a token that pretraining never saw stays what it was:
-# the student can learn *that* a new token comes, but not *which*. If a template needs tokens of its own, train their rows
-# (`modules_to_save`, or PEFT's `trainable_token_indices`).
+# Zephyr's markers are easy to learn because their parts are known: to Mistral `<`, `|` and `user` are ordinary tokens
+# whose rows of the embedding matrix are trained. **LoRA on the attention and feed-forward matrices moves no row of the
+# embedding**, so a token that pretraining never saw stays what it was: the student can learn *that* a new token comes, but
+# not *which*. If a template needs tokens of its own, train their rows (PEFT's `modules_to_save` or
+# `trainable_token_indices`).
 # ```
 
 # %% [markdown]
@@ -1239,12 +1241,12 @@ for name, results in graded.items():
 lessons.explain(
     f"The base writes {graded['base']['tokens']:.0f} tokens per answer and ends by "
     f"itself in {graded['base']['ended']:.0%} of cases, the student "
-    f"{graded['dsft']['tokens']:.0f} and {graded['dsft']['ended']:.0%}. The base "
-    "often goes on to a second question that nobody asked: the end it knows is that "
-    "of a *document*. The student stops where an *answer* ends. It is right in "
-    f"{graded['dsft']['right']:.0%} of answers, the base in "
+    f"{graded['dsft']['tokens']:.0f} and {graded['dsft']['ended']:.0%}. Where the base "
+    "writes at all, it often goes on to a second question that nobody asked, as the "
+    "table shows: it knows the end of a *document*. The student stops at the end of an "
+    f"*answer*. It is right in {graded['dsft']['right']:.0%} of answers, the base in "
     f"{graded['base']['right']:.0%}: it has learned the teacher's mix, wrong answers "
-    "included, and sampling adds slips of its own.",
+    "included, and sampling adds errors of its own.",
     key="longer",
     answer=0 if graded["base"]["tokens"] > graded["dsft"]["tokens"] else 1,
 )
@@ -1285,8 +1287,8 @@ print("all as expected")
 #
 # ## How the learning rate was found
 #
-# By a small search on *development* questions, which share no combination with those of the evaluation. The record, best
-# grade first:
+# By a small search on *development* questions, which share no combination with those of the evaluation. Every setting was
+# trained with several seeds. Best mean grade first:
 
 # %%
 record = Path("..", "benchmarks", "results", "search.json")
@@ -1294,29 +1296,38 @@ tried = json.loads(record.read_text()).get("dsft", {}).get("tried", []) if (
     record.is_file()
 ) else []
 KEYS = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
-for row in sorted(tried, key=lambda row: -row["score"]):
-    rate, epochs, rows_per_step = (row.get(key, recipe[key]) for key in KEYS)
-    ours = (rate, epochs, rows_per_step) == tuple(recipe[key] for key in KEYS)
+by_setting = defaultdict(list)
+for row in tried:
+    by_setting[tuple(row.get(key, recipe[key]) for key in KEYS)].append(row)
+
+
+def mean_of(name, setting):
+    return sum(row[name] for row in by_setting[setting]) / len(by_setting[setting])
+
+
+for setting in sorted(by_setting, key=lambda one: -mean_of("score", one)):
+    rate, epochs, rows_per_step = setting
     print(
-        f"lr {rate:.1e}, {epochs} epochs, {rows_per_step} rows per step: "
-        f"grade {row['score']:.2f}, held-out loss {row['held_out_loss']:.3f}"
-        f"{'  <- the recipe' if ours else ''}"
+        f"lr {rate:.1e}, {epochs} epochs, {rows_per_step} rows per step, "
+        f"{len(by_setting[setting])} seeds: grade {mean_of('score', setting):.2f}, "
+        f"held-out loss {mean_of('held_out_loss', setting):.3f}"
+        f"{'  <- the recipe' if setting == tuple(map(recipe.get, KEYS)) else ''}"
     )
-print(f"{len(tried)} settings in the record")
+print(f"{len(tried)} runs in the record")
 
 # %% [markdown]
-# Look for two things in such a table. Is the best setting at the *edge* of what was tried? Then the search has not found
-# the optimum, only a direction. And did rows differ in more than one setting? Then their difference cannot be put down to
-# one of them. `benchmarks/search.py` runs it again.
+# Look for two things in such a table. Is the best setting at the *edge* of what was tried? Then the search has found only a
+# direction, not the optimum. Do rows differ in more than one setting? Then their difference cannot be put down to
+# one of them. `benchmarks/search.py` repeats the search.
 #
 # ```{admonition} Common mistakes
 # :class: warning
-# - **A learning rate from the paper with an adapter.** 2e-5 is for all weights of 7 billion; an adapter hardly moves
+# - **The paper's learning rate with an adapter.** 2e-5 is for all weights of a model of 7 billion; an adapter hardly moves
 #   with it.
 # - **Rows with `messages` and `prompt`.** TRL takes a row with a `prompt` for prompt and completion and stops with a
 #   `KeyError`; the package passes `messages` alone.
 # - **`bf16` on a CPU.** It is TRL's default even there, and slower. The recipe says `false`.
-# - **Reading the last line of the log as the model's loss.** It is the loss of the last rows.
+# - **Taking the last line of the log for the model's loss.** It is the loss of the last rows.
 # ```
 
 # %% [markdown]
@@ -1330,10 +1341,10 @@ print(f"{len(tried)} settings in the record")
 # zephyr run --dialogues my_dialogues.jsonl --chapters 02
 # ```
 #
-# The miniature tests that your file can be read, and no more: its base knows the words of one small world, and a
-# held-out loss above $\ln V$ (a blind guess among $V$ tokens) says so. For a model that matters choose `--scale smol`, or
-# `--scale zephyr-7b-lora` on a GPU. Look first at what was set aside, the token view of one of your rows, and the loss by
-# part.
+# The miniature tests that your file can be read, and no more: its base model knows the words of one small world, and a
+# held-out loss above $\ln V$ (a blind guess among $V$ tokens) says so. For a useful model choose `--scale smol`, or
+# `--scale zephyr-7b-lora` on a GPU. Look first at what was set aside, at the token view of one of your rows, and at the
+# loss by part.
 
 # %% [markdown]
 # ## Recap
@@ -1346,6 +1357,8 @@ print(f"{len(tried)} settings in the record")
 # 4. *LoRA*: built, [merged](ex-02-merge), and [counted](ex-02-count) to the last number.
 # 5. *Training*: a loop of your own that agrees with TRL and the package, a schedule drawn before the run, and
 #    [a log](ex-02-log) weighed by tokens.
+#
+# Next: [Chapter 03](03_ai_feedback) has answers rated by a judge.
 #
 # ## References
 #
