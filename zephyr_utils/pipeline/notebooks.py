@@ -123,6 +123,7 @@ def run_chapters(
                 raise
             bounds = ranges.get(name, {})
             entry["ranges"] = {metric: list(bounds[metric]) for metric in bounds}
+            entry["at_once"] = min(jobs, len(chapters))
             with report:
                 entries[name] = entry
                 remember(output_folder, name, entry)
