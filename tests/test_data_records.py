@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_records import ASSISTANT, DIALOGUE, FEEDBACK, FLAT, PAIR, SYSTEM, USER
 
+from zephyr_utils.data.fields import VISIBLE
 from zephyr_utils.data.records import RecordError, check_dialogue, check_feedback, check_preference
 from zephyr_utils.errors import HandbookError
 
@@ -101,7 +102,7 @@ def test_feedback_without_annotations_passes_and_ratings_become_text():
     st.lists(
         st.text(
             st.characters(exclude_categories=["Cs"], exclude_characters="<[{"), min_size=1
-        ).filter(str.strip),
+        ).filter(VISIBLE.search),
         min_size=2,
     )
 )

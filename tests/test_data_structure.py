@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_records import ASSISTANT, DIALOGUE, FEEDBACK, PAIR, USER
 
+from zephyr_utils.data.fields import VISIBLE
 from zephyr_utils.data.records import (
     RecordError,
     check_dialogue,
@@ -139,7 +140,7 @@ def test_an_answer_that_is_or_explains_json_stays_the_text_that_it_is(answer):
     assert check_dialogue(dialogue)["messages"][-1]["content"] == answer
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(VISIBLE.search)
 
 
 @given(st.lists(TEXT, min_size=2, max_size=6), st.sampled_from(list(SPELLINGS.values())))

@@ -183,7 +183,7 @@ def test_shards_share_the_files_and_agree_with_a_single_run(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "options", "reason"),
     [
-        (lambda folder: None, {}, "no such file"),
+        (lambda folder: None, {}, "no file of records"),
         (
             lambda folder: (folder / "in" / "a.csv").write_text("x"),
             {"inputs": "a.csv"},

@@ -55,7 +55,7 @@ def command(*arguments: object) -> tuple[int, str]:
         (['{"chosen": "a. b", "rejected": "a. b"}'], "the row has: 'chosen', 'rejected'"),
         (["[", json.dumps({"text": FAULTY}) + ",", "{", "]"], "a JSON list rather than JSON Lines"),
         (["[" + ROW + "]"], "a JSON list rather than JSON Lines"),
-        ([ROW + ",", ROW + ","], "a comma behind the value"),
+        ([ROW + ",", ROW + ","], "without a comma after it"),
         ([ROW + "\r" + ROW], "carriage return"),
         (['{"messages": [{"speaker": "a", "text": "a. b"}]}'], "has no role"),
         (["a,b", "1,2"], "Expecting value"),
@@ -311,3 +311,42 @@ def test_a_name_of_a_surrogate_half_is_no_obstacle(tmp_path):
     report = truecase_files(folder, folder / "out", truecaser=fitted())
     assert report.altered >= 1
     assert np.unique(report.files).tolist()[0] == "a.jsonl"
+
+
+# --- nothing to fit on ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "cause"),
+    [
+        (["messages:", "- role: user"], "YAML"),
+        (["{'text': 'a. b'}"], "json.dumps"),
+        (["[" + ROW + "]"], "a JSON list rather than JSON Lines"),
+        ([ROW + ",", ROW + ","], "without a comma after it"),
+        ([ROW + "\r" + ROW], "carriage return"),
+        (['{"prompt": "a", "completion": "b"}'], "the row has: 'prompt', 'completion'"),
+        (['{"messages": [{"role": "gpt-4", "content": "a. b"}]}'], "'gpt-4' are not known"),
+        ([], "give files with rows"),
+    ],
+)
+def test_a_file_without_text_to_fit_on_is_named_with_the_likely_cause(tmp_path, rows, cause):
+    bad = lines(tmp_path / "bad.jsonl", *rows)
+    status, output = command(bad, "--output", tmp_path / "out")
+    assert status == 2 and "no text to fit on" in output
+    assert cause in output and str(bad) in output
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("https://x.org/a.jsonl", "download it first"),
+        ("~/a.jsonl", "the ~ was not replaced"),
+        ("nowhere.jsonl", "check the path"),
+        ("hub", "data, which does"),
+    ],
+)
+def test_inputs_that_are_not_there_say_where_they_may_be(tmp_path, monkeypatch, name, advice):
+    monkeypatch.chdir(tmp_path)
+    lines(tmp_path / "hub" / "data" / "train.jsonl", ROW)
+    status, output = command(name, "--output", tmp_path / "out")
+    assert status == 2 and advice in output

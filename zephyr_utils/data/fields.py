@@ -11,6 +11,8 @@ from zephyr_utils.errors import HandbookError
 Fields = dict[str, Any]  # a row as it was read: names of fields and their values
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
+# What is no white space, nor one of the characters without a shape that editors and exports leave.
+VISIBLE = re.compile("[^\\s\\x00-\\x1f\\u00ad\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2064\\ufeff]")
 LONGEST_NUMBER = 40  # characters; a longer one is no score of anybody's
 
 
@@ -96,7 +98,7 @@ def wrong_type(expected: str, value: Any, place: str) -> RecordError:
         "wrong_type",
         f"expected {expected}, found {kind_of(value)}",
         where=place,
-        remedy=f"make it {expected}",
+        remedy=f"make it {expected}" + (", or remove the row" if value is None else ""),
     )
 
 
@@ -108,10 +110,9 @@ def check_text(value: Any, place: str, *, filled: bool = False) -> str:
     """
     if not isinstance(value, str):
         raise wrong_type("text", value, place)
-    if filled and not value.strip():
-        raise RecordError(
-            "empty_content", "the text is empty", where=place, remedy="write the text"
-        )
+    if filled and not VISIBLE.search(value):
+        what = "the text holds nothing that can be seen" if value.strip() else "the text is empty"
+        raise RecordError("empty_content", what, where=place, remedy="write the text")
     if not value.isascii():
         try:
             value.encode()

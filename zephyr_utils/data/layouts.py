@@ -18,7 +18,7 @@ from zephyr_utils.data.fields import (
     present,
     wrong_type,
 )
-from zephyr_utils.data.templates import template_of
+from zephyr_utils.data.templates import awaits_answer, template_of
 from zephyr_utils.data.turns import Turn, listed, rendered, same_message, speaker, spoken
 from zephyr_utils.data.types import Kind
 
@@ -144,7 +144,10 @@ def instruction_turns(record: Fields, where: str) -> list[Turn]:
     question = record["instruction"]
     if isinstance(question, str) and isinstance(record.get("input"), str) and record["input"]:
         question = f"{question}\n{record['input']}" if question else record["input"]
-    return [*turns, spoken("user", question, at(where, "instruction"))]
+    place = at(where, "instruction")
+    if not isinstance(question, str):
+        return [*turns, spoken("user", question, place)]
+    return [*turns, *question_turns(question, place)]
 
 
 def answer_turns(record: Fields, field: str, where: str) -> list[Turn]:
@@ -157,12 +160,28 @@ def answer_turns(record: Fields, field: str, where: str) -> list[Turn]:
     return listed(record, field, where)
 
 
+def question_turns(question: str, place: str) -> list[Turn]:
+    """A question as the user's turn; one that is rendered in a chat template, as its turns."""
+    if not awaits_answer(question):
+        return [spoken("user", question, place)]
+    turns = rendered(question, place)
+    return turns[:-1] if not turns[-1].message["content"] else turns
+
+
+def asked_and_answered(record: Fields, question: str, answer: str, where: str) -> list[Turn]:
+    """A question and its answer; where they are one text in a chat template, taken apart."""
+    asked, said = record.get(question), record.get(answer)
+    if isinstance(asked, str) and isinstance(said, str) and awaits_answer(asked):
+        return led(record, rendered(asked + said, at(where, answer)), where)
+    return [*prompt_turns(record, question, where), *answer_turns(record, answer, where)]
+
+
 def prompt_turns(record: Fields, field: str, where: str) -> list[Turn]:
     """A question given as text or a context given as messages, after the system's column if there
     is one.
     """
     if isinstance(record.get(field), str):
-        return [*system_turn(record, where), spoken("user", record[field], at(where, field))]
+        return led(record, question_turns(record[field], at(where, field)), where)
     return led(record, listed(record, field, where), where)
 
 
@@ -200,8 +219,7 @@ def _alpaca(record: Fields, where: str) -> Conversation:
 
 def _prompt_completion(record: Fields, where: str) -> Conversation:
     field = "completion" if has(record, "completion") else "response"
-    turns = [*prompt_turns(record, "prompt", where), *answer_turns(record, field, where)]
-    return Conversation(turns, at(where, field))
+    return Conversation(asked_and_answered(record, "prompt", field, where), at(where, field))
 
 
 def _rendered_text(record: Fields, where: str) -> Conversation:

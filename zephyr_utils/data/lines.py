@@ -7,6 +7,7 @@ others.
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ from zephyr_utils.data.strict_json import (
 )
 from zephyr_utils.errors import HandbookError
 
+# A key, or an item of a list, at the start of a line.
+_YAML = re.compile(r"---|- \S|[A-Za-z_][\w-]{0,60}:(?:\s|$)")
 MARK = b"\xef\xbb\xbf"  # a byte order mark; joined files have it in front of several lines
 
 
@@ -125,7 +128,7 @@ def parse_line(line: bytes, where: str, parse: Callable[[str], Any] = strict_jso
             else ""
         )
         what = f"the line is no complete JSON value: {getattr(error, 'msg', error)}{at}"
-        return broken_row(where, "broken_json", what, _remedy(text), text)
+        return broken_row(where, "broken_json", what, line_remedy(text), text)
 
 
 def too_long(where: str, beginning: bytes) -> Row:
@@ -176,7 +179,8 @@ def _repeated(where: str, error: RepeatedKey, value: Any) -> Row:
     return broken_row(where, REPEATED_KEY, str(error), remedy, value)
 
 
-def _remedy(text: str) -> str:
+def line_remedy(text: str) -> str:
+    """What to do about a line that is no JSON, by what it looks like."""
     stripped = text.strip()
     if stripped.endswith(","):
         return "write one JSON object a line, without a comma after it"
@@ -184,4 +188,10 @@ def _remedy(text: str) -> str:
         return "lines seem to end with a carriage return alone: write them with line feeds"
     if stripped in ("[", "]", "{", "}", "},"):
         return "one value is spread over several lines: write one JSON object a line"
+    if stripped.startswith(("{'", "[{'")):
+        return "the line is written as Python prints it: write it with json.dumps, not str"
+    if _YAML.match(stripped):
+        return "this looks like YAML: write each record as one JSON object a line"
+    if not stripped.startswith(("{", "[", '"')):
+        return "this is no JSON: a file of this name has one JSON object a line"
     return "the line may be cut short: write it again, one JSON object a line"

@@ -14,6 +14,7 @@ from zephyr_utils.data.fields import (
 from zephyr_utils.data.layouts import (
     Layout,
     answer_turns,
+    asked_and_answered,
     has_pair,
     has_texts,
     instruction_turns,
@@ -126,8 +127,7 @@ def _labelled(record: Fields, where: str) -> Labelled:
     if has(record, "prompt", "completion"):
         if is_whole(record, "completion"):
             return Labelled(led(record, listed(record, "completion", where), where), good)
-        context = prompt_turns(record, "prompt", where)
-        return Labelled([*context, *answer_turns(record, "completion", where)], good)
+        return Labelled(asked_and_answered(record, "prompt", "completion", where), good)
     field = "messages" if has(record, "messages") else "conversations"
     return Labelled(led(record, listed(record, field, where), where), good)
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from zephyr_utils.data.fields import Fields, RecordError, at
 from zephyr_utils.data.layouts import answer_turns, has_texts
-from zephyr_utils.data.templates import template_of, turns_of
+from zephyr_utils.data.templates import awaits_answer, template_of, turns_of
 from zephyr_utils.data.turns import Turn, listed, rendered, same_message, speaker
 
 
@@ -58,7 +58,7 @@ def pair_of(record: Fields, context: list[Turn], where: str) -> Pair:
 def rendered_pair(record: Fields, where: str) -> Pair:
     """Two texts in a chat template, taken apart into their turns."""
     prompt = record.get("prompt")
-    begins = prompt if isinstance(prompt, str) and _awaits_answer(prompt) else ""
+    begins = prompt if isinstance(prompt, str) and awaits_answer(prompt) else ""
     return Pair(
         *(rendered(begins + record[field], at(where, field)) for field in ("chosen", "rejected"))
     )
@@ -69,18 +69,9 @@ def is_rendered(record: Fields) -> bool:
     if not has_texts(record, "chosen", "rejected"):
         return False
     prompt = record.get("prompt")
-    if isinstance(prompt, str) and _awaits_answer(prompt):
+    if isinstance(prompt, str) and awaits_answer(prompt):
         return True
     return _is_conversation(record["chosen"]) and _is_conversation(record["rejected"])
-
-
-def _awaits_answer(prompt: str) -> bool:
-    template = template_of(prompt)
-    if template is None or template.special:
-        return template is not None
-    # "Human:" may begin any text; in a template the assistant's turn stands open at its end.
-    last = (turns_of(prompt) or [{}])[-1]
-    return speaker(last) == "assistant" and not last["content"]
 
 
 def _is_conversation(text: str) -> bool:

@@ -83,9 +83,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return _folder_files(path)
     if not path.exists():
-        raise HandbookError(
-            "there is no such file or folder", where=str(path), remedy=_where_it_may_be(path)
-        )
+        raise nothing_there(path)
     if not path.is_file():
         raise HandbookError(
             "this is a pipe or a device, and a file is read more than once",
@@ -105,6 +103,23 @@ def _files(path: Path) -> list[Path]:
             remedy=f"use a file ending in {', '.join(SUFFIXES)}",
         )
     return [path]
+
+
+def nothing_there(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> HandbookError:
+    """The error for a path without a file of records: it is missing, or a folder without one."""
+    if not path.is_dir():
+        return HandbookError(
+            "there is no such file or folder", where=str(path), remedy=_where_it_may_be(path)
+        )
+    folders = sorted(child for child in path.iterdir() if child.is_dir())
+    inside = [c for c in folders if any(f.name.lower().endswith(suffixes) for f in c.iterdir())]
+    return HandbookError(
+        "the folder holds no file of records",
+        where=str(path),
+        remedy=f"give {inside[0]}, which does"
+        if inside
+        else f"give a folder with files ending in {', '.join(suffixes)}",
+    )
 
 
 def _where_it_may_be(path: Path) -> str:
@@ -130,16 +145,7 @@ def _folder_files(folder: Path) -> list[Path]:
     )
     data = [file for file in files if _suffix(file) != ".json"] or files
     if not data:
-        inside = sorted(
-            child.name for child in folder.iterdir() if child.is_dir() and _holds_files(child)
-        )
-        raise HandbookError(
-            "the folder holds no file of records",
-            where=str(folder),
-            remedy=f"give {folder / inside[0]}, which does"
-            if inside
-            else f"give a folder with files ending in {', '.join(SUFFIXES)}",
-        )
+        raise nothing_there(folder)
     _check_stems(data, folder)
     splits = sorted({split for file in data if (split := _split_of(file.name))})
     if len(splits) > 1:
@@ -172,7 +178,3 @@ def _split_of(name: str) -> str:
         return ""
     split = found[1].lower()
     return _SPLIT_NAMES.get(split, split) + found[2].lower()
-
-
-def _holds_files(folder: Path) -> bool:
-    return any(_suffix(file) for file in folder.iterdir())

@@ -35,8 +35,8 @@ from zephyr_utils.data.pair_sides import Pair
 from zephyr_utils.data.refused import REFUSED_DIALOGUES, REFUSED_FEEDBACK, REFUSED_PAIRS
 from zephyr_utils.data.structure import unpacked, unpacked_row
 from zephyr_utils.data.suggestions import in_no_layout
-from zephyr_utils.data.templates import template_of
-from zephyr_utils.data.turns import Turn, check_turns, speaker
+from zephyr_utils.data.templates import refuse_rendered, template_of
+from zephyr_utils.data.turns import TOOLS_LEFT_OUT, Turn, check_turns, speaker
 from zephyr_utils.data.types import (
     Dialogue,
     Feedback,
@@ -95,6 +95,8 @@ def read_dialogue(record: Any, where: str = "") -> Read[Dialogue]:
     layout = recognise(row, DIALOGUES, REFUSED_DIALOGUES, where)
     if layout is None:
         raise in_no_layout(row, "dialogue", ("messages",), where)
+    if row.get("tools"):
+        notes.add(TOOLS_LEFT_OUT)
     turns, place = layout.convert(row, where)
     _refuse_untrained(turns)
     messages = check_turns(turns, place, notes)
@@ -206,9 +208,11 @@ def read_feedback(record: Any, where: str = "") -> Read[Feedback]:
     if layout is None:
         raise in_no_layout(row, "feedback", ("completions", "instruction"), where)
     checked = check_completions(row, where)
+    instruction = text(row, "instruction", where, filled=True)
+    refuse_rendered(instruction, at(where, "instruction"))
     feedback: Feedback = {
         "source": text(row, "source", where, default=""),
-        "instruction": text(row, "instruction", where, filled=True),
+        "instruction": instruction,
         "models": [completion["model"] for completion in checked],
         "completions": checked,
     }
@@ -322,6 +326,9 @@ def _scores(row: Fields, where: str) -> tuple[float, float] | None:
     holders = [("", row), ("metadata.", metadata if isinstance(metadata, dict) else {})]
     for names in SCORES:
         for prefix, holder in holders:
+            values = [holder.get(name) for name in names]
+            if all(value != value for value in values):
+                continue  # NaN is how tables write what is missing
             given = [name for name in names if holder.get(name) is not None]
             if len(given) == 1:
                 missing = next(name for name in names if name not in given)

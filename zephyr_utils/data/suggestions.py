@@ -4,8 +4,9 @@ from typing import Any
 
 from zephyr_utils.data.completions import FEEDBACK
 from zephyr_utils.data.fields import Fields, RecordError, at, kind_of, present
-from zephyr_utils.data.layouts import DIALOGUES, Layout
+from zephyr_utils.data.layouts import DIALOGUES, Layout, has_texts
 from zephyr_utils.data.pair_layouts import LABELLED, PAIRS
+from zephyr_utils.data.templates import TEMPLATES
 from zephyr_utils.data.types import Kind
 
 _LAYOUTS: dict[Kind, tuple[Layout[Any], ...]] = {
@@ -24,14 +25,16 @@ _OTHER_NAMES: tuple[dict[str, str], ...] = (
     {},
     dict.fromkeys(("conversation", "dialog", "dialogue", "chat", "turns"), "messages"),
     {
-        **dict.fromkeys(("query", "question", "input", "user"), "prompt"),
-        **dict.fromkeys(("answer", "response", "output", "reply", "assistant"), "completion"),
+        **dict.fromkeys(("query", "question", "input", "user", "human"), "prompt"),
+        **dict.fromkeys(
+            ("answer", "response", "output", "reply", "assistant", "generation"), "completion"
+        ),
         **dict.fromkeys(("accepted", "preferred", "chosen_response", "chosen_answer"), "chosen"),
         **dict.fromkeys(
             ("reject", "dispreferred", "rejected_response", "rejected_answer"), "rejected"
         ),
     },
-    {"response": "output", "answer": "output", "context": "input"},
+    {**dict.fromkeys(("response", "answer", "generation"), "output"), "context": "input"},
     {"prompt": "instruction"},
 )
 
@@ -69,12 +72,15 @@ def _hint(row: Fields, kind: Kind, *, empty: bool) -> str:
         return f"rename {renamed}"
     inner = _wrapped(row, kind)
     if inner:
-        return f"the field {inner} holds a list of such rows: write that list as the file"
+        return f"the field {inner}: write that as the file"
     if empty:
         return "fill it, or remove the row"
     for other, layouts in _LAYOUTS.items():
         if other != kind and (found := next((x for x in layouts if x.matches(row)), None)):
             return f"this looks like {found.name}: {_ADVICE[other]}"
+    if kind == "dialogue" and has_texts(row, "text"):
+        names = ", ".join(template.name for template in TEMPLATES)
+        return f"`text` is read where it is rendered in a chat template ({names}); write messages"
     needed = [layout.fields for layout in _LAYOUTS[kind]]
     return "one of these sets of fields is needed: " + "; ".join(dict.fromkeys(needed))
 
@@ -111,11 +117,17 @@ _KNOWN = frozenset(name for names in _OTHER_NAMES for name in names)
 
 
 def _wrapped(row: Fields, kind: Kind) -> str:
-    """The field that holds rows of the kind as a list, empty if none does."""
+    """The field that holds a row of the kind, or a list of them, in words; empty if none does."""
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, dict) and any(x.matches(value) for x in _LAYOUTS[kind])
+
     for name, value in row.items():
+        if fits(value):
+            return f"{name!r} holds such a row"
         first = value[0] if isinstance(value, list) and value else None
-        if isinstance(first, dict):
-            inner = first.get("row", first)  # as the Hub's viewer serves them
-            if isinstance(inner, dict) and any(x.matches(inner) for x in _LAYOUTS[kind]):
-                return f"{name!r}" + (" (each under 'row')" if inner is not first else "")
+        if fits(first):
+            return f"{name!r} holds a list of such rows"
+        if isinstance(first, dict) and fits(first.get("row")):  # as the Hub's viewer serves them
+            return f"{name!r} (each under 'row') holds a list of such rows"
     return ""

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from zephyr_utils.data.fields import RecordError
+from zephyr_utils.data.types import SPEAKERS
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,10 @@ class Template:
 TEMPLATED_TEXT = "templated_text"  # the reason of a row that is set aside
 _ENDS = re.compile(r"</s>|<\|end\|>|<\|endoftext\|>")
 TEMPLATES = (
-    Template("ChatML", re.compile(r"<\|im_start\|>(\w+)\r?\n"), re.compile(r"<\|im_end\|>")),
+    Template(
+        "ChatML",
+        re.compile(r"<\|im_start\|>(\w+)(?:\r?\n|<\|im_sep\|>)"),
+        re.compile(r"<\|im_end\|>")),
     Template(
         "Llama 3",
         re.compile(
@@ -63,13 +67,14 @@ TEMPLATES = (
 # Possessive, because what backtracks over white space takes quadratic time.
 _BEGINNING = re.compile(r"\s*+(?:<s>|<bos>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)?+\s*+")
 _LLAMA_SYSTEM = re.compile(r"\s*+<<SYS>>(.*?)<</SYS>>", re.DOTALL)
+_ALPACA = re.compile(r"\s*+(?:Below is an instruction[^\n]*+\s*+)?+### Instruction:")
 # Any token in these brackets at the start of a turn is a template's, known here or not.
 _ANY_MARKER = re.compile(
     r"\s*+(?:<bos>|<\|[A-Za-z_]{1,40}\|>|<｜[^｜>]{1,40}｜>|<start_of_turn>|(?:<s>\s*+)?\[/?INST\]|"
     r"<<SYS>>|\[SYSTEM_PROMPT\])"
 )
 _ANY_END = re.compile(
-    r"(?:<\|(?:im_end|eot_id|eot|end|endoftext|end_of_text)\|>|<end_of_turn>|<eos>|"
+    r"(?:<\|[A-Za-z_]{1,40}\|>|\[\|endofturn\|\]|<end_of_(?:turn|utterance)>|<eos>|"
     r"<｜end▁of▁sentence｜>)\s*$"
 )
 
@@ -110,6 +115,29 @@ def turns_of(text: str) -> list[dict[str, str]] | None:
     return turns
 
 
+def awaits_answer(prompt: str) -> bool:
+    """Whether a prompt is rendered in a chat template, the answer still to come."""
+    template = template_of(prompt)
+    if template is None:
+        return False
+    turns = turns_of(prompt)
+    if turns is None:
+        return template.special
+    role, content = SPEAKERS.get(turns[-1]["role"].lower()), turns[-1]["content"]
+    # "Human:" may begin any text; in a template the assistant's turn stands open at its end.
+    return (role == "assistant" and not content) or (role == "user" and template.special)
+
+
+def _refuse_alpaca(content: str, place: str) -> None:
+    if content.rstrip().endswith("### Response:") and _ALPACA.match(content):
+        raise RecordError(
+            TEMPLATED_TEXT,
+            "the text is a prompt rendered in the template of Alpaca",
+            where=place,
+            remedy="give instruction, input and output, each in a field of its own",
+        )
+
+
 def refuse_rendered(content: str, place: str) -> None:
     """Refuse a turn's content that begins with a template's marker or ends with an end token.
 
@@ -122,9 +150,13 @@ def refuse_rendered(content: str, place: str) -> None:
     begins = _ANY_MARKER.match(content)
     ends = _ANY_END.search(content, max(len(content) - 60, 0))
     closed = content.rstrip().endswith("</s>") and content.count("<s>") < content.count("</s>")
-    if not (begins or ends or closed):
-        return
     template = template_of(content)
+    if template is None or template.special or not awaits_answer(content):
+        _refuse_alpaca(content, place)
+        if not (begins or ends or closed):
+            return
+    else:
+        begins = template.mark.search(content)
     found = repr(begins[0].strip()) if begins else repr(ends[0].strip() if ends else "</s>")
     name = f", as in the template of {template.name}" if template else ""
     raise RecordError(

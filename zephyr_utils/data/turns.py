@@ -26,6 +26,9 @@ from zephyr_utils.data.types import ROLES, SPEAKERS, TOOL_ROLES, Message, Role
 
 RENAMED = "roles renamed (human, gpt and the like)"
 JOINED = "contents given in parts joined"
+THOUGHTS_LEFT_OUT = "thoughts that stand beside an answer left out (reasoning_content)"
+TOOLS_LEFT_OUT = "descriptions of tools left out"
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 TEXT_PARTS = ("text", "input_text", "output_text")
 OTHER_PARTS = ("image", "image_url", "audio", "input_audio", "video", "file", "thinking")
 _PARTS = re.compile(r"""\s*+\[\s*+\{[^{}]{0,200}?['"]type['"]\s*:""")
@@ -227,6 +230,8 @@ def _content(message: Fields, key: str, here: str, notes: set[str]) -> Any:
             where=here,
             remedy="tool calls are not trained on here: remove the row, or set it aside",
         )
+    if any(message.get(name) for name in _THOUGHTS):
+        notes.add(THOUGHTS_LEFT_OUT)
     value = _value(message, key, here)
     parts = _parts(value, here)
     if parts is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from zephyr_utils.data.counts import SetAside
-from zephyr_utils.data.fields import check_text
+from zephyr_utils.data.fields import VISIBLE, check_text
 from zephyr_utils.data.layouts import recognise
 from zephyr_utils.data.read import read_rows
 from zephyr_utils.data.records import RecordError, RecordSet, check_feedback
@@ -79,7 +79,7 @@ def _prompt_of(row: Any, where: str) -> tuple[str, dict[str, Any]]:
         recognise(row, (), (OTHER_MEDIA,), where)
         for name in ("prompt", "instruction", "messages", "conversations", "data"):
             text = _first_user_turn(row.get(name), where)
-            if text.strip():
+            if VISIBLE.search(text):
                 if name == "instruction" and isinstance(row.get("input"), str) and row["input"]:
                     text = f"{text}\n{row['input']}"  # as Alpaca's question is put elsewhere
                 refuse_rendered(text, where)

@@ -15,7 +15,7 @@ from typing import Any
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import atomic_write, write_json
-from zephyr_utils.truecasing.dialogue import NO_COLUMN, MessageFinder
+from zephyr_utils.truecasing.dialogue import MessageFinder
 from zephyr_utils.truecasing.fitting import CHECKPOINT, MODEL, NOTE, fitted_truecaser
 from zephyr_utils.truecasing.formats import Rewriter, readable
 from zephyr_utils.truecasing.inputs import (
@@ -25,6 +25,7 @@ from zephyr_utils.truecasing.inputs import (
     make_output_folder,
     remove_unfinished,
 )
+from zephyr_utils.truecasing.lines import likely_cause
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.reports import FileReport
 
@@ -233,8 +234,4 @@ def _likely_cause(path: Path, output: Path) -> str:
         reason, detail, line = first["reason"], first["detail"], first["line"]
     except (OSError, ValueError, KeyError):
         return "see the rows that were set aside"
-    if line.lstrip().startswith("["):
-        return "the file is a JSON list rather than JSON Lines: write one object a line"
-    if reason == NO_COLUMN:
-        return f"rename the column of the answers to one that is known: {detail}"
-    return f"the first of them: {detail}"
+    return likely_cause(reason, detail, line)

@@ -11,6 +11,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import atomic_write, write_json
 from zephyr_utils.truecasing.dialogue import MessageFinder
 from zephyr_utils.truecasing.formats import file_messages
+from zephyr_utils.truecasing.lines import BadLine, likely_cause
 from zephyr_utils.truecasing.model import FORMAT, Truecaser
 
 FIT_BYTES = 24 << 20  # characters of text to fit on; more gains little and costs time
@@ -51,14 +52,35 @@ def fitted_truecaser(
 def _sample(files: Sequence[Path], column: str | None, roles: Sequence[str]) -> list[str]:
     finder = MessageFinder(roles, column)
     texts: list[str] = []
+    refused: list[BadLine] = []
     for path in files:
         held = 0
-        for text in file_messages(path, finder):
+        for text in file_messages(path, finder, refused):
             texts.append(text)
             held += len(text)
             if held > FIT_BYTES // len(files):
                 break
+    if not texts:
+        raise _nothing_to_fit_on(files, finder, refused)
     return texts
+
+
+def _nothing_to_fit_on(
+    files: Sequence[Path], finder: MessageFinder, refused: list[BadLine]
+) -> HandbookError:
+    """The error for files in which no message was found, with the likely cause."""
+    more = f" and {len(files) - 1} other files" if len(files) > 1 else ""
+    unknown = ", ".join(repr(role) for role, _ in finder.unknown_roles.most_common(5))
+    if refused:
+        cause = likely_cause(refused[0].reason, refused[0].detail, refused[0].line)
+        what = f": no message was found; row {refused[0].row} could not be read"
+    elif unknown:
+        cause, what = f"rename the roles ({unknown} are not known)", ": no answer was found"
+    else:
+        cause, what = "give files with rows of messages; they may not have been written whole", ""
+    return HandbookError(
+        f"there is no text to fit on{what}", where=f"{files[0]}{more}", remedy=cause
+    )
 
 
 def _digest(texts: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from zephyr_utils.data.lines import bounded_lines, open_bytes
 from zephyr_utils.data.tables import batch_rows
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.truecasing.dialogue import MessageFinder, RowError
-from zephyr_utils.truecasing.lines import Line, read_line, repair_lines
+from zephyr_utils.truecasing.lines import BadLine, Line, bad_line, read_line, repair_lines
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.reports import FileReport
 from zephyr_utils.truecasing.tables import Repairer, walk_batch
@@ -126,9 +126,14 @@ class Collector:
         return texts
 
 
-def file_messages(path: Path, finder: MessageFinder) -> Iterator[str]:
+def file_messages(path: Path, finder: MessageFinder, refused: list[BadLine]) -> Iterator[str]:
     """The messages of a file that would be repaired; rows that cannot be read are passed over, for
     the pass over the file counts them.
+
+    Args:
+        path: the file.
+        finder: says which texts are messages.
+        refused: gets the first row that cannot be read.
 
     Raises:
         HandbookError: the file is damaged, or its columns hold no messages.
@@ -137,17 +142,20 @@ def file_messages(path: Path, finder: MessageFinder) -> Iterator[str]:
         if is_lines(path):
             _check_lines(path)
             with open_bytes(path) as source:
-                for number, content, whole in bounded_lines(source):
+                for line in map(Line._make, bounded_lines(source)):
                     try:
-                        _, messages = read_line(Line(number, content, whole), finder)
-                    except RowError:
+                        _, messages = read_line(line, finder)
+                    except RowError as error:
+                        refused += [] if refused else [bad_line(line, error)]
                         continue
                     yield from (message.text for message in messages if message.text)
             return
         with open_table(path) as table:
             for batch in table.batches():
                 collector = Collector()
-                walk_batch(batch, finder, collector)
+                _, errors = walk_batch(batch, finder, collector)
+                for row, found in sorted(errors.items())[: 0 if refused else 1]:
+                    refused.append(BadLine(row + 1, found.reason, found.detail, ""))
                 yield from filter(None, collector.kept)
 
 

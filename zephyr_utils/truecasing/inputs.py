@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from zephyr_utils.data.read import nothing_there
 from zephyr_utils.data.tables import SAVED_STATE, saved_files
 from zephyr_utils.errors import HandbookError
 
@@ -36,11 +37,7 @@ def input_files(inputs: Inputs) -> list[Path]:
                 remedy="check the path and its permissions",
             ) from error
         if not inside:
-            raise HandbookError(
-                "no such file, or a folder without any",
-                where=str(path),
-                remedy=f"give {', '.join(SUFFIXES)}",
-            )
+            raise nothing_there(path, SUFFIXES)
         files += inside
     for path in files:
         if not path.name.lower().endswith(SUFFIXES):

@@ -6,11 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zephyr_utils.data.lines import MARK
+from zephyr_utils.data.lines import MARK, line_remedy
 from zephyr_utils.data.rows import MAX_ROW_BYTES, megabytes
 from zephyr_utils.data.strict_json import RepeatedKey, strict_json
 from zephyr_utils.truecasing.arrays import from_strings, strings_with_edits
-from zephyr_utils.truecasing.dialogue import BROKEN_STRUCTURE, LocatedText, MessageFinder, RowError
+from zephyr_utils.truecasing.dialogue import (
+    BROKEN_STRUCTURE,
+    NO_COLUMN,
+    LocatedText,
+    MessageFinder,
+    RowError,
+)
 from zephyr_utils.truecasing.literals import Change, changed_literal
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.reports import ColumnReport
@@ -78,7 +84,7 @@ def repair_lines(
         try:
             rows.append((line, *read_line(line, finder)))
         except RowError as error:
-            set_aside.append(_bad(line, error))
+            set_aside.append(bad_line(line, error))
     located = [message for _, _, messages in rows for message in messages]
     texts = [message.text for message in located]
     buffer = from_strings(texts)
@@ -98,10 +104,29 @@ def repair_lines(
             try:
                 content = _with_changes(content, text, changes[number])
             except ValueError as error:
-                set_aside.append(_bad(line, RowError(BROKEN_STRUCTURE, str(error))))
+                set_aside.append(bad_line(line, RowError(BROKEN_STRUCTURE, str(error))))
                 continue
         written.append(content if content.endswith(b"\n") else content + b"\n")
     return written, sorted(set_aside)
+
+
+def likely_cause(reason: str, detail: str, line: str) -> str:
+    """What is probably wrong with a file, by the first of its rows that were set aside.
+
+    Args:
+        reason, detail, line: as in `BadLine`.
+    """
+    if line.lstrip().startswith("["):
+        return "the file is a JSON list rather than JSON Lines: write one object a line"
+    if reason == NO_COLUMN:
+        return f"rename the column of the answers to one that is known: {detail}"
+    return f"the first of them: {detail}"
+
+
+def bad_line(line: Line, error: RowError) -> BadLine:
+    """A line as it is set aside."""
+    content = line.content.decode("utf-8", "backslashreplace").rstrip("\n")
+    return BadLine(line.number, error.reason, error.detail, content)
 
 
 def _with_changes(line: bytes, text: str, changes: list[Change]) -> bytes:
@@ -110,16 +135,5 @@ def _with_changes(line: bytes, text: str, changes: list[Change]) -> bytes:
     return mark + changed.encode("utf-8", "surrogatepass")
 
 
-def _bad(line: Line, error: RowError) -> BadLine:
-    content = line.content.decode("utf-8", "backslashreplace").rstrip("\n")
-    return BadLine(line.number, error.reason, error.detail, content)
-
-
 def _broken(error: Exception, text: str) -> str:
-    if not text.strip():
-        return "the line is empty"
-    if text.rstrip().endswith(","):
-        return "there is a comma behind the value: write one object a line, without commas"
-    if "\r" in text.rstrip():
-        return "lines end with a carriage return alone: write them with line feeds"
-    return str(error)
+    return f"{error}; {line_remedy(text)}" if text.strip() else "the line is empty"
