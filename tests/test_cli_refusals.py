@@ -162,3 +162,25 @@ def test_a_process_is_quiet_where_another_one_prints(rank, quiet, monkeypatch):
     with pytest.raises(SystemExit):
         cli.main()
     assert cli.out.quiet is quiet
+
+
+def test_academic_tasks_without_lm_eval_are_refused_before_any_model_is_asked(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    error = refused("evaluate", "base", "--academic", "arc_challenge:25", "--runs", str(tmp_path))
+    assert "lm-eval is not installed" in error.what and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("length", ["0", "-3"])
+def test_answers_of_no_token_are_refused(length, tmp_path):
+    asked = ["evaluate", "base", "--max-new-tokens", length, "--runs", str(tmp_path)]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 2 and not list(tmp_path.iterdir())
+
+
+def test_a_question_beyond_the_context_does_not_end_the_talk(tmp_path):
+    said = "What is two plus three?\n" + "river " * 3000 + "\nHello\nexit\n"
+    result = CliRunner().invoke(app, ["chat", "--runs", str(tmp_path)], input=said)
+    assert result.exit_code == 0 and result.stdout.count("model> ") == 2
+    assert "context" in result.stderr and "`new` starts" in result.stderr

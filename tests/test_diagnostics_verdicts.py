@@ -180,3 +180,23 @@ def test_a_verdict_does_not_depend_on_unknown_columns_or_on_the_order_of_columns
         rng.shuffle(items)
         shuffled.append({str(k): (float(v) if str(k) != "note" else v) for k, v in items})
     assert str(light(shuffled)) == str(light(rows))
+
+
+def turned_round(row):
+    """The columns of chosen and rejected exchanged, as a data set turned round leaves them."""
+    names = [name for name in row if name.endswith("/chosen")]
+    turned = dict(row)
+    for name in names:
+        other = name.replace("/chosen", "/rejected")
+        turned[name], turned[other] = row[other], row[name]
+    if "rewards/margins" in row:
+        turned["rewards/margins"] = -row["rewards/margins"]
+        turned["rewards/accuracies"] = 1 - row["rewards/accuracies"]
+    return turned
+
+
+def test_training_pairs_ranked_wrongly_beside_held_out_pairs_ranked_rightly_are_red():
+    rows = logs.dpo(n=40)
+    assert light(rows).colour == "green"
+    swapped = light([row if "eval_loss" in row else turned_round(row) for row in rows])
+    assert says(swapped, "red", "swapped in one of the two sets, or in the columns"), str(swapped)

@@ -188,3 +188,20 @@ def test_a_server_without_a_key_that_echoes_none_is_no_trouble():
         pytest.raises(RunStopped, match="refuses the key"),
     ):
         collect(chat)
+
+
+@pytest.mark.parametrize(
+    "call", ["/chat/completions", "/completions", "/chat/completions/", "/responses", "/models"]
+)
+def test_an_address_that_ends_with_a_call_is_refused(call):
+    with pytest.raises(HandbookError, match="which every call adds to it"):
+        _ = Endpoint(f"http://127.0.0.1:9/v1{call}").url
+    assert Endpoint("http://127.0.0.1:9/models/v1").url.endswith("/models/v1")
+
+
+@pytest.mark.parametrize("key", ['"sk-abc"', "'sk-abc'"])
+def test_a_key_in_quotation_marks_is_refused_and_not_shown(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(HandbookError, match="quotation marks") as error:
+        Endpoint("http://127.0.0.1:9/v1").key()
+    assert "sk-abc" not in str(error.value)

@@ -141,3 +141,37 @@ def test_a_half_line_at_the_end_is_counted_and_the_others_are_used(pairs, feedba
     assert pairs(feedback, "--output", tmp_path / "p.jsonl")[0] == 2
     status, words = pairs(feedback, "--output", tmp_path / "p.jsonl", "--set-aside")
     assert status == 0 and "1 x invalid_utf8" in words and "20 pairs in" in words
+
+
+@pytest.mark.parametrize("by", ["name", "link", "hard link", "folder", "questions"])
+def test_what_is_read_is_never_written_over(pairs, feedback, tmp_path, by):
+    before, output, given, more = feedback.read_bytes(), feedback, feedback, []
+    if by == "link":
+        output = tmp_path / "link.jsonl"
+        output.symlink_to(feedback)
+    elif by == "hard link":
+        output = tmp_path / "hard.jsonl"
+        output.hardlink_to(feedback)
+    elif by == "folder":
+        given = tmp_path
+    elif by == "questions":
+        given = save_records([row("q", 5, 2)], tmp_path / "other.jsonl")
+        more = ["--questions", feedback]
+    status, words = pairs(given, "--output", output, *more)
+    assert status == 2 and "would overwrite its input" in words
+    assert feedback.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs", "pairs.jsonl.gz", "rows.jsonl/pairs.jsonl"])
+def test_an_output_that_cannot_be_is_refused_before_anything_is_read(pairs, tmp_path, name):
+    (tmp_path / "rows.jsonl").write_text("no JSON")
+    status, words = pairs(tmp_path / "rows.jsonl", "--output", tmp_path / name)
+    assert status == 2 and "JSON value" not in words
+    assert "records are saved as" in words or "cannot be written" in words
+
+
+def test_a_file_without_questions_leaves_no_prompt_in_unseen(pairs, feedback, tmp_path):
+    (tmp_path / "none.jsonl").write_text("\n")
+    output = tmp_path / "pairs.jsonl"
+    status, words = pairs(feedback, "--output", output, "--questions", tmp_path / "none.jsonl")
+    assert status == 2 and "there are no questions in it" in words and not output.exists()

@@ -12,6 +12,7 @@ from zephyr_utils.cli.options import (
     existing_folder,
     open_pipeline,
 )
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.scales import DEFAULT_SCALE, get_scale
 
 
@@ -46,9 +47,14 @@ def chat(
             messages = []
             continue
         messages.append({"role": "user", "content": text})
-        (answer,) = generate(
-            network, tokenizer, [messages], temperature=temperature, seed=seed + turn
-        )
+        try:
+            (answer,) = generate(
+                network, tokenizer, [messages], temperature=temperature, seed=seed + turn
+            )
+        except HandbookError as error:  # longer than the model's context: the talk goes on
+            err.print(f"{error}\n`new` starts a new conversation.", soft_wrap=True)
+            messages.pop()
+            continue
         messages.append({"role": "assistant", "content": answer.text})
         out.print(f"model> {answer.text}", markup=False, highlight=False)
 

@@ -158,6 +158,7 @@ def pairs(
     """Turn rated answers into preference pairs, and audit them."""
     from zephyr_utils.data.filtering import decontaminate, first_turns
     from zephyr_utils.data.records import load_records, save_records
+    from zephyr_utils.data.write import check_record_file
     from zephyr_utils.preferences import RATING_SCALES, audit, binarize, parse_rating_scale
 
     def show(text: str) -> None:
@@ -168,6 +169,7 @@ def pairs(
         if rating_scale
         else RATING_SCALES
     )
+    check_record_file(output, [path for path in (feedback, questions) if path])
     loaded = load_records(feedback, "feedback", set_aside=set_aside)
     show(loaded.report())
     rows, n_leaked = loaded.records, 0

@@ -197,8 +197,9 @@ def evaluate(
     max_new_tokens: Annotated[
         int | None,
         typer.Option(
+            min=1,
             help="Longest answer. Default: the exam's (miniature 96, others 128); with --questions "
-            "1024."
+            "1024.",
         ),
     ] = None,
     allow_failures: Annotated[
@@ -222,6 +223,7 @@ def evaluate(
 
     from zephyr_utils import __version__
     from zephyr_utils.evaluation import Report, academic_scores
+    from zephyr_utils.evaluation.academic import check_academic
     from zephyr_utils.files import existing_path, make_folder
     from zephyr_utils.pipeline.artefacts import runs_folder
 
@@ -231,6 +233,8 @@ def evaluate(
             where="--judgments",
             remedy="leave out the models, or the judgments; each gives a report of its own",
         )
+    if academic:
+        check_academic(academic)
     remedy = "name a folder that you may write to (--report)"
     recorded = bool(judgments or annotations or (academic and existing_path(academic)))
     addresses: dict[str, str] = {}

@@ -276,6 +276,10 @@ def first_turns(path: str | Path) -> list[str]:
                 remedy='give MT-Bench\'s schema: {"question_id": 1, "turns": ["..."]}',
             )
         texts.append(turns[0])
+    if not texts:
+        raise HandbookError(
+            "there are no questions in it", where=str(path), remedy="give a file of questions"
+        )
     return texts
 
 

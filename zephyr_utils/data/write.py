@@ -9,7 +9,7 @@ from zephyr_utils.data.counts import SetAside
 from zephyr_utils.data.fields import RecordError
 from zephyr_utils.data.types import ASPECTS
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.files import atomic_write
+from zephyr_utils.files import atomic_write, check_writable
 
 # One value of each published field. Parquet types are inferred from the records and these together,
 # so that a set in which a field is still empty (answers not yet rated) has the same columns as a
@@ -41,12 +41,7 @@ def save_records(records: Iterable[Mapping[str, Any]], path: str | Path) -> Path
             cannot be written.
     """
     path = Path(path)
-    if path.suffix not in (".jsonl", ".parquet"):
-        raise HandbookError(
-            "records are saved as .jsonl or .parquet",
-            where=str(path),
-            remedy="change the file's ending",
-        )
+    _check_ending(path)
     with atomic_write(path) as unfinished:
         if path.suffix == ".jsonl":
             with open(unfinished, "wb") as file:
@@ -55,6 +50,39 @@ def save_records(records: Iterable[Mapping[str, Any]], path: str | Path) -> Path
         else:
             _write_parquet(list(records), unfinished, path)
     return path
+
+
+def check_record_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """See that records can be saved to a file, before any work is done for them.
+
+    Args:
+        path: the file.
+        inputs: files and folders that are read, and must not be written over.
+
+    Raises:
+        HandbookError: as `save_records`; or it is one of the inputs, under whatever name, or lies
+            in one that is a folder under the name of a file there.
+    """
+    path = Path(path)
+    _check_ending(path)
+    for given in map(Path, inputs):
+        files = given.rglob("*") if given.is_dir() else [given]
+        if path.exists() and any(file.exists() and path.samefile(file) for file in files):
+            raise HandbookError(
+                "the output would overwrite its input",
+                where=str(path),
+                remedy="give the output another name",
+            )
+    check_writable(path)
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise HandbookError(
+            "records are saved as .jsonl or .parquet",
+            where=str(path),
+            remedy="change the file's ending",
+        )
 
 
 def save_set_aside(path: str | Path, set_aside: Iterable[SetAside]) -> Path:

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zephyr_utils.data.file_kinds import BEGINNING, check_kind
 from zephyr_utils.data.read import read_rows
 from zephyr_utils.diagnostics.event_files import read_event_rows
 from zephyr_utils.diagnostics.log_columns import TrainingLogError, message_text
+from zephyr_utils.errors import HandbookError
 
 # Logs are text about a run: what is larger than this is something else, or would fill the memory.
 _LARGEST = 256 * 2**20  # bytes, unpacked
@@ -34,6 +36,7 @@ class LogFile:
         name: the file's name, fit to print.
         rows: the rows as they were read; each should be a mapping from column to value.
         unreadable: a sentence for each row that could not be read.
+        remedy: what to do about the first row of JSON that could not be read.
         planned_steps: the optimiser steps the run was to take, where the file says so, else NaN.
     """
 
@@ -41,6 +44,7 @@ class LogFile:
     rows: list[object] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     planned_steps: float = math.nan
+    remedy: str = ""
 
 
 def read_log_file(path: Path) -> LogFile:
@@ -78,7 +82,7 @@ def read_log_file(path: Path) -> LogFile:
             f"{len(file.unreadable)} of {len(file.rows) + len(file.unreadable)} rows cannot be "
             f"read: {file.unreadable[0]}",
             where=file.name,
-            remedy="the file may be damaged or cut short; copy or export it again.",
+            remedy=file.remedy or "the file may be damaged or cut short; copy or export it again.",
         )
     return file
 
@@ -134,12 +138,10 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _text(file: LogFile, data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise TrainingLogError(
-            "the text is UTF-16 (PowerShell and Excel write it)",
-            where=file.name,
-            remedy="save it as UTF-8.",
-        )
+    try:
+        check_kind(Path(file.name), data[:BEGINNING])
+    except HandbookError as error:
+        raise TrainingLogError(error.what, where=file.name, remedy=error.remedy) from None
     # Bytes that are no UTF-8 become lone surrogates, by which their rows are recognised.
     return data.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape")
 
@@ -222,6 +224,7 @@ def _add_records(file: LogFile, path: Path) -> None:
             file.rows.append(row.value)
         else:
             file.unreadable.append(f"row {number}: {message_text(row.error.what)}")
+            file.remedy = file.remedy or row.error.remedy
     if len(file.rows) == 1 and isinstance(file.rows[0], Mapping):
         _unwrap(file, file.rows[0])
 

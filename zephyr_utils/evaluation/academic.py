@@ -186,6 +186,24 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
     return scores
 
 
+def check_academic(wanted: str) -> None:
+    """See that tasks can be run, before any model is asked.
+
+    Args:
+        wanted: as for `academic_scores`.
+
+    Raises:
+        EvaluationError: lm-eval is not installed, and `wanted` is no file of results.
+    """
+    if not existing_path(wanted) and importlib.util.find_spec("lm_eval") is None:
+        raise EvaluationError(
+            "lm-eval is not installed, and there is no results file of that name",
+            where=f"--academic {wanted}",
+            remedy='pip install "zephyr-handbook[academic]", or give a results file that lm-eval '
+            "wrote.",
+        )
+
+
 def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> list[TaskScore]:
     """lm-eval's accuracies: read from a results file or folder, or measured by running tasks on
     each model.
@@ -205,13 +223,7 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
     """
     if path := existing_path(wanted):
         return read_lm_eval_results(path)
-    if importlib.util.find_spec("lm_eval") is None:
-        raise EvaluationError(
-            "lm-eval is not installed, and there is no results file of that name",
-            where=f"--academic {wanted}",
-            remedy='pip install "zephyr-handbook[academic]", or give a results file that lm-eval '
-            "wrote.",
-        )
+    check_academic(wanted)
     scores = []
     for name, directory in models.items():
         for entry in wanted.split(","):

@@ -20,6 +20,7 @@ OPENAI = "https://api.openai.com/v1"
 LONGEST_SHOWN = 300  # characters of a server's error text that are passed on
 _LONGEST_READ = 100_000  # characters of it that are looked at
 SHORTEST_SECRET = 4  # what is shorter stands in too many other words to be replaced
+_CALL = re.compile(r"(?:/chat)?/completions/*$|/responses/*$|/models/*$|/embeddings/*$")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -82,6 +83,12 @@ class Endpoint:
                 where="endpoint",
                 remedy=f"put it into the environment variable {self.api_key_env}, or give the "
                 f"--base-url of a local server",
+            )
+        if key[:1] in ("'", '"') and key[-1:] == key[:1]:
+            raise HandbookError(
+                f"the key in {self.api_key_env} stands in quotation marks, which would be sent",
+                where="endpoint",
+                remedy="set the variable without them; in a file of variables they are kept",
             )
         if not all("!" <= letter <= "~" for letter in key):
             raise HandbookError(
@@ -161,6 +168,12 @@ class Endpoint:
                 "the address has something behind a '?' or '#', which calls cannot carry",
                 where="--base-url",
                 remedy="leave it out; a key goes into an environment variable (--api-key-env)",
+            )
+        if usable and (end := _CALL.search(parts.path)):
+            raise HandbookError(
+                f"the address ends with {end[0].rstrip('/')}, which every call adds to it",
+                where="--base-url",
+                remedy="leave that out: the address mostly ends with /v1",
             )
         if not usable:
             raise HandbookError(

@@ -31,6 +31,8 @@ _PRINTED, _FEWEST_NORMS = 5e-6, 5
 _EVALUATION_RISE = 2.0
 # An accuracy within this of one half is not clearly better than guessing on a few hundred pairs.
 _BARELY_ABOVE_CHANCE = 0.55
+# No run that learns ranks so few pairs of so many batches rightly, in the mean of the last quarter.
+_FEWEST_BATCHES, _BELOW_CHANCE = 20, 0.4
 # A mean margin of fewer pairs may lie below 0 by chance in a run that has just begun to learn.
 _FEWEST_PAIRS = 10
 _FEW_BATCHES = "one or two batches, too few to tell"
@@ -151,12 +153,28 @@ def _ranking(log: TrainingLog) -> list[Reason]:
             reasons.append(Reason("amber", f"{text} of the training rows: {_FEW_BATCHES}"))
         else:
             reasons.append(Reason("red", _swapped(log, kind, mean)))
+    elif margins.size and kind == "evaluation":
+        reasons += _against_training_pairs(log, mean)
     accuracy = _after_start(log, "rewards/accuracies", kind)
     if accuracy.size:
         reasons.append(_accuracy(log, accuracy, kind))
     elif log.has("rewards/accuracies", kind=kind):
         reasons.append(Reason("amber", "no accuracy was measured after the first update"))
     return reasons
+
+
+def _against_training_pairs(log: TrainingLog, mean: float) -> list[Reason]:
+    """A run that ranks held-out pairs rightly and its own training pairs wrongly."""
+    margins = _after_start(log, "rewards/margins", "training")
+    accuracy = _after_start(log, "rewards/accuracies", "training")
+    if min(margins.size, accuracy.size) < _FEWEST_BATCHES:
+        return []
+    last, right = _last_quarter(margins), _last_quarter(accuracy)
+    if last >= 0 or right >= _BELOW_CHANCE:
+        return []
+    text = f"the mean margin is {last:.3f} in the last quarter of the training rows (accuracy "
+    text += f"{right:.2f}), and {mean:+.3f} on held-out pairs: chosen and rejected are swapped in "
+    return [Reason("red", text + "one of the two sets, or in the columns")]
 
 
 def _after_start(log: TrainingLog, name: str, kind: LogKind) -> NDArray[np.float64]:
