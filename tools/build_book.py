@@ -24,6 +24,7 @@ from typing import Any
 
 import nbformat
 from api_reference import write_pages
+from chapter_links import link_chapters
 from live_models import checkpoints_of, models_of, with_explorers, write_models
 from live_truecaser import lift_truecasers
 from page_drawings import FOLDER, add_drawings
@@ -164,6 +165,7 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
         _without_traces(notebook)
         lift_truecasers(notebook, target / "assets")
         _refuse(_unfit(notebook, name), "fix the chapter's .py, then: make run")
+        link_chapters(notebook, chapters)
         title, _, rest = notebook.cells[0].source.partition("\n")
         notebook.cells[0].source = f"{title}\n\n{box_of(report[name])}\n{rest}"
         nbformat.write(notebook, target / "notebooks" / f"{name}.ipynb")
