@@ -113,8 +113,8 @@ lessons.predict(
 for start in (0.0, 100.0):
     fitted = fit(torch.full((4,), start, dtype=torch.float64))
     print(f"from {start:g}: {fitted.numpy().round(3)}", end="   ")
-    print(f"less the mean: {(fitted - fitted.mean()).numpy().round(3)}")
-print("truth, less its mean:", (true_reward - true_reward.mean()).numpy())
+    print(f"minus the mean: {(fitted - fitted.mean()).numpy().round(3)}")
+print("truth, minus its mean:", (true_reward - true_reward.mean()).numpy())
 
 # %% tags=["remove-input"]
 lessons.explain(
@@ -333,7 +333,7 @@ for name, margin in margins.items():
     accuracy[name] = evaluation.wilson_interval(int((margin > 0).sum()), len(margin))
     print(f"{name:15s} ranks as the label: {accuracy[name]}")
 difference = evaluation.paired_difference(*(margin > 0 for margin in margins.values()))
-print(f"reward model less dDPO, pair by pair: {difference}")
+print(f"reward model minus dDPO, pair by pair: {difference}")
 
 # %% tags=["remove-input"]
 undecided = difference.low <= 0 <= difference.high
@@ -400,8 +400,8 @@ lessons.explain(
 # %% [markdown]
 # ## Labels and truth
 #
-# A label is one choice of a judge that errs at times. Here each answer also has a **true grade**, the rule's without
-# noise.
+# A label is one choice of a judge that errs at times. Here each answer also has a **true grade**, which the teacher's
+# rule gives without noise.
 
 # %%
 judge = pipeline.setting.exam.judge()
@@ -556,7 +556,7 @@ picked = gold[np.arange(len(asked)), rewards.best_of_n(proxy)]
 control = np.random.default_rng(seed).random(proxy.shape)
 by_chance = gold[np.arange(len(asked)), rewards.best_of_n(control)]
 gain = evaluation.paired_difference(picked, by_chance)
-print(f"best of 8 less a random one of 8, prompt by prompt: {gain}")
+print(f"best of 8 minus a random one of 8, prompt by prompt: {gain}")
 
 # %% tags=["remove-input"]
 gains = [curve[-1] - gold.mean() for curve in curves.values()]
@@ -599,7 +599,7 @@ exercises.check_leave_one_out(leave_one_out)
 # %% [markdown]
 # ```{admonition} Hint
 # :class: tip dropdown
-# The sum of the others is the sum of the row less the answer's own reward.
+# The sum of the others is the sum of the row minus the answer's own reward.
 # ```
 
 # %% [markdown]
@@ -1085,7 +1085,7 @@ lessons.explain(
         f"{', '.join(wronger)}."
         if wronger
         else "For none did right answers fall by more than five points: at these "
-        "distances the reward model flatters, but does not yet mislead."
+        "distances the reward model overstates answers, but does not yet spoil them."
     ),
     key="goodhart",
     answer=0 if not inflated else 1 if len(inflated) < len(judged) else 2,
@@ -1132,7 +1132,7 @@ if miniature_as_shipped:
 # - **Comparing rewards of different prompts.** Only differences within a prompt were trained.
 # - **A head that was never trained** scores at random; the package refuses it. A published figure for Zephyr came
 #   about this way ([errata](../errata), 16).
-# - **Best of n without a control.** If one judge chooses and grades, more tries raise the *maximum* of any chooser.
+# - **Best of n without a control.** If one judge chooses and grades, more samples raise the *maximum* of any chooser.
 # - **A failed judgment as a reward of 0** would become an advantage; here it is refused.
 # - **k = 1.** The baseline is 0 / 0. PPO's value head manages with one answer.
 # - **A value target after whitening.** The target is in units of the reward; whiten for the policy's loss only.
@@ -1147,9 +1147,9 @@ if miniature_as_shipped:
 # ## Over eight replications
 #
 # So far, one seed. `make methods` trains this chapter's methods in eight replications, each with records, exam and
-# training from a seed of its own, and a DPO run stopped at RLOO's KL divergence. Rows, claims and margins were fixed
-# beforehand (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; *80 % power* is the
-# smallest difference found that often.
+# training from a seed of its own, and adds a DPO run stopped at RLOO's KL divergence. Rows, claims and margins were fixed
+# beforehand (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 %
+# power* has the smallest difference that such a study finds four times in five.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1208,7 +1208,7 @@ lessons.explain(
 # - {cite:t}`ouyang2022instructgpt`: reward model and PPO on people's comparisons.
 # - {cite:t}`wang2024helpsteer2preference`: strength, three losses, regression first.
 # - {cite:t}`ahmadian2024rloo`: RLOO. {cite:t}`schulman2017ppo`: PPO. {cite:t}`schulman2015gae`: its advantages.
-# - {cite:t}`tunstall2023zephyr`: dPPO, and why not.
+# - {cite:t}`tunstall2023zephyr`: dPPO, and the case for dDPO.
 # - {cite:t}`gao2022scaling`: over-optimisation, and the estimator of best of n.
 # - {cite:t}`bradley1952rank`: the model of paired comparisons.
 

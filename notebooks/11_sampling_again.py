@@ -15,7 +15,7 @@
 # 2. Write the loop: sample, judge, pair, train against the last round's model, merge, repeat.
 # 3. Compare rounds of DPO, SPPO and SELM with an offline control of as many steps, by grade, right answers and KL.
 # 4. Separate what a judge's noise adds to the rating of a chosen answer from how good the answer is.
-# 5. Say what self-play does under a judge whose preferences run in circles.
+# 5. Say what self-play does under a judge with cyclic preferences.
 # 6. Let a model rate its own answers, and follow its opinion of itself beside the true grade.
 
 # %% [markdown]
@@ -513,7 +513,7 @@ lessons.explain(
 # A gain over dSFT shows that training on preferences helps, not that *sampling again* does. The control has the same
 # prompts, the best against the worst answer of each and as many optimiser steps, but the feedback's answers, from
 # four other models, in one run against dSFT. Its learning rate is half the rounds': the best of three on development
-# questions, where at the rounds' rate a run of this length fell below dSFT. [Chapter 05](05_ddpo)'s dDPO stands
+# questions, where at the rounds' learning rate a run of this length fell below dSFT. [Chapter 05](05_ddpo)'s dDPO stands
 # beside them, with several times the pairs.
 
 # %%
@@ -572,7 +572,7 @@ def judgments(exam):
 
 final = judgments(made["iterative DPO"][-1].exam)
 over = evaluation.mt_bench_difference(final, judgments(offline_exam))
-print(f"grade, iterative less offline: {over}")
+print(f"grade, iterative minus offline: {over}")
 
 # %% tags=["remove-input"]
 iterative, rival = paths["iterative DPO"][-1], paths["offline dDPO"][-1]
@@ -714,7 +714,7 @@ sppo = OnlineObjective("sppo")
 whole = torch.tensor(scores[~np.isnan(scores).any(axis=1)])
 rates = win_rates(whole, sppo.win_temperature)
 assert torch.allclose(rates, objectives.win_rates(whole, sppo.win_temperature))
-print(f"a prompt's rates sum to {rates.sum(dim=1).mean():.3f}, K / 2 = {SAMPLES / 2}")
+print(f"a prompt's win rates: {rates.sum(dim=1).mean():.3f}, K / 2 = {SAMPLES / 2}")
 targets = sppo.eta * (rates - 0.5)
 ends = targets.min(), targets.max()
 print(f"targets from {ends[0]:+.2f} to {ends[1]:+.2f} nats at eta {sppo.eta:g}")
@@ -799,7 +799,7 @@ for name in ("SPPO", "SELM"):
     differences[name] = evaluation.mt_bench_difference(
         judgments(made[name][-1].exam), final
     )
-    print(f"grade, {name} less iterative DPO: {differences[name]}")
+    print(f"grade, {name} minus iterative DPO: {differences[name]}")
 
 # %% tags=["remove-input"]
 apart = [name for name, d in differences.items() if d.low > 0 or d.high < 0]
@@ -812,8 +812,8 @@ lessons.explain(
     )
     + f". Iterative DPO: right {iterative['right']:.1%}, KL {iterative['kl']:.2f}, "
     f"distinct {iterative['distinct']:.0%}. The intervals are over questions alone, "
-    "and only DPO's rate was searched: read a difference together with its KL before "
-    "you put it down to the objective.",
+    "and only DPO's learning rate was searched: read a difference together with its KL "
+    "before you attribute it to the objective.",
     key="methods",
     answer=len(apart),
 )
@@ -821,7 +821,7 @@ lessons.explain(
 # %% [markdown]
 # ### Eta and alpha over decades
 #
-# SPPO's paper has $\eta = 1{,}000$ with a rate of 5e-7, SELM's $\alpha = 0.001$. What do they do here? The answer
+# SPPO's paper has $\eta = 1{,}000$ with a learning rate of 5e-7, SELM's $\alpha = 0.001$. What do they do here? The answer
 # takes too long for a chapter, so these are stored results: `python benchmarks/online.py` trains one round for each
 # value, all from one file of rated answers, and asks *development* questions, which no exam has.
 
@@ -874,7 +874,7 @@ if set(ETAS) <= set(moved):
         f"KL {low:.3f} nats at 0.1, {middle:.2f} at 10, {near:.2f} at 100 and "
         f"{top:.2f} at 1,000. At a small $\\eta$ targets are reached and hold the "
         "policy where it is. At a large one they are out of reach: the square acts as "
-        "a nearly constant push, and AdamW divides its size out. SELM's grades less "
+        "a nearly constant push, and AdamW divides its size out. SELM's grades minus "
         "DPO's: "
         + ", ".join(
             f"{grade - plain:+.2f} (alpha {alpha:g})"
@@ -901,7 +901,7 @@ lessons.explain(happened, key="decades", answer=shape)
 # **Difficulty** ●●●○○ · **Minutes** 8
 #
 # Write `judge_optimism(ratings, fresh)`, two independent judgings, arrays (prompts, K). The first chooses the best
-# answer to each prompt. Return one number: the mean of the first judging's ratings of the chosen answers less the
+# answer to each prompt. Return one number: the mean of the first judging's ratings of the chosen answers minus the
 # second's ratings of *the same answers*.
 # ````
 
@@ -993,11 +993,11 @@ lessons.explain(
 )
 
 # %% [markdown]
-# ## A judge that prefers in circles
+# ## A judge with cyclic preferences
 #
-# SPPO's paper argues for judges that compare *pairs* of answers, since such preferences need not come from one score
-# per answer: A can beat B, B beat C and C beat A. (Its code, like ours, computes win rates from one score per answer,
-# which is Bradley-Terry and cannot run in circles.) What does self-play do then? No model is needed: three answers, a
+# SPPO's paper argues for judges that compare *pairs* of answers, since such preferences need not be transitive: A
+# can beat B, B beat C and C beat A. (Its code, like ours, computes win rates from one score per answer, which is
+# Bradley-Terry and always transitive.) What does self-play do then? No model is needed: three answers, a
 # table of who beats whom, and equation {eq}`eq-11-game` carried out exactly.
 
 # %% [markdown]
@@ -1038,7 +1038,7 @@ self_play = exercises.yours(self_play, exercises.check_self_play)
 qualities = np.array([0.0, 1.0, 2.0])
 tables = {
     "one score per answer": 1 / (1 + np.exp(qualities[None] - qualities[:, None])),
-    "in circles": np.array([[0.5, 0.9, 0.1], [0.1, 0.5, 0.9], [0.9, 0.1, 0.5]]),
+    "cyclic": np.array([[0.5, 0.9, 0.1], [0.1, 0.5, 0.9], [0.9, 0.1, 0.5]]),
 }
 
 # %% [markdown]
@@ -1053,7 +1053,7 @@ def play(wins, rounds=60, eta=1.0):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Under the judge in circles nothing beats the policy that gives each answer one "
+    "Under the cyclic judge nothing beats the policy that gives each answer one "
     "third. Does self-play end there?",
     [
         "yes, the last policy tends to it",
@@ -1085,12 +1085,13 @@ figures.style.legend_below(fig)
 figures.show(
     fig,
     alt="Probabilities of three answers over rounds of self-play. With one score per "
-    "answer the best takes all; in circles each rises and falls in turn, ever further.",
+    "answer the best takes all; with cyclic preferences each rises and falls in turn, "
+    "ever further.",
     caption="Exact self-play, step size 1, from the same first policy.",
 )
 
 # %% tags=["remove-input"]
-circle = played["in circles"]
+circle = played["cyclic"]
 circle_mean = float(np.abs(circle.mean(axis=0) - 1 / 3).max())
 lessons.explain(
     "The last policy circles around the fair one, ever further from it: late in the "
@@ -1161,7 +1162,7 @@ for name, before in {"bare": [], "asked": [message("system", ASK)]}.items():
     ])
     print(f"{name:6s} mean grade {graded_asked[name].mean():.2f}")
 asking = evaluation.paired_difference(graded_asked["asked"], graded_asked["bare"])
-print(f"asked less bare: {asking}")
+print(f"asked minus bare: {asking}")
 
 # %% [markdown]
 # Then the rounds as above, with the same first answers, prompts and steps, and no judge.
@@ -1198,7 +1199,7 @@ for completion in row["completions"]:
 # %% [markdown]
 # Now its opinion beside the true grade, round by round. *Agreement* is the share of pairs of different true grade
 # that the self-reward ranks correctly; one half is chance. *Ahead* is the change of the mean self-reward since round
-# 1 less that of the true grade, each in standard deviations of round 1.
+# 1 minus that of the true grade, each in standard deviations of round 1.
 
 # %%
 def opinions(each):
@@ -1316,7 +1317,7 @@ if miniature_as_shipped:
         "the policy has hardly moved: raise the learning rate, or PROMPTS"
     )
     assert last["grade"] > start["grade"], (
-        "rounds lower the grade: look at the share of reversed pairs, then at the rate"
+        "rounds lower the grade: look at the reversed pairs, then at the learning rate"
     )
     assert noise[0]["optimism"] > 0, "the first judging chose, so it should be too high"
     assert self_path[0]["self-reward"] < 0, (
@@ -1331,7 +1332,7 @@ if miniature_as_shipped:
 # | iterative DPO, AlpacaEval 2, length-controlled | 15.41, then 20.53, 22.12, 22.19 (SELM, table 1); Zephyr-7B-beta 13.2 | grade and right answers per round, above |
 # | SELM | 20.52, 21.84, 24.25 (the same table); α 0.001, β 0.01 | α 0.1, β 0.1 |
 # | SPPO, from Mistral-7B-Instruct-v0.2 | 17.11, then 24.79, 26.89, 28.53 (its table 1); its own iterative DPO 24.23 at best | from the miniature's dSFT |
-# | SPPO's η | 1,000, with a rate of 5e-7 | 10, with a rate that was searched for DPO |
+# | SPPO's η | 1,000, with a learning rate of 5e-7 | 10, with a learning rate that was searched for DPO |
 # | self-rewarding | AlpacaEval 2, raw: 9.94, then 15.38, 20.44 (Llama 2 70B, its three iterations, from summaries) | our reading, from a model that was not taught to judge |
 # | answers to a prompt | 5 (SPPO); 3, of which one greedy (SELM) | 5 |
 # | sampling | temperature 1.0 in SPPO's paper, 0.7 in its code | 1.0 |
@@ -1339,8 +1340,8 @@ if miniature_as_shipped:
 # | prompts | each round a share of its own | the same |
 #
 # At dDPO's learning rate a round of so few steps does not move the model. Rates were tried on development questions
-# that no exam asks; each result stands beside the chosen rate in `zephyr_utils/recipes/miniature/online.yaml`. SPPO
-# and SELM take iterative DPO's rate.
+# that no exam asks; each result stands beside the chosen one in `zephyr_utils/recipes/miniature/online.yaml`. SPPO
+# and SELM take iterative DPO's.
 #
 # ```{admonition} Common mistakes
 # :class: warning
@@ -1363,8 +1364,8 @@ if miniature_as_shipped:
 #
 # So far, one seed. `make methods` trains the offline control, iterative DPO, SPPO and SELM in eight replications,
 # each with records, exam and training from a seed of its own. Rows, claims and margins were fixed beforehand
-# (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; *80 % power* is the smallest
-# difference found that often.
+# (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 % power* has
+# the smallest difference that such a study finds four times in five.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1412,7 +1413,7 @@ lessons.explain(
 # 3. *Objectives*: [win rates](ex-11-win-rates), equations {eq}`eq-11-sppo` and {eq}`eq-11-selm`; the same first
 #    answers, a control with as many steps, everything against KL.
 # 4. *Noise*: [a judge's optimism](ex-11-optimism), seen only by asking again; it weighs more as answers become alike.
-# 5. *Circles*: [self-play](ex-11-self-play) by equation {eq}`eq-11-game`; the mean stays, the last policy turns.
+# 5. *Cycles*: [self-play](ex-11-self-play) by equation {eq}`eq-11-game`; the mean stays, the last policy turns.
 # 6. *Its own judge*: equation {eq}`eq-11-self-reward`; what asking changes is learned, and no fact; test it before
 #    training.
 #

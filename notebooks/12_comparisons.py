@@ -295,7 +295,7 @@ for kind in ("margin", "scaled"):
     against_regular[kind] = evaluation.paired_difference(
         reached[kind]["grades"], reached["regular"]["grades"]
     )
-    print(f"{kind} less regular, prompt by prompt: {against_regular[kind]}")
+    print(f"{kind} minus regular, prompt by prompt: {against_regular[kind]}")
 
 # %% tags=["remove-input"]
 told_apart = sum(one.low > 0 or one.high < 0 for one in against_regular.values())
@@ -407,7 +407,7 @@ for name, weight in aligned.state_dict().items():
     assert torch.allclose(at_zero[name], weight, atol=1e-6), "a = 0 has to be dDPO"
 
 # %% tags=["remove-input"]
-def best_on(line):  # by every other prompt; the rest can then say what it is worth
+def best_on(line):  # on every other prompt; the rest can then say what it is worth
     return max(line, key=lambda amount: line[amount]["grades"][::2].mean())
 
 def summary(line, amount):
@@ -467,7 +467,7 @@ lessons.explain(
         if short_best > 0
         else "Here a longer step did not help. "
     )
-    + "The amount was chosen by every other prompt; on the rest its gain is "
+    + "The amount was chosen on every other prompt; on the rest its gain is "
     f"{expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}. "
     "Published, with an amount of one tenth: length-controlled AlpacaEval of "
     f"Zephyr-7B-beta from {lessons.published('13.2 to 14.0', 'model card')}, of "
@@ -840,8 +840,8 @@ irft_gain, irft_over = (
     evaluation.paired_difference(reached["IRFT"]["grades"], reached[name]["grades"])
     for name in ("dSFT", "dSFT-2, demonstrations")
 )
-print(f"IRFT less dSFT, prompt by prompt: {irft_gain}")
-print(f"IRFT less dSFT-2 on the same demonstrations: {irft_over}")
+print(f"IRFT minus dSFT, prompt by prompt: {irft_gain}")
+print(f"IRFT minus dSFT-2 on the same demonstrations: {irft_over}")
 
 # %% tags=["remove-input"]
 gained = {
@@ -859,7 +859,7 @@ lessons.explain(
     f"{gained['IRFT']:+.2f} (from {irft_gain.low:+.2f} to {irft_gain.high:+.2f}), "
     f"dSFT on the same demonstrations by {gained['dSFT-2, demonstrations']:+.2f}, on "
     f"the best rated by {gained['dSFT-2, best rated']:+.2f}; dDPO, with more pairs, by "
-    f"{gained['dDPO']:+.2f}. IRFT less its fair rival: {irft_over.mean:+.2f}, from "
+    f"{gained['dDPO']:+.2f}. IRFT minus its fair rival: {irft_over.mean:+.2f}, from "
     f"{irft_over.low:+.2f} to {irft_over.high:+.2f}"
     + (", so this run cannot tell them apart. " if irft_over.low <= 0 <= irft_over.high
        else ". ")
@@ -971,7 +971,7 @@ likelihood = {
 #
 # - The rule plus Gumbel noise on each answer. Its choices follow Bradley and Terry exactly ([chapter 05](05_ddpo)),
 #   so its weights are known: 4, 2 and 1.5.
-# - Two of the feedback: the overall grade, and the mean of the four aspects, by which dDPO's pairs were made.
+# - Two from the feedback itself: the overall grade, and the mean of the four aspects, by which dDPO's pairs were made.
 # - One made up, so that we know its bias: the overall grade plus half a point for every twenty characters.
 
 # %%
@@ -1119,8 +1119,9 @@ lessons.explain(
     f"{taste['dDPO, likelihood', 'mean of aspects']:+.2f} (likelihood), with the base "
     "model's likelihood at "
     f"{taste['dDPO, implicit reward', 'base, likelihood']:+.2f} and "
-    f"{taste['dDPO, likelihood', 'base, likelihood']:+.2f}. A correlation of five "
-    "weights is an anecdote, and in the published study models were asked in words.",
+    f"{taste['dDPO, likelihood', 'base, likelihood']:+.2f}. Five weights "
+    "are too few for a correlation to mean much, and in the published study models "
+    "were asked in words.",
     key="taste",
     answer={"right": 0, "complete": 1, "friendly": 2}.get(largest, 3),
 )
@@ -1263,8 +1264,8 @@ lessons.explain(
     f"at best, after {highest}; {of_pass[-1]:.2f} after five. The pairs' chosen "
     f"answers have {chosen_reward:.2f}. "
     + (
-        "One pass is worth about one comparison. Later ones begin where the pairs had "
-        "few rejected answers, and the field, which knows no reward, carries on past "
+        "The pairs show the first pass. Later ones begin where there were few rejected "
+        "answers, and the field, which knows no reward, carries on past "
         f"the circle, to a mean radius of {passes[-1].norm(dim=1).mean():.1f} after "
         "five. The authors repeat it up to five times; how often is a setting to "
         "choose on held-out answers."
@@ -1403,8 +1404,8 @@ if miniature_as_shipped:
 # - **Cross-entropy with soft labels, read as a distance.** It ends at the teacher's entropy, not at 0.
 # - **Self-play against an old model.** The reference has to be the model that sampled the rejected answers.
 # - **Equal sides in a pair.** They cost time and teach nothing; count them, and watch their number grow.
-# - **A weight taken for a cause.** Complete answers are longer ones; a feature that is left out hides in its
-#   neighbours.
+# - **A weight taken for a cause.** Complete answers are longer ones; an omitted feature shows in those that
+#   correlate with it.
 # ```
 
 # %% [markdown]
@@ -1412,8 +1413,8 @@ if miniature_as_shipped:
 #
 # So far, one seed. `make methods` trains this chapter's methods except the flow in eight replications, each with
 # records, exam and training from a seed of its own. Rows, claims and margins were fixed beforehand
-# (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; *80 % power* is the smallest
-# difference found that often.
+# (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 % power* has
+# the smallest difference that such a study finds four times in five.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1441,10 +1442,10 @@ lessons.explain(
     replications.one_seed_beside(study, this_seed)
     + "\n\nThe settings differ as well. The study's trainings make "
     f"{study_settings.STEPS} steps, here {STEPS}, or {PLAYED} in *Pairs without a "
-    "judge*. Its learning rates and amounts were searched, here dDPO's rate alone. Its "
-    f"IRFT has {METHODS['self_play'].settings['rounds']} rounds, here {ROUNDS}. It "
-    f"grades both turns of the exam, this chapter answers to {len(asked)} held-out "
-    "prompts.",
+    "judge*. Its learning rates and amounts were searched, here only dDPO's learning "
+    f"rate. Its IRFT has {METHODS['self_play'].settings['rounds']} rounds, here "
+    f"{ROUNDS}. It grades both turns of the exam, this chapter answers to {len(asked)} "
+    "held-out prompts.",
     key="replications",
     answer=replications.unanimity(study),
 )
@@ -1458,8 +1459,7 @@ lessons.explain(
 # a person can state of an answer.
 #
 # Then check: does the amount that was best on some prompts stay best on others? How much of the rejected side equals
-# the chosen one after each round of self-play? Which feature of your judge would you rather not show to the people
-# who trust it?
+# the chosen one after each round of self-play? Which features does your judge go by that it should not?
 
 # %% [markdown]
 # ## Recap

@@ -185,7 +185,7 @@ def _compared(result: ClaimResult, here: float) -> str:
         if abs(here) < margin:
             return f"{one_seed} within the margin of {margin:g}, too."
         return (
-            f"{one_seed} outside the margin of {margin:g}: the seed's doing, or that of this "
+            f"{one_seed} outside the margin of {margin:g}: because of the seed, or of this "
             "chapter's other settings."
         )
     if here * effect.estimate > 0:
