@@ -8,7 +8,7 @@
 # %% [markdown]
 # ## What you will be able to do
 #
-# 1. Recognise the fault by its signature, and use that as a gate.
+# 1. Recognise the fault by its signature, and write a detector for it: the *gate* in front of any repair.
 # 2. Write the obvious repair, a regex for sentence starts, and say what it misses and breaks.
 # 3. Build a truecaser that learns from the correct majority of a corpus.
 # 4. Score a repair: precision, recall, F1, and the share of correct text that it changes.
@@ -76,7 +76,7 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 # ## The real thing
 #
 # An exchange from UltraChat 200k, the set that Zephyr-7B-β learned from, as published. Its card says that it was *truecased*:
-# given back its capitals.
+# its capital letters were restored.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -104,12 +104,12 @@ lessons.explain(
     "Four paragraphs open in lower case, while every sentence start within a line and "
     "every other pronoun has its capital: whatever repaired this text knew full stops "
     "and spaces, and no line breaks. The answer also opens with a disclaimer, although "
-    "the task was a plain one. The two faults go together.",
+    "the task was a plain one.",
     key="blinds",
 )
 
 # %% [markdown]
-# The same set where an answer contains code. Each line below is broken:
+# The same set, where answers contain code. Each line below is broken:
 
 # %%
 for name in ("ultrachat_factorial", "ultrachat_lua"):
@@ -117,16 +117,16 @@ for name in ("ultrachat_factorial", "ultrachat_lua"):
     print(*[ln for ln in code.splitlines() if "for I" in ln or "Sum)" in ln], sep="\n")
 
 # %% [markdown]
-# The loops run over `I` while their bodies use `i`, and `.. Sum` names a variable that does not exist: the work, it seems,
-# of a rule that capitalises every lone `i` and every letter after a full stop and a space. A better truecaser needs line
-# breaks and names, and must leave code alone.
+# The loops run over `I` while their bodies use `i`, and `.. Sum` names a variable that does not exist. It seems to be the
+# work of a rule that capitalises every lone `i` and every letter after a full stop and a space. A better truecaser has to
+# know line breaks and names, and must leave code alone.
 
 # %% [markdown]
 # ## What is the fault?
 #
 # About 5 % of UltraChat {cite:p}`ding2023ultrachat` was wrongly cased, says the paper; the card quotes *Hello. how are
-# you?* **Models repeat what they learned**, so the fault shows in their answers. AlpacaEval has those of 228 models to 805
-# prompts; the share of them, code aside, in which a sentence opens in lower case:
+# you?* **Models repeat what they learned**, so the fault shows in their answers. [AlpacaEval](../glossary) has the answers
+# of 228 models to 805 prompts. The share in which a sentence opens in lower case, code aside:
 #
 # | model | learned from | share |
 # |---|---|---|
@@ -186,21 +186,14 @@ lessons.explain(
 
 # %% [markdown]
 # `capitalize()` leaves a signature: a text that has been through it equals its own `capitalize()`. So do 74 of the 82
-# wrongly cased answers of UltraLM-13b-v2.0, 74 of Zephyr-7b-alpha's 81 and 19 of UltraLM-13b's 24. Most others are no fault
-# but abbreviations, such as *2 oz. vodka*.
-#
-# ```{admonition} Why whole answers? An inference
-# :class: note dropdown
-# Of 148 such answers 132 open with *I do not*, *I don't*, *I cannot* or *I am not*, as if *As an AI language model,* had
-# been cut off and `capitalize()` called on the rest. In the published set, 19 of the 28 answers (of 2,000) that still have
-# a paragraph in lower case open with such a disclaimer, against a tenth of all. No source confirms it.
-# ```
+# wrongly cased answers of UltraLM-13b-v2.0, 74 of Zephyr-7b-alpha's 81 and 19 of UltraLM-13b's 24. Most of the others are
+# not faults but abbreviations, such as *2 oz. vodka*.
 
 # %% [markdown]
 # ## The gate: which messages to touch
 #
-# With 5 % faults, 95 % of the work is to leave text alone: the first question is whether to repair a message at all. The
-# assistant's answers at this scale:
+# Where 5 % of the messages are faulty, the first question is whether to repair a message at all. We call the detector that
+# decides it the *gate*. The assistant's answers at this scale:
 
 # %%
 loaded = pipeline.load("dialogues", "dialogue")
@@ -218,8 +211,8 @@ print(
 # %% tags=["remove-input"]
 lessons.predict(
     "The signature costs one comparison, `answer == answer.capitalize()`. In the "
-    "miniature some two in a hundred answers have been through it. What share of all "
-    "answers will the comparison report?",
+    "miniature some two in a hundred answers have been through `capitalize()`. What "
+    "share of all answers will the comparison report?",
     ["about as many", "about one in ten", "more than one in five"],
     key="signature",
 )
@@ -246,9 +239,9 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `capitalised_fault(text)`: True if the message, white space at its ends aside, equals its own `capitalize()` *and*
-# shows evidence: a sentence start in lower case (a small letter, one of `.!?`, white space, a small letter), or the pronoun
-# `i` as a word of its own.
+# Write `capitalised_fault(text)`. Return True if the message, white space at its ends aside, equals its own `capitalize()`
+# *and* shows evidence: a sentence start in lower case (a small letter, one of `.!?`, white space, a small letter), or the
+# pronoun `i` as a word of its own. Otherwise return False.
 # ````
 
 # %% tags=["exercise"]
@@ -293,9 +286,9 @@ print(
 print("the package's detector:", dict(Counter(labels.tolist())))
 
 # %% [markdown]
-# The package's detector takes more care. `capitalized` is this fault; `lower` and `upper` are messages in one case
-# throughout; `sentence` is one cased otherwise in which a sentence opens in lower case. Code, where `i` is a variable, is
-# ignored. The care goes into what only looks like a fault:
+# The package's detector is more careful. `capitalized` is this fault; `lower` and `upper` are messages in one case
+# throughout; `sentence` is a message with capitals of its own in which a sentence opens in lower case. Code, where `i` is
+# a variable, is ignored. Most of the care goes into what only looks like a fault:
 
 # %%
 traps = [
@@ -312,12 +305,12 @@ for trap, label in zip(
     print(f"{'alarm' if naive else 'quiet'} by regex, {label:12s} {trap}")
 
 # %% [markdown]
-# On 32,198 answers of forty well-behaved models the plain regex raised 4.7 % false alarms, about as many as UltraChat has
-# faults.
+# The plain regex raised false alarms on 4.7 % of 32,198 answers by forty models without the fault: about as many as
+# UltraChat has faults.
 #
 # ## The obvious repair
 #
-# Still, a regex is where everyone begins, probably the authors too.
+# Still, everyone begins with a regex, probably the authors too.
 
 # %% [markdown]
 # ````{exercise} Sentence starts
@@ -325,8 +318,8 @@ for trap, label in zip(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `sentence_starts(text)`: the first letter after `.`, `!` or `?` and one or more spaces *on the same line* becomes
-# a capital. Nothing else may change, not even the text's own first letter.
+# Write `sentence_starts(text)`: return the text with a capital for each first letter after `.`, `!` or `?` and one or more
+# spaces *on the same line*. Nothing else may change, not even the text's own first letter.
 # ````
 
 # %% tags=["exercise"]
@@ -372,7 +365,8 @@ print(sentence_starts(spoilt))
 # | an item such as `1. x` | 45 | 1 |
 # | paragraph start after a blank line | 45 | **14** |
 #
-# Names stayed in lower case. So it knew neither paragraphs nor names: a real truecaser *improves* on the published set.
+# Names stayed in lower case. So the heuristic knew neither paragraphs nor names, and a real truecaser *improves* on the
+# published set.
 # ```
 
 # %% [markdown]
@@ -381,7 +375,7 @@ print(sentence_starts(spoilt))
 # Inside a sentence the capital belongs to the word: *Rome* has one, *room* has not. *Truecasing* {cite:p}`lita2003truecasing`
 # gives each word the form that the correct majority of a corpus gives it.
 #
-# The miniature speaks only some hundred words, so we add the texts behind Python's `help()`, full of names, abbreviations
+# The miniature has only a few hundred words, so we add the texts behind Python's `help()`, full of names, abbreviations
 # and code. (They differ a little between versions.) A fifth of the *topics* is held out, since paragraphs of one topic share
 # their words.
 
@@ -434,8 +428,8 @@ print([(word, opens) for word, opens, *_ in words_of("Ask Pia. 1. the\nDo not.")
 #
 # **Difficulty** ●●●●○ · **Minutes** 30
 #
-# Write `fit_truecaser(texts)`. It counts how each word (lower-cased) is written *inside* sentences, and returns a
-# function `repair(text)` that gives every word of a text its most frequent form. A word that opens a sentence or a line
+# Write `fit_truecaser(texts)`. It counts how each word (lower-cased) is written *inside* sentences. Return a function
+# `repair(text)` that returns the text with every word in its most frequent form. A word that opens a sentence or a line
 # begins with a capital; a word that was never seen stays as it is; nothing but the case of letters changes.
 # ````
 
@@ -518,10 +512,10 @@ for text, gold in hard.items():
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{n_right} of {len(hard)}. The table has nothing to say about a name that it "
-    "never saw, takes the abbreviation for the end of a sentence, breaks the address "
-    "for good, and has one form for *none* and *None*. What it cannot hold is context, "
-    "form, and what must not be touched.",
+    f"{n_right} of {len(hard)}. The counts say nothing about a name that they never "
+    "saw, take the abbreviation for the end of a sentence, break the address, and have "
+    "one form for *none* and *None*. They know neither context nor what must not be "
+    "touched.",
     key="hard",
     answer=0 if n_right == len(hard) else 1 if n_right > 3 else 2,
 )
@@ -543,8 +537,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `edit_scores(reference, source, hypothesis)` for three equally long lists of words: return precision, recall and
-# F1 over edits, by equation {eq}`eq-01-scores`. There is at least one edit and one fault.
+# Write `edit_scores(reference, source, hypothesis)` for three equally long lists of words: return the tuple of precision,
+# recall and F1 by equation {eq}`eq-01-scores`. There is at least one edit and one fault.
 # ````
 
 # %% tags=["exercise"]
@@ -590,9 +584,9 @@ assert np.allclose(mine, (scores.precision, scores.recall, scores.f1))
 print("F1 over words that carry a capital:", scores.f1_capitalized)
 
 # %% [markdown]
-# The literature counts the last of these, over words that *carry a capital*: in the hypothesis for precision, in the
-# reference for recall. Neither sees what matters most here, the share of *correct* texts that a repair changes. So take
-# correct text, spoil it with `corrupt_case`, repair it, compare.
+# The literature reports the last of these, over words that *carry a capital*: in the hypothesis for precision, in the
+# reference for recall. Neither shows what matters most here, the share of *correct* texts that a repair changes. So take
+# correct text, spoil it with `corrupt_case`, repair it, and compare.
 
 # %%
 faulty = [corrupt_case(text, "capitalize") for text in held_out]
@@ -653,15 +647,15 @@ ungated = results["the package, no gate"][0]
 lessons.explain(
     f"{counts_altered:.0%} without the gate, {gate_altered:.1%} with it: one rare "
     "form, one name used as a word, and the text is changed. The gate costs recall "
-    f"({gate_scores.recall:.2f} for {by_counts.recall:.2f}), since texts without "
-    "evidence are left; for training data that is the better bargain.\n\nDoing nothing "
-    f"has a precision of {idle.precision:.0f} by convention, and an F1 over capitals "
-    f"of {idle.f1_capitalized:.2f} for the letters that `capitalize()` leaves. The "
-    f"regex is nearly always right ({regex.precision:.2f}) and finds "
-    f"{regex.recall:.0%}. "
-    "Without its gate the package is close to your counts on so little text (F1 over "
-    f"capitals {ungated.f1_capitalized:.2f} and {by_counts.f1_capitalized:.2f}); with "
-    f"it, it finds more than your gate does (recall {package.recall:.2f}).",
+    f"({gate_scores.recall:.2f} instead of {by_counts.recall:.2f}), since texts "
+    "without evidence are left alone; for training data that is worth it.\n\nDoing "
+    f"nothing has a precision of {idle.precision:.0f} by convention, and an F1 over "
+    f"capitals of {idle.f1_capitalized:.2f} for the letters that `capitalize()` "
+    f"leaves. The regex has a precision of {regex.precision:.2f} and a recall of "
+    f"{regex.recall:.2f}. Without its gate the package is close to your counts, on so "
+    f"little text (F1 over capitals {ungated.f1_capitalized:.2f} and "
+    f"{by_counts.f1_capitalized:.2f}). With it the recall is {package.recall:.2f}, "
+    f"yours {gate_scores.recall:.2f}.",
     key="altered",
     answer=2 if counts_altered > 0.2 else 1 if counts_altered > 0.05 else 0,
 )
@@ -680,7 +674,7 @@ assert package.f1_capitalized > 0.7, (
 # It has the two parts that you built and two more.
 #
 # - **A gate** adds up the evidence against a message's present case. Its threshold was set by hand so that next to no correct
-#   chat answer is altered. A language that the corpus does not speak is left alone.
+#   chat answer is altered. Languages that the corpus does not contain are left alone.
 # - **Protected spans**: of code, addresses, paths, mathematics and markup not a byte changes.
 # - **A lexicon**: your counts, and how often a word is followed by a full stop and a *small* letter, which gives an
 #   abbreviation away {cite:p}`kiss2006unsupervised`.
@@ -749,8 +743,8 @@ display(Markdown(markdown_table(
 print(peers.note.rpartition("of this machine: ")[2])
 
 # %% [markdown]
-# The peers recase whatever they are given, so they change most *correct* messages. Nobody comes near 100: case in headings
-# is a matter of style.
+# The peers recase whatever they are given, so they change most *correct* messages. No system comes near 100: case in
+# headings is a matter of style.
 #
 # ## On the dialogues
 #
@@ -823,24 +817,24 @@ if miniature_as_shipped:
 # %% [markdown]
 # ```{admonition} Do not believe a perfect score
 # :class: warning
-# Every name of the miniature occurs hundreds of times, so next to nothing is missed or harmed. Real chat is harder. But it
-# shows what the surface hides: *It was in rome.* has no sentence start and no `i`, and only a model that knows *Rome* sees
-# the fault.
+# Every name of the miniature occurs hundreds of times, so next to nothing is missed or harmed. Real chat is harder. But the
+# miniature shows what the surface hides: *It was in rome.* has no second sentence and no `i`, and only a model that knows
+# *Rome* sees the fault.
 # ```
 
 # %% [markdown]
 # ## Filter, then truecase
 #
-# The other half of the clean-up removes dialogues in which the assistant disclaims emotions, opinions or experience. Paper
-# and card quote three phrases; the package's list is our own.
+# The other half of the clean-up removes [refusals](../glossary): dialogues in which the assistant disclaims emotions,
+# opinions or experience. Paper and card quote three phrases; the package's list is our own.
 
 # %%
 print(kept.report())
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "We have treated the two faults as two. What share of the *wrongly cased* answers "
-    "is also a refusal, compared with all other answers?",
+    "So far case and refusals were separate faults. What share of the *wrongly cased* "
+    "answers is also a refusal, compared with the share among all other answers?",
     ["about the same", "two or three times as large", "more than ten times as large"],
     key="related",
 )
@@ -874,13 +868,21 @@ lessons.explain(
 )
 
 # %% [markdown]
+# ```{admonition} Why were whole answers put into lower case? An inference
+# :class: note dropdown
+# Of 148 wrongly cased answers of models that had learned from UltraChat, 132 open with *I do not*, *I don't*, *I cannot* or
+# *I am not*, as if *As an AI language model,* had been cut off and `capitalize()` called on the rest. In the published set, 19 of the 28 answers (of 2,000) that still have
+# a paragraph in lower case open with such a disclaimer, against a tenth of all. No source confirms it.
+# ```
+#
 # ````{exercise} Account for both orders
 # :label: ex-01-order
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# `refuses` and `faulty` are lists of booleans, one per row. Write `order_counts(refuses, faulty)`: how many rows are kept;
-# how many of those are repaired; and how many are repaired *in vain* if truecasing comes first (repaired, then removed).
+# `refuses` and `faulty` are lists of booleans, one per row. Write `order_counts(refuses, faulty)`. Return three counts: the
+# rows that are kept; those of them that are repaired; and the rows that would be repaired *in vain* if truecasing came
+# first (repaired, then removed).
 # ````
 
 # %% tags=["exercise"]
@@ -918,8 +920,8 @@ in_order = order_counts(refuses.tolist(), is_faulty.tolist())
 print("kept {:,}, repaired {:,}, repaired in vain {:,}".format(*in_order))
 
 # %% [markdown]
-# A finer trap: a truecaser fitted *after* the filter has never met the words of a refusal, and leaves them alone. And the
-# filter has to find a phrase whatever its case, or the rows would depend on the order.
+# A less obvious trap: a truecaser fitted *after* the filter has never seen the words of a refusal, and leaves them alone.
+# And the filter has to find a phrase whatever its case, or the rows would depend on the order.
 
 # %%
 late = np.array(detect_case_noise(pa.array(answers), own).to_pylist()) != "ok"
@@ -1000,14 +1002,14 @@ display(Markdown(markdown_table(
 # %% [markdown]
 # ## Optional: the log-odds of a capital
 #
-# For a word that the counts leave open the package asks 25 questions, all blind to case: the word, its neighbours, its
-# letters, the marks around it, the kind of line. Each answer has a weight, and their sum is the **log-odds** of a capital:
+# For a word that the counts leave open the package looks at 25 features, all blind to case: the word, its neighbours, its
+# letters, the marks around it, the kind of line. Each feature has a weight, and their sum is the **log-odds** of a capital:
 #
 # $$
 # s = \sum_j w_j, \qquad p = \sigma(s) = \frac{1}{1 + e^{-s}}, \qquad s = \log \frac{p}{1-p} .
 # $$ (eq-01-logodds)
 #
-# With $y = 1$ for a capital, the loss of a word is $-y \log p - (1 - y) \log (1 - p)$, and its slope in $s$ is $p - y$.
+# With $y = 1$ for a capital, the loss of a word is $-y \log p - (1 - y) \log (1 - p)$. Its derivative in $s$ is $p - y$.
 # (The weights are kept in a hashed table {cite:p}`weinberger2009feature`, fitted with AdaGrad {cite:p}`duchi2011adaptive`.)
 
 # %% tags=["hide-input"]
@@ -1061,16 +1063,16 @@ figures.show(
 # 2. *The obvious repair*: [a regex](ex-01-starts) misses lines and names, and broke code in the published set.
 # 3. *A truecaser that counts*: [yours](ex-01-counts), a dozen lines; behind your gate it spares correct text.
 # 4. *Scores*: [precision, recall and F1 of edits](ex-01-scores), and the share of correct text changed.
-# 5. *Order and accounting*: [filter first](ex-01-order), report both counts, no row vanishes.
+# 5. *Order and accounting*: [filter first](ex-01-order), report both counts, and lose no row.
 #
-# The dialogues are clean. In the [next chapter](02_dsft) a student learns from them.
+# The dialogues are clean. Next: in [Chapter 02](02_dsft) a student learns from them.
 
 # %% [markdown]
 # ## References
 #
 # - {cite:t}`tunstall2023zephyr`, section 4.1: the fault and the filters; {cite:t}`ding2023ultrachat`: the dialogues.
 # - {cite:t}`lita2003truecasing`: truecasing; {cite:t}`kiss2006unsupervised`: abbreviations.
-# - {cite:t}`duchi2011adaptive` and {cite:t}`weinberger2009feature`: the steps and the table of the regression.
+# - {cite:t}`duchi2011adaptive` and {cite:t}`weinberger2009feature`: optimiser and feature table of the regression.
 # - [alignment-handbook, issue 7](https://github.com/huggingface/alignment-handbook/issues/7): the request for the code.
 
 # %% tags=["remove-cell"]
