@@ -21,27 +21,27 @@ def test_lines_over_the_same_steps_are_columns_and_others_are_rows_with_their_na
     fig = figures.loss_curve({"training": {1: 2.0, 2: 1.0}, "held out": {1: 2.5, 2: 1.5}})
     together = only(fig)
     assert together.columns == ["step", "training", "held out"]
-    assert together.rows == [["1", "2.00", "2.50"], ["2", "1.00", "1.50"]]
+    assert together.rows == [["1", "2.000", "2.500"], ["2", "1.000", "1.500"]]
     assert together.caption == "loss (nats per token)"
 
     apart = only(figures.loss_curve({"training": {1: 2.0, 2: 1.0}, "held out": {2: 1.5}}))
     assert apart.columns == ["series", "step", "loss (nats per token)"]
-    assert apart.rows[-1] == ["held out", "2", "1.50"] and len(apart.rows) == 3
+    assert apart.rows[-1] == ["held out", "2", "1.500"] and len(apart.rows) == 3
 
 
 def test_a_long_line_is_thinned_keeps_its_ends_and_says_so():
     table = only(figures.loss_curve({"training": {step: 1 / step for step in range(1, 1235)}}))
     assert len(table.rows) == 20 and table.note == "20 of 1,234 points, evenly spread."
-    assert table.rows[0] == ["1", "1.00"] and table.rows[-1][0] == "1,234"
+    assert table.rows[0] == ["1", "1.000"] and table.rows[-1][0] == "1,234"
 
 
 def test_a_short_series_is_not_thinned_for_a_long_one():
     log = {"training": {step: 1.0 for step in range(100)}, "held out": {0: 2.5, 50: 1.2, 99: 1.1}}
     rows = only(figures.loss_curve(log)).rows
     assert [row for row in rows if row[0] == "held out"] == [
-        ["held out", "0", "2.50"],
-        ["held out", "50", "1.20"],
-        ["held out", "99", "1.10"],
+        ["held out", "0", "2.500"],
+        ["held out", "50", "1.200"],
+        ["held out", "99", "1.100"],
     ]
     assert len(rows) == 20
 
@@ -98,7 +98,7 @@ def test_a_heat_map_is_its_matrix():
 def test_the_radar_has_one_row_for_each_category():
     table = only(figures.category_radar(["writing", "STEM"], {"dSFT": [3.5, 4], "dDPO": [6, 7]}))
     assert table.columns == ["name", "dSFT", "dDPO"]
-    assert table.rows == [["writing", "3.5", "6.0"], ["STEM", "4.0", "7.0"]]
+    assert table.rows == [["writing", "3.50", "6.00"], ["STEM", "4.00", "7.00"]]
 
 
 def test_panels_that_share_a_legend_or_an_axis_have_its_names_each():

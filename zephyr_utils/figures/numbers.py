@@ -33,6 +33,7 @@ from zephyr_utils.figures.drawn import (
 
 ROWS = 20  # of a table: longer ones are thinned
 MOST_DECIMALS, LARGEST = 6, 1e9  # values beyond are written with an exponent
+APART = 200  # values that one can tell apart on an axis
 
 
 @dataclass(frozen=True)
@@ -232,13 +233,13 @@ def _writer_of(axis: Axis, values: np.ndarray) -> Callable[[float], str]:
 
 
 def _writer(scale: str, values: np.ndarray, span: float) -> Callable[[float], str]:
-    """Writes values of one axis: whole ones as they are, others to a hundredth of the span, or to
-    three digits where the scale is no even one.
+    """Writes values of one axis: whole ones as they are, others as finely as one can tell them
+    apart, or with three digits where the scale is no even one.
     """
     known = values[np.isfinite(values)]
     largest = abs(known).max(initial=0.0)
     whole = largest < LARGEST and bool((known == known.round()).all())
-    decimals = 2 - math.floor(math.log10(span)) if span > 0 else 2
+    decimals = math.ceil(math.log10(APART / span)) if span > 0 else 2
 
     def write(value: float) -> str:
         if not math.isfinite(value):
