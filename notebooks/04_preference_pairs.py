@@ -2,17 +2,17 @@
 # # Preference pairs: best against random
 #
 # Four models have answered each prompt, and a judge has rated every answer. dDPO cannot read ratings. It reads
-# *pairs*: one chosen answer and one rejected. A handful of small decisions lead from ratings to pairs, and the public
-# record of Zephyr {cite:p}`tunstall2023zephyr` shows how much depends on them. The published pairs do not do what the
-# paper says, one seed in the wrong place made half of the answers unreachable, and one comparison operator turned ones
-# into tens. In this chapter you write the binariser yourself, and the rest of the chapter runs on it.
+# *preference pairs*: one chosen answer and one rejected. A few small decisions lead from ratings to pairs, and the public
+# record of Zephyr {cite:p}`tunstall2023zephyr` shows how much depends on them. The published pairs are not made as the
+# paper says, one seed in the wrong place undid a random choice, and one comparison operator turned ones into tens. In
+# this chapter you write the *binariser*, the function that makes the pairs, and the rest of the chapter runs on it.
 
 # %% [markdown]
 # ## What you will be able to do
 #
 # 1. Turn four ratings into a score and four scores into one pair, and account for every row.
-# 2. Say why the paper sets the best answer against a *random* lower one rather than the worst, and compute the gap
-#    that each leaves.
+# 2. Say why the paper pairs the best answer with a *random* lower one rather than the worst, and compute the gap of
+#    scores in each case.
 # 3. Make each pair depend on its own row alone, and show where the published ones do not.
 # 4. Compare five strategies on the same feedback: what changes, what ties, and what a few faulty grades do.
 # 5. Audit any preference set, and find the test questions that have leaked into it.
@@ -78,7 +78,7 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 # %% [markdown]
 # ## The real thing
 #
-# Before any miniature, a pair that people really train on, from LLaMA-Factory's demonstration set for DPO. The prompt:
+# First a pair that people really train on, from LLaMA-Factory's demonstration set for DPO. The prompt:
 
 # %%
 real_pair = published.published_record("preference_pair")
@@ -108,10 +108,9 @@ print(f"Python says: {0xB3A9:b}")
 # %% tags=["remove-input"]
 lessons.explain(
     "Both are wrong; the chosen one only in its last digits. *Chosen* means better "
-    "than the other answer, not good: a pair teaches a direction. Manner counts too. "
-    "Here the friendly answer lost because it was further from the truth, and in "
-    "other pairs friendliness may be what wins. A model sees the text and the label, "
-    "never the reason.",
+    "than the other answer, not good: a pair teaches a direction. Here the friendly "
+    "answer is further from the truth; in other pairs friendliness may be what "
+    "decides. A model sees the text and the label, never the reason.",
     key="real-pair",
 )
 
@@ -174,8 +173,9 @@ look(rated[0])
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `choose_pair(scores, rng)`. Return `(chosen, rejected)`, the places of the two answers in the list, counted from
-# 0. The rejected one is a random *lower* one, drawn with the generator `rng`; return None where there is none.
+# Write `choose_pair(scores, rng)`. Return `(chosen, rejected)`, the indices of the two answers in the list. The chosen
+# one has the highest score. The rejected one is a random *lower* one, drawn with the generator `rng`, a `random.Random`.
+# Return None where there is none.
 # ```
 
 # %% tags=["exercise"]
@@ -188,7 +188,7 @@ exercises.check_choose_pair(choose_pair)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# Find the best place first: `scores.index(max(scores))`. Then list the places that score lower.
+# Find the best index first: `scores.index(max(scores))`. Then list the indices of lower scores.
 # ```
 #
 # ```{admonition} Hint 2
@@ -230,9 +230,9 @@ def generator_of(prompt, seed=0):
 #
 # **Difficulty** ●●●●○ · **Minutes** 30
 #
-# Write `binarise(rows, seed)` for rows of feedback as above. Return one entry per row, in order: the places
+# Write `binarise(rows, seed)` for rows of feedback as above. Return a list with one entry per row, in order: the indices
 # `(chosen, rejected)` among its `completions`, or None. The score is the mean of the aspects rated with a number; an
-# answer without any takes no part. Chosen is an answer with the highest mean, rejected a random *lower* one. The same
+# answer without any is left out. Chosen is an answer with the highest mean, rejected a random *lower* one. The same
 # row and seed must give the same pair whichever rows surround it, and different prompts must not share their draws.
 # ```
 
@@ -246,7 +246,7 @@ exercises.check_binarise(binarise)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# Keep the scores in a dictionary from place to mean, so that answers without a mean are simply missing from it.
+# Keep the scores in a dictionary from index to mean, so that answers without a mean are simply missing from it.
 # `mean_rating(answer)` gives the mean, or None.
 # ```
 #
@@ -274,9 +274,9 @@ exercises.check_binarise(binarise)
 # ````
 
 # %% [markdown]
-# The chapter goes on with your binariser if it passed. The package's `binarize` makes the same decisions and names its
-# reason for each row that gives no pair. The chosen answers must score the same in both; the draws agree too if you
-# used `generator_of` in the order of the solution.
+# The chapter goes on with your binariser if it passed. The package's `binarize` makes the same decisions and gives a
+# reason for each row without a pair. The chosen answers must score the same in both; the draws agree too if you use
+# `generator_of` in the order of the solution.
 
 # %%
 binarise = exercises.yours(binarise, exercises.check_binarise)
@@ -307,8 +307,8 @@ print(f"{same:,} of {len(made):,} pairs are the same in both")
 # ## Why a random answer, and not the worst?
 #
 # The paper gives one sentence (section 4.1): random selection "to encourage diversity and make the DPO objective more
-# challenging". Both can be measured. Let $L$ be the set of lower answers of a row. Against a random one the expected gap
-# of scores is
+# challenging". Both can be measured. First the challenge. Let $L$ be the set of lower answers of a row. Against a random
+# one the expected gap of scores is
 #
 # $$
 # \mathbb{E}[s_w - s_l] = s_w - \frac{1}{|L|} \sum_{i \in L} s_i \;\le\; s_w - \min_{i \in L} s_i ,
@@ -322,8 +322,8 @@ print(f"{same:,} of {len(made):,} pairs are the same in both")
 #
 # **Difficulty** ●○○○○ · **Minutes** 5
 #
-# Write `expected_gap(scores)`: return the left-hand side of equation {eq}`eq-04-gap`, or None where no answer scores
-# lower.
+# Write `expected_gap(scores)` for the scores of one row: return $\mathbb{E}[s_w - s_l]$, or None where no answer scores
+# lower than the best.
 # ```
 
 # %% tags=["exercise"]
@@ -383,13 +383,13 @@ also_worst = np.mean(
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"It is {wider:.0%} wider, {gaps['worst'].mean():.2f} points against "
+    f"By {wider:.0%}: {gaps['worst'].mean():.2f} points against "
     f"{gaps['random'].mean():.2f}. A random lower answer scores as low as the worst in "
-    f"{also_worst:.0%} of the pairs, which keeps the difference moderate. The close "
-    f"pairs, those within half a point, are {(gaps['random'] < 0.5).mean():.0%} of the "
-    f"random set and {(gaps['worst'] < 0.5).mean():.0%} of the other: these are the "
-    f"challenging ones. The draw agrees with the formula ({gaps['random'].mean():.3f} "
-    f"and {expected:.3f}), as a sample agrees with its expectation.",
+    f"{also_worst:.0%} of the pairs, which keeps the difference moderate. The "
+    "challenging pairs, those within half a point, are "
+    f"{(gaps['random'] < 0.5).mean():.0%} of the random set and "
+    f"{(gaps['worst'] < 0.5).mean():.0%} of the other. Draw and formula agree "
+    f"({gaps['random'].mean():.3f} and {expected:.3f}) up to sampling noise.",
     key="gap",
     answer=int(np.searchsorted([1 / 3, 2 / 3], wider)),
 )
@@ -403,7 +403,7 @@ for n, (name, values) in enumerate(gaps.items()):
     )
     at = int(heights.argmax())
     axes.annotate(
-        f"against the {name} one", (edges[at], heights[at]), xytext=(0, 4),
+        f"{name} rejected", (edges[at], heights[at]), xytext=(0, 4),
         textcoords="offset points", color=figures.COLOURS[n], ha="center",
     )
 axes.set(xlabel="gap of mean ratings, chosen minus rejected", ylabel="pairs")
@@ -442,7 +442,7 @@ for name, counts in rejected_by.items():
     )
 
 # %% [markdown]
-# You should see a wider gap against the worst, a draw that meets its expectation, and more bits for *random*.
+# You should see a wider gap against the worst, a draw close to its expectation, and more bits for *random*.
 
 # %%
 if miniature_as_shipped:
@@ -457,7 +457,7 @@ if miniature_as_shipped:
     )
 
 # %% [markdown]
-# Whether the random answer also makes the better *model* can only be seen by training on both: see *A look ahead*, at
+# Whether the random answer also gives the better *model* can only be seen by training on both: see *A look ahead*, at
 # the end of this chapter.
 #
 # ## A seed in the wrong place
@@ -489,16 +489,16 @@ never = sorted(set(range(4)) - set(drawn.values()))
 # %% tags=["remove-input"]
 lessons.explain(
     "Every row draws the *same* numbers: the first answer, and where that one is the "
-    f"chosen one, the third. Places {' and '.join(map(str, never))} are never rejected "
-    "in the whole set. All four would need one generator that runs through the file, "
-    "as in the second version of the script. In UltraFeedback the models are in "
-    "random order, so the fault cost variety within rows. In a file sorted by model "
-    "it would have excluded two models altogether.",
+    f"chosen one, the third. Positions {' and '.join(map(str, never))} are never "
+    "rejected in the whole set. The second version of the script has one generator for "
+    "the whole file, which reaches all four. In UltraFeedback the models are in random "
+    "order, so the fault cost variety within rows. In a file sorted by model it would "
+    "have excluded two models altogether.",
     key="seed",
 )
 
 # %% [markdown]
-# `binarize` can repeat both versions, so that the places can be counted on any feedback.
+# `binarize` can reproduce both versions. The rejected answers by position:
 
 # %%
 def places_rejected(pairs):
@@ -520,7 +520,7 @@ for version in ("published-v1", "published-v2"):
 # %% [markdown]
 # ### Does a pair depend on its neighbours?
 #
-# Version 2 seeds once and goes on drawing from row to row. That is random enough, but now a row's pair depends on all
+# Version 2 seeds once and goes on drawing from row to row. That is random enough, but now a row's pair depends on all the
 # rows *before* it.
 
 # %% tags=["remove-input"]
@@ -555,14 +555,13 @@ gone, moved = changed_share["version 2"]
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{gone:.1%} of them, and {moved:.0%} if the file is shuffled. With one row gone "
-    "the two streams of random numbers are shifted against each other. But whenever "
-    "one of them draws again and the other does not, they can fall back into step, "
-    "and from there on they agree for good. In another *order* two pairs in three "
-    "change, since three answers are equally likely, and a few less where two answers "
-    "read alike. With a seed for each row nothing changes in either case. "
-    "Such pairs can be made in pieces, on ten machines, or next year from a file that "
-    "has grown, which is why `binarize` and your binariser seed by prompt.",
+    f"{gone:.1%} of them, and {moved:.0%} if the file is shuffled. With one row gone, "
+    "the two streams of random numbers are shifted against each other. But where one "
+    "of them draws again and the other does not, the shift can close, and from there "
+    "on the two agree for good. In another *order* up to two pairs in three change, "
+    "since three answers are equally likely. With a seed for each row nothing changes "
+    "in either case. Such pairs can be made in parts, on ten machines, or next year "
+    "from a longer file, which is why `binarize` and your binariser seed by prompt.",
     key="neighbours",
     answer=int(np.searchsorted([0.1, 0.45, 0.85], gone)),
 )
@@ -615,8 +614,8 @@ lessons.explain(
 # %% [markdown]
 # ### What a tie teaches
 #
-# Is a tied pair merely useless? Let $m$ be its reward margin. Which of the two answers is called chosen is a coin
-# toss, so the expected loss and its slope are
+# Is a tied pair merely useless? Let $m$ be its [reward margin](06_reward_margins), which DPO's loss depends on. Which of
+# the two answers is called chosen is a coin toss, so the expected loss and its slope are
 #
 # $$
 # L(m) = -\tfrac12 \log \sigma(m) - \tfrac12 \log \sigma(-m), \qquad
@@ -642,9 +641,9 @@ for m in (-2.0, 0.0, 2.0):
 # %% [markdown]
 # ### How noisy is the judge?
 #
-# In the miniature two models often give the same answer, word for word, to the same prompt, and the judge rates it
-# twice without knowing. Any difference between the two scores is noise. Independent noise of standard deviation $\tau$
-# on each gives their difference $\sqrt2\,\tau$.
+# In the miniature two models often give the same answer to the same prompt, word for word, and the judge rates it
+# twice without knowing. Any difference between the scores of such *twins* is noise. Independent noise of standard
+# deviation $\tau$ on each score gives their difference the standard deviation $\sqrt2\,\tau$.
 
 # %%
 every_two = [
@@ -667,8 +666,8 @@ for name, rate, width in (("mean", mean_rating, 4), ("overall", overall_rating, 
 # truth, as [Chapter 03](03_ai_feedback) measures.
 #
 # Twins also become *pairs*: an answer can be chosen over itself when its two ratings differ. In the loss such a pair
-# cancels, so training sets it aside and counts it. (The pipeline also takes out leaked prompts first; see
-# *Contamination* below.)
+# cancels, so training sets it aside and counts it. (The pipeline has removed leaked prompts before; see *Contamination*
+# below.)
 
 # %%
 train_pairs, held_out_pairs, fitted = pipeline.split_pairs()
@@ -681,8 +680,8 @@ print(
 # %% [markdown]
 # ## Five strategies side by side
 #
-# A strategy combines score (mean or overall), rejected answer (random, lowest or all) and randomness. All five read the
-# same feedback. The last is the published script: overall grade, ties kept, one seed per file.
+# A *pairing strategy* combines score (mean or overall), rejected answer (random, lowest or all) and randomness. All five
+# read the same feedback. The last is the published script: overall grade, ties kept, one seed per file.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -713,11 +712,11 @@ lessons.explain(
     f"Between the mean and the published strategy {1 - agreement:.0%} of the chosen "
     "answers change; on the real UltraFeedback Argilla found "
     f"{lessons.published('about 50 %', 'dataset card of Argilla')}. The three "
-    "strategies by the mean agree on all of them, since the rejected answer has no "
-    "say in which one is chosen. Yet the two strategies by the overall grade differ "
-    f"in {within / max(of_two, 1):.0%}: where the top is shared, one takes a random "
-    "best answer and the other the first in the file. So part of the difference is a "
-    "toss among equals. Without the toss, the answer chosen by the mean is *not among "
+    "strategies by the mean choose the same answers, since they differ only in what is "
+    "rejected. Yet the two strategies by the overall grade differ in "
+    f"{within / max(of_two, 1):.0%}: where the top is shared, one takes a random best "
+    "answer and the other the first in the file. So part of the difference is a toss "
+    "among equals. Apart from the toss, the answer chosen by the mean is *not among "
     f"the best* by the overall grade in {not_best / max(among, 1):.0%} of the pairs.",
     key="strategies",
     answer=int(np.searchsorted([0.1, 0.5], 1 - agreement)),
@@ -727,8 +726,8 @@ lessons.explain(
 # ### The faulty tens
 #
 # [Chapter 03](03_ai_feedback) found tens that ought to be ones, and the `>` that made them. UltraFeedback's repair looks
-# at the mean of the aspects. If it is at most 2, the ten was a one; above 4, the ten stands; in between, the answer was
-# judged again.
+# at the mean of the four aspects. If it is at most 2, the ten was a one; above 4, the ten is kept; in between, the answer
+# was judged again.
 
 # %% [markdown]
 # ```{exercise} Repair the tens
@@ -736,8 +735,8 @@ lessons.explain(
 #
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
-# Write `repaired(overall, mean)` by that rule. Return the grade as it should be, or None for a ten that has to be judged
-# again.
+# Write `repaired(overall, mean)` by that rule, for an overall grade and the mean of the aspects. Return the grade as it
+# should be, or None for a ten that has to be judged again.
 # ```
 
 # %% tags=["exercise"]
@@ -811,11 +810,9 @@ one_in = sum(len(row["completions"]) for row in rated) // max(len(faulty), 1)
 lessons.explain(
     f"{chosen_tens} of {len(faulty)}, or {chosen_share:.0%}; "
     f"{found['mean, random'].tens.n_chosen} under the mean. One answer in {one_in} is "
-    "affected, which seems little. But the *maximum* seeks it out: nothing in the row "
-    "can beat a ten, so a faulty one loses only to an honest ten. Taking the best of "
-    "several noisy numbers selects the luckiest number, not the best answer: the "
-    "**winner's curse**. Under the mean four other ratings would have to fail at the "
-    "same time.",
+    "affected, which seems little. But the *maximum* seeks it out: no grade in the row "
+    "is above ten, so a faulty ten loses only to a true one. Under the mean four "
+    "ratings would have to fail at the same time.",
     key="tens",
     answer=3 if not chosen_tens else int(np.searchsorted([0.375, 0.6], chosen_share)),
 )
@@ -830,10 +827,13 @@ if miniature_as_shipped:
     )
 
 # %% [markdown]
+# Taking the best of several noisy numbers selects the luckiest number, not the best answer. This is the **winner's curse**;
+# [Chapter 11](11_sampling_again) measures it.
+#
 # ### Browse them
 #
 # One prompt at a time: four answers, their ratings, and what each strategy makes of them. Filter by disagreement or by
-# faulty tens; search in prompts and answers. It works on the page as it is, without a kernel.
+# faulty tens; search in prompts and answers. It works on this page without a kernel.
 
 # %%
 evenly = list(range(0, len(rated), max(len(rated) // 80, 1)))
@@ -843,8 +843,8 @@ PairBrowser(rated, shown=sorted({*evenly, *faulty[:10]}))
 # ## The audit
 #
 # Before training on any preference set, yours or a famous one, count what is in it. One number deserves an exercise:
-# how far would a judge get that only counts characters? **Length bias** is the best-known bias of judges, human and
-# model alike {cite:p}`dubois2024length`.
+# how often would a judge be right that only counts characters? **Length bias**, a preference for the longer answer, is
+# the best-known bias of judges, human and model alike {cite:p}`dubois2024length`.
 
 # %% [markdown]
 # ```{exercise} A judge that only counts
@@ -885,8 +885,8 @@ exercises.check_length_bias(length_bias)
 # ````
 
 # %% [markdown]
-# `audit` reads any preference records. With the feedback at hand it also says what became of the faulty tens and how
-# far the choice depends on the score. This is the set that the next chapter trains on.
+# `audit` reads any preference records. Given the feedback, it also says what became of the faulty tens and how far the
+# choice depends on the score. Here it reads the set that the next chapter trains on.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -918,10 +918,10 @@ lower_end, upper_end = (by_length.low, by_length.high) if by_length else (0.5, 0
 lessons.explain(
     f"The longer answer is chosen in {report.length_bias:.1%} of the pairs that differ "
     f"in length (interval {lower_end:.3f} to {upper_end:.3f}); in the set against the "
-    f"*worst* answers it is {audit(lowest).length_bias:.1%}. Length bias is a property "
-    "of the whole recipe, not only of the judge. That share is the accuracy of a rule "
-    "that only counts characters: a reward model that does no better may have learned "
-    "nothing else.",
+    f"*worst* answers it is {audit(lowest).length_bias:.1%}. So length bias depends on "
+    "the pairing strategy too, not only on the judge. The share is also the accuracy "
+    "of a rule that only counts characters: a reward model that does no better may "
+    "have learned nothing else.",
     key="length",
     answer=0 if upper_end < 0.5 else 2 if lower_end > 0.5 else 1,
 )
@@ -944,16 +944,15 @@ else:
         print(f"{row['what']:<36}{row['figure']:>9}  {row['share'] or ''}")
 
 # %% [markdown]
-# Three decisions of this chapter can be read off it: ties kept, no check for equal texts, none for empty ones.
+# It shows three decisions of this chapter: ties are kept, and neither equal nor empty texts are removed.
 
 # %% [markdown]
 # ## Contamination
 #
 # UltraFeedback took prompts from TruthfulQA, a test set, and some of its questions occur in other sources too. So
-# Zephyr's TruthfulQA score in the paper is not clean. The second version of the published set dropped that source and
-# every prompt that *equals* a question, 831 prompts in all. Equals, letter by letter. Somebody has hidden exam
-# questions among the miniature's prompts too, in three disguises: word for word, with other letters and punctuation,
-# and inside a longer prompt.
+# Zephyr's TruthfulQA score in the paper is contaminated. The second version of the published set dropped that source and
+# every prompt that *equals* a question, letter by letter: 831 prompts in all. Exam questions are hidden among the
+# miniature's prompts too: word for word, with another case and punctuation, and inside longer prompts.
 
 # %% [markdown]
 # ```{exercise} Find the leak
@@ -961,8 +960,8 @@ else:
 #
 # **Difficulty** ●●●○○ · **Minutes** 15
 #
-# Write `leaked(prompt, question)`. Return True if the question occurs in the prompt, whatever its case and punctuation;
-# a match must not begin or end in the middle of a word.
+# Write `leaked(prompt, question)`. Return True if the words of the question occur in the prompt in the same order and
+# without a gap, whatever their case and punctuation, else False. A match must not begin or end in the middle of a word.
 # ```
 
 # %% tags=["exercise"]
@@ -1009,7 +1008,8 @@ exact = {n for n, prompt in enumerate(prompts) if prompt in set(questions)}
 
 # %% [markdown]
 # Comparing every question with every prompt would take millions of calls. The package's `decontaminate` looks up runs of
-# words in a table, so its time does not grow with prompts times questions. Your function then judges what it found.
+# words (*n-grams*) in a table, so its time does not grow with prompts times questions. Your function then checks what it
+# found.
 
 # %% tags=["hide-output"]
 clean = decontaminate(prompts, questions)
@@ -1030,19 +1030,18 @@ near_misses = len(clean.removed) - len(confirmed)
 lessons.explain(
     f"Exact equality finds {len(exact)} of {len(confirmed)}, or {exact_share:.0%}. "
     f"{leaks['normalized']} more differ in case and punctuation only, and the rest "
-    "have something around them. Each rule finds what the one before it lets pass. "
-    "Case and punctuation are the first things to change when text passes through "
-    f"crawlers and people. The rule of word runs also reports {near_misses} prompts "
-    "that only share a long run of words with a question: near misses, which cost a "
-    "few rows of training and are removed as well.",
+    "have something around them. Case and punctuation are the first things to change "
+    "when crawlers and people copy a text. The n-gram rule also reports "
+    f"{near_misses} prompts that only share a long run of words with a question. These "
+    "near misses cost a few rows of training and are removed as well.",
     key="leaks",
     answer=3 if not exact else 3 - int(np.searchsorted([0.01, 0.5, 0.85], exact_share)),
 )
 
 # %% [markdown]
-# Is that *all*? In a closed world we can check. The miniature can read a prompt back into the combination it asks for,
-# and knows which combinations its exams hold out. It cannot read prompts that have lost their capitals, so it counts
-# fewer leaks than the rules do; what matters is that the rules miss none of those.
+# Is that *all*? In a closed world we can check. The miniature can parse a prompt into the combination it asks for,
+# and knows which combinations its exams hold out. It cannot parse prompts that have lost their capitals, so it counts
+# fewer leaks than the rules do. What matters is that the rules miss none of them.
 
 # %%
 if miniature_as_shipped:
@@ -1066,7 +1065,7 @@ if miniature_as_shipped:
     assert not missed, "a leak got past the rules: print its prompt"
 
 # %% [markdown]
-# One limit remains. The same question in other words gets past all three rules: matching reads words, not meaning.
+# One limit remains. The same question in other words passes all three rules: they compare words, not meaning.
 
 # %%
 asked = "What are the capitals of Kenya and China?"
@@ -1079,18 +1078,18 @@ for prompt in (asked.upper(), reworded):
 # ## A look ahead: train on both
 #
 # *Optional; [Chapter 05](05_ddpo) explains how such a run trains.* Two short dDPO runs start from the same dSFT model,
-# on nearly the same prompts: best against random, and best against worst. Each has the learning rate that did best for
-# it on development questions. They are the rows `few` and `lowest` of [Chapter 08](08_ablations)'s table, trained once
-# for both chapters. One seed and a quarter of the pairs make this a demonstration, not a result.
+# on nearly the same prompts: best against random, and best against worst. Each has the learning rate that was best for
+# it on development questions. They are the rows `few` and `lowest` of the table in [Chapter 08](08_ablations), trained
+# once for both chapters. With one seed and a quarter of the pairs this is a demonstration, not a result.
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Both models are asked about held-out pairs against the *worst* answer. Which "
-    "ranks more of them right?",
+    "On held-out pairs against the *worst* answer, which of the two models ranks more "
+    "pairs correctly?",
     [
-        "the one trained against the worst, for that is its own task",
+        "the one trained against the worst",
         "the one trained against random answers",
-        "this run cannot tell",
+        "the interval includes zero: this run cannot tell",
     ],
     key="both",
 )
@@ -1111,8 +1110,8 @@ if compared:
         )
 
 # %% [markdown]
-# A pair is ranked right when the difference of log-probabilities, chosen minus rejected, has *grown* since dSFT: that
-# is the sign of the reward margin.
+# A pair is ranked correctly when the difference of log-probabilities, chosen minus rejected, has *grown* since dSFT, that
+# is, when the reward margin is positive.
 
 # %% tags=["hide-input"]
 def log_ratios(directory, pairs):
@@ -1165,8 +1164,8 @@ if compared:
     at_random = differences["accuracy, random pairs"]
 
 # %% [markdown]
-# What is rejected decides which *cues* separate chosen from rejected: how often is the longer answer chosen, and how
-# often does either side open in a friendly way?
+# What is rejected decides which *surface cues* separate chosen from rejected answers. How often is the longer answer
+# chosen? How often does either side open in a friendly way?
 
 # %% tags=["hide-input"]
 signs = {}
@@ -1188,16 +1187,15 @@ lessons.explain(
     else f"On pairs against the worst the difference is {own.mean:+.3f}, interval "
     f"{own.low:+.3f} to {own.high:+.3f}: "
     + (
-        "decided. "
+        "not zero, for this seed. "
         if own.low > 0 or own.high < 0
-        else "it includes zero, so this run cannot tell the two apart. "
+        else "this run cannot tell the two apart. "
     )
     + f"On pairs against random answers it is {at_random.mean:+.3f} "
     f"({at_random.low:+.3f} to {at_random.high:+.3f}). Chapter 08 asks the same "
-    "question over several seeds. Where a cue such as length differs between the two "
-    f"sets (here {signs['random'][0]:.0%} and {signs['worst'][0]:.0%}), a model can "
-    "pick it up instead of what the judge meant. Whether these two did is not tested "
-    "here.",
+    "question over several seeds. A model can learn a cue such as length (the longer "
+    f"answer is chosen in {signs['random'][0]:.0%} and {signs['worst'][0]:.0%} of the "
+    "pairs) instead of what the judge meant. Whether these two did is not tested here.",
     key="both",
     answer=(
         None if not compared
@@ -1235,14 +1233,14 @@ if compared and miniature_as_shipped:
 # %% [markdown]
 # ```{admonition} Common mistakes
 # :class: warning
-# - **Ratings are strings.** `max("10", "9")` is `"9"`. Convert first, and leave "N/A" out of sum *and* count.
-# - **Chosen and rejected swapped** trains a worse model without any error. Look at the audit's row *reversed* first;
-#   then read five pairs.
-# - **A better score is not a good answer.** The best of four bad answers is still chosen. Look at the lowest chosen
+# - **Comparing ratings as strings.** `max("10", "9")` is `"9"`. Convert first, and leave "N/A" out of sum *and* count.
+# - **Swapping chosen and rejected.** It trains a worse model without any error message. Look at the audit's row
+#   *reversed* first; then read five pairs.
+# - **Taking a better score for a good answer.** The best of four bad answers is still chosen. Look at the lowest chosen
 #   scores before you trust the set.
-# - **Decontaminate before pairing, split after it by prompt.** Two rows of one prompt on both sides of the split are a
-#   leak of your own making.
-# - **Rounding scores before counting ties** makes ties; compare the scores as they were given.
+# - **Splitting by row.** Decontaminate before pairing, then split by prompt: two rows of one prompt on both sides of the
+#   split are a leak.
+# - **Rounding scores before counting ties.** It makes ties; compare the scores as they were given.
 # ```
 
 # %% [markdown]
@@ -1252,7 +1250,7 @@ if compared and miniature_as_shipped:
 #   `zephyr pairs FEEDBACK.jsonl --output PAIRS.parquet --questions QUESTIONS.jsonl`, which pairs, decontaminates and audits.
 # - Ready-made pairs in any of the layouts of [What you can bring](../bring), with scores or without: set `preferences`,
 #   and read the audit before anything is trained.
-# - With either, ask three questions first: how many ties, how many identical texts, and does the longer answer win?
+# - With either, ask three questions first. How many ties? How many identical texts? How often is the longer answer chosen?
 
 # %% [markdown]
 # ## Recap
@@ -1260,8 +1258,8 @@ if compared and miniature_as_shipped:
 # 1. *Ratings to score to pair*: [one pair](ex-04-choose-pair), and [your binariser](ex-04-binarise), which agrees with
 #    `binarize` on every chosen score.
 # 2. *Random, not worst*: [smaller gaps](ex-04-expected-gap), equation {eq}`eq-04-gap`, and more variety.
-# 3. *Randomness*: a seed inside the row left two of four places unreachable; one seed per file depends on the order; a
-#    seed per prompt depends on neither, as your binariser had to show.
+# 3. *Randomness*: a seed inside the row left two of four positions unreachable; with one seed per file a pair depends on
+#    the order; with a seed per prompt it depends on its row alone.
 # 4. *Five strategies*: the score decides which answer is chosen; ties pull margins to zero (equation {eq}`eq-04-tie`);
 #    the maximum seeks out [faulty tens](ex-04-faulty-ten), the winner's curse.
 # 5. *Audit and leaks*: `audit` on any set, with [length bias](ex-04-length-bias) as its first number; exact equality
