@@ -871,8 +871,9 @@ lessons.explain(
 # ```{admonition} Why were whole answers put into lower case? An inference
 # :class: note dropdown
 # Of 148 wrongly cased answers of models that had learned from UltraChat, 132 open with *I do not*, *I don't*, *I cannot* or
-# *I am not*, as if *As an AI language model,* had been cut off and `capitalize()` called on the rest. In the published set, 19 of the 28 answers (of 2,000) that still have
-# a paragraph in lower case open with such a disclaimer, against a tenth of all. No source confirms it.
+# *I am not*, as if *As an AI language model,* had been cut off and `capitalize()` called on the rest. In the published set,
+# 19 of the 28 answers (of 2,000) that still have a paragraph in lower case open with such a disclaimer, against a tenth of
+# all. No source confirms it.
 # ```
 #
 # ````{exercise} Account for both orders

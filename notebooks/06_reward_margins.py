@@ -191,10 +191,8 @@ for name in ("step", "rewards/chosen", "rewards/margins", "rewards/accuracies", 
 lessons.explain(
     f"{log.evaluation['rewards/accuracies'][0]:.0f}: every margin is exactly zero, and "
     "the trainer counts margins *above* zero. The dSFT model does rank answers by "
-    "likelihood, but rewards measure only what has changed since. The loss is "
-    f"$-\\log \\sigma(0) = \\ln 2$, logged {log.evaluation['loss'][0]:.4f}. A first "
-    "loss far from ln 2 proves that policy and reference differ; ln 2 does not say "
-    "*which* model both are (Chapter 05).",
+    "likelihood, but rewards measure only what has changed since. The loss is ln 2, "
+    f"logged {log.evaluation['loss'][0]:.4f}, whichever model both are (Chapter 05).",
     key="start",
 )
 
@@ -394,8 +392,7 @@ for title, one_log in LOGS.items():
 
 # %% [markdown]
 # These drops are memorisation, as the paper says: after one epoch its training accuracy is nearly perfect (figure 3). That
-# alone is *no* fault. What decides is the accuracy on held-out pairs, and in the end the judged answers
-# ([Chapter 07](07_evaluation)).
+# alone is *no* fault. The accuracy on held-out pairs decides, and in the end the [judged answers](07_evaluation).
 #
 # ### Every curve, what is normal, what is broken
 #
@@ -1250,8 +1247,7 @@ lessons.explain(
 # The β of the lowest held-out loss is found by *temperature scaling* {cite:p}`guo2017calibration`. It **calibrates** the
 # model: of the pairs ranked with a confidence of 80 %, about 80 % should be ranked correctly.
 #
-# *Training* with another β is another matter: the best policy moves by reward / β ([Chapter 05](05_ddpo)), so a smaller β
-# lets it move further. [Chapter 08](08_ablations) trains with several.
+# *Training* with a smaller β lets the policy move further ([Chapter 05](05_ddpo)); [Chapter 08](08_ablations) tries several.
 
 # %% [markdown]
 # ## Is my DPO broken?
@@ -1434,7 +1430,6 @@ if not pipeline.own_data and pipeline.scale == "miniature":
 # - **Taking training rows for a test set.** Their accuracy goes to 1 by memorisation.
 # - **Averaging over long and short answers.** Log-probabilities are sums, so long answers dominate.
 # - **Taking the lowest evaluation loss for the best model.** Zephyr was trained for 5,400 more steps.
-# - **Reporting an accuracy without an interval.**
 # ```
 
 # %% [markdown]
@@ -1469,9 +1464,9 @@ if my_log:
 # %% [markdown]
 # ## References
 #
-# The paper {cite:p}`tunstall2023zephyr`, its figure 3, and the log on the model card; DPO {cite:p}`rafailov2023dpo`, section
-# 4 and equations 5 to 7; likelihood displacement {cite:p}`razin2024unintentional`; temperature scaling
-# {cite:p}`guo2017calibration`; metrics of one process: [TRL, issue 2468](https://github.com/huggingface/trl/issues/2468).
+# The paper {cite:p}`tunstall2023zephyr` and the log on its model card; DPO {cite:p}`rafailov2023dpo`, equations 5 to 7;
+# displacement {cite:p}`razin2024unintentional`; temperature scaling {cite:p}`guo2017calibration`; the metrics of one process,
+# [TRL issue 2468](https://github.com/huggingface/trl/issues/2468).
 
 # %% tags=["remove-cell"]
 write_metrics(
