@@ -388,7 +388,7 @@ far = sum(
     abs(one - plain.estimate) > plain.high - plain.low for one in few_accuracy.values()
 )
 lessons.explain(
-    f"{far}. With {len(held_out)} held-out pairs an interval is "
+    f"{far} of them. With {len(held_out)} held-out pairs an interval is "
     f"{plain.high - plain.low:.2f} wide. The paper reports "
     f"{lessons.published('91.5, 91.5 and 92.7', 'RewardBench, arXiv 2410.01257')} for "
     f"the three losses, and {lessons.published('93.7', 'the same')} for scaled after "
