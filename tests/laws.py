@@ -4,9 +4,14 @@
 runs their quick form.
 """
 
+import contextlib
+import inspect
 import os
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from functools import wraps
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
@@ -16,11 +21,23 @@ CALLS: Counter[str] = Counter()  # by law; one call is one example that was gene
 FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-def law(*strategies, share=1.0, **named):
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """An empty folder for one call, in memory where the system has a place for that: a disk takes
+    up to 40 ms to make each file safe, and pytest's own folders stay and are counted anew for each.
+    """
+    memory = "/dev/shm"
+    place = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="laws-", dir=place) as name:
+        yield Path(name)
+
+
+def law(*strategies, share=1.0, folder=False, **named):
     """`hypothesis.given`, with the number of examples that was asked for, counted in `CALLS`.
 
     Args:
         share: of that number, for laws whose calls write and read files.
+        folder: give every call a `scratch` folder, as its first argument.
     """
     examples = max(10, int(N_EXAMPLES * share))
 
@@ -28,8 +45,15 @@ def law(*strategies, share=1.0, **named):
         @wraps(test)
         def counted(*arguments, **values):
             CALLS[f"{test.__module__}.{test.__name__}"] += 1
-            return test(*arguments, **values)
+            if not folder:
+                return test(*arguments, **values)
+            with scratch() as place:
+                return test(place, *arguments, **values)
 
+        if folder:  # or pytest would look for a fixture of that name
+            signature = inspect.signature(test)
+            others = list(signature.parameters.values())[1:]
+            counted.__signature__ = signature.replace(parameters=others)
         tried = given(*strategies, **named)(counted)
         return settings(max_examples=examples, deadline=None, suppress_health_check=FIXTURES)(tried)
 

@@ -181,9 +181,9 @@ READERS = [
 ]  # fmt: skip
 
 
-@law(KINDS, st.sampled_from(["rows.jsonl", "rows.json"]), share=0.3)
-def test_every_reader_hands_on_every_row_of_a_file_in_any_format(tmp_path, rows, name):
-    path = tmp_path / name
+@law(KINDS, st.sampled_from(["rows.jsonl", "rows.json"]), share=0.3, folder=True)
+def test_every_reader_hands_on_every_row_of_a_file_in_any_format(folder, rows, name):
+    path = folder / name
     if name.endswith("l"):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     else:
@@ -195,10 +195,10 @@ def test_every_reader_hands_on_every_row_of_a_file_in_any_format(tmp_path, rows,
     answers = figure(load_answers, path)
     assert answers is None or (len(answers) == len(rows) and len(fingerprint(answers)) == 64)
     try:
-        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+        pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         return  # values of two types in one column
-    table = figure(load_rows, tmp_path / "rows.parquet")
+    table = figure(load_rows, folder / "rows.parquet")
     if table is not None:
         filled = [
             {name: value for name, value in row.items() if value is not None} for row in table
@@ -228,9 +228,10 @@ LINES = st.lists(
     LINES.map(b"\n".join),
     st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.parquet", "a.jsonl.gz", "a.arrow"]),
     share=0.3,
+    folder=True,
 )
-def test_any_bytes_are_rows_or_a_sentence_for_every_reader(tmp_path, data, name):
-    path = tmp_path / name
+def test_any_bytes_are_rows_or_a_sentence_for_every_reader(folder, data, name):
+    path = folder / name
     path.write_bytes(data)
     for read in READERS:
         figure(read, path)
@@ -242,9 +243,9 @@ def test_any_name_of_a_model_is_a_name_of_a_folder(name):
     assert folder.encode("ascii") and "/" not in folder and len(folder) < 80
 
 
-@law(JUDGMENTS, PAIRS, ANNOTATIONS, ANSWERS, share=0.05)
+@law(JUDGMENTS, PAIRS, ANNOTATIONS, ANSWERS, share=0.05, folder=True)
 def test_a_report_of_any_records_is_a_page_without_their_markup(
-    tmp_path, judgments, pairs, annotations, answers
+    folder, judgments, pairs, annotations, answers
 ):
     report = Report("<script>title", {"about": "<script>"})
     with warnings.catch_warnings():
@@ -252,6 +253,6 @@ def test_a_report_of_any_records_is_a_page_without_their_markup(
         figure(report.add_judgments, judgments, None, answers, allow_failures=True)
         figure(report.add_pairs, pairs, True)
         figure(report.add_annotations, {"<script>": annotations}, allow_failures=True)
-    page = report.write(tmp_path / "report").read_text(encoding="utf-8")
+    page = report.write(folder / "report").read_text(encoding="utf-8")
     assert "<script>title" not in page and page.count("<script>") == page.count("</script>") <= 2
-    json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))

@@ -122,9 +122,8 @@ def test_a_table_in_memory_keeps_its_rows_and_its_letters(values, name):
     assert before == after
 
 
-@law(LINES, st.sampled_from(["a.jsonl", "a.jsonl.gz"]), share=0.3)
-def test_every_line_is_written_with_its_letters_or_set_aside(tmp_path_factory, lines, name):
-    folder = tmp_path_factory.mktemp("laws")
+@law(LINES, st.sampled_from(["a.jsonl", "a.jsonl.gz"]), share=0.3, folder=True)
+def test_every_line_is_written_with_its_letters_or_set_aside(folder, lines, name):
     opened = gzip.open if name.endswith(".gz") else open
     with opened(folder / name, "wb") as file:
         file.write(b"\n".join(lines) + b"\n")
@@ -159,9 +158,8 @@ WRITABLE = OPENAI.map(
 )
 
 
-@law(st.lists(WRITABLE, min_size=1, max_size=4), share=0.3)
-def test_a_table_says_the_same_as_lines(tmp_path_factory, conversations):
-    folder = tmp_path_factory.mktemp("laws")
+@law(st.lists(WRITABLE, min_size=1, max_size=4), share=0.3, folder=True)
+def test_a_table_says_the_same_as_lines(folder, conversations):
     rows = [{"messages": turns} for turns in conversations]
     (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     kind = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -182,18 +180,17 @@ def test_a_table_says_the_same_as_lines(tmp_path_factory, conversations):
     st.binary(max_size=200),
     st.sampled_from(["a.jsonl", "a.jsonl.gz", "a.json", "a.parquet", "a.arrow", "a.csv", "a.txt"]),
     share=0.3,
+    folder=True,
 )
-def test_any_bytes_in_any_file_are_a_report_or_a_sentence(tmp_path_factory, data, name):
-    folder = tmp_path_factory.mktemp("laws")
+def test_any_bytes_in_any_file_are_a_report_or_a_sentence(folder, data, name):
     (folder / name).write_bytes(data)
     report = done(folder / name, folder / "out")
     if report is not None:
         assert report.rows == report.rows_written + sum(report.set_aside.values())
 
 
-@law(st.lists(TEXTS, max_size=8), st.binary(max_size=60), share=0.2)
-def test_a_fit_and_a_stored_model_are_themselves_or_refused(tmp_path_factory, texts, data):
-    folder = tmp_path_factory.mktemp("laws")
+@law(st.lists(TEXTS, max_size=8), st.binary(max_size=60), share=0.2, folder=True)
+def test_a_fit_and_a_stored_model_are_themselves_or_refused(folder, texts, data):
     try:
         caser = Truecaser.fit([*texts, *texts, "The house in Paris is small. He sees it."] * 3)
     except HandbookError as error:
