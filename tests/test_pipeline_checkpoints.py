@@ -11,8 +11,9 @@ from zephyr_utils.data.records import save_records
 from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.miniature.judge import TeacherJudge
-from zephyr_utils.pipeline.steps.checkpoints import FACTORS, kept_steps, train_checkpoints
+from zephyr_utils.pipeline.steps.checkpoints import FACTORS, train_checkpoints
 from zephyr_utils.pipeline.steps.ddpo import split_pairs
+from zephyr_utils.pipeline.steps.kept import kept_steps
 from zephyr_utils.preferences import binarize
 from zephyr_utils.scales import get_scale
 

@@ -141,6 +141,8 @@ class Pipeline(RunSettings):
                 recipe=recipe,
                 chat_template=self.chat_template,
                 report_to=self.report_to,
+                # a base model that comes with the package is one that the website shows
+                keep=isinstance(get_scale(self.scale).base_model, Path),
             ),
             together=True,
         )

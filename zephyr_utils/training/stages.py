@@ -18,7 +18,7 @@ from typing import Any
 
 import trl
 from datasets import Dataset, disable_progress_bars
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from zephyr_utils.chat import TemplateChoice
@@ -113,6 +113,7 @@ def dsft(
     *,
     chat_template: TemplateChoice | None = None,
     report_to: Sequence[str] = (),
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
     """Distilled supervised fine-tuning (paper, section 3): maximum likelihood on the teacher's
     dialogues.
@@ -125,6 +126,7 @@ def dsft(
         recipe: TRL's arguments by name, see `recipes`.
         chat_template: as for `chat.prepare_tokenizer`.
         report_to: trackers besides ``log.json``: trackio, tensorboard, wandb.
+        callbacks: called during the training besides our own; they must not change the model.
 
     Returns:
         `Trained` with `held_out_loss_before` and `held_out_loss`: token-weighted negative
@@ -151,7 +153,7 @@ def dsft(
         ),
         processing_class=tokenizer,
         peft_config=lora_config(recipe),
-        callbacks=[ProgressLine("dSFT"), StopOnDivergence()],
+        callbacks=[ProgressLine("dSFT"), StopOnDivergence(), *callbacks],
     )
     log = train_and_log(trainer, output)
     quantised = bool(quantization_options(recipe))

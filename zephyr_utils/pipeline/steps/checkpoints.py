@@ -5,70 +5,31 @@ extrapolation (ExPO, arXiv 2404.16792, equation 1), which trains nothing: the ch
 training made to the weights, times 1 + a.
 """
 
-import math
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from peft import PeftModel
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zephyr_utils import diagnostics, training
 from zephyr_utils.chat import load_model
-from zephyr_utils.evaluation.exam import ask_questions
-from zephyr_utils.evaluation.grading import grade_answers
-from zephyr_utils.evaluation.intervals import bootstrap_interval
 from zephyr_utils.evaluation.judges import Judge
 from zephyr_utils.evaluation.types import MTBenchQuestion
 from zephyr_utils.objectives import extrapolate_weights
 from zephyr_utils.pipeline.steps.ddpo import split_pairs
+from zephyr_utils.pipeline.steps.kept import (
+    KeepAdapters,
+    kept_steps,
+    merged_models,
+    step_folder,
+)
+from zephyr_utils.pipeline.steps.right_answers import count_answers, right_share
 from zephyr_utils.recipes import Recipe
-from zephyr_utils.training.save import CHECKPOINTS, save_adapter
+from zephyr_utils.training.save import CHECKPOINTS
 
-KEPT = 8  # adapters of a training
 FACTORS = (1.25, 1.5, 1.75, 2.0)  # ExPO's 1 + a, of the last adapter
 SHOWN_PAIRS = 6  # held-out pairs whose own margins are kept, evenly spaced
-
-
-def kept_steps(steps: int) -> list[int]:
-    """The steps after which an adapter is kept: the last of each eighth of the training, each step
-    of a training with fewer than eight.
-    """
-    return sorted({math.ceil(steps * part / KEPT) for part in range(1, KEPT + 1)})
-
-
-class _KeepAdapters(TrainerCallback):
-    """Leave the adapter as it is after each of the `kept_steps`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        **_: Any,
-    ) -> None:
-        if state.global_step in kept_steps(state.max_steps):
-            target = self.folder / _name(state.global_step)
-            save_adapter(model, target, state.is_world_process_zero)
-
-
-def _name(step: int) -> str:
-    """What the folder with the adapter after this step is called."""
-    return f"step_{step}"
 
 
 def train_checkpoints(
@@ -101,7 +62,7 @@ def train_checkpoints(
     """
     train, held_out, _ = split_pairs(pairs, base_model, recipe.max_length, ties)
     trainer = training.ddpo_trainer(start, train, folder, recipe, reference_folder=reference_folder)
-    trainer.add_callback(_KeepAdapters(folder))
+    trainer.add_callback(KeepAdapters(folder))
     training.train_and_log(trainer, folder)
     steps = kept_steps(trainer.state.max_steps)
     shutil.rmtree(folder / CHECKPOINTS)
@@ -109,7 +70,7 @@ def train_checkpoints(
     return {
         "rows_trained": len(train),
         "rows_held_out": len(held_out),
-        "adapters": {str(step): _name(step) for step in steps},
+        "adapters": {str(step): step_folder(step) for step in steps},
         **measured,
     }
 
@@ -139,17 +100,13 @@ def _measure(
             reference["rejected"],
             recipe["beta"],
         )
-        right = _right(model, tokenizer, questions, judge, max_new_tokens)
-        share = bootstrap_interval(right)
         points.append(
             {
                 "step": step,
                 "factor": factor,
                 "margin": margins.mean_margin.estimate,
                 "accuracy": margins.accuracy.estimate,
-                "right": share.estimate,
-                "right_low": share.low,
-                "right_high": share.high,
+                **right_share(model, tokenizer, questions, judge, max_new_tokens),
                 "margins": [float(margins.margins[place]) for place in shown],
             }
         )
@@ -163,7 +120,7 @@ def _measure(
             }
             for place in shown
         ],
-        "answers": sum(len(question["turns"]) for question in questions),
+        "answers": count_answers(questions),
     }
 
 
@@ -171,15 +128,13 @@ def _models(
     folder: Path, start: Path, steps: list[int]
 ) -> Iterator[tuple[int, float, PreTrainedModel]]:
     """(step, factor of its change, model): the start, each adapter, and the last extrapolated."""
-    model, _ = load_model(start, dtype="float32")
-    before = {name: values.clone() for name, values in model.state_dict().items()}
-    yield 0, 1.0, model
-    for step in steps:
-        adapted: Any = PeftModel.from_pretrained(
-            load_model(start, dtype="float32")[0], folder / _name(step)
-        )
-        yield step, 1.0, (merged := adapted.merge_and_unload())
-    after = merged.state_dict()
+    adapters = {step: folder / step_folder(step) for step in steps}
+    states = []
+    for step, model in merged_models(start, adapters):
+        if step in (0, steps[-1]):
+            states.append({name: values.clone() for name, values in model.state_dict().items()})
+        yield step, 1.0, model
+    before, after = states
     for factor in FACTORS:
         model.load_state_dict(extrapolate_weights(before, after, factor - 1))
         yield steps[-1], factor, model
@@ -195,22 +150,3 @@ def _log_probs(
         side: training.answer_log_probs(model, tokenizer, [pair[side] for pair in pairs]).numpy()
         for side in ("chosen", "rejected")
     }
-
-
-def _right(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[MTBenchQuestion],
-    judge: Judge,
-    max_new_tokens: int,
-) -> list[float]:
-    """The share of right answers to the turns of each question, decoded greedily."""
-    answers = ask_questions(
-        model, tokenizer, "checkpoint", questions, temperature=0.0, max_new_tokens=max_new_tokens
-    )
-    judged = grade_answers(questions, answers, judge, "checkpoint")
-    right_from: float = getattr(judge, "right_from")  # noqa: B009 - no judge must have one
-    scores: dict[Any, list[float]] = defaultdict(list)
-    for row in judged:
-        scores[row["question_id"]].append(row["score"])
-    return [float(np.mean(np.array(of_one) >= right_from)) for of_one in scores.values()]

@@ -12,6 +12,7 @@ from zephyr_utils.training.preflight import fitting_length_of, report_rows
 from zephyr_utils.training.rows import FittedRows, fit_dialogues, hold_out
 
 HELD_OUT = 0.05  # share of the dialogues kept back to measure on
+KEPT_ADAPTERS = "kept"  # the folder of those that it leaves on its way
 HELD_OUT_ROWS, MOST_HELD_OUT = 40, 0.2  # of few dialogues so many, up to a fifth
 
 
@@ -44,6 +45,7 @@ def train_dsft(
     recipe: Recipe,
     chat_template: TemplateChoice | None = None,
     report_to: Sequence[str] = (),
+    keep: bool = False,
 ) -> dict[str, Any]:
     """Leave the dSFT model in ``model/``; returns row counts and the training's metrics.
 
@@ -52,11 +54,16 @@ def train_dsft(
         base_model, dialogues, chat_template: as for `split_dialogues`.
         recipe: the recipe of ``dsft``.
         report_to: as for `training.dsft`.
+        keep: leave the adapter as it was after each of the `halved_steps` in ``kept/``, where the
+            recipe trains one.
     """
+    from zephyr_utils.pipeline.steps.kept import KeepAdapters, halved_steps  # transformers: slow
+
     train, held_out, fitted = split_dialogues(
         dialogues, base_model, recipe.max_length, chat_template
     )
     report_rows(fitted, "dsft", fitting_length_of(base_model, recipe.max_length))
+    kept = [KeepAdapters(folder / KEPT_ADAPTERS, halved_steps)]
     trained = training.dsft(
         base_model,
         train,
@@ -65,6 +72,7 @@ def train_dsft(
         recipe,
         chat_template=chat_template,
         report_to=report_to,
+        callbacks=kept if keep and training.lora_config(recipe) else (),
     )
     return {
         **fitted.row_counts(),
