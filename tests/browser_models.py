@@ -72,21 +72,24 @@ def sent(packed: BrowserModels) -> dict[str, Any]:
     return {"header": packed.header, "payload": base64.b64encode(packed.payload).decode()}
 
 
+def megabytes(size: int) -> str:
+    """A size in bytes as an explorer shows it."""
+    return f"{size / 1e6:.{2 if size < 1e5 else 1}f} MB"
+
+
+def right_answers_at(steps: list[int]) -> list[dict[str, Any]]:
+    """How many answers might be right at these steps of a training."""
+    share = {"right": 0.7, "right_low": 0.65, "right_high": 0.75}
+    return [{"step": step, "factor": 1.0, **share} for step in steps]
+
+
 def measured_at(steps: list[int], factors: list[float]) -> dict[str, Any]:
-    """What might have been measured at these steps of a training and beyond the last."""
-    places = [(step, 1.0) for step in steps] + [(steps[-1], factor) for factor in factors]
+    """What might have been measured of dDPO at these steps of a training and beyond the last."""
+    places = right_answers_at(steps)
+    places += [{**places[-1], "factor": factor} for factor in factors]
     points = [
-        {
-            "step": step,
-            "factor": factor,
-            "margin": 0.1 * n,
-            "accuracy": 0.6,
-            "right": 0.7,
-            "right_low": 0.65,
-            "right_high": 0.75,
-            "margins": [0.2 * n, -0.3 * n],
-        }
-        for n, (step, factor) in enumerate(places)
+        {**place, "margin": 0.1 * n, "accuracy": 0.6, "margins": [0.2 * n, -0.3 * n]}
+        for n, place in enumerate(places)
     ]
     pair = {"prompt": "<b>Which</b>?", "chosen": "This.", "rejected": "x" * 500}
     return {"points": points, "pairs": [pair, pair], "rows_held_out": 324, "answers": 200}

@@ -3,7 +3,14 @@
 import pytest
 import torch
 from browser_models import in_node as in_model
-from browser_models import measured_at, save_adapter, sent, three_models
+from browser_models import (
+    measured_at,
+    megabytes,
+    right_answers_at,
+    save_adapter,
+    sent,
+    three_models,
+)
 from explorer_scripts import in_node
 from tiny import tiny_model
 
@@ -13,6 +20,7 @@ from zephyr_utils.explorers.live import address_of
 from zephyr_utils.explorers.weights import pack_checkpoints, pack_models
 
 STEPS, FACTOR = [10, 20], 1.5
+FILE = CHECKPOINTS["dDPO"]
 QUESTION = "What is the capital of France?"
 
 
@@ -21,19 +29,19 @@ def models(tmp_path_factory):
     """PyTorch's models in the order of the slider, and both files as a browser reads them."""
     folder = tmp_path_factory.mktemp("models")
     trio, adapters = three_models(folder)
-    start = trio["dSFT"]
-    after = {step: save_adapter(_copy(start), folder / f"step_{step}", step) for step in STEPS}
+    start, last = trio["dSFT"], trio["dDPO"]
+    between = save_adapter(_copy(start), folder / "step_10", 10)
     beyond = _copy(start)
-    last = after[STEPS[-1]].state_dict()
+    after = last.state_dict()
     beyond.load_state_dict(
-        {name: w + FACTOR * (last[name] - w) for name, w in start.state_dict().items()}
+        {name: w + FACTOR * (after[name] - w) for name, w in start.state_dict().items()}
     )
     packed = pack_models(folder / "base", adapters, "float32")
-    kept = {model_at(step): folder / f"step_{step}" for step in STEPS}
+    kept = {model_at(STEPS[0]): folder / "step_10"}
     checkpoints = pack_checkpoints(packed, "dDPO", kept, "float32")
     tokenizer = load_tokenizer(folder / "base")
     prepare_tokenizer(tokenizer)
-    return [start, *after.values(), beyond], packed, checkpoints, tokenizer
+    return [start, between, last, beyond], packed, checkpoints, tokenizer
 
 
 def _copy(model):
@@ -51,8 +59,12 @@ def widget(models):
 
 @pytest.fixture
 def values(widget, models):
-    names = "points pairs held_out answers examples start longest files engine"
-    files = {"models": sent(models[1]), CHECKPOINTS: sent(models[2])}
+    return sent_values(widget, models)
+
+
+def sent_values(widget, models):
+    names = "points pairs held_out answers examples stage start longest files engine"
+    files = {"models": sent(models[1]), widget.files[1]["name"]: sent(models[2])}
     return {**{name: getattr(widget, name) for name in names.split()}, "packed": files}
 
 
@@ -60,13 +72,13 @@ def test_each_point_has_a_model_and_each_file_its_size(widget, models):
     assert [point["model"] for point in widget.points] == [
         "dSFT",
         "step 10",
-        "step 20",
-        "step 20 × 1.5",
+        "dDPO",
+        "dDPO × 1.5",
     ]
     _, packed, checkpoints, _ = models
     assert [(file["name"], file["size"]) for file in widget.files] == [
         ("models", len(packed.payload)),
-        (CHECKPOINTS, len(checkpoints.payload)),
+        (FILE, len(checkpoints.payload)),
     ]
     assert len(widget.pairs[0]["rejected"]) < LONGEST_TEXT + 40
 
@@ -74,7 +86,7 @@ def test_each_point_has_a_model_and_each_file_its_size(widget, models):
 def test_a_kernel_gives_the_checkpoints_too(widget, models, monkeypatch):
     given = []
     monkeypatch.setattr(widget, "send", lambda content, buffers=None: given.append(buffers))
-    widget._handle_custom_msg({"kind": "weights", "name": CHECKPOINTS}, [])
+    widget._handle_custom_msg({"kind": "weights", "name": FILE}, [])
     assert given == [[models[2].payload]]
 
 
@@ -85,12 +97,12 @@ def test_a_change_times_a_factor_is_the_model_of_extrapolated_weights(models):
         const open = ({ header, bytes }) => script.unpack(header, bytes);
         const weights = new script.Weights(models.header, await open(models));
         weights.extend(further.header, await open(further));
-        weights.derive("beyond", "step 20", 1.5);
+        weights.derive("beyond", "dDPO", 1.5);
         const last = (name) => {
             const session = new script.Session(weights.model(name));
             return [1, 40, 50].map((id) => Array.from(session.feed(id))).at(-1);
         };
-        result = ["dSFT", "step 10", "step 20", "beyond"].map(last);
+        result = ["dSFT", "step 10", "dDPO", "beyond"].map(last);
     """
     for model, ours in zip(theirs, in_model([sent(packed), sent(checkpoints)], body), strict=True):
         with torch.no_grad():
@@ -175,7 +187,7 @@ SITE = """
         return el.all("output")[0].textContent;
     };
     const shown = () => el.all(".zx-answer").map((s) => s.all(".zx-text")[0].textContent);
-    const bin = "http://site/_static/models/checkpoints-1.bin";
+    const bin = "http://site/_static/models/checkpoints-of-dDPO-1.bin";
 """
 
 
@@ -193,9 +205,10 @@ def test_the_curves_are_there_and_move_before_anything_is_fetched(values):
             pairs: el.all("table").at(1).textContent };
     """
     seen = at_site(values, body)
-    sizes = [f"{file['size'] / 1e6:.1f} MB" for file in values["files"]]
+    sizes = [megabytes(file["size"]) for file in values["files"]]
     assert (
-        seen["button"] == f"Load the models ({sizes[0]}) and the checkpoints ({sizes[1]}) and ask"
+        seen["button"]
+        == f"Load the models ({sizes[0]}) and the checkpoints of dDPO ({sizes[1]}) and ask"
     )
     assert seen["fetched"] == [] and seen["answers"] and seen["charts"] == 2
     assert "dSFT itself" in seen["there"][0] and "1 + a = 1.5" in seen["told"]
@@ -217,14 +230,14 @@ def test_each_point_answers_as_pytorch_does(models, values):
     ]
     assert [now for _, now in seen["shown"]] == theirs and len(set(theirs)) > 1
     assert {first for first, _ in seen["shown"]} == {theirs[0]}
-    kinds = ["models.json", "models-1.bin", "checkpoints.json", "checkpoints-1.bin"]
+    kinds = ["models.json", "models-1.bin", f"{FILE}.json", f"{FILE}-1.bin"]
     assert seen["fetched"] == kinds and seen["said"].startswith(f"Asked “{QUESTION}”: the answer")
 
 
 @pytest.mark.parametrize(
     "change, said",
     [
-        ("delete files[bin]", "has no checkpoints (answer 404): build the site again."),
+        ("delete files[bin]", "has no checkpoints of dDPO (answer 404): build the site again."),
         ("files[bin] = files[bin].subarray(0, 1000)", "The weights file is cut short: 1,000 of"),
         ("files[bin] = Buffer.alloc(files[bin].length)", "its SHA-256 differs"),
         (
@@ -279,4 +292,41 @@ def test_a_page_that_was_opened_as_a_file_shows_the_curves_and_says_why_it_canno
 
 
 def test_the_website_has_the_checkpoints_beside_the_models():
-    assert address_of(CHECKPOINTS).replace(CHECKPOINTS, "models") == address_of("models")
+    for file in CHECKPOINTS.values():
+        assert address_of(file).replace(file, "models") == address_of("models")
+
+
+# --- dSFT -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dsft_values(models):
+    _, packed, checkpoints, _ = models
+    points = [{**point, "loss": 2.5 - n} for n, point in enumerate(right_answers_at([0, *STEPS]))]
+    measured = {"points": points, "rows_held_out": 264, "answers": 200}
+    widget = Learning(packed, checkpoints, measured, [QUESTION], "dSFT", longest=12)
+    return sent_values(widget, models)
+
+
+def test_dsft_starts_from_the_base_model_and_ends_with_itself(dsft_values):
+    assert [point["model"] for point in dsft_values["points"]] == ["base", "step 10", "dSFT"]
+    assert (dsft_values["start"], dsft_values["files"][1]["name"]) == ("base", CHECKPOINTS["dSFT"])
+
+
+def test_of_dsft_the_loss_is_shown_and_no_margins_or_factors(dsft_values):
+    body = """
+        open();
+        const there = [move(0), move(2)];
+        const read = el.all("p").find((p) => p.textContent.includes("nats per token")).textContent;
+        result = { there, read, title: el.all(".zx-title")[0].textContent,
+            label: el.all("label").map((one) => one.textContent), hidden: el.all("details").map(
+            (one) => one.hidden), texts: el.all("text").map((one) => one.textContent),
+            table: el.all("table")[0].textContent };
+    """
+    seen = at_site(dsft_values, body)
+    assert "base itself" in seen["there"][0] and "20 of 20" in seen["there"][1]
+    assert seen["read"].startswith("The loss on 264 held-out dialogues is 0.500 nats per token.")
+    assert seen["title"] == "Watch it learn: dSFT" and "Training of dSFT" in seen["label"]
+    assert "step" in seen["texts"] and "1 + a" not in seen["texts"]
+    assert "held-out loss, nats per token" in seen["table"] and "1.500" in seen["table"]
+    assert seen["hidden"][-1], "there are no pairs to unfold"

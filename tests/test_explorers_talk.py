@@ -1,7 +1,7 @@
 """Talking to the models: nothing is fetched before a click, and every fault is a sentence."""
 
 import pytest
-from browser_models import save_adapter, save_base, sent
+from browser_models import megabytes, save_adapter, save_base, sent
 from explorer_scripts import in_node
 from tiny import tiny_model
 
@@ -130,7 +130,7 @@ def test_nothing_is_fetched_before_a_click_and_its_size_is_said(values):
     """
     seen = at_site(values, body)
     assert seen["fetched"] == [] and seen["hidden"]
-    assert seen["size"] == f"Load the models ({values['files'][0]['size'] / 1e6:.1f} MB)"
+    assert seen["size"] == f"Load the models ({megabytes(values['files'][0]['size'])})"
     assert OPENING in seen["text"] and all(question in seen["text"] for question in EXAMPLES)
 
 

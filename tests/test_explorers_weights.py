@@ -13,6 +13,7 @@ from tiny import tiny_model
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers import weights
+from zephyr_utils.explorers.changes import components, product_of
 from zephyr_utils.explorers.common import script
 from zephyr_utils.explorers.weights import (
     FORMAT,
@@ -198,42 +199,70 @@ def read_in_node(models, further, names):
     return dict(zip(names, in_node({"packed": packed, "names": names}, body), strict=True))
 
 
+PLACE = "layers.0.self_attn.q_proj"
+
+
+def changes_of(further):
+    """name -> what each checkpoint changes at `PLACE` since the start, as a browser reads it."""
+    total, changes = np.zeros((1, 1)), {}
+    for name in (model["name"] for model in further.header["models"]):
+        total = total + product_of(further.adapters[name], 1.0).get(PLACE, np.zeros((1, 1)))
+        changes[name] = total
+    return changes
+
+
 def test_checkpoints_are_stored_as_differences_whose_rounding_does_not_add_up(
     three, folder, tmp_path
 ):
-    shares = {f"step {n}": n / 8 for n in range(1, 9)}
+    shares = {f"step {n}": n / 8 for n in range(1, 8)}
     folders = {name: numbered(folder, tmp_path / name, share) for name, share in shares.items()}
     further = pack_checkpoints(three, "dDPO", folders)
-    read = read_in_node(three, further, ["dSFT", *shares])
-    whole = three.adapters["dDPO"]
-    place = "layers.0.self_attn.q_proj.lora_"
+    assert [(model["name"], model["on"]) for model in further.header["models"]][:3] == [
+        ("step 1", "dSFT"),
+        ("step 2", "step 1"),
+        ("step 3", "step 2"),
+    ]
+    whole = exact_change(folder / "dDPO")
+    read, stored = read_in_node(three, further, ["dSFT", *shares]), changes_of(further)
+    off = []
     for name, share in shares.items():
-        off = {part: further.adapters[name][place + part] for part in "AB"}
-        for part, values in off.items():
-            step = np.abs(whole[place + part]).max() / 15  # of 5 bits: half a step off, not eight
-            assert np.abs(values - share * whole[place + part]).max() <= 0.65 * step, name
-        change = (np.array(read[name]) - read["dSFT"]).reshape(-1, off["A"].shape[1])
-        assert change == pytest.approx(2 * off["B"].T @ off["A"], abs=1e-5), name
+        exact = share**2 * whole  # both matrices times this share
+        assert np.array(read[name]) - read["dSFT"] == pytest.approx(stored[name].ravel(), abs=1e-5)
+        off.append(np.linalg.norm(stored[name] - exact) / np.linalg.norm(exact))
+    assert off == sorted(off, reverse=True) and off[-1] < 0.1, off
 
 
-def test_checkpoints_take_less_than_half_of_what_they_would_whole(three, folder, tmp_path):
-    folders = {f"step {n}": numbered(folder, tmp_path / str(n), n / 8) for n in range(1, 9)}
-    further = pack_checkpoints(three, "dDPO", folders)
-    alone = len(three.payload) - len(
-        pack_models(folder / "base", {"dSFT": folder / "dSFT"}).payload
-    )
-    assert len(further.payload) < 8 * alone / 2
+def exact_change(folder):
+    """What an adapter changes at `PLACE`, exactly."""
+    tensors = load_file(folder / "adapter_model.safetensors")
+    a, b = (tensors[f"base_model.model.model.{PLACE}.lora_{part}.weight"].numpy() for part in "AB")
+    return 2 * b @ a
 
 
-def test_a_checkpoint_that_differs_by_less_than_the_rounding_takes_next_to_nothing(
-    three, folder, tmp_path
-):
-    same = pack_checkpoints(three, "dDPO", {"step 8": numbered(folder, tmp_path / "8", 1.001)})
-    other = pack_checkpoints(three, "dDPO", {"step 7": numbered(folder, tmp_path / "7", 0.5)})
-    assert len(same.payload) < len(other.payload) / 1.5
-    for place, values in same.adapters["step 8"].items():
-        step = np.abs(three.adapters["dDPO"][place]).max(axis=1, keepdims=True) / 15
-        assert (np.abs(values - three.adapters["dDPO"][place]) <= 0.501 * step).all()
+def test_what_changed_little_takes_next_to_nothing(three, folder, tmp_path):
+    one = {"step 1": numbered(folder, tmp_path / "1", 0.5)}
+    same = {**one, "step 2": numbered(folder, tmp_path / "2", 0.501)}
+    other = {**one, "step 2": numbered(folder, tmp_path / "3", 1.0)}
+    sizes = [len(pack_checkpoints(three, "dDPO", steps).payload) for steps in (one, same, other)]
+    assert sizes[1] - sizes[0] < 64 < sizes[2] - sizes[0]
+
+
+def test_in_float32_a_checkpoint_is_stored_exactly(three, folder, tmp_path):
+    steps = {f"step {n}": numbered(folder, tmp_path / str(n), n / 2) for n in (1, 2)}
+    further = pack_checkpoints(three, "dDPO", steps, "float32")
+    assert changes_of(further)["step 2"] == pytest.approx(exact_change(folder / "dDPO"), abs=1e-5)
+
+
+def test_components_are_as_many_as_the_error_leaves_above_it():
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.normal(size=(60, 3)))[0].T for _ in range(2))
+    change = (left.T * [9.0, 3.0, 0.01]) @ right
+    a, b, steps = components(change.astype(np.float32), 0.05)
+    assert len(a) == len(b) == len(steps) == 2
+    assert np.linalg.norm(b.T @ a - change) == pytest.approx(0.01, abs=1e-4)
+    assert steps**2 * [9.0, 3.0] == pytest.approx([0.05**2] * 2, rel=1e-4)
+    assert len(components(change.astype(np.float32), 0.0)[0]) == 3
+    assert components(np.zeros((4, 5), np.float32), 0.05)[0].shape == (0, 5)
 
 
 def test_checkpoints_belong_to_the_models_that_they_were_written_with(three, packed, folder):

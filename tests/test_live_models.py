@@ -9,7 +9,7 @@ import best_of_n
 import checkpoints
 import live_models
 import pytest
-from browser_models import measured_at, save_adapter, save_base
+from browser_models import measured_at, right_answers_at, save_adapter, save_base
 from browsing import chromium, recording_tab, served
 from page_html import WITHOUT_SCRIPTS
 from tiny import tiny_model
@@ -17,10 +17,11 @@ from tiny import tiny_model
 from zephyr_utils import scales
 from zephyr_utils.data.records import save_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.learning import CHECKPOINTS
+from zephyr_utils.explorers.learning import CHECKPOINTS, STARTS
 from zephyr_utils.explorers.live import address_of
 from zephyr_utils.files import write_json
 from zephyr_utils.pipeline.artefacts import fingerprint
+from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS
 
 HOST = live_models.ROOT / "book" / "assets" / "afm-host.js"
 PAGE = """<!doctype html><html lang="en" data-content_root="./"><head><meta charset="utf-8">
@@ -37,16 +38,20 @@ def run(tmp_path_factory):
     save_adapter(tiny_model(), run / "05_ddpo" / "adapter", 2)
     write_json(
         run / "02_dsft" / "manifest.json",
-        {"inputs": {"base_model": fingerprint(folder / "base")}},
+        {"key": "dsft", "inputs": {"base_model": fingerprint(folder / "base")}},
     )
     write_json(run / "06_reward_margins" / "manifest.json", {"recipe": {"beta": 0.1}})
     write_json(run / "05_ddpo" / "manifest.json", {"inputs": {"start": "1", "pairs": "2"}})
-    kept = run / checkpoints.FOLDER
-    save_adapter(tiny_model(), kept / "step_1", 3)
-    save_adapter(tiny_model(), kept / "step_2", 4)
+    for kept in (run / checkpoints.FOLDER, run / "02_dsft" / KEPT_ADAPTERS):
+        save_adapter(tiny_model(), kept / "step_1", 3)
+        save_adapter(tiny_model(), kept / "step_2", 4)
     measured = {"adapters": {"1": "step_1", "2": "step_2"}, **measured_at([0, 1, 2], [2.0])}
     manifest = {"inputs": checkpoints.inputs_of(run), "results": measured}
-    write_json(kept / "manifest.json", manifest)
+    write_json(run / checkpoints.FOLDER / "manifest.json", manifest)
+    points = [{**point, "loss": 1.0} for point in right_answers_at([0, 1, 2])]
+    measured = {"points": points, "rows_held_out": 264, "answers": 200}
+    manifest = {"inputs": checkpoints.dsft_inputs_of(run), "results": measured}
+    write_json(run / checkpoints.DSFT_FOLDER / "manifest.json", manifest)
     asked = {"role": "user", "content": "<b>Which</b> city?"}
     pairs = [
         {
@@ -91,29 +96,40 @@ def test_a_run_without_adapters_or_with_a_model_of_the_hub_has_no_models(known_s
 def test_checkpoints_are_written_beside_the_models_that_they_rest_on(known_scale, run, tmp_path):
     packed = live_models.models_of(run)
     kept = live_models.checkpoints_of(run, packed)
-    path = live_models.write_models(kept, tmp_path, CHECKPOINTS)
-    header = json.loads(path.read_text("utf-8"))
-    assert path == tmp_path / Path(address_of(CHECKPOINTS)).relative_to("_static")
-    assert header["rests_on"] == packed.header["sha256"]
-    assert [(model["name"], model["on"]) for model in header["models"]] == [
-        ("step 2", "dSFT"),
-        ("step 1", "dSFT"),
-    ]
+    paths = live_models.write_checkpoints(kept, tmp_path)
+    assert len(paths) == len(STARTS)
+    for path, stage in zip(paths, kept, strict=True):
+        header = json.loads(path.read_text("utf-8"))
+        assert path == tmp_path / Path(address_of(CHECKPOINTS[stage])).relative_to("_static")
+        assert header["rests_on"] == packed.header["sha256"]
+        listed = [(model["name"], model["on"]) for model in header["models"]]
+        assert listed == [("step 1", STARTS[stage])], "the last step is one of the models"
 
 
+@pytest.mark.parametrize(
+    "stage, model, folder",
+    [
+        ("dSFT", "02_dsft", checkpoints.DSFT_FOLDER),
+        ("dDPO", "05_ddpo", checkpoints.FOLDER),
+    ],
+)
 def test_a_run_without_checkpoints_says_so_and_those_of_another_training_are_refused(
-    known_scale, run, tmp_path
+    known_scale, run, tmp_path, stage, model, folder
 ):
     other = tmp_path / "tiny"
     shutil.copytree(run, other)
     packed = live_models.models_of(other)
-    write_json(other / "05_ddpo" / "manifest.json", {"inputs": {"start": "3", "pairs": "2"}})
-    with pytest.raises(HandbookError, match="not those of this run's dDPO"):
+    made = json.loads((other / model / "manifest.json").read_text("utf-8"))
+    changed = {"key": "another", "inputs": {**made["inputs"], "start": "3"}}
+    write_json(other / model / "manifest.json", changed)
+    with pytest.raises(HandbookError, match=f"not those of this run's {stage}"):
         live_models.checkpoints_of(other, packed)
-    shutil.rmtree(other / checkpoints.FOLDER)
-    assert live_models.checkpoints_of(other, packed) is None
-    shown = live_models.with_explorers(f"{live_models.LEARNING}\n", other, packed)
-    assert shown == f"{live_models.NO_CHECKPOINTS}\n"
+    shutil.rmtree(other / folder)
+    write_json(other / model / "manifest.json", made)
+    kept = live_models.checkpoints_of(other, packed)
+    assert stage not in kept and len(kept) == 1
+    shown = live_models.with_explorers(f"<!-- learning: {stage} -->\n", other, packed, kept)
+    assert shown == f"{live_models.NO_CHECKPOINTS.format(stage)}\n"
 
 
 def test_the_best_of_n_is_shown_of_the_runs_own_answers_and_of_no_others(
@@ -156,6 +172,23 @@ def test_models_that_are_too_large_for_a_reader_are_refused(known_scale, run, mo
         live_models.models_of(run)
 
 
+def test_where_not_all_fit_the_last_checkpoints_of_dsft_are_left_out(
+    known_scale, run, monkeypatch, capsys
+):
+    packed = live_models.models_of(run)
+    kept = live_models.checkpoints_of(run, packed)
+    whole = sum(len(part.payload) for part in (packed, *kept.values()))
+    monkeypatch.setattr(live_models, "MOST_BYTES", whole - 1)
+    fewer = live_models.checkpoints_of(run, packed)
+    assert fewer["dDPO"] == kept["dDPO"] and not fewer["dSFT"].header["models"]
+    assert "step 1 of dSFT is left out" in capsys.readouterr().out
+    shown = live_models._explorer("<!-- learning: dSFT -->", run, packed, fewer)
+    assert [point["model"] for point in shown.points] == ["base", "dSFT"]
+    monkeypatch.setattr(live_models, "MOST_BYTES", len(packed.payload) + 100)
+    with pytest.raises(HandbookError, match="a reader fetches"):
+        live_models.checkpoints_of(run, packed)
+
+
 def test_a_page_without_the_mark_is_left_as_it_is(known_scale, run):
     assert live_models.with_explorers("# Other\n", run, live_models.models_of(run)) == "# Other\n"
 
@@ -174,14 +207,14 @@ def site(known_scale, run, tmp_path):
     packed = live_models.models_of(run)
     kept = live_models.checkpoints_of(run, packed)
     live_models.write_models(packed, tmp_path / "_static")
-    live_models.write_models(kept, tmp_path / "_static", CHECKPOINTS)
+    live_models.write_checkpoints(kept, tmp_path / "_static")
     shutil.copy(HOST, tmp_path / "_static")
     both = f"{live_models.TALK}\n\n{live_models.MICROSCOPE}\n"
     pages = {
         "index": live_models.TALK,
         "microscope": live_models.MICROSCOPE,
         "both": both,
-        "learning": live_models.LEARNING,
+        "learning": "\n\n".join(live_models.LEARNING),
     }
     for name, marks in pages.items():
         raw = live_models.with_explorers(marks, run, packed, kept)
@@ -241,25 +274,42 @@ def test_held_out_pairs_lie_under_the_microscope_and_the_arrows_walk(browser, si
 
 
 @pytest.mark.browser
-def test_the_slider_walks_by_keyboard_and_every_checkpoint_answers(browser, site):
+def test_the_sliders_walk_by_keyboard_and_every_checkpoint_answers(browser, site):
     with served(site) as address, recording_tab(browser, address) as tab:
         fetched = []
         tab.on("request", lambda asked: fetched.append(asked.url) if ".bin" in asked.url else 0)
         ready(tab, f"{address}learning.html")
-        slider = tab.get_by_role("slider", name="Training")
-        assert slider.get_attribute("aria-valuetext") == "step 2 of 2" and fetched == []
-        tab.get_by_role("button", name="Greet").press("Enter")
-        assert "the answer" in said(tab, "Asked")
-        assert len(fetched) == 2
-        slider.press("ArrowRight")
-        assert "1 + a = 2" in slider.get_attribute("aria-valuetext")
-        beyond = tab.locator(".zx-answer .zx-text").nth(1)
+        dsft, ddpo = (Slider(tab, stage) for stage in live_models.LEARNING.values())
+        assert dsft.place() == ddpo.place() == "step 2 of 2" and fetched == []
+        ddpo.ask()
+        ddpo.handle.press("ArrowRight")
+        assert "1 + a = 2" in ddpo.place()
+        beyond = ddpo.box.locator(".zx-answer .zx-text").nth(1)
         assert beyond.get_attribute("aria-live") == "polite" and beyond.inner_text()
-        slider.press("Home")
-        assert "dSFT itself" in slider.get_attribute("aria-valuetext")
-        before, now = tab.locator(".zx-answer .zx-text").all_inner_texts()
-        assert before == now
+        for slider, start in ((ddpo, "dSFT itself"), (dsft, "base itself")):
+            slider.ask()
+            slider.handle.press("Home")
+            assert start in slider.place()
+            before, now = slider.box.locator(".zx-answer .zx-text").all_inner_texts()
+            assert before == now
+        names = [url.rsplit("/", 1)[1].rsplit("-", 1)[0] for url in fetched]
+        assert names == ["models", CHECKPOINTS["dDPO"], CHECKPOINTS["dSFT"]], "each once"
         assert tab.complaints == []
+
+
+class Slider:
+    """The explorer of one stage on a page with two."""
+
+    def __init__(self, tab, stage):
+        self.box = tab.locator(".zx", has_text=f"Watch it learn: {stage}")
+        self.handle = tab.get_by_role("slider", name=f"Training of {stage}")
+
+    def place(self):
+        return self.handle.get_attribute("aria-valuetext")
+
+    def ask(self):
+        self.box.get_by_role("button", name="Greet").press("Enter")
+        self.box.locator("p[role=status]").filter(has_text="the answer").wait_for()
 
 
 @pytest.mark.browser

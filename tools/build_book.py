@@ -25,14 +25,19 @@ from typing import Any
 import nbformat
 from api_reference import write_pages
 from chapter_links import link_chapters
-from live_models import checkpoints_of, models_of, with_explorers, write_models
+from live_models import (
+    checkpoints_of,
+    models_of,
+    with_explorers,
+    write_checkpoints,
+    write_models,
+)
 from live_truecaser import lift_truecasers
 from page_drawings import FOLDER, add_drawings
 from page_parts import LIBRARIES, fill, machine_of, seconds_in_words
 from safe_outputs import unsafe_outputs
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.explorers.learning import CHECKPOINTS
 from zephyr_utils.files import write_json
 from zephyr_utils.pipeline.artefacts import fingerprint, runs_folder
 from zephyr_utils.pipeline.chapter_report import read_report
@@ -149,11 +154,10 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(book, target, ignore=lambda folder, names: OWN_FILES | {"__pycache__"})
     models = models_of(run)
-    checkpoints = checkpoints_of(run, models) if models else None
+    checkpoints = checkpoints_of(run, models) if models else {}
     if models:
         write_models(models, target / "assets")
-    if checkpoints:
-        write_models(checkpoints, target / "assets", CHECKPOINTS)
+    write_checkpoints(checkpoints, target / "assets")
     for page in target.glob("*.md"):
         text = with_explorers(page.read_text("utf-8"), run, models, checkpoints)
         page.write_text(fill(text, report, chapters, where=page.name), encoding="utf-8")

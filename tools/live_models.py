@@ -12,15 +12,15 @@ from typing import Any
 import anywidget
 from best_of_n import FOLDER as BEST_OF_N_FOLDER
 from best_of_n import inputs_of as answers_inputs
-from checkpoints import FOLDER as CHECKPOINTS_FOLDER
-from checkpoints import inputs_of
+from checkpoints import DSFT_FOLDER, dsft_inputs_of, inputs_of, kept_adapters
+from checkpoints import FOLDER as DDPO_FOLDER
 from page_html import WIDGET, safe_json
 
 from zephyr_utils.data.records import load_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.best_of_n import BestOfN
 from zephyr_utils.explorers.common import Explorer
-from zephyr_utils.explorers.learning import Learning, model_at
+from zephyr_utils.explorers.learning import CHECKPOINTS, Learning, Stage, model_at
 from zephyr_utils.explorers.live import MODELS, address_of
 from zephyr_utils.explorers.microscope import Microscope
 from zephyr_utils.explorers.talk import Talk
@@ -34,9 +34,13 @@ from zephyr_utils.scales import SCALES
 from zephyr_utils.training import ADAPTER
 
 ROOT = Path(__file__).resolve().parents[1]
-TALK, MICROSCOPE, LEARNING = "<!-- talk -->", "<!-- microscope -->", "<!-- learning -->"
-BEST_OF_N = "<!-- best of n -->"
-MARKS = (TALK, MICROSCOPE, LEARNING, BEST_OF_N)
+TALK, MICROSCOPE, BEST_OF_N = "<!-- talk -->", "<!-- microscope -->", "<!-- best of n -->"
+LEARNING: dict[str, Stage] = {
+    "<!-- learning: dSFT -->": "dSFT",
+    "<!-- learning: dDPO -->": "dDPO",
+}
+MARKS = (TALK, MICROSCOPE, *LEARNING, BEST_OF_N)
+Checkpoints = Mapping[Stage, BrowserModels]
 SHOWN_PAIRS = 12  # of the held-out ones, to choose from
 MOST_BYTES = 2_500_000  # that a reader fetches who presses every button
 # What starts the explorers of a page, once however many there are.
@@ -47,7 +51,7 @@ NO_MODELS = (
 )
 
 NO_CHECKPOINTS = (
-    "This website was built from a run that kept no checkpoints of dDPO; `make run` trains it with "
+    "This website was built from a run that kept no checkpoints of {}; `make run` trains it with "
     "checkpoints, and builds the website again."
 )
 
@@ -79,33 +83,63 @@ def models_of(run: Path) -> BrowserModels | None:
     return _small_enough(pack_models(base, folders), run)
 
 
-def checkpoints_of(run: Path, packed: BrowserModels) -> BrowserModels | None:
-    """The checkpoints of a run's dDPO, or None where none were kept.
+def checkpoints_of(run: Path, packed: BrowserModels) -> dict[Stage, BrowserModels]:
+    """The checkpoints of a run's dSFT and dDPO, of each training but the last, which is one of the
+    models; none of a stage of which none were kept.
+
+    Where `MOST_BYTES` cannot hold them all, the last ones of dSFT are left out, which is said.
 
     Args:
         packed: the run's models, which they rest on.
 
     Raises:
-        HandbookError: the checkpoints are of another run's dDPO, or too large.
+        HandbookError: the checkpoints are of another run's models, or even those of dDPO are too
+            large.
     """
-    folder = run / CHECKPOINTS_FOLDER
-    made = read_json(folder / MANIFEST)
-    if not made:
-        return None
-    if made["inputs"] != inputs_of(run):
+    kept: dict[Stage, BrowserModels] = {}
+    stages: tuple[Stage, ...] = ("dDPO", "dSFT")
+    for stage in stages:
+        if not (measured := _measured(run, stage)):
+            continue
+        steps = list(_adapters(run, stage, measured).items())
+        adapters = {model_at(step): folder for step, folder in steps[:-1]}
+        part = pack_checkpoints(packed, stage, adapters)
+        while stage == "dSFT" and adapters and _size(packed, *kept.values(), part) > MOST_BYTES:
+            name, _ = adapters.popitem()
+            print(f"{name} of {stage} is left out: {MOST_BYTES:,} bytes do not hold it")
+            part = pack_checkpoints(packed, stage, adapters)
+        kept[stage] = _small_enough(part, run, packed, *kept.values())
+    return kept
+
+
+def _adapters(run: Path, stage: Stage, measured: Mapping[str, Any]) -> dict[int, Path]:
+    """Step -> folder of each adapter that was kept, in the order of the training."""
+    if stage == "dSFT":
+        return kept_adapters(run)
+    listed = measured["adapters"].items()
+    return {step: run / DDPO_FOLDER / name for step, name in sorted((int(n), f) for n, f in listed)}
+
+
+def _measured(run: Path, stage: Stage) -> dict[str, Any]:
+    """What was measured of the checkpoints of a stage; nothing where none were kept.
+
+    Raises:
+        HandbookError: they are of another run's models.
+    """
+    name, current = (DSFT_FOLDER, dsft_inputs_of) if stage == "dSFT" else (DDPO_FOLDER, inputs_of)
+    made = read_json(run / name / MANIFEST)
+    if made and made["inputs"] != current(run):
         raise HandbookError(
-            "the checkpoints are not those of this run's dDPO",
-            where=str(folder),
-            remedy="train them again: python tools/checkpoints.py",
+            f"the checkpoints are not those of this run's {stage}",
+            where=str(run / name),
+            remedy="make them again: python tools/checkpoints.py",
         )
-    steps = sorted((int(step), name) for step, name in made["results"]["adapters"].items())
-    adapters = {model_at(step): folder / name for step, name in steps}
-    return _small_enough(pack_checkpoints(packed, "dDPO", adapters), run, packed)
+    return made["results"] if made else {}
 
 
 def _small_enough(packed: BrowserModels, run: Path, *fetched: BrowserModels) -> BrowserModels:
     """The same, if it is small enough beside what is `fetched` before it."""
-    size = sum(len(part.payload) for part in (packed, *fetched))
+    size = _size(packed, *fetched)
     if size > MOST_BYTES:
         raise HandbookError(
             f"the models take {size:,} bytes, and a reader fetches {MOST_BYTES:,} at most",
@@ -115,14 +149,23 @@ def _small_enough(packed: BrowserModels, run: Path, *fetched: BrowserModels) -> 
     return packed
 
 
+def _size(*parts: BrowserModels) -> int:
+    return sum(len(part.payload) for part in parts)
+
+
 def write_models(packed: BrowserModels, assets: Path, name: str = MODELS) -> Path:
     """Write header and weights where the explorers look for them; returns the header's path."""
     place = assets / Path(address_of(name)).relative_to("_static")
     return packed.write(place.parent, place.stem)
 
 
+def write_checkpoints(checkpoints: Checkpoints, assets: Path) -> list[Path]:
+    """The same for the checkpoints of each stage."""
+    return [write_models(part, assets, CHECKPOINTS[stage]) for stage, part in checkpoints.items()]
+
+
 def with_explorers(
-    page: str, run: Path, packed: BrowserModels | None, checkpoints: BrowserModels | None = None
+    page: str, run: Path, packed: BrowserModels | None, checkpoints: Checkpoints | None = None
 ) -> str:
     """A page with its marks replaced by the explorers, or by a sentence where there are no models
     or no checkpoints.
@@ -133,7 +176,7 @@ def with_explorers(
     """
     shows_one = False
     for mark in (mark for mark in MARKS if mark in page):
-        shown = _explorer(mark, run, packed, checkpoints) if packed else NO_MODELS
+        shown = _explorer(mark, run, packed, checkpoints or {}) if packed else NO_MODELS
         if isinstance(shown, Explorer):
             shown, shows_one = embedded(shown), True
         page = page.replace(mark, shown)
@@ -141,7 +184,7 @@ def with_explorers(
 
 
 def _explorer(
-    mark: str, run: Path, packed: BrowserModels, checkpoints: BrowserModels | None
+    mark: str, run: Path, packed: BrowserModels, checkpoints: Checkpoints
 ) -> Explorer | str:
     """What stands in place of a mark."""
     if mark == TALK:
@@ -151,10 +194,11 @@ def _explorer(
     if mark == BEST_OF_N:
         questions = _questions_with_answers(run)
         return BestOfN(questions) if questions else NO_ANSWERS
-    if checkpoints is None:
-        return NO_CHECKPOINTS
-    measured = read_json(run / CHECKPOINTS_FOLDER / MANIFEST)["results"]
-    return Learning(packed, checkpoints, measured, EXAMPLE_QUESTIONS)
+    stage = LEARNING[mark]
+    if stage not in checkpoints:
+        return NO_CHECKPOINTS.format(stage)
+    measured = _measured(run, stage)
+    return Learning(packed, checkpoints[stage], measured, EXAMPLE_QUESTIONS, stage)
 
 
 def _held_out_pairs(run: Path) -> tuple[Sequence[Any], float]:

@@ -1,9 +1,9 @@
-// Watch it learn: one slider over the checkpoints of a training and ExPO beyond its end. The curves were measured when the
-// page was made; the answers are computed in the reader's browser, by `model.js`. Nothing is fetched before a click.
+// Watch it learn: one slider over the checkpoints of a training and, of dDPO's, ExPO beyond its end. The curves were measured when
+// the page was made; the answers are computed in the reader's browser, by `model.js`. Nothing is fetched before a click.
 
 import { minus, range, svg, ticks } from "./chart.js";
 import {
-  AS_FILE, button, exampleButtons, fault, make, makeLoader, markerNote, megabytes, openedAsFile, questionForm, signed, statusLine, table,
+  AS_FILE, exampleButtons, fault, inWords, make, makeLoader, markerNote, megabytes, openedAsFile, questionForm, signed, statusLine, table,
 } from "./live.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [340, 200, 44, 12, 12, 40];
@@ -24,13 +24,20 @@ export function place({ step, factor }, last, start) {
   return `beyond step ${last}: what the training changed, times 1 + a = ${factor} (ExPO, no training)`;
 }
 
+const nats = (loss) => loss.toFixed(3);
+
+/** What was measured on rows that are held out, in words: of dSFT a loss, of dDPO the margins. */
+function heldOutReading({ step, loss, margin, accuracy }, heldOut) {
+  if (loss !== undefined) return `The loss on ${heldOut} held-out dialogues is ${nats(loss)} nats per token.`;
+  if (!step) return "Policy and reference are one model here, so every reward margin is 0.";
+  return `The mean reward margin of ${heldOut} held-out pairs is ${signed(margin)}, and ${percent(accuracy)} of them have one above 0.`;
+}
+
 /** What was measured there, in words. */
-export function reading({ step, margin, accuracy, right, right_low, right_high }, { heldOut, answers }) {
-  const margins = step
-    ? `The mean reward margin of ${heldOut} held-out pairs is ${signed(margin)}, and ${percent(accuracy)} of them have one above 0.`
-    : "Policy and reference are one model here, so every reward margin is 0.";
+export function reading(point, { heldOut, answers }) {
+  const { right, right_low, right_high } = point;
   const interval = `95\u00a0% interval ${(100 * right_low).toFixed(0)} to ${percent(right_high)}`;
-  return `${margins} Of ${answers} answers to development questions ${percent(right)} are right (${interval}).`;
+  return `${heldOutReading(point, heldOut)} Of ${answers} answers to development questions ${percent(right)} are right (${interval}).`;
 }
 
 /** Where the answers change along the slider, in words. */
@@ -50,16 +57,18 @@ function chart(points, at, { series, spans, show }) {
   const y = (value) => TOP + ((high - value) / (high - low)) * (HEIGHT - TOP - BOTTOM);
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", "font-size": 12 });
   const trained = points.filter(({ factor }) => factor === 1).length;
-  const end = HEIGHT - BOTTOM;
-  const beyond = (x(trained - 1) + x(trained)) / 2;
-  drawing.append(
-    svg("rect", { x: beyond, y: TOP, width: WIDTH - RIGHT / 2 - beyond, height: end - TOP, fill: "currentColor", "fill-opacity": 0.08 }),
-    svg("text", { x: (beyond + WIDTH - RIGHT / 2) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "1 + a"),
-    svg("text", { x: (LEFT + beyond) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "step"),
-  );
+  const [end, right] = [HEIGHT - BOTTOM, WIDTH - RIGHT / 2];
+  const beyond = trained < points.length ? (x(trained - 1) + x(trained)) / 2 : right;
+  if (beyond < right) {
+    drawing.append(
+      svg("rect", { x: beyond, y: TOP, width: right - beyond, height: end - TOP, fill: "currentColor", "fill-opacity": 0.08 }),
+      svg("text", { x: (beyond + right) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "1 + a"),
+    );
+  }
+  drawing.append(svg("text", { x: (LEFT + beyond) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "step"));
   for (const tick of spans ? SHARES : ticks(low, high)) {
     drawing.append(
-      svg("line", { x1: LEFT, x2: WIDTH - RIGHT / 2, y1: y(tick), y2: y(tick), stroke: "currentColor", "stroke-opacity": tick === 0 ? 0.7 : 0.15 }),
+      svg("line", { x1: LEFT, x2: right, y1: y(tick), y2: y(tick), stroke: "currentColor", "stroke-opacity": tick === 0 ? 0.7 : 0.15 }),
       svg("text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, minus(show(tick))),
     );
   }
@@ -102,7 +111,8 @@ function render({ model, el }) {
   el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const points = model.get("points");
   const pairs = model.get("pairs");
-  const start = model.get("start");
+  const [start, stage] = [model.get("start"), model.get("stage")];
+  const ofLoss = points[0].loss !== undefined;
   const counts = { heldOut: model.get("held_out"), answers: model.get("answers") };
   const lastTrained = points.filter(({ factor }) => factor === 1).length - 1;
   const lastStep = points[lastTrained].step;
@@ -117,12 +127,12 @@ function render({ model, el }) {
   const slider = make("input");
   Object.assign(slider, { type: "range", min: "0", max: String(points.length - 1), step: "1", value: String(at) });
   const where = make("output");
-  const label = make("label", "zx-slider", "Training");
+  const label = make("label", "zx-slider", `Training of ${stage}`);
   label.append(slider);
   const read = make("p", "zx-note");
   const charts = make("div", "zx-columns zx-charts");
   const { form, text, ask } = questionForm((question) => answer(question));
-  const sizes = model.get("files").map(({ name, size }) => `the ${name} (${megabytes(size)})`);
+  const sizes = model.get("files").map(({ name, size }) => `the ${inWords(name)} (${megabytes(size)})`);
   ask.textContent = `Load ${sizes.join(" and ")} and ask`;
   const { line: state, say } = statusLine(
     "The curves are part of the page. The models are fetched when you ask; they then run in this page, and what you type stays in it.",
@@ -140,14 +150,17 @@ function render({ model, el }) {
   const curves = folded("The curves as a table");
   const held = folded("The pairs of the thin lines, with their margins at this point");
   box.append(
-    make("p", "zx-title", "Watch it learn"), form, examples, state, label, where, both, given.details, read, charts, curves.details, held.details,
+    make("p", "zx-title", `Watch it learn: ${stage}`), form, examples, state, label, where, both, given.details, read, charts, curves.details, held.details,
   );
   el.append(box);
+  held.details.hidden = ofLoss;
+  const measured = ofLoss ? ["held-out loss, nats per token"] : ["mean margin", "pairs above 0"];
   curves.body.append(
     table(
-      ["", "mean margin", "pairs above 0", "right answers (95\u00a0% interval)"],
+      ["", ...measured, "right answers (95\u00a0% interval)"],
       points.map((point, n) => [
-        places[n], signed(point.margin), percent(point.accuracy),
+        places[n],
+        ...(ofLoss ? [nats(point.loss)] : [signed(point.margin), percent(point.accuracy)]),
         `${percent(point.right)} (${(100 * point.right_low).toFixed(0)} to ${percent(point.right_high)})`,
       ]),
     ),
@@ -181,14 +194,14 @@ function render({ model, el }) {
     slider.setAttribute("aria-valuetext", words);
     read.textContent = reading(points[at], counts);
     const single = pairs.map((_, k) => ({ values: points.map((point) => point.margins[k]) }));
-    const margins = [...single, { values: points.map((point) => point.margin), main: true }];
+    const mean = { values: points.map((point) => (ofLoss ? point.loss : point.margin)), main: true };
+    const heldOutTitle = ofLoss
+      ? `Loss on ${counts.heldOut} held-out dialogues, nats per token`
+      : `Reward margin: mean of ${counts.heldOut} held-out pairs (thick), ${pairs.length} of them (thin)`;
     const spans = points.map((point) => [point.right_low, point.right_high]);
     const right = [{ values: points.map((point) => point.right), main: true }];
     charts.replaceChildren(
-      figure(
-        `Reward margin: mean of ${counts.heldOut} held-out pairs (thick), ${pairs.length} of them (thin)`,
-        chart(points, at, { series: margins, show: String }),
-      ),
+      figure(heldOutTitle, chart(points, at, { series: [...single, mean], show: String })),
       figure("Right answers to development questions, with 95\u00a0% intervals", chart(points, at, { series: right, spans, show: percent })),
     );
     held.body.replaceChildren(

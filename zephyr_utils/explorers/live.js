@@ -12,7 +12,7 @@ const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
 const HALF_PAIR = /[\ud800-\udbff](?![\udc00-\udfff])|(?:[^\ud800-\udbff]|^)[\udc00-\udfff]/;
 
 export const number = (value) => value.toLocaleString("en-GB");
-export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e5 ? 2 : 1)} MB`;
 
 /** A number with its sign, as in print. */
 export const signed = (value, digits = 2) => {
@@ -91,6 +91,9 @@ export function exampleButtons(examples, onPick) {
   return group;
 }
 
+/** The name of a file of weights in a sentence. */
+export const inWords = (file) => file.replaceAll("-", " ");
+
 /** A table; a cell that ends as a number does is not broken. */
 export function table(heads, rows) {
   const element = make("table");
@@ -129,7 +132,7 @@ export function makeLoader(model, say) {
   model.send({ kind: "hello" });
   const onProgress = (received, all, name) => {
     bar.value = received / all;
-    say(`Loading the ${name}: ${megabytes(received)} of ${megabytes(all)}.`);
+    say(`Loading the ${inWords(name)}: ${megabytes(received)} of ${megabytes(all)}.`);
   };
   return {
     bar,

@@ -212,14 +212,7 @@ export class Weights {
   }
 
   #add(header, bytes) {
-    for (const { name, on, start, scale, tensors: list } of header.models) {
-      const tensors = readTensors(list, bytes);
-      if (start) {
-        const before = this.#part(start).tensors;
-        tensors.forEach((values, place) => before.get(place).forEach((value, i) => (values[i] += value)));
-      }
-      this.#parts.set(name, { on, scale, tensors });
-    }
+    for (const { name, on, scale, tensors } of header.models) this.#parts.set(name, { on, scale, tensors: readTensors(tensors, bytes) });
   }
 
   /** One more model, of the adapter of another: what it changes counts `factor` times (ExPO's 1 + a). */
@@ -728,7 +721,7 @@ async function forget(url) {
   }
 }
 
-const nameOf = (url) => url.replace(/^.*\//, "").replace(/-[0-9a-f]+\.bin$/, "");
+const nameOf = (url) => url.replace(/^.*\//, "").replace(/-[0-9a-f]+\.bin$/, "").replaceAll("-", " ");
 
 async function answerOf(url, options) {
   let response;

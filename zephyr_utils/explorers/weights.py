@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from zephyr_utils.chat.template import ZEPHYR_TEMPLATE
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.explorers.changes import ERROR, components, product_of, shapes_of, size_of
 from zephyr_utils.files import read_json, write_json
 
 BASE = "base"  # the name of the model below all adapters
@@ -49,7 +50,7 @@ ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.j
 # second adapter changes less than the first, so it may err by more of its size.
 BASE_BITS, GATED_BITS, ADAPTER_BITS = 11, 10, (9, 7)
 GATED = ("gate_proj.weight", "up_proj.weight")
-CHECKPOINT_BITS = 3  # of what changed from one checkpoint to the next
+CHANGE_BITS = 8  # of what changed from one checkpoint to the next, at most (`changes`)
 Precision = Literal["shipped", "float32"]
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -60,10 +61,9 @@ class BrowserModels:
 
     Attributes:
         header: ``format``, ``config``, ``tokenizer`` (that of ``tokenizer.json``),
-            ``eos_token_id``, ``models`` (``[{name, on, start, scale, tensors}]``), ``bytes``,
+            ``eos_token_id``, ``models`` (``[{name, on, scale, tensors}]``), ``bytes``,
             ``sha256``; in a file of checkpoints, ``rests_on`` in place of the second to the
-            fourth: the SHA-256 of the file with the models below them. An adapter with a
-            ``start`` is the sum of that one's matrices and its own.
+            fourth: the SHA-256 of the file with the models below them.
         payload: the weights, deflated; the header's offsets count in what they were before.
         adapters: name -> its matrices, as a browser reads them.
     """
@@ -123,37 +123,39 @@ def pack_checkpoints(
     checkpoints: Mapping[str, Path],
     precision: Precision = "shipped",
 ) -> BrowserModels:
-    """The adapters of a training in a file of their own, which is fetched after that of `models`.
+    """The checkpoints of a training in a file of their own, which is fetched after that of
+    `models`.
 
-    Of each is stored what it differs by from the next, as that is read with its own rounding, so
-    that no rounding adds up, and a quarter as finely as `end` itself at most.
+    Of each is stored by what it differs from the one before, as that is read with its own rounding,
+    so that no rounding adds up; of the first, by what from the model that the training began with.
 
     Args:
         end: the adapter of `models` that the training led to.
-        checkpoints: name -> directory, in the order of the training.
+        checkpoints: name -> directory of the adapter, in the order of the training.
 
     Raises:
         HandbookError: an adapter is not plain LoRA, or its matrices are not those of `end`.
     """
     on = next(model["on"] for model in models.header["models"] if model["name"] == end)
-    writer = _Writer(precision, models.adapters)
-    finest = {
-        place: _steps(values, ADAPTER_BITS[-1] - 2)
-        for place, values in models.adapters[end].items()
-    }
-    start = end
-    for name, folder in reversed(list(checkpoints.items())):
-        writer.add_adapter(name, on, folder, CHECKPOINT_BITS, start, finest)
-        start = name
+    shapes = shapes_of(product_of(models.adapters[end], 1.0))
+    writer = _Writer(precision)
+    before: Tensors = {place: np.zeros(shape, np.float32) for place, shape in shapes.items()}
+    for name, folder in checkpoints.items():
+        scale, tensors = _adapter(folder)
+        change = product_of(tensors, scale)
+        if shapes_of(change) != shapes:
+            raise _refuse(f"its adapter has other matrices than that of {end}", folder)
+        before = writer.add_change(name, on, before, change)
+        on = name
     return writer.finish({"rests_on": models.header["sha256"]})
 
 
 class _Writer:
     """Puts tensors one after the other, each at a multiple of four bytes."""
 
-    def __init__(self, precision: Precision, adapters: Mapping[str, Tensors] | None = None) -> None:
+    def __init__(self, precision: Precision) -> None:
         self._precision = precision
-        self._adapters = dict(adapters or {})
+        self._adapters: dict[str, Tensors] = {}
         self._models: list[dict[str, Any]] = []
         self._parts: list[bytes] = []
         self._size = 0
@@ -165,32 +167,33 @@ class _Writer:
         ]
         self._models.append({"name": BASE, "on": None, "tensors": listed})
 
-    def add_adapter(
-        self,
-        name: str,
-        on: str,
-        folder: Path,
-        bits: int,
-        start: str | None = None,
-        finest: Tensors | None = None,
-    ) -> None:
-        """`start`: the adapter whose matrices this one's are added to; `finest`: the smallest scale
-        of each row.
-        """
+    def add_adapter(self, name: str, on: str, folder: Path, bits: int) -> None:
         scale, tensors = _adapter(folder)
-        before = self._adapters[start] if start else {}
-        shapes = {place: values.shape for place, values in tensors.items()}
-        if start and shapes != {place: values.shape for place, values in before.items()}:
-            raise _refuse(f"its adapter has other matrices than that of {start}", folder)
-        listed, read = [], {}
-        for place, values in sorted(tensors.items()):
-            known = before.get(place, np.float32(0))
-            entry, decoded = self._put(place, values - known, bits, (finest or {}).get(place))
-            listed.append(entry)
-            read[place] = known + decoded
-        self._adapters[name] = read
-        model = {"name": name, "on": on, "start": start, "scale": scale, "tensors": listed}
-        self._models.append(model)
+        self._add(name, on, scale, {place: (values, bits) for place, values in tensors.items()})
+
+    def add_change(self, name: str, on: str, before: Tensors, now: Tensors) -> Tensors:
+        """The change from `before` to `now` as an adapter of the model `on`; returns what is read
+        of `now`.
+        """
+        error = ERROR * size_of(now) ** 0.5 if self._precision == "shipped" else 0.0
+        parts = {}
+        for place, values in now.items():
+            a, b, steps = components(values - before[place], error)
+            if len(steps):
+                parts[f"{place}.lora_A"] = (a, CHANGE_BITS, steps)
+                parts[f"{place}.lora_B"] = (b, CHANGE_BITS, steps)
+        added = product_of(self._add(name, on, 1.0, parts), 1.0)
+        return {place: values + added.get(place, 0) for place, values in before.items()}
+
+    def _add(
+        self, name: str, on: str, scale: float, parts: Mapping[str, tuple[Any, ...]]
+    ) -> Tensors:
+        """`parts`: name -> what `_put` takes after it; returns the matrices as they are read."""
+        put = {place: self._put(place, *part) for place, part in sorted(parts.items())}
+        listed = [entry for entry, _ in put.values()]
+        self._models.append({"name": name, "on": on, "scale": scale, "tensors": listed})
+        self._adapters[name] = {place: read for place, (_, read) in put.items()}
+        return self._adapters[name]
 
     def _put(
         self,
@@ -199,7 +202,9 @@ class _Writer:
         bits: int,
         finest: NDArray[np.float32] | None = None,
     ) -> tuple[dict[str, Any], NDArray[np.float32]]:
-        """The entry in the header, and the values as they are read."""
+        """The entry in the header, and the values as they are read; `finest`: the smallest scale
+        of each row.
+        """
         entry = {"name": name, "shape": list(values.shape), "offset": self._size}
         if values.ndim == 2 and self._precision == "shipped":
             scales = _steps(values, bits)
