@@ -1,7 +1,9 @@
 """Paths and numbers that no command can work with are refused with what to do, before any work."""
 
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from zephyr_utils import cli, doctor, gguf_export
 from zephyr_utils.cli import app
 from zephyr_utils.cli.options import absolute, existing_folder
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import atomic_write
 
 LONG, NUL, HALF = "x" * 300, "a\0b", "\ud800"
 
@@ -184,3 +187,47 @@ def test_a_question_beyond_the_context_does_not_end_the_talk(tmp_path):
     result = CliRunner().invoke(app, ["chat", "--runs", str(tmp_path)], input=said)
     assert result.exit_code == 0 and result.stdout.count("model> ") == 2
     assert "context" in result.stderr and "`new` starts" in result.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no signal that a program could take")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_with_one_sentence_and_nothing_half_written(
+    number, tmp_path, monkeypatch, capsys
+):
+    def write(*_, **__):
+        with atomic_write(tmp_path / "out.jsonl") as unfinished:
+            unfinished.write_text("half")
+            os.kill(os.getpid(), number)
+            time.sleep(5)  # the signal comes in here
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("")
+    monkeypatch.setattr("zephyr_utils.truecasing.truecase_files", write)
+    monkeypatch.setattr(sys, "argv", ["zephyr", "truecase", str(rows), "--output", str(tmp_path)])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Stopped. The same command goes on from here.\n"
+    assert list(tmp_path.iterdir()) == [rows]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("option", ["--base-model", "--sft-model"])
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("q4.bin", b"GGUF\x03", "end in .gguf"),
+        ("model.safetensors", b"\x08", "name the directory"),
+        ("config.json", b"{}", "name the directory"),
+    ],
+)
+def test_a_file_in_place_of_a_model_is_refused_before_any_work(
+    option, name, content, advice, tmp_path
+):
+    (tmp_path / name).write_bytes(content)
+    error = refused("dpo", option, str(tmp_path / name), "--runs", str(tmp_path / "runs"))
+    assert error.where == option and advice in error.remedy and not (tmp_path / "runs").exists()

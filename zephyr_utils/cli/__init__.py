@@ -4,9 +4,13 @@ Exit status 0: done. 1: done, but a number fell outside its expected range. 2: s
 which a message names.
 """
 
+import contextlib
 import os
+import signal
 import sys
-from typing import Annotated
+import threading
+from collections.abc import Iterator
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.text import Text
@@ -69,12 +73,35 @@ def _options(
     pass
 
 
+def _interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM (`kill`, `timeout`, a batch system) ends a command as Ctrl-C does: by default Python
+    ends at once, and leaves what was half written.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    ours = ours and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main() -> None:
-    """Entry point: errors a reader can fix become a message and status 2, Ctrl-C becomes 130."""
+    """Entry point: errors a reader can fix become a message and status 2; Ctrl-C and SIGTERM become
+    130.
+    """
     # of several processes that train together one prints
     out.quiet = os.environ.get("RANK", "0") not in ("", "0")
     try:
-        app()
+        with _sigterm_as_ctrl_c():
+            app()
     except HandbookError as error:
         err.print(Text("Error", style="bold red"), end=" ")
         err.print(str(error), soft_wrap=True)

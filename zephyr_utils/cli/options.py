@@ -148,6 +148,8 @@ def open_pipeline(
             raise HandbookError(
                 f"there is no such file or folder: {path}", where=option, remedy="check the path"
             )
+    for name in ("base_model", "sft_model"):
+        _check_model(given[name], f"--{name.replace('_', '-')}")
     pipeline = Pipeline(
         scale=str(scale),
         seed=seed,
@@ -173,6 +175,22 @@ def open_pipeline(
         soft_wrap=True,
     )
     return pipeline
+
+
+def _check_model(path: str, option: str) -> None:
+    """Refuse a file that is no GGUF file by its name; transformers would take it for settings."""
+    file = existing_path(path) if path else None
+    if file is None or file.is_dir() or file.suffix.lower() == ".gguf":
+        return
+    with open(file, "rb") as stream:
+        is_gguf = stream.read(4) == b"GGUF"
+    raise HandbookError(
+        f"a model is a directory or a GGUF file, and {path} is neither by its name",
+        where=option,
+        remedy="let the file's name end in .gguf"
+        if is_gguf
+        else f"name the directory that the model lies in: {file.parent}",
+    )
 
 
 def _ask_trl(pipeline: "Pipeline") -> None:
