@@ -148,8 +148,9 @@ def test_what_cannot_be_evaluated_is_said(tmp_path, few):
         run("--judgments", tmp_path / "none.jsonl", "--report", tmp_path)
     with pytest.raises(HandbookError, match="one table would mix two judges"):
         run("ddpo", "--judgments", tmp_path / "none.jsonl")
-    with pytest.raises(HandbookError, match="there is no model `ddpoo`"):
+    with pytest.raises(HandbookError, match="there is no model `ddpoo`") as unknown:
         run("ddpoo", "--runs", tmp_path)
+    assert unknown.value.where and unknown.value.remedy
     with pytest.raises(HandbookError, match="knows the miniature world alone"):
         strange = [{"question_id": 1, "category": "math", "turns": ["What is love?", "Why?"]}]
         answered = right_answers([{**strange[0], "reference": ["x", "y"]}], "a")

@@ -294,7 +294,11 @@ class Pipeline(RunSettings):
             return str(self.start()[0])
         if name == "ddpo":
             return str(self.ddpo().folder / training.MODEL)
-        raise HandbookError(f"there is no model `{name}`", remedy="choose one of base, dsft, ddpo")
+        raise HandbookError(
+            f"there is no model `{name}`",
+            where="model",
+            remedy="choose one of base, dsft, ddpo, or name the directory of a model",
+        )
 
     def evaluate(
         self,
