@@ -13,22 +13,20 @@ and write their part of ``benchmarks/results/browser.json``:
   fetches. The second turn follows PyTorch's first answer, so each answer is compared by itself;
 - the grades of these answers: of each grade its share, which should lie in the bootstrap interval
   of the share that PyTorch's answers have;
-- bytes of the models and, of a run that has them, of the checkpoints;
+- of a run with checkpoints, the bytes of all that a reader fetches, and of each checkpoint how many
+  tokens its rounding leaves what they are (`browser_checkpoints`);
 - in Chromium the memory of the tab's process that nobody else has, before and after all three
-  models have answered, and tokens per second of each, those of the question included.
+  models have answered, and of each the tokens of its answers per second, beside those of PyTorch on
+  the same questions in the same minutes, and the time to the first token.
 """
 
 import argparse
-import functools
-import http.server
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +36,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 
 import torch  # noqa: E402
+from browser_checkpoints import of_checkpoints  # noqa: E402
 from browser_models import generated_chat  # noqa: E402
-from live_models import checkpoints_of, models_of  # noqa: E402
+from browser_tab import in_chromium  # noqa: E402
 
 from zephyr_utils.chat import encode_prompt, prepare_tokenizer  # noqa: E402
 from zephyr_utils.evaluation import bootstrap_interval  # noqa: E402
@@ -49,7 +48,6 @@ from zephyr_utils.files import read_json, write_json  # noqa: E402
 from zephyr_utils.machine import environment_stamp  # noqa: E402
 from zephyr_utils.miniature import BASE_FOLDER  # noqa: E402
 from zephyr_utils.miniature.shipped import FOLDER, load_shipped  # noqa: E402
-from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS  # noqa: E402
 from zephyr_utils.online import sample_answers  # noqa: E402
 from zephyr_utils.scales import get_scale  # noqa: E402
 
@@ -61,6 +59,7 @@ GOALS = {
     "equal": 0.98,
     "memory_mb": 200,
     "tokens_per_second": 100,
+    "seconds_to_the_first_token": 1.5,
 }
 EVERY = 4  # of the exam's questions
 # Reads a file of what is asked, and writes one of what came out.
@@ -108,41 +107,21 @@ for (const name of asked.names) {
 }
 writeFileSync(`${folder}/out.json`, JSON.stringify({ tokens, logits, answers }));
 """
-# In the page: one model after the other answers all questions.
-TAB = """
-async ({ files, names, questions, longest }) => {
-  const source = await (await fetch("model.js")).text();
-  const engine = await import(new URL("model.js", document.baseURI).href);
-  const model = { get: () => files };
-  const { server } = await engine.openModels({ model, kernel: false, source, onProgress() {} });
-  const how = { kind: "answer", temperature: 0, topP: 1, seed: 0, longest };
-  const speeds = {};
-  for (const name of names) {
-    const ask = (text) => server.request(
-      { ...how, models: [name], conversations: [[{ role: "user", content: text }]] });
-    await ask(questions[0]); // merges the adapters, and lets the engine compile
-    const begun = performance.now();
-    let tokens = 0;
-    for (const text of questions) tokens += (await ask(text)).answers[0].tokens;
-    speeds[name] = { tokens, seconds: (performance.now() - begun) / 1000 };
-  }
-  globalThis.kept = server;
-  return { speeds, worker: server.inWorker, heap: performance.memory?.usedJSHeapSize };
-}
-"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--chats", type=int, default=5000, help="whose tokens are compared")
     parser.add_argument("--texts", type=int, default=200, help="whose logits are compared")
-    parser.add_argument("--run", type=Path, help="a run with checkpoints, for their bytes")
+    parser.add_argument("--run", type=Path, help="a run with checkpoints, to measure these too")
     parser.add_argument("--chromium", action="store_true", help="memory and speed instead")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     results = {**read_json(RESULTS), "goals": GOALS}
+    if arguments.run:
+        results |= of_checkpoints(arguments.run)
     if arguments.chromium:
-        results["chromium"] = {"environment": environment_stamp(), **in_chromium()}
+        results["chromium"] = {"environment": environment_stamp(), **in_chromium(packed(), NAMES)}
     else:
         results |= {"environment": environment_stamp(), **compared(arguments)}
     write_json(RESULTS, results)
@@ -155,23 +134,11 @@ def packed(precision: Any = "shipped") -> BrowserModels:
     return pack_models(BASE_FOLDER, adapters, precision)
 
 
-def sizes(models: BrowserModels, run: Path | None) -> dict[str, int]:
-    """Bytes that a reader fetches; of a run with checkpoints, those of the run."""
-    if run is None:
-        return {"models": len(models.payload)}
-    own = models_of(run)
-    kept = checkpoints_of(run, own) if own else None
-    if own is None or kept is None:
-        raise SystemExit(f"{run} has no checkpoints: python tools/checkpoints.py")
-    return {"models": len(own.payload), "checkpoints": len(kept.payload)}
-
-
 def compared(arguments: argparse.Namespace) -> dict[str, Any]:
     """Tokens, logits, answers and grades, of model.js in node and of PyTorch."""
     exam = get_scale("miniature").exam
     questions = exam.questions()
     shipped = packed()
-    fetched = sizes(shipped, arguments.run)
     rng = random.Random(0)
     chats = [generated_chat(rng) for _ in range(arguments.chats)]
     texts = [question["turns"][0] for question in questions][: arguments.texts]
@@ -200,7 +167,6 @@ def compared(arguments: argparse.Namespace) -> dict[str, Any]:
         a != encode_prompt(tokenizer, chat) for a, chat in zip(ours["tokens"], chats, strict=True)
     )
     return {
-        "bytes": fetched,
         "tokens": {"chats": len(chats), "differing": wrong},
         "logits": {
             "texts": len(texts),
@@ -282,59 +248,6 @@ def beside(
         },
         "grades": shares,
     }
-
-
-def in_chromium() -> dict[str, Any]:
-    """Memory and tokens per second of a tab in which all three models have answered."""
-    from playwright.sync_api import sync_playwright
-
-    exam = get_scale("miniature").exam
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
-        folder = Path(name)
-        packed().write(folder, "models")
-        (folder / "model.js").write_text(script("model"))
-        (folder / "index.html").write_text("<!doctype html><title>models</title>")
-        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=name)
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = driver.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        tab = browser.new_page()
-        tab.goto(f"http://127.0.0.1:{server.server_port}/index.html")
-        before = _private_mb()
-        seen = tab.evaluate(
-            TAB,
-            {
-                "files": [{"name": "models", "address": "models.json"}],
-                "names": list(NAMES),
-                "questions": list(EXAMPLE_QUESTIONS),
-                "longest": exam.max_new_tokens,
-            },
-        )
-        after = _private_mb()
-        browser.close()
-        server.shutdown()
-    return {
-        "load_of_the_machine": os.getloadavg()[0],
-        "in a worker": seen["worker"],
-        "tokens_per_second": {
-            model: speed["tokens"] / speed["seconds"] for model, speed in seen["speeds"].items()
-        },
-        "memory_mb": {"empty page": before, "three models": after},
-    }
-
-
-def _private_mb() -> float:
-    """Memory of this script's tab processes that they share with nobody: the largest one's."""
-    import psutil
-
-    tabs = [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "--type=renderer" in child.cmdline()
-    ]
-    return max(float(tab.memory_full_info().uss) for tab in tabs) / 2**20
 
 
 if __name__ == "__main__":

@@ -62,3 +62,68 @@ def test_a_step_is_compared_with_trls_by_the_medians():
 def test_the_truecasers_are_in_the_table_with_a_dash_where_nothing_was_measured():
     text = page.truecasers()
     assert "| ours |" in text and "| – | – |" in text and "one core of" in text
+
+
+def measured_in_a_browser():
+    grades = {"1": {"pytorch": [0.5, 0.4, 0.6], "browser": 0.45}}
+    answers = {"answers": 80, "equal": 79, "questions": 40, "equal in both turns": 40}
+    answers["grades"] = grades
+    speed = {"browser": 300.0, "pytorch": 600.0, "browser, processor time": 310.0}
+    return {
+        "goals": {
+            "bytes": 2_500_000,
+            "logits": 1e-4,
+            "equal": 0.98,
+            "memory_mb": 200,
+            "tokens_per_second": 100,
+            "seconds_to_the_first_token": 1.5,
+        },
+        "answers": {"dSFT": answers},
+        "logits": {"largest difference": {"dSFT": 4e-5}},
+        "tokens": {"chats": 5000, "differing": 0},
+        "checkpoints": {"tokens": 1000, "equal": {"dSFT": {"step 1": 0.99, "step 2": 0.985}}},
+        "bytes": {"models": 2_000_000, "checkpoints": 400_000},
+        "chromium": {
+            "environment": {"cpu": "a CPU", "cores": 2},
+            "load_of_the_machine": 8.0,
+            "tokens_per_second": {"dSFT": {**speed, "seconds to the first token": 0.2}},
+            "memory_mb": {"empty page": 20.0, "three models": 90.0},
+        },
+    }
+
+
+def test_the_browsers_models_stand_beside_the_goals():
+    text = page.browser(measured_in_a_browser())
+    assert "| greedy answers equal, of 80 | 98% | 98.8% | yes |" in text
+    assert "| of PyTorch's tokens per second in the same minutes |  | 50% |  |" in text
+    assert "2.40 MB" in text and "Of 1,000 tokens at least 98.50% stay the likeliest" in text
+    assert text.endswith("No goal was missed.")
+    assert "`benchmarks/browser.py` does it" in page.browser({})
+
+
+@pytest.mark.parametrize(
+    "change, missed",
+    [
+        (lambda it: it["answers"]["dSFT"].update(equal=78), "greedy answers equal, of 80"),
+        (
+            lambda it: it["answers"]["dSFT"].update({"equal in both turns": 39}),
+            "both answers equal, of 40 questions",
+        ),
+        (lambda it: it["tokens"].update(differing=1), "tokens"),
+        (lambda it: it["checkpoints"]["equal"]["dSFT"].update({"step 2": 0.979}), "checkpoints"),
+        (lambda it: it["bytes"].update(models=2_200_000), "bytes"),
+        (lambda it: it["chromium"]["memory_mb"].update({"three models": 201}), "memory"),
+        (
+            lambda it: it["chromium"]["tokens_per_second"]["dSFT"].update(browser=99.0),
+            "tokens per second",
+        ),
+        (
+            lambda it: it["answers"]["dSFT"]["grades"]["1"].update(browser=0.39),
+            "grades whose share is in the interval of PyTorch's",
+        ),
+    ],
+)
+def test_a_goal_that_was_missed_is_named(change, missed):
+    results = measured_in_a_browser()
+    change(results)
+    assert page.browser(results).endswith(f"Missed: {missed}.")

@@ -160,6 +160,111 @@ def steps(results: dict[str, Any]) -> str:
     return f"{markdown_table(columns, rows, numbers=(1, 2, 3))}\n\n{machine}"
 
 
+def browser(results: dict[str, Any]) -> str:
+    """The models in a browser beside PyTorch's, with the goals, and which of these were missed."""
+    if not {"answers", "chromium"} <= set(results):
+        return "Nothing is measured yet: `benchmarks/browser.py` does it."
+    goals, names, tab = results["goals"], list(results["answers"]), results["chromium"]
+    answers, speeds = results["answers"].values(), tab["tokens_per_second"].values()
+    equal = [one["equal"] / one["answers"] for one in answers]
+    both = [one["equal in both turns"] / one["questions"] for one in answers]
+    apart = [results["logits"]["largest difference"][name] for name in names]
+    inside = [[_inside(grade) for grade in one["grades"].values()] for one in answers]
+    speed = [one["browser"] for one in speeds]
+    first = [one["seconds to the first token"] for one in speeds]
+    memory, (fetched, unmet) = tab["memory_mb"]["three models"], _fetched(results)
+    differing, chats = results["tokens"]["differing"], results["tokens"]["chats"]
+    rows = [
+        (
+            f"greedy answers equal, of {next(iter(answers))['answers']}",
+            f"{goals['equal']:.0%}",
+            [f"{share:.1%}" for share in equal],
+            min(equal) >= goals["equal"],
+        ),
+        (
+            f"both answers equal, of {next(iter(answers))['questions']} questions",
+            f"{goals['equal']:.0%}",
+            [f"{share:.1%}" for share in both],
+            min(both) >= goals["equal"],
+        ),
+        (
+            "grades whose share is in the interval of PyTorch's",
+            "all",
+            [f"{sum(one)} of {len(one)}" for one in inside],
+            all(map(all, inside)),
+        ),
+        (
+            "largest difference of a logit in float32",
+            f"{goals['logits']:.0e}",
+            [f"{value:.0e}" for value in apart],
+            max(apart) <= goals["logits"],
+        ),
+        (
+            "tokens per second",
+            str(goals["tokens_per_second"]),
+            [f"{value:.0f}" for value in speed],
+            min(speed) >= goals["tokens_per_second"],
+        ),
+        (
+            "seconds to the first token",
+            f"{goals['seconds_to_the_first_token']}",
+            [f"{value:.1f}" for value in first],
+            max(first) <= goals["seconds_to_the_first_token"],
+        ),
+    ]
+    cells = [(what, goal, *values, "yes" if met else "no") for what, goal, values, met in rows]
+    cells += [
+        (what, "", *values, "")
+        for what, values in (
+            (
+                "of PyTorch's tokens per second in the same minutes",
+                [f"{one['browser'] / one['pytorch']:.0%}" for one in speeds],
+            ),
+            (
+                "tokens per second of processor time",
+                [f"{one['browser, processor time']:.0f}" for one in speeds],
+            ),
+        )
+    ]
+    said = [
+        f"Tokens: {differing} of {chats:,} generated chats differ (goal: none).",
+        fetched,
+        f"The tab takes {memory:.0f} MB once all three have answered "
+        f"(goal: {goals['memory_mb']} MB), and {tab['memory_mb']['empty page']:.0f} MB when empty.",
+        f"{tab['environment']['cpu']}, {tab['environment']['cores']} cores; the load of the "
+        f"machine was {tab['load_of_the_machine']:.1f} while the speeds were measured.",
+    ]
+    missed = [what for what, _, _, met in rows if not met]
+    missed += ["tokens"] * bool(differing) + unmet
+    missed += ["memory"] * (memory > goals["memory_mb"])
+    said.append(f"Missed: {'; '.join(missed)}." if missed else "No goal was missed.")
+    table = markdown_table(["", "goal", *names, "reached"], cells, numbers=range(1, 2 + len(names)))
+    return f"{table}\n\n{' '.join(said)}"
+
+
+def _fetched(results: dict[str, Any]) -> tuple[str, list[str]]:
+    """What a reader fetches and how far rounding changes checkpoints, and which goals it misses."""
+    if "checkpoints" not in results:
+        return "Checkpoints are not measured yet: `benchmarks/browser.py --run` does it.", []
+    goals, kept = results["goals"], results["checkpoints"]
+    size = sum(results["bytes"].values())
+    counts = ", ".join(f"{len(one)} checkpoints of {stage}" for stage, one in kept["equal"].items())
+    least = min(share for one in kept["equal"].values() for share in one.values())
+    text = (
+        f"Of {kept['tokens']:,} tokens at least {least:.2%} stay the likeliest one when a "
+        f"checkpoint is rounded (goal: {goals['equal']:.0%}). A reader fetches {size / 1e6:.2f} MB "
+        f"at most (goal: {goals['bytes'] / 1e6:.1f} MB), with {counts}."
+    )
+    missed = ["checkpoints"] * (least < goals["equal"]) + ["bytes"] * (size > goals["bytes"])
+    return text, missed
+
+
+def _inside(grade: dict[str, Any]) -> bool:
+    """Whether the browser's share of a grade lies in the interval of PyTorch's."""
+    _, low, high = grade["pytorch"]
+    return bool(low - 1e-9 <= grade["browser"] <= high + 1e-9)
+
+
 def blocks() -> dict[str, Callable[[], str]]:
     """The name of each block of the page and what makes it."""
     return {
@@ -170,6 +275,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "processors": lambda: processors(read_json(RESULTS / "processors.json")),
         "truecasers": truecasers,
         "steps": lambda: steps(read_json(RESULTS / "steps.json")),
+        "browser": lambda: browser(read_json(RESULTS / "browser.json")),
     }
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrices = Mapping[str, NDArray[np.float32]]
-# The error over the root of the size of all that changed so far. With it next tokens stay what they
-# are on 98 % of places and more, at each checkpoint of dSFT and of dDPO (benchmarks/browser.py).
+# The error over the root of the size of all that changed so far. With it the likeliest next token
+# stays what it is at 98 % of places of dSFT's checkpoints, and of dDPO's (benchmarks/browser.py).
 ERROR = 0.006
 SMALLEST = 0.7  # of a singular value, in errors of a matrix whose entries are all off by one step
 NEGLIGIBLE = 1e-6  # of the largest singular value
