@@ -32,6 +32,7 @@ def test_lines_over_the_same_steps_are_columns_and_others_are_rows_with_their_na
 def test_a_long_line_is_thinned_keeps_its_ends_and_says_so():
     table = only(figures.loss_curve({"training": {step: 1 / step for step in range(1, 1235)}}))
     assert len(table.rows) == 20 and table.note == "20 of 1,234 points, evenly spread."
+    assert table.columns[1] == "training" and table.caption == "loss (nats per token)"
     assert table.rows[0] == ["1", "1.000"] and table.rows[-1][0] == "1,234"
 
 

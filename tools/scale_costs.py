@@ -45,14 +45,14 @@ def scales_measured(report: Report, chapters: list[str]) -> str:
     rows = [
         [
             f"`{name}`",
-            get_scale(name).runs_on,
             *(_written(*taken[name][:3]) if name in taken else NOT_THERE),
             taken[name][3] if name in taken else "not measured",
+            get_scale(name).runs_on,
         ]
         for name in scale_names()
     ]
-    columns = ["scale", "meant for", "minutes", "peak MB", "core-hours", "measured by"]
-    return markdown_table(columns, rows, numbers=(2, 3, 4))
+    columns = ["scale", "minutes", "peak MB", "core-hours", "measured by", "meant for"]
+    return markdown_table(columns, rows, numbers=(1, 2, 3))
 
 
 def chapters_measured(report: Report, chapters: list[str]) -> str:

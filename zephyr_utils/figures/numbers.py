@@ -111,10 +111,11 @@ def _histogram(axes: Axes, note: str) -> Iterator[FigureTable]:
             for start, end, *values in zip(starts, ends, *kept, strict=True)
         ]
         several = f"Each row holds {joined} neighbouring bars of the figure." if joined > 1 else ""
+        heads = _heads([name for name, _ in columns], _label(axes.yaxis))
         yield FigureTable(
-            [_label(axes.xaxis) or "x", *_heads([name for name, _ in columns], _label(axes.yaxis))],
+            [_label(axes.xaxis) or "x", *heads],
             rows,
-            caption=_caption(axes, len(columns), _label(axes.yaxis)),
+            caption=_caption(axes, heads, _label(axes.yaxis)),
             note=" ".join(filter(None, (several, note))),
         )
 
@@ -157,7 +158,7 @@ def _points_table(axes: Axes, found: list[Points], note: str) -> FigureTable:
     return FigureTable(
         columns,
         rows,
-        caption=_caption(axes, len(found) if wide else 1, _label(value_axis)),
+        caption=_caption(axes, columns, _label(value_axis)),
         note=" ".join(filter(None, (thinned, note))),
     )
 
@@ -184,9 +185,9 @@ def _heads(names: Sequence[str], value: str) -> list[str]:
     return [name or f"series {place}" for place, name in enumerate(names, start=1)]
 
 
-def _caption(axes: Axes, columns: int, value: str) -> str:
-    """The panel's title, and the axis of the values where each column has another name."""
-    return ": ".join(filter(None, (axes.get_title(), value if columns > 1 else "")))
+def _caption(axes: Axes, columns: Sequence[str], value: str) -> str:
+    """The panel's title, and the axis of the values where no column has its name."""
+    return ": ".join(filter(None, (axes.get_title(), "" if value in columns else value)))
 
 
 def _label(axis: Axis) -> str:
