@@ -1,4 +1,4 @@
-"""The road: each step makes its artefact once, from the steps before it; real records go the same
+"""The pipeline: each step makes its artefact once, from the steps before it; real records go the same
 way; a kill is made good.
 """
 
@@ -179,8 +179,8 @@ KILLED = """
 import sys
 from zephyr_utils.pipeline.pipeline import Pipeline
 import json
-road = Pipeline(**json.loads(sys.argv[1]))
-print(road.dsft().key)
+pipeline = Pipeline(**json.loads(sys.argv[1]))
+print(pipeline.dsft().key)
 """
 
 

@@ -39,7 +39,7 @@ SECRET = "hf_" + "x" * 20
 
 @pytest.fixture
 def pipeline(tmp_path) -> Pipeline:
-    """A road whose manifests are there and whose models are a few bytes."""
+    """A pipeline whose manifests are there and whose models are a few bytes."""
     pipeline = Pipeline(runs=str(tmp_path))
     results = {
         "dsft": {"held_out_loss": 1.2345},
