@@ -1,5 +1,5 @@
-"""The pipeline: each step makes its artefact once, from the steps before it; real records go the same
-way; a kill is made good.
+"""The pipeline: each step makes its artefact once, from the steps before it; real records go the
+same way; a kill is made good.
 """
 
 import json
