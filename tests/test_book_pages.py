@@ -228,6 +228,15 @@ def test_each_scale_says_what_it_took_or_that_nobody_measured_it(report):
     assert measured == {"miniature", "smol/cpu"}
 
 
+def test_chapters_that_ran_at_once_share_the_cores(report):
+    for each in report.values():
+        each["at_once"] = 2
+    drawn = page_parts.PARTS["scales measured"](report, list(report))
+    minutes, cores = len(report) * (35.2 + 40.1) / 60, 2
+    assert f"| {minutes:.1f} | 812 | {minutes * cores / 2 / 60:.2f} |" in drawn
+    assert "; up to 2 chapters ran at once." in page_parts.PARTS["last run"](report, list(report))
+
+
 def test_a_run_at_another_scale_is_shown_under_its_own_name(report):
     for each in report.values():
         each["parameters"] = {"scale": "smol"}

@@ -99,7 +99,9 @@ def last_run(report: Report, chapters: list[str]) -> str:
     drawn = markdown_table(
         ["chapter", "time", "memory", "headline", "expected", "inside"], rows, numbers=(1, 2)
     )
-    return f"{drawn}\n\nTogether {seconds_in_words(together)}."
+    most = max(report[name].get("at_once", 1) for name in chapters)
+    beside = f"; up to {most} chapters ran at once" if most > 1 else ""
+    return f"{drawn}\n\nAdded up, the chapters took {seconds_in_words(together)}{beside}."
 
 
 def _took(entry: dict[str, Any]) -> str:

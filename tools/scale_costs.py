@@ -29,12 +29,7 @@ def scales_measured(report: Report, chapters: list[str]) -> str:
     stamp = real_model.results()["environment"]
     taken = {
         scale_of(entries): (
-            *_added(
-                [
-                    _costs(seconds_of(entry), memory_of(entry), entry["environment"]["cores"])
-                    for entry in entries
-                ]
-            ),
+            *_added([_chapter_costs(entry) for entry in entries]),
             f"the last run, {_machine(entries[-1]['environment'])}",
         ),
         REAL: (
@@ -60,8 +55,8 @@ def chapters_measured(report: Report, chapters: list[str]) -> str:
     rows = []
     for name in chapters:
         entry = report[name]
-        own = _costs(seconds_of(entry), memory_of(entry), entry["environment"]["cores"])
-        rows.append([f"[{name}](notebooks/{name})", *_written(*own), *_real(name)])
+        own = _written(*_chapter_costs(entry))
+        rows.append([f"[{name}](notebooks/{name})", *own, *_real(name)])
     shown = scale_of([report[name] for name in chapters])
     heads = [
         f"{scale}: {what}"
@@ -79,15 +74,6 @@ def scale_of(entries: list[dict[str, Any]]) -> str:
     )
 
 
-def seconds_of(entry: dict[str, Any]) -> float:
-    """What a chapter takes with nothing made before it."""
-    return entry["seconds"] + entry["seconds_reused"]
-
-
-def memory_of(entry: dict[str, Any]) -> float:
-    return entry["metrics"]["peak_memory_mb"]
-
-
 def _real(chapter: str) -> tuple[str, ...]:
     steps = [real_model.first_seed()["steps"][name] for name in STEPS.get(chapter, ())]
     if not steps:
@@ -98,7 +84,14 @@ def _real(chapter: str) -> tuple[str, ...]:
     )
 
 
-def _costs(seconds: float, memory: float, cores: int) -> tuple[float, float, float]:
+def _chapter_costs(entry: dict[str, Any]) -> tuple[float, float, float]:
+    """What a chapter takes with nothing made before it. Those that ran at once share the cores."""
+    seconds = entry["seconds"] + entry["seconds_reused"]
+    cores = entry["environment"]["cores"] / entry.get("at_once", 1)
+    return _costs(seconds, entry["metrics"]["peak_memory_mb"], cores)
+
+
+def _costs(seconds: float, memory: float, cores: float) -> tuple[float, float, float]:
     """Minutes, MB, core-hours."""
     return seconds / 60, memory, seconds * cores / 3600
 
