@@ -140,7 +140,8 @@ def test_an_answer_that_is_or_explains_json_stays_the_text_that_it_is(answer):
     assert check_dialogue(dialogue)["messages"][-1]["content"] == answer
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(VISIBLE.search)
+CHARACTERS = st.characters(exclude_categories=["Cs"])
+TEXT = st.text(CHARACTERS, min_size=1, max_size=30).filter(VISIBLE.search)
 
 
 @given(st.lists(TEXT, min_size=2, max_size=6), st.sampled_from(list(SPELLINGS.values())))
