@@ -96,3 +96,14 @@ def tiny_replication(monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setattr(replication.Replication, "reference", torch.nn.Linear(3, 2, bias=False))
     return made
+
+
+def test_it_is_said_where_dpo_never_came_as_far_as_rloo():
+    def stopped(distance, kl):
+        return {"stopped": {"trained": {"distance": distance, "steps": 72}, "kl": kl}}
+
+    short = {0: stopped(3.0, 2.0), 1: stopped(2.0, 2.1), 2: stopped(3.0, 1.0), 3: {}}
+    said = claims.equal_kl_missed(short)
+    assert said.startswith("In 2 of 3 replications DPO had made all its steps")
+    assert "(by 1.5 nats on average)" in said
+    assert claims.equal_kl_missed({1: short[1]}) == ""

@@ -18,7 +18,7 @@ from typing import Any
 from zephyr_utils.ablations.catalogue import OWN_ANSWERS, TABLE_3
 from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
 from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
-from zephyr_utils.ablations.methods.claims import judge_methods
+from zephyr_utils.ablations.methods.claims import equal_kl_missed, judge_methods
 from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
 from zephyr_utils.ablations.tables import methods_table, processors_table, undecided
 from zephyr_utils.errors import HandbookError
@@ -91,10 +91,11 @@ def methods(known: Committed) -> str:
         "Share of held-out pairs ranked as the label does: "
         + "; ".join(f"{labels[name]} {share:.3f}" for name, share in accuracy.items())
         + ".",
+        equal_kl_missed(known.measured),
         f"{len(known.measured)} replications; undecided: {len(undecided(judged))} of "
         f"{len(shown)}. {known.machine}.",
     ]
-    parts += [
+    parts = [part for part in parts if part] + [
         f"Replication {seed} failed in {', '.join(rows)}, and is left out there."
         for seed, rows in known.failed.items()
     ]

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zephyr_utils.ablations.methods.catalogue import methods_provenance
-from zephyr_utils.ablations.methods.claims import METHOD_CLAIMS, judge_methods
+from zephyr_utils.ablations.methods.claims import (
+    METHOD_CLAIMS,
+    REWARDS,
+    equal_kl_missed,
+    judge_methods,
+)
 from zephyr_utils.ablations.outcomes import GRADE, MARGINS, RIGHT
 from zephyr_utils.ablations.results import Committed, committed
 from zephyr_utils.ablations.tables import findings_table, in_words
@@ -42,12 +47,14 @@ class FamilyResults:
         missing: the others, in words.
         replications: how many the study has.
         changed: what the results rest on that has changed since, in words.
+        note: what has to be known of one comparison; "" for nothing.
     """
 
     findings: tuple[ClaimResult, ...]
     missing: tuple[str, ...]
     replications: int
     changed: tuple[str, ...]
+    note: str = ""
 
 
 def family_results(family: str, known: Committed | None = None) -> FamilyResults:
@@ -74,6 +81,7 @@ def family_results(family: str, known: Committed | None = None) -> FamilyResults
         tuple(one.claim.text for one in judged if not one.findings),
         len(known.measured),
         known.changed,
+        equal_kl_missed(known.measured) if family == REWARDS else "",
     )
 
 
@@ -84,6 +92,8 @@ def family_table(results: FamilyResults) -> str:
     if not results.findings:
         return NOTHING_YET
     parts = [findings_table(results.findings, why=False)]
+    if results.note:
+        parts.append(results.note)
     if results.missing:
         parts.append(f"Not measured: {'; '.join(results.missing)}.")
     if results.changed:

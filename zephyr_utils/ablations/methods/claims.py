@@ -3,6 +3,7 @@
 ``benchmarks/protocol-methods.md`` fixed claims, rows and searches before anything was measured.
 """
 
+import statistics
 from typing import Any
 
 from zephyr_utils.ablations import reasons
@@ -14,6 +15,22 @@ AGAIN, REWARDS, COMPARISONS = "sampling again", "reward models", "comparisons"
 def judge_methods(measured: Measured) -> list[ClaimResult]:
     """Every claim of `METHOD_CLAIMS`, in order."""
     return judge_together(METHOD_CLAIMS, measured, reasons.explain)
+
+
+def equal_kl_missed(measured: Measured) -> str:
+    """In how many replications the DPO run that stops at RLOO's KL divergence from dSFT ended
+    before it was as far; "" where none did.
+    """
+    runs = [rows["stopped"] for rows in measured.values() if "stopped" in rows]
+    short = [run["trained"]["distance"] - run["kl"] for run in runs]
+    short = [less for less in short if less > 0]
+    if not short:
+        return ""
+    return (
+        f"In {len(short)} of {len(runs)} replications DPO had made all its steps before it was as "
+        f"far from dSFT as RLOO (by {statistics.mean(short):.1f} nats on average), so that the two "
+        "are not compared at equal KL divergence there."
+    )
 
 
 def _more_accurate(rows: dict[str, Any]) -> float:
