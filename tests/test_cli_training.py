@@ -249,8 +249,8 @@ def test_a_model_sits_the_exam_in_its_own_template_unless_another_is_asked_for(
 def test_run_hands_its_settings_to_the_chapters(place, tmp_path, monkeypatch):
     given = {}
 
-    def run_chapters(chapters, parameters, folder, *, expected, console):
-        given.update(parameters, expected=expected)
+    def run_chapters(chapters, parameters, folder, *, expected, console, jobs):
+        given.update(parameters, expected=expected, jobs=jobs)
         return []
 
     monkeypatch.setattr(notebooks, "run_chapters", run_chapters)
@@ -258,7 +258,9 @@ def test_run_hands_its_settings_to_the_chapters(place, tmp_path, monkeypatch):
     zephyr(
         "run", "--dialogues", place / "dialogues.jsonl", "--limit", 40, "--runs", tmp_path,
         "--set", "dsft.learning_rate=2e-5", "--set-aside", "--chat-template", "keep",
+        "--jobs", 3,
     )  # fmt: skip
+    assert given["jobs"] == 3
     assert given["dialogues"] == str(place / "dialogues.jsonl") and given["expected"] is None
     assert given["settings"] == {
         "set_aside_bad_rows": True, "changes": {"dsft": {"learning_rate": 2e-5}}, "limit": 40,

@@ -203,9 +203,12 @@ def test_scores_are_read_from_every_type_of_number(tmp_path):
         made = load_records(path, "preference").records[0]
         assert made["score_chosen"] == 8.0 and type(made["score_chosen"]) is float
     nothing = pa.array([float("nan")])
-    path = parquet(tmp_path, **texts, score_chosen=nothing, score_rejected=nothing)
+    path = parquet(tmp_path, **texts, score_chosen=nothing, score_rejected=[3.5])
     with pytest.raises(RecordError, match="field score_chosen: expected a number"):
         load_records(path, "preference")
+    path = parquet(tmp_path, **texts, score_chosen=nothing, score_rejected=nothing)
+    (made,) = load_records(path, "preference").records
+    assert "score_chosen" not in made and "score_rejected" not in made
 
 
 def test_a_table_with_one_name_for_two_columns_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import nbformat
 import psutil
@@ -13,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.pipeline import notebooks
 from zephyr_utils.pipeline.chapter_report import read_ranges, read_report
-from zephyr_utils.pipeline.notebooks import ChapterFailed, run_chapters
+from zephyr_utils.pipeline.notebooks import ChapterFailed, default_jobs, run_chapters
 
 WRITE = """
 from zephyr_utils.pipeline import artefacts
@@ -235,6 +237,19 @@ def test_chapters_at_once_wait_for_each_other_and_are_listed_in_order(tmp_path, 
     assert os.getcwd() == here
 
 
+@pytest.mark.parametrize(
+    ("scale", "gigabytes", "jobs"),
+    [("miniature", 100, 4), ("miniature", 5, 2), ("miniature", 1, 1), ("smol/cpu", 100, 1)],
+)
+def test_as_many_chapters_run_at_once_as_cores_and_memory_allow(
+    scale, gigabytes, jobs, monkeypatch
+):
+    free = SimpleNamespace(available=gigabytes * 2**30)
+    monkeypatch.setattr(notebooks, "usable_cores", lambda: 4)
+    monkeypatch.setattr(notebooks.psutil, "virtual_memory", lambda: free)
+    assert default_jobs(scale) == jobs
+
+
 def test_a_failed_chapter_lets_that_beside_it_finish_and_starts_no_other(tmp_path, run):
     folder = tmp_path / "notebooks"
     fails = "\n".join(
@@ -280,8 +295,13 @@ def test_an_interrupt_ends_the_notebooks_that_are_at_work(tmp_path, run):
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        run(*chapters, jobs=2)
+    # a worker of pytest-xdist ignores the signal
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(*chapters, jobs=2)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not psutil.Process().children(), "a notebook's process was left behind"
     assert read_report(run.folder) == {}
 

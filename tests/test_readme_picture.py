@@ -76,5 +76,5 @@ def test_what_dpo_adds_is_said_in_both_outcomes_with_verdicts():
         one["dsft"]["exam"]["right"] = 0.6
     said = readme_picture.dpo_in_words({"measured": rows})
     assert "raises the grade: **holds**: +0.51 [" in said
-    assert "right answers: **does not hold**: −9.9 [" in said
+    assert "right answers (percentage points): **does not hold**: −9.9 [" in said
     assert readme_picture.dpo_in_words({"measured": {}}) == ""
