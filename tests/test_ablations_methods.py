@@ -53,6 +53,9 @@ def test_the_table_has_the_distance_from_dsft_and_leaves_reward_models_out():
     assert lines[2:] == [
         "| RLOO | 5.00 [5.00, 5.00] | 50.0 [50.0, 50.0] | 12.0 | 100% | 1.25 | 2 |"
     ]
+    for rows in measured.values():
+        rows["rloo"]["kl"] = -0.001  # an estimate of nothing
+    assert "| 0.00 | 2 |" in methods_table(measured, {"rloo": "RLOO"})
 
 
 def test_batches_follow_each_other_and_begin_again_at_the_end():
