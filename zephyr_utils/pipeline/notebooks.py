@@ -158,7 +158,9 @@ def run_chapters(
 def _stop_kernels() -> None:
     """Kill the notebooks' processes, which have sessions of their own and hear no Ctrl-C."""
     for child in psutil.Process().children():
-        child.kill()
+        with contextlib.suppress(psutil.Error):  # it has ended by itself
+            if "ipykernel_launcher" in child.cmdline():
+                child.kill()
 
 
 def _changed_parameters(chapter: Path, parameters: dict[str, Any]) -> dict[str, Any]:
