@@ -209,7 +209,7 @@ def browser(results: dict[str, Any]) -> str:
         (
             "seconds to the first token",
             f"{goals['seconds_to_the_first_token']}",
-            [f"{value:.1f}" for value in first],
+            [f"{value:.2f}" for value in first],
             max(first) <= goals["seconds_to_the_first_token"],
         ),
     ]
