@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +130,9 @@ def run_chapters(
 
         # Papermill keeps the working directory of the whole process: once, around all threads.
         with local_file_io_cwd(), ThreadPoolExecutor(jobs) as pool:
+            running = [pool.submit(run_one, chapter) for chapter in chapters]
             try:
-                for done in as_completed([pool.submit(run_one, chapter) for chapter in chapters]):
+                for done in as_completed(running):
                     if isinstance(error := done.exception(), ChapterFailed):
                         failures.append(error)
                     elif error:
@@ -139,6 +140,8 @@ def run_chapters(
             except BaseException:  # Ctrl-C, above all: the chapters at work would go on
                 stop.set()
                 _stop_kernels()
+                while wait(running, timeout=0.5).not_done:
+                    _stop_kernels()  # one that was just being started
                 raise
     # what was finished is worth its table, also when another chapter failed
     entries = dict(sorted(entries.items()))
