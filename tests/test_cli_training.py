@@ -18,6 +18,7 @@ from zephyr_utils.chat import ZEPHYR_TEMPLATE, load_model, load_tokenizer, prepa
 from zephyr_utils.cli import runs
 from zephyr_utils.data.records import save_records
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
 from zephyr_utils.pipeline import notebooks
 from zephyr_utils.pipeline.artefacts import Manifest
@@ -266,6 +267,16 @@ def test_run_hands_its_settings_to_the_chapters(place, tmp_path, monkeypatch):
         "set_aside_bad_rows": True, "changes": {"dsft": {"learning_rate": 2e-5}}, "limit": 40,
         "chat_template": "keep",
     }  # fmt: skip
+
+
+def test_a_base_model_of_ones_own_has_the_machine_for_itself(place, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(notebooks, "default_jobs", lambda scale: 4)
+    monkeypatch.setattr(notebooks, "run_chapters", lambda *_, jobs, **__: given.append(jobs) or [])
+    monkeypatch.setattr(runs, "_chosen_chapters", lambda numbers: [])
+    zephyr("run", "--runs", tmp_path)
+    zephyr("run", "--runs", tmp_path, "--base-model", BASE_FOLDER)
+    assert given == [4, 1]
 
 
 def test_every_variant_of_a_scale_is_a_choice_of_the_option(monkeypatch):

@@ -53,8 +53,8 @@ def run(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Chapters at once. Default: at the miniature scale one for each core with 2 GB of "
-            "free memory, else 1.",
+            help="Chapters at once. Default: at the miniature scale, with its own base model, one "
+            "for each core with 2 GB of free memory; else 1.",
             min=1,
         ),
     ] = None,
@@ -91,7 +91,7 @@ def run(
         pipeline.folder,
         expected=expected if as_published else None,
         console=out,
-        jobs=jobs or default_jobs(scale),
+        jobs=jobs or (1 if base_model else default_jobs(scale)),  # another may need more memory
     )
     raise typer.Exit(1 if outside else 0)
 
