@@ -23,8 +23,9 @@ FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthChe
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """An empty folder for one call, in memory where the system has a place for that: a disk takes
-    up to 40 ms to make each file safe, and pytest's own folders stay and are counted anew for each.
+    """An empty folder for one call, in memory where the system has a place for that: flushing a
+    file to disk takes up to 40 ms, and pytest keeps each `tmp_path` and lists all of them for the
+    next.
     """
     memory = "/dev/shm"
     place = memory if os.access(memory, os.W_OK) else None

@@ -46,7 +46,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=12), ma
 @st.composite
 def numeric_rows(draw):
     """Rows of numbers alone, with gaps: each cell is one of a few numbers, chosen by a byte, since
-    drawing each anew takes twenty times as long as judging them.
+    drawing a number for every cell takes twenty times as long as judging the rows.
     """
     names = draw(st.lists(st.sampled_from(NAMES), min_size=4, max_size=18, unique=True))
     numbers = draw(st.lists(NUMBERS, min_size=1, max_size=12))
