@@ -126,8 +126,9 @@ def pack_checkpoints(
     """The checkpoints of a training in a file of their own, which is fetched after that of
     `models`.
 
-    Of each is stored by what it differs from the one before, as that is read with its own rounding,
-    so that no rounding adds up; of the first, by what from the model that the training began with.
+    Each is stored as its difference from the one before, as that is read with its own rounding, so
+    that no rounding adds up; the first as its difference from the model that the training began
+    with.
 
     Args:
         end: the adapter of `models` that the training led to.
