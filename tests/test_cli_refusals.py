@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command_from_info
 from typer.testing import CliRunner
 
 from zephyr_utils import cli, doctor, gguf_export
@@ -231,3 +232,40 @@ def test_a_file_in_place_of_a_model_is_refused_before_any_work(
     (tmp_path / name).write_bytes(content)
     error = refused("dpo", option, str(tmp_path / name), "--runs", str(tmp_path / "runs"))
     assert error.where == option and advice in error.remedy and not (tmp_path / "runs").exists()
+
+
+def options_with_a_value():
+    for verb in app.registered_commands:
+        command = get_command_from_info(verb, pretty_exceptions_short=False, rich_markup_mode=None)
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and not parameter.is_flag:
+                yield command.name, parameter.opts[0]
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
+def test_an_empty_value_is_refused_by_every_option_that_takes_one(blank, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = list(options_with_a_value())
+    paths = {"--output", "--fit-on", "--runs", "--recipe", "--dialogues", "--feedback", "--gguf",
+             "--preferences", "--base-model", "--sft-model", "--questions", "--journal",
+             "--judgments", "--annotations", "--report", "--prices", "--healthy"}  # fmt: skip
+    assert paths <= {option for _, option in asked}
+    for command, option in asked:
+        for given in ((option, blank), (f"{option}={blank}",)):
+            assert refused(command, *given).where == option, (command, given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_argument_is_refused_also_behind_a_flag(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in (["truecase", "", "--output", "o"], ["pairs", "--set-aside", ""],
+                  ["evaluate", "dsft", ""], ["check-log", ""], ["push", ""]):  # fmt: skip
+        error = refused(*given)
+        assert error.where == f"an argument of `zephyr {given[0]}`"
+        assert error.what == "the value is empty" and "leave it out" in error.remedy
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_value_with_an_equals_sign_of_its_own_is_no_empty_one():
+    assert "learning_rate" in refused("sft", "--set", "dsft.learning_rate=").what
+    assert "no file is named" in refused("sft", "--recipe", "dsft=").what

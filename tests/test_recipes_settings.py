@@ -6,8 +6,9 @@ import pytest
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.pipeline import Pipeline
-from zephyr_utils.recipes import load_recipe
+from zephyr_utils.recipes import STAGES, field_types, load_recipe
 from zephyr_utils.recipes.settings import DECIDED_ELSEWHERE, parse_recipes, parse_settings
+from zephyr_utils.recipes.values import BOUNDS, converted
 from zephyr_utils.training import trackers, trl_arguments
 
 
@@ -66,6 +67,77 @@ def test_a_setting_that_does_not_fit_is_named_with_what_is_expected(setting, wor
     with pytest.raises(HandbookError) as refused:
         parse_settings([setting])
     assert words in str(refused.value) and f"--set {setting}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words", "remedy"),
+    [
+        ("dsft.max_steps=0", "is 0, and a number above 0, or -1 is", "num_train_epochs"),
+        ("ddpo.max_steps=-2", "`max_steps` is -2, and", "leave it out (-1)"),
+        ("ddpo.max_steps=0.5", "a whole number is expected", "write max_steps as"),
+        ("dsft.num_train_epochs=0", "above 0", "write one"),
+        ("dsft.num_train_epochs=-1", "above 0", "write one"),
+        ("dsft.per_device_train_batch_size=0", "above 0", "write one"),
+        ("ddpo.gradient_accumulation_steps=-1", "above 0", "write one"),
+        ("ddpo.per_device_eval_batch_size=0", "above 0", "write one"),
+        ("ddpo.precompute_ref_batch_size=0", "above 0", "write one"),
+        ("dsft.learning_rate=0", "above 0", "write one"),
+        ("dsft.learning_rate=inf", "a number is expected", "write learning_rate as"),
+        ("dsft.learning_rate=none", "a number is expected", "write learning_rate as"),
+        ("dsft.save_steps=0", "above 0", "save_strategy: no"),
+        ("dsft.save_steps=-100", "above 0", "save_strategy: no"),
+        ("dsft.save_total_limit=0", "above 0", "or none for no limit"),
+        ("ddpo.logging_steps=0", "above 0", "logging_strategy: no"),
+        ("ddpo.eval_steps=0", "above 0", "write one"),
+        ("dsft.max_length=0", "above 0", "write one"),
+        ("dsft.lora_alpha=0", "above 0", "write one"),
+        ("dsft.lora_dropout=1", "from 0 to below 1", "write one"),
+        ("dsft.warmup_steps=-0.1", "from 0 is", "write one"),
+        ("dsft.weight_decay=-0.1", "from 0 is", "write one"),
+        ("ddpo.max_grad_norm=-1", "from 0 is", "write one"),
+        ("ddpo.beta=0", "above 0", "write one"),
+        ("ddpo.label_smoothing=0.5", "from 0 to below 0.5", "write one"),
+        ("ddpo.loss_weights=1,0", "`loss_weights` is [1, 0], and a number above 0", "write one"),
+        ("dsft.adam_beta2=1", "from 0 to below 1", "write one"),
+    ],
+)  # fmt: skip
+def test_a_number_that_trl_would_take_for_something_else_is_refused_alike_in_both_places(
+    setting, words, remedy, tmp_path
+):
+    stage, _, rest = setting.partition(".")
+    path = written(tmp_path, rest.replace("=", ": ").replace("1,0", "[1, 0]") + "\n")
+    for refuse in (lambda: parse_settings([setting]), lambda: load_recipe(path, stage)):
+        with pytest.raises(HandbookError) as refused:
+            refuse()
+        assert words in refused.value.what and remedy in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("dsft.max_steps=-1", -1),  # TRL's "off"
+        ("dsft.max_steps=1", 1),
+        ("dsft.num_train_epochs=0.01", 0.01),
+        ("dsft.save_steps=0.5", 0.5),  # a share of the steps
+        ("dsft.save_total_limit=none", None),
+        ("ddpo.eval_steps=none", None),
+        ("ddpo.max_grad_norm=0", 0),  # transformers' "off"
+        ("dsft.warmup_steps=0", 0),
+        ("dsft.weight_decay=0", 0),
+    ],
+)
+def test_a_number_at_a_bound_that_means_something_stays(setting, value):
+    [values] = parse_settings([setting]).values()
+    assert list(values.values()) == [value]
+
+
+def test_every_bound_is_of_an_argument_that_trl_has_and_allows_trls_own_value(tmp_path):
+    known = field_types("dsft") | field_types("ddpo")
+    assert set(BOUNDS) <= set(known)
+    for stage in STAGES:
+        defaults = vars(trl_arguments(stage, tmp_path, {}))
+        for name in BOUNDS.keys() & defaults.keys():
+            converted(name, defaults[name], field_types(stage)[name], "TRL")
 
 
 def test_a_key_set_twice_and_a_stage_that_is_not_trained_are_refused():
@@ -129,6 +201,8 @@ def test_a_recipe_names_its_stage_where_the_command_does_not(tmp_path):
         parse_recipes([str(path)])
     with pytest.raises(HandbookError, match="two recipes"):
         parse_recipes([str(path), f"dpo={path}"], own="ddpo")
+    with pytest.raises(HandbookError, match="--recipe dsft=: no file is named"):
+        parse_recipes(["dsft="])
     with pytest.raises(HandbookError, match="no such recipe"):
         parse_recipes([str(tmp_path / "none.yaml")], own="dsft")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")

@@ -23,6 +23,7 @@ from zephyr_utils.cli.export import export
 from zephyr_utils.cli.models import check_log, dpo, evaluate, sft
 from zephyr_utils.cli.online import online
 from zephyr_utils.cli.runs import doctor, fetch, plan, push, run
+from zephyr_utils.cli.verbs import Verb
 from zephyr_utils.errors import HandbookError
 
 app = typer.Typer(
@@ -49,10 +50,10 @@ for verb in (
     plan,
     push,
 ):
-    app.command()(verb)  # in the order of `zephyr --help`
+    app.command(cls=Verb)(verb)  # in the order of `zephyr --help`
 # The handbook's names of the two stages, for the field's verbs.
-app.command("dsft", hidden=True)(sft)
-app.command("ddpo", hidden=True)(dpo)
+app.command("dsft", cls=Verb, hidden=True)(sft)
+app.command("ddpo", cls=Verb, hidden=True)(dpo)
 
 
 def _print_version(wanted: bool) -> None:

@@ -89,6 +89,10 @@ def parse_recipes(
                 where=where,
                 remedy=f"write --recipe dsft={file} or --recipe ddpo={file}",
             )
+        if not file.strip():  # it would be the current folder
+            raise HandbookError(
+                "no file is named", where=where, remedy="write the recipe's path, or leave it out"
+            )
         stage = _stage(word, where, stages)
         if stage in paths:
             raise HandbookError(

@@ -9,7 +9,8 @@ import enum
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -18,17 +19,81 @@ from zephyr_utils.errors import HandbookError
 
 TRUE, FALSE, NONE = ("true", "yes", "on"), ("false", "no", "off"), ("none", "null")
 FEW_CHOICES = 10  # more than that are not listed
-# Numbers that have to be above zero; TRL and torch find out minutes later, or never.
-POSITIVE = {
-    "beta",
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "lora_r",
-    "max_length",
-    "num_train_epochs",
-    "per_device_eval_batch_size",
-    "per_device_train_batch_size",
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """What a number has to be.
+
+    Attributes:
+        words: in a message.
+        holds: whether a number is.
+        off: how to say that the argument is not wanted, where 0 or none would seem to say it.
+    """
+
+    words: str
+    holds: Callable[[float], bool]
+    off: str = ""
+
+
+_ABOVE_0 = _Bound("a number above 0", lambda number: number > 0)
+_FROM_0 = _Bound("a number from 0", lambda number: number >= 0)
+_SHARE = _Bound("a number from 0 to below 1", lambda number: 0 <= number < 1)
+# TRL and torch find out minutes later, or take these numbers for something else without a word.
+BOUNDS = {
+    **dict.fromkeys(
+        (
+            "adam_epsilon",
+            "beta",
+            "dataloader_prefetch_factor",
+            "dataset_num_proc",
+            "eval_accumulation_steps",
+            "eval_steps",
+            "gradient_accumulation_steps",
+            "learning_rate",
+            "lora_alpha",
+            "lora_r",
+            "loss_weights",
+            "max_length",
+            "num_train_epochs",
+            "per_device_eval_batch_size",
+            "per_device_train_batch_size",
+            "precompute_ref_batch_size",
+            "ref_model_sync_steps",
+            "torch_empty_cache_steps",
+        ),
+        _ABOVE_0,
+    ),
+    **dict.fromkeys(
+        (
+            "dataloader_num_workers",
+            "eval_delay",
+            "max_grad_norm",
+            "neftune_noise_alpha",
+            "router_aux_loss_coef",
+            "warmup_steps",
+            "weight_decay",
+        ),
+        _FROM_0,
+    ),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor", "lora_dropout"), _SHARE),
+    # from 0.5 on the labels would be turned round
+    "label_smoothing": _Bound("a number from 0 to below 0.5", lambda number: 0 <= number < 0.5),
+    "logging_steps": replace(_ABOVE_0, off="or logging_strategy: no for none"),
+    # TRL reads 0 and every other number below as -1
+    "max_steps": _Bound(
+        "a number above 0, or -1",
+        lambda number: number > 0 or number == -1,
+        "or leave it out (-1): num_train_epochs decides then",
+    ),
+    "ref_model_mixup_alpha": _Bound("a number from 0 to 1", lambda number: 0 <= number <= 1),
+    "save_steps": replace(_ABOVE_0, off="or save_strategy: no for no checkpoints"),
+    # transformers reads 0 as no limit
+    "save_total_limit": replace(
+        _ABOVE_0, off="or none for no limit; save_strategy: no keeps no checkpoints"
+    ),
 }
+NEVER_NONE = {"max_length"}  # of what TRL lets be none: rows of any length would be trained on
 
 
 class _Misfit(Exception):
@@ -45,7 +110,7 @@ def converted(name: str, value: Any, annotation: Any, where: str) -> Any:
         where: the file or option, for the message.
 
     Raises:
-        HandbookError: it is of another type, no number, or not above zero where it has to be.
+        HandbookError: it is of another type, no number, or out of its argument's `BOUNDS`.
     """
     kinds = _members(annotation)
     try:
@@ -56,13 +121,22 @@ def converted(name: str, value: Any, annotation: Any, where: str) -> Any:
             where=where,
             remedy=f"write {name} as TRL's documentation of the trainer's arguments has it",
         ) from None
-    if name in POSITIVE and (made is None or made <= 0):
-        raise HandbookError(
-            f"`{name}` is {'none' if made is None else made}, and a number above 0 is expected",
-            where=where,
-            remedy="write one",
-        )
+    _check_bound(name, made, where)
     return made
+
+
+def _check_bound(name: str, made: Any, where: str) -> None:
+    bound = BOUNDS.get(name)
+    if bound is None or (made is None and name not in NEVER_NONE):
+        return
+    numbers = made if isinstance(made, list) else [made]
+    if all(number is not None and bound.holds(number) for number in numbers):
+        return
+    raise HandbookError(
+        f"`{name}` is {'none' if made is None else made}, and {bound.words} is expected",
+        where=where,
+        remedy=f"write one{', ' if bound.off else ''}{bound.off}",
+    )
 
 
 def parsed(text: str) -> Any:
