@@ -88,6 +88,20 @@ def test_a_card_that_pytorch_does_not_see_is_said(examined, monkeypatch):
     assert gpu.state == doctor.NOTE and "CUDA" in gpu.remedy
 
 
+@pytest.mark.parametrize(
+    "features, fast",
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx2": True}, False)],
+)
+def test_a_cpu_that_multiplies_in_bfloat16_is_told_how_to_use_it(
+    examined, monkeypatch, features, fast
+):
+    torch = doctor._torch()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    said = [finding.words for finding in examined() if finding.part == "CPU"]
+    assert ["--set ddpo.bf16=true" in words for words in said] == [True] * fast
+
+
 def test_without_pytorch_the_doctor_still_speaks(examined, monkeypatch):
     monkeypatch.setattr(doctor, "_torch", lambda: None)
     findings = examined()
