@@ -90,20 +90,6 @@ def test_embeddings_tied_to_the_head_are_not_taken_for_missing(tmp_path, tokeniz
     assert loaded.lm_head.weight is loaded.get_input_embeddings().weight
 
 
-def test_pickled_weights_are_refused(model_directory):
-    (model_directory / "model.safetensors").unlink()
-    torch.save({}, model_directory / "pytorch_model.bin")
-    with pytest.raises(HandbookError, match="cannot be loaded"):
-        load_model(model_directory)
-
-
-def test_a_model_without_its_tokenizer_is_refused(model_directory):
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (model_directory / name).unlink()
-    with pytest.raises(HandbookError, match="its tokenizer cannot be loaded"):
-        load_model(model_directory)
-
-
 # --- code and adapters in a model's directory -----------------------------------------------------
 
 

@@ -2,7 +2,6 @@
 library's.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,12 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from zephyr_utils.chat.model_files import (
+    check_quantised,
+    check_settings,
+    check_tokenizer_files,
+    check_weights,
+)
 from zephyr_utils.errors import HandbookError
 
 # a bar for the loading of a small model is noise, in a notebook as in a terminal
@@ -33,8 +38,8 @@ def load_model(
 
     Raises:
         HandbookError: there is no such directory, or it holds no whole model: an adapter without
-            its base or beside it, weights that are missing, cut short or not safetensors, code of
-            its own, no tokenizer.
+            its base or beside it, weights that are missing, cut short, quantised or not
+            safetensors, code of its own, no tokenizer.
     """
     if not Path(directory).is_dir():
         raise HandbookError(
@@ -59,6 +64,9 @@ def load_pretrained(
     Raises:
         HandbookError: as `load_model`.
     """
+    load_config(source, revision)  # for its errors
+    if Path(source).is_dir():
+        check_weights(Path(source))
     tokenizer = load_tokenizer(source, revision)
     try:
         outcome: Any = AutoModelForCausalLM.from_pretrained(
@@ -92,7 +100,8 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
         HandbookError: as `load_model`.
     """
     if Path(source).is_dir():
-        _check_directory(Path(source))
+        check_settings(Path(source))
+        check_tokenizer_files(Path(source))
     try:
         return AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, **_where(source, revision)
@@ -108,63 +117,21 @@ def load_config(source: str | Path, revision: str | None = None) -> PreTrainedCo
         HandbookError: as `load_model`.
     """
     if Path(source).is_dir():
-        _check_directory(Path(source))
+        check_settings(Path(source))
     try:
-        return AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             source, trust_remote_code=False, **_where(source, revision)
         )
     except Exception as error:
         raise _cannot_be_loaded("configuration", source, error) from error
+    check_quantised(getattr(config, "quantization_config", None), source)
+    return config
 
 
 def _where(source: str | Path, revision: str | None) -> dict[str, Any]:
     if Path(source).is_dir():
         return {"local_files_only": True}
     return {"revision": revision} if revision else {}
-
-
-def _check_directory(directory: Path) -> None:
-    """Refuse a directory without a model, with an adapter, or with code of its own."""
-    adapter = (directory / "adapter_config.json").is_file()
-    if not (directory / "config.json").is_file():
-        if adapter:
-            raise HandbookError(
-                "this directory holds a LoRA adapter alone, without the model it belongs to",
-                where=str(directory),
-                remedy="name the directory of the merged model, or merge the adapter into its base "
-                "first: peft.AutoPeftModelForCausalLM.from_pretrained(ADAPTER).merge_and_unload()"
-                ".save_pretrained(DIR), and the tokenizer saved beside it",
-            )
-        raise HandbookError(
-            "this directory holds no model: it has no config.json",
-            where=str(directory),
-            remedy="name a directory that save_pretrained wrote, or run the stage that makes it",
-        )
-    if adapter:
-        raise HandbookError(
-            "this directory holds a model and a LoRA adapter, which transformers would apply "
-            "without a word",
-            where=str(directory),
-            remedy="merge the adapter into the model, or move adapter_config.json and the "
-            "adapter's weights to a folder of their own",
-        )
-    for name in ("config.json", "tokenizer_config.json"):
-        if _names_code(directory / name):
-            raise HandbookError(
-                f"this model wants to run Python code of its own (`auto_map` in {name}), and no "
-                "code from a model's directory is run here",
-                where=str(directory),
-                remedy="use a model whose architecture is part of transformers; where it is, "
-                "remove `auto_map` from the file",
-            )
-
-
-def _names_code(path: Path) -> bool:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False  # missing or damaged: loading says so
-    return isinstance(settings, dict) and bool(settings.get("auto_map"))
 
 
 def _cannot_be_loaded(part: str, source: str | Path, error: Exception) -> HandbookError:

@@ -14,6 +14,7 @@ from zephyr_utils.recipes import STAGES, Stage
 from zephyr_utils.recipes.settings import parse_recipes, parse_settings
 from zephyr_utils.scales import check_machine, scale_names
 from zephyr_utils.training.trackers import TRACKERS, check_trackers
+from zephyr_utils.weights import find_gguf
 
 if TYPE_CHECKING:  # importing it takes seconds, which `zephyr --help` should not wait for
     from zephyr_utils.pipeline.pipeline import Pipeline
@@ -178,9 +179,16 @@ def open_pipeline(
 
 
 def _check_model(path: str, option: str) -> None:
-    """Refuse a file that is no GGUF file by its name; transformers would take it for settings."""
+    """Refuse a directory that holds no whole model, before rows are prepared for it; and a file
+    that is no GGUF file by its name, which transformers would take for settings.
+    """
     file = existing_path(path) if path else None
-    if file is None or file.is_dir() or file.suffix.lower() == ".gguf":
+    if file is None or find_gguf(file):
+        return
+    if file.is_dir():
+        from zephyr_utils.chat.model_files import check_model_directory
+
+        check_model_directory(file)
         return
     with open(file, "rb") as stream:
         is_gguf = stream.read(4) == b"GGUF"
