@@ -28,6 +28,11 @@ _REMEDIES = (
     ("is neither 1 nor 2", "write the turns as the numbers 1 and 2"),
     ("no question_id", "write each question's question_id"),
 )
+# What files of one object keep their records under.
+_WRAPPERS = ("judgments", "annotations", "answers", "questions", "data", "rows", "records",
+             "results", "items", "examples", "instances")  # fmt: skip
+# Fields of which a record of either protocol has at least one.
+_FIELDS = {"question_id", "instruction", "preference", "score", "turn", "model", "model_id"}
 _TABLES = (".csv", ".csv.gz", ".tsv")
 # Fields of both protocols that are numbers; a table of text has them as text.
 _NUMBERS = ("question_id", "turn", "score", "preference", "index", "len_output_1", "len_output_2")
@@ -229,9 +234,12 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
     Judgments and annotations are no training rows: a broken one changes the published figure, so it
     stops the reading instead of being set aside.
 
+    A file of one object that holds its records in a list (``{"judgments": [...]}``) is read as that
+    list.
+
     Raises:
         HandbookError: no such file, an unknown kind of file, or a broken row (named by its number).
-        EvaluationError: an empty file, or a row that is no object.
+        EvaluationError: an empty file, a row that is no object, several lists, or columns.
     """
     rows = []
     is_text = str(path).lower().endswith(_TABLES)
@@ -249,7 +257,68 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
         raise EvaluationError(
             "the file is empty", where=str(path), remedy="fetch or write the file again."
         )
-    return rows
+    return _unwrapped(rows[0], str(path)) if len(rows) == 1 else rows
+
+
+def _unwrapped(only: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """The records in a file of one object: its own, or those that it holds in a list."""
+    if named := sorted(_FIELDS & only.keys()):
+        columns = [name for name in named if isinstance(only[name], list | dict)]
+        if columns:
+            raise EvaluationError(
+                f"the file holds columns and not rows: {name_some(columns)} "
+                f"{'is a list or an object' if len(columns) == 1 else 'are lists or objects'}",
+                where=where,
+                remedy="write one object for each record (pandas: to_json(orient='records', "
+                "lines=True)).",
+            )
+        return [only]
+    lists = [name for name, value in only.items() if value and _are_records(value)]
+    wrapped = [name for name in lists if name.lower() in _WRAPPERS]
+    if len(lists) == len(wrapped) == 1:
+        return list(only[wrapped[0]])
+    if len(lists) > 1:
+        raise EvaluationError(
+            f"the file holds {len(lists)} lists of records: {name_some(lists)}",
+            where=where,
+            remedy="write each list to a file of its own, with the model's name in every record.",
+        )
+    return [only]
+
+
+def _are_records(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def check_names(
+    rows: Iterable[tuple[int, Mapping[str, Any]]], field: str, where: str, *, needed: bool = False
+) -> None:
+    """Refuse records of which some do not say which model they are of.
+
+    Args:
+        rows: with their numbers, from 1.
+        field: that names the model.
+        needed: refuse also records of which none has the field.
+
+    Raises:
+        EvaluationError: a name is null, empty or no text, or stands in some records only; the first
+            rows are named.
+    """
+    numbered = list(rows)
+    any_named = needed or any(field in row for _, row in numbered)
+    nameless = [number for number, row in numbered if any_named and not _is_name(row.get(field))]
+    if nameless:
+        raise EvaluationError(
+            f"{len(nameless)} of {len(numbered)} records have no model's name in `{field}`: "
+            f"row{'s' if len(nameless) > 1 else ''} {name_some(nameless)}",
+            where=where,
+            remedy="write there which model is judged, as a text, or leave these records out.",
+        )
+
+
+def _is_name(value: object) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole or (isinstance(value, str) and bool(value.strip()))
 
 
 def _with_numbers(row: dict[str, Any]) -> dict[str, Any]:

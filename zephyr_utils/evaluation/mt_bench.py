@@ -14,6 +14,7 @@ from zephyr_utils.evaluation.common import (
     FASTCHAT_ERROR,
     EvaluationError,
     check_failures,
+    check_names,
     checked_rows,
     count_some,
     display_name,
@@ -117,10 +118,11 @@ def mt_bench_score(
             differs from the rating in its own judgment text, grades of answers that never came.
 
     Raises:
-        EvaluationError: no judgments, several models, no valid grade, or more than a tenth failed
-            (unless allowed).
+        EvaluationError: no judgments, some without a model's name, several models, no valid grade,
+            or more than a tenth failed (unless allowed).
     """
     rows = checked_rows(judgments, "judgment")
+    check_names(enumerate(rows, start=1), "model", "judgments")
     models = sorted({display_name(row.get("model", "")) for row in rows})
     if len(models) > 1:
         raise EvaluationError(

@@ -8,6 +8,7 @@ from itertools import combinations
 
 from zephyr_utils.evaluation.common import (
     EvaluationError,
+    check_names,
     checked_rows,
     display_name,
     name_some,
@@ -22,9 +23,15 @@ from zephyr_utils.evaluation.types import MTBenchAnswer, MTBenchJudgment, MTBenc
 
 
 def split_by_model(judgments: Iterable[MTBenchJudgment]) -> dict[str, list[MTBenchJudgment]]:
-    """Judgment records by their ``model`` as it is shown, models in order of first appearance."""
+    """Judgment records by their ``model`` as it is shown, models in order of first appearance.
+
+    Raises:
+        EvaluationError: no judgments, or some without a model's name.
+    """
     by_model: dict[str, list[MTBenchJudgment]] = {}
-    for row in checked_rows(judgments, "judgment"):
+    rows = checked_rows(judgments, "judgment")
+    check_names(enumerate(rows, start=1), "model", "judgments")
+    for row in rows:
         by_model.setdefault(display_name(row.get("model", "")), []).append(row)
     return by_model
 

@@ -4,9 +4,14 @@ as their projects lay them out.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from zephyr_utils.evaluation.common import EvaluationError, load_rows, storable_rows
+from zephyr_utils.evaluation.common import (
+    EvaluationError,
+    check_names,
+    load_rows,
+    storable_rows,
+)
 from zephyr_utils.evaluation.types import (
     AlpacaEvalAnnotation,
     MTBenchAnswer,
@@ -76,8 +81,19 @@ def load_questions(path: str | Path) -> list[MTBenchQuestion]:
 
 
 def load_answers(path: str | Path) -> list[MTBenchAnswer]:
-    """The answers of one file, free of what no request and no file can hold."""
-    return cast(list[MTBenchAnswer], storable_rows(load_rows(path)))
+    """The answers of one file, free of what no request and no file can hold.
+
+    Raises:
+        EvaluationError: as :func:`~zephyr_utils.evaluation.load_rows`; some answers name their
+            model and others do not.
+    """
+    rows = load_rows(path)
+    # a file that names no model at all is named by its own name
+    if any(row.get("model_id") for row in rows):
+        unnamed = ((n, {} if row.get("model_id") in (None, "") else {"model_id": "named"})
+                   for n, row in enumerate(rows, start=1))  # fmt: skip
+        check_names(unnamed, "model_id", str(path))
+    return cast(list[MTBenchAnswer], storable_rows(rows))
 
 
 def read_annotations(paths: Iterable[str | Path]) -> dict[str, list[AlpacaEvalAnnotation]]:
@@ -91,8 +107,20 @@ def read_judgments(
 ) -> tuple[list[MTBenchJudgment], list[MTBenchPairJudgment]]:
     """MT-Bench judgments from files or folders: the single grades, and the pairwise ones (known by
     ``g1_winner``).
+
+    Raises:
+        EvaluationError: as :func:`~zephyr_utils.evaluation.load_rows`; a record without its model's
+            name.
     """
-    rows = [row for path in paths for file in _files(Path(path)) for row in load_rows(file)]
-    single = [row for row in rows if "g1_winner" not in row]
-    pairwise = [row for row in rows if "g1_winner" in row]
+    single: list[dict[str, Any]] = []
+    pairwise: list[dict[str, Any]] = []
+    for file in (file for path in paths for file in _files(Path(path))):
+        rows = list(enumerate(load_rows(file), start=1))
+        graded = [(number, row) for number, row in rows if "g1_winner" not in row]
+        compared = [(number, row) for number, row in rows if "g1_winner" in row]
+        check_names(graded, "model", str(file))
+        for name in ("model_1", "model_2"):
+            check_names(compared, name, str(file), needed=True)
+        single += [row for _, row in graded]
+        pairwise += [row for _, row in compared]
     return cast(list[MTBenchJudgment], single), cast(list[MTBenchPairJudgment], pairwise)
