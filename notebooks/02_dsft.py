@@ -1252,6 +1252,10 @@ lessons.explain(
 )
 
 # %% [markdown]
+# To see the answers change from one checkpoint of this training to the next, use *Watch it learn: dSFT* on the page
+# [Talk to the models](../talk); there the student answers your own questions as well.
+
+# %% [markdown]
 # ## What you should see
 
 # %%

@@ -571,6 +571,10 @@ lessons.explain(
 )
 
 # %% [markdown]
+# On the page [Talk to the models](../talk), *The best of n* has a slider for n over single questions: which answer the
+# reward model chooses, and what the teacher's grade of it is.
+
+# %% [markdown]
 # ## Reinforcement learning on the reward
 #
 # Best of n costs n answers every time. Reinforcement learning changes the policy instead, for [chapter 05](05_ddpo)'s

@@ -496,6 +496,10 @@ figures.show(
 )
 
 # %% [markdown]
+# The slider under *Watch it learn: dDPO* on the page [Talk to the models](../talk) goes on along this line, beyond the
+# last step of the training, and the models there answer your own questions.
+
+# %% [markdown]
 # ## What a teacher knows beyond its texts
 #
 # *Distilled* in dSFT and dDPO means learning from what a teacher wrote or judged. The older meaning is learning from
