@@ -26,6 +26,7 @@ TEXT = "</script><img src=x onerror=run()> $x$ {{ 7 * 7 }} | ```{raw} html"
         "<form action=//a.b><input></form>",
         "<img alt=a src='https://a.b/c.png'>",
         "<img alt=a src='data:text/html,<script>run()</script>'>",
+        "<picture><source srcset='https://a.b/c.png'></picture>",
         "<p style='background: url(//a.b)'>a</p>",
         "<p style='background: u\\72l(//a.b)'>a</p>",
         "<style>@import '//a.b'</style>",

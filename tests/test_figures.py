@@ -243,7 +243,7 @@ NAMED = {
 @pytest.mark.parametrize("kind", NAMED)
 def test_a_name_from_data_is_drawn_as_text_and_never_as_mathematics(kind, name):
     fig = NAMED[kind](name)
-    assert len(figures.figure_html(fig, alt=name[:50], caption="A caption.").encode()) < 110_000
+    assert len(figures.figure_html(fig, alt=name[:50], caption="A caption.").encode()) < 220_000
     [shown, *_] = [
         text
         for text in fig.findobj(lambda artist: isinstance(artist, Text))

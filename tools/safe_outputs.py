@@ -21,13 +21,14 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 KINDS = {"text/plain", "text/html", "text/markdown", "image/png", VIEW}
 TAGS = {
     *("b", "br", "code", "em", "i", "small", "span", "strong", "sub", "sup", "wbr"),
-    *("div", "figcaption", "figure", "img", "li", "ol", "p", "pre", "progress", "ul"),
+    *("div", "figcaption", "figure", "img", "li", "ol", "p", "picture", "pre", "progress"),
+    *("source", "ul"),
     *("caption", "table", "tbody", "td", "th", "thead", "tr"),
     *("details", "fieldset", "input", "label", "legend", "summary"),  # of `lessons`
 }
 ATTRIBUTES = {
-    *("alt", "border", "class", "colspan", "max", "name", "rowspan", "scope", "src", "style"),
-    *("tabindex", "title", "type", "value"),
+    *("alt", "border", "class", "colspan", "max", "media", "name", "rowspan", "scope", "src"),
+    *("srcset", "style", "tabindex", "title", "type", "value"),
 }
 RADIO = re.compile(r"predict-[a-z0-9-]+")  # the only input: a choice that is sent nowhere
 PICTURE = re.compile(r"data:image/(png|svg\+xml);base64,[A-Za-z0-9+/=]*")
@@ -88,7 +89,7 @@ class _Tags(html.parser.HTMLParser):
         for name, value in attrs:
             if (name in ("name", "type") and tag != "input") or name not in ATTRIBUTES:
                 self.faults.append(f"HTML with the attribute {name}")
-            elif name == "src" and not PICTURE.fullmatch(value or ""):
+            elif name in ("src", "srcset") and not PICTURE.fullmatch(value or ""):
                 self.faults.append("HTML with a picture from elsewhere")
             elif name == "style" and LOADS.search(value or ""):
                 self.faults.append("HTML with a style that loads something")

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.figures.numbers import FigureTable, figure_tables
+from zephyr_utils.figures.phone import on_a_phone
 from zephyr_utils.tables import Markup, html_table
 
+PHONE = "screen and (max-width: 767px)"  # as in book/assets/book.css
 # What no HTML file can hold: control characters other than tab and line breaks, and halves of
 # surrogate pairs.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -26,8 +28,8 @@ def escaped(text: str) -> Markup:
 def figure_html(
     fig: Figure, *, alt: str, caption: str, tables: Sequence[FigureTable] | None = None
 ) -> str:
-    """The figure as HTML: an image that needs no other file, its text for those who cannot see it,
-    its caption, and its numbers as a folded table.
+    """The figure as HTML: an image that needs no other file, another for narrow screens, its text
+    for those who cannot see it, its caption, and its numbers as a folded table.
 
     Args:
         fig: the figure.
@@ -45,18 +47,27 @@ def figure_html(
                 f"a figure needs {name} text",
                 remedy="say in a sentence what the figure shows, its trend and its numbers",
             )
-    picture = io.BytesIO()
-    # SVG: sharp at any size, and for these figures about half the bytes of a PNG that would be. No
-    # date in it.
-    fig.savefig(picture, format="svg", metadata={"Date": None})
-    data = base64.b64encode(picture.getvalue()).decode()
+    wide = _as_data(fig)
+    with on_a_phone(fig):
+        narrow = _as_data(fig)
     return (
-        f'<figure style="margin:1em 0"><img alt="{escaped(alt)}" '
-        f'src="data:image/svg+xml;base64,{data}" '
-        f'style="width:{fig.get_figwidth() * 100:.0f}px;max-width:100%;height:auto">'
+        f'<figure style="margin:1em 0"><picture><source media="{PHONE}" srcset="{narrow}">'
+        f'<img alt="{escaped(alt)}" src="{wide}" '
+        f'style="width:{fig.get_figwidth() * 100:.0f}px;max-width:100%;height:auto"></picture>'
         f"<figcaption>{escaped(caption)}</figcaption></figure>"
         f"{_folded(figure_tables(fig) if tables is None else tables)}"
     )
+
+
+def _as_data(fig: Figure) -> str:
+    """The figure as an address that holds it.
+
+    SVG: sharp at any size, and for these figures about half the bytes of a PNG that would be. No
+    date in it.
+    """
+    picture = io.BytesIO()
+    fig.savefig(picture, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"
 
 
 def _folded(tables: Sequence[FigureTable]) -> str:

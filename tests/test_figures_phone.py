@@ -1,0 +1,57 @@
+"""A figure on a narrow screen: its panels below each other, its legend within the page."""
+
+import base64
+import re
+
+import pytest
+
+from zephyr_utils import figures
+from zephyr_utils.figures.phone import WIDTH, on_a_phone
+
+
+def two_panels():
+    fig, [left, right] = figures.figure(2, width=9.0)
+    for n, name in enumerate(("a rather long name of a series", "another long name", "a third")):
+        figures.style.plot_line(left, {0: 0.0, 1: float(n)}, name, n)
+        figures.style.plot_line(right, {0: 1.0, 1: float(n)}, None, n)
+    figures.style.legend_below(fig)
+    return fig
+
+
+def test_on_a_phone_panels_stand_below_each_other_and_the_legend_fits():
+    fig = two_panels()
+    with on_a_phone(fig):
+        fig.draw_without_rendering()
+        left, right = (axes.get_position() for axes in fig.axes)
+        assert fig.get_figwidth() == WIDTH and left.y0 > right.y1
+        assert left.x0 == pytest.approx(right.x0, abs=0.1)
+        [legend] = fig.legends
+        assert legend.get_window_extent().width <= fig.bbox.width
+        assert [text.get_text() for text in legend.get_texts()][1] == "another long name"
+
+
+def test_afterwards_the_figure_is_as_it_was_also_after_an_error():
+    fig = two_panels()
+    before = list(fig.get_size_inches()), [a.get_subplotspec() for a in fig.axes], list(fig.legends)
+    with pytest.raises(ValueError, match="stop"), on_a_phone(fig):
+        raise ValueError("stop")
+    after = list(fig.get_size_inches()), [a.get_subplotspec() for a in fig.axes], list(fig.legends)
+    assert before == after
+
+
+def test_a_narrow_figure_is_not_made_wider():
+    fig, _ = figures.figure(width=3.0, height=2.0)
+    with on_a_phone(fig):
+        assert list(fig.get_size_inches()) == [3.0, 2.0]
+
+
+def test_a_page_offers_the_phones_picture_to_narrow_screens_alone():
+    page = figures.figure_html(two_panels(), alt="what it shows", caption="A caption.")
+    narrow = re.search(r'<source media="([^"]+)" srcset="data:[^,]+,([^"]+)">', page)
+    wide = re.search(r'<img [^>]*src="data:[^,]+,([^"]+)"', page)
+    assert narrow[1] == "screen and (max-width: 767px)"
+    width = [
+        float(re.search(rb'<svg [^>]*width="([\d.]+)pt"', base64.b64decode(data))[1])
+        for data in (narrow[2], wide[1])
+    ]
+    assert width == pytest.approx([72 * WIDTH, 72 * 9.0])
