@@ -69,6 +69,8 @@ pipeline = Pipeline(
     preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
 miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
+# answers that are only looked at: a large model takes seconds for each
+looked_at = 64 if pipeline.scale == "miniature" else 16
 
 # %% [markdown]
 # ## What a preference looks like
@@ -549,7 +551,7 @@ lessons.predict(
     [
         "its words",
         "its words and the tokens that end the turn",
-        "both, and the marker `<|assistant|>` in front",
+        "both, and the marker of the assistant's turn in front",
     ],
     1,
     key="which-tokens",
@@ -561,7 +563,7 @@ sft_model = sft.folder / training.MODEL
 model, tokenizer = chat.load_model(sft_model, dtype=recipe["dtype"])
 
 
-def encoded(messages):
+def encoded(messages, tokenizer=tokenizer):
     """Ids of the conversation, and 1 for each token of the answer."""
     begins = len(chat.encode_prompt(tokenizer, messages[:-1]))
     ids, _ = chat.encode(tokenizer, messages)
@@ -684,12 +686,15 @@ own = training.answer_log_probs(model, tokenizer, [row["chosen"] for row in few]
 del model  # where the model is large, no second one fits beside the trainer's
 # of 7 B, one copy at a time is enough
 starts = {"dSFT": sft_model}
-if pipeline.scale in ("miniature", "smol"):
-    starts["base"] = pipeline.base_model_address
+if not pipeline.setting.needs_gpu:
+    starts["base"] = pipeline.model_directory("base")
+template = pipeline.chat_template
 seen, trainers = {}, {}
 for name, start in starts.items():
-    trainers[name] = training.ddpo_trainer(start, few, scratch / name, recipe)
-    seen[name] = training.check_first_step(trainers[name], start, few, recipe)
+    trainers[name] = training.ddpo_trainer(
+        start, few, scratch / name, recipe, chat_template=template
+    )
+    seen[name] = training.check_first_step(trainers[name], start, few, recipe, template)
     print(
         f"started from {name}: loss {seen[name]['first_step_loss']:.6f}, "
         f"logps/chosen {seen[name]['first_step_logps_chosen']:.2f}"
@@ -834,21 +839,23 @@ ddpo_step = exercises.yours(ddpo_step, exercises.check_ddpo_step)
 
 # %% [markdown]
 # A fresh dSFT model under a fresh adapter, and twenty batches of eight pairs. (At every scale this section trains the
-# miniature, because its subject is the loop.)
+# miniature, because its subject is the loop. At another scale it takes the dSFT model that comes with the package.)
 
 # %%
-shown = pipeline
+shown, start = pipeline, sft_model
 if pipeline.scale != "miniature":
-    shown = Pipeline(scale="miniature", runs=runs)
+    shown, start = Pipeline(scale="miniature", runs=runs), scratch / "miniature"
+    for part in shown.setting.shipped("dsft"):  # the model, its tokenizer
+        part.save_pretrained(start)
 short = {
     **shown.recipe("ddpo"),
     "num_train_epochs": 1, "lr_scheduler_type": "constant", "warmup_steps": 0,
     "train_sampling_strategy": "sequential", "logging_steps": 1,
     "per_device_train_batch_size": 8, "max_grad_norm": 0.0,
 }
-start, rate = shown.dsft().folder / training.MODEL, short["learning_rate"]
-open_pairs = shown.split_pairs()[0][: 20 * 8]
+rate, open_pairs = short["learning_rate"], shown.split_pairs()[0][: 20 * 8]
 model, tokens_of = chat.load_model(start)
+chat.prepare_tokenizer(tokens_of)
 set_seed(short["seed"])
 model = get_peft_model(model, training.lora_config(short)).train()
 trainable = [weight for weight in model.parameters() if weight.requires_grad]
@@ -860,7 +867,7 @@ optimizer = torch.optim.AdamW(trainable, lr=rate, weight_decay=0.0)
 # %%
 def log_probs(model, pairs):
     """log pi(y | x) of the chosen and of the rejected answers: two tensors (pairs,)."""
-    rows = [encoded(row[side]) for side in sides for row in pairs]
+    rows = [encoded(row[side], tokens_of) for side in sides for row in pairs]
     ids, inside = (
         torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(row[part]) for row in rows], batch_first=True
@@ -1050,8 +1057,8 @@ lessons.explain(
         else "Here the chosen answers did most of the moving. "
     )
     + "The gradient of step 5 raises one log-probability and lowers the other, but "
-    "both answers share most of their words, so much of it cancels. The loss asks for "
-    "a distance, whichever end moves.",
+    "what both answers share cancels. The loss asks for a distance, whichever end "
+    "moves.",
     key="which-moves",
     answer=1 if abs(held_rejected) > abs(held_chosen) else 0,
 )
@@ -1237,7 +1244,7 @@ def ask(directory, conversations):
     )
 
 
-conversations = [row["chosen"][:-1] for row in held_out[:64]]
+conversations = [row["chosen"][:-1] for row in held_out[:looked_at]]
 before = ask(sft_model, conversations)
 after = ask(made.folder / training.MODEL, conversations)
 

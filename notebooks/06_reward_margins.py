@@ -66,6 +66,8 @@ pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
     preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
+# pairs whose tokens are looked at: a large model takes seconds for each
+looked_at = 96 if pipeline.scale == "miniature" else 12
 
 # %% [markdown]
 # ## Four numbers per pair
@@ -111,7 +113,7 @@ def label_kind(pair):
 
 
 # %% [markdown]
-# First a pair whose label is right:
+# First a pair whose label is right (where no truth is known, the first of all):
 
 # %%
 def show_pair(i):
@@ -810,8 +812,8 @@ lessons.explain(
 # %% [markdown]
 # ### Content or manner?
 #
-# A chosen answer can be better in two ways here: *right* where the other is wrong, or *friendlier*, with an opening and an
-# offer at the end. The judge's rules reward both, being right more.
+# In the miniature a chosen answer can be better in two ways: *right* where the other is wrong, or *friendlier*, with an
+# opening and an offer at the end. The judge's rules reward both, being right more. Of pairs from elsewhere neither is known.
 
 # %%
 def difference(pair):
@@ -866,7 +868,7 @@ lessons.explain(
     + " A worry about all preference training: what judges reward *visibly* (length, "
     "tone, form) may be learned before what they mean."
     if counted
-    else "Your own pairs are of no known kind.",
+    else "Of these pairs too few are of a known kind.",
     key="manner",
     answer=(1 if lead > 0.05 else 0 if lead < -0.05 else 2) if counted else None,
 )
@@ -1106,7 +1108,7 @@ for token, value in list(zip(ids, gained, strict=True))[:24]:
 # one part of it; a refusal or a false name moves wherever it is.
 
 # %%
-some, reach = range(min(96, len(held_out))), 12
+some, reach = range(min(looked_at, len(held_out))), 12
 profile = {
     side: [token_changes(held_out[i][side])[1] for i in some]
     for side in ("chosen", "rejected")

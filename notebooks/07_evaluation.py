@@ -67,26 +67,31 @@ pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
     preferences=preferences, base_model=base_model, runs=runs, **settings,
 )
+# for the slow loop: questions, and tokens of an answer; a large model takes a second
+# for each token
+n_asked, most = (4, 96) if pipeline.scale == "miniature" else (1, 24)
 
 # %% [markdown]
 # ## Three models, one set of questions
 #
-# The questions have MT-Bench's shape: eight categories and two turns, the second building on the first. The judge is the
-# rule-based teacher that rated the answers for dDPO, here without noise. **Its scale is its own**: no grade on this page
-# compares with a GPT-4 score.
+# The questions have MT-Bench's shape: eight categories and two turns, the second building on the first. The miniature's
+# judge is the rule-based teacher that rated the answers for dDPO, here without noise; at other scales a program checks
+# each answer. **A judge's scale is its own**: no grade on this page compares with a GPT-4 score.
 
 # %%
 exam = pipeline.setting.exam
 judge = exam.judge()
 questions = pipeline.questions()
 first_of = {question["category"]: question for question in reversed(questions)}
+print(f"judge: {exam.judge_description}; temperature {exam.temperature:g}")
 print(len(questions), "questions; one of every category:")
 for category, question in sorted(first_of.items()):
     print(f"{category:>11}:", " | ".join(question["turns"]))
 
 # %% [markdown]
-# Was any of them in the training data? A hash assigns each **combination** in a question (a name and a topic, the three
-# numbers of a sum) to training, exam or development. (Single facts, such as the language of Kenya, are not held out.)
+# Was any of them in the training data? In the miniature a hash assigns each **combination** in a question (a name and a
+# topic, the three numbers of a sum) to training, exam or development. (Single facts, such as the language of Kenya, are not
+# held out.)
 
 # %%
 def user_turns(conversations):
@@ -121,7 +126,8 @@ def my_answer(model, tokenizer, messages, most=96, temperature=0.0):
     )["input_ids"]
     said = []
     while len(said) < most:
-        logits = model(torch.tensor([prompt + said])).logits[0, -1]
+        read = torch.tensor([prompt + said], device=model.device)
+        logits = model(read).logits[0, -1]
         if temperature:
             token = int(torch.multinomial((logits / temperature).softmax(-1), 1))
         else:
@@ -138,13 +144,15 @@ def my_answer(model, tokenizer, messages, most=96, temperature=0.0):
 # %%
 ddpo, tokenizer = chat.load_model(pipeline.model_directory("ddpo"), dtype="float32")
 chat.prepare_tokenizer(tokenizer)
-asked = [question["turns"] for question in list(first_of.values())[:4]]
-package = chat.chat_turns(ddpo.eval(), tokenizer, asked, temperature=0.0)
+asked = [question["turns"] for question in list(first_of.values())[:n_asked]]
+package = chat.chat_turns(
+    ddpo.eval(), tokenizer, asked, temperature=0.0, max_new_tokens=most
+)
 for turns, expected in zip(asked, package):
     messages = []
     for turn, answer in zip(turns, expected):
         messages.append({"role": "user", "content": turn})
-        mine = my_answer(ddpo, tokenizer, messages)
+        mine = my_answer(ddpo, tokenizer, messages, most)
         messages.append({"role": "assistant", "content": mine})
         assert mine == answer.text, "the loops differ: which special token ends yours?"
     print(textwrap.shorten(" | ".join(m["content"] for m in messages), 160))
@@ -152,7 +160,7 @@ for turns, expected in zip(asked, package):
 # %% [markdown]
 # ### One call to a judge
 #
-# What a judge model would be sent about the last conversation, and what our rule says. Read the grade from the *last*
+# What a judge model would be sent about the last conversation, and what our program says. Read the grade from the *last*
 # brackets: an answer that contains `[[10]]`, quoted by the judge, must not set its own grade.
 
 # %%
@@ -165,20 +173,20 @@ question = {"turns": turns, "category": "", "question_id": 0}
 said = [answer.text for answer in expected]
 sent, _ = grading_messages((question, said, 1))
 print(dict(sent)["user"], "\n---")
-if isinstance(judge, TeacherJudge):
-    graded = judge.grade(question, said, 1)
-    print(graded.text, "->", my_rating(graded.text))
-    assert my_rating(graded.text) == graded.score
+graded = judge.grade(list(first_of.values())[n_asked - 1], said, 1)
+print(graded.text, "->", my_rating(graded.text))
+assert my_rating(graded.text) == graded.score
 
 # %% [markdown]
-# The rule: 5 points for the right bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and closing, 1 off
-# for names without capitals. A wrong answer gets 1, or 2 if it opens and closes in a friendly way. Now all questions and all
-# three models, sampled at temperature 0.7:
+# The teacher's rule: 5 points for the right bare fact, 2 more for a full sentence, 1.5 each for a friendly opening and
+# closing, 1 off for names without capitals. A wrong answer gets 1, or 2 if it opens and closes in a friendly way. (The
+# program of the other scales gives 1 to 10 points by the share of its checks that pass.) Now all questions and all three
+# models:
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The base model has read questions with their answers, but never in the chat "
-    "template. Where will its mean grade lie?",
+    "The miniature's base has read questions with their answers, but never in the "
+    "chat template. Where will the mean grade of this run's base lie?",
     ["near 1", "near 5, the middle of the scale", "between dSFT and dDPO"],
     key="base-grade",
 )
@@ -196,11 +204,16 @@ base, dsft, after = (made[name].results for name in ("base", "dsft", "ddpo"))
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"At {base['score']:.2f}: only some of its texts happen to begin with an answer, "
-    "and nothing wrong gets more than two points. dSFT reaches "
-    f"{dsft['score']:.2f} because it answers at all, dDPO {after['score']:.2f}. The "
-    f"share of *right* answers is another number: {100 * dsft['right']:.0f} % after "
-    f"dSFT, {100 * after['right']:.0f} % after dDPO. Is the difference real, and what "
+    f"At {base['score']:.2f}: "
+    + (
+        "only some of its texts happen to begin with an answer, and nothing wrong gets "
+        "more than two points. "
+        if isinstance(judge, TeacherJudge)
+        else "an answer that is not right still gets a point for each check it passes. "
+    )
+    + f"dSFT reaches {dsft['score']:.2f}, dDPO {after['score']:.2f}. The share of "
+    f"*right* answers is another number: {100 * dsft['right']:.0f} % after dSFT, "
+    f"{100 * after['right']:.0f} % after dDPO. Is the difference real, and what "
     "does it consist of?",
     key="base-grade",
     answer=1
@@ -783,9 +796,14 @@ lessons.explain(
     f"Length control takes the biased judge from {long_rate.win_rate:.0f} to "
     f"{long_controlled.win_rate:.0f} %, and the unbiased one too, from "
     f"{rate.win_rate:.0f} to {controlled.win_rate:.0f} %: a curve in the length cannot "
-    "tell 'liked because it is long' from 'long because it holds what is liked', here "
-    "friendly openings and full sentences. What is left at equal length can lie "
-    "further from the true rate than the raw one.",
+    "tell 'liked because it is long' from 'long because it holds what is liked'"
+    + (
+        ", here friendly openings and full sentences"
+        if isinstance(judge, TeacherJudge)
+        else ""
+    )
+    + ". What is left at equal length can lie further from the true rate than the raw "
+    "one.",
     key="length",
     answer=2 if min(to_raw, to_controlled) > 10 else 0 if to_raw < to_controlled else 1,
 )
@@ -793,8 +811,8 @@ lessons.explain(
 # %% [markdown]
 # ### Self-preference, and what is inside a grade
 #
-# Our judge is the rule behind dDPO's pairs, as GPT-4 was behind Zephyr's. But a rule can be taken apart: each grade is
-# **content** (5 for right, 1 for wrong) plus **form** (the rest).
+# The miniature's judge is the rule behind dDPO's pairs, as GPT-4 was behind Zephyr's. But a rule can be taken apart: each
+# of its grades is **content** (5 for right, 1 for wrong) plus **form** (the rest).
 
 # %%
 def graded_answers(name):
@@ -836,7 +854,7 @@ if graded:
     )
     assert math.isclose(gain_content + gain_form, total.mean, abs_tol=1e-9)
 else:
-    print("The judge of this scale checks content alone.")
+    print("This judge's grades have one part alone.")
 
 share = gain_content / total.mean if graded and total.mean else 1.0
 reading = (
@@ -852,7 +870,10 @@ reading = (
 # %% tags=["remove-input"]
 lessons.explain(
     f"Of {total.mean:+.2f}, content makes {gain_content:+.2f} and form "
-    f"{gain_form:+.2f}. {reading}",
+    f"{gain_form:+.2f}. {reading}"
+    if graded
+    else f"The judge of this run checks answers by a program and knows no manner: all "
+    f"of {total.mean:+.2f} is content, as far as its checks see it.",
     key="content", answer=0 if share > 2 / 3 else 1 if share < 1 / 3 else 2,
 )
 
@@ -1034,6 +1055,7 @@ error_of = exercises.yours(paired_error, exercises.check_paired_error)
 x, y = means["ddpo"], means["dsft"]
 paired = error_of(x, y)
 unpaired = math.hypot(my_standard_error(x), my_standard_error(y))
+gained = paired / unpaired if unpaired else 1.0
 (var_x, cov), (_, var_y) = np.cov(x, y)  # cov is rho times both standard deviations
 rho = cov / math.sqrt(var_x * var_y) if var_x * var_y > 0 else 0.0
 print(
@@ -1046,11 +1068,11 @@ assert math.isclose(
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"The paired error is {paired / unpaired:.2f} times the unpaired one. Pairing "
+    f"The paired error is {gained:.2f} times the unpaired one. Pairing "
     "helps as far as both models find the same questions hard: here $\\rho$ is "
     f"{rho:+.2f}. At a $\\rho$ near zero it gains nothing and costs nothing.",
     key="pairing",
-    answer=0 if paired > 0.9 * unpaired else 1 if paired > unpaired / 2 else 2,
+    answer=0 if gained > 0.9 else 1 if gained > 0.5 else 2,
 )
 
 # %% [markdown]
@@ -1074,12 +1096,12 @@ print(f"dSFT − base: {evaluation.paired_difference(means['dsft'], means['base'
 # %% [markdown]
 # ### What a seed is worth
 #
-# The intervals so far cover *other questions*. Chance also enters through sampling and training. The first is cheap to try:
-# ask the dDPO model again with other seeds.
+# The intervals so far cover *other questions*. Chance also enters through sampling and training. The first is cheap to try,
+# where answers are sampled at all: ask the dDPO model again with other seeds.
 
 # %%
 again = [scores["ddpo"].overall]
-for other_seed in (seed + 11, seed + 12):
+for other_seed in (seed + 11, seed + 12) if exam.temperature else ():
     with tempfile.TemporaryDirectory() as folder:
         again.append(
             run_exam(
@@ -1089,14 +1111,15 @@ for other_seed in (seed + 11, seed + 12):
                 temperature=exam.temperature,
             )["score"]
         )
+spread = f"{np.std(again, ddof=1):.3f}" if exam.temperature else "0: it is greedy"
 print(
-    f"dDPO: {np.round(again, 2)}, spread of sampling {np.std(again, ddof=1):.3f}, "
+    f"dDPO: {np.round(again, 2)}, spread of sampling {spread}, "
     f"error over questions {my_standard_error(means['ddpo']):.3f}"
 )
 
 # %% [markdown]
 # The error over questions includes this already: the noise of each draw $x_q$ is part of $s$. It leaves out the seed of the
-# *training*. `make claims` repeats the pipeline with $n$ seeds; the interval is then Student's, $\bar{x} \pm
+# *training*. `make claims` repeats the miniature's pipeline with $n$ seeds; the interval is then Student's, $\bar{x} \pm
 # t_{n-1}\,s/\sqrt{n}$ (for five seeds $t_4 = 2.78$, not 1.96).
 
 # %%
@@ -1238,13 +1261,16 @@ display(
     HTML(
         before_after_table(
             shown,
-            caption="First turns, sampled at temperature 0.7; the grade in brackets.",
+            caption=(
+                f"First turns, at temperature {exam.temperature:g}; "
+                "the grade in brackets."
+            ),
         )
     )
 )
 
 # %% [markdown]
-# Look for right but bare answers beside friendly but false ones. The questions on which dSFT and dDPO differ most:
+# Look for right but bare answers beside false ones that sound good. The questions on which dSFT and dDPO differ most:
 
 # %%
 for n in np.argsort(x - y)[[0, 1, -2, -1]]:
