@@ -119,7 +119,9 @@ def multiplies_in_bfloat16() -> bool:
     """
     import torch
 
-    features = getattr(torch.cpu, "get_capabilities", dict)()  # not every PyTorch has it
+    features: dict[str, object] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # not every PyTorch has it
     return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
 
 
