@@ -86,6 +86,44 @@ for row in table_3.rows:
     )
 print(table_3.source)
 
+# %% [markdown]
+# ````{exercise} How many errors apart?
+# :label: ex-08-errors-apart
+#
+# **Difficulty** ●○○○○ · **Minutes** 5
+#
+# Two figures have the standard errors `one_error` and `other_error`, independent of each other. Write
+# `errors_apart(one, one_error, other, other_error)`: return how many standard errors *of their difference* the first lies
+# above the second.
+# ````
+
+# %% tags=["exercise"]
+def errors_apart(one, one_error, other, other_error):
+    ...
+
+
+exercises.check_errors_apart(errors_apart)
+
+# %% [markdown]
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# The variances of independent figures add up, in a difference as in a sum.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `np.hypot(a, b)` is the root of the sum of two squares.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-08-errors-apart
+# :class: dropdown
+# ```python
+# def errors_apart(one, one_error, other, other_error):
+#     return (one - other) / np.hypot(one_error, other_error)
+# ```
+# `````
+
 # %% tags=["remove-input"]
 lessons.predict(
     "The standard error of each AlpacaEval figure is in brackets. On AlpacaEval, how "
@@ -97,17 +135,10 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 setting = {row["setting"]: row for row in table_3.rows}
-
-
-def standard_errors_apart(one, other):
-    gap = setting[one]["alpaca_eval"] - setting[other]["alpaca_eval"]
-    return gap / np.hypot(
-        setting[one]["alpaca_eval_error"], setting[other]["alpaca_eval_error"]
-    )
-
-
+apart_of = exercises.yours(errors_apart, exercises.check_errors_apart)
+columns = ("alpaca_eval", "alpaca_eval_error")
 apart = {
-    (one, other): standard_errors_apart(one, other)
+    (one, other): apart_of(*[setting[row][name] for row in (one, other) for name in columns])
     for one, other in (
         ("dDPO + dSFT", "dSFT-1"), ("dSFT-1", "dSFT-2"), ("dSFT-1", "dDPO - dSFT")
     )
@@ -940,14 +971,14 @@ for (name, p), kept in zip(p_values.items(), stands(list(p_values.values()))):
 # %% [markdown]
 # ## Claim by claim
 #
-# What the paper or others say, what the replications gave, and what we make of it. Verdicts are corrected within each family;
+# What the paper or others say, and what the replications gave. Verdicts are corrected within each family;
 # `benchmarks/protocol.md` fixed families, margins and outcomes before anything was measured. *80 % power* is the smallest
 # difference that would have been found that often. *Holds* and *does not hold* speak of this world and this size alone.
 
 # %%
 findings = claims.judge_all(measured)
 print("undecided:", ", ".join(undecided(findings)) or "none")
-display(Markdown(claims.findings_table(findings)))
+display(Markdown(claims.findings_table(findings, why=False)))
 
 # %%
 artefacts.write_json(
@@ -978,12 +1009,14 @@ artefacts.write_json(
 # %% [markdown]
 # ## Recap
 #
-# 1. You read table 3 with its errors, and found its lead on AlpacaEval to be a quarter of a standard error.
+# 1. You read table 3 with its errors ([exercise](ex-08-errors-apart)), and found its lead on AlpacaEval to be a quarter of a
+#    standard error.
 # 2. You put Student's interval around a paired difference ([exercise](ex-08-seed-difference)) and turned it into one of four
 #    words ([exercise](ex-08-verdict)).
 # 3. You saw what a fair comparison costs: a search for every row, over seeds, on other questions
 #    ([exercise](ex-08-search-choice)).
-# 4. You know what stages, pairs, $\beta$ and losses do here, and which of the paper's claims carry over.
+# 4. You know what stages, pairs, $\beta$ and losses do here, by the verdicts of [your function](ex-08-verdict), and which of
+#    the paper's claims carry over.
 # 5. You corrected a table for the number of its rows ([exercise](ex-08-holm)).
 #
 # ## References

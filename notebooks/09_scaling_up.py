@@ -3,11 +3,11 @@
 #
 # So far everything ran on a CPU. The same pipeline is written to train Mistral-7B {cite:p}`jiang2023mistral`, as the paper
 # did on sixteen A100s {cite:p}`tunstall2023zephyr`; only the scale changes. Before you rent a machine, three questions need
-# an answer: *does it fit, how many updates (optimiser steps), how many hours?* This chapter derives each formula and checks
-# it on a model small enough to measure.
+# an answer: *does it fit, how many optimiser steps (from here on: steps) does it take, and how many hours?* This chapter
+# derives each formula and checks it on a model small enough to measure.
 #
 # **No GPU was used to make this page**, so every figure says whether it was *measured*, *published* or *estimated*.
-# Parameters, updates and operations are counted and exact. Memory on a GPU is good to about a third. Hours are a *range*
+# Parameters, steps and operations are counted and exact. Memory on a GPU is good to about a third. Hours are a *range*
 # between the slowest and the fastest published runs, and yours may still leave it: twenty timed steps on the real machine
 # beat every formula below.
 
@@ -667,7 +667,7 @@ lessons.explain(
     f"jumps more. Packing ({100 * (waste['packed (bfd, 512)']):.1f} %) gives rows of "
     "one size, which suits a GPU; but a batch of as many rows now holds "
     f"{len(lengths) / n_sequences:.1f} times the dialogues, and an epoch has fewer "
-    "updates. To turn packing on and keep the batch is to change the recipe.",
+    "steps. To turn packing on and keep the batch is to change the recipe.",
     key="padding", answer=0 if w < 0.2 else 1 if w < 0.7 else 2,
 )
 
@@ -844,7 +844,7 @@ lessons.explain(
 #
 # ```{admonition} Packing: 2 to 3 times the tokens per second of padded rows
 # :class: note dropdown
-# `packing: true`, strategy `bfd`. **Costs** fewer updates for the same batch, and needs attention that keeps neighbours
+# `packing: true`, strategy `bfd`. **Costs** fewer steps for the same batch, and needs attention that keeps neighbours
 # apart. **Leave it** when rows are of nearly equal length, or when the batch must keep its meaning. *Published: torchtune's
 # README, +238 %.* Grouping by length gains most of that and changes no row (*measured above*); TRL's DPO trainer cannot
 # group pairs, ours can.
@@ -903,9 +903,9 @@ lessons.explain(
 # %% [markdown]
 # ## One GPU, many GPUs, one batch
 #
-# A learning rate belongs to an **effective batch**, the rows per update. In our recipes it is
+# A learning rate belongs to an **effective batch**, the rows per step. In our recipes it is
 # `per_device_train_batch_size` × `gradient_accumulation_steps`, whatever the hardware. Gradients of several micro-batches,
-# or of several GPUs, are averaged before the update, and it does not matter where the terms of a mean were computed:
+# or of several GPUs, are averaged before the step, and it does not matter where the terms of a mean were computed:
 
 # %%
 x, y = torch.randn(2, 8, generator=torch.Generator().manual_seed(seed))
@@ -932,7 +932,7 @@ assert torch.isclose(at_once, in_parts)
 #
 # **Difficulty** ●●●○○ · **Minutes** 10
 #
-# An update takes `batch` rows in all, shared evenly by `gpus` GPUs (assume that it divides). At most `fits` rows fit on a
+# A step takes `batch` rows in all, shared evenly by `gpus` GPUs (assume that it divides). At most `fits` rows fit on a
 # GPU at once. Write `accumulation`: return `(rows, times)`, the rows per micro-batch, as many as possible, and the
 # micro-batches per GPU, with `rows * times * gpus == batch` exactly.
 # ````
@@ -975,7 +975,7 @@ for gpus in (1, 2, 4, 8, 16):
     rows, times = micro_batches(64, 4, gpus)
     print(
         f"{gpus:2d} GPUs x {rows} rows x {times:2d} micro-batches = "
-        f"{gpus * rows * times} rows per update"
+        f"{gpus * rows * times} rows per step"
     )
     assert (rows, times) == share_batch(4, 16, gpus)
 
@@ -997,43 +997,43 @@ for gpus in (1, 2, 4, 8, 16):
 # been run on GPUs. Beware: `accelerate launch --cpu --num_processes 2` silently starts *one* process.
 
 # %% [markdown]
-# ## Updates
+# ## Steps
 #
-# ````{exercise} Updates after packing
-# :label: ex-09-packed-updates
+# ````{exercise} Steps after packing
+# :label: ex-09-packed-steps
 #
 # **Difficulty** ●●○○○ · **Minutes** 8
 #
-# `rows` dialogues of `tokens` tokens on average are packed into sequences of `length` without a gap, and an update takes
-# `batch` sequences. Write `packed_updates`: return the number of updates in an epoch. The paper's 207,865 dialogues of about
+# `rows` dialogues of `tokens` tokens on average are packed into sequences of `length` without a gap, and a step takes
+# `batch` sequences. Write `packed_steps`: return the number of steps in an epoch. The paper's 207,865 dialogues of about
 # 1,372 tokens, packed to 2,048 in batches of 512, should give what the authors report: 272.
 # ````
 
 # %% tags=["exercise"]
-def packed_updates(rows, tokens, length, batch):
+def packed_steps(rows, tokens, length, batch):
     ...
 
 
-exercises.check_packed_updates(packed_updates)
+exercises.check_packed_steps(packed_steps)
 
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# Tokens in all first; then sequences; then updates.
+# Tokens in all first; then sequences; then steps.
 # ```
 #
 # ```{admonition} Hint 2
 # :class: tip dropdown
-# `math.ceil` twice: a last sequence that is not full is a sequence, a last batch that is not full an update.
+# `math.ceil` twice: a last sequence that is not full is a sequence, a last batch that is not full a step.
 # ```
 
 # %% [markdown]
-# `````{solution} ex-09-packed-updates
+# `````{solution} ex-09-packed-steps
 # :class: dropdown
 # ```python
 # import math
 #
-# def packed_updates(rows, tokens, length, batch):
+# def packed_steps(rows, tokens, length, batch):
 #     sequences = math.ceil(rows * tokens / length)
 #     return math.ceil(sequences / batch)
 # ```
@@ -1063,7 +1063,7 @@ for name, size, gpus in asked:
         )
         print(
             f"{name}, {gpus} x {size}, {stage}: {planned.total / 1e9:.0f} GB each, "
-            f"{planned.updates:,} updates\n    {hours}"
+            f"{planned.updates:,} steps\n    {hours}"
         )
         assert planned.fits
 
@@ -1099,8 +1099,8 @@ print(
 # |---|---|---|---|---|
 # | GPUs | 16 × A100 80 GB | 16 | 8 × 80 GB | 8 × 80 GB, any that divides the batch |
 # | hours | "typically 2 to 4" | dDPO: 23,866 s = 6.6 | dSFT: 5,608 s = 1.6 | the ranges above, an estimate |
-# | dSFT: rows per update | 512 | 512 | 128 | 512 (variant `handbook-v2`: 128) |
-# | dDPO: pairs per update | 32 | 32 | 128 | 32 (variant: 128) |
+# | dSFT: rows per step | 512 | 512 | 128 | 512 (variant `handbook-v2`: 128) |
+# | dDPO: pairs per step | 32 | 32 | 128 | 32 (variant: 128) |
 # | dDPO: optimiser | AdamW | Adam | AdamW | RMSprop, as [the authors say they ran](https://github.com/huggingface/alignment-handbook/issues/43) |
 # | dDPO: $\beta$, epochs, schedule | 0.1, 3, linear | 0.1, 3, linear | 0.01, 1, cosine | 0.1, 3, linear (variant: as v2) |
 # | packing | yes | not said | in the script; gone in 2025 | yes, and no dialogue sees its neighbour |
@@ -1138,7 +1138,7 @@ except HandbookError as error:  # this chapter alone was run
 # :class: warning
 # - **float32 by default.** TRL loads a model in float32 unless `dtype` says otherwise: 29 GB for Mistral.
 # - **Batch per device mistaken for the batch.** Eight GPUs with the recipe of one have eight times the batch and an eighth
-#   of the updates, with a learning rate made for neither.
+#   of the steps, with a learning rate made for neither.
 # - **dSFT's adapter left unmerged.** The reference is then the base ([Chapter 05](05_ddpo)).
 # - **Memory that peaks late.** The longest row decides, and the optimiser's state comes after the first backward pass. Start
 #   with the longest rows.
@@ -1163,8 +1163,8 @@ except HandbookError as error:  # this chapter alone was run
 # 2. *Operations*: [$6N$ and $4N$](ex-09-operations), as PyTorch itself counts them.
 # 3. *Hours*: operations over peak times share, [as a range](ex-09-hours), because the share is unknown.
 # 4. *Levers*: [packing](ex-09-pack), the reference and the shared prompt counted, the others with their sources.
-# 5. *Many GPUs, one batch*: [the accumulation](ex-09-accumulation) and [the updates](ex-09-packed-updates).
-# 6. *Exporting*: merged, with a card, and uploaded only when asked.
+# 5. *Many GPUs, one batch*: [the accumulation](ex-09-accumulation) and [the steps](ex-09-packed-steps).
+# 6. *Exporting*: [merged](ex-02-merge), with a card, and uploaded only when asked.
 #
 # Next: [Chapter 10](10_reward_models) trains what Zephyr left out, a reward model.
 #

@@ -334,14 +334,14 @@ def test_the_anchors_of_hours_hold_and_one_of_them_rules_out_a_card():
     assert hours[off[0]].error > 1
 
 
-def test_the_command_prints_memory_levers_updates_and_hours_and_calls_them_estimates():
+def test_the_command_prints_memory_levers_steps_and_hours_and_calls_them_estimates():
     told = CliRunner().invoke(app, ["plan", "--scale", "zephyr-7b-lora", "--gpu-memory", "24GB"])
     assert told.exit_code == 0, told.output
     for word in (
         "estimate",
         "activations",
         "optimiser",
-        "updates",
+        " steps of ",
         "RTX 4090",
         " to ",
         "What to trust",

@@ -163,7 +163,7 @@ def plan(
         typer.Option(help="Sustained TFLOP/s of one GPU; default: what published runs reached."),
     ] = None,
 ) -> None:
-    """Estimate memory, updates and hours of a scale before it is started; nothing is downloaded."""
+    """Estimate memory, steps and hours of a scale before it is started; nothing is downloaded."""
     from zephyr_utils.planning.plan import bytes_of
     from zephyr_utils.planning.report import print_plan
 

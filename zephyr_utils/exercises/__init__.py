@@ -68,6 +68,7 @@ from zephyr_utils.exercises.ch07 import (
     check_win_rate,
 )
 from zephyr_utils.exercises.ch08 import (
+    check_errors_apart,
     check_holm,
     check_search_choice,
     check_seed_difference,
@@ -78,7 +79,7 @@ from zephyr_utils.exercises.ch09 import (
     check_hours_range,
     check_lora_bytes,
     check_operations_per_token,
-    check_packed_updates,
+    check_packed_steps,
 )
 from zephyr_utils.exercises.ch09_packing import check_pack
 from zephyr_utils.exercises.ch10 import (
@@ -126,6 +127,7 @@ __all__ = [
     "check_displaced_share",
     "check_dpo_loss",
     "check_edit_scores",
+    "check_errors_apart",
     "check_expected_best",
     "check_expected_gap",
     "check_extrapolated",
@@ -157,7 +159,7 @@ __all__ = [
     "check_order_counts",
     "check_pack",
     "check_packed_positions",
-    "check_packed_updates",
+    "check_packed_steps",
     "check_paired_error",
     "check_pairs_needed",
     "check_place_bonus",

@@ -1,5 +1,5 @@
-"""The checks of chapter 08: a difference over seeds, what an interval decides, what a search
-chooses, and many comparisons at once.
+"""The checks of chapter 08: a difference in its errors and over seeds, what an interval decides,
+what a search chooses, and many comparisons at once.
 """
 
 import math
@@ -40,6 +40,50 @@ def _with(
         return _spread(float(gaps.mean()), factor(len(gaps)) * float(gaps.std(ddof=ddof)))
 
     return triple
+
+
+_GRADES = (86.07, 1.22, 85.65, 1.23)  # the paper's table 3, AlpacaEval: dDPO + dSFT and dSFT-1
+_FAR = (5.0, 0.3, 7.0, 0.4)
+_APART: dict[str, Callable[[float, float, float, float], float]] = {
+    "You add the errors up. Errors of independent figures partly cancel: add their squares, and "
+    "take the root.": lambda a, e, b, f: (a - b) / (e + f),
+    "You subtract the variances. A difference, too, is made less certain by each of the two.": (
+        lambda a, e, b, f: (a - b) / math.sqrt(abs(e**2 - f**2))
+    ),
+    "This divides by the variance of the difference; its standard error is the root of that.": (
+        lambda a, e, b, f: (a - b) / (e**2 + f**2)
+    ),
+    "Only the first error is in it: the other figure is uncertain, too.": (
+        lambda a, e, b, f: (a - b) / e
+    ),
+    "Only the larger error is in it: the smaller one adds to it.": (
+        lambda a, e, b, f: (a - b) / max(e, f)
+    ),
+    "The sign is missing: below 0 the first figure is the lower one.": (
+        lambda a, e, b, f: abs(a - b) / math.hypot(e, f)
+    ),
+    "The sign is wrong: the first minus the second was asked for.": (
+        lambda a, e, b, f: (b - a) / math.hypot(e, f)
+    ),
+}
+
+
+@exercise(
+    "08_ablations",
+    right="The difference of two independent figures is less certain than either of them.",
+    solution=lambda a, e, b, f: (a - b) / np.hypot(e, f),
+    wrong=_APART,
+)
+def check_errors_apart(fn: Callable[[float, float, float, float], float]) -> None:
+    """``fn(one, one_error, other, other_error)``: their difference in standard errors of it."""
+    for given in (_GRADES, _FAR):
+        mistakes = {message: slip(*given) for message, slip in _APART.items()}
+        compare(
+            attempt(fn, *given),
+            (given[0] - given[2]) / math.hypot(given[1], given[3]),
+            mistakes,
+            "The difference, divided by the root of the sum of the squared errors.",
+        )
 
 
 _SLIPS = {

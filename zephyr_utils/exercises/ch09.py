@@ -1,4 +1,4 @@
-"""The checks of chapter 09: what LoRA holds in memory, operations, updates after packing, the
+"""The checks of chapter 09: what LoRA holds in memory, operations, steps after packing, the
 accumulation on several GPUs, and a range of hours.
 """
 
@@ -53,7 +53,7 @@ def check_lora_bytes(fn: Callable[[int, int], int]) -> None:
         )
 
 
-def _packed_updates(rows: int, tokens: float, length: int, batch: int) -> int:
+def _packed_steps(rows: int, tokens: float, length: int, batch: int) -> int:
     return math.ceil(math.ceil(rows * tokens / length) / batch)
 
 
@@ -61,10 +61,10 @@ def _packed_updates(rows: int, tokens: float, length: int, batch: int) -> int:
     "09_scaling_up",
     right="For the paper's run that is 272: the schedule has to be made for these, not for the "
     "unpacked rows.",
-    solution=_packed_updates,
+    solution=_packed_steps,
     wrong={
         "rows before packing": lambda rows, tokens, length, batch: math.ceil(rows / batch),
-        "sequences, not updates": lambda rows, tokens, length, batch: math.ceil(
+        "sequences, not steps": lambda rows, tokens, length, batch: math.ceil(
             rows * tokens / length
         ),
         "last, smaller batch": lambda rows, tokens, length, batch: (
@@ -72,12 +72,12 @@ def _packed_updates(rows: int, tokens: float, length: int, batch: int) -> int:
         ),
         "length is forgotten": lambda rows, tokens, length, batch: math.ceil(rows * tokens / batch),
         "One too many": lambda rows, tokens, length, batch: (
-            _packed_updates(rows, tokens, length, batch) + 1
+            _packed_steps(rows, tokens, length, batch) + 1
         ),
     },
 )
-def check_packed_updates(fn: Callable[[int, float, int, int], int]) -> None:
-    """``fn(rows, tokens, length, batch) -> updates`` of an epoch: rows of `tokens` on the average,
+def check_packed_steps(fn: Callable[[int, float, int, int], int]) -> None:
+    """``fn(rows, tokens, length, batch) -> steps`` of an epoch: rows of `tokens` on the average,
     packed without a gap.
     """
     for rows, tokens, length, batch in ((207_865, 1372.0, 2048, 512), (1000, 300.0, 1024, 32)):
@@ -85,12 +85,12 @@ def check_packed_updates(fn: Callable[[int, float, int, int], int]) -> None:
         mistakes = {
             "These are the rows before packing, which was the fault of the authors' first "
             "schedule.": math.ceil(rows / batch),
-            "These are packed sequences, not updates: divide by the batch.": packed,
-            "The last, smaller batch is an update too: round up.": packed // batch,
+            "These are packed sequences, not steps: divide by the batch.": packed,
+            "The last, smaller batch is a step too: round up.": packed // batch,
             "The length is forgotten: a packed sequence holds `length` tokens.": math.ceil(
                 rows * tokens / batch
             ),
-            "One too many: round up once for sequences and once for updates.": math.ceil(
+            "One too many: round up once for sequences and once for steps.": math.ceil(
                 packed / batch
             )
             + 1,
@@ -127,7 +127,7 @@ def check_accumulation(fn: Callable[[int, int, int], tuple[int, int]]) -> None:
     for batch, fits, gpus in ((96, 4, 8), (96, 5, 8), (512, 16, 8), (30, 4, 2)):
         expected, share = _by_hand(batch, fits, gpus), batch // gpus
         mistakes = {
-            "The number of GPUs is forgotten: each of them does its share of an update.": (
+            "The number of GPUs is forgotten: each of them does its share of a step.": (
                 fits,
                 batch // fits,
             ),

@@ -1,1 +1,1 @@
-"""What a scale needs before it is started: memory, updates and hours."""
+"""What a scale needs before it is started: memory, steps and hours."""

@@ -2,7 +2,7 @@
 Estimates, and called so.
 
 Nothing is downloaded and no GPU is asked: the model's shape, the recipe and the size of the data
-are enough. Parameters and updates are exact, memory is good to about a third, and hours are a range
+are enough. Parameters and steps are exact, memory is good to about a third, and hours are a range
 for each card (`rates`). `anchors` holds published and measured figures beside what the same
 formulas say of them.
 """
@@ -41,7 +41,7 @@ FULL_TOKENS = 2048  # in a micro-batch: fewer leave a large model's kernels wait
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage: bytes a GPU by term, what was changed to make it fit, updates, operations and
+    """One stage: bytes a GPU by term, what was changed to make it fit, steps, operations and
     hours.
 
     Attributes:
@@ -248,7 +248,7 @@ def _levers(changes: dict[str, Any], shared: tuple[int, int], wanted: tuple[int,
     recompute = changes.get("activation_checkpointing")
     words = {None: [], False: ["activations kept"], True: ["activations recomputed"]}[recompute]
     if shared != wanted:
-        words = [*words, f"micro-batches of {shared[0]}, {shared[1]} of them per update"]
+        words = [*words, f"micro-batches of {shared[0]}, {shared[1]} of them per step"]
     return [*words, *(["4 bits (QLoRA)"] if changes.get("load_in_4bit") else [])]
 
 

@@ -1,4 +1,4 @@
-"""What ``zephyr plan`` prints: a table of memory, and below it levers, updates and hours."""
+"""What ``zephyr plan`` prints: a table of memory, and below it levers, steps and hours."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ TERMS = {
 }
 
 TRUST = (
-    "What to trust: parameters, updates and operations are counted; memory on a GPU is good to "
+    "What to trust: parameters, steps and operations are counted; memory on a GPU is good to "
     "about a third;\nhours span what published runs reached, and short or padded rows take longer "
     "(chapter 09). Time twenty steps first."
 )
@@ -78,7 +78,7 @@ def _stage_lines(setting: Scale, stage: Stage, plan: StagePlan) -> list[str]:
     lines = [
         f"{stage}: {verdict}",
         f"  {plan.trained:,} of {plan.parameters:,} parameters are trained",
-        f"  {plan.updates:,} updates of {plan.rows_per_update} rows ({rows.source})",
+        f"  {plan.updates:,} steps of {plan.rows_per_update} rows ({rows.source})",
         f"  {plan.flops:.2g} operations; {_time(setting, stage, plan)}",
     ]
     if plan.changes:
