@@ -13,8 +13,10 @@ from zephyr_utils.lessons.replications import (
     family_results,
     family_table,
     one_seed_beside,
+    study_frontier,
     unanimity,
 )
+from zephyr_utils.rewards import best_of_n_kl
 
 QUESTIONS = 40
 ROWS = ("offline", "iterative", "sppo", "selm")
@@ -160,3 +162,21 @@ def test_names_of_no_family_and_of_no_claim_are_refused():
 def test_every_claim_of_the_methods_is_about_a_difference_from_zero():
     assert {claim.against for claim in METHOD_CLAIMS} == {0.0}
     assert {claim.primary for claim in METHOD_CLAIMS} == {GRADE}
+
+
+def test_the_frontier_has_each_methods_mean_and_best_of_n_where_theory_puts_it():
+    grades = {0: (4.0, 1.0), 1: (6.0, 3.0)}
+    measured = {
+        seed: {
+            "selm": exam([grade] * QUESTIONS, 10) | {"kl": kl},
+            "best_of_8": exam([grade + 1] * QUESTIONS, 30),
+            "reward": {"accuracy": 0.8},
+        }
+        for seed, (grade, kl) in grades.items()
+    }
+    points = study_frontier(known(measured))
+    assert points == {
+        "SELM, 3 rounds": {"kl": 2.0, "grade": 5.0, "right": 0.25},
+        "best of 8 of dSFT": {"kl": best_of_n_kl(8), "grade": 6.0, "right": 0.75},
+    }
+    assert study_frontier(known({})) == {}

@@ -4,11 +4,12 @@ The results are ``benchmarks/results/methods.json``, which ``make methods`` writ
 those of `zephyr_utils.ablations.methods.claims`. Where there are none, a chapter says so and runs.
 """
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zephyr_utils.ablations.methods.catalogue import methods_provenance
+from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import (
     METHOD_CLAIMS,
     REWARDS,
@@ -20,6 +21,7 @@ from zephyr_utils.ablations.results import Committed, committed
 from zephyr_utils.ablations.tables import findings_table, in_words
 from zephyr_utils.ablations.verdicts import NUMBER, ClaimResult, Verdict
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.rewards.best_of_n import best_of_n_kl
 
 NOTHING_YET = (
     "Nothing is measured yet: `make methods` does it. (Its results come with a clone of the "
@@ -138,6 +140,34 @@ def one_seed_beside(results: FamilyResults, here: Mapping[str, float]) -> str:
         return NOTHING_YET
     lines = [f"- {_beside(one, here.get(one.claim.key))}" for one in results.findings]
     return "\n".join([_verdicts(results), "", *lines, "", _LEFT_OUT])
+
+
+def study_frontier(known: Committed | None = None) -> dict[str, dict[str, float]]:
+    """What each method of the study reaches, and how far it moved: its label -> ``grade`` from 1 to
+    10, ``right`` as a share, and ``kl`` from dSFT in nats per answer, means over the replications
+    that measured them. Best of n, which moves no model, has the divergence that theory gives it;
+    reward models, which answer nothing, are left out. Empty where nothing is measured.
+
+    Args:
+        known: the study; None is the repository's own.
+    """
+    known = known or committed("methods.json", methods_provenance)
+    points = {}
+    for name, method in METHODS.items():
+        rows = [rows[name] for rows in known.measured.values() if name in rows]
+        exams = [row["exam"] for row in rows if "exam" in row]
+        if not exams:
+            continue
+        if "n" in method.settings:
+            distance = best_of_n_kl(method.settings["n"])
+        else:
+            distance = statistics.mean(row["kl"] for row in rows)
+        points[method.label] = {
+            "kl": distance,
+            "grade": statistics.mean(exam["score"] for exam in exams),
+            "right": statistics.mean(exam["right"] for exam in exams),
+        }
+    return points
 
 
 def _verdicts(results: FamilyResults) -> str:
