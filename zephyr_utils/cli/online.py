@@ -1,6 +1,7 @@
 """The verb that trains on a model's own answers, round after round."""
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +23,10 @@ from zephyr_utils.cli.options import (
 )
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.scales import DEFAULT_SCALE
+
+if TYPE_CHECKING:
+    from zephyr_utils.online.pairs import RateAnswers
+    from zephyr_utils.pipeline.pipeline import Pipeline
 
 MethodName = Literal["dpo", "sppo", "selm", "self-rewarding", "irft"]
 
@@ -53,6 +58,18 @@ def online(
         str | None,
         typer.Option(help="Of self-rewarding: the system's turn that asks for what is wanted."),
     ] = None,
+    reward_model: Annotated[
+        str, typer.Option(help="Directory of a reward model that judges, in the scale's place.")
+    ] = "",
+    judge: Annotated[
+        str, typer.Option(help="Model behind an endpoint that judges, in the scale's place.")
+    ] = "",
+    base_url: Annotated[
+        str, typer.Option(help="The judge's endpoint; default $OPENAI_BASE_URL, else OpenAI.")
+    ] = "",
+    api_key_env: Annotated[
+        str, typer.Option(help="Environment variable that holds the judge's key.")
+    ] = "OPENAI_API_KEY",
     scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
     dialogues: DialoguesOption = "",
@@ -109,10 +126,39 @@ def online(
         ),
         prompts,
     )
-    for made in run_rounds(pipeline, wanted):
+    rate = _judge_of(pipeline, reward_model, judge, base_url, api_key_env)
+    for made in run_rounds(pipeline, wanted, rate):
         out.print(f"Round {made.number} of {rounds}, {method}")
         print_manifest(made.answers)
         left_out = made.answers.results["answers_left_out"]
         out.print(f"  answers: {made.answers.results['answers']:,}; left out: {left_out or 'none'}")
         print_manifest(made.training, "first_loss", "last_loss", "kl", "distinct")
         print_manifest(made.exam, "score", *(["right"] if "right" in made.exam.results else []))
+
+
+def _judge_of(
+    pipeline: "Pipeline", reward_model: str, judge: str, base_url: str, api_key_env: str
+) -> "RateAnswers | None":
+    """The judge that was named; None for the scale's own."""
+    if reward_model and judge:
+        raise HandbookError(
+            "two judges are named",
+            where="--reward-model, --judge",
+            remedy="name one of them",
+        )
+    if base_url and not judge:
+        raise HandbookError(
+            "an endpoint without a judge", where="--base-url", remedy="name its model: --judge NAME"
+        )
+    if not reward_model and not judge:
+        return None
+    from zephyr_utils.feedback import Endpoint
+    from zephyr_utils.online.judges import EndpointJudge, RewardModelJudge
+    from zephyr_utils.online.rounds import ONLINE
+    from zephyr_utils.pipeline.artefacts import fingerprint
+
+    if reward_model:
+        return RewardModelJudge(Path(reward_model), fingerprint(Path(reward_model)))
+    endpoint = Endpoint(base_url, api_key_env)
+    endpoint.key()  # refused before anything is sampled
+    return EndpointJudge(judge, endpoint, pipeline.folder / ONLINE / "judge.journal.jsonl")

@@ -106,11 +106,11 @@ class AgainstDemonstrations:
         for record in records:
             shown = self.demonstrations[record["instruction"]]
             completions = [
-                _rated(one, BEST if one["response"] == shown else WORST)
+                with_rating(one, BEST if one["response"] == shown else WORST)
                 for one in record["completions"]
             ]
             unrated: Any = {**completions[0], "model": DEMONSTRATION, "response": shown}
-            completions.append(_rated(unrated, BEST))
+            completions.append(with_rating(unrated, BEST))
             models = [one["model"] for one in completions]
             made.append({**record, "models": models, "completions": completions})
         return made
@@ -119,10 +119,11 @@ class AgainstDemonstrations:
 def _self_rated(completion: Completion, log_ratio: float) -> Completion:
     if not math.isfinite(log_ratio):
         return completion
-    return _rated(completion, self_rating(log_ratio), f"log-ratio {log_ratio:.4f} nats")
+    return with_rating(completion, self_rating(log_ratio), f"log-ratio {log_ratio:.4f} nats")
 
 
-def _rated(completion: Completion, rating: float, why: str = "") -> Completion:
+def with_rating(completion: Completion, rating: float, why: str = "") -> Completion:
+    """The answer with one rating, from 1 to 5, and what it was made from."""
     rated: Any = {
         **completion,
         "annotations": {ASPECT: {"Rating": repr(rating), "Rationale": why}},

@@ -30,6 +30,7 @@ from zephyr_utils.training.save import MODEL
 
 ONLINE = "11_online"
 METHODS: tuple[Method, ...] = get_args(Method)
+WITHOUT_JUDGE: tuple[Method, ...] = ("self-rewarding", "irft")
 REPEATED, NOT_ASKED_FOR = "repeated_prompt", "not_asked_for"
 NO_EXCHANGE = "no_first_exchange"
 
@@ -136,20 +137,29 @@ def split_prompts(
     return PromptShares([kept[number::rounds] for number in range(rounds)], +aside)
 
 
-def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
+def run_rounds(
+    pipeline: Pipeline, settings: OnlineSettings, judge: RateAnswers | None = None
+) -> Iterator[Round]:
     """Run the rounds of a loop one after the other; each is yielded when it is done.
 
     Args:
         pipeline: whose dSFT model the first round starts from, whose feedback has the prompts, and
             whose `round_recipe` every round takes. IRFT takes the first exchanges of the dialogues
             for prompts and demonstrations.
+        judge: rates own answers, such as those of `online.judges`; its ``repr`` is part of each
+            round's recipe. None takes the scale's.
 
     Raises:
-        HandbookError: the method needs a judge for own answers and the scale has none, there are
-            fewer prompts than rounds; as `build_own_answers` and `train_round`.
+        HandbookError: the method needs a judge for own answers and the scale has none, or has no
+            use for the one given; there are fewer prompts than rounds; as `build_own_answers` and
+            `train_round`.
     """
     method = settings.objective.method
-    if method not in ("self-rewarding", "irft"):
+    if judge and method in WITHOUT_JUDGE:
+        raise HandbookError(
+            f"{method} asks no judge", where="judge", remedy="leave it out, or use --method dpo"
+        )
+    if not judge and method not in WITHOUT_JUDGE:
         scale_rater(pipeline)  # refused before anything is read or made
     demonstrations: AgainstDemonstrations | None = None
     if method == "irft":
@@ -172,7 +182,7 @@ def run_rounds(pipeline: Pipeline, settings: OnlineSettings) -> Iterator[Round]:
     model, name = pipeline.start(), "dsft"
     for number, prompts in enumerate(shares.rounds, start=1):
         folder = pipeline.folder / ONLINE / method / f"round_{number}"
-        rate: RateAnswers | None = demonstrations
+        rate: RateAnswers | None = judge or demonstrations
         if method == "self-rewarding":
             rate = SelfReward(model[0], settings.objective.ask, pipeline.chat_template)
         made = _run_round(pipeline, settings, folder, number, model, name, prompts, rate)
@@ -222,7 +232,7 @@ def _run_round(
     rate: RateAnswers | None,
 ) -> Round:
     sampling = settings.round_sampling(number)
-    # The first answers and a judge's ratings are the same whatever a round then trains towards.
+    # The first answers and the scale's ratings are the same whatever a round then trains towards.
     first = pipeline.folder / ONLINE / "first_answers"
     answers = build_own_answers(
         pipeline,
