@@ -44,6 +44,7 @@ runs = ""
 settings = {}
 
 # %% tags=["hide-input"]
+import itertools
 import json
 import math
 from pathlib import Path
@@ -62,7 +63,7 @@ from zephyr_utils import (
 )
 from zephyr_utils.ablations.methods import sampling_again as study_rounds
 from zephyr_utils.lessons import replications
-from zephyr_utils.online.pairs import SamplingSettings
+from zephyr_utils.online.pairs import SamplingSettings, read_samples
 from zephyr_utils.online.raters import ASK
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs, train_round
 from zephyr_utils.online.rounds import (
@@ -511,9 +512,10 @@ lessons.explain(
 # ## The control: offline, with as many steps
 #
 # A gain over dSFT shows that training on preferences helps, not that *sampling again* does. The control has the same
-# prompts, the best against the worst answer of each and as many optimiser steps, but the feedback's answers, from
-# four other models, in one run against dSFT. Its learning rate is half the rounds': the best of three on development
-# questions, where at the rounds' learning rate a run of this length fell below dSFT. [Chapter 05](05_ddpo)'s dDPO stands
+# prompts, the best against the worst answer of each and as many optimiser steps (a few more, since fewer of its
+# prompts are lost to ties), but the feedback's answers, from four other models, in one run against dSFT. Its learning
+# rate is half the rounds': the best of three on development questions, where at the rounds' learning rate a run of this
+# length fell below dSFT. [Chapter 05](05_ddpo)'s dDPO stands
 # beside them, with several times the pairs.
 
 # %%
@@ -816,6 +818,97 @@ lessons.explain(
     "before you attribute it to the objective.",
     key="methods",
     answer=len(apart),
+)
+
+# %% [markdown]
+# ### What is new in the answers
+#
+# SELM wants answers that the model did not give. So look at what each round trained on: how many of a prompt's
+# answers are **distinct**, and to how many prompts the best one deserves a **10**. SPPO plays against the last round's
+# model: on what share of the exam's turns does the new model **beat** it, equal grades counting half?
+
+# %%
+def variety(each):
+    kept = sorted((each.answers.folder / "samples").glob("*.jsonl"))
+    groups = [group for path in kept for group in read_samples(path)]
+    rows = evaluation.load_rows(each.answers.folder / "feedback.jsonl")
+    best = [
+        max(grade(row["instruction"], one["response"]) for one in row["completions"])
+        for row in rows
+    ]
+    return {
+        "distinct": np.mean([len({one.text for one in group}) for group in groups]),
+        "tens": (np.array(best) == 10).sum() / len(groups),
+    }
+
+# %% [markdown]
+# The exam asks every model the same questions, so two models are compared turn by turn.
+
+# %%
+def exam_grades(exam):
+    given = {(row["question_id"], row["turn"]): row["score"] for row in judgments(exam)}
+    return np.array([given[turn] for turn in sorted(given)])
+
+def beats_the_last(rounds):
+    exams = [pipeline.evaluation(("dsft",))["dsft"], *(each.exam for each in rounds)]
+    return [
+        (after > before).mean() + (after == before).mean() / 2
+        for before, after in itertools.pairwise(map(exam_grades, exams))
+    ]
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "SELM lowers what the last round's model says. How many distinct answers to a "
+    "prompt does it draw in the last round, compared with iterative DPO?",
+    [
+        "more, by a tenth of an answer at least",
+        "as many, within a tenth",
+        "fewer, by a tenth of an answer at least",
+    ],
+    key="new",
+)
+
+# %% tags=["hide-output"]
+compared = ("iterative DPO", *differences)
+new = {name: [variety(each) for each in made[name]] for name in compared}
+beats = {name: beats_the_last(made[name]) for name in new}
+for name, rounds in new.items():
+    for number, (row, won) in enumerate(zip(rounds, beats[name], strict=True), start=1):
+        print(
+            f"{name:13s} round {number}: {row['distinct']:.2f} of {SAMPLES} distinct, "
+            f"a 10 to {row['tens']:.0%} of prompts; new model beats the last: {won:.1%}"
+        )
+
+# %% tags=["remove-input"]
+more = new["SELM"][-1]["distinct"] - new["iterative DPO"][-1]["distinct"]
+first_ten = {
+    name: next((n for n, row in enumerate(rounds, start=1) if row["tens"]), None)
+    for name, rounds in new.items()
+}
+lessons.explain(
+    "Distinct answers to a prompt in the last round: "
+    + ", ".join(f"{name} {rounds[-1]['distinct']:.2f}" for name, rounds in new.items())
+    + f"; in the first round, of dSFT, {new['SELM'][0]['distinct']:.2f}. The first 10 "
+    "appears in round "
+    + ", ".join(f"{n or 'none'} ({name})" for name, n in first_ten.items())
+    + (
+        ". dSFT gives some already, so no round has to discover it. "
+        if set(first_ten.values()) == {1}
+        else ". "
+    )
+    + "Prompts with one, from the first to the last round: "
+    + ", ".join(
+        f"{name} {rounds[0]['tens']:.0%} to {rounds[-1]['tens']:.0%}"
+        for name, rounds in new.items()
+    )
+    + "; each round has other prompts, and of fewer distinct answers fewer can be a 10"
+    + ". SPPO's model beats the last round's on "
+    + ", then ".join(f"{won:.1%}" for won in beats["SPPO"])
+    + " of turns (a half would be no gain), iterative DPO's on "
+    + ", then ".join(f"{won:.1%}" for won in beats["iterative DPO"])
+    + ". One seed.",
+    key="new",
+    answer=0 if more >= 0.1 else 2 if more <= -0.1 else 1,
 )
 
 # %% [markdown]
@@ -1271,21 +1364,46 @@ lessons.explain(
 # %% [markdown]
 # ## What the gains cost
 #
-# Grade and right answers against KL from dSFT: a method is better where it lies higher *at the same KL*.
+# Grade and right answers against KL from dSFT: a method is better where it lies higher *at the same KL*. The line to
+# read them against is dDPO's over $\beta$: as in [chapter 10](10_reward_models), a share of the way from dSFT to dDPO
+# stands for a larger $\beta$. Best of n is in that chapter's figure, and [chapter 12](12_comparisons) ends with one
+# for all methods.
 
 # %%
-fig, axes = figures.figure(2, width=9.0)
-for axis, (key, label) in zip(
-    axes, (("grade", "mean grade, 1 to 10"), ("right", "right answers")), strict=True
-):
-    for n, (name, path) in enumerate(paths.items()):
-        points = [(point["kl"], point[key]) for point in path]
-        label_once = name if key == "grade" else None
-        style = figures.style.series_style(n)
-        axis.plot(*zip(*points, strict=True), label=label_once, **style)
-    axis.set_xlabel("KL from dSFT (nats per answer)")
-    axis.set_ylabel(label)
-figures.style.legend_below(fig)
+def part_of_the_way(share):
+    name = f"ddpo_{share:.2f}"
+
+    def make(where):
+        model, _ = chat.load_model(chapter_05, "float32")
+        model.load_state_dict(objectives.extrapolate_weights(
+            dsft.state_dict(), model.state_dict(), share - 1
+        ))
+        for part in (model, tokenizer):
+            part.save_pretrained(where / training.MODEL)
+        return {"share": share}
+
+    done = artefacts.build_artefact(
+        folder / name,
+        inputs={"dsft": sft_key, "ddpo": artefacts.fingerprint(chapter_05)},
+        recipe={"share": share},
+        make=make,
+        code=["zephyr_utils.objectives.extrapolation"],
+    )
+    directory = done.folder / training.MODEL
+    exam = pipeline.evaluate(name, str(directory), folder=folder / f"{name}_exam")
+    return measure(directory, exam)
+
+whole_way = paths["dDPO, chapter 05"]
+paths["dDPO, chapter 05"] = [
+    start, *map(part_of_the_way, (1 / 3, 2 / 3)), whole_way[-1]
+]
+for point in paths["dDPO, chapter 05"]:
+    show("dDPO, chapter 05", point)
+
+# %%
+fig = figures.frontier(
+    paths, {"grade": "mean grade, 1 to 10", "right": "share of right answers"}
+)
 figures.show(
     fig,
     alt="Grade and share of right answers against KL from dSFT; ends: " + "; ".join(
@@ -1302,7 +1420,8 @@ figures.show(
 # Every round's first loss is ln 2, and KL grows with each round. In every round the chosen answers are rated too
 # high, an answer at random is not. The mean self-reward lies below zero, being minus a divergence. The rest depends
 # on seed and size. With one learning rate for all, methods end at different KL: compare them where their lines reach
-# the same KL, and do not rank them by one seed.
+# the same KL, and do not rank them by one seed: *Over eight replications*, below, has the range of single seeds, claim
+# by claim.
 # ```
 
 # %%
@@ -1338,6 +1457,18 @@ if miniature_as_shipped:
 # | sampling | temperature 1.0 in SPPO's paper, 0.7 in its code | 1.0 |
 # | judge | PairRM, 0.4 B | a noisy teacher by rule |
 # | prompts | each round a share of its own | the same |
+#
+# ```{admonition} Errata of the sources
+# :class: note dropdown
+# - SPPO's paper samples at temperature 1.0 with top-p 1.0 and plans 18 epochs, of which it keeps the model after the
+#   first, so that by our computation the learning rate is still rising there. Its code samples at 0.7 with top-p 0.9 and runs one epoch, with
+#   RMSprop. Its "test" split is 500 rows drawn from the training set.
+# - SPPO argues for preferences that need not be transitive. Its code takes $\sigma$ of the difference of two scores,
+#   one per answer, and such preferences always are.
+# - SELM's Algorithm 1 leaves out the $\beta$ before the term, which equation 4.2 and the code have. Its script for
+#   feedback prints every exception and goes on, so that a round whose judging failed trains on the last one's data.
+# - SELM measures the released dSFT model at 5.30 in MT-Bench; Zephyr's Table 3 has 6.64 ([errata](../errata)).
+# ```
 #
 # At dDPO's learning rate a round of so few steps does not move the model. Rates were tried on development questions
 # that no exam asks; each result stands beside the chosen one in `zephyr_utils/recipes/miniature/online.yaml`. SPPO
@@ -1398,9 +1529,10 @@ lessons.explain(
 # %% [markdown]
 # ## Your turn with your own data
 #
-# The loop needs prompts and a judge, no answers. `zephyr online --feedback YOUR_FILE` takes the prompts of feedback
-# in UltraFeedback's schema; the miniature's judge rates only those of its own world. For others replace `rate` by a
-# function that fills in `annotations`, such as calls to a judge behind an endpoint; `dpo_round` stays as it is.
+# The loop needs prompts and a judge, no answers. `zephyr online --feedback YOUR_FILE` takes the prompts of your file;
+# the miniature's judge rates only those of its own world. So name another: `--reward-model DIRECTORY` (chapter 10
+# leaves one), or `--judge NAME --base-url URL` for a model behind an endpoint. Here in the chapter, replace `rate` by a
+# function that fills in `annotations`; `dpo_round` stays as it is.
 #
 # Then check: is each round's first loss ln 2? How many prompts were set aside as tied, and does their share grow?
 # Does KL per round stay small? Does the gain remain when another judge grades? Do answers grow longer each round?
