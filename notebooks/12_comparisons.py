@@ -89,7 +89,7 @@ BETA = pipeline.recipe("ddpo")["beta"]
 # Two models exist already: dSFT, which everything starts from and is measured against, and dDPO.
 
 # %%
-sft_model, _ = pipeline.start()
+sft_model, sft_key = pipeline.start()
 reference, tokenizer = chat.load_model(sft_model, "float32")
 aligned, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
 train, held_out, row_counts = pipeline.split_pairs()
@@ -971,6 +971,27 @@ likelihood = {
 }
 
 # %% [markdown]
+# The head of [chapter 10](10_reward_models)'s reward model, from dDPO's pairs, is one more judge:
+
+# %%
+recipe = rewards.RewardRecipe(seed=seed, learning_rate=2e-3)
+made = artefacts.build_artefact(
+    pipeline.folder / "10_reward_models" / "regular",  # chapter 10's, if it has run
+    inputs={"start": sft_key, "pairs": artefacts.fingerprint(train)},
+    recipe=vars(recipe),
+    make=lambda where: {
+        "pairs": len(rewards.train_reward_model(sft_model, train, where, recipe).log)
+    },
+    code=["zephyr_utils.rewards.train"],
+)
+reward_model, _ = rewards.load_reward_model(made.folder / training.MODEL)
+
+def head_scores(texts):
+    return rewards.score_answers(reward_model, tokenizer, [
+        [message("user", prompt), message("assistant", text)] for prompt, text in texts
+    ])
+
+# %% [markdown]
 # Now the judges, each a number per answer:
 #
 # - The rule plus Gumbel noise on each answer. Its choices follow Bradley and Terry exactly ([chapter 05](05_ddpo)),
@@ -989,6 +1010,9 @@ scores = {
     "overall grade": overall,
     "mean of aspects": np.array([aspect_mean(one) for _, one, _ in answers]),
     "leans to length": overall + 0.5 * features[:, 4],
+    "reward model's head": head_scores(
+        (prompt, one["response"]) for prompt, one, _ in answers
+    ),
     "dDPO, implicit reward": BETA * (likelihood["dDPO"] - likelihood["dSFT"]),
     "dDPO, likelihood": likelihood["dDPO"],
     "base, likelihood": likelihood["base"],
@@ -1081,7 +1105,7 @@ lessons.explain(
 # preferences changed what Zephyr *writes*, hardly how it *judges* when asked which of two answers is better.
 #
 # Our models are too small to be asked. They have a likelihood and, after dDPO, an implicit reward, which was trained
-# to choose as the mean of aspects does.
+# to choose as the mean of aspects does, as the reward model's head was.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1092,9 +1116,10 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 show_weights(*list(judges)[4:])
+head = "reward model's head"
 taste = {
     (name, other): judges[name].correlation(judges[other])
-    for name in ("dDPO, likelihood", "dDPO, implicit reward")
+    for name in (head, "dDPO, likelihood", "dDPO, implicit reward")
     for other in ("base, likelihood", "mean of aspects")
 }
 for (name, other), r in taste.items():
@@ -1102,7 +1127,7 @@ for (name, other), r in taste.items():
 
 # %% tags=["remove-input"]
 implicit, taught = weights["dDPO, implicit reward"], weights["mean of aspects"]
-largest = max(implicit, key=implicit.get)
+largest, headed = max(implicit, key=implicit.get), weights[head]
 lessons.explain(
     f"*{largest}*. Per unit, being right weighs {implicit['right']:.2f} and a friendly "
     f"word in a right answer {implicit['friendly']:.2f}; for the judge that made the "
@@ -1116,10 +1141,13 @@ lessons.explain(
         if implicit["friendly"] > implicit["right"]
         else "So it learned what the judge goes by first. "
     )
+    + f"The reward model's head, from the same pairs, has {headed['right']:.2f} for "
+    f"being right and {headed['friendly']:.2f} for a friendly word. "
     + "The likelihood is what the model says, not what it learned to prefer (being "
     f"right: {weights['dDPO, likelihood']['right']:.2f}). With the mean of aspects the "
     "weights correlate at "
-    f"{taste['dDPO, implicit reward', 'mean of aspects']:+.2f} (implicit reward) and "
+    f"{taste['dDPO, implicit reward', 'mean of aspects']:+.2f} (implicit reward), "
+    f"{taste[head, 'mean of aspects']:+.2f} (the head) and "
     f"{taste['dDPO, likelihood', 'mean of aspects']:+.2f} (likelihood), with the base "
     "model's likelihood at "
     f"{taste['dDPO, implicit reward', 'base, likelihood']:+.2f} and "
@@ -1314,12 +1342,35 @@ figures.show(
 # ## One figure for all
 #
 # Grade and right answers against KL from dSFT, for everything that began at dSFT. The lines are dDPO and the short
-# run, scaled; every other method is a point.
+# run, scaled (on the way to dDPO this stands for a larger $\beta$, chapter 10), and the best of n by the reward model;
+# every other method is a point.
+
+# %%
+drawn_here = sample(reference, asked, 8, seed + 5)
+proxy = head_scores(
+    (prompt, one.text)
+    for prompt, group in zip(asked, drawn_here, strict=True) for one in group
+).reshape(len(asked), -1)
+gold = np.array([
+    [grade(prompt, one.text) for one in group]
+    for prompt, group in zip(asked, drawn_here, strict=True)
+])
+best_of = rewards.best_of_n_curve(proxy, gold)  # (prompts, n)
+best_right = rewards.best_of_n_curve(proxy, gold >= judge.right_from)
+chosen_line = {
+    n: {"kl": rewards.best_of_n_kl(n), "grades": best_of[:, n - 1],
+        "right": best_right[:, n - 1].mean()}
+    for n in range(1, 9)
+}
 
 # %%
 def kl_of(one):
     return max(one["kl"], 0.0)
 
+drawn_lines = {
+    "dDPO, scaled": line, "regular, scaled": short_line,
+    "best of n by reward model": chosen_line,
+}
 points = {
     name: reached[name]
     for name in ("margin", "scaled", *ways, "distilled, texts", "distilled, logits")
@@ -1327,12 +1378,11 @@ points = {
 fig, [left, right] = figures.figure(2, width=9.0, height=4.0)
 for axes, value in ((left, lambda one: one["grades"].mean()),
                     (right, lambda one: one["right"])):
-    for n, (name, along_it) in enumerate({"dDPO": line, "regular": short_line}.items()):
+    for n, (name, along_it) in enumerate(drawn_lines.items()):
         ordered = sorted(along_it.values(), key=kl_of)
         axes.plot([kl_of(one) for one in ordered], [value(one) for one in ordered],
-                  label=f"{name}, scaled" if axes is left else None,
-                  **figures.style.series_style(n))
-    for n, (name, one) in enumerate(points.items(), 2):
+                  label=name if axes is left else None, **figures.style.series_style(n))
+    for n, (name, one) in enumerate(points.items(), len(drawn_lines)):
         style = figures.style.series_style(n) | {"linestyle": "none"}
         shown_as = name if axes is left else None  # one legend for both
         axes.plot([kl_of(one)], [value(one)], label=shown_as, **style)
@@ -1353,12 +1403,13 @@ figures.show(
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# Both lines begin near dSFT on the left. dDPO's rises to about dDPO itself and falls steeply beyond it, right answers
+# All lines begin near dSFT on the left; best of n ends early. dDPO's rises to about dDPO itself and falls steeply beyond it, right answers
 # with it. The short run's goes on rising beyond its own end, to about where the long training arrived. *Margin* and
 # *scaled* lie near the short run, since they had the same few pairs; the distilled models lie near dDPO, whose
 # answers they learned. What comes from demonstrations alone has the demonstrations' own grade as its limit, and in so
 # few steps stays below it. One pass of the flow raises the reward, and the fifth is past the best. Only dDPO's
-# learning rate was searched, so points do not rank the methods.
+# learning rate was searched, so points do not rank the methods; the ranges of single seeds stand in
+# *Over eight replications*, below, claim by claim.
 # ```
 
 # %%
@@ -1453,6 +1504,34 @@ lessons.explain(
     key="replications",
     answer=replications.unanimity(study),
 )
+
+# %% [markdown]
+# ### All methods on one frontier
+#
+# The rows of all three chapters, means over the replications: each began at its replication's dSFT model. (Best of
+# 8 stands at $\log 8 - 7/8$; its answers were drawn at a lower temperature, so this is its place only roughly.)
+
+# %% tags=["hide-output"]
+rows_of_study = replications.study_frontier()
+if rows_of_study:
+    fig = figures.frontier(
+        {name: [point] for name, point in rows_of_study.items()},
+        {"grade": "mean grade, 1 to 10", "right": "share of right answers"},
+    )
+    fig.set_size_inches(9.0, 5.6)  # the legend has a name for each method
+    figures.show(
+        fig,
+        alt="Mean grade and right answers against KL from dSFT, each method a point: "
+        + "; ".join(
+            f"{name} KL {one['kl']:.2f}, grade {one['grade']:.2f}, right "
+            f"{one['right']:.0%}" for name, one in rows_of_study.items()
+        ),
+        caption=f"What the methods reach, means of {study.replications} replications.",
+    )
+
+# %% [markdown]
+# Read it in both panels. Methods with an adapter and methods that train all weights have had different numbers of
+# pairs, so compare within a family first.
 
 # %% [markdown]
 # ## Your turn with your own data
