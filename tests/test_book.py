@@ -1,5 +1,7 @@
 """The website: what the build refuses, what it puts on the pages, and the pages in a browser."""
 
+import re
+
 import build_book as build
 import nbformat
 import pytest
@@ -62,6 +64,16 @@ def test_all_pages_are_in_the_table_of_contents():
     assert pages == {
         line.split()[-1] for line in toc.splitlines() if "- file: " in line and "/" not in line
     }
+
+
+def test_chapters_have_the_number_of_their_file_in_the_sidebar_and_above_their_title(site):
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    named = {each["file"]: each.get("title") for each in toc["parts"][0]["chapters"]}
+    for source in (BOOK.parent / "notebooks").glob("[0-9]*.py"):
+        title = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.M)[1]
+        assert named[f"notebooks/{source.stem}"] == f"{source.stem[:2]} {title}"
+    assert "05 dDPO: learning from preferences" in page(site, "index")
+    assert '<p class="chapter-number">Chapter 02</p>' in page(site, "notebooks/02_dsft")
 
 
 def test_the_references_have_an_address_for_each_name_and_command(site):

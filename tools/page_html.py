@@ -14,6 +14,9 @@ readers announce as an empty list.
 *Folds.* MyST-NB gives the line of every fold one name, whatever its words are, and screen readers
 read the name.
 
+*Numbers.* The text calls chapters by the numbers of their files, which no title holds; so each
+page says its own above the title.
+
 *Search.* The theme loads the index of all pages into every page, for a search while one types,
 which is off.
 """
@@ -35,6 +38,7 @@ FOLD = '<summary aria-label="Toggle hidden content">'
 SEARCH_TOOLS = re.compile(
     r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
+CHAPTER = re.compile(r"notebooks/(\d\d)_")
 TOGGLE = '<summary><span class="toctree-toggle"'
 AFTER_OTHERS = 900  # MyST-NB's and the theme's handlers of the same event have 500
 
@@ -59,6 +63,9 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
     if "body" in context:
         body = VIEW.sub(lambda view: view[0] + WITHOUT_SCRIPTS, context["body"])
         body = body.replace(FOLD, "<summary>")
+        if chapter := CHAPTER.match(page):
+            number = f'<p class="chapter-number">Chapter {chapter[1]}</p>'
+            body = body.replace("<h1>", f"{number}\n<h1>", 1)
         context["body"] = SIGNATURE.sub(plain_signature, body)
     if draw_sidebar := context.get("generate_toctree_html"):
         named = TOGGLE.replace("<summary>", '<summary aria-label="Pages under this one">')
