@@ -888,8 +888,8 @@ first_ten = {
 lessons.explain(
     "Distinct answers to a prompt in the last round: "
     + ", ".join(f"{name} {rounds[-1]['distinct']:.2f}" for name, rounds in new.items())
-    + f"; in the first round, of dSFT, {new['SELM'][0]['distinct']:.2f}. The first 10 "
-    "appears in round "
+    + f"; in the first round, of dSFT, {new['SELM'][0]['distinct']:.2f}. The first top "
+    "grade appears in round "
     + ", ".join(f"{n or 'none'} ({name})" for name, n in first_ten.items())
     + (
         ". dSFT gives some already, so no round has to discover it. "
@@ -901,7 +901,7 @@ lessons.explain(
         f"{name} {rounds[0]['tens']:.0%} to {rounds[-1]['tens']:.0%}"
         for name, rounds in new.items()
     )
-    + "; each round has other prompts, and of fewer distinct answers fewer can be a 10"
+    + "; each round has other prompts, and fewer distinct answers give fewer chances"
     + ". SPPO's model beats the last round's on "
     + ", then ".join(f"{won:.1%}" for won in beats["SPPO"])
     + " of turns (a half would be no gain), iterative DPO's on "
