@@ -317,7 +317,9 @@ def test_the_command_says_what_each_round_left(pipeline):
     ],
 )
 def test_what_the_command_cannot_do_is_refused_before_anything_is_made(pipeline, options, words):
-    given = ["--sft-model", pipeline.sft_model, "--feedback", pipeline.feedback]
+    given = ["--sft-model", pipeline.sft_model]
+    if "irft" not in options:
+        given += ["--feedback", pipeline.feedback]
     done = CliRunner().invoke(app, ["online", *given, "--runs", pipeline.runs, *options])
     assert words in str(done.exception)
     assert not pipeline.folder.exists()

@@ -10,7 +10,6 @@ from zephyr_utils.cli.options import (
     BaseModelOption,
     ChatTemplateOption,
     DialoguesOption,
-    FeedbackOption,
     LimitOption,
     RecipeOption,
     RunsOption,
@@ -22,6 +21,7 @@ from zephyr_utils.cli.options import (
     open_pipeline,
 )
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.recipes import STAGES
 from zephyr_utils.scales import DEFAULT_SCALE
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ def online(
     scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
     dialogues: DialoguesOption = "",
-    feedback: FeedbackOption = "",
+    feedback: Annotated[
+        str,
+        typer.Option(help="Prompts of your own: `prompt`, `instruction`, `messages`, or feedback."),
+    ] = "",
     base_model: BaseModelOption = "",
     sft_model: SftModelOption = "",
     limit: LimitOption = None,
@@ -86,10 +89,22 @@ def online(
     """Sample, rate and train again: each round answers with the last round's model, which is also
     its reference.
     """
+    from zephyr_utils.online.checks import check_round_recipe
     from zephyr_utils.online.pairs import SamplingSettings
     from zephyr_utils.online.round_training import OnlineObjective
-    from zephyr_utils.online.rounds import OnlineSettings, run_rounds
+    from zephyr_utils.online.rounds import OnlineSettings, round_recipe, run_rounds
 
+    ignored = {
+        "--base-model": base_model and sft_model and "--sft-model is given, and no dSFT is run",
+        "--dialogues": dialogues
+        and sft_model
+        and method != "irft"
+        and "--sft-model is given, and no dSFT is run",
+        "--feedback": feedback and method == "irft" and "irft's prompts are those of the dialogues",
+    }
+    for option, why in ignored.items():
+        if why:
+            raise HandbookError(f"it would not be used: {why}", where=option, remedy="leave it out")
     given = {"eta": eta, "alpha": alpha, "ask": ask}
     for name, owner in (("eta", "sppo"), ("alpha", "selm"), ("ask", "self-rewarding")):
         if given[name] is not None and method != owner:
@@ -106,6 +121,7 @@ def online(
         feedback,
         base_model=base_model,
         set_aside=set_aside,
+        stages=("ddpo",) if sft_model else STAGES,
         own_stage="ddpo",
         settings=settings,
         recipes=recipe,
@@ -113,6 +129,7 @@ def online(
         sft_model=sft_model,
         chat_template=chat_template,
     )
+    check_round_recipe(pipeline, round_recipe(pipeline))
     own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     wanted = OnlineSettings(
         OnlineObjective(method, **own),

@@ -101,11 +101,13 @@ class RecordSet(Generic[R]):
 
     @property
     def n_duplicate_ids(self) -> int:
-        """Records whose id (for feedback: whose instruction) an earlier record has already. They
-        are kept.
+        """Records whose id (for feedback: whose instruction; for prompts: whose text) an earlier
+        record has already. They are kept.
         """
         rows = cast(list[dict[str, Any]], self.records)
-        ids = Counter(row.get("prompt_id") or row.get("instruction") for row in rows)
+        ids = Counter(
+            row.get("prompt_id") or row.get("instruction") or row.get("prompt") for row in rows
+        )
         return sum(n - 1 for n in ids.values())
 
     @property

@@ -20,7 +20,12 @@ from zephyr_utils.data.templates import refuse_rendered
 from zephyr_utils.data.types import Completion, Feedback
 from zephyr_utils.data.write import save_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.online.sampling import Sample, as_conversation, sample_answers
+from zephyr_utils.online.sampling import (
+    Sample,
+    as_conversation,
+    refuse_equal_answers,
+    sample_answers,
+)
 from zephyr_utils.progress import track
 
 # What rates answers: given feedback records without ratings, it returns them with those it gave.
@@ -46,6 +51,7 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         self.require(1)
         Decoding(self.max_new_tokens, self.temperature, self.top_p, self.seed)  # for its errors
+        refuse_equal_answers(self.samples, self.temperature)
 
     def require(self, least: int) -> None:
         """Refuse fewer answers to a prompt than a pair needs: two, or one beside a demonstration.

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from zephyr_utils.chat import TemplateChoice
-from zephyr_utils.chat.loading import load_model
+from zephyr_utils.chat.loading import load_model, load_tokenizer
 from zephyr_utils.chat.special_tokens import Conversation
-from zephyr_utils.chat.template import prepare_tokenizer
+from zephyr_utils.chat.template import encode_prompt, prepare_tokenizer
 from zephyr_utils.data.types import Completion, Feedback
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.online.sampling import as_conversation
 from zephyr_utils.training.scoring import answer_row, row_log_probs
 
@@ -46,6 +47,31 @@ class SelfReward:
     directory: Path = field(repr=False)  # known to an artefact by its key, not by its place
     ask: str = ASK
     chat_template: TemplateChoice | None = field(default=None, repr=False)
+
+    def check(self) -> None:
+        """Refuse a chat template without a place for a system's turn, before answers are sampled.
+
+        Raises:
+            HandbookError: the template refuses such a turn, or leaves it out.
+        """
+        tokenizer = load_tokenizer(self.directory)
+        prepare_tokenizer(tokenizer, self.chat_template)
+        question = as_conversation("Name a river.")
+        asked = [{"role": "system", "content": self.ask}, *question]
+        try:
+            same = encode_prompt(tokenizer, asked) == encode_prompt(tokenizer, question)
+        except HandbookError as error:
+            raise self._no_place("refuses") from error
+        if same:
+            raise self._no_place("leaves out")
+
+    def _no_place(self, verb: str) -> HandbookError:
+        return HandbookError(
+            f"the model's chat template {verb} a system's turn, in which self-rewarding asks for "
+            "what is wanted",
+            where=str(self.directory),
+            remedy="--chat-template zephyr, or another --method",
+        )
 
     def __call__(self, records: list[Feedback]) -> list[Feedback]:
         """The records with a rating of each answer, `self_rating` of its log-ratio; answers whose

@@ -5,6 +5,7 @@ reference.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -183,7 +184,7 @@ def train_round(
             )
         loss.backward()
         weights = [weight for weight in policy.parameters() if weight.requires_grad]
-        norm = torch.nn.utils.clip_grad_norm_(weights, recipe.get("max_grad_norm", 1.0))
+        norm = torch.nn.utils.clip_grad_norm_(weights, recipe.get("max_grad_norm", 1.0) or math.inf)
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
@@ -250,14 +251,16 @@ def _with_adapter(model: PreTrainedModel, recipe: Recipe) -> Any:
 
 
 def _batches(count: int, recipe: Recipe) -> Iterator[list[int]]:
-    """Each epoch's pairs in a new order, an effective batch at a time."""
-    generator = np.random.default_rng(recipe.get("seed", 0))
-    for _ in range(math.ceil(recipe.get("num_train_epochs", 1))):
-        order = generator.permutation(count).tolist()
-        yield from (
-            order[at : at + recipe.rows_per_update]
-            for at in range(0, count, recipe.rows_per_update)
-        )
+    """Each epoch's pairs in a new order, an effective batch at a time, for as many steps as TRL's
+    trainers would make.
+    """
+    generator, size = np.random.default_rng(recipe.get("seed", 0)), recipe.rows_per_update
+    steps = recipe.get("max_steps", -1)
+    if steps < 0:  # not set
+        steps = math.ceil(recipe.get("num_train_epochs", 1) * math.ceil(count / size))
+    orders = (generator.permutation(count).tolist() for _ in range(steps))
+    each = (order[at : at + size] for order in orders for at in range(0, count, size))
+    return islice(each, steps)
 
 
 def _optimiser(policy: Any, recipe: Recipe, steps: int) -> tuple[Any, Any]:

@@ -16,6 +16,8 @@ from typing import Any, get_args
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.feedback.estimate import load_prompts
+from zephyr_utils.online.checks import check_objective, check_prompts_rated
 from zephyr_utils.online.pairs import RateAnswers, SamplingSettings
 from zephyr_utils.online.raters import AgainstDemonstrations, SelfReward
 from zephyr_utils.online.round_training import Method, OnlineObjective, train_round
@@ -58,6 +60,7 @@ class OnlineSettings:
                     f"{number} {name} were asked for", where=name, remedy="ask for 1 or more"
                 )
         self.sampling.require(self.least)
+        check_objective(self.objective)
 
     @property
     def least(self) -> int:
@@ -143,9 +146,9 @@ def run_rounds(
     """Run the rounds of a loop one after the other; each is yielded when it is done.
 
     Args:
-        pipeline: whose dSFT model the first round starts from, whose feedback has the prompts, and
-            whose `round_recipe` every round takes. IRFT takes the first exchanges of the dialogues
-            for prompts and demonstrations.
+        pipeline: whose dSFT model the first round starts from, whose feedback has the prompts (a
+            file that is given may hold nothing else), and whose `round_recipe` every round takes.
+            IRFT takes the first exchanges of the dialogues for prompts and demonstrations.
         judge: rates own answers, such as those of `online.judges`; its ``repr`` is part of each
             round's recipe. None takes the scale's.
 
@@ -159,8 +162,9 @@ def run_rounds(
         raise HandbookError(
             f"{method} asks no judge", where="judge", remedy="leave it out, or use --method dpo"
         )
+    scale_judge: RateAnswers | None = None
     if not judge and method not in WITHOUT_JUDGE:
-        scale_rater(pipeline)  # refused before anything is read or made
+        scale_judge = scale_rater(pipeline)  # refused before anything is read or made
     demonstrations: AgainstDemonstrations | None = None
     if method == "irft":
         shown, without = first_exchanges(pipeline.split_dialogues()[0])
@@ -168,7 +172,7 @@ def run_rounds(
         given = list(shown)
         say(f"{len(given):,} demonstrations; dialogues set aside: {dict(without)}")
     else:
-        given = [row["instruction"] for row in pipeline.load("feedback", "feedback").records]
+        given = _given_prompts(pipeline)
     asked = [question["turns"][0] for question in pipeline.questions()]
     shares = split_prompts(
         given,
@@ -179,7 +183,11 @@ def run_rounds(
     )
     used = sum(map(len, shares.rounds))
     say(f"{used:,} prompts in {settings.rounds} rounds; set aside: {dict(shares.set_aside)}")
+    if scale_judge:  # it costs nothing to ask
+        check_prompts_rated([prompt for share in shares.rounds for prompt in share], scale_judge)
     model, name = pipeline.start(), "dsft"
+    if method == "self-rewarding":
+        SelfReward(model[0], settings.objective.ask, pipeline.chat_template).check()
     for number, prompts in enumerate(shares.rounds, start=1):
         folder = pipeline.folder / ONLINE / method / f"round_{number}"
         rate: RateAnswers | None = judge or demonstrations
@@ -188,6 +196,21 @@ def run_rounds(
         made = _run_round(pipeline, settings, folder, number, model, name, prompts, rate)
         yield made
         model, name = (made.training.folder / MODEL, made.training.key), f"round {number}"
+
+
+def _given_prompts(pipeline: Pipeline) -> list[str]:
+    """The prompts of the feedback. A file that is given may hold prompts alone, in any layout."""
+    if not pipeline.feedback:
+        return [row["instruction"] for row in pipeline.load("feedback", "feedback").records]
+    read = load_prompts(pipeline.feedback, set_aside=pipeline.set_aside_bad_rows)
+    say(read.report())
+    for note, n in read.conversions.most_common():
+        say(f"{n:,} of {len(read):,} prompts: {note}")
+    prompts = [row["prompt"] for row in read.records]
+    if pipeline.limit is not None and pipeline.limit < len(prompts):
+        say(f"{pipeline.limit:,} of {len(prompts):,} prompts, by --limit")
+        return prompts[: pipeline.limit]
+    return prompts
 
 
 def first_exchanges(dialogues: Sequence[dict[str, Any]]) -> tuple[dict[str, str], Counter[str]]:

@@ -156,6 +156,15 @@ def _check_request(prompts: Sequence[Prompt], samples: int, temperature: float) 
             where="samples",
             remedy="ask for 1 or more",
         )
+    refuse_equal_answers(samples, temperature)
+
+
+def refuse_equal_answers(samples: int, temperature: float) -> None:
+    """Refuse several greedy answers to a prompt.
+
+    Raises:
+        HandbookError: they are asked for.
+    """
     if samples > 1 and not temperature:
         raise HandbookError(
             f"all {samples} greedy answers to a prompt would be equal",
