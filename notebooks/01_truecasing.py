@@ -581,7 +581,7 @@ scores = truecasing_scores(reference, source, hypothesis)
 mine = edit_scores(*(WORD.findall(text) for text in (reference, source, hypothesis)))
 print("yours:", mine, " package:", (scores.precision, scores.recall, scores.f1))
 assert np.allclose(mine, (scores.precision, scores.recall, scores.f1))
-print("F1 over words that carry a capital:", scores.f1_capitalized)
+print(f"F1 over words that carry a capital: {scores.f1_capitalized:.2f}")
 
 # %% [markdown]
 # The literature reports the last of these, over words that *carry a capital*: in the hypothesis for precision, in the

@@ -1278,7 +1278,7 @@ if miniature_as_shipped:
 # row), estimate first:
 #
 # ```bash
-# export OPENAI_API_KEY=...                  # never in a file; a server on your machine needs none
+# export OPENAI_API_KEY=...    # never in a file; a server on your machine needs none
 # zephyr feedback prompts.jsonl --output feedback.parquet --judge JUDGE \
 #     --models MODEL_A,MODEL_B,MODEL_C,MODEL_D --base-url URL --prices prices.yaml --dry-run
 # ```

@@ -1316,8 +1316,10 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 #
 # ```json
 # {"prompt": "What is 2 plus 2?",
-#  "chosen": [{"role": "user", "content": "What is 2 plus 2?"}, {"role": "assistant", "content": "4."}],
-#  "rejected": [{"role": "user", "content": "What is 2 plus 2?"}, {"role": "assistant", "content": "5."}],
+#  "chosen": [{"role": "user", "content": "What is 2 plus 2?"},
+#             {"role": "assistant", "content": "4."}],
+#  "rejected": [{"role": "user", "content": "What is 2 plus 2?"},
+#               {"role": "assistant", "content": "5."}],
 #  "score_chosen": 1.0, "score_rejected": 0.0}
 # ```
 #

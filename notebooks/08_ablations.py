@@ -138,7 +138,9 @@ setting = {row["setting"]: row for row in table_3.rows}
 apart_of = exercises.yours(errors_apart, exercises.check_errors_apart)
 columns = ("alpaca_eval", "alpaca_eval_error")
 apart = {
-    (one, other): apart_of(*[setting[row][name] for row in (one, other) for name in columns])
+    (one, other): apart_of(
+        *[setting[row][name] for row in (one, other) for name in columns]
+    )
     for one, other in (
         ("dDPO + dSFT", "dSFT-1"), ("dSFT-1", "dSFT-2"), ("dSFT-1", "dDPO - dSFT")
     )

@@ -407,15 +407,15 @@ for name, weight in aligned.state_dict().items():
     assert torch.allclose(at_zero[name], weight, atol=1e-6), "a = 0 has to be dDPO"
 
 # %% tags=["remove-input"]
-def best_on(line):  # on every other prompt; the rest can then say what it is worth
-    return max(line, key=lambda amount: line[amount]["grades"][::2].mean())
+def best_of_line(line, prompts=slice(None)):
+    return max(line, key=lambda amount: line[amount]["grades"][prompts].mean())
 
 def summary(line, amount):
     one = line[amount]
     mean, right, kl = one["grades"].mean(), one["right"], one["kl"]
     return f"grade {mean:.2f}, right {right:.0%}, KL {kl:.1f}"
 
-best, furthest = best_on(line), max(line)
+best, furthest = best_of_line(line), max(line)
 lessons.explain(
     f"The best of these amounts is {best:+.2f} ({summary(line, best)}); dDPO itself "
     f"has {summary(line, 0.0)}, and {furthest:+.1f} has {summary(line, furthest)}, in "
@@ -449,11 +449,13 @@ short_line = {
 }
 for amount, one in short_line.items():
     report(f"regular, a = {amount:+.2f}", one)
-short_best = best_on(short_line)
+short_best = best_of_line(short_line)
+# chosen on every other prompt; the rest can then say what it is worth
+chosen_amount = best_of_line(short_line, slice(0, None, 2))
 expo_gain = evaluation.paired_difference(
-    short_line[short_best]["grades"][1::2], reached["regular"]["grades"][1::2]
+    short_line[chosen_amount]["grades"][1::2], reached["regular"]["grades"][1::2]
 )
-print(f"best amount {short_best:+.2f}; its gain on the prompts that it was not chosen")
+print(f"amount chosen {chosen_amount:+.2f}; its gain on the prompts it was not chosen")
 print(f"on: {expo_gain}")
 
 # %% tags=["remove-input"]
@@ -467,7 +469,7 @@ lessons.explain(
         if short_best > 0
         else "Here a longer step did not help. "
     )
-    + "The amount was chosen on every other prompt; on the rest its gain is "
+    + f"Chosen on every other prompt it is {chosen_amount:+.1f}; on the rest it gains "
     f"{expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}. "
     "Published, with an amount of one tenth: length-controlled AlpacaEval of "
     f"Zephyr-7B-beta from {lessons.published('13.2 to 14.0', 'model card')}, of "
