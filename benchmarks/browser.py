@@ -39,6 +39,7 @@ import torch  # noqa: E402
 from browser_checkpoints import of_checkpoints  # noqa: E402
 from browser_models import generated_chat  # noqa: E402
 from browser_tab import in_chromium  # noqa: E402
+from live_models import rounding_texts  # noqa: E402
 
 from zephyr_utils.chat import encode_prompt, prepare_tokenizer  # noqa: E402
 from zephyr_utils.evaluation import bootstrap_interval  # noqa: E402
@@ -131,7 +132,7 @@ def main() -> None:
 def packed(precision: Any = "shipped") -> BrowserModels:
     """Base, dSFT and dDPO as they come with the package."""
     adapters = {name: FOLDER / folder for name, folder in NAMES.items() if name != "base"}
-    return pack_models(BASE_FOLDER, adapters, precision)
+    return pack_models(BASE_FOLDER, adapters, precision, rounding_texts())
 
 
 def compared(arguments: argparse.Namespace) -> dict[str, Any]:

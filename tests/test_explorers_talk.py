@@ -137,6 +137,8 @@ def test_nothing_is_fetched_before_a_click_and_its_size_is_said(values):
 def test_each_model_answers_a_question_and_its_second_turn(values):
     body = """
         open();
+        const scrolled = [];
+        Object.getPrototypeOf(el).scrollIntoView = (how) => scrolled.push(how.block);
         press("Load");
         await until("ask them");
         await ask("  Hi <i>you</i> ");
@@ -144,7 +146,8 @@ def test_each_model_answers_a_question_and_its_second_turn(values):
         const answered = turns();
         await ask("And then?");
         await until("Asked “And then?”");
-        result = { first, answered, after: turns(), typed: el.all("textarea")[0].value };
+        const typed = el.all("textarea")[0].value;
+        result = { first, answered, after: turns(), typed, scrolled };
     """
     seen = at_site(values, body)
     assert [column[0] for column in seen["answered"]] == ["Hi <i>you</i>"] * 2
@@ -153,6 +156,7 @@ def test_each_model_answers_a_question_and_its_second_turn(values):
     assert [column[2] for column in seen["after"]] == ["And then?"] * 2
     assert "tokens in" in seen["first"] and "temperature 0, seed 0" in seen["first"]
     assert seen["typed"] == ""
+    assert seen["scrolled"] == ["nearest"] * 2, "each answer comes into view"
 
 
 def test_an_example_loads_the_models_and_is_asked(values):

@@ -17,7 +17,7 @@ from zephyr_utils.explorers.changes import components, product_of
 from zephyr_utils.explorers.common import script
 from zephyr_utils.explorers.weights import (
     FORMAT,
-    GATED_BITS,
+    OTHER_BITS,
     pack_checkpoints,
     pack_models,
 )
@@ -64,7 +64,9 @@ def test_each_weight_is_off_by_half_a_step_of_its_row_at_most(packed, folder):
     exact = load_file(folder / "base" / "model.safetensors")
     exact = exact["model.layers.1.mlp.gate_proj.weight"].numpy()
     ours = np.array(in_node(sent(packed), body)).reshape(exact.shape)
-    step = np.abs(exact).max(axis=1, keepdims=True) / (2 ** (GATED_BITS - 1) - 1)
+    step = np.abs(exact).max(axis=1, keepdims=True) / (
+        2 ** (OTHER_BITS["gate_proj.weight"] - 1) - 1
+    )
     off = np.abs(ours - exact) / step
     assert off.max() <= 0.501 and off.mean() == pytest.approx(0.25, abs=0.02)
 
@@ -232,6 +234,20 @@ def test_checkpoints_are_stored_as_differences_whose_rounding_does_not_add_up(
     assert off == sorted(off, reverse=True) and off[-1] < 0.1, off
 
 
+def test_a_checkpoint_nearer_to_the_end_than_to_the_one_before_rests_on_the_end(
+    three, folder, tmp_path
+):
+    shares = {"step 1": 0.3, "step 2": 0.97}
+    folders = {name: numbered(folder, tmp_path / name, share) for name, share in shares.items()}
+    further = pack_checkpoints(three, "dDPO", folders)
+    listed = [(model["name"], model["on"]) for model in further.header["models"]]
+    assert listed == [("step 1", "dSFT"), ("step 2", "dDPO")]
+    read = read_in_node(three, further, ["dSFT", "step 2"])
+    exact = 0.97**2 * exact_change(folder / "dDPO").ravel()
+    ours = np.array(read["step 2"]) - read["dSFT"]
+    assert np.linalg.norm(ours - exact) < 0.1 * np.linalg.norm(exact)
+
+
 def exact_change(folder):
     """What an adapter changes at `PLACE`, exactly."""
     tensors = load_file(folder / "adapter_model.safetensors")
@@ -242,15 +258,16 @@ def exact_change(folder):
 def test_what_changed_little_takes_next_to_nothing(three, folder, tmp_path):
     one = {"step 1": numbered(folder, tmp_path / "1", 0.5)}
     same = {**one, "step 2": numbered(folder, tmp_path / "2", 0.501)}
-    other = {**one, "step 2": numbered(folder, tmp_path / "3", 1.0)}
+    other = {**one, "step 2": numbered(folder, tmp_path / "3", 0.7)}
     sizes = [len(pack_checkpoints(three, "dDPO", steps).payload) for steps in (one, same, other)]
     assert sizes[1] - sizes[0] < 64 < sizes[2] - sizes[0]
 
 
 def test_in_float32_a_checkpoint_is_stored_exactly(three, folder, tmp_path):
-    steps = {f"step {n}": numbered(folder, tmp_path / str(n), n / 2) for n in (1, 2)}
+    steps = {f"step {n}": numbered(folder, tmp_path / str(n), n / 3) for n in (1, 2)}
     further = pack_checkpoints(three, "dDPO", steps, "float32")
-    assert changes_of(further)["step 2"] == pytest.approx(exact_change(folder / "dDPO"), abs=1e-5)
+    exact = (2 / 3) ** 2 * exact_change(folder / "dDPO")
+    assert changes_of(further)["step 2"] == pytest.approx(exact, abs=1e-5)
 
 
 def test_components_are_as_many_as_the_error_leaves_above_it():

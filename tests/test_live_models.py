@@ -73,6 +73,7 @@ def known_scale(run, monkeypatch):
     scale = scales.get_scale("miniature")
     tiny = type(scale)(**{**vars(scale), "name": "tiny", "base_model": run.parent / "base"})
     monkeypatch.setitem(scales.SCALES, "tiny", tiny)
+    monkeypatch.setattr(live_models, "ROUNDING_TEXTS", 2)
 
 
 def test_the_three_models_of_a_run_are_written_where_the_explorer_looks(known_scale, run, tmp_path):

@@ -26,6 +26,7 @@ from zephyr_utils.explorers.microscope import Microscope
 from zephyr_utils.explorers.talk import Talk
 from zephyr_utils.explorers.weights import BrowserModels, pack_checkpoints, pack_models
 from zephyr_utils.files import read_json
+from zephyr_utils.miniature.data import dialogues
 from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS, OPENING_SENTENCE
 from zephyr_utils.pipeline.artefacts import MANIFEST, fingerprint
 from zephyr_utils.pipeline.pipeline import DDPO, DSFT, MARGINS
@@ -42,6 +43,7 @@ LEARNING: dict[str, Stage] = {
 MARKS = (TALK, MICROSCOPE, *LEARNING, BEST_OF_N)
 Checkpoints = Mapping[Stage, BrowserModels]
 SHOWN_PAIRS = 12  # of the held-out ones, to choose from
+ROUNDING_TEXTS = 200
 MOST_BYTES = 2_500_000  # that a reader fetches who presses every button
 # What starts the explorers of a page, once however many there are.
 HOST = '\n```{raw} html\n<script src="_static/afm-host.js" defer></script>\n```\n'
@@ -80,7 +82,16 @@ def models_of(run: Path) -> BrowserModels | None:
             where=str(run / DSFT),
             remedy="train again: make run",
         )
-    return _small_enough(pack_models(base, folders), run)
+    return _small_enough(pack_models(base, folders, texts=rounding_texts()), run)
+
+
+def rounding_texts() -> list[Any]:
+    """Dialogues of the miniature's training data, by which its base model is rounded."""
+    roles = ("user", "assistant")
+    return [
+        [{"role": roles[n % 2], "content": text} for n, text in enumerate(record["data"])]
+        for record in dialogues(ROUNDING_TEXTS)
+    ]
 
 
 def checkpoints_of(run: Path, packed: BrowserModels) -> dict[Stage, BrowserModels]:

@@ -84,7 +84,7 @@ function render({ model, el }) {
         for (const { role, content, note } of conversations[n]) {
           const turn = make("div", "zx-turn");
           turn.dataset.role = role;
-          const words = make("div", "zx-text", content);
+          const words = make("div", "zx-text", content || (note ? "(nothing)" : "")); // an answer without a note still runs
           const below = make("p", "zx-note", note ?? "");
           if (role === "assistant") words.setAttribute("aria-live", "polite"); // read out when it is no longer busy
           turn.append(words, below);
@@ -153,6 +153,7 @@ function render({ model, el }) {
     running = true;
     const shown = draw();
     shown.forEach(({ words }) => words.setAttribute("aria-busy", "true"));
+    shown[0].below.scrollIntoView?.({ block: "nearest" }); // the first answer, where earlier turns fill the screen
     say("The models are answering …");
     const begun = performance.now();
     try {

@@ -9,7 +9,7 @@ and a JSON header with its sizes, its tokenizer and its SHA-256.
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +17,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zephyr_utils.chat.template import ZEPHYR_TEMPLATE
+from zephyr_utils.chat.template import ZEPHYR_TEMPLATE, Conversation
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.changes import ERROR, components, product_of, shapes_of, size_of
+from zephyr_utils.explorers.rounding import (
+    Moments,
+    content_of,
+    rounded,
+    second_moments,
+    steps_of,
+)
 from zephyr_utils.files import read_json, write_json
 
 BASE = "base"  # the name of the model below all adapters
@@ -44,12 +51,13 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     "rope_scaling": (None,),
 }
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-# Bits of the integers: as few as leave the greedy answers what they are in float32, by
-# benchmarks/browser.py. The base model's rounding is in all models, and the base model itself is
-# the least sure of its next token; what gates and up-projections err by changes it least. The
-# second adapter changes less than the first, so it may err by more of its size.
-BASE_BITS, GATED_BITS, ADAPTER_BITS = 11, 10, (9, 7)
-GATED = ("gate_proj.weight", "up_proj.weight")
+# Bits of the integers: as few as leave the greedy answers what they are in float32, chosen on
+# development questions. The base model's rounding is in all models, and the base model itself is
+# the least sure of its next token. The embedding is its head as well, so that its errors change
+# logits directly; those of gates and up-projections change them least. The second adapter changes
+# less than the first, so it may err by more of its size.
+BASE_BITS, ADAPTER_BITS = 11, (9, 7)
+OTHER_BITS = {"embed_tokens.weight": 12, "gate_proj.weight": 10, "up_proj.weight": 9}
 CHANGE_BITS = 8  # of what changed from one checkpoint to the next, at most (`changes`)
 Precision = Literal["shipped", "float32"]
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -86,7 +94,10 @@ class BrowserModels:
 
 
 def pack_models(
-    base: Path, adapters: Mapping[str, Path], precision: Precision = "shipped"
+    base: Path,
+    adapters: Mapping[str, Path],
+    precision: Precision = "shipped",
+    texts: Sequence[Conversation] = (),
 ) -> BrowserModels:
     """The base model and LoRA adapters, each of which rests on the one before it.
 
@@ -95,6 +106,8 @@ def pack_models(
         adapters: name as shown -> directory that PEFT saved: the first is merged into the base, the
             next into the outcome, as dSFT and dDPO are trained.
         precision: of the matrices; ``float32`` is what tests compare with PyTorch.
+        texts: conversations by which the base model's errors of rounding are kept small
+            (`rounding`); without them each weight is rounded to the nearest integer.
 
     Raises:
         HandbookError: the model or its tokenizer is of a kind that ``model.js`` does not run, or
@@ -107,7 +120,7 @@ def pack_models(
     if config["tie_word_embeddings"]:
         weights.pop("lm_head.weight", None)
     writer = _Writer(precision)
-    writer.add_base(weights)
+    writer.add_base(weights, second_moments(base, texts) if precision == "shipped" else {})
     below = BASE
     for n, (name, folder) in enumerate(adapters.items()):
         writer.add_adapter(name, below, folder, ADAPTER_BITS[min(n, 1)])
@@ -128,7 +141,8 @@ def pack_checkpoints(
 
     Each is stored as its difference from the one before, as that is read with its own rounding, so
     that no rounding adds up; the first as its difference from the model that the training began
-    with.
+    with. What is nearer to the end of the training than to the one before is stored as its
+    difference from the end.
 
     Args:
         end: the adapter of `models` that the training led to.
@@ -137,8 +151,9 @@ def pack_checkpoints(
     Raises:
         HandbookError: an adapter is not plain LoRA, or its matrices are not those of `end`.
     """
-    on = next(model["on"] for model in models.header["models"] if model["name"] == end)
-    shapes = shapes_of(product_of(models.adapters[end], 1.0))
+    last = next(model for model in models.header["models"] if model["name"] == end)
+    whole = product_of(models.adapters[end], last["scale"])
+    shapes, on = shapes_of(whole), last["on"]
     writer = _Writer(precision)
     before: Tensors = {place: np.zeros(shape, np.float32) for place, shape in shapes.items()}
     for name, folder in checkpoints.items():
@@ -146,9 +161,15 @@ def pack_checkpoints(
         change = product_of(tensors, scale)
         if shapes_of(change) != shapes:
             raise _refuse(f"its adapter has other matrices than that of {end}", folder)
+        if _distance(change, whole) < _distance(change, before):
+            on, before = end, whole
         before = writer.add_change(name, on, before, change)
         on = name
     return writer.finish({"rests_on": models.header["sha256"]})
+
+
+def _distance(one: Tensors, other: Tensors) -> float:
+    return size_of({place: values - other[place] for place, values in one.items()})
 
 
 class _Writer:
@@ -161,11 +182,12 @@ class _Writer:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def add_base(self, tensors: Tensors) -> None:
-        listed = [
-            self._put(name, values, GATED_BITS if name.endswith(GATED) else BASE_BITS)[0]
-            for name, values in sorted(tensors.items())
-        ]
+    def add_base(self, tensors: Tensors, moments: Moments) -> None:
+        listed = []
+        for name, values in sorted(tensors.items()):
+            place, _, _ = name.rpartition(".")
+            bits = OTHER_BITS.get(".".join(name.split(".")[-2:]), BASE_BITS)
+            listed.append(self._put(name, values, bits, moments=moments.get(place))[0])
         self._models.append({"name": BASE, "on": None, "tensors": listed})
 
     def add_adapter(self, name: str, on: str, folder: Path, bits: int) -> None:
@@ -202,16 +224,18 @@ class _Writer:
         values: NDArray[np.float32],
         bits: int,
         finest: NDArray[np.float32] | None = None,
+        moments: NDArray[np.float64] | None = None,
     ) -> tuple[dict[str, Any], NDArray[np.float32]]:
         """The entry in the header, and the values as they are read; `finest`: the smallest scale
-        of each row.
+        of each row; `moments`: of the inputs.
         """
         entry = {"name": name, "shape": list(values.shape), "offset": self._size}
         if values.ndim == 2 and self._precision == "shipped":
-            scales = _steps(values, bits)
-            content, values = _integers(
-                values, scales if finest is None else np.maximum(scales, finest), bits
-            )
+            scales = steps_of(values, bits)
+            scales = scales if finest is None else np.maximum(scales, finest)
+            integers = rounded(values, scales, bits, moments)
+            content = content_of(integers, scales, bits)
+            values = integers.astype(np.float32) * scales[:, None]
             entry["dtype"] = f"int{max(bits, 8)}"
         else:
             content = values.astype("<f4").tobytes()
@@ -241,29 +265,6 @@ class _Writer:
 def _deflated(content: bytes, strategy: int) -> bytes:
     packer = zlib.compressobj(9, memLevel=9, strategy=strategy)
     return packer.compress(content) + packer.flush()
-
-
-def _steps(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """What one stands for in each row of integers of so many bits; 0 in a row of zeros."""
-    return (np.abs(values).max(axis=1) / (2 ** (bits - 1) - 1)).astype("<f4")
-
-
-def _integers(
-    values: NDArray[np.float32], scales: NDArray[np.float32], bits: int
-) -> tuple[bytes, NDArray[np.float32]]:
-    """A matrix as integers of at most 16 bits, and what is read of it: the scale of each row in
-    float32, the upper 8 bits of all values, and the bits below them as one stream, lowest bit
-    first. Fewer than 8 bits take a byte too, which deflating makes small.
-    """
-    scales = np.where(scales == 0, np.float32(1), scales)
-    integers = np.rint(values / scales[:, None]).astype(np.int32)
-    below = max(0, bits - 8)
-    upper = (integers >> below).astype(np.int8)
-    lower = (integers & (2**below - 1)).astype(np.uint8).ravel()
-    stream = np.unpackbits(lower[:, None], axis=1, bitorder="little")[:, :below]
-    parts = (scales, upper, np.packbits(stream.ravel(), bitorder="little"))
-    read = integers.astype(np.float32) * scales[:, None]
-    return b"".join(part.tobytes() for part in parts), read
 
 
 def _read(file: Path) -> dict[str, NDArray[np.float32]]:
