@@ -28,10 +28,11 @@ from zephyr_utils.chat import Answer, encode, generate, load_model, prepare_toke
 from zephyr_utils.data.records import load_records
 from zephyr_utils.evaluation import bootstrap_interval
 from zephyr_utils.files import plain_value, write_json
-from zephyr_utils.machine import environment_stamp
+from zephyr_utils.machine import environment_stamp, multiplies_in_bfloat16
 from zephyr_utils.pipeline.artefacts import Manifest, runs_folder
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps.truecase import DIALOGUES
+from zephyr_utils.recipes import STAGES
 from zephyr_utils.training import LOG
 from zephyr_utils.training.scoring import row_log_probs
 
@@ -66,7 +67,9 @@ def main() -> None:
 
 
 def pipeline_of(base_model: str, runs: Path, seed: int) -> Pipeline:
-    """The pipeline on real records, under the chat template that the model was trained with."""
+    """The pipeline on real records, under the chat template that the model was trained with; in
+    bfloat16 where the CPU multiplies in it, as `zephyr doctor` advises.
+    """
     dialogues = runs / f"ultrachat_{RAW_DIALOGUES}.jsonl"
     dialogues.parent.mkdir(parents=True, exist_ok=True)
     with open(REAL_DATA / ULTRACHAT, encoding="utf-8") as lines:
@@ -80,6 +83,7 @@ def pipeline_of(base_model: str, runs: Path, seed: int) -> Pipeline:
         runs=str(runs.resolve()),
         set_aside_bad_rows=True,
         chat_template="keep",
+        changes={stage: {"bf16": multiplies_in_bfloat16()} for stage in STAGES},
     )
 
 
@@ -99,6 +103,7 @@ def run_of(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     made = {**steps, **{f"exam_{name}": manifest for name, manifest in exams.items()}}
     return {
         "seed": pipeline.seed,
+        "bf16": pipeline.recipe("ddpo")["bf16"],
         "minutes": sum(manifest.seconds for manifest in made.values()) / 60,
         "peak_memory_gb": max(manifest.peak_memory_mb for manifest in made.values()) / 1024,
         "steps": {
