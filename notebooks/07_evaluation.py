@@ -187,7 +187,7 @@ assert my_rating(graded.text) == graded.score
 lessons.predict(
     "The miniature's base has read questions with their answers, but never in the "
     "chat template. Where will the mean grade of this run's base lie?",
-    ["near 1", "near 5, the middle of the scale", "between dSFT and dDPO"],
+    ["near 1: below 2.5", "near the middle: 2.5 to 7.5", "above 7.5"],
     key="base-grade",
 )
 
@@ -209,18 +209,15 @@ lessons.explain(
         "only some of its texts happen to begin with an answer, and nothing wrong gets "
         "more than two points. "
         if isinstance(judge, TeacherJudge)
-        else "an answer that is not right still gets a point for each check it passes. "
+        else "an answer that is not right is still credited with the share of its "
+        "checks that it passes. "
     )
     + f"dSFT reaches {dsft['score']:.2f}, dDPO {after['score']:.2f}. The share of "
     f"*right* answers is another number: {100 * dsft['right']:.0f} % after dSFT, "
     f"{100 * after['right']:.0f} % after dDPO. Is the difference real, and what "
     "does it consist of?",
     key="base-grade",
-    answer=1
-    if abs(base["score"] - 5) < 1.5
-    else 0
-    if base["score"] < dsft["score"]
-    else 2,
+    answer=0 if base["score"] < 2.5 else 1 if base["score"] <= 7.5 else 2,
 )
 
 # %% [markdown]
@@ -872,9 +869,11 @@ lessons.explain(
     f"Of {total.mean:+.2f}, content makes {gain_content:+.2f} and form "
     f"{gain_form:+.2f}. {reading}"
     if graded
-    else f"The judge of this run checks answers by a program and knows no manner: all "
-    f"of {total.mean:+.2f} is content, as far as its checks see it.",
-    key="content", answer=0 if share > 2 / 3 else 1 if share < 1 / 3 else 2,
+    else "The judge of this run counts passed checks, of facts and of instructions on "
+    "form alike, so its grade cannot be split: the difference of "
+    f"{total.mean:+.2f} stays whole.",
+    key="content",
+    answer=(0 if share > 2 / 3 else 1 if share < 1 / 3 else 2) if graded else None,
 )
 
 # %% [markdown]
@@ -993,7 +992,7 @@ lessons.explain(
     f"{verdict} (Manner is not assigned at random, so this describes the change "
     "without explaining it.)"
     if graded
-    else "The judge of this scale knows no manner.",
+    else "The judge of this scale does not grade manner.",
     key="simpson",
     answer=(2 if abs(change) < 0.005 else 1 if turned else 0) if graded else None,
 )
