@@ -455,8 +455,8 @@ chosen_amount = best_of_line(short_line, slice(0, None, 2))
 expo_gain = evaluation.paired_difference(
     short_line[chosen_amount]["grades"][1::2], reached["regular"]["grades"][1::2]
 )
-print(f"amount chosen {chosen_amount:+.2f}; its gain on the prompts it was not chosen")
-print(f"on: {expo_gain}")
+print(f"best on every other prompt: {chosen_amount:+.2f}")
+print(f"gain on the rest: {expo_gain}")
 
 # %% tags=["remove-input"]
 lessons.explain(
@@ -469,8 +469,8 @@ lessons.explain(
         if short_best > 0
         else "Here a longer step did not help. "
     )
-    + f"Chosen on every other prompt it is {chosen_amount:+.1f}; on the rest it gains "
-    f"{expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}. "
+    + f"The best amount on every other prompt is {chosen_amount:+.1f}; on the rest it "
+    f"gains {expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}. "
     "Published, with an amount of one tenth: length-controlled AlpacaEval of "
     f"Zephyr-7B-beta from {lessons.published('13.2 to 14.0', 'model card')}, of "
     f"Zephyr-7B-alpha from {lessons.published('10.0 to 13.6', 'the same')}.",
@@ -498,7 +498,7 @@ figures.show(
 )
 
 # %% [markdown]
-# The slider under *Watch it learn: dDPO* on the page [Talk to the models](../talk) goes on along this line, beyond the
+# The slider *dDPO* under *Watch it learn* on the page [Talk to the models](../talk) goes on along this line, beyond the
 # last step of the training, and the models there answer your own questions.
 
 # %% [markdown]
@@ -973,22 +973,25 @@ likelihood = {
 }
 
 # %% [markdown]
-# The head of [chapter 10](10_reward_models)'s reward model, from dDPO's pairs, is one more judge:
+# [Chapter 10](10_reward_models)'s reward model, trained on dDPO's pairs, is one more judge:
 
 # %%
 recipe = rewards.RewardRecipe(seed=seed, learning_rate=2e-3)
+
+def make(where):
+    rewards.train_reward_model(sft_model, train, where, recipe)
+    return {"pairs": len(train)}
+
 made = artefacts.build_artefact(
     pipeline.folder / "10_reward_models" / "regular",  # chapter 10's, if it has run
     inputs={"start": sft_key, "pairs": artefacts.fingerprint(train)},
     recipe=vars(recipe),
-    make=lambda where: {
-        "pairs": len(rewards.train_reward_model(sft_model, train, where, recipe).log)
-    },
+    make=make,
     code=["zephyr_utils.rewards.train"],
 )
 reward_model, _ = rewards.load_reward_model(made.folder / training.MODEL)
 
-def head_scores(texts):
+def reward_scores(texts):
     return rewards.score_answers(reward_model, tokenizer, [
         [message("user", prompt), message("assistant", text)] for prompt, text in texts
     ])
@@ -1012,7 +1015,7 @@ scores = {
     "overall grade": overall,
     "mean of aspects": np.array([aspect_mean(one) for _, one, _ in answers]),
     "leans to length": overall + 0.5 * features[:, 4],
-    "reward model's head": head_scores(
+    "reward model": reward_scores(
         (prompt, one["response"]) for prompt, one, _ in answers
     ),
     "dDPO, implicit reward": BETA * (likelihood["dDPO"] - likelihood["dSFT"]),
@@ -1107,7 +1110,7 @@ lessons.explain(
 # preferences changed what Zephyr *writes*, hardly how it *judges* when asked which of two answers is better.
 #
 # Our models are too small to be asked. They have a likelihood and, after dDPO, an implicit reward, which was trained
-# to choose as the mean of aspects does, as the reward model's head was.
+# to choose as the mean of aspects does, as was the reward model.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -1118,10 +1121,9 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 show_weights(*list(judges)[4:])
-head = "reward model's head"
 taste = {
     (name, other): judges[name].correlation(judges[other])
-    for name in (head, "dDPO, likelihood", "dDPO, implicit reward")
+    for name in ("reward model", "dDPO, likelihood", "dDPO, implicit reward")
     for other in ("base, likelihood", "mean of aspects")
 }
 for (name, other), r in taste.items():
@@ -1129,7 +1131,7 @@ for (name, other), r in taste.items():
 
 # %% tags=["remove-input"]
 implicit, taught = weights["dDPO, implicit reward"], weights["mean of aspects"]
-largest, headed = max(implicit, key=implicit.get), weights[head]
+largest, rewarded = max(implicit, key=implicit.get), weights["reward model"]
 lessons.explain(
     f"*{largest}*. Per unit, being right weighs {implicit['right']:.2f} and a friendly "
     f"word in a right answer {implicit['friendly']:.2f}; for the judge that made the "
@@ -1143,13 +1145,13 @@ lessons.explain(
         if implicit["friendly"] > implicit["right"]
         else "So it learned what the judge goes by first. "
     )
-    + f"The reward model's head, from the same pairs, has {headed['right']:.2f} for "
-    f"being right and {headed['friendly']:.2f} for a friendly word. "
+    + f"The reward model, from the same pairs, has {rewarded['right']:.2f} for being "
+    f"right and {rewarded['friendly']:.2f} for a friendly word. "
     + "The likelihood is what the model says, not what it learned to prefer (being "
     f"right: {weights['dDPO, likelihood']['right']:.2f}). With the mean of aspects the "
     "weights correlate at "
     f"{taste['dDPO, implicit reward', 'mean of aspects']:+.2f} (implicit reward), "
-    f"{taste[head, 'mean of aspects']:+.2f} (the head) and "
+    f"{taste['reward model', 'mean of aspects']:+.2f} (reward model) and "
     f"{taste['dDPO, likelihood', 'mean of aspects']:+.2f} (likelihood), with the base "
     "model's likelihood at "
     f"{taste['dDPO, implicit reward', 'base, likelihood']:+.2f} and "
@@ -1349,7 +1351,7 @@ figures.show(
 
 # %%
 drawn_here = sample(reference, asked, 8, seed + 5)
-proxy = head_scores(
+proxy = reward_scores(
     (prompt, one.text)
     for prompt, group in zip(asked, drawn_here, strict=True) for one in group
 ).reshape(len(asked), -1)
@@ -1410,7 +1412,7 @@ figures.show(
 # *scaled* lie near the short run, since they had the same few pairs; the distilled models lie near dDPO, whose
 # answers they learned. What comes from demonstrations alone has the demonstrations' own grade as its limit, and in so
 # few steps stays below it. One pass of the flow raises the reward, and the fifth is past the best. Only dDPO's
-# learning rate was searched, so points do not rank the methods; the ranges of single seeds stand in
+# learning rate was searched, so points do not rank the methods; the ranges of single seeds are in
 # *Over eight replications*, below, claim by claim.
 # ```
 
@@ -1530,10 +1532,12 @@ if rows_of_study:
         ),
         caption=f"What the methods reach, means of {study.replications} replications.",
     )
+else:
+    print(replications.NOTHING_YET)
 
 # %% [markdown]
-# Read it in both panels. Methods with an adapter and methods that train all weights have had different numbers of
-# pairs, so compare within a family first.
+# Read it in both panels. The families differ in their pairs, in the rows of a step, and in whether an adapter or all
+# weights are trained; rows of one family make as many steps, and dDPO had all pairs. So compare within a family first.
 
 # %% [markdown]
 # ## Your turn with your own data
