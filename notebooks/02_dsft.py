@@ -331,9 +331,10 @@ if miniature_as_shipped:
     assert by_text == [tokenizer.bos_token_id, *direct], (
         "the miniature's tokenizer adds one <s> to plain text, as Mistral's does"
     )
-# a template of the model's own may put a system turn in front
-assert direct.count(tokenizer.eos_token_id) >= len(talk), (
-    "each turn ends with one end-of-sequence token: call chat.prepare_tokenizer"
+# some templates end answers alone with it, some put a system turn in front
+n_answers = sum(message["role"] == "assistant" for message in talk)
+assert direct.count(tokenizer.eos_token_id) >= n_answers, (
+    "each answer ends with an end-of-sequence token: call chat.prepare_tokenizer"
 )
 
 # %% [markdown]
@@ -400,8 +401,8 @@ collate = exercises.yours(collate, exercises.check_collate)
 # ````
 
 # %% [markdown]
-# Two rows of one dialogue, one with all tokens, one with the assistant's alone. (A template that does not mark what the
-# assistant writes gives an empty second row.)
+# Two rows of one dialogue, one with all tokens, one with the assistant's alone. (Where a template does not mark what the
+# assistant writes, no token of the second row counts.)
 
 # %%
 def encoded(messages, assistant_only=False):
@@ -931,7 +932,7 @@ lessons.explain(
 step_rows = (
     recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
 )
-steps = math.ceil(len(train) / step_rows) * recipe["num_train_epochs"]
+steps = math.ceil(math.ceil(len(train) / step_rows) * recipe["num_train_epochs"])
 if recipe.get("max_steps", -1) > 0:  # it replaces the epochs
     steps = recipe["max_steps"]
 nothing = [torch.nn.Parameter(torch.zeros(1))]
@@ -1286,8 +1287,8 @@ lessons.explain(
 )
 
 # %% [markdown]
-# To see the answers change from one checkpoint of this training to the next, use *Watch it learn: dSFT* on the page
-# [Talk to the models](../talk); there the student answers your own questions as well.
+# To see the answers change from one checkpoint of this training to the next, use the slider *dSFT* under *Watch it learn*
+# on the page [Talk to the models](../talk); there the student answers your own questions as well.
 
 # %% [markdown]
 # ## What you should see
