@@ -66,7 +66,7 @@ LOGS = {name: diagnostics.read_training_log(broken_run(name)) for name in LETTER
 # All runs have one recipe: the miniature's dDPO with β = 0.1, from the same dSFT model, on the same pairs in the same order,
 # and the same held-out pairs measured before the first step and after every tenth. So whatever differs between two logs, a
 # fault made it. Three drawings and a table for each: the loss; the rewards; the log-probabilities of the answers, which are
-# sums in nats; and the held-out rows as numbers.
+# sums in nats; and the held-out rows as numbers. Below the table are the gradient norms and the highest learning rate.
 
 # %% tags=["hide-input"]
 def drawn(axes, log, kind, name, n):
@@ -111,7 +111,7 @@ def held_out_rows(log):
 
 
 def gradients(log):
-    norms = ", ".join(f"{norm:.6g}" for norm in log.training["grad_norm"])
+    norms = ", ".join(f"{norm:.3g}" for norm in log.training["grad_norm"])
     rate = log.training["learning_rate"].max()
     return f"Gradient norms: {norms}. Highest learning rate: {rate:g}."
 
@@ -127,9 +127,9 @@ def show_run(name):
     rows = held_out_rows(log)
     alt = f"The curves of run {name}; all held-out values are in the table below."
     figures.show(fig, alt=alt, caption=f"Run {name}.")
-    caption = f"Run {name}, held-out pairs. {gradients(log)}"
-    table = before_after_table(rows, caption=caption)
+    table = before_after_table(rows, caption=f"Run {name}, held-out pairs.")
     display(HTML(f'<div style="overflow-x:auto">{table}</div>'))  # on a phone
+    print(gradients(log))
 
 
 def answer(name):
@@ -196,6 +196,7 @@ lessons.predict(
 light_b = answer("B")
 print(len(LOGS["B"].not_finite), "values are not finite; the first:")
 print(LOGS["B"].not_finite[0])
+print("gradient norms:", *(f"{norm:g}" for norm in LOGS["B"].training["grad_norm"]))
 
 smallest = float(np.finfo(np.float16).smallest_subnormal)
 lost_at = LOGS["B"].not_finite[0].partition(":")[0]
@@ -244,7 +245,7 @@ lessons.explain(
     f"{-lost[0]:.0f} nats and the rejected ones {-lost[1]:.0f}: at that depth neither "
     f"is an answer any more. The largest loss is "
     f"{LOGS['C'].training['loss'].max():.2f}, where guessing costs ln 2. Run B looked "
-    "much the same, at a learning rate that suits all others; here the caption says "
+    "much the same, at a learning rate that suits all others; here the highest is "
     f"{LOGS['C'].training['learning_rate'].max():g}. A β that is too small lets the "
     "policy go far as well, but then the *rewards* stay small.",
     key="run-c", answer=place("C", options_c),
