@@ -408,7 +408,7 @@ for title, one_log in LOGS.items():
 # | `rewards/rejected` | negative, below the chosen | above the chosen: answers swapped? |
 # | `rewards/margins` | grows, as does its spread | shrinks; not the difference of the two |
 # | `rewards/accuracies` | 0.7 to 0.85 on UltraFeedback | one half: not learning; 1.0: a leak? |
-# | `logps/chosen`, `logps/rejected` | drift down with the rewards | fall by more than half of where they began |
+# | `logps/chosen`, `logps/rejected` | drift down with the rewards | fall by more than half of their first value, as from -100 to -160 |
 # | `grad_norm` | falls as pairs settle | spikes, NaN |
 #
 # ````{exercise} Is this log broken?

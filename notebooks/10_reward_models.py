@@ -277,7 +277,7 @@ lessons.explain(
 
 # %% [markdown]
 # The package's `train_reward_model` adds an adapter, a schedule and batches of similar length. (TRL's `RewardTrainer`
-# has *regular* and *margin*, but not *scaled*; the tests hold our rewards and losses against its own.) It gets all of
+# has *regular* and *margin*, but not *scaled*; the tests compare our rewards and losses with its own.) It gets all of
 # dDPO's pairs:
 
 # %%
@@ -630,8 +630,8 @@ assert np.allclose(leave_one_out(gold[:, :4]), package)
 print(f"largest sum over a prompt's answers: {package.sum(dim=1).abs().max():.1e}")
 
 # %% [markdown]
-# The constant that is free for each prompt cancels here, as it must. (TRL's `RLOOTrainer` has the same advantages and
-# loss, which the tests hold ours against. Here the loop stands in the cells.)
+# The constant that is free for each prompt cancels here, as it must. (TRL's `RLOOTrainer` computes the same advantages
+# and loss; the tests compare ours with them. Here the loop is written out.)
 #
 # Next, the samples' log-probabilities, with gradients. The sampler has kept those under the policy that drew them;
 # before the first step the two must agree:
@@ -1112,8 +1112,8 @@ lessons.explain(
 # panels is **over-optimised** {cite:p}`gao2022scaling`; a smaller penalty or more rounds show it more plainly. Read
 # the lines at *equal* KL divergence and only for large differences; the figure does not rank the methods. There is
 # one seed and two answers per prompt, and dDPO's learning rate was searched over seeds, PPO's settings tried once, on
-# 48 training prompts with the draws of seed 100, and RLOO's not at all. How far single seeds lie from each other stands
-# in *Over eight replications*, below, claim by claim.
+# 48 training prompts with the draws of seed 100, and RLOO's not at all. *Over eight replications*, below, shows how far
+# single seeds lie from each other, claim by claim.
 # ```
 
 # %%
