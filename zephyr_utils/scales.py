@@ -150,7 +150,7 @@ ZEPHYR_SETS: dict[Stage, TrainingSet] = {
         139_264,
         2048,
         2048,
-        "published: 272 updates of 512 packed rows (alignment-handbook, issue 31)",
+        "published: 272 steps of 512 packed rows (alignment-handbook, issue 31)",
     ),
     "ddpo": TrainingSet(
         61_135, 450, 1024, "rows published (ultrafeedback_binarized), tokens assumed", prompt=160

@@ -55,7 +55,7 @@ METHODS = {
         Method("dsft", "dSFT-1", "pipeline"),
         Method("ddpo", "dDPO + dSFT", "pipeline"),
         # sampling again
-        Method("offline", "offline dDPO, as many updates", "offline", grid=(8e-4, 1.6e-3, 3.2e-3)),
+        Method("offline", "offline dDPO, as many steps", "offline", grid=(8e-4, 1.6e-3, 3.2e-3)),
         Method(
             "iterative", "iterative DPO, 3 rounds", "rounds", settings={"method": "dpo"},
             grid=ROUNDS,
