@@ -486,7 +486,7 @@ lessons.predict(
 # %% tags=["hide-output"]
 paths = {"iterative DPO": path_of(made["iterative DPO"])}
 for number, point in enumerate(paths["iterative DPO"]):
-    show(f"after {number} rounds", point)
+    show(f"after {number} round{'s' * (number != 1)}", point)
 
 # %% tags=["remove-input"]
 last = paths["iterative DPO"][-1]
@@ -1333,7 +1333,7 @@ for number, (rated_so, of_pairs) in enumerate(seen, start=1):
 # %% tags=["hide-output"]
 paths["self-rewarding"] = path_of(made["self-rewarding"])
 for number, point in enumerate(paths["self-rewarding"]):
-    show(f"after {number} rounds", point)
+    show(f"after {number} round{'s' * (number != 1)}", point)
 
 # %% tags=["remove-input"]
 one_own, end_own, end = self_path[0], self_path[-1], paths["self-rewarding"][-1]
