@@ -512,11 +512,11 @@ lessons.explain(
 # ## The control: offline, with as many steps
 #
 # A gain over dSFT shows that training on preferences helps, not that *sampling again* does. The control has the same
-# prompts, the best against the worst answer of each and as many optimiser steps (a few more, since fewer of its
-# prompts are lost to ties), but the feedback's answers, from four other models, in one run against dSFT. Its learning
-# rate is half the rounds': the best of three on development questions, where at the rounds' learning rate a run of this
-# length fell below dSFT. [Chapter 05](05_ddpo)'s dDPO stands
-# beside them, with several times the pairs.
+# prompts, the best against the worst answer of each and as many optimiser steps (or a few more, where fewer of its
+# prompts are lost to ties; the cell prints both), but the feedback's answers, from four other models, in one run
+# against dSFT. Its learning rate is half the rounds': the best of three on development questions, where at the rounds'
+# learning rate a run of this length fell below dSFT. [Chapter 05](05_ddpo)'s dDPO stands beside them, with several
+# times the pairs.
 
 # %%
 def trained(name, records, recipe):
@@ -823,9 +823,9 @@ lessons.explain(
 # %% [markdown]
 # ### What is new in the answers
 #
-# SELM wants answers that the model did not give. So look at what each round trained on: how many of a prompt's
-# answers are **distinct**, and to how many prompts the best one deserves a **10**. SPPO plays against the last round's
-# model: on what share of the exam's turns does the new model **beat** it, equal grades counting half?
+# SELM is meant to bring out answers that the model has not given. So look at what each round trained on: how many of a
+# prompt's answers are **distinct**, and for how many prompts the best one deserves a **10**. SPPO plays against the last
+# round's model: on what share of the exam's turns does the new model **beat** it, equal grades counting half?
 
 # %%
 def variety(each):
@@ -858,8 +858,9 @@ def beats_the_last(rounds):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "SELM lowers what the last round's model says. How many distinct answers to a "
-    "prompt does it draw in the last round, compared with iterative DPO?",
+    "SELM lowers the probability of what the last round's model says. How many "
+    "distinct answers to a prompt does it draw in the last round, compared with "
+    "iterative DPO?",
     [
         "more, by a tenth of an answer at least",
         "as many, within a tenth",
@@ -876,7 +877,8 @@ for name, rounds in new.items():
     for number, (row, won) in enumerate(zip(rounds, beats[name], strict=True), start=1):
         print(
             f"{name:13s} round {number}: {row['distinct']:.2f} of {SAMPLES} distinct, "
-            f"a 10 to {row['tens']:.0%} of prompts; new model beats the last: {won:.1%}"
+            f"a 10 for {row['tens']:.0%} of prompts; "
+            f"new model beats the last: {won:.1%}"
         )
 
 # %% tags=["remove-input"]
@@ -889,8 +891,11 @@ lessons.explain(
     "Distinct answers to a prompt in the last round: "
     + ", ".join(f"{name} {rounds[-1]['distinct']:.2f}" for name, rounds in new.items())
     + f"; in the first round, of dSFT, {new['SELM'][0]['distinct']:.2f}. The first top "
-    "grade appears in round "
-    + ", ".join(f"{n or 'none'} ({name})" for name, n in first_ten.items())
+    "grade: "
+    + ", ".join(
+        f"{f'round {n}' if n else 'in no round'} ({name})"
+        for name, n in first_ten.items()
+    )
     + (
         ". dSFT gives some already, so no round has to discover it. "
         if set(first_ten.values()) == {1}
