@@ -63,14 +63,22 @@ def test_a_comparison_with_nobody_is_refused_with_its_row_in_the_file(tmp_path):
         read_judgments([file])
 
 
-@pytest.mark.parametrize("nobody", [None, "", ...])
+@pytest.mark.parametrize("nobody", [None, "", "  ", True, ["me"], {"name": "me"}, 0.5, ...])
 def test_answers_of_which_some_name_their_model_are_not_all_taken_for_its_own(nobody, tmp_path):
     few = few_questions()
     answers = right_answers(few, "me")
     rows = with_names("model_id", "me", nobody, rows=answers)
     file = lines(tmp_path / "answers.jsonl", rows)
-    with pytest.raises(HandbookError, match=rf"1 of {len(rows)} .* in `model_id`: row 2"):
+    with pytest.raises(
+        HandbookError, match=rf"1 of {len(rows)} .* in `model_id`: row 2"
+    ) as refused:
         load_answers(file)
+    assert "which model answered" in refused.value.remedy
+
+
+@pytest.mark.parametrize("nobody", [None, "", ...])
+def test_answers_of_which_none_names_a_model_are_of_one_model(nobody, tmp_path):
+    answers = right_answers(few_questions(), "me")
     of_none = with_names("model_id", *[nobody] * len(answers), rows=answers)
     assert len(load_answers(lines(tmp_path / "mine.jsonl", of_none))) == len(answers)
 
@@ -86,14 +94,25 @@ def test_answers_of_which_some_name_their_model_are_not_all_taken_for_its_own(no
         lambda rows: {"judgments": rows},
         lambda rows: {"data": rows},
         lambda rows: {"Results": rows},
+        lambda rows: {"model": "me", "judgments": with_names("model", *[...] * len(rows))},
+        lambda rows: {"model": "you", "model_id": 1, "judgments": rows},
         lambda rows: {"version": 1, "made_with": {"judge": "gpt-4"}, "records": rows, "notes": []},
     ],
 )
 def test_records_in_a_list_are_read_as_those_on_lines(wrap, name, indent, tmp_path):
     (tmp_path / name).write_text(json.dumps(wrap(ROWS), indent=indent))
-    assert load_rows(tmp_path / name) == ROWS
+    read = load_rows(tmp_path / name)
+    assert [{field: row[field] for field in ROWS[0]} for row in read] == ROWS
     output = run("--judgments", tmp_path / name, "--report", tmp_path / "report")
     assert "me: 5.50 (turns 5.50 / 5.50; 0 of 20 failed)" in output
+
+
+def test_answers_below_their_models_name_have_it_unless_they_have_their_own(tmp_path):
+    answers = right_answers(few_questions(), "me")
+    content = {"model_id": "me", "answers": with_names("model_id", ..., "you", rows=answers)}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    names = [row["model_id"] for row in load_answers(tmp_path / "a.json")]
+    assert names == ["me", "you", *["me"] * (len(answers) - 2)]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +120,7 @@ def test_records_in_a_list_are_read_as_those_on_lines(wrap, name, indent, tmp_pa
     [
         ({"me": ROWS, "you": ROWS}, "the file holds 2 lists of records: me, you"),
         ({"judgments": ROWS, "answers": [{"a": 1}]}, "2 lists of records: judgments, answers"),
+        ({"model": "me", "judgments": ROWS, "notes": [{"a": 1}]}, "2 lists of records: judgments"),
         ({name: [row[name] for row in ROWS] for name in ROWS[0]},
          "columns and not rows: model, question_id, score, turn are lists"),
         ({name: {str(n): row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]},
@@ -118,3 +138,6 @@ def test_a_single_record_that_holds_a_list_of_its_own_is_one_record(tmp_path):
     answer = {"question_id": 1, "model_id": "me", "choices": [{"turns": ["a", "b"]}]}
     (tmp_path / "a.json").write_text(json.dumps(answer))
     assert load_answers(tmp_path / "a.json") == [answer]
+    judgment = ROWS[0] | {"items": [{"criterion": "honesty"}]}
+    (tmp_path / "j.json").write_text(json.dumps(judgment))
+    assert load_rows(tmp_path / "j.json") == [judgment]

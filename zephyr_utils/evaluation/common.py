@@ -31,8 +31,9 @@ _REMEDIES = (
 # What files of one object keep their records under.
 _WRAPPERS = ("judgments", "annotations", "answers", "questions", "data", "rows", "records",
              "results", "items", "examples", "instances")  # fmt: skip
+_MODEL_FIELDS = ("model", "model_id")
 # Fields of which a record of either protocol has at least one.
-_FIELDS = {"question_id", "instruction", "preference", "score", "turn", "model", "model_id"}
+_FIELDS = {"question_id", "instruction", "preference", "score", "turn", *_MODEL_FIELDS}
 _TABLES = (".csv", ".csv.gz", ".tsv")
 # Fields of both protocols that are numbers; a table of text has them as text.
 _NUMBERS = ("question_id", "turn", "score", "preference", "index", "len_output_1", "len_output_2")
@@ -235,7 +236,7 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
     stops the reading instead of being set aside.
 
     A file of one object that holds its records in a list (``{"judgments": [...]}``) is read as that
-    list.
+    list; a model's name beside it is the name of the records without one.
 
     Raises:
         HandbookError: no such file, an unknown kind of file, or a broken row (named by its number).
@@ -262,6 +263,18 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
 
 def _unwrapped(only: dict[str, Any], where: str) -> list[dict[str, Any]]:
     """The records in a file of one object: its own, or those that it holds in a list."""
+    heading = {name: only[name] for name in _MODEL_FIELDS if name in only}
+    lists = [name for name, value in only.items() if value and _are_records(value)]
+    wrapped = [name for name in lists if name.lower() in _WRAPPERS]
+    own = _FIELDS & only.keys() - heading.keys()  # of a record that may hold a list itself
+    if len(lists) == len(wrapped) == 1 and not own:
+        return [heading | row for row in only[wrapped[0]]]
+    if len(lists) > 1 and not own:
+        raise EvaluationError(
+            f"the file holds {len(lists)} lists of records: {name_some(lists)}",
+            where=where,
+            remedy="write each list to a file of its own, with the model's name in every record.",
+        )
     if named := sorted(_FIELDS & only.keys()):
         columns = [name for name in named if isinstance(only[name], list | dict)]
         if columns:
@@ -272,17 +285,6 @@ def _unwrapped(only: dict[str, Any], where: str) -> list[dict[str, Any]]:
                 remedy="write one object for each record (pandas: to_json(orient='records', "
                 "lines=True)).",
             )
-        return [only]
-    lists = [name for name, value in only.items() if value and _are_records(value)]
-    wrapped = [name for name in lists if name.lower() in _WRAPPERS]
-    if len(lists) == len(wrapped) == 1:
-        return list(only[wrapped[0]])
-    if len(lists) > 1:
-        raise EvaluationError(
-            f"the file holds {len(lists)} lists of records: {name_some(lists)}",
-            where=where,
-            remedy="write each list to a file of its own, with the model's name in every record.",
-        )
     return [only]
 
 
@@ -312,7 +314,7 @@ def check_names(
             f"{len(nameless)} of {len(numbered)} records have no model's name in `{field}`: "
             f"row{'s' if len(nameless) > 1 else ''} {name_some(nameless)}",
             where=where,
-            remedy="write there which model is judged, as a text, or leave these records out.",
+            remedy="write there which model answered, as a text, or leave these records out.",
         )
 
 

@@ -85,14 +85,12 @@ def load_answers(path: str | Path) -> list[MTBenchAnswer]:
 
     Raises:
         EvaluationError: as :func:`~zephyr_utils.evaluation.load_rows`; some answers name their
-            model and others do not.
+            model and others do not, or not as a text.
     """
     rows = load_rows(path)
     # a file that names no model at all is named by its own name
     if any(row.get("model_id") for row in rows):
-        unnamed = ((n, {} if row.get("model_id") in (None, "") else {"model_id": "named"})
-                   for n, row in enumerate(rows, start=1))  # fmt: skip
-        check_names(unnamed, "model_id", str(path))
+        check_names(enumerate(rows, start=1), "model_id", str(path))
     return cast(list[MTBenchAnswer], storable_rows(rows))
 
 
@@ -109,8 +107,8 @@ def read_judgments(
     ``g1_winner``).
 
     Raises:
-        EvaluationError: as :func:`~zephyr_utils.evaluation.load_rows`; a record without its model's
-            name.
+        EvaluationError: as :func:`~zephyr_utils.evaluation.load_rows`; some records without their
+            model's name, or a comparison without one.
     """
     single: list[dict[str, Any]] = []
     pairwise: list[dict[str, Any]] = []
