@@ -161,7 +161,9 @@ def shown_on_the_page(pipeline: Pipeline) -> dict[str, Any]:
         row["messages"] for row in after if row["messages"] != before[row["messages"][0]["content"]]
     ]
     _, held_out, _ = pipeline.split_dialogues()
-    shortest = sorted(held_out, key=lambda row: len(row["prompt"]))[:3]
+    # some prompts of the published set are fragments, cut off at their start
+    whole = [row for row in held_out if row["prompt"][:1].isupper()]
+    shortest = sorted(whole, key=lambda row: len(row["prompt"]))[:3]
     prompts = [row["messages"][:1] for row in shortest]
     answers = {}
     for name in MODELS:

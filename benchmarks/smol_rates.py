@@ -33,6 +33,7 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 RESULTS = Path(__file__).resolve().parent / "results" / "smol_rates.json"
 DEVELOPMENT = 1 / 3  # of the pairs to train on
 SPLIT_SEED = 7
+LAST_STEPS = 8  # of the training's log, averaged
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
         settings = {"learning_rate": rate, "epochs": arguments.epochs}
         kept = [row for row in known["rows"] if not settings.items() <= row.items()]
         known["rows"] = kept + rows_of(pipeline, settings)
-        write_json(arguments.output, {**known, "environment": environment_stamp()})
+        write_json(arguments.output, known)
         Console(stderr=True).print(f"wrote {arguments.output}", highlight=False)
 
 
@@ -80,7 +81,8 @@ class Measure(TrainerCallback):
             beta=self.beta,
         )
         differences = margins.chosen - margins.rejected
-        trained = [row for row in state.log_history if "rewards/accuracies" in row][-8:]
+        trained = [row for row in state.log_history if "rewards/accuracies" in row]
+        trained = trained[-LAST_STEPS:]
         self.rows.append(
             {
                 **self.settings,
@@ -109,8 +111,12 @@ def rows_of(pipeline: Pipeline, settings: dict[str, Any]) -> list[dict[str, Any]
         "num_train_epochs": settings["epochs"],
         "save_strategy": "no",
     }
-    counts = {"trained_on": len(trained_on), "bf16": recipe["bf16"]}
-    measure = Measure(start, development, recipe["beta"], settings | counts)
+    made_of = {
+        "trained_on": len(trained_on),
+        "bf16": recipe["bf16"],
+        "environment": environment_stamp(),
+    }
+    measure = Measure(start, development, recipe["beta"], settings | made_of)
     with tempfile.TemporaryDirectory() as folder:
         trainer = training.ddpo_trainer(
             start, trained_on, Path(folder), recipe, chat_template=pipeline.chat_template

@@ -22,14 +22,15 @@ def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str
 
     The reference of ours is computed before the clock starts; that of TRL's defaults is live, so it
     is part of each step. They compute in bfloat16; ours computes in what the pipeline's recipe
-    says, and, as an arm of its own, in float32.
+    says, and, as an arm of its own, in the other of float32 and bfloat16.
     """
     pairs, _, _ = pipeline.split_pairs()
     recipe = pipeline.recipe("ddpo")
     pairs = pairs[: STEPS * recipe.rows_per_update]
+    other = "float32" if recipe["bf16"] else "bfloat16"
     arms: dict[str, Callable[..., dict[str, Any]]] = {
         "ours": ours,
-        "ours, float32": partial(ours, bf16=False),
+        f"ours, {other}": partial(ours, bf16=not recipe["bf16"]),
         "trl": theirs,
     }
     measured: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
@@ -50,6 +51,7 @@ def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str
     }
     return {
         "pairs_per_update": recipe.rows_per_update,
+        "other_precision": other,
         **{name: statistics.median(values) for name, values in ratios.items()},
         "rounds": ratios,
         "measured": measured,

@@ -1,10 +1,13 @@
 """The page of the real model says what the committed run says, in figures and in words."""
 
 import copy
+import math
 
 import pytest
 import real_model
 from markdown_it import MarkdownIt
+
+from zephyr_utils.files import read_json
 
 SMALL = {
     "02_dsft": {"metrics": {"held_out_loss": 0.345}},
@@ -36,6 +39,13 @@ def test_the_verdict_follows_the_intervals(run):
     first["steps"]["margins"]["accuracy_low"] = 0.49
     words = real_model.outcomes(SMALL, [])
     assert "cannot be told from none" in words and "cannot be told from one half" in words
+
+
+def test_what_the_page_says_of_a_second_epoch_is_in_the_committed_rates():
+    [row] = [row for row in read_json(real_model.RATES)["rows"] if row["after_epoch"] == 2]
+    assert row["last_steps"]["rewards/accuracies"] == 1 and row["loss"] > math.log(2)
+    table = real_model.rates(SMALL, [])
+    assert f"{row['loss']:.3f}" in table and "2 of 2" in table
 
 
 def test_changed_words_alone_are_marked_and_text_is_escaped():

@@ -4,6 +4,7 @@
 
 import html
 import re
+import statistics
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from zephyr_utils.files import read_json
 from zephyr_utils.tables import Markup, html_table, markdown_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "smol.json"
+RATES = RESULTS.with_name("smol_rates.json")
 STEPS = {
     "truecasing": "truecasing",
     "dsft": "dSFT",
@@ -52,10 +54,11 @@ def first_seed() -> dict[str, Any]:
 def machine(report: Report, chapters: list[str]) -> str:
     """On what it ran, and how long."""
     stamp, run = results()["environment"], first_seed()
+    precision = "bfloat16, which this CPU multiplies in" if run["bf16"] else "float32"
     return (
         f"{run['minutes']:.0f} minutes and {run['peak_memory_gb']:.1f} GB on {stamp['cores']} "
-        f"cores of {stamp['cpu']}; torch {stamp['torch']}, transformers {stamp['transformers']}, "
-        f"TRL {stamp['trl']}."
+        f"cores of {stamp['cpu']}, trained in {precision}; torch {stamp['torch']}, transformers "
+        f"{stamp['transformers']}, TRL {stamp['trl']}."
     )
 
 
@@ -104,6 +107,40 @@ def outcomes(report: Report, chapters: list[str]) -> str:
     return f"{table}\n\n{verdict(loss['change'], margins, dpo)}"
 
 
+def step_costs(report: Report, chapters: list[str]) -> str:
+    """One step of dDPO beside TRL's defaults on the same pairs."""
+    steps = results()["steps"]
+    other = steps["other_precision"]
+    seconds = {
+        name: statistics.median(arm["wall_ms"] for arm in arms) / 1000
+        for name, arms in steps["measured"].items()
+    }
+    return (
+        f"A step of dDPO takes {seconds['ours']:.0f} seconds for {steps['pairs_per_update']} "
+        f"pairs, {steps['ours / trl']:.2f} of what TRL's defaults take for the same pairs in the "
+        f"same run ({seconds['trl']:.0f} seconds); in {other} "
+        f"{seconds[f'ours, {other}']:.0f} seconds, {steps[f'ours, {other} / trl']:.2f} of them. "
+        "The reference is computed once, before the clock starts; TRL's defaults ask it in each "
+        "step."
+    )
+
+
+def rates(report: Report, chapters: list[str]) -> str:
+    """The learning rates that were compared."""
+    rows = [
+        (
+            f"{row['learning_rate']:.0e}",
+            f"{row['after_epoch']} of {row['epochs']}",
+            f"{row['last_steps']['rewards/accuracies']:.2f}",
+            f"{row['loss']:.3f}",
+            f"{row['accuracy']:.3f}",
+        )
+        for row in read_json(RATES)["rows"]
+    ]
+    columns = ["rate", "after epoch", "accuracy, last 8 steps", "loss", "accuracy"]
+    return markdown_table(columns, rows, numbers=range(5))
+
+
 def verdict(change: dict[str, float], margins: dict[str, Any], dpo: dict[str, Any]) -> str:
     """What the intervals say of both stages, in two sentences."""
     first = (
@@ -115,8 +152,8 @@ def verdict(change: dict[str, float], margins: dict[str, Any], dpo: dict[str, An
         "dDPO ranks unseen pairs better than chance does."
         if margins["accuracy_low"] > 0.5
         else "The accuracy of dDPO on unseen pairs cannot be told from one half. A likely reason "
-        f"is that {dpo['rows_trained']} pairs, each seen once, are few for a model that was "
-        "trained on many more of the same set; it was not tested."
+        f"is that {dpo['rows_trained']} pairs are few for a model that was trained on many more "
+        "of the same set; it was not tested."
     )
     return f"{first} {second}"
 
@@ -238,7 +275,9 @@ def raw(text: str) -> str:
 PARTS = {
     "real model machine": machine,
     "real model times": times,
+    "real model step": step_costs,
     "real model outcomes": outcomes,
+    "real model rates": rates,
     "real model exam": exam,
     "real model curves": curves,
     "real model dialogue": dialogue,

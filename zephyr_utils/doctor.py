@@ -207,7 +207,11 @@ def _accelerator() -> Iterator[Check]:
             words = (
                 "multiplies in bfloat16: at smol/cpu, --set dsft.bf16=true --set ddpo.bf16=true "
             )
-            yield Check("CPU", OK, words + "trains faster than float32")
+            yield Check(
+                "CPU",
+                OK,
+                words + "trains faster than float32, with more memory and coarser margins",
+            )
         return
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
