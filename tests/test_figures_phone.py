@@ -2,15 +2,19 @@
 
 import base64
 import re
+from pathlib import Path
 
 import pytest
 
 from zephyr_utils import figures
 from zephyr_utils.figures.phone import WIDTH, on_a_phone
 
+CSS = Path(figures.__file__).parents[2] / "book" / "assets" / "book.css"
+BREAKPOINT = re.search(r"@media (\(max-width: \d+px\))", CSS.read_text("utf-8"))[1]
+
 
 def two_panels():
-    fig, [left, right] = figures.figure(2, width=9.0)
+    fig, [left, right] = figures.figure(2, width=9.0, sharey=True)
     for n, name in enumerate(("a rather long name of a series", "another long name", "a third")):
         figures.style.plot_line(left, {0: 0.0, 1: float(n)}, name, n)
         figures.style.plot_line(right, {0: 1.0, 1: float(n)}, None, n)
@@ -28,6 +32,21 @@ def test_on_a_phone_panels_stand_below_each_other_and_the_legend_fits():
         [legend] = fig.legends
         assert legend.get_window_extent().width <= fig.bbox.width
         assert [text.get_text() for text in legend.get_texts()][1] == "another long name"
+
+
+def numbers_of(axes):
+    return [label for label in axes.get_yticklabels() if label.get_visible()]
+
+
+def test_panels_that_share_an_axis_have_numbers_of_their_own_on_a_phone():
+    fig = two_panels()
+    fig.draw_without_rendering()
+    assert not numbers_of(fig.axes[1])
+    with on_a_phone(fig):
+        fig.draw_without_rendering()
+        assert all(map(numbers_of, fig.axes))
+    fig.draw_without_rendering()
+    assert numbers_of(fig.axes[0]) and not numbers_of(fig.axes[1])
 
 
 def test_afterwards_the_figure_is_as_it_was_also_after_an_error():
@@ -49,7 +68,7 @@ def test_a_page_offers_the_phones_picture_to_narrow_screens_alone():
     page = figures.figure_html(two_panels(), alt="what it shows", caption="A caption.")
     narrow = re.search(r'<source media="([^"]+)" srcset="data:[^,]+,([^"]+)">', page)
     wide = re.search(r'<img [^>]*src="data:[^,]+,([^"]+)"', page)
-    assert narrow[1] == "screen and (max-width: 767px)"
+    assert narrow[1] == f"screen and {BREAKPOINT}"
     width = [
         float(re.search(rb'<svg [^>]*width="([\d.]+)pt"', base64.b64decode(data))[1])
         for data in (narrow[2], wide[1])

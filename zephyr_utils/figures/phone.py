@@ -18,25 +18,28 @@ TALLEST = 3.2  # inches, of one of several panels
 def on_a_phone(fig: Figure) -> Iterator[None]:
     """Inside, the figure has a phone's shape; afterwards the one that it had, whatever happened.
 
-    Legends below the figure get as many columns as fit. Nothing else changes: the same lines,
-    labels and values.
+    Legends below the figure get as many columns as fit, and each panel its own numbers. Nothing
+    else changes: the same lines, labels and values.
     """
     size = fig.get_figwidth(), fig.get_figheight()
     panels = [(axes, place) for axes in fig.axes if (place := axes.get_subplotspec()) is not None]
     legends = list(fig.legends)
+    labelled = [axes.yaxis.get_tick_params().get("labelleft", True) for axes, _ in panels]
     try:
         if len(panels) > 1:
             rows = GridSpec(len(panels), 1, figure=fig)
             for n, (axes, _) in enumerate(panels):
                 axes.set_subplotspec(rows[n])
+                axes.yaxis.set_tick_params(labelleft=True)  # a shared axis has them on the left
         height = size[1] if len(panels) < 2 else len(panels) * min(size[1], TALLEST)
         fig.set_size_inches(min(size[0], WIDTH), height)
         if legends:
             _narrow_legend(fig)
         yield
     finally:
-        for axes, place in panels:
+        for (axes, place), left in zip(panels, labelled, strict=True):
             axes.set_subplotspec(place)
+            axes.yaxis.set_tick_params(labelleft=left)
         fig.legends[:] = legends
         fig.set_size_inches(size)
 
