@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrices = Mapping[str, NDArray[np.float32]]
-# The error over the root of the size of all that changed so far. With 0.006 the likeliest next
-# token stayed what it is at 97.9 % of the places in the worst of dSFT's checkpoints; this is finer,
-# as far as all checkpoints fit into what a reader fetches (tools/live_models.py).
+# The error over the root of the size of all that changed so far: as small as lets all checkpoints
+# fit into what a reader fetches (tools/live_models.py).
 ERROR = 0.0052
 SMALLEST = 0.7  # of a singular value, in errors of a matrix whose entries are all off by one step
 NEGLIGIBLE = 1e-6  # of the largest singular value
