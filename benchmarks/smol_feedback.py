@@ -172,7 +172,8 @@ def port_of(work: Path) -> int:
     remembered = work / "port.json"
     earlier = read_json(remembered)["port"] if remembered.exists() else 0
     with socket.socket() as free:
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":  # on Windows it would share a port that somebody listens on
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             free.bind(("127.0.0.1", earlier))
         except OSError as error:
