@@ -2,6 +2,8 @@
 is refused by its name before anything is read.
 """
 
+import re
+
 import pytest
 
 from zephyr_utils.errors import HandbookError
@@ -84,10 +86,10 @@ def test_a_setting_that_does_not_fit_is_named_with_what_is_expected(setting, wor
         ("dsft.learning_rate=0", "above 0", "write one"),
         ("dsft.learning_rate=inf", "a number is expected", "write learning_rate as"),
         ("dsft.learning_rate=none", "a number is expected", "write learning_rate as"),
-        ("dsft.save_steps=0", "above 0", "save_strategy: no"),
-        ("dsft.save_steps=-100", "above 0", "save_strategy: no"),
+        ("dsft.save_steps=0", "above 0", 'save_strategy: "no"'),
+        ("dsft.save_steps=-100", "above 0", 'save_strategy: "no"'),
         ("dsft.save_total_limit=0", "above 0", "or none for no limit"),
-        ("ddpo.logging_steps=0", "above 0", "logging_strategy: no"),
+        ("ddpo.logging_steps=0", "above 0", 'logging_strategy: "no"'),
         ("ddpo.eval_steps=0", "above 0", "write one"),
         ("dsft.max_length=0", "above 0", "write one"),
         ("dsft.lora_alpha=0", "above 0", "write one"),
@@ -168,6 +170,16 @@ def test_a_recipe_of_ones_own_replaces_the_scales_and_trl_fills_what_it_leaves_o
     assert "use_peft" not in recipe, "nothing of the scale's own recipe is left"
     assert recipe.max_length == trl_arguments("ddpo", tmp_path, {}).max_length
     assert recipe.rows_per_update >= 1
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", ["logging_steps", "save_steps", "save_total_limit"])
+def test_the_line_that_is_advised_for_none_of_them_can_be_written_into_a_recipe(
+    name, stage, tmp_path
+):
+    line = re.search(r'\w+_strategy: "?no"?', BOUNDS[name].off)[0]
+    recipe = load_recipe(written(tmp_path, f"{line}\n"), stage)
+    assert recipe[line.partition(":")[0]] == "no"
 
 
 def test_settings_stand_above_a_recipe_of_ones_own(tmp_path):

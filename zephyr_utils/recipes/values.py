@@ -79,7 +79,7 @@ BOUNDS = {
     **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor", "lora_dropout"), _SHARE),
     # from 0.5 on the labels would be turned round
     "label_smoothing": _Bound("a number from 0 to below 0.5", lambda number: 0 <= number < 0.5),
-    "logging_steps": replace(_ABOVE_0, off="or logging_strategy: no for none"),
+    "logging_steps": replace(_ABOVE_0, off='or logging_strategy: "no" for none'),
     # TRL reads 0 and every other number below as -1
     "max_steps": _Bound(
         "a number above 0, or -1",
@@ -87,10 +87,10 @@ BOUNDS = {
         "or leave it out (-1): num_train_epochs decides then",
     ),
     "ref_model_mixup_alpha": _Bound("a number from 0 to 1", lambda number: 0 <= number <= 1),
-    "save_steps": replace(_ABOVE_0, off="or save_strategy: no for no checkpoints"),
+    "save_steps": replace(_ABOVE_0, off='or save_strategy: "no" for no checkpoints'),
     # transformers reads 0 as no limit
     "save_total_limit": replace(
-        _ABOVE_0, off="or none for no limit; save_strategy: no keeps no checkpoints"
+        _ABOVE_0, off='or none for no limit; save_strategy: "no" keeps no checkpoints'
     ),
 }
 NEVER_NONE = {"max_length"}  # of what TRL lets be none: rows of any length would be trained on
