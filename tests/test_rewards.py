@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -74,6 +75,13 @@ def test_a_language_model_is_no_reward_model(start):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(HandbookError, match=r"no config\.json"):
         rewards.load_reward_model(tmp_path)
+
+
+def test_a_folder_whose_weights_are_pickled_is_refused_by_its_files(start, tmp_path):
+    folder = shutil.copytree(start, tmp_path / "pickled")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(HandbookError, match="its weights are pickled"):
+        rewards.load_reward_model(folder, new_head=True)
 
 
 def test_rewards_do_not_depend_on_the_batch_or_the_order(trained):

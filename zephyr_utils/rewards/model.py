@@ -15,6 +15,7 @@ from transformers import (
 from transformers.utils import logging
 
 from zephyr_utils.chat import TemplateChoice, encode, load_tokenizer, prepare_tokenizer
+from zephyr_utils.chat.model_files import check_weights
 from zephyr_utils.errors import HandbookError
 
 HEAD = "score.weight"  # (1, hidden): as transformers' decoders call it
@@ -43,10 +44,12 @@ def load_reward_model(
         chat_template: as for `chat.prepare_tokenizer`.
 
     Raises:
-        HandbookError: as `chat.load_tokenizer`; the architecture has no such head; weights are
-            missing, or the head is and `new_head` is false.
+        HandbookError: as `chat.load_tokenizer` and `check_weights`; the architecture has no such
+            head; weights are missing, or the head is and `new_head` is false.
     """
     tokenizer = load_tokenizer(directory)
+    if Path(directory).is_dir():
+        check_weights(Path(directory))
     prepare_tokenizer(tokenizer, chat_template)
     try:
         # a head that is missing is drawn from the global random state
@@ -113,6 +116,11 @@ def batch_rewards(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tens
     return outputs.logits[:, 0].float()
 
 
+def context_of(model: PreTrainedModel) -> int | None:
+    """Tokens that the model takes at most; None where its configuration names no limit."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
 def reward_rows(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -124,7 +132,7 @@ def reward_rows(
         RewardModelError: a conversation without an answer, or one that is longer than the model's
             context.
     """
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = context_of(model)
     rows = []
     for n, conversation in enumerate(conversations):
         if not conversation or conversation[-1]["role"] != "assistant":
