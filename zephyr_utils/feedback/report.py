@@ -81,8 +81,12 @@ class CallReport:
     def __str__(self) -> str:
         return self.text()
 
-    def text(self, prices: Prices | None = None) -> str:
-        """The counts in words, with what this run and earlier ones cost where prices are given."""
+    def text(self, prices: Prices | None = None, hints: bool = True) -> str:
+        """The counts in words, with what this run and earlier ones cost where prices are given.
+
+        Args:
+            hints: as for `Collected.report`.
+        """
         lines = [
             f"{self.planned:,} calls = {self.from_journal:,} from the journal + {self.made:,} made"
             f" + {self.failed.total():,} failed + {self.not_made:,} not made"
@@ -93,19 +97,19 @@ class CallReport:
             example = self.examples.get(reason)
             lines.append(f"  {n:,} failed: {reason}" + (f", such as: {example}" if example else ""))
         lines += [f"  {n:,} tries repeated: {reason}" for reason, n in self.retries.most_common()]
-        lines += self._remarks()
+        lines += self._remarks(hints)
         for when, usages in (("now", self.usage), ("before, from the journal", self.usage_before)):
             for model, usage in usages.items():
                 cost = f", {cost_of(model, usage, prices)}" if prices else ""
                 lines.append(f"  {model}, {when}: {usage}{cost}")
         return "\n".join(lines)
 
-    def _remarks(self) -> list[str]:
-        lines = [
-            f"  {n:,} replies hold no answer: {problem} (asked again "
-            + ("by the next run)" if problem == "empty" else "with --retry-unreadable)")
-            for problem, n in self.without_answer.most_common()
-        ]
+    def _remarks(self, hints: bool) -> list[str]:
+        lines = []
+        for problem, n in self.without_answer.most_common():
+            how = "by the next run" if problem == "empty" else "with --retry-unreadable"
+            hint = f" (asked again {how})" if hints else ""
+            lines.append(f"  {n:,} replies hold no answer: {problem}{hint}")
         if self.made_again:
             lines.append(
                 f"  {self.made_again:,} calls were under way when an earlier run was cut off, and "

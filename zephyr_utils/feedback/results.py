@@ -76,8 +76,12 @@ class Collected(Generic[R]):
         missing = self.calls.failed or self.calls.without_answer
         return not (missing or self.unreadable or self.set_aside)
 
-    def report(self, prices: Prices | None = None) -> str:
-        """The counts in words, with costs where the prices are given."""
+    def report(self, prices: Prices | None = None, hints: bool = True) -> str:
+        """The counts in words, with costs where the prices are given.
+
+        Args:
+            hints: whether to say which option of ``zephyr feedback`` asks for what is missing.
+        """
         n = len(self.records) + len(self.set_aside)
         lines: list[str] = [
             f"{n:,} in = {len(self.records):,} records + {len(self.set_aside):,} set aside"
@@ -93,15 +97,16 @@ class Collected(Generic[R]):
                 f"one of fewer"
             )
         if self.unreadable:
+            hint = " (--retry-unreadable asks for these again)" if hints else ""
             lines.append(
                 f"  {len(self.unreadable):,} of {self.n_replies:,} replies of the judge could not "
-                f"be read (--retry-unreadable asks for these again):"
+                f"be read{hint}:"
             )
             lines += [
                 f"    {k:,} {why}"
                 for why, k in Counter(u.reason for u in self.unreadable).most_common()
             ]
-        return "\n".join([*lines, self.calls.text(prices)])
+        return "\n".join([*lines, self.calls.text(prices, hints)])
 
 
 def answer_in(reply: Reply | None) -> tuple[str, str]:
