@@ -1,9 +1,12 @@
-"""What the tests of rounds begin with: rated answers, a random model, a run."""
+"""What the tests of rounds begin with: rated answers, a random model, a run, a refused command."""
 
 from tiny import tiny_model, tiny_tokenizer
+from typer.testing import CliRunner
 
 from zephyr_utils import chat
+from zephyr_utils.cli import app
 from zephyr_utils.data.records import save_records
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
 from zephyr_utils.pipeline.pipeline import Pipeline
 
@@ -48,3 +51,13 @@ def run_of(start, folder, monkeypatch):
         runs=str(folder / "runs"),
         changes={"ddpo": {"per_device_train_batch_size": 4, "learning_rate": 1e-3}},
     )
+
+
+def refused(pipeline, *options):
+    """What ``zephyr online`` says, which has to refuse before anything is sampled."""
+    given = ["--sft-model", pipeline.sft_model, "--feedback", pipeline.feedback]
+    done = CliRunner().invoke(app, ["online", *given, "--runs", pipeline.runs, *map(str, options)])
+    assert isinstance(done.exception, HandbookError), (done.exception, done.output)
+    assert done.exception.where and done.exception.remedy
+    assert not list(pipeline.folder.glob("11_online/**/*.jsonl"))
+    return str(done.exception)

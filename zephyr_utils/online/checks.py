@@ -34,6 +34,11 @@ OF_THE_LOSS: dict[str, tuple[Any, ...]] = {
     "loss_weights": (None, [1]),
 }
 
+OTHER_JUDGES = (
+    "name a judge that rates any answer (--reward-model DIR, or --judge NAME --base-url URL), or "
+    "use --method self-rewarding"
+)
+
 
 def check_objective(objective: OnlineObjective) -> None:
     """Refuse a scale or weight with which nothing could be trained.
@@ -50,7 +55,7 @@ def check_objective(objective: OnlineObjective) -> None:
     for name, (holds, words) in bounds.items():
         if not holds:
             raise HandbookError(
-                f"{name} is {getattr(objective, name)!r}", where=f"--{name}", remedy=f"give {words}"
+                f"{name} is {getattr(objective, name)!r}", where=name, remedy=f"give {words}"
             )
 
 
@@ -104,9 +109,7 @@ def check_prompts_rated(prompts: Sequence[str], rate: RateAnswers) -> None:
             f"the scale's judge rates answers to none of the {len(prompts):,} prompts: it knows "
             "the questions of the scale's own feedback",
             where="--feedback",
-            remedy="use --method self-rewarding, where the model rates its own answers, or irft "
-            "with --dialogues; or rate answers through an endpoint (zephyr feedback --judge) and "
-            "give them to zephyr dpo",
+            remedy=OTHER_JUDGES,
         )
     if unrated:
-        say(f"{unrated:,} of {len(prompts):,} prompts are none that the scale's judge can rate")
+        say(f"the scale's judge cannot rate {unrated:,} of {len(prompts):,} prompts")

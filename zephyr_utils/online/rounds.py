@@ -17,7 +17,7 @@ from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback.estimate import load_prompts
-from zephyr_utils.online.checks import check_objective, check_prompts_rated
+from zephyr_utils.online.checks import OTHER_JUDGES, check_objective, check_prompts_rated
 from zephyr_utils.online.pairs import RateAnswers, SamplingSettings
 from zephyr_utils.online.raters import AgainstDemonstrations, SelfReward
 from zephyr_utils.online.round_training import Method, OnlineObjective, train_round
@@ -128,7 +128,7 @@ def split_prompts(
     if len(kept) < needed:
         of_each = f" of {each}" if each else ""
         raise HandbookError(
-            f"{len(kept)} prompts are too few for {rounds} rounds{of_each}, which share none",
+            f"{len(kept)} prompts are too few for {_counted(rounds)}{of_each}, which share none",
             where="rounds",
             remedy="give more prompts (--feedback, --limit), or ask for fewer rounds or prompts",
         )
@@ -138,6 +138,10 @@ def split_prompts(
         aside[NOT_ASKED_FOR] = len(kept) - needed
         kept = kept[:needed]
     return PromptShares([kept[number::rounds] for number in range(rounds)], +aside)
+
+
+def _counted(rounds: int) -> str:
+    return f"{rounds} round{'s' * (rounds != 1)}"
 
 
 def run_rounds(
@@ -160,11 +164,17 @@ def run_rounds(
     method = settings.objective.method
     if judge and method in WITHOUT_JUDGE:
         raise HandbookError(
-            f"{method} asks no judge", where="judge", remedy="leave it out, or use --method dpo"
+            f"{method} uses no judge", where="judge", remedy="leave it out, or use --method dpo"
         )
     scale_judge: RateAnswers | None = None
-    if not judge and method not in WITHOUT_JUDGE:
-        scale_judge = scale_rater(pipeline)  # refused before anything is read or made
+    if not judge and method not in WITHOUT_JUDGE:  # refused before anything is read or made
+        if pipeline.setting.rater is None:
+            raise HandbookError(
+                f"the scale `{pipeline.setting.name}` has no judge of its own, and none is named",
+                where="--scale",
+                remedy=OTHER_JUDGES,
+            )
+        scale_judge = scale_rater(pipeline)
     demonstrations: AgainstDemonstrations | None = None
     if method == "irft":
         shown, without = first_exchanges(pipeline.split_dialogues()[0])
@@ -182,7 +192,7 @@ def run_rounds(
         settings.prompts,
     )
     used = sum(map(len, shares.rounds))
-    say(f"{used:,} prompts in {settings.rounds} rounds; set aside: {dict(shares.set_aside)}")
+    say(f"{used:,} prompts in {_counted(settings.rounds)}; set aside: {dict(shares.set_aside)}")
     if scale_judge:  # it costs nothing to ask
         check_prompts_rated([prompt for share in shares.rounds for prompt in share], scale_judge)
     model, name = pipeline.start(), "dsft"

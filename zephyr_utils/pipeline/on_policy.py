@@ -30,7 +30,7 @@ def scale_rater(pipeline: "RunSettings") -> RateAnswers:
             "answers",
             where="on-policy pairs",
             remedy="use --scale miniature; or rate the model's answers through an endpoint "
-            "(zephyr feedback --judge) and give them as --feedback",
+            "(zephyr feedback --judge) and give them as --feedback, without --on-policy",
         )
     return rater(pipeline.seed)
 
