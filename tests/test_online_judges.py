@@ -1,12 +1,16 @@
 """Judges in place of a scale's: a reward model, and a model behind an endpoint."""
 
+import copy
+import importlib.util
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from feedback_server import chat_server
-from round_fixtures import record, run_of, start_directory
+from round_fixtures import record, refused, run_of, start_directory
 from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
@@ -19,6 +23,7 @@ from zephyr_utils.online.round_training import OnlineObjective, round_pairs
 from zephyr_utils.online.rounds import OnlineSettings, run_rounds
 from zephyr_utils.rewards import load_reward_model, score_answers
 
+SILENT = "question 1"
 UNRATED = [record(f"question {n}", None, None, None) for n in range(3)]
 ONE_ROUND = OnlineSettings(rounds=1, sampling=SamplingSettings(samples=3), prompts=6)
 
@@ -88,10 +93,23 @@ def test_a_reward_that_is_nan_stops_the_round_and_is_no_low_rating(reward_model,
         RewardModelJudge(tmp_path, "k")(UNRATED)
 
 
+def test_an_answer_beyond_the_reward_models_context_stays_without_a_rating(reward_model, capfd):
+    judge = RewardModelJudge(reward_model, "k")
+    whole, cut = copy.deepcopy(UNRATED[:2])
+    cut["completions"][1]["response"] = "far too long " * 1024
+    rated = judge([whole, cut])
+    assert ratings(rated[:1])[0] == pytest.approx(ratings(judge([whole]))[0], abs=1e-2)
+    first, second, third = (one["annotations"] for one in rated[1]["completions"])
+    assert first and third and not second
+    below, above = sorted(float(one["helpfulness"]["Rating"]) for one in (first, third))
+    assert below + above == pytest.approx(6.0), "as far from the mean of the answers that are rated"
+    assert "1 of 6 answers are beyond the reward model's context of 1,024" in capfd.readouterr().err
+
+
 def by_number(body, before):
-    """Rates each answer by the number in it, and says nothing about question 1."""
+    """Rates each answer by the number in it, and says nothing about `SILENT`."""
     shown = body["messages"][1]["content"]
-    if "question 1" in shown:
+    if SILENT in shown:
         return (400, '{"error": {"message": "no"}}')
     lines = [line for line in shown.splitlines() if line.startswith("answer ")]
     return "\n".join(
@@ -100,21 +118,48 @@ def by_number(body, before):
     )
 
 
-def test_an_endpoint_rates_the_answers_and_a_prompt_where_it_fails_makes_no_pair(tmp_path):
+def test_an_endpoint_rates_the_answers_and_what_fails_is_said_and_makes_no_pair(tmp_path, capfd):
+    answered = [record(f"another {n}", None, None, None) for n in range(9)]
+    failing = record(SILENT, None, None, None)
     with chat_server(by_number) as chat:
         judge = EndpointJudge("j", Endpoint(chat.url), tmp_path / "new" / "journal.jsonl")
-        rated = judge(UNRATED)
+        rated = judge([*answered, failing])
         asked = chat.asked.total()
         rows, counts = round_pairs(rated, 1.0)
-        assert [row["score_chosen"] for row in rows] == [3.0, 3.0]
-        assert [row["chosen"] for row in rows] == [
-            "answer 3 to question 0",
-            "answer 3 to question 2",
-        ]
+        assert [row["score_chosen"] for row in rows] == [3.0] * 9
+        assert [row["chosen"] for row in rows] == [f"answer 3 to another {n}" for n in range(9)]
         assert counts["set_aside"] == {"fewer_than_two_scores": 1}
-        judge([UNRATED[0], UNRATED[2]])
+        said = capfd.readouterr().err
+        assert "12 left out: ratings whose call failed" in said
+        assert "40 calls = 0 from the journal + 36 made + 4 failed" in said
+        judge(answered)
         assert chat.asked.total() == asked  # paid once
     assert "password" not in repr(EndpointJudge("j", Endpoint("http://u:password@localhost/v1")))
+
+
+@pytest.mark.parametrize(
+    "reply", [(400, '{"error": {"message": "no"}}'), "I would rather not say."]
+)
+def test_too_many_missing_ratings_stop_the_round_and_the_next_start_asks_for_these_alone(
+    reply, tmp_path, capfd
+):
+    healthy = False
+    records = [record(f"another {n}", None, None, None) for n in range(3)]
+
+    def act(body, before):
+        shown = body["messages"][1]["content"]
+        return by_number(body, before) if healthy or "another 2" not in shown else reply
+
+    with chat_server(act) as chat:
+        judge = EndpointJudge("j", Endpoint(chat.url), tmp_path / "journal.jsonl")
+        with pytest.raises(HandbookError, match="12 of 36 ratings are missing") as caught:
+            judge(records)
+        assert "start the same command again" in caught.value.remedy
+        assert "--retry-unreadable" not in capfd.readouterr().err, "the command has no such option"
+        asked, healthy = chat.asked.total(), True
+        rated = judge(records)
+        assert chat.asked.total() == asked + 4
+    assert all(len(one["annotations"]) == 4 for row in rated for one in row["completions"])
 
 
 @pytest.fixture
@@ -136,8 +181,15 @@ def test_rounds_take_a_given_judge_and_are_reused_with_it(pipeline, reward_model
 
 def test_a_method_without_a_judge_refuses_one(pipeline):
     settings = OnlineSettings(OnlineObjective("self-rewarding"), rounds=1)
-    with pytest.raises(HandbookError, match="self-rewarding asks no judge"):
+    with pytest.raises(HandbookError, match="self-rewarding uses no judge"):
         next(run_rounds(pipeline, settings, lambda records: records))
+
+
+def test_a_scale_without_a_judge_is_told_of_those_that_can_be_named(pipeline):
+    other = replace(pipeline, scale="zephyr-7b-lora")
+    with pytest.raises(HandbookError, match="has no judge of its own, and none is named") as caught:
+        next(run_rounds(other, ONE_ROUND))
+    assert "--reward-model" in caught.value.remedy and "--feedback" not in caught.value.remedy
 
 
 def test_the_command_hands_the_judge_that_was_named_to_the_rounds(
@@ -162,16 +214,34 @@ def test_the_command_hands_the_judge_that_was_named_to_the_rounds(
     ("options", "words"),
     [
         (["--reward-model", "here", "--judge", "j"], "two judges are named"),
-        (["--base-url", "http://localhost:1/v1"], "an endpoint without a judge"),
+        (["--base-url", "http://localhost:1/v1"], "no model at an endpoint is named"),
+        (["--api-key-env", "A_KEY"], "no model at an endpoint is named"),
         (["--judge", "j", "--api-key-env", "NO_SUCH_KEY"], "NO_SUCH_KEY"),
-        (["--reward-model", "nowhere"], "there is no such file or folder"),
+        (["--judge", "j", "--base-url", "localhost"], "not the address of a server"),
+        (["--judge", "j", "--method", "irft"], "irft uses no judge"),
+        (["--judge", "j", "--method", "self-rewarding"], "self-rewarding uses no judge"),
+        (["--reward-model", ".", "--method", "irft"], "irft uses no judge"),
+        (["--reward-model", "nowhere"], "--reward-model nowhere: there is no such directory"),
+        (["--reward-model", __file__], "there is no such directory"),
+        (["--reward-model", str(Path(__file__).parent)], "it has no config.json"),
     ],
 )
 def test_judges_that_cannot_be_asked_are_refused_before_anything_is_sampled(
     pipeline, options, words, monkeypatch
 ):
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    given = ["--sft-model", pipeline.sft_model, "--feedback", pipeline.feedback]
-    done = CliRunner().invoke(app, ["online", *given, "--runs", pipeline.runs, *options])
-    assert words in str(done.exception)
-    assert not (pipeline.folder / "11_online").exists()
+    assert words in refused(pipeline, *options)
+
+
+def test_a_model_without_a_reward_head_is_refused_before_anything_is_sampled(pipeline):
+    message = refused(pipeline, "--reward-model", pipeline.sft_model)
+    assert "this model has no reward head" in message
+
+
+def test_without_the_client_a_judge_is_refused_before_its_key_is_asked_for(pipeline, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "openai" else found(name, *a)
+    )
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert "openai, is not installed" in refused(pipeline, "--judge", "j")

@@ -1,6 +1,5 @@
 """The verb that trains on a model's own answers, round after round."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -18,6 +17,7 @@ from zephyr_utils.cli.options import (
     SetAsideOption,
     SetOption,
     SftModelOption,
+    existing_folder,
     open_pipeline,
 )
 from zephyr_utils.errors import HandbookError
@@ -68,8 +68,11 @@ def online(
         str, typer.Option(help="The judge's endpoint; default $OPENAI_BASE_URL, else OpenAI.")
     ] = "",
     api_key_env: Annotated[
-        str, typer.Option(help="Environment variable that holds the judge's key.")
-    ] = "OPENAI_API_KEY",
+        str,
+        typer.Option(
+            help="Environment variable that holds the judge's key; default OPENAI_API_KEY."
+        ),
+    ] = "",
     scale: ScaleOption = DEFAULT_SCALE,
     seed: SeedOption = 0,
     dialogues: DialoguesOption = "",
@@ -92,9 +95,20 @@ def online(
     from zephyr_utils.online.checks import check_round_recipe
     from zephyr_utils.online.pairs import SamplingSettings
     from zephyr_utils.online.round_training import OnlineObjective
-    from zephyr_utils.online.rounds import OnlineSettings, round_recipe, run_rounds
+    from zephyr_utils.online.rounds import (
+        WITHOUT_JUDGE,
+        OnlineSettings,
+        round_recipe,
+        run_rounds,
+    )
 
+    no_judge = method in WITHOUT_JUDGE and f"{method} uses no judge"
+    no_endpoint = not judge and "no model at an endpoint is named (--judge NAME)"
     ignored = {
+        "--reward-model": reward_model and no_judge,
+        "--judge": judge and no_judge,
+        "--base-url": base_url and no_endpoint,
+        "--api-key-env": api_key_env and no_endpoint,
         "--base-model": base_model and sft_model and "--sft-model is given, and no dSFT is run",
         "--dialogues": dialogues
         and sft_model
@@ -148,7 +162,10 @@ def online(
         out.print(f"Round {made.number} of {rounds}, {method}")
         print_manifest(made.answers)
         left_out = made.answers.results["answers_left_out"]
-        out.print(f"  answers: {made.answers.results['answers']:,}; left out: {left_out or 'none'}")
+        out.print(
+            f"  answers: {made.answers.results['answers']:,}; left out: {left_out or 'none'}; "
+            f"not rated: {made.answers.results['answers_unrated']:,}"
+        )
         print_manifest(made.training, "first_loss", "last_loss", "kl", "distinct")
         print_manifest(made.exam, "score", *(["right"] if "right" in made.exam.results else []))
 
@@ -156,26 +173,35 @@ def online(
 def _judge_of(
     pipeline: "Pipeline", reward_model: str, judge: str, base_url: str, api_key_env: str
 ) -> "RateAnswers | None":
-    """The judge that was named; None for the scale's own."""
+    """The judge that was named; None for the scale's own. One that cannot rate is refused here,
+    before anything is sampled.
+    """
     if reward_model and judge:
         raise HandbookError(
             "two judges are named",
             where="--reward-model, --judge",
             remedy="name one of them",
         )
-    if base_url and not judge:
-        raise HandbookError(
-            "an endpoint without a judge", where="--base-url", remedy="name its model: --judge NAME"
-        )
     if not reward_model and not judge:
         return None
+    from zephyr_utils.chat.model_files import check_model_directory
     from zephyr_utils.feedback import Endpoint
+    from zephyr_utils.feedback.endpoint import check_client
     from zephyr_utils.online.judges import EndpointJudge, RewardModelJudge
     from zephyr_utils.online.rounds import ONLINE
     from zephyr_utils.pipeline.artefacts import fingerprint
 
     if reward_model:
-        return RewardModelJudge(Path(reward_model), fingerprint(Path(reward_model)))
-    endpoint = Endpoint(base_url, api_key_env)
-    endpoint.key()  # refused before anything is sampled
+        directory = existing_folder(reward_model)
+        if directory is None:
+            raise HandbookError(
+                "there is no such directory",
+                where=f"--reward-model {reward_model}",
+                remedy="name the directory of a reward model, with its config.json",
+            )
+        check_model_directory(directory)
+        return RewardModelJudge(directory, fingerprint(directory))
+    check_client()
+    endpoint = Endpoint(base_url, api_key_env or "OPENAI_API_KEY")
+    _ = endpoint.url, endpoint.key()
     return EndpointJudge(judge, endpoint, pipeline.folder / ONLINE / "judge.journal.jsonl")
