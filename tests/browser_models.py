@@ -67,6 +67,14 @@ def save_adapter(model: PreTrainedModel, folder: Path, seed: int, **config: Any)
     return adapted.merge_and_unload()
 
 
+def save_run(folder: Path) -> Path:
+    """A random base model and adapters of it: dSFT, dDPO and a checkpoint."""
+    save_base(folder / "base")
+    for seed, name in enumerate(("dSFT", "dDPO", "checkpoint"), start=1):
+        save_adapter(tiny_model(), folder / name, seed)
+    return folder
+
+
 def sent(packed: BrowserModels) -> dict[str, Any]:
     """Header and payload in a form that node is given."""
     return {"header": packed.header, "payload": base64.b64encode(packed.payload).decode()}
