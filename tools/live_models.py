@@ -16,6 +16,7 @@ from checkpoints import DSFT_FOLDER, dsft_inputs_of, inputs_of, kept_adapters
 from checkpoints import FOLDER as DDPO_FOLDER
 from page_html import WIDGET, safe_json
 
+from zephyr_utils.chat import Conversation
 from zephyr_utils.data.records import load_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.best_of_n import BestOfN
@@ -85,7 +86,7 @@ def models_of(run: Path) -> BrowserModels | None:
     return _small_enough(pack_models(base, folders, texts=rounding_texts()), run)
 
 
-def rounding_texts() -> list[Any]:
+def rounding_texts() -> list[Conversation]:
     """Dialogues of the miniature's training data, by which its base model is rounded."""
     roles = ("user", "assistant")
     return [
