@@ -13,7 +13,13 @@ from typer.testing import CliRunner
 
 from zephyr_utils.chat import load_model, load_pretrained, load_tokenizer, prepare_tokenizer
 from zephyr_utils.chat.loading import load_config
-from zephyr_utils.chat.model_files import INDEX, check_model_directory
+from zephyr_utils.chat.model_files import (
+    INDEX,
+    check_model_directory,
+    check_quantised,
+    check_settings,
+    check_weights,
+)
 from zephyr_utils.cli import app
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes import Recipe
@@ -85,6 +91,13 @@ def test_a_quantised_model_is_refused_by_its_method(settings, name, directory):
         assert f"is quantised ({name})" in error.what and "unquantised model" in error.remedy
 
 
+@pytest.mark.parametrize("damaged", ["gptq", ["gptq"], 4])
+def test_a_quantisation_that_is_no_mapping_is_an_unknown_one(damaged, directory):
+    put(directory / "config.json", quantization_config=damaged)
+    for load in (check_model_directory, lambda d: check_quantised(damaged, d)):
+        assert "is quantised (unknown)" in refused(load, directory).what
+
+
 @pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2])
 def test_weights_in_float8_are_refused_although_the_configuration_does_not_say_so(kind, directory):
     file = directory / "model.safetensors"
@@ -123,8 +136,12 @@ def test_the_conversion_that_is_advised_gives_the_same_weights(directory, tmp_pa
     ("names", "words", "remedy"),
     [
         ([], "model.safetensors is missing", "fetch or copy the model again"),
-        (["tf_model.h5"], "(tf_model.h5) are of another library", ".safetensors files"),
+        (["tf_model.h5"], "(tf_model.h5) belong to another library", ".safetensors files"),
         (["optimizer.pt", "rng_state.pth", "training_args.bin"], "is missing", "fetch or copy"),
+        (["model-00001-of-00002.safetensors"], f"{INDEX} is missing", "fetch or copy it as well"),
+        (["consolidated.safetensors"], "no other name: consolidated.safetensors", "layout"),
+        (["model.fp16.safetensors"], "no other name: model.fp16.safetensors", "may be renamed"),
+        (["consolidated.safetensors", "model.pt"], "pickled (model.pt)", ".safetensors files"),
     ],
 )
 def test_a_directory_without_weights_is_refused_by_what_there_is(names, words, remedy, directory):
@@ -146,14 +163,69 @@ def test_shards_that_are_missing_are_named(directory):
         assert "model-00002-of-00003.safetensors, model-00003-of" in error.what
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
-def test_a_pointer_of_git_lfs_is_no_file_of_a_model(name, directory):
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 14483498224\n"
-    (directory / name).write_text(pointer)
-    for load in (*LOADERS, load_tokenizer):
+@pytest.mark.parametrize(
+    "index", [{"weight_map": None}, {"weight_map": ["model-00001-of-00001.safetensors"]}, {}, []]
+)
+def test_an_index_that_names_no_file_is_refused_where_it_is_read(index, directory):
+    (directory / INDEX).write_text(json.dumps(index))
+    check_weights(directory)  # transformers takes the one file
+    (directory / "model.safetensors").rename(directory / "model-00001-of-00001.safetensors")
+    for load in LOADERS:
         error = refused(load, directory)
-        assert error.what.startswith(f"{name} is a pointer of Git LFS")
+        assert error.what == f"{INDEX} names no file of weights" and "again" in error.remedy
+
+
+def test_shards_with_their_index_and_a_file_that_the_configuration_names_are_whole(directory):
+    weights = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").rename(directory / "mine.safetensors")
+    put(directory / "config.json", transformers_weights="mine.safetensors")
+    assert load_model(directory)[0].num_parameters()
+    shard = "model-00001-of-00001.safetensors"
+    (directory / "mine.safetensors").rename(directory / shard)
+    put(directory / "config.json", transformers_weights=None)
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, shard)}
+    (directory / INDEX).write_text(json.dumps(index))
+    assert load_model(directory)[0].num_parameters()
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 14483498224\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "loaders"),
+    [
+        ("config.json", [*LOADERS, load_tokenizer, load_config, check_settings]),
+        ("model.safetensors", LOADERS),
+        ("tokenizer.json", [*LOADERS, load_tokenizer]),
+        ("special_tokens_map.json", [*LOADERS, load_tokenizer]),
+    ],
+)
+def test_a_git_lfs_pointer_is_no_file_of_a_model(name, loaders, directory):
+    (directory / name).write_text(POINTER)
+    for load in loaders:
+        error = refused(load, directory)
+        assert error.what == f"{name} is a Git LFS pointer; its contents were not fetched"
         assert "git lfs pull" in error.remedy
+
+
+def test_pointers_among_the_shards_and_an_index_that_is_one_are_named(directory):
+    (directory / "model.safetensors").unlink()
+    (directory / INDEX).write_text(POINTER)
+    assert refused(check_weights, directory).what.startswith(f"{INDEX} is a Git LFS pointer")
+    shards = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    (directory / INDEX).write_text(json.dumps({"weight_map": dict(zip("ab", shards, strict=True))}))
+    for name in shards:
+        (directory / name).write_text(POINTER)
+    assert refused(check_weights, directory).what == (
+        f"{', '.join(shards)} are Git LFS pointers; their contents were not fetched"
+    )
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.safetensors", "picture.png"])
+def test_a_git_lfs_pointer_that_nobody_reads_leaves_the_model_whole(name, directory):
+    (directory / name).write_text(POINTER)
+    check_model_directory(directory)
+    assert load_model(directory)[0].num_parameters()
 
 
 @pytest.mark.parametrize(

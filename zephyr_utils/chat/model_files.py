@@ -3,13 +3,16 @@ whose own messages say neither what is wrong nor what to do.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from zephyr_utils.errors import HandbookError
 
-INDEX = "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+_SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 # What a checkpoint of a training holds beside its weights.
 _NO_WEIGHTS = {"training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt", "scaler.pt"}
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -23,6 +26,13 @@ _VOCABULARIES = (
     "spiece.model",
     "sentencepiece.bpe.model",
     "tekken.json",
+)
+# What is read beside a vocabulary.
+_OF_TOKENIZER = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "merges.txt",
+    "special_tokens_map.json",
 )
 _POINTER = b"version https://git-lfs"  # what `git clone` leaves without Git LFS
 _POINTER_BYTES = 1024  # at most
@@ -49,7 +59,8 @@ def check_model_directory(directory: Path) -> None:
 
 
 def check_settings(directory: Path) -> None:
-    """Refuse a directory without a model, with an adapter, or with code of its own.
+    """Refuse a directory without a model, with an adapter, with code of its own, or with settings
+    that Git LFS has not fetched.
 
     Raises:
         HandbookError: one of these.
@@ -77,7 +88,7 @@ def check_settings(directory: Path) -> None:
             remedy="merge the adapter into the model, or move adapter_config.json and the "
             "adapter's weights to a folder of their own",
         )
-    _refuse_pointers(directory)
+    _refuse_pointers(directory, _SETTINGS)
     for name in ("config.json", "tokenizer_config.json"):
         if _settings(directory / name).get("auto_map"):
             raise HandbookError(
@@ -100,7 +111,8 @@ def check_quantised(settings: Any, source: str | Path) -> None:
     """
     if not settings:
         return
-    values = settings if isinstance(settings, Mapping) else vars(settings)
+    # a text or a list, which a damaged file may hold, has no attributes
+    values = settings if isinstance(settings, Mapping) else getattr(settings, "__dict__", {})
     method = values.get("quant_method")
     if method is None:  # as bitsandbytes wrote it at first
         method = "bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & set(values) else "unknown"
@@ -109,25 +121,32 @@ def check_quantised(settings: Any, source: str | Path) -> None:
 
 
 def check_weights(directory: Path) -> None:
-    """Refuse a directory whose weights are missing, pickled, another library's or in float8.
+    """Refuse a directory whose weights are missing, pickled, another library's, in float8, not
+    fetched by Git LFS, or in files that transformers does not look for.
 
     Raises:
         HandbookError: one of these; the files are named.
     """
     names = sorted(file.name for file in directory.iterdir() if file.is_file())
-    tensors = [name for name in names if name.endswith(".safetensors")]
-    shards = set(_settings(directory / INDEX).get("weight_map", {}).values())
-    missing = sorted(map(str, shards - set(names)))
-    if missing and "model.safetensors" not in names:
+    # transformers lets a configuration name a file of its own, and prefers one file to shards
+    whole = _settings(directory / "config.json").get("transformers_weights") or WEIGHTS
+    if whole in names:
+        read = {whole}
+    else:
+        _refuse_pointers(directory, [INDEX])
+        shards = _settings(directory / INDEX).get("weight_map")
+        read = set(map(str, shards.values())) if isinstance(shards, dict) else set()
+    if missing := sorted(read - set(names)):
         raise HandbookError(
-            f"{len(missing)} of {len(shards)} files of weights that {INDEX} names are missing: "
+            f"{len(missing)} of {len(read)} files of weights that {INDEX} names are missing: "
             f"{_some(missing)}",
             where=str(directory),
             remedy="fetch or copy them as well",
         )
-    if not tensors:
-        raise _no_tensors(directory, names)
-    for name in tensors:
+    if not read:
+        raise _no_tensors(directory, names, whole)
+    _refuse_pointers(directory, read)
+    for name in sorted(read):
         if kind := _float8(directory / name):
             raise _quantised(f"float8, {kind} in {name}", directory)
 
@@ -136,8 +155,9 @@ def check_tokenizer_files(directory: Path) -> None:
     """Refuse a directory without a tokenizer, or with half of one.
 
     Raises:
-        HandbookError: a file is missing; it is named.
+        HandbookError: a file is missing, or Git LFS has not fetched it; it is named.
     """
+    _refuse_pointers(directory, (*_VOCABULARIES, *_OF_TOKENIZER))
     there = {name for name in _VOCABULARIES if (directory / name).is_file()}
     missing = []
     if not there:
@@ -169,7 +189,19 @@ def _quantised(method: str, source: str | Path) -> HandbookError:
     )
 
 
-def _no_tensors(directory: Path, names: list[str]) -> HandbookError:
+def _no_tensors(directory: Path, names: list[str], whole: str) -> HandbookError:
+    if INDEX in names:
+        return HandbookError(
+            f"{INDEX} names no file of weights",
+            where=str(directory),
+            remedy="fetch or copy it again",
+        )
+    if shards := [name for name in names if fnmatch(name, "model-*-of-*.safetensors")]:
+        return HandbookError(
+            f"{INDEX} is missing, which says what the files of weights hold ({_some(shards)})",
+            where=str(directory),
+            remedy="fetch or copy it as well",
+        )
     pickled = [name for name in names if name.endswith(_PICKLED)]
     pickled = [n for n in pickled if n not in _NO_WEIGHTS and not n.startswith("rng_state")]
     if pickled:
@@ -182,34 +214,43 @@ def _no_tensors(directory: Path, names: list[str]) -> HandbookError:
             "Model.from_pretrained(DIRECTORY).save_pretrained(NEW_DIRECTORY), and copy the "
             "tokenizer's files beside it",
         )
+    if unread := [name for name in names if name.endswith(".safetensors")]:
+        return HandbookError(
+            f"{whole} is missing, and transformers looks for no other name: {_some(unread)}",
+            where=str(directory),
+            remedy="fetch or copy the model again, in transformers' layout; a file that holds the "
+            f"whole model in that layout (like model.fp16.safetensors) may be renamed to {whole}",
+        )
     if other := [name for name in names if name.endswith(_OTHER_WEIGHTS)]:
         return HandbookError(
-            f"it has no .safetensors file; its weights ({_some(other)}) are of another library",
+            f"it has no .safetensors file; its weights ({_some(other)}) belong to another library",
             where=str(directory),
             remedy="take the same model with .safetensors files, or name a GGUF file itself where "
             "one is accepted (--base-model, --sft-model)",
         )
     return HandbookError(
-        "this directory holds a configuration without weights: model.safetensors is missing",
+        f"this directory holds a configuration without weights: {whole} is missing",
         where=str(directory),
         remedy="fetch or copy the model again, with its .safetensors files",
     )
 
 
-def _refuse_pointers(directory: Path) -> None:
-    pointers = []
-    for file in sorted(directory.iterdir()):
-        if file.is_file() and file.stat().st_size <= _POINTER_BYTES:
-            with file.open("rb") as stream:
-                if stream.read(len(_POINTER)) == _POINTER:
-                    pointers.append(file.name)
+def _refuse_pointers(directory: Path, names: Iterable[str]) -> None:
+    pointers = [name for name in sorted(names) if _is_pointer(directory / name)]
     if pointers:
+        kind = "is a Git LFS pointer; its" if len(pointers) == 1 else "are Git LFS pointers; their"
         raise HandbookError(
-            f"{_some(pointers)} {'is a pointer' if len(pointers) == 1 else 'are pointers'} of Git "
-            "LFS, and the contents were not fetched",
+            f"{_some(pointers)} {kind} contents were not fetched",
             where=str(directory),
             remedy="run `git lfs install` and `git lfs pull` in it",
         )
+
+
+def _is_pointer(file: Path) -> bool:
+    if not file.is_file() or file.stat().st_size > _POINTER_BYTES:
+        return False
+    with file.open("rb") as stream:
+        return stream.read(len(_POINTER)) == _POINTER
 
 
 def _float8(file: Path) -> str:
