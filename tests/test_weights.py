@@ -106,6 +106,9 @@ def test_a_path_is_a_gguf_file_where_it_ends_so_or_a_directory_holds_one_and_no_
 ):
     assert find_gguf(file) == file and find_gguf(tmp_path) == file
     assert find_gguf(BASE_FOLDER) is None
+    loud = file.rename(tmp_path / "Model.GGUF")
+    assert find_gguf(loud) == loud and find_gguf(tmp_path) == loud
+    loud.rename(file)
     (tmp_path / "config.json").write_text("{}")
     assert find_gguf(tmp_path) is None, "a model directory that keeps a GGUF file beside it"
     (tmp_path / "config.json").unlink()

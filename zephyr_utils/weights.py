@@ -67,10 +67,10 @@ def find_gguf(path: Path) -> Path | None:
         HandbookError: a directory that holds several.
     """
     if path.is_file():
-        return path if path.suffix == ".gguf" else None
+        return path if path.suffix.lower() == ".gguf" else None
     if not path.is_dir() or (path / "config.json").is_file():
         return None
-    files = sorted(path.glob("*.gguf"))
+    files = sorted(file for file in path.glob("*") if file.suffix.lower() == ".gguf")
     if len(files) > 1:
         raise HandbookError(
             f"the directory holds {len(files)} GGUF files",
