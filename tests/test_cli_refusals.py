@@ -239,7 +239,7 @@ def options_with_a_value():
         command = get_command_from_info(verb, pretty_exceptions_short=False, rich_markup_mode=None)
         for parameter in command.params:
             if parameter.param_type_name == "option" and not parameter.is_flag:
-                yield command.name, parameter.opts[0]
+                yield command.name, parameter.opts[0], parameter.required
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
@@ -249,20 +249,28 @@ def test_an_empty_value_is_refused_by_every_option_that_takes_one(blank, tmp_pat
     paths = {"--output", "--fit-on", "--runs", "--recipe", "--dialogues", "--feedback", "--gguf",
              "--preferences", "--base-model", "--sft-model", "--questions", "--journal",
              "--judgments", "--annotations", "--report", "--prices", "--healthy"}  # fmt: skip
-    assert paths <= {option for _, option in asked}
-    for command, option in asked:
+    assert paths <= {option for _, option, _ in asked}
+    assert ("truecase", "--output", True) in asked and ("truecase", "--fit-on", False) in asked
+    for command, option, required in asked:
         for given in ((option, blank), (f"{option}={blank}",)):
-            assert refused(command, *given).where == option, (command, given)
+            error = refused(command, *given)
+            assert error.where == option, (command, given)
+            assert ("leave it out" in error.remedy) is not required, (command, given)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_argument_is_refused_also_behind_a_flag(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for given in (["truecase", "", "--output", "o"], ["pairs", "--set-aside", ""],
-                  ["evaluate", "dsft", ""], ["check-log", ""], ["push", ""]):  # fmt: skip
+    or_leave = ", or leave it out"
+    for given, end in ((["truecase", "", "--output", "o"], ""), (["pairs", "--set-aside", ""], ""),
+                       (["evaluate", "dsft", ""], or_leave), (["chat", ""], or_leave),
+                       (["check-log", ""], ""), (["push", ""], "")):  # fmt: skip
         error = refused(*given)
         assert error.where == f"an argument of `zephyr {given[0]}`"
-        assert error.what == "the value is empty" and "leave it out" in error.remedy
+        assert error.what == "the value is empty"
+        assert error.remedy == (
+            f"give a value{end}; an unset shell variable is passed as an empty one"
+        )
     assert not list(tmp_path.iterdir())
 
 
