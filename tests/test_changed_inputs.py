@@ -174,7 +174,7 @@ def test_changed_answers_under_the_same_name_are_graded_anew(tmp_path):
         file = lines(tmp_path / "a.jsonl", given[name])
         where = ["--runs", tmp_path, "--report", tmp_path / "report"]
         output = run(file, "--questions", questions, *where)
-        content = json.loads((tmp_path / "report" / "report.json").read_text())
+        content = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
         grade = content["grades"]["me"]
         assert grade["n_judgments"] == 2 * len(few) and "me: " in output
         assert said.setdefault(name, grade["overall"]) == grade["overall"]
@@ -194,7 +194,7 @@ def test_changed_questions_and_weights_are_asked_and_judged_anew(model, tmp_path
     def examined(questions):
         file = lines(tmp_path / "q.jsonl", questions)
         run(directory, "--questions", file, "--runs", tmp_path, "--report", tmp_path / "report")
-        content = json.loads((tmp_path / "report" / "report.json").read_text())
+        content = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
         return content["grades"]["mine"]["n_judgments"]
 
     assert examined(few) == examined(few) == 2 * len(few) and len(asked) == 1
