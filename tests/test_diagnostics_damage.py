@@ -67,7 +67,7 @@ def test_rows_of_a_table_with_undecodable_bytes_are_counted(tmp_path):
         ("a.csv", '"step","loss\n1,0.5\n'.encode("utf-16"), "written in UTF-16"),
         ("a.csv", b"PK\x03\x04 a workbook", "the file is a zip archive"),
         ("a.tsv", gzip.compress(b"step\tloss\n1\t0.5\n", mtime=0), "compressed with gzip"),
-        ("README.md", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        ("README.md", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         ("a.csv", b"<!DOCTYPE html><html></html>", "a web page"),
         ("a.jsonl", b"{'loss': 0.69}\n{'loss': 0.68}\n", "written as Python prints it"),
         ("a.jsonl", b"loss: 0.69\n", "this looks like YAML"),

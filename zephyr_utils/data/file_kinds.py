@@ -59,7 +59,7 @@ _KINDS = (
     ),
     _Kind(
         re.compile(rb"version https://git-lfs"),
-        "the file is a pointer of Git LFS: the data themselves were not fetched",
+        "the file is a Git LFS pointer: the data themselves were not fetched",
         "fetch them: git lfs pull, or download the file itself",
     ),
     _Kind(
@@ -79,7 +79,7 @@ def check_kind(path: Path, beginning: bytes) -> None:
 
     Raises:
         HandbookError: it is in UTF-16 or UTF-32, packed, a table's or an archive's binary file, a
-            pointer of Git LFS, or a web page.
+            Git LFS pointer, or a web page.
     """
     for kind in _KINDS:
         if kind.mark.match(beginning):
