@@ -89,8 +89,6 @@ def test_a_model_directory_and_recorded_answers_are_examined_and_compared(tmp_pa
         "[red]x[/x]",
         "\x1b[31mred",
         "é" * 200,
-        ["a", "list"],
-        {"an": "object"},
         7,
         10**400,
     ],
@@ -117,6 +115,14 @@ def test_a_name_in_a_record_does_not_choose_where_files_go(tmp_path, few, name, 
     stored = {row["model"] for row in load_rows(judged)}
     if isinstance(name, str) and name and name.isprintable():
         assert stored == {name}, "records keep the name"
+
+
+@pytest.mark.parametrize("name", [["a", "list"], {"an": "object"}, True, "  "])
+def test_a_name_that_is_no_text_is_refused(tmp_path, few, name):
+    answers = lines(tmp_path / "x.jsonl", right_answers(few, name))
+    with pytest.raises(HandbookError, match="16 of 16 records have no model's name in `model_id`"):
+        run(answers, "--runs", tmp_path / "runs")
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
 
 
 def test_names_that_look_alike_in_a_folders_name_have_folders_of_their_own():

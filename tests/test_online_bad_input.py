@@ -139,6 +139,8 @@ def test_a_round_killed_in_sampling_and_again_in_judging_ends_with_the_same_weig
         return draw(*arguments, **options)
 
     def dies_once(self, records):
+        if records[0]["models"] == [""]:  # asked, before sampling, whether it knows the prompts
+            return rate(self, records)
         judge.append(len(records))
         if len(judge) == 1:
             raise KeyboardInterrupt
