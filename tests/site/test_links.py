@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 FIGURE = re.compile(r'<img [^>]*src="data:image/[^"]*"')
 TABLE = re.compile(
-    r'[^>]*><figcaption>[^<]*</figcaption></figure><details class="figure-table">.*?</details>',
+    r"[^>]*></picture><figcaption>[^<]*</figcaption></figure>"
+    r'<details class="figure-table">.*?</details>',
     re.S,
 )
 
