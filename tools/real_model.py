@@ -54,7 +54,11 @@ def first_seed() -> dict[str, Any]:
 def machine(report: Report, chapters: list[str]) -> str:
     """On what it ran, and how long."""
     stamp, run = results()["environment"], first_seed()
-    precision = "bfloat16, which this CPU multiplies in" if run["bf16"] else "float32"
+    precision = "float32"
+    if run["bf16"]:
+        precision = (
+            "bfloat16 (`--set dsft.bf16=true --set ddpo.bf16=true`), which this CPU multiplies in"
+        )
     return (
         f"{run['minutes']:.0f} minutes and {run['peak_memory_gb']:.1f} GB on {stamp['cores']} "
         f"cores of {stamp['cpu']}, trained in {precision}; torch {stamp['torch']}, transformers "
