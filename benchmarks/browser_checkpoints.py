@@ -45,8 +45,8 @@ def of_checkpoints(run: Path) -> dict[str, Any]:
     dsft = {model_at(step): folder for step, folder in kept_adapters(run).items()}
     ddpo = {model_at(step): run / FOLDER / f"step_{step}" for step in _steps(kept["dDPO"])}
     equal = {
-        "dSFT": _equal(BASE_FOLDER, dsft, kept["dSFT"], rows),
-        "dDPO": _equal(run / DSFT / MODEL, ddpo, kept["dDPO"], rows),
+        "dSFT": _equal(BASE_FOLDER, dsft, own, "dSFT", kept["dSFT"], rows),
+        "dDPO": _equal(run / DSFT / MODEL, ddpo, own, "dDPO", kept["dDPO"], rows),
     }
     fetched = {f"checkpoints of {stage}": len(part.payload) for stage, part in kept.items()}
     return {
@@ -60,11 +60,16 @@ def _steps(kept: BrowserModels) -> list[int]:
 
 
 def _equal(
-    start: Path, adapters: Mapping[str, Path], kept: BrowserModels, rows: list[Any]
+    start: Path,
+    adapters: Mapping[str, Path],
+    own: BrowserModels,
+    end: str,
+    kept: BrowserModels,
+    rows: list[Any],
 ) -> dict[str, float]:
     """Checkpoint -> share of places at which both find the same token likeliest."""
     exact = {step: adapters[model_at(step)] for step in _steps(kept)}
-    pairs = zip(merged_models(start, exact), _as_read(start, kept), strict=True)
+    pairs = zip(merged_models(start, exact), _as_read(start, own, end, kept), strict=True)
     shares = {}
     for (step, one), other in pairs:
         same = _likeliest(one, rows) == _likeliest(other, rows)
@@ -73,13 +78,27 @@ def _equal(
     return shares
 
 
-def _as_read(start: Path, kept: BrowserModels) -> Iterator[PreTrainedModel]:
-    """The start, and the checkpoints as a browser reads them."""
+def _as_read(
+    start: Path, own: BrowserModels, end: str, kept: BrowserModels
+) -> Iterator[PreTrainedModel]:
+    """The start, and the checkpoints as a browser reads them: each on the one before, or on the
+    end of its training.
+    """
     model, _ = load_model(start, dtype="float32")
     yield model
+    trained = next(listed for listed in own.header["models"] if listed["name"] == end)
+    changed = {end: product_of(own.adapters[end], trained["scale"])}
+    weights = {place: model.get_parameter(f"model.{place}.weight").data for place in changed[end]}
+    at_start = {place: values.clone() for place, values in weights.items()}
     for listed in kept.header["models"]:
+        now = dict(changed.get(listed["on"], {}))  # nothing for the start
         for place, change in product_of(kept.adapters[listed["name"]], 1.0).items():
-            model.get_parameter(f"model.{place}.weight").data += torch.from_numpy(change)
+            now[place] = now[place] + change if place in now else change
+        changed[listed["name"]] = now
+        for place, values in weights.items():
+            values.copy_(at_start[place])
+            if place in now:
+                values += torch.from_numpy(now[place])
         yield model
 
 
