@@ -57,6 +57,7 @@ VOLATILE = {
     "seconds", "peak_memory_mb", "resumed", "created_at", "finished", "tstamp", "at", "versions",
     "date",
     "report_sha256",  # over a report that holds its seconds
+    "files", "reused",  # of truecasing: which files a start wrote, and which it found done
     "train_runtime", "train_samples_per_second", "train_steps_per_second", "tokens_per_second",
 }  # fmt: skip
 # In texts: durations and sizes that chapters print, identifiers of widgets, addresses of objects.
