@@ -8,10 +8,9 @@ from typing import Any
 import explorer_scripts
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tiny import tiny_model, tiny_tokenizer
+from tiny import save_base, tiny_model
 from transformers import PreTrainedModel
 
-from zephyr_utils.chat import prepare_tokenizer
 from zephyr_utils.explorers.weights import BrowserModels
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -42,16 +41,6 @@ def in_node(values: Any, body: str) -> Any:
     """`explorer_scripts.in_node` for ``model.js``, with `read`, `weightsOf`, `request` and
     `progress`."""
     return explorer_scripts.in_node("model", values, SERVER + body)
-
-
-def save_base(folder: Path, **config: Any) -> PreTrainedModel:
-    """A random model with its tokenizer, as `from_pretrained` loads them."""
-    tokenizer = tiny_tokenizer()
-    prepare_tokenizer(tokenizer)
-    model = tiny_model(**config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return model
 
 
 def save_adapter(model: PreTrainedModel, folder: Path, seed: int, **config: Any) -> PreTrainedModel:

@@ -5,8 +5,8 @@ from pathlib import Path
 import checkpoints
 import live_models
 import pytest
-from browser_models import measured_at, right_answers_at, save_adapter, save_base
-from tiny import tiny_model
+from browser_models import measured_at, right_answers_at, save_adapter
+from tiny import save_base, tiny_model
 
 from zephyr_utils import scales
 from zephyr_utils.data.records import save_records

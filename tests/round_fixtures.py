@@ -1,9 +1,8 @@
 """What the tests of rounds begin with: rated answers, a random model, a run, a refused command."""
 
-from tiny import tiny_model, tiny_tokenizer
+from tiny import save_base
 from typer.testing import CliRunner
 
-from zephyr_utils import chat
 from zephyr_utils.cli import app
 from zephyr_utils.data.records import save_records
 from zephyr_utils.errors import HandbookError
@@ -34,10 +33,7 @@ def record(prompt, *ratings):
 
 def start_directory(folder):
     """A random model in a folder, whose context takes texts that are long in so few words."""
-    tokenizer = tiny_tokenizer()
-    chat.prepare_tokenizer(tokenizer)
-    tiny_model(max_position_embeddings=1024).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_base(folder, max_position_embeddings=1024)
     return folder
 
 

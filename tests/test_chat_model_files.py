@@ -8,10 +8,10 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import tiny_model, tiny_tokenizer
+from tiny import save_base
 from typer.testing import CliRunner
 
-from zephyr_utils.chat import load_model, load_pretrained, load_tokenizer, prepare_tokenizer
+from zephyr_utils.chat import load_model, load_pretrained, load_tokenizer
 from zephyr_utils.chat.loading import load_config
 from zephyr_utils.chat.model_files import (
     INDEX,
@@ -29,10 +29,7 @@ from zephyr_utils.training.loading import load_for_training
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
-    tokenizer = tiny_tokenizer()
-    prepare_tokenizer(tokenizer)
-    tiny_model().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_base(folder)
     return folder
 
 

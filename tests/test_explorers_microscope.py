@@ -4,9 +4,9 @@ sentences.
 
 import pytest
 import torch
-from browser_models import save_adapter, save_base, sent, three_models
+from browser_models import save_adapter, sent, three_models
 from explorer_scripts import in_node
-from tiny import tiny_model
+from tiny import save_base, tiny_model
 
 from zephyr_utils.chat import load_tokenizer, prepare_tokenizer
 from zephyr_utils.errors import HandbookError

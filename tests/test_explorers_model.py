@@ -6,14 +6,8 @@ import random
 import numpy as np
 import pytest
 import torch
-from browser_models import (
-    generated_chat,
-    in_node,
-    save_adapter,
-    save_base,
-    sent,
-    three_models,
-)
+from browser_models import generated_chat, in_node, save_adapter, sent, three_models
+from tiny import save_base
 
 from zephyr_utils import miniature
 from zephyr_utils.chat import (

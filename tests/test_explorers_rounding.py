@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from browser_models import in_node, save_base, sent
+from browser_models import in_node, sent
 from safetensors.torch import load_file
+from tiny import save_base
 
 from zephyr_utils.chat import encode, load_model, prepare_tokenizer
 from zephyr_utils.explorers.rounding import (

@@ -1,9 +1,9 @@
 """Talking to the models: nothing is fetched before a click, and every fault is a sentence."""
 
 import pytest
-from browser_models import megabytes, save_adapter, save_base, sent
+from browser_models import megabytes, save_adapter, sent
 from explorer_scripts import in_node
-from tiny import tiny_model
+from tiny import save_base, tiny_model
 
 from zephyr_utils.explorers.live import address_of
 from zephyr_utils.explorers.talk import Talk

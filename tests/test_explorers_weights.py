@@ -6,9 +6,9 @@ import json
 import explorer_scripts
 import numpy as np
 import pytest
-from browser_models import in_node, save_adapter, save_base, save_run, sent
+from browser_models import in_node, save_adapter, save_run, sent
 from safetensors.torch import load_file, save_file
-from tiny import tiny_model
+from tiny import save_base, tiny_model
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers import weights

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import tiny_model, tiny_tokenizer
+from tiny import save_base
 
 from zephyr_utils import chat
 from zephyr_utils.data.records import check_feedback, load_records, save_records
@@ -37,10 +37,7 @@ def said(text, ended=True):
 def model_directory(tmp_path_factory):
     """A random model, a quarter of whose answers end within 96 tokens."""
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = tiny_tokenizer()
-    chat.prepare_tokenizer(tokenizer)
-    tiny_model().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_base(folder)
     return folder
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_objectives import ON_CPU
-from tiny import tiny_model, tiny_tokenizer
+from tiny import save_base
 
 from zephyr_utils import chat, objectives, rewards
 from zephyr_utils.errors import HandbookError
@@ -42,10 +42,7 @@ QUICK = {"learning_rate": 1e-2, "epochs": 4, "batch_size": 8}
 def start(tmp_path_factory):
     """The directory of a tiny language model."""
     folder = tmp_path_factory.mktemp("start")
-    tokenizer = tiny_tokenizer()
-    chat.prepare_tokenizer(tokenizer)
-    tiny_model(seed=1).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_base(folder, seed=1)
     return folder
 
 

@@ -3,10 +3,13 @@ repository.
 """
 
 from functools import cache
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from zephyr_utils.chat import prepare_tokenizer
 
 CORPUS = [
     "What is the capital of France? The capital of France is Paris.",
@@ -74,3 +77,12 @@ def tiny_model(seed: int = 0, **config) -> LlamaForCausalLM:
         }
         settings = LlamaConfig(**{**sizes, **config})
         return LlamaForCausalLM(settings).eval()
+
+
+def save_base(folder: Path, **config) -> LlamaForCausalLM:
+    """A random model with its tokenizer and Zephyr's template, as `from_pretrained` loads them."""
+    tokenizer, model = tiny_tokenizer(), tiny_model(**config)
+    prepare_tokenizer(tokenizer)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
