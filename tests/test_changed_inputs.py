@@ -9,10 +9,9 @@ from dataclasses import replace
 import pytest
 from evaluation_command import few_questions, lines, right_answers, run
 from feedback_server import chat_server
-from tiny import tiny_model, tiny_tokenizer
+from tiny import save_base, tiny_model
 from typer.testing import CliRunner
 
-from zephyr_utils import chat
 from zephyr_utils.cli import app
 from zephyr_utils.data.records import load_records
 from zephyr_utils.miniature import data as world
@@ -25,10 +24,7 @@ LEFT = "checkpoint"  # what a killed training leaves
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = tiny_tokenizer()
-    chat.prepare_tokenizer(tokenizer)
-    tiny_model().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_base(folder)
     return folder
 
 
@@ -165,7 +161,7 @@ def test_feedback_on_changed_prompts_holds_the_new_ones_alone_and_pays_for_those
 # --- evaluation -----------------------------------------------------------------------------------
 
 
-def test_changed_answers_under_the_same_name_are_graded_anew(tmp_path):
+def test_changed_answers_under_the_same_name_are_graded_again(tmp_path):
     few = few_questions()
     wrong = [row | {"choices": [{"turns": ["No.", "No."]}]} for row in right_answers(few, "me")]
     given = {"right": right_answers(few, "me"), "wrong": wrong}
@@ -181,7 +177,7 @@ def test_changed_answers_under_the_same_name_are_graded_anew(tmp_path):
     assert said["right"] == 7 and said["wrong"] < 3
 
 
-def test_changed_questions_and_weights_are_asked_and_judged_anew(model, tmp_path, monkeypatch):
+def test_changed_questions_and_weights_are_asked_and_judged_again(model, tmp_path, monkeypatch):
     few, asked = few_questions(), []
 
     def answer(network, tokenizer, name, questions, **_):

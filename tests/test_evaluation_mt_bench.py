@@ -132,7 +132,7 @@ def test_exactly_a_tenth_may_fail_but_no_more():
     assert quietly(rows, allow_failures=True).n_failed == 3
 
 
-def test_the_error_is_one_that_readers_can_mend():
+def test_the_error_is_one_that_readers_can_fix():
     with pytest.raises(HandbookError, match="What to do") as caught:
         mt_bench_score([judgment(score=-1), judgment(turn=2)])
     assert "no rating could be read from the judgment" in str(caught.value)

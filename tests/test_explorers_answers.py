@@ -103,7 +103,7 @@ def test_an_empty_question_is_not_asked_and_an_endless_one_is_cut(widget, sent):
     assert len(sent[0]["exchange"]["question"]) == LONGEST_QUESTION
 
 
-def test_an_error_that_the_reader_can_mend_is_sent_in_words(sent, widget, monkeypatch):
+def test_an_error_that_the_reader_can_fix_is_sent_in_words(sent, widget, monkeypatch):
     monkeypatch.setitem(widget._directories, "again", "nowhere-at-all")
     widget._handle_custom_msg({"kind": "ask", "question": "Hi"}, [])
     assert sent[0]["kind"] == "error" and "there is no such directory" in sent[0]["text"]

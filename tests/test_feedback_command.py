@@ -102,7 +102,7 @@ def test_the_command_goes_from_prompts_to_rated_answers_and_audited_pairs(world,
     )
 
 
-def test_the_command_ends_with_status_one_if_something_is_missing_and_two_if_something_is_to_mend(
+def test_the_command_ends_with_status_one_if_something_is_missing_and_two_if_something_needs_a_fix(
     world, tmp_path
 ):
     prompts = write_prompts(tmp_path / "p.jsonl", [*WORLD_PROMPTS[:3], "What on earth is this?"])

@@ -152,3 +152,13 @@ def test_code_speaks_the_language_of_the_field():
                 if re.search(pattern, line):
                     wrong.append(f"{path.name}:{number}: say {better}: {line.strip()}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_names_of_tests_speak_it_too():
+    wrong = []
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M):
+            sentence = name.replace("_", " ")
+            found = [better for word, better in HOUSE_WORDS.items() if re.search(word, sentence)]
+            wrong += [f"{path.name}: say {better}: {name}" for better in found]
+    assert not wrong, "\n".join(wrong)

@@ -41,7 +41,7 @@ def test_the_verdict_follows_the_intervals(run):
     assert "cannot be told from none" in words and "cannot be told from one half" in words
 
 
-def test_what_the_page_says_of_a_second_epoch_is_in_the_committed_rates():
+def test_the_committed_rates_bear_out_the_words_about_a_second_epoch():
     [row] = [row for row in read_json(real_model.RATES)["rows"] if row["after_epoch"] == 2]
     assert row["last_steps"]["rewards/accuracies"] == 1 and row["loss"] > math.log(2)
     table = real_model.rates(SMALL, [])

@@ -91,7 +91,7 @@ def test_a_second_run_with_another_beta_asks_the_reference_nothing_and_draws_the
 
 
 @pytest.mark.parametrize("what", ["model", "pairs", "order", "max_length", "batch"])
-def test_another_model_other_rows_or_other_batches_are_computed_anew(what, tmp_path, passes):
+def test_another_model_other_rows_or_other_batches_are_computed_again(what, tmp_path, passes):
     pairs = few_pairs()
     make_trainer(tmp_path / "a", tmp_path / "reference")
     change = {

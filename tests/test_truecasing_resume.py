@@ -147,7 +147,7 @@ def test_a_change_of_content_without_one_of_size_is_seen(tmp_path, changed):
 @pytest.mark.parametrize(
     "spoil", [lambda raw: raw[:-100], lambda raw: raw[:500] + bytes(500) + raw[1000:]]
 )
-def test_a_damaged_truecaser_is_fitted_anew(tmp_path, spoil):
+def test_a_damaged_truecaser_is_fitted_again(tmp_path, spoil):
     path = write(tmp_path / "a.jsonl", rows(600))
     truecase_files(path, tmp_path / "out")
     model = tmp_path / "out" / MODEL

@@ -77,7 +77,7 @@ BOUNDS = {
         _FROM_0,
     ),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor", "lora_dropout"), _SHARE),
-    # from 0.5 on the labels would be turned round
+    # from 0.5 on it would flip the labels
     "label_smoothing": _Bound("a number from 0 to below 0.5", lambda number: 0 <= number < 0.5),
     "logging_steps": replace(_ABOVE_0, off='or logging_strategy: "no" for none'),
     # TRL reads 0 and every other number below as -1
