@@ -124,6 +124,14 @@ def test_what_is_left_out_of_a_row_and_what_is_set_aside_is_counted(asked_in, tm
     assert "3 of 5 prompts, by --limit" in "".join(capfd.readouterr())
 
 
+def test_a_file_of_prompts_is_cut_at_the_scales_number_too(pipeline, tmp_path, capfd):
+    file = lines(tmp_path / "p.jsonl", [{"prompt": question} for question in ASKED])
+    run = replace(pipeline, feedback=str(file))
+    run.__dict__["setting"] = replace(run.setting, limit=3)  # as smol's 20,000
+    assert rounds._given_prompts(run) == ASKED[:3]
+    assert "3 of 4 prompts, by scale miniature" in "".join(capfd.readouterr())
+
+
 def test_prompts_that_the_scales_judge_cannot_rate_are_counted(asked_in, tmp_path, capfd):
     known = list(dict.fromkeys(row["instruction"] for row in world.feedback(40)))[:6]
     judged = OnlineSettings(rounds=1, sampling=SamplingSettings(samples=2))
@@ -295,7 +303,7 @@ def answers(model, asked, *, samples, first_prompt, **_):
 
 
 @pytest.mark.parametrize("changed", ["prompts", "samples", "method", "nothing"])
-def test_a_killed_round_whose_inputs_change_begins_anew_with_the_new_ones(
+def test_a_killed_round_whose_inputs_change_starts_over_with_the_new_ones(
     changed, pipeline, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(pairs, "PART", 2)

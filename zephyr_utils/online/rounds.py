@@ -217,9 +217,11 @@ def _given_prompts(pipeline: Pipeline) -> list[str]:
     for note, n in read.conversions.most_common():
         say(f"{n:,} of {len(read):,} prompts: {note}")
     prompts = [row["prompt"] for row in read.records]
-    if pipeline.limit is not None and pipeline.limit < len(prompts):
-        say(f"{pipeline.limit:,} of {len(prompts):,} prompts, by --limit")
-        return prompts[: pipeline.limit]
+    limits = {"--limit": pipeline.limit, f"scale {pipeline.scale}": pipeline.setting.limit}
+    for name, limit in limits.items():
+        if limit is not None and limit < len(prompts):
+            say(f"{limit:,} of {len(prompts):,} prompts, by {name}")
+            prompts = prompts[:limit]
     return prompts
 
 
