@@ -11,8 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zephyr_utils.pipeline.notebooks import QUIET
 
@@ -30,10 +33,55 @@ ENDS_ALONE = [
 ]
 
 
+@dataclass(frozen=True)
+class Lab:
+    """A running JupyterLab with one chapter.
+
+    Attributes:
+        address: with a slash at its end.
+        notebook: name of the chapter's copy.
+        token: for every request.
+        log: what the server wrote.
+    """
+
+    address: str
+    notebook: str
+    token: str
+    log: Path
+
+    @property
+    def page(self) -> str:
+        """What opens the chapter."""
+        return f"{self.address}lab/tree/{self.notebook}?token={self.token}"
+
+    def wait_for_kernel(self) -> None:
+        """Until the chapter's kernel waits for work, with the page connected to it.
+
+        The page itself cannot be asked: its indicator says "idle" before there is a kernel, and
+        cells that are run then wait for a choice of kernel.
+        """
+        until = time.monotonic() + STARTS_WITHIN
+        while (kernels := self.kernels()) != [("idle", True)]:
+            assert time.monotonic() < until, f"no kernel waits for work: {kernels}\n{self.ending()}"
+            time.sleep(0.2)
+
+    def kernels(self) -> list[tuple[str, bool]]:
+        """Of every kernel, its state and whether a page is connected to it."""
+        asked = urllib.request.Request(
+            f"{self.address}api/kernels", headers={"Authorization": f"token {self.token}"}
+        )
+        with urllib.request.urlopen(asked, timeout=STARTS_WITHIN) as reply:
+            found: list[dict[str, Any]] = json.load(reply)
+        return [(kernel["execution_state"], kernel["connections"] > 0) for kernel in found]
+
+    def ending(self) -> str:
+        """The last lines of the server's log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
+
+
 @contextlib.contextmanager
-def jupyter_lab(workplace: Path, chapter: Path, runs: Path) -> Iterator[tuple[str, str]]:
-    """The address of a running JupyterLab, and the path and token that open a copy of the chapter
-    in it.
+def jupyter_lab(workplace: Path, chapter: Path, runs: Path) -> Iterator[Lab]:
+    """A running JupyterLab with a copy of the chapter.
 
     Args:
         workplace: an empty folder for the copy, the settings and the log.
@@ -78,8 +126,7 @@ def jupyter_lab(workplace: Path, chapter: Path, runs: Path) -> Iterator[tuple[st
             start_new_session=True,
         )
         try:
-            address = _address(server, runtime, log)
-            yield address, f"lab/tree/{copy.name}?token={token}"
+            yield Lab(_address(server, runtime, log), copy.name, token, log)
         finally:
             _end(server)
 

@@ -3,12 +3,13 @@ reader does.
 """
 
 import shutil
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from browsing import moves, recording_tab
-from live_lab import jupyter_lab
+from live_lab import Lab, jupyter_lab
 
 from zephyr_utils.pipeline.artefacts import runs_folder
 
@@ -45,21 +46,31 @@ def runs(tmp_path_factory):
     return copy
 
 
+def until_finished(tab, lab: Lab, cells: int) -> None:
+    """Wait for the last cell; if it does not come, say what the page shows instead."""
+    until = time.monotonic() + SLOW / 1000
+    while not tab.evaluate(FINISHED, cells):
+        if time.monotonic() > until:
+            shown = tab.locator(".jp-InputPrompt, .jp-Dialog-content").all_inner_texts()
+            pytest.fail(f"{cells} cells, kernel {lab.kernels()}: {shown}\n{lab.ending()}")
+        tab.wait_for_timeout(1000)
+
+
 @pytest.mark.browser
 def test_a_chapter_runs_in_jupyterlab_and_its_explorers_move_by_keyboard(browser, tmp_path, runs):
     chapter = ROOT / "notebooks" / f"{CHAPTER}.ipynb"
     cells = [cell for cell in nbformat.read(chapter, 4).cells if cell.cell_type == "code"]
     with (
-        jupyter_lab(tmp_path, chapter, runs) as (address, path),
-        recording_tab(browser, address) as tab,
+        jupyter_lab(tmp_path, chapter, runs) as lab,
+        recording_tab(browser, lab.address) as tab,
     ):
         tab.set_default_timeout(SLOW)
         tab.set_viewport_size({"width": 1280, "height": 900})
-        tab.goto(address + path)
-        tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
+        tab.goto(lab.page)
+        lab.wait_for_kernel()
         tab.get_by_role("menuitem", name="Run", exact=True).click()
         tab.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        tab.wait_for_function(FINISHED, arg=len(cells))
+        until_finished(tab, lab, len(cells))
         tab.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
         errors = tab.locator('[data-mime-type="application/vnd.jupyter.error"]')
         assert errors.all_inner_texts() == []
@@ -74,6 +85,6 @@ def test_a_chapter_runs_in_jupyterlab_and_its_explorers_move_by_keyboard(browser
         elsewhere = [
             line
             for line in tab.complaints
-            if line.startswith(("http", "ws")) and address not in line
+            if line.startswith(("http", "ws")) and lab.address not in line
         ]
         assert elsewhere == []
