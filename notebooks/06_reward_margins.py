@@ -143,18 +143,57 @@ show_pair(one)
 #
 # A pair with $m > 0$ is *ranked correctly*; we also say *learned*. The share of such pairs is the **accuracy**.
 
-# %%
-def margins_by_hand(
+# %% [markdown]
+# ````{exercise} From four log-probabilities to an accuracy
+# :label: ex-06-rewards
+#
+# **Difficulty** ●●○○○ · **Minutes** 10
+#
+# Write `rewards_and_accuracy`. The first four arguments are arrays of log-probabilities, one entry per pair. Return three
+# things: the implicit rewards of the chosen answers, those of the rejected answers (two arrays), and the accuracy, a number.
+# ````
+
+# %% tags=["exercise"]
+def rewards_and_accuracy(
     policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta
 ):
-    chosen = beta * (policy_chosen - reference_chosen)
-    rejected = beta * (policy_rejected - reference_rejected)
-    return chosen, rejected, chosen - rejected
+    ...
 
 
-chosen, rejected, margins = margins_by_hand(**sums, beta=beta)
+exercises.check_rewards_and_accuracy(rewards_and_accuracy)
+
+# %% [markdown]
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# The same line twice, {eq}`eq-06-reward`, once for each side. The arrays are subtracted entry by entry.
+# ```
+
+# %% [markdown]
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# A comparison of two arrays gives True or False for each pair, and the mean of those is a share. Is a margin of exactly 0 a
+# pair that is ranked correctly?
+# ```
+
+# %% [markdown]
+# `````{solution} ex-06-rewards
+# :class: dropdown
+# ```python
+# def rewards_and_accuracy(
+#     policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta
+# ):
+#     chosen = beta * (policy_chosen - reference_chosen)
+#     rejected = beta * (policy_rejected - reference_rejected)
+#     return chosen, rejected, np.mean(chosen > rejected)
+# ```
+# `````
+
+# %%
+by_hand = exercises.yours(rewards_and_accuracy, exercises.check_rewards_and_accuracy)
+chosen, rejected, accuracy = by_hand(**sums, beta=beta)
+margins = chosen - rejected
 print(f"that pair: {chosen[one]:.3f} - ({rejected[one]:.3f}) = {margins[one]:.3f}")
-print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3f}")
+print(f"all: mean margin {margins.mean():.3f}, accuracy {accuracy:.3f}")
 
 # %% [markdown]
 # The package's version refuses invalid input (unequal lengths, NaN, a β of 0) and adds a [bootstrap](../glossary) interval,
@@ -163,7 +202,7 @@ print(f"all: mean margin {margins.mean():.3f}, accuracy {np.mean(margins > 0):.3
 # %%
 measured = diagnostics.reward_margins(**sums, beta=beta)
 assert np.allclose(measured.margins, margins), (
-    "the two versions differ: compare the signs in margins_by_hand"
+    "the two versions differ: compare the signs in rewards_and_accuracy"
 )
 print("accuracy   ", measured.accuracy)
 print("mean margin", measured.mean_margin)
@@ -1454,7 +1493,8 @@ if my_log:
 # %% [markdown]
 # ## Recap
 #
-# 1. *Margins*: four log-probabilities per pair, and an interval by bootstrap.
+# 1. *Margins*: [four log-probabilities per pair](ex-06-rewards) make two rewards, a margin and the accuracy; its interval is
+#    a bootstrap's.
 # 2. *Curves*: falling rewards and a rising evaluation loss are normal; [four things are not](ex-06-diagnosis).
 # 3. *β* is [the slope](ex-06-implied-beta) of rewards over log-probabilities.
 # 4. *How many examples*: accuracies in [multiples of 1/64](ex-06-measured-on) are good to ten points; the standard error

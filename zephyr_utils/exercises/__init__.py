@@ -55,11 +55,11 @@ from zephyr_utils.exercises.ch05 import (
 from zephyr_utils.exercises.ch05_training import check_ddpo_step, check_likelihood_factor
 from zephyr_utils.exercises.ch06 import (
     check_diagnosis,
-    check_displaced_share,
     check_implied_beta,
     check_measured_on,
     check_pairs_needed,
 )
+from zephyr_utils.exercises.ch06_margins import check_displaced_share, check_rewards_and_accuracy
 from zephyr_utils.exercises.ch07 import (
     check_both_orders,
     check_change_parts,
@@ -167,6 +167,7 @@ __all__ = [
     "check_questions_needed",
     "check_read_grade",
     "check_read_reply",
+    "check_rewards_and_accuracy",
     "check_round_pair",
     "check_row_loss",
     "check_scaled_loss",

@@ -1,5 +1,5 @@
 """Checks of chapter 06: the implied beta, how many pairs an accuracy needs, what it was measured
-on, displacement, and what is wrong with a log.
+on, and what is wrong with a log.
 """
 
 import math
@@ -139,63 +139,6 @@ def check_measured_on(fn: Callable[[Array], int]) -> None:
                 "most 0.5e-4, and a wider allowance lets smaller numbers pass."
             )
         compare(got, n, mistakes, "Try n = 1, 2, 3, ... until every accuracy times n is whole.")
-
-
-def _displaced(
-    policy_chosen: Array, policy_rejected: Array, reference_chosen: Array, reference_rejected: Array
-) -> float:
-    learned = (policy_chosen - reference_chosen) > (policy_rejected - reference_rejected)
-    return float((policy_chosen < reference_chosen)[learned].mean())
-
-
-@exercise(
-    "06_reward_margins",
-    right="A pair can be learned while its chosen answer becomes less likely: the loss asks for a "
-    "distance alone.",
-    solution=_displaced,
-    wrong={
-        "among the pairs learned": lambda pc, pr, rc, rr: float(
-            ((pc - rc > pr - rr) & (pc < rc)).mean()
-        ),
-        "whether learned or not": lambda pc, pr, rc, rr: float((pc < rc).mean()),
-        "the rejected answers": lambda pc, pr, rc, rr: float((pr < rr)[pc - rc > pr - rr].mean()),
-        "became likelier": lambda pc, pr, rc, rr: float((pc > rc)[pc - rc > pr - rr].mean()),
-        "reference is forgotten": lambda pc, pr, rc, rr: float((pc < rc)[pc > pr].mean()),
-        "this is their number": lambda pc, pr, rc, rr: int(((pc - rc > pr - rr) & (pc < rc)).sum()),
-    },
-)
-def check_displaced_share(fn: Callable[[Array, Array, Array, Array], float]) -> None:
-    """``fn(policy_chosen, policy_rejected, reference_chosen, reference_rejected) -> share`` of the
-    pairs learned.
-    """
-    pc = np.array([-20.0, -31.0, -12.0, -44.0, -25.0, -18.0, -9.0, -30.0, -27.0, -16.0])
-    rc = np.array([-22.0, -29.0, -11.0, -40.0, -26.0, -15.0, -9.5, -24.0, -28.0, -13.0])
-    pr = np.array([-30.0, -40.0, -25.0, -41.0, -24.0, -35.0, -8.0, -33.0, -26.0, -29.0])
-    rr = np.array([-25.0, -30.0, -20.0, -42.0, -28.0, -22.0, -9.5, -29.0, -25.0, -24.0])
-    learned = pc - rc > pr - rr
-    mistakes = {
-        "This divides by all pairs; the share among the pairs learned was asked for.": (
-            (pc < rc) & learned
-        ).mean(),
-        "This counts every pair whose chosen answer fell, whether learned or not.": (
-            pc < rc
-        ).mean(),
-        "This counts the rejected answers that fell; look at the chosen ones.": (pr < rr)[
-            learned
-        ].mean(),
-        "This is the share that became likelier: the comparison is the other way round.": (pc > rc)[
-            learned
-        ].mean(),
-        "The reference is forgotten: a pair is learned if the *log-ratio* of the chosen answer is "
-        "the larger.": ((pc < rc)[pc > pr].mean()),
-        "A share was asked for, this is their number.": ((pc < rc) & learned).sum(),
-    }
-    compare(
-        attempt(fn, pc, pr, rc, rr),
-        _displaced(pc, pr, rc, rr),
-        mistakes,
-        "Of the pairs with a margin above 0, the share with policy_chosen < reference_chosen.",
-    )
 
 
 def _slope(rewards: np.ndarray, logps: np.ndarray) -> float:
