@@ -88,6 +88,7 @@ from zephyr_utils.exercises.ch10 import (
     check_leave_one_out,
     check_scaled_loss,
 )
+from zephyr_utils.exercises.ch10_comparisons import check_reward_gradient, check_value_at_kl
 from zephyr_utils.exercises.ch11 import (
     check_judge_optimism,
     check_round_pair,
@@ -167,6 +168,7 @@ __all__ = [
     "check_questions_needed",
     "check_read_grade",
     "check_read_reply",
+    "check_reward_gradient",
     "check_rewards_and_accuracy",
     "check_round_pair",
     "check_row_loss",
@@ -180,6 +182,7 @@ __all__ = [
     "check_text_loss",
     "check_token_kl",
     "check_undo_order",
+    "check_value_at_kl",
     "check_verdict",
     "check_win_rate",
     "check_win_rates",
