@@ -14,8 +14,15 @@ Rewards = tuple[Array, Array, float]
 # --- rewards and accuracy -------------------------------------------------------------------------
 
 
-def _rewards(pc: Array, pr: Array, rc: Array, rr: Array, beta: float) -> Rewards:
-    chosen, rejected = beta * (pc - rc), beta * (pr - rr)
+def _rewards(
+    policy_chosen: Array,
+    policy_rejected: Array,
+    reference_chosen: Array,
+    reference_rejected: Array,
+    beta: float,
+) -> Rewards:
+    chosen = beta * (policy_chosen - reference_chosen)
+    rejected = beta * (policy_rejected - reference_rejected)
     return chosen, rejected, float((chosen > rejected).mean())
 
 
