@@ -28,7 +28,7 @@ def widget(packed):
 
 @pytest.fixture
 def values(widget, packed):
-    names = "models notes files opening examples temperature longest engine"
+    names = "models notes remarks files opening examples temperature longest engine"
     return {**{name: getattr(widget, name) for name in names.split()}, "packed": sent(packed)}
 
 
@@ -157,6 +157,23 @@ def test_each_model_answers_a_question_and_its_second_turn(values):
     assert "tokens in" in seen["first"] and "temperature 0, seed 0" in seen["first"]
     assert seen["typed"] == ""
     assert seen["scrolled"] == ["nearest"] * 2, "each answer comes into view"
+
+
+def test_beside_the_base_models_answer_stands_why_it_holds_markers(values):
+    body = """
+        open();
+        const columns = () => el.all("section").map((s) => s.textContent);
+        press("Load");
+        await until("ask them");
+        const before = columns();
+        await ask("What is the capital of France?");
+        await until("Asked");
+        result = [before, columns()];
+    """
+    before, (base, dsft) = at_site(values, body)
+    why = "never taught the chat template, nor where an answer ends"
+    assert why in base and base.index(why) < base.index("capital of France")
+    assert why not in dsft and why not in "".join(before)
 
 
 def test_an_example_loads_the_models_and_is_asked(values):

@@ -24,6 +24,7 @@ function render({ model, el }) {
   el.addEventListener("keydown", (event) => event.stopPropagation()); // else JupyterLab takes the arrow keys
   const names = model.get("models");
   const notes = model.get("notes");
+  const remarks = model.get("remarks");
   const conversations = names.map(() => []);
   const disabled = new Set();
   let special = [];
@@ -81,6 +82,7 @@ function render({ model, el }) {
         const heading = make("div", "zx-role", name);
         if (notes[name]) heading.append(make("span", "zx-part", ` ${notes[name]}`));
         column.append(heading);
+        if (remarks[name] && conversations[n].length) column.append(make("p", "zx-note", remarks[name]));
         for (const { role, content, note } of conversations[n]) {
           const turn = make("div", "zx-turn");
           turn.dataset.role = role;

@@ -15,6 +15,11 @@ NOTES = {
     "dSFT": "(after a teacher's dialogues)",
     "dDPO": "(after preference pairs, too)",
 }
+# What puzzles a newcomer in its answers.
+REMARKS = {
+    "base": "It was never taught the chat template, nor where an answer ends: so it goes on writing, "
+    "and markers such as <|user|> are part of its text.",
+}
 
 
 class Talk(LiveExplorer):
@@ -30,6 +35,7 @@ class Talk(LiveExplorer):
     Attributes:
         models: the names, in the order shown.
         notes: name -> what it was trained on.
+        remarks: name -> a sentence beside its answers.
         temperature: that the slider starts with; 0 is greedy.
         longest: tokens of an answer at most.
     """
@@ -38,6 +44,7 @@ class Talk(LiveExplorer):
 
     models: "traitlets.List[str]" = traitlets.List().tag(sync=True)
     notes = traitlets.Dict(NOTES).tag(sync=True)
+    remarks = traitlets.Dict(REMARKS).tag(sync=True)
     opening = traitlets.Unicode().tag(sync=True)
     examples: "traitlets.List[str]" = traitlets.List().tag(sync=True)
     temperature = traitlets.Float(0.0).tag(sync=True)
