@@ -1282,6 +1282,95 @@ for n in np.argsort(x - y)[[0, 1, -2, -1]]:
 # %% [markdown]
 # ## Figures that are not what they seem
 #
+# Before you compare two figures, ask four questions of the first, none of which is about the model:
+#
+# - **seen**: were some of its questions in training data?
+# - **failed**: are more than 10 % of the questions without a readable judgment?
+# - **chance**: is the figure *not* above guessing, that is, does its 95 % interval begin at chance or below it?
+# - **scale**: does it differ from the other figure in its judge or in its baseline?
+
+# %% [markdown]
+# ````{exercise} Reasons for doubt
+# :label: ex-07-doubts
+#
+# **Difficulty** ●●●○○ · **Minutes** 10
+#
+# Write `doubts(figure, beside)`: return the list of those words of the four, in any order, that are reasons to doubt `figure`
+# beside another one. Each figure is a dictionary: `rate`, in percent or a grade, with its standard `error`; `chance`, the rate
+# of guessing; `asked`, how many questions were asked, and `failed`, how many of them have no readable judgment; `seen`, whether
+# some are known to have been in training data; `judge` and `baseline`, names or None. Where nothing can be guessed, as in a
+# grade, `chance` is None, and `error` may be None, too.
+# ````
+
+# %% tags=["exercise"]
+def doubts(figure, beside):
+    ...  # a list with some of "seen", "failed", "chance", "scale"
+
+
+exercises.check_doubts(doubts)
+
+# %% [markdown]
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# Begin with an empty list, and four times: `if ...: reasons.append(...)`. The lower end of the interval lies 1.96 standard
+# errors below the rate.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# Ask `figure["chance"] is not None` first, since a chance of 0 is a chance, too. And what about a rate far below chance?
+# ```
+
+# %% [markdown]
+# ````{solution} ex-07-doubts
+# :class: dropdown
+# ```python
+# def doubts(figure, beside):
+#     reasons = []
+#     if figure["seen"]:
+#         reasons.append("seen")
+#     if figure["failed"] > 0.1 * figure["asked"]:
+#         reasons.append("failed")
+#     if figure["chance"] is not None:
+#         if figure["rate"] - 1.96 * figure["error"] <= figure["chance"]:
+#             reasons.append("chance")
+#     if any(figure[name] != beside[name] for name in ("judge", "baseline")):
+#         reasons.append("scale")
+#     return reasons
+# ```
+# A rate far below chance is no better than one at chance: the runner read the answers wrongly.
+# ````
+
+# %%
+doubts_of = exercises.yours(doubts, exercises.check_doubts)
+
+
+def figure(rate, asked, error=None, chance=None, **known):
+    usual = {"failed": 0, "seen": False, "judge": None, "baseline": None}
+    given = {"rate": rate, "asked": asked, "error": error, "chance": chance}
+    return {**usual, **given, **known}
+
+
+def ask(what, one, other):
+    print(f"{what}: {', '.join(doubts_of(one, other)) or 'no doubt'}")
+
+# %% [markdown]
+# This run's own grades first, and those above whose judgments failed:
+
+# %%
+own_grades = {
+    name: figure(
+        score.overall, len(judgments[name]), failed=score.n_failed,
+        seen=bool(met), judge=judge.name,
+    )
+    for name, score in scores.items()
+}
+no_grade = sum(row["score"] == -1 for row in broken)
+spoiled = own_grades["ddpo"] | {"failed": no_grade}
+ask("dDPO beside dSFT, this run", own_grades["ddpo"], own_grades["dsft"])
+ask("dDPO with broken judgments", spoiled, own_grades["dsft"])
+
+# %% [markdown]
 # **Contaminated.** UltraFeedback, the source of Zephyr's pairs, included prompts of TruthfulQA, removed later
 # ([Chapter 04](04_preference_pairs) hunts such leaks). So one of the four columns of the paper's table 2 was partly seen in
 # training:
@@ -1295,6 +1384,9 @@ for row in table_2.rows:
             {name: row[name] for name in ("arc", "hellaswag", "mmlu", "truthfulqa")},
         )
 print(textwrap.fill(table_2.note, 88))
+zephyr = next(row for row in table_2.rows if row["model"] == "Zephyr-7B-β")
+on_truth = figure(zephyr["truthfulqa"], 817, seen=True)
+ask("Zephyr-7B-β on TruthfulQA", on_truth, on_truth)
 
 # %% [markdown]
 # **From a faulty runner.** On MedConceptsQA, four choices about medical codes, Zephyr-7B-beta was published at 25 %. Does it
@@ -1306,11 +1398,11 @@ for row in medical.rows:
     print(
         f"{row['model']}, {row['setting']}, {row['published']}: {row['accuracy']:.1f} %"
     )
-low, high = 25.538 - 3.075, 25.538 + 3.075  # as the leaderboard gives it
-print(
-    f"zero-shot interval [{low:.1f}, {high:.1f}] holds 25: {low < 25 < high}.\n"
-    f"Source: {medical.source}"
-)
+error = 3.075 / 1.96  # the leaderboard gives an interval of 3.075 points to either side
+implied = round(25.538 * (100 - 25.538) / error**2)  # questions, by their error
+april = figure(25.538, implied, error=error, chance=25.0)
+ask("Zephyr-7B-beta, zero-shot, April", april, april)
+print(f"Source: {medical.source}")
 
 # %% [markdown]
 # In April the runner had put a random classification head on every open model. In July their figures were replaced and rose;
@@ -1330,7 +1422,15 @@ for task in evaluation.ACADEMIC_TASKS:
 
 # %% [markdown]
 # **From another judge.** The published 7.34 is a mean of grades by GPT-4 of 2023, which can hardly be asked again
-# ([errata](../errata), 17). Another judge or prompt moves the scale.
+# ([errata](../errata), 17). Another judge or prompt moves the scale, and so does another baseline:
+
+# %%
+published_grade = figure(7.34, 80, judge="gpt-4-0613")
+ask("MT-Bench 7.34 beside this run's dDPO", published_grade, own_grades["ddpo"])
+version_1 = figure(90.60, 805, failed=2, judge="gpt-4", baseline="text-davinci-003")
+turbo = "gpt-4-1106-preview"
+version_2 = figure(10.99, 805, judge=turbo, baseline=turbo)
+ask("AlpacaEval 90.60 beside 10.99", version_1, version_2)
 
 # %% [markdown]
 # ## Your turn with your own data
@@ -1360,7 +1460,7 @@ for task in evaluation.ACADEMIC_TASKS:
 # 3. *What dDPO changed*: content or form, and right answers [within each manner](ex-07-change-parts).
 # 4. *Is it real*: the unit is the question, the difference is [paired](ex-07-paired-error), training seeds add chance, and
 #    small exams resolve [only large differences](ex-07-questions-needed).
-# 5. *Not at face value*: contaminated tasks, faulty runners, grades of different judges.
+# 5. *Not at face value*: contaminated tasks, faulty runners, grades of different judges: [four questions](ex-07-doubts).
 #
 # [Chapter 08](08_ablations) asks which step of the pipeline the gain comes from.
 #

@@ -67,6 +67,7 @@ from zephyr_utils.exercises.ch07 import (
     check_questions_needed,
     check_win_rate,
 )
+from zephyr_utils.exercises.ch07_doubts import check_doubts
 from zephyr_utils.exercises.ch08 import (
     check_errors_apart,
     check_holm,
@@ -95,6 +96,7 @@ from zephyr_utils.exercises.ch11 import (
     check_self_play,
     check_win_rates,
 )
+from zephyr_utils.exercises.ch11_own_answers import check_ahead, check_whose_answers
 from zephyr_utils.exercises.ch12 import (
     check_demonstration_pairs,
     check_extrapolated,
@@ -102,6 +104,7 @@ from zephyr_utils.exercises.ch12 import (
     check_flow_pair,
     check_token_kl,
 )
+from zephyr_utils.exercises.ch12_strength import check_helped, check_pulls
 from zephyr_utils.exercises.ch13 import (
     check_beside_healthy,
     check_find_fault,
@@ -112,6 +115,7 @@ from zephyr_utils.exercises.core import WrongAnswer, yours
 __all__ = [
     "WrongAnswer",
     "check_accumulation",
+    "check_ahead",
     "check_answer_log_prob",
     "check_beside_healthy",
     "check_binarise",
@@ -126,6 +130,7 @@ __all__ = [
     "check_demonstration_pairs",
     "check_diagnosis",
     "check_displaced_share",
+    "check_doubts",
     "check_dpo_loss",
     "check_edit_scores",
     "check_errors_apart",
@@ -139,6 +144,7 @@ __all__ = [
     "check_fit_weights",
     "check_flow_pair",
     "check_gae",
+    "check_helped",
     "check_holm",
     "check_hours_range",
     "check_implied_beta",
@@ -165,6 +171,7 @@ __all__ = [
     "check_pairs_needed",
     "check_place_bonus",
     "check_preference_probability",
+    "check_pulls",
     "check_questions_needed",
     "check_read_grade",
     "check_read_reply",
@@ -184,6 +191,7 @@ __all__ = [
     "check_undo_order",
     "check_value_at_kl",
     "check_verdict",
+    "check_whose_answers",
     "check_win_rate",
     "check_win_rates",
     "yours",
