@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from checkpoints import FOLDER, kept_adapters
+from checkpoints import kept_adapters
 from live_models import checkpoints_of, models_of
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -16,7 +16,7 @@ from zephyr_utils.explorers.changes import product_of
 from zephyr_utils.explorers.learning import STARTS, model_at
 from zephyr_utils.explorers.weights import BrowserModels
 from zephyr_utils.miniature import BASE_FOLDER
-from zephyr_utils.pipeline.pipeline import DSFT, TRUECASING
+from zephyr_utils.pipeline.pipeline import DDPO, DSFT, TRUECASING
 from zephyr_utils.pipeline.steps.kept import merged_models
 from zephyr_utils.pipeline.steps.truecase import DIALOGUES
 from zephyr_utils.training import MODEL
@@ -42,8 +42,10 @@ def of_checkpoints(run: Path) -> dict[str, Any]:
     prepare_tokenizer(tokenizer)
     records = load_records(run / TRUECASING / DIALOGUES, "dialogue").records[::EVERY]
     rows = [encode(tokenizer, row["messages"], True) for row in records]
-    dsft = {model_at(step): folder for step, folder in kept_adapters(run).items()}
-    ddpo = {model_at(step): run / FOLDER / f"step_{step}" for step in _steps(kept["dDPO"])}
+    dsft, ddpo = (
+        {model_at(step): folder for step, folder in kept_adapters(run, stage).items()}
+        for stage in (DSFT, DDPO)
+    )
     equal = {
         "dSFT": _equal(BASE_FOLDER, dsft, own, "dSFT", kept["dSFT"], rows),
         "dDPO": _equal(run / DSFT / MODEL, ddpo, own, "dDPO", kept["dDPO"], rows),

@@ -26,17 +26,18 @@ def save_run_of_models(folder: Path) -> Path:
         {"key": "dsft", "inputs": {"base_model": fingerprint(folder / "base")}},
     )
     write_json(run / "06_reward_margins" / "manifest.json", {"recipe": {"beta": 0.1}})
-    write_json(run / "05_ddpo" / "manifest.json", {"inputs": {"start": "1", "pairs": "2"}})
-    for kept in (run / checkpoints.FOLDER, run / "02_dsft" / KEPT_ADAPTERS):
+    write_json(run / "05_ddpo" / "manifest.json", {"key": "ddpo", "inputs": {"start": "1"}})
+    points = [{**point, "loss": 1.0} for point in right_answers_at([0, 1, 2])]
+    measured = {
+        "02_dsft": {"points": points, "rows_held_out": 264, "answers": 200},
+        "05_ddpo": measured_at([0, 1, 2], [2.0]),
+    }
+    for stage, results in measured.items():
+        kept = run / stage / KEPT_ADAPTERS
         save_adapter(tiny_model(), kept / "step_1", 3)
         save_adapter(tiny_model(), kept / "step_2", 4)
-    measured = {"adapters": {"1": "step_1", "2": "step_2"}, **measured_at([0, 1, 2], [2.0])}
-    manifest = {"inputs": checkpoints.inputs_of(run), "results": measured}
-    write_json(run / checkpoints.FOLDER / "manifest.json", manifest)
-    points = [{**point, "loss": 1.0} for point in right_answers_at([0, 1, 2])]
-    measured = {"points": points, "rows_held_out": 264, "answers": 200}
-    manifest = {"inputs": checkpoints.dsft_inputs_of(run), "results": measured}
-    write_json(run / checkpoints.DSFT_FOLDER / "manifest.json", manifest)
+        manifest = {"inputs": checkpoints.inputs_of(run, stage), "results": results}
+        write_json(run / checkpoints.MEASURED[stage] / "manifest.json", manifest)
     asked = {"role": "user", "content": "<b>Which</b> city?"}
     pairs = [
         {

@@ -57,25 +57,18 @@ def test_checkpoints_are_written_beside_the_models_that_they_rest_on(known_scale
         assert listed == [("step 1", STARTS[stage])], "the last step is one of the models"
 
 
-@pytest.mark.parametrize(
-    "stage, model, folder",
-    [
-        ("dSFT", "02_dsft", checkpoints.DSFT_FOLDER),
-        ("dDPO", "05_ddpo", checkpoints.FOLDER),
-    ],
-)
+@pytest.mark.parametrize("stage, model", [("dSFT", "02_dsft"), ("dDPO", "05_ddpo")])
 def test_a_run_without_checkpoints_says_so_and_those_of_another_training_are_refused(
-    known_scale, run, tmp_path, stage, model, folder
+    known_scale, run, tmp_path, stage, model
 ):
     other = tmp_path / "tiny"
     shutil.copytree(run, other)
     packed = live_models.models_of(other)
     made = json.loads((other / model / "manifest.json").read_text("utf-8"))
-    changed = {"key": "another", "inputs": {**made["inputs"], "start": "3"}}
-    write_json(other / model / "manifest.json", changed)
+    write_json(other / model / "manifest.json", {**made, "key": "another"})
     with pytest.raises(HandbookError, match=f"not those of this run's {stage}"):
         live_models.checkpoints_of(other, packed)
-    shutil.rmtree(other / folder)
+    shutil.rmtree(other / checkpoints.MEASURED[model])
     write_json(other / model / "manifest.json", made)
     kept = live_models.checkpoints_of(other, packed)
     assert stage not in kept and len(kept) == 1

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from zephyr_utils import diagnostics, training
 from zephyr_utils.chat import load_model
@@ -11,8 +9,9 @@ from zephyr_utils.data.records import save_records
 from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.miniature.judge import TeacherJudge
-from zephyr_utils.pipeline.steps.checkpoints import FACTORS, train_checkpoints
-from zephyr_utils.pipeline.steps.ddpo import split_pairs
+from zephyr_utils.pipeline.steps.ddpo import split_pairs, train_ddpo
+from zephyr_utils.pipeline.steps.ddpo_checkpoints import FACTORS, measure_ddpo_checkpoints
+from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS
 from zephyr_utils.pipeline.steps.kept import kept_steps
 from zephyr_utils.preferences import binarize
 from zephyr_utils.scales import get_scale
@@ -35,44 +34,53 @@ def test_an_adapter_is_kept_after_each_eighth_and_after_the_last_step(steps, kep
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """What the step leaves, and the model of the same training without it."""
+    """What is measured of the adapters that dDPO kept, and the model of the same training without
+    them.
+    """
     folder = tmp_path_factory.mktemp("runs")
     pairs = folder / "pairs.parquet"
     save_records(binarize(data.feedback(48)).pairs, pairs)
     recipe = get_scale("miniature").recipe("ddpo", per_device_train_batch_size=16)
-    kept = folder / "kept"
-    kept.mkdir()
-    results = train_checkpoints(
-        kept,
+    rows = (pairs, "drop")
+    for keep in (False, True):
+        train_ddpo(
+            folder / str(keep),
+            str(BASE_FOLDER),
+            BASE_FOLDER,
+            *rows,
+            recipe,
+            folder / "reference",
+            keep=keep,
+        )
+    kept = folder / "True" / KEPT_ADAPTERS
+    adapters = {int(path.name.removeprefix("step_")): path for path in kept.iterdir()}
+    results = measure_ddpo_checkpoints(
+        folder,
         str(BASE_FOLDER),
         BASE_FOLDER,
-        pairs,
-        "drop",
+        adapters,
+        *rows,
         recipe,
-        folder / "reference",
         QUESTIONS,
         TeacherJudge(),
         LONGEST,
     )
-    train, held_out, _ = split_pairs(pairs, str(BASE_FOLDER), recipe.max_length, "drop")
-    made = training.ddpo(
-        BASE_FOLDER, train, folder / "made", recipe, reference_folder=folder / "reference"
-    )
-    return kept, results, made.model, held_out, recipe["beta"]
+    _, held_out, _ = split_pairs(pairs, str(BASE_FOLDER), recipe.max_length, "drop")
+    return adapters, results, folder / "False" / training.MODEL, held_out, recipe["beta"]
 
 
 @pytest.mark.slow
-def test_the_last_adapter_is_that_of_the_training_itself_and_nothing_else_is_left(both):
-    kept, results, model, _, _ = both
-    names = list(results["adapters"].values())
-    assert {path.name for path in kept.iterdir()} == set(names)
-    ours, theirs = (
-        load_file(folder / "adapter_model.safetensors")
-        for folder in (kept / names[-1], model.parent / training.ADAPTER)
-    )
-    assert ours.keys() == theirs.keys()
-    for name, weight in ours.items():
-        torch.testing.assert_close(weight, theirs[name], atol=1e-6, rtol=0, msg=name)
+def test_keeping_adapters_changes_no_bit_of_ddpo_and_the_last_is_its_own(both):
+    adapters, _, model, _, _ = both
+    weights = "adapter_model.safetensors"
+    alone, beside = (model.parents[1] / keep for keep in ("False", "True"))
+    for file in ("model/model.safetensors", f"adapter/{weights}"):
+        assert (alone / file).read_bytes() == (beside / file).read_bytes(), file
+    left, more = ({path.name for path in folder.iterdir()} for folder in (alone, beside))
+    assert more - left == {KEPT_ADAPTERS}
+    assert sorted(adapters) == kept_steps(max(adapters))
+    last = adapters[max(adapters)] / weights
+    assert last.read_bytes() == (alone / training.ADAPTER / weights).read_bytes()
 
 
 @pytest.mark.slow

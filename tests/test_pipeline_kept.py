@@ -36,28 +36,32 @@ def test_dsft_keeps_an_adapter_after_each_half_of_what_follows(steps, kept):
     assert halved_steps(steps) == kept
 
 
-def test_the_scale_whose_base_model_comes_with_the_package_keeps_adapters(monkeypatch, tmp_path):
+@pytest.mark.parametrize("step", ["dsft", "ddpo"])
+def test_the_scale_whose_base_model_comes_with_the_package_keeps_adapters(
+    step, monkeypatch, tmp_path
+):
     asked = {}
 
     def build(folder, make, **_):
         asked[folder.parent.name] = make.keywords.get("keep")
         raise LookupError
 
+    monkeypatch.setattr(Pipeline, "truecased", lambda self: FINISHED)
+    monkeypatch.setattr(Pipeline, "pairs", lambda self: FINISHED)
+    monkeypatch.setattr(Pipeline, "start", lambda self: (BASE_FOLDER, "a key"))
+    monkeypatch.setattr(Pipeline, "base_model_address", "a base")
+    monkeypatch.setattr("zephyr_utils.pipeline.pipeline._digest", str)
+    monkeypatch.setattr("zephyr_utils.pipeline.pipeline.build_artefact", build)
     for scale in ("miniature", "zephyr-7b-lora"):
-        pipeline = Pipeline(scale=scale, runs=str(tmp_path))
-        monkeypatch.setattr(Pipeline, "truecased", lambda self: FINISHED)
-        monkeypatch.setattr(Pipeline, "base_model_address", "a base")
-        monkeypatch.setattr("zephyr_utils.pipeline.pipeline._digest", str)
-        monkeypatch.setattr("zephyr_utils.pipeline.pipeline.build_artefact", build)
         with pytest.raises(LookupError):
-            pipeline.dsft()
+            getattr(Pipeline(scale=scale, runs=str(tmp_path)), step)()
     assert asked == {"miniature": True, "zephyr-7b-lora": False}
 
 
 class FINISHED:
-    """Stands for the manifest of the truecased dialogues."""
+    """Stands for the manifest of the truecased dialogues, and of the pairs."""
 
-    key, folder = "a key", BASE_FOLDER
+    key, folder, recipe = "a key", BASE_FOLDER, {}
 
 
 @pytest.fixture(scope="module")

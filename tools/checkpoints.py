@@ -2,14 +2,14 @@
 
 Usage: python tools/checkpoints.py [--scale miniature]
 
-Measures the adapters that dSFT kept, in ``runs/<scale>/02_dsft_checkpoints``; trains dDPO once more
-from that run's dSFT model and pairs, with its adapters kept, in
-``runs/<scale>/05_ddpo_checkpoints``; or finds either made. `live_models.py` packs them for the
-readers' browsers.
+Measures the adapters that the two trainings kept, in ``runs/<scale>/02_dsft_checkpoints`` and
+``runs/<scale>/05_ddpo_checkpoints``, or finds them measured. `live_models.py` packs the adapters
+for the readers' browsers.
 """
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -29,10 +29,10 @@ from zephyr_utils.pipeline.pipeline import DDPO, DSFT, PAIRS, TRUECASING
 from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS
 from zephyr_utils.pipeline.steps.pairs import PAIRS_FILE
 from zephyr_utils.pipeline.steps.truecase import DIALOGUES
-from zephyr_utils.recipes import Recipe
 from zephyr_utils.scales import get_scale
 
-FOLDER, DSFT_FOLDER = "05_ddpo_checkpoints", "02_dsft_checkpoints"
+# folder of a trained model -> folder of what was measured of its checkpoints
+MEASURED = {DSFT: f"{DSFT}_checkpoints", DDPO: f"{DDPO}_checkpoints"}
 EVERY = 4  # a quarter of the development questions: a share of them is known to a few per cent
 
 
@@ -40,22 +40,17 @@ def _questions() -> list[MTBenchQuestion]:
     return cast("list[MTBenchQuestion]", development_questions()[::EVERY])
 
 
-def inputs_of(run: Path) -> dict[str, str]:
-    """What the checkpoints of a run's dDPO are made from, as their manifest has it.
+def inputs_of(run: Path, stage: str) -> dict[str, str]:
+    """What the checkpoints of a run's dSFT or dDPO are measured from, as their manifest has it.
+
+    Args:
+        run: ``runs/<scale>``.
+        stage: folder of the trained model, `DSFT` or `DDPO`.
 
     Raises:
-        HandbookError: the run has no dDPO model.
+        HandbookError: the run has no such model.
     """
-    return {**_made(run, DDPO)["inputs"], "questions": fingerprint(_questions())}
-
-
-def dsft_inputs_of(run: Path) -> dict[str, str]:
-    """The same for the checkpoints of dSFT.
-
-    Raises:
-        HandbookError: the run has no dSFT model.
-    """
-    return {"dsft": _made(run, DSFT)["key"], "questions": fingerprint(_questions())}
+    return {"model": _made(run, stage)["key"], "questions": fingerprint(_questions())}
 
 
 def _made(run: Path, step: str) -> dict[str, Any]:
@@ -65,37 +60,34 @@ def _made(run: Path, step: str) -> dict[str, Any]:
     return made
 
 
-def kept_adapters(run: Path) -> dict[int, Path]:
-    """Step -> adapter, of those that a run's dSFT kept, in the order of the training."""
-    folders = (run / DSFT / KEPT_ADAPTERS).glob("step_*")
+def kept_adapters(run: Path, stage: str) -> dict[int, Path]:
+    """Step -> adapter, of those that a run's dSFT or dDPO kept, in the order of the training."""
+    folders = (run / stage / KEPT_ADAPTERS).glob("step_*")
     return dict(sorted((int(folder.name.removeprefix("step_")), folder) for folder in folders))
 
 
-def make_dsft_checkpoints(run: Path) -> Manifest:
-    """What was measured of dSFT's adapters, measured if it was not.
+def measure_checkpoints(run: Path, stage: str) -> Manifest:
+    """What was measured of a training's adapters, measured if it was not.
 
     Args:
         run: ``runs/<scale>``, of a scale whose judge grades the miniature's questions.
+        stage: folder of the trained model, `DSFT` or `DDPO`.
 
     Raises:
-        HandbookError: the run has no dSFT model, or one that kept no adapters.
+        HandbookError: the run has no such model, or one that kept no adapters.
     """
-    from zephyr_utils.pipeline.steps.dsft_checkpoints import measure_dsft_checkpoints
-
-    inputs, adapters, scale = dsft_inputs_of(run), kept_adapters(run), get_scale(run.name)
+    inputs, adapters, scale = inputs_of(run, stage), kept_adapters(run, stage), get_scale(run.name)
     if not adapters:
-        where = str(run / DSFT / KEPT_ADAPTERS)
-        raise HandbookError("dSFT kept no adapters", where=where, remedy="train again: make run")
+        where = str(run / stage / KEPT_ADAPTERS)
+        raise HandbookError("no adapters were kept", where=where, remedy="train again: make run")
     return build_artefact(
-        run / DSFT_FOLDER,
+        run / MEASURED[stage],
         inputs=inputs,
         recipe={},
         make=partial(
-            measure_dsft_checkpoints,
+            _measure_of(run, stage),
             base_model=str(scale.base_model),
             adapters=adapters,
-            dialogues=run / TRUECASING / DIALOGUES,
-            max_length=_made(run, DSFT)["recipe"]["max_length"],
             questions=_questions(),
             judge=scale.exam.judge(),
             max_new_tokens=scale.exam.max_new_tokens,
@@ -103,34 +95,21 @@ def make_dsft_checkpoints(run: Path) -> Manifest:
     )
 
 
-def make_checkpoints(run: Path) -> Manifest:
-    """The checkpoints of dDPO, made if they are not there.
+def _measure_of(run: Path, stage: str) -> Callable[..., dict[str, Any]]:
+    """What measures the checkpoints of a stage, with the records that it needs for that."""
+    from zephyr_utils.pipeline.steps.ddpo_checkpoints import measure_ddpo_checkpoints
+    from zephyr_utils.pipeline.steps.dsft_checkpoints import measure_dsft_checkpoints
 
-    Args:
-        run: ``runs/<scale>``, of a scale whose judge grades the miniature's questions.
-    """
-    from zephyr_utils.pipeline.steps.checkpoints import train_checkpoints
-
-    inputs = inputs_of(run)
-    scale = get_scale(run.name)
-    recipe = read_json(run / DDPO / MANIFEST)["recipe"]
-    ties = read_json(run / PAIRS / MANIFEST)["recipe"]["ties"]
-    return build_artefact(
-        run / FOLDER,
-        inputs=inputs,
+    recipe = _made(run, stage)["recipe"]
+    if stage == DSFT:
+        dialogues, longest = run / TRUECASING / DIALOGUES, recipe["max_length"]
+        return partial(measure_dsft_checkpoints, dialogues=dialogues, max_length=longest)
+    return partial(
+        measure_ddpo_checkpoints,
+        start=run / DSFT / "model",
+        pairs=run / PAIRS / PAIRS_FILE,
+        ties=_made(run, PAIRS)["recipe"]["ties"],
         recipe=recipe,
-        make=partial(
-            train_checkpoints,
-            base_model=str(scale.base_model),
-            start=run / DSFT / "model",
-            pairs=run / PAIRS / PAIRS_FILE,
-            ties=ties,
-            recipe=Recipe("ddpo", recipe),
-            reference_folder=run / "reference",
-            questions=_questions(),
-            judge=scale.exam.judge(),
-            max_new_tokens=scale.exam.max_new_tokens,
-        ),
     )
 
 
@@ -139,12 +118,12 @@ def main() -> int:
     parser.add_argument("--scale", default="miniature", help="whose last run (default: miniature)")
     run = runs_folder() / parser.parse_args().scale
     try:
-        measured, made = make_dsft_checkpoints(run), make_checkpoints(run)
+        measured = {stage: measure_checkpoints(run, stage) for stage in MEASURED}
     except HandbookError as error:
         print(f"There are no checkpoints.\n{error}", file=sys.stderr)
         return 1
-    print(f"{len(kept_adapters(run))} adapters of dSFT are measured in {measured.folder}")
-    print(f"{len(made.results['adapters'])} adapters of dDPO lie in {made.folder}")
+    for stage, made in measured.items():
+        print(f"{len(kept_adapters(run, stage))} adapters of {stage} are measured in {made.folder}")
     return 0
 
 

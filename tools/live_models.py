@@ -12,8 +12,7 @@ from typing import Any
 import anywidget
 from best_of_n import FOLDER as BEST_OF_N_FOLDER
 from best_of_n import inputs_of as answers_inputs
-from checkpoints import DSFT_FOLDER, dsft_inputs_of, inputs_of, kept_adapters
-from checkpoints import FOLDER as DDPO_FOLDER
+from checkpoints import MEASURED, inputs_of, kept_adapters
 from page_html import WIDGET, safe_json
 
 from zephyr_utils.chat import Conversation
@@ -42,6 +41,7 @@ LEARNING: dict[str, Stage] = {
     "<!-- learning: dDPO -->": "dDPO",
 }
 MARKS = (TALK, MICROSCOPE, *LEARNING, BEST_OF_N)
+TRAINED: dict[Stage, str] = {"dDPO": DDPO, "dSFT": DSFT}  # the first to be packed first
 Checkpoints = Mapping[Stage, BrowserModels]
 SHOWN_PAIRS = 12  # of the held-out ones, to choose from
 ROUNDING_TEXTS = 200
@@ -109,11 +109,10 @@ def checkpoints_of(run: Path, packed: BrowserModels) -> dict[Stage, BrowserModel
             large.
     """
     kept: dict[Stage, BrowserModels] = {}
-    stages: tuple[Stage, ...] = ("dDPO", "dSFT")
-    for stage in stages:
-        if not (measured := _measured(run, stage)):
+    for stage in TRAINED:
+        if not _measured(run, stage):
             continue
-        steps = list(_adapters(run, stage, measured).items())
+        steps = list(kept_adapters(run, TRAINED[stage]).items())
         adapters = {model_at(step): folder for step, folder in steps[:-1]}
         part = pack_checkpoints(packed, stage, adapters)
         while stage == "dSFT" and adapters and _size(packed, *kept.values(), part) > MOST_BYTES:
@@ -124,23 +123,15 @@ def checkpoints_of(run: Path, packed: BrowserModels) -> dict[Stage, BrowserModel
     return kept
 
 
-def _adapters(run: Path, stage: Stage, measured: Mapping[str, Any]) -> dict[int, Path]:
-    """Step -> folder of each adapter that was kept, in the order of the training."""
-    if stage == "dSFT":
-        return kept_adapters(run)
-    listed = measured["adapters"].items()
-    return {step: run / DDPO_FOLDER / name for step, name in sorted((int(n), f) for n, f in listed)}
-
-
 def _measured(run: Path, stage: Stage) -> dict[str, Any]:
     """What was measured of the checkpoints of a stage; nothing where none were kept.
 
     Raises:
         HandbookError: they are of another run's models.
     """
-    name, current = (DSFT_FOLDER, dsft_inputs_of) if stage == "dSFT" else (DDPO_FOLDER, inputs_of)
+    name = MEASURED[TRAINED[stage]]
     made = read_json(run / name / MANIFEST)
-    if made and made["inputs"] != current(run):
+    if made and made["inputs"] != inputs_of(run, TRAINED[stage]):
         raise HandbookError(
             f"the checkpoints are not those of this run's {stage}",
             where=str(run / name),

@@ -112,6 +112,13 @@ class Scale:
     shipped: Callable[[str], tuple[Any, Any]] | None = None
     rater: "Callable[[int], RateAnswers] | None" = None
 
+    @property
+    def keeps_adapters(self) -> bool:
+        """Whether trainings leave adapters on their way: the website shows those of a base model
+        that comes with the package.
+        """
+        return isinstance(self.base_model, Path)
+
     def recipe(self, stage: Stage, **changes: Any) -> Recipe:
         """The scale's recipe for ``dsft`` or ``ddpo``, with `changes`."""
         return load_recipe(recipe_path(self.name, stage), stage, **changes)

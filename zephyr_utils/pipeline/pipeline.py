@@ -141,8 +141,7 @@ class Pipeline(RunSettings):
                 recipe=recipe,
                 chat_template=self.chat_template,
                 report_to=self.report_to,
-                # a base model that comes with the package is one that the website shows
-                keep=isinstance(get_scale(self.scale).base_model, Path),
+                keep=get_scale(self.scale).keeps_adapters,
             ),
             together=True,
         )
@@ -249,6 +248,7 @@ class Pipeline(RunSettings):
                 reference_folder=self.reference_cache,
                 chat_template=self.chat_template,
                 report_to=self.report_to,
+                keep=get_scale(self.scale).keeps_adapters,
             ),
             together=True,
         )

@@ -173,6 +173,7 @@ def ddpo(
     *,
     chat_template: TemplateChoice | None = None,
     report_to: Sequence[str] = (),
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
     """Distilled direct preference optimisation (paper, equation 1) of a dSFT model with a new
     adapter.
@@ -185,7 +186,7 @@ def ddpo(
     Args:
         sft_model: directory of the merged dSFT model.
         pairs: preference records that fit the context (`rows.fit_pairs`).
-        output, recipe, chat_template, report_to: as in `dsft`.
+        output, recipe, chat_template, report_to, callbacks: as in `dsft`.
         held_out: pairs not trained on; the first of them are measured before the first step, at the
             end and in between, so that the log holds evaluation rows too. How many and how often
             `held_out.evaluation_schedule` says, unless the recipe has an ``eval_strategy`` or
@@ -211,8 +212,8 @@ def ddpo(
         chat_template=chat_template,
         report_to=report_to,
     )
-    if keep_epochs:
-        trainer.add_callback(SaveEachEpoch(output))
+    for callback in [SaveEachEpoch(output)] * keep_epochs + [*callbacks]:
+        trainer.add_callback(callback)
     metrics: dict[str, Any] = check_first_step(trainer, sft_model, pairs, recipe, chat_template)
     log = train_and_log(trainer, output)
     quantised = bool(quantization_options(recipe))

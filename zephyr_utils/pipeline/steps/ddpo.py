@@ -7,6 +7,7 @@ from typing import Any
 from zephyr_utils import training
 from zephyr_utils.chat import TemplateChoice, load_tokenizer, prepare_tokenizer
 from zephyr_utils.data.records import load_records
+from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS
 from zephyr_utils.recipes import Recipe
 from zephyr_utils.training.preflight import fitting_length_of, report_rows
 from zephyr_utils.training.rows import FittedRows, fit_pairs, hold_out_pairs
@@ -47,6 +48,7 @@ def train_ddpo(
     reference_folder: Path,
     chat_template: TemplateChoice | None = None,
     report_to: Sequence[str] = (),
+    keep: bool = False,
 ) -> dict[str, Any]:
     """Leave the dDPO model in ``model/``; returns row counts and the training's metrics.
 
@@ -58,9 +60,14 @@ def train_ddpo(
         recipe: the recipe of ``ddpo``.
         reference_folder: where the reference's log-probabilities are cached.
         report_to: as for `training.ddpo`.
+        keep: leave the adapter as it was after each of the `kept_steps` in ``kept/``, where the
+            recipe trains one.
     """
+    from zephyr_utils.pipeline.steps.kept import KeepAdapters, kept_steps  # transformers: slow
+
     train, held_out, fitted = split_pairs(pairs, base_model, recipe.max_length, ties, chat_template)
     report_rows(fitted, "ddpo", fitting_length_of(base_model, recipe.max_length))
+    kept = [KeepAdapters(folder / KEPT_ADAPTERS, kept_steps)]
     trained = training.ddpo(
         start,
         train,
@@ -70,6 +77,7 @@ def train_ddpo(
         reference_folder=reference_folder,
         chat_template=chat_template,
         report_to=report_to,
+        callbacks=kept if keep and training.lora_config(recipe) else (),
     )
     return {
         **fitted.row_counts(),

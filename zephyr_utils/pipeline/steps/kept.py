@@ -45,7 +45,7 @@ class KeepAdapters(TrainerCallback):
         chosen: the steps of a training of so many, such as `kept_steps`.
     """
 
-    def __init__(self, folder: Path, chosen: Callable[[int], Sequence[int]] = kept_steps) -> None:
+    def __init__(self, folder: Path, chosen: Callable[[int], Sequence[int]]) -> None:
         self.folder, self.chosen = folder, chosen
 
     def on_step_end(

@@ -1,12 +1,11 @@
-"""dDPO once more, with its adapter kept on the way, and what each of these models does.
+"""What the models do that dDPO was on its way: margins of held-out pairs and right answers of each
+adapter that step 5 kept, and of model extrapolation behind the last.
 
-The training is the one of step 5: same start, pairs, recipe and seed. After it comes model
-extrapolation (ExPO, arXiv 2404.16792, equation 1), which trains nothing: the change that the
-training made to the weights, times 1 + a.
+Model extrapolation (ExPO, arXiv 2404.16792, equation 1) trains nothing: it takes the change that
+the training made to the weights, times 1 + a.
 """
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,79 +17,50 @@ from zephyr_utils.evaluation.judges import Judge
 from zephyr_utils.evaluation.types import MTBenchQuestion
 from zephyr_utils.objectives import extrapolate_weights
 from zephyr_utils.pipeline.steps.ddpo import split_pairs
-from zephyr_utils.pipeline.steps.kept import (
-    KeepAdapters,
-    kept_steps,
-    merged_models,
-    step_folder,
-)
+from zephyr_utils.pipeline.steps.kept import merged_models
 from zephyr_utils.pipeline.steps.right_answers import count_answers, right_share
-from zephyr_utils.recipes import Recipe
-from zephyr_utils.training.save import CHECKPOINTS
 
 FACTORS = (1.25, 1.5, 1.75, 2.0)  # ExPO's 1 + a, of the last adapter
 SHOWN_PAIRS = 6  # held-out pairs whose own margins are kept, evenly spaced
 
 
-def train_checkpoints(
+def measure_ddpo_checkpoints(
     folder: Path,
     base_model: str,
     start: Path,
+    adapters: Mapping[int, Path],
     pairs: Path,
     ties: str,
-    recipe: Recipe,
-    reference_folder: Path,
+    recipe: Mapping[str, Any],
     questions: Sequence[MTBenchQuestion],
     judge: Judge,
     max_new_tokens: int,
 ) -> dict[str, Any]:
-    """Leave the adapters in folders of their own; returns which, and what was measured of them.
+    """Measure the start, each adapter merged into it, and the last one extrapolated; trains nothing
+    and writes no file.
 
     Args:
-        folder: where they are written.
-        base_model, start, pairs, ties, recipe, reference_folder: as for `ddpo.train_ddpo`.
+        folder: of the artefact.
+        base_model, start, pairs, ties: as for `ddpo.train_ddpo`.
+        adapters: step -> folder.
+        recipe: the recipe of ``ddpo``; its `max_length` and `beta` are read.
         questions: in MT-Bench's schema; none that the models are chosen or compared by.
         judge: one with a ``right_from``.
         max_new_tokens: of the longest answer.
 
     Returns:
-        ``adapters``, step -> folder; ``points``, for the start, each adapter and each of `FACTORS`
-        ``{step, factor, margin, accuracy, right, right_low, right_high, margins}``, of which
-        `margin` and `accuracy` are of all held-out pairs, `right` (with a 95 % interval) is a share
-        of answers and `margins` are those of ``pairs``, ``[{prompt, chosen, rejected}]``; and
-        ``answers``, ``rows_trained`` and ``rows_held_out``, how many there were.
+        ``points``, for the start (step 0), each adapter and each of `FACTORS` ``{step, factor,
+        margin, accuracy, right, right_low, right_high, margins}``, of which `margin` and `accuracy`
+        are of all held-out pairs, `right` (with a 95 % interval) is a share of answers and
+        `margins` are those of ``pairs``, ``[{prompt, chosen, rejected}]``; and ``answers`` and
+        ``rows_held_out``, how many there were.
     """
-    train, held_out, _ = split_pairs(pairs, base_model, recipe.max_length, ties)
-    trainer = training.ddpo_trainer(start, train, folder, recipe, reference_folder=reference_folder)
-    trainer.add_callback(KeepAdapters(folder))
-    training.train_and_log(trainer, folder)
-    steps = kept_steps(trainer.state.max_steps)
-    shutil.rmtree(folder / CHECKPOINTS)
-    measured = _measure(folder, start, steps, held_out, recipe, questions, judge, max_new_tokens)
-    return {
-        "rows_trained": len(train),
-        "rows_held_out": len(held_out),
-        "adapters": {str(step): step_folder(step) for step in steps},
-        **measured,
-    }
-
-
-def _measure(
-    folder: Path,
-    start: Path,
-    steps: list[int],
-    held_out: Sequence[dict[str, Any]],
-    recipe: Recipe,
-    questions: Sequence[MTBenchQuestion],
-    judge: Judge,
-    max_new_tokens: int,
-) -> dict[str, Any]:
-    """Margins of the held-out pairs and right answers, of the start and of each model after it."""
+    _, held_out, _ = split_pairs(pairs, base_model, recipe["max_length"], ties)
     tokenizer = load_model(start)[1]
     shown = list(range(0, len(held_out), -(-len(held_out) // SHOWN_PAIRS)))
     reference: dict[str, Any] = {}
     points = []
-    for step, factor, model in _models(folder, start, steps):
+    for step, factor, model in _models(start, adapters):
         sums = _log_probs(model, tokenizer, held_out)
         reference = reference or sums
         margins = diagnostics.reward_margins(
@@ -111,6 +81,7 @@ def _measure(
             }
         )
     return {
+        "rows_held_out": len(held_out),
         "points": points,
         "pairs": [
             {
@@ -125,19 +96,18 @@ def _measure(
 
 
 def _models(
-    folder: Path, start: Path, steps: list[int]
+    start: Path, adapters: Mapping[int, Path]
 ) -> Iterator[tuple[int, float, PreTrainedModel]]:
     """(step, factor of its change, model): the start, each adapter, and the last extrapolated."""
-    adapters = {step: folder / step_folder(step) for step in steps}
-    states = []
+    last, states = max(adapters), []
     for step, model in merged_models(start, adapters):
-        if step in (0, steps[-1]):
+        if step in (0, last):
             states.append({name: values.clone() for name, values in model.state_dict().items()})
         yield step, 1.0, model
     before, after = states
     for factor in FACTORS:
         model.load_state_dict(extrapolate_weights(before, after, factor - 1))
-        yield steps[-1], factor, model
+        yield last, factor, model
 
 
 def _log_probs(
