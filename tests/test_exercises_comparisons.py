@@ -1,5 +1,5 @@
-"""Chapter 10's exercises on comparisons: right answers in other forms are right, and only NaN stands
-for what was never measured.
+"""Chapter 10's exercises on comparisons: right answers in other forms are right, and NaN alone
+stands for what was never measured.
 """
 
 import itertools
