@@ -1259,7 +1259,7 @@ if compared and miniature_as_shipped:
 #    `binarize` on every chosen score.
 # 2. *Random, not worst*: [smaller gaps](ex-04-expected-gap), equation {eq}`eq-04-gap`, and more variety.
 # 3. *Randomness*: a seed inside the row left two of four positions unreachable; with one seed per file a pair depends on
-#    the order; with a seed per prompt it depends on its row alone.
+#    the order; with a seed per prompt it depends on its row alone, [as in your binariser](ex-04-binarise).
 # 4. *Five strategies*: the score decides which answer is chosen; ties pull margins to zero (equation {eq}`eq-04-tie`);
 #    the maximum seeks out [faulty tens](ex-04-faulty-ten), the winner's curse.
 # 5. *Audit and leaks*: `audit` on any set, with [length bias](ex-04-length-bias) as its first number; exact equality

@@ -718,7 +718,8 @@ if my_log:
 # %% [markdown]
 # ## Recap
 #
-# 1. Eight faults and a healthy run: six show in the curves or in the first row, two do not (runs A to I)
+# 1. Eight faults and a healthy run: six show in the curves or in the first row, two do not (runs A to I);
+#    [your function](ex-13-find) tells the six and the healthy run apart
 # 2. Rewards at step 0 divided by β are nats: tens for another model, fewer for another text ([exercise](ex-13-nats))
 # 3. What policy and reference share cancels in every difference, and shows beside a healthy log ([exercise](ex-13-beside))
 # 4. The rules fit into a function ([exercise](ex-13-find))
