@@ -493,9 +493,11 @@ lessons.explain(
     + (
         "What is missing most is not knowledge but form: who speaks, in what format, "
         "when to stop. A small adapter learns that in one or two passes."
-        if max(before_by_part["end"][0], before_by_part["marker"][0])
-        > before_by_part["assistant"][0]
-        else "Here the words themselves are what the base finds hard."
+        if max(before_by_part["end"][0], before_by_part["marker"][0]) > blind / 2
+        else "Neither ends nor markers cost half as much as a blind guess: this base "
+        "has seen a chat's form before. What is left of it is what the template writes "
+        "by itself, a system turn of its own included: a model that was trained on "
+        "answers alone never had to predict that."
     ),
     key="base-parts",
     answer=PARTS.index(by_loss[0]),
@@ -992,7 +994,7 @@ print(f"{'effective batch':>20}: {step_rows}")
 # ## The training
 #
 # `pipeline.dsft()` runs the package's version on all rows. If the pipeline has been run before, it reads what that run
-# left; if not, it trains now, a few minutes on two cores.
+# left; if not, it trains now: the miniature in a few minutes on two cores.
 
 # %%
 sft = pipeline.dsft()
@@ -1018,7 +1020,8 @@ figures.show(
         f"The training loss is {log[0]['loss']:.1f} at step {log[0]['step']} "
         f"and ends at {log[-1]['loss']:.2f}."
     ),
-    caption=f"Training loss, each point a mean over {every} steps.",
+    caption="Training loss, each point "
+    f"{'one step' if every == 1 else f'a mean over {every} steps'}.",
 )
 figures.show(
     figures.loss_curve({"training": second, "held out, after": level}),
@@ -1158,6 +1161,11 @@ before_by_part, after_by_part = (
     loss_by_part(model, held_out[:looked_at]) for model in (base, student)
 )
 hardest = max(after_by_part, key=lambda name: after_by_part[name][0])
+falls = {  # of the mean loss, in nats per token
+    name: share * (before_by_part[name][0] - loss)
+    for name, (loss, share) in after_by_part.items()
+}
+form = (falls["marker"] + falls["end"]) / max(sum(falls.values()), 1e-9)
 for name, (loss, share) in after_by_part.items():
     print(
         f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, "
@@ -1168,7 +1176,9 @@ for name, (loss, share) in after_by_part.items():
 lessons.explain(
     f"Markers are at {after_by_part['marker'][0]:.2f} and ends of turns at "
     f"{after_by_part['end'][0]:.2f}, after {before_by_part['marker'][0]:.2f} and "
-    f"{before_by_part['end'][0]:.2f}: that is the format. The assistant's words are at "
+    f"{before_by_part['end'][0]:.2f}: that is the format"
+    + (f", and {form:.0%} of the fall of the mean loss" if 0 < form < 1 else "")
+    + ". The assistant's words are at "
     f"{after_by_part['assistant'][0]:.2f}, the user's at "
     f"{after_by_part['user'][0]:.2f}. Much of what remains cannot be predicted: "
     "questions name people and numbers, and the teacher varies its phrases. Zephyr's "
@@ -1287,8 +1297,8 @@ lessons.explain(
 )
 
 # %% [markdown]
-# To see the answers change from one checkpoint of this training to the next, use the slider *dSFT* under *Watch it learn*
-# on the page [Talk to the models](../talk); there the student answers your own questions as well.
+# To see the miniature's answers change from one checkpoint of its training to the next, use the slider *dSFT* under *Watch
+# it learn* on the page [Talk to the models](../talk); there the student answers your own questions as well.
 
 # %% [markdown]
 # ## What you should see
@@ -1368,7 +1378,8 @@ print(f"{len(tried)} runs in the record")
 #   with it.
 # - **Rows with `messages` and `prompt`.** TRL takes a row with a `prompt` for prompt and completion and stops with a
 #   `KeyError`; the package passes `messages` alone.
-# - **`bf16` on a CPU.** It is TRL's default even there, and slower. The recipe says `false`.
+# - **`bf16` on a CPU.** It is TRL's default even there, and slower unless the processor multiplies in it, which
+#   `zephyr doctor` says. The recipe says `false`.
 # - **Taking the last line of the log for the model's loss.** It is the loss of the last rows.
 # ```
 
