@@ -238,6 +238,14 @@ def test_models_with_other_questions_other_counts_or_the_same_judgments_are_foun
         mt_bench_table(a + [row | {"model": "d"} for row in a])
 
 
+def test_a_warning_points_to_the_callers_line_however_deep_it_was_raised():
+    with pytest.warns(EvaluationWarning) as caught:
+        mt_bench_score(judgments((5, 5), (5, -1)), allow_failures=True)
+        mt_bench_table(judgments((5, 5), (5, -1)), allow_failures=True)
+    assert len(caught) >= 2
+    assert {warning.filename for warning in caught} == {__file__}
+
+
 def test_two_models_are_compared_on_the_grades_both_have():
     a, b = judgments((5, 6), (7, 8), model="a"), judgments((4, 5), (7, -1), model="b")
     with pytest.warns(

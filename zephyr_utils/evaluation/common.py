@@ -3,6 +3,7 @@ from records, and reading records from a file.
 """
 
 import hashlib
+import inspect
 import math
 import unicodedata
 import warnings
@@ -58,8 +59,19 @@ def warn_all(messages: Iterable[str]) -> tuple[str, ...]:
     """
     collected = tuple(messages)
     for message in collected:
-        warnings.warn(message, EvaluationWarning, stacklevel=3)
+        warnings.warn(message, EvaluationWarning, stacklevel=_levels_to_caller())
     return collected
+
+
+def _levels_to_caller() -> int:
+    """The `stacklevel` at which a warning points to the first line outside the package, as counted
+    in the function that calls this one.
+    """
+    package = __name__.partition(".")[0]
+    frame, levels = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, levels = frame.f_back, levels + 1
+    return levels
 
 
 def display_name(value: object) -> str:
