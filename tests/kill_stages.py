@@ -4,16 +4,18 @@ alone.
 Usage: python tests/kill_stages.py [--kills 20] [--stages truecase feedback ...] [--seed 0]
 
 Every stage is a command of `zephyr` on small records of the miniature, so the whole table takes
-about an hour on two cores; with --kills 3 it takes minutes. What a stage rests on and is killed in
-a stage of its own (dSFT before dDPO) is made once and copied. Trainings save every few steps, so
-that most kills leave a checkpoint to go on from. A stage passes when, after a kill and one further
-start, its files hold the same bytes as those of the run left alone. Exceptions, each with its
-reason, stand in `IGNORED` and `VOLATILE`.
+about an hour on two cores; with --kills 3 it takes minutes. Processes start warm (`warm.py`): a
+moment falls into the stage's own work, not into the import of TRL. What a stage rests on and is
+killed in a stage of its own (dSFT before dDPO) is made once and copied. Trainings save every few
+steps, so that most kills leave a checkpoint to go on from, and an exam asks few questions. A stage
+passes when, after a kill and one further start, its files hold the same bytes as those of the run
+left alone. Exceptions, each with its reason, stand in `IGNORED` and `VOLATILE`.
 
 No file of the package may change while this runs: an artefact's key holds the code that makes it.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -21,17 +23,16 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import warm
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -65,14 +66,17 @@ _VOLATILE_TEXT = re.compile(
     r"\d+(\.\d+)? (s|ms|MB|MB/s|seconds)\b|'(seconds|peak_memory_mb)': [\d.]+"
     r"|\b[0-9a-f]{32}\b|\b0x[0-9a-f]+"
 )
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
 SAVE_STEPS = (
     4  # optimiser steps between two checkpoints; the recipes' 100 are more than a stage has
 )
+LONGEST = 3600  # seconds of a run
+QUESTIONS_PER_CATEGORY = 4  # of an exam; with all of them most kills of a round would fall into it
 # Read by every Python that starts, the kernels of chapters too.
-_OTHER_RECIPES = """from pathlib import Path
+_SMALLER = """from pathlib import Path
 from zephyr_utils import recipes
+from zephyr_utils.miniature import data
 recipes.RECIPES_FOLDER = Path({folder!r})
+data.QUESTIONS_PER_CATEGORY = {questions}
 """
 
 
@@ -115,7 +119,7 @@ class _Judge(BaseHTTPRequestHandler):
         """Nothing: one line per call would hide the table."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def judging() -> Iterator[str]:
     """The address of a running `_Judge`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Judge)
@@ -126,8 +130,9 @@ def judging() -> Iterator[str]:
         server.shutdown()
 
 
-def save_often(folder: Path) -> None:
-    """Let every Python started from here train with checkpoints each `SAVE_STEPS` steps.
+def make_smaller(folder: Path) -> None:
+    """Let every Python started from here train with checkpoints each `SAVE_STEPS` steps, and ask
+    `QUESTIONS_PER_CATEGORY` questions of each category.
 
     Args:
         folder: for the changed copy of the recipes.
@@ -136,10 +141,11 @@ def save_often(folder: Path) -> None:
     for path in changed.glob("miniature/d*.yaml"):
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         path.write_text(yaml.safe_dump(values | {"save_steps": SAVE_STEPS}), encoding="utf-8")
-    code = _OTHER_RECIPES.format(folder=str(changed))
+    code = _SMALLER.format(folder=str(changed), questions=QUESTIONS_PER_CATEGORY)
     (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
     paths = [str(folder), os.environ.get("PYTHONPATH", "")]
-    ENVIRONMENT["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    os.environ |= {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def stages(records: Path, url: str, judge_url: str) -> list[Stage]:
@@ -169,11 +175,12 @@ def stages(records: Path, url: str, judge_url: str) -> list[Stage]:
         records / "answers.jsonl",
     )
 
-    def training(verb: str) -> Callable[[Path], list[str]]:
+    def training(verb: str, *options: str) -> Callable[[Path], list[str]]:
         own = ["--dialogues", str(dialogues), "--feedback", str(feedback)]
         own = own[:2] if verb == "sft" else own
-        return lambda folder: [verb, *own, "--runs", str(folder)]
+        return lambda folder: [verb, *options, *own, "--runs", str(folder)]
 
+    longer = ("--set", "dsft.num_train_epochs=12")  # or no two answers would differ in rating
     asked = ["--models", ",".join(MODELS), "--judge", TEACHER, "--base-url", url]
     return [
         Stage("truecase", lambda folder: ["truecase", str(many), "--output", str(folder / "out")]),
@@ -194,6 +201,11 @@ def stages(records: Path, url: str, judge_url: str) -> list[Stage]:
         Stage("sft", training("sft")),
         Stage("dpo", training("dpo"), before=training("sft")),
         Stage(
+            "online",
+            training("online", *longer, "--rounds", "2", "--prompts", "24", "--samples", "4"),
+            before=training("sft", *longer),
+        ),
+        Stage(
             "run",
             lambda folder: [
                 "run", "--chapters", "01", "--dialogues", str(dialogues), "--runs", str(folder),
@@ -202,41 +214,33 @@ def stages(records: Path, url: str, judge_url: str) -> list[Stage]:
     ]  # fmt: skip
 
 
-def start(arguments: list[str], log: Path) -> subprocess.Popen:
+def start(arguments: list[str]) -> warm.Process:
     """Start a command in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "zephyr_utils", *arguments],
-        env={**os.environ, **ENVIRONMENT},
-        stdout=log.open("a"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    return warm.Process(f"import os\nos.setsid()\n{warm.ZEPHYR}", *arguments)
 
 
-def run_whole(arguments: list[str], log: Path) -> float:
+def run_whole(arguments: list[str]) -> float:
     """Run a command to its end; returns the seconds it took.
 
     Raises:
         RuntimeError: it ended with another status than 0 or 1, or with a traceback.
     """
     started = time.perf_counter()
-    status = start(arguments, log).wait()
-    text = log.read_text(errors="replace")
+    process = start(arguments)
+    status = process.wait(LONGEST)
+    text = process.stdout + process.stderr
     if status not in (0, 1) or "Traceback" in text:
         raise RuntimeError(f"status {status}: {text[-1500:]}")
     return time.perf_counter() - started
 
 
-def kill_at(arguments: list[str], log: Path, moment: float) -> bool:
+def kill_at(arguments: list[str], moment: float) -> bool:
     """Kill a command with all it started after `moment` seconds; whether it was still at work."""
-    process = start(arguments, log)
-    try:
-        process.wait(timeout=moment)
-        return False
-    except subprocess.TimeoutExpired:
+    process = start(arguments)
+    time.sleep(moment)
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
+    return process.wait(LONGEST) == -signal.SIGKILL
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -282,17 +286,16 @@ def try_stage(stage: Stage, kills: int, rng: random.Random, folder: Path) -> dic
     before = folder / "before"
     before.mkdir()
     if stage.before is not None:
-        run_whole(stage.before(before), folder / "before.log")
+        run_whole(stage.before(before))
     alone = shutil.copytree(before, folder / "alone")
-    seconds = run_whole(stage.command(alone), folder / "alone.log")
+    seconds = run_whole(stage.command(alone))
     expected, equal, killed, faults = contents(alone), 0, 0, []
     for number in range(kills):
         here = shutil.copytree(before, folder / f"kill-{number}")
-        log = folder / f"kill-{number}.log"
         moment = rng.uniform(0.05, 1.0) * seconds
-        killed += kill_at(stage.command(here), log, moment)
+        killed += kill_at(stage.command(here), moment)
         try:
-            run_whole(stage.command(here), log)
+            run_whole(stage.command(here))
         except RuntimeError as error:
             faults.append(f"kill at {moment:.1f} s: {error}")
             continue
@@ -318,7 +321,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, served(port=0) as url, judging() as judge:
         folder = Path(name)
         (folder / "records").mkdir()
-        save_often(folder)
+        make_smaller(folder)
         for stage in stages(folder / "records", url, judge):
             if not options.stages or stage.name in options.stages:
                 rng = random.Random(f"{options.seed} {stage.name}")

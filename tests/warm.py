@@ -73,9 +73,13 @@ class Process:
         assert self._process.exitcode is not None, f"still running after {timeout:g} s"
         return self._process.exitcode
 
-    def send(self, number: signal.Signals) -> None:
+    @property
+    def pid(self) -> int:
         assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        return self._process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it at once, as the machine's power would."""
