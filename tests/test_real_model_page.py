@@ -9,6 +9,7 @@ import smol
 from markdown_it import MarkdownIt
 
 from zephyr_utils.files import read_json
+from zephyr_utils.scales import get_scale
 
 SMALL = {
     "02_dsft": {"metrics": {"held_out_loss": 0.345}},
@@ -72,6 +73,14 @@ def test_the_committed_rates_bear_out_the_words_about_a_second_epoch():
     assert row["last_steps"]["rewards/accuracies"] == 1 and row["loss"] > math.log(2)
     table = real_model.rates(SMALL, [])
     assert f"{row['loss']:.3f}" in table and "2 of 2" in table
+
+
+def test_one_pair_at_once_takes_less_memory_than_two_as_the_page_says():
+    one, two = read_json(real_model.MEMORY)["arms"]
+    assert (one["pairs_at_once"], two["pairs_at_once"]) == (1, 2)
+    assert one["tokens"] == two["tokens"] and one["peak_mb"] < 0.75 * two["peak_mb"]
+    assert f"take {one['peak_mb'] / 1024:.1f} GB" in real_model.memory(SMALL, [])
+    assert get_scale("smol/cpu").recipe("ddpo")["per_device_train_batch_size"] == 1
 
 
 def test_changed_words_alone_are_marked_and_text_is_escaped():

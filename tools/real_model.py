@@ -16,7 +16,7 @@ from zephyr_utils.files import read_json
 from zephyr_utils.tables import Markup, html_table, markdown_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "smol.json"
-RATES = RESULTS.with_name("smol_rates.json")
+RATES, MEMORY = (RESULTS.with_name(f"smol_{name}.json") for name in ("rates", "memory"))
 STEPS = {
     "truecasing": "truecasing",
     "dsft": "dSFT",
@@ -142,6 +142,20 @@ def step_costs(report: Report, chapters: list[str]) -> str:
         f"{seconds[f'ours, {other}']:.0f} seconds, {steps[f'ours, {other} / trl']:.2f} of them. "
         "The reference is computed once, before the clock starts; TRL's defaults ask it in each "
         "step."
+    )
+
+
+def memory(report: Report, chapters: list[str]) -> str:
+    """What the longest pairs take, one at once and two."""
+    one, two = read_json(MEMORY)["arms"]
+    return (
+        f"Pairs in one pass make the peak. The {len(one['tokens'])} longest training pairs of "
+        f"{' and '.join(map(str, one['tokens']))} tokens, in a process of their own, take "
+        f"{one['peak_mb'] / 1024:.1f} GB and {one['cpu_seconds']:.0f} s of one core one by one, as "
+        f"the recipe has it now, and {two['peak_mb'] / 1024:.1f} GB and {two['cpu_seconds']:.0f} s "
+        f"both at once (`benchmarks/smol_memory.py`). A whole run holds more: the allocator keeps "
+        f"much of what earlier steps freed. The times above are of "
+        f"{first_seed()['pairs_at_once']} pairs at once."
     )
 
 
@@ -316,6 +330,7 @@ PARTS = {
     "real model machine": machine,
     "real model times": times,
     "real model step": step_costs,
+    "real model memory": memory,
     "real model outcomes": outcomes,
     "real model rates": rates,
     "real model exam": exam,
