@@ -212,7 +212,9 @@ def ddpo(
         chat_template=chat_template,
         report_to=report_to,
     )
-    for callback in [SaveEachEpoch(output)] * keep_epochs + [*callbacks]:
+    if keep_epochs:
+        trainer.add_callback(SaveEachEpoch(output))
+    for callback in callbacks:
         trainer.add_callback(callback)
     metrics: dict[str, Any] = check_first_step(trainer, sft_model, pairs, recipe, chat_template)
     log = train_and_log(trainer, output)
