@@ -47,6 +47,7 @@ settings = {}
 import copy
 import dataclasses
 import itertools
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -227,7 +228,7 @@ assert abs(reached["dSFT"]["kl"]) < 0.1
 # A judge's scores also say by how much an answer is better. HelpSteer2-Preference
 # {cite:p}`wang2024helpsteer2preference` asked people for a strength $s$ of 1, 2 or 3. [Chapter 10](10_reward_models)
 # put it into a reward model's loss; with dDPO's implicit reward in the reward's place it enters dDPO's. With
-# $d = \beta (h_w - h_l)$, where $h$ is the log-ratio to dSFT:
+# $d = \beta (h_w - h_l)$, where $h$ is the log-ratio to dSFT, $w$ marks the chosen answer and $l$ the rejected one:
 #
 # $$
 # L_\mathrm{regular} = -\log \sigma(d), \qquad
@@ -235,6 +236,43 @@ assert abs(reached["dSFT"]["kl"]) < 0.1
 # L_\mathrm{scaled} = -s \log \sigma(d) .
 # $$ (eq-12-strength)
 #
+# What does a strength do to a training step? Each loss pulls $d$ upwards, with a force of $-\partial L / \partial d$.
+
+# %% [markdown]
+# ````{exercise} The pull of a pair
+# :label: ex-12-pulls
+#
+# **Difficulty** ●●○○○ · **Minutes** 8
+#
+# Write `pulls(d, strength, kind)`, two tensors with one entry per pair, and `kind`, one of `"regular"`, `"margin"` and
+# `"scaled"`. Return $-\partial L / \partial d$ of each pair's loss in {eq}`eq-12-strength`, one number per pair.
+# ````
+
+# %% tags=["exercise"]
+def pulls(d, strength, kind):
+    ...
+
+
+exercises.check_pulls(pulls)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# The derivative of $-\log \sigma(z)$ by $z$ is $-\sigma(-z)$. What is $z$ in each loss, and what stands in front?
+# ```
+
+# %% [markdown]
+# `````{solution} ex-12-pulls
+# :class: dropdown
+# ```python
+# def pulls(d, strength, kind):
+#     if kind == "margin":
+#         return torch.sigmoid(strength - d)
+#     return torch.sigmoid(-d) * (strength if kind == "scaled" else 1)
+# ```
+# `````
+
+# %% [markdown]
 # For a fair comparison the strengths have a mean of 1: *scaled* would otherwise be a larger learning rate. And $d$
 # moves by a few tenths in a run this short, so the margins have to be of that size, too.
 
@@ -277,6 +315,66 @@ for kind, strength in strengths.items():
     print(f"{kind:8s} first loss {first:.4f}, by the equation {expected[kind]:.4f}")
     assert abs(first - expected[kind]) < 1e-3
 
+# %% [markdown]
+# And your function gives the pulls of all pairs at the start. A mean pull above that of *regular* acts as a larger
+# learning rate. The share of the pull that the strongest pairs receive says how much a loss uses the strength.
+
+# %%
+pulls = exercises.yours(pulls, exercises.check_pulls)
+strongest = weight == weight.max()
+print(f"the strongest pairs are {strongest.float().mean():.0%} of all")
+for kind, strength in strengths.items():
+    each = pulls(torch.zeros(len(few)), weight if strength is None else strength, kind)
+    print(
+        f"{kind:8s} mean pull {each.mean():.3f}, "
+        f"to the strongest pairs {each[strongest].sum() / each.sum():.0%} of it"
+    )
+
+# %% [markdown]
+# Afterwards, did the strength help? Two objectives are compared with *regular*, and one of two looks like a gain by
+# chance more often than one alone. So that both together mislead in at most 5 % of such studies, each gets 2.5 %.
+
+# %% [markdown]
+# ````{exercise} Did it help?
+# :label: ex-12-helped
+#
+# **Difficulty** ●●●○○ · **Minutes** 10
+#
+# Write `helped(gains, tries)`. `gains` is an array: for each prompt, the grade with the strength minus the grade
+# without. `tries` says how many objectives were compared with the same rival. Return `"helped"` or `"harmed"` if the
+# interval around the mean gain leaves out zero, else `"cannot tell"`. The interval reaches $z$ standard errors to
+# either side, $z$ being the normal distribution's quantile at $1 - 0.05 / (2 \cdot \mathrm{tries})$, 1.96 for one try.
+# ````
+
+# %% tags=["exercise"]
+def helped(gains, tries):
+    ...  # "helped", "harmed" or "cannot tell"
+
+
+exercises.check_helped(helped)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `NormalDist().inv_cdf(0.975)` is 1.96. The standard error of a mean is `np.std(gains, ddof=1)`, divided by the root of
+# the number of gains.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-12-helped
+# :class: dropdown
+# ```python
+# def helped(gains, tries):
+#     error = np.std(gains, ddof=1) / np.sqrt(len(gains))
+#     reach = NormalDist().inv_cdf(1 - 0.05 / (2 * tries)) * error
+#     if abs(gains.mean()) <= reach:
+#         return "cannot tell"
+#     return "helped" if gains.mean() > 0 else "harmed"
+# ```
+# To divide the 5 % by the number of tries is Bonferroni's correction; [chapter 08](08_ablations) has Holm's, which
+# finds a little more.
+# `````
+
 # %% tags=["remove-input"]
 lessons.predict(
     "Same pairs, same order, same steps. In how many of *margin* and *scaled* does the "
@@ -286,7 +384,8 @@ lessons.predict(
 )
 
 # %% tags=["hide-output"]
-policies, against_regular = {}, {}
+verdict_on = exercises.yours(helped, exercises.check_helped)
+policies, against_regular, verdicts = {}, {}, {}
 for kind, strength in strengths.items():
     policies[kind] = fit(reference, STEPS, pair_loss(pairs, known, kind, strength))
     reached[kind] = measure(policies[kind])
@@ -295,15 +394,18 @@ for kind in ("margin", "scaled"):
     against_regular[kind] = evaluation.paired_difference(
         reached[kind]["grades"], reached["regular"]["grades"]
     )
+    gains = reached[kind]["grades"] - reached["regular"]["grades"]
+    verdicts[kind] = verdict_on(gains, len(strengths) - 1)
     print(f"{kind} minus regular, prompt by prompt: {against_regular[kind]}")
+    print(f"    verdict, two objectives being tried: {verdicts[kind]}")
 
 # %% tags=["remove-input"]
-told_apart = sum(one.low > 0 or one.high < 0 for one in against_regular.values())
+told_apart = sum(word != "cannot tell" for word in verdicts.values())
 lessons.explain(
     f"{told_apart} of two: "
     + " and ".join(
-        f"{one.mean:+.2f} (from {one.low:+.2f} to {one.high:+.2f}) for *{kind}*"
-        for kind, one in against_regular.items()
+        f"{one.mean:+.2f} for *{kind}*, from {one.low:+.2f} to {one.high:+.2f}, "
+        f"*{verdicts[kind]}*" for kind, one in against_regular.items()
     )
     + ". In the paper, three such runs of DPO reached "
     f"{lessons.published('8.66, 8.58 and 8.74', 'MT-Bench, arXiv 2410.01257')}"
@@ -472,8 +574,8 @@ lessons.explain(
     + f"The best amount on every other prompt is {chosen_amount:+.1f}; on the rest it "
     f"gains {expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}. "
     "Published, with an amount of one tenth: length-controlled AlpacaEval of "
-    f"Zephyr-7B-beta from {lessons.published('13.2 to 14.0', 'model card')}, of "
-    f"Zephyr-7B-alpha from {lessons.published('10.0 to 13.6', 'the same')}.",
+    f"Zephyr-7B-beta from {lessons.published('13.2 to 14.0 %', 'model card')}, of "
+    f"Zephyr-7B-alpha from {lessons.published('10.0 to 13.6 %', 'the same')}.",
     key="short",
     answer=0 if short_best < 0 else 1 if short_best == 0 else 2,
 )
@@ -675,8 +777,8 @@ for divergence in ("forward", "reverse"):
 #
 # That is dDPO's loss, without any judge, so its fair rival is *more supervised training*. Inverse reinforcement
 # learning leads to the same loss: a reward that is high on demonstrations and low on the model's own answers, with
-# $r = \beta \log \pi / \pi_t$. IRFT {cite:p}`li2024irft` samples again several times on the way through the data,
-# SPIN once. `zephyr online --method irft --rounds 4` does it with any dialogues.
+# $r = \beta \log \pi / \pi_t$. IRFT (implicit reward-learning fine-tuning, {cite:p}`li2024irft`) samples again several
+# times on the way through the data, SPIN once. `zephyr online --method irft --rounds 4` does it with any dialogues.
 #
 # Where does it end? If $\pi_t = p_\mathrm{demo}$, both sides of a pair come from one distribution, no loss can tell
 # them apart, and the mean gradient is zero: it stops at the demonstrations.
@@ -789,8 +891,8 @@ for record in records:
 
 # %% [markdown]
 # All methods below take the same number of optimiser steps, each training with its own warm-up and decay. IRFT
-# samples in each round, SPIN once. The rival without a judge is further dSFT on the *same* demonstrations; a second
-# one, on the *best rated* of the feedback's four answers, does use a judge. All share one learning rate, which was
+# samples in each round, SPIN once. The rival without a judge is further dSFT on the *same* demonstrations (*dSFT-2*); a
+# second one, on the *best rated* of the feedback's four answers, does use a judge. All share one learning rate, which was
 # not searched.
 
 # %%
@@ -1437,7 +1539,7 @@ if miniature_as_shipped:
 # | | published | here |
 # |---|---|---|
 # | strength in DPO | MT-Bench 8.66 regular, 8.58 margin, 8.74 scaled (70 B, arXiv 2410.01257) | the table above, with intervals |
-# | extrapolation | zephyr-7b-beta, a = 0.1: AlpacaEval 2, length-controlled, 13.2 to 14.0 (its model card) | the line of dDPO, and of a run that stopped early |
+# | extrapolation | zephyr-7b-beta, a = 0.1: AlpacaEval 2, length-controlled, 13.2 to 14.0 % (its model card) | the line of dDPO, and of a run that stopped early |
 # | self-play | SPIN, first iteration, from zephyr-7b-sft-full: mean of six tasks 62.86 (its model card) | SPIN and four rounds of IRFT, on grades |
 # | IRFT on Zephyr | in an image of arXiv 2405.17888 that we could not read | not compared |
 # | dissection | Zephyr-β with Mistral-7B base r = 0.88, with GPT-4 0.47 (weights of arXiv 2402.11296) | likelihood and implicit reward |
@@ -1513,7 +1615,7 @@ lessons.explain(
 # ### All methods on one frontier
 #
 # The rows of all three chapters, means over the replications: each began at its replication's dSFT model. (Best of
-# 8 stands at $\log 8 - 7/8$; its answers were drawn at a lower temperature, so this is its place only roughly.)
+# 8 stands at $\log 8 - 7/8$ nats; its answers were drawn at a lower temperature, so this is its place only roughly.)
 
 # %% tags=["hide-output"]
 rows_of_study = replications.study_frontier()
@@ -1553,12 +1655,14 @@ else:
 # %% [markdown]
 # ## Recap
 #
-# 1. *Strength*: equation {eq}`eq-12-strength`, weights of mean 1, the difference with its interval.
-# 2. *The line*: [the first exercise](ex-12-extrapolated); whether it helps depends on where the training stopped.
-# 3. *Logits*: [the second exercise](ex-12-token-kl), the same mean gradient without the noise of the draw.
-# 4. *Pairs without a judge*: [the third exercise](ex-12-demonstration-pairs); they end at the demonstrations.
-# 5. *What a judge goes by*: [the fourth exercise](ex-12-fit-weights), known weights found again.
-# 6. *Moving answers*: [the last exercise](ex-12-flow-pair); a field learned from pairs, and passes beyond them.
+# 1. *Strength*: equation {eq}`eq-12-strength`, weights of mean 1, [the pull of each pair](ex-12-pulls), and
+#    [whether it helped](ex-12-helped).
+# 2. *The line*: [a model that nobody trained](ex-12-extrapolated); whether it helps depends on where the training
+#    stopped.
+# 3. *Logits*: [their loss](ex-12-token-kl), the same mean gradient without the noise of the draw.
+# 4. *Pairs without a judge*: [from demonstrations](ex-12-demonstration-pairs), at which they end.
+# 5. *What a judge goes by*: [the weights behind its choices](ex-12-fit-weights), known ones found again.
+# 6. *Moving answers*: [a point on the way](ex-12-flow-pair); a field learned from pairs, and passes beyond them.
 #
 # ## References
 #
