@@ -21,13 +21,12 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "")  # training says how far it is, unlike in steps.py
 
-import numpy as np
 from rich.console import Console
+from smol_losses import held_out_losses
 from smol_steps import compare_steps
 
 from zephyr_utils.chat import Answer, encode, generate, load_model, prepare_tokenizer
 from zephyr_utils.data.records import load_records
-from zephyr_utils.evaluation import bootstrap_interval
 from zephyr_utils.files import plain_value, read_json, write_json
 from zephyr_utils.machine import environment_stamp, multiplies_in_bfloat16
 from zephyr_utils.pipeline.artefacts import Manifest, runs_folder
@@ -35,7 +34,6 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps.truecase import DIALOGUES
 from zephyr_utils.recipes import STAGES
 from zephyr_utils.training import LOG
-from zephyr_utils.training.scoring import row_log_probs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "smol.json"
 REAL_DATA = Path(os.environ.get("ZEPHYR_REAL_DATA", "../shared/data"))
@@ -63,9 +61,11 @@ def main() -> None:
         results = read_json(arguments.output)
     for seed in arguments.seeds:
         pipeline = pipeline_of(arguments.base_model, arguments.runs, seed)
-        run = run_of(pipeline, console)
         if arguments.beside_other_work:
-            run = without_times(run)
+            # the start's greedy answers do not depend on the seed
+            run = without_times(run_of(pipeline, console, MODELS[1:]))
+        else:
+            run = run_of(pipeline, console)
         results["seeds"] = [other for other in results["seeds"] if other["seed"] != seed] + [run]
         if seed == arguments.seeds[0] and not arguments.beside_other_work:
             results["shown"] = shown_on_the_page(pipeline)
@@ -96,7 +96,9 @@ def pipeline_of(base_model: str, runs: Path, seed: int) -> Pipeline:
     )
 
 
-def run_of(pipeline: Pipeline, console: Console) -> dict[str, Any]:
+def run_of(
+    pipeline: Pipeline, console: Console, examined: tuple[str, ...] = MODELS
+) -> dict[str, Any]:
     """Every step of one seed: what it took and what came out."""
     steps: dict[str, Manifest] = {}
     for name, make in (
@@ -108,7 +110,7 @@ def run_of(pipeline: Pipeline, console: Console) -> dict[str, Any]:
     ):
         steps[name] = make()
         console.print(f"seed {pipeline.seed}: {name}, {steps[name].seconds:.0f} s", highlight=False)
-    exams = pipeline.evaluation(MODELS)
+    exams = pipeline.evaluation(examined)
     made = {**steps, **{f"exam_{name}": manifest for name, manifest in exams.items()}}
     return {
         "seed": pipeline.seed,
@@ -145,34 +147,6 @@ def without_times(run: dict[str, Any]) -> dict[str, Any]:
     }
     kept = {name: value for name, value in run.items() if name != "minutes"}
     return kept | {"steps": steps, "curves": curves}
-
-
-def held_out_losses(pipeline: Pipeline) -> dict[str, Any]:
-    """Nats per token of the held-out dialogues before and after dSFT, and the difference with a
-    bootstrap interval over dialogues.
-    """
-    _, held_out, _ = pipeline.split_dialogues()
-    losses: dict[str, np.ndarray] = {}
-    tokens = np.array([])
-    for name in ("base", "dsft"):
-        model, tokenizer = load_model(pipeline.model_directory(name), dtype="float32")
-        prepare_tokenizer(tokenizer, pipeline.chat_template)
-        rows = [(encode(tokenizer, row["messages"])[0], 1) for row in held_out]
-        losses[name] = -row_log_probs(model.eval(), rows, int(tokenizer.pad_token_id)).numpy()
-        tokens = np.array([len(ids) - 1 for ids, _ in rows])
-    each = np.stack([losses["dsft"] - losses["base"], tokens], axis=1)  # (dialogues, 2)
-    places = np.arange(len(each), dtype=float)
-
-    def per_token(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
-        total = each[drawn.astype(int)].sum(axis=-2)
-        return total[..., 0] / total[..., 1]
-
-    change = bootstrap_interval(places, per_token)
-    return {
-        "dialogues": len(held_out),
-        **{name: float(values.sum() / tokens.sum()) for name, values in losses.items()},
-        "change": {"estimate": change.estimate, "low": change.low, "high": change.high},
-    }
 
 
 def shown_on_the_page(pipeline: Pipeline) -> dict[str, Any]:

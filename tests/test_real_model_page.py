@@ -4,8 +4,10 @@ import copy
 import math
 
 import pytest
+import real_costs
 import real_model
 import smol
+import smol_losses
 from markdown_it import MarkdownIt
 
 from zephyr_utils.files import read_json
@@ -27,7 +29,7 @@ def run(monkeypatch):
 
 
 def test_every_part_of_the_page_can_be_made_from_the_committed_run(run):
-    for name, part in real_model.PARTS.items():
+    for name, part in {**real_model.PARTS, **real_costs.PARTS}.items():
         assert part(SMALL, []).strip(), name
 
 
@@ -54,6 +56,28 @@ def test_the_verdict_follows_the_intervals_of_all_seeds(run):
     assert "seeds" not in real_model.outcomes(SMALL, [])
 
 
+def test_the_page_says_how_much_of_the_fall_lies_in_the_template(run):
+    loss = run["seeds"][0]["held_out_loss"]
+    loss["change"] = {"estimate": -0.5, "low": -0.6, "high": -0.4}
+    loss["words"] = 0.8
+    loss["of_words"] = {"base": 2.5, "dsft": 2.4,
+                        "change": {"estimate": -0.1, "low": -0.2, "high": -0.05}}  # fmt: skip
+    words = real_model.outcomes(SMALL, [])
+    assert "84% of the fall" in words and "own words fell, too" in words
+    assert "| 2.500 → 2.400, -0.100 [-0.200, -0.050] |" in words
+    loss["of_words"]["change"] |= {"high": 0.05}
+    assert "cannot be told from none" in real_model.outcomes(SMALL, [])
+    del loss["of_words"]
+    assert "of the fall" not in real_model.outcomes(SMALL, [])
+
+
+def test_words_are_the_tokens_of_contents_whatever_the_template_puts_around_them():
+    texts = ["<s>", "system", "\n", "Hi", " you", "</s>", "\n", "\u00e9", "", "</s>"]
+    messages = [{"role": "user", "content": "Hi you"}, {"role": "assistant", "content": "\u00e9"}]
+    counted = smol_losses.is_word(texts, messages).tolist()
+    assert counted == [False] * 3 + [True] * 2 + [False] * 2 + [True] * 2 + [False]
+
+
 def test_a_seed_that_ran_beside_other_work_shows_no_times_and_its_own_figures(run):
     clean = copy.deepcopy(run["seeds"][0]) | {"seed": 7, "pairs_at_once": 1}
     clean["curves"]["ddpo"][0] |= {"eval_runtime": 9.0, "eval_steps_per_second": 2.0, "loss": 0.5}
@@ -76,10 +100,10 @@ def test_the_committed_rates_bear_out_the_words_about_a_second_epoch():
 
 
 def test_one_pair_at_once_takes_less_memory_than_two_as_the_page_says():
-    one, two = read_json(real_model.MEMORY)["arms"]
+    one, two = read_json(real_costs.MEMORY)["arms"]
     assert (one["pairs_at_once"], two["pairs_at_once"]) == (1, 2)
     assert one["tokens"] == two["tokens"] and one["peak_mb"] < 0.75 * two["peak_mb"]
-    assert f"take {one['peak_mb'] / 1024:.1f} GB" in real_model.memory(SMALL, [])
+    assert f"take {one['peak_mb'] / 1024:.1f} GB" in real_costs.memory(SMALL, [])
     assert get_scale("smol/cpu").recipe("ddpo")["per_device_train_batch_size"] == 1
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import api_reference
 import cli_reference
 import pipeline_picture
+import real_costs
 import real_model
 import scale_costs
 import yaml
@@ -276,6 +277,7 @@ PARTS: dict[str, Callable[[Report, list[str]], str]] = {
     "recipes dsft": lambda report, chapters: recipes("dsft"),
     "recipes ddpo": lambda report, chapters: recipes("ddpo"),
     **real_model.PARTS,
+    **real_costs.PARTS,
     **scale_costs.PARTS,
     **{
         f"published {name}": functools.partial(_published_part, name)

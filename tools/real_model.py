@@ -5,7 +5,6 @@
 import html
 import itertools
 import re
-import statistics
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from zephyr_utils.files import read_json
 from zephyr_utils.tables import Markup, html_table, markdown_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "smol.json"
-RATES, MEMORY = (RESULTS.with_name(f"smol_{name}.json") for name in ("rates", "memory"))
+RATES = RESULTS.with_name("smol_rates.json")
 STEPS = {
     "truecasing": "truecasing",
     "dsft": "dSFT",
@@ -118,6 +117,7 @@ def outcome_of(run: dict[str, Any]) -> dict[str, Any]:
     return {
         "held-out loss of dSFT, nats per token": f"{loss['base']:.3f} → {loss['dsft']:.3f}",
         "its change [95 %]": interval(loss["change"], signed=True),
+        "the same, words of messages alone": words_of(loss),
         "held-out dialogues": loss["dialogues"],
         "first loss of dDPO (ln 2 = 0.6931)": f"{dpo['first_step_loss']:.4f}",
         "held-out preference accuracy [95 %]": f"{margins['accuracy']:.3f} "
@@ -125,38 +125,6 @@ def outcome_of(run: dict[str, Any]) -> dict[str, Any]:
         "held-out pairs": margins["pairs"],
         "mean reward margin": f"{margins['margin']:.3f}",
     }
-
-
-def step_costs(report: Report, chapters: list[str]) -> str:
-    """One step of dDPO beside TRL's defaults on the same pairs."""
-    steps = results()["steps"]
-    other = steps["other_precision"]
-    seconds = {
-        name: statistics.median(arm["wall_ms"] for arm in arms) / 1000
-        for name, arms in steps["measured"].items()
-    }
-    return (
-        f"A step of dDPO takes {seconds['ours']:.0f} seconds for {steps['pairs_per_update']} "
-        f"pairs, {steps['ours / trl']:.2f} of what TRL's defaults take for the same pairs in the "
-        f"same run ({seconds['trl']:.0f} seconds); in {other} "
-        f"{seconds[f'ours, {other}']:.0f} seconds, {steps[f'ours, {other} / trl']:.2f} of them. "
-        "The reference is computed once, before the clock starts; TRL's defaults ask it in each "
-        "step."
-    )
-
-
-def memory(report: Report, chapters: list[str]) -> str:
-    """What the longest pairs take, one at once and two."""
-    one, two = read_json(MEMORY)["arms"]
-    return (
-        f"Pairs in one pass make the peak. The {len(one['tokens'])} longest training pairs of "
-        f"{' and '.join(map(str, one['tokens']))} tokens, in a process of their own, take "
-        f"{one['peak_mb'] / 1024:.1f} GB and {one['cpu_seconds']:.0f} s of one core one by one, as "
-        f"the recipe has it now, and {two['peak_mb'] / 1024:.1f} GB and {two['cpu_seconds']:.0f} s "
-        f"both at once (`benchmarks/smol_memory.py`). A whole run holds more: the allocator keeps "
-        f"much of what earlier steps freed. The times above are of "
-        f"{first_seed()['pairs_at_once']} pairs at once."
-    )
 
 
 def rates(report: Report, chapters: list[str]) -> str:
@@ -173,6 +141,15 @@ def rates(report: Report, chapters: list[str]) -> str:
     ]
     columns = ["rate", "after epoch", "accuracy, last 8 steps", "loss", "accuracy"]
     return markdown_table(columns, rows, numbers=range(5))
+
+
+def words_of(loss: dict[str, Any]) -> str:
+    """The loss of the messages' own words, without what the template writes; a dash where only all
+    tokens were measured.
+    """
+    if not (words := loss.get("of_words")):
+        return "–"
+    return f"{words['base']:.3f} → {words['dsft']:.3f}, {interval(words['change'], signed=True)}"
 
 
 def verdict(runs: list[dict[str, Any]]) -> str:
@@ -199,7 +176,30 @@ def verdict(runs: list[dict[str, Any]]) -> str:
             "ones, so the intervals are not narrower taken together: a seed changes the adapter's "
             "first weights and the order of the rows."
         )
-    return f"{first} {second}{third}"
+    return f"{first}{of_template(runs)} {second}{third}"
+
+
+def of_template(runs: list[dict[str, Any]]) -> str:
+    """How much of the loss's fall lies in what the template writes, in the first seed that was
+    measured so.
+    """
+    measured = [run["held_out_loss"] for run in runs if "of_words" in run["held_out_loss"]]
+    if not measured:
+        return ""
+    loss, words = measured[0], measured[0]["of_words"]["change"]
+    template = 1 - measured[0]["words"] * words["estimate"] / loss["change"]["estimate"]
+    own = (
+        "fell, too"
+        if words["high"] < 0
+        else "rose"
+        if words["low"] > 0
+        else "cannot be told from none: its interval holds 0"
+    )
+    return (
+        f" But {template:.0%} of the fall lies in the tokens that the chat template writes, the "
+        "same in every row (markers, ends, a system turn). The loss of the messages' own words "
+        f"{own}."
+    )
 
 
 def how_many(held: list[bool]) -> str:
@@ -329,8 +329,6 @@ def raw(text: str) -> str:
 PARTS = {
     "real model machine": machine,
     "real model times": times,
-    "real model step": step_costs,
-    "real model memory": memory,
     "real model outcomes": outcomes,
     "real model rates": rates,
     "real model exam": exam,
