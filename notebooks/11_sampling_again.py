@@ -3,8 +3,8 @@
 #
 # Zephyr's paper stops after one round of preferences, on answers that other models wrote. The field's next step was
 # plain: let the aligned model answer, have its answers judged, train on them, and repeat. From Zephyr's own dSFT
-# model and prompts, one offline round and three of sampling, with nothing but DPO, reach 22.2 in AlpacaEval 2's
-# length-controlled win rate {cite:p}`zhang2024selm`; Zephyr-7B-beta stands at 13.2 (card of its ExPO model). This
+# model and prompts, one offline round and three of sampling, with nothing but DPO, reach 22.2 % in AlpacaEval 2's
+# length-controlled win rate {cite:p}`zhang2024selm`; Zephyr-7B-beta stands at 13.2 % (card of its ExPO model). This
 # chapter builds that loop, tries two refinements, SPPO {cite:p}`wu2024sppo` and SELM, and follows the judge's errors
 # from round to round. At the end the model rates itself.
 
@@ -13,7 +13,8 @@
 #
 # 1. Tell on-policy from off-policy pairs, and measure how far a data set lies from what a model says.
 # 2. Write the loop: sample, judge, pair, train against the last round's model, merge, repeat.
-# 3. Compare rounds of DPO, SPPO and SELM with an offline control of as many steps, by grade, right answers and KL.
+# 3. Compare rounds of DPO, SPPO and SELM with an offline control of as many steps, by grade, right answers and KL
+#    divergence.
 # 4. Separate what a judge's noise adds to the rating of a chosen answer from how good the answer is.
 # 5. Say what self-play does under a judge with cyclic preferences.
 # 6. Let a model rate its own answers, and follow its opinion of itself beside the true grade.
@@ -124,14 +125,62 @@ def encoded(prompt, answer):
 # Samples come from the model's own distribution, as in [chapter 10](10_reward_models), unless a temperature is given.
 
 # %%
-def sample(model, prompts, samples, seed):
+def sample(model, prompts, samples, seed, temperature=1.0):
     return online.sample_answers(
         model, prompts, samples, tokenizer=tokenizer, seed=seed,
+        temperature=temperature,
         max_new_tokens=pipeline.setting.exam.max_new_tokens,
     )
 
 # %% [markdown]
-# Held-out pairs, and what dSFT and dDPO answer to their prompts themselves:
+# How far does a data set lie from what a model says? Compare its answers with the model's own to the same prompts, in
+# nats per token. Two draws of one model are equally likely on average. Answers that are less likely come from somebody
+# else; those that are *likelier* are no draws of the model either: greedy decoding gives such answers.
+
+# %% [markdown]
+# ````{exercise} Whose answers?
+# :label: ex-11-whose
+#
+# **Difficulty** ●●●○○ · **Minutes** 10
+#
+# Write `whose_answers(log_probs, tokens, own_log_probs, own_tokens)`, four arrays with one entry per prompt: the
+# log-probability of the data set's answer under the model, in nats, its number of tokens, and the same two of the
+# model's own answer.
+# Return two things. First the gap: the mean over prompts of the own answer's nats per token minus those of the data
+# set's. Then a word: `"off-policy"` if the gap's 95 % interval (1.96 standard errors to either side, paired by prompt)
+# leaves out zero, else `"cannot tell"`.
+# ````
+
+# %% tags=["exercise"]
+def whose_answers(log_probs, tokens, own_log_probs, own_tokens):
+    ...  # return gap, word
+
+
+exercises.check_whose_answers(whose_answers)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `log_probs / tokens` is one number per answer. Take the differences prompt by prompt, then their mean, and
+# `np.std(differences, ddof=1) / np.sqrt(len(differences))` is its error. A gap may be off on either side.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-11-whose
+# :class: dropdown
+# ```python
+# def whose_answers(log_probs, tokens, own_log_probs, own_tokens):
+#     gaps = own_log_probs / own_tokens - log_probs / tokens
+#     error = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
+#     far = abs(gaps.mean()) > 1.96 * error
+#     return gaps.mean(), "off-policy" if far else "cannot tell"
+# ```
+# "On-policy" is never proved: that no difference was seen may only mean that too few answers were compared.
+# `````
+
+# %% [markdown]
+# Held-out pairs, and what dSFT and dDPO answer to their prompts themselves; of dSFT also a second draw and its greedy
+# answers, to try your function on:
 
 # %%
 ddpo, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
@@ -143,6 +192,9 @@ texts = {
 }
 for name, model in (("own, dSFT", dsft), ("own, dDPO", ddpo)):
     texts[name] = [group[0].text for group in sample(model, prompts, 1, seed)]
+for name, temperature in (("dSFT, again", 1.0), ("dSFT, greedy", 0.0)):
+    said = sample(dsft, prompts, 1, seed + 1, temperature)
+    texts[name] = [group[0].text for group in said]
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -153,18 +205,23 @@ lessons.predict(
 )
 
 # %% tags=["hide-output"]
-per_token = {}
+whose = exercises.yours(whose_answers, exercises.check_whose_answers)
+per_token, under_dsft = {}, {}
 for name, said in texts.items():
     rows = [encoded(*row) for row in zip(prompts, said, strict=True)]
-    tokens = sum(len(answer) for _, answer in rows)
+    tokens = np.array([len(answer) for _, answer in rows])
     with torch.no_grad():
-        both = [log_probs(model, rows).sum().item() / tokens for model in (dsft, ddpo)]
-    per_token[name] = both
-    print(f"{name:10s}  dSFT {both[0]:6.2f}   dDPO {both[1]:6.2f}  nats per token")
+        both = [log_probs(model, rows).numpy() for model in (dsft, ddpo)]
+    under_dsft[name] = both[0], tokens
+    per_token[name] = [(each / tokens).mean() for each in both]
+
+print("nats per token under each model, mean over answers")
+for name, (at_dsft, at_ddpo) in per_token.items():
+    print(f"{name:12s}  dSFT {at_dsft:6.2f}   dDPO {at_ddpo:6.2f}")
 
 # %% tags=["remove-input"]
 under_ddpo = {name: both[1] for name, both in per_token.items()}
-likeliest = max(under_ddpo, key=under_ddpo.get)
+likeliest = max(("chosen", "own, dSFT", "own, dDPO"), key=under_ddpo.get)
 lessons.explain(
     f"Under dDPO its own answers have {under_ddpo['own, dDPO']:.2f} nats per token, "
     f"the chosen ones {under_ddpo['chosen']:.2f} and the rejected ones "
@@ -178,6 +235,19 @@ lessons.explain(
 )
 
 # %% [markdown]
+# And under dSFT, from which dDPO's training and the rounds below begin: which of these answers are off-policy?
+
+# %%
+for name in texts:
+    if name != "own, dSFT":
+        gap, word = whose(*under_dsft[name], *under_dsft["own, dSFT"])
+        print(f"{name:12s}  gap {gap:+.2f} nats per token: {word}")
+
+# %% [markdown]
+# The second draw is the control: chance alone calls one such draw in twenty off-policy. The measure sees one mean
+# alone, in which another model's answers can agree with the model's own, so "cannot tell" does not say on-policy. An
+# off-policy data set can still be good to learn from, but it holds too little of what the model says itself.
+#
 # ## One round, written out
 #
 # A round takes a model and prompts that no earlier round has trained on, and leaves a model. So prompts are split
@@ -514,9 +584,9 @@ lessons.explain(
 # A gain over dSFT shows that training on preferences helps, not that *sampling again* does. The control has the same
 # prompts, the best against the worst answer of each and as many optimiser steps (or a few more, where fewer of its
 # prompts are lost to ties; the cell prints both), but the feedback's answers, from four other models, in one run
-# against dSFT. Its learning rate is half the rounds': the best of three on development questions, where at the rounds'
-# learning rate a run of this length fell below dSFT. [Chapter 05](05_ddpo)'s dDPO stands beside them, with several
-# times the pairs.
+# against dSFT. Its learning rate is half the rounds': the best of three on development questions, which no exam asks;
+# at the rounds' learning rate a run of this length fell below dSFT there. [Chapter 05](05_ddpo)'s dDPO stands beside
+# them, with several times the pairs.
 
 # %%
 def trained(name, records, recipe):
@@ -651,7 +721,8 @@ lessons.explain(
     f"{wide['chosen'] - wide['rejected']:.2f} against "
     f"{narrow['chosen'] - narrow['rejected']:.2f}. SPPO's authors found little "
     "between two and five at scale: "
-    f"{lessons.published('28.26 against 28.53', 'SPPO, figure 4')} after three rounds.",
+    f"{lessons.published('28.26 against 28.53 %', 'AlpacaEval 2; SPPO, figure 4')} "
+    "after three rounds.",
     key="two",
     answer=0 if change > 0.01 else 2 if change < -0.01 else 1,
 )
@@ -666,14 +737,15 @@ lessons.explain(
 # \pi_{t+1}(y \mid x) \propto \pi_t(y \mid x) \, e^{\eta P(y \succ \pi_t \mid x)} .
 # $$ (eq-11-game)
 #
-# Take the logarithm: $h(y) = \log \pi_{t+1} - \log \pi_t = \eta P(y \succ \pi_t) - \log Z$. The paper replaces the
+# The *step size* $\eta$ says how far one round goes. Take the logarithm, with $Z$ the sum that makes the right side a
+# distribution: $h(y) = \log \pi_{t+1} - \log \pi_t = \eta P(y \succ \pi_t) - \log Z$. The paper replaces the
 # unknown $\log Z$ by $\eta / 2$, which is right for a policy that beats itself half of the time, and regresses:
 #
 # $$
 # L = \tfrac{1}{2} \sum_{y \in \{y_w, y_l\}} \big[ h(y) - \eta ( P(y \succ \pi_t) - \tfrac{1}{2} ) \big]^2 .
 # $$ (eq-11-sppo)
 #
-# Each answer has its own target, in nats, and stops pulling when it is reached; DPO's margin has none. The win rate
+# Each answer has its own target, in nats, and stops pulling when it is reached; DPO's margin has no target. The win rate
 # is estimated from the K answers, which are samples of $\pi_t$.
 
 # %% [markdown]
@@ -1072,7 +1144,7 @@ change = noise[-1]["equal"] - noise[0]["equal"]
 lessons.explain(
     "The chosen answers are rated "
     + ", then ".join(f"{row['optimism']:+.2f}" for row in noise)
-    + " points of five too high, an answer at random "
+    + " points of its five-point scale too high, an answer at random "
     f"{noise[0]['at random']:+.2f}. Pairs of truly equal grade are "
     + ", then ".join(f"{row['equal']:.0%}" for row in noise)
     + " of all, reversed ones "
@@ -1206,12 +1278,12 @@ lessons.explain(
 # Judging costs as much as sampling. Can the model do it? Yuan et al. {cite:p}`yuan2024selfrewarding` ask it in words:
 # a prompt lists five points, the model writes how many of them its answer deserves, and rounds of DPO train on best
 # and worst. Their model, Llama 2 70B, had first been taught to judge by examples. Its AlpacaEval 2 win rate rose from
-# 9.94 to 15.38 and 20.44 over three iterations (read in summaries, not in the paper).
+# 9.94 to 15.38 and 20.44 % over three iterations (read in summaries, not in the paper).
 #
 # *Just Say What You Want* {cite:p}`xu2024justsay` asks for less. We could read only its abstract and first page, and
 # no code is listed. This much is known: "only-prompting" makes preference data "without relying on judgment
 # capabilities", which self-rewarding methods need and small models lack; the gap between positive and negative
-# examples is controlled, with more hard negatives in later stages; it reports 34.5 in AlpacaEval 2's
+# examples is controlled, with more hard negatives in later stages; it reports 34.5 % in AlpacaEval 2's
 # length-controlled win rate, from Mistral-7B and Mistral-7B-Instruct. According to a review, the model writes both
 # sides of a pair, one under a prefix that asks for a good answer, the other under one that asks for a poor one, and
 # pairs are stored without prefix for DPO. Prefixes, schedule and other numbers are unknown to us.
@@ -1296,8 +1368,49 @@ for completion in row["completions"]:
 
 # %% [markdown]
 # Now its opinion beside the true grade, round by round. *Agreement* is the share of pairs of different true grade
-# that the self-reward ranks correctly; one half is chance. *Ahead* is the change of the mean self-reward since round
-# 1 minus that of the true grade, each in standard deviations of round 1.
+# that the self-reward ranks correctly; one half is chance. Agreement alone can stay while the opinion rises. Does it
+# rise faster than the grade?
+
+# %% [markdown]
+# ````{exercise} Its opinion of itself
+# :label: ex-11-ahead
+#
+# **Difficulty** ●●○○○ · **Minutes** 8
+#
+# Write `ahead(rewards, grades)`, two lists with one array per round: the self-rewards of the round's answers, in nats,
+# and their true grades, 1 to 10. Rounds may differ in their number of answers. Return one number per round: the rise of
+# the mean reward since the first round minus the rise of the mean grade. The two have different units, so divide each
+# rise by the standard deviation that reward or grade had in the *first* round.
+# ````
+
+# %% tags=["exercise"]
+def ahead(rewards, grades):
+    ...  # a list, one number per round
+
+
+exercises.check_ahead(ahead)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# Write the rise of one of them first: `(each.mean() - rounds[0].mean()) / rounds[0].std()` for each of the rounds. The
+# first number is 0.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-11-ahead
+# :class: dropdown
+# ```python
+# def rises(rounds):
+#     first = rounds[0]
+#     return [(each.mean() - first.mean()) / first.std() for each in rounds]
+#
+# def ahead(rewards, grades):
+#     return [r - g for r, g in zip(rises(rewards), rises(grades))]
+# ```
+# A ruler must not change from round to round: as answers become alike, a round's own standard deviation shrinks, and any
+# rise would look larger.
+# `````
 
 # %%
 def opinions(each):
@@ -1320,15 +1433,16 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 seen = [opinions(each) for each in made["self-rewarding"]]
-(mean_r, mean_g), (sd_r, sd_g) = seen[0][0].mean(axis=0), seen[0][0].std(axis=0)
+rewards, true_grades = zip(*(rated_so.T for rated_so, _ in seen))
+how_far = exercises.yours(ahead, exercises.check_ahead)
+ahead_by = how_far(list(rewards), list(true_grades))
 self_path = []
 for number, (rated_so, of_pairs) in enumerate(seen, start=1):
     right_way = 1 - of_pairs["equal"] - of_pairs["reversed"]
-    rise, true_rise = rated_so.mean(axis=0) - (mean_r, mean_g)
     self_path.append({
         "self-reward": rated_so[:, 0].mean(), "true grade": rated_so[:, 1].mean(),
         "agreement": right_way / max(1 - of_pairs["equal"], 1e-9),
-        "ahead": rise / sd_r - true_rise / sd_g,
+        "ahead": float(ahead_by[number - 1]),
     })
     show(f"answers of round {number}", self_path[-1])
 
@@ -1453,7 +1567,7 @@ if miniature_as_shipped:
 #
 # | | published | here |
 # |---|---|---|
-# | iterative DPO, AlpacaEval 2, length-controlled | 15.41, then 20.53, 22.12, 22.19 (SELM, table 1); Zephyr-7B-beta 13.2 | grade and right answers per round, above |
+# | iterative DPO, AlpacaEval 2, length-controlled (%) | 15.41, then 20.53, 22.12, 22.19 (SELM, table 1); Zephyr-7B-beta 13.2 | grade and right answers per round, above |
 # | SELM | 20.52, 21.84, 24.25 (the same table); α 0.001, β 0.01 | α 0.1, β 0.1 |
 # | SPPO, from Mistral-7B-Instruct-v0.2 | 17.11, then 24.79, 26.89, 28.53 (its table 1); its own iterative DPO 24.23 at best | from the miniature's dSFT |
 # | SPPO's η | 1,000, with a learning rate of 5e-7 | 10, with a learning rate that was searched for DPO |
@@ -1545,14 +1659,15 @@ lessons.explain(
 # %% [markdown]
 # ## Recap
 #
-# 1. *Whose answers*: the model hardly says any more what its pairs reject; its own weak answers are in no pair.
-# 2. *The loop*: [the first exercise](ex-11-pair); the last round's model is start and reference, ln 2 is the check.
+# 1. *Whose answers*: [nats per token](ex-11-whose) beside the model's own; it hardly says any more what its pairs
+#    reject, and its own weak answers are in no pair.
+# 2. *The loop*: [a round's pair](ex-11-pair); the last round's model is start and reference, ln 2 is the check.
 # 3. *Objectives*: [win rates](ex-11-win-rates), equations {eq}`eq-11-sppo` and {eq}`eq-11-selm`; the same first
 #    answers, a control with as many steps, everything against KL.
 # 4. *Noise*: [a judge's optimism](ex-11-optimism), seen only by asking again; it weighs more as answers become alike.
 # 5. *Cycles*: [self-play](ex-11-self-play) by equation {eq}`eq-11-game`; the mean stays, the last policy turns.
 # 6. *Its own judge*: equation {eq}`eq-11-self-reward`; what asking changes is learned, and no fact; test it before
-#    training.
+#    training, and follow [how far its opinion runs ahead](ex-11-ahead).
 #
 # ## References
 #
