@@ -83,18 +83,68 @@ folder = pipeline.folder / "10_reward_models"
 # shares.
 
 # %%
-true_reward = torch.tensor([2.0, 3.0, 0.0, 4.0], dtype=torch.float64)
-wins = (true_reward[:, None] - true_reward[None, :]).sigmoid().fill_diagonal_(0)
+true_reward = np.array([2.0, 3.0, 0.0, 4.0])
+wins = 1 / (1 + np.exp(true_reward - true_reward[:, None]))
+np.fill_diagonal(wins, 0)
+print(wins.round(2))
 
+# %% [markdown]
+# ````{exercise} Where comparisons pull a reward
+# :label: ex-10-pull
+#
+# **Difficulty** ●●●○○ · **Minutes** 10
+#
+# Write `reward_gradient(rewards, wins)`: `rewards` has one number per answer to a prompt, `wins[i, j]` says how often
+# answer i was chosen over answer j. Return the gradient of $-\sum_{ij} w_{ij} \log \sigma(r_i - r_j)$, one number
+# per answer.
+# ````
+
+# %% tags=["exercise"]
+def reward_gradient(rewards, wins):
+    ...
+
+
+exercises.check_reward_gradient(reward_gradient)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# The derivative of $\log \sigma(d)$ is $\sigma(-d)$. A comparison pulls the chosen answer up and the rejected one
+# down, by the same amount.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-10-pull
+# :class: dropdown
+# ```python
+# def reward_gradient(rewards, wins):
+#     pulls = wins / (1 + np.exp(rewards[:, None] - rewards))  # w_ij sigmoid(r_j - r_i)
+#     return pulls.sum(axis=0) - pulls.sum(axis=1)
+# ```
+# `````
+
+# %% [markdown]
+# Your gradient, and the one that PyTorch derives from the package's loss (in which a weight says how often a pair
+# counts). The fit is then gradient descent:
+
+# %%
+reward_gradient = exercises.yours(reward_gradient, exercises.check_reward_gradient)
+equal = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+i, j = np.nonzero(wins)
+share = torch.tensor(wins[i, j])
+loss = objectives.bradley_terry_loss(equal[i], equal[j], share, "scaled")
+(len(share) * loss).backward()  # the exercise has a sum, the package a mean
+ours = np.asarray(reward_gradient(np.zeros(4), wins))
+print("ours   ", ours.round(4))
+print("package", equal.grad.numpy().round(4))
+assert np.allclose(ours, equal.grad)
+
+# %%
 def fit(start, steps=600):
-    fitted = start.clone().requires_grad_()
-    descent = torch.optim.Adam([fitted], lr=0.1)
+    fitted = start.copy()
     for _ in range(steps):
-        descent.zero_grad()
-        differences = fitted[:, None] - fitted[None, :]
-        (-(wins * F.logsigmoid(differences)).sum()).backward()
-        descent.step()
-    return fitted.detach()
+        fitted -= np.asarray(reward_gradient(fitted, wins))
+    return fitted
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -111,17 +161,18 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 for start in (0.0, 100.0):
-    fitted = fit(torch.full((4,), start, dtype=torch.float64))
-    print(f"from {start:g}: {fitted.numpy().round(3)}", end="   ")
-    print(f"minus the mean: {(fitted - fitted.mean()).numpy().round(3)}")
-print("truth, minus its mean:", (true_reward - true_reward.mean()).numpy())
+    fitted = fit(np.full(4, start))
+    print(f"from {start:g}: {fitted.round(3)}", end="   ")
+    print(f"minus the mean: {(fitted - fitted.mean()).round(3)}")
+print("truth, minus its mean:", true_reward - true_reward.mean())
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "Only differences enter the loss, so the mean of the four stays where it began. "
-    "Their scale is fixed: at a difference of one the higher answer wins with "
-    f"probability {torch.sigmoid(torch.tensor(1.0)):.2f}. As a constant is free for "
-    "*each prompt*, rewards of different prompts cannot be compared.",
+    "Only differences enter the loss: what pulls one answer up pulls another down (the "
+    f"gradient's four numbers sum to {abs(ours.sum()):.1f}), so the mean of the four "
+    "stays where it began. Their scale is fixed: at a difference of one the higher "
+    f"answer wins with probability {1 / (1 + np.exp(-1)):.2f}. As a constant is free "
+    "for *each prompt*, rewards of different prompts cannot be compared.",
     key="recovered",
 )
 
@@ -1221,7 +1272,7 @@ lessons.explain(
 # %% [markdown]
 # ## Recap
 #
-# 1. *A number from pairs*: equation {eq}`eq-10-bt`; a constant per prompt is free.
+# 1. *A number from pairs*: equation {eq}`eq-10-bt` and [its gradient](ex-10-pull); a constant per prompt is free.
 # 2. *Strength*: [a weight in the loss](ex-10-scaled); intervals before verdicts.
 # 3. *Best of n*: [every n from one set of samples](ex-10-best), and a random control.
 # 4. *Reinforcement learning*: [the leave-one-out baseline](ex-10-rloo), the clip, the KL penalty.
