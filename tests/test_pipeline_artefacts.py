@@ -147,6 +147,15 @@ def test_a_killed_make_finds_its_files_again_and_its_lock_is_free(tmp_path):
     assert manifest.resumed and not (tmp_path / "a" / "in_progress.json").exists()
 
 
+def test_what_was_half_written_at_a_kill_is_not_part_of_what_the_next_start_makes(tmp_path):
+    start_and_kill(tmp_path / "a")
+    (tmp_path / "a" / "model").mkdir()
+    for name in (".tmpF41Rdh", ".log.json.77-0.unfinished", "weights"):
+        (tmp_path / "a" / "model" / name).write_text("half")
+    build(tmp_path / "a", Maker())
+    assert [path.name for path in (tmp_path / "a" / "model").iterdir()] == ["weights"]
+
+
 def test_what_a_killed_make_left_is_emptied_when_the_recipe_is_another(tmp_path):
     start_and_kill(tmp_path / "a")
     make = Maker()

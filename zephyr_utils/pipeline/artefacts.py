@@ -61,6 +61,8 @@ class Manifest:
     reused: bool = False
 
 
+# What a killed process was writing, by the names that safetensors and `files.atomic_write` give it.
+HALF_WRITTEN = (".tmp??????", ".*.unfinished")
 FIELDS = {part.name for part in dataclasses.fields(Manifest)} - {"folder", "reused"}
 
 
@@ -248,6 +250,9 @@ def _prepare(folder: Path, key: str) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     marker = folder / IN_PROGRESS
     if read_json(marker) == {"key": key, "state": "making"}:
+        for pattern in HALF_WRITTEN:
+            for path in folder.rglob(pattern):
+                path.unlink()
         return True
     held = {path.name for path in folder.iterdir()}
     if held - {METRICS} and not held & {MANIFEST, IN_PROGRESS}:
