@@ -32,6 +32,7 @@ from zephyr_utils.data.strict_json import (
 from zephyr_utils.errors import HandbookError
 
 # A key, or an item of a list, at the start of a line.
+_SPREAD = re.compile(rb"\s*\{[ \t\r]*\n")
 _YAML = re.compile(r"---|- \S|[A-Za-z_][\w-]{0,60}:(?:\s|$)")
 MARK = b"\xef\xbb\xbf"  # a byte order mark; joined files have it in front of several lines
 
@@ -97,8 +98,8 @@ def json_rows(path: Path) -> Iterator[Row]:
     if whole.error is None:
         values = whole.value if isinstance(whole.value, list) else [whole.value]
         yield from _items(values, path)
-    elif data.lstrip().startswith(b"{"):  # many sets keep one object a line in a file called .json
-        yield from line_rows(path)
+    elif data.lstrip().startswith(b"{") and not _is_cut_short(data, whole.error.what):
+        yield from line_rows(path)  # many sets keep one object a line in a file called .json
     else:
         what = whole.error.what.replace("the line is", "the file is")
         yield broken_row(
@@ -107,6 +108,11 @@ def json_rows(path: Path) -> Iterator[Row]:
             what.replace("of the line", "of the file"),
             "the file may be cut short: write it again as one JSON list, or as .jsonl",
         )
+
+
+def _is_cut_short(data: bytes, what: str) -> bool:
+    """Whether one object spread over lines breaks off, as opposed to several objects."""
+    return _SPREAD.match(data) is not None and "Extra data" not in what
 
 
 def parse_line(line: bytes, where: str, parse: Callable[[str], Any] = strict_json) -> Row:

@@ -26,6 +26,7 @@ from zephyr_utils.diagnostics.log_columns import (
     TrainingLogError,
     is_core,
     message_text,
+    metric_in_cells,
     proves_row,
     split_row,
 )
@@ -179,6 +180,15 @@ def _assemble(file: LogFile, rows: Sequence[LogRow], named: Mapping[object, Colu
             n_superseded += len(own) - len(kept)
     if not not_finite and not any(is_core(name) for part in columns.values() for name in part):
         names = sorted({str(key) for row in rows for key in row.names})
+        if column := metric_in_cells(file.rows):
+            raise TrainingLogError(
+                "the names of its metrics stand in cells of the column "
+                f"{message_text(column)}, not in the header",
+                where=file.name,
+                remedy="write one row per step with a column for each metric; in pandas: pivot a "
+                "table that has one metric a row, transpose one that has a column per step, "
+                "json_normalize cells of JSON.",
+            )
         raise TrainingLogError(
             f"it has neither losses nor rewards (its columns: {message_text(', '.join(names))})",
             where=file.name,

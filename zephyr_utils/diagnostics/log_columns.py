@@ -1,12 +1,14 @@
 """One logged row: its numbers as training and evaluation cells, under TRL's names."""
 
+import contextlib
 import enum
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from zephyr_utils.diagnostics.log_names import Column, LogKind
+from zephyr_utils.diagnostics.log_names import Column, LogKind, column_of
 from zephyr_utils.errors import HandbookError
 
 KINDS: tuple[LogKind, ...] = ("training", "evaluation")
@@ -84,6 +86,22 @@ def is_metric(name: str) -> bool:
 def proves_row(name: str) -> bool:
     """Whether a number in this column proves that a row of its kind was logged."""
     return is_metric(name) or name in _TIMING
+
+
+def metric_in_cells(rows: Iterable[object]) -> str:
+    """The first column of which a cell names what a run is judged by: a table with one metric a
+    row (MLflow), or whose cells hold JSON (Trackio), or lists (pandas' split); empty if none does.
+    """
+    for row in rows:
+        for key, cell in row.items() if isinstance(row, Mapping) else ():
+            if isinstance(cell, str) and cell.lstrip().startswith("{"):
+                with contextlib.suppress(ValueError, RecursionError):
+                    cell = json.loads(cell)
+            named = cell if isinstance(cell, list | Mapping) else [cell]
+            columns = (column_of(name) for name in named if isinstance(name, str))
+            if any(column is not None and is_core(column.name) for column in columns):
+                return str(key)
+    return ""
 
 
 def message_text(text: object, limit: int = 200) -> str:
