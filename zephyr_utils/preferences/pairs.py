@@ -112,7 +112,7 @@ def pair_faults(pair: Preference) -> list[str]:
     faults = {
         "empty_chosen": not chosen.strip(),
         "empty_rejected": not rejected.strip(),
-        "identical": chosen == rejected,
+        "identical": chosen.strip() == rejected.strip(),
         "reversed": gap is not None and gap < 0,
         "tied": gap == 0,
     }

@@ -30,6 +30,7 @@ class FittedRows:
         special_tokens: special token of the tokenizer -> rows kept in which it stands as text; it
             is encoded as text there (`chat.special_tokens`).
         with_special_tokens: rows kept that hold any of these.
+        opposed: pairs kept whose answers stand in another pair kept the other way round.
         lengths: tokens of each row that came in and was measured, of a pair those of its longer
             side.
     """
@@ -39,6 +40,7 @@ class FittedRows:
     shortened: int = 0
     special_tokens: Counter[str] = field(default_factory=Counter)
     with_special_tokens: int = 0
+    opposed: int = 0
     lengths: list[int] = field(default_factory=list)
 
     @property
@@ -66,6 +68,11 @@ class FittedRows:
             f" ({self.shortened} of them shortened to whole exchanges)" if self.shortened else ""
         )
         line = f"{self.rows_in} rows in, {len(self.rows)} kept{shorter}, set aside: {why or 'none'}"
+        if self.opposed:
+            line += (
+                f"; {self.opposed} kept are opposed: the answer that is chosen in one is rejected "
+                "in another"
+            )
         if not self.with_special_tokens:
             return line
         tokens = ", ".join(token for token, _ in self.special_tokens.most_common(5))
@@ -187,7 +194,14 @@ def fit_pairs(
         else:
             messages = [*pair["chosen"], *pair["rejected"][-1:]]
             fitted.keep(pair, special_tokens_in(tokenizer, messages))
+    sides = [(pair["prompt"], *_answers(pair)) for pair in fitted.rows]
+    both_ways = set(sides) & {(prompt, rejected, chosen) for prompt, chosen, rejected in sides}
+    fitted.opposed = sum(side in both_ways for side in sides)
     return fitted.require_rows("pairs")
+
+
+def _answers(pair: Preference) -> tuple[str, str]:
+    return pair["chosen"][-1]["content"], pair["rejected"][-1]["content"]
 
 
 def hold_out(
