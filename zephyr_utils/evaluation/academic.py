@@ -34,6 +34,7 @@ class AcademicTask:
     source: str
 
 
+_METRICS = ("acc", "acc_norm", "exact_match")  # those that are read of a results file
 _TABLE_2 = "arXiv 2310.16944, Table 2"
 # Of a runner that guessed for every open model; withdrawn in July 2024, not measured again (errata,
 # 16). Means over samples of 250 questions per part, the error of the zero-shot one 3.1 points.
@@ -136,7 +137,7 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
 
     Raises:
         EvaluationError: no file, not lm-eval's results, a wanted task that is missing, or a figure
-            that is NaN.
+            that is no share from 0 to 1, or none at all.
     """
     file = _newest_results(Path(path))
     try:
@@ -163,14 +164,14 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
     for task in tasks if tasks is not None else results:
         for key, value in results[task].items():
             metric, _, filtered_by = key.partition(",")
-            if metric not in ("acc", "acc_norm", "exact_match"):
+            if metric not in _METRICS:
                 continue
             score = finite_number(value)
-            if score is None:
+            if score is None or not 0 <= score <= 1:
                 raise EvaluationError(
-                    f"{metric} of {task} is {value!r}, not a number",
+                    f"{metric} of {task} is {value!r}, not a share from 0 to 1",
                     where=str(file),
-                    remedy="run that task again.",
+                    remedy="give the file that lm-eval wrote, unchanged; or run that task again.",
                 )
             spread = finite_number(results[task].get(f"{metric}_stderr,{filtered_by}"))
             n_shots = shots.get(task)
@@ -183,6 +184,12 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
                     n_shots if isinstance(n_shots, int) else None,
                 )
             )
+    if not scores:
+        raise EvaluationError(
+            f"holds no {', '.join(_METRICS[:-1])} or {_METRICS[-1]} of any task",
+            where=str(file),
+            remedy="give the results of a task that lm-eval scores by accuracy.",
+        )
     return scores
 
 

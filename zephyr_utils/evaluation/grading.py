@@ -100,7 +100,8 @@ def answers_by_question(
 
     Warns:
         EvaluationWarning: questions without an answer, answers to no question, repeated answers
-            (the first counts), answers that are FastChat's mark of a failed call.
+            (the first counts), answers that are FastChat's mark of a failed call, answers with
+            several choices (the first counts) or with an empty turn.
 
     Raises:
         EvaluationError: no questions, no answers, a malformed record, or nothing in common.
@@ -109,6 +110,7 @@ def answers_by_question(
     given: dict[QuestionId | None, list[str]] = {}
     repeated: list[QuestionId | None] = []
     errors: list[QuestionId | None] = []
+    several: list[QuestionId | None] = []
     for record in checked_rows(answers, "answer"):
         key = as_identifier(record.get("question_id"))
         if key in given:
@@ -118,15 +120,21 @@ def answers_by_question(
         given[key] = answered_turns(turns)
         if len(given[key]) < len(turns):
             errors.append(key)
+        if len(record["choices"]) > 1:
+            several.append(key)
     ids = {question["question_id"] for question in asked}
     without = [
         question["question_id"] for question in asked if not given.get(question["question_id"])
     ]
     if len(without) == len(ids):
+        why, remedy = "", "check that answers and questions belong to one question set."
+        if errors:
+            why, remedy = f": {len(errors)} are {FASTCHAT_ERROR}", "ask the model again."
+        elif first := next(iter(given), None):
+            question = asked[0]["question_id"]
+            why = f": its answers are to {first!r:.60} and so on, not to {question!r:.60}"
         raise EvaluationError(
-            f"{who} answers none of the {len(ids)} questions",
-            where="answers",
-            remedy="check that answers and questions belong to one question set.",
+            f"{who} answers none of the {len(ids)} questions{why}", where="answers", remedy=remedy
         )
     messages = []
     if without:
@@ -135,6 +143,16 @@ def answers_by_question(
         messages.append(
             f"{who}: {len(errors)} answers are {FASTCHAT_ERROR} from some turn on, where no answer "
             f"came, and are not judged from there: {name_some(errors)}"
+        )
+    if several:
+        messages.append(
+            f"{who}: {len(several)} answers have several choices, of which the first counts: "
+            f"{name_some(several)}"
+        )
+    if empty := [key for key, turns in given.items() if not all(turn.strip() for turn in turns)]:
+        messages.append(
+            f"{who}: {len(empty)} answers have an empty turn, which is graded as it is: "
+            f"{name_some(empty)}"
         )
     if alien := [key for key in given if key not in ids]:
         messages.append(

@@ -117,6 +117,10 @@ def read_judgments(
         graded = [(number, row) for number, row in rows if "g1_winner" not in row]
         compared = [(number, row) for number, row in rows if "g1_winner" in row]
         check_names(graded, "model", str(file))
+        if not any("model" in row for _, row in graded):  # the file's name is that of its model
+            graded = [
+                (number, {**row, "model": file.name.partition(".")[0]}) for number, row in graded
+            ]
         for name in ("model_1", "model_2"):
             check_names(compared, name, str(file), needed=True)
         single += [row for _, row in graded]
