@@ -1187,7 +1187,8 @@ for side, value in (("chosen", held_chosen), ("rejected", held_rejected)):
 #
 # `pipeline.margins()` measures *all* held-out pairs under both models, more than the trainer did, so its means differ a
 # little from the log's. Which tenth of the pairs contributes most to the gradient now? What would label noise of 0.1 do to
-# the settled ones?
+# the settled ones? ([Chapter 06](06_reward_margins) puts single pairs under a microscope: four sums, two rewards, a margin and a
+# weight, token by token.)
 
 # %%
 sums = np.load(pipeline.margins().folder / "log_probs.npz")
