@@ -25,6 +25,7 @@ LEAST_PREDICTIONS, LEAST_EXERCISES = 5, 3
 SECTIONS = ("What you will be able to do", "Recap", "References")
 EXERCISE = re.compile(r"^`{3,}\{exercise\} *(?P<title>.*)\n(?P<body>(?:.*\n)*?)`{3,}$", re.M)
 CARD = re.compile(r"\*\*Difficulty\*\* (?P<dots>[●○]{5}) · \*\*Minutes\*\* \d+")
+EXERCISE_LINK = re.compile(r"\]\((ex-\d\d-[a-z0-9-]+)\)")
 HINT = re.compile(r"^`{3,}\{admonition\} Hint.*\n:class: tip dropdown$", re.M)
 SOLUTION = re.compile(
     r"^(?P<fence>`{4,})\{solution\} (?P<label>\S+)\n:class: "
@@ -53,7 +54,7 @@ def complaints(path: Path) -> list[str]:
     cells = [_as_text(cell) for cell in cells]
     rules: tuple[Callable[[list[NotebookNode], str], Iterator[str]], ...] = (
         _title_and_headings, _rhythm, _parameters, _exercises, _predictions, _figures, _last_cell,
-        _paths, _enough,
+        _paths, _enough, _goals,
     )  # fmt: skip
     return said + [complaint for rule in rules for complaint in rule(cells, path.stem)]
 
@@ -253,13 +254,27 @@ def _paths(cells: list[NotebookNode], name: str) -> Iterator[str]:
 def _enough(cells: list[NotebookNode], name: str) -> Iterator[str]:
     """Goals, predictions and exercises in number, and the section for the reader's own data."""
     text = _text(cells)
-    goals = re.search(r"^## What you will be able to do\n(.*?)(?=^## |\Z)", text, re.M | re.S)
-    counted = len(re.findall(r"^(?:-|\d+\.) ", goals[1], re.M)) if goals else 0
-    if goals and counted not in GOALS:
-        yield f"{counted} goals, not {GOALS[0]} to {GOALS[-1]}"
+    if (goals := _points(text, SECTIONS[0])) and len(goals) not in GOALS:
+        yield f"{len(goals)} goals, not {GOALS[0]} to {GOALS[-1]}"
     if (found := len(PREDICT.findall(text))) < LEAST_PREDICTIONS:
         yield f"{found} predictions, fewer than {LEAST_PREDICTIONS}"
     if (found := len(EXERCISE.findall(text))) < LEAST_EXERCISES:
         yield f"{found} exercises, fewer than {LEAST_EXERCISES}"
     if not re.search(r"^## Your turn\b", text, re.M):
         yield "the section '## Your turn ...', for the reader's own data, is missing"
+
+
+def _points(text: str, section: str) -> list[str]:
+    """The points of the list in a section; none if it is missing."""
+    body = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    return re.split(r"^(?:-|\d+\.) ", body[1], flags=re.M)[1:] if body else []
+
+
+def _goals(cells: list[NotebookNode], name: str) -> Iterator[str]:
+    """The recap takes up each goal, in order, and names an exercise in which it is tried."""
+    goals, recap = (_points(_text(cells), section) for section in SECTIONS[:2])
+    if len(goals) != len(recap):
+        yield f"{len(recap)} points of the recap for {len(goals)} goals: one for each, in order"
+    for number, point in enumerate(recap, 1):
+        if not EXERCISE_LINK.search(point):
+            yield f"the recap names no exercise for goal {number}: [in words](ex-{name[:2]}-name)"

@@ -4,6 +4,7 @@ tested too.
 
 import builtins
 import json
+import re
 import subprocess
 import sys
 import types
@@ -12,7 +13,7 @@ from pathlib import Path
 import jupytext
 import pytest
 import sync
-from chapter_rules import complaints
+from chapter_rules import EXERCISE, EXERCISE_LINK, complaints
 from IPython.core.inputtransformer2 import TransformerManager
 
 from zephyr_utils.errors import HandbookError
@@ -28,6 +29,16 @@ MORE_CODE = '# %%\nprint("again")\n\n'
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_keeps_the_shape(path):
     assert complaints(path) == []
+
+
+def test_every_exercise_that_a_chapter_names_is_set_by_one():
+    chapters = {path.stem: path.read_text(encoding="utf-8") for path in CHAPTERS}
+    texts = {name: re.sub(r"^# ?", "", text, flags=re.M) for name, text in chapters.items()}
+    bodies = "".join(found["body"] for text in texts.values() for found in EXERCISE.finditer(text))
+    labels = re.findall(r"^:label: (\S+)$", bodies, re.M)
+    assert len(labels) == len(set(labels)) > len(CHAPTERS)
+    named = {label for text in texts.values() for label in EXERCISE_LINK.findall(text)}
+    assert named <= set(labels)
 
 
 def synced(folder):
@@ -162,6 +173,8 @@ BREACHES = {
     "the last cell": ('tags=["remove-cell"]', ""),
     "the text holds a path": ("- the paper", "- see /home/anna/paper.pdf"),
     "2 goals, not 3 to 6": ("# - compute a loss\n", ""),
+    "3 points of the recap for 2 goals": ("# - compute a loss\n", ""),
+    "no exercise for goal 3": ("[among others](ex-02-batch)", "among others"),
     "4 predictions, fewer than 5": ("} Predict, then run\n# :class: predict\n# And for a "
                                     "model", "} Note\n# :class: note\n# And for a model"),
     "2 exercises, fewer than 3": ("{exercise} The loss of a batch", "{note} The loss of a batch"),
