@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from zephyr_utils.chat import TemplateChoice
@@ -36,22 +37,29 @@ def check_first_step(
         HandbookError: the loss is not ln 2, or `logps/chosen` is not what `sft_model`, loaded
             afresh, gives.
     """
-    rows = pairs[:FIRST_STEP_ROWS]
     mixed = trainer.accelerator.mixed_precision != "no"
+    arguments = trainer.args
+    at_once = arguments.precompute_ref_batch_size or arguments.per_device_train_batch_size
+    # The reference's own batches, where whole ones fit: mixed precision rounds by the shape.
+    rows = pairs[: FIRST_STEP_ROWS - FIRST_STEP_ROWS % min(at_once, FIRST_STEP_ROWS)]
+    parts = [range(len(rows))[start : start + at_once] for start in range(0, len(rows), at_once)]
     trainer.model.eval()
     # The reference was computed in mixed precision; the policy's forward is wrapped for it only
     # when it trains.
     with torch.no_grad(), trainer.accelerator.autocast():
         dataset: Any = trainer.train_dataset
-        batch = trainer.data_collator([dataset[i] for i in range(len(rows))])
-        batch = trainer._prepare_inputs(batch)
+        batches = [trainer.data_collator([dataset[i] for i in part]) for part in parts]
         try:
-            loss = trainer.compute_loss(trainer.model, batch).item()
+            losses = [
+                trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch)).item()
+                for batch in batches
+            ]
         except ValueError as error:  # the first that TRL says of a loss it does not know
             wrong = HandbookError(str(error), where="loss_type", remedy="name one of these")
             raise wrong from error
-    logged = trainer._metrics["eval"].pop("logps/chosen")[-1]
+    counts, means = [len(part) for part in parts], trainer._metrics["eval"].pop("logps/chosen")
     trainer._metrics["eval"].clear()
+    loss, logged = (float(np.average(each, weights=counts)) for each in (losses, means))
     trainer.model.train()
     reference, tokenizer = load_for_training(sft_model, "ddpo", recipe, chat_template)
     encoded = [encode_pair(split_prompt(row), tokenizer) for row in rows]
