@@ -16,6 +16,7 @@ class Element {
   }
   replaceChildren(...children) {
     this.children = [];
+    this.own = "";
     this.append(...children);
   }
   setAttribute(name, value) {

@@ -159,6 +159,38 @@ def test_each_model_answers_a_question_and_its_second_turn(values):
     assert seen["scrolled"] == ["nearest"] * 2, "each answer comes into view"
 
 
+def test_a_screen_reader_speaks_finished_answers_by_name_and_no_token_of_them(values):
+    body = """
+        open();
+        const heard = [];
+        const line = el.all("p").find((p) => p.attributes.role === "status");
+        const { replaceChildren } = line;
+        line.replaceChildren = function (...parts) {
+            replaceChildren.call(this, ...parts);
+            heard.push(this.textContent);
+        };
+        const parts = () => [...el.all("div"), ...el.all("output")];
+        const live = () => parts().map((part) => part.attributes["aria-live"] ?? "off");
+        press("Load");
+        await until("ask them");
+        const loading = heard.splice(0);
+        el.all("textarea")[0].value = "Hi";
+        el.all("form")[0].fire("submit");
+        const during = live();
+        await until("Asked");
+        result = { loading, heard, spoken: line.all(".zx-unseen")[0].textContent,
+            answers: turns().map((column) => column[1].trim()), live: [...during, ...live()] };
+    """
+    seen = at_site(values, body)
+    base, dsft = seen["answers"]
+    assert seen["spoken"] == f"base: {base}\ndSFT: {dsft} "
+    asking, done = seen["heard"]
+    assert asking == "The models are answering …" and done.startswith(seen["spoken"])
+    assert set(seen["live"]) == {"off"}, "the status alone is spoken, the slider says its value"
+    loading = [words for words in seen["loading"] if words.startswith("Loading the models (")]
+    assert len(loading) == 1, "not at each part that arrives"
+
+
 def test_beside_the_base_models_answer_stands_why_it_holds_markers(values):
     body = """
         open();
@@ -242,7 +274,7 @@ def test_what_cannot_be_asked_leaves_the_conversation_and_the_text_as_they_are(v
     empty, long, well = at_site(values, body)
     assert empty[:2] == ["Type a question first.", 0]
     assert "the models read at most 256" in long[0] and long[1] == 0 and long[2].startswith("word")
-    assert well[0].startswith("Asked “Hi”") and well[1] == 4
+    assert "Asked “Hi”" in well[0] and well[1] == 4
 
 
 @pytest.mark.parametrize(
@@ -294,7 +326,7 @@ def test_a_kernel_gives_the_weights_where_one_runs_and_nothing_is_fetched(values
     seen = at_site(values, body)
     asked = {"kind": "weights", "name": "models"}
     assert seen["sent"] == [{"kind": "hello"}, asked] and seen["fetched"] == []
-    assert seen["said"].startswith("Asked “Hi”")
+    assert "Asked “Hi”" in seen["said"]
 
 
 def test_a_page_that_was_opened_as_a_file_says_why_and_what_to_do(values):

@@ -81,8 +81,9 @@ def test_the_models_answer_by_keyboard_and_the_next_visit_uses_the_cache(browser
             tab.keyboard.press("Enter")
             assert "was read as text" in said(tab, "Asked")
             assert tab.locator("main img").count() == 0
-            live = tab.locator("[aria-live=polite][aria-busy=false]")
-            assert live.count() == 3
+            spoken = tab.locator("p[role=status] .zx-unseen").inner_text()
+            assert all(f"{name}: " in spoken for name in ("base", "dSFT", "dDPO"))
+            assert tab.locator("[aria-live=polite]").count() == 0, "the status alone is spoken"
         files = [url.rsplit("/", 1)[1].split("-")[0] for url in fetched]
         assert files == ["models.json", "models", "models.json"]
         assert tab.complaints == []

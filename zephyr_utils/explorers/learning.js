@@ -127,6 +127,7 @@ function render({ model, el }) {
   const slider = make("input");
   Object.assign(slider, { type: "range", min: "0", max: String(points.length - 1), step: "1", value: String(at) });
   const where = make("output");
+  where.setAttribute("aria-live", "off"); // the slider says its place itself
   const label = make("label", "zx-slider", `Training of ${stage}`);
   label.append(slider);
   const read = make("p", "zx-note");
@@ -175,16 +176,15 @@ function render({ model, el }) {
   };
   const first = column(`${start}, before the training`);
   const now = column("");
-  now.words.setAttribute("aria-live", "polite"); // read out when it is no longer busy
 
   function drawAnswers() {
     both.hidden = given.details.hidden = !answers;
     if (!answers) return;
     const shown = ({ text: words }) => words || (running ? "…" : "(nothing)");
+    now.words.setAttribute("aria-live", running ? "off" : "polite"); // spoken at each point, and not token by token
     first.words.textContent = shown(answers[0]);
     now.role.textContent = at ? places[at] : start;
-    now.words.textContent = shown(answers[at]);
-    now.words.setAttribute("aria-busy", String(running));
+    if (now.words.textContent !== shown(answers[at])) now.words.textContent = shown(answers[at]); // a change is spoken
     if (!running) given.body.replaceChildren(table(["", "answer"], answers.map((one, n) => [places[n], shown(one)])));
   }
 
@@ -248,7 +248,8 @@ function render({ model, el }) {
       const models = points.map(({ model: name }) => name);
       ({ answers } = await server.request({ kind: "answer", models, conversations, ...settings }, progress));
       const texts = answers.map(({ text: words }) => words);
-      say([summary(question.trim(), places, texts), markerNote(question, special)].filter(Boolean).join(" "));
+      const words = [summary(question.trim(), places, texts), markerNote(question, special)].filter(Boolean).join(" ");
+      say(words, `${places[at]}: ${texts[at].trim() || "nothing"}`);
     } catch (error) {
       answers = before;
       say(error.message);

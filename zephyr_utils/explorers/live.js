@@ -105,11 +105,15 @@ export function table(heads, rows) {
   return element;
 }
 
-/** The line that says how it stands, read out as it changes, and what sets its words. */
+/**
+ * The line that says how it stands, and what sets its words. A screen reader speaks it as it changes, each time the whole of
+ * it, and what it says next cuts off what it said before: so what belongs together is said at once. `unseen` is spoken first.
+ */
 export function statusLine(words) {
   const line = make("p", "zx-note", words);
   line.setAttribute("role", "status");
-  return { line, say: (said) => (line.textContent = said) };
+  const say = (said, unseen) => line.replaceChildren(...(unseen ? [make("span", "zx-unseen", `${unseen} `)] : []), said);
+  return { line, say };
 }
 
 /** Whether this page was opened as a file, so that nothing can be fetched. */
@@ -130,9 +134,11 @@ export function makeLoader(model, say) {
   };
   model.on("msg:custom", heard);
   model.send({ kind: "hello" });
+  let loading = "";
   const onProgress = (received, all, name) => {
     bar.value = received / all;
-    say(`Loading the ${inWords(name)}: ${megabytes(received)} of ${megabytes(all)}.`);
+    const words = `Loading the ${inWords(name)} (${megabytes(all)}) …`;
+    if (words !== loading) say((loading = words)); // once for each file, since each time is spoken
   };
   return {
     bar,

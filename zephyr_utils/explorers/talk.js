@@ -12,6 +12,9 @@ export function describe({ tokens, ended, stopped }) {
   return `${tokens} ${tokens === 1 ? "token" : "tokens"}, ${end}.`;
 }
 
+/** The answers as a screen reader speaks them, when all are there. */
+export const spoken = (names, answers) => names.map((name, n) => `${name}: ${answers[n].text.trim() || "nothing"}`).join("\n");
+
 /** One exchange in words, with its speed. */
 export function summary(question, names, answers, { seconds, temperature, seed }) {
   const total = answers.reduce((sum, { tokens }) => sum + tokens, 0);
@@ -51,6 +54,7 @@ function render({ model, el }) {
   const slider = make("input");
   Object.assign(slider, { type: "range", min: "0", max: "1.5", step: "0.1", value: String(model.get("temperature")) });
   const degree = make("output", "", slider.value);
+  degree.setAttribute("aria-live", "off"); // the slider says its value itself
   slider.addEventListener("input", () => (degree.textContent = slider.value));
   warmth.append(slider, degree);
   const buttons = make("div", "zx-controls");
@@ -88,7 +92,6 @@ function render({ model, el }) {
           turn.dataset.role = role;
           const words = make("div", "zx-text", content || (note ? "(nothing)" : "")); // an answer without a note still runs
           const below = make("p", "zx-note", note ?? "");
-          if (role === "assistant") words.setAttribute("aria-live", "polite"); // read out when it is no longer busy
           turn.append(words, below);
           column.append(turn);
           last[n] = { words, below };
@@ -154,7 +157,6 @@ function render({ model, el }) {
     conversations.forEach((turns) => turns.push({ role: "assistant", content: "" }));
     running = true;
     const shown = draw();
-    shown.forEach(({ words }) => words.setAttribute("aria-busy", "true"));
     shown[0].below.scrollIntoView?.({ block: "nearest" }); // the first answer, where earlier turns fill the screen
     say("The models are answering …");
     const begun = performance.now();
@@ -169,12 +171,11 @@ function render({ model, el }) {
       answers.forEach((given, n) => {
         Object.assign(conversations[n].at(-1), { content: given.text, note: describe(given) });
         shown[n].words.textContent = given.text || "(nothing)";
-        shown[n].words.setAttribute("aria-busy", "false");
         shown[n].below.textContent = describe(given);
       });
       const words = result ? summary(question, names, answers, { ...settings, seconds: (performance.now() - begun) / 1000 }) : "You stopped the answers.";
       const same = settings.temperature === 0 && repeat ? " At temperature 0 an answer is always the same: raise it for others." : "";
-      say([words + same, markerNote(question, special)].filter(Boolean).join(" "));
+      say([words + same, markerNote(question, special)].filter(Boolean).join(" "), spoken(names, answers));
       if (text.value.trim() === question) text.value = ""; // and not what is being typed meanwhile
     } catch (error) {
       conversations.forEach((turns, n) => turns.splice(0, turns.length, ...before.conversations[n]));
