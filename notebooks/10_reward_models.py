@@ -45,12 +45,16 @@ settings = {}
 
 # %% tags=["hide-input"]
 import math
+import time
 
 import numpy as np
 import peft
 import torch
 import torch.nn.functional as F
+import trl
+from datasets import Dataset
 from IPython.display import Markdown, display
+from transformers import PrinterCallback
 
 from zephyr_utils import (
     chat, evaluation, exercises, figures, lessons, objectives, online, rewards,
@@ -682,7 +686,7 @@ print(f"largest sum over a prompt's answers: {package.sum(dim=1).abs().max():.1e
 
 # %% [markdown]
 # The constant that is free for each prompt cancels here, as it must. (TRL's `RLOOTrainer` computes the same advantages
-# and loss; the tests compare ours with them. Here the loop is written out.)
+# and loss; it trains below, beside the loop that is written out here.)
 #
 # Next, the samples' log-probabilities, with gradients. The sampler has kept those under the policy that drew them;
 # before the first step the two must agree:
@@ -715,35 +719,47 @@ print(f"largest difference: {(again - kept).abs().max():.1e} nats")
 assert torch.allclose(again, kept, atol=1e-2)
 
 # %% [markdown]
-# One round: sample, score, subtract the KL penalty, compare within the prompt, and take one step on each half of the
-# batch. By the second half the policy has moved, hence PPO's clip: a ratio $\rho = \pi / \pi_\mathrm{old}$ that has
-# left $1 \pm \epsilon$ pulls no further.
+# One round: sample, score, subtract the KL penalty, compare within the prompt (with your function), and take one step
+# on each half of the batch. By the second half the policy has moved, hence PPO's clip: a ratio
+# $\rho = \pi / \pi_\mathrm{old}$ that has left $1 \pm \epsilon$ pulls no further.
 
 # %%
 K, PENALTY, PROMPTS = 4, 0.05, 12  # the penalty per nat
 reference = policy  # the dSFT model, never changed
 
+def rloo_rewards(prompts, answers, old, reward):
+    """Rewards less the penalty, (prompts, K)."""
+    with torch.no_grad():
+        kl = objectives.kl_estimate(old, sampled_log_probs(reference, prompts, answers))
+    return reward(prompts, answers) - PENALTY * kl.view(-1, K).numpy()
+
+def rloo_step(policy, optimiser, prompts, answers, old, advantages):
+    now = sampled_log_probs(policy, prompts, answers)
+    loss = objectives.clipped_policy_loss(now, old, advantages)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+# %%
 def rloo_round(policy, optimiser, prompts, reward, seed):
     answers = sample(policy, prompts, K, seed)
     old = torch.tensor([one.log_prob for group in answers for one in group])
-    with torch.no_grad():
-        kl = objectives.kl_estimate(old, sampled_log_probs(reference, prompts, answers))
-    rewarded = torch.tensor(reward(prompts, answers)) - PENALTY * kl.view(-1, K)
-    advantages = objectives.rloo_advantages(rewarded).float()
-    for half in (slice(0, PROMPTS // 2), slice(PROMPTS // 2, PROMPTS)):
-        now = sampled_log_probs(policy, prompts[half], answers[half])
-        loss = objectives.clipped_policy_loss(
-            now, old.view(-1, K)[half].flatten(), advantages[half].flatten()
+    advantages = leave_one_out(rloo_rewards(prompts, answers, old, reward))
+    each = torch.tensor(advantages).float().flatten()
+    for n in (0, 1):
+        half = slice(n * PROMPTS // 2, (n + 1) * PROMPTS // 2)
+        drawn = slice(K * half.start, K * half.stop)
+        rloo_step(
+            policy, optimiser, prompts[half], answers[half], old[drawn], each[drawn]
         )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return kl.mean().item()
 
 # %% [markdown]
 # Measured on *held-out* prompts: reward, grade, the share of right answers, KL divergence and length.
 
 # %%
+SHOWN = ("reward", "grade", "right", "kl", "tokens")
+
 def measure(policy):
     answers = sample(policy, asked, 2, seed + 1)
     with torch.no_grad():
@@ -751,6 +767,7 @@ def measure(policy):
         kl = old - sampled_log_probs(reference, asked, answers)
     graded = grades_of(asked, answers)
     return {
+        "each": graded,  # (prompts, 2)
         "reward": scores_of(asked, answers).mean(),
         "grade": graded.mean(),
         "right": (graded >= judge.right_from).mean(),
@@ -762,6 +779,11 @@ start_point = measure(reference)
 
 # %%
 prompts = list(dict.fromkeys(row["prompt"] for row in train))
+
+def show(name, path):
+    for point in path:
+        shown = "  ".join(f"{key} {point[key]:5.2f}" for key in SHOWN)
+        print(f"{name:16s}", shown)
 
 def reinforce(reward, rounds=10, every=5):
     policy, _ = chat.load_model(sft_model, "float32")
@@ -790,9 +812,7 @@ lessons.predict(
 # %% tags=["hide-output"]
 paths = {"reward model": reinforce(scores_of), "teacher's grade": reinforce(grades_of)}
 for name, path in paths.items():
-    for point in path:
-        shown = (f"{key} {value:5.2f}" for key, value in point.items())
-        print(f"{name:16s}", "  ".join(shown))
+    show(name, path)
 
 # %% tags=["remove-input"]
 by_model, by_grade = (path[-1] for path in paths.values())
@@ -806,6 +826,123 @@ lessons.explain(
     f"each of {len(asked)} prompts: small differences are noise.",
     key="rl",
     answer={(True, True): 0, (False, True): 1, (False, False): 2}.get(ahead),
+)
+
+# %% [markdown]
+# ### The same by TRL
+#
+# TRL 1.16 still has a trainer for RLOO. Both take the same twelve prompts, four answers to each, and two steps on
+# each set of answers: here both on all of them (`num_iterations=2`), since the halves that
+# `steps_per_generation=2` would make are shuffled. TRL's defaults are other ones: k = 2, a learning rate that decays,
+# gradients clipped at a norm of 1. The reward function keeps the answers that TRL samples.
+
+# %%
+few_prompts, kept = prompts[:PROMPTS], []
+
+def kept_reward(prompts, completions, completion_ids, **_):
+    """The reward model's, of K answers to each prompt in turn."""
+    each = [
+        online.Sample(answer["content"].strip(), True, len(ids), ids, [])
+        for [answer], ids in zip(completions, completion_ids, strict=True)
+    ]
+    kept.append([each[n : n + K] for n in range(0, len(each), K)])
+    return scores_of(few_prompts, kept[-1]).flatten().tolist()
+
+# %%
+ROUNDS = 3
+trainer = trl.RLOOTrainer(
+    chat.load_model(sft_model, "float32")[0],
+    kept_reward,
+    args=trl.RLOOConfig(
+        output_dir=str(folder / "trl"), seed=seed, report_to="none", save_strategy="no",
+        num_generations=K, num_iterations=2, max_steps=2 * ROUNDS,
+        per_device_train_batch_size=K * PROMPTS, max_completion_length=64,
+        beta=PENALTY, epsilon=0.2, learning_rate=3e-4, lr_scheduler_type="constant",
+        optim="adamw_torch", weight_decay=0.0, max_grad_norm=0.0, logging_steps=1,
+        shuffle_dataset=False, bf16=False, gradient_checkpointing=False, use_cpu=True,
+        disable_tqdm=True,
+    ),
+    train_dataset=Dataset.from_list(
+        [{"prompt": [message("user", prompt)]} for prompt in few_prompts]
+    ),
+    processing_class=tokenizer,
+)
+trainer.remove_callback(PrinterCallback)
+
+# %% [markdown]
+# The loop runs twice: on the answers that TRL has kept, where every number has to agree, and on answers of its own.
+
+# %%
+def two_passes(policy, optimiser, answers):
+    """Mean reward, then the loss of both steps."""
+    with torch.no_grad():
+        old = sampled_log_probs(policy, few_prompts, answers)
+    rewarded = rloo_rewards(few_prompts, answers, old, scores_of)
+    each = torch.tensor(leave_one_out(rewarded)).float().flatten()
+    losses = [
+        rloo_step(policy, optimiser, few_prompts, answers, old, each) for _ in range(2)
+    ]
+    return [scores_of(few_prompts, answers).mean(), *losses]
+
+def loop(answers_of):
+    policy, _ = chat.load_model(sft_model, "float32")
+    optimiser = torch.optim.Adam(policy.parameters(), lr=3e-4)
+    return np.array([
+        two_passes(policy, optimiser, answers_of(policy, n)) for n in range(ROUNDS)
+    ])
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "TRL prints a loss for every step. What is it at the *first* step on each set of "
+    "answers?",
+    [
+        "0 each time",
+        "above 0, and falling from round to round",
+        "below 0, and falling from round to round",
+    ],
+    answer=0,
+    key="trl",
+)
+
+# %% tags=["hide-output"]
+started = time.perf_counter()
+trainer.train()
+trl_seconds = (time.perf_counter() - started) / ROUNDS
+log = [entry for entry in trainer.state.log_history if "loss" in entry]
+by_trl = np.array([
+    [first["reward"], first["loss"], second["loss"]]
+    for first, second in zip(log[::2], log[1::2], strict=True)
+])
+replayed = loop(lambda policy, n: kept[n])
+started = time.perf_counter()
+own = loop(lambda policy, n: sample(policy, few_prompts, K, 3000 + n))
+loop_seconds = (time.perf_counter() - started) / ROUNDS
+
+# %% tags=["hide-output"]
+three = {"TRL": by_trl, "the loop, TRL's answers": replayed, "the loop, own": own}
+for name, rows in three.items():
+    for n, row in enumerate(rows, 1):
+        shown = "  ".join(f"{value:+.4f}" for value in row)
+        print(f"{name:24s} round {n}: reward, two losses  {shown}")
+trl_gap = abs(by_trl - replayed).max()
+print(f"largest gap on the same answers: {trl_gap:.1e}")
+print(f"per round: TRL {trl_seconds:.1f} s, the loop {loop_seconds:.1f} s")
+
+# %% tags=["remove-input"]
+lessons.explain(
+    "The ratios are 1, and the advantages of a prompt sum to 0, whatever the rewards "
+    f"are: TRL's largest is {abs(by_trl[:, 1]).max():.0e}. What can be followed is the "
+    "reward. On the same answers TRL and the loop differ by no more than "
+    f"{trl_gap:.0e} in reward and loss, so the algorithm is one: the KL estimate, "
+    "summed over the answer, lowers the *reward* before the baseline (its log has the "
+    "reward without it), and the ratio of whole answers is clipped. What differs is "
+    "the sampling: TRL draws a batch by `generate` of transformers, from one stream of "
+    "random numbers; here each answer has a stream of its own, whatever the batch. "
+    f"After {ROUNDS} rounds on the same prompts TRL's answers have a reward of "
+    f"{by_trl[-1, 0]:+.2f}, the loop's own {own[-1, 0]:+.2f}. TRL took "
+    f"{trl_seconds:.1f} seconds per round, the loop {loop_seconds:.1f}. An answer "
+    "without a reward gets the advantage 0 in TRL; here it stops the run.",
+    key="trl",
 )
 
 # %% [markdown]
@@ -924,7 +1061,7 @@ def per_token(policy, head, prompts, answers):
 # %%
 GAMMA, LAMBDA, BATCH = 1.0, 0.95, 48
 
-def collect(policy, head, prompts, reward, seed):
+def collect(policy, head, prompts, reward, seed, penalty=PENALTY):
     answers = sample(policy, prompts, 1, seed)
     lengths = [one.n_tokens for [one] in answers]
     with torch.no_grad():
@@ -932,7 +1069,7 @@ def collect(policy, head, prompts, reward, seed):
         with policy.disable_adapter():
             before, _ = per_token(policy, head, prompts, answers)
     moved = objectives.kl_estimate(old, before)
-    rewards = -PENALTY * moved
+    rewards = -penalty * moved
     last = np.cumsum(lengths) - 1
     rewards[last] += torch.tensor(reward(prompts, answers)).flatten().float()
     advantages = torch.cat([
@@ -1005,17 +1142,21 @@ assert np.isclose(gae(reward, np.zeros(3), 1.0, 1.0)[0], 2.0 - PENALTY * 0.6)
 # %% [markdown]
 # ### As many answers as RLOO had
 #
-# Ten rounds of 48 answers at RLOO's penalty, here to 48 prompts each.
+# Ten rounds of 48 answers at RLOO's penalty, here to 48 prompts each; as RLOO once on the reward model and once on the
+# teacher's own grade, with the same settings.
 
 # %%
-def ppo(reward, rounds=10, every=2):
+def new_learner():
     policy, head = start_ppo()
-    optimiser = optimiser_of(policy, head)
-    draw = np.random.default_rng(seed)
-    path, value_losses = [start_point], []
-    for n in range(1, rounds + 1):
+    return policy, head, optimiser_of(policy, head)
+
+def ppo(learner, reward, every, rounds=range(1, 11), penalty=PENALTY):
+    policy, head, optimiser = learner
+    draw = np.random.default_rng(seed + rounds.start - 1)
+    path, value_losses = [], []
+    for n in rounds:
         some = [prompts[i] for i in draw.choice(len(prompts), BATCH, replace=False)]
-        collected = collect(policy, head, some, reward, seed=2000 + n)
+        collected = collect(policy, head, some, reward, 2000 + n, penalty)
         log = improve(policy, head, optimiser, collected)
         value_losses.append(np.mean([loss for _, loss in log]))
         if n % every == 0:
@@ -1031,25 +1172,91 @@ lessons.predict(
 )
 
 # %% tags=["hide-output"]
-ppo_path, value_losses = ppo(scores_of)
-for point in ppo_path:
-    print("  ".join(f"{key} {value:5.2f}" for key, value in point.items()))
-print("value loss by round:", " ".join(f"{loss:.2f}" for loss in value_losses))
+learner, other = new_learner(), new_learner()
+ppo_paths, value_losses = {}, {}
+for name, path, losses in (
+    ("reward model", *ppo(learner, scores_of, every=2)),
+    ("teacher's grade", *ppo(other, grades_of, every=5)),
+):
+    ppo_paths[name], value_losses[name] = [start_point, *path], losses
+    show(name, ppo_paths[name])
+    print("value loss by round:", " ".join(f"{loss:.2f}" for loss in losses))
 
 # %% tags=["remove-input"]
-by_ppo = ppo_path[-1]
+by_ppo, by_ppo_grade = (path[-1] for path in ppo_paths.values())
 gained = by_ppo["right"] - start_point["right"]
+first_loss, *_, last_loss = value_losses["reward model"]
+grade_losses = value_losses["teacher's grade"]
 lessons.explain(
     f"It went from {start_point['right']:.0%} to {by_ppo['right']:.0%}, the reward "
     f"from {start_point['reward']:+.2f} to {by_ppo['reward']:+.2f}, the grade, which "
     f"pays for manner too, from {start_point['grade']:.2f} to {by_ppo['grade']:.2f}, "
     f"the length from {start_point['tokens']:.0f} to {by_ppo['tokens']:.0f} tokens. "
-    f"PPO ends {by_ppo['kl']:.2f} nats from dSFT, RLOO {by_model['kl']:.2f}: it takes "
-    f"{EPOCHS * BATCH // MINIBATCH} steps per round to RLOO's two. The value loss went "
-    f"from {value_losses[0]:.2f} to {value_losses[-1]:.2f}. Neither method's learning "
-    "rate was searched, so this does not say which of the two is better. One seed.",
+    f"Rewarded by the grade itself, PPO ends at a grade of {by_ppo_grade['grade']:.2f} "
+    f"and {by_ppo_grade['right']:.0%} right, at a reward of "
+    f"{by_ppo_grade['reward']:+.2f}. "
+    + (
+        "That is below dSFT's grade, though the grade was all it was paid for. A "
+        "likely reason, not tested here: settings that fit one reward's unit need not fit "
+        "another's. A grade is at least one, and a value head that begins at zero and "
+        "is held by its clip has to learn that level first (value loss "
+        f"{grade_losses[0]:.1f} in the first round, {grade_losses[-1]:.1f} in the "
+        "last). "
+        if by_ppo_grade["grade"] < start_point["grade"]
+        else ""
+    )
+    + f"PPO ends {by_ppo['kl']:.2f} and {by_ppo_grade['kl']:.2f} nats from dSFT, RLOO "
+    f"{by_model['kl']:.2f} and {by_grade['kl']:.2f}: it takes "
+    f"{EPOCHS * BATCH // MINIBATCH} steps per round to RLOO's two. The value loss on "
+    f"the reward model went from {first_loss:.2f} to {last_loss:.2f}. Neither method's "
+    "learning rate was searched, so this does not say which of the two is better. One "
+    "seed.",
     key="ppo",
     answer=1 if abs(gained) <= 0.05 else int(gained < 0) * 2,
+)
+
+# %% [markdown]
+# ### Further, without the penalty
+#
+# Over-optimisation needs distance {cite:p}`gao2022scaling`. The run on the reward model goes on for ten more rounds,
+# with nothing to hold it near dSFT.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "The reward is all that counts now. What do the reward and the teacher's grade do "
+    "over these rounds?",
+    ["both rise", "the reward rises, the grade falls", "both fall"],
+    key="further",
+)
+
+# %% tags=["hide-output"]
+further, _ = ppo(learner, scores_of, every=5, rounds=range(11, 21), penalty=0.0)
+further = [by_ppo, *further]
+show("no penalty", further)
+
+# %% tags=["remove-input"]
+far = further[-1]
+more_reward, more_grade, more_right = (
+    far[key] - by_ppo[key] for key in ("reward", "grade", "right")
+)
+best = max([*ppo_paths["reward model"], *further], key=lambda point: point["grade"])
+lessons.explain(
+    f"From {by_ppo['kl']:.1f} to {far['kl']:.1f} nats the reward goes by "
+    f"{more_reward:+.2f} to {far['reward']:+.2f}, the grade by {more_grade:+.2f} to "
+    f"{far['grade']:.2f}, right answers to {far['right']:.0%}, the length to "
+    f"{far['tokens']:.0f} tokens. The grade was highest, at {best['grade']:.2f}, "
+    f"{best['kl']:.1f} nats from dSFT. "
+    + (
+        "This is over-optimisation: the policy finds what the reward model overrates."
+        if more_reward > 0 > more_grade
+        else "So the grade has not turned down while the reward rose: in the time that "
+        "this chapter has, over-optimisation shows in the right answers alone."
+        if more_grade >= 0
+        else "Reward and grade fall together: without the penalty the training is no "
+        "longer stable, which is another fault than over-optimisation."
+    ),
+    key="further",
+    answer=0 if more_grade >= 0 else 1 if more_reward > 0 else 2,
 )
 
 # %% [markdown]
@@ -1063,13 +1270,111 @@ lessons.explain(
 # %%
 aligned, _ = chat.load_model(pipeline.model_directory("ddpo"), "float32")
 whole = {name: weight.clone() for name, weight in aligned.state_dict().items()}
-ddpo_path = [start_point]
-for share in (1 / 3, 2 / 3, 1.0):
+
+def ddpo_at(share):
     between = objectives.extrapolate_weights(reference.state_dict(), whole, share - 1)
     aligned.load_state_dict(between)
-    ddpo_path.append(measure(aligned))
+    return measure(aligned)
+
+shares = [0.0, 1 / 3, 2 / 3, 1.0]
+ddpo_path = [start_point, *map(ddpo_at, shares[1:])]
 ddpo_point = ddpo_path[-1]
 print(f"dDPO: grade {ddpo_point['grade']:.2f}, KL {ddpo_point['kl']:.2f}")
+
+# %% [markdown]
+# ### At one distance
+#
+# Each method ends at a distance of its own, which says little about the method: more steps or a smaller penalty would
+# have taken it further. They are comparable at *equal* KL divergence, which lies between measured points.
+
+# %% [markdown]
+# ````{exercise} One method at another's distance
+# :label: ex-10-distance
+#
+# **Difficulty** ●●○○○ · **Minutes** 10
+#
+# Write `value_at_kl(kl, values, at)`: two arrays with the measured points of a method in the order of its training,
+# and a KL divergence. Return the value there, on the straight line between the two points around it, and NaN outside
+# of what was measured. A later point can lie nearer to dSFT.
+# ````
+
+# %% tags=["exercise"]
+def value_at_kl(kl, values, at):
+    ...
+
+
+exercises.check_value_at_kl(value_at_kl)
+
+# %% [markdown]
+# ```{admonition} Hint
+# :class: tip dropdown
+# `np.interp` wants the places in ascending order, and repeats the last value beyond the end unless `left` and `right`
+# say otherwise.
+# ```
+
+# %% [markdown]
+# `````{solution} ex-10-distance
+# :class: dropdown
+# ```python
+# def value_at_kl(kl, values, at):
+#     order = np.argsort(kl)
+#     return np.interp(at, kl[order], values[order], left=np.nan, right=np.nan)
+# ```
+# `````
+
+# %% [markdown]
+# For RLOO and dDPO the two distances can be made equal. KL divergence grows with the square of a small change, so its
+# root is nearly straight over the share of dDPO's change; your function reads off the share, and that model answers.
+
+# %%
+value_at_kl = exercises.yours(value_at_kl, exercises.check_value_at_kl)
+roots = np.sqrt([max(point["kl"], 0.0) for point in ddpo_path])
+share = value_at_kl(roots, np.array(shares), np.sqrt(by_model["kl"]))
+nearest = 1.0 if np.isnan(share) else share  # where dDPO ends nearer than RLOO
+beside_rloo = ddpo_at(nearest)
+ddpo_path.insert(np.searchsorted(shares, nearest), beside_rloo)
+print(f"{nearest:.2f} of dDPO's change: KL {beside_rloo['kl']:.2f}")
+print(f"RLOO on the reward model: KL {by_model['kl']:.2f}")
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "Both trained on one judge's labels, and lie equally far from dSFT. Which has the "
+    "higher grade here?",
+    ["RLOO", "dDPO", "this many prompts cannot tell"],
+    key="equal",
+)
+
+# %% tags=["hide-output"]
+at_one_kl = {"RLOO": by_model, "dDPO": beside_rloo}
+for name, point in at_one_kl.items():
+    show(name, [point])
+outcomes = {
+    "grade": [point["each"] for point in at_one_kl.values()],
+    "right": [point["each"] >= judge.right_from for point in at_one_kl.values()],
+}
+rloo_less_ddpo = {
+    name: evaluation.paired_difference(*(each.mean(axis=1) for each in two))
+    for name, two in outcomes.items()
+}
+for name, one in rloo_less_ddpo.items():
+    print(f"RLOO minus dDPO, {name}, prompt by prompt: {one}")
+
+# %% tags=["remove-input"]
+graded, correct = rloo_less_ddpo.values()
+unclear = graded.low <= 0 <= graded.high
+lessons.explain(
+    f"At {by_model['kl']:.2f} and {beside_rloo['kl']:.2f} nats RLOO's share of right "
+    f"answers minus dDPO's is {correct.mean:+.2f}, from {correct.low:+.2f} to "
+    f"{correct.high:+.2f}, the grade {graded.mean:+.2f}, from {graded.low:+.2f} to "
+    f"{graded.high:+.2f}. "
+    + ("That includes zero: this many prompts cannot tell. " if unclear else "")
+    + "It is one seed, and a share of dDPO's change of the weights in place of a "
+    "larger β; nothing follows for another seed. *Over eight replications*, below, "
+    "says in how many DPO never came as far as RLOO, so that they are not compared at "
+    "equal KL divergence.",
+    key="equal",
+    answer=2 if unclear else int(graded.mean < 0),
+)
 
 # %% [markdown]
 # For best of n the samples above give every measure, whoever chooses:
@@ -1092,7 +1397,9 @@ lines = {
     "best of n by grade": best_of(gold),
     "RLOO on reward model": paths["reward model"],
     "RLOO on grade": paths["teacher's grade"],
-    "PPO on reward model": ppo_path,
+    "PPO on reward model": ppo_paths["reward model"],
+    "PPO on grade": ppo_paths["teacher's grade"],
+    "PPO further, no penalty": further,
 }
 
 # %% tags=["remove-input"]
@@ -1132,8 +1439,27 @@ for name, line in lines.items():
         f"grade {rises[name][1]:+.2f} sd, right {last['right'] - first['right']:+.0%}"
     )
 
+# %% [markdown]
+# The ends of all lines, each beside what dDPO's line has at the same divergence (NaN: dDPO never went so far):
+
+# %% tags=["hide-output"]
+def ddpo_line_at(kl, key):
+    places, values = (np.array([one[k] for one in ddpo_path]) for k in ("kl", key))
+    return value_at_kl(places, values, kl)
+
+for name, line in lines.items():
+    last = line[-1]
+    parts = (
+        f"{key} {last[key]:5.2f} ({ddpo_line_at(last['kl'], key):5.2f})"
+        for key in ("reward", "grade", "right")
+    )
+    print(f"{name:26s} KL {last['kl']:5.2f}  {'  '.join(parts)}")
+
 # %% tags=["remove-input"]
-judged = {name: rise for name, rise in rises.items() if "grade" not in name}
+judged = {
+    name: rise for name, rise in rises.items()
+    if not name.endswith(("grade", "no penalty"))
+}
 inflated = [name for name, (opinion, truth) in judged.items() if opinion > truth]
 wronger = [
     name for name in judged
@@ -1158,10 +1484,10 @@ lessons.explain(
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# All lines begin at dSFT, at a KL divergence of 0, where best of n differs by sampling alone. It ends early: eight
-# answers take it no further than log 8. A line that keeps rising on the right and flattens or falls in the other two
-# panels is **over-optimised** {cite:p}`gao2022scaling`; a smaller penalty or more rounds show it more plainly. Read
-# the lines at *equal* KL divergence and only for large differences; the figure does not rank the methods. There is
+# All lines but the last begin at dSFT, at a KL divergence of 0, where best of n differs by sampling alone. It ends
+# early: eight answers take it no further than log 8. A line that keeps rising on the right and flattens or falls in the
+# other two panels is **over-optimised** {cite:p}`gao2022scaling`. Read the lines at *equal* KL divergence and only for
+# large differences; the figure does not rank the methods. There is
 # one seed and two answers per prompt, and dDPO's learning rate was searched over seeds, PPO's settings tried once, on
 # 48 training prompts with the draws of seed 100, and RLOO's not at all. *Over eight replications*, below, shows how far
 # single seeds lie from each other, claim by claim.
@@ -1277,7 +1603,7 @@ lessons.explain(
 # 3. *Best of n*: [every n from one set of samples](ex-10-best), and a random control.
 # 4. *Reinforcement learning*: [the leave-one-out baseline](ex-10-rloo), the clip, the KL penalty.
 # 5. *PPO*: [advantages from a value head](ex-10-gae), clipped losses, a penalty per token.
-# 6. *Over-optimisation*: reward, grade and right answers against KL divergence.
+# 6. *Over-optimisation*: reward, grade and right answers [at equal KL divergence](ex-10-distance).
 #
 # ## References
 #
@@ -1298,12 +1624,17 @@ artefacts.write_metrics(
         "rl_grade_gain": end_point["grade"] - start_point["grade"],
         "rl_true_grade_gain": by_grade["grade"] - paths["teacher's grade"][0]["grade"],
         "rl_kl": end_point["kl"],
+        "trl_gap": trl_gap,
         "ppo_first_ratio": first_ratio,
         "ppo_value_loss_ratio": by_epoch[-1] / by_epoch[0],
-        "ppo_reward_gain": ppo_path[-1]["reward"] - start_point["reward"],
-        "ppo_grade_gain": ppo_path[-1]["grade"] - start_point["grade"],
-        "ppo_kl": ppo_path[-1]["kl"],
+        "ppo_reward_gain": by_ppo["reward"] - start_point["reward"],
+        "ppo_grade_gain": by_ppo["grade"] - start_point["grade"],
+        "ppo_true_grade_gain": by_ppo_grade["grade"] - start_point["grade"],
+        "further_reward_gain": more_reward,
+        "further_grade_gain": more_grade,
+        "ppo_kl": by_ppo["kl"],
         "ddpo_kl": ddpo_point["kl"],
         "ddpo_grade": ddpo_point["grade"],
+        "rloo_minus_ddpo": rloo_less_ddpo["grade"].mean,
     },
 )
