@@ -1198,8 +1198,8 @@ lessons.explain(
     + (
         "That is below dSFT's grade, though the grade was all it was paid for. A "
         "likely reason, not tested here: settings that fit one reward's unit need not "
-        "fit another's. A grade is at least one, and a value head that begins at zero and "
-        "is held by its clip has to learn that level first (value loss "
+        "fit another's. A grade is at least one, and a value head that begins at zero "
+        "and is held by its clip has to learn that level first (value loss "
         f"{grade_losses[0]:.1f} in the first round, {grade_losses[-1]:.1f} in the "
         "last). "
         if by_ppo_grade["grade"] < start_point["grade"]
