@@ -12,8 +12,10 @@ from evaluation_command import few_questions, lines, right_answers, run
 from tiny import tiny_tokenizer
 
 from zephyr_utils.chat import prepare_tokenizer
+from zephyr_utils.data.records import RecordError
 from zephyr_utils.diagnostics import TrainingLogError, read_training_log
 from zephyr_utils.evaluation import EvaluationError
+from zephyr_utils.feedback.estimate import load_prompts
 from zephyr_utils.miniature import data as world
 from zephyr_utils.preferences import binarize, pair_faults
 from zephyr_utils.training.rows import fit_pairs
@@ -115,6 +117,22 @@ def test_pairs_that_stand_both_ways_round_are_counted():
     assert "8 rows in, 8 kept, set aside: none; 4 kept are opposed: the answer" in fitted.report()
     once = fit_pairs(tokenizer, pairs, 4000)
     assert once.opposed == 0 and "opposed" not in once.report()
+
+
+# --- prompts --------------------------------------------------------------------------------------
+
+
+def test_prompts_with_a_place_that_was_not_filled_in_are_counted(tmp_path):
+    texts = ["Translate {{text}}.", "Translate {{ text }}.", "Why is {{text}}?", "f(x) = {{1, 2}}"]
+    read = load_prompts(lines(tmp_path / "prompts.jsonl", [{"prompt": text} for text in texts]))
+    notes = {"{{text}} in it is asked as it stands": 2, "{{ text }} in it is asked as it stands": 1}
+    assert read.conversions == notes and len(read) == 4
+
+
+def test_a_row_without_a_prompt_is_told_what_it_has(tmp_path):
+    path = lines(tmp_path / "prompts.jsonl", [{"problem": "What is 2 + 3?", "solution": "5"}])
+    with pytest.raises(RecordError, match=r"no prompt in it \(the row has: problem, solution\)"):
+        load_prompts(path)
 
 
 # --- answers, judgments, academic results ---------------------------------------------------------

@@ -1,5 +1,6 @@
 """Before anything is paid: the prompts of a file, and what asking and rating them will take."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from zephyr_utils.data.counts import SetAside
-from zephyr_utils.data.fields import VISIBLE, check_text
+from zephyr_utils.data.fields import VISIBLE, check_text, present
 from zephyr_utils.data.layouts import recognise
 from zephyr_utils.data.read import read_rows
 from zephyr_utils.data.records import RecordError, RecordSet, check_feedback
@@ -30,6 +31,8 @@ from zephyr_utils.feedback.rate import JUDGING, judge_calls
 from zephyr_utils.feedback.results import Parse, answer_in, read_reply
 
 _CONVERSATIONS = ("prompt", "messages", "conversations", "data")
+# A place in a template of prompts, as Jinja, Mustache and most dashboards write it.
+_PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_][\w.]{0,40} ?\}\}")
 _FILLER = "x"  # stands for an answer that is not there yet; `_Planner` adds its length in tokens
 
 
@@ -48,7 +51,7 @@ def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet[Prom
 
     Returns:
         `RecordSet` of ``{"prompt": text}``; its ``conversions`` count the rows of which something
-        is not asked: a system message, a history, later turns.
+        is not asked (a system message, a history, later turns), and those with a placeholder.
 
     Raises:
         RecordError: a row has no prompt. HandbookError: the file cannot be read.
@@ -61,6 +64,8 @@ def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet[Prom
             prompt, content = _prompt_of(row.value, row.where)
             result.records.append({"prompt": prompt})
             result.conversions.update(_left_out(content))
+            if placeholder := _PLACEHOLDER.search(prompt):
+                result.conversions[f"{placeholder[0]} in it is asked as it stands"] += 1
         except RecordError as error:
             if not set_aside:
                 raise
@@ -84,9 +89,10 @@ def _prompt_of(row: Any, where: str) -> tuple[str, dict[str, Any]]:
                     text = f"{text}\n{row['input']}"  # as Alpaca's question is put elsewhere
                 refuse_rendered(text, where)
                 return check_text(text, where), row
+    has = f" (the row has: {present(row)})" if isinstance(row, dict) else ""
     raise RecordError(
         "no_prompt",
-        "there is no prompt in it",
+        f"there is no prompt in it{has}",
         where=where,
         remedy="give each row a `prompt`, an `instruction` or `messages`; or have bad rows set "
         "aside and counted",
