@@ -84,11 +84,15 @@ def test_in_a_notebook_it_is_one_line_that_rewrites_itself(clock, monkeypatch, c
     import IPython.display
 
     shown = []
-    handle = SimpleNamespace(update=shown.append)
+
+    def show(parts, *, raw, **_):
+        assert raw and parts.keys() == {"text/plain"}  # of a bare string the quotes would show
+        shown.append(parts["text/plain"])
+        return handle
+
+    handle = SimpleNamespace(update=show)
     monkeypatch.setattr(progress, "in_notebook", lambda: True)
-    monkeypatch.setattr(
-        IPython.display, "display", lambda line, display_id: shown.append(line) or handle
-    )
+    monkeypatch.setattr(IPython.display, "display", show)
     work(clock, total=3, seconds=2.0, first=1.0)
     assert shown == [
         "dDPO: starting",

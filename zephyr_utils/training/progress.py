@@ -24,6 +24,11 @@ def quiet() -> bool:
     return bool(os.environ.get("TQDM_DISABLE"))
 
 
+def _plain(line: str) -> dict[str, str]:
+    """What a notebook shows as it is: of a bare string it would show the quotes."""
+    return {"text/plain": line}
+
+
 def say(sentence: str) -> None:
     """A sentence on stderr, at once; of several processes the first says it."""
     if os.environ.get("RANK", "0") == "0":
@@ -64,7 +69,7 @@ class ProgressReport:
         elif in_notebook():
             from IPython.display import display
 
-            self.handle = display(f"{self.what}: starting", display_id=True)
+            self.handle = display(_plain(f"{self.what}: starting"), raw=True, display_id=True)
         elif not quiet():
             say(f"{self.what}: {self.total - self.done:,} {self.unit} begin")
 
@@ -77,7 +82,7 @@ class ProgressReport:
         if self.bar:
             self.bar.update(self.bar.task_ids[0], completed=done, note=note)
         elif self.handle:
-            self.handle.update(self._line(note))
+            self.handle.update(_plain(self._line(note)), raw=True)
         elif done < self.total and now - self.last_line >= LINE_EVERY and self._speaks():
             self.last_line = now
             say(self._line(note))
@@ -92,7 +97,8 @@ class ProgressReport:
             self.bar = None
         elif self.handle:
             seconds = time.monotonic() - self.started
-            self.handle.update(f"{self.what}: {self.done:,} {self.unit} in {seconds:.0f} s")
+            line = f"{self.what}: {self.done:,} {self.unit} in {seconds:.0f} s"
+            self.handle.update(_plain(line), raw=True)
 
     def time_left(self) -> str:
         """The time left in words; empty before there is anything to measure by."""
