@@ -851,8 +851,8 @@ for name in (
 # ## Run everything
 #
 # ```bash
-# make run                              # every chapter at the miniature scale, then the website and one table
-# zephyr run --chapters 02,05           # some chapters
+# make run                       # every chapter of the miniature, the website, one table
+# zephyr run --chapters 02,05    # some chapters
 # zephyr sft; zephyr dpo; zephyr evaluate ddpo; zephyr chat ddpo    # one after the other
 # ```
 #

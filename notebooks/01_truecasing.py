@@ -403,7 +403,7 @@ manual = [
 every = 1 + sum(map(len, answers)) // 3_000_000
 sample = zip(answers[::every], labels[::every], strict=True)
 correct = [text for text, label in sample if label == "ok"] + manual
-print(len(correct), "texts to learn from,", len(held_out), "paragraphs held out")
+print(f"{len(correct):,} texts to learn from, {len(held_out)} paragraphs held out")
 
 # %% [markdown]
 # A word that *opens* a sentence or a line has a capital anyway and teaches nothing:
@@ -958,7 +958,9 @@ for file in real_files:
     ))))
 display(Markdown(markdown_table(
     ["records", "answers", "labelled faulty", "match a refusal phrase"],
-    [list(row.values()) for row in checked],
+    [[name, *(f"{count:,}" for count in counts)] for name, *counts in (
+        row.values() for row in checked
+    )],
     numbers=range(1, 4),
 )))
 
@@ -981,7 +983,8 @@ display(Markdown(markdown_table(
 #
 # ```bash
 # zephyr truecase shards/*.parquet --output truecased/
-# zephyr truecase shards/*.parquet --output truecased/ --shard-index 0 --num-shards 4   # on the first of four machines
+# zephyr truecase shards/*.parquet --output truecased/ \
+#     --shard-index 0 --num-shards 4    # on the first of four machines
 # ```
 #
 # The same function maps over a dataset:
@@ -993,8 +996,11 @@ display(Markdown(markdown_table(
 # truecaser = Truecaser.load("truecased/truecaser.npz")
 # repair = functools.partial(truecase_messages, column="messages", truecaser=truecaser)
 #
-# dataset.with_format("arrow").map(repair, batched=True, batch_size=4000, num_proc=8).with_format(None)
-# ray.data.read_parquet("shards/").map_batches(repair, batch_format="pyarrow").write_parquet("truecased/")
+# rows = dataset.with_format("arrow").map(repair, batched=True, batch_size=4000, num_proc=8)
+# rows.with_format(None)
+#
+# shards = ray.data.read_parquet("shards/")
+# shards.map_batches(repair, batch_format="pyarrow").write_parquet("truecased/")
 # ```
 #
 # Read twenty messages of each label before you trust the counts, and score a thousand correct ones spoilt with

@@ -126,8 +126,9 @@ lessons.explain(
 # Section 3 of the paper calls it **AI feedback**. Models $\pi_1, \dots, \pi_4$ give answers $y_1, \dots, y_4$ to a prompt
 # $x$. UltraFeedback has each rated in four aspects, from 1 to 5, and the paper's score is their mean:
 #
-# $$ s(x, y) = \tfrac14 \sum_{a} r_a(x, y), \qquad
-# a \in \{\text{instruction following, honesty, truthfulness, helpfulness}\} $$ (eq-03-mean)
+# $$ s(x, y) = \tfrac14 \sum_{a} r_a(x, y). $$ (eq-03-mean)
+#
+# The aspects $a$ are instruction following, honesty, truthfulness and helpfulness.
 #
 # The judge also writes a critique of each answer, which ends in one overall grade from 1 to 10.
 

@@ -404,7 +404,7 @@ for n, (name, values) in enumerate(gaps.items()):
     at = int(heights.argmax())
     axes.annotate(
         f"{name} rejected", (edges[at], heights[at]), xytext=(0, 4),
-        textcoords="offset points", color=figures.COLOURS[n], ha="center",
+        textcoords="offset points", color=figures.COLOURS[n],
     )
 axes.set(xlabel="gap of mean ratings, chosen minus rejected", ylabel="pairs")
 axes.margins(y=0.12)
@@ -618,8 +618,10 @@ lessons.explain(
 # the two answers is called chosen is a coin toss, so the expected loss and its slope are
 #
 # $$
-# L(m) = -\tfrac12 \log \sigma(m) - \tfrac12 \log \sigma(-m), \qquad
-# L'(m) = \tfrac12\,\sigma(m) - \tfrac12\,\sigma(-m) = \sigma(m) - \tfrac12 ,
+# \begin{aligned}
+# L(m) &= -\tfrac12 \log \sigma(m) - \tfrac12 \log \sigma(-m), \\
+# L'(m) &= \tfrac12\,\sigma(m) - \tfrac12\,\sigma(-m) = \sigma(m) - \tfrac12 ,
+# \end{aligned}
 # $$ (eq-04-tie)
 #
 # which is zero at $m = 0$ only. A tie pulls the rewards of the two answers *together*. Where the judge really finds them

@@ -786,7 +786,7 @@ answers = torch.tensor([[-100, -100, 20, 21], [-100, -100, 30, -100]])
 one_row = share_prompts(two_rows, (two_rows > 0).long(), answers, hidden_size=160)
 print("tokens   ", one_row.input_ids[0].tolist())
 print("positions", one_row.position_ids[0].tolist())
-print(one_row.dense_mask()[0, 0].int())
+print(one_row.dense_mask()[0, 0].int().numpy())
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -923,7 +923,7 @@ assert torch.isclose(at_once, in_parts)
 # :class: note
 # With rows of unequal length, the mean of the micro-batches' *means per token* is not the mean over all tokens. Trainers had
 # that fault for years; TRL now divides by the number of tokens in all micro-batches. Here two processes give the same losses
-# as one, to five digits (`tests/test_distributed.py`).
+# as one, to five digits (`tests/test_training_distributed.py`).
 # ```
 
 # %% [markdown]
@@ -993,8 +993,8 @@ for gpus in (1, 2, 4, 8, 16):
 # ```
 #
 # Two CPU processes are tested through `torchrun`: losses, weights, evaluation, a killed run that resumes; FSDP2 and ZeRO-3
-# too, with LoRA and with all weights (`tests/test_distributed.py`, `tests/test_distributed_spread.py`). None of the files has
-# been run on GPUs. Beware: `accelerate launch --cpu --num_processes 2` silently starts *one* process.
+# too, with LoRA and with all weights (`tests/test_training_distributed.py`, `tests/test_training_sharded.py`). None of the
+# files has been run on GPUs. Beware: `accelerate launch --cpu --num_processes 2` silently starts *one* process.
 
 # %% [markdown]
 # ## Steps

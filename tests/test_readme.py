@@ -85,6 +85,18 @@ def test_every_file_that_is_named_exists(text):
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_every_program_that_a_chapter_or_a_page_names_exists():
+    pages = [*(ROOT / "notebooks").glob("*.py"), *(ROOT / "book").glob("*.md")]
+    named = {
+        (name, page.name)
+        for page in pages
+        for name in re.findall(
+            r"`((?:tests|tools|benchmarks)/[\w./-]+\.\w+)`", page.read_text(encoding="utf-8")
+        )
+    }
+    assert named and {(name, page) for name, page in named if not (ROOT / name).exists()} == set()
+
+
 def test_the_tree_names_every_part_of_the_package_and_nothing_else():
     package = TREE.partition("zephyr_utils/\n")[2].partition("\ntests/")[0]
     named = set(re.findall(r"(\w+(?:/|\.py))", package))
