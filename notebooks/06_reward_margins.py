@@ -1160,7 +1160,7 @@ microscope = None
 if pipeline.scale == "miniature" and not base_model:
     adapters = {"dSFT": pipeline.dsft(), "dDPO": pipeline.ddpo()}
     models = pack_models(
-        pipeline.model_directory("base"),
+        Path(pipeline.model_directory("base")),
         {name: run.folder / training.ADAPTER for name, run in adapters.items()},
     )
     fell = np.where(margins > 0, change_chosen, 0).argmin()
