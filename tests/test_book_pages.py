@@ -192,6 +192,8 @@ def test_the_page_of_metrics_explains_what_it_knows_and_shows_the_range(report):
         "| `held_out_margin` | 2.5 | 0.25 to 0.5 | mean reward margin on pairs not trained on"
         in drawn
     )
+    report["05_ddpo"]["ranges"] = {"held_out_margin": [3975, 3975]}
+    assert "| 2.5 | 3,975 |" in page_parts.metrics(report, list(report))
 
 
 def test_meanings_are_of_chapters_that_exist_or_will():

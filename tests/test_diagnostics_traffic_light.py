@@ -48,6 +48,7 @@ def evaluations(rows):
 def test_zephyrs_own_log_is_green_and_what_frightens_is_explained():
     found = traffic_light(read_training_log(ZEPHYR_DPO_LOG), beta=0.1)
     text = str(found)
+    assert max(map(len, text.splitlines())) <= 88  # what a page shows in one line
     assert found.colour == "green"
     for phrase in (
         "evaluation loss rises",

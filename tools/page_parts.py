@@ -65,6 +65,11 @@ def number(value: Any) -> str:
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
 
 
+def _between(low: float, high: float) -> str:
+    """A range with the digits of a metric; one number where both ends are the same."""
+    return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
 def chapter_link(name: str, words: str = "") -> str:
     """A link to a chapter from a page beside the folder of the chapters."""
     return f"[{words or name[:2]}](notebooks/{name})"
@@ -92,7 +97,7 @@ def last_run(report: Report, chapters: list[str]) -> str:
         expected, inside = "–", ""
         if metric in entry["ranges"]:
             low, high = entry["ranges"][metric]
-            expected, inside = f"{low:g} to {high:g}", "no" if outside_of(name, entry) else "yes"
+            expected, inside = _between(low, high), "no" if outside_of(name, entry) else "yes"
         rows.append(
             [chapter_link(name, name), _took(entry), _memory(entry), shown, expected, inside]
         )
@@ -159,7 +164,7 @@ def metrics(report: Report, chapters: list[str]) -> str:
         entry, rows = report[name], []
         for metric, value in entry["metrics"].items():
             low_high = entry["ranges"].get(metric)
-            expected = f"{low_high[0]:g} to {low_high[1]:g}" if low_high else ""
+            expected = _between(*low_high) if low_high else ""
             known = meanings.get(name, {}).get(metric) or meanings["everywhere"].get(metric, "")
             rows.append([f"`{metric}`", number(value), expected, known])
         drawn = markdown_table(["metric", "last run", "expected", "what it is"], rows, numbers=(1,))

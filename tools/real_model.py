@@ -162,11 +162,11 @@ def verdict(runs: list[dict[str, Any]]) -> str:
         "some": f"dSFT lowers the loss in {sum(lowered)} of {len(runs)} seeds.",
     }[how_many(lowered)]
     second = {
-        "all": "dDPO ranks unseen pairs better than chance does.",
-        "none": "The accuracy of dDPO on unseen pairs cannot be told from one half. A likely "
+        "all": "dDPO ranks held-out pairs better than chance does.",
+        "none": "The accuracy of dDPO on held-out pairs cannot be told from one half. A likely "
         f"reason is that {runs[0]['steps']['ddpo']['rows_trained']} pairs are few for a model that "
         "was trained on many more of the same set; it was not tested.",
-        "some": "The accuracy of dDPO on unseen pairs is above one half in "
+        "some": "The accuracy of dDPO on held-out pairs is above one half in "
         f"{sum(ranked)} of {len(runs)} seeds, and cannot be told from it in the others.",
     }[how_many(ranked)]
     third = ""
@@ -253,12 +253,12 @@ def curves(report: Report, chapters: list[str]) -> str:
     drawn = (
         figures.figure_html(
             figures.loss_curve({"training": losses}),
-            alt=f"The loss of dSFT over {len(losses)} updates, from {first_and_last(losses)}.",
-            caption="dSFT: the loss of each update's dialogues, before the update.",
+            alt=f"The loss of dSFT over {len(losses)} steps, from {first_and_last(losses)}.",
+            caption="dSFT: the loss of each step's dialogues, before the step.",
         ),
         figures.figure_html(
             figures.reward_curves(rewards),
-            alt=f"Rewards of dDPO over {len(margins)} updates; the margin goes from "
+            alt=f"Rewards of dDPO over {len(margins)} steps; the margin goes from "
             f"{margins[0]:.2f} to {margins[-1]:.2f}.",
             caption="dDPO: implicit rewards, their margin and the share of pairs ranked rightly.",
         ),

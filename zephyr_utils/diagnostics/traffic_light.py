@@ -40,7 +40,7 @@ class TrafficLight:
         lines = [
             textwrap.fill(
                 f"{reason.colour}: {reason.text}",
-                100,
+                88,
                 initial_indent="  ",
                 subsequent_indent="    ",
             )
