@@ -57,6 +57,7 @@ def test_the_verdict_follows_the_intervals_of_all_seeds(run):
 
 
 def test_the_page_says_how_much_of_the_fall_lies_in_the_template(run):
+    run["seeds"] = run["seeds"][:1]
     loss = run["seeds"][0]["held_out_loss"]
     loss["change"] = {"estimate": -0.5, "low": -0.6, "high": -0.4}
     loss["words"] = 0.8

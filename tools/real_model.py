@@ -216,11 +216,9 @@ def exam(report: Report, chapters: list[str]) -> str:
     runs = results()["seeds"]
     rows = []
     for run, (name, words) in itertools.product(runs, MODELS.items()):
-        found = run["steps"][f"exam_{name}"]
-        if name == "base":
-            if run is not runs[0]:  # greedy answers of the same model
-                continue
-        elif len(runs) > 1:
+        if not (found := run["steps"].get(f"exam_{name}")):
+            continue  # a further seed has the start's greedy answers
+        if name != "base" and len(runs) > 1:
             words = f"{words}, seed {run['seed']}"
         rows.append(
             (
