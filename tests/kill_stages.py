@@ -58,6 +58,7 @@ VOLATILE = {
     "seconds", "peak_memory_mb", "resumed", "created_at", "finished", "tstamp", "at", "versions",
     "date",
     "report_sha256",  # over a report that holds its seconds
+    "warnings",  # of a report: calls under way at the kill, which may be paid for twice
     "files", "reused",  # of truecasing: which files a start wrote, and which it found done
     "train_runtime", "train_samples_per_second", "train_steps_per_second", "tokens_per_second",
 }  # fmt: skip
