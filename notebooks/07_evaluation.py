@@ -355,8 +355,13 @@ for category in categories:
 # Other questions of the same kind would give another score. If question $q$ contributes the mean of its turns, $x_q$, and the
 # questions are drawn independently, then
 #
-# $$\operatorname{Var}(\bar{x}) = \frac{1}{n^2}\sum_q \operatorname{Var}(x_q) = \frac{\sigma^2}{n}
-# \quad\Rightarrow\quad \text{SE} = \frac{s}{\sqrt{n}}, \qquad s^2 = \frac{1}{n-1}\sum_q (x_q - \bar{x})^2 .$$ (eq-07-error)
+# $$
+# \begin{aligned}
+# \operatorname{Var}(\bar{x}) &= \frac{1}{n^2}\sum_q \operatorname{Var}(x_q) = \frac{\sigma^2}{n}
+# \quad\Rightarrow\quad \text{SE} = \frac{s}{\sqrt{n}}, \\
+# s^2 &= \frac{1}{n-1}\sum_q (x_q - \bar{x})^2 .
+# \end{aligned}
+# $$ (eq-07-error)
 #
 # The **bootstrap** needs no formula: it resamples the questions two thousand times, with replacement, and takes the spread of
 # the means. The two must agree.

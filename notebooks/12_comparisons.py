@@ -612,8 +612,10 @@ figures.show(
 # losses at one token are
 #
 # $$
-# L_\mathrm{text} = -\log p_S(v), \quad v \sim p_T, \qquad\qquad
-# L_\mathrm{logits} = \mathrm{KL}(p_T \,\|\, p_S) = \sum_v p_T(v) \log \frac{p_T(v)}{p_S(v)} .
+# \begin{aligned}
+# L_\mathrm{text} &= -\log p_S(v), \quad v \sim p_T, \\
+# L_\mathrm{logits} &= \mathrm{KL}(p_T \,\|\, p_S) = \sum_v p_T(v) \log \frac{p_T(v)}{p_S(v)} .
+# \end{aligned}
 # $$ (eq-12-distil)
 #
 # Averaged over the draw, the first is $-\sum_v p_T(v) \log p_S(v)$. It differs from the second by the teacher's

@@ -62,12 +62,14 @@ class FittedRows:
     def report(self) -> str:
         """One line: rows in, rows kept, why the others were not, and what is special about some."""
         why = ", ".join(
-            f"{count} {reason.replace('_', ' ')}" for reason, count in self.set_aside.most_common()
+            f"{count:,} {reason.replace('_', ' ')}"
+            for reason, count in self.set_aside.most_common()
         )
         shorter = (
-            f" ({self.shortened} of them shortened to whole exchanges)" if self.shortened else ""
+            f" ({self.shortened:,} of them shortened to whole exchanges)" if self.shortened else ""
         )
-        line = f"{self.rows_in} rows in, {len(self.rows)} kept{shorter}, set aside: {why or 'none'}"
+        kept = f"{len(self.rows):,} kept{shorter}"
+        line = f"{self.rows_in:,} rows in, {kept}, set aside: {why or 'none'}"
         if self.opposed:
             line += (
                 f"; {self.opposed} kept are opposed: the answer that is chosen in one is rejected "
