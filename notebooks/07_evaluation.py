@@ -1277,11 +1277,18 @@ display(
 # Look for right but bare answers beside false ones that sound good. The questions on which dSFT and dDPO differ most:
 
 # %%
+turns_of = {
+    name: {row["question_id"]: row["choices"][0]["turns"] for row in rows}
+    for name, rows in answers.items()
+}
 for n in np.argsort(x - y)[[0, 1, -2, -1]]:
+    key = questions[n]["question_id"]
+    gaps = [grade_of["ddpo", key, t] - grade_of["dsft", key, t] for t in (1, 2)]
+    turn = int(np.argmax(np.abs(gaps)))  # the one in which they differ more
     print(
-        f"{(x - y)[n]:+.1f}  {questions[n]['turns'][0]}\n"
-        f"      dSFT: {first_turn['dsft'][n]!r}\n"
-        f"      dDPO: {first_turn['ddpo'][n]!r}"
+        f"{(x - y)[n]:+.1f}  turn {turn + 1}: {questions[n]['turns'][turn]}\n"
+        f"      dSFT: {turns_of['dsft'][key][turn]!r}\n"
+        f"      dDPO: {turns_of['ddpo'][key][turn]!r}"
     )
 
 # %% [markdown]
