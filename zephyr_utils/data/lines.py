@@ -31,8 +31,8 @@ from zephyr_utils.data.strict_json import (
 )
 from zephyr_utils.errors import HandbookError
 
+_SPREAD = re.compile(rb"\s*\{[ \t\r]*\n")  # an object that goes on in the next line
 # A key, or an item of a list, at the start of a line.
-_SPREAD = re.compile(rb"\s*\{[ \t\r]*\n")
 _YAML = re.compile(r"---|- \S|[A-Za-z_][\w-]{0,60}:(?:\s|$)")
 MARK = b"\xef\xbb\xbf"  # a byte order mark; joined files have it in front of several lines
 
