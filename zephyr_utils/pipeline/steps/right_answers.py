@@ -1,5 +1,6 @@
 """How many answers of a model are right, for the website's sliders."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from zephyr_utils.evaluation.common import EvaluationWarning
 from zephyr_utils.evaluation.exam import ask_questions
 from zephyr_utils.evaluation.grading import grade_answers
 from zephyr_utils.evaluation.intervals import bootstrap_interval
@@ -31,7 +33,10 @@ def right_share(
     answers = ask_questions(
         model, tokenizer, "checkpoint", questions, temperature=0.0, max_new_tokens=max_new_tokens
     )
-    judged = grade_answers(questions, answers, judge, "checkpoint")
+    with warnings.catch_warnings():
+        # of empty answers, which an early checkpoint gives: they are not right, and count as that
+        warnings.simplefilter("ignore", EvaluationWarning)
+        judged = grade_answers(questions, answers, judge, "checkpoint")
     right_from: float = getattr(judge, "right_from")  # noqa: B009 - no judge must have one
     scores: dict[Any, list[float]] = defaultdict(list)
     for row in judged:
