@@ -930,7 +930,7 @@ print(f"per round: TRL {trl_seconds:.1f} s, the loop {loop_seconds:.1f} s")
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "The ratios are 1, and the advantages of a prompt sum to 0, whatever the rewards "
+    "The ratios are one, and a prompt's advantages sum to zero, whatever the rewards "
     f"are: TRL's largest is {abs(by_trl[:, 1]).max():.0e}. What can be followed is the "
     "reward. On the same answers TRL and the loop differ by no more than "
     f"{trl_gap:.0e} in reward and loss, so the algorithm is one: the KL estimate, "
@@ -941,7 +941,7 @@ lessons.explain(
     f"After {ROUNDS} rounds on the same prompts TRL's answers have a reward of "
     f"{by_trl[-1, 0]:+.2f}, the loop's own {own[-1, 0]:+.2f}. TRL took "
     f"{trl_seconds:.1f} seconds per round, the loop {loop_seconds:.1f}. An answer "
-    "without a reward gets the advantage 0 in TRL; here it stops the run.",
+    "without a reward gets an advantage of zero in TRL; here it stops the run.",
     key="trl",
 )
 
