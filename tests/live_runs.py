@@ -12,7 +12,7 @@ from zephyr_utils import scales
 from zephyr_utils.data.records import save_records
 from zephyr_utils.files import write_json
 from zephyr_utils.pipeline.artefacts import fingerprint
-from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS
+from zephyr_utils.pipeline.steps.kept import KEPT_ADAPTERS
 
 
 def save_run_of_models(folder: Path) -> Path:

@@ -11,8 +11,7 @@ from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.pipeline.steps.ddpo import split_pairs, train_ddpo
 from zephyr_utils.pipeline.steps.ddpo_checkpoints import FACTORS, measure_ddpo_checkpoints
-from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS
-from zephyr_utils.pipeline.steps.kept import kept_steps
+from zephyr_utils.pipeline.steps.kept import KEPT_ADAPTERS, kept_steps
 from zephyr_utils.preferences import binarize
 from zephyr_utils.scales import get_scale
 

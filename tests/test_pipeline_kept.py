@@ -12,9 +12,9 @@ from zephyr_utils.miniature import BASE_FOLDER, data
 from zephyr_utils.miniature.judge import TeacherJudge
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps import dsft
-from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS, train_dsft
+from zephyr_utils.pipeline.steps.dsft import train_dsft
 from zephyr_utils.pipeline.steps.dsft_checkpoints import measure_dsft_checkpoints
-from zephyr_utils.pipeline.steps.kept import halved_steps, step_folder
+from zephyr_utils.pipeline.steps.kept import KEPT_ADAPTERS, halved_steps, step_folder
 from zephyr_utils.scales import get_scale
 
 QUESTIONS = data.development_questions()[::100]

@@ -26,7 +26,7 @@ from zephyr_utils.pipeline.artefacts import (
     runs_folder,
 )
 from zephyr_utils.pipeline.pipeline import DDPO, DSFT, PAIRS, TRUECASING
-from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS
+from zephyr_utils.pipeline.steps.kept import KEPT_ADAPTERS
 from zephyr_utils.pipeline.steps.pairs import PAIRS_FILE
 from zephyr_utils.pipeline.steps.truecase import DIALOGUES
 from zephyr_utils.scales import get_scale

@@ -7,7 +7,6 @@ from typing import Any
 from zephyr_utils import training
 from zephyr_utils.chat import TemplateChoice, load_tokenizer, prepare_tokenizer
 from zephyr_utils.data.records import load_records
-from zephyr_utils.pipeline.steps.dsft import KEPT_ADAPTERS
 from zephyr_utils.recipes import Recipe
 from zephyr_utils.training.preflight import fitting_length_of, report_rows
 from zephyr_utils.training.rows import FittedRows, fit_pairs, hold_out_pairs
@@ -63,7 +62,11 @@ def train_ddpo(
         keep: leave the adapter as it was after each of the `kept_steps` in ``kept/``, where the
             recipe trains one.
     """
-    from zephyr_utils.pipeline.steps.kept import KeepAdapters, kept_steps  # transformers: slow
+    from zephyr_utils.pipeline.steps.kept import (  # transformers: slow
+        KEPT_ADAPTERS,
+        KeepAdapters,
+        kept_steps,
+    )
 
     train, held_out, fitted = split_pairs(pairs, base_model, recipe.max_length, ties, chat_template)
     report_rows(fitted, "ddpo", fitting_length_of(base_model, recipe.max_length))

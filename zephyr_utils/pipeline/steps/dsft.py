@@ -12,7 +12,6 @@ from zephyr_utils.training.preflight import fitting_length_of, report_rows
 from zephyr_utils.training.rows import FittedRows, fit_dialogues, hold_out
 
 HELD_OUT = 0.05  # share of the dialogues kept back to measure on
-KEPT_ADAPTERS = "kept"  # the folder of those that it leaves on its way
 HELD_OUT_ROWS, MOST_HELD_OUT = 40, 0.2  # of few dialogues so many, up to a fifth
 
 
@@ -57,7 +56,11 @@ def train_dsft(
         keep: leave the adapter as it was after each of the `halved_steps` in ``kept/``, where the
             recipe trains one.
     """
-    from zephyr_utils.pipeline.steps.kept import KeepAdapters, halved_steps  # transformers: slow
+    from zephyr_utils.pipeline.steps.kept import (  # transformers: slow
+        KEPT_ADAPTERS,
+        KeepAdapters,
+        halved_steps,
+    )
 
     train, held_out, fitted = split_dialogues(
         dialogues, base_model, recipe.max_length, chat_template

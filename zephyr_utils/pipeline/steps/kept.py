@@ -17,6 +17,7 @@ from transformers import (
 from zephyr_utils.chat import load_model
 from zephyr_utils.training.save import save_adapter
 
+KEPT_ADAPTERS = "kept"  # the folder of those that a training leaves on its way
 KEPT = 8  # adapters of a training
 
 
