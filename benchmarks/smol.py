@@ -57,8 +57,8 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console(stderr=True)
     results: dict[str, Any] = {"environment": environment_stamp(), "goals": GOALS, "seeds": []}
-    if arguments.beside_other_work:
-        results = read_json(arguments.output)
+    if arguments.beside_other_work and not (results := read_json(arguments.output)):
+        parser.error(f"{arguments.output} has no run to add to: make the first one without this")
     for seed in arguments.seeds:
         pipeline = pipeline_of(arguments.base_model, arguments.runs, seed)
         if arguments.beside_other_work:
