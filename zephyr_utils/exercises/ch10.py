@@ -46,20 +46,7 @@ _LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     right="A pair of strength 3 pulls three times as hard as one of strength 1, and the mean pull "
     "is that of the regular loss.",
     solution=_scaled,
-    wrong=dict(
-        zip(
-            (
-                "not divided by their mean",
-                "margin loss",
-                "sharper judge",
-                "forgotten",
-                "swapped",
-                "sign",
-            ),
-            _LOSSES.values(),
-            strict=True,
-        )
-    ),
+    wrong=_LOSSES,
 )
 def check_scaled_loss(fn: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """``fn(chosen, rejected, strength) -> loss``: tensors of one reward or strength per pair; the
@@ -115,21 +102,7 @@ _BESTS: dict[str, Callable[[Array, Array, int], Any]] = {
     "10_reward_models",
     right="One set of samples now gives the whole curve, and no draw of n answers is wasted.",
     solution=_expected_best,
-    wrong=dict(
-        zip(
-            (
-                "sorted by their score",
-                "grades by themselves",
-                "with replacement",
-                "only the best is taken",
-                "whatever n is",
-                "one draw",
-                "lowest score",
-            ),
-            _BESTS.values(),
-            strict=True,
-        )
-    ),
+    wrong=_BESTS,
 )
 def check_expected_best(fn: Callable[[Array, Array, int], float]) -> None:
     """``fn(scores, grades, n) -> float``: arrays of one entry per answer to one prompt; the mean
@@ -175,13 +148,7 @@ _BASELINES: dict[str, Callable[[Array], Any]] = {
     right="No critic and no second model: the other answers to the same prompt say what was to be "
     "expected.",
     solution=_leave_one_out,
-    wrong=dict(
-        zip(
-            ("own reward", "k - 1", "whole batch", "sign", "as GRPO", "are the baselines"),
-            _BASELINES.values(),
-            strict=True,
-        )
-    ),
+    wrong=_BASELINES,
 )
 def check_leave_one_out(fn: Callable[[Array], Array]) -> None:
     """``fn(rewards) -> advantages``: both (prompts, k)."""
@@ -242,22 +209,7 @@ _ADVANTAGES: dict[str, Callable[[Array, Array, float, float], Any]] = {
     right="Lambda 0 trusts the value head, lambda 1 trusts the sampled rewards; PPO takes a value "
     "between them.",
     solution=_gae,
-    wrong=dict(
-        zip(
-            (
-                "Lambda is missing",
-                "TD errors alone",
-                "lambda alone",
-                "not multiplied by gamma",
-                "next value is 0",
-                "targets of the value head",
-                "came before",
-                "sign",
-            ),
-            _ADVANTAGES.values(),
-            strict=True,
-        )
-    ),
+    wrong=_ADVANTAGES,
 )
 def check_gae(fn: Callable[[Array, Array, float, float], Array]) -> None:
     """``fn(rewards, values, gamma, lam) -> advantages``: arrays with one entry per token of one

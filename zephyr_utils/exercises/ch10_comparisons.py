@@ -71,26 +71,7 @@ _GRADIENTS: dict[str, Callable[[Array, Array], Any]] = {
     right="What one answer gains another loses, so that the mean of the rewards stays where it "
     "began.",
     solution=_gradient,
-    wrong=dict(
-        zip(
-            (
-                "The sign",
-                "swapped",
-                "that an answer won",
-                "that an answer lost",
-                "already right",
-                "rewards are missing",
-                "gradient of the probability",
-                "share of wins",
-                "mean over the answers",
-                "twice",
-                "pulls of each pair",
-                "This is the loss",
-            ),
-            _GRADIENTS.values(),
-            strict=True,
-        )
-    ),
+    wrong=_GRADIENTS,
 )
 def check_reward_gradient(fn: Callable[[Array, Array], Array]) -> None:
     """``fn(rewards, wins) -> gradient``: of ``-sum wins[i, j] log sigmoid(rewards[i] -

@@ -51,13 +51,7 @@ _SCORES = np.array([3.5, np.nan, 1.25, 4.75, 2.0])
     right="One pair per prompt, and none where the judge sees no difference.",
     solution=_round_pair,
     wrong={
-        **dict(
-            zip(
-                ("other way round", "second best", "counting it as 0", "nanargmax"),
-                _PAIRS.values(),
-                strict=True,
-            )
-        ),
+        **_PAIRS,
         "nothing is preferred": lambda s: (int(np.nanargmax(s)), int(np.nanargmin(s))),
     },
 )
@@ -106,13 +100,7 @@ _RATES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "11_sampling_again",
     right="K answers to one prompt give K targets, and no answer needs a comparison of its own.",
     solution=_win_rates,
-    wrong=dict(
-        zip(
-            ("with itself", "their mean", "sign", "less certain", "softmax", "hard wins"),
-            _RATES.values(),
-            strict=True,
-        )
-    ),
+    wrong=_RATES,
 )
 def check_win_rates(fn: Callable[[Tensor, float], Tensor]) -> None:
     """``fn(scores, temperature) -> rates``: tensors of shape (prompts, K); each answer's mean
@@ -159,13 +147,7 @@ _STEPS: dict[str, Callable[[Array, Array, float], Array]] = {
     "11_sampling_again",
     right="This is where a round would end if the model could follow SPPO's targets exactly.",
     solution=_self_play,
-    wrong=dict(
-        zip(
-            ("sum to 1", "its defeats", "forgets it", "all alike", "eta is left out", "exponent"),
-            _STEPS.values(),
-            strict=True,
-        )
-    ),
+    wrong=_STEPS,
 )
 def check_self_play(fn: Callable[[Array, Array, float], Array]) -> None:
     """``fn(policy, wins, eta) -> policy``: the probabilities of n answers, (n,), and the chances
@@ -212,13 +194,7 @@ _OPTIMISMS: dict[str, Callable[[Array, Array], float]] = {
     "11_sampling_again",
     right="Whatever chose an answer must not also report how good it is.",
     solution=_optimism,
-    wrong=dict(
-        zip(
-            ("by itself", "not chosen", "only to rate", "sign", "cancel", "Per prompt"),
-            _OPTIMISMS.values(),
-            strict=True,
-        )
-    ),
+    wrong=_OPTIMISMS,
 )
 def check_judge_optimism(fn: Callable[[Array, Array], float]) -> None:
     """``fn(ratings, fresh) -> float``: arrays of shape (prompts, K), two independent judgings of

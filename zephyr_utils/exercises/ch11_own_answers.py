@@ -123,26 +123,7 @@ _SETS = {
     right="The model itself says how far a data set lies from it, and nobody has to remember who "
     "wrote what.",
     solution=_whose,
-    wrong=dict(
-        zip(
-            (
-                "whole answers",
-                "long answers count",
-                "sign",
-                "not paired",
-                "error is that of a mean",
-                "68 %",
-                "on both sides",
-                "no finding yet",
-                "threshold",
-                "does not prove",
-                "swapped",
-                "ratio of probabilities",
-            ),
-            _WHOSE.values(),
-            strict=True,
-        )
-    ),
+    wrong=_WHOSE,
 )
 def check_whose_answers(fn: Callable[[Array, Array, Array, Array], Found]) -> None:
     """``fn(log_probs, tokens, own_log_probs, own_tokens) -> (gap, word)``: each an array with one
@@ -261,26 +242,7 @@ _ROUNDS = _rated(1, (-1.2, -0.7, -0.2), (0.8, 0.6, 0.3)), _rated(2, (5.4, 6.3, 6
     CHAPTER,
     right="Above 0, the model has come to like its answers faster than they became better.",
     solution=_ahead,
-    wrong=dict(
-        zip(
-            (
-                "different units",
-                "its own standard deviation",
-                "standard errors",
-                "These are levels",
-                "round before",
-                "variance",
-                "sign",
-                "opinion alone",
-                "This is a ratio",
-                "correlation",
-                "One ruler",
-                "last round alone",
-            ),
-            _AHEAD.values(),
-            strict=True,
-        )
-    ),
+    wrong=_AHEAD,
 )
 def check_ahead(fn: Callable[[list[Array], list[Array]], list[float]]) -> None:
     """``fn(rewards, grades) -> list``: lists with an array per round, an entry per answer; for each

@@ -43,13 +43,7 @@ _LINES: dict[str, Callable[[Weights, Weights, float], Any]] = {
     CHAPTER,
     right="Nothing was trained, and every amount is another model.",
     solution=_extrapolated,
-    wrong=dict(
-        zip(
-            ("count from the start", "scales all", "wrong way round", "change alone"),
-            _LINES.values(),
-            strict=True,
-        )
-    ),
+    wrong=_LINES,
 )
 def check_extrapolated(fn: Callable[[Weights, Weights, float], Weights]) -> None:
     """``fn(start, end, amount) -> weights``: dictionaries of tensors by name; end + amount times
@@ -108,21 +102,7 @@ _DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Any]] = {
     CHAPTER,
     right="Each token now carries a whole distribution, and a student that agrees has a loss of 0.",
     solution=_token_kl,
-    wrong=dict(
-        zip(
-            (
-                "reverse",
-                "average over the vocabulary",
-                "add up the tokens",
-                "sign",
-                "cross-entropy",
-                "likeliest token",
-                "no log-probabilities",
-            ),
-            _DIVERGENCES.values(),
-            strict=True,
-        )
-    ),
+    wrong=_DIVERGENCES,
 )
 def check_token_kl(fn: Callable[[Tensor, Tensor], Tensor]) -> None:
     """``fn(student, teacher) -> loss``: logits of shape (tokens, vocabulary); the mean over tokens
@@ -177,13 +157,7 @@ _PAIRINGS: dict[str, Callable[[list[str], list[str], list[str]], Any]] = {
     CHAPTER,
     right="No judge was asked: the demonstration is chosen because the teacher wrote it.",
     solution=_demonstration_pairs,
-    wrong=dict(
-        zip(
-            ("set it aside", "swapped", "keep the others", "out of step", "another prompt"),
-            _PAIRINGS.values(),
-            strict=True,
-        )
-    ),
+    wrong=_PAIRINGS,
 )
 def check_demonstration_pairs(fn: Callable[[list[str], list[str], list[str]], list[Pair]]) -> None:
     """``fn(prompts, demonstrations, answers) -> pairs``: lists of texts, one per prompt; a list of
@@ -233,13 +207,7 @@ _FLOWS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Flow]] = {
     CHAPTER,
     right="A point on the way, and the velocity that is wanted there.",
     solution=_flow_pair,
-    wrong=dict(
-        zip(
-            ("other way", "chosen - rejected", "not scaled", "missing", "standard deviation"),
-            _FLOWS.values(),
-            strict=True,
-        )
-    ),
+    wrong=_FLOWS,
 )
 def check_flow_pair(fn: Callable[[Tensor, Tensor, Tensor, Tensor], Flow]) -> None:
     """``fn(rejected, chosen, time, noise) -> (points, velocities)``: tensors (pairs, dimensions),
@@ -295,13 +263,7 @@ _FITS: dict[str, Callable[[Array, Array], Any]] = {
     CHAPTER,
     right="Choices alone, and out come the judge's weights: no judge has to be asked for reasons.",
     solution=_fit_weights,
-    wrong=dict(
-        zip(
-            ("signs", "one step", "least squares", "intercept", "each feature alone"),
-            _FITS.values(),
-            strict=True,
-        )
-    ),
+    wrong=_FITS,
 )
 def check_fit_weights(fn: Callable[[Array, Array], Array]) -> None:
     """``fn(differences, choices) -> weights``: (comparisons, features) and (comparisons,) of 0

@@ -69,27 +69,7 @@ _PULLS: dict[str, Callable[[Tensor, Tensor, str], Tensor]] = {
     CHAPTER,
     right="Where the pull goes is all that a loss decides: compare it before you compare grades.",
     solution=_pulls,
-    wrong=dict(
-        zip(
-            (
-                "The sign",
-                "These are the losses",
-                "already right",
-                "derivative of the probability",
-                "other sign",
-                "no weight",
-                "drop out",
-                "multiplies the loss",
-                "weight stays",
-                "knows no strength",
-                "as they are given",
-                "divided by its size",
-                "not their mean",
-            ),
-            _PULLS.values(),
-            strict=True,
-        )
-    ),
+    wrong=_PULLS,
 )
 def check_pulls(fn: Callable[[Tensor, Tensor, str], Tensor]) -> None:
     """``fn(d, strength, kind) -> pulls``: tensors (pairs,), `kind` "regular", "margin" or "scaled";
@@ -199,27 +179,7 @@ _TRIED = tuple(
     CHAPTER,
     right="Two tries, one wider interval: what is left over is a gain, and not the luckier of two.",
     solution=lambda gains, tries: _helped(gains, tries),
-    wrong=dict(
-        zip(
-            (
-                "looks like a gain too often",
-                "in proportion",
-                "multiplied by the tries",
-                "one-sided",
-                "sign of the mean",
-                "error is that of a mean",
-                "not by the number",
-                "68 %",
-                "need not have harmed",
-                "never say",
-                "wrong way round",
-                "prompts that gained",
-                "no difference was seen",
-            ),
-            _HELPED.values(),
-            strict=True,
-        )
-    ),
+    wrong=_HELPED,
 )
 def check_helped(fn: Callable[[Array, int], str]) -> None:
     """``fn(gains, tries) -> str``: "helped", "harmed" or "cannot tell" from the grades' gains, one
