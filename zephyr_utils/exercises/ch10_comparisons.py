@@ -166,26 +166,8 @@ _AT_END = "The ends themselves were measured: NaN is for what lies beyond them."
     right="Two methods can now be compared at one distance from where both began, and only there.",
     solution=_at_kl,
     wrong={
-        **dict(
-            zip(
-                (
-                    "order of their KL",
-                    "nearest measured",
-                    "last point before",
-                    "first point after",
-                    "last point: two methods",
-                    "half-way",
-                    "weights are swapped",
-                    "one straight line",
-                    "Axes are swapped",
-                    "repeats the last point",
-                    "goes straight on",
-                    "this is 0",
-                ),
-                (_BETWEEN | _OUTSIDE).values(),
-                strict=True,
-            )
-        ),
+        **_BETWEEN,
+        **_OUTSIDE,
         "this is None": lambda kl, v, at: _at_kl(kl, v, at) if kl.min() <= at <= kl.max() else None,
         "ends themselves": lambda kl, v, at: (
             _at_kl(kl, v, at) if kl.min() < at < kl.max() else math.nan
