@@ -172,7 +172,7 @@ def verdict(runs: list[dict[str, Any]]) -> str:
     third = ""
     if len(runs) > 1:
         third = (
-            f" All {len(runs)} seeds train on the same rows and are measured on the same held-out "
+            f" The {len(runs)} seeds train on the same rows and are measured on the same held-out "
             "ones, so the intervals are not narrower taken together: a seed changes the adapter's "
             "first weights and the order of the rows."
         )
