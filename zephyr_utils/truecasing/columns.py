@@ -13,15 +13,13 @@ import pyarrow.compute as pc
 from zephyr_utils.data.turns import TEXT_PARTS
 from zephyr_utils.data.types import ROLES, TOOL_ROLES
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.truecasing.dialogue import (
-    COLUMNS,
+from zephyr_utils.truecasing.content import (
     NOT_MESSAGES,
     LocatedText,
-    MessageFinder,
     RowError,
     messages_in_content,
-    role_name,
 )
+from zephyr_utils.truecasing.dialogue import COLUMNS, MessageFinder, role_name
 from zephyr_utils.truecasing.strings import (
     OPENS_PARTS,
     OPENS_TEXT,

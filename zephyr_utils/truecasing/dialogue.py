@@ -10,13 +10,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from zephyr_utils.data.fields import RecordError, has
-from zephyr_utils.data.structure import parse, turns_in_text
+from zephyr_utils.data.structure import turns_in_text
 from zephyr_utils.data.templates import Template, template_of, turns_of
-from zephyr_utils.data.turns import OTHER_PARTS, TEXT_PARTS
 from zephyr_utils.data.types import ROLES, SPEAKERS, TOOL_ROLES
+from zephyr_utils.truecasing.content import (
+    BROKEN_STRUCTURE,
+    NOT_MESSAGES,
+    LocatedText,
+    RowError,
+    messages_in_content,
+    parsed,
+)
 from zephyr_utils.truecasing.literals import ENCODED, Path, Slice, can_change
 
 COLUMNS = ("messages", "data", "conversations", "text")  # tried in this order where none is named
@@ -31,8 +38,7 @@ TEMPLATE_WORDS = (
     (":", "ssistant:"),
     (":", "SSISTANT:"),
 )
-NOT_MESSAGES, NO_COLUMN = "not messages", "no such column"
-BROKEN_STRUCTURE, TEMPLATED = "broken structure", "in a chat template"
+NO_COLUMN, TEMPLATED = "no such column", "in a chat template"
 
 # Marks of roles that no known template begins with, or that stand behind other words.
 _ROLE_MARK = re.compile(
@@ -43,34 +49,6 @@ _ROLE_MARK = re.compile(
 )
 _TURN = re.compile(r"""['"](?:role|from)['"]\s*:""")
 _TRANSCRIPT = re.compile(r"^(?:User|Human|USER|HUMAN):.*?^(?:Assistant|ASSISTANT):", re.M | re.S)
-
-
-def _parse(text: str) -> Any | None:
-    """What a text holds as structure; None for any other, and for structure of two readings."""
-    try:
-        return parse(text, "")
-    except RecordError:
-        return None
-
-
-class LocatedText(NamedTuple):
-    """A text to repair, and the path to it from the value that was looked at."""
-
-    path: Path
-    text: str
-
-
-class RowError(ValueError):
-    """A row whose messages cannot be identified.
-
-    Args:
-        reason: one of the constants of this module, for counting.
-        detail: what is wrong, in a sentence.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason, self.detail = reason, detail
-        super().__init__(detail)
 
 
 def role_name(role: str) -> str:
@@ -112,7 +90,7 @@ class MessageFinder:
             columns = ", ".join(map(repr, row)) or "none"
             wanted = " or ".join(map(repr, self._columns))
             raise RowError(NO_COLUMN, f"there is no column {wanted} (the row has: {columns})")
-        if isinstance(row, str) and isinstance(decoded := _parse(row), dict):  # encoded twice
+        if isinstance(row, str) and isinstance(decoded := parsed(row), dict):  # encoded twice
             return [LocatedText((ENCODED, *path), text) for path, text in self.in_row(decoded)]
         raise RowError(NOT_MESSAGES, "the row is no object with named columns")
 
@@ -143,9 +121,9 @@ class MessageFinder:
         if opening == '"':
             return self._in_quoted(text, name)
         if opening in ("[", "{"):
-            return self._in_structure(text, _parse(text), name)
+            return self._in_structure(text, parsed(text), name)
         if opening == "(" and _TURN.search(text) is not None:  # a tuple of Python
-            return self._in_structure(text, _parse(f"[{text.strip()[1:-1]}]"), name)
+            return self._in_structure(text, parsed(f"[{text.strip()[1:-1]}]"), name)
         for sign, word in TEMPLATE_WORDS:
             if sign in text and word in text:
                 break
@@ -316,40 +294,3 @@ def _is_turn(turn: dict[str, Any]) -> bool:
     role = turn.get("role", turn.get("from"))
     has_content = "content" in turn or "tool_calls" in turn or "value" in turn
     return has_content and isinstance(role, str) and role_name(role) in (*ROLES, *TOOL_ROLES)
-
-
-def messages_in_content(content: Any, path: Path) -> Iterator[LocatedText]:
-    """The texts of a message's content: itself, or its parts that are text."""
-    if content is None:
-        return
-    if isinstance(content, str):
-        if content.lstrip()[:1] == "[" and is_parts(parts := _parse(content)):
-            yield from messages_in_content(parts, (*path, ENCODED))
-        else:
-            yield LocatedText(path, content)
-    elif isinstance(content, list):
-        for at, part in enumerate(content):
-            yield from _in_part(part, (*path, at))
-    else:
-        yield from _in_part(content, path)
-
-
-def _in_part(part: Any, path: Path) -> Iterator[LocatedText]:
-    if isinstance(part, str):
-        yield LocatedText(path, part)
-    elif not isinstance(part, dict):
-        raise RowError(NOT_MESSAGES, "a content is neither text nor parts of text")
-    elif part.get("type", "text") in TEXT_PARTS and isinstance(part.get("text"), str):
-        yield LocatedText((*path, "text"), part["text"])
-
-
-def is_parts(value: Any) -> bool:
-    """Whether a list is a content in parts, as its types say."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(part, dict) and part.get("type") in (*TEXT_PARTS, *OTHER_PARTS)
-            for part in value
-        )
-    )

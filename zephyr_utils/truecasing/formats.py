@@ -19,7 +19,8 @@ from zephyr_utils.data.file_kinds import BEGINNING, check_kind, check_table_kind
 from zephyr_utils.data.lines import bounded_lines, open_bytes
 from zephyr_utils.data.tables import batch_rows
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.truecasing.dialogue import MessageFinder, RowError
+from zephyr_utils.truecasing.content import RowError
+from zephyr_utils.truecasing.dialogue import MessageFinder
 from zephyr_utils.truecasing.lines import BadLine, Line, bad_line, read_line, repair_lines
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.reports import FileReport

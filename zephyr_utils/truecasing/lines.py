@@ -10,13 +10,8 @@ from zephyr_utils.data.lines import MARK, line_remedy
 from zephyr_utils.data.rows import MAX_ROW_BYTES, megabytes
 from zephyr_utils.data.strict_json import RepeatedKey, strict_json
 from zephyr_utils.truecasing.arrays import from_strings, strings_with_edits
-from zephyr_utils.truecasing.dialogue import (
-    BROKEN_STRUCTURE,
-    NO_COLUMN,
-    LocatedText,
-    MessageFinder,
-    RowError,
-)
+from zephyr_utils.truecasing.content import BROKEN_STRUCTURE, LocatedText, RowError
+from zephyr_utils.truecasing.dialogue import NO_COLUMN, MessageFinder
 from zephyr_utils.truecasing.literals import Change, changed_literal
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.reports import ColumnReport

@@ -7,12 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from zephyr_utils.truecasing.arrays import from_arrow, with_rows
-from zephyr_utils.truecasing.dialogue import (
-    BROKEN_STRUCTURE,
-    TEMPLATE_WORDS,
-    LocatedText,
-    RowError,
-)
+from zephyr_utils.truecasing.content import BROKEN_STRUCTURE, LocatedText, RowError
+from zephyr_utils.truecasing.dialogue import TEMPLATE_WORDS
 from zephyr_utils.truecasing.literals import Change, changed_text
 
 # First bytes of a text that may hold structure; what Python takes for blanks may stand before it.

@@ -13,7 +13,8 @@ from zephyr_utils.truecasing.arrays import (
     strings_with_edits,
 )
 from zephyr_utils.truecasing.columns import ColumnWalker, Visitor
-from zephyr_utils.truecasing.dialogue import COLUMNS, MessageFinder, RowError
+from zephyr_utils.truecasing.content import RowError
+from zephyr_utils.truecasing.dialogue import COLUMNS, MessageFinder
 from zephyr_utils.truecasing.model import Truecaser
 from zephyr_utils.truecasing.reports import ColumnReport
 
