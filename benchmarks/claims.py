@@ -21,7 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from expected_ranges import write_ranges
+from expected_ranges import ranges, write_ranges
 from rich.console import Console
 from rich.markdown import Markdown
 from study import Study, add_options, left_out, obtain
@@ -103,7 +103,7 @@ def main() -> int:
     console.print(Markdown(models_table(measured, ROWS)), Markdown(findings_table(judged)))
     console.print(Markdown(summary(judged, measured, failed)))
     if options.write_ranges:
-        write_ranges(RANGES, measured)
+        write_ranges(RANGES, ranges(measured))
     if options.write_pages:
         write_pages()
     return 1 if any(failed.values()) else 0

@@ -80,29 +80,29 @@ def ranges(measured: Measured) -> dict[str, dict[str, list[float]]]:
     """For each guarded number its bounds, rounded outwards."""
     return {
         chapter: {
-            metric: _outwards(*bounds(number, measured))
+            metric: outwards(*bounds(number, measured))
             for metric, (number, bounds) in metrics.items()
         }
         for chapter, metrics in GUARDED.items()
     }
 
 
-def _outwards(low: float, high: float) -> list[float]:
+def outwards(low: float, high: float) -> list[float]:
+    """Rounded to four digits, so that the range grows."""
     return [math.floor(low * 1e4) / 1e4, math.ceil(high * 1e4) / 1e4]
 
 
-def write_ranges(path: Path, measured: Measured) -> None:
-    """Replace the guarded chapters' ranges; those of other chapters and the file's opening comment
+def write_ranges(path: Path, found: dict[str, dict[str, list[float]]]) -> None:
+    """Replace the ranges of the metrics that are named; all others and the file's opening comment
     stay.
     """
     text = path.read_text(encoding="utf-8")
     comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     known = yaml.safe_load(text) or {}
-    for chapter, metrics in ranges(measured).items():
-        known[chapter] = {
-            **metrics,
-            **{key: v for key, v in known.get(chapter, {}).items() if key not in metrics},
-        }
+    for chapter, metrics in found.items():
+        earlier = known.get(chapter, {})
+        known[chapter] = {key: metrics.get(key, bounds) for key, bounds in earlier.items()}
+        known[chapter] |= {key: metrics[key] for key in metrics if key not in earlier}
     path.write_text(
         comment + yaml.safe_dump(known, sort_keys=False, default_flow_style=None), encoding="utf-8"
     )

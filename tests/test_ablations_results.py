@@ -227,7 +227,8 @@ def test_ranges_reach_four_deviations_and_leave_other_chapters_alone(tmp_path):
         "# about\n01_truecasing: {f1: [0.9, 1.0]}\n02_dsft: {held_out_loss: [0, 9], seconds: [1, "
         "2]}\n"
     )
-    expected_ranges.write_ranges(path, {0: whole_seed(0.0), 1: whole_seed(0.2)})
+    measured = {0: whole_seed(0.0), 1: whole_seed(0.2)}
+    expected_ranges.write_ranges(path, expected_ranges.ranges(measured))
     text = path.read_text()
     found = yaml.safe_load(text)
     assert text.startswith("# about\n") and found["01_truecasing"] == {"f1": [0.9, 1.0]}

@@ -106,7 +106,12 @@ def committed(
     """What ``make claims`` (or a study of another name) left in ``benchmarks/results/`` of this
     checkout.
     """
+    return parse_results(committed_file(name), now)
+
+
+def committed_file(name: str) -> dict[str, Any]:
+    """A file of ``benchmarks/results/`` of this checkout; empty outside one."""
     for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
         if results := read_json(folder / "benchmarks" / "results" / name):
-            return parse_results(results, now)
-    return parse_results({})
+            return results
+    return {}

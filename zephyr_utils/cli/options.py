@@ -33,7 +33,9 @@ ChatTemplateName = Literal["keep", "zephyr"]
 SeedOption = Annotated[
     int,
     typer.Option(
-        help="Seed of training and sampling; the data stay the same.", min=0, max=2**32 - 1
+        help="Seed of training and sampling, and of the miniature's records.",
+        min=0,
+        max=2**32 - 1,
     ),
 ]
 DialoguesOption = Annotated[

@@ -1,0 +1,74 @@
+"""A chapter's numbers beside those of other seeds, and the ranges that follow from them."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from scipy.stats import t
+
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.lessons.chapter_seeds import NOTHING_YET, seeds_table, turned
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results/chapter_seeds.json"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+KNOWN = {
+    "chapters": {
+        "10_x": {
+            "10": {"gain": 0.5, "fall": -1.0},
+            "2": {"gain": -0.5, "fall": -2.0},
+            "0": {"gain": 1.5, "fall": -3.0},
+        }
+    }
+}
+LABELS = {"gain": "grade gained", "fall": "grade lost"}
+
+
+def test_each_run_is_listed_in_the_order_of_its_seed():
+    table = seeds_table("10_x", LABELS, {"gain": 0.25, "fall": -4.0}, KNOWN).splitlines()
+    assert table == [
+        "|  | this run | seeds 0, 2, 10 | mean, SD |",
+        "| --- | ---: | ---: | ---: |",
+        "| grade gained | +0.25 | +1.50, −0.50, +0.50 | +0.50, 1.00 |",
+        "| grade lost | −4.00 | −3.00, −2.00, −1.00 | −2.00, 1.00 |",
+    ]
+
+
+def test_what_changes_its_sign_with_the_seed_is_named():
+    assert turned("10_x", LABELS, KNOWN) == ["grade gained"]
+    assert turned("11_y", LABELS, KNOWN) == []
+
+
+def test_without_results_a_chapter_says_so():
+    assert seeds_table("11_y", LABELS, {}, KNOWN) == NOTHING_YET
+    assert seeds_table("10_x", LABELS, {}, {}) == NOTHING_YET
+
+
+def test_a_metric_that_the_runs_lack_is_named():
+    with pytest.raises(HandbookError, match="10_x was measured without rise"):
+        seeds_table("10_x", {"rise": "rise"}, {"rise": 1.0}, KNOWN)
+
+
+def test_a_prediction_interval_is_wider_than_the_values_and_keeps_above_zero():
+    import chapter_seeds
+
+    values = [1.0, 2.0, 3.0, 4.0]
+    reach = t.ppf(0.995, 3) * math.sqrt(5 / 3) * math.sqrt(1.25)
+    assert chapter_seeds.prediction_interval(values) == pytest.approx(
+        [2.5 - reach, 2.5 + reach], abs=1e-3
+    )
+    low, high = chapter_seeds.prediction_interval(values, positive=True)
+    assert 0 < low < 1 and high > 4
+
+
+def test_the_committed_ranges_follow_from_the_committed_runs():
+    import chapter_seeds
+
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))["chapters"]
+    assert all(len(seeds) >= 3 for seeds in found.values())
+    written = yaml.safe_load((ROOT / "tests/expected/miniature.yaml").read_text(encoding="utf-8"))
+    for chapter, metrics in chapter_seeds.ranges(found).items():
+        assert metrics.items() <= written[chapter].items(), chapter

@@ -1,0 +1,70 @@
+"""A chapter's own numbers beside those of the same chapter with other seeds.
+
+The numbers are ``benchmarks/results/chapter_seeds.json``, which
+``python benchmarks/chapter_seeds.py`` measures; where there are none, a chapter says so and runs.
+"""
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from zephyr_utils.ablations.results import committed_file
+from zephyr_utils.errors import HandbookError
+
+FILE = "chapter_seeds.json"
+NOTHING_YET = (
+    "No other seeds were measured. (The results come with a clone of the repository; "
+    "`python benchmarks/chapter_seeds.py` measures them again.)"
+)
+
+
+def seeds_table(
+    chapter: str,
+    labels: Mapping[str, str],
+    here: Mapping[str, float],
+    known: Mapping[str, Any] | None = None,
+) -> str:
+    """A Markdown table: what was measured, here and in each of the repository's own runs.
+
+    Args:
+        chapter: its name, such as ``10_reward_models``.
+        labels: metric -> what the table calls it.
+        here: metric -> this run's value.
+        known: the file of results; None is the repository's own.
+
+    Raises:
+        HandbookError: the runs lack one of the metrics.
+    """
+    runs = (committed_file(FILE) if known is None else known).get("chapters", {}).get(chapter)
+    if not runs:
+        return NOTHING_YET
+    missing = sorted({name for name in labels for metrics in runs.values() if name not in metrics})
+    if missing:
+        raise HandbookError(
+            f"chapter {chapter} was measured without {', '.join(missing)}",
+            where=FILE,
+            remedy="python benchmarks/chapter_seeds.py, after deleting the chapter's entries",
+        )
+    seeds = sorted(runs, key=int)
+    rows = [["", "this run", f"seeds {', '.join(seeds)}", "mean, SD"], ["---", *["---:"] * 3]]
+    for name, label in labels.items():
+        each = [runs[seed][name] for seed in seeds]
+        spread = f"{_signed(statistics.mean(each))}, {statistics.stdev(each):.2f}"
+        rows.append([label, _signed(here[name]), ", ".join(map(_signed, each)), spread])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def turned(
+    chapter: str, labels: Mapping[str, str], known: Mapping[str, Any] | None = None
+) -> list[str]:
+    """The labels of those metrics whose sign is not the same in all of the repository's runs."""
+    runs = (committed_file(FILE) if known is None else known).get("chapters", {}).get(chapter, {})
+    return [
+        label
+        for name, label in labels.items()
+        if len({metrics[name] > 0 for metrics in runs.values()}) > 1
+    ]
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "−")
