@@ -92,7 +92,7 @@ def run_seed(seed: int, runs: Path) -> dict[str, dict[str, Any]]:
     command = [sys.executable, "-m", "zephyr_utils", "run", "--seed", str(seed)]
     # status 1: a metric is outside a range that this run may be there to widen
     status = subprocess.run([*command, "--chapters", chapters, "--runs", str(runs)]).returncode
-    report = read_report(Pipeline(seed=seed, runs=runs).folder)
+    report = read_report(Pipeline(seed=seed, runs=str(runs)).folder)
     if status not in (0, 1) or not GUARDED.keys() <= report.keys():
         raise subprocess.CalledProcessError(status, command)
     return {name: report[name]["metrics"] for name in GUARDED}

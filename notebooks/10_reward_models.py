@@ -61,7 +61,7 @@ from zephyr_utils import (
     training,
 )
 from zephyr_utils.ablations.methods.replication import STEPS
-from zephyr_utils.lessons import replications
+from zephyr_utils.lessons import chapter_seeds, replications
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
 
@@ -1546,9 +1546,53 @@ if miniature_as_shipped:
 # ```
 
 # %% [markdown]
+# ## With other seeds
+#
+# What would another seed have shown? The whole chapter again with several seeds, each of which draws records, trainings and
+# samples of its own; differences of grades, and of rewards where the label says so.
+
+# %% tags=["remove-input"]
+metrics = {
+    "accuracy": accuracy["reward model"].estimate,
+    "best_of_8_gain": gain.mean,
+    "rl_reward_gain": end_point["reward"] - start_point["reward"],
+    "rl_grade_gain": end_point["grade"] - start_point["grade"],
+    "rl_true_grade_gain": by_grade["grade"] - paths["teacher's grade"][0]["grade"],
+    "rl_kl": end_point["kl"],
+    "trl_gap": trl_gap,
+    "ppo_first_ratio": first_ratio,
+    "ppo_value_loss_ratio": by_epoch[-1] / by_epoch[0],
+    "ppo_reward_gain": by_ppo["reward"] - start_point["reward"],
+    "ppo_grade_gain": by_ppo["grade"] - start_point["grade"],
+    "ppo_true_grade_gain": by_ppo_grade["grade"] - start_point["grade"],
+    "further_reward_gain": more_reward,
+    "further_grade_gain": more_grade,
+    "ppo_kl": by_ppo["kl"],
+    "ddpo_kl": ddpo_point["kl"],
+    "ddpo_grade": ddpo_point["grade"],
+    "rloo_minus_ddpo": rloo_less_ddpo["grade"].mean,
+}
+by_seed = {
+    "best_of_8_gain": "best of 8, grade over the first answer",
+    "rl_reward_gain": "RLOO, reward",
+    "rl_grade_gain": "RLOO, grade",
+    "rl_true_grade_gain": "RLOO on the teacher's grade, grade",
+    "ppo_reward_gain": "PPO, reward",
+    "ppo_grade_gain": "PPO, grade",
+    "ppo_true_grade_gain": "PPO on the teacher's grade, grade",
+    "further_reward_gain": "PPO without the penalty, further reward",
+    "further_grade_gain": "PPO without the penalty, further grade",
+    "rloo_minus_ddpo": "RLOO minus dDPO at equal KL, grade",
+}
+display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
+
+# %% tags=["remove-input"]
+lessons.explain(chapter_seeds.sign_changes(folder.name, by_seed))
+
+# %% [markdown]
 # ## Over eight replications
 #
-# So far, one seed. `make methods` trains this chapter's methods in eight replications, each with records, exam and
+# `make methods` trains this chapter's methods in eight replications, each with records, exam and
 # training from a seed of its own, and adds a DPO run stopped at RLOO's KL divergence. Rows, claims and margins were fixed
 # beforehand (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 %
 # power* has the smallest difference that such a study finds four times in five.
@@ -1615,26 +1659,4 @@ lessons.explain(
 # - {cite:t}`bradley1952rank`: the model of paired comparisons.
 
 # %% tags=["remove-cell"]
-artefacts.write_metrics(
-    folder,
-    {
-        "accuracy": accuracy["reward model"].estimate,
-        "best_of_8_gain": gain.mean,
-        "rl_reward_gain": end_point["reward"] - start_point["reward"],
-        "rl_grade_gain": end_point["grade"] - start_point["grade"],
-        "rl_true_grade_gain": by_grade["grade"] - paths["teacher's grade"][0]["grade"],
-        "rl_kl": end_point["kl"],
-        "trl_gap": trl_gap,
-        "ppo_first_ratio": first_ratio,
-        "ppo_value_loss_ratio": by_epoch[-1] / by_epoch[0],
-        "ppo_reward_gain": by_ppo["reward"] - start_point["reward"],
-        "ppo_grade_gain": by_ppo["grade"] - start_point["grade"],
-        "ppo_true_grade_gain": by_ppo_grade["grade"] - start_point["grade"],
-        "further_reward_gain": more_reward,
-        "further_grade_gain": more_grade,
-        "ppo_kl": by_ppo["kl"],
-        "ddpo_kl": ddpo_point["kl"],
-        "ddpo_grade": ddpo_point["grade"],
-        "rloo_minus_ddpo": rloo_less_ddpo["grade"].mean,
-    },
-)
+artefacts.write_metrics(folder, metrics)

@@ -63,7 +63,7 @@ from zephyr_utils import (
     chat, data, evaluation, exercises, figures, lessons, objectives, online, training,
 )
 from zephyr_utils.ablations.methods import sampling_again as study_rounds
-from zephyr_utils.lessons import replications
+from zephyr_utils.lessons import chapter_seeds, replications
 from zephyr_utils.online.pairs import SamplingSettings, read_samples
 from zephyr_utils.online.raters import ASK
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs, train_round
@@ -1610,9 +1610,45 @@ if miniature_as_shipped:
 # ```
 
 # %% [markdown]
+# ## With other seeds
+#
+# What would another seed have shown? The whole chapter again with several seeds, each of which draws records, trainings and
+# samples of its own; all are differences of grades.
+
+# %% tags=["remove-input"]
+metrics = {
+    "first_loss": max(firsts),
+    "dpo_grade_gain": gain["grade"],
+    "dpo_right_gain": gain["right"],
+    "dpo_kl": last["kl"],
+    "dpo_minus_offline": over.mean,
+    "offline_right_gain": rival["right"] - start["right"],
+    "sppo_minus_dpo": differences["SPPO"].mean,
+    "selm_minus_dpo": differences["SELM"].mean,
+    "optimism": noise[0]["optimism"],
+    "circle_mean": circle_mean,
+    "self_reward_first": self_path[0]["self-reward"],
+    "self_agreement": self_path[0]["agreement"],
+    "self_ahead": self_path[-1]["ahead"],
+    "self_grade_gain": end["grade"] - start["grade"],
+    "self_right_gain": end["right"] - start["right"],
+}
+by_seed = {
+    "dpo_grade_gain": "iterative DPO over dSFT",
+    "dpo_minus_offline": "iterative minus offline DPO",
+    "sppo_minus_dpo": "SPPO minus iterative DPO",
+    "selm_minus_dpo": "SELM minus iterative DPO",
+    "self_grade_gain": "self-rewarding over dSFT",
+}
+display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
+
+# %% tags=["remove-input"]
+lessons.explain(chapter_seeds.sign_changes(folder.name, by_seed))
+
+# %% [markdown]
 # ## Over eight replications
 #
-# So far, one seed. `make methods` trains the offline control, iterative DPO, SPPO and SELM in eight replications,
+# `make methods` trains the offline control, iterative DPO, SPPO and SELM in eight replications,
 # each with records, exam and training from a seed of its own. Rows, claims and margins were fixed beforehand
 # (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 % power* has
 # the smallest difference that such a study finds four times in five.
@@ -1679,23 +1715,4 @@ lessons.explain(
 #   answer.
 
 # %% tags=["remove-cell"]
-artefacts.write_metrics(
-    folder,
-    {
-        "first_loss": max(firsts),
-        "dpo_grade_gain": gain["grade"],
-        "dpo_right_gain": gain["right"],
-        "dpo_kl": last["kl"],
-        "dpo_minus_offline": over.mean,
-        "offline_right_gain": rival["right"] - start["right"],
-        "sppo_minus_dpo": differences["SPPO"].mean,
-        "selm_minus_dpo": differences["SELM"].mean,
-        "optimism": noise[0]["optimism"],
-        "circle_mean": circle_mean,
-        "self_reward_first": self_path[0]["self-reward"],
-        "self_agreement": self_path[0]["agreement"],
-        "self_ahead": self_path[-1]["ahead"],
-        "self_grade_gain": end["grade"] - start["grade"],
-        "self_right_gain": end["right"] - start["right"],
-    },
-)
+artefacts.write_metrics(folder, metrics)

@@ -61,7 +61,7 @@ from zephyr_utils import (
 )
 from zephyr_utils.ablations.methods import replication as study_settings
 from zephyr_utils.ablations.methods.catalogue import METHODS
-from zephyr_utils.lessons import replications
+from zephyr_utils.lessons import chapter_seeds, replications
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -1572,9 +1572,55 @@ if miniature_as_shipped:
 # ```
 
 # %% [markdown]
+# ## With other seeds
+#
+# What would another seed have shown? The whole chapter again with several seeds, each of which draws records, trainings and
+# samples of its own; all are differences of grades.
+
+# %% tags=["remove-input"]
+metrics = {
+    "expo_fall": far - reached["dDPO"]["grades"].mean(),
+    "expo_best_amount": best,
+    "expo_short_best_amount": short_best,
+    "expo_short_gain": expo_gain.mean,
+    "margin_minus_regular": against_regular["margin"].mean,
+    "scaled_minus_regular": against_regular["scaled"].mean,
+    "distance_texts": distance["texts"],
+    "distance_logits": distance["logits"],
+    "spin_gain": gained["SPIN"],
+    "irft_gain": gained["IRFT"],
+    "irft_minus_dsft_2": irft_over.mean,
+    "demonstrations_ahead": gaps[0],
+    "dsft_2_gain": gained["dSFT-2, demonstrations"],
+    "best_rated_gain": gained["dSFT-2, best rated"],
+    "flow_one_pass": of_pass[1] - of_pass[0],
+    "flow_best_pass": highest,
+    "complete_over_right_rule": by_rule,
+    "complete_over_right_grade": by_grade,
+    "complete_over_right_aspects": by_aspects,
+    "friendly_over_right_aspects": taught["friendly"] / taught["right"],
+    "implicit_right": implicit["right"],
+    "implicit_friendly": implicit["friendly"],
+}
+by_seed = {
+    "margin_minus_regular": "margin minus regular DPO",
+    "scaled_minus_regular": "scaled minus regular DPO",
+    "expo_short_gain": "ExPO's best amount after a short run",
+    "spin_gain": "SPIN over dSFT",
+    "irft_gain": "IRFT over dSFT",
+    "irft_minus_dsft_2": "IRFT minus the second dSFT",
+    "dsft_2_gain": "the second dSFT over dSFT",
+    "best_rated_gain": "fine-tuning on the best rated, over dSFT",
+}
+display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
+
+# %% tags=["remove-input"]
+lessons.explain(chapter_seeds.sign_changes(folder.name, by_seed))
+
+# %% [markdown]
 # ## Over eight replications
 #
-# So far, one seed. `make methods` trains this chapter's methods except the flow in eight replications, each with
+# `make methods` trains this chapter's methods except the flow in eight replications, each with
 # records, exam and training from a seed of its own. Rows, claims and margins were fixed beforehand
 # (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 % power* has
 # the smallest difference that such a study finds four times in five.
@@ -1675,30 +1721,4 @@ else:
 # - {cite:t}`li2024dissecting`: what people and models go by. {cite:t}`kim2024pfm`: flows between answers.
 
 # %% tags=["remove-cell"]
-artefacts.write_metrics(
-    folder,
-    {
-        "expo_fall": far - reached["dDPO"]["grades"].mean(),
-        "expo_best_amount": best,
-        "expo_short_best_amount": short_best,
-        "expo_short_gain": expo_gain.mean,
-        "margin_minus_regular": against_regular["margin"].mean,
-        "scaled_minus_regular": against_regular["scaled"].mean,
-        "distance_texts": distance["texts"],
-        "distance_logits": distance["logits"],
-        "spin_gain": gained["SPIN"],
-        "irft_gain": gained["IRFT"],
-        "irft_minus_dsft_2": irft_over.mean,
-        "demonstrations_ahead": gaps[0],
-        "dsft_2_gain": gained["dSFT-2, demonstrations"],
-        "best_rated_gain": gained["dSFT-2, best rated"],
-        "flow_one_pass": of_pass[1] - of_pass[0],
-        "flow_best_pass": highest,
-        "complete_over_right_rule": by_rule,
-        "complete_over_right_grade": by_grade,
-        "complete_over_right_aspects": by_aspects,
-        "friendly_over_right_aspects": taught["friendly"] / taught["right"],
-        "implicit_right": implicit["right"],
-        "implicit_friendly": implicit["friendly"],
-    },
-)
+artefacts.write_metrics(folder, metrics)

@@ -10,7 +10,7 @@ import yaml
 from scipy.stats import t
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.lessons.chapter_seeds import NOTHING_YET, seeds_table, turned
+from zephyr_utils.lessons.chapter_seeds import NOTHING_YET, seeds_table, sign_changes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/chapter_seeds.json"
@@ -38,8 +38,13 @@ def test_each_run_is_listed_in_the_order_of_its_seed():
 
 
 def test_what_changes_its_sign_with_the_seed_is_named():
-    assert turned("10_x", LABELS, KNOWN) == ["grade gained"]
-    assert turned("11_y", LABELS, KNOWN) == []
+    said = sign_changes("10_x", LABELS, KNOWN)
+    assert said == (
+        "Of 2 differences the sign of 1 depends on the seed: grade gained. One run decides none "
+        "of these."
+    )
+    assert sign_changes("10_x", {"fall": "grade lost"}, KNOWN).endswith("of 0 depends on the seed.")
+    assert sign_changes("11_y", LABELS, KNOWN) == NOTHING_YET
 
 
 def test_without_results_a_chapter_says_so():

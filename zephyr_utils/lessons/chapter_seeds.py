@@ -54,16 +54,20 @@ def seeds_table(
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def turned(
+def sign_changes(
     chapter: str, labels: Mapping[str, str], known: Mapping[str, Any] | None = None
-) -> list[str]:
-    """The labels of those metrics whose sign is not the same in all of the repository's runs."""
-    runs = (committed_file(FILE) if known is None else known).get("chapters", {}).get(chapter, {})
-    return [
+) -> str:
+    """A sentence: which of the differences have not the same sign in all of the runs."""
+    runs = (committed_file(FILE) if known is None else known).get("chapters", {}).get(chapter)
+    if not runs:
+        return NOTHING_YET
+    turned = [
         label
         for name, label in labels.items()
         if len({metrics[name] > 0 for metrics in runs.values()}) > 1
     ]
+    text = f"Of {len(labels)} differences the sign of {len(turned)} depends on the seed"
+    return f"{text}: {'; '.join(turned)}. One run decides none of these." if turned else f"{text}."
 
 
 def _signed(number: float) -> str:
