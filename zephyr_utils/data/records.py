@@ -4,27 +4,20 @@ The rules for one row are in `schema`, the layouts it may have in `layouts`, the
 and of the Hub in `read`; this module puts them together and accounts for every row.
 """
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from zephyr_utils.data.counts import RowCounts, SetAside
 from zephyr_utils.data.fields import RecordError
-from zephyr_utils.data.read import HubAddress, Row, read_rows
+from zephyr_utils.data.read import HubAddress
+from zephyr_utils.data.reader import KINDS, RecordReader, Source
 from zephyr_utils.data.schema import (
-    LabelledAnswer,
-    Read,
     check_dialogue,
     check_feedback,
     check_preference,
-    paired,
     prompt_hash,
-    read_dialogue,
-    read_feedback,
-    read_preference,
 )
 from zephyr_utils.data.types import ASPECTS, ROLES, Dialogue, Feedback, Preference
 from zephyr_utils.data.write import save_records, save_set_aside
@@ -53,18 +46,6 @@ __all__ = [
 ]  # fmt: skip
 
 R = TypeVar("R")
-Source = str | Path | HubAddress
-
-KINDS: dict[str, Callable[[Any, str], Any]] = {
-    "dialogue": check_dialogue,
-    "feedback": check_feedback,
-    "preference": check_preference,
-}
-_READERS: dict[str, Callable[[Any, str], Read]] = {
-    "dialogue": read_dialogue,
-    "feedback": read_feedback,
-    "preference": read_preference,
-}
 JOINED = "joined_with_another_row"  # the second row of a pair that was made of two
 
 
@@ -79,6 +60,7 @@ class RecordSet(Generic[R]):
         layouts: rows by the layout they were written in.
         conversions: rows by what was converted in them.
         joined: rows that became the second answer of a pair (KTO).
+        warnings: what many of the texts hold and a model would learn (`traces`), in sentences.
     """
 
     records: list[R]
@@ -87,6 +69,7 @@ class RecordSet(Generic[R]):
     layouts: Counter[str] = field(default_factory=Counter)
     conversions: Counter[str] = field(default_factory=Counter)
     joined: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[R]:
         return iter(self.records)
@@ -129,7 +112,7 @@ class RecordSet(Generic[R]):
 
     def report(self) -> str:
         """Rows in = rows out + rows set aside, the layout and what was converted, in words, with
-        the first row set aside for each reason.
+        the first row set aside for each reason, and the warnings.
         """
         counts = self.row_counts()
         lines = [
@@ -147,6 +130,7 @@ class RecordSet(Generic[R]):
             lines.append(
                 f"  {self.n_duplicate_ids:,} records repeat the id of an earlier one (kept)"
             )
+        lines += [f"  look at this: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
     def layout_report(self) -> str:
@@ -198,7 +182,7 @@ def iter_records(
         RecordError: at the first bad row, unless ``set_aside`` is given.
         HandbookError: the kind is unknown, the source cannot be read, or holds no rows at all.
     """
-    return _Reader(source, kind, limit, set_aside).records()
+    return RecordReader(source, kind, limit, set_aside).records()
 
 
 @overload
@@ -233,9 +217,10 @@ def load_records(
         HandbookError: as `iter_records`, or every single row was set aside.
     """
     bad: list[SetAside] = []
-    reader = _Reader(source, kind, limit, bad if set_aside else None)
+    reader = RecordReader(source, kind, limit, bad if set_aside else None)
     records = list(track(reader.records(), f"reading {source}", total=limit))
     loaded = RecordSet(records, bad, str(source), reader.layouts, reader.conversions, reader.joined)
+    loaded.warnings = reader.traces.sentences()
     counts = loaded.row_counts()
     counts.rows_in = reader.rows  # counted when they were read, not added up afterwards
     counts.check(str(source))
@@ -249,87 +234,6 @@ def load_records(
             f"the layouts of {kind} records that are read",
         )
     return loaded
-
-
-class _Reader:
-    """Rows of one source made into records, and what became of every row."""
-
-    def __init__(
-        self, source: Source, kind: str, limit: int | None, set_aside: list[SetAside] | None
-    ) -> None:
-        if kind not in KINDS:
-            raise HandbookError(
-                f"unknown kind of record {kind!r}", remedy=f"use one of {', '.join(KINDS)}"
-            )
-        self.source, self.kind, self.limit, self.set_aside = source, kind, limit, set_aside
-        self.layouts: Counter[str] = Counter()
-        self.conversions: Counter[str] = Counter()
-        self.rows = 0
-        self.joined = 0
-        self.remedies: dict[str, str] = {}  # of the first row set aside for each reason
-        # Labelled answers that wait for the other half of their pair, by the turns before them:
-        # the good ones, and the bad ones, each with its row.
-        self.waiting: dict[str, tuple[list, list]] = {}
-
-    def records(self) -> Iterator[Any]:
-        for row in read_rows(self.source, limit=self.limit):
-            self.rows += 1
-            try:
-                if row.error is not None:
-                    raise row.error
-                read = _READERS[self.kind](row.value, row.where)
-            except RecordError as error:
-                self._refuse(row, error)
-                continue
-            self.layouts[read.layout] += 1
-            self.conversions.update(sorted(read.notes))  # a set's order changes from run to run
-            if not isinstance(read.record, LabelledAnswer):
-                yield read.record
-            elif (pair := self._pair(row, read.record)) is not None:
-                yield pair
-        if not self.rows and self.limit != 0:
-            raise HandbookError(
-                "there are no rows in it",
-                where=str(self.source),
-                remedy=f"give a source with {self.kind} records",
-            )
-        self._refuse_unpaired()
-
-    def _pair(self, row: Row, answer: LabelledAnswer) -> Preference | None:
-        key = json.dumps(answer.context, sort_keys=True)
-        sides = self.waiting.setdefault(key, ([], []))
-        others = sides[answer.good]
-        if not others:
-            sides[not answer.good].append((row, answer))
-            return None
-        _, other = others.pop(0)
-        self.joined += 1
-        return paired(answer, other) if answer.good else paired(other, answer)
-
-    def _refuse_unpaired(self) -> None:
-        left = [item for sides in self.waiting.values() for side in sides for item in side]
-        for row, answer in left:
-            label, missing = ("good", "bad") if answer.good else ("bad", "good")
-            what = (
-                f"an answer labelled {label} and no {missing} one to the same turns "
-                f"({self.joined:,} pairs could be made, {len(left):,} rows have no partner)"
-            )
-            remedy = "only pairs are trained on here (KTO trains on single answers)"
-            self._refuse(row, RecordError("no_partner", what, where=row.where, remedy=remedy))
-
-    def _refuse(self, row: Row, error: RecordError) -> None:
-        if self.set_aside is None:
-            raise RecordError(
-                error.reason,
-                error.what,
-                where=error.where,
-                remedy=f"{error.remedy}; or have bad rows set aside and counted (set_aside=True, "
-                f"on the command line --set-aside)",
-            ) from None
-        self.remedies.setdefault(error.reason, error.remedy)
-        self.set_aside.append(
-            SetAside(row.where, error.reason, f"{error.where}: {error.what}", row.value)
-        )
 
 
 def with_answers(dialogues: Sequence[dict], answers: Sequence[str]) -> list[dict]:

@@ -9,7 +9,7 @@ two rules read the same in 799; the one that differs goes on after its verdict.
 
 import re
 
-from zephyr_utils.feedback.thoughts import after_thoughts
+from zephyr_utils.data.thoughts import after_thoughts
 
 FAILED = -1.0
 # Reasons to stop before the end, as servers name them.

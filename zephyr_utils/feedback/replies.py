@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from zephyr_utils.data.thoughts import split_thoughts
 from zephyr_utils.feedback.calls import Call
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.faults import Fault, status_fault
 from zephyr_utils.feedback.journal import Problem, Reply, token_count
-from zephyr_utils.feedback.thoughts import split_thoughts
 
 _TEXT_PARTS = {"text", "output_text", "input_text"}
 _THOUGHT_PARTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text"}

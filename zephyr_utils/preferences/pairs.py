@@ -9,6 +9,7 @@ from zephyr_utils.data.completions import TEXT_IS_STRUCTURE
 from zephyr_utils.data.counts import RowCounts, SetAside
 from zephyr_utils.data.structure import BROKEN_STRUCTURE
 from zephyr_utils.data.templates import TEMPLATED_TEXT
+from zephyr_utils.data.traces import differences
 from zephyr_utils.data.types import Preference
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences.ratings import OUT_OF_RANGE, UNREADABLE
@@ -76,6 +77,7 @@ class PreferenceSet:
         ]
         if self.n_repeated:
             lines.append(f"  {self.n_repeated:,} rows repeat the prompt of an earlier one (used)")
+        lines += [f"  look at this: {warning}" for warning in differences(self.pairs)]
         return "\n".join(lines)
 
     def require_pairs(self, where: str, n_leaked: int = 0) -> Self:

@@ -31,7 +31,7 @@ class RowError(ValueError):
         super().__init__(detail)
 
 
-def parsed(text: str) -> Any | None:
+def parsed_structure(text: str) -> Any | None:
     """What a text holds as structure; None for any other, and for structure of two readings."""
     try:
         return parse(text, "")
@@ -44,7 +44,7 @@ def messages_in_content(content: Any, path: Path) -> Iterator[LocatedText]:
     if content is None:
         return
     if isinstance(content, str):
-        if content.lstrip()[:1] == "[" and is_parts(parts := parsed(content)):
+        if content.lstrip()[:1] == "[" and is_parts(parts := parsed_structure(content)):
             yield from messages_in_content(parts, (*path, ENCODED))
         else:
             yield LocatedText(path, content)

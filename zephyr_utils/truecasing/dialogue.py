@@ -22,7 +22,7 @@ from zephyr_utils.truecasing.content import (
     LocatedText,
     RowError,
     messages_in_content,
-    parsed,
+    parsed_structure,
 )
 from zephyr_utils.truecasing.literals import ENCODED, Path, Slice, can_change
 
@@ -90,7 +90,9 @@ class MessageFinder:
             columns = ", ".join(map(repr, row)) or "none"
             wanted = " or ".join(map(repr, self._columns))
             raise RowError(NO_COLUMN, f"there is no column {wanted} (the row has: {columns})")
-        if isinstance(row, str) and isinstance(decoded := parsed(row), dict):  # encoded twice
+        if isinstance(row, str) and isinstance(
+            decoded := parsed_structure(row), dict
+        ):  # encoded twice
             return [LocatedText((ENCODED, *path), text) for path, text in self.in_row(decoded)]
         raise RowError(NOT_MESSAGES, "the row is no object with named columns")
 
@@ -121,9 +123,9 @@ class MessageFinder:
         if opening == '"':
             return self._in_quoted(text, name)
         if opening in ("[", "{"):
-            return self._in_structure(text, parsed(text), name)
+            return self._in_structure(text, parsed_structure(text), name)
         if opening == "(" and _TURN.search(text) is not None:  # a tuple of Python
-            return self._in_structure(text, parsed(f"[{text.strip()[1:-1]}]"), name)
+            return self._in_structure(text, parsed_structure(f"[{text.strip()[1:-1]}]"), name)
         for sign, word in TEMPLATE_WORDS:
             if sign in text and word in text:
                 break

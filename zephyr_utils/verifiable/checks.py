@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from zephyr_utils.data.thoughts import after_thoughts
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.feedback.thoughts import after_thoughts
 from zephyr_utils.verifiable import code_checks, content_checks, format_checks
 
 KINDS: dict[str, Callable[..., bool]] = {

@@ -7,6 +7,7 @@ from typing import Any
 from zephyr_utils import preferences
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.records import RecordSet, save_records, save_set_aside
+from zephyr_utils.data.traces import differences
 from zephyr_utils.pipeline.steps.reading import RecordSource
 from zephyr_utils.preferences.pairs import LEAKED
 
@@ -32,6 +33,8 @@ def make_pairs(
     clean = decontaminate([row["instruction"] for row in loaded.records], asked)
     made = preferences.binarize([loaded.records[i] for i in clean.kept], **strategy)
     made.require_pairs(str(reading.source), len(clean.removed))
+    for warning in differences(made.pairs):
+        print(f"pairs: look at this: {warning}", flush=True)
     save_records(made.pairs, folder / PAIRS_FILE)
     unpaired = Counter(row.reason for row in made.set_aside)
     reasons = {**loaded.reasons(), LEAKED: len(clean.removed), **unpaired}

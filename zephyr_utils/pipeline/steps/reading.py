@@ -70,13 +70,15 @@ class RecordSource:
     def load(self, kind: str) -> RecordSet[Any]:
         """The records, checked as `kind` (``dialogue``, ``feedback``, ``preference``).
 
-        Which layout was recognised is printed if anything had to be converted, and how many records
-        are used if not all are.
+        Which layout was recognised is printed if anything had to be converted, what many of the
+        texts hold and a model would learn, and how many records are used if not all are.
         """
         loaded = load_records(self.source, kind, limit=self.limit, set_aside=self.set_aside)
+        name = self.source.name if isinstance(self.source, Path) else self.source
         if loaded.conversions:
-            name = self.source.name if isinstance(self.source, Path) else self.source
             print(f"{name}: {loaded.layout_report()}", flush=True)
+        for warning in loaded.warnings:
+            print(f"{name}: look at this: {warning}", flush=True)
         if self.at_most is None or len(loaded) <= self.at_most:
             return loaded
         print(f"{self.at_most:,} of {len(loaded):,} {RECORDS[kind]}, by --limit", flush=True)

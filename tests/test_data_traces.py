@@ -1,0 +1,177 @@
+"""What exports and templates leave in texts is counted where many have it, and said."""
+
+import json
+
+import pytest
+from real_records import REAL, needs
+from typer.testing import CliRunner
+
+from zephyr_utils.cli import app
+from zephyr_utils.data.records import load_records
+from zephyr_utils.miniature import data as world
+
+QUESTIONS = [f"Which river flows through town number {n}?" for n in range(12)]
+GOOD, BAD = "It is the Rhine.", "It is the moon."
+
+
+def written(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def pair(n, chosen=GOOD, rejected=BAD, question="{}"):
+    return {"prompt": question.format(QUESTIONS[n]), "chosen": chosen, "rejected": rejected}
+
+
+def warnings_of_pairs(tmp_path, change, n=12):
+    """Warnings of twelve pairs of which the first ``n`` were changed."""
+    rows = [pair(i, **(change if i < n else {})) for i in range(12)]
+    return load_records(written(tmp_path / "pairs.jsonl", rows), "preference").warnings
+
+
+def warnings_of_dialogues(tmp_path, question, answer):
+    rows = [{"prompt": question.replace("{}", q), "completion": answer} for q in QUESTIONS]
+    return load_records(written(tmp_path / "dialogues.jsonl", rows), "dialogue").warnings
+
+
+BOTH = "12 of 12 chosen answers and 12 of 12 rejected answers "
+
+
+@pytest.mark.parametrize(
+    "name", ["Assistant: ", "### Response:\n", "AI: ", "**Assistant:** ", "[Assistant]: ", "助手："]
+)
+def test_answers_that_begin_with_a_name_of_the_assistant_are_counted(name, tmp_path):
+    [said] = warnings_of_pairs(tmp_path, {"chosen": name + GOOD, "rejected": name + BAD})
+    assert said.startswith(BOTH + "begin with a name of the assistant")
+    assert "pairs.jsonl, row 1: " in said and "remove the names" in said
+    [said] = warnings_of_dialogues(tmp_path, "{}", name + GOOD)
+    assert said.startswith("12 of 12 answers begin with a name of the assistant")
+    [said] = warnings_of_pairs(tmp_path, {"chosen": name + GOOD}, n=5)
+    assert said.startswith("5 of 12 chosen answers and 0 of 12 rejected answers begin with a name")
+
+
+@pytest.mark.parametrize("name", ["User: ", "Human: ", "### Instruction:\n", "用户："])
+def test_prompts_that_begin_with_a_name_of_the_user_are_counted(name, tmp_path):
+    [said] = warnings_of_pairs(tmp_path, {"question": name + "{}"})
+    assert said.startswith("12 of 12 turns of users begin with a name of the user")
+    [said] = warnings_of_dialogues(tmp_path, name + "{}", GOOD)
+    assert said.startswith("12 of 12 turns of users begin with a name of the user")
+
+
+@pytest.mark.parametrize("words", ["Answer: 31", "Modelling: hard", "Aid: 3", "Users: 4"])
+def test_words_before_a_colon_that_name_nobody_are_no_names(words, tmp_path):
+    assert warnings_of_dialogues(tmp_path, words + " {}", words) == []
+
+
+@pytest.mark.parametrize("turn", ["\nHuman: And?", "\n\nUser: And?", "\n### Instruction:\nGo on."])
+def test_answers_that_go_on_with_a_turn_of_the_user_are_counted(turn, tmp_path):
+    [said] = warnings_of_pairs(tmp_path, {"rejected": BAD + turn}, n=4)
+    assert said.startswith(
+        "0 of 12 chosen answers and 4 of 12 rejected answers go on with a turn of the user"
+    )
+
+
+@pytest.mark.parametrize(
+    "thought", ["<think>Rhine or Maas?</think>\n", "Rhine or Maas?</think>", "[THINK]R?[/THINK]"]
+)
+def test_thoughts_on_one_side_of_the_pairs_are_counted(thought, tmp_path):
+    [said] = warnings_of_pairs(tmp_path, {"chosen": thought + GOOD})
+    assert said.startswith("12 of 12 chosen answers and 0 of 12 rejected answers hold a model's")
+    assert "the pairs would teach the marks" in said
+    [said] = warnings_of_pairs(tmp_path, {"rejected": thought + BAD}, n=3)
+    assert said.startswith("0 of 12 chosen answers and 3 of 12 rejected answers hold a model's")
+    assert warnings_of_pairs(tmp_path, {"chosen": thought + GOOD, "rejected": thought + BAD}) == []
+    [said] = warnings_of_dialogues(tmp_path, "{}", thought + GOOD)
+    assert said.startswith("12 of 12 answers hold a model's thoughts")
+
+
+def test_an_answer_that_explains_the_mark_of_a_thought_holds_none(tmp_path):
+    assert warnings_of_pairs(tmp_path, {"chosen": "The mark `<think>` opens a thought."}) == []
+
+
+ESCAPED = {
+    "entities": ("Rhine &amp; Maas, don&#39;t forget", "HTML entities"),
+    "entity of a quotation mark": ("It is &quot;the Rhine&quot;", "HTML entities"),
+    "tags": ("<p>It is the Rhine.</p>", "written in HTML"),
+    "line breaks": (r"The Rhine.\n\nIt is long.", "escape sequences"),
+    "characters": (r"The K\u00f6nigssee.", "escape sequences"),
+    "apostrophe": ("It isnâ€™t the Rhine.", "wrong encoding"),
+    "letter": ("Der KÃ¶nigssee.", "wrong encoding"),
+    "lost": ("Der K\ufffdnigssee.", "lost"),
+    "pieces": ("It Ġis Ġthe ĠRhine", "tokenizer's pieces"),
+    "marker": ("The Rhine.<|im_end|>\nIt is long.", "markers of a chat template"),
+    "marker of Llama 2": ("The Rhine. [INST] And? [/INST] The Maas.", "markers of a chat"),
+    "marker of Gemma": ("The Rhine.<end_of_turn> It is.", "markers of a chat template"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), ESCAPED.values(), ids=ESCAPED)
+def test_what_an_export_left_in_most_texts_is_counted(text, words, tmp_path):
+    [said] = warnings_of_dialogues(tmp_path, "{}", text)
+    assert said.startswith("12 of 12 answers ") and words in said
+    [said] = warnings_of_pairs(tmp_path, {"chosen": text}, n=3)
+    assert said.startswith("3 of 12 chosen answers and 0 of 12 rejected") and words in said
+    assert warnings_of_pairs(tmp_path, {"chosen": text}, n=1) == []  # one text may be about it
+
+
+def test_white_space_on_one_side_of_the_pairs_is_counted(tmp_path):
+    [said] = warnings_of_pairs(tmp_path, {"chosen": " " + GOOD})
+    assert "begin with white space" in said
+    [said] = warnings_of_pairs(tmp_path, {"rejected": BAD + "\n"})
+    assert "end with white space" in said
+    assert warnings_of_pairs(tmp_path, {"chosen": " " + GOOD, "rejected": " " + BAD}) == []
+
+
+ABOUT = [
+    "Write `&lt;p&gt;` to show the tag.",
+    "Write &lt;p&gt; to show the tag <p>.",
+    "```html\n&copy; &amp; &lt;\n```\nThese are entities.",
+    r"In C, `\n` ends a line.",
+    'Use printf("\\n"):\n\nint main() {}',
+    r"The gradient $\nabla f$ is not $\neq$ zero.",
+    "Um São João, NÃO. Â côté, Ângela.",
+    "A list may hold <p> and <br>.",
+    "Il-Ġermanja u l-Ġappun.",
+]
+
+
+@pytest.mark.parametrize("text", ABOUT)
+def test_texts_about_markup_code_or_formulas_are_none_that_an_export_escaped(text, tmp_path):
+    assert warnings_of_dialogues(tmp_path, text + " {}", text) == []
+
+
+def test_the_command_says_what_ratings_and_answers_hold(tmp_path):
+    rows = world.feedback(20)
+    for row in rows:
+        for completion in row["completions"]:
+            completion["response"] = "Assistant: " + completion["response"]
+    path = written(tmp_path / "feedback.jsonl", rows)
+    done = CliRunner().invoke(app, ["pairs", str(path), "--output", str(tmp_path / "p.jsonl")])
+    assert done.exit_code == 0 and "look at this: 80 of 80 answers begin with" in done.output
+
+
+def test_thoughts_of_some_models_are_said_of_the_pairs_that_are_made(tmp_path):
+    rows = world.feedback(40)
+    for row in rows:
+        best = max(row["completions"], key=lambda completion: completion["overall_score"] or 0)
+        best["response"] = "<think>Hm.</think>" + best["response"]
+    path = written(tmp_path / "feedback.jsonl", rows)
+    command = ["pairs", str(path), "--output", str(tmp_path / "p.jsonl"), "--score", "overall"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    assert "rejected answers hold a model's thoughts" in done.output
+
+
+@needs("ultrachat_200k_sample")
+@needs("ultrafeedback_binarized_sample")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ultrachat_200k_sample/ultrachat_small.shared.jsonl", "dialogue"),
+        ("ultrachat_200k_sample/ultrachat_chunk_eval_checkpoint.jsonl", "dialogue"),
+        ("ultrafeedback_binarized_sample/train_clean.shared.jsonl", "preference"),
+        ("dialogues_misc/llama_factory_dpo_en_demo.shared.json", "preference"),
+    ],
+)
+def test_no_warning_appears_on_real_records(name, kind):
+    assert load_records(REAL / name, kind).warnings == []
