@@ -104,14 +104,62 @@ ESCAPED = {
     "marker of Gemma": ("The Rhine.<end_of_turn> It is.", "markers of a chat template"),
 }
 
+OTHERS = {
+    "thoughts that are empty": ("<think>\n\n</think>\n\nThe Rhine.", "a model's thoughts"),
+    "object": ('{"content": "The Rhine."}', "program's object"),
+    "list": ("['The Rhine.']", "program's object"),
+    "bytes": ("b'The Rhine.'", "program's object"),
+    "string": ('"The Rhine."', "program's object"),
+    "message of a client": ("ChatCompletionMessage(content='The Rhine.')", "program's object"),
+    "place of an image": ("<image>\nThe Rhine.", "place for an image"),
+    "place of images": ("See <|image_pad|>: the Rhine.", "place for an image"),
+    "zero byte": ("The\x00 Rhine.", "control characters"),
+    "colours of a terminal": ("\x1b[31mThe Rhine.\x1b[0m", "control characters"),
+    "direction": ("\u202eThe Rhine.", "control characters"),
+    "missing": ("None", "word for what is missing"),
+    "missing in a spreadsheet": ("#N/A", "word for what is missing"),
+}
 
-@pytest.mark.parametrize(("text", "words"), ESCAPED.values(), ids=ESCAPED)
+
+@pytest.mark.parametrize(
+    ("text", "words"), [*ESCAPED.values(), *OTHERS.values()], ids=[*ESCAPED, *OTHERS]
+)
 def test_what_an_export_left_in_most_texts_is_counted(text, words, tmp_path):
     [said] = warnings_of_dialogues(tmp_path, "{}", text)
     assert said.startswith("12 of 12 answers ") and words in said
     [said] = warnings_of_pairs(tmp_path, {"chosen": text}, n=3)
     assert said.startswith("3 of 12 chosen answers and 0 of 12 rejected") and words in said
     assert warnings_of_pairs(tmp_path, {"chosen": text}, n=1) == []  # one text may be about it
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("$ERROR$", "stand for nothing"),
+        ("[deleted]", "stand for nothing"),
+        ("nan", "stand for nothing"),
+        ("Error: 429 Too Many Requests", "error of a call"),
+        ('{"error": {"message": "overloaded"}}', "error of a call"),
+        ("openai.RateLimitError: Error code: 429", "error of a call"),
+    ],
+)
+def test_answers_that_failed_are_counted_however_few_they_are(text, words, tmp_path):
+    rows = [pair(0, rejected=text) if i in (3, 30) else pair(i % 12) for i in range(40)]
+    [said] = load_records(written(tmp_path / "pairs.jsonl", rows), "preference").warnings
+    assert said.startswith("0 of 40 chosen answers and 2 of 40 rejected answers ")
+    assert words in said and "pairs.jsonl, row 4: " in said
+
+
+def test_answers_that_begin_with_their_question_are_counted(tmp_path):
+    rows = [{"prompt": q, "completion": f"{q}\n{GOOD}"} for q in QUESTIONS]
+    [said] = load_records(written(tmp_path / "echo.jsonl", rows), "dialogue").warnings
+    assert said.startswith("12 of 12 answers begin with the whole turn before them")
+    rows = [{"prompt": q, "chosen": f"{q} {GOOD}", "rejected": f"{q} {BAD}"} for q in QUESTIONS]
+    [said] = load_records(written(tmp_path / "echo.jsonl", rows), "preference").warnings
+    assert said.startswith(BOTH + "begin with the whole turn before them")
+    rows = [{"prompt": "Hi", "completion": "Hi there!"}, {"prompt": "Hello", "completion": "Hello"}]
+    path = written(tmp_path / "greetings.jsonl", rows)
+    assert load_records(path, "dialogue").warnings == []
 
 
 def test_white_space_on_one_side_of_the_pairs_is_counted(tmp_path):
@@ -128,6 +176,9 @@ ABOUT = [
     "```html\n&copy; &amp; &lt;\n```\nThese are entities.",
     r"In C, `\n` ends a line.",
     'Use printf("\\n"):\n\nint main() {}',
+    'The word "Rhine" is "a river".',
+    '{"name": "Rhine", "length": 1230}',
+    "See [1] and ['a', 'b'].",
     r"The gradient $\nabla f$ is not $\neq$ zero.",
     "Um São João, NÃO. Â côté, Ângela.",
     "A list may hold <p> and <br>.",

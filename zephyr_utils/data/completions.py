@@ -11,14 +11,18 @@ from zephyr_utils.data.fields import (
     has,
     present,
     required,
+    text,
     wrong_type,
 )
 from zephyr_utils.data.layouts import Layout
 from zephyr_utils.data.structure import not_structure, parse, turns_in_text
 from zephyr_utils.data.templates import refuse_rendered
-from zephyr_utils.data.turns import rows_of_columns
+from zephyr_utils.data.turns import check_turns, listed, rows_of_columns, spoken
 from zephyr_utils.data.types import ASPECTS, Annotation, Completion
 
+# What others call a rating; which end of a rank is the better one is not to be guessed.
+_OTHER_RATINGS = ("score", "rating", "ratings", "rank", "reward", "grade", "fine-grained_score")
+_NOT_READ = "ratings in {} not read (they go into overall_score, higher is better)"
 TEXT_IS_STRUCTURE = "text_is_structure"  # the reason of a row that is set aside
 FEEDBACK: tuple[Layout[Fields], ...] = (
     Layout(
@@ -46,8 +50,30 @@ FEEDBACK: tuple[Layout[Fields], ...] = (
 )
 
 
-def check_completions(record: Fields, where: str) -> list[Completion]:
-    """The rated answers of a row of feedback.
+def check_instruction(row: Fields, where: str, notes: set[str]) -> str:
+    """The instruction of a row of feedback: text, or one turn of the user.
+
+    Raises:
+        RecordError: as `fields.text` and `turns.check_turns`; or ``several_turns``.
+    """
+    if not isinstance(row["instruction"], list):
+        instruction = text(row, "instruction", where, filled=True)
+        refuse_rendered(instruction, at(where, "instruction"))
+        return instruction
+    turns = [*listed(row, "instruction", where), spoken("assistant", "-", where)]
+    messages = check_turns(turns, at(where, "instruction"), notes)
+    if len(messages) > 2:
+        raise RecordError(
+            "several_turns",
+            "the instruction holds a conversation; a row of feedback has one turn of the user",
+            where=at(where, "instruction"),
+            remedy="give single questions, or make pairs of whole conversations",
+        )
+    return messages[0]["content"]
+
+
+def check_completions(record: Fields, where: str, notes: set[str]) -> list[Completion]:
+    """The rated answers of a row of feedback; what is not read of them is added to the notes.
 
     Raises:
         RecordError: with the reasons of `schema.check_feedback`.
@@ -58,7 +84,11 @@ def check_completions(record: Fields, where: str) -> list[Completion]:
         raise not_structure(value, place)
     if not isinstance(value, list):
         raise wrong_type("a list", value, place)
-    return [_check_completion(completion, f"{place}[{i}]") for i, completion in enumerate(value)]
+    answers = [_check_completion(completion, f"{place}[{i}]") for i, completion in enumerate(value)]
+    for given, answer in zip(value, answers, strict=True):
+        if not answer["annotations"] and answer["overall_score"] is None:
+            notes |= {_NOT_READ.format(name) for name in _OTHER_RATINGS if has(given, name)}
+    return answers
 
 
 def _check_completion(completion: Any, place: str) -> Completion:

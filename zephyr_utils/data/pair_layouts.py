@@ -25,6 +25,7 @@ from zephyr_utils.data.layouts import (
 from zephyr_utils.data.pair_sides import (
     Labelled,
     Pair,
+    context_field,
     is_rendered,
     is_whole,
     pair_of,
@@ -49,7 +50,8 @@ def _explicit(record: Fields, where: str) -> Pair:
 
 
 def _conversations(record: Fields, where: str) -> Pair:
-    context = led(record, listed(record, "conversations", where), where)
+    field = context_field(record)
+    context = led(record, listed(record, field, where), where)
     return pair_of(record, context, where)
 
 
@@ -185,9 +187,9 @@ PAIRS: tuple[Layout[Pair], ...] = (
     Layout(
         "ShareGPT pairs, as LLaMA-Factory has them",
         "preference",
-        "conversations, chosen, rejected, system?",
+        "conversations (or messages, or context: messages), chosen, rejected, system?",
         "the conversation and each answer become a whole conversation",
-        lambda row: has_pair(row) and has(row, "conversations"),
+        lambda row: has_pair(row) and has(row, context_field(row)),
         _conversations,
         {
             "conversations": [{"from": "human", "value": "Name a river."}],

@@ -46,6 +46,16 @@ def _side(record: Fields, field: str, context: list[Turn], where: str) -> list[T
     return turns
 
 
+def context_field(record: Fields) -> str:
+    """The column that holds the turns before two answers, if there is one: ``conversations``, or
+    ``messages`` or ``context`` where it holds messages.
+    """
+    for field in ("messages", "context"):
+        if isinstance(record.get(field), list) and _first_speaker(record[field]):
+            return field
+    return "conversations"
+
+
 def pair_of(record: Fields, context: list[Turn], where: str) -> Pair:
     """Both sides, each behind the context where it is an answer alone.
 

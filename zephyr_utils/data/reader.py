@@ -20,7 +20,7 @@ from zephyr_utils.data.schema import (
     read_feedback,
     read_preference,
 )
-from zephyr_utils.data.traces import TraceCounts
+from zephyr_utils.data.trace_counts import TraceCounts
 from zephyr_utils.data.types import Preference
 from zephyr_utils.errors import HandbookError
 

@@ -2,7 +2,7 @@
 
 from zephyr_utils.data.fields import Fields, has
 from zephyr_utils.data.layouts import Refused, has_pair, has_texts, label_of
-from zephyr_utils.data.pair_sides import is_rendered
+from zephyr_utils.data.pair_sides import context_field, is_rendered
 
 _MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 
@@ -91,6 +91,21 @@ def _several(row: Fields) -> bool:
     return any(_texts(row.get(field)) for field in ("chosen", "rejected", "rejected_response"))
 
 
+_ANSWER_COLUMNS = ("response", "answer", "completion", "output", "model", "conversation")
+
+
+def _names_column(row: Fields, field: str) -> bool:
+    """Whether a side is the name of a column with an answer, or the name's last part."""
+    value = row.get(field)
+    if not isinstance(value, str) or not value.strip():
+        return False
+    name = value.strip().lower()
+    names = {f"{stem}_{name}" for stem in _ANSWER_COLUMNS}
+    names |= {name} if name.startswith(tuple(f"{stem}_" for stem in _ANSWER_COLUMNS)) else set()
+    columns = {str(column).lower() for column, held in row.items() if isinstance(held, str | list)}
+    return bool(names & columns)
+
+
 # What others call two answers of which a field of its own says which is better.
 _SIDES = (
     ("response_0", "response_1"),
@@ -117,6 +132,15 @@ REFUSED_PAIRS = (
         {"prompt": "Name a river.", "chosen": "The Rhine.", "rejected": ["The moon.", "?"]},
     ),
     Refused(
+        "answers in columns of their own, named by chosen and rejected",
+        "preference",
+        "response_a, response_b, chosen: a, rejected: b",
+        lambda row: all(_names_column(row, field) for field in ("chosen", "rejected")),
+        "other_layout",
+        "chosen and rejected say which column holds the answer: write the answers there",
+        {"prompt": "?", "response_a": "x", "response_b": "y", "chosen": "a", "rejected": "b"},
+    ),
+    Refused(
         "TRL implicit, text",
         "preference",
         "chosen, rejected (texts without a prompt)",
@@ -124,7 +148,7 @@ REFUSED_PAIRS = (
             has_texts(row, "chosen", "rejected")
             and not is_rendered(row)
             and not any(has(row, f) for f in ("prompt", "question", "input", "instruction"))
-            and not has(row, "conversations")
+            and not has(row, context_field(row))
         ),
         "no_prompt",
         "where the question ends and the answer begins cannot be told from two texts: split them "

@@ -16,7 +16,7 @@ set have the same shape.
 import hashlib
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from zephyr_utils.data.completions import FEEDBACK, check_completions
+from zephyr_utils.data.completions import FEEDBACK, check_completions, check_instruction
 from zephyr_utils.data.fields import (
     Fields,
     RecordError,
@@ -25,18 +25,21 @@ from zephyr_utils.data.fields import (
     check_number,
     check_text,
     has,
-    present,
-    require_object,
     text,
 )
 from zephyr_utils.data.layouts import DIALOGUES, recognise
 from zephyr_utils.data.pair_layouts import LABELLED, PAIRS, unknown_label
 from zephyr_utils.data.pair_sides import Pair
 from zephyr_utils.data.refused import REFUSED_DIALOGUES, REFUSED_FEEDBACK, REFUSED_PAIRS
-from zephyr_utils.data.structure import unpacked, unpacked_row
+from zephyr_utils.data.structure import object_of
 from zephyr_utils.data.suggestions import in_no_layout
-from zephyr_utils.data.templates import refuse_rendered, template_of
-from zephyr_utils.data.turns import TOOLS_LEFT_OUT, Turn, check_turns, speaker
+from zephyr_utils.data.templates import template_of
+from zephyr_utils.data.turns import (
+    TOOLS_LEFT_OUT,
+    Turn,
+    check_turns,
+    speaker,
+)
 from zephyr_utils.data.types import (
     Dialogue,
     Feedback,
@@ -52,6 +55,13 @@ SCORES = (
     ("chosen_score", "rejected_score"),
     ("chosen_rating", "rejected_rating"),
     ("chosen-rating", "rejected-rating"),
+)
+
+
+# What a judge or a filter said of an answer, which a dialogue does not take.
+RATINGS = ("is_safe", "helpfulness", "rating", "score", "reward", "overall_score")
+RATINGS_LEFT_OUT = (
+    "ratings beside an answer not looked at (every dialogue is trained on, well rated or not)"
 )
 
 
@@ -91,12 +101,14 @@ def check_dialogue(record: Any, where: str = "") -> Dialogue:
 
 def read_dialogue(record: Any, where: str = "") -> Read[Dialogue]:
     """As `check_dialogue`, with the layout and what was converted."""
-    row, notes = _row(record, where)
+    row, notes = object_of(record, where)
     layout = recognise(row, DIALOGUES, REFUSED_DIALOGUES, where)
     if layout is None:
         raise in_no_layout(row, "dialogue", ("messages",), where)
     if row.get("tools"):
         notes.add(TOOLS_LEFT_OUT)
+    if any(has(row, name) for name in RATINGS):
+        notes.add(RATINGS_LEFT_OUT)
     turns, place = layout.convert(row, where)
     _refuse_untrained(turns)
     messages = check_turns(turns, place, notes)
@@ -158,7 +170,7 @@ def read_preference(record: Any, where: str = "") -> Read[Preference] | Read[Lab
     """As `check_preference`, with the layout and what was converted; a labelled answer is no
     error.
     """
-    row, notes = _row(record, where)
+    row, notes = object_of(record, where)
     layout = recognise(row, PAIRS, REFUSED_PAIRS, where)
     if layout is not None:
         pair = layout.convert(row, where)
@@ -203,13 +215,12 @@ def check_feedback(record: Any, where: str = "") -> Feedback:
 
 def read_feedback(record: Any, where: str = "") -> Read[Feedback]:
     """As `check_feedback`, with the layout and what was converted."""
-    row, notes = _row(record, where)
+    row, notes = object_of(record, where)
     layout = recognise(row, FEEDBACK, REFUSED_FEEDBACK, where)
     if layout is None:
         raise in_no_layout(row, "feedback", ("completions", "instruction"), where)
-    checked = check_completions(row, where)
-    instruction = text(row, "instruction", where, filled=True)
-    refuse_rendered(instruction, at(where, "instruction"))
+    checked = check_completions(row, where, notes)
+    instruction = check_instruction(row, where, notes)
     feedback: Feedback = {
         "source": text(row, "source", where, default=""),
         "instruction": instruction,
@@ -217,35 +228,6 @@ def read_feedback(record: Any, where: str = "") -> Read[Feedback]:
         "completions": checked,
     }
     return Read(feedback, layout.name, notes)
-
-
-def _row(record: Any, where: str) -> tuple[Fields, set[str]]:
-    notes: set[str] = set()
-    row = require_object(unpacked_row(record, where, notes), where)
-    if _is_columns(row):
-        raise RecordError(
-            "columns",
-            f"the object holds columns rather than a row (it has: {present(row)})",
-            where=where,
-            remedy="write one object a row: df.to_json(path, orient='records', lines=True), or "
-            "dataset.to_json(path)",
-        )
-    return unpacked(row, where, notes), notes
-
-
-def _is_columns(row: Fields) -> bool:
-    """Whether an object holds a table by its columns, as pandas and ``datasets`` write them."""
-    values = list(row.values())
-    if len(values) < 2:
-        return False
-    if all(isinstance(value, dict) and value for value in values):
-        keys = set(values[0])
-        return all(key.isdigit() for key in keys) and all(set(value) == keys for value in values)
-    if not all(isinstance(value, list) and value for value in values) or "data" in row:
-        return False
-    same_length = len({len(value) for value in values}) == 1
-    items = [value[0] for value in values]
-    return same_length and not any(isinstance(item, dict) for item in items)
 
 
 def _checked_pair(row: Fields, pair: Pair, where: str, notes: set[str]) -> Preference:

@@ -9,7 +9,7 @@ import re
 import warnings
 from typing import Any
 
-from zephyr_utils.data.fields import Fields, RecordError, at
+from zephyr_utils.data.fields import Fields, RecordError, at, present, require_object
 from zephyr_utils.data.strict_json import REPEATED_KEY, RepeatedKey, strict_json, strict_literal
 from zephyr_utils.data.types import SPEAKERS, TOOL_ROLES
 
@@ -31,6 +31,12 @@ _OPENING = re.compile(r"\s*[\[{]")
 _TURN_INSIDE = re.compile(
     rf"""['"](?:role|from)['"]\s*:\s*['"](?:{"|".join(_NAMES)})['"]""", re.IGNORECASE
 )
+# A list of messages as YAML writes it; two lines of it, since one may be about YAML.
+_YAML_TURNS = re.compile(
+    rf"\s*+(?:---\s*+)?-\s+['\"]?(?:role|from)['\"]?:\s*['\"]?(?:{'|'.join(_NAMES)})['\"]?\s*\n"
+    r"\s+['\"]?(?:content|value)['\"]?:",
+    re.IGNORECASE,
+)
 _LONGEST_LITERAL = 4 << 20  # characters; Python's parser takes a hundred times the memory
 _LOOK = 2000  # characters in which a broken list must show that it is one of messages
 
@@ -50,7 +56,7 @@ def unpacked(record: Fields, where: str, notes: set[str]) -> Fields:
     parsed: Fields = {}
     for field in (*LIST_FIELDS, *FREE_FIELDS):
         value = record.get(field)
-        if isinstance(value, str) and _opens(value := _decoded(value)):
+        if isinstance(value, str) and (_opens(value := _decoded(value)) or _is_yaml(value)):
             read = turns_in_text if field in FREE_FIELDS else parse
             found = read(value, at(where, field))
             if found is not None:
@@ -75,6 +81,40 @@ def unpacked_row(record: Any, where: str, notes: set[str]) -> Any:
     return record
 
 
+def object_of(record: Any, where: str) -> tuple[Fields, set[str]]:
+    """The row as an object with its columns of text parsed, and what was converted.
+
+    Raises:
+        RecordError: ``not_an_object``, ``columns``, or as `unpacked`.
+    """
+    notes: set[str] = set()
+    row = require_object(unpacked_row(record, where, notes), where)
+    if _is_columns(row):
+        raise RecordError(
+            "columns",
+            f"the object holds columns rather than a row (it has: {present(row)})",
+            where=where,
+            remedy="write one object a row: df.to_json(path, orient='records', lines=True), or "
+            "dataset.to_json(path)",
+        )
+    return unpacked(row, where, notes), notes
+
+
+def _is_columns(row: Fields) -> bool:
+    """Whether an object holds a table by its columns, as pandas and ``datasets`` write them."""
+    values = list(row.values())
+    if len(values) < 2:
+        return False
+    if all(isinstance(value, dict) and value for value in values):
+        keys = set(values[0])
+        return all(key.isdigit() for key in keys) and all(set(value) == keys for value in values)
+    if not all(isinstance(value, list) and value for value in values) or "data" in row:
+        return False
+    same_length = len({len(value) for value in values}) == 1
+    items = [value[0] for value in values]
+    return same_length and not any(isinstance(item, dict) for item in items)
+
+
 def turns_in_text(value: str, place: str) -> Any | None:
     """The message or the list of messages that a text holds from end to end; None for other text.
 
@@ -88,6 +128,13 @@ def turns_in_text(value: str, place: str) -> Any | None:
         if _TURN_INSIDE.search(value[:_LOOK]):
             raise
         return None  # an answer that is JSON of its own
+    if _is_yaml(value):
+        raise RecordError(
+            BROKEN_STRUCTURE,
+            "the text is a list of messages in YAML",
+            where=place,
+            remedy=_remedy(value),
+        )
     if parsed is not None:
         return parsed if _are_turns(parsed) else None
     if _TURN_INSIDE.search(value[:_LOOK]) and not _goes_on_in_prose(value):
@@ -164,6 +211,10 @@ def _opens(value: str) -> bool:
     return _OPENING.match(value) is not None
 
 
+def _is_yaml(value: str) -> bool:
+    return _YAML_TURNS.match(value) is not None
+
+
 def _are_turns(value: Any) -> bool:
     turns = value if isinstance(value, list) else [value]
     return bool(turns) and all(
@@ -192,4 +243,6 @@ def _remedy(value: str) -> str:
             "it looks like a printed NumPy array; write the column as lists "
             "(df[column].map(list)) and save as JSONL or Parquet"
         )
+    if _is_yaml(value):
+        return "YAML is not read here: write the column as lists, or as JSON (json.dumps)"
     return "the text may be cut off (spreadsheets end a cell at 32,767 characters); save as JSONL"

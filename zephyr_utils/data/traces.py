@@ -1,20 +1,18 @@
-"""What exports, templates and other programs leave in texts, counted: speakers' names, escaped
-characters, markers of chat templates, thoughts on one side of the pairs.
+"""What exports, templates and other programs leave in texts: speakers' names, escaped characters,
+markers of chat templates, thoughts on one side of the pairs.
 
 One text with such a trace may be about it; where many have it, a model would learn it. So nothing
-is refused or changed here: a sentence says how many texts have the trace, where, and what to do.
+is refused or changed: `trace_counts` says how many texts have the trace, where, and what to do.
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from zephyr_utils.data.thoughts import split_thoughts
 
 MANY = 0.1  # share of the texts; of real sets at most 2 % have any of these traces
-FEWEST = 2  # a file of one text says nothing about a habit
 PROMPTS, ANSWERS = "turns of users", "answers"
 CHOSEN, REJECTED = "chosen answers", "rejected answers"
 
@@ -48,9 +46,25 @@ _MARKER = re.compile(
 )
 
 
+_NOTHING = re.compile(r"\s*+(?:\$ERROR\$|\[(?:deleted|removed)\]|<NA>|nan|NaN)\s*")
+_NOTHING_IN_WORDS = re.compile(r"\s*+(?:None|null|NULL|undefined|N/?A|#N/A|#VALUE!|#REF!)\s*")
+_FAILED_CALL = re.compile(
+    r"\s*+(?:\{\s*\"error\"\s*:|(?:API |HTTP )?Error(?: code)?:? ?\d{3}\b"
+    r"|Traceback \(most recent call last\)"
+    r"|(?:openai\.)?(?:RateLimit|API|APITimeout|APIConnection|BadRequest)Error\b)"
+)
+_OBJECT = re.compile(
+    r"""\s*+(?:b'[^']*+'|b"[^"]*+"|\w{0,20}(?:Message|Completion|Choice|Response)\(\w{1,20}=.*+"""
+    r"""|\{\s*['"](?:content|text|response|answer|output|completion|message|generated_text)['"]"""
+    r"""\s*:[^{}]*+\}|\[\s*(?:"[^"]*+"|'[^']*+')\s*\]|"[^"]*+")\s*""",
+    re.DOTALL,
+)
+_MEDIA = re.compile(r"<(?:image|video|audio)>|<\|(?:image|video|audio)(?:_pad)?\|>|\[IMG\]")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+
+
 def _thoughts(text: str) -> bool:
-    split = split_thoughts(text)
-    return bool(split.thoughts.strip()) or split.is_open
+    return split_thoughts(text).answer.strip() != text.strip()
 
 
 def _entities(text: str) -> bool:
@@ -75,6 +89,7 @@ class Trace:
         found: whether a text has it.
         signs: a text without any of these has it not; empty if it must be looked at.
         parts: the parts of a record that are looked at.
+        many: it is said if a larger share of a part's texts has it.
         advice: what to do.
         one_sided: whether it matters only where chosen and rejected answers differ in it.
     """
@@ -85,17 +100,26 @@ class Trace:
     parts: tuple[str, ...]
     advice: str
     one_sided: bool = False
+    many: float = MANY
 
 
-_ALL = (PROMPTS, ANSWERS, CHOSEN, REJECTED)
-_ANSWERS = (ANSWERS, CHOSEN, REJECTED)
-_SIDES = (CHOSEN, REJECTED)
+ALL_PARTS = (PROMPTS, ANSWERS, CHOSEN, REJECTED)
+_ANY_ANSWERS = (ANSWERS, CHOSEN, REJECTED)
+SIDES = (CHOSEN, REJECTED)
+# Looked for by the counts themselves, who know the turn before.
+ECHO = Trace(
+    "begin with the whole turn before them",
+    lambda text: False,
+    (),
+    _ANY_ANSWERS,
+    "write the answer alone: the question would be trained on as part of it",
+)
 TRACES = (
     Trace(
         "begin with a name of the assistant (as in 'Assistant:')",
         _ASSISTANT.match,
         (":", "："),
-        _ANSWERS,
+        _ANY_ANSWERS,
         "the chat template says who speaks: remove the names from the texts",
     ),
     Trace(
@@ -109,7 +133,7 @@ TRACES = (
         "go on with a turn of the user (as in 'Human:')",
         _NEXT_TURN.search,
         (":",),
-        _ANSWERS,
+        _ANY_ANSWERS,
         "end them before it, or write the turns as messages",
     ),
     Trace(
@@ -123,7 +147,7 @@ TRACES = (
         "hold a model's thoughts (as in <think>)",
         _thoughts,
         ("<", "[", "◁", "analysis"),
-        _SIDES,
+        SIDES,
         "the pairs would teach the marks instead of the answers: remove the thoughts from both",
         one_sided=True,
     ),
@@ -131,56 +155,101 @@ TRACES = (
         "hold HTML entities in place of characters (as in &amp; or &#39;)",
         _entities,
         ("&",),
-        _ALL,
+        ALL_PARTS,
         "unescape the texts (html.unescape in Python)",
     ),
     Trace(
         "are written in HTML (as in <p>)",
         _TAG.match,
         ("<",),
-        _ALL,
+        ALL_PARTS,
         "turn them into plain text or Markdown unless tags are meant",
     ),
     Trace(
         r"hold escape sequences in place of characters (as in \n)",
         _escapes,
         ("\\",),
-        _ALL,
+        ALL_PARTS,
         "the texts were encoded as JSON once more than they were decoded: decode them again",
     ),
     Trace(
         "hold characters that were read in a wrong encoding (as in 'â€™' for an apostrophe)",
         _MISREAD.search,
         ("Ã", "â€", "Â"),
-        _ALL,
+        ALL_PARTS,
         "read the source again as UTF-8 (the Python package ftfy repairs what is left)",
     ),
     Trace(
         "hold the sign for characters that were lost (U+FFFD)",
         lambda text: True,
         ("\ufffd",),
-        _ALL,
+        ALL_PARTS,
         "read the source again in the encoding that it is in",
     ),
     Trace(
         "hold a tokenizer's pieces (as in 'Ġthe')",
         _PIECES.search,
         ("Ġ", "▁"),
-        _ALL,
+        ALL_PARTS,
         "decode the tokens with the tokenizer instead of joining them",
     ),
     Trace(
         "hold markers of a chat template (as in <|im_end|>)",
         _MARKER.search,
         ("<", "["),
-        _ALL,
+        ALL_PARTS,
         "they would be trained on as text: remove them, or write the turns as messages",
     ),
+    Trace(
+        "stand for nothing (as '$ERROR$', '[deleted]' or 'nan')",
+        _NOTHING.fullmatch,
+        (),
+        ALL_PARTS,
+        "leave these rows out: what failed or is missing is no text to train on",
+        many=0.0,
+    ),
+    Trace(
+        "are a word for what is missing (as 'None' or 'null')",
+        _NOTHING_IN_WORDS.fullmatch,
+        (),
+        ALL_PARTS,
+        "leave these rows out, or write empty cells as such",
+    ),
+    Trace(
+        "are the error of a call that failed",
+        _FAILED_CALL.match,
+        (),
+        _ANY_ANSWERS,
+        "ask again for these answers, or leave the rows out",
+        many=0.0,
+    ),
+    Trace(
+        "are a program's object written as text (as {'content': ...}, [\"...\"] or b'...')",
+        _OBJECT.fullmatch,
+        (),
+        ALL_PARTS,
+        "write what it holds alone, unless it is meant",
+    ),
+    Trace(
+        "hold a place for an image or a sound (as <image>)",
+        _MEDIA.search,
+        ("<", "["),
+        ALL_PARTS,
+        "only text is trained on here: leave these rows out",
+    ),
+    Trace(
+        "hold control characters or marks of the direction of writing",
+        _CONTROL.search,
+        (),
+        ALL_PARTS,
+        "remove them",
+    ),
+    ECHO,
     Trace(
         "begin with white space",
         lambda text: text[0].isspace() and text.strip(),
         (),
-        _SIDES,
+        SIDES,
         "the pairs would teach the space: strip the texts",
         one_sided=True,
     ),
@@ -188,94 +257,8 @@ TRACES = (
         "end with white space",
         lambda text: text[-1].isspace() and text.strip(),
         (),
-        _SIDES,
+        SIDES,
         "the pairs would teach the space: strip the texts",
         one_sided=True,
     ),
 )  # fmt: skip
-
-_OF_PART = {part: tuple(trace for trace in TRACES if part in trace.parts) for part in _ALL}
-# Most texts are ASCII, and some traces cannot be.
-_OF_ASCII = {
-    part: tuple(t for t in traces if not t.signs or any(sign.isascii() for sign in t.signs))
-    for part, traces in _OF_PART.items()
-}
-
-
-class TraceCounts:
-    """Counts the traces in the texts of records of any kind."""
-
-    def __init__(self) -> None:
-        self._texts: Counter[str] = Counter()  # by part
-        self._found: dict[Trace, Counter[str]] = {trace: Counter() for trace in TRACES}
-        self._first: dict[Trace, str] = {}
-
-    def add(self, record: Mapping[str, Any], where: str) -> None:
-        """Look at the texts of a checked record, which stood at ``where``."""
-        for part, text in _texts(record):
-            if not text:
-                continue
-            self._texts[part] += 1
-            for trace in _OF_ASCII[part] if text.isascii() else _OF_PART[part]:
-                if trace.signs and not any(sign in text for sign in trace.signs):
-                    continue
-                if trace.found(text):
-                    self._found[trace][part] += 1
-                    self._first.setdefault(trace, where)
-
-    def sentences(self, *, one_sided: bool = False) -> list[str]:
-        """One for each trace that more than a tenth of the texts of some part have; of those that
-        matter on one side, where chosen and rejected answers differ by as many.
-
-        Args:
-            one_sided: only the latter.
-        """
-        return [
-            f"{self._counted(trace)} {trace.what}, the first in {self._first[trace]}: "
-            f"{trace.advice}"
-            for trace in TRACES
-            if self._is_many(trace) and (trace.one_sided or not one_sided)
-        ]
-
-    def _is_many(self, trace: Trace) -> bool:
-        found = self._found[trace]
-        if trace.one_sided:
-            more = abs(found[CHOSEN] - found[REJECTED])
-            return more >= FEWEST and more > MANY * self._texts[CHOSEN]
-        return any(n >= FEWEST and n > MANY * self._texts[part] for part, n in found.items())
-
-    def _counted(self, trace: Trace) -> str:
-        parts = [part for part in trace.parts if self._found[trace][part]]
-        if set(parts) & set(_SIDES):
-            parts = [part for part in trace.parts if part in parts or part in _SIDES]
-        return " and ".join(
-            f"{self._found[trace][part]:,} of {self._texts[part]:,} {part}" for part in parts
-        )
-
-
-def differences(pairs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What chosen and rejected answers of pairs that were made differ in, in sentences."""
-    counts = TraceCounts()
-    for number, pair in enumerate(pairs, start=1):
-        counts.add(pair, f"pair {number}")
-    return counts.sentences(one_sided=True)
-
-
-def _texts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The texts of a dialogue, a pair or a row of feedback, each with the part that it is of."""
-    if "chosen" in record:
-        yield from _turns(record["chosen"][:-1])
-        yield CHOSEN, record["chosen"][-1]["content"]
-        yield REJECTED, record["rejected"][-1]["content"]
-    elif "completions" in record:
-        yield PROMPTS, record["instruction"]
-        for completion in record["completions"]:
-            yield ANSWERS, completion["response"]
-    else:
-        yield from _turns(record["messages"])
-
-
-def _turns(messages: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
-    for message in messages:
-        if message["role"] != "system":
-            yield PROMPTS if message["role"] == "user" else ANSWERS, message["content"]

@@ -9,7 +9,7 @@ from zephyr_utils.data.completions import TEXT_IS_STRUCTURE
 from zephyr_utils.data.counts import RowCounts, SetAside
 from zephyr_utils.data.structure import BROKEN_STRUCTURE
 from zephyr_utils.data.templates import TEMPLATED_TEXT
-from zephyr_utils.data.traces import differences
+from zephyr_utils.data.trace_counts import differences
 from zephyr_utils.data.types import Preference
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.preferences.ratings import OUT_OF_RANGE, UNREADABLE

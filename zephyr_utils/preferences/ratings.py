@@ -5,6 +5,7 @@ turn pairs round: of answers rated 9 and 2 on a scale from 1 to 10, only the 2 w
 answer with one has no score, and its row makes no pair.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -61,6 +62,7 @@ OUT_OF_RANGE, UNREADABLE = "rating_out_of_range", "unreadable_rating"
 # How judges and tables write that an aspect was not rated.
 _NOT_RATED = ("", "n/a", "na", "none", "null", "nan", "-", "not rated", "not applicable")
 # Scales in use, from the narrowest; what is proposed when ratings lie outside of the one assumed.
+_ENDS = re.compile(r"\s*([+-]?[\d.]{1,20})\s*(?:-|–|to|:)\s*([+-]?[\d.]{1,20})\s*")
 _KNOWN_SCALES = tuple(
     RatingScale(*ends)
     for ends in ((0, 1), (1, 4), (0, 4), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10),
@@ -115,8 +117,8 @@ def parse_rating_scale(text: str) -> RatingScale:
     Raises:
         HandbookError: it is none, or its ends are turned round.
     """
-    low, _, high = (part.strip() for part in text.partition("-"))
-    ends = as_number(low), as_number(high)
+    parts = _ENDS.fullmatch(text)
+    ends = (as_number(parts[1]), as_number(parts[2])) if parts else (None, None)
     if ends[0] is None or ends[1] is None or ends[0] >= ends[1]:
         raise HandbookError(
             f"no scale of ratings: {text[:LONGEST_NUMBER]!r}",

@@ -7,7 +7,7 @@ from typing import Any
 from zephyr_utils import preferences
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.records import RecordSet, save_records, save_set_aside
-from zephyr_utils.data.traces import differences
+from zephyr_utils.data.trace_counts import differences
 from zephyr_utils.pipeline.steps.reading import RecordSource
 from zephyr_utils.preferences.pairs import LEAKED
 
