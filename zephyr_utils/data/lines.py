@@ -34,6 +34,7 @@ from zephyr_utils.errors import HandbookError
 _SPREAD = re.compile(rb"\s*\{[ \t\r]*\n")  # an object that goes on in the next line
 # A key, or an item of a list, at the start of a line.
 _YAML = re.compile(r"---|- \S|[A-Za-z_][\w-]{0,60}:(?:\s|$)")
+_SEVERAL = re.compile(r"\}\s*+,?\s*+\{")
 MARK = b"\xef\xbb\xbf"  # a byte order mark; joined files have it in front of several lines
 
 
@@ -200,4 +201,15 @@ def line_remedy(text: str) -> str:
         return "this looks like YAML: write each record as one JSON object a line"
     if not stripped.startswith(("{", "[", '"')):
         return "this is no JSON: a file of this name has one JSON object a line"
+    if _SEVERAL.search(stripped) and _begins_whole(stripped):
+        return "several values stand in one line: put a line break between them"
     return "the line may be cut short: write it again, one JSON object a line"
+
+
+def _begins_whole(text: str) -> bool:
+    """Whether a whole JSON value begins the text."""
+    try:
+        json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

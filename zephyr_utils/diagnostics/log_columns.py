@@ -35,6 +35,11 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.IGNORECASE)
 # Writers' words for "nothing was logged here yet", which is no missing number.
 _NOT_LOGGED_WORDS = ("no log", "-", "–", "—", "n/a")
 _EMPTY_WORDS = ("", "null", "none")
+# NaN and infinity as C, MSVC's runtime and spreadsheets print them.
+_NAN_WORDS = re.compile(
+    r"[+-]?(?:nan\(\w{0,20}\)|1\.#(?:ind|qnan|snan|nan)\w{0,3})|#(?:num|div/0)!", re.IGNORECASE
+)
+_INF_WORDS = re.compile(r"([+-]?)(?:1\.#inf\w{0,3}|∞)", re.IGNORECASE)
 _SUMMARY_FIELDS = ("train_runtime", "total_flos")
 # Beyond what a loss can be and squares still fit a float: as good as infinite.
 _LARGEST_NUMBER = 1e30
@@ -222,6 +227,10 @@ def _float(value: object) -> float | None:
         return None
     if not isinstance(value, str) and not hasattr(value, "__float__"):
         return None
+    if isinstance(value, str) and _NAN_WORDS.fullmatch(value.strip()):
+        return math.nan
+    if isinstance(value, str) and (infinite := _INF_WORDS.fullmatch(value.strip())):
+        return -math.inf if infinite[1] == "-" else math.inf
     try:
         number = float(value)
         return math.copysign(math.inf, number) if abs(number) > _LARGEST_NUMBER else number

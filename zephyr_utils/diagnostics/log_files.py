@@ -227,6 +227,13 @@ def _add_records(file: LogFile, path: Path) -> None:
             file.remedy = file.remedy or row.error.remedy
     if len(file.rows) == 1 and isinstance(file.rows[0], Mapping):
         _unwrap(file, file.rows[0])
+    histories = sum(isinstance(row, Mapping) and "log_history" in row for row in file.rows)
+    if histories > 1:
+        raise TrainingLogError(
+            f"it holds the histories of {histories} runs",
+            where=file.name,
+            remedy="give one run's trainer_state.json.",
+        )
 
 
 def _unwrap(file: LogFile, whole: Mapping[str, object]) -> None:

@@ -90,6 +90,12 @@ def columns_of(keys: Iterable[object]) -> Mapping[object, Column]:
     evaluations alone: in training it is a running mean that begins at 0.
     """
     columns = {key: column for key in keys if (column := column_of(key)) is not None}
+    # NeMo-Aligner; a trainer of transformers has train_loss in the row that sums up the run.
+    ours = [key for key in columns if columns[key].name.startswith("train_")]
+    if any(columns[key].name.startswith("train_rewards_") for key in ours):
+        for key in ours:
+            name = columns[key].name.removeprefix("train_")
+            columns[key] = Column("training", _name_of_trl(name))
     names = {column.name for column in columns.values()}
     is_pair = {*PAIR} <= names
     has_accuracies = is_pair or {"current_steps", "total_steps"} <= names
