@@ -649,7 +649,7 @@ print(f"{steep} of {len(apart)} lose more than ten points of right answers")
 #
 # The paper trains dDPO for three epochs. After the first, its training accuracy is near perfect, and yet MT-Bench goes on
 # rising; but only if dSFT was stopped after one epoch. Here: dDPO on the few pairs for three epochs, after one and after two
-# epochs of dSFT, and with an adapter of rank 128 in place of 16, which can memorise more pairs.
+# epochs of dSFT, and with an adapter of rank 128 in place of 16, or all weights, which can memorise more pairs.
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -688,7 +688,9 @@ accuracy = show_epochs(
         f"{label}, {series.replace('_', ' ')}": by_epoch(
             row, lambda rows_of, series=series: rows_of["accuracies"][series]
         )
-        for row, label in (("epochs", "rank 16"), ("by_heart", "rank 128"))
+        for row, label in (
+            ("epochs", "rank 16"), ("by_heart", "rank 128"), ("all_weights", "all weights")
+        )
         for series in ("train", "held_out")
     },
     "accuracy", "Share of pairs ranked as the teacher did, by epoch.",
@@ -727,6 +729,7 @@ for key, label in (("score", "grade"), ("right", "share of right answers")):
                 ("epochs_after_one", "after one epoch of dSFT"),
                 ("epochs", "after two"),
                 ("by_heart", "after two, rank 128"),
+                ("all_weights", "after two, all weights"),
             )
         },
         label, f"Exam by epochs of dDPO and of the dSFT before it: {label}.",

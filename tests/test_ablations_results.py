@@ -104,7 +104,7 @@ def test_results_are_read_back_as_they_were_written():
     assert script.STUDY.known() == (measured, failed)
     assert list(script.STUDY.known()[0]) == [0, 1], "in order, whoever finished first"
     written = read_json(script.STUDY.results)
-    assert set(written["provenance"]) == {"base_model", "world", "recipes"}
+    assert {"base_model", "world", "recipes", "recipe_of_ipo"} <= set(written["provenance"])
     found = written["findings"]["ddpo_adds"]
     assert found["replications"] == 2 and {"grade", "right"} <= set(found)
 
@@ -218,6 +218,15 @@ def test_the_committed_results_say_when_something_they_rest_on_has_changed(tmp_p
     assert found.changed == ("base model",) and found.format == 1
 
 
+def test_a_row_that_was_added_leaves_results_valid_and_a_row_that_changed_is_named():
+    now = results.provenance()
+    earlier = {name: one for name, one in now.items() if name != "recipe_of_all_weights"}
+    assert results.changes_since(earlier) == ()
+    assert results.changes_since(earlier | {"recipe_of_ipo": "another"}) == ("recipe of ipo",)
+    del earlier["recipes"]
+    assert results.changes_since(earlier) == ("recipes",)
+
+
 # --- ranges ---------------------------------------------------------------------------------------
 
 
@@ -289,13 +298,14 @@ def test_the_mean_over_the_seeds_decides_and_not_the_luckiest():
     assert grids.outcome("few", rows)["winner"] == {"learning_rate": 1.6e-3}
 
 
-def test_a_row_that_is_to_know_its_pairs_by_heart_must_first_reach_that():
+@pytest.mark.parametrize("row", ["by_heart", "all_weights"])
+def test_a_row_that_is_to_know_its_pairs_by_heart_must_first_reach_that(row):
     rows = [
         {"learning_rate": rate, "seed": seed, "score": grade, "accuracy_train": accuracy}
         for rate, grade, accuracy in ((8e-4, 6.0, 0.9), (1.6e-3, 4.0, 0.96), (3.2e-3, 3.0, 0.99))
         for seed in grids.SEEDS
     ]
-    assert grids.outcome("by_heart", rows)["winner"] == {"learning_rate": 1.6e-3}
+    assert grids.outcome(row, rows)["winner"] == {"learning_rate": 1.6e-3}
 
 
 def test_no_replication_has_a_seed_of_the_search():

@@ -117,6 +117,12 @@ ABLATIONS = {
             epochs=3,
         ),
         Ablation(
+            "all_weights",
+            "dDPO epoch by epoch, all weights",
+            recipe={"num_train_epochs": 3, "use_peft": False},
+            epochs=3,
+        ),
+        Ablation(
             "own_random",
             "the model's own answers, rejected: a random one",
             answers="own",
@@ -143,7 +149,7 @@ CONTROLS = ("dsft_more",)
 PAIRINGS = ("few", "lowest", "ties_kept", "overall")
 BETAS = ("beta_0.01", "few", "beta_0.5")
 LOSSES = ("few", "ipo", "hinge", "robust", "sppo_hard", "apo_zero")
-EPOCHS = ("epochs", "dsft_one_epoch", "epochs_after_one", "by_heart")
+EPOCHS = ("epochs", "dsft_one_epoch", "epochs_after_one", "by_heart", "all_weights")
 OWN_ANSWERS = ("own_random", "own_worst", "best_of_4")
 
 

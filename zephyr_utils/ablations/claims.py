@@ -32,6 +32,41 @@ def train_accuracy(row: str, epoch: int, rows: dict[str, Any]) -> float:
     return accuracy
 
 
+def _by_heart(row: str, what: str, again: str) -> tuple[Claim, ...]:
+    """Of a row that may learn its pairs by heart: whether it does, and what becomes of its model.
+
+    Args:
+        row: its key; what, again: what it is called first, and then.
+    """
+    return (
+        Claim(
+            f"{row}_is_reached",
+            f"{what} ranks its training pairs nearly perfectly in the third epoch",
+            "figure 3, left: near perfect",
+            ADDED,
+            number=functools.partial(train_accuracy, row, 2),
+            against=0.95,
+            why={word: reasons.accuracies(row) for word in ("holds", "does not hold")},
+        ),
+        Claim(
+            f"{row}_helps",
+            f"with {again}, too, three epochs beat one",
+            "figure 3, right",
+            ADDED,
+            f"{row}@3",
+            f"{row}@1",
+        ),
+        Claim(
+            f"{row}_beats_dsft",
+            f"with {again}, dDPO beats dSFT-1 after three epochs",
+            "figure 3, right",
+            ADDED,
+            f"{row}@3",
+            "dsft",
+        ),
+    )
+
+
 def _relative(key: str, name: str, source: str) -> Claim:
     text = f"{name} beats the sigmoid loss on the same pairs"
     return Claim(f"{key}_beats_sigmoid", text, source, "losses", key, "few")
@@ -153,31 +188,8 @@ CLAIMS = (
         "dsft_2",
         "dsft_more",
     ),
-    Claim(
-        "by_heart_is_reached",
-        "a larger adapter ranks its training pairs nearly perfectly in the third epoch",
-        "figure 3, left: near perfect",
-        ADDED,
-        number=functools.partial(train_accuracy, "by_heart", 2),
-        against=0.95,
-        why={word: reasons.accuracies("by_heart") for word in ("holds", "does not hold")},
-    ),
-    Claim(
-        "by_heart_helps",
-        "with the larger adapter, too, three epochs beat one",
-        "figure 3, right",
-        ADDED,
-        "by_heart@3",
-        "by_heart@1",
-    ),
-    Claim(
-        "by_heart_beats_dsft",
-        "the larger adapter beats dSFT-1 after three epochs",
-        "figure 3, right",
-        ADDED,
-        "by_heart@3",
-        "dsft",
-    ),
+    *_by_heart("by_heart", "a larger adapter", "the larger adapter"),
+    *_by_heart("all_weights", "a training of all weights", "all weights trained"),
     Claim(
         "own_answers_add",
         "dDPO on the model's own answers beats dSFT-1",

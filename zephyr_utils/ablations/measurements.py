@@ -163,12 +163,12 @@ def evaluate_ablation(pipeline: Pipeline, name: str, epoch: int = 0) -> Manifest
     exams = pipeline.folder / ABLATIONS_FOLDER / "exams"
     if not epoch:
         return pipeline.evaluate(name, directory, folder=exams / name)
-    return pipeline.evaluate(
-        name,
-        model_of(pipeline, ablation.start),
-        folder=exams / f"{name}_epoch_{epoch}",
-        adapter=Path(directory).parent / f"epoch_{epoch}",
-    )
+    kept = Path(directory).parent / f"epoch_{epoch}"
+    folder = exams / f"{name}_epoch_{epoch}"
+    if not recipe_of(pipeline, ablation).get("use_peft"):
+        return pipeline.evaluate(name, str(kept), folder=folder)
+    start = model_of(pipeline, ablation.start)
+    return pipeline.evaluate(name, start, folder=folder, adapter=kept)
 
 
 def measure(pipeline: Pipeline, name: str) -> dict[str, Any]:

@@ -18,24 +18,23 @@ from zephyr_utils.recipes import STAGES
 
 # of claims.json: 2 holds two outcomes by question, and seeds that draw records and exam as well
 FORMAT = 2
+ROW = "recipe_of_"  # the fingerprint of a row's recipe
 Failures = dict[int, dict[str, str]]  # seed -> row -> why it failed
 
 
 def provenance() -> dict[str, str]:
     """Fingerprints of what the claims rest on: base model, records and recipes of the default
-    scale.
+    scale, each row's recipe by itself.
     """
     pipeline = Pipeline()
-    recipes: dict[str, Any] = {stage: pipeline.recipe(stage) for stage in STAGES}
-    rows = {
-        name: recipe_of(pipeline, ablation)
-        for name, ablation in ABLATIONS.items()
-        if ablation.trains
-    }
     return {
         "base_model": fingerprint(pipeline.setting.base_model),
         "world": fingerprint(pipeline.world_sample()),
-        "recipes": fingerprint(recipes | rows),
+        "recipes": fingerprint({stage: pipeline.recipe(stage) for stage in STAGES}),
+    } | {
+        f"{ROW}{name}": fingerprint(recipe_of(pipeline, ablation))
+        for name, ablation in ABLATIONS.items()
+        if ablation.trains
     }
 
 
@@ -78,8 +77,14 @@ def parse_results(
 def changes_since(
     then: Mapping[str, str], now: Callable[[], dict[str, str]] = provenance
 ) -> tuple[str, ...]:
-    """What results rest on that is not what it was, in words."""
-    return tuple(name.replace("_", " ") for name, one in now().items() if then.get(name) != one)
+    """What results rest on that is not what it was, in words. A row that was added since has not
+    changed.
+    """
+    return tuple(
+        name.replace("_", " ")
+        for name, one in now().items()
+        if then.get(name, one if name.startswith(ROW) else None) != one
+    )
 
 
 def check_unchanged(

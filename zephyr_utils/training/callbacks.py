@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from zephyr_utils.errors import HandbookError
@@ -106,7 +107,9 @@ class StopOnDivergence(TrainerCallback):
 
 
 class SaveEachEpoch(TrainerCallback):
-    """Leave the adapter as it is after each epoch in ``epoch_1/``, ... of `output`."""
+    """Leave the adapter as it is after each epoch in ``epoch_1/``, ... of `output`; without an
+    adapter the whole model.
+    """
 
     def __init__(self, output: Path) -> None:
         self.output = output
@@ -117,7 +120,12 @@ class SaveEachEpoch(TrainerCallback):
         state: TrainerState,
         control: TrainerControl,
         model: Any = None,
+        processing_class: Any = None,
         **_: Any,
     ) -> None:
         folder = self.output / f"epoch_{round(state.epoch or 0)}"
-        save_adapter(model, folder, state.is_world_process_zero)
+        if isinstance(model, PeftModel):
+            save_adapter(model, folder, state.is_world_process_zero)
+        elif state.is_world_process_zero:
+            model.save_pretrained(folder)
+            processing_class.save_pretrained(folder)

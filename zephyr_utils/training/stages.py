@@ -191,7 +191,8 @@ def ddpo(
             end and in between, so that the log holds evaluation rows too. How many and how often
             `held_out.evaluation_schedule` says, unless the recipe has an ``eval_strategy`` or
             ``eval_steps``.
-        keep_epochs: leave the adapter as it was after each epoch in ``epoch_1/``, ``epoch_2/``, ...
+        keep_epochs: leave the adapter (without one the model) as it was after each epoch in
+            ``epoch_1/``, ``epoch_2/``, ... One process only, unless there is an adapter.
         reference_folder: folder of reference log-probabilities (`reference_cache`) that runs on the
             same model and pairs share; None keeps them with the checkpoints, for this run alone.
 
