@@ -20,13 +20,19 @@ PATIENT = RetryPolicy(timeout=900)
 UNDER_WAY = 8  # calls, which the server batches
 SWAPPED = {"A": "B", "B": "A"}
 # A worked example between the system message and the request, for ratings (of as many answers as
-# are asked about) and for comparisons. The judge's turn begins with the first word of the form:
-# without it the start writes prose.
+# are asked about) and for comparisons, marked as the request is: without marks the judge takes one
+# of the request's for its verdict. The judge's turn begins with the first word of the form: without
+# it the start writes prose.
 TEMPLATE = r"""
 {%- macro turn(role, content) -%}
 {{ '<|im_start|>' + role + '\n' + content + '<|im_end|>\n' }}
 {%- endmacro -%}
-{%- set question = '--- question ---\nWhat is the capital of France?' -%}
+{%- macro block(name, text) -%}
+--- {{ name }} [5c1e07aa] ---
+{{ text }}
+--- end of {{ name }} [5c1e07aa] ---
+{%- endmacro -%}
+{%- set question = block('question', 'What is the capital of France?') -%}
 {%- set cases = [('The sun rises.', '2', 'Off topic.'), ('Paris.', '5', 'Right.'),
   ('Blue seven of.', '1', 'No sense.'), ('It may be Paris.', '4', 'Unsure.')] -%}
 {%- set which = '\n\nWhich answer is better?' -%}
@@ -34,15 +40,15 @@ TEMPLATE = r"""
 {%- set system = messages[0]['content'] -%}
 {{ turn('system', system) }}
 {%- if '[[A]]' in system -%}
-{{ turn('user', question ~ '\n\n--- answer A ---\nThe sun rises.\n\n--- answer B ---\nParis.'
-  ~ which) }}{{ turn('assistant', 'Verdict: [[B]]') }}
-{{- turn('user', question ~ '\n\n--- answer A ---\nIt is Paris.\n\n--- answer B ---\nBlue of.'
-  ~ which) }}{{ turn('assistant', 'Verdict: [[A]]') }}
+{{ turn('user', question ~ '\n\n' ~ block('answer A', 'The sun rises.') ~ '\n\n'
+  ~ block('answer B', 'Paris.') ~ which) }}{{ turn('assistant', 'Verdict: [[B]]') }}
+{{- turn('user', question ~ '\n\n' ~ block('answer A', 'It is Paris.') ~ '\n\n'
+  ~ block('answer B', 'Blue of.') ~ which) }}{{ turn('assistant', 'Verdict: [[A]]') }}
 {%- else -%}
 {%- set shown = namespace(answers='', ratings='') -%}
 {%- for case in cases -%}
 {%- if '--- answer ' ~ loop.index ~ ' [' in messages[1]['content'] -%}
-{%- set shown.answers = shown.answers ~ '\n\n--- answer ' ~ loop.index ~ ' ---\n' ~ case[0] -%}
+{%- set shown.answers = shown.answers ~ '\n\n' ~ block('answer ' ~ loop.index, case[0]) -%}
 {%- set shown.ratings = shown.ratings ~ '\n\nAnswer ' ~ loop.index ~ '\nRating: ' ~ case[1]
     ~ '\nRationale: ' ~ case[2] -%}
 {%- endif -%}
