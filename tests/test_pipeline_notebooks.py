@@ -195,6 +195,14 @@ def test_a_notebook_whose_process_dies_is_a_failed_chapter(tmp_path, run):
         run(write_chapter(tmp_path / "notebooks", "00_overview", body=body))
 
 
+def test_a_cell_whose_output_does_not_arrive_is_a_failed_chapter(tmp_path, run, monkeypatch):
+    chapter = write_chapter(tmp_path / "notebooks", "00_overview")
+    monkeypatch.setattr("zephyr_utils.pipeline.notebooks.OUTPUT_TIMEOUT", 0)
+    with pytest.raises(ChapterFailed, match="output did not arrive within 0 s") as caught:
+        run(chapter)
+    assert "it goes on from here" in str(caught.value)
+
+
 def test_a_chapter_that_writes_no_metrics_fails_even_if_it_once_did(tmp_path, run):
     run(write_chapter(tmp_path / "notebooks", "00_overview"))
     with pytest.raises(ChapterFailed, match=r"wrote no metrics\.json"):

@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 import papermill
 import psutil
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.iorw import local_file_io_cwd
 from rich.console import Console
@@ -54,6 +54,7 @@ QUIET = {  # progress bars would be stored in the executed notebooks, one output
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
+OUTPUT_TIMEOUT = 300  # seconds; nbclient's 4 are short for a laptop that wakes up, or is busy
 CHAPTER_MEMORY = 2 * 2**30  # bytes; the largest chapter of the miniature holds 1.8 GB
 
 
@@ -279,6 +280,7 @@ def _run_one(
             on_cell=lambda: progress.advance(task),
             # else each kernel warns about 127.0.0.1
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            iopub_timeout=OUTPUT_TIMEOUT,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         lines = f"{error.ename}: {error.evalue}".strip().splitlines()
@@ -289,6 +291,13 @@ def _run_one(
     except DeadKernelError as error:
         what = "the notebook's process died, most often because memory ran out"
         raise ChapterFailed(what, where=chapter.stem, remedy=_remedy(executed)) from error
+    except CellTimeoutError as error:
+        raise ChapterFailed(
+            f"a cell had ended and its output did not arrive within {OUTPUT_TIMEOUT} s: the "
+            "machine is too busy, or was asleep",
+            where=chapter.stem,
+            remedy="start the same command again; it goes on from here",
+        ) from error
     seconds = time.perf_counter() - started
     reused = _seconds_reused(output_folder / chapter.stem, begun)
     if not (output_folder / chapter.stem / METRICS).is_file():
