@@ -57,7 +57,9 @@ from zephyr_utils import (
     training,
 )
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation import load_rows, mt_bench_difference, mt_bench_score
+from zephyr_utils.evaluation import (
+    EvaluationWarning, load_rows, mt_bench_difference, mt_bench_score,
+)
 from zephyr_utils.explorers.answers import Answers
 from zephyr_utils.miniature.shipped import load_shipped
 from zephyr_utils.miniature.small_talk import EXAMPLE_QUESTIONS
@@ -120,7 +122,7 @@ lessons.predict(
 table = [row for row in published.published_table("table_1").rows if row["mt_bench"]]
 for row in sorted(table, key=lambda row: row["mt_bench"]):
     print(
-        f"{row['mt_bench']:5.2f}  {row['model']:<24} {row['size'] or 'not told':>8}  "
+        f"{row['mt_bench']:5.2f}  {row['model']:<24} {row['size'] or 'unknown':>8}  "
         f"{row['alignment'] or ''}"
     )
 zephyr = next(row for row in table if row["model"] == "Zephyr-7B-β")
@@ -475,7 +477,7 @@ print(f"Zephyr-7B-beta: {authors:,} steps; {pipeline.scale}: at most {ours_at_mo
 lessons.explain(
     f"{authors:,}. The log on the model card ends at step "
     f"{lessons.published('5,800', 'model card')}, and the run took "
-    f"{lessons.published('6.6 hours on 16 GPUs', 'model card, all_results.json')}. "
+    f"{lessons.published('6.6 hours on 16 GPUs', 'its all_results.json')}. "
     f"This scale takes at most {ours_at_most:,} (some rows give no pair, and some "
     "pairs are held out). Each step takes one batch on *every* device, so more devices "
     "mean fewer steps.",
@@ -634,7 +636,9 @@ lessons.predict(
 )
 
 # %% tags=["hide-output"]
-evaluated = pipeline.evaluation()
+with warnings.catch_warnings(action="ignore", category=EvaluationWarning):
+    # of turns that the base leaves empty, which are graded as they are
+    evaluated = pipeline.evaluation()
 judgments = {
     shown: load_rows(evaluated[name].folder / "judgments.jsonl")
     for shown, name in names.items()
@@ -760,7 +764,7 @@ rose, stayed, fell = changed_grades(
     [by_turn["dSFT"][turn] for turn in turns],
     [by_turn["dSFT + dDPO"][turn] for turn in turns],
 )
-print(f"of {len(turns)} answers: {rose} rose, {stayed} stayed, {fell} fell")
+print(f"of {len(turns):,} answers: {rose} rose, {stayed} stayed, {fell} fell")
 
 # %% tags=["remove-input"]
 lessons.explain(

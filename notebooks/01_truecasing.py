@@ -283,7 +283,8 @@ print(
     f"your gate reports {sum(gated):,} of {len(answers):,} answers, "
     f"{with_code:,} of them with code"
 )
-print("the package's detector:", dict(Counter(labels.tolist())))
+counts = Counter(labels.tolist()).most_common()
+print("the package's detector:", ", ".join(f"{n:,} {label}" for label, n in counts))
 
 # %% [markdown]
 # The package's detector is more careful. `capitalized` is this fault; `lower` and `upper` are messages in one case
@@ -756,7 +757,8 @@ made = pipeline.truecased()
 row_counts = made.results
 print(
     f"{row_counts['rows_in']:,} dialogues in = {row_counts['rows_out']:,} out + "
-    f"{row_counts['rows_set_aside']:,} set aside {row_counts['set_aside']}"
+    f"{row_counts['rows_set_aside']:,} set aside:",
+    ", ".join(f"{n:,} {reason}" for reason, n in row_counts["set_aside"].items()),
 )
 assert row_counts["rows_in"] == row_counts["rows_out"] + row_counts["rows_set_aside"], (
     "a row has vanished: look at set_aside.jsonl"

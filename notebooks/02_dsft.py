@@ -46,6 +46,7 @@ settings = {}
 import json
 import math
 import tempfile
+import warnings
 from collections import defaultdict
 from pathlib import Path
 
@@ -59,6 +60,7 @@ from transformers import PrinterCallback, get_scheduler, set_seed
 
 from zephyr_utils import chat, exercises, figures, lessons, published, training
 from zephyr_utils.data.records import load_records
+from zephyr_utils.evaluation import EvaluationWarning
 from zephyr_utils.explorers.token_view import ChatTokens
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.pipeline import artefacts
@@ -66,6 +68,8 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.training.rows import fit_dialogues
 
 disable_progress_bars()
+# of turns that the base leaves empty, which are graded as they are
+warnings.simplefilter("ignore", EvaluationWarning)
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
     preferences=preferences, base_model=base_model, runs=runs, **settings,
@@ -102,8 +106,8 @@ print(f"\n({real.source}; {real.licence})")
 cleaned = pipeline.truecased()
 everything = load_records(cleaned.folder / "dialogues.parquet", "dialogue").records
 print(
-    f"{cleaned.rows['rows_in']} dialogues in = {len(everything)} kept + "
-    f"{cleaned.rows['rows_set_aside']} set aside {cleaned.results['set_aside']}"
+    f"{cleaned.rows['rows_in']:,} dialogues in = {len(everything):,} kept + "
+    f"{cleaned.rows['rows_set_aside']:,} set aside:", *cleaned.results["set_aside"],
 )
 for message in everything[0]["messages"]:
     print(f"{message['role']:>10}: {message['content']}")
@@ -483,7 +487,7 @@ blind = math.log(len(tokenizer))
 for name in by_loss:
     loss, share = before_by_part[name]
     print(f"{name:>10}: {loss:6.2f} nats per token, {share:4.0%} of the tokens")
-print(f"a blind guess among {len(tokenizer)} tokens: {blind:.2f} nats")
+print(f"a blind guess among {len(tokenizer):,} tokens: {blind:.2f} nats")
 
 # %% tags=["remove-input"]
 lessons.explain(
@@ -515,8 +519,8 @@ recipe = pipeline.recipe("dsft")
 train, held_out, fitted = pipeline.split_dialogues()
 print(fitted.report())
 print(
-    f"{len(fitted.rows)} rows = {len(train)} to train on + {len(held_out)} held out, "
-    "by a hash of the prompt"
+    f"{len(fitted.rows):,} rows = {len(train):,} to train on + {len(held_out):,} held "
+    "out, by a hash of the prompt"
 )
 
 # %% tags=["hide-input"]
@@ -1279,8 +1283,8 @@ lessons.explain(
         "nobody asked, as the table shows: it knows the end of a *document*. The "
         "student stops at the end of an *answer*. "
         if graded["base"]["ended"] < 0.5 < graded["dsft"]["ended"]
-        else "The base of this run can already chat and end an answer, so dSFT has "
-        "no stopping to teach. "
+        else "The base ends its answers, too, so dSFT has no stopping to teach, but "
+        "what they should say. "
         if graded["base"]["ended"] > 0.5
         else "Neither ends most of its answers by itself. "
     )

@@ -327,8 +327,8 @@ exercises.check_read_reply(read_reply)
 # ````
 
 # %% [markdown]
-# The package's reader follows the same rule and names its reason. It accepts variants that leave no doubt ("**Rating:** 4 out
-# of 5") and nothing else. Both on eight replies:
+# The package's reader follows the same rule and names its reason. It accepts variants that leave no doubt (“**Rating:** 4 out
+# of 5”) and nothing else. Both on eight replies:
 
 # %%
 read_reply = exercises.yours(read_reply, exercises.check_read_reply)
@@ -501,7 +501,7 @@ x, y = zip(*dots, strict=True) if dots else ((), ())
 axes.scatter(x, y, s=[2 + 0.5 * n for n in dots.values()], color=colours, alpha=0.7)
 if suspect.any():
     axes.annotate(
-        f"{suspect.sum()} tens that all four aspects contradict", (2.05, 10),
+        f"{suspect.sum()} tens that all four aspects contradict", (1.0, 9.3),
         color=figures.COLOURS[1], va="center",
     )
 axes.set(
@@ -1290,11 +1290,12 @@ if miniature_as_shipped:
 
 # %%
 n_answers = Counter(len(record["completions"]) for record in rated)
-unrated = Counter(str(len(answer["annotations"])) for answer in answers)
-print(
-    f"answers per prompt: {dict(n_answers)}; aspects rated: {dict(unrated)}; "
-    f"N/A or no number: {np.isnan(table).mean():.1%}"
-)
+n_aspects = Counter(len(answer["annotations"]) for answer in answers)
+for n, count in sorted(n_answers.items()):
+    print(f"{count:,} prompts with {n} answers")
+for n, count in sorted(n_aspects.items()):
+    print(f"{count:,} answers rated in {n} aspects")
+print(f"N/A or no number: {np.isnan(table).mean():.1%}")
 print(
     f"records that repeat a prompt: {loaded.n_duplicate_ids:,}; "
     f"answers without overall grade: {np.isnan(overall).mean():.1%}"
@@ -1304,12 +1305,12 @@ print(
 # ## Recap
 #
 # 1. *What a judge is asked, and how it is read*: [your reader](ex-03-read-reply) agrees with the package's on eight replies.
-# 2. *A rating is a measurement*: [the mean](ex-03-mean-rating) has half the spread if errors are independent ({eq}`eq-03-noise`).
+# 2. *A rating is a measurement*: [the mean](ex-03-mean-rating) has half the spread if errors are independent (equation {eq}`eq-03-noise`).
 # 3. *The faulty tens*: [a corner of the figure](ex-03-suspect-tens), and [a reader](ex-03-read-grade) that never rescales.
 # 4. *Collect, estimate, kill, resume*: six prompts predict the bill; a resumed run asks [only what is
 #    missing](ex-03-missing-calls).
 # 5. *Position bias*: [measured](ex-03-place-bonus) by asking twice (which misses length bias), and removed by a Latin square
-#    ({eq}`eq-03-latin`) once [the shuffle is undone](ex-03-undo-order).
+#    (equation {eq}`eq-03-latin`) once [the shuffle is undone](ex-03-undo-order).
 #
 # Next: [Chapter 04](04_preference_pairs) turns the ratings into pairs.
 

@@ -483,7 +483,8 @@ def drawn_in_version_1(best):
     return place
 
 drawn = {best: drawn_in_version_1(best) for best in range(4)}
-print(drawn)
+for best, place in drawn.items():
+    print(f"best answer at position {best}: rejected at position {place}")
 never = sorted(set(range(4)) - set(drawn.values()))
 
 # %% tags=["remove-input"]
@@ -1107,7 +1108,7 @@ if compared:
     for kind, run in trained.items():
         rate = catalogue.recipe_of(pipeline, rows_of[kind])["learning_rate"]
         print(
-            f"against {kind:7s} {run.results['rows_trained']} pairs, learning rate "
+            f"against {kind:7s} {run.results['rows_trained']:,} pairs, learning rate "
             f"{rate:g}, first loss {run.results['first_step_loss']:.4f}"
         )
 

@@ -530,7 +530,7 @@ print(
 # %%
 train, held_out, row_counts = pipeline.split_pairs()
 print(row_counts.report())
-print(f"{len(train)} to train on, {len(held_out)} held out")
+print(f"{len(train):,} to train on, {len(held_out):,} held out")
 assert len(train) + len(held_out) == len(row_counts.rows)
 pair = train[0]
 for message in pair["chosen"][:-1]:
@@ -995,7 +995,7 @@ lessons.predict(
 # %%
 made = pipeline.ddpo()
 print(
-    f"{made.results['rows_trained']} pairs, {made.seconds:.0f} s"
+    f"{made.results['rows_trained']:,} pairs, {made.seconds:.0f} s"
     f"{', made earlier' if made.reused else ''}"
 )
 print(
@@ -1347,7 +1347,7 @@ for name, run in (("Zephyr-7B-beta", zephyr), ("this run", log)):
 # %% [markdown]
 # ## Recap
 #
-# 1. *Derive equation 1*: best policy in closed form ({eq}`eq-05-best`, [in code](ex-05-best-policy)), reward from
+# 1. *Derive equation 1*: best policy in closed form (equation {eq}`eq-05-best`, [in code](ex-05-best-policy)), reward from
 #    log-ratios, Bradley-Terry, maximum likelihood; preferences alone led back to $\pi^*$. $\beta$ charges for moving.
 # 2. *Loss and step*: [the loss](ex-05-loss) and [a training step](ex-05-step) that agrees with TRL's and the package's. A
 #    pair weighs $\sigma(-m)$.

@@ -298,7 +298,7 @@ last = {
     name: float(zephyr.evaluation[name][-1])
     for name in ("loss", "rewards/margins", "rewards/accuracies")
 }
-print(last)
+print("Zephyr:", ", ".join(f"{name} {value:.4f}" for name, value in last.items()))
 missed = margins <= 0
 loss_of_missed = pair_losses(margins)[missed].sum() / pair_losses(margins).sum()
 print(
@@ -824,7 +824,8 @@ by(
         for kind in ("right", "toss-up", "wrong", "unknown")
     }
 )
-print("not learned:", dict(Counter(kinds[~learned].tolist())))
+not_learned = Counter(kinds[~learned].tolist()).most_common()
+print("not learned:", ", ".join(f"{n:,} {kind}" for kind, n in not_learned))
 wrong = kinds == "wrong"
 side = None
 if wrong.any():
