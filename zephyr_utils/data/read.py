@@ -5,6 +5,7 @@ memory. `read_rows` yields each row with its address in words, and a row that ca
 as a `RecordError`.
 """
 
+import filecmp
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ _SPLIT = re.compile(
     r"((?:_(?:sft|gen|prefs))?)(?![a-z])",
     re.IGNORECASE,
 )
+# A part of a set in the Hub's manner: train-00001-of-00003.parquet.
+_SHARD = re.compile(r"(.{0,200}?)[-_.]?(\d{1,6})-of-(\d{1,6})\b.*")
+_UNFINISHED = (".incomplete", ".part", ".partial", ".crdownload", ".aria2")
 _SPLIT_NAMES = {"training": "train", "testing": "test", "valid": "validation", "val": "validation"}
 
 
@@ -147,6 +151,8 @@ def _folder_files(folder: Path) -> list[Path]:
     if not data:
         raise nothing_there(folder)
     _check_stems(data, folder)
+    _check_whole(folder, data)
+    _check_copies(data, folder)
     splits = sorted({split for file in data if (split := _split_of(file.name))})
     if len(splits) > 1:
         raise HandbookError(
@@ -169,6 +175,48 @@ def _check_stems(files: list[Path], folder: Path) -> None:
                 where=str(folder),
                 remedy="give one of the two files, or move one out of the folder",
             )
+
+
+def _check_whole(folder: Path, files: list[Path]) -> None:
+    """Refuse a folder from which parts are missing, as the names of its files say."""
+    for file in sorted(folder.iterdir()):
+        if file.name.lower().endswith(_UNFINISHED) and not file.name.startswith("."):
+            raise HandbookError(
+                f"{file.name} is a download that did not end",
+                where=str(folder),
+                remedy="fetch it again, or move it out of the folder",
+            )
+    parts: dict[tuple[str, str], set[int]] = {}
+    for file in files:
+        if shard := _SHARD.fullmatch(file.name):
+            parts.setdefault((shard[1], shard[3]), set()).add(int(shard[2]))
+    for (stem, count), there in parts.items():
+        numbers = range(1, int(count) + 1) if int(count) in there else range(int(count))
+        missing = [number for number in numbers if number not in there]
+        if missing:
+            raise HandbookError(
+                f"of the {int(count):,} parts of {stem} {len(missing):,} are missing, the first "
+                f"of them number {missing[0]}",
+                where=str(folder),
+                remedy="fetch them, or give the files that you want one by one",
+            )
+
+
+def _check_copies(files: list[Path], folder: Path) -> None:
+    """Refuse a file that stands in the folder twice, whose rows would count twice."""
+    sizes: dict[int, list[Path]] = {}
+    for file in files:
+        if _SHARD.fullmatch(file.name):
+            continue  # its number says that it is another part
+        others = sizes.setdefault(file.stat().st_size, [])
+        for other in others:
+            if file.samefile(other) or filecmp.cmp(file, other, shallow=False):
+                raise HandbookError(
+                    f"{other.name} and {file.name} hold the same bytes, which would be read twice",
+                    where=str(folder),
+                    remedy="move one out of the folder",
+                )
+        others.append(file)
 
 
 def _split_of(name: str) -> str:
