@@ -183,3 +183,33 @@ def test_public_choices_of_gpt_4_read_as_fastchat_read_them():
             letters = {"A": names[0], "B": names[1]}
             choice = parse_verdict(row[f"g{game}_judgment"])
             assert letters.get(choice, choice) == row[f"g{game}_winner"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["［［8］］", "评分：[[8]]。", "【【8】】", r"Rating: \[\[8\]\]", "[[8]]</s>",
+     "[[8]]<|eot_id|>", "<answer>[[8]]</answer>", "[[8]]<end_of_turn>\n"],
+)  # fmt: skip
+def test_a_verdict_in_other_brackets_or_before_an_end_token_is_read(text):
+    assert parse_rating(text) == 8
+    assert parse_verdict(text.replace("8", "A")) == "A"
+
+
+@pytest.mark.parametrize("between", [" or ", "/", " - ", " ", ", ", '" or "'])
+def test_two_verdicts_side_by_side_are_none(between):
+    assert parse_rating(f"Rating: [[5]]{between}[[6]]") == -1
+    assert parse_verdict(f"It is [[A]]{between}[[B]]") == "error"
+    assert parse_rating(f"Rating: [[6]]{between}[[6]]") == 6
+    assert parse_verdict("I would not say [[A]]; it is clearly [[B]]") == "B"
+
+
+def test_the_words_of_the_prompt_said_again_are_no_verdict():
+    choices = (
+        'output "[[A]]" if assistant A is better, "[[B]]" if assistant B is better, and "[[C]]" '
+        "for a tie."
+    )
+    assert parse_verdict(choices) == "error"
+    assert parse_verdict(f"I was asked to {choices}\n[[C]]") == "tie"
+    example = 'in this format: "[[rating]]", for example: "Rating: [[5]]".'
+    assert parse_rating(f"I rate the response {example}") == -1
+    assert parse_rating(f"I rate the response {example}\nRating: [[4]]") == 4
