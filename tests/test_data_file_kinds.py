@@ -148,8 +148,8 @@ def test_splits_in_one_folder_are_not_mixed_whatever_stands_around_their_names(
     ],
 )
 def test_files_of_one_split_are_read_together(tmp_path, names):
-    for name in names:
-        (tmp_path / name).write_bytes(LINE)
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(LINE + b"\n" * number)
     assert len(load_records(tmp_path, "dialogue")) == len(names)
 
 

@@ -151,8 +151,6 @@ def _folder_files(folder: Path) -> list[Path]:
     if not data:
         raise nothing_there(folder)
     _check_stems(data, folder)
-    _check_whole(folder, data)
-    _check_copies(data, folder)
     splits = sorted({split for file in data if (split := _split_of(file.name))})
     if len(splits) > 1:
         raise HandbookError(
@@ -160,6 +158,8 @@ def _folder_files(folder: Path) -> list[Path]:
             where=str(folder),
             remedy="give one file, or a folder with the files of one split",
         )
+    _check_whole(folder, data)
+    _check_copies(data, folder)
     return data
 
 
