@@ -48,7 +48,7 @@ def feedback(
         Path,
         typer.Argument(
             help="Prompts: JSONL or Parquet with `prompt`, `instruction` or `messages`. Without "
-            "--models: answers to rate."
+            "`--models`: answers to rate."
         ),
     ],
     output: Annotated[Path, typer.Option(help="File for the feedback: .jsonl or .parquet.")],

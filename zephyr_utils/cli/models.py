@@ -190,7 +190,7 @@ def evaluate(
     temperature: Annotated[
         float | None,
         typer.Option(
-            help="0 is greedy. Default: the exam's (miniature 0.7, others 0); with --questions "
+            help="0 is greedy. Default: the exam's (miniature 0.7, others 0); with `--questions` "
             "FastChat's, by category."
         ),
     ] = None,
@@ -198,8 +198,8 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Longest answer. Default: the exam's (miniature 96, others 128); with --questions "
-            "1024.",
+            help="Longest answer. Default: the exam's (miniature 96, others 128); with "
+            "`--questions` 1024.",
         ),
     ] = None,
     allow_failures: Annotated[

@@ -77,7 +77,7 @@ RecipeOption = Annotated[
     typer.Option(
         metavar="[STAGE=]FILE",
         help="A recipe of your own (YAML, TRL's argument names) in place of the scale's; its seed "
-        "gives way to --seed.",
+        "gives way to `--seed`.",
     ),
 ]
 LimitOption = Annotated[
