@@ -63,8 +63,8 @@ def test_the_page_says_how_much_of_the_fall_lies_in_the_template(run):
     loss["of_words"] = {"base": 2.5, "dsft": 2.4,
                         "change": {"estimate": -0.1, "low": -0.2, "high": -0.05}}  # fmt: skip
     words = real_model.outcomes(SMALL, [])
-    assert "84% of the fall" in words and "own words fell, too" in words
-    assert "| 2.500 → 2.400, -0.100 [-0.200, -0.050] |" in words
+    assert "84\u00a0% of the fall" in words and "own words fell, too" in words
+    assert "| 2.500 → 2.400 |" in words and "| -0.100 [-0.200, -0.050] |" in words
     loss["of_words"]["change"] |= {"high": 0.05}
     assert "cannot be told from none" in real_model.outcomes(SMALL, [])
     del loss["of_words"]
@@ -114,6 +114,8 @@ def test_one_pair_at_once_takes_less_memory_than_two_as_the_page_says():
 def test_changed_words_alone_are_marked_and_text_is_escaped():
     before, after = real_model.marked_changes("not <b> much", "Not <b> much")
     assert before == "<mark>not</mark> &lt;b&gt; much" and after.startswith("<mark>Not</mark>")
+    before, _ = real_model.marked_changes("so:\n\nnot much", "so:\n\nNot much")
+    assert before == "so:\n\n<mark>not</mark> much"
 
 
 def test_answers_and_prompts_are_shown_as_text(run):

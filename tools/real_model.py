@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline_picture import percent
+
 from zephyr_utils import figures
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
@@ -57,12 +59,13 @@ def machine(report: Report, chapters: list[str]) -> str:
     precision = "float32"
     if run["bf16"]:
         precision = (
-            "bfloat16 (`--set dsft.bf16=true --set ddpo.bf16=true`), which this CPU multiplies in"
+            "bfloat16 (`--set dsft.bf16=true --set ddpo.bf16=true`), in which this CPU multiplies"
         )
     return (
-        f"{run['minutes']:.0f} minutes and {run['peak_memory_gb']:.1f} GB on {stamp['cores']} "
-        f"cores of {stamp['cpu']}, trained in {precision}; torch {stamp['torch']}, transformers "
-        f"{stamp['transformers']}, TRL {stamp['trl']}.{further_seeds()}"
+        f"Seed {run['seed']} took {run['minutes']:.0f} minutes and {run['peak_memory_gb']:.1f} GB "
+        f"on {stamp['cores']} cores of {stamp['cpu']}, trained in {precision}: torch "
+        f"{stamp['torch']}, transformers {stamp['transformers']}, TRL {stamp['trl']}."
+        f"{further_seeds()}"
     )
 
 
@@ -84,7 +87,7 @@ def times(report: Report, chapters: list[str]) -> str:
     rows = []
     for name, words in STEPS.items():
         step = first_seed()["steps"][name]
-        out = step.get("rows_out", step.get("rows_trained", step.get("pairs", "")))
+        out = step.get("rows_out", step.get("rows_trained", step.get("pairs", "–")))
         rows.append((words, f"{step['seconds']:,.0f}", f"{step['peak_memory_mb']:,.0f}", out))
     return markdown_table(["step", "seconds", "peak MB", "rows"], rows, numbers=(1, 2, 3))
 
@@ -104,7 +107,7 @@ def outcomes(report: Report, chapters: list[str]) -> str:
         "held-out preference accuracy [95 %]": miniature("06_reward_margins", "accuracy", 3),
     }
     rows = [
-        (name, *(column[name] for column in columns), beside.get(name, "")) for name in columns[0]
+        (name, *(column[name] for column in columns), beside.get(name, "–")) for name in columns[0]
     ]
     heads = ["", *(f"SmolLM2-135M, seed {run['seed']}" for run in runs), "miniature"]
     table = markdown_table(heads, rows, numbers=range(1, len(heads)))
@@ -114,10 +117,12 @@ def outcomes(report: Report, chapters: list[str]) -> str:
 def outcome_of(run: dict[str, Any]) -> dict[str, Any]:
     """One seed's column of the table."""
     loss, margins, dpo = run["held_out_loss"], run["steps"]["margins"], run["steps"]["ddpo"]
+    of_words, of_words_change = words_of(loss)
     return {
         "held-out loss of dSFT, nats per token": f"{loss['base']:.3f} → {loss['dsft']:.3f}",
         "its change [95 %]": interval(loss["change"], signed=True),
-        "the same, words of messages alone": words_of(loss),
+        "loss of the messages' own words": of_words,
+        "its change, own words [95 %]": of_words_change,
         "held-out dialogues": loss["dialogues"],
         "first loss of dDPO (ln 2 = 0.6931)": f"{dpo['first_step_loss']:.4f}",
         "held-out preference accuracy [95 %]": f"{margins['accuracy']:.3f} "
@@ -143,13 +148,13 @@ def rates(report: Report, chapters: list[str]) -> str:
     return markdown_table(columns, rows, numbers=range(5))
 
 
-def words_of(loss: dict[str, Any]) -> str:
-    """The loss of the messages' own words, without what the template writes; a dash where only all
-    tokens were measured.
+def words_of(loss: dict[str, Any]) -> tuple[str, str]:
+    """The loss of the messages' own words, without what the template writes, and its change; dashes
+    where only all tokens were measured.
     """
     if not (words := loss.get("of_words")):
-        return "–"
-    return f"{words['base']:.3f} → {words['dsft']:.3f}, {interval(words['change'], signed=True)}"
+        return "–", "–"
+    return f"{words['base']:.3f} → {words['dsft']:.3f}", interval(words["change"], signed=True)
 
 
 def verdict(runs: list[dict[str, Any]]) -> str:
@@ -196,8 +201,8 @@ def of_template(runs: list[dict[str, Any]]) -> str:
         else "cannot be told from none: its interval holds 0"
     )
     return (
-        f" But {template:.0%} of the fall lies in the tokens that the chat template writes, the "
-        "same in every row (markers, ends, a system turn). The loss of the messages' own words "
+        f" But {percent(template)} of the fall lies in the tokens that the chat template writes, "
+        "the same in every row (markers, ends, a system turn). The loss of the messages' own words "
         f"{own}."
     )
 
@@ -224,9 +229,9 @@ def exam(report: Report, chapters: list[str]) -> str:
             (
                 words,
                 f"{found['score']:.2f}",
-                f"{found['right_turn_1']:.0%}",
-                f"{found['right_turn_2']:.0%}",
-                f"{found['ended']:.0%}",
+                percent(found["right_turn_1"]),
+                percent(found["right_turn_2"]),
+                percent(found["ended"]),
                 f"{found['tokens']:.0f}",
             )
         )
@@ -281,13 +286,13 @@ def dialogue(report: Report, chapters: list[str]) -> str:
 
 def marked_changes(before: str, after: str) -> tuple[str, str]:
     """Both texts as HTML, with the words that differ marked."""
-    pairs = zip(before.split(" "), after.split(" "), strict=True)
+    pairs = zip(re.split(r"(\s)", before), re.split(r"(\s)", after), strict=True)
     sides: tuple[list[str], list[str]] = ([], [])
     for words in pairs:
         for side, word in zip(sides, words, strict=True):
             text = html.escape(word)
             side.append(f"<mark>{text}</mark>" if words[0] != words[1] else text)
-    return " ".join(sides[0]), " ".join(sides[1])
+    return "".join(sides[0]), "".join(sides[1])
 
 
 def tokens(report: Report, chapters: list[str]) -> str:
