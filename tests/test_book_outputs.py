@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from page_html import FORMULA_OR_CODE, PRINTED, in_lines, unbroken
 from safe_outputs import VIEW, unsafe, unsafe_outputs
 
 from zephyr_utils import figures
@@ -111,3 +112,25 @@ def test_the_tables_of_the_ablations_may_be_shown():
         claims.findings_table(claims.judge_all(measured)),
     ):
         assert list(unsafe("text/markdown", table)) == []
+
+
+def test_each_printed_line_is_an_element_and_the_text_stays_the_same():
+    text = "a  1\n\n  b &lt; 2\n"
+    opening = '<div class="output stream x" tabindex="-1"><div class="highlight"><pre><span></span>'
+    page = f"{opening}{text}</pre>"
+    shown = PRINTED.sub(in_lines, page)
+    assert shown.count('<span class="line">') == 3
+    assert shown.replace('<span class="line">', "").replace("\n</span>", "\n") == page
+
+
+def test_intervals_and_p_values_do_not_break_but_in_what_is_verbatim():
+    page = "<td>+0.1 [−0.2, +0.4], p = 0.012</td><pre>[0.1, 0.2] <b>p = 0.5</b></pre> p &lt; 0.001"
+    expected = page.replace("[−0.2, ", "[−0.2,\xa0").replace("p = 0.012", "p\xa0=\xa00.012")
+    assert unbroken(page) == expected.replace("p &lt; 0", "p\xa0&lt;\xa00")
+
+
+def test_punctuation_stays_with_the_formula_or_code_before_it():
+    formula = '<span class="math notranslate nohighlight">\\(k - 1\\)</span>'
+    code = '<code class="docutils literal notranslate"><span class="pre">n</span></code>'
+    together = FORMULA_OR_CODE.sub(r"<i>\1\2</i>", f"{formula}. {code}), {code} {formula}")
+    assert together == f"<i>{formula}.</i> <i>{code}),</i> {code} {formula}"

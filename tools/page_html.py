@@ -14,6 +14,12 @@ readers announce as an empty list.
 *Folds.* MyST-NB gives the line of every fold one name, whatever its words are, and screen readers
 read the name.
 
+*Lines.* What a cell printed breaks where it is wider than the page; each line becomes an element,
+so that the style sheet can indent what it goes on with.
+
+*Line breaks.* A browser may break a line between a formula, or code, and the full stop behind it,
+and within an interval or a p-value; in prose and tables these stay together.
+
 *Numbers.* The text calls chapters by the numbers of their files, which no title holds; so each
 page says its own above the title.
 
@@ -25,6 +31,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docstrings import NO_BLANK
 from sphinx.application import Sphinx
 
 WIDGET = "application/vnd.jupyter.widget-"
@@ -35,6 +42,17 @@ WITHOUT_SCRIPTS = (
 )
 SIGNATURE = re.compile(r'(<span class="sig-paren">\(</span>\s*)<dl>(.*?)</dl>', re.S)
 FOLD = '<summary aria-label="Toggle hidden content">'
+PRINTED = re.compile(
+    r'(<div class="output (?:stream|text_plain)[^>]*>\s*<div class="highlight"><pre><span></span>)'
+    r"([^<]*)(?=</pre>)"
+)
+FORMULA_OR_CODE = re.compile(
+    r'(<span class="math notranslate nohighlight">[^<]*</span>'
+    r'|<code class="docutils literal notranslate"><span class="pre">[^<]*</span></code>)'
+    r"([.,;:)?]+)"
+)
+VERBATIM = re.compile(r"(<(pre|script|svg|code)\b.*?</\2>)", re.S)
+INTERVAL = re.compile(r"(\[[+−-]?[\d.,]+,) ([+−-]?[\d.,]+\])|\bp ((?:=|&lt;|<)) (0\.\d+|1\.0+)")
 SEARCH_TOOLS = re.compile(
     r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
@@ -54,6 +72,25 @@ def plain_signature(match: re.Match[str]) -> str:
     return f'{match[1]}<span class="sig-lines">{lines}</span>'
 
 
+def in_lines(match: re.Match[str]) -> str:
+    """A printed text with an element around each line; copied, it is the same text."""
+    lines = match[2].splitlines(keepends=True)
+    return match[1] + "".join(f'<span class="line">{line}</span>' for line in lines)
+
+
+def unbroken(body: str) -> str:
+    """The body of a page with blanks that do not break in intervals and p-values; what stands
+    verbatim, such as code, is left alone.
+    """
+    parts = VERBATIM.split(body)  # text, verbatim, its element's name, and again
+    del parts[2::3]
+    parts[::2] = [
+        INTERVAL.sub(lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), part)
+        for part in parts[::2]
+    ]
+    return "".join(parts)
+
+
 def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Change what is about to be written as one page."""
     for script in context.get("script_files", ()):
@@ -66,6 +103,9 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
         if chapter := CHAPTER.match(page):
             number = f'<p class="chapter-number">Chapter {chapter[1]}</p>'
             body = body.replace("<h1>", f"{number}\n<h1>", 1)
+        body = PRINTED.sub(in_lines, unbroken(body))
+        body = FORMULA_OR_CODE.sub(r'<span class="together">\1\2</span>', body)
+        body = body.replace(f",{NO_BLANK}", ", ")  # Sphinx is past splitting names at blanks
         context["body"] = SIGNATURE.sub(plain_signature, body)
     if draw_sidebar := context.get("generate_toctree_html"):
         named = TOGGLE.replace("<summary>", '<summary aria-label="Pages under this one">')
