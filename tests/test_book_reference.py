@@ -123,11 +123,20 @@ def test_a_docstring_becomes_prose_code_and_fields():
         ("% of $5 or $6", "\\% of \\$5 or \\$6"),
         (":class:`Markup` and :func:`look`", "`Markup` and `look`"),
         ("``a\n    b``", "`a b`"),
+        (
+            "a **bold\nword**, an *italic one*, **kwargs",
+            "a **bold\nword**, an *italic one*, \\*\\*kwargs",
+        ),
         ("[a](javascript:b) {{ c }}", "\\[a\\](javascript:b) \\{\\{ c \\}\\}"),
     ],
 )
 def test_what_markdown_would_read_as_markup_is_escaped(text, expected):
     assert prose(text) == expected
+
+
+def test_a_name_after_a_tilde_is_shown_by_its_last_word():
+    text = rendered("evaluation")
+    assert "{py:obj}`run_calls <zephyr_utils.feedback." in text and "`~" not in text
 
 
 def test_a_plain_word_is_no_link_to_another_package():

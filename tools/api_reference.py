@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api_sources import PACKAGE, SOURCES, Entry, Page, exports, full_name, read_pages
-from docstrings import Link, as_code, prose, summary, to_myst
+from docstrings import NO_BLANK, Link, as_code, prose, summary, to_myst
 
 from zephyr_utils.tables import markdown_table
 
@@ -47,6 +47,11 @@ def render(page: Page, known: set[str]) -> str:
     package = full_name(page.name)
 
     def link(name: str) -> str:
+        if name.startswith("~"):  # Sphinx's mark for: shown by its last word
+            path, _, name = name[1:].rpartition(".")
+            part = ".".join(path.split(".")[:2])  # a name may be defined deeper than it is offered
+            given = [one for one in known if re.fullmatch(rf"{part}\.(\w+\.)*{name}", one)]
+            return f"{{py:obj}}`{name} <{given[0]}>`" if len(given) == 1 else as_code(name)
         ending = f".{name.removesuffix('()')}"
         fitting = [address for address in known if address.endswith(ending)]
         near = [address for address in fitting if address.startswith(f"{package}.")]
@@ -63,7 +68,8 @@ def render(page: Page, known: set[str]) -> str:
     for section in page.sections:
         if section.module != package:
             about = "" if section.docstring == page.docstring else to_myst(section.docstring, link)
-            parts += [f"## {section.module.removeprefix(f'{PACKAGE}.')}", about]
+            module = section.module.removeprefix(f"{PACKAGE}.")
+            parts += ["## " + re.sub("([._])", r"\1" + NO_BLANK, module), about]
         # So that the index says "in module", and names are shown with it.
         within = section.entries[0].address.rpartition(".")[0]
         parts.append(f"```{{py:currentmodule}} {within}\n```")

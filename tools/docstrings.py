@@ -79,7 +79,8 @@ def prose(text: str, link: Link = as_code) -> str:
 
 def _escaped(text: str) -> str:
     text = MARKUP.sub(r"\\\1", text)
-    text = re.sub(r"\\\*(\w[\w ]*)\\\*", r"*\1*", text)  # one emphasised word
+    text = re.sub(r"(?<!\\\*)\\\*(\w[\w ]*)\\\*(?!\\\*)", r"*\1*", text)  # emphasised words
+    text = re.sub(r"\\\*\\\*(\w[^*\\]*)\\\*\\\*", r"**\1**", text)
     text = re.sub(r"^(\s*)\\\* ", r"\1* ", text, flags=re.M)  # a list
     return re.sub(r"^(\s*)([%#+])", r"\1\\\2", text, flags=re.M)
 
