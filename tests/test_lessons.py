@@ -106,6 +106,15 @@ def test_an_explanation_is_folded_and_opens_with_the_choice_that_the_run_made_ri
     assert "<strong>b) <em>down</em></strong>" in page and "<strong>down</strong> by 0.5" in page
 
 
+def test_numbers_of_a_format_specification_are_set_as_in_prose():
+    page = lessons.explanation_html(
+        "5% of dSFT-1, 3 % at -0.5 (-2 to +1) on 2026-11-29: `-1%` $-1$"
+    )
+    shown = page.partition("</summary>")[2]
+    assert "5\xa0% of dSFT-1, 3\xa0% at −0.5 (−2 to +1) on 2026-11-29" in shown
+    assert "<code>-1%</code>" in shown and "\\(-1\\)" in shown
+
+
 def test_an_answer_known_before_the_run_is_named_too_and_must_be_the_runs():
     lessons.predict("?", ["up", "down"], 0, key="one")
     assert "predict-is-0" in lessons.explanation_html("Up.", key="one")

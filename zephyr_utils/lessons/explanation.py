@@ -1,5 +1,7 @@
 """The box that says what happened, with the numbers of the run."""
 
+import re
+
 from IPython.display import HTML, display
 
 from zephyr_utils.errors import HandbookError
@@ -11,6 +13,9 @@ BOX = (
     "border:1px solid;border-left-width:4px;border-radius:4px;margin:1em 0;padding:0 .8em .2em;"
     "border-color:var(--pst-color-info, #276be9)"
 )
+
+# Code and formulas, which stay as they are; a per-cent sign; the sign of a negative number.
+_NUMBERS = re.compile(r"`[^`]*`|\$[^$]*\$|(?<=\d) ?%|(?<![\w.-])-(?=\d)")
 
 
 def explain(
@@ -43,8 +48,17 @@ def explanation_html(
     return (
         f'<details class="admonition explain" style="{BOX}">'
         f'<summary class="admonition-title">{inline_html(title)}</summary>\n'
-        f"{settled}{markdown_html(text)}</details>"
+        f"{settled}{markdown_html(_set_as_prose(text))}</details>"
     )
+
+
+def _set_as_prose(text: str) -> str:
+    """Format specifications write ``5%`` and ``-0.5``; in prose it is ``5 %`` and ``−0.5``."""
+
+    def changed(match: re.Match[str]) -> str:
+        return {"-": "−", "%": "\N{NO-BREAK SPACE}%"}.get(match[0].strip(), match[0])
+
+    return _NUMBERS.sub(changed, text)
 
 
 def published(value: str, source: str) -> str:
