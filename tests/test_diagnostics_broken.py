@@ -222,14 +222,14 @@ def test_a_reference_of_another_model_is_off_by_tens_of_nats():
     rows = logs.dpo()
     shifted(rows, 4.922, 4.482)
     verdict = light(rows)
-    assert says(verdict, "red", "+49.2 and +44.8 nats an answer: the reference is another model")
+    assert says(verdict, "red", "+49.2 and +44.8 nats per answer: the reference is another model")
 
 
 def test_texts_read_in_another_way_are_off_by_a_few_nats():
     rows = logs.dpo()
     shifted(rows, -0.715, -0.649)
     verdict = light(rows)
-    assert says(verdict, "red", "-7.15 and -6.49 nats an answer: policy and reference read the")
+    assert says(verdict, "red", "-7.15 and -6.49 nats per answer: policy and reference read the")
     assert says(verdict, "red", "a doubled BOS")
 
 

@@ -24,7 +24,7 @@ ALONE = {
     "healthy": ("green", "the policy began at its reference"),
     "reference": ("red", "the reference is another model than the starting point"),
     "beta": ("red", "another setting was in force"),
-    "bos": ("amber", "-0.25 nats an answer"),
+    "bos": ("amber", "-0.25 nats per answer"),
     "half precision": ("red", "its gradients were in float16"),
     "learning rate": ("red", "the run diverged; lower the learning rate"),
     "swapped": ("red", "chosen and rejected are swapped in one of the two sets"),

@@ -84,7 +84,7 @@ def _resolution(log: TrainingLog) -> list[Reason]:
     if n is None or n > 200 or not 0 <= accuracy[-1] <= 1:
         return []
     share = wilson_interval(round(accuracy[-1] * n), n)
-    text = f"every accuracy is a multiple of 1/{n}: it was measured on {n} examples, so the last "
+    text = f"every accuracy is a multiple of 1/{n}, as if measured on {n} examples, and the last "
     text += (
         f"one, {accuracy[-1]:.2f}, may as well be {share.low:.2f} or {share.high:.2f}; evaluate "
     )

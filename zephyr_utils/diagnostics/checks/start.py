@@ -31,7 +31,7 @@ _START_TOLERANCE_NATS = 0.5
 # A mean offset above this is more than rounding usually leaves; in the miniature a doubled BOS that
 # the policy alone reads makes 0.25.
 _NOTICEABLE_NATS = 0.15
-# In the miniature, a reference of the base model is off by 45 to 50 nats an answer, one that reads
+# In the miniature, a reference of the base model is off by 45 to 50 nats per answer, one that reads
 # another template by 6 to 8.
 _MANY_NATS = 15
 # Rewards this large in a log's first rows, early in the run, are no slow beginning.
@@ -84,7 +84,7 @@ def _start(log: TrainingLog) -> list[Reason]:
             text = (
                 f"rewards before the first update are {chosen:+.3f} and {rejected:+.3f}, that is "
             )
-            text += f"{chosen / beta:+.2f} and {rejected / beta:+.2f} nats an answer, where 0 was "
+            text += f"{chosen / beta:+.2f} and {rejected / beta:+.2f} nats per answer, where 0 was "
             text += "to be expected: half precision, or policy and reference read the texts in "
             return [Reason("amber", text + "slightly different ways (a doubled BOS)")]
         text = "rewards are 0 before the first update: the policy began at its reference"
@@ -140,7 +140,7 @@ def _wrong_start(log: TrainingLog, chosen: float, rejected: float, beta: float |
     if beta is None:
         return Reason("red", f"{text}: {other_model}, or {other_text}")
     nats = chosen / beta, rejected / beta
-    text += f", that is {nats[0]:+.3g} and {nats[1]:+.3g} nats an answer: "
+    text += f", that is {nats[0]:+.3g} and {nats[1]:+.3g} nats per answer: "
     if max(map(abs, nats)) > _MANY_NATS:
         return Reason("red", text + other_model)
     return Reason("red", f"{text}{other_text}, or {other_model}")
