@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zlib
 
 import explorer_scripts
 import numpy as np
@@ -13,7 +14,7 @@ from tiny import save_base, tiny_model
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers import weights
 from zephyr_utils.explorers.common import script
-from zephyr_utils.explorers.weights import FORMAT, OTHER_BITS, pack_models
+from zephyr_utils.explorers.weights import BASE_BITS, FORMAT, pack_models
 from zephyr_utils.files import read_json, write_json
 
 
@@ -53,9 +54,7 @@ def test_each_weight_is_off_by_half_a_step_of_its_row_at_most(packed, folder):
     exact = load_file(folder / "base" / "model.safetensors")
     exact = exact["model.layers.1.mlp.gate_proj.weight"].numpy()
     ours = np.array(in_node(sent(packed), body)).reshape(exact.shape)
-    step = np.abs(exact).max(axis=1, keepdims=True) / (
-        2 ** (OTHER_BITS["gate_proj.weight"] - 1) - 1
-    )
+    step = np.abs(exact).max(axis=1, keepdims=True) / (2 ** (BASE_BITS - 1) - 1)
     off = np.abs(ours - exact) / step
     assert off.max() <= 0.501 and off.mean() == pytest.approx(0.25, abs=0.02)
 
@@ -72,6 +71,15 @@ def test_integers_of_any_width_are_read_as_they_were_written(folder, monkeypatch
     ours = np.array(in_node(sent(pack_models(folder / "base", {})), body)).reshape(exact.shape)
     step = np.abs(exact).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
     assert (np.abs(ours - exact) / step).max() <= 0.51
+
+
+def test_the_parts_of_a_file_are_deflated_by_themselves():
+    rng = np.random.default_rng(0)
+    parts = [rng.integers(0, most, 9000, np.uint8).tobytes() for most in (2, 255, 9, 200, 3)]
+    packed = weights._deflated(parts, zlib.Z_HUFFMAN_ONLY)
+    assert zlib.decompress(packed) == b"".join(parts)
+    whole = zlib.compressobj(9, memLevel=9, strategy=zlib.Z_HUFFMAN_ONLY)
+    assert len(packed) < 0.95 * len(whole.compress(b"".join(parts)) + whole.flush())
 
 
 def test_a_row_of_zeros_stays_zero(tmp_path):

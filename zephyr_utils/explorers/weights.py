@@ -2,9 +2,9 @@
 and a JSON header with its sizes, its tokenizer and its SHA-256.
 
 ``model.js`` reads both. Matrices are integers with a scale for each row, of as many bits as
-`BASE_BITS` and the constants beside it say; vectors stay float32; the file as a whole is deflated
-(RFC 1950), which is worth most where integers are few. Every size comes from the model's own
-``config.json``.
+`BASE_ERROR` and the constants beside it ask for; vectors stay float32; the file as a whole is
+deflated (RFC 1950), which is worth most where integers are few. Every size comes from the model's
+own ``config.json``.
 """
 
 import hashlib
@@ -22,10 +22,13 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.changes import ERROR, components, product_of, shapes_of, size_of
 from zephyr_utils.explorers.rounding import (
     Moments,
+    bits_of,
     content_of,
     rounded,
     second_moments,
+    sensitivities,
     steps_of,
+    steps_within,
 )
 from zephyr_utils.files import read_json, write_json
 
@@ -51,13 +54,11 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     "rope_scaling": (None,),
 }
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-# Bits of the integers: as few as leave the greedy answers what they are in float32, chosen on
-# development questions. The base model's rounding is in all models, and the base model itself is
-# the least sure of its next token. The embedding is its head as well, so that its errors change
-# logits directly; those of gates and up-projections change them least. The second adapter changes
-# less than the first, so it may err by more of its size.
-BASE_BITS, ADAPTER_BITS = 11, (9, 7)
-OTHER_BITS = {"embed_tokens.weight": 12, "gate_proj.weight": 10, "up_proj.weight": 9}
+# Chosen on development questions. In each matrix of the base model, a step of a weight moves the
+# distance between the two likeliest logits by BASE_ERROR (`rounding.sensitivities`); without texts
+# to measure that by, each has BASE_BITS. The second adapter changes less than the first, so it may
+# err by more of its size.
+BASE_ERROR, BASE_BITS, ADAPTER_BITS = 2.05e-5, 11, (10, 6)
 CHANGE_BITS = 8  # of what changed from one checkpoint to the next, at most (`changes`)
 Precision = Literal["shipped", "float32"]
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -119,8 +120,8 @@ def pack_models(
         weights |= {name.removeprefix("model."): values for name, values in _read(file).items()}
     if config["tie_word_embeddings"]:
         weights.pop("lm_head.weight", None)
-    writer = _Writer(precision)
-    writer.add_base(weights, second_moments(base, texts) if precision == "shipped" else {})
+    writer, read = _Writer(precision), texts if precision == "shipped" else ()
+    writer.add_base(weights, second_moments(base, read), sensitivities(base, read))
     below = BASE
     for n, (name, folder) in enumerate(adapters.items()):
         writer.add_adapter(name, below, folder, ADAPTER_BITS[min(n, 1)])
@@ -182,17 +183,22 @@ class _Writer:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def add_base(self, tensors: Tensors, moments: Moments) -> None:
+    def add_base(self, tensors: Tensors, moments: Moments, effects: Mapping[str, float]) -> None:
+        """`effects`: `sensitivities`."""
         listed = []
         for name, values in sorted(tensors.items()):
-            place, _, _ = name.rpartition(".")
-            bits = OTHER_BITS.get(".".join(name.split(".")[-2:]), BASE_BITS)
-            listed.append(self._put(name, values, bits, moments=moments.get(place))[0])
+            place, steps = name.rpartition(".")[0], None
+            if place in effects:
+                steps = steps_within(values, BASE_ERROR, effects[place])
+            elif values.ndim == 2:
+                steps = steps_of(values, BASE_BITS)
+            listed.append(self._put(name, values, steps, moments.get(place))[0])
         self._models.append({"name": BASE, "on": None, "tensors": listed})
 
     def add_adapter(self, name: str, on: str, folder: Path, bits: int) -> None:
         scale, tensors = _adapter(folder)
-        self._add(name, on, scale, {place: (values, bits) for place, values in tensors.items()})
+        parts = {place: (values, steps_of(values, bits)) for place, values in tensors.items()}
+        self._add(name, on, scale, parts)
 
     def add_change(self, name: str, on: str, before: Tensors, now: Tensors) -> Tensors:
         """The change from `before` to `now` as an adapter of the model `on`; returns what is read
@@ -203,8 +209,9 @@ class _Writer:
         for place, values in now.items():
             a, b, steps = components(values - before[place], error)
             if len(steps):
-                parts[f"{place}.lora_A"] = (a, CHANGE_BITS, steps)
-                parts[f"{place}.lora_B"] = (b, CHANGE_BITS, steps)
+                for kind, rows in (("A", a), ("B", b)):
+                    finest = np.maximum(steps, steps_of(rows, CHANGE_BITS))
+                    parts[f"{place}.lora_{kind}"] = (rows, finest)
         added = product_of(self._add(name, on, 1.0, parts), 1.0)
         return {place: values + added.get(place, 0) for place, values in before.items()}
 
@@ -222,49 +229,41 @@ class _Writer:
         self,
         name: str,
         values: NDArray[np.float32],
-        bits: int,
-        finest: NDArray[np.float32] | None = None,
+        steps: NDArray[np.float32] | None,
         moments: NDArray[np.float64] | None = None,
     ) -> tuple[dict[str, Any], NDArray[np.float32]]:
-        """The entry in the header, and the values as they are read; `finest`: the smallest scale
-        of each row; `moments`: of the inputs.
+        """The entry in the header, and the values as they are read; `steps`: of the rows of a
+        matrix; `moments`: of its inputs.
         """
         entry = {"name": name, "shape": list(values.shape), "offset": self._size}
-        if values.ndim == 2 and self._precision == "shipped":
-            scales = steps_of(values, bits)
-            scales = scales if finest is None else np.maximum(scales, finest)
-            integers = rounded(values, scales, bits, moments)
-            content = content_of(integers, scales, bits)
-            values = integers.astype(np.float32) * scales[:, None]
+        if steps is not None and self._precision == "shipped":
+            bits = bits_of(values, steps)
+            integers = rounded(values, steps, bits, moments)
+            content = content_of(integers, steps, bits)
+            values = integers.astype(np.float32) * steps[:, None]
             entry["dtype"] = f"int{max(bits, 8)}"
         else:
-            content = values.astype("<f4").tobytes()
+            content = [values.astype("<f4").tobytes()]
             entry["dtype"] = "float32"
-        self._parts.append(content + bytes(-len(content) % 4))
-        self._size += len(self._parts[-1])
+        size = sum(map(len, content))
+        self._parts += [*content, bytes(-size % 4)]
+        self._size += size + -size % 4
         return entry, values
 
     def finish(self, header: Mapping[str, Any]) -> BrowserModels:
         # Repeats among few integers are chance, which deflating does better not to look for.
-        packed = [
-            _deflated(b"".join(self._parts), how)
-            for how in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
-        ]
-        payload = min(packed, key=len)
-        digest = hashlib.sha256(payload).hexdigest()
-        whole = {
-            "format": FORMAT,
-            **header,
-            "models": self._models,
-            "bytes": len(payload),
-            "sha256": digest,
-        }
+        strategies = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
+        payload = min((_deflated(self._parts, how) for how in strategies), key=len)
+        described = {"bytes": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+        whole = {"format": FORMAT, **header, "models": self._models, **described}
         return BrowserModels(whole, payload, self._adapters)
 
 
-def _deflated(content: bytes, strategy: int) -> bytes:
+def _deflated(parts: Sequence[bytes], strategy: int) -> bytes:
+    """Each part begins a block, since what is frequent in one is not in the next."""
     packer = zlib.compressobj(9, memLevel=9, strategy=strategy)
-    return packer.compress(content) + packer.flush()
+    blocks = [packer.compress(part) + packer.flush(zlib.Z_BLOCK) for part in parts]
+    return b"".join(blocks) + packer.flush()
 
 
 def _read(file: Path) -> dict[str, NDArray[np.float32]]:
