@@ -56,7 +56,7 @@ def unpacked(record: Fields, where: str, notes: set[str]) -> Fields:
     parsed: Fields = {}
     for field in (*LIST_FIELDS, *FREE_FIELDS):
         value = record.get(field)
-        if isinstance(value, str) and (_opens(value := _decoded(value)) or _is_yaml(value)):
+        if isinstance(value, str) and (_opens(value := _decoded(value)) or holds_yaml_turns(value)):
             read = turns_in_text if field in FREE_FIELDS else parse
             found = read(value, at(where, field))
             if found is not None:
@@ -128,7 +128,7 @@ def turns_in_text(value: str, place: str) -> Any | None:
         if _TURN_INSIDE.search(value[:_LOOK]):
             raise
         return None  # an answer that is JSON of its own
-    if _is_yaml(value):
+    if holds_yaml_turns(value):
         raise RecordError(
             BROKEN_STRUCTURE,
             "the text is a list of messages in YAML",
@@ -211,7 +211,8 @@ def _opens(value: str) -> bool:
     return _OPENING.match(value) is not None
 
 
-def _is_yaml(value: str) -> bool:
+def holds_yaml_turns(value: str) -> bool:
+    """Whether a text begins as a list of messages in YAML."""
     return _YAML_TURNS.match(value) is not None
 
 
@@ -243,6 +244,6 @@ def _remedy(value: str) -> str:
             "it looks like a printed NumPy array; write the column as lists "
             "(df[column].map(list)) and save as JSONL or Parquet"
         )
-    if _is_yaml(value):
+    if holds_yaml_turns(value):
         return "YAML is not read here: write the column as lists, or as JSON (json.dumps)"
     return "the text may be cut off (spreadsheets end a cell at 32,767 characters); save as JSONL"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zephyr_utils.data.fields import RecordError, has
-from zephyr_utils.data.structure import turns_in_text
+from zephyr_utils.data.structure import holds_yaml_turns, turns_in_text
 from zephyr_utils.data.templates import Template, template_of, turns_of
 from zephyr_utils.data.types import ROLES, SPEAKERS, TOOL_ROLES
 from zephyr_utils.truecasing.content import (
@@ -44,7 +44,8 @@ NO_COLUMN, TEMPLATED = "no such column", "in a chat template"
 _ROLE_MARK = re.compile(
     r"^[ \t]*(?:<\|(?:user|assistant|im_start|start_header_id|START_OF_TURN_TOKEN)\|>"
     r"|<start_of_turn>|<｜(?:User|Assistant)｜>|\[INST\]|###\s{0,3}(?:Response|Assistant):"
-    r"|ASSISTANT:)|\sASSISTANT: ",
+    r"|<(?:assistant|message role=[\"']assistant[\"'])>|ASSISTANT:)|\sASSISTANT: "
+    r"|</(?:user|human|message)>\s{0,9}<(?:assistant|message role=)|<\|start\|>assistant",
     re.M,
 )
 _TURN = re.compile(r"""['"](?:role|from)['"]\s*:""")
@@ -126,6 +127,8 @@ class MessageFinder:
             return self._in_structure(text, parsed_structure(text), name)
         if opening == "(" and _TURN.search(text) is not None:  # a tuple of Python
             return self._in_structure(text, parsed_structure(f"[{text.strip()[1:-1]}]"), name)
+        if opening == "-" and holds_yaml_turns(text):
+            raise RowError(BROKEN_STRUCTURE, "the text is a list of messages in YAML; give a list")
         for sign, word in TEMPLATE_WORDS:
             if sign in text and word in text:
                 break

@@ -16,7 +16,7 @@ _BLANK = np.zeros(256, np.bool_)
 _BLANK[:33] = True
 _BLANK[128:] = True
 OPENS_TEXT, OPENS_TURN, OPENS_PARTS = _BLANK.copy(), _BLANK.copy(), _BLANK.copy()
-OPENS_TEXT[list(b'([{"')] = True
+OPENS_TEXT[list(b'([{"-')] = True
 OPENS_TURN[list(b"{")] = True
 OPENS_PARTS[list(b"[")] = True
 
