@@ -87,6 +87,11 @@ def _section(name: str, function: Callable[..., Any], aliases: list[str]) -> str
     return "\n\n".join(parts)
 
 
+def stacked(table: str, kind: str) -> str:
+    """A table in a box of its kind: on a phone each row becomes a few lines (`book.css`)."""
+    return f":::{{div}} stacked {kind}\n{table}\n:::"
+
+
 def _options(options: list[Parameter]) -> str:
     rows = [
         (
@@ -97,7 +102,7 @@ def _options(options: list[Parameter]) -> str:
         )
         for one in options
     ]
-    return markdown_table(["option", "takes", "default", "what it is"], rows)
+    return stacked(markdown_table(["option", "takes", "default", "what it is"], rows), "options")
 
 
 def _description(one: Parameter) -> str:

@@ -32,6 +32,16 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets")
 AS_PAPER = "zephyr-7b-full"  # our recipe that is meant to repeat the paper's
 # A recipe's keys whose product is the rows of one step on one process.
 BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
+# How the published tables' columns are headed where a name has capitals.
+HEADS = {
+    "mt_bench": "MT-Bench",
+    "alpaca_eval": "AlpacaEval",
+    "alpaca_eval_error": "its error",
+    "arc": "ARC",
+    "hellaswag": "HellaSwag",
+    "mmlu": "MMLU",
+    "truthfulqa": "TruthfulQA",
+}
 
 Report = dict[str, dict[str, Any]]
 
@@ -62,7 +72,8 @@ def number(value: Any) -> str:
     """A metric as a reader wants it: whole numbers whole, others with four digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return prose(str(value))
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+    whole = float(value).is_integer() or abs(value) >= 1000
+    return f"{value:,.0f}" if whole and abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _between(low: float, high: float) -> str:
@@ -168,7 +179,7 @@ def metrics(report: Report, chapters: list[str]) -> str:
             known = meanings.get(name, {}).get(metric) or meanings["everywhere"].get(metric, "")
             rows.append([f"`{metric}`", number(value), expected, known])
         drawn = markdown_table(["metric", "last run", "expected", "what it is"], rows, numbers=(1,))
-        parts.append(f"### Chapter {name[:2]}\n\n{drawn}")
+        parts.append(f"### Chapter {name[:2]}\n\n{cli_reference.stacked(drawn, 'metrics')}")
     return "\n\n".join(parts)
 
 
@@ -240,7 +251,7 @@ def published(name: str) -> str:
         for place, column in enumerate(columns)
         if all(isinstance(row.get(column), int | float | None) for row in source.rows)
     )
-    heads = [column.replace("_", " ") for column in columns]
+    heads = [HEADS.get(column, column.replace("_", " ")) for column in columns]
     drawn = markdown_table(heads, rows, numbers=numeric)
     return f"**{source.title}**\n\n{drawn}\n\n*Source.* {source.source}. {source.note}"
 
@@ -274,7 +285,9 @@ PARTS: dict[str, Callable[[Report, list[str]], str]] = {
     "last run": last_run,
     "execution": execution,
     "metrics": metrics,
-    "layouts accepted": lambda report, chapters: layout_table.accepted_table(),
+    "layouts accepted": lambda report, chapters: cli_reference.stacked(
+        layout_table.accepted_table(), "layouts"
+    ),
     "layouts refused": lambda report, chapters: layout_table.refused_table(),
     "layouts examples": lambda report, chapters: layout_table.examples(),
     "api packages": lambda report, chapters: api_reference.overview(),
