@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from zephyr_utils.data.structure import holds_yaml_turns
 from zephyr_utils.truecasing import Truecaser, truecase_files
 
 ANSWER = "It is the Rhine in Germany. It flows to Rotterdam. The Rhine is long."
@@ -54,3 +55,10 @@ def test_an_answer_with_such_words_is_repaired_as_any_other(text, tmp_path):
     path.write_text(json.dumps({"text": text}) + "\n")
     report = truecase_files([path], tmp_path / "output", truecaser=Truecaser.fit([ANSWER] * 40))
     assert report.rows_written == 1
+
+
+@pytest.mark.parametrize("filling", ["\n", " ", "\t\n", "\r"])
+def test_blanks_behind_a_key_of_yaml_are_read_once(filling):
+    # In quadratic time a million of them would take hours.
+    assert not holds_yaml_turns("- role: user" + filling * 1_000_000 + "\n x")
+    assert holds_yaml_turns("- role: user\n" + " " * 1_000_000 + "content: x")

@@ -33,8 +33,8 @@ _TURN_INSIDE = re.compile(
 )
 # A list of messages as YAML writes it; two lines of it, since one may be about YAML.
 _YAML_TURNS = re.compile(
-    rf"\s*+(?:---\s*+)?-\s+['\"]?(?:role|from)['\"]?:\s*['\"]?(?:{'|'.join(_NAMES)})['\"]?\s*\n"
-    r"\s+['\"]?(?:content|value)['\"]?:",
+    rf"\s*+(?:---\s*+)?-\s++['\"]?(?:role|from)['\"]?:\s*+['\"]?(?:{'|'.join(_NAMES)})['\"]?"
+    r"[ \t\r]*+\n\s++['\"]?(?:content|value)['\"]?:",
     re.IGNORECASE,
 )
 _LONGEST_LITERAL = 4 << 20  # characters; Python's parser takes a hundred times the memory
