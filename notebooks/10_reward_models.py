@@ -282,7 +282,8 @@ cuts = rewards.strength_cuts(train)
 strengths = rewards.preference_strengths(train, cuts)
 values, counts = np.unique(strengths, return_counts=True)
 print(f"gaps are cut at {cuts[0]:.2f} and {cuts[1]:.2f}")
-print(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+for value, count in zip(values, counts, strict=True):
+    print(f"strength {value:g}: {count:,} pairs")
 
 # %% [markdown]
 # ### Training, written out
@@ -618,7 +619,7 @@ picked = gold[np.arange(len(asked)), rewards.best_of_n(proxy)]
 control = np.random.default_rng(seed).random(proxy.shape)
 by_chance = gold[np.arange(len(asked)), rewards.best_of_n(control)]
 gain = evaluation.paired_difference(picked, by_chance)
-print(f"best of 8 minus a random one of 8, prompt by prompt: {gain}")
+print(f"best of 8 minus a random one, prompt by prompt: {gain}")
 
 # %% tags=["remove-input"]
 gains = [curve[-1] - gold.mean() for curve in curves.values()]
@@ -781,8 +782,8 @@ start_point = measure(reference)
 prompts = list(dict.fromkeys(row["prompt"] for row in train))
 
 def show(name, path):
-    for point in path:
-        shown = "  ".join(f"{key} {point[key]:5.2f}" for key in SHOWN)
+    for point in path:  # adding 0 takes the sign of -0.00
+        shown = "  ".join(f"{key} {round(point[key], 2) + 0:5.2f}" for key in SHOWN)
         print(f"{name:16s}", shown)
 
 def reinforce(reward, rounds=10, every=5):
@@ -1423,7 +1424,9 @@ figures.show(
         f"{line[-1]['right']:.0%}, reward {line[-1]['reward']:+.2f}"
         for name, line in lines.items()
     ),
-    caption=f"Three measures against KL, {len(asked)} held-out prompts, seed {seed}.",
+    caption="Grade, share of right answers and reward against the KL divergence from "
+    f"dSFT, on {len(asked)} held-out prompts, seed {seed}. Each line is a training, or "
+    "the best of one to eight answers.",
 )
 
 # %% tags=["hide-output"]
@@ -1440,7 +1443,8 @@ for name, line in lines.items():
     )
 
 # %% [markdown]
-# The ends of all lines, each beside what dDPO's line has at the same divergence (NaN: dDPO never went so far):
+# The ends of all lines, each beside what dDPO's line has at the same divergence, in brackets (nan: dDPO never went so
+# far):
 
 # %% tags=["hide-output"]
 def ddpo_line_at(kl, key):
@@ -1450,10 +1454,10 @@ def ddpo_line_at(kl, key):
 for name, line in lines.items():
     last = line[-1]
     parts = (
-        f"{key} {last[key]:5.2f} ({ddpo_line_at(last['kl'], key):5.2f})"
+        f"{key} {last[key]:.2f} ({ddpo_line_at(last['kl'], key):.2f})"
         for key in ("reward", "grade", "right")
     )
-    print(f"{name:26s} KL {last['kl']:5.2f}  {'  '.join(parts)}")
+    print(f"{name:25s} KL {last['kl']:5.2f}  {'  '.join(parts)}")
 
 # %% tags=["remove-input"]
 judged = {
@@ -1484,9 +1488,9 @@ lessons.explain(
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# All lines but the last begin at dSFT, at a KL divergence of 0, where best of n differs by sampling alone. It ends
-# early: eight answers take it no further than log 8. A line that keeps rising on the right and flattens or falls in the
-# other two panels is **over-optimised** {cite:p}`gao2022scaling`. Read the lines at *equal* KL divergence and only for
+# All lines but the last begin at dSFT, at a KL divergence of 0, where best of n differs by sampling alone. Best of n
+# ends early: eight answers take it no further than $\log 8 - 7/8 = 1.2$ nats. A line that keeps rising on the right
+# and flattens or falls in the other two panels is **over-optimised** {cite:p}`gao2022scaling`. Read the lines at *equal* KL divergence and only for
 # large differences; the figure does not rank the methods. There is
 # one seed and two answers per prompt, and dDPO's learning rate was searched over seeds, PPO's settings tried once, on
 # 48 training prompts with the draws of seed 100, and RLOO's not at all. *Over eight replications*, below, shows how far

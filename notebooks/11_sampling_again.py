@@ -266,7 +266,10 @@ rated = pipeline.load("feedback", "feedback").records
 shares = split_prompts(
     [row["instruction"] for row in rated], ROUNDS, seed, questions, PROMPTS
 )
-print([len(share) for share in shares.rounds], dict(shares.set_aside))
+for number, share in enumerate(shares.rounds, start=1):
+    print(f"round {number}: {len(share)} prompts")
+for reason, count in shares.set_aside.items():
+    print(f"set aside, {reason.replace('_', ' ')}: {count:,}")
 
 # %% [markdown]
 # **Sample.** Five answers to each prompt at temperature 1; a lower temperature would make them alike.
@@ -384,7 +387,8 @@ changed = {
     name: value
     for name, value in recipe.items() if value != pipeline.recipe("ddpo").get(name)
 }
-print("in place of dDPO's values:", changed)
+for name, value in changed.items():
+    print(f"{name} {value} in place of {pipeline.recipe('ddpo').get(name)}")
 
 # %%
 def batches(count):
@@ -451,8 +455,9 @@ def dpo_round(model, rows):
 # %%
 made = {"iterative DPO": list(run_rounds(pipeline, plan))}
 one = made["iterative DPO"][0]
-counts = ("rows_in", "rows_out", "set_aside")
-print({name: one.answers.results[name] for name in counts})
+kept = one.answers.results
+print(f"{kept['rows_in']} prompts in, {kept['rows_out']} out; set aside:",
+      ", ".join(f"{n} {why.replace('_', ' ')}" for why, n in kept["set_aside"].items()))
 print(f"{one.training.results['updates']} optimiser steps on the pairs of round 1")
 
 # %% [markdown]
@@ -485,7 +490,7 @@ apart = max(abs(mine - row["loss"]) for mine, row in zip(losses, log, strict=Tru
 print(" ".join(f"{loss:.3f}" for loss in losses))
 print(f"largest difference from the package's log: {apart:.1e}")
 firsts = [each.training.results["first_loss"] for each in made["iterative DPO"]]
-print("first losses of the rounds:", np.round(firsts, 4))
+print("first losses of the rounds:", ", ".join(f"{each:.4f}" for each in firsts))
 assert apart < 1e-3
 
 # %% tags=["remove-input"]
@@ -539,8 +544,9 @@ def path_of(rounds):
     ]
 
 def show(name, point):
-    shown = (f"{key} {value:6.3f}" for key, value in point.items())
-    print(f"{name:24s}", "  ".join(shown))
+    # adding 0 takes the sign of -0.000
+    shown = (f"{key} {round(value, 3) + 0:6.3f}" for key, value in point.items())
+    print(f"{name:18s}", "  ".join(shown))
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -616,7 +622,8 @@ steps = {
     "iterative DPO": sum(r.training.results["updates"] for r in made["iterative DPO"]),
     "offline dDPO": offline.results["updates"],
 }
-print(steps)
+for name, count in steps.items():
+    print(f"{name}: {count} optimiser steps")
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -694,6 +701,12 @@ def describe(rows):
         "equal": (gap == 0).mean(), "reversed": (gap < 0).mean(),
     }
 
+def in_numbers(described):
+    return "  ".join(
+        f"{name} {v}" if isinstance(v, int) else f"{name} {round(v, 2) + 0:.2f}"
+        for name, v in described.items()
+    )
+
 # %% tags=["remove-input"]
 lessons.predict(
     "Compared with the best and worst of five, will pairs of two more often be the "
@@ -705,7 +718,7 @@ lessons.predict(
 # %% tags=["hide-output"]
 kinds = {"2": describe(round_pairs(two, 1.0)[0]), str(SAMPLES): describe(rows)}
 for k, described in kinds.items():
-    print(f"K = {k}:", "  ".join(f"{name} {v:.2f}" for name, v in described.items()))
+    print(f"K = {k}:", in_numbers(described))
 few, few_exam = trained("two_answers", two, recipe)
 paths["K = 2, one round"] = [start, measure(few.folder / training.MODEL, few_exam)]
 show(f"K = {SAMPLES}, one round", paths["iterative DPO"][1])
@@ -739,7 +752,8 @@ lessons.explain(
 #
 # The *step size* $\eta$ says how far one round goes. Take the logarithm, with $Z$ the sum that makes the right side a
 # distribution: $h(y) = \log \pi_{t+1} - \log \pi_t = \eta P(y \succ \pi_t) - \log Z$. The paper replaces the
-# unknown $\log Z$ by $\eta / 2$, which is right for a policy that beats itself half of the time, and regresses:
+# unknown $\log Z$ by $\eta / 2$, its value to first order in $\eta$, since a policy beats itself half of the time, and
+# regresses:
 #
 # $$
 # L = \tfrac{1}{2} \sum_{y \in \{y_w, y_l\}} \big[ h(y) - \eta ( P(y \succ \pi_t) - \tfrac{1}{2} ) \big]^2 .
@@ -949,8 +963,7 @@ for name, rounds in new.items():
     for number, (row, won) in enumerate(zip(rounds, beats[name], strict=True), start=1):
         print(
             f"{name:13s} round {number}: {row['distinct']:.2f} of {SAMPLES} distinct, "
-            f"a 10 for {row['tens']:.0%} of prompts; "
-            f"new model beats the last: {won:.1%}"
+            f"a 10 for {row['tens']:.0%} of prompts; beats the last: {won:.1%}"
         )
 
 # %% tags=["remove-input"]
@@ -1011,7 +1024,8 @@ lessons.predict(
 results = Path(zephyr_utils.__file__).parents[1] / "benchmarks" / "results"
 kept = artefacts.read_json(results / "online.json")
 tried = kept.get("tried", [])  # empty without the repository beside the package
-print(kept.get("sizes"), "seeds", sorted({row["seed"] for row in tried}))
+print("; ".join(f"{count} {name}" for name, count in kept.get("sizes", {}).items()))
+print("seeds:", *sorted({row["seed"] for row in tried}))
 
 # %% [markdown]
 # A row is one method at one value with one seed.
@@ -1042,7 +1056,8 @@ if set(ETAS) <= set(moved):
     shape = 2 if top < 2 * low else 1 if top < 1.5 * near else 0
     happened = (
         f"KL {low:.3f} nats at 0.1, {middle:.2f} at 10, {near:.2f} at 100 and "
-        f"{top:.2f} at 1,000. At a small $\\eta$ targets are reached and hold the "
+        f"{top:.2f} at 1,000 (estimated from samples, so noise can take a KL near zero "
+        "below it). At a small $\\eta$ targets are reached and hold the "
         "policy where it is. At a large one they are out of reach: the square acts as "
         "a nearly constant push, and AdamW divides its size out. SELM's grades minus "
         "DPO's: "
@@ -1137,7 +1152,7 @@ lessons.predict(
 # %% tags=["hide-output"]
 noise = [noise_of(each) for each in made["iterative DPO"]]
 for number, row in enumerate(noise, start=1):
-    print(f"round {number}:", "  ".join(f"{name} {v:.2f}" for name, v in row.items()))
+    print(f"round {number}:", in_numbers(row))
 
 # %% tags=["remove-input"]
 change = noise[-1]["equal"] - noise[0]["equal"]
@@ -1257,7 +1272,8 @@ figures.show(
     alt="Probabilities of three answers over rounds of self-play. With one score per "
     "answer the best takes all; with cyclic preferences each rises and falls in turn, "
     "ever further.",
-    caption="Exact self-play, step size 1, from the same first policy.",
+    caption="Probabilities of three answers over sixty rounds of exact self-play under "
+    "two judges, with a step size of 1, from the same first policy.",
 )
 
 # %% tags=["remove-input"]
@@ -1529,8 +1545,9 @@ figures.show(
         f"{name} KL {path[-1]['kl']:.2f}, grade {path[-1]['grade']:.2f}, right "
         f"{path[-1]['right']:.0%}" for name, path in paths.items()
     ),
-    caption=f"{ROUNDS} rounds of {PROMPTS} prompts, {SAMPLES} answers each, "
-    f"seed {seed}.",
+    caption="Grade and share of right answers in the exam against the KL divergence "
+    f"from dSFT: {ROUNDS} rounds of {PROMPTS} prompts, {SAMPLES} answers each, seed "
+    f"{seed}.",
 )
 
 # %% [markdown]
@@ -1544,8 +1561,9 @@ figures.show(
 # ```
 
 # %%
-print(f"KL by round: {[round(point['kl'], 2) for point in paths['iterative DPO']]}")
-print(f"optimism by round: {[round(float(row['optimism']), 2) for row in noise]}")
+after = paths["iterative DPO"][1:]
+print("KL by round:", ", ".join(f"{point['kl']:.2f}" for point in after))
+print("optimism by round:", ", ".join(f"{row['optimism']:.2f}" for row in noise))
 for each in firsts:
     assert abs(each - math.log(2)) < 1e-3, (
         "a round does not begin at its reference: merge the adapter before the next one"
@@ -1572,8 +1590,8 @@ if miniature_as_shipped:
 # | SPPO, from Mistral-7B-Instruct-v0.2 | 17.11, then 24.79, 26.89, 28.53 (its table 1); its own iterative DPO 24.23 at best | from the miniature's dSFT |
 # | SPPO's η | 1,000, with a learning rate of 5e-7 | 10, with a learning rate that was searched for DPO |
 # | self-rewarding | AlpacaEval 2, raw: 9.94, then 15.38, 20.44 (Llama 2 70B, its three iterations, from summaries) | our reading, from a model that was not taught to judge |
-# | answers to a prompt | 5 (SPPO); 3, of which one greedy (SELM) | 5 |
-# | sampling | temperature 1.0 in SPPO's paper, 0.7 in its code | 1.0 |
+# | answers to a prompt | 5 (SPPO); one, beside the data set's two (SELM) | 5 |
+# | sampling | temperature 1.0 in SPPO's paper, 0.7 in its code; greedy (SELM) | 1.0 |
 # | judge | PairRM, 0.4 B | a noisy teacher by rule |
 # | prompts | each round a share of its own | the same |
 #
@@ -1606,7 +1624,8 @@ if miniature_as_shipped:
 # - **SPPO's loss on a data set's pairs.** Without own samples and win rates it is another method
 #   ([errata](../errata), smaller ones).
 # - **K = 1.** There is no pair; the package says so before it samples.
-# - **A self-reward that rises.** It does so by construction; only another judge can say whether answers got better.
+# - **A self-reward that rises.** It does so as asking comes to change less, whether or not answers get better; only
+#   another judge can say.
 # ```
 
 # %% [markdown]

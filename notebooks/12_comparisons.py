@@ -213,7 +213,7 @@ def report(name, reached):
     print(
         f"{name:22s} grade {reached['grades'].mean():5.2f}"
         f"  right {reached['right']:4.0%}"
-        f"  KL {reached['kl']:6.2f}  tokens {reached['tokens']:5.1f}"
+        f"  KL {round(reached['kl'], 2) + 0:6.2f}  tokens {reached['tokens']:5.1f}"
     )
 
 # %%
@@ -459,7 +459,7 @@ exercises.check_extrapolated(extrapolated)
 # %% [markdown]
 # ```{admonition} Hint
 # :class: tip dropdown
-# A dictionary comprehension over the names, one line of arithmetic. Check your line at an amount of 0 and of -1.
+# A dictionary comprehension over the names, one line of arithmetic. Check your line at an amount of $0$ and of $-1$.
 # ```
 
 # %% [markdown]
@@ -566,16 +566,18 @@ lessons.explain(
     f"has {summary(short_line, 0.0)}, and dDPO, with {len(train) / len(few):.0f} times "
     f"as many pairs, {summary(line, 0.0)}. "
     + (
-        "Where a training stops early or its steps are small, the line goes on uphill: "
-        "a step that costs nothing stands in for further pairs. "
+        "On this line the grade rises beyond the end of the short run, at no cost. "
         if short_best > 0
         else "Here a longer step did not help. "
     )
     + f"The best amount on every other prompt is {chosen_amount:+.1f}; on the rest it "
-    f"gains {expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}. "
-    "Published, with an amount of one tenth: length-controlled AlpacaEval of "
-    f"Zephyr-7B-beta from {lessons.published('13.2 to 14.0 %', 'model card')}, of "
-    f"Zephyr-7B-alpha from {lessons.published('10.0 to 13.6 %', 'the same')}.",
+    f"gains {expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}"
+    + (", which may be chance. " if expo_gain.low <= 0 <= expo_gain.high else ". ")
+    + "*Over eight replications*, below, asks the same over seeds. Published, "
+    "length-controlled, Zephyr-7B-beta from "
+    f"{lessons.published('13.2 to 14.0 % at an amount of 0.1', 'AlpacaEval 2, card')}, "
+    "Zephyr-7B-alpha from "
+    f"{lessons.published('10.0 to 13.6 % at 0.3', 'the same, its own card')}.",
     key="short",
     answer=0 if short_best < 0 else 1 if short_best == 0 else 2,
 )
@@ -596,7 +598,8 @@ figures.show(
     alt=f"Grade and right answers against a. dDPO: best grade at {best:+.2f}, falling "
     f"to {line[furthest]['grades'].mean():.1f} at {furthest:+.1f}; the short run: best "
     f"at {short_best:+.1f}.",
-    caption=f"Scaling what a training changed, {len(asked)} held-out prompts.",
+    caption="Grade and share of right answers when the change that a training made to "
+    f"the weights is scaled by 1 + a, on {len(asked)} held-out prompts.",
 )
 
 # %% [markdown]
@@ -732,7 +735,8 @@ for name, loss in (("texts", text_loss), ("logits", logit_loss)):
     distance[name] = away(student)
     reached[f"distilled, {name}"] = measure(student)
     report(f"distilled, {name}", reached[f"distilled, {name}"])
-print({name: round(value, 3) for name, value in distance.items()}, "nats per token")
+for name, value in distance.items():
+    print(f"{name:6s} {value:.3f} nats per token from the teacher")
 
 # %% tags=["remove-input"]
 ratio = distance["logits"] / distance["texts"]
@@ -759,11 +763,13 @@ lessons.explain(
 
 # %%
 defaults = {one.name: one.default for one in dataclasses.fields(trl.DistillationConfig)}
-print(f"trl {trl.__version__}: {trl.DistillationTrainer.__name__},", defaults["beta"])
+print(f"{trl.DistillationTrainer.__name__} of TRL {trl.__version__}: "
+      f"beta is {defaults['beta']:g} by default")
 with torch.no_grad():
     both = [model(input_ids=ids).logits for model in (reference, aligned)]
 for divergence in ("forward", "reverse"):
-    print(f"{divergence} {objectives.distillation_loss(*both, labels, divergence):.3f}")
+    value = objectives.distillation_loss(*both, labels, divergence)
+    print(f"{divergence} divergence {value:.3f}")
 
 # %% [markdown]
 # ## Pairs without a judge
@@ -1029,7 +1035,8 @@ exercises.check_fit_weights(fit_weights)
 #         chance = 1 / (1 + np.exp(-differences @ weights))
 #         gradient = differences.T @ (choices - chance)
 #         spread = (chance * (1 - chance))[:, None]
-#         weights = weights + np.linalg.solve((differences * spread).T @ differences, gradient)
+#         curvature = (differences * spread).T @ differences
+#         weights = weights + np.linalg.solve(curvature, gradient)
 #     return weights
 # ```
 # `````
@@ -1160,11 +1167,13 @@ judges = {
 }
 
 def show_weights(*names):
-    print(f"{'':22s}", *(f"{feature:>16s}" for feature in FEATURES))
+    widths = [max(len(feature), 12) for feature in FEATURES]
+    cells = [f"{name:>{width}s}" for name, width in zip(FEATURES, widths, strict=True)]
+    print(" " * 21, *cells)
     for name in names:
-        one = judges[name]
-        cells = zip(one.weights, one.standard_errors, strict=True)
-        print(f"{name:22s}", *(f"{w:9.2f} ± {error:4.2f}" for w, error in cells))
+        of_judge = zip(judges[name].weights, judges[name].standard_errors, strict=True)
+        cells = (f"{weight:.2f} ± {error:.2f}" for weight, error in of_judge)
+        print(f"{name:21s}", *map(str.rjust, cells, widths))
 
 # %% [markdown]
 # First the judges:
@@ -1208,8 +1217,8 @@ lessons.explain(
 # ### Whose preferences does a model have after dDPO?
 #
 # The paper that did this for 32 models and for people, with 29 properties of answers to real questions, published its
-# fitted weights, Zephyr's among them. Correlated with others', Zephyr-7B-β's are closest to Mistral-7B *base* (r =
-# 0.88), less close to people (0.62), and least to GPT-4 (0.47), whose preferences it was trained on. (Our computation
+# fitted weights, Zephyr's among them. Of three others, Zephyr-7B-β's weights are closest to those of Mistral-7B *base*
+# (r = 0.88), less close to people's (0.62), and least to GPT-4's (0.47), whose preferences it was trained on. (Our computation
 # from the weights in the repository of {cite:t}`li2024dissecting`, mean over its 11 scenarios.) So distilling GPT-4's
 # preferences changed what Zephyr *writes*, hardly how it *judges* when asked which of two answers is better.
 #
@@ -1436,7 +1445,8 @@ figures.show(
     alt="Left: the learned field, outward near the middle, inward far from it. Right: "
     f"answers of the policy about the middle, and after {highest} passes near a ring "
     f"of mean radius {passes[highest].norm(dim=1).mean():.1f}.",
-    caption=f"Preference flow matching in two dimensions, seed {seed}.",
+    caption="Preference flow matching in two dimensions: the learned field, and answers"
+    f" of the policy before and after {highest} passes through it, seed {seed}.",
 )
 
 # %% [markdown]
@@ -1505,15 +1515,17 @@ figures.show(
         f"{name} at KL {one['kl']:.2f} has grade {one['grades'].mean():.2f}"
         for name, one in {**points, "dDPO": reached["dDPO"]}.items()
     ),
-    caption=f"All methods of this chapter, {len(asked)} held-out prompts, seed {seed}.",
+    caption="Grade and share of right answers against the KL divergence from dSFT "
+    "(below 1 linear, above it logarithmic): all methods of this chapter, "
+    f"{len(asked)} held-out prompts, seed {seed}.",
 )
 
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# All lines begin near dSFT on the left; best of n ends early. dDPO's rises to about dDPO itself and falls steeply beyond it, right answers
-# with it. The short run's goes on rising beyond its own end, to about where the long training arrived. *Margin* and
-# *scaled* lie near the short run, since they had the same few pairs; the distilled models lie near dDPO, whose
+# All lines begin near dSFT on the left; best of n ends early. dDPO's rises to about dDPO itself and falls steeply
+# beyond it, right answers with it. With this seed the short run's goes on rising beyond its own end; whether such a gain
+# holds, *Over eight replications*, below, asks of a run of its own. *Margin* and *scaled* lie near the short run, since they had the same few pairs; the distilled models lie near dDPO, whose
 # answers they learned. What comes from demonstrations alone has the demonstrations' own grade as its limit, and in so
 # few steps stays below it. One pass of the flow raises the reward, and the fifth is past the best. Only dDPO's
 # learning rate was searched, so points do not rank the methods; the ranges of single seeds are in
@@ -1680,7 +1692,8 @@ if rows_of_study:
             f"{name} KL {one['kl']:.2f}, grade {one['grade']:.2f}, right "
             f"{one['right']:.0%}" for name, one in rows_of_study.items()
         ),
-        caption=f"What the methods reach, means of {study.replications} replications.",
+        caption="Grade and share of right answers against the KL divergence from dSFT, "
+        f"each point the mean of a method's {study.replications} replications.",
     )
 else:
     print(replications.NOTHING_YET)

@@ -126,7 +126,8 @@ def show_run(name):
         axes.legend()
     rows = held_out_rows(log)
     alt = f"The curves of run {name}; all held-out values are in the table below."
-    figures.show(fig, alt=alt, caption=f"Run {name}.")
+    caption = f"Run {name}: loss, held-out rewards and log-probabilities by step."
+    figures.show(fig, alt=alt, caption=caption)
     table = before_after_table(rows, caption=f"Run {name}, held-out pairs.")
     display(HTML(f'<div style="overflow-x:auto">{table}</div>'))  # on a phone
     print(gradients(log))
@@ -172,8 +173,8 @@ held = LOGS["A"].evaluation["rewards/margins"][-1]
 lessons.explain(
     "Chosen and rejected were exchanged in the training file, and not in the held-out "
     f"one. On training rows the mean margin is {trained:+.2f}: the run learns what it "
-    f"is told. On held-out pairs it ends at {held:+.2f}. Nothing but labels that "
-    "contradict each other looks like this, since a run that fails to learn has "
+    f"is told. On held-out pairs it ends at {held:+.2f}. So it has learned "
+    "something that the held-out labels contradict; a run that fails to learn has "
     "margins around zero in both. The loss on training pairs is no help: it falls as "
     "it should. Without held-out rows this run would pass for a good one.",
     key="run-a", answer=place("A", options_a),
@@ -294,7 +295,8 @@ exercises.check_nats_at_start(nats_at_start)
 #     first = next(
 #         row for row in rows if "eval_rewards/chosen" in row and row["step"] == 0
 #     )
-#     return tuple(first[f"eval_rewards/{side}"] / beta for side in ("chosen", "rejected"))
+#     sides = ("chosen", "rejected")
+#     return tuple(first[f"eval_rewards/{side}"] / beta for side in sides)
 # ```
 # `````
 
@@ -482,7 +484,8 @@ lessons.predict(
 # %% tags=["hide-output"]
 light_i = answer("I")
 for name in "HI":
-    print(name, LOGS[name].evaluation["rewards/margins"].round(4))
+    margins = LOGS[name].evaluation["rewards/margins"]
+    print(f"run {name}, margins:", "  ".join(f"{margin:.4f}" for margin in margins))
 
 apart = abs(
     LOGS["I"].evaluation["rewards/margins"] - LOGS["H"].evaluation["rewards/margins"]

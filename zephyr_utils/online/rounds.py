@@ -144,6 +144,11 @@ def _counted(rounds: int) -> str:
     return f"{rounds} round{'s' * (rounds != 1)}"
 
 
+def _by_reason(counts: Counter[str]) -> str:
+    reasons = (f"{n:,} {reason.replace('_', ' ')}" for reason, n in counts.items())
+    return ", ".join(reasons) or "none"
+
+
 def run_rounds(
     pipeline: Pipeline, settings: OnlineSettings, judge: RateAnswers | None = None
 ) -> Iterator[Round]:
@@ -180,7 +185,7 @@ def run_rounds(
         shown, without = first_exchanges(pipeline.split_dialogues()[0])
         demonstrations = AgainstDemonstrations(shown, fingerprint(shown))
         given = list(shown)
-        say(f"{len(given):,} demonstrations; dialogues set aside: {dict(without)}")
+        say(f"{len(given):,} demonstrations; dialogues set aside: {_by_reason(without)}")
     else:
         given = _given_prompts(pipeline)
     asked = [question["turns"][0] for question in pipeline.questions()]
@@ -192,7 +197,8 @@ def run_rounds(
         settings.prompts,
     )
     used = sum(map(len, shares.rounds))
-    say(f"{used:,} prompts in {_counted(settings.rounds)}; set aside: {dict(shares.set_aside)}")
+    aside = _by_reason(shares.set_aside)
+    say(f"{used:,} prompts in {_counted(settings.rounds)}; set aside: {aside}")
     if scale_judge:  # it costs nothing to ask
         check_prompts_rated([prompt for share in shares.rounds for prompt in share], scale_judge)
     model, name = pipeline.start(), "dsft"
