@@ -1163,6 +1163,7 @@ if pipeline.scale == "miniature" and not base_model:
     models = pack_models(
         Path(pipeline.model_directory("base")),
         {name: run.folder / training.ADAPTER for name, run in adapters.items()},
+        texts=[pair["chosen"] for pair in held_out[:20]],
     )
     fell = np.where(margins > 0, change_chosen, 0).argmin()
     lie_there = dict.fromkeys((one, margins.argmax(), margins.argmin(), fell))
