@@ -32,7 +32,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smol_judge import PATIENT, TEMPLATE, UNDER_WAY, judge_worth, share
+from smol_judge import (
+    PATIENT,
+    TEMPLATE,
+    UNDER_WAY,
+    as_in_the_example,
+    judge_worth,
+    share,
+)
 
 from zephyr_utils.data.records import save_records
 from zephyr_utils.data.types import Feedback
@@ -69,7 +76,7 @@ def main() -> None:
     parser.add_argument("--plain-prompts", type=int, default=10, help="for the judge as it is")
     parser.add_argument("--questions", type=int, default=5, help="of each category of the exam")
     parser.add_argument("--answer-tokens", type=int, default=120)
-    parser.add_argument("--reply-tokens", type=int, default=80)
+    parser.add_argument("--reply-tokens", type=int, default=110)
     parser.add_argument("--work", type=Path, default=runs_folder() / "benchmarks" / "feedback")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -279,6 +286,7 @@ def feedback_of(url: str, served: dict[str, Path], arguments: argparse.Namespace
             "longest_prompt": max(map(len, prompts)),
         },
         "judges": {name: readability(found) for name, found in judged.items()},
+        "as_in_the_example": as_in_the_example(journal, served["judge"]),
         "mean_rating": {label: mean_of(records, label) for label in ANSWERERS},
         "pairs": {
             "made": len(made.pairs),

@@ -2,6 +2,8 @@
 checks, and between answers at temperature 0 and at 1.5. Part of ``smol_feedback.py``.
 """
 
+import contextlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -13,12 +15,14 @@ from zephyr_utils.evaluation.judges import ComparisonRequest
 from zephyr_utils.evaluation.recorded import load_answers
 from zephyr_utils.evaluation.types import MTBenchQuestion
 from zephyr_utils.feedback import Endpoint, RetryPolicy, Sampling
+from zephyr_utils.feedback.reading import Unreadable, read_ratings
 from zephyr_utils.verifiable import checks_by_turn, exam_questions
 
 # The default of 120 s is short for a server on one busy core.
 PATIENT = RetryPolicy(timeout=900)
 UNDER_WAY = 8  # calls, which the server batches
 SWAPPED = {"A": "B", "B": "A"}
+EXAMPLE = ["2", "5", "1", "4"]  # the ratings of the worked example
 # A worked example between the system message and the request, for ratings (of as many answers as
 # are asked about) and for comparisons, marked as the request is: without marks the judge takes one
 # of the request's for its verdict. The judge's turn begins with the first word of the form: without
@@ -106,6 +110,19 @@ def judge_worth(
         **comparisons([one.winner for one in forth], [one.winner for one in back], right),
         "examples": [one.text for one in forth[:2]],
     }
+
+
+def as_in_the_example(journal: Path, judge: Path) -> dict[str, Any]:
+    """The share of the judge's readable ratings of four answers that are the worked example's, in
+    its order. The answers' places rotate, so no order is right for all.
+    """
+    given = []
+    for line in journal.read_bytes().split(b"\n"):
+        reply = json.loads(line) if line else {}
+        if reply.get("model") == str(judge) and reply["purpose"].startswith("rate "):
+            with contextlib.suppress(Unreadable):
+                given.append([one["Rating"] for one in read_ratings(reply["text"], len(EXAMPLE))])
+    return share(given.count(EXAMPLE), len(given))
 
 
 def comparisons(

@@ -1,9 +1,12 @@
 """AI feedback from served real models: the judge's template and its figures."""
 
+import json
+from pathlib import Path
+
 import pytest
 import smol_feedback
 from jinja2 import Environment
-from smol_judge import TEMPLATE, comparisons
+from smol_judge import EXAMPLE, TEMPLATE, as_in_the_example, comparisons
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback.prompts import rating_messages
@@ -21,7 +24,19 @@ def shown_to_the_judge(count: int) -> str:
 def test_the_worked_example_keeps_the_form_that_is_read_for_as_many_answers_as_asked(count):
     example = shown_to_the_judge(count).split("<|im_start|>assistant\n")[1].split("<|im_end|>")[0]
     assert example.startswith("Ratings:")
-    assert [one["Rating"] for one in read_ratings(example, count)] == ["2", "5", "1", "4"][:count]
+    assert [one["Rating"] for one in read_ratings(example, count)] == EXAMPLE[:count]
+
+
+def test_ratings_that_repeat_the_example_are_counted_among_the_judges_readable_ones(tmp_path):
+    def reply(ratings, judge="judge", purpose="rate honesty"):
+        lines = "".join(f"Answer {n}\nRating: {one}\n\n" for n, one in enumerate(ratings, 1))
+        return json.dumps({"model": judge, "purpose": purpose, "text": lines}) + "\n"
+
+    journal = tmp_path / "journal.jsonl"
+    replies = [reply(EXAMPLE), reply("2511"), reply("51"), reply(EXAMPLE, judge="start")]
+    journal.write_text("".join([*replies, reply(EXAMPLE, purpose="compare"), reply("4152")]))
+    found = as_in_the_example(journal, Path("judge"))
+    assert (found["n"], found["estimate"]) == (3, 1 / 3)
 
 
 def test_comparisons_count_choices_by_place_by_answer_and_by_the_checks():

@@ -13,6 +13,7 @@ import api_reference
 import cli_reference
 import pipeline_picture
 import real_costs
+import real_feedback
 import real_model
 import scale_costs
 import yaml
@@ -295,6 +296,7 @@ PARTS: dict[str, Callable[[Report, list[str]], str]] = {
     "recipes dsft": lambda report, chapters: recipes("dsft"),
     "recipes ddpo": lambda report, chapters: recipes("ddpo"),
     **real_model.PARTS,
+    **real_feedback.PARTS,
     **real_costs.PARTS,
     **scale_costs.PARTS,
     **{

@@ -309,5 +309,5 @@ def _spread(scores: Counter[float]) -> tuple[str, str]:
     low, middle, high = (values[np.searchsorted(n, q * n[-1])] for q in (0.25, 0.5, 0.75))
     return (
         f"{mean:.3f}",
-        f"{values[0]:g} to {values[-1]:g}, quartiles {low:g}, {middle:g}, {high:g}",
+        f"{values[0]:g} to {values[-1]:g}, quartiles {low:.3g}, {middle:.3g}, {high:.3g}",
     )
