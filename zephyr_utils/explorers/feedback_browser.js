@@ -27,7 +27,7 @@ export function inWords(cells, mean, overall) {
   const where = `mean rating ${mean.toFixed(2)} and overall grade ${overall}`;
   if (!cell) return `No answer has ${where}.`;
   return (
-    `${cell.count} of ${all} answers have ${where}. Such a mean speaks for about ${spokenFor(mean).toFixed(1)} of ten: ` +
+    `${cell.count.toLocaleString("en-GB")} of ${all.toLocaleString("en-GB")} answers have ${where}. Such a mean speaks for about ${spokenFor(mean).toFixed(1)} of ten: ` +
     `${contradiction(cell).toFixed(1)} points apart.`
   );
 }
