@@ -1556,6 +1556,13 @@ if miniature_as_shipped:
 # samples of its own; differences of grades, and of rewards where the label says so.
 
 # %% tags=["remove-input"]
+lessons.predict(
+    "How many of these differences keep their sign with every seed?",
+    ["fewer than half", "half or more, but not all", "all"],
+    key="seeds",
+)
+
+# %% tags=["hide-input", "hide-output"]
 metrics = {
     "accuracy": accuracy["reward model"].estimate,
     "best_of_8_gain": gain.mean,
@@ -1591,7 +1598,12 @@ by_seed = {
 display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
 
 # %% tags=["remove-input"]
-lessons.explain(chapter_seeds.sign_changes(folder.name, by_seed))
+turned = chapter_seeds.sign_changes(folder.name, by_seed)
+lessons.explain(
+    chapter_seeds.in_words(by_seed, turned),
+    key="seeds",
+    answer=chapter_seeds.share_kept(by_seed, turned),
+)
 
 # %% [markdown]
 # ## Over eight replications

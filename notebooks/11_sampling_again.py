@@ -1635,6 +1635,13 @@ if miniature_as_shipped:
 # samples of its own; all are differences of grades.
 
 # %% tags=["remove-input"]
+lessons.predict(
+    "How many of these differences keep their sign with every seed?",
+    ["fewer than half", "half or more, but not all", "all"],
+    key="seeds",
+)
+
+# %% tags=["hide-input", "hide-output"]
 metrics = {
     "first_loss": max(firsts),
     "dpo_grade_gain": gain["grade"],
@@ -1662,7 +1669,12 @@ by_seed = {
 display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
 
 # %% tags=["remove-input"]
-lessons.explain(chapter_seeds.sign_changes(folder.name, by_seed))
+turned = chapter_seeds.sign_changes(folder.name, by_seed)
+lessons.explain(
+    chapter_seeds.in_words(by_seed, turned),
+    key="seeds",
+    answer=chapter_seeds.share_kept(by_seed, turned),
+)
 
 # %% [markdown]
 # ## Over eight replications

@@ -1590,6 +1590,13 @@ if miniature_as_shipped:
 # samples of its own; all are differences of grades.
 
 # %% tags=["remove-input"]
+lessons.predict(
+    "How many of these differences keep their sign with every seed?",
+    ["fewer than half", "half or more, but not all", "all"],
+    key="seeds",
+)
+
+# %% tags=["hide-input", "hide-output"]
 metrics = {
     "expo_fall": far - reached["dDPO"]["grades"].mean(),
     "expo_best_amount": best,
@@ -1627,7 +1634,12 @@ by_seed = {
 display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
 
 # %% tags=["remove-input"]
-lessons.explain(chapter_seeds.sign_changes(folder.name, by_seed))
+turned = chapter_seeds.sign_changes(folder.name, by_seed)
+lessons.explain(
+    chapter_seeds.in_words(by_seed, turned),
+    key="seeds",
+    answer=chapter_seeds.share_kept(by_seed, turned),
+)
 
 # %% [markdown]
 # ## Over eight replications

@@ -10,7 +10,13 @@ import yaml
 from scipy.stats import t
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.lessons.chapter_seeds import NOTHING_YET, seeds_table, sign_changes
+from zephyr_utils.lessons.chapter_seeds import (
+    NOTHING_YET,
+    in_words,
+    seeds_table,
+    share_kept,
+    sign_changes,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/chapter_seeds.json"
@@ -37,19 +43,24 @@ def test_each_run_is_listed_in_the_order_of_its_seed():
     ]
 
 
-def test_what_changes_its_sign_with_the_seed_is_named():
-    said = sign_changes("10_x", LABELS, KNOWN)
-    assert said == (
-        "Of 2 differences the sign of 1 depends on the seed: grade gained. One run decides none "
-        "of these."
+def test_what_changes_its_sign_with_the_seed_is_named_and_counted():
+    turned = sign_changes("10_x", LABELS, KNOWN)
+    assert turned == ["grade gained"] and share_kept(LABELS, turned) == 1
+    assert in_words(LABELS, turned) == (
+        "Of 2 differences the sign of 1 depends on the seed: grade gained. One run decides none of "
+        "these."
     )
-    assert sign_changes("10_x", {"fall": "grade lost"}, KNOWN).endswith("of 0 depends on the seed.")
-    assert sign_changes("11_y", LABELS, KNOWN) == NOTHING_YET
+    assert share_kept({**LABELS, "rise": "rise"}, ["grade gained", "rise"]) == 0
+    steady = sign_changes("10_x", {"fall": "grade lost"}, KNOWN)
+    assert steady == [] and share_kept(LABELS, steady) == 2
+    assert in_words({"fall": "grade lost"}, []).endswith("the sign of 0 depends on the seed.")
 
 
 def test_without_results_a_chapter_says_so():
     assert seeds_table("11_y", LABELS, {}, KNOWN) == NOTHING_YET
     assert seeds_table("10_x", LABELS, {}, {}) == NOTHING_YET
+    turned = sign_changes("11_y", LABELS, KNOWN)
+    assert in_words(LABELS, turned) == NOTHING_YET and share_kept(LABELS, turned) is None
 
 
 def test_a_metric_that_the_runs_lack_is_named():

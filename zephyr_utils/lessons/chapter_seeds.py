@@ -56,18 +56,35 @@ def seeds_table(
 
 def sign_changes(
     chapter: str, labels: Mapping[str, str], known: Mapping[str, Any] | None = None
-) -> str:
-    """A sentence: which of the differences have not the same sign in all of the runs."""
+) -> list[str] | None:
+    """The labels of the differences that have not the same sign in all of the runs; None where
+    there are no runs.
+    """
     runs = (committed_file(FILE) if known is None else known).get("chapters", {}).get(chapter)
     if not runs:
-        return NOTHING_YET
-    turned = [
+        return None
+    return [
         label
         for name, label in labels.items()
         if len({metrics[name] > 0 for metrics in runs.values()}) > 1
     ]
+
+
+def in_words(labels: Mapping[str, str], turned: list[str] | None) -> str:
+    """What `sign_changes` found, as a sentence."""
+    if turned is None:
+        return NOTHING_YET
     text = f"Of {len(labels)} differences the sign of {len(turned)} depends on the seed"
     return f"{text}: {'; '.join(turned)}. One run decides none of these." if turned else f"{text}."
+
+
+def share_kept(labels: Mapping[str, str], turned: list[str] | None) -> int | None:
+    """How many differences keep their sign: 0 for fewer than half, 1 for half or more, 2 for all;
+    None where there are no runs.
+    """
+    if turned is None:
+        return None
+    return 2 if not turned else int(2 * len(turned) <= len(labels))
 
 
 def _signed(number: float) -> str:
