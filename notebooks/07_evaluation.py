@@ -1116,8 +1116,9 @@ for other_seed in (seed + 11, seed + 12) if exam.temperature else ():
             )["score"]
         )
 spread = f"{np.std(again, ddof=1):.3f}" if exam.temperature else "0: it is greedy"
+drawn = ", ".join(f"{score:.2f}" for score in again)
 print(
-    f"dDPO: {np.round(again, 2)}, spread of sampling {spread}, "
+    f"dDPO: {drawn}, spread of sampling {spread}, "
     f"error over questions {my_standard_error(means['ddpo']):.3f}"
 )
 
@@ -1144,7 +1145,8 @@ for better, worse in (("dsft", "base"), ("ddpo", "dsft")):
         if len(gaps) > 1:
             found = evaluation.seeds_interval(gaps)
             side = "rises" if found.low > 0 else "falls" if found.high < 0 else "either"
-            print(f"{better} − {worse}, {figure}: {found} ({side})", np.round(gaps, 2))
+            print(f"{better} − {worse}, {figure}: {found} ({side})")
+            print("   each:", ", ".join(f"{gap:+.2f}" for gap in gaps))
 
 # %% [markdown]
 # *Either*: the interval includes zero, so few trainings cannot tell.
@@ -1393,7 +1395,8 @@ for row in table_2.rows:
     if row["model"] in ("Mistral-Instruct v0.1", "Zephyr-7B-β", "Llama2-Chat"):
         print(
             f"{row['model']:>22}",
-            {name: row[name] for name in ("arc", "hellaswag", "mmlu", "truthfulqa")},
+            *(f"{name} {row[name]}" for name in ("arc", "hellaswag", "mmlu")),
+            f"truthfulqa {row['truthfulqa']}",
         )
 print(textwrap.fill(table_2.note, 88))
 zephyr = next(row for row in table_2.rows if row["model"] == "Zephyr-7B-β")

@@ -307,7 +307,9 @@ exercises.check_verdict(verdict)
 for row in catalogue.ABLATIONS.values():
     differs = {**row.pairs, **row.recipe}
     how = f"{row.trains:6s} from {row.start:10s}" if row.trains else "the pipeline's"
-    print(f"{row.name:18s} {row.label:52s} {how:24s} {differs or ''}")
+    print(f"{row.label:52s} {how}")
+    if differs:
+        print("    " + ", ".join(f"{name} {value}" for name, value in differs.items()))
 
 # %% [markdown]
 # ### A fair comparison: a search for each row
@@ -400,7 +402,8 @@ by_category = {
     for c in dict.fromkeys(q["category"] for q in asked)
 }
 print(f"{len(development)} development questions, {len(asked)} in the exam")
-print(f"{len(turns)} first turns in both; by category {by_category}")
+print(f"{len(turns)} first turns in both; by category:")
+print(", ".join(f"{name} {count}" for name, count in by_category.items()))
 assert not turns
 
 

@@ -733,7 +733,11 @@ references = {
 }
 for name, seen in references.items():
     print(
-        f"{name:12s} " + ", ".join(f"{key} {value:.4g}" for key, value in seen.items())
+        f"{name:12s}",
+        ", ".join(
+            f"{key} {value:,}" if isinstance(value, int) else f"{key} {value:.3f}"
+            for key, value in seen.items()
+        ),
     )
 
 live, once = references["live"], references["precomputed"]
@@ -1087,10 +1091,12 @@ Planner(card="A100 40 GB", method="lora", length=1024, rows=4)
 tight = plan.plan_stage("zephyr-7b-lora", "dsft", plan.bytes_of("24GB"))
 for term, size in tight.memory.items():
     print(f"{term:12s} {size / 1e9:6.2f} GB")
-print(
-    f"{tight.total / 1e9:.1f} of {tight.limit / 1e9:.0f} GB after: {tight.levers}; "
-    f"in the recipe: {tight.changes}"
-)
+print(f"{tight.total / 1e9:.1f} of {tight.limit / 1e9:.0f} GB after:")
+for lever in tight.levers:
+    print("   ", lever)
+print("In the recipe:")
+for name, value in tight.changes.items():
+    print(f"    {name}: {value}")
 
 # %% [markdown]
 # ### Paper, model card, code, ours

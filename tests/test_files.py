@@ -6,10 +6,18 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.files import atomic_write, existing_path, make_folder, write_json, write_text
+from zephyr_utils.files import (
+    atomic_write,
+    existing_path,
+    make_folder,
+    plain_value,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -110,3 +118,12 @@ def test_a_name_that_no_disk_takes_is_no_path(tmp_path, name, monkeypatch):
     Path("file").write_text("")
     assert existing_path("file") == Path("file")
     assert existing_path(name) == (None if name else Path())
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [(np.float64(0.5), 0.5), (np.float32(0.5), 0.5), (np.int64(2), 2), (np.bool_(True), True),
+     (np.float64("nan"), None), ((np.float64(1),), [1.0])],
+)  # fmt: skip
+def test_scalars_of_arrays_become_pythons_own(value, plain):
+    assert repr(plain_value(value)) == repr(plain)

@@ -156,7 +156,7 @@ def plain_value(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None  # np.float64 is a float, too
     if hasattr(value, "tolist"):  # numpy and torch, scalars too
         return plain_value(value.tolist())
     raise TypeError(
