@@ -11,6 +11,7 @@ from laws import law
 from zephyr_utils.data.records import RecordError
 from zephyr_utils.data.thoughts import split_thoughts
 from zephyr_utils.feedback import Call, Endpoint, Sampling, Unreadable, read_critique, read_ratings
+from zephyr_utils.feedback.bodies import parsed_body
 from zephyr_utils.feedback.estimate import _prompt_of
 from zephyr_utils.feedback.faults import Fault, retry_after, status_fault
 from zephyr_utils.feedback.journal import _reply
@@ -56,7 +57,8 @@ BODIES = JSON | st.fixed_dictionaries(
 @law(BODIES | BODIES.map(json.dumps) | BODIES.map(lambda b: f"data: {json.dumps(b)}\n\n"))
 def test_a_body_is_a_reply_that_the_journal_takes_or_a_fault_that_can_be_printed(body):
     try:
-        reply = reply_of(CALL, body, ENDPOINT)
+        raw = body if isinstance(body, str) else json.dumps(body)
+        reply = reply_of(CALL, parsed_body(raw.encode(errors="replace")), ENDPOINT)
     except Fault as fault:
         assert fault.reason and str(fault).encode()
         return

@@ -6,7 +6,7 @@ answers. What is where:
 
 * asking: `endpoint` (address and key), `calls` (one call), `run` (many at once), `faults` (what can
   go wrong), `interrupts` (how a run ends early), `progress`;
-* replies: `replies` and `thoughts` (what a server sent), `journal` (what is paid for), `report`
+* replies: `bodies` and `replies` (what a server sent), `journal` (what is paid for), `report`
   (calls, counted);
 * records: `prompts` (what is asked), `reading` (what a judge said), `collect`, `rate` and
   `dialogues` (the records), `results` (records and counts);

@@ -3,6 +3,8 @@
 import email.utils
 import math
 import re
+import socket
+import ssl
 import time
 from collections.abc import Mapping
 from datetime import UTC
@@ -77,9 +79,7 @@ def fault_of(error: Exception, endpoint: Endpoint, timeout: float) -> Fault:
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         return Fault("timed_out", f"no reply within {timeout:g} s", again=True, outcome="lost")
     if isinstance(error, openai.APIConnectionError):
-        if "Connect" in type(error.__cause__).__name__:
-            return Fault("no_connection", "nobody answers", again=True, outcome="turned away")
-        return Fault("cut_connection", "the connection was cut", again=True, outcome="lost")
+        return _connection_fault(error, endpoint)
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
         return status_fault(error.status_code, error.body, endpoint, error.message, headers)
@@ -88,6 +88,35 @@ def fault_of(error: Exception, endpoint: Endpoint, timeout: float) -> Fault:
         said = endpoint.redact(error)
         return Fault("unreadable_reply", f"not a chat completion: {said}", again=True, paid=True)
     raise error
+
+
+def _connection_fault(error: Exception, endpoint: Endpoint) -> Fault:
+    """What kept a connection from being made or cut it, from the errors below the client's own."""
+    causes: list[BaseException] = []
+    cause = error.__cause__
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    kind = type(error.__cause__).__name__
+    if "Decoding" in kind:  # the names, because the client's versions have other libraries below
+        what = "the body is not in the encoding that its header names (such as gzip)"
+        return Fault("unreadable_reply", what, again=True, paid=True)
+    if "Proxy" in kind:
+        what = f"the proxy of the environment lets no call through: {endpoint.redact(causes[0])}"
+        return Fault("no_connection", what, again=True, outcome="turned away")
+    if "Connect" not in kind:
+        return Fault("cut_connection", "the connection was cut", again=True, outcome="lost")
+    if tls := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
+        why = getattr(tls, "verify_message", "") or (tls.reason or "").lower().replace("_", " ")
+        fatal = (
+            "check the address: http:// if the server has no TLS, and the name that its "
+            "certificate, signed by a known authority, is for"
+        )
+        what = f"no secure connection: {endpoint.redact(why or type(tls).__name__)}"
+        return Fault("no_tls", what, fatal=fatal, outcome="turned away")
+    unknown = any(isinstance(cause, socket.gaierror) for cause in causes)
+    what = "no server of that name is known here" if unknown else "nobody answers"
+    return Fault("no_connection", what, again=True, outcome="turned away")
 
 
 def status_fault(

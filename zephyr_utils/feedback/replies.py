@@ -1,7 +1,7 @@
 """From the body of a response to a reply: the answer, what came beside it, or the fault that it is.
 
 Servers send content as text or as a list of parts, thoughts inside it or apart, an error with
-status 200, or a stream that nobody asked for.
+status 200, or what keeps to another protocol.
 """
 
 import json
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zephyr_utils.data.thoughts import split_thoughts
+from zephyr_utils.feedback.bodies import first_choice, other_protocol
 from zephyr_utils.feedback.calls import Call
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.faults import Fault, status_fault
@@ -20,19 +21,20 @@ from zephyr_utils.feedback.journal import Problem, Reply, token_count
 _TEXT_PARTS = {"text", "output_text", "input_text"}
 _THOUGHT_PARTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text"}
 _OTHER_PARTS = {"reference", "citation", "citations"}  # they point at sources and say nothing
-_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 # Other servers' words -> OpenAI's, compared in lower case.
 _FINISH_REASONS = {
-    **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens"), "length"),
-    **dict.fromkeys(
-        ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "refusal"),
-        "content_filter",
-    ),
+    **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens",
+                     "max_output_reached", "model_context_window_exceeded"), "length"),
+    **dict.fromkeys(("content_filter", "safety", "recitation", "blocklist", "prohibited_content",
+                     "refusal", "sensitive", "spii"), "content_filter"),
     **dict.fromkeys(("tool_calls", "tool_use", "function_call", "malformed_function_call"),
                     "tool_calls"),
+    # The server gave up, or was told to: what came is a part, whatever it is.
+    **dict.fromkeys(("error", "server_error", "network_error", "insufficient_system_resource",
+                     "abort", "aborted", "cancelled", "canceled", "timeout", "time_limit"),
+                    "error"),
 }  # fmt: skip
-
-
 _STATUS = re.compile("[45][0-9][0-9]")
 
 
@@ -40,7 +42,7 @@ def reply_of(call: Call, body: Any, endpoint: Endpoint) -> Reply:
     """The reply in a body that came with status 200, which does not make it one.
 
     Args:
-        body: the parsed JSON; text, where the server did not call it JSON.
+        body: as :func:`~zephyr_utils.feedback.bodies.parsed_body` returns it.
         endpoint: to leave what is secret out of a fault's message.
 
     Returns:
@@ -49,17 +51,15 @@ def reply_of(call: Call, body: Any, endpoint: Endpoint) -> Reply:
     Raises:
         Fault: there is no reply in it.
     """
-    if isinstance(body, str):
-        body = _parsed(body)
-    choice = _first_choice(body)
+    choice = _answered_choice(body)
     if choice is None:
         raise _fault_in(body, endpoint)
     message = choice["message"]
-    finish_reason = str(choice.get("finish_reason") or "")
-    finish_reason = _FINISH_REASONS.get(finish_reason.lower(), finish_reason)
+    finish_reason = _finish_reason(choice)
     content = _content_of(message.get("content"))
     split = split_thoughts("".join(content.texts))
-    aside = [*content.thoughts, *(_text_of(message.get(name)) for name in _THOUGHT_FIELDS)]
+    apart = (_text_of(message.get(name)) for name in _THOUGHT_FIELDS)
+    aside = [*content.thoughts, *dict.fromkeys(apart)]  # some send them under two names
     aside.append(split.thoughts)
     called = message.get("tool_calls") or message.get("function_call")
     refusal = _text_of([message.get("refusal"), *content.refusals])
@@ -98,15 +98,20 @@ def reply_of(call: Call, body: Any, endpoint: Endpoint) -> Reply:
     )
 
 
-def _first_choice(body: Any) -> dict[str, Any] | None:
-    """The choice with a message in it, or None."""
+def _answered_choice(body: Any) -> dict[str, Any] | None:
+    """The choice with a message in it that was not broken off by an error, or None."""
     if not isinstance(body, dict) or body.get("error"):
         return None
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
+    choice = first_choice(body)
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         return None
-    return None if choice.get("error") or choice.get("finish_reason") == "error" else choice
+    return None if choice.get("error") or _finish_reason(choice) == "error" else choice
+
+
+def _finish_reason(choice: dict[str, Any]) -> str:
+    """Why it ended, in OpenAI's word where there is one."""
+    said = str(choice.get("finish_reason") or "")
+    return _FINISH_REASONS.get(said.lower(), said)
 
 
 @dataclass
@@ -156,12 +161,15 @@ def _fault_in(body: Any, endpoint: Endpoint) -> Fault:
     """The fault that a body without a reply tells of."""
     if isinstance(body, str):
         what = "an HTML page" if body.lstrip()[:1] == "<" else "text"
-        said = f"status 200, but {what}: {endpoint.redact(body)}"
-        return Fault("unreadable_reply", said, again=True, paid=True)
+        said = f"{what}: {endpoint.redact(body)}" if body.strip() else "an empty body"
+        return Fault("unreadable_reply", f"status 200, but {said}", again=True, paid=True)
+    if protocol := other_protocol(body):
+        what = f"the server answers in another protocol than chat completions: {protocol}"
+        fatal = "give the address of its OpenAI-compatible chat completions (--base-url)"
+        return Fault("other_protocol", what, fatal=fatal, paid=True)
     error: Any = None
     if isinstance(body, dict):
-        choices = body.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
+        choice = first_choice(body)
         error = body.get("error") or (choice.get("error") if isinstance(choice, dict) else None)
         if error is None and ("message" in body or "detail" in body):
             error = body
@@ -173,47 +181,3 @@ def _fault_in(body: Any, endpoint: Endpoint) -> Fault:
     reason = "error_in_reply" if is_error else "unreadable_reply"
     said = endpoint.redact(json.dumps(error if error is not None else body, ensure_ascii=False))
     return Fault(reason, f"status 200, but no answer in it: {said}", again=fault.again, paid=True)
-
-
-def _parsed(text: str) -> Any:
-    """JSON or a stream of events in a body that its server calls text; otherwise the text."""
-    if text.lstrip().startswith(("data:", "event:", ":")):
-        return _merged(text)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _merged(stream: str) -> Any:
-    """The completion that a stream of events amounts to; the text itself where it is not one."""
-    whole: dict[str, Any] = {"choices": []}
-    texts: dict[str, list[str]] = {}
-    lists: dict[str, list[Any]] = {}
-    finish_reason, ended = None, False
-    for line in stream.split("\n"):
-        name, _, data = line.strip().partition(":")
-        if name != "data" or not data.strip():
-            continue
-        if data.strip() == "[DONE]":
-            ended = True
-            continue
-        try:
-            event = json.loads(data)
-            for key in ("error", "model", "usage"):
-                whole[key] = event.get(key) or whole.get(key)
-            choice = event["choices"][0] if event.get("choices") else {}
-            finish_reason = choice.get("finish_reason") or finish_reason
-            for key, value in (choice.get("delta") or choice.get("message") or {}).items():
-                if isinstance(value, str):
-                    texts.setdefault(key, []).append(value)
-                elif isinstance(value, list):
-                    lists.setdefault(key, []).extend(value)
-        except (ValueError, RecursionError, TypeError, AttributeError, LookupError):
-            return stream
-    if not ended and finish_reason is None and not whole.get("error"):
-        return stream  # it breaks off
-    message = {**lists, **{key: "".join(parts) for key, parts in texts.items()}}
-    if message:
-        whole["choices"] = [{"message": message, "finish_reason": finish_reason}]
-    return whole

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, Self
 
+from zephyr_utils.feedback.bodies import parsed_body
 from zephyr_utils.feedback.calls import Call
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.faults import fault_of
@@ -56,13 +57,14 @@ class Sender:
             # hold us for ever.
             async with asyncio.timeout(self.timeout):
                 # Not `chat.completions.create`: its typed requests and replies take a third of the
-                # client's time.
-                response = await self._client.post(
+                # client's time. Bytes, because it would read text in the encoding that is named.
+                raw = await self._client.post(
                     "/chat/completions",
                     body=body,
-                    cast_to=object,
+                    cast_to=bytes,
                     options={"headers": {"Idempotency-Key": idempotency_key}},
                 )
+            response = parsed_body(raw)
         except Exception as error:
             fault = fault_of(error, self.endpoint, self.timeout)
             if fault.reason == "renamed_parameter" and not renamed:
