@@ -1,5 +1,6 @@
 """What exports and templates leave in texts is counted where many have it, and said."""
 
+import base64
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
 from zephyr_utils.data.records import load_records
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
 
 QUESTIONS = [f"Which river flows through town number {n}?" for n in range(12)]
@@ -226,3 +228,61 @@ def test_thoughts_of_some_models_are_said_of_the_pairs_that_are_made(tmp_path):
 )
 def test_no_warning_appears_on_real_records(name, kind):
     assert load_records(REAL / name, kind).warnings == []
+
+
+def in_base64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+def test_answers_in_base64_are_counted_and_long_words_are_none(tmp_path):
+    [said] = warnings_of_pairs(tmp_path, {"chosen": in_base64(GOOD), "rejected": in_base64(BAD)})
+    assert said.startswith(BOTH + "are written in base64")
+    for word in ("Donaudampfschifffahrtsgesellschaft", "a" * 64, "1" * 32, "/usr/lib/python/site"):
+        assert warnings_of_dialogues(tmp_path, "{}", word) == []
+
+
+@pytest.mark.parametrize("place", ["{{text}}", "{{ user.name }}", "Dear {{name}},"])
+def test_places_that_were_not_filled_in_are_counted(place, tmp_path):
+    [said] = warnings_of_dialogues(tmp_path, place + " {}", GOOD)
+    assert "12 of 12 turns of users hold a place that was not filled in" in said
+    [said] = warnings_of_pairs(tmp_path, {"chosen": place + GOOD})
+    assert "hold a place that was not filled in" in said
+
+
+@pytest.mark.parametrize(
+    "text", ["Write `{{name}}` there.", "```\n{{name}}\n```", "{% if a %}{{a}}{% endif %}", "{x}"]
+)
+def test_code_of_templates_is_no_place_that_was_not_filled_in(text, tmp_path):
+    assert warnings_of_dialogues(tmp_path, "{}", text) == []
+
+
+@pytest.mark.parametrize("tag", ["user", "human", "assistant", "bot"])
+def test_turns_in_tags_are_counted(tag, tmp_path):
+    [said] = warnings_of_dialogues(tmp_path, "{}", f"{GOOD} <{tag}>And?\n</{tag}>")
+    assert "12 of 12 answers hold turns in tags" in said and "as messages" in said
+    assert warnings_of_dialogues(tmp_path, "{}", f"Write `<{tag}>a</{tag}>`.") == []
+
+
+def with_splits(path, *names):
+    rows = [pair(n) | {"split": names[n % len(names)]} for n in range(12)]
+    return load_records(written(path, rows), "preference").warnings
+
+
+@pytest.mark.parametrize("held_out", ["test", "Validation", "dev", "eval"])
+def test_rows_of_several_splits_are_counted(held_out, tmp_path):
+    [said] = with_splits(tmp_path / "mixed.jsonl", "train", "train", held_out)
+    assert f"2 splits, by their column `split` (train 8, {held_out} 4)" in said
+
+
+@pytest.mark.parametrize("names", [("train",), ("test",), ("", "train"), ("a", "b")])
+def test_rows_of_one_split_or_of_parts_that_are_no_splits_are_no_matter(names, tmp_path):
+    assert with_splits(tmp_path / "one.jsonl", *names) == []
+
+
+def test_the_steps_before_chosen_and_rejected_are_not_lost(tmp_path):
+    rows = [pair(n) | {"initial_reason_steps": "First, look at a map."} for n in range(3)]
+    with pytest.raises(HandbookError, match="Step-DPO") as error:
+        load_records(written(tmp_path / "steps.jsonl", rows), "preference")
+    assert "remove the column" in error.value.remedy
+    empty = [row | {"initial_reason_steps": ""} for row in rows]
+    assert len(load_records(written(tmp_path / "steps.jsonl", empty), "preference")) == 3

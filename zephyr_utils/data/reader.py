@@ -38,6 +38,9 @@ _READERS: dict[str, Callable[[Any, str], Read]] = {
 }
 
 
+_HELD_OUT = {"test", "validation", "valid", "val", "dev", "eval", "evaluation", "heldout"}
+
+
 class RecordReader:
     """Rows of one source made into records, and what became of every row.
 
@@ -48,6 +51,7 @@ class RecordReader:
         layouts, conversions: rows by the layout they were written in, and by what was converted.
         remedies: what to do, by the reason of the rows set aside.
         traces: what exports and templates left in the texts.
+        splits: records by the name in their row's column ``split``.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class RecordReader:
         # the good ones, and the bad ones, each with its row.
         self.waiting: dict[str, tuple[list, list]] = {}
         self.traces = TraceCounts()
+        self.splits: Counter[str] = Counter()
 
     def records(self) -> Iterator[Any]:
         """The checked records, one by one.
@@ -91,6 +96,9 @@ class RecordReader:
                 record = self._pair(row, record)
             if record is not None:
                 self.traces.add(record, row.where)
+                split = row.value.get("split") if isinstance(row.value, dict) else None
+                if isinstance(split, str) and split.strip():
+                    self.splits[split.strip()] += 1
                 yield record
         if not self.rows and self.limit != 0:
             raise HandbookError(
@@ -99,6 +107,17 @@ class RecordReader:
                 remedy=f"give a source with {self.kind} records",
             )
         self._refuse_unpaired()
+
+    def warnings(self) -> list[str]:
+        """What many of the texts hold, and splits that are mixed, in sentences."""
+        sentences = self.traces.sentences()
+        if _HELD_OUT & {name.lower() for name in self.splits} and len(self.splits) > 1:
+            counts = ", ".join(f"{name} {n:,}" for name, n in self.splits.most_common(5))
+            sentences.append(
+                f"the rows are of {len(self.splits)} splits, by their column `split` ({counts}), "
+                f"and all are used: keep those of one, or what is held out is trained on"
+            )
+        return sentences
 
     def _pair(self, row: Row, answer: LabelledAnswer) -> Preference | None:
         key = json.dumps(answer.context, sort_keys=True)

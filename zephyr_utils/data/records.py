@@ -220,7 +220,7 @@ def load_records(
     reader = RecordReader(source, kind, limit, bad if set_aside else None)
     records = list(track(reader.records(), f"reading {source}", total=limit))
     loaded = RecordSet(records, bad, str(source), reader.layouts, reader.conversions, reader.joined)
-    loaded.warnings = reader.traces.sentences()
+    loaded.warnings = reader.warnings()
     counts = loaded.row_counts()
     counts.rows_in = reader.rows  # counted when they were read, not added up afterwards
     counts.check(str(source))

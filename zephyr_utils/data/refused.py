@@ -123,6 +123,21 @@ REFUSED_PAIRS = (
     OTHER_MEDIA,
     LISTED_ANSWERS,
     Refused(
+        "Step-DPO, next steps of a solution",
+        "preference",
+        "initial_reason_steps, chosen, rejected",
+        lambda row: _filled(row.get("initial_reason_steps")) and has_pair(row),
+        "other_layout",
+        "chosen and rejected go on from these steps, which would be lost: write them at the end of "
+        "the prompt or before both answers, and remove the column",
+        {
+            "prompt": "What is 2 + 3 * 4?",
+            "initial_reason_steps": "First, 3 * 4 = 12.",
+            "chosen": "Then, 2 + 12 = 14.",
+            "rejected": "Then, 5 * 4 = 20.",
+        },
+    ),
+    Refused(
         "several rejected answers in a row",
         "preference",
         "chosen, rejected (or rejected_response: a list of texts)",

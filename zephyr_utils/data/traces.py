@@ -5,6 +5,7 @@ One text with such a trace may be about it; where many have it, a model would le
 is refused or changed: `trace_counts` says how many texts have the trace, where, and what to do.
 """
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,9 @@ _OBJECT = re.compile(
     r"""\s*:[^{}]*+\}|\[\s*(?:"[^"]*+"|'[^']*+')\s*\]|"[^"]*+")\s*""",
     re.DOTALL,
 )
+_BASE64 = re.compile(r"\s*+[A-Za-z0-9+/]{16,}={0,2}\s*")
+_PLACE = re.compile(r"\{\{ ?[A-Za-z_][\w.]{0,40} ?\}\}")
+_TURN_TAG = re.compile(r"<(user|human|assistant|bot)>.*?</\1>", re.DOTALL)
 _MEDIA = re.compile(r"<(?:image|video|audio)>|<\|(?:image|video|audio)(?:_pad)?\|>|\[IMG\]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
@@ -78,6 +82,22 @@ def _entities(text: str) -> bool:
 def _escapes(text: str) -> bool:
     """Whether line breaks and characters stand as they do within JSON; code has real breaks."""
     return "\n" not in text and "`" not in text and _ESCAPED.search(text) is not None
+
+
+def _base64(text: str) -> bool:
+    """Whether a text is another one in base64; a long word rarely decodes to anything printable."""
+    if _BASE64.fullmatch(text) is None:
+        return False
+    try:
+        plain = base64.b64decode(text.strip(), validate=True).decode()
+    except ValueError:
+        return False
+    return all(letter.isprintable() or letter.isspace() for letter in plain)
+
+
+def _place(text: str) -> bool:
+    """Whether a place that a template fills is left; code and Jinja's own words have such too."""
+    return "{%" not in text and _PLACE.search(_CODE.sub("", text)) is not None
 
 
 @dataclass(frozen=True)
@@ -229,6 +249,28 @@ TRACES = (
         (),
         ALL_PARTS,
         "write what it holds alone, unless it is meant",
+    ),
+    Trace(
+        "are written in base64",
+        _base64,
+        (),
+        ALL_PARTS,
+        "decode them (base64.b64decode in Python)",
+        many=0.0,
+    ),
+    Trace(
+        "hold a place that was not filled in (as {{text}})",
+        _place,
+        ("{{",),
+        ALL_PARTS,
+        "fill the template in, or leave these rows out unless they are about templates",
+    ),
+    Trace(
+        "hold turns in tags (as <user>...</user>)",
+        lambda text: _TURN_TAG.search(_CODE.sub("", text)),
+        ("</user>", "</human>", "</assistant>", "</bot>"),
+        ALL_PARTS,
+        "they would be trained on as text: write the turns as messages",
     ),
     Trace(
         "hold a place for an image or a sound (as <image>)",
