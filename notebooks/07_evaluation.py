@@ -1191,7 +1191,7 @@ exercises.check_questions_needed(questions_needed)
 #     return math.ceil(((1.96 + 0.84) * sd / gap) ** 2)
 # ```
 # With `sd = 2.2`, as in public judgments of MT-Bench, table 1's gap of 0.22 between Zephyr-7B-beta (7.34) and Vicuna-33B
-# (7.12) takes 785 questions; MT-Bench has 80. (With 1.96 alone: 385, and half of such exams would miss the gap.)
+# (7.12) takes 784 questions; MT-Bench has 80. (With 1.96 alone: 385, and half of such exams would miss the gap.)
 # ````
 
 # %%

@@ -48,6 +48,15 @@ def test_a_chapter_says_under_its_title_what_its_last_run_took(site):
         assert words in text
 
 
+def test_a_chapter_says_how_long_its_exercises_take(workplace):
+    texts = ("**Difficulty** ●○○○○ · **Minutes** 5", "prose", "**Minutes** 25 and **Minutes** 10")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(t) for t in texts])
+    assert build.minutes_of_exercises(notebook) == 40
+    entry = next(iter(workplace.report.values()))
+    assert "The exercises take about 40 minutes." in build.box_of(entry, 40)
+    assert "exercises" not in build.box_of(entry, 0)
+
+
 def test_the_front_page_shows_the_last_run(site):
     text = page(site, "index")
     assert (

@@ -149,8 +149,7 @@ def test_the_picture_shows_the_numbers_of_the_run_in_light_words_and_in_its_alt_
 
 def test_the_lines_in_the_boxes_fit_also_with_large_numbers(report):
     metrics = {
-        name: entry["metrics"]
-        | {"rows_trained": 207_865, "pairs": 61_135, "held_out_accuracy": 1.0}
+        name: entry["metrics"] | {"rows_trained": 207_865, "pairs": 61_135, "accuracy": 1.0}
         for name, entry in report.items()
     }
     for title, lines in pipeline_picture.steps(metrics):
@@ -168,9 +167,10 @@ def test_the_bars_are_as_long_as_the_grades_say(report):
 
 
 def test_a_number_that_the_picture_needs_and_a_chapter_no_longer_writes_is_named(report):
-    del report["05_ddpo"]["metrics"]["held_out_margin"]
+    del report["06_reward_margins"]["metrics"]["mean_margin"]
     with pytest.raises(
-        HandbookError, match="05_ddpo: the front page's picture shows its metric held_out_margin"
+        HandbookError,
+        match="06_reward_margins: the front page's picture shows its metric mean_margin",
     ):
         page_parts.picture(report, list(report))
 
@@ -186,13 +186,10 @@ def test_the_words_in_the_picture_are_escaped():
 
 
 def test_the_page_of_metrics_explains_what_it_knows_and_shows_the_range(report):
-    report["05_ddpo"]["ranges"] = {"held_out_margin": [0.25, 0.5]}
+    report["06_reward_margins"]["ranges"] = {"mean_margin": [0.25, 0.5]}
     drawn = page_parts.metrics(report, list(report))
-    assert (
-        "| `held_out_margin` | 2.5 | 0.25 to 0.5 | mean reward margin on pairs not trained on"
-        in drawn
-    )
-    report["05_ddpo"]["ranges"] = {"held_out_margin": [3975, 3975]}
+    assert "| `mean_margin` | 2.5 | 0.25 to 0.5 | mean reward margin on held-out pairs" in drawn
+    report["06_reward_margins"]["ranges"] = {"mean_margin": [3975, 3975]}
     assert "| 2.5 | 3,975 |" in page_parts.metrics(report, list(report))
 
 

@@ -171,7 +171,8 @@ def stage(run: Path, report: dict[str, Any], chapters: list[str], book: Path, ta
         _refuse(_unfit(notebook, name), "fix the chapter's .py, then: make run")
         link_chapters(notebook, chapters)
         title, _, rest = notebook.cells[0].source.partition("\n")
-        notebook.cells[0].source = f"{title}\n\n{box_of(report[name])}\n{rest}"
+        box = box_of(report[name], minutes_of_exercises(notebook))
+        notebook.cells[0].source = f"{title}\n\n{box}\n{rest}"
         nbformat.write(notebook, target / "notebooks" / f"{name}.ipynb")
 
 
@@ -199,8 +200,19 @@ def _unfit(notebook: nbformat.NotebookNode, name: str) -> list[str]:
     return complaints
 
 
-def box_of(entry: dict[str, Any]) -> str:
-    """The box under a chapter's title: what its last run took, and on what."""
+def minutes_of_exercises(notebook: nbformat.NotebookNode) -> int:
+    """What the exercises of a chapter state, added up."""
+    stated = (re.findall(r"\*\*Minutes\*\* (\d+)", cell.source) for cell in notebook.cells)
+    return sum(int(minutes) for found in stated for minutes in found)
+
+
+def box_of(entry: dict[str, Any], exercises: int) -> str:
+    """The box under a chapter's title: what its last run took, and on what.
+
+    Args:
+        entry: of the chapter, in the run's report.
+        exercises: minutes for all of them; 0 leaves them out.
+    """
     stamp = entry["environment"]
     versions = ", ".join(f"{name} {stamp[name]}" for name in LIBRARIES)
     took = f"**{seconds_in_words(entry['seconds'] + entry['seconds_reused'])}**"
@@ -214,6 +226,7 @@ def box_of(entry: dict[str, Any]) -> str:
             ":class: note time-box",
             f"{took} and **{peak}** on {entry['finished'][:10]}",
             f"({machine_of(stamp)}). Python {stamp['python']}, {versions}.",
+            *([f"The exercises take about {exercises} minutes."] if exercises else []),
             "```",
         ]
     )

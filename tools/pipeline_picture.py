@@ -19,7 +19,7 @@ NEEDED = {
     "02_dsft": ("rows_trained", "held_out_loss_before", "held_out_loss"),
     "03_ai_feedback": ("faulty_tens",),
     "04_preference_pairs": ("pairs",),
-    "05_ddpo": ("held_out_accuracy", "held_out_margin"),
+    "06_reward_margins": ("accuracy", "mean_margin"),
     "07_evaluation": (
         *(f"score_{model}" for model, _ in MODELS),
         *(f"right_{model}" for model, _ in MODELS),
@@ -48,9 +48,9 @@ def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
         if chapter not in metrics:
             return without
         numbers = metrics[chapter]
-        return words.format(**numbers, ranked=percent(numbers.get("held_out_accuracy", 0.0)))
+        return words.format(**numbers, ranked=percent(numbers.get("accuracy", 0.0)))
 
-    sft, feedback, ddpo = "02_dsft", "03_ai_feedback", "05_ddpo"
+    sft, feedback, margins = "02_dsft", "03_ai_feedback", "06_reward_margins"
     loss = "{held_out_loss_before:.2f} → {held_out_loss:.2f} nats per token"
     return [
         ("A teacher's dialogues", ["as in UltraChat, some lost", "their capitals, some refuse"]),
@@ -75,8 +75,8 @@ def steps(metrics: dict[str, dict[str, Any]]) -> list[tuple[str, list[str]]]:
         (
             "05  dDPO",
             [
-                line(ddpo, "{ranked} of unseen pairs"),
-                line(ddpo, "right, mean margin {held_out_margin:.2f}"),
+                line(margins, "{ranked} of held-out pairs"),
+                line(margins, "right, mean margin {mean_margin:.2f}"),
             ],
         ),
     ]

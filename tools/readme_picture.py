@@ -78,9 +78,9 @@ def metrics_of(results: dict[str, Any]) -> tuple[dict[str, dict[str, float]], in
     metrics = {
         "02_dsft": {name: mean("ddpo", "dsft", name) for name in losses},
         "04_preference_pairs": {"pairs": mean("ddpo", "trained", "rows_in")},
-        "05_ddpo": {
-            "held_out_accuracy": mean("ddpo", "margins", "accuracy"),
-            "held_out_margin": mean("ddpo", "margins", "margin"),
+        "06_reward_margins": {
+            "accuracy": mean("ddpo", "margins", "accuracy"),
+            "mean_margin": mean("ddpo", "margins", "margin"),
         },
         "07_evaluation": graded | right,
     }

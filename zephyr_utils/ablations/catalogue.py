@@ -62,7 +62,7 @@ ABLATIONS = {
         Ablation("base", "base model", trains="", start=""),
         Ablation("dsft", "dSFT-1", trains="", start=""),
         Ablation("ddpo", "dDPO + dSFT", trains=""),
-        Ablation("ddpo_without_dsft", "dDPO − dSFT", start="base", few=False),
+        Ablation("ddpo_without_dsft", "dDPO without dSFT", start="base", few=False),
         Ablation("dsft_2", "dSFT-2", trains="chosen", recipe={"num_train_epochs": 1}, few=False),
         Ablation(
             "dsft_more",
