@@ -191,6 +191,9 @@ def test_every_reader_hands_on_every_row_of_a_file_in_any_format(folder, rows, n
     for read in READERS:
         figure(read, path)
     loaded = figure(load_rows, path)
+    if loaded is None and rows:  # one object that may be a table of columns
+        assert len(rows) == 1 and any(isinstance(value, list | dict) for value in rows[0].values())
+        return
     assert repr(loaded or []) == repr(json.loads(json.dumps(rows)))
     answers = figure(load_answers, path)
     assert answers is None or (len(answers) == len(rows) and len(fingerprint(answers)) == 64)

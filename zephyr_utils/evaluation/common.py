@@ -28,6 +28,8 @@ _REMEDIES = (
     ("no preference field", "give annotations: instruction, the two outputs and preference"),
     ("is neither 1 nor 2", "write the turns as the numbers 1 and 2"),
     ("no question_id", "write each question's question_id"),
+    (" is not one of ", "write the winner of each order as model_1, model_2, tie or error"),
+    ("are not there", "write the winners of both orders, g1_winner and g2_winner"),
 )
 # What files of one object keep their records under.
 _WRAPPERS = ("judgments", "annotations", "answers", "questions", "data", "rows", "records",

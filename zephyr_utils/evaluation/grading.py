@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from zephyr_utils.data.thoughts import split_thoughts
 from zephyr_utils.evaluation.common import (
     FASTCHAT_ERROR,
     EvaluationError,
@@ -56,6 +57,12 @@ def answered_turns(turns: list[str]) -> list[str]:
     return turns
 
 
+def _thinks(turn: str) -> bool:
+    """Whether an answer holds its model's thoughts, ended or not."""
+    split = split_thoughts(turn)
+    return split.is_open or bool(split.thoughts.strip())
+
+
 def checked_questions(questions: Iterable[MTBenchQuestion]) -> list[MTBenchQuestion]:
     """The questions as a list, each with an identifier of its own and texts as turns.
 
@@ -69,10 +76,10 @@ def checked_questions(questions: Iterable[MTBenchQuestion]) -> list[MTBenchQuest
             as_identifier(question.get("question_id")) is None
             or not isinstance(turns, list)
             or not turns
-            or not all(isinstance(turn, str) for turn in turns)
+            or not all(isinstance(turn, str) and turn.strip() for turn in turns)
         ):
             raise EvaluationError(
-                "needs question_id and a list of turns",
+                "needs question_id and a list of turns, none of them empty",
                 where=f"question {position}",
                 remedy="write questions as {question_id, category, turns: [first, second]}.",
             )
@@ -101,7 +108,8 @@ def answers_by_question(
     Warns:
         EvaluationWarning: questions without an answer, answers to no question, repeated answers
             (the first counts), answers that are FastChat's mark of a failed call, answers with
-            several choices (the first counts) or with an empty turn.
+            several choices (the first counts), with an empty turn, with more turns than their
+            question, or with thoughts.
 
     Raises:
         EvaluationError: no questions, no answers, a malformed record, or nothing in common.
@@ -122,7 +130,10 @@ def answers_by_question(
             errors.append(key)
         if len(record["choices"]) > 1:
             several.append(key)
-    ids = {question["question_id"] for question in asked}
+    n_turns: dict[QuestionId | None, int] = {
+        question["question_id"]: len(question["turns"]) for question in asked
+    }
+    ids = n_turns.keys()
     without = [
         question["question_id"] for question in asked if not given.get(question["question_id"])
     ]
@@ -153,6 +164,16 @@ def answers_by_question(
         messages.append(
             f"{who}: {len(empty)} answers have an empty turn, which is graded as it is: "
             f"{name_some(empty)}"
+        )
+    if longer := [key for key, turns in given.items() if len(turns) > n_turns.get(key, len(turns))]:
+        messages.append(
+            f"{who}: {len(longer)} answers have more turns than their question, which are left "
+            f"out: {name_some(longer)}"
+        )
+    if thinking := [key for key, turns in given.items() if any(map(_thinks, turns))]:
+        messages.append(
+            f"{who}: {len(thinking)} answers hold thoughts, which the judge reads as a part of "
+            f"them: {name_some(thinking)}"
         )
     if alien := [key for key in given if key not in ids]:
         messages.append(

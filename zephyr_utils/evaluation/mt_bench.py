@@ -239,6 +239,12 @@ def _row_warnings(
             messages.append(
                 f"{len(unknown)} judged questions are not in the question set: {name_some(unknown)}"
             )
+    asked_ids = {question_and_turn(row)[0] for row in rows}
+    if both := sorted(str(q) for q in asked_ids if isinstance(q, int) and str(q) in asked_ids):
+        messages.append(
+            f"{len(both)} questions are numbered both as a number and as a text, and counted as "
+            f"two: {name_some(both)}"
+        )
     judges = {judge for row in rows if (judge := judge_name(row)) is not None}
     if len(judges) > 1:
         messages.append(f"several judges are mixed: {name_some(sorted(judges))}")

@@ -78,6 +78,16 @@ def pair_outcome(record: MTBenchPairJudgment) -> Outcome:
     return first if first == second else "inconsistent"  # type: ignore[return-value]
 
 
+def _why_no_outcome(record: MTBenchPairJudgment) -> str:
+    """Why a record has no outcome: its judge failed, or the file is at fault."""
+    if "g1_winner" not in record or "g2_winner" not in record:
+        return "the winners of both orders are not there"
+    for winner in (record["g1_winner"], record["g2_winner"]):
+        if winner not in (*WINNERS, "error", None, ""):
+            return f"winner {display_name(repr(winner))} is not one of {name_some(WINNERS)}"
+    return "no choice could be read in one of the orders"
+
+
 def pair_score(judgments: Iterable[MTBenchPairJudgment], allow_failures: bool = False) -> PairScore:
     """Count the outcomes of one pair of models over all records.
 
@@ -89,11 +99,11 @@ def pair_score(judgments: Iterable[MTBenchPairJudgment], allow_failures: bool = 
             one, so that a handful of pairs can be looked at).
 
     Warns:
-        EvaluationWarning: a question and turn that is judged more than once.
+        EvaluationWarning: a question and turn that is judged more than once, several judges.
 
     Raises:
-        EvaluationError: no records, missing names, more than one pair of models, or more than a
-            tenth failed (unless allowed).
+        EvaluationError: no records, missing names, more than one pair of models or a model with
+            itself, or more than a tenth failed (unless allowed).
     """
     rows = checked_rows(judgments, "pair judgment")
     for position, row in enumerate(rows, start=1):
@@ -111,22 +121,30 @@ def pair_score(judgments: Iterable[MTBenchPairJudgment], allow_failures: bool = 
             remedy="score one pair of models at a time, always in the same order.",
         )
     model_1, model_2 = pairs[0]
+    if model_1 == model_2:
+        raise EvaluationError(
+            f"they compare {model_1!r} with itself",
+            where="pair judgments",
+            remedy="check model_1 and model_2, which name the two models.",
+        )
     outcomes = Counter(pair_outcome(row) for row in rows)
     n_errors = outcomes["error"]
     check_failures(
         n_errors,
         len(rows),
-        {"no choice could be read in one of the orders": n_errors},
+        Counter(_why_no_outcome(row) for row in rows if pair_outcome(row) == "error"),
         where=f"pair judgments of {model_1} and {model_2}",
         allow=allow_failures or n_errors == 1,
     )
     seen = Counter(question_and_turn(row) for row in rows)
     repeated = sorted(f"{question} turn {turn}" for (question, turn), n in seen.items() if n > 1)
-    warn_all(
-        [f"{len(repeated)} pairs are judged more than once: {name_some(repeated)}"]
-        if repeated
-        else []
-    )
+    judges = {judge for row in rows if (judge := judge_name(row)) is not None}
+    messages = []
+    if repeated:
+        messages.append(f"{len(repeated)} pairs are judged more than once: {name_some(repeated)}")
+    if len(judges) > 1:
+        messages.append(f"several judges are mixed: {name_some(sorted(judges))}")
+    warn_all(messages)
     places = Counter(
         (row.get("g1_winner"), row.get("g2_winner"))
         for row in rows

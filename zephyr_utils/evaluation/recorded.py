@@ -20,6 +20,7 @@ from zephyr_utils.evaluation.types import (
     MTBenchQuestion,
 )
 
+_OTHER_NAMES = ("model_id", "model_name", "generator")
 _ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
 
@@ -118,6 +119,7 @@ def read_judgments(
         compared = [(number, row) for number, row in rows if "g1_winner" in row]
         check_names(graded, "model", str(file))
         if not any("model" in row for _, row in graded):  # the file's name is that of its model
+            _check_other_names(graded, str(file))
             graded = [
                 (number, {**row, "model": file.name.partition(".")[0]}) for number, row in graded
             ]
@@ -126,3 +128,16 @@ def read_judgments(
         single += [row for _, row in graded]
         pairwise += [row for _, row in compared]
     return cast(list[MTBenchJudgment], single), cast(list[MTBenchPairJudgment], pairwise)
+
+
+def _check_other_names(rows: Iterable[tuple[int, dict[str, Any]]], where: str) -> None:
+    """Refuse judgments that name their models under another name than FastChat's ``model``: they
+    may be of several, which would be averaged under the file's name.
+    """
+    names = sorted({name for _, row in rows for name in _OTHER_NAMES if name in row})
+    if names:
+        raise EvaluationError(
+            f"the judgments name their model in `{names[0]}`, not in `model`",
+            where=where,
+            remedy=f"rename `{names[0]}` to `model`.",
+        )
