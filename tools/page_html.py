@@ -18,7 +18,7 @@ read the name.
 so that the style sheet can indent what it goes on with.
 
 *Line breaks.* A browser may break a line between a formula, or code, and the full stop behind it,
-and within an interval or a p-value; in prose and tables these stay together.
+and within an interval, a p-value, or a number and its "%"; these stay together.
 
 *Numbers.* The text calls chapters by the numbers of their files, which no title holds; so each
 page says its own above the title.
@@ -53,6 +53,7 @@ FORMULA_OR_CODE = re.compile(
 )
 VERBATIM = re.compile(r"(<(pre|script|svg|code)\b.*?</\2>)", re.S)
 INTERVAL = re.compile(r"(\[[+−-]?[\d.,]+,) ([+−-]?[\d.,]+\])|\bp ((?:=|&lt;|<)) (0\.\d+|1\.0+)")
+PER_CENT = re.compile(r"([\d.,]+) %")
 SEARCH_TOOLS = re.compile(
     r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
@@ -73,19 +74,25 @@ def plain_signature(match: re.Match[str]) -> str:
 
 
 def in_lines(match: re.Match[str]) -> str:
-    """A printed text with an element around each line; copied, it is the same text."""
-    lines = match[2].splitlines(keepends=True)
+    """A printed text with an element around each line and each percentage; copied, it is the same
+    text.
+    """
+    text = PER_CENT.sub(r'<span class="per-cent">\1 %</span>', match[2])
+    lines = text.splitlines(keepends=True)
     return match[1] + "".join(f'<span class="line">{line}</span>' for line in lines)
 
 
 def unbroken(body: str) -> str:
-    """The body of a page with blanks that do not break in intervals and p-values; what stands
-    verbatim, such as code, is left alone.
+    """The body of a page with blanks that do not break in intervals, p-values and percentages; what
+    stands verbatim, such as code, is left alone.
     """
     parts = VERBATIM.split(body)  # text, verbatim, its element's name, and again
     del parts[2::3]
     parts[::2] = [
-        INTERVAL.sub(lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), part)
+        PER_CENT.sub(
+            "\\1\N{NO-BREAK SPACE}%",
+            INTERVAL.sub(lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), part),
+        )
         for part in parts[::2]
     ]
     return "".join(parts)

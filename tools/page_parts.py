@@ -164,7 +164,7 @@ def execution(report: Report, chapters: list[str]) -> str:
         )
     columns = ["chapter", "finished (UTC)", "time", "of it reused", "peak memory", "machine"]
     machines = "\n".join(f"{place}. {line}" for place, line in enumerate(stamps, start=1))
-    drawn = markdown_table(columns, rows, numbers=(2, 3, 4))
+    drawn = markdown_table(columns, rows, numbers=(1, 2, 3, 4))
     return f"{drawn}\n\nMachines and versions:\n\n{machines}"
 
 

@@ -315,12 +315,15 @@ def answers(report: Report, chapters: list[str]) -> str:
         for number, prompt in enumerate(shown["prompts"])
     ]
     caption = "Greedy decoding, 160 tokens at most."
-    return scrolling(figures.before_after_table(rows, caption=caption))
+    return scrolling(figures.before_after_table(rows, caption=caption), "stacked answers")
 
 
-def scrolling(table: str) -> str:
-    """A table that scrolls by itself where it is wider than a phone; by keyboard, too."""
-    return raw(f'<div class="pst-scrollable-table-container" tabindex="0">{table}</div>')
+def scrolling(table: str, also: str = "") -> str:
+    """A table that scrolls by itself where it is wider than a phone; by keyboard, too. The element
+    around it has the classes `also`, for the style sheet.
+    """
+    classes = f"pst-scrollable-table-container {also}".strip()
+    return raw(f'<div class="{classes}" tabindex="0">{table}</div>')
 
 
 def raw(text: str) -> str:
