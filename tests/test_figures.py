@@ -127,7 +127,7 @@ def test_reward_curves_do_without_held_out_numbers():
 def test_a_margin_of_zero_is_not_counted_as_above_zero():
     fig = figures.margin_histogram([0.0, 0.0, 0.0, 0.0], [1.0, 2.0, -1.0, 0.0])
     labels = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert labels == ["before: 0% above 0", "after: 50% above 0"]
+    assert labels == ["before: 0 % above 0", "after: 50 % above 0"]
     assert [sum(bar.get_height() for bar in bars) for bars in fig.axes[0].containers] == [4, 4]
 
 

@@ -116,7 +116,7 @@ def test_pairs_without_scores_are_audited_for_all_that_needs_none():
     assert "pairs with scores" in str(report) and "mean gap" not in str(report)
     mixed = audit([plain, pair(scores=(5, 5)), pair(scores=(8, 2), prompt="Ha")])
     assert (mixed.n_scored, mixed.n_ties, mixed.mean_gap) == (2, 1, 3.0)
-    assert next(row for row in mixed.rows() if row[0].startswith("ties"))[2] == "50.0%"
+    assert next(row for row in mixed.rows() if row[0].startswith("ties"))[2] == "50.0 %"
     assert "pairs with scores" not in str(audit([pair()]))
 
 
@@ -178,7 +178,7 @@ def test_policies_are_compared_by_the_chosen_answers_that_change():
         "overall": 0,
     }
     assert found.changed["mean", "overall"] == found.changed["overall", "mean"] == (1, 2)
-    assert "1 (50.0%)" in str(found) and "1 (50.0%)" in found._repr_html_()
+    assert "1 (50.0 %)" in str(found) and "1 (50.0 %)" in found._repr_html_()
 
 
 def test_ways_to_reject_never_change_what_is_chosen():

@@ -41,6 +41,6 @@ def export(
     out.print(
         f"{made.file}: {made.size / 1e6:,.0f} MB. Read back, its log-probabilities differ by at "
         f"most {made.largest_difference:.2g} nats; the likeliest token is the same at "
-        f"{made.same_likeliest:.1%} of the positions.",
+        f"{100 * made.same_likeliest:.1f} % of the positions.",
         soft_wrap=True,
     )

@@ -73,7 +73,7 @@ def margin_histogram(margins_before: Sequence[float], margins_after: Sequence[fl
     edges = np.histogram_bin_edges(np.concatenate([before, after]), bins=40).tolist()
     for n, (name, values) in enumerate((("before", before), ("after", after))):
         # A zero is not above zero: before training every margin is exactly 0, which ranks nothing.
-        label = f"{name}: {np.mean(values > 0):.0%} above 0"
+        label = f"{name}: {100 * np.mean(values > 0):.0f} % above 0"
         axes.hist(
             values,
             edges,

@@ -97,7 +97,7 @@ def _time(setting: Scale, stage: Stage, plan: StagePlan) -> str:
         return f"{spans[CPU]} on a CPU ({setting.rate.source if setting.rate else ''})"
     slow, fast = shares(stage)
     cards = ", ".join(f"{name} {text}" for name, text in spans.items())
-    return f"{cards} (at {slow:.0%} to {fast:.0%} of the peak, as published runs)"
+    return f"{cards} (at {100 * slow:.0f} to {100 * fast:.0f} % of the peak, as published runs)"
 
 
 def span(least: float, most: float) -> str:

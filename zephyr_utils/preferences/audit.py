@@ -115,13 +115,14 @@ class Audit(TextTable):
                 )
             )
         if self.n_scored:
-            rows += [(name, f"{n:,}", f"{n / self.n_scored:.1%}") for name, n in scored]
-        rows += [(name, f"{n:,}", f"{n / max(self.n_pairs, 1):.1%}") for name, n in counted]
+            rows += [(name, f"{n:,}", f"{100 * n / self.n_scored:.1f} %") for name, n in scored]
+        rows += [(name, f"{n:,}", f"{100 * n / max(self.n_pairs, 1):.1f} %") for name, n in counted]
         rows += [
             (
                 "chosen answer longer",
                 f"{self.share_chosen_longer * self.n_pairs:,.0f}",
-                f"{self.share_chosen_longer:.1%}; {self.length_bias:.1%} where lengths differ",
+                f"{100 * self.share_chosen_longer:.1f} %; "
+                f"{100 * self.length_bias:.1f} % where lengths differ",
             ),
             ("mean length, chosen", f"{self.mean_length_chosen:,.0f}", "characters"),
             ("mean length, rejected", f"{self.mean_length_rejected:,.0f}", "characters"),
@@ -144,9 +145,8 @@ class Audit(TextTable):
                 ("pairs that choose a faulty 10", f"{self.tens.n_chosen:,}", ""),
             ]
         for score, (n, of) in self.chosen_not_best.items():
-            rows.append(
-                (f"chosen is not the best by {score}", f"{n:,}", f"{n / max(of, 1):.1%} of {of:,}")
-            )
+            share = f"{100 * n / max(of, 1):.1f} % of {of:,}"
+            rows.append((f"chosen is not the best by {score}", f"{n:,}", share))
         return rows + self._model_rows()
 
     def _model_rows(self) -> list[tuple[str, ...]]:
@@ -159,7 +159,7 @@ class Audit(TextTable):
                 (
                     f"model {cell_text(model, 40)}",
                     f"{won:,} chosen, {lost:,} rejected",
-                    f"chosen in {won / (won + lost):.1%}",
+                    f"chosen in {100 * won / (won + lost):.1f} %",
                 )
             )
         if len(both) > len(most):

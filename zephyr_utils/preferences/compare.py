@@ -56,7 +56,7 @@ class StrategyComparison(TextTable):
         if name == other:
             return "-"
         n, of = self.changed[name, other]
-        return f"{n:,} ({n / of:.1%})" if of else "no row in common"
+        return f"{n:,} ({100 * n / of:.1f} %)" if of else "no row in common"
 
 
 def compare_strategies(

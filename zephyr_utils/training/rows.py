@@ -96,7 +96,7 @@ class FittedRows:
                 (
                     f"{limit:,}" + (" (max_length)" if limit == max_length else ""),
                     f"{count:,}",
-                    f"{count / max(len(self.lengths), 1):.0%}",
+                    f"{100 * count / max(len(self.lengths), 1):.0f} %",
                 )
                 for limit, count in whole.items()
             ],

@@ -30,7 +30,7 @@ def _likelihoods(log: TrainingLog) -> list[Reason]:
         return []  # no reference, or too few evaluations to know it; other checks do not need it
     if not moved.displaced:
         return []
-    share = "" if moved.chosen_share is None else f" ({-moved.chosen_share:.0%})"
+    share = "" if moved.chosen_share is None else f" ({-100 * moved.chosen_share:.0f} %)"
     text = f"the chosen answers became {-moved.chosen:.3g} nats less likely{share}, the rejected "
     text += f"{abs(moved.rejected):.3g} {'less' if moved.rejected < 0 else 'more'}"
     if moved.chosen_share is not None and moved.chosen_share < _DEEP_DISPLACEMENT:
