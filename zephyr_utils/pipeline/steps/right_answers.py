@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from zephyr_utils.evaluation.common import EvaluationWarning
 from zephyr_utils.evaluation.exam import ask_questions
 from zephyr_utils.evaluation.grading import grade_answers
-from zephyr_utils.evaluation.intervals import bootstrap_interval
+from zephyr_utils.evaluation.intervals import bootstrap_interval, wilson_interval
 from zephyr_utils.evaluation.judges import Judge
 from zephyr_utils.evaluation.types import MTBenchQuestion
 
@@ -24,7 +24,8 @@ def right_share(
     max_new_tokens: int,
 ) -> dict[str, float]:
     """The share of right answers to the turns of the questions, decoded greedily, with its 95 %
-    interval over questions: ``right``, ``right_low``, ``right_high``.
+    interval over questions (bootstrap; Wilson's where all are alike): ``right``, ``right_low``,
+    ``right_high``.
 
     Args:
         judge: one with a ``right_from``.
@@ -41,9 +42,10 @@ def right_share(
     scores: dict[Any, list[float]] = defaultdict(list)
     for row in judged:
         scores[row["question_id"]].append(row["score"])
-    share = bootstrap_interval(
-        [float(np.mean(np.array(of_one) >= right_from)) for of_one in scores.values()]
-    )
+    shares = [float(np.mean(np.array(of_one) >= right_from)) for of_one in scores.values()]
+    share = bootstrap_interval(shares)
+    if share.low == share.high:  # all questions alike, which a bootstrap takes for certainty
+        share = wilson_interval(round(sum(shares)), len(shares))
     return {"right": share.estimate, "right_low": share.low, "right_high": share.high}
 
 
