@@ -111,10 +111,16 @@ def reward_gradient(rewards, wins):
 exercises.check_reward_gradient(reward_gradient)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
 # The derivative of $\log \sigma(d)$ is $\sigma(-d)$. A comparison pulls the chosen answer up and the rejected one
 # down, by the same amount.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `rewards[:, None] - rewards` has $r_i - r_j$ in row i, column j; `wins` times $\sigma(r_j - r_i)$ is the table of
+# pulls. One axis summed gives what an answer got as chosen, the other as rejected. Which sign does each have in a loss?
 # ```
 
 # %% [markdown]
@@ -541,9 +547,16 @@ def expected_best(scores, grades, n):
 exercises.check_expected_best(expected_best)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# `grades[np.argsort(scores)]` are the grades in that order; `math.comb(k - 1, n - 1)` counts subsets, k from 1.
+# An expectation is a sum: each grade times the share of all subsets in which that answer scores best. Sort by score
+# first; an answer below the n-th place is never the best of n.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `grades[np.argsort(scores)]` are the grades in that order; `math.comb(k - 1, n - 1)` counts subsets, k from 1. There are
+# `math.comb(len(scores), n)` of them in all.
 # ```
 
 # %% [markdown]
@@ -989,9 +1002,15 @@ def gae(rewards, values, gamma, lam):
 exercises.check_gae(gae)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
 # Go backwards from the last token and keep two numbers: the next token's value and advantage, both 0 at first.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# In `for t in reversed(range(len(rewards)))` the TD error is `rewards[t] + gamma * next_value - values[t]`. The advantage
+# is the right side of the equation, and becomes the next one for the token before.
 # ```
 
 # %% [markdown]
@@ -1492,9 +1511,9 @@ lessons.explain(
 # ends early: eight answers take it no further than $\log 8 - 7/8 = 1.2$ nats. A line that keeps rising on the right
 # and flattens or falls in the other two panels is **over-optimised** {cite:p}`gao2022scaling`. Read the lines at *equal* KL divergence and only for
 # large differences; the figure does not rank the methods. There is
-# one seed and two answers per prompt, and dDPO's learning rate was searched over seeds, PPO's settings tried once, on
-# 48 training prompts with the draws of seed 100, and RLOO's not at all. *Over eight replications*, below, shows how far
-# single seeds lie from each other, claim by claim.
+# one seed and two answers per prompt. dDPO's learning rate was searched over seeds; PPO's settings were tried once, on
+# 48 training prompts (seed 100); RLOO's were never tuned here. *Over eight replications*, below, shows how far single
+# seeds lie from each other, claim by claim.
 # ```
 
 # %%

@@ -159,10 +159,16 @@ def whose_answers(log_probs, tokens, own_log_probs, own_tokens):
 exercises.check_whose_answers(whose_answers)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# `log_probs / tokens` is one number per answer. Take the differences prompt by prompt, then their mean, and
-# `np.std(differences, ddof=1) / np.sqrt(len(differences))` is its error. A gap may be off on either side.
+# First nats per token, one number per answer, then the differences prompt by prompt: an easy prompt makes both answers
+# likelier. A gap may be off on either side.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `log_probs / tokens` are the nats per token. `np.std(differences, ddof=1) / np.sqrt(len(differences))` is the error of the
+# mean difference; compare 1.96 times that with `abs(differences.mean())`.
 # ```
 
 # %% [markdown]
@@ -781,9 +787,16 @@ def win_rates(scores, temperature):
 exercises.check_win_rates(win_rates)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# `scores[:, :, None] - scores[:, None, :]` has all differences, (prompts, K, K).
+# All pairs at once: subtract the scores from themselves along a new axis, which gives each prompt a table (K, K). An answer
+# beats itself with a chance of a half.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `scores[:, :, None] - scores[:, None, :]` has all differences, (prompts, K, K): answer i in axis 1, its rival k in axis 2.
+# `torch.sigmoid` makes chances of them; over which axis is the mean?
 # ```
 
 # %% [markdown]
@@ -1098,9 +1111,16 @@ def judge_optimism(ratings, fresh):
 exercises.check_judge_optimism(judge_optimism)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# `chosen = ratings.argmax(axis=1)`, and `ratings[np.arange(len(ratings)), chosen]` has one entry per prompt.
+# The first judging alone chooses. The highest number of the second is another answer's: look up the second at the place
+# that the first chose.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `chosen = ratings.argmax(axis=1)`, and `ratings[np.arange(len(ratings)), chosen]` has one entry per prompt. The same two
+# indices work on `fresh`.
 # ```
 
 # %% [markdown]
@@ -1203,9 +1223,16 @@ def self_play(policy, wins, eta):
 exercises.check_self_play(self_play)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# `wins @ policy` is each answer's win rate against the policy.
+# An answer's win rate against the policy is a mean of its chances, each weighted by how often the policy gives that rival.
+# Do the raised probabilities add up to 1?
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `wins @ policy` is each answer's win rate against the policy. `np.exp` of `eta` times that is the factor; the sum of the
+# products is what to divide by.
 # ```
 
 # %% [markdown]

@@ -354,10 +354,16 @@ def helped(gains, tries):
 exercises.check_helped(helped)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# `NormalDist().inv_cdf(0.975)` is 1.96. The standard error of a mean is `np.std(gains, ddof=1)`, divided by the root of
-# the number of gains.
+# Two questions: is the mean further from zero than the interval reaches, and on which side is it? More tries make the
+# interval longer.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `NormalDist().inv_cdf(0.975)` is 1.96; 0.975 is $1 - 0.05 / 2$. The standard error of a mean is `np.std(gains, ddof=1)`,
+# divided by the root of the number of gains. Compare their product with `abs(gains.mean())`.
 # ```
 
 # %% [markdown]
@@ -660,9 +666,16 @@ def token_kl(student, teacher):
 exercises.check_token_kl(token_kl)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
 # :class: tip dropdown
-# `F.log_softmax(student, dim=-1)` and the same of the teacher. Sum over the vocabulary, then mean over the tokens.
+# At each token the KL divergence is the teacher's mean of $\log p_T(v) - \log p_S(v)$. Logits are not yet
+# log-probabilities.
+# ```
+#
+# ```{admonition} Hint 2
+# :class: tip dropdown
+# `F.log_softmax(student, dim=-1)` and the same of the teacher, whose `.exp()` are the weights. Sum over the vocabulary,
+# then mean over the tokens.
 # ```
 
 # %% [markdown]
@@ -1019,10 +1032,16 @@ def fit_weights(differences, choices):
 exercises.check_fit_weights(fit_weights)
 
 # %% [markdown]
-# ```{admonition} Hint
+# ```{admonition} Hint 1
+# :class: tip dropdown
+# Each step takes the chances $p$ under the present weights, from them gradient and curvature, and solves curvature times
+# step = gradient. Both formulas are above, and only $p$ changes.
+# ```
+#
+# ```{admonition} Hint 2
 # :class: tip dropdown
 # One step: `weights + np.linalg.solve(curvature, gradient)`. For the curvature multiply each row of the differences by
-# its $p (1 - p)$ first.
+# its $p (1 - p)$ first: `(chance * (1 - chance))[:, None]` has the shape for it.
 # ```
 
 # %% [markdown]
@@ -1524,12 +1543,12 @@ figures.show(
 # ```{admonition} What you should see
 # :class: note
 # All lines begin near dSFT on the left; best of n ends early. dDPO's rises to about dDPO itself and falls steeply
-# beyond it, right answers with it. With this seed the short run's goes on rising beyond its own end; whether such a gain
-# holds, *Over eight replications*, below, asks of a run of its own. *Margin* and *scaled* lie near the short run, since they had the same few pairs; the distilled models lie near dDPO, whose
-# answers they learned. What comes from demonstrations alone has the demonstrations' own grade as its limit, and in so
-# few steps stays below it. One pass of the flow raises the reward, and the fifth is past the best. Only dDPO's
-# learning rate was searched, so points do not rank the methods; the ranges of single seeds are in
-# *Over eight replications*, below, claim by claim.
+# beyond it, right answers with it. With this seed the short run's goes on rising beyond its own end. Whether such a gain
+# holds over seeds is asked under *Over eight replications*, below, of another short run. *Margin* and *scaled* lie near
+# the short run, since they had the same few pairs; the distilled models lie near dDPO, whose answers they learned. What
+# comes from demonstrations alone has the demonstrations' own grade as its limit, and in so few steps stays below it.
+# One pass of the flow raises the reward, and the fifth is past the best. Only dDPO's learning rate was searched, so
+# points do not rank the methods; the ranges of single seeds are in *Over eight replications*, below, claim by claim.
 # ```
 
 # %%
