@@ -654,7 +654,8 @@ display(Markdown(markdown_table(
         [
             shown, f"{r['score']:.2f}",
             f"{scores[shown].interval.low:.2f} to {scores[shown].interval.high:.2f}",
-            f"{r['right']:.0%}", f"{r['ended']:.0%}", f"{r['tokens']:.0f}",
+            f"{100 * r['right']:.0f} %", f"{100 * r['ended']:.0f} %",
+            f"{r['tokens']:.0f}",
         ]
         for shown, r in exam.items()
     ],

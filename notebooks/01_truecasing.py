@@ -220,7 +220,7 @@ lessons.predict(
 # %% tags=["hide-output"]
 signed = [answer for answer in answers if answer.strip() == answer.strip().capitalize()]
 signed_share = len(signed) / len(answers)
-print(f"{len(signed):,} of {len(answers):,} = {signed_share:.0%}")
+print(f"{len(signed):,} of {len(answers):,} = {100 * signed_share:.0f} %")
 print(*[repr(answer[:80]) for answer in list(dict.fromkeys(signed))[:6]], sep="\n")
 
 # %% tags=["remove-input"]
@@ -632,7 +632,7 @@ display(Markdown(markdown_table(
     [
         [
             name, f"{s.precision:.3f}", f"{s.recall:.3f}", f"{s.f1:.3f}",
-            f"{s.f1_capitalized:.3f}", f"{altered:.1%}",
+            f"{s.f1_capitalized:.3f}", f"{100 * altered:.1f} %",
         ]
         for name, (s, altered) in results.items()
     ],
@@ -807,7 +807,7 @@ if miniature_as_shipped:
     )
     print(
         f"precision {scores.precision:.3f}, recall {scores.recall:.3f}, "
-        f"correct answers altered {scores.clean_altered:.1%}"
+        f"correct answers altered {100 * scores.clean_altered:.1f} %"
     )
     assert (planted & found).sum() >= 0.95 * planted.sum(), (
         "faults are missed: was the truecaser fitted on the dialogues?"
@@ -851,8 +851,8 @@ refuses[[removed.index for removed in refusal_filter(answers).removed]] = True
 refusing_share = (is_faulty & refuses).sum() / max(is_faulty.sum(), 1)
 others_refusing = refuses[~is_faulty].mean()
 print(
-    f"of {is_faulty.sum()} wrongly cased answers {refusing_share:.0%} refuse; "
-    f"of {(~is_faulty).sum():,} others {others_refusing:.1%}"
+    f"of {is_faulty.sum()} wrongly cased answers {100 * refusing_share:.0f} % refuse; "
+    f"of {(~is_faulty).sum():,} others {100 * others_refusing:.1f} %"
 )
 ratio = refusing_share / max(others_refusing, 1e-9)
 

@@ -257,7 +257,8 @@ assert math.isclose(by_hand, packaged, rel_tol=1e-3), (
 z = torch.tensor([2.0, 0.5, -1.0], requires_grad=True)
 F.cross_entropy(z[None], torch.tensor([2])).backward()
 expected = z.detach().softmax(0) - torch.tensor([0.0, 0.0, 1.0])
-print("autograd", z.grad.tolist(), "\nformula ", expected.tolist())
+print("autograd", z.grad.numpy().round(4))
+print("formula ", expected.numpy().round(4))
 assert torch.allclose(z.grad, expected)
 
 # %% [markdown]
@@ -486,7 +487,7 @@ by_loss = sorted(before_by_part, key=lambda name: -before_by_part[name][0])
 blind = math.log(len(tokenizer))
 for name in by_loss:
     loss, share = before_by_part[name]
-    print(f"{name:>10}: {loss:6.2f} nats per token, {share:4.0%} of the tokens")
+    print(f"{name:>10}: {loss:6.2f} nats per token, {100 * share:3.0f} % of the tokens")
 print(f"a blind guess among {len(tokenizer):,} tokens: {blind:.2f} nats")
 
 # %% tags=["remove-input"]
@@ -792,13 +793,14 @@ shapes = [
 predicted = count(shapes, rank)
 share = predicted / base.num_parameters()
 print(
-    f"{len(shapes)} matrices, {predicted:,} of {base.num_parameters():,}: {share:.2%}"
+    f"{len(shapes)} matrices, {predicted:,} of {base.num_parameters():,}: "
+    f"{100 * share:.2f} %"
 )
 # Mistral-7B: width, width of keys and values, width of the feed-forward
 h, kv, f = 4096, 1024, 14336
 mistral = 32 * count([(h, h), (h, h), (kv, h), (kv, h), (f, h), (f, h), (h, f)], rank)
 mistral_share = mistral / 7.24e9
-print(f"Mistral-7B at rank {rank}: {mistral:,}: {mistral_share:.2%}")
+print(f"Mistral-7B at rank {rank}: {mistral:,}: {100 * mistral_share:.2f} %")
 
 # %% tags=["remove-input"]
 lessons.explain(
@@ -1173,7 +1175,7 @@ form = (falls["marker"] + falls["end"]) / max(sum(falls.values()), 1e-9)
 for name, (loss, share) in after_by_part.items():
     print(
         f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, "
-        f"{share:.0%} of tokens, {share * loss:.2f} of the mean"
+        f"{100 * share:.0f} % of tokens, {share * loss:.2f} of the mean"
     )
 
 # %% tags=["remove-input"]
@@ -1268,8 +1270,8 @@ graded = {
 }
 for name, results in graded.items():
     print(
-        f"{name:>5}: ends by itself {results['ended']:4.0%}, "
-        f"right {results['right']:4.0%}, grade {results['score']:.2f}, "
+        f"{name:>5}: ends by itself {100 * results['ended']:3.0f} %, "
+        f"right {100 * results['right']:3.0f} %, grade {results['score']:.2f}, "
         f"{results['tokens']:.0f} tokens per answer"
     )
 

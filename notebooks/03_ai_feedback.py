@@ -49,7 +49,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections import Counter
 from pathlib import Path
@@ -93,8 +92,8 @@ for name, text in (
     ("principle", first_answer["custom_system_prompt"]),
     (first_answer["model"], first_answer["response"]),
 ):
-    print(textwrap.fill(f"{name}: {text}", 88), "\n")
-print(textwrap.fill(real.attribution, 88))
+    print(f"{name}: {text}\n")
+print(real.attribution)
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -106,7 +105,7 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 for aspect, given in first_answer["annotations"].items():
-    print(textwrap.fill(f"{aspect}: {given['Rating']}. {given['Rationale']}", 88), "\n")
+    print(f"{aspect}: {given['Rating']}. {given['Rationale']}\n")
 ratings = {name: given["Rating"] for name, given in first_answer["annotations"].items()}
 
 # %% tags=["remove-input"]
@@ -190,7 +189,7 @@ with contextlib.suppress(KeyError, ZeroDivisionError, TypeError):  # without rat
 # UltraFeedback's prompts are long; ours say the same in other words. Here is the one for honesty, as it is sent.
 
 # %%
-print("\n".join(textwrap.fill(line, 88) for line in rater("honesty").splitlines()))
+print(rater("honesty"))
 
 # %% [markdown]
 # The question and the answers follow, each between marked lines. The mark is a hash of the texts themselves, so no answer can
@@ -392,7 +391,9 @@ known = [
 has_truth = np.array([truth is not None for truth in known])
 # four aspects, then the grade of ten
 truths = np.array([truth or [np.nan] * 5 for truth in known])
-print(f"the truth is known for {has_truth.mean():.1%} of {len(known):,} answers")
+print(
+    f"the truth is known for {100 * has_truth.mean():.1f} % of {len(known):,} answers"
+)
 
 # %% [markdown]
 # The truth is missing where the rules do not understand a prompt: disguised leaks, which
@@ -501,7 +502,7 @@ x, y = zip(*dots, strict=True) if dots else ((), ())
 axes.scatter(x, y, s=[2 + 0.5 * n for n in dots.values()], color=colours, alpha=0.7)
 if suspect.any():
     axes.annotate(
-        f"{suspect.sum()} tens that all four aspects contradict", (1.0, 9.3),
+        f"{suspect.sum()} tens that all\nfour aspects contradict", (1.0, 8.9),
         color=figures.COLOURS[1], va="center",
     )
 axes.set(
@@ -614,7 +615,8 @@ for n in places[:4]:
 tens = int((overall == 10).sum())
 faulty_share = len(places) / tens if tens else 0.0
 print(
-    f"{len(places)} of {tens:,} tens, {faulty_share:.1%}, contradict their own aspects"
+    f"{len(places)} of {tens:,} tens, {100 * faulty_share:.1f} %, contradict their own "
+    "aspects"
 )
 
 # %%
@@ -622,7 +624,7 @@ if miniature_as_shipped:
     really_bad = truths[suspect & has_truth, 4] <= 2
     print(
         f"of {len(really_bad)} suspects, "
-        f"{really_bad.mean():.0%} are bad answers by the truth"
+        f"{100 * really_bad.mean():.0f} % are bad answers by the truth"
     )
 
 # %% [markdown]
@@ -1172,7 +1174,10 @@ for judge, (given, turned) in asked.items():
     twice[judge] = (same_best, place_bonus(shown_first, shown_last), length)
 display(Markdown(markdown_table(
     ["judge", "same best", "position", "length"],
-    [[j, f"{s:.0%}", f"{p:+.2f}", f"{r:+.2f}"] for j, (s, p, r) in twice.items()],
+    [
+        [j, f"{100 * s:.0f} %", f"{p:+.2f}", f"{r:+.2f}"]
+        for j, (s, p, r) in twice.items()
+    ],
     numbers=(1, 2, 3),
 )))
 by_length, by_place = twice["stand-in-length"], twice["stand-in-place"]
@@ -1212,8 +1217,8 @@ def truly_best(ratings):
 fixed_order = np.mean([truly_best(ratings) for ratings in asked["stand-in-place"]])
 rotated_order = truly_best(mean_ratings("stand-in-place", "rotated"))
 print(
-    f"fixed order {fixed_order:.0%}, "
-    f"rotated {rotated_order:.0%} of the best answers are truly best"
+    f"fixed order {100 * fixed_order:.0f} %, "
+    f"rotated {100 * rotated_order:.0f} % of the best answers are truly best"
 )
 
 # %% [markdown]
@@ -1295,10 +1300,10 @@ for n, count in sorted(n_answers.items()):
     print(f"{count:,} prompts with {n} answers")
 for n, count in sorted(n_aspects.items()):
     print(f"{count:,} answers rated in {n} aspects")
-print(f"N/A or no number: {np.isnan(table).mean():.1%}")
+print(f"N/A or no number: {100 * np.isnan(table).mean():.1f} %")
 print(
     f"records that repeat a prompt: {loaded.n_duplicate_ids:,}; "
-    f"answers without overall grade: {np.isnan(overall).mean():.1%}"
+    f"answers without overall grade: {100 * np.isnan(overall).mean():.1f} %"
 )
 
 # %% [markdown]

@@ -53,6 +53,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from IPython.display import Markdown, display
 
 from zephyr_utils import exercises, figures, lessons, published, training
 from zephyr_utils.ablations import catalogue, measurements
@@ -68,6 +69,7 @@ from zephyr_utils.pipeline.pipeline import PAIRS, Pipeline
 from zephyr_utils.preferences import (
     STRATEGIES, audit, binarize, compare_strategies, mean_rating, overall_rating,
 )
+from zephyr_utils.tables import markdown_table
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
@@ -374,7 +376,7 @@ gaps = {
 for name, values in gaps.items():
     print(
         f"{name:7s} mean gap {values.mean():.3f}, "
-        f"below half a point: {(values < 0.5).mean():.1%}"
+        f"below half a point: {100 * (values < 0.5).mean():.1f} %"
     )
 wider = gaps["worst"].mean() / gaps["random"].mean() - 1
 also_worst = np.mean(
@@ -551,7 +553,10 @@ for name, options in (("version 2", version_2), ("a seed for each row", {})):
         share_changed(rated[1:], **options), share_changed(shuffled, **options),
     )
     gone, moved = changed_share[name]
-    print(f"{name:20s} first row gone: {gone:6.1%}   shuffled: {moved:6.1%}")
+    print(
+        f"{name:20s} first row gone: {100 * gone:5.1f} %   "
+        f"shuffled: {100 * moved:5.1f} %"
+    )
 gone, moved = changed_share["version 2"]
 
 # %% tags=["remove-input"]
@@ -591,8 +596,8 @@ for name, rate in (("mean", mean_rating), ("overall", overall_rating)):
     tie_share[name] = ties / max(len(kept), 1)
     shared = np.mean([top_is_shared(row, rate) for row in rated])
     print(
-        f"{name:8s} top shared in {shared:.1%} of rows; "
-        f"ties among the pairs if kept: {tie_share[name]:.1%}"
+        f"{name:8s} top shared in {100 * shared:.1f} % of rows; "
+        f"ties among the pairs if kept: {100 * tie_share[name]:.1f} %"
     )
 tied_more = max(tie_share, key=tie_share.get)
 
@@ -661,7 +666,8 @@ for name, rate, width in (("mean", mean_rating, 4), ("overall", overall_rating, 
     noise[name] = apart.std() / np.sqrt(2) if len(apart) else float("nan")
     print(
         f"{name:8s} {len(apart):,} twins, {(apart == 0).sum():,} rated alike;",
-        f"noise {noise[name]:.2f} points = {noise[name] / width:.1%} of the scale",
+        f"noise {noise[name]:.2f} points = {100 * noise[name] / width:.1f} % of the "
+        "scale",
     )
 
 # %% [markdown]
@@ -943,8 +949,11 @@ if files:
     print(audit(p for file in files for p in load_records(file, "preference")))
 else:
     stored = published.published_table("real_pairs_audit")
-    for row in stored.rows:
-        print(f"{row['what']:<36}{row['figure']:>9}  {row['share'] or ''}")
+    display(Markdown(markdown_table(
+        ["what", "figure", "share or range"],
+        [(row["what"], row["figure"], row["share"] or "") for row in stored.rows],
+        numbers=(1,),
+    )))
 
 # %% [markdown]
 # It shows three decisions of this chapter: ties are kept, and neither equal nor empty texts are removed.
@@ -1179,8 +1188,9 @@ for name, pairs_made in both.items():
     }
     signs[name] = (audit(pairs_made).length_bias, opened["chosen"], opened["rejected"])
     print(
-        f"{name:7s} longer one chosen {signs[name][0]:.0%}, friendly opening in "
-        f"{signs[name][1]:.0%} of chosen and {signs[name][2]:.0%} of rejected answers"
+        f"{name:7s} longer one chosen {100 * signs[name][0]:.0f} %, friendly opening "
+        f"in {100 * signs[name][1]:.0f} % of chosen and {100 * signs[name][2]:.0f} % "
+        "of rejected answers"
     )
 
 # %% tags=["remove-input"]

@@ -50,7 +50,7 @@ import torch
 import torch.nn.functional as F
 import trl
 from datasets import Dataset, disable_progress_bars
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
 from peft import get_peft_model
 from transformers import PrinterCallback, set_seed
 
@@ -62,6 +62,7 @@ from zephyr_utils.explorers.dpo_loss import DpoLoss
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.tables import markdown_table
 
 disable_progress_bars()
 pipeline = Pipeline(
@@ -261,11 +262,18 @@ lessons.predict(
 )
 
 # %% tags=["hide-output"]
-print("beta     ", *(f"{text:>16s}" for text in answers))
-print("reference", *(f"{p:16.3f}" for p in reference))
-for price in (100.0, 10.0, 1.0, 0.1):
-    policy = best_policy(reference.numpy(), reward.numpy(), price)
-    print(f"{price:<9g}", *(f"{p:16.3f}" for p in policy))
+by_beta = {
+    f"{price:g}": best_policy(reference.numpy(), reward.numpy(), price)
+    for price in (100.0, 10.0, 1.0, 0.1)
+}
+display(Markdown(markdown_table(
+    ["beta", *answers],
+    [
+        [name, *(f"{p:.3f}" for p in policy)]
+        for name, policy in ({"reference": reference} | by_beta).items()
+    ],
+    numbers=range(1, 5),
+)))
 
 # %% tags=["remove-input"]
 lessons.explain(
@@ -661,7 +669,7 @@ assert abs(by_hand - packaged) < 1e-3
 # |---|---|---|
 # | **A** merge the adapter into the base, then a new adapter | new adapter switched off = merged dSFT model | right |
 # | **B** base with the dSFT adapter, trained further | a frozen copy of that adapter, made by TRL | right; nothing is merged, so best with 4-bit weights |
-# | **C** as B, but loaded without `is_trainable=True` | none is asked for | stops with an error: no gradient |
+# | **C** as B, but loaded without `is_trainable=True` | never reached | stops with an error: no gradient |
 # | **D** as A, reference log-probabilities computed once | the same numbers, kept | right, and what we do |
 # | **E** the base, dSFT adapter *forgotten*, then a new adapter | the base model | wrong: tried out below |
 #
@@ -1275,7 +1283,10 @@ if rows:
 for name, given in (("dSFT", before), ("dSFT + dDPO", after)):
     ended = np.mean([answer.ended for answer in given])
     n_tokens = np.mean([answer.n_tokens for answer in given])
-    print(f"{name:12s} end by themselves {ended:.0%}, tokens per answer {n_tokens:.1f}")
+    print(
+        f"{name:12s} end by themselves {100 * ended:.0f} %, "
+        f"tokens per answer {n_tokens:.1f}"
+    )
 if miniature_as_shipped:
     assert np.mean([answer.ended for answer in after]) > 0.8, (
         "answers do not stop: does their end count in the loss?"

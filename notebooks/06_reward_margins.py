@@ -302,8 +302,8 @@ print("Zephyr:", ", ".join(f"{name} {value:.4f}" for name, value in last.items()
 missed = margins <= 0
 loss_of_missed = pair_losses(margins)[missed].sum() / pair_losses(margins).sum()
 print(
-    f"ours: {missed.mean():.0%} of the pairs are not learned and make "
-    f"{loss_of_missed:.0%} of the loss"
+    f"ours: {100 * missed.mean():.0f} % of the pairs are not learned and make "
+    f"{100 * loss_of_missed:.0f} % of the loss"
 )
 
 # %% tags=["remove-input"]
@@ -352,8 +352,8 @@ def side_by_side(names, ylabel, kinds=("evaluation",)):
         for kind in kinds:
             draw(axes, one_log, names, kind)
         for step in diagnostics.epoch_steps(one_log):
-            axes.axvline(step.step_after, color="#1a1a1a", linewidth=0.8, linestyle=":")
-        axes.set(xlabel="step (dotted: end of an epoch)", title=title)
+            axes.axvline(step.step_after, color="#1a1a1a", linestyle="--")
+        axes.set(xlabel="step", title=title)
     panels[0].set_ylabel(ylabel)
     panels[1].legend()
     return fig
@@ -371,7 +371,8 @@ alt = "; ".join(
 figures.show(
     side_by_side(rewards, "held-out reward"), alt=alt,
     caption="Held-out rewards; Zephyr's margin ends at "
-    f"{mean_margin:.1f}, ours at {log.evaluation[rewards[2]][-1]:.1f}.",
+    f"{mean_margin:.1f}, ours at {log.evaluation[rewards[2]][-1]:.1f}. "
+    "Dashed: the end of an epoch.",
 )
 
 # %% tags=["hide-input", "hide-output"]
@@ -384,7 +385,8 @@ figures.show(
     caption=(
         "Held-out accuracy; ours ends at "
         f"{log.evaluation['rewards/accuracies'][-1]:.2f}, Zephyr's at "
-        f"{zephyr.evaluation['rewards/accuracies'][-1]:.2f}."
+        f"{zephyr.evaluation['rewards/accuracies'][-1]:.2f}. Dashed: the end of an "
+        "epoch."
     ),
 )
 
@@ -400,7 +402,7 @@ figures.show(
     side_by_side(["loss"], "loss per pair (nats)", ("training", "evaluation")), alt=alt,
     caption=(
         f"Training and held-out loss; Zephyr's held-out loss is lowest at step "
-        f"{best.best_step:.0f}."
+        f"{best.best_step:.0f}. Dashed: the end of an epoch."
     ),
 )
 
@@ -718,7 +720,7 @@ error = np.sqrt(p * (1 - p) / size)
 finite = error * np.sqrt((n_all - size) / (n_all - 1))
 print(
     f"{size} of {n_all} pairs: standard deviation {100 * draws.std():.1f} points, "
-    f"by the formula {100 * finite:.1f}; off by more than 4 points in {off:.0%}"
+    f"by the formula {100 * finite:.1f}; off by more than 4 points in {100 * off:.0f} %"
 )
 assert abs(finite - draws.std()) < 0.005, (
     "simulation and formula differ: did you draw with replacement?"
@@ -784,7 +786,8 @@ most = np.histogram(margins, bins=40)[0].max()
 fig.axes[0].set_ylim(0, 1.6 * most)  # the bar of the zeros would dwarf all others
 low, high = np.quantile(margins, [0.05, 0.95])
 alt = (
-    f"Before dDPO all margins are 0. After it {np.mean(margins > 0):.0%} lie above 0, "
+    f"Before dDPO all margins are 0. After it {100 * np.mean(margins > 0):.0f} % lie "
+    "above 0, "
     f"nine in ten of them between {low:.1f} and {high:.1f}."
 )
 figures.show(
@@ -1034,7 +1037,7 @@ assert change[0] < 0 < change[0] - change[1], (
 for title, one_log in LOGS.items():
     moved = diagnostics.displacement(one_log)
     share = (
-        f" ({moved.chosen_share:+.0%} of its size)"
+        f" ({100 * moved.chosen_share:+.0f} % of its size)"
         if moved.chosen_share is not None
         else ""
     )
@@ -1092,10 +1095,10 @@ exercises.check_displaced_share(displaced_share)
 displaced = exercises.yours(displaced_share, exercises.check_displaced_share)
 change_chosen = sums["policy_chosen"] - sums["reference_chosen"]
 change_rejected = sums["policy_rejected"] - sums["reference_rejected"]
-print(f"learned, and chosen less likely: {displaced(**sums):.0%}")
+print(f"learned, and chosen less likely: {100 * displaced(**sums):.0f} %")
 for side, moved in (("chosen", change_chosen), ("rejected", change_rejected)):
     print(
-        f"{side:8s} less likely in {np.mean(moved < 0):.0%}, "
+        f"{side:8s} less likely in {100 * np.mean(moved < 0):.0f} %, "
         f"mean change {bootstrap_interval(moved)} nats"
     )
 
@@ -1194,7 +1197,7 @@ def upto(t):
 for t in (1, 3, 5, 10):
     print(
         f"first {t:2d} tokens: {upto(t):.2f} of {upto(None):.2f} nats, "
-        f"{upto(t) / upto(None):.0%}"
+        f"{100 * upto(t) / upto(None):.0f} %"
     )
 
 # %% [markdown]
@@ -1218,7 +1221,10 @@ def first_token_probabilities(model, conversations):
 asked_of = [held_out[i]["chosen"][:-1] for i in some]
 old, new = (first_token_probabilities(model, asked_of) for model in (before, after))
 for token in torch.argsort((new - old).abs(), descending=True)[:10].tolist():
-    print(f"{tokenizer.decode([token])!r:12} {old[token]:7.1%} -> {new[token]:7.1%}")
+    print(
+        f"{tokenizer.decode([token])!r:12} {100 * old[token]:6.1f} % -> "
+        f"{100 * new[token]:6.1f} %"
+    )
 
 # %% [markdown]
 # In an early trial the trained miniature began with the *second* word of the friendly opening ("to help! 7 plus 2 is 9."),
