@@ -13,6 +13,24 @@ def test_the_page_shows_what_was_measured():
     assert page.filled(text, page.blocks()) == text, "run: python tools/results_page.py"
 
 
+def test_every_replication_that_the_page_calls_measured_is():
+    words = " ".join(page.PAGE.read_text(encoding="utf-8").split())
+    assert "It asks for ten replications, and all ten are measured" in words
+    assert len(read_json(page.RESULTS / "claims.json")["measured"]) == 10
+
+
+def test_undecided_claims_are_counted_in_all_and_among_the_first():
+    rows = {
+        row: {"exam": {"score": 5.0, "right": 0.5, "ended": 1.0, "tokens": 9.0}}
+        for row in ("base", "dsft", "dsft_2", "dsft_more")
+    }
+    measured = {seed: {name: dict(one) for name, one in rows.items()} for seed in range(3)}
+    for seed, grade in enumerate((3.0, 5.0, 7.0)):
+        measured[seed]["dsft_2"] = {"exam": rows["dsft_2"]["exam"] | {"score": grade}}
+    text = page.claims(Committed(measured, "a machine"))
+    assert "stated for: 2 of 3, 1 of them among the first 18. " in text
+
+
 def test_what_is_around_the_blocks_stays_and_a_second_writing_changes_nothing():
     text = "# Title\n\n<!-- begin: one -->\nold\n<!-- end: one -->\n\nWords.\n"
     once = page.filled(text, {"one": lambda: "| new |"})

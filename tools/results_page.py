@@ -21,6 +21,7 @@ from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import equal_kl_missed, judge_methods
 from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
 from zephyr_utils.ablations.tables import methods_table, processors_table, undecided
+from zephyr_utils.ablations.verdicts import ClaimResult
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 from zephyr_utils.published import published_table
@@ -51,17 +52,22 @@ def claims(known: Committed) -> str:
     parts = [
         models_table(known.measured, (*TABLE_3, *OWN_ANSWERS)),
         findings_table(shown, why=False),
-        _about(known, undecided(judged[:FIRST])),
+        _about(known, judged, len(shown)),
     ]
     if missing := len(judged) - len(shown):
         parts.append(f"{missing} further claims are not measured yet.")
     return "\n\n".join(parts)
 
 
-def _about(known: Committed, open_ones: list[str]) -> str:
-    """How many replications, how much is undecided, and what was left out."""
-    count, verb = len(open_ones), "is" if len(open_ones) == 1 else "are"
-    text = f"Of the first {FIRST} claims {count} {verb} undecided. {known.machine}."
+def _about(known: Committed, judged: list[ClaimResult], shown: int) -> str:
+    """How many replications, how many of the `shown` claims are undecided, what was left out."""
+    every, first = (len(undecided(some)) for some in (judged, judged[:FIRST]))
+    text = (
+        f"Undecided, on the outcome that a claim is stated for: {every} of {shown}, {first} of "
+        f"them among the first {FIRST}. Those, on table 3, epochs, pairings, β and losses, are "
+        "what the study began with; the others explain them or go beyond the paper, and are "
+        f"therefore counted apart. {known.machine}."
+    )
     if known.format < FORMAT:
         return (
             f"These results belong to an earlier world, and to {len(known.measured)} seeds that "
