@@ -918,7 +918,7 @@ lessons.explain(
 )
 
 # %% [markdown]
-# ### Many comparisons are many chances
+# ## Many comparisons are many chances
 #
 # With 95 % intervals one in twenty differences that do not exist is "found". Among ten independent comparisons the chance of
 # at least one false finding is $1 - 0.95^{10} = 40\,\%$. Holm's correction keeps it at 5 %: sort the p-values, compare the
@@ -966,7 +966,8 @@ exercises.check_holm(holm)
 # `````
 
 # %% [markdown]
-# Your function on the comparisons of the figure above, without and with the correction:
+# Your function on the comparisons under *Pairs, β and losses*, each row against the plain one, without and with the
+# correction:
 
 # %%
 stands = exercises.yours(holm, exercises.check_holm)
