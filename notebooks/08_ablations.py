@@ -608,7 +608,7 @@ def show_differences(comparisons, what):
 in_table_3 = {
     "dSFT-1 over the base": ("dsft", "base"),
     "dDPO + dSFT over dSFT-1": ("ddpo", "dsft"),
-    "dDPO − dSFT over dSFT-1": ("ddpo_without_dsft", "dsft"),
+    "dDPO without dSFT over dSFT-1": ("ddpo_without_dsft", "dsft"),
     "dSFT-2 over dSFT-1": ("dsft_2", "dsft"),
     "dDPO + dSFT over dSFT-2": ("ddpo", "dsft_2"),
 }

@@ -26,7 +26,7 @@ def models_table(measured: Measured, rows: Iterable[str]) -> str:
     published = {row["setting"]: row["mt_bench"] for row in published_table("table_3").rows}
 
     def paper(name: str) -> str:
-        number = published.get(ABLATIONS[name].label.replace("−", "-"))
+        number = published.get(ABLATIONS[name].label.replace("without", "-"))  # "dDPO - dSFT"
         return f"{number:.2f}" if number else ""
 
     labels = {name: ABLATIONS[name].label for name in rows}
