@@ -70,7 +70,7 @@ def sign_changes(
     ]
 
 
-def in_words(labels: Mapping[str, str], turned: list[str] | None) -> str:
+def signs_in_words(labels: Mapping[str, str], turned: list[str] | None) -> str:
     """What `sign_changes` found, as a sentence."""
     if turned is None:
         return NOTHING_YET
