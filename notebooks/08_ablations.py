@@ -692,7 +692,9 @@ accuracy = show_epochs(
             row, lambda rows_of, series=series: rows_of["accuracies"][series]
         )
         for row, label in (
-            ("epochs", "rank 16"), ("by_heart", "rank 128"), ("all_weights", "all weights")
+            ("epochs", "rank 16"),
+            ("by_heart", "rank 128"),
+            ("all_weights", "all weights"),
         )
         for series in ("train", "held_out")
     },

@@ -1,21 +1,19 @@
 """A chapter's numbers beside those of other seeds, and the ranges that follow from them."""
 
 import json
-import math
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from scipy.stats import t
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.lessons.chapter_seeds import (
     NOTHING_YET,
-    signs_in_words,
     seeds_table,
     share_kept,
     sign_changes,
+    signs_in_words,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,23 +66,18 @@ def test_a_metric_that_the_runs_lack_is_named():
         seeds_table("10_x", {"rise": "rise"}, {"rise": 1.0}, KNOWN)
 
 
-def test_a_prediction_interval_is_wider_than_the_values_and_keeps_above_zero():
+def test_a_range_reaches_as_far_again_to_either_side_and_keeps_above_zero():
     import chapter_seeds
 
-    values = [1.0, 2.0, 3.0, 4.0]
-    reach = t.ppf(0.995, 3) * math.sqrt(5 / 3) * math.sqrt(1.25)
-    assert chapter_seeds.prediction_interval(values) == pytest.approx(
-        [2.5 - reach, 2.5 + reach], abs=1e-3
-    )
-    low, high = chapter_seeds.prediction_interval(values, positive=True)
-    assert 0 < low < 1 and high > 4
+    assert chapter_seeds.range_of([1.0, 3.0, 2.0]) == [-1.0, 5.0]
+    assert chapter_seeds.range_of([1.0, 2.0], positive=True) == pytest.approx([0.5, 4.0], abs=1e-3)
 
 
 def test_the_committed_ranges_follow_from_the_committed_runs():
     import chapter_seeds
 
-    found = json.loads(RESULTS.read_text(encoding="utf-8"))["chapters"]
-    assert all(len(seeds) >= 3 for seeds in found.values())
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert all(len(seeds) >= 3 for seeds in found["chapters"].values())
     written = yaml.safe_load((ROOT / "tests/expected/miniature.yaml").read_text(encoding="utf-8"))
     for chapter, metrics in chapter_seeds.ranges(found).items():
         assert metrics.items() <= written[chapter].items(), chapter
