@@ -148,15 +148,37 @@ def test_the_accuracy_of_an_epoch_is_the_mean_of_its_steps_and_the_last_measurem
     assert found == {"train": [pytest.approx(0.6), 0.9], "held_out": [0.6, 0.8]}
 
 
+class Saved:
+    """Stands for a model or a tokenizer, and notes where it is saved."""
+
+    def __init__(self):
+        self.folders = []
+
+    def save_pretrained(self, folder):
+        self.folders.append(Path(folder).name)
+
+
 def test_each_epoch_leaves_its_adapter_in_a_folder_of_its_own(tmp_path, monkeypatch):
     saved = []
+    monkeypatch.setattr(callbacks, "PeftModel", Saved)
     monkeypatch.setattr(
         callbacks, "save_adapter", lambda model, folder, writes: saved.append(folder)
     )
     keeper = SaveEachEpoch(tmp_path)
     for epoch in (1.0, 1.9999999, 3.0):  # as the trainer counts: sums of fractions
-        keeper.on_epoch_end(None, SimpleNamespace(epoch=epoch, is_world_process_zero=True), None)
+        state = SimpleNamespace(epoch=epoch, is_world_process_zero=True)
+        keeper.on_epoch_end(None, state, None, model=Saved())
     assert [path.name for path in saved] == ["epoch_1", "epoch_2", "epoch_3"]
+
+
+@pytest.mark.parametrize(("first", "folders"), [(True, ["epoch_2"]), (False, [])])
+def test_without_an_adapter_each_epoch_leaves_a_model_that_can_be_examined(
+    tmp_path, first, folders
+):
+    model, tokenizer = Saved(), Saved()
+    state = SimpleNamespace(epoch=2.0, is_world_process_zero=first)
+    SaveEachEpoch(tmp_path).on_epoch_end(None, state, None, model=model, processing_class=tokenizer)
+    assert model.folders == tokenizer.folders == folders
 
 
 # --- several processes ----------------------------------------------------------------------------
