@@ -81,7 +81,7 @@ def test_a_histogram_counts_every_text_once_and_names_the_context():
 
 def test_filled_histograms_have_the_names_of_the_legend():
     table = only(figures.margin_histogram([-1.0, 0.5, 1.0], [1.0, 2.0, 3.0]))
-    assert table.columns[1:] == ["before: 67% above 0", "after: 100% above 0"]
+    assert table.columns[1:] == ["before: 67 % above 0", "after: 100 % above 0"]
     assert [sum(int(row[column]) for row in table.rows) for column in (1, 2)] == [3, 3]
 
 

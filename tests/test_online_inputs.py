@@ -119,7 +119,7 @@ def test_what_is_left_out_of_a_row_and_what_is_set_aside_is_counted(asked_in, tm
     assert "8 rows read = 5 records + 3 set aside" in said
     assert "1 records repeat the id of an earlier one" in said
     assert "5 of 5 prompts: its system message is not sent" in said
-    assert "'repeated_prompt': 1" in said
+    assert "set aside: 1 repeated prompt" in said
     assert sum(map(len, asked_in(file, set_aside_bad_rows=True, limit=3))) == 3
     assert "3 of 5 prompts, by --limit" in "".join(capfd.readouterr())
 
