@@ -193,9 +193,9 @@ def test_a_table_says_how_many_rows_fit_whole_at_which_length():
     fitted = fit_dialogues(tokenizer, dialogues(20), 100)
     table = fitted.length_table(100).splitlines()
     assert table[2] == f"| 100 (max_length) | {sum(n <= 100 for n in fitted.lengths)} | " + (
-        f"{sum(n <= 100 for n in fitted.lengths) / 20:.0%} |"
+        f"{100 * sum(n <= 100 for n in fitted.lengths) / 20:.0f} % |"
     )
-    assert table[-1].endswith("| 20 | 100% |")
+    assert table[-1].endswith("| 20 | 100 % |")
 
 
 # --- beginnings, ends, padding --------------------------------------------------------------------
