@@ -78,7 +78,20 @@ GUARDED = {
         "implicit_friendly",
     ),
 }
-POSITIVE = {"rl_kl", "ppo_kl", "dpo_kl", "distance_texts", "distance_logits"}
+# Distances, and gains without which a method would have failed.
+POSITIVE = {
+    "best_of_8_gain",
+    "rl_reward_gain",
+    "rl_true_grade_gain",
+    "rl_kl",
+    "ppo_reward_gain",
+    "ppo_kl",
+    "dpo_grade_gain",
+    "dpo_kl",
+    "distance_texts",
+    "distance_logits",
+    "best_rated_gain",
+}
 Metrics = dict[str, dict[str, dict[str, float]]]  # chapter -> seed -> metric -> value
 
 
@@ -109,7 +122,7 @@ def run_seed(seed: int, runs: Path, avx2: bool = False) -> dict[str, dict[str, A
 
 def range_of(values: Sequence[float], positive: bool = False) -> list[float]:
     """From the lowest to the highest value, and as far again to either side; in logarithms where
-    values cannot be negative.
+    a value has to be positive.
     """
     numbers = [math.log(value) for value in values] if positive else list(values)
     low, high = min(numbers), max(numbers)

@@ -1617,12 +1617,8 @@ by_seed = {
 display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
 
 # %% tags=["remove-input"]
-turned = chapter_seeds.sign_changes(folder.name, by_seed)
-lessons.explain(
-    chapter_seeds.signs_in_words(by_seed, turned),
-    key="seeds",
-    answer=chapter_seeds.share_kept(by_seed, turned),
-)
+text, kept = chapter_seeds.sign_changes(folder.name, by_seed)
+lessons.explain(text, key="seeds", answer=kept)
 
 # %% [markdown]
 # ## Over eight replications

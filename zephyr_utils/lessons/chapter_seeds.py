@@ -56,35 +56,26 @@ def seeds_table(
 
 def sign_changes(
     chapter: str, labels: Mapping[str, str], known: Mapping[str, Any] | None = None
-) -> list[str] | None:
-    """The labels of the differences that have not the same sign in all of the runs; None where
-    there are no runs.
+) -> tuple[str, int | None]:
+    """Which of the differences have not the same sign in all of the runs.
+
+    Returns:
+        A sentence; and how many keep their sign: 0 for fewer than half, 1 for half or more, 2 for
+        all, None where there are no runs.
     """
     runs = (committed_file(FILE) if known is None else known).get("chapters", {}).get(chapter)
     if not runs:
-        return None
-    return [
+        return NOTHING_YET, None
+    turned = [
         label
         for name, label in labels.items()
         if len({metrics[name] > 0 for metrics in runs.values()}) > 1
     ]
-
-
-def signs_in_words(labels: Mapping[str, str], turned: list[str] | None) -> str:
-    """What `sign_changes` found, as a sentence."""
-    if turned is None:
-        return NOTHING_YET
-    text = f"Of {len(labels)} differences the sign of {len(turned)} depends on the seed"
-    return f"{text}: {'; '.join(turned)}. One run decides none of these." if turned else f"{text}."
-
-
-def share_kept(labels: Mapping[str, str], turned: list[str] | None) -> int | None:
-    """How many differences keep their sign: 0 for fewer than half, 1 for half or more, 2 for all;
-    None where there are no runs.
-    """
-    if turned is None:
-        return None
-    return 2 if not turned else int(2 * len(turned) <= len(labels))
+    text = f"Of {len(labels)} differences the sign of {len(turned) or 'none'} depends on the seed"
+    if not turned:
+        return f"{text}.", 2
+    kept = int(2 * len(turned) <= len(labels))
+    return f"{text}: {'; '.join(turned)}. One run decides none of these.", kept
 
 
 def _signed(number: float) -> str:
