@@ -79,5 +79,5 @@ def test_answers_and_prompts_are_shown_as_text(run):
 
 def test_a_run_that_is_not_there_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(real_feedback, "FEEDBACK", tmp_path / "none.json")
-    with pytest.raises(HandbookError, match="no run of served feedback"):
+    with pytest.raises(HandbookError, match="no run of a real model"):
         real_feedback.results.__wrapped__()

@@ -5,11 +5,9 @@
 from functools import cache
 from typing import Any
 
-from real_model import RESULTS, scrolling
+from real_model import RESULTS, committed, scrolling
 
 from zephyr_utils import figures
-from zephyr_utils.errors import HandbookError
-from zephyr_utils.files import read_json
 from zephyr_utils.tables import markdown_table
 
 FEEDBACK = RESULTS.with_name("smol_feedback.json")
@@ -32,14 +30,8 @@ def results() -> dict[str, Any]:
     Raises:
         HandbookError: there is none.
     """
-    found = read_json(FEEDBACK)
-    if not found:
-        raise HandbookError(
-            "there is no run of served feedback",
-            where=str(FEEDBACK),
-            remedy="python benchmarks/smol_feedback.py --start DIR --dsft DIR --ddpo DIR ...",
-        )
-    return found
+    command = "python benchmarks/smol_feedback.py --start DIR --dsft DIR --ddpo DIR ..."
+    return committed(FEEDBACK, "answers", command)
 
 
 def answers(report: Report, chapters: list[str]) -> str:

@@ -39,13 +39,22 @@ def results() -> dict[str, Any]:
     Raises:
         HandbookError: there is none.
     """
-    found = read_json(RESULTS)
-    if not found.get("seeds"):
-        raise HandbookError(
-            "there is no run of a real model",
-            where=str(RESULTS),
-            remedy="python benchmarks/smol.py --base-model DIR",
-        )
+    return committed(RESULTS, "seeds", "python benchmarks/smol.py --base-model DIR")
+
+
+def committed(path: Path, needed: str, command: str) -> dict[str, Any]:
+    """A file of results.
+
+    Args:
+        path: of the file; needed: a key without whose value there is nothing to show.
+        command: what makes the file.
+
+    Raises:
+        HandbookError: there is none.
+    """
+    found = read_json(path)
+    if not found.get(needed):
+        raise HandbookError("there is no run of a real model", where=str(path), remedy=command)
     return found
 
 
