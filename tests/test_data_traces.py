@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import pytest
 from real_records import REAL, needs
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
 from zephyr_utils.data.records import load_records
+from zephyr_utils.data.traces import TRACES
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
 
@@ -286,3 +288,28 @@ def test_the_steps_before_chosen_and_rejected_are_not_lost(tmp_path):
     assert "remove the column" in error.value.remedy
     empty = [row | {"initial_reason_steps": ""} for row in rows]
     assert len(load_records(written(tmp_path / "steps.jsonl", empty), "preference")) == 3
+
+
+# --- hostile repetitions --------------------------------------------------------------------------
+
+SHORT, FACTOR = 4_000, 4
+LIMIT = 10  # linear work gives a ratio of 4, quadratic work one of 16
+HOSTILE = [
+    ("<user>", "</human>"), ("<bot>x", "</user>"), ("{{a ", "}"), ("`a", "&amp;{{"), ("<p ", ""),
+    ("```\na\n", "&amp;<"), ("&amp;", "`"), ("<think>", ""), ("Ġa", ""), ("<｜a", ""), (" ", "x"),
+    ("### ", ":"), ("['a'", ""), ("AAAA", "!"), ("\n ", ":"),
+]  # fmt: skip
+
+
+def seconds(trace, text):
+    began = time.process_time()
+    trace.found(text)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize(("unit", "end"), HOSTILE)
+def test_the_work_grows_with_the_length_of_a_text_and_not_with_its_square(unit, end):
+    for trace in TRACES:
+        short, long = (unit * n + end for n in (SHORT, SHORT * FACTOR))
+        ratios = (seconds(trace, long) / max(seconds(trace, short), 1e-3) for _ in range(4))
+        assert any(ratio < LIMIT for ratio in ratios), trace.what

@@ -62,7 +62,7 @@ _OBJECT = re.compile(
 )
 _BASE64 = re.compile(r"\s*+[A-Za-z0-9+/]{16,}={0,2}\s*")
 _PLACE = re.compile(r"\{\{ ?[A-Za-z_][\w.]{0,40} ?\}\}")
-_TURN_TAG = re.compile(r"<(user|human|assistant|bot)>.*?</\1>", re.DOTALL)
+_SPEAKERS = ("user", "human", "assistant", "bot")  # as tags around a turn
 _MEDIA = re.compile(r"<(?:image|video|audio)>|<\|(?:image|video|audio)(?:_pad)?\|>|\[IMG\]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
@@ -98,6 +98,14 @@ def _base64(text: str) -> bool:
 def _place(text: str) -> bool:
     """Whether a place that a template fills is left; code and Jinja's own words have such too."""
     return "{%" not in text and _PLACE.search(_CODE.sub("", text)) is not None
+
+
+def _turn_tags(text: str) -> bool:
+    """Whether a turn stands in tags, outside code; in two searches, since a pattern would look for
+    the end again from each tag.
+    """
+    plain = _CODE.sub("", text)
+    return any(0 <= plain.find(f"<{one}>") < plain.rfind(f"</{one}>") for one in _SPEAKERS)
 
 
 @dataclass(frozen=True)
@@ -267,8 +275,8 @@ TRACES = (
     ),
     Trace(
         "hold turns in tags (as <user>...</user>)",
-        lambda text: _TURN_TAG.search(_CODE.sub("", text)),
-        ("</user>", "</human>", "</assistant>", "</bot>"),
+        _turn_tags,
+        tuple(f"</{speaker}>" for speaker in _SPEAKERS),
         ALL_PARTS,
         "they would be trained on as text: write the turns as messages",
     ),
