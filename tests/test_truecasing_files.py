@@ -187,7 +187,7 @@ def test_shards_share_the_files_and_agree_with_a_single_run(tmp_path):
         (
             lambda folder: (folder / "in" / "a.csv").write_text("x"),
             {"inputs": "a.csv"},
-            "unknown format",
+            "cannot be repaired",
         ),
         (lambda folder: (folder / "in" / "a.parquet").write_bytes(b"PAR1 broken"), {}, "a.parquet"),
         (

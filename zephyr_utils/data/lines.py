@@ -23,8 +23,10 @@ from zephyr_utils.data.rows import (
     megabytes,
 )
 from zephyr_utils.data.strict_json import (
+    LONG_NUMBER_REMEDY,
     REPEATED_KEY,
     RepeatedKey,
+    long_number,
     marked_json,
     repeated_key,
     strict_json,
@@ -102,13 +104,11 @@ def json_rows(path: Path) -> Iterator[Row]:
     elif data.lstrip().startswith(b"{") and not _is_cut_short(data, whole.error.what):
         yield from line_rows(path)  # many sets keep one object a line in a file called .json
     else:
-        what = whole.error.what.replace("the line is", "the file is")
-        yield broken_row(
-            str(path),
-            whole.error.reason,
-            what.replace("of the line", "of the file"),
-            "the file may be cut short: write it again as one JSON list, or as .jsonl",
-        )
+        what = whole.error.what.replace("the line", "the file")
+        remedy = whole.error.remedy
+        if "no complete JSON" in what:
+            remedy = "the file may be cut short: write it again as one JSON list, or as .jsonl"
+        yield broken_row(str(path), whole.error.reason, what, remedy)
 
 
 def _is_cut_short(data: bytes, what: str) -> bool:
@@ -129,13 +129,7 @@ def parse_line(line: bytes, where: str, parse: Callable[[str], Any] = strict_jso
     except RepeatedKey as error:
         return _repeated(where, error, text)
     except (ValueError, RecursionError) as error:
-        at = (
-            f" at character {error.pos + 1} of {len(text)}"
-            if isinstance(error, json.JSONDecodeError)
-            else ""
-        )
-        what = f"the line is no complete JSON value: {getattr(error, 'msg', error)}{at}"
-        return broken_row(where, "broken_json", what, line_remedy(text), text)
+        return broken_row(where, "broken_json", *json_problem(error, text), text)
 
 
 def too_long(where: str, beginning: bytes) -> Row:
@@ -186,7 +180,30 @@ def _repeated(where: str, error: RepeatedKey, value: Any) -> Row:
     return broken_row(where, REPEATED_KEY, str(error), remedy, value)
 
 
-def line_remedy(text: str) -> str:
+def json_problem(error: Exception, text: str) -> tuple[str, str]:
+    """What is wrong with a line that Python does not read as JSON, and what to do about it.
+
+    Args:
+        error: what `json.loads` raised.
+        text: the line.
+    """
+    if isinstance(error, RecursionError):
+        return (
+            "the line holds lists or objects that are nested too deeply to be read",
+            "write the record without them, or as text (json.dumps)",
+        )
+    if not isinstance(error, json.JSONDecodeError) and (number := long_number(text)):
+        return f"the line holds {number}", LONG_NUMBER_REMEDY
+    at = (
+        f" at character {error.pos + 1} of {len(text)}"
+        if isinstance(error, json.JSONDecodeError)
+        else ""
+    )
+    what = f"the line is no complete JSON value: {getattr(error, 'msg', error)}{at}"
+    return what, _line_remedy(text)
+
+
+def _line_remedy(text: str) -> str:
     """What to do about a line that is no JSON, by what it looks like."""
     stripped = text.strip()
     if stripped.endswith(","):

@@ -5,10 +5,13 @@ Of two answers called ``chosen`` nobody can tell which was meant.
 
 import ast
 import json
+import re
+import sys
 from collections import Counter
 from typing import Any
 
 REPEATED_KEY = "repeated_key"  # the reason of a row that is set aside
+LONG_NUMBER_REMEDY = "write it as text in quotation marks, or leave its field out"
 
 
 class RepeatedKey(ValueError):
@@ -69,6 +72,18 @@ def strict_literal(text: str) -> Any:
             keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
             _unique([(key, None) for key in keys])
     return ast.literal_eval(tree)
+
+
+def long_number(text: str) -> str:
+    """The first number in a text that has more digits than Python reads, in words; "" without."""
+    limit = sys.get_int_max_str_digits()
+    for digits in re.finditer(r"[0-9]++", text):
+        if (length := digits.end() - digits.start()) > limit > 0:
+            return (
+                f"a number of {length:,} digits, at character {digits.start() + 1}; Python reads "
+                f"at most {limit:,}"
+            )
+    return ""
 
 
 def _first_repeated(pairs: list[tuple[Any, Any]]) -> Any:

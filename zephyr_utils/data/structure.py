@@ -10,7 +10,14 @@ import warnings
 from typing import Any
 
 from zephyr_utils.data.fields import Fields, RecordError, at, present, require_object
-from zephyr_utils.data.strict_json import REPEATED_KEY, RepeatedKey, strict_json, strict_literal
+from zephyr_utils.data.strict_json import (
+    LONG_NUMBER_REMEDY,
+    REPEATED_KEY,
+    RepeatedKey,
+    long_number,
+    strict_json,
+    strict_literal,
+)
 from zephyr_utils.data.types import SPEAKERS, TOOL_ROLES
 
 # Fields that are lists or objects whatever the layout, and fields that may also be plain text.
@@ -246,4 +253,6 @@ def _remedy(value: str) -> str:
         )
     if holds_yaml_turns(value):
         return "YAML is not read here: write the column as lists, or as JSON (json.dumps)"
+    if number := long_number(value):
+        return f"it holds {number}: {LONG_NUMBER_REMEDY}"
     return "the text may be cut off (spreadsheets end a cell at 32,767 characters); save as JSONL"

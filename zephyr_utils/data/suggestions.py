@@ -1,5 +1,6 @@
 """What is said of a row in no layout of its kind: what is missing, and what it may be instead."""
 
+import re
 from typing import Any
 
 from zephyr_utils.data.completions import FEEDBACK
@@ -37,6 +38,8 @@ _OTHER_NAMES: tuple[dict[str, str], ...] = (
     {**dict.fromkeys(("response", "answer", "generation"), "output"), "context": "input"},
     {"prompt": "instruction"},
 )
+# A name that is a sentence: what the first row of a table without a header gives.
+_VALUE = re.compile(r"[?.!]\s*+$|\s\S++\s++\S++\s")
 
 
 def in_no_layout(row: Fields, kind: Kind, fields: tuple[str, ...], where: str) -> RecordError:
@@ -75,6 +78,11 @@ def _hint(row: Fields, kind: Kind, *, empty: bool) -> str:
         return f"the field {inner}: write that as the file"
     if empty:
         return "fill it, or remove the row"
+    if any(_VALUE.search(str(name)) for name in row):
+        return (
+            "the names are values, so the file seems to have no header: put a line in front that "
+            "names the columns, such as prompt,chosen,rejected"
+        )
     for other, layouts in _LAYOUTS.items():
         if other != kind and (found := next((x for x in layouts if x.matches(row)), None)):
             return f"this looks like {found.name}: {_ADVICE[other]}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zephyr_utils.data.fields import as_number
 from zephyr_utils.data.file_kinds import BEGINNING, check_kind, check_table_kind
 from zephyr_utils.data.lines import MARK, bounded_lines, open_bytes
 from zephyr_utils.data.rows import MAX_ROW_BYTES, Row, broken_row, megabytes
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DELIMITERS = ",;\t"
+# What separates cells elsewhere, and a name as it stands between such signs.
+_OTHER_DELIMITERS = {"|": "|", "^": "^", "\x01": "\\x01", "  ": "blanks"}
+_NAME = re.compile(r"\s*+[\"']?[A-Za-z_][\w ./-]{0,40}[\"']?\s*+")
 BATCH_BYTES = 64 << 20  # of a table that are turned into Python's objects at once
 BATCH_ROWS = 512
 SAVED_STATE, SAVED_SPLITS = "state.json", "dataset_dict.json"
@@ -80,12 +84,39 @@ def _decoded(stream: Any) -> Iterator[str]:
         yield line.removeprefix(MARK).decode(errors="surrogateescape")
 
 
+def check_delimiter(header: list[str], where: str) -> None:
+    """Refuse a table whose cells another sign than `DELIMITERS` separates.
+
+    Raises:
+        HandbookError: the first line is one cell, and names several columns.
+    """
+    for sign, shown in _OTHER_DELIMITERS.items() if len(header) == 1 else ():
+        names = header[0].strip().split(sign)
+        if len(names) > 1 and all(_NAME.fullmatch(name) for name in names if name.strip()):
+            raise HandbookError(
+                f"its cells are separated by {shown}; only commas, semicolons and tabs are read",
+                where=where,
+                remedy="write the table with commas (pandas: read_csv(FILE, sep=SIGN).to_csv(FILE, "
+                "index=False)), or as JSONL",
+            )
+
+
 def _check_header(header: list[str], path: Path) -> None:
     if header and re.fullmatch(r"sep=.?", header[0].strip(), re.IGNORECASE):
         raise HandbookError(
             "the first line is a note for Excel (sep=), and no header",
             where=str(path),
             remedy="remove that line",
+        )
+    check_delimiter(header, str(path))
+    filled = [name for name in header if name.strip()]
+    numbers = [name for name in filled if as_number(name) is not None]
+    if numbers and 2 * len(numbers) >= len(filled):
+        raise HandbookError(
+            f"the first line is no header, it holds numbers: {', '.join(numbers[:3])}",
+            where=str(path),
+            remedy="put a line in front of it that names the columns, such as "
+            "prompt,chosen,rejected",
         )
     repeated = {name for name in header if header.count(name) > 1}
     if not any(header) or repeated:

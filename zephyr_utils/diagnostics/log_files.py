@@ -2,17 +2,20 @@
 Markdown, TensorBoard's event files.
 """
 
+import contextlib
 import csv
 import gzip
 import io
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zephyr_utils.data.fields import as_number
 from zephyr_utils.data.file_kinds import BEGINNING, check_kind
 from zephyr_utils.data.read import read_rows
+from zephyr_utils.data.tables import check_delimiter
 from zephyr_utils.diagnostics.event_files import read_event_rows
 from zephyr_utils.diagnostics.log_columns import TrainingLogError, message_text
 from zephyr_utils.errors import HandbookError
@@ -138,12 +141,18 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _text(file: LogFile, data: bytes) -> str:
-    try:
+    with _as_log_error(file):
         check_kind(Path(file.name), data[:BEGINNING])
-    except HandbookError as error:
-        raise TrainingLogError(error.what, where=file.name, remedy=error.remedy) from None
     # Bytes that are no UTF-8 become lone surrogates, by which their rows are recognised.
     return data.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape")
+
+
+@contextlib.contextmanager
+def _as_log_error(file: LogFile) -> Iterator[None]:
+    try:
+        yield
+    except HandbookError as error:
+        raise TrainingLogError(error.what, where=file.name, remedy=error.remedy) from None
 
 
 def _is_decoded(cells: list[str]) -> bool:
@@ -166,6 +175,8 @@ def _add_table(file: LogFile, text: str) -> None:
             where=file.name,
             remedy="look for a quotation mark that is not closed, or a cell with a whole text.",
         ) from error
+    with _as_log_error(file):
+        check_delimiter(header, file.name)
     _add_cells(file, header, table)
 
 
@@ -200,6 +211,12 @@ def _add_cells(file: LogFile, header: list[str], table: list[list[str]]) -> None
     if not _is_decoded(names):
         raise TrainingLogError(
             "the header is not UTF-8 text", where=file.name, remedy="save the file as UTF-8."
+        )
+    if any(names) and all(as_number(name) is not None for name in names if name):
+        raise TrainingLogError(
+            f"the first line is no header, it holds numbers: {', '.join(names[:3])}",
+            where=file.name,
+            remedy="put a line in front of it that names the columns, such as step,loss.",
         )
     if [name.lower() for name in names] == ["wall time", "step", "value"]:
         raise TrainingLogError(

@@ -42,7 +42,10 @@ def input_files(inputs: Inputs) -> list[Path]:
     for path in files:
         if not path.name.lower().endswith(SUFFIXES):
             raise HandbookError(
-                "unknown format", where=str(path), remedy=f"give {', '.join(SUFFIXES)}"
+                "a file of this format cannot be repaired",
+                where=str(path),
+                remedy=f"write it as one of {', '.join(SUFFIXES)} (pandas: to_json(FILE, "
+                "orient='records', lines=True))",
             )
     for name, count in Counter(path.name for path in files).items():
         if count > 1:

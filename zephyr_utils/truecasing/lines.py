@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zephyr_utils.data.lines import MARK, line_remedy
+from zephyr_utils.data.lines import MARK, json_problem
 from zephyr_utils.data.rows import MAX_ROW_BYTES, megabytes
 from zephyr_utils.data.strict_json import RepeatedKey, strict_json
 from zephyr_utils.truecasing.arrays import from_strings, strings_with_edits
@@ -131,4 +131,4 @@ def _with_changes(line: bytes, text: str, changes: list[Change]) -> bytes:
 
 
 def _broken(error: Exception, text: str) -> str:
-    return f"{error}; {line_remedy(text)}" if text.strip() else "the line is empty"
+    return "; ".join(json_problem(error, text)) if text.strip() else "the line is empty"
