@@ -120,8 +120,11 @@ def test_numbers_of_numpy_torch_and_decimals_are_numbers():
 
 
 def test_whole_numbers_of_any_length_are_read():
-    rows = [{"step": 10**310, "loss": 0.5}, {"step": 2, "loss": -(10**310)}]
-    assert read_training_log(rows).not_finite == ("step 2: training loss is -inf",)
+    rows = [{"step": 1, "loss": 10**310}, {"step": 2, "loss": -(10**310)}]
+    assert read_training_log(rows).not_finite == (
+        "step 1: training loss is inf",
+        "step 2: training loss is -inf",
+    )
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path, monkeypatch):

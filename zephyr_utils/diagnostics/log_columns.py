@@ -43,6 +43,7 @@ _INF_WORDS = re.compile(r"([+-]?)(?:1\.#inf\w{0,3}|∞)", re.IGNORECASE)
 _SUMMARY_FIELDS = ("train_runtime", "total_flos")
 # Beyond what a loss can be and squares still fit a float: as good as infinite.
 _LARGEST_NUMBER = 1e30
+_LARGEST_STEP = 2.0**53  # from here on floats cannot tell one step from the next
 _LONGEST_VALUE = 60  # characters of a wrong cell that a message repeats
 
 
@@ -178,7 +179,18 @@ def _place(name: str, value: object, where: str) -> dict[str, float]:
         step, _, planned = value.partition("/")
         return _place("global_step", step, where) | _place("total_steps", planned, where)
     number = _number(value, name, f"{where}, column {name}")
-    return {name: number} if isinstance(number, float) and math.isfinite(number) else {}
+    if not isinstance(number, float) or math.isnan(number):
+        return {}
+    if name == "total_steps":
+        return {name: number} if 0 < number < _LARGEST_STEP else {}  # -1: there is no such limit
+    if not 0 <= number < _LARGEST_STEP:
+        raise TrainingLogError(
+            f"{name} is {message_text(repr(value), _LONGEST_VALUE)}, outside of what a run can "
+            f"have (0 to {_LARGEST_STEP:.0g})",
+            where=f"{where}, column {name}",
+            remedy="correct the cell, or remove the row.",
+        )
+    return {name: number}
 
 
 def _number(value: object, name: str, where: str) -> float | _Cell | None:

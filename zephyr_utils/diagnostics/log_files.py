@@ -276,6 +276,6 @@ def _unwrap(file: LogFile, whole: Mapping[str, object]) -> None:
                 dict(zip(columns, cells, strict=True))
                 for cells in zip(*lists_of_cells, strict=True)
             ]
-    planned = whole.get("max_steps")
-    if isinstance(planned, int | float) and not isinstance(planned, bool) and planned > 0:
-        file.planned_steps = float(planned)
+    planned = as_number(whole.get("max_steps"))
+    if planned is not None and planned > 0:  # -1 where the epochs say how long the run is
+        file.planned_steps = planned

@@ -22,6 +22,10 @@ def in_order(rows: Sequence[Row], kind: LogKind) -> tuple[list[Row], list[str]]:
     """
     kept, warnings = list(rows), []
     steps = [step for step, _ in rows]
+    placeless = [number for number, step in enumerate(steps, start=1) if math.isnan(step)]
+    if 0 < len(placeless) < len(steps):
+        text = f"{len(placeless)} of {len(steps)} {kind} rows are without a step (the first: row "
+        warnings.append(f"{text}{placeless[0]}), and are judged where they stand in the file")
     if len(steps) > 2 and all(later < earlier for earlier, later in pairwise(steps)):
         warnings.append(f"the {kind} rows are in reverse order, the last step first")
         kept.reverse()

@@ -101,6 +101,9 @@ def _coverage(log: TrainingLog) -> list[Reason]:
     if last < _FINISHED * log.planned_steps:
         text = f"the log ends at step {last:g} of {log.planned_steps:g}: the run was not finished"
         reasons.append(Reason("amber", f"{text}, or the log is cut short"))
+    if last > log.planned_steps:
+        text = f"the log goes on to step {last:g}, though {log.planned_steps:g} were planned"
+        reasons.append(Reason("amber", f"{text}: rows of several runs, or another run's plan"))
     if steps.size < 3:
         return reasons
     spacing = float(np.median(np.diff(steps)))
@@ -156,6 +159,11 @@ def _contradictions(log: TrainingLog, kind: LogKind) -> list[Reason]:
         if log.has(name, kind=kind) and (top := log.require(name, kind=kind)[0].max()) > ROUNDING:
             text = f"{kind} {name} reaches {top:g}: a log-probability above 0 is none"
             reasons.append(Reason("red", f"{text} (losses or positive scores in its place?)"))
+    if log.has("learning_rate", kind=kind):
+        (rate,) = log.require("learning_rate", kind=kind)
+        if (low := float(rate.min())) < 0:
+            text = f"the learning rate is {low:g} in a {kind} row, and none is below 0"
+            reasons.append(Reason("red", f"{text}: another column in its place?"))
     return reasons
 
 
