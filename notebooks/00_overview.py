@@ -343,8 +343,8 @@ exercises.check_preference_probability(preferred)
 #
 # Write `row_loss(scores, policy, reference, beta)` for one prompt with several answers. The first three arguments list the
 # answers' scores, and their log-probabilities under the student and under the dSFT model. Return the expected dDPO loss of
-# the best answer against a random lower one: the mean of the losses over all lower answers. Return None where no answer
-# scores lower.
+# the first best answer against a random lower one: the mean of the losses over all lower answers. Return None where no
+# answer scores lower.
 # ```
 
 # %% tags=["exercise"]

@@ -743,7 +743,8 @@ lessons.explain(
 # **Difficulty** ●●○○○ · **Minutes** 10
 #
 # Write `pairs_needed(accuracy, half_width)`: return the smallest whole number of pairs with which the 95 % interval of an
-# accuracy $p$ reaches at most `half_width` to each side. The standard error is $\sqrt{p(1-p)/n}$.
+# accuracy $p$ (1.96 standard errors to each side) reaches at most `half_width` to each side. The standard error is
+# $\sqrt{p(1-p)/n}$.
 # ````
 
 # %% tags=["exercise"]

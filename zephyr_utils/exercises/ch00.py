@@ -24,6 +24,7 @@ def _loss(probabilities: list[float]) -> float:
         "bits": lambda probabilities: _loss(probabilities) / math.log(2),
         "base 10": lambda probabilities: -math.log10(math.prod(probabilities)),
         "sum of the probabilities": lambda probabilities: -math.log(sum(probabilities)),
+        "product underflows": lambda probabilities: -math.log(math.prod(probabilities)),
     },
 )
 def check_text_loss(fn: Callable[[list[float]], float]) -> None:
@@ -51,6 +52,24 @@ def check_text_loss(fn: Callable[[list[float]], float]) -> None:
             mistakes,
             "Not minus the sum of the tokens' log-probabilities.",
         )
+    _check_long_text(fn)
+
+
+def _check_long_text(fn: Callable[[list[float]], float]) -> None:
+    long = [0.5] * 2000
+    try:
+        loss = attempt(fn, long)
+    except Wrong as reason:
+        if not isinstance(reason.__cause__, ValueError):  # of Python's logarithm of 0
+            raise
+        loss = math.inf
+    compare(
+        loss,
+        _loss(long),
+        {"Of 2,000 tokens at 0.5 the product underflows to 0: sum the logarithms.": math.inf},
+        "2,000 tokens at 0.5.",
+        tolerance=0.01,  # of sums in single precision
+    )
 
 
 def _sigmoid(margin: float) -> float:
@@ -188,6 +207,10 @@ def _all_others(scores: list[float], policy: list[float], reference: list[float]
     return _row_loss(ranked, policy, reference, beta)
 
 
+def _last_best(scores: list[float], policy: list[float], reference: list[float], beta: float):
+    return _row_loss(scores[::-1], policy[::-1], reference[::-1], beta)
+
+
 def _mean_margin(scores: list[float], policy: list[float], reference: list[float], beta: float):
     best, lower = _lower(scores)
     gain = [now - before for now, before in zip(policy, reference, strict=True)]
@@ -218,6 +241,7 @@ def _summed(scores: list[float], policy: list[float], reference: list[float], be
         "ties with the best": _all_others,
         "mean of the margins": _mean_margin,
         "their sum": _summed,
+        "takes the last": _last_best,
         "return None": lambda *row: 0.0 if _row_loss(*row) is None else _row_loss(*row),
     },
 )
@@ -249,6 +273,8 @@ def check_row_loss(
             "losses.": _mean_margin(*row),
             "This is their sum; the expectation over a random rejected answer is the "
             "mean.": _summed(*row),
+            "Of answers with the same highest score the first is chosen; this takes the "
+            "last.": _last_best(*row),
         }
         mistakes = {words: value for words, value in mistakes.items() if value != right}
         compare(attempt(fn, *row), right, mistakes, "Not the mean loss against the lower answers.")

@@ -57,6 +57,15 @@ def _first_of_two(text: str, count: int) -> Ratings:
     return _read(firsts, count)
 
 
+def _over_the_whole(text: str, count: int) -> Ratings:
+    numbers, ratings = [n for n, _ in _blocks(text)], _found(text)
+    if sorted(numbers) != list(range(1, count + 1)) or len(ratings) != count:
+        return None
+    if not set(ratings) <= set(_VALID):
+        return None
+    return [r for _, r in sorted(zip(numbers, ratings, strict=True))]
+
+
 def _numbers(text: str, count: int) -> list | None:
     right = _read(text, count)
     return right and [float(r) if r != "N/A" else None for r in right]
@@ -72,6 +81,7 @@ def _numbers(text: str, count: int) -> list | None:
         "one answer is missing": _what_is_there,
         "out of range": _any_number,
         "two ratings": _first_of_two,
+        "over the whole reply": _over_the_whole,
         "Keep the ratings as texts": _numbers,
         "more than two answers": lambda text, count: _read(text, count) if count == 2 else None,
         "not a rating": lambda text, count: _read(
@@ -100,6 +110,9 @@ def check_read_reply(fn: Callable[[str, int], Ratings]) -> None:
         ("Both are lovely; the first is perhaps a 4.", 2, "Prose has no form to read."),
         ("", 2, "An empty reply has no ratings."),
         (good, 3, "Three answers were asked about, and one answer is missing."),
+        ("Answer 1\nRationale: a\nAnswer 2\nRating: 4\nRating: 1", 2,
+         "Answer 1 has no rating and answer 2 has two: count them in each block, not over the "
+         "whole reply."),
     ]  # fmt: skip
     attempt(fn, good, 2)  # an untouched stub says None to everything
     for text, count, hint in cases:

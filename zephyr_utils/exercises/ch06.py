@@ -225,6 +225,10 @@ _LOGS = {
         _log([0, 0.2, 0.4], [0, -0.3, -0.6], margins=[0, 0.1, 0.2]), "arithmetic"
     ),
     "a run in which nothing moves": (_log([0, 0, 0], [0, 0, 0]), "frozen"),
+    "a run in which both rewards fall together": (
+        _log([0, -0.2, -0.4], [0, -0.2, -0.4]), "fine"
+    ),
+    "a run in which the rejected reward alone moves": (_log([0, 0, 0], [0, -0.3, -0.6]), "fine"),
     "a run that learns the wrong side": (_log([0, -0.3, -0.6], [0, 0.1, 0.2]), "direction"),
 }  # fmt: skip
 
@@ -253,6 +257,8 @@ _SLIPS = {
         direction=lambda log: log["loss"][-1] > log["loss"].min() + 0.01
     ),
     "before the first step every reward is 0": _slip(frozen=lambda log: not log["chosen"][0]),
+    "fall by the same amount": _slip(frozen=lambda log: not log["margins"].any()),
+    "both rewards have to stay": _slip(frozen=lambda log: not log["chosen"].any()),
     "the *first* row": _slip(start=lambda log: abs(log["loss"][-1] - math.log(2)) > 0.01),
     "in every row": _slip(
         arithmetic=lambda log: abs(log["chosen"][0] - log["rejected"][0] - log["margins"][0]) > 1e-3
@@ -283,6 +289,10 @@ def check_diagnosis(fn: Callable[[Log], str]) -> None:
         "that are surely wrong lift it while the margin grows.",
         "before the first step every reward is 0": "Look at all rows: before the first step every "
         "reward is 0 in any run.",
+        "fall by the same amount": "Margins of 0 do not say that nothing moved: both rewards may "
+        "fall by the same amount. Look at the rewards.",
+        "both rewards have to stay": "In a frozen run both rewards have to stay at 0, the rejected "
+        "one too.",
         "the *first* row": "It is the *first* row whose loss has to be ln 2; the last one should "
         "differ.",
         "in every row": "Margins are chosen minus rejected in every row; at the first, all three "
