@@ -4,7 +4,7 @@
 # [Chapter 06](06_reward_margins) said which curves of a dDPO log are normal. Here you are the one who is asked: *what is wrong
 # with my run?* Nine times the miniature was trained for a few dozen optimiser steps (steps, from here on), eight times with a
 # fault that has cost people days: a wrong reference, a wrong β, a mask that is off, a token too many, half precision,
-# exchanged pairs, a learning rate, another model's template. One run is healthy. The logs are real, each from a training
+# swapped pairs, a learning rate, another model's template. One run is healthy. The logs are real, each from a training
 # with its fault planted in it (`benchmarks/broken_runs.py`), and no number in them was changed afterwards. You read the log
 # and choose a diagnosis; then the traffic light answers. It does not find all of them, and you will see which it cannot.
 
@@ -101,12 +101,12 @@ def held_out_rows(log):
     columns = log.evaluation
     empty = np.full(columns["step"].size, math.nan)
     return [
-        {"step": short}
+        {"held out": f"step {step:.0f}"}
         | {
-            f"{step:.0f}": f"{value:.4g}"
-            for step, value in zip(columns["step"], columns.get(name, empty))
+            short: f"{columns.get(name, empty)[n]:.4g}".replace("-", "−")
+            for short, name in COLUMNS.items()
         }
-        for short, name in COLUMNS.items()
+        for n, step in enumerate(columns["step"])
     ]
 
 
@@ -171,7 +171,7 @@ held = LOGS["A"].evaluation["rewards/margins"][-1]
 
 # %% tags=["remove-input"]
 lessons.explain(
-    "Chosen and rejected were exchanged in the training file, and not in the held-out "
+    "Chosen and rejected were swapped in the training file, and not in the held-out "
     f"one. On training rows the mean margin is {trained:+.2f}: the run learns what it "
     f"is told. On held-out pairs it ends at {held:+.2f}. So it has learned "
     "something that the held-out labels contradict; a run that fails to learn has "
@@ -464,7 +464,11 @@ light_h = answer("H")
 lessons.explain(
     "Nothing. A short run on few pairs has a small margin and a loss not far below "
     f"ln 2 ({LOGS['H'].evaluation['loss'][-1]:.3f} in the end), and its accuracy is "
-    "measured on few pairs. If you found a fault here, ask which row proves it.",
+    "measured on few pairs. All runs measure the same held-out pairs; the light gives "
+    "the smallest number that fits a log's accuracies, so it can be too small: "
+    f"{diagnostics.accuracy_examples(LOGS['H'])} here, "
+    f"{diagnostics.accuracy_examples(LOGS['A'])} for run A. If you found a fault here, "
+    "ask which row proves it.",
     key="run-h", answer=place("H", options_h),
 )
 
@@ -519,7 +523,7 @@ lessons.explain(
 # **Difficulty** ●●●○○ · **Minutes** 12
 #
 # `own` and `healthy` are `(chosen, rejected)`: held-out log-probabilities in nats before the first step, of the same model on
-# the same pairs. Return `"same"` if both differ by at most 0.2 nats; `"exchanged"` if that holds once one of the two is turned
+# the same pairs. Return `"same"` if both differ by at most 0.2 nats; `"swapped"` if that holds once one of the two is turned
 # round; `"mask"` if both answers differ by the same amount to 0.2 nats, as they do when the prompt counts; else `"text"`.
 # ````
 
@@ -552,7 +556,7 @@ exercises.check_beside_healthy(beside)
 #     if near(own[0], healthy[0]) and near(own[1], healthy[1]):
 #         return "same"
 #     if near(own[0], healthy[1]) and near(own[1], healthy[0]):
-#         return "exchanged"
+#         return "swapped"
 #     return "mask" if near(own[0] - healthy[0], own[1] - healthy[1]) else "text"
 # ```
 # `````
@@ -595,7 +599,7 @@ missed = [FAULTS[LETTERS[name]] for name in faulty if name not in caught]
 # %% tags=["remove-input"]
 lessons.explain(
     f"{len(caught)} of {len(faulty)}. It misses: {'; '.join(missed) or 'none'}. Beside "
-    f"the healthy log it finds {len(beside_caught)}. Pairs that are exchanged in the "
+    f"the healthy log it finds {len(beside_caught)}. Pairs that are swapped in the "
     "training file *and* in the held-out one belong to those that hide; Chapter 06 "
     "trained such a run.",
     key="caught", answer=0 if len(caught) < 6 else 1 if len(caught) == 6 else 2,
@@ -646,7 +650,7 @@ exercises.check_find_fault(find_fault)
 #
 # ```{admonition} Hint 3
 # :class: tip dropdown
-# Exchanged pairs: the last margins on training and on held-out pairs have different signs.
+# Swapped pairs: the last margins on training and on held-out pairs have different signs.
 # ```
 
 # %% [markdown]
@@ -714,7 +718,7 @@ if my_log:
 # | template or mask that both share | log-probabilities at step 0 beside a healthy run | `tokenizer.decode` of one row, and which tokens count |
 # | β | slope of rewards over log-probabilities | the recipe that was really read |
 # | half precision | null, a loss of exactly 0, a run that diverges at a usual rate | float32 or bfloat16; optimiser in float32 |
-# | exchanged pairs | margins of training and held-out rows | read ten pairs |
+# | swapped pairs | margins of training and held-out rows | read ten pairs |
 # | learning rate | loss above ln 2, answers that lose tens of nats | a tenth, and warm-up |
 # ```
 

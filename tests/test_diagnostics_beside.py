@@ -26,7 +26,7 @@ def moved(chosen, rejected):
     return rows
 
 
-def exchanged():
+def swapped():
     rows = logs.dpo()
     for row in logs.evaluations(rows):
         for name in ("rewards", "logps"):
@@ -47,7 +47,7 @@ def test_a_run_of_the_same_model_on_the_same_text_is_green():
         (moved(-31.0, -30.6), "both answers differ by -31, so what they share counts"),
         (moved(-9.0, -2.0), "the same pairs are read as another text"),
         (moved(4.0, 0.0), "or by another model"),
-        (exchanged(), "chosen and rejected are exchanged, held-out pairs included"),
+        (swapped(), "chosen and rejected are swapped, held-out pairs included"),
     ],
 )
 def test_what_policy_and_reference_share_is_red_beside_a_healthy_run_and_says_why(rows, phrase):

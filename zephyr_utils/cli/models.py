@@ -128,7 +128,7 @@ def check_log(
         Path | None,
         typer.Option(
             help="The log of a healthy run with the same start and held-out pairs: what policy and "
-            "reference share (template, mask, exchanged pairs) shows beside it."
+            "reference share (template, mask, swapped pairs) shows beside it."
         ),
     ] = None,
 ) -> None:

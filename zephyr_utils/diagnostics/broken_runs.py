@@ -22,7 +22,7 @@ FAULTS = {
     "mask": "the prompt counts as part of both answers",
     "bos": "the policy reads the beginning-of-sequence token twice, the reference not at all",
     "half precision": "weights and optimiser are in float16",
-    "swapped": "chosen and rejected are exchanged in the training pairs",
+    "swapped": "chosen and rejected are swapped in the training pairs",
     "learning rate": "the learning rate is far too high",
     "template": "the chat template is another model's, for policy and reference alike",
 }

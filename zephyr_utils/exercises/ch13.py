@@ -107,14 +107,14 @@ def _beside(own: Nats, healthy: Nats) -> str:
     if _near(own[0], healthy[0]) and _near(own[1], healthy[1]):
         return "same"
     if _near(own[0], healthy[1]) and _near(own[1], healthy[0]):
-        return "exchanged"
+        return "swapped"
     return "mask" if _near(own[0] - healthy[0], own[1] - healthy[1]) else "text"
 
 
 _HEALTHY: Nats = (-14.0, -21.0)
 _STARTS: dict[str, Nats] = {
     "the healthy run once more, in another batch": (-14.1, -20.95),
-    "both answers exchanged": (-21.05, -13.9),
+    "both answers swapped": (-21.05, -13.9),
     "a prompt of 33 nats counted": (-47.0, -54.05),
     "another template": (-19.5, -23.0),
     "one answer cut off": (-14.0, -12.0),
@@ -146,7 +146,7 @@ _BESIDE_SLIPS: dict[str, Callable[[Nats, Nats], str]] = {
     "only the chosen answer": _only_chosen,
     "a mean hides": _mean_alone,
     "no difference at all": _mask_first,
-    "turned round": lambda own, healthy: _beside(own, healthy).replace("exchanged", "text"),
+    "turned round": lambda own, healthy: _beside(own, healthy).replace("swapped", "text"),
     "in either direction": _only_lower,
 }
 
@@ -158,7 +158,7 @@ _BESIDE_SLIPS: dict[str, Callable[[Nats, Nats], str]] = {
     wrong=_BESIDE_SLIPS,
 )
 def check_beside_healthy(fn: Callable[[Nats, Nats], str]) -> None:
-    """``fn(own, healthy) -> str``: "same", "exchanged", "mask" or "text", from held-out
+    """``fn(own, healthy) -> str``: "same", "swapped", "mask" or "text", from held-out
     log-probabilities (chosen, rejected) before the first update.
     """
     explained = {
@@ -168,7 +168,7 @@ def check_beside_healthy(fn: Callable[[Nats, Nats], str]) -> None:
         "other fell.",
         "no difference at all": "Two equal runs differ by the same amount too, no difference at "
         'all: ask for "same" first.',
-        "turned round": "With one of the two turned round they agree: the pairs are exchanged.",
+        "turned round": "With one of the two turned round they agree: the pairs are swapped.",
         "in either direction": "The same amount for both answers, in either direction, is what "
         "both share.",
     }
@@ -303,7 +303,7 @@ def check_find_fault(fn: Finder) -> None:
         "off by tens: run D reads another text.",
         "near ln 2 by chance": "The first loss of run F is near ln 2 by chance; its first rewards "
         "are not near 0.",
-        "with the held-out rows": "Exchanged training pairs are learned as they stand, so training "
+        "with the held-out rows": "Swapped training pairs are learned as they stand, so training "
         "rows look right: compare them with the held-out rows.",
         "slope": "The slope of rewards over log-probabilities gives beta away, and nothing asks "
         "for it.",

@@ -3,7 +3,7 @@ be healthy.
 
 Before the first update, log-probabilities depend on the model, the text and which of its tokens
 count, and on nothing else. So they show what policy and reference share, which no single log can: a
-template, a doubled BOS, a mask that is off, pairs exchanged throughout.
+template, a doubled BOS, a mask that is off, pairs swapped throughout.
 """
 
 from zephyr_utils.diagnostics.log import TrainingLog
@@ -28,9 +28,9 @@ def check_beside(log: TrainingLog, healthy: TrainingLog) -> list[Reason]:
         return [Reason("green", text + "model, read from the same tokens")]
     text = f"log-probabilities before the first update are {own[0]:.4g} and {own[1]:.4g} nats, in "
     text += f"the healthy run {known[0]:.4g} and {known[1]:.4g}: "
-    exchanged = max(abs(own[0] - known[1]), abs(own[1] - known[0])) <= tolerance
-    if exchanged:
-        return [Reason("red", text + "chosen and rejected are exchanged, held-out pairs included")]
+    swapped = max(abs(own[0] - known[1]), abs(own[1] - known[0])) <= tolerance
+    if swapped:
+        return [Reason("red", text + "chosen and rejected are swapped, held-out pairs included")]
     if abs(apart[0] - apart[1]) <= tolerance:
         text += f"both answers differ by {apart[0]:+.3g}, so what they share counts as part of "
         return [Reason("red", text + "both, the prompt: its mask is off")]
