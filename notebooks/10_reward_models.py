@@ -332,8 +332,9 @@ assert abs(losses[0] - np.log(2)) < 1e-6
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"{losses[0]:.4f}, which is ln 2, since both rewards are zero. As in dDPO (chapter "
-    "05), any other number means a fault before training has begun.",
+    f"{losses[0]:.4f}, which is ln 2: both rewards are zero, so each order has a "
+    "chance of a half; a loss of zero would take certainty. As in dDPO (chapter 05), "
+    "any other number means a fault before training has begun.",
     key="first",
 )
 
@@ -515,9 +516,13 @@ lessons.explain(
         else ", no more often than with the labels. A judge who errs in one direction, "
         "for length or for one model's manner, teaches its error."
     )
-    + f" Of the five on few pairs the labels put *{first_by[0]}* first, the truth "
-    f"*{first_by[1]}*; by the truth they lie between {by_truth[0]:.3f} and "
-    f"{by_truth[-1]:.3f}.",
+    + " Of the five on few pairs "
+    + (
+        f"labels and truth both put *{first_by[0]}* first"
+        if first_by[0] == first_by[1]
+        else f"the labels put *{first_by[0]}* first, the truth *{first_by[1]}*"
+    )
+    + f"; by the truth they lie between {by_truth[0]:.3f} and {by_truth[-1]:.3f}.",
     key="truth",
     answer=int(above),
 )
@@ -616,7 +621,7 @@ assert abs(ours - package) < 1e-9
 lessons.predict(
     "Choosing by the grade itself gains the most that eight samples allow. What part "
     "of that gain does the reward model get?",
-    ["less than a third", "between one and two thirds", "more than two thirds"],
+    ["less than a quarter", "one to three quarters", "more than three quarters"],
     key="best",
 )
 
@@ -643,7 +648,7 @@ lessons.explain(
     f"{curves['chosen by the grade itself'][-1]:.2f}. A policy that is trained on this "
     "reward model is trained on its errors as well.",
     key="best",
-    answer=0 if reached < 1 / 3 else 1 if reached <= 2 / 3 else 2,
+    answer=0 if reached < 1 / 4 else 1 if reached <= 3 / 4 else 2,
 )
 
 # %% [markdown]
@@ -735,7 +740,8 @@ assert torch.allclose(again, kept, atol=1e-2)
 # %% [markdown]
 # One round: sample, score, subtract the KL penalty, compare within the prompt (with your function), and take one step
 # on each half of the batch. By the second half the policy has moved, hence PPO's clip: a ratio
-# $\rho = \pi / \pi_\mathrm{old}$ that has left $1 \pm \epsilon$ pulls no further.
+# $\rho = \pi / \pi_\mathrm{old}$ beyond $1 + \epsilon$ (advantage above 0) or below $1 - \epsilon$ (advantage
+# below 0) pulls no further; on the other side it is still pulled back.
 
 # %%
 K, PENALTY, PROMPTS = 4, 0.05, 12  # the penalty per nat
@@ -779,10 +785,11 @@ def measure(policy):
     with torch.no_grad():
         old = torch.tensor([one.log_prob for group in answers for one in group])
         kl = old - sampled_log_probs(reference, asked, answers)
-    graded = grades_of(asked, answers)
+    graded, rewarded = grades_of(asked, answers), scores_of(asked, answers)
     return {
-        "each": graded,  # (prompts, 2)
-        "reward": scores_of(asked, answers).mean(),
+        "each": graded,  # (prompts, 2), as the next
+        "rewards": rewarded,
+        "reward": rewarded.mean(),
         "grade": graded.mean(),
         "right": (graded >= judge.right_from).mean(),
         "kl": kl.mean().item(),
@@ -790,6 +797,11 @@ def measure(policy):
     }
 
 start_point = measure(reference)
+
+# %%
+def paired(one, other, key):
+    """One measured model minus another, prompt by prompt."""
+    return evaluation.paired_difference(one[key].mean(axis=1), other[key].mean(axis=1))
 
 # %%
 prompts = list(dict.fromkeys(row["prompt"] for row in train))
@@ -814,12 +826,8 @@ def reinforce(reward, rounds=10, every=5):
 # %% tags=["remove-input"]
 lessons.predict(
     "One run is rewarded by the reward model, the other by the grade itself. At the "
-    "end, whose *grade* is higher, and whose *reward*?",
-    [
-        "the reward model's run has both",
-        "each is ahead in what it was rewarded for",
-        "the grade's run has both",
-    ],
+    "end, whose answers does the *reward model* score higher?",
+    ["those of its own run", "those of the grade's run", "this many cannot tell"],
     key="rl",
 )
 
@@ -828,18 +836,34 @@ paths = {"reward model": reinforce(scores_of), "teacher's grade": reinforce(grad
 for name, path in paths.items():
     show(name, path)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-output"]
 by_model, by_grade = (path[-1] for path in paths.values())
-ahead = (by_model["grade"] > by_grade["grade"], by_model["reward"] > by_grade["reward"])
+rl_reward = paired(by_model, by_grade, "rewards")
+print(f"reward, the reward model's run minus the grade's: {rl_reward}")
+
+# %% tags=["remove-input"]
+stored_gains = list(zip(*(
+    chapter_seeds.stored_values(folder.name, name)
+    for name in ("rl_true_grade_gain", "rl_grade_gain")
+), strict=True))
+grade_first = sum(by_truth > by_proxy for by_truth, by_proxy in stored_gains)
 lessons.explain(
-    f"From a grade of {start_point['grade']:.2f}, a reward of "
-    f"{start_point['reward']:.2f} and {start_point['right']:.0%} right, the reward "
-    f"model led to {by_model['grade']:.2f}, {by_model['reward']:.2f} and "
-    f"{by_model['right']:.0%}, the grade to {by_grade['grade']:.2f}, "
-    f"{by_grade['reward']:.2f} and {by_grade['right']:.0%}. One seed, two answers to "
-    f"each of {len(asked)} prompts: small differences are noise.",
+    f"Rewards of {by_model['reward']:.2f} and {by_grade['reward']:.2f}, from "
+    f"{start_point['reward']:.2f} (difference {rl_reward.mean:+.2f}, from "
+    f"{rl_reward.low:+.2f} to {rl_reward.high:+.2f}). Grade and right answers went "
+    f"from {start_point['grade']:.2f} and {start_point['right']:.0%} to "
+    f"{by_model['grade']:.2f} and {by_model['right']:.0%} (on the reward model), "
+    f"{by_grade['grade']:.2f} and {by_grade['right']:.0%} (on the grade). But the runs "
+    f"moved KL {by_model['kl']:.2f} and {by_grade['kl']:.2f} nats, so their ends are "
+    "not compared at equal distance"
+    + (
+        f"; in {grade_first} of {len(stored_gains)} stored seeds the grade's run "
+        "gained more grade."
+        if stored_gains
+        else "."
+    ),
     key="rl",
-    answer={(True, True): 0, (False, True): 1, (False, False): 2}.get(ahead),
+    answer=2 if rl_reward.low <= 0 <= rl_reward.high else int(rl_reward.mean < 0),
 )
 
 # %% [markdown]
@@ -945,17 +969,17 @@ print(f"per round: TRL {trl_seconds:.1f} s, the loop {loop_seconds:.1f} s")
 # %% tags=["remove-input"]
 lessons.explain(
     "The ratios are one, and a prompt's advantages sum to zero, whatever the rewards "
-    f"are: TRL's largest is {abs(by_trl[:, 1]).max():.0e}. What can be followed is the "
-    "reward. On the same answers TRL and the loop differ by no more than "
-    f"{trl_gap:.0e} in reward and loss, so the algorithm is one: the KL estimate, "
-    "summed over the answer, lowers the *reward* before the baseline (its log has the "
-    "reward without it), and the ratio of whole answers is clipped. What differs is "
-    "the sampling: TRL draws a batch by `generate` of transformers, from one stream of "
-    "random numbers; here each answer has a stream of its own, whatever the batch. "
-    f"After {ROUNDS} rounds on the same prompts TRL's answers have a reward of "
-    f"{by_trl[-1, 0]:+.2f}, the loop's own {own[-1, 0]:+.2f}. TRL took "
-    f"{trl_seconds:.1f} seconds per round, the loop {loop_seconds:.1f}. An answer "
-    "without a reward gets an advantage of zero in TRL; here it stops the run.",
+    f"are: TRL's largest is {abs(by_trl[:, 1]).max():.0e}. So this loss does not fall "
+    "as training succeeds; the reward is what to follow.\n\n"
+    "- **One algorithm.** On the same answers TRL and the loop differ by no more than "
+    f"{trl_gap:.0e} in reward and loss: the KL estimate, summed over the answer, "
+    "lowers the *reward* before the baseline (TRL logs the reward without it), and the "
+    "ratio of whole answers is clipped.\n"
+    "- **Other samples.** TRL draws a batch from one stream of random numbers, here "
+    f"each answer has its own. After {ROUNDS} rounds TRL's answers have a reward of "
+    f"{by_trl[-1, 0]:+.2f}, the loop's own {own[-1, 0]:+.2f}; a round took "
+    f"{trl_seconds:.1f} and {loop_seconds:.1f} seconds.\n"
+    "- **A missing reward** is an advantage of zero in TRL; here it stops the run.",
     key="trl",
 )
 
@@ -1187,7 +1211,7 @@ def ppo(learner, reward, every, rounds=range(1, 11), penalty=PENALTY):
 lessons.predict(
     "PPO earns more of the reward model's reward. After ten rounds, what of the share "
     "of *right* answers?",
-    ["it is higher, too", "it is within five points of dSFT's", "it is lower"],
+    ["it is higher, too", "no change that this many answers show", "it is lower"],
     key="ppo",
 )
 
@@ -1202,37 +1226,41 @@ for name, path, losses in (
     show(name, ppo_paths[name])
     print("value loss by round:", " ".join(f"{loss:.2f}" for loss in losses))
 
-# %% tags=["remove-input"]
+# %% tags=["hide-output"]
 by_ppo, by_ppo_grade = (path[-1] for path in ppo_paths.values())
-gained = by_ppo["right"] - start_point["right"]
+ppo_right = paired(
+    *({"right": point["each"] >= judge.right_from} for point in (by_ppo, start_point)),
+    "right",
+)
+print(f"right answers, PPO on the reward model minus dSFT: {ppo_right}")
+
+# %% tags=["remove-input"]
 first_loss, *_, last_loss = value_losses["reward model"]
 grade_losses = value_losses["teacher's grade"]
 lessons.explain(
-    f"It went from {start_point['right']:.0%} to {by_ppo['right']:.0%}, the reward "
-    f"from {start_point['reward']:+.2f} to {by_ppo['reward']:+.2f}, the grade, which "
-    f"pays for manner too, from {start_point['grade']:.2f} to {by_ppo['grade']:.2f}, "
-    f"the length from {start_point['tokens']:.0f} to {by_ppo['tokens']:.0f} tokens. "
-    f"Rewarded by the grade itself, PPO ends at a grade of {by_ppo_grade['grade']:.2f} "
-    f"and {by_ppo_grade['right']:.0%} right, at a reward of "
-    f"{by_ppo_grade['reward']:+.2f}. "
+    f"- **On the reward model** right answers went from {start_point['right']:.0%} to "
+    f"{by_ppo['right']:.0%} (difference {ppo_right.mean:+.2f}, from "
+    f"{ppo_right.low:+.2f} to {ppo_right.high:+.2f}), the reward from "
+    f"{start_point['reward']:+.2f} to {by_ppo['reward']:+.2f}, the grade, which pays "
+    f"for manner too, from {start_point['grade']:.2f} to {by_ppo['grade']:.2f}, in "
+    f"{by_ppo['tokens']:.0f} tokens for {start_point['tokens']:.0f}.\n"
+    f"- **On the grade itself** PPO ends at a grade of {by_ppo_grade['grade']:.2f} and "
+    f"{by_ppo_grade['right']:.0%} right."
     + (
-        "That is below dSFT's grade, though the grade was all it was paid for. A "
-        "likely reason, not tested here: settings that fit one reward's unit need not "
-        "fit another's. A grade is at least one, and a value head that begins at zero "
-        "and is held by its clip has to learn that level first (value loss "
-        f"{grade_losses[0]:.1f} in the first round, {grade_losses[-1]:.1f} in the "
-        "last). "
+        " That is below dSFT, though the grade was all it was paid for. A likely "
+        "reason, not tested here: a grade is at least one, and a value head that "
+        "begins at zero and is held by its clip has to learn that level first (value "
+        f"loss {grade_losses[0]:.1f} in the first round, {grade_losses[-1]:.1f} in the "
+        f"last; on the reward model {first_loss:.2f} and {last_loss:.2f})."
         if by_ppo_grade["grade"] < start_point["grade"]
         else ""
     )
-    + f"PPO ends {by_ppo['kl']:.2f} and {by_ppo_grade['kl']:.2f} nats from dSFT, RLOO "
-    f"{by_model['kl']:.2f} and {by_grade['kl']:.2f}: it takes "
-    f"{EPOCHS * BATCH // MINIBATCH} steps per round to RLOO's two. The value loss on "
-    f"the reward model went from {first_loss:.2f} to {last_loss:.2f}. Neither method's "
-    "learning rate was searched, so this does not say which of the two is better. One "
-    "seed.",
+    + f"\n- **Distance.** PPO ends {by_ppo['kl']:.2f} and {by_ppo_grade['kl']:.2f} "
+    f"nats from dSFT, RLOO {by_model['kl']:.2f} and {by_grade['kl']:.2f}: it takes "
+    f"{EPOCHS * BATCH // MINIBATCH} steps per round to RLOO's two. Neither learning "
+    "rate was searched, so this does not say which method is better.",
     key="ppo",
-    answer=1 if abs(gained) <= 0.05 else int(gained < 0) * 2,
+    answer=0 if ppo_right.low > 0 else 2 if ppo_right.high < 0 else 1,
 )
 
 # %% [markdown]
@@ -1245,7 +1273,11 @@ lessons.explain(
 lessons.predict(
     "The reward is all that counts now. What do the reward and the teacher's grade do "
     "over these rounds?",
-    ["both rise", "the reward rises, the grade falls", "both fall"],
+    [
+        "the grade holds or rises",
+        "the grade falls while the reward holds or rises",
+        "both fall",
+    ],
     key="further",
 )
 
@@ -1254,12 +1286,21 @@ further, _ = ppo(learner, scores_of, every=5, rounds=range(11, 21), penalty=0.0)
 further = [by_ppo, *further]
 show("no penalty", further)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-output"]
 far = further[-1]
+further_reward, further_grade = (
+    paired(far, by_ppo, key) for key in ("rewards", "each")
+)
+print(f"reward, after minus before: {further_reward}")
+print(f"grade, after minus before: {further_grade}")
+
+# %% tags=["remove-input"]
 more_reward, more_grade, more_right = (
     far[key] - by_ppo[key] for key in ("reward", "grade", "right")
 )
 best = max([*ppo_paths["reward model"], *further], key=lambda point: point["grade"])
+stored_rises = chapter_seeds.stored_values(folder.name, "further_reward_gain")
+grade_fell, reward_fell = further_grade.high < 0, further_reward.high < 0
 lessons.explain(
     f"From {by_ppo['kl']:.1f} to {far['kl']:.1f} nats the reward goes by "
     f"{more_reward:+.2f} to {far['reward']:+.2f}, the grade by {more_grade:+.2f} to "
@@ -1267,16 +1308,28 @@ lessons.explain(
     f"{far['tokens']:.0f} tokens. The grade was highest, at {best['grade']:.2f}, "
     f"{best['kl']:.1f} nats from dSFT. "
     + (
-        "This is over-optimisation: the policy finds what the reward model overrates."
-        if more_reward > 0 > more_grade
-        else "So the grade has not turned down while the reward rose: in the time that "
-        "this chapter has, over-optimisation shows in the right answers alone."
-        if more_grade >= 0
+        "So no fall of the grade that this many answers show: in the time that this "
+        "chapter has, over-optimisation shows in the right answers at most."
+        if not grade_fell
         else "Reward and grade fall together: without the penalty the training is no "
         "longer stable, which is another fault than over-optimisation."
+        if reward_fell
+        else "This is over-optimisation: the policy finds what the reward model "
+        "overrates."
+        + (
+            " This run's change of the reward is within the noise."
+            if further_reward.low <= 0
+            else ""
+        )
+    )
+    + (
+        f" In the stored seeds the reward rose by {min(stored_rises):+.2f} to "
+        f"{max(stored_rises):+.2f}."
+        if stored_rises
+        else ""
     ),
     key="further",
-    answer=0 if more_grade >= 0 else 1 if more_reward > 0 else 2,
+    answer=0 if not grade_fell else 2 if reward_fell else 1,
 )
 
 # %% [markdown]
@@ -1614,7 +1667,7 @@ by_seed = {
     "further_grade_gain": "PPO without the penalty, further grade",
     "rloo_minus_ddpo": "RLOO minus dDPO at equal KL, grade",
 }
-display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
+display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics, seed)))
 
 # %% tags=["remove-input"]
 text, kept = chapter_seeds.sign_changes(folder.name, by_seed)

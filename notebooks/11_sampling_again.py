@@ -135,7 +135,7 @@ def sample(model, prompts, samples, seed, temperature=1.0):
 # %% [markdown]
 # How far does a data set lie from what a model says? Compare its answers with the model's own to the same prompts, in
 # nats per token. Two draws of one model are equally likely on average. Answers that are less likely come from somebody
-# else; those that are *likelier* are no draws of the model either: greedy decoding gives such answers.
+# else; those that are *likelier* are not draws of the model either: greedy decoding gives such answers.
 
 # %% [markdown]
 # ````{exercise} Whose answers?
@@ -206,38 +206,50 @@ for name, temperature in (("dSFT, again", 1.0), ("dSFT, greedy", 0.0)):
 lessons.predict(
     "dDPO was trained to prefer the chosen answers. Which answers does it find "
     "likeliest, per token?",
-    ["the chosen ones", "those dSFT gave", "its own"],
+    [
+        "the chosen ones",
+        "those dSFT gave",
+        "its own",
+        "no one kind, as far as these answers show",
+    ],
     key="whose",
 )
 
 # %% tags=["hide-output"]
 whose = exercises.yours(whose_answers, exercises.check_whose_answers)
-per_token, under_dsft = {}, {}
+per_token, under_dsft, ddpo_nats = {}, {}, {}
 for name, said in texts.items():
     rows = [encoded(*row) for row in zip(prompts, said, strict=True)]
     tokens = np.array([len(answer) for _, answer in rows])
     with torch.no_grad():
         both = [log_probs(model, rows).numpy() for model in (dsft, ddpo)]
-    under_dsft[name] = both[0], tokens
+    under_dsft[name], ddpo_nats[name] = (both[0], tokens), both[1] / tokens
     per_token[name] = [(each / tokens).mean() for each in both]
 
 print("nats per token under each model, mean over answers")
 for name, (at_dsft, at_ddpo) in per_token.items():
     print(f"{name:12s}  dSFT {at_dsft:6.2f}   dDPO {at_ddpo:6.2f}")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-output"]
 under_ddpo = {name: both[1] for name, both in per_token.items()}
-likeliest = max(("chosen", "own, dSFT", "own, dDPO"), key=under_ddpo.get)
+ranked = sorted(("chosen", "own, dSFT", "own, dDPO"), key=under_ddpo.get)[::-1]
+lead = evaluation.paired_difference(*(ddpo_nats[name] for name in ranked[:2]))
+print(f"under dDPO, `{ranked[0]}` minus `{ranked[1]}`: {lead}")
+
+# %% tags=["remove-input"]
 lessons.explain(
     f"Under dDPO its own answers have {under_ddpo['own, dDPO']:.2f} nats per token, "
     f"the chosen ones {under_ddpo['chosen']:.2f} and the rejected ones "
     f"{under_ddpo['rejected']:.2f}, from {per_token['rejected'][0]:.2f} under dSFT, "
-    f"whose own had {per_token['own, dSFT'][0]:.2f}. The less the model gives the "
-    "rejected answers, the less it changes to push them further down. Its own weak "
-    "answers, which it does give, are in no off-policy pair; on-policy pairs hold just "
-    "those.",
+    f"whose own had {per_token['own, dSFT'][0]:.2f}. To prefer an answer is not to say "
+    "it: the loss asks for a distance between two answers alone. The less the model "
+    "gives the rejected answers, the less it changes to push them further down. Its "
+    "own weak answers, which it does give, are in no off-policy pair; on-policy pairs "
+    "hold just those.",
     key="whose",
-    answer={"chosen": 0, "own, dSFT": 1, "own, dDPO": 2}.get(likeliest),
+    answer=(
+        {"chosen": 0, "own, dSFT": 1, "own, dDPO": 2}[ranked[0]] if lead.low > 0 else 3
+    ),
 )
 
 # %% [markdown]
@@ -542,7 +554,23 @@ def measure(directory, exam):
     }
 
 # %%
-start = measure(sft_model, pipeline.evaluation(("dsft",))["dsft"])
+def judgments(exam):
+    return evaluation.load_rows(exam.folder / "judgments.jsonl")
+
+def right_shares(exam):
+    """The share of a question's turns that are answered right, one per question."""
+    turns = {}
+    for row in judgments(exam):
+        right = row["score"] >= judge.right_from
+        turns.setdefault(row["question_id"], []).append(right)
+    return [np.mean(turns[question]) for question in sorted(turns)]
+
+def right_difference(one, other):
+    return evaluation.paired_difference(right_shares(one), right_shares(other))
+
+# %%
+sft_exam = pipeline.evaluation(("dsft",))["dsft"]
+start = measure(sft_model, sft_exam)
 
 def path_of(rounds):
     return [start] + [
@@ -558,9 +586,9 @@ def show(name, point):
 lessons.predict(
     "Over the rounds of iterative DPO, what happens to the share of *right* answers?",
     [
-        "it rises",
-        "it stays within two percentage points",
-        "it falls, as the grade rises",
+        "it rises by more than five percentage points",
+        "it stays within five percentage points",
+        "it falls by more than five, as the grade rises",
     ],
     key="rounds",
 )
@@ -570,24 +598,30 @@ paths = {"iterative DPO": path_of(made["iterative DPO"])}
 for number, point in enumerate(paths["iterative DPO"]):
     show(f"after {number} round{'s' * (number != 1)}", point)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-output"]
 last = paths["iterative DPO"][-1]
+right_change = right_difference(made["iterative DPO"][-1].exam, sft_exam)
+print(f"right answers, last round minus dSFT: {right_change}")
+
+# %% tags=["remove-input"]
 gain = {name: last[name] - start[name] for name in start}
 lessons.explain(
-    f"From {start['right']:.1%} to {last['right']:.1%}, the grade from "
-    f"{start['grade']:.2f} to {last['grade']:.2f}, the length from "
-    f"{start['tokens']:.1f} to {last['tokens']:.1f} tokens, at a KL of "
-    f"{last['kl']:.2f} nats per answer. "
+    f"From {start['right']:.1%} to {last['right']:.1%} (by "
+    f"{100 * right_change.mean:+.1f} points, from {100 * right_change.low:+.1f} to "
+    f"{100 * right_change.high:+.1f}), the grade from {start['grade']:.2f} to "
+    f"{last['grade']:.2f}, the length from {start['tokens']:.1f} to "
+    f"{last['tokens']:.1f} tokens, at a KL of {last['kl']:.2f} nats per answer. "
     + (
-        "A grade gained in form alone would leave the share of right answers where it "
-        "was."
-        if gain["right"] > 0.02
-        else "More right answers are no part of the gain; form is: full sentences, an "
-        "opening, a closing offer. What the model never says cannot be chosen, such as "
-        "facts that it does not know."
-    ),
+        "Some right answers are part of the gain: a grade gained in form alone would "
+        "leave their share where it was. "
+        if right_change.low > 0
+        else "More right answers are not part of the gain that the exam shows; form is: "
+        "full sentences, an opening, a closing offer. "
+    )
+    + "What the model never says cannot be chosen, such as facts that it does not "
+    "know.",
     key="rounds",
-    answer=0 if gain["right"] > 0.02 else 2 if gain["right"] < -0.02 else 1,
+    answer=0 if gain["right"] > 0.05 else 2 if gain["right"] < -0.05 else 1,
 )
 
 # %% [markdown]
@@ -634,13 +668,8 @@ for name, count in steps.items():
 # %% tags=["remove-input"]
 lessons.predict(
     "The offline pairs hold answers of models that know more than the student. With as "
-    "many steps, which run has the higher *grade*, and which more *right* answers?",
-    [
-        "offline has both",
-        "iterative has both",
-        "offline the grade, iterative the right answers",
-        "iterative the grade, offline the right answers",
-    ],
+    "many steps, which run has more *right* answers?",
+    ["offline", "iterative", "no difference that the exam shows"],
     key="control",
 )
 
@@ -652,24 +681,27 @@ paths["dDPO, chapter 05"] = [start, measure(chapter_05, ddpo_exam)]
 for name, path in paths.items():
     show(name, path[-1])
 
-def judgments(exam):
-    return evaluation.load_rows(exam.folder / "judgments.jsonl")
-
 final = judgments(made["iterative DPO"][-1].exam)
 over = evaluation.mt_bench_difference(final, judgments(offline_exam))
 print(f"grade, iterative minus offline: {over}")
+right_over = right_difference(made["iterative DPO"][-1].exam, offline_exam)
+print(f"right answers, iterative minus offline: {right_over}")
 
 # %% tags=["remove-input"]
 iterative, rival = paths["iterative DPO"][-1], paths["offline dDPO"][-1]
-ahead = (iterative["grade"] > rival["grade"], iterative["right"] > rival["right"])
+stored_over = chapter_seeds.stored_values(folder.name, "dpo_minus_offline")
 lessons.explain(
-    f"Grade {iterative['grade']:.2f} (iterative) and {rival['grade']:.2f} (offline), a "
-    f"paired difference of {over.mean:+.2f}, from {over.low:+.2f} to {over.high:+.2f}; "
-    f"right answers {iterative['right']:.1%} and {rival['right']:.1%}; KL "
-    f"{iterative['kl']:.2f} and {rival['kl']:.2f} nats. "
+    f"Right answers {iterative['right']:.1%} (iterative) and {rival['right']:.1%} "
+    f"(offline), a paired difference of {100 * right_over.mean:+.1f} points, from "
+    f"{100 * right_over.low:+.1f} to {100 * right_over.high:+.1f}; grades "
+    f"{iterative['grade']:.2f} and {rival['grade']:.2f}, {over.mean:+.2f}, from "
+    f"{over.low:+.2f} to {over.high:+.2f}; KL {iterative['kl']:.2f} and "
+    f"{rival['kl']:.2f} nats. "
     + (
-        "The interval includes zero: the grades do not tell them apart. "
-        if over.low <= 0 <= over.high
+        "In the stored seeds the grades differ by "
+        + ", ".join(f"{one:+.2f}" for one in stored_over)
+        + ". "
+        if stored_over
         else ""
     )
     + "The pairs can teach different things: on-policy ones which of its *own* habits "
@@ -678,9 +710,7 @@ lessons.explain(
     f"{paths['dDPO, chapter 05'][-1]['grade']:.2f} "
     f"and {paths['dDPO, chapter 05'][-1]['right']:.1%}.",
     key="control",
-    answer={
-        (False, False): 0, (True, True): 1, (False, True): 2, (True, False): 3
-    }[ahead],
+    answer=0 if right_over.high < 0 else 1 if right_over.low > 0 else 2,
 )
 
 # %% [markdown]
@@ -715,9 +745,9 @@ def in_numbers(described):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Compared with the best and worst of five, will pairs of two more often be the "
-    "*wrong way round*, by the true grade?",
-    ["more often", "about as often", "less often"],
+    "How far apart are the two answers of a pair of two, by the true grade, compared "
+    "with the best and worst of five?",
+    ["nearer", "about as far, within a tenth", "further"],
     key="two",
 )
 
@@ -732,18 +762,17 @@ show("K = 2, one round", paths["K = 2, one round"][1])
 
 # %% tags=["remove-input"]
 wide, narrow = kinds[str(SAMPLES)], kinds["2"]
-change = narrow["reversed"] - wide["reversed"]
+gaps = [described["chosen"] - described["rejected"] for described in (narrow, wide)]
 lessons.explain(
-    f"{narrow['reversed']:.1%} of the pairs of two are reversed and "
-    f"{wide['reversed']:.1%} of those of {SAMPLES}, which gave {wide['pairs']} pairs "
-    f"against {narrow['pairs']}, with a gap in true grade of "
-    f"{wide['chosen'] - wide['rejected']:.2f} against "
-    f"{narrow['chosen'] - narrow['rejected']:.2f}. SPPO's authors found little "
+    f"{gaps[0]:.2f} grades against {gaps[1]:.2f}, in {narrow['pairs']} pairs against "
+    f"{wide['pairs']}: two draws are less often a good and a poor one. Labels the "
+    f"wrong way round are {narrow['reversed']:.1%} and {wide['reversed']:.1%}, a few "
+    "pairs each, too few to compare. SPPO's authors found little "
     "between two and five at scale: "
     f"{lessons.published('28.26 against 28.53 %', 'AlpacaEval 2; SPPO, figure 4')} "
     "after three rounds.",
     key="two",
-    answer=0 if change > 0.01 else 2 if change < -0.01 else 1,
+    answer=0 if gaps[0] < 0.9 * gaps[1] else 2 if gaps[0] > 1.1 * gaps[1] else 1,
 )
 
 # %% [markdown]
@@ -961,9 +990,9 @@ lessons.predict(
     "distinct answers to a prompt does it draw in the last round, compared with "
     "iterative DPO?",
     [
-        "more, by a tenth of an answer at least",
-        "as many, within a tenth",
-        "fewer, by a tenth of an answer at least",
+        "more, by a third of an answer at least",
+        "as many, within a third of an answer",
+        "fewer, by a third of an answer at least",
     ],
     key="new",
 )
@@ -1011,7 +1040,7 @@ lessons.explain(
     + ", then ".join(f"{won:.1%}" for won in beats["iterative DPO"])
     + ". One seed.",
     key="new",
-    answer=0 if more >= 0.1 else 2 if more <= -0.1 else 1,
+    answer=0 if more >= 1 / 3 else 2 if more <= -1 / 3 else 1,
 )
 
 # %% [markdown]
@@ -1165,7 +1194,7 @@ def noise_of(each):
 lessons.predict(
     "The judge is the same in every round. What happens, from the first round to the "
     "last, to the share of pairs whose two answers *truly* deserve the same grade?",
-    ["it rises", "it stays within three percentage points", "it falls"],
+    ["it rises", "no change that this many pairs show", "it falls"],
     key="noise",
 )
 
@@ -1174,8 +1203,18 @@ noise = [noise_of(each) for each in made["iterative DPO"]]
 for number, row in enumerate(noise, start=1):
     print(f"round {number}:", in_numbers(row))
 
+# %% tags=["hide-output"]
+moved = {}
+for key in ("equal", "reversed"):
+    early, late = (
+        evaluation.wilson_interval(round(row[key] * row["pairs"]), row["pairs"])
+        for row in (noise[0], noise[-1])
+    )
+    print(f"{key:8s} first round {early}, last {late}")
+    # only intervals that are apart show a change
+    moved[key] = (late.low > early.high) - (late.high < early.low)
+
 # %% tags=["remove-input"]
-change = noise[-1]["equal"] - noise[0]["equal"]
 lessons.explain(
     "The chosen answers are rated "
     + ", then ".join(f"{row['optimism']:+.2f}" for row in noise)
@@ -1188,13 +1227,14 @@ lessons.explain(
     + (
         "The answers have become alike, so a larger part of the choice is noise, and "
         "later rounds train on it. "
-        if change > 0.03
+        if moved["equal"] > 0
         else "Answers are still far enough apart here for the choice to be about them. "
     )
+    + ("" if moved["reversed"] else "The reversed pairs are too few for a trend. ")
     + "Two ratings per answer, or only pairs with a wide gap, would lower the share of "
     "noise; neither is tried here.",
     key="noise",
-    answer=0 if change > 0.03 else 2 if change < -0.03 else 1,
+    answer=1 - moved["equal"],
 )
 
 # %% [markdown]
@@ -1470,7 +1510,11 @@ def opinions(each):
 lessons.predict(
     "dSFT rates its own first answers. Of pairs whose true grades differ, what share "
     "does it rank correctly?",
-    ["less than 45 %", "45 to 55 %: no better than chance", "more than 55 %"],
+    [
+        "less than half",
+        "half, as far as these pairs show: chance",
+        "more than half",
+    ],
     key="self",
 )
 
@@ -1489,6 +1533,11 @@ for number, (rated_so, of_pairs) in enumerate(seen, start=1):
     })
     show(f"answers of round {number}", self_path[-1])
 
+# %% tags=["hide-output"]
+differ = round((1 - seen[0][1]["equal"]) * seen[0][1]["pairs"])
+agrees = evaluation.wilson_interval(round(self_path[0]["agreement"] * differ), differ)
+print(f"agreement in round 1, of {differ} pairs: {agrees}")
+
 # %% [markdown]
 # The models, in the exam and by KL, as for the other methods:
 
@@ -1500,9 +1549,9 @@ for number, point in enumerate(paths["self-rewarding"]):
 # %% tags=["remove-input"]
 one_own, end_own, end = self_path[0], self_path[-1], paths["self-rewarding"][-1]
 by_judge = 1 - noise[0]["reversed"] / (1 - noise[0]["equal"])
-agreed = one_own["agreement"]
 lessons.explain(
-    f"{agreed:.0%}; of the judge's pairs {by_judge:.0%} are ranked correctly. Asking "
+    f"{agrees.estimate:.0%} (from {agrees.low:.0%} to {agrees.high:.0%}); of the "
+    f"judge's pairs {by_judge:.0%} are ranked correctly. Asking "
     f"changed dSFT's grade by {asking.mean:+.2f} (from {asking.low:+.2f} to "
     f"{asking.high:+.2f}). Over the rounds the mean self-reward went from "
     f"{one_own['self-reward']:.2f} to {end_own['self-reward']:.2f} nats, the true "
@@ -1520,7 +1569,7 @@ lessons.explain(
     + "The test before training costs a minute; Yuan et al. taught their model to "
     "judge first. One seed.",
     key="self",
-    answer=0 if agreed < 0.45 else 1 if agreed <= 0.55 else 2,
+    answer=0 if agrees.high < 0.5 else 2 if agrees.low > 0.5 else 1,
 )
 
 # %% [markdown]
@@ -1580,16 +1629,19 @@ figures.show(
 # %% [markdown]
 # ```{admonition} What you should see
 # :class: note
-# Every round's first loss is ln 2, and KL grows with each round. In every round the chosen answers are rated too
-# high, an answer at random is not. The mean self-reward lies below zero, being minus a divergence. The rest depends
+# Every round's first loss is ln 2. KL grows with the rounds or levels off: the next cell says which, method by method.
+# In every round the chosen answers are rated too high, an answer at random is not. The mean self-reward lies below zero, being minus a divergence. The rest depends
 # on seed and size. With one learning rate for all, methods end at different KL: compare them where their lines reach
 # the same KL, and do not rank them by one seed: *Over eight replications*, below, has the range of single seeds, claim
 # by claim.
 # ```
 
 # %%
-after = paths["iterative DPO"][1:]
-print("KL by round:", ", ".join(f"{point['kl']:.2f}" for point in after))
+for name in made:
+    by_round = [point["kl"] for point in paths[name][1:]]
+    grows = all(late > early for early, late in itertools.pairwise(by_round))
+    print(f"{name:14s} KL by round:", ", ".join(f"{kl:.2f}" for kl in by_round),
+          "(grows with each)" if grows else "(does not grow with each)")
 print("optimism by round:", ", ".join(f"{row['optimism']:.2f}" for row in noise))
 for each in firsts:
     assert abs(each - math.log(2)) < 1e-3, (
@@ -1693,7 +1745,7 @@ by_seed = {
     "selm_minus_dpo": "SELM minus iterative DPO",
     "self_grade_gain": "self-rewarding over dSFT",
 }
-display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
+display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics, seed)))
 
 # %% tags=["remove-input"]
 text, kept = chapter_seeds.sign_changes(folder.name, by_seed)
@@ -1754,7 +1806,8 @@ lessons.explain(
 # 2. *The loop*: [a round's pair](ex-11-pair); the last round's model is start and reference, ln 2 is the check.
 # 3. *Objectives*: [win rates](ex-11-win-rates), equations {eq}`eq-11-sppo` and {eq}`eq-11-selm`; the same first
 #    answers, a control with as many steps, everything against KL.
-# 4. *Noise*: [a judge's optimism](ex-11-optimism), seen only by asking again; it weighs more as answers become alike.
+# 4. *Noise*: [a judge's optimism](ex-11-optimism), seen only by asking again; beside it, round by round, how many pairs
+#    are truly equal or reversed.
 # 5. *Cycles*: [self-play](ex-11-self-play) by equation {eq}`eq-11-game`; the mean stays, the last policy turns.
 # 6. *Its own judge*: equation {eq}`eq-11-self-reward`; what asking changes is learned, and no fact; test it before
 #    training, and follow [how far its opinion runs ahead](ex-11-ahead).

@@ -212,7 +212,7 @@ def measure(model):
 def report(name, reached):
     print(
         f"{name:22s} grade {reached['grades'].mean():5.2f}"
-        f"  right {reached['right']:4.0%}"
+        f"  right {100 * reached['right']:3.0f} %"
         f"  KL {round(reached['kl'], 2) + 0:6.2f}  tokens {reached['tokens']:5.1f}"
     )
 
@@ -231,9 +231,11 @@ assert abs(reached["dSFT"]["kl"]) < 0.1
 # $d = \beta (h_w - h_l)$, where $h$ is the log-ratio to dSFT, $w$ marks the chosen answer and $l$ the rejected one:
 #
 # $$
-# L_\mathrm{regular} = -\log \sigma(d), \qquad
-# L_\mathrm{margin} = -\log \sigma(d - s), \qquad
-# L_\mathrm{scaled} = -s \log \sigma(d) .
+# \begin{aligned}
+# L_\mathrm{regular} &= -\log \sigma(d), \\
+# L_\mathrm{margin} &= -\log \sigma(d - s), \\
+# L_\mathrm{scaled} &= -s \log \sigma(d) .
+# \end{aligned}
 # $$ (eq-12-strength)
 #
 # What does a strength do to a training step? Each loss pulls $d$ upwards, with a force of $-\partial L / \partial d$.
@@ -322,12 +324,12 @@ for kind, strength in strengths.items():
 # %%
 pulls = exercises.yours(pulls, exercises.check_pulls)
 strongest = weight == weight.max()
-print(f"the strongest pairs are {strongest.float().mean():.0%} of all")
+print(f"the strongest pairs are {100 * strongest.float().mean():.0f} % of all")
 for kind, strength in strengths.items():
     each = pulls(torch.zeros(len(few)), weight if strength is None else strength, kind)
     print(
         f"{kind:8s} mean pull {each.mean():.3f}, "
-        f"to the strongest pairs {each[strongest].sum() / each.sum():.0%} of it"
+        f"to the strongest pairs {100 * each[strongest].sum() / each.sum():.0f} % of it"
     )
 
 # %% [markdown]
@@ -498,9 +500,13 @@ assert all(torch.allclose(ours[name], package[name], atol=1e-6) for name in pack
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Eight amounts from $-1$ to $1.5$: which has the highest mean grade on the line of "
-    "our dDPO model?",
-    ["one below zero: before the end", "zero: dDPO itself", "one above zero: beyond"],
+    "Eight amounts from $-1$ to $1.5$: where does the highest mean grade lie on the "
+    "line of our dDPO model?",
+    [
+        "beyond the end, above zero",
+        "at the end or before it, at zero or below",
+        "no difference that these prompts show",
+    ],
     key="line",
 )
 
@@ -514,10 +520,20 @@ at_zero = along(aligned, 0.0).state_dict()
 for name, weight in aligned.state_dict().items():
     assert torch.allclose(at_zero[name], weight, atol=1e-6), "a = 0 has to be dDPO"
 
-# %% tags=["remove-input"]
+# %% tags=["hide-output"]
 def best_of_line(line, prompts=slice(None)):
     return max(line, key=lambda amount: line[amount]["grades"][prompts].mean())
 
+beyond, up_to_end = (
+    best_of_line({a: one for a, one in line.items() if (a > 0) == further})
+    for further in (True, False)
+)
+past_end = evaluation.paired_difference(
+    line[beyond]["grades"], line[up_to_end]["grades"]
+)
+print(f"a = {beyond:+.2f} minus a = {up_to_end:+.2f}: {past_end}")
+
+# %% tags=["remove-input"]
 def summary(line, amount):
     one = line[amount]
     mean, right, kl = one["grades"].mean(), one["right"], one["kl"]
@@ -527,16 +543,18 @@ best, furthest = best_of_line(line), max(line)
 lessons.explain(
     f"The best of these amounts is {best:+.2f} ({summary(line, best)}); dDPO itself "
     f"has {summary(line, 0.0)}, and {furthest:+.1f} has {summary(line, furthest)}, in "
-    f"{line[furthest]['tokens']:.0f} tokens. The weights move in a straight line, the "
+    f"{line[furthest]['tokens']:.0f} tokens. The best amount beyond the end differs "
+    f"from the best up to it by {past_end.mean:+.2f}, from {past_end.low:+.2f} to "
+    f"{past_end.high:+.2f}. The weights move in a straight line, the "
     "model does not: the KL divergence grows faster and faster. "
     + (
         "Our dDPO has the learning rate that a search found best, which leaves little "
         "for a longer step to gain."
-        if best <= 0
+        if past_end.low <= 0
         else "Here a longer step still had something to gain."
     ),
     key="line",
-    answer=0 if best < 0 else 1 if best == 0 else 2,
+    answer=0 if past_end.low > 0 else 1 if past_end.high < 0 else 2,
 )
 
 # %% [markdown]
@@ -545,8 +563,9 @@ lessons.explain(
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "And for the short run *regular*: which $a$ has the highest mean grade?",
-    ["one below zero", "zero: the short run itself", "one above zero: beyond its end"],
+    "For the short run *regular* we choose $a$ by the grade on every other prompt. On "
+    "the *other* prompts, how does that model's grade compare with the short run's?",
+    ["it is higher", "no difference that these prompts show", "it is lower"],
     key="short",
 )
 
@@ -567,25 +586,29 @@ print(f"best on every other prompt: {chosen_amount:+.2f}")
 print(f"gain on the rest: {expo_gain}")
 
 # %% tags=["remove-input"]
+stored_expo = chapter_seeds.stored_values(folder.name, "expo_short_gain")
 lessons.explain(
-    f"{short_best:+.1f}, with {summary(short_line, short_best)}; the short run itself "
-    f"has {summary(short_line, 0.0)}, and dDPO, with {len(train) / len(few):.0f} times "
-    f"as many pairs, {summary(line, 0.0)}. "
-    + (
-        "On this line the grade rises beyond the end of the short run, at no cost. "
-        if short_best > 0
-        else "Here a longer step did not help. "
-    )
-    + f"The best amount on every other prompt is {chosen_amount:+.1f}; on the rest it "
+    f"The best amount on every other prompt is {chosen_amount:+.1f}; on the rest it "
     f"gains {expo_gain.mean:+.2f}, from {expo_gain.low:+.2f} to {expo_gain.high:+.2f}"
     + (", which may be chance. " if expo_gain.low <= 0 <= expo_gain.high else ". ")
+    + f"On all prompts {short_best:+.1f} is best ({summary(short_line, short_best)}; "
+    f"the best of {len(short_line)} looks too good on the prompts that chose it); the "
+    f"short run itself has {summary(short_line, 0.0)}, and dDPO, with "
+    f"{len(train) / len(few):.0f} times as many pairs, {summary(line, 0.0)}. "
+    + (
+        "In the stored seeds the rest gained "
+        + ", ".join(f"{one:+.2f}" for one in stored_expo)
+        + ". "
+        if stored_expo
+        else ""
+    )
     + "*Over eight replications*, below, asks the same over seeds. Published, "
     "length-controlled, Zephyr-7B-beta from "
     f"{lessons.published('13.2 to 14.0 % at an amount of 0.1', 'AlpacaEval 2, card')}, "
     "Zephyr-7B-alpha from "
     f"{lessons.published('10.0 to 13.6 % at 0.3', 'the same, its own card')}.",
     key="short",
-    answer=0 if short_best < 0 else 1 if short_best == 0 else 2,
+    answer=0 if expo_gain.low > 0 else 2 if expo_gain.high < 0 else 1,
 )
 
 # %%
@@ -596,7 +619,7 @@ for n, (name, points) in enumerate({"dDPO": line, "regular": short_line}.items()
     left.plot(amounts, [one["grades"].mean() for one in those], **drawn)
     right.plot(amounts, [one["right"] for one in those], label=name, **drawn)
 for axes, words in ((left, "mean grade, 1 to 10"), (right, "share of right answers")):
-    axes.set_xlabel("a (-1 is dSFT, 0 the trained model)")
+    axes.set_xlabel("a (−1 is dSFT, 0 the trained model)")
     axes.set_ylabel(words)
 right.legend(title="scaled change of")
 figures.show(
@@ -792,8 +815,10 @@ for divergence in ("forward", "reverse"):
 # $y'$ that the model sampled itself, and the model that sampled is the reference $\pi_t$:
 #
 # $$
-# L = -\log \sigma \Big( \beta \log \frac{\pi(y)}{\pi_t(y)} - \beta \log \frac{\pi(y')}{\pi_t(y')} \Big),
-# \qquad y \sim p_\mathrm{demo}, \; y' \sim \pi_t .
+# \begin{gathered}
+# L = -\log \sigma \Big( \beta \log \frac{\pi(y)}{\pi_t(y)} - \beta \log \frac{\pi(y')}{\pi_t(y')} \Big), \\
+# y \sim p_\mathrm{demo}, \quad y' \sim \pi_t .
+# \end{gathered}
 # $$ (eq-12-spin)
 #
 # That is dDPO's loss, without any judge, so its fair rival is *more supervised training*. Inverse reinforcement
@@ -931,13 +956,9 @@ def supervised(texts):
 
 # %% tags=["remove-input"]
 lessons.predict(
-    f"Self-play in {ROUNDS} rounds, each against the last round's model: what will the "
-    "grade on held-out prompts do?",
-    [
-        "rise in every round",
-        "rise at first, and not in every later round",
-        "not rise in the first round",
-    ],
+    f"Self-play in {ROUNDS} rounds (IRFT), or as many steps of fine-tuning on the "
+    "answers that a judge rated best: after which is the grade higher?",
+    ["self-play", "the best rated", "no difference that these prompts show"],
     key="spin",
 )
 
@@ -965,12 +986,13 @@ for name in ("dSFT", *ways, "dDPO"):
     report(name, reached[name])
 
 # %%
-irft_gain, irft_over = (
+irft_gain, irft_over, irft_best = (
     evaluation.paired_difference(reached["IRFT"]["grades"], reached[name]["grades"])
-    for name in ("dSFT", "dSFT-2, demonstrations")
+    for name in ("dSFT", "dSFT-2, demonstrations", "dSFT-2, best rated")
 )
 print(f"IRFT minus dSFT, prompt by prompt: {irft_gain}")
 print(f"IRFT minus dSFT-2 on the same demonstrations: {irft_over}")
+print(f"IRFT minus dSFT-2 on the best rated: {irft_best}")
 
 # %% tags=["remove-input"]
 gained = {
@@ -978,25 +1000,27 @@ gained = {
     for name in (*ways, "dDPO")
 }
 by_round = [reached["dSFT"]["grades"].mean(), *(r["grades"].mean() for r in per_round)]
-rises = [after > before for before, after in itertools.pairwise(by_round)]
 lessons.explain(
-    "The grades are " + ", ".join(f"{grade:.2f}" for grade in by_round)
-    + f", from dSFT to round {ROUNDS}. The demonstrations' lead over the model's own "
-    f"answers is about what it can gain: {gaps[0]:+.2f} at first, {gaps[-1]:+.2f} in "
-    f"the last round, when {equal[-1]} pairs had equal sides (at first {equal[0]}). In "
-    f"as many steps SPIN changed the grade by {gained['SPIN']:+.2f}, IRFT by "
-    f"{gained['IRFT']:+.2f} (from {irft_gain.low:+.2f} to {irft_gain.high:+.2f}), "
-    f"dSFT on the same demonstrations by {gained['dSFT-2, demonstrations']:+.2f}, on "
-    f"the best rated by {gained['dSFT-2, best rated']:+.2f}; dDPO, with more pairs, by "
-    f"{gained['dDPO']:+.2f}. IRFT minus its fair rival: {irft_over.mean:+.2f}, from "
+    f"- **Against a judge's choice.** IRFT changed the grade by {gained['IRFT']:+.2f} "
+    f"(from {irft_gain.low:+.2f} to {irft_gain.high:+.2f}), the best rated by "
+    f"{gained['dSFT-2, best rated']:+.2f}: a difference of {irft_best.mean:+.2f}, from "
+    f"{irft_best.low:+.2f} to {irft_best.high:+.2f}. AI feedback knows the best of "
+    f"*four* answers, and can lead beyond them: dDPO, with more pairs, by "
+    f"{gained['dDPO']:+.2f}.\n"
+    "- **Against its fair rival,** dSFT on the same demonstrations "
+    f"({gained['dSFT-2, demonstrations']:+.2f}): {irft_over.mean:+.2f}, from "
     f"{irft_over.low:+.2f} to {irft_over.high:+.2f}"
-    + (", so this run cannot tell them apart. " if irft_over.low <= 0 <= irft_over.high
-       else ". ")
-    + "Demonstrations teach their content and their manner, even where a curt one is "
-    "chosen over the model's friendly answer. AI feedback knows the best of *four* "
-    "answers, and can lead beyond them. One seed, intervals over prompts alone.",
+    + (", so this run cannot tell them apart" if irft_over.low <= 0 <= irft_over.high
+       else "")
+    + f". SPIN changed the grade by {gained['SPIN']:+.2f}.\n"
+    f"- **Round by round,** from dSFT to round {ROUNDS}, the grades are "
+    + ", ".join(f"{grade:.2f}" for grade in by_round)
+    + ". The demonstrations' lead over the model's own answers is about what it can "
+    f"gain: {gaps[0]:+.2f} at first, {gaps[-1]:+.2f} in the last round, when "
+    f"{equal[-1]} pairs had equal sides (at first {equal[0]}). They teach their manner "
+    "too, even where a curt one is chosen over the model's friendly answer.",
     key="spin",
-    answer=2 if not rises[0] else 0 if all(rises) else 1,
+    answer=0 if irft_best.low > 0 else 1 if irft_best.high < 0 else 2,
 )
 
 # %% [markdown]
@@ -1063,7 +1087,9 @@ exercises.check_fit_weights(fit_weights)
 # %% [markdown]
 # The answers are the feedback's four to each held-out prompt, on which dDPO was not trained. By the teacher's rule
 # ([chapter 07](07_evaluation)) a right answer is worth 4 points more than a wrong one, a full sentence 2, each
-# friendly word 1.5, these two only in a right answer. Length counts for nothing.
+# friendly word 1.5, these two only in a right answer. Length counts for nothing. *Complete*, too, is 1 only in right
+# answers: the weight of *right* is then that of a right but *curt* answer over a wrong one, and a right full sentence
+# has the weights of *right* and *complete* together.
 
 # %%
 FEATURES = ("right", "complete", "friendly", "friendly, wrong", "length")
@@ -1246,8 +1272,9 @@ lessons.explain(
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "Which feature has the largest weight in the dDPO model's implicit reward?",
-    ["right", "complete", "friendly", "another"],
+    "In the ratings *right* has the largest weight. Which has it in the dDPO model's "
+    "implicit reward?",
+    ["right, too", "one of manner: complete or friendly", "length"],
     key="taste",
 )
 
@@ -1264,34 +1291,41 @@ for (name, other), r in taste.items():
 # %% tags=["remove-input"]
 implicit, taught = weights["dDPO, implicit reward"], weights["mean of aspects"]
 largest, rewarded = max(implicit, key=implicit.get), weights["reward model"]
+by_right = {  # over a wrong answer: a right but curt one, and a right full sentence
+    name: f"{one['right']:+.2f} and {one['right'] + one['complete']:+.2f}"
+    for name, one in weights.items()
+}
 lessons.explain(
-    f"*{largest}*. Per unit, being right weighs {implicit['right']:.2f} and a friendly "
-    f"word in a right answer {implicit['friendly']:.2f}; for the judge that made the "
-    f"pairs, {taught['right']:.2f} and {taught['friendly']:.2f}. "
+    f"*{largest}*.\n\n"
+    "- **Being right.** Over a wrong answer, a right but *curt* one and a right full "
+    f"sentence weigh {by_right['mean of aspects']} for the judge that made the pairs, "
+    f"{by_right['dDPO, implicit reward']} for dDPO, {by_right['reward model']} for the "
+    "reward model, from the same pairs"
     + (
-        "dDPO learned what can be read off the words, and hardly what takes knowing "
-        "the answer. A friendly word in a *wrong* answer weighs "
-        f"{implicit['friendly, wrong']:.2f}, for the judge "
-        f"{taught['friendly, wrong']:.2f}: a model can please a judge without judging "
-        "like it. "
-        if implicit["friendly"] > implicit["right"]
-        else "So it learned what the judge goes by first. "
+        ". So both learned to prefer a right answer where it shows as a full sentence"
+        if all(
+            one["right"] < one["complete"] and one["right"] + one["complete"] > 0
+            for one in (implicit, rewarded)
+        )
+        else ""
     )
-    + f"The reward model, from the same pairs, has {rewarded['right']:.2f} for being "
-    f"right and {rewarded['friendly']:.2f} for a friendly word. "
-    + "The likelihood is what the model says, not what it learned to prefer (being "
-    f"right: {weights['dDPO, likelihood']['right']:.2f}). With the mean of aspects the "
-    "weights correlate at "
+    + ".\n- **A friendly word** weighs "
+    + ", ".join(
+        f"{one['friendly']:.2f} in a right answer and {one['friendly, wrong']:.2f} in "
+        f"a wrong one ({name})"
+        for name, one in {
+            "judge": taught, "dDPO": implicit, "reward model": rewarded
+        }.items()
+    )
+    + ": a model can please a judge without judging like it.\n"
+    "- **Correlation** of the weights with the judge's: "
     f"{taste['dDPO, implicit reward', 'mean of aspects']:+.2f} (implicit reward), "
-    f"{taste['reward model', 'mean of aspects']:+.2f} (reward model) and "
-    f"{taste['dDPO, likelihood', 'mean of aspects']:+.2f} (likelihood), with the base "
-    "model's likelihood at "
-    f"{taste['dDPO, implicit reward', 'base, likelihood']:+.2f} and "
-    f"{taste['dDPO, likelihood', 'base, likelihood']:+.2f}. Five weights "
-    "are too few for a correlation to mean much, and in the published study models "
-    "were asked in words.",
+    f"{taste['reward model', 'mean of aspects']:+.2f} (reward model), "
+    f"{taste['dDPO, likelihood', 'mean of aspects']:+.2f} (likelihood, which is what "
+    "dDPO says, not what it learned to prefer). Five weights are too few for it to "
+    "mean much, and in the published study models were asked in words.",
     key="taste",
-    answer={"right": 0, "complete": 1, "friendly": 2}.get(largest, 3),
+    answer={"right": 0, "length": 2}.get(largest, 1),
 )
 
 # %% [markdown]
@@ -1302,11 +1336,13 @@ lessons.explain(
 # that far along the straight line, add a little noise ($\sigma = 0.1$), and regress on the line's velocity:
 #
 # $$
-# y_t = (1 - t)\, y^- + t\, y^+ + \sigma \epsilon, \qquad
+# \begin{gathered}
+# y_t = (1 - t)\, y^- + t\, y^+ + \sigma \epsilon, \\
 # \min_v \; \mathbb{E} \, \big\| v(t, y_t) - (y^+ - y^-) \big\|^2 .
+# \end{gathered}
 # $$ (eq-12-flow)
 #
-# A fresh answer $y$ of the policy then moves to $y + \int_0^1 v\, dt$. A text is no point in space, so here an answer
+# A fresh answer $y$ of the policy then moves to $y + \int_0^1 v\, dt$. A text is not a point in space, so here an answer
 # is two numbers. The policy draws points from a normal distribution, and the reward, which the judge knows and the
 # flow does not, is highest on a circle of radius 2.
 
@@ -1471,7 +1507,7 @@ figures.show(
 # %% [markdown]
 # What it is not: it aligns no model. The policy stays as it was and has to be run first; its answers are moved, one
 # by one, in the space where the field was learned. For text the authors put an autoencoder around it that turns a
-# short review into 1,024 numbers and back, so it is no method for chat models yet. In their comparison on film
+# short review into 1,024 numbers and back, so it is not a method for chat models yet. In their comparison on film
 # reviews GPT-4 preferred the flow's texts to the reference's in 100 of 100 cases, and to PPO's in 2 (read off
 # captions).
 
@@ -1650,7 +1686,7 @@ by_seed = {
     "dsft_2_gain": "the second dSFT over dSFT",
     "best_rated_gain": "fine-tuning on the best rated, over dSFT",
 }
-display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics)))
+display(Markdown(chapter_seeds.seeds_table(folder.name, by_seed, metrics, seed)))
 
 # %% tags=["remove-input"]
 text, kept = chapter_seeds.sign_changes(folder.name, by_seed)
@@ -1717,7 +1753,7 @@ if rows_of_study:
         alt="Mean grade and right answers against KL from dSFT, each method a point: "
         + "; ".join(
             f"{name} KL {one['kl']:.2f}, grade {one['grade']:.2f}, right "
-            f"{one['right']:.0%}" for name, one in rows_of_study.items()
+            f"{100 * one['right']:.0f} %" for name, one in rows_of_study.items()
         ),
         caption="Grade and share of right answers against the KL divergence from dSFT, "
         f"each point the mean of a method's {study.replications} replications.",

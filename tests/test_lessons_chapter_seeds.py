@@ -8,7 +8,12 @@ import pytest
 import yaml
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.lessons.chapter_seeds import NOTHING_YET, seeds_table, sign_changes
+from zephyr_utils.lessons.chapter_seeds import (
+    NOTHING_YET,
+    seeds_table,
+    sign_changes,
+    stored_values,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/chapter_seeds.json"
@@ -26,13 +31,28 @@ LABELS = {"gain": "grade gained", "fall": "grade lost"}
 
 
 def test_each_run_is_listed_in_the_order_of_its_seed():
-    table = seeds_table("10_x", LABELS, {"gain": 0.25, "fall": -4.0}, KNOWN).splitlines()
+    table = seeds_table("10_x", LABELS, {"gain": 0.25, "fall": -4.0}, 1, KNOWN).splitlines()
     assert table == [
         "|  | this run | seeds 0, 2, 10 | mean, SD |",
         "| --- | ---: | ---: | ---: |",
         "| grade gained | +0.25 | +1.50, −0.50, +0.50 | +0.50, 1.00 |",
         "| grade lost | −4.00 | −3.00, −2.00, −1.00 | −2.00, 1.00 |",
     ]
+
+
+def test_a_run_that_differs_from_the_stored_one_of_its_seed_says_why():
+    same = {"gain": 1.5001, "fall": -3.0}
+    assert seeds_table("10_x", LABELS, same, 0, KNOWN).splitlines()[-1].startswith("| grade lost")
+    other = seeds_table("10_x", LABELS, same | {"gain": 1.4}, 0, KNOWN)
+    *_, blank, last = other.splitlines()
+    assert blank == "" and last.startswith(
+        "This run has seed 0, too. Where it differs from the stored seed 0, the machine or the code"
+    )
+
+
+def test_a_metric_is_read_in_the_order_of_the_seeds():
+    assert stored_values("10_x", "gain", KNOWN) == [1.5, -0.5, 0.5]
+    assert stored_values("11_y", "gain", KNOWN) == stored_values("10_x", "gain", {}) == []
 
 
 def test_what_changes_its_sign_with_the_seed_is_named_and_counted():
@@ -49,14 +69,14 @@ def test_what_changes_its_sign_with_the_seed_is_named_and_counted():
 
 
 def test_without_results_a_chapter_says_so():
-    assert seeds_table("11_y", LABELS, {}, KNOWN) == NOTHING_YET
-    assert seeds_table("10_x", LABELS, {}, {}) == NOTHING_YET
+    assert seeds_table("11_y", LABELS, {}, 0, KNOWN) == NOTHING_YET
+    assert seeds_table("10_x", LABELS, {}, 0, {}) == NOTHING_YET
     assert sign_changes("11_y", LABELS, KNOWN) == (NOTHING_YET, None)
 
 
 def test_a_metric_that_the_runs_lack_is_named():
     with pytest.raises(HandbookError, match="10_x was measured without rise"):
-        seeds_table("10_x", {"rise": "rise"}, {"rise": 1.0}, KNOWN)
+        seeds_table("10_x", {"rise": "rise"}, {"rise": 1.0}, 0, KNOWN)
 
 
 def test_a_range_reaches_as_far_again_to_either_side_and_keeps_above_zero():

@@ -69,7 +69,8 @@ def test_each_verdict_chooses_its_sentence():
     first, blank, *lines, _, last = text.splitlines()
     assert blank == "" and len(lines) == 3 and last.startswith("A single replication")
     assert first.startswith(
-        "Of 3 claims over 8 replications 1 holds, 1 is equivalent to no difference, 1 is undecided,"
+        "In 1 of 3. Of 3 claims over 8 replications 1 holds, 1 is equivalent to no difference, "
+        "1 is undecided,"
     )
     assert "By right answers 1 does not hold, 2 are equivalent" in first
     assert "right answers fall: three rounds of iterative DPO beat as many" in first

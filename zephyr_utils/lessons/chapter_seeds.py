@@ -22,20 +22,23 @@ def seeds_table(
     chapter: str,
     labels: Mapping[str, str],
     here: Mapping[str, float],
+    seed: int,
     known: Mapping[str, Any] | None = None,
 ) -> str:
-    """A Markdown table: what was measured, here and in each of the repository's own runs.
+    """A Markdown table: what was measured, here and in each of the repository's own runs; below it
+    why this run differs from a stored run of the same seed, if it does.
 
     Args:
         chapter: its name, such as ``10_reward_models``.
         labels: metric -> what the table calls it.
         here: metric -> this run's value.
+        seed: of this run.
         known: the file of results; None is the repository's own.
 
     Raises:
         HandbookError: the runs lack one of the metrics.
     """
-    runs = (committed_file(FILE) if known is None else known).get("chapters", {}).get(chapter)
+    runs = _runs(chapter, known)
     if not runs:
         return NOTHING_YET
     missing = sorted({name for name in labels for metrics in runs.values() if name not in metrics})
@@ -51,7 +54,27 @@ def seeds_table(
         each = [runs[seed][name] for seed in seeds]
         spread = f"{_signed(statistics.mean(each))}, {statistics.stdev(each):.2f}"
         rows.append([label, _signed(here[name]), ", ".join(map(_signed, each)), spread])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    stored = runs.get(str(seed))
+    if stored is None or all(_signed(here[name]) == _signed(stored[name]) for name in labels):
+        return table
+    return (
+        f"{table}\n\nThis run has seed {seed}, too. Where it differs from the stored seed {seed}, "
+        "the machine or the code does: after one other token a sampled run goes another way."
+    )
+
+
+def stored_values(chapter: str, metric: str, known: Mapping[str, Any] | None = None) -> list[float]:
+    """One metric of each of the repository's own runs, in the order of their seeds; empty where
+    nothing was measured.
+
+    Args:
+        chapter: its name, such as ``10_reward_models``.
+        metric: as in the chapter's metrics.
+        known: the file of results; None is the repository's own.
+    """
+    runs = _runs(chapter, known)
+    return [runs[seed][metric] for seed in sorted(runs, key=int)]
 
 
 def sign_changes(
@@ -63,7 +86,7 @@ def sign_changes(
         A sentence; and how many keep their sign: 0 for fewer than half, 1 for half or more, 2 for
         all, None where there are no runs.
     """
-    runs = (committed_file(FILE) if known is None else known).get("chapters", {}).get(chapter)
+    runs = _runs(chapter, known)
     if not runs:
         return NOTHING_YET, None
     turned = [
@@ -76,6 +99,13 @@ def sign_changes(
         return f"{text}.", 2
     kept = int(2 * len(turned) <= len(labels))
     return f"{text}: {'; '.join(turned)}. One run decides none of these.", kept
+
+
+def _runs(chapter: str, known: Mapping[str, Any] | None) -> dict[str, dict[str, float]]:
+    """Seed -> the chapter's metrics."""
+    chapters = (committed_file(FILE) if known is None else known).get("chapters", {})
+    runs: dict[str, dict[str, float]] = chapters.get(chapter, {})
+    return runs
 
 
 def _signed(number: float) -> str:

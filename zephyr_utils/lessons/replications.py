@@ -112,15 +112,13 @@ def unanimity(results: FamilyResults) -> int | None:
     """
     if not results.findings:
         return None
-    agree = sum(
-        all(one > 0 for one in each) or all(one < 0 for one in each)
-        for each in map(_per_replication, results.findings)
-    )
+    agree = _unanimous(results)
     return 2 if agree == len(results.findings) else int(2 * agree >= len(results.findings))
 
 
 def one_seed_beside(results: FamilyResults, here: Mapping[str, float]) -> str:
-    """How a chapter's own numbers compare with the replications', as Markdown.
+    """In how many claims all replications agree, and how a chapter's own numbers compare with
+    theirs, as Markdown.
 
     Args:
         results: the family.
@@ -139,7 +137,8 @@ def one_seed_beside(results: FamilyResults, here: Mapping[str, float]) -> str:
     if not results.findings:
         return NOTHING_YET
     lines = [f"- {_beside(one, here.get(one.claim.key))}" for one in results.findings]
-    return "\n".join([_verdicts(results), "", *lines, "", _LEFT_OUT])
+    agree = f"In {_unanimous(results)} of {len(results.findings)}"
+    return "\n".join([f"{agree}. {_verdicts(results)}", "", *lines, "", _LEFT_OUT])
 
 
 def study_frontier(known: Committed | None = None) -> dict[str, dict[str, float]]:
@@ -192,6 +191,14 @@ def _counted(verdicts: list[Verdict]) -> str:
         f"{counts[verdict]} {words[counts[verdict] > 1]}"
         for verdict, words in _DOES.items()
         if counts[verdict]
+    )
+
+
+def _unanimous(results: FamilyResults) -> int:
+    """In how many claims all replications agree on the sign of the difference."""
+    return sum(
+        all(one > 0 for one in each) or all(one < 0 for one in each)
+        for each in map(_per_replication, results.findings)
     )
 
 
