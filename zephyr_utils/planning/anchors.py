@@ -22,6 +22,8 @@ from zephyr_utils.planning.rates import (
 from zephyr_utils.recipes import Recipe
 from zephyr_utils.scales import DEFAULT_SCALE, MISTRAL_7B_SHAPE, get_scale
 
+TOLERANCE = 0.02  # of either end of an estimate, by which a figure may lie outside
+
 
 @dataclass(frozen=True)
 class Anchor:
@@ -45,8 +47,8 @@ class Anchor:
 
     @property
     def inside(self) -> bool:
-        """Whether the measured figure lies in the estimate, give or take 2 % of either end."""
-        return self.low * 0.98 <= self.measured <= self.high * 1.02
+        """Whether the measured figure lies in the estimate, give or take `TOLERANCE`."""
+        return self.low * (1 - TOLERANCE) <= self.measured <= self.high * (1 + TOLERANCE)
 
     @property
     def error(self) -> float:
