@@ -157,7 +157,7 @@ def test_recorded_judgments_without_a_score_are_read_by_the_same_rule(rows, scor
     ],
 )
 def test_recorded_judgments_without_a_verdict_are_counted_failures(rows):
-    with pytest.raises(EvaluationError, match="all 20 failed: 20 x no rating could be read"):
+    with pytest.raises(EvaluationError, match=r"all 20 failed: 20 x no \[\[rating\]\] could be"):
         mt_bench_score(rows)
 
 

@@ -137,17 +137,18 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
 
     Raises:
         EvaluationError: no file, not lm-eval's results, a wanted task that is missing, or a figure
-            that is no share from 0 to 1, or none at all.
+            that is not a share from 0 to 1, or none at all.
     """
     file = _newest_results(Path(path))
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-        results = dict(report["results"])
+        results = {task: dict(scores) for task, scores in report["results"].items()}
+        shots = dict(report.get("n-shot") or {})
     except OSError as error:
         raise EvaluationError(
             f"cannot be read ({error.strerror})", where=str(file), remedy="check the path."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             "is not a results file of lm-eval (no whole JSON with a field 'results')",
             where=str(file),
@@ -159,7 +160,6 @@ def read_lm_eval_results(path: str | Path, tasks: Sequence[str] | None = None) -
             where=str(file),
             remedy=f"it holds: {', '.join(results)}.",
         )
-    shots = report.get("n-shot", {})
     scores = []
     for task in tasks if tasks is not None else results:
         for key, value in results[task].items():
@@ -200,7 +200,7 @@ def check_academic(wanted: str) -> None:
         wanted: as for `academic_scores`.
 
     Raises:
-        EvaluationError: lm-eval is not installed, and `wanted` is no file of results.
+        EvaluationError: lm-eval is not installed, and `wanted` is not a file of results.
     """
     if not existing_path(wanted) and importlib.util.find_spec("lm_eval") is None:
         raise EvaluationError(
@@ -225,7 +225,7 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
             run here.
 
     Raises:
-        EvaluationError: lm-eval is not installed, an entry that is no task, or a task that stopped
+        EvaluationError: lm-eval is not installed, an entry that is not a task, or a task that stopped
             (with lm-eval's own last line).
     """
     if path := existing_path(wanted):
@@ -237,7 +237,7 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
             task, _, shots = entry.strip().partition(":")
             if not re.fullmatch(r"[\w.-]+", task) or not (shots or "0").isdigit():
                 raise EvaluationError(
-                    f"{entry!r} is no task",
+                    f"{entry!r} is not a task",
                     where="--academic",
                     remedy="write task:shots, such as arc_challenge:25.",
                 )

@@ -16,7 +16,7 @@ from zephyr_utils.evaluation.common import (
 )
 from zephyr_utils.evaluation.types import AlpacaEvalAnnotation
 
-_LONGEST_OUTPUT = 10**9  # characters; a stored length beyond is no length
+_LONGEST_OUTPUT = 10**9  # characters; a stored length beyond is not a length
 
 
 def row_key(row: Mapping[str, Any], position: int) -> Hashable:
@@ -63,7 +63,7 @@ def checked_annotations(annotations: Iterable[AlpacaEvalAnnotation]) -> list[Alp
     """The annotations as a list, if a preference of 2 means the model in all of them.
 
     Raises:
-        EvaluationError: there are none, one is no record, some name the two models in the other
+        EvaluationError: there are none, one is not a record, some name the two models in the other
             order, or the preferences are on a scale of their own.
     """
     rows = checked_rows(annotations, "annotation")
@@ -84,6 +84,14 @@ def checked_annotations(annotations: Iterable[AlpacaEvalAnnotation]) -> list[Alp
                 "preference), or score the two orders apart.",
             )
     numbers = [n for row in rows if (n := finite_number(row.get("preference"))) is not None]
+    if numbers and min(numbers) < 0 and max(numbers) <= 1:
+        raise EvaluationError(
+            f"{sum(n < 0 for n in numbers)} of {len(numbers)} preferences are below 0 and none is "
+            "above 1: this looks like a scale from -1 for the baseline to 1 for the model",
+            where="annotations",
+            remedy="AlpacaEval's is 1 for the baseline, 2 for the model: write (preference + 3) / "
+            "2 in place of each.",
+        )
     if numbers and max(numbers) <= 1 and set(numbers) != {1.0}:
         raise EvaluationError(
             f"no preference of {len(numbers)} is above 1 and not all are 1: "

@@ -24,6 +24,8 @@ LONGEST_NAME = 80  # characters of a name that are shown
 _REMEDIES = (
     (" is outside ", "bring the grades to the protocol's scale: they seem to be on another one"),
     ("is not a finite number", "write the grades as numbers, not as text"),
+    ("the grade stands in ", "call that field score, if its grades are from 1 to 10"),
+    ("no [[rating]]", "write the grades into score: of a text, only one as [[7]] is read"),
     ("neither a score nor", "give judgments: question_id, model, turn, and score or judgment"),
     ("no preference field", "give annotations: instruction, the two outputs and preference"),
     ("is neither 1 nor 2", "write the turns as the numbers 1 and 2"),
@@ -246,7 +248,7 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
     """All records of one file (JSON Lines, a JSON list, a table), in their order; in CSV the
     protocols' numbers are read as such.
 
-    Judgments and annotations are no training rows: a broken one changes the published figure, so it
+    Judgments and annotations are not training rows: a broken one changes the published figure, so it
     stops the reading instead of being set aside.
 
     A file of one object that holds its records in a list (``{"judgments": [...]}``) is read as that
@@ -254,7 +256,7 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
 
     Raises:
         HandbookError: no such file, an unknown kind of file, or a broken row (named by its number).
-        EvaluationError: an empty file, a row that is no object, several lists, or columns.
+        EvaluationError: an empty file, a row that is not an object, several lists, or columns.
     """
     rows = []
     is_text = str(path).lower().endswith(_TABLES)

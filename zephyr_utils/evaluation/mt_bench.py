@@ -33,6 +33,7 @@ from zephyr_utils.evaluation.judgments import (
     finish_reason_of,
     judgment_score,
     question_and_turn,
+    scale_doubt,
 )
 from zephyr_utils.evaluation.types import MTBenchJudgment, MTBenchQuestion, QuestionId
 from zephyr_utils.evaluation.verdicts import FAILED, parse_rating
@@ -115,7 +116,8 @@ def mt_bench_score(
 
     Warns:
         EvaluationWarning: failed, duplicated or missing judgments, several judges, a score that
-            differs from the rating in its own judgment text, grades of answers that never came.
+            differs from the rating in its own judgment text, grades of answers that never came or
+            that seem to be on a shorter scale.
 
     Raises:
         EvaluationError: no judgments, some without a model's name, several models, no valid grade,
@@ -225,6 +227,8 @@ def _row_warnings(
             f"{failures.total()} of {len(rows)} failed and are left out of every average: "
             f"{count_some(failures)}"
         )
+    if doubt := scale_doubt(rows):
+        messages.append(doubt)
     if n_duplicates:
         messages.append(
             f"{n_duplicates} repeat a question and turn judged before; all are averaged, as "

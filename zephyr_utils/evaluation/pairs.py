@@ -47,7 +47,7 @@ class PairScore:
         n_errors: no choice could be read in at least one order.
         n_first_place, n_second_place: contradictions in which the judge named the place, first or
             second, twice.
-        win_rate_2: model 2's rate in percent; everything that is no win counts one half, except
+        win_rate_2: model 2's rate in percent; everything that is not a win counts one half, except
             errors, which are left out (None if nothing is left).
         decided: model 2's share of the decided questions with Wilson's interval (None without any).
     """
@@ -73,7 +73,7 @@ class PairScore:
 def pair_outcome(record: MTBenchPairJudgment) -> Outcome:
     """The outcome of a question from the winners of the two orders."""
     first, second = record.get("g1_winner"), record.get("g2_winner")
-    if first not in WINNERS or second not in WINNERS:  # compares, so that a list is no winner
+    if first not in WINNERS or second not in WINNERS:  # compares, so that a list is not a winner
         return "error"
     return first if first == second else "inconsistent"  # type: ignore[return-value]
 

@@ -21,6 +21,15 @@ from zephyr_utils.evaluation.types import (
 )
 
 _OTHER_NAMES = ("model_id", "model_name", "generator")
+# Fields of records that are not judgments of this protocol -> what they are, and what to do.
+_OTHER_RECORDS = {
+    "choices": ("answers", "give their judgments (FastChat: model_judgment/); `zephyr evaluate "
+                "FILE` has answers graded"),
+    "games": ("Arena-Hard's judgments", "judge single answers, or write g1_winner and g2_winner"),
+    "winner": ("comparisons in one order", "write model_1, model_2, and the winners of both orders "
+               "as g1_winner and g2_winner"),
+    "turns": ("questions", "give their judgments; the questions go into --questions"),
+}  # fmt: skip
 _ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
 
@@ -108,8 +117,8 @@ def read_judgments(
     ``g1_winner``).
 
     Raises:
-        EvaluationError: as :func:`~zephyr_utils.evaluation.load_rows`; some records without their
-            model's name, or a comparison without one.
+        EvaluationError: as :func:`~zephyr_utils.evaluation.load_rows`; records of another kind,
+            some without their model's name, or a comparison without one.
     """
     single: list[dict[str, Any]] = []
     pairwise: list[dict[str, Any]] = []
@@ -117,6 +126,7 @@ def read_judgments(
         rows = list(enumerate(load_rows(file), start=1))
         graded = [(number, row) for number, row in rows if "g1_winner" not in row]
         compared = [(number, row) for number, row in rows if "g1_winner" in row]
+        _check_records(graded, str(file))
         check_names(graded, "model", str(file))
         if not any("model" in row for _, row in graded):  # the file's name is that of its model
             _check_other_names(graded, str(file))
@@ -128,6 +138,18 @@ def read_judgments(
         single += [row for _, row in graded]
         pairwise += [row for _, row in compared]
     return cast(list[MTBenchJudgment], single), cast(list[MTBenchPairJudgment], pairwise)
+
+
+def _check_records(rows: Iterable[tuple[int, dict[str, Any]]], where: str) -> None:
+    """Refuse records that are not judgments, such as the answers in the folder beside them."""
+    for number, row in rows:
+        for field, (what, remedy) in _OTHER_RECORDS.items():
+            if field in row and not {"score", "judgment"} & row.keys():
+                raise EvaluationError(
+                    f"the records are {what} (`{field}`), not judgments",
+                    where=f"{where}, record {number}",
+                    remedy=f"{remedy}.",
+                )
 
 
 def _check_other_names(rows: Iterable[tuple[int, dict[str, Any]]], where: str) -> None:

@@ -24,7 +24,7 @@ UNFINISHED = {
     "recitation",
     "safety",
 }
-# At most so many digits: more is no grade, and a thousand of them is an attack on the reader.
+# At most so many digits: more is not a grade, and a thousand of them is an attack on the reader.
 _NUMBER = r"\s*(\d{1,3}(?:[.,]\d{0,3})?)\s*(?:/\s*10\s*)?"
 _MARKS = r"[\s.,;:!\"'”’»*_`~)}]*+"
 _REMARK = r"(?:(?:/|out of)\s*(?:\[\[)?10(?:\]\])?|for a tie|\([^()\[\]]{0,40}\))?+"
@@ -43,7 +43,7 @@ _END_TOKENS = re.compile(
     r"|<\|[a-z_]{1,20}\|>))++\s*+\Z",
     re.IGNORECASE,
 )
-# What stands right before a bracket that is no verdict: another one, or the prompt's own example.
+# What stands right before a bracket that is not a verdict: another one, or the prompt's own example.
 _OTHER_BEFORE = re.compile(
     r"\[\[\s*([^\[\]]{1,12}?)\s*\]\][\s\"'*_`]{0,6}(?:or|and|to|oder|ou|[/,–-])?[\s\"'*_`]{0,6}\Z",
     re.IGNORECASE,
