@@ -57,7 +57,7 @@ class Call:
     """One call: all that determines its reply.
 
     Attributes:
-        purpose: what it is for, in the journal and the reports; it is no part of the key.
+        purpose: what it is for, in the journal and the reports; it is not part of the key.
         model: the model's name at the endpoint.
         url: the endpoint's address (`Endpoint.url`): the same name elsewhere may be another model.
     """

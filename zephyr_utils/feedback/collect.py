@@ -35,7 +35,7 @@ def collect_answers(
         prompts: the texts. A prompt that occurs twice gets the same answers, and they are paid for
             once.
         models: names at the endpoint; or label -> name, where the records are to show another name
-            (a directory's path is no good one).
+            (a directory's path is invalid).
         journal: where replies are kept and looked for; None keeps them for this call alone.
         concurrency: calls under way at once.
         retry_unreadable: make those calls again whose replies in the journal hold no answer.

@@ -76,7 +76,7 @@ class Prices:
         """Read a price table, a YAML file.
 
         Raises:
-            HandbookError: there is no such file, or it is no price table.
+            HandbookError: there is no such file, or it is not a price table.
         """
         try:
             table = load_yaml(Path(path).read_text(encoding="utf-8"))
@@ -114,7 +114,7 @@ def _price(value: Any) -> float | None:
 
 def _no_table(path: str | Path, what: str) -> HandbookError:
     return HandbookError(
-        f"this is no price table: {what}", where=str(path), remedy=f"write it in YAML: {PRICE_FILE}"
+        f"this is not a price table: {what}", where=str(path), remedy=f"write it in YAML: {PRICE_FILE}"
     )
 
 

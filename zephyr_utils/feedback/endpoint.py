@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.feedback.bounded import bounded_client
 
 if TYPE_CHECKING:
     import openai
@@ -118,7 +119,7 @@ class Endpoint:
         try:
             # A proxy that the environment names for the world outside is no way to a local server,
             # and no server may pass prompts on to an address that nobody named.
-            more["http_client"] = openai.DefaultAsyncHttpxClient(
+            more["http_client"] = bounded_client()(
                 trust_env=not self.is_local, follow_redirects=False
             )
             return openai.AsyncOpenAI(
@@ -161,7 +162,7 @@ class Endpoint:
         try:
             parts = urllib.parse.urlsplit(address)
             usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # an unfinished IPv6 address, a port that is no number below 65536
+        except ValueError:  # an unfinished IPv6 address, a port that is not a number below 65536
             usable = False
         if usable and (parts.query or parts.fragment):
             raise HandbookError(

@@ -156,7 +156,7 @@ def _joined(parts: list[Any], where: str) -> str:
     if len(texts) < len(found):
         raise RecordError(
             "not_text",
-            "a part of the prompt is no text, and the question would be asked without it",
+            "a part of the prompt is not text, and the question would be asked without it",
             where=where,
             remedy="only text is sent: remove the row, or have it set aside and counted",
         )
@@ -282,7 +282,9 @@ def estimate(
         retry_unreadable: except for replies that cannot be read.
     """
     endpoint, judge_endpoint = endpoint or Endpoint(), judge_endpoint or endpoint or Endpoint()
-    there = Journal(journal) if journal is not None and Path(journal).exists() else None
+    there = None
+    if journal is not None and Path(journal).exists():
+        there = Journal(journal, read_only=True)
     planner = _Planner(there, retry_unreadable)
 
     def plan_ratings(prompt: str, answers: list[str], missing: int) -> None:

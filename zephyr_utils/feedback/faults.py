@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, Literal
 
+from zephyr_utils.feedback.bounded import BodyTooLarge
 from zephyr_utils.feedback.endpoint import Endpoint
 
 Outcome = Literal["answered", "turned away", "lost"]
@@ -76,6 +77,9 @@ def fault_of(error: Exception, endpoint: Endpoint, timeout: float) -> Fault:
     """
     import openai
 
+    for cause in (error, error.__cause__):
+        if isinstance(cause, BodyTooLarge):  # not again: each try may be paid for
+            return Fault("reply_too_large", str(cause), paid=True)
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         return Fault("timed_out", f"no reply within {timeout:g} s", again=True, outcome="lost")
     if isinstance(error, openai.APIConnectionError):

@@ -81,11 +81,13 @@ class Journal:
 
     Args:
         path: the file; it is made, with its folder, if it is not there.
+        read_only: open it beside another run and change nothing, not even a half-written line; the
+            file has to be there.
 
     Attributes:
         n_half_written: 1 if the last line was half written when its run was killed (it is cut off),
             else 0.
-        n_unreadable: other lines that are no replies; they are left as they are, and their calls
+        n_unreadable: other lines that are not replies; they are left as they are, and their calls
             are made again.
         unsettled: calls that were sent and of which no word came, key -> the end of their
             Idempotency-Key: under way now or when an earlier run was killed, timed out, or cut off.
@@ -99,19 +101,35 @@ class Journal:
             something else; then it is left as it is.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
         self.path = Path(path)
+        self._read_only = read_only
         self.n_half_written = self.n_unreadable = 0
         self._places: dict[str, int] = {}
         self._begun: io.FileIO | None = None
         if "\0" in str(self.path) or not self.path.name:
-            raise self._cannot_write("this is no name of a file")
+            raise self._cannot_write("this is not a file name")
         self._begun_path = self.path.with_name(f"{self.path.name}.begun")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (closed in `close`)
+            if not read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            mode = "rb" if read_only else "a+b"
+            self._file = open(self.path, mode, buffering=0)  # noqa: SIM115 (closed in `close`)
         except (OSError, UnicodeError) as error:
             raise self._cannot_write(error) from error
+        if not read_only:
+            self._acquire()
+        try:
+            self._read()
+            self._read_begun()
+        except (OSError, HandbookError) as error:
+            self._file.close()
+            self._release()
+            if isinstance(error, HandbookError):
+                raise
+            raise self._cannot_write(error) from error
+
+    def _acquire(self) -> None:
         try:
             # The lock goes with its process, however that ends, so a killed run leaves none behind.
             self._lock = filelock.FileLock(self.path.with_name(f".{self.path.name}.lock"))
@@ -127,15 +145,10 @@ class Journal:
         except (OSError, NotImplementedError) as error:  # no locks on this disk
             self._file.close()
             raise self._cannot_write(error) from error
-        try:
-            self._read()
-            self._read_begun()
-        except (OSError, HandbookError) as error:
-            self._file.close()
+
+    def _release(self) -> None:
+        if not self._read_only:
             self._lock.release()
-            if isinstance(error, HandbookError):
-                raise
-            raise self._cannot_write(error) from error
 
     def _read(self) -> None:
         n_lines = 0
@@ -145,7 +158,8 @@ class Journal:
                 if not line.endswith(b"\n"):
                     if n_lines == 0 and not _may_be_ours(line):
                         raise self._is_none()
-                    self._file.truncate(place)
+                    if not self._read_only:
+                        self._file.truncate(place)
                     self.n_half_written = 1
                     break
                 try:
@@ -272,10 +286,13 @@ class Journal:
         self._append(self._begun, f"{line}\n".encode())
 
     def _append(self, file: io.FileIO, line: bytes) -> None:
+        end = os.fstat(file.fileno()).st_size
         try:
             while line:  # a disk that fills up takes a part of the line first
                 line = line[file.write(line) :]
         except OSError as error:
+            with contextlib.suppress(OSError):  # or the next reply would be glued to that part
+                os.ftruncate(file.fileno(), end)
             raise self._cannot_write(error) from error
 
     def close(self) -> None:
@@ -283,7 +300,9 @@ class Journal:
         try:
             if self._begun is not None:
                 self._begun.close()
-            if not self._file.closed:
+            if self._read_only:
+                self._file.close()
+            elif not self._file.closed:
                 os.fsync(self._file.fileno())
                 self._file.close()
                 if self.reported or not self._again:
@@ -291,7 +310,7 @@ class Journal:
         except OSError as error:
             raise self._cannot_write(error) from error
         finally:
-            self._lock.release()
+            self._release()
 
     def __enter__(self) -> "Journal":
         return self

@@ -113,7 +113,7 @@ def rate_answers(
         shown to the judge.
 
     Raises:
-        RecordError: a row is no feedback record. HandbookError: a quarter of the judge's replies
+        RecordError: a row is not a feedback record. HandbookError: a quarter of the judge's replies
             are off the scale, so that the others cannot be trusted either. And what `run_calls`
             raises.
     """

@@ -50,7 +50,7 @@ _REMARK = re.compile(r"(?: ?[.,;:(\[=—–]| -)(?=[^0-9]*[^\W\d_])[^0-9]*")
 
 @dataclass(frozen=True)
 class _Scale:
-    """What numbers a judge may give; ``reason`` names what is no number on any scale."""
+    """What numbers a judge may give; ``reason`` names what is not a number on any scale."""
 
     top: int
     whole: bool

@@ -46,7 +46,7 @@ def reply_of(call: Call, body: Any, endpoint: Endpoint) -> Reply:
         endpoint: to leave what is secret out of a fault's message.
 
     Returns:
-        The reply; its ``problem`` is set where the model said something that is no answer.
+        The reply; its ``problem`` is set where the model said something that is not an answer.
 
     Raises:
         Fault: there is no reply in it.

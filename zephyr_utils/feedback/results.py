@@ -110,7 +110,7 @@ class Collected(Generic[R]):
 
 
 def answer_in(reply: Reply | None) -> tuple[str, str]:
-    """A reply's text, or "" and in words why it is no answer that a record can hold.
+    """A reply's text, or "" and in words why it is not an answer that a record can hold.
 
     A server with the wrong chat template lets a model write its markers out: an answer that begins
     or ends with them would be rendered twice, and no checked record can hold it.
