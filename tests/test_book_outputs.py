@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from page_html import FORMULA_OR_CODE, PRINTED, in_lines, unbroken
+from page_html import FORMULA_OR_CODE, PRINTED, in_lines, in_type, together
 from safe_outputs import VIEW, unsafe, unsafe_outputs
 
 from zephyr_utils import figures
@@ -126,11 +126,27 @@ def test_each_printed_line_is_an_element_and_the_text_stays_the_same():
 def test_intervals_and_p_values_do_not_break_but_in_what_is_verbatim():
     page = "<td>+0.1 [−0.2, +0.4], p = 0.012</td><pre>[0.1, 0.2] <b>p = 0.5</b></pre> p &lt; 0.001"
     expected = page.replace("[−0.2, ", "[−0.2,\xa0").replace("p = 0.012", "p\xa0=\xa00.012")
-    assert unbroken(page) == expected.replace("p &lt; 0", "p\xa0&lt;\xa00")
+    assert in_type(page) == expected.replace("p &lt; 0", "p\xa0&lt;\xa00")
 
 
-def test_punctuation_stays_with_the_formula_or_code_before_it():
+def test_a_minus_is_one_in_text_and_stays_a_hyphen_in_code_names_and_quotations():
+    page = (
+        '<p style="margin:-1px">from -0.5 (-1), [-2, -.3]; GPT-4, 2-3 on 2026-11-30</p>'
+        '<img alt="at -4 nats"/><pre>-1</pre><code>-2</code> = -7<dt class="sig x">-100</dt>'
+        '<span class="math x">\\(-3\\)</span><table class="texts"><td>-8</td></table>'
+    )
+    expected = page.replace("-0.5 (-1), [-2, -.3]", "−0.5 (−1), [−2,\xa0−.3]")
+    assert in_type(page) == expected.replace("at -4", "at −4").replace("= -7", "= −7")
+
+
+def test_brackets_and_punctuation_stay_with_their_formula_or_code():
     formula = '<span class="math notranslate nohighlight">\\(k - 1\\)</span>'
     code = '<code class="docutils literal notranslate"><span class="pre">n</span></code>'
-    together = FORMULA_OR_CODE.sub(r"<i>\1\2</i>", f"{formula}. {code}), {code} {formula}")
-    assert together == f"<i>{formula}.</i> <i>{code}),</i> {code} {formula}"
+    text = f"{formula}. {code}), {code} ({formula} ({code}){formula}"
+    begin, end = '<span class="together">', "</span>"
+    assert FORMULA_OR_CODE.sub(together, text) == (
+        f"{begin}{formula}.{end} {begin}{code}),{end} {code} {begin}({formula}{end} "
+        f"{begin}({code}){end}{formula}"
+    )
+    path = code.replace(">n<", ">zephyr_utils/planning/rates.py<")
+    assert FORMULA_OR_CODE.sub(together, f"({path}") == f'<span class="together long">({path}{end}'

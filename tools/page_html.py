@@ -17,8 +17,14 @@ read the name.
 *Lines.* What a cell printed breaks where it is wider than the page; each line becomes an element,
 so that the style sheet can indent what it goes on with.
 
-*Line breaks.* A browser may break a line between a formula, or code, and the full stop behind it,
-and within an interval, a p-value, or a number and its "%"; these stay together.
+*Line breaks.* A browser may break a line between a formula, or code, and the bracket before or the
+full stop behind it, and within an interval, a p-value, or a number and its "%"; these stay
+together.
+
+*Minus.* Programs write a negative number with a hyphen, which is short and may end a line; text has
+the sign for it, U+2212. Code, printed text, signatures and quoted answers stay as they are.
+
+*Solutions.* The link in a solution's title begins with the blank before it, and underlines it.
 
 *Numbers.* The text calls chapters by the numbers of their files, which no title holds; so each
 page says its own above the title.
@@ -27,6 +33,7 @@ page says its own above the title.
 which is off.
 """
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -47,11 +54,18 @@ PRINTED = re.compile(
     r"([^<]*)(?=</pre>)"
 )
 FORMULA_OR_CODE = re.compile(
-    r'(<span class="math notranslate nohighlight">[^<]*</span>'
+    r'(\(?)(<span class="math notranslate nohighlight">[^<]*</span>'
     r'|<code class="docutils literal notranslate"><span class="pre">[^<]*</span></code>)'
-    r"([.,;:)?]+)"
+    r"([.,;:)?]*)"
 )
-VERBATIM = re.compile(r"(<(pre|script|svg|code)\b.*?</\2>)", re.S)
+VERBATIM = re.compile(
+    r'(<(pre|script|svg|code|dt(?= class="sig)|(?:span|div)(?= class="math)|'
+    r'table(?= class="(?:before-after|texts)"))\b.*?</\2>)',
+    re.S,
+)
+TEXT = re.compile(r'(?<![^>])[^<>]+|(?<= alt=")[^"]+')
+MINUS = re.compile(r"(?<![\w.)\]/&;−-])-(?=\.?\d)")
+SOLUTION = re.compile(r"(Solution to)(<a [^>]*>) ")
 INTERVAL = re.compile(r"(\[[+−-]?[\d.,]+,) ([+−-]?[\d.,]+\])|\bp ((?:=|&lt;|<)) (0\.\d+|1\.0+)")
 PER_CENT = re.compile(r"([\d.,]+) %")
 SEARCH_TOOLS = re.compile(
@@ -59,6 +73,7 @@ SEARCH_TOOLS = re.compile(
 )
 CHAPTER = re.compile(r"notebooks/(\d\d)_")
 TOGGLE = '<summary><span class="toctree-toggle"'
+LONG = 24  # characters of code that a phone's line may have to break
 AFTER_OTHERS = 900  # MyST-NB's and the theme's handlers of the same event have 500
 
 
@@ -82,20 +97,33 @@ def in_lines(match: re.Match[str]) -> str:
     return match[1] + "".join(f'<span class="line">{line}</span>' for line in lines)
 
 
-def unbroken(body: str) -> str:
-    """The body of a page with blanks that do not break in intervals, p-values and percentages; what
-    stands verbatim, such as code, is left alone.
+def in_type(body: str) -> str:
+    """The body of a page with the sign for minus, and with blanks that do not break in intervals,
+    p-values and percentages; what stands verbatim, such as code, is left alone.
     """
     parts = VERBATIM.split(body)  # text, verbatim, its element's name, and again
     del parts[2::3]
     parts[::2] = [
         PER_CENT.sub(
             "\\1\N{NO-BREAK SPACE}%",
-            INTERVAL.sub(lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"), part),
+            INTERVAL.sub(
+                lambda match: match[0].replace(" ", "\N{NO-BREAK SPACE}"),
+                TEXT.sub(lambda text: MINUS.sub("−", text[0]), part),
+            ),
         )
         for part in parts[::2]
     ]
     return "".join(parts)
+
+
+def together(match: re.Match[str]) -> str:
+    """A formula or code with its bracket and punctuation in an element that does not break, unless
+    it is too long for that on a phone.
+    """
+    if not (match[1] or match[3]):
+        return match[0]
+    long = len(html.unescape(re.sub("<[^>]*>", "", match[0]))) > LONG
+    return f'<span class="together{" long" if long else ""}">{match[0]}</span>'
 
 
 def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -110,8 +138,8 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
         if chapter := CHAPTER.match(page):
             number = f'<p class="chapter-number">Chapter {chapter[1]}</p>'
             body = body.replace("<h1>", f"{number}\n<h1>", 1)
-        body = PRINTED.sub(in_lines, unbroken(body))
-        body = FORMULA_OR_CODE.sub(r'<span class="together">\1\2</span>', body)
+        body = PRINTED.sub(in_lines, in_type(body))
+        body = SOLUTION.sub(r"\1 \2", FORMULA_OR_CODE.sub(together, body))
         body = body.replace(f",{NO_BLANK}", ", ")  # Sphinx is past splitting names at blanks
         context["body"] = SIGNATURE.sub(plain_signature, body)
     if draw_sidebar := context.get("generate_toctree_html"):
