@@ -51,7 +51,7 @@ def test_a_table_separated_by_another_sign_is_told_which(tmp_path, kind, sign, s
 @pytest.mark.parametrize("kind", ["judgments", "log"])
 def test_a_table_whose_first_line_holds_numbers_has_no_header(tmp_path, kind):
     path = table(tmp_path / "rows.csv", ROWS[kind][1:])
-    with pytest.raises(HandbookError, match=r"no header, it holds numbers: .*1") as error:
+    with pytest.raises(HandbookError, match=r"header, it holds numbers: .*1") as error:
         READERS[kind](path)
     assert "names the columns" in error.value.remedy
 

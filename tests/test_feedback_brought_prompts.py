@@ -5,7 +5,7 @@ import json
 import pytest
 
 from zephyr_utils.data.records import RecordError
-from zephyr_utils.feedback.estimate import load_prompts
+from zephyr_utils.feedback.prompt_files import load_prompts
 
 IMAGE = {"type": "image_url", "image_url": {"url": "river.png"}}
 

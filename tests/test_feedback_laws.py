@@ -12,9 +12,9 @@ from zephyr_utils.data.records import RecordError
 from zephyr_utils.data.thoughts import split_thoughts
 from zephyr_utils.feedback import Call, Endpoint, Sampling, Unreadable, read_critique, read_ratings
 from zephyr_utils.feedback.bodies import parsed_body
-from zephyr_utils.feedback.estimate import _prompt_of
 from zephyr_utils.feedback.faults import Fault, retry_after, status_fault
 from zephyr_utils.feedback.journal import _reply
+from zephyr_utils.feedback.prompt_files import _prompt_of
 from zephyr_utils.feedback.replies import reply_of
 
 ENDPOINT = Endpoint("http://127.0.0.1:1/v1")

@@ -15,7 +15,7 @@ from zephyr_utils.chat import prepare_tokenizer
 from zephyr_utils.data.records import RecordError
 from zephyr_utils.diagnostics import TrainingLogError, read_training_log
 from zephyr_utils.evaluation import EvaluationError
-from zephyr_utils.feedback.estimate import load_prompts
+from zephyr_utils.feedback.prompt_files import load_prompts
 from zephyr_utils.miniature import data as world
 from zephyr_utils.preferences import binarize, pair_faults
 from zephyr_utils.training.rows import fit_pairs

@@ -40,6 +40,15 @@ _OTHER_NAMES: tuple[dict[str, str], ...] = (
 )
 # A name that is a sentence: what the first row of a table without a header gives.
 _VALUE = re.compile(r"[?.!]\s*+$|\s\S++\s++\S++\s")
+NO_HEADER = (
+    "the names are values, so the file seems to have no header: put a line in front that names "
+    "the columns, such as prompt,chosen,rejected"
+)
+
+
+def are_values(row: Fields) -> bool:
+    """Whether the names of a row's fields read as values, as without a header in a table."""
+    return any(_VALUE.search(str(name)) for name in row)
 
 
 def in_no_layout(row: Fields, kind: Kind, fields: tuple[str, ...], where: str) -> RecordError:
@@ -78,11 +87,8 @@ def _hint(row: Fields, kind: Kind, *, empty: bool) -> str:
         return f"the field {inner}: write that as the file"
     if empty:
         return "fill it, or remove the row"
-    if any(_VALUE.search(str(name)) for name in row):
-        return (
-            "the names are values, so the file seems to have no header: put a line in front that "
-            "names the columns, such as prompt,chosen,rejected"
-        )
+    if are_values(row):
+        return NO_HEADER
     for other, layouts in _LAYOUTS.items():
         if other != kind and (found := next((x for x in layouts if x.matches(row)), None)):
             return f"this looks like {found.name}: {_ADVICE[other]}"

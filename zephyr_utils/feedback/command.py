@@ -15,8 +15,9 @@ from zephyr_utils.feedback.calls import Sampling
 from zephyr_utils.feedback.collect import ANSWERING, collect_answers
 from zephyr_utils.feedback.cost import Estimate, Prices
 from zephyr_utils.feedback.endpoint import Endpoint, check_client
-from zephyr_utils.feedback.estimate import estimate, load_prompts
+from zephyr_utils.feedback.estimate import estimate
 from zephyr_utils.feedback.journal import Journal
+from zephyr_utils.feedback.prompt_files import load_prompts
 from zephyr_utils.feedback.rate import JUDGING, rate_answers
 from zephyr_utils.feedback.results import Collected
 from zephyr_utils.files import check_writable

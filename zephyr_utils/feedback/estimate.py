@@ -1,20 +1,11 @@
 """Before anything is paid: the prompts of a file, and what asking and rating them will take."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
 
-from zephyr_utils.data.counts import SetAside
-from zephyr_utils.data.fields import VISIBLE, check_text, present
-from zephyr_utils.data.layouts import recognise
-from zephyr_utils.data.read import read_rows
-from zephyr_utils.data.records import RecordError, RecordSet, check_feedback
-from zephyr_utils.data.refused import OTHER_MEDIA
-from zephyr_utils.data.structure import unpacked
-from zephyr_utils.data.templates import refuse_rendered
+from zephyr_utils.data.records import check_feedback
 from zephyr_utils.data.types import Feedback
 from zephyr_utils.feedback.calls import Call, Messages, Sampling
 from zephyr_utils.feedback.collect import ANSWER, ANSWERING, Models, check_prompts, named_models
@@ -30,137 +21,7 @@ from zephyr_utils.feedback.prompts import Order
 from zephyr_utils.feedback.rate import JUDGING, judge_calls
 from zephyr_utils.feedback.results import Parse, answer_in, read_reply
 
-_CONVERSATIONS = ("prompt", "messages", "conversations", "data")
-# A place in a template of prompts, as Jinja, Mustache and most dashboards write it.
-_PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_][\w.]{0,40} ?\}\}")
 _FILLER = "x"  # stands for an answer that is not there yet; `_Planner` adds its length in tokens
-
-
-class Prompt(TypedDict):
-    """A row of a file of prompts."""
-
-    prompt: str
-
-
-def load_prompts(path: str | Path, *, set_aside: bool = False) -> RecordSet[Prompt]:
-    """The prompts of a JSONL or Parquet file: the field ``prompt`` or ``instruction``, or the first
-    user turn.
-
-    Args:
-        set_aside: count rows without a prompt and go on, instead of stopping at the first.
-
-    Returns:
-        `RecordSet` of ``{"prompt": text}``; its ``conversions`` count the rows of which something
-        is not asked (a system message, a history, later turns), and those with a placeholder.
-
-    Raises:
-        RecordError: a row has no prompt. HandbookError: the file cannot be read.
-    """
-    result: RecordSet[Prompt] = RecordSet([], source=str(path))
-    for row in read_rows(path):
-        try:
-            if row.error is not None:
-                raise row.error
-            prompt, content = _prompt_of(row.value, row.where)
-            result.records.append({"prompt": prompt})
-            result.conversions.update(_left_out(content))
-            if placeholder := _PLACEHOLDER.search(prompt):
-                result.conversions[f"{placeholder[0]} in it is asked as it stands"] += 1
-        except RecordError as error:
-            if not set_aside:
-                raise
-            result.set_aside.append(
-                SetAside(row.where, error.reason, f"{error.where}: {error.what}", row.value)
-            )
-    return result
-
-
-def _prompt_of(row: Any, where: str) -> tuple[str, dict[str, Any]]:
-    """A row's prompt, and the row as a mapping without text that held structure."""
-    if isinstance(row, str):
-        row = {"prompt": row}
-    if isinstance(row, dict):
-        row = unpacked(row, where, set())  # messages that a CSV export wrote as text
-        recognise(row, (), (OTHER_MEDIA,), where)
-        for name in ("prompt", "instruction", "messages", "conversations", "data"):
-            text = _first_user_turn(row.get(name), where)
-            if VISIBLE.search(text):
-                if name == "instruction" and isinstance(row.get("input"), str) and row["input"]:
-                    text = f"{text}\n{row['input']}"  # as Alpaca's question is put elsewhere
-                refuse_rendered(text, where)
-                return check_text(text, where), row
-    has = f" (the row has: {present(row)})" if isinstance(row, dict) else ""
-    raise RecordError(
-        "no_prompt",
-        f"there is no prompt in it{has}",
-        where=where,
-        remedy="give each row a `prompt`, an `instruction` or `messages`; or have bad rows set "
-        "aside and counted",
-    )
-
-
-def _left_out(row: dict[str, Any]) -> list[str]:
-    """What a row says beside its prompt, and no model is asked."""
-    notes = []
-    conversation = next(
-        (turns for name in _CONVERSATIONS if isinstance(turns := row.get(name), list)), []
-    )
-    roles = [
-        turn.get("role", turn.get("from", "user")) if isinstance(turn, dict) else None
-        for turn in conversation
-        if not (isinstance(turn, dict) and "type" in turn and "role" not in turn)  # a part
-    ]
-    columns = [row.get(name) for name in ("system", "system_prompt")]
-    if any(role in ("system", "developer") for role in roles) or any(
-        value.strip() if isinstance(value, str) else value for value in columns
-    ):
-        notes.append("its system message is not sent")
-    first = next((i for i, role in enumerate(roles) if role in ("user", "human", None)), 0)
-    said = [role for role in roles[:first] if role not in ("system", "developer")]
-    if row.get("history") or said:
-        notes.append("what was said before it is not sent")
-    raw = roles[first : first + 3] == [None, None, None]  # raw UltraChat's texts take turns
-    if raw or any(role in ("user", "human") for role in roles[first + 1 :]):
-        notes.append("later turns of the conversation are not asked")
-    return notes
-
-
-def _first_user_turn(value: Any, where: str) -> str:
-    """A prompt given as text, as parts, or as a conversation; "" if there is none."""
-    if isinstance(value, str):
-        return value
-    turns = value if isinstance(value, list) else [value]
-    if any(isinstance(turn, dict) and "type" in turn and "role" not in turn for turn in turns):
-        return _joined(turns, where)
-    for turn in turns:
-        if isinstance(turn, str):
-            return turn
-        if not isinstance(turn, dict):
-            continue
-        if turn.get("role", turn.get("from", "user")) in ("user", "human"):
-            content = turn.get("content", turn.get("value", turn.get("text")))
-            if isinstance(content, list):
-                return _joined(content, where)
-            return content if isinstance(content, str) else ""
-    return ""
-
-
-def _joined(parts: list[Any], where: str) -> str:
-    """The text of a content in parts.
-
-    Raises:
-        RecordError: ``not_text``: a part is none, and the question would be asked without it.
-    """
-    found = [part.get("text") if isinstance(part, dict) else part for part in parts]
-    texts = [text for text in found if isinstance(text, str)]
-    if len(texts) < len(found):
-        raise RecordError(
-            "not_text",
-            "a part of the prompt is not text, and the question would be asked without it",
-            where=where,
-            remedy="only text is sent: remove the row, or have it set aside and counted",
-        )
-    return "".join(texts)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import Any, get_args
 from zephyr_utils.data.filtering import decontaminate
 from zephyr_utils.data.strict_yaml import load_yaml
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.feedback.estimate import load_prompts
+from zephyr_utils.feedback.prompt_files import load_prompts
 from zephyr_utils.online.checks import OTHER_JUDGES, check_objective, check_prompts_rated
 from zephyr_utils.online.pairs import RateAnswers, SamplingSettings
 from zephyr_utils.online.raters import AgainstDemonstrations, SelfReward
