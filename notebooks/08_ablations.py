@@ -237,7 +237,7 @@ draws = np.random.default_rng(seed).normal(size=(20_000, 5))
 reach = np.abs(draws.mean(axis=1)) / (draws.std(axis=1, ddof=1) / np.sqrt(5))
 holds = {t: np.mean(reach <= t) for t in (2.776, 1.96)}
 for t, share in holds.items():
-    print(f"with {t:5.3f} the interval includes the truth in {share:.1%}")
+    print(f"with {t:5.3f} the interval includes the truth in {100 * share:.1f} %")
 assert abs(holds[2.776] - 0.95) < 0.01
 
 # %% tags=["remove-input"]
@@ -458,7 +458,7 @@ for name, made in sets.items():
     apart = "no scores"
     if scored:
         gaps = np.array([p["score_chosen"] - p["score_rejected"] for p in scored])
-        apart = f"{np.mean(gaps == 0):5.1%} ties, mean gap {gaps.mean():.2f}"
+        apart = f"{100 * np.mean(gaps == 0):4.1f} % ties, mean gap {gaps.mean():.2f}"
     print(f"{name:10s} {len(made):5d} pairs, {apart}")
 
 # %% [markdown]
@@ -497,7 +497,7 @@ rows = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "few")
 mine = dict(run_in_parallel([(pipeline, rows)]))
 exams = {name: mine[pipeline.seed][name]["exam"] for name in rows}
 for name, exam in exams.items():
-    right = f", right {exam['right']:.1%}" if "right" in exam else ""
+    right = f", right {100 * exam['right']:.1f} %" if "right" in exam else ""
     print(f"{catalogue.ABLATIONS[name].label:40s} grade {exam['score']:.2f}{right}")
 
 grade = {name: exam["score"] for name, exam in exams.items()}

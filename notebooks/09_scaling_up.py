@@ -425,7 +425,8 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 for run in sorted(rates.PUBLISHED, key=lambda run: (run.stage, run.share)):
-    print(f"{run.stage}  {run.share:4.0%} of {run.card:10s} {run.what} ({run.source})")
+    share = f"{100 * run.share:3.0f} %"
+    print(f"{run.stage}  {share} of {run.card:10s} {run.what} ({run.source})")
 
 slow, fast = rates.shares("ddpo")
 starved = lessons.published(
@@ -518,7 +519,7 @@ made = artefacts.read_json(small.folder / "02_dsft" / artefacts.MANIFEST)
 anchors = compare_with_anchors(made.get("peak_memory_mb"))
 for anchor in anchors:
     at_edge = anchor.inside and not anchor.low <= anchor.measured <= anchor.high
-    verdict = "inside" if anchor.inside else f"off by {anchor.error:+.0%}"
+    verdict = "inside" if anchor.inside else f"off by {100 * anchor.error:+.0f} %"
     if at_edge:
         verdict += f", give or take {100 * TOLERANCE:.0f} %"
     if anchor.used:
@@ -667,7 +668,7 @@ waste = {
     "packed (bfd, 512)": 1 - lengths.sum() / (512 * n_sequences),
 }
 for name, share in waste.items():
-    print(f"{name:18s} {share:.1%} padding")
+    print(f"{name:18s} {100 * share:.1f} % padding")
 
 w = waste["shuffled"]
 
@@ -835,7 +836,7 @@ left = {
     )
 }
 for name, share in left.items():
-    print(f"{name:20s} {share:.0%} of the tokens")
+    print(f"{name:20s} {100 * share:.0f} % of the tokens")
 
 here, _ = left.values()
 timed = artefacts.read_json(

@@ -1493,7 +1493,7 @@ figures.show(
     fig,
     alt="Grade, right answers and reward against KL from dSFT; ends: " + "; ".join(
         f"{name} KL {line[-1]['kl']:.2f}, grade {line[-1]['grade']:.2f}, right "
-        f"{line[-1]['right']:.0%}, reward {line[-1]['reward']:+.2f}"
+        f"{100 * line[-1]['right']:.0f} %, reward {line[-1]['reward']:+.2f}"
         for name, line in lines.items()
     ),
     caption="Grade, share of right answers and reward against the KL divergence from "
@@ -1511,7 +1511,8 @@ for name, line in lines.items():
     ]
     print(
         f"{name:26s} KL {last['kl']:5.2f}  reward {rises[name][0]:+.2f} sd, "
-        f"grade {rises[name][1]:+.2f} sd, right {last['right'] - first['right']:+.0%}"
+        f"grade {rises[name][1]:+.2f} sd, "
+        f"right {100 * (last['right'] - first['right']):+.0f} %"
     )
 
 # %% [markdown]

@@ -891,7 +891,7 @@ for alpha in (0.001, 0.1, 1.0):
     loss = objectives.selm_loss(*four, 0.1, sampled_logratios=said, alpha=alpha)
     [pull] = torch.autograd.grad(loss, said)
     share = pull[0].item() * len(said) / (0.1 / 2)
-    print(f"alpha {alpha:5.3f}: its pull is {share:.1%} of DPO's at the start")
+    print(f"alpha {alpha:5.3f}: its pull is {100 * share:.1f} % of DPO's at the start")
 
 # %% [markdown]
 # The paper's $\alpha$ is 0.001. In a run of this size so small a term is indistinguishable from chance; ours is a
@@ -1005,7 +1005,8 @@ for name, rounds in new.items():
     for number, (row, won) in enumerate(zip(rounds, beats[name], strict=True), start=1):
         print(
             f"{name:13s} round {number}: {row['distinct']:.2f} of {SAMPLES} distinct, "
-            f"a 10 for {row['tens']:.0%} of prompts; beats the last: {won:.1%}"
+            f"a 10 for {100 * row['tens']:.0f} % of prompts; "
+            f"beats the last: {100 * won:.1f} %"
         )
 
 # %% tags=["remove-input"]
@@ -1619,7 +1620,7 @@ figures.show(
     fig,
     alt="Grade and share of right answers against KL from dSFT; ends: " + "; ".join(
         f"{name} KL {path[-1]['kl']:.2f}, grade {path[-1]['grade']:.2f}, right "
-        f"{path[-1]['right']:.0%}" for name, path in paths.items()
+        f"{100 * path[-1]['right']:.0f} %" for name, path in paths.items()
     ),
     caption="Grade and share of right answers in the exam against the KL divergence "
     f"from dSFT: {ROUNDS} rounds of {PROMPTS} prompts, {SAMPLES} answers each, seed "
