@@ -228,7 +228,12 @@ assert math.isclose(text_loss_of(probabilities), -math.log(math.prod(probabiliti
 # in four aspects. Two of the four answers are kept: the best, $y_w$, is *chosen*, and a *random* lower one, $y_l$, is
 # *rejected*:
 #
-# $$\mathcal D = \{(x, y_w, y_l)\}, \qquad w = \arg\max_i s_i, \quad l \sim \mathrm{Uniform}\{i : s_i < s_w\}.$$ (eq-00-pairs)
+# $$
+# \begin{gathered}
+# \mathcal D = \{(x, y_w, y_l)\}, \\
+# w = \arg\max_i s_i, \quad l \sim \mathrm{Uniform}\{i : s_i < s_w\}.
+# \end{gathered}
+# $$ (eq-00-pairs)
 #
 # Why not the worst? The paper wants more variety and a harder task ([Chapter 04](04_preference_pairs) measures both). The
 # first row of the feedback, and the pair made of it:
@@ -251,8 +256,13 @@ for pair in pairing.binarize([row]).pairs:
 #
 # Equation 1 of the paper, DPO {cite:p}`rafailov2023dpo` on a judge's preferences:
 #
-# $$\mathcal L = -\,\mathbb E_{(x, y_w, y_l) \sim \mathcal D} \log \sigma\!\left(
-#   \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{dSFT}}(y_w \mid x)} - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{dSFT}}(y_l \mid x)}\right).$$ (eq-00-ddpo)
+# $$
+# \begin{aligned}
+# \mathcal L = -\,\mathbb E_{(x, y_w, y_l) \sim \mathcal D} \log \sigma\bigg(
+#   & \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{dSFT}}(y_w \mid x)} \\
+#   & - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{dSFT}}(y_l \mid x)}\bigg) .
+# \end{aligned}
+# $$ (eq-00-ddpo)
 #
 # Read it from the inside. By what factor has the student made the chosen answer likelier since dSFT, and the rejected one?
 # The logarithms of the two factors, times a small number $\beta$ (0.1 in the paper), are the *implicit rewards* of the two

@@ -120,8 +120,13 @@ for message in everything[0]["messages"]:
 # Let $p$ be the distribution of the teacher's texts and $\pi_\theta$ the model's. The Kullback–Leibler divergence is the
 # number of [nats](../glossary) (units of the natural logarithm) lost by assuming $\pi_\theta$ where $p$ is true:
 #
-# $$\mathrm{KL}(p \,\|\, \pi_\theta) = \sum_y p(y) \log \frac{p(y)}{\pi_\theta(y)}
-#   = \underbrace{-\sum_y p(y) \log \pi_\theta(y)}_{\text{cross-entropy}} - \underbrace{\Big(-\sum_y p(y) \log p(y)\Big)}_{\text{entropy of } p}.$$ (eq-02-kl)
+# $$
+# \begin{aligned}
+# \mathrm{KL}(p \,\|\, \pi_\theta) &= \sum_y p(y) \log \frac{p(y)}{\pi_\theta(y)} \\
+# &= \underbrace{-\sum_y p(y) \log \pi_\theta(y)}_{\text{cross-entropy}}
+#   - \underbrace{\Big(-\sum_y p(y) \log p(y)\Big)}_{\text{entropy of } p} .
+# \end{aligned}
+# $$ (eq-02-kl)
 #
 # The second term does not depend on $\theta$. So coming close to the teacher means making the cross-entropy small, and a
 # sample of the teacher's texts is enough to estimate it.
@@ -355,7 +360,7 @@ assert direct.count(tokenizer.eos_token_id) >= n_answers, (
 # ### From rows to a batch
 #
 # A trainer reads a *batch*: rows of one length, a mask that says what is padding, and *labels*, which are the token ids
-# where a token counts and -100 where it does not. The shift by one is left to the loss. The function that makes a batch
+# where a token counts and −100 where it does not. The shift by one is left to the loss. The function that makes a batch
 # is called a *collator*. Errors in it are common and silent.
 
 # %% [markdown]
@@ -381,7 +386,7 @@ collate = exercises.yours(collate, exercises.check_collate)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# Start with three tensors of the final shape, filled with `pad_id`, 0 and -100, and write each row into its line.
+# Start with three tensors of the final shape, filled with `pad_id`, 0 and −100, and write each row into its line.
 # ```
 #
 # ```{admonition} Hint 2

@@ -101,9 +101,10 @@ print(f"\n({real.source}; {real.licence})")
 # the price of moving away:
 #
 # $$
-# J(\pi) = \mathbb{E}_{y \sim \pi}[\,r(x, y)\,] - \beta\, \mathrm{KL}(\pi \,\|\, \pi_\mathrm{ref}),
-# \qquad
-# \mathrm{KL}(\pi \,\|\, \pi_\mathrm{ref}) = \sum_y \pi(y) \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)} .
+# \begin{aligned}
+# J(\pi) &= \mathbb{E}_{y \sim \pi}[\,r(x, y)\,] - \beta\, \mathrm{KL}(\pi \,\|\, \pi_\mathrm{ref}), \\
+# \mathrm{KL}(\pi \,\|\, \pi_\mathrm{ref}) &= \sum_y \pi(y) \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)} .
+# \end{aligned}
 # $$ (eq-05-objective)
 #
 # (Numbers at the right are this book's own; *equation 1* is always the paper's.) This is equation 3 of DPO's paper, and what
@@ -163,8 +164,10 @@ lessons.explain(
 # Put both terms under one sum and factor $-\beta$ out:
 #
 # $$
-# J(\pi) = -\beta \sum_y \pi(y) \left[ \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)} - \frac{r(y)}{\beta} \right]
-#        = -\beta \sum_y \pi(y) \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)\, e^{r(y)/\beta}} .
+# \begin{aligned}
+# J(\pi) &= -\beta \sum_y \pi(y) \left[ \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)} - \frac{r(y)}{\beta} \right] \\
+#        &= -\beta \sum_y \pi(y) \log \frac{\pi(y)}{\pi_\mathrm{ref}(y)\, e^{r(y)/\beta}} .
+# \end{aligned}
 # $$
 #
 # The denominator would be a distribution if it summed to 1. Let $Z = \sum_y \pi_\mathrm{ref}(y)\, e^{r(y)/\beta}$ be its
@@ -349,18 +352,20 @@ assert abs(share - torch.sigmoid(reward[3] - reward[1])) < 0.006  # six standard
 # equation 7):
 #
 # $$
-# L(\theta) = -\,\mathbb{E}_{(x, y_w, y_l)} \left[ \log \sigma \left(
-#   \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_\mathrm{dSFT}(y_w \mid x)}
-# - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_\mathrm{dSFT}(y_l \mid x)} \right) \right] .
+# \begin{aligned}
+# L(\theta) = -\,\mathbb{E}_{(x, y_w, y_l)} \bigg[ \log \sigma \bigg(
+#   & \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_\mathrm{dSFT}(y_w \mid x)} \\
+#   & - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_\mathrm{dSFT}(y_l \mid x)} \bigg) \bigg] .
+# \end{aligned}
 # $$ (eq-05-ddpo)
 #
 # Its parts have names: $r_w = \beta \log \frac{\pi_\theta(y_w)}{\pi_\mathrm{dSFT}(y_w)}$ is the **implicit reward** of the
 # chosen answer, $r_l$ that of the rejected one, and $m = r_w - r_l$ the **reward margin**. (The paper maximises the
 # expression; we minimise its negative.) With the four log-probabilities of the [overview](00_overview):
 #
-# ![Above, two scales of log-probabilities. The chosen answer goes up by 3 nats, from -15 under the dSFT model to -12
-# under the policy; the rejected one goes down by 3, from -16 to -19. Below, a scale of rewards: beta times these
-# log-ratios are +0.3 and -0.3, and the distance between them is the reward margin, 0.6.](figures/log-ratios.svg)
+# ![Above, two scales of log-probabilities. The chosen answer goes up by 3 nats, from −15 under the dSFT model to −12
+# under the policy; the rejected one goes down by 3, from −16 to −19. Below, a scale of rewards: beta times these
+# log-ratios are +0.3 and −0.3, and the distance between them is the reward margin, 0.6.](figures/log-ratios.svg)
 #
 # *Four numbers make a margin. Each answer's log-ratio says how far the policy has moved it since dSFT, and only the
 # difference of the two enters the loss. Before training every circle is empty and the margin is 0.*
@@ -809,7 +814,7 @@ trainers.clear()  # their memory is wanted now
 # Write `ddpo_step(policy, reference, beta, optimizer)`. `policy` and `reference` are each a pair (chosen, rejected) of
 # tensors, with one log-probability per pair of answers; `policy` depends on the weights that `optimizer` holds. Take one
 # step on the mean loss of equation {eq}`eq-05-ddpo`, and return that loss, as it was before the step, as a number. A margin
-# of -150 must not break it. The loop below runs on your function once it passes.
+# of −150 must not break it. The loop below runs on your function once it passes.
 # ````
 
 # %% tags=["exercise"]
@@ -1187,7 +1192,7 @@ for side, value in (("chosen", held_chosen), ("rejected", held_rejected)):
     )
 
 # %% [markdown]
-# In many published runs the chosen answers, too, become *less* likely, Zephyr's among them: its chosen reward ends at -4.5.
+# In many published runs the chosen answers, too, become *less* likely, Zephyr's among them: its chosen reward ends at −4.5.
 # This is **likelihood displacement** {cite:p}`razin2024unintentional`. It is no fault in itself, but the probability that
 # leaves both answers goes elsewhere, and not always to better ones ([Chapter 06](06_reward_margins)).
 #

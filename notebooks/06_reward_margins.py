@@ -451,7 +451,7 @@ for title, one_log in LOGS.items():
 # | `rewards/rejected` | negative, below the chosen | above the chosen: answers swapped? |
 # | `rewards/margins` | grows, as does its spread | shrinks; not the difference of the two |
 # | `rewards/accuracies` | 0.7 to 0.85 on UltraFeedback | one half: not learning; 1.0: a leak? |
-# | `logps/chosen`, `logps/rejected` | drift down with the rewards | fall by more than half of their first value, as from -100 to -160 |
+# | `logps/chosen`, `logps/rejected` | drift down with the rewards | fall by more than half of their first value, as from −100 to −160 |
 # | `grad_norm` | falls as pairs settle | spikes, NaN |
 #
 # ````{exercise} Is this log broken?
@@ -531,8 +531,8 @@ for title, one_log in LOGS.items():
 #
 # $$\bar r_t = \beta \, \overline{\log \pi_t} - \beta \, \overline{\log \pi_{\mathrm{ref}}}.$$ (eq-06-line)
 #
-# The second term never changes: reference and pairs stay the same. Log-probabilities of -10, -12 and -15 nats with rewards of
-# 0, -0.4 and -1.0, for example, come from a β of 0.2 and a reference at -10. The card of Zephyr-7B-beta names no β among its
+# The second term never changes: reference and pairs stay the same. Log-probabilities of −10, −12 and −15 nats with rewards of
+# 0, −0.4 and −1.0, for example, come from a β of 0.2 and a reference at −10. The card of Zephyr-7B-beta names no β among its
 # hyperparameters; its log gives it away.
 #
 # ````{exercise} β from a log
@@ -1048,7 +1048,7 @@ for title, one_log in LOGS.items():
     )
 
 # %% [markdown]
-# Zephyr's chosen answers, at -254 nats, lost another 45. A factor of $e^{-45}$ sounds like ruin, but it is spread over a few
+# Zephyr's chosen answers, at −254 nats, lost another 45. A factor of $e^{-45}$ sounds like ruin, but it is spread over a few
 # hundred tokens of an answer that the model would never have given word for word. And a mean hides that pairs differ:
 #
 # ````{exercise} Learned, and yet less likely
@@ -1425,7 +1425,7 @@ def text(value):
         return ""
     if isinstance(value, list):
         return f"{value[0]:g} to {value[1]:g}"
-    return f"{value:.4g}"
+    return f"{value:.4g}".replace("-", "−")
 
 
 fields = ("eval_loss", "rewards_chosen", "rewards_rejected", "accuracy", "margin")
