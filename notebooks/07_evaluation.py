@@ -196,8 +196,8 @@ made = pipeline.evaluation()
 for name, manifest in made.items():
     result = manifest.results
     print(
-        f"{name:>5}: grade {result['score']:.2f}, right {result['right']:.0%}, "
-        f"ended by itself {result['ended']:.0%}"
+        f"{name:>5}: grade {result['score']:.2f}, right {100 * result['right']:.0f} %, "
+        f"ended by itself {100 * result['ended']:.0f} %"
     )
 
 base, dsft, after = (made[name].results for name in ("base", "dsft", "ddpo"))
@@ -278,7 +278,7 @@ for name, rows in judgments.items():
 # %% [markdown]
 # ### Judgments that failed
 #
-# A judge sometimes omits its brackets. The tools then store -1, and whoever averages that with the rest loses (mean + 1) / 20
+# A judge sometimes omits its brackets. The tools then store −1, and whoever averages that with the rest loses (mean + 1) / 20
 # for one failure in twenty. Nothing crashes. The package leaves failures out, counts them, and warns:
 
 # %%
@@ -967,13 +967,15 @@ if graded:
     (w_0, p_0), (w_1, p_1) = by_manner("dsft"), by_manner("ddpo")
     for n, manner in enumerate(("friendly", "plain")):
         print(
-            f"{manner:>8}: {w_0[n]:4.0%} of the answers, {p_0[n]:4.0%} right -> "
-            f"{w_1[n]:4.0%}, {p_1[n]:4.0%} right"
+            f"{manner:>8}: {100 * w_0[n]:3.0f} % of the answers, "
+            f"{100 * p_0[n]:3.0f} % right -> "
+            f"{100 * w_1[n]:3.0f} %, {100 * p_1[n]:3.0f} % right"
         )
     within, composition = take_apart(w_0, w_1, p_0, p_1)
     change = float(w_1 @ p_1 - w_0 @ p_0)
     print(
-        f"all: {change:+.1%} = within {within:+.1%} + composition {composition:+.1%}"
+        f"all: {100 * change:+.1f} % = within {100 * within:+.1f} % "
+        f"+ composition {100 * composition:+.1f} %"
     )
     assert math.isclose(within + composition, change, abs_tol=1e-9)
 
@@ -1212,7 +1214,7 @@ axes.set(
     xscale="log", xlabel="questions", ylabel="grades",
     xticks=sizes, xticklabels=sizes, ylim=(0, None),
 )
-axes.legend()
+figures.style.legend_below(fig, 1)
 figures.show(
     fig,
     alt=(
@@ -1235,7 +1237,7 @@ print(
     "dDPO − dSFT over 80 questions: 95 % of the draws between "
     f"{np.quantile(of_80, 0.025):+.2f} and {np.quantile(of_80, 0.975):+.2f}; "
     f"same order as over all {len(x)} in "
-    f"{np.mean(np.sign(of_80) == np.sign(total.mean)):.1%}"
+    f"{100 * np.mean(np.sign(of_80) == np.sign(total.mean)):.1f} %"
 )
 
 # %% [markdown]
