@@ -103,6 +103,14 @@ def test_of_a_very_small_set_one_prompt_is_held_out_all_the_same():
     assert len(train) == 3 and len(held_out) == 1
 
 
+@pytest.mark.parametrize("prompts", [2, 3, 4])
+def test_of_a_very_small_set_one_prompt_is_trained_on_all_the_same(prompts):
+    for n in range(200):
+        rows = [{"prompt": f"set {n}, prompt {number}"} for number in range(prompts)]
+        train, held_out = hold_out_pairs(rows)
+        assert train and held_out and len(train) + len(held_out) == prompts
+
+
 @pytest.mark.parametrize(("count", "share"), [(100, 0.4), (400, 0.4), (1000, 0.16), (4000, 0.1)])
 def test_of_few_pairs_more_are_held_out(count, share):
     train, held_out = hold_out_pairs([{"prompt": f"prompt {n}"} for n in range(count)])

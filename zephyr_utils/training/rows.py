@@ -212,8 +212,9 @@ def hold_out(
     """Split into (train, held out) by a hash of the prompt: the same row falls on the same side in
     every run.
 
-    All rows of one prompt fall on one side, so no prompt is on both. Of a set so small that no
-    prompt would fall out by itself, the one with the lowest hash is held out.
+    All rows of one prompt fall on one side, so no prompt is on both. Of a set so small that one
+    side would be empty, the prompt with the lowest hash is held out all the same, and the one with
+    the highest trained on.
 
     Args:
         share: of the rows, about, that is held out.
@@ -221,8 +222,8 @@ def hold_out(
         most: share of the rows that is not exceeded for the sake of `wanted`.
 
     Raises:
-        HandbookError: there are fewer than two different prompts, or a prompt is no text that UTF-8
-            can hold.
+        HandbookError: there are fewer than two different prompts, or a prompt is not text that
+            UTF-8 can hold.
     """
     prompts = [check_text(row["prompt"], f"row {n}, field prompt") for n, row in enumerate(rows, 1)]
     hashes = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in prompts]
@@ -232,7 +233,7 @@ def hold_out(
             remedy="give more rows: a few dozen different prompts at the least",
         )
     share = max(share, min(wanted / len(rows), most))
-    limit = max(share * 2**64, min(hashes) + 1)
+    limit = min(max(share * 2**64, min(hashes) + 1), max(hashes))
     train = [row for row, number in zip(rows, hashes, strict=True) if number >= limit]
     held = [row for row, number in zip(rows, hashes, strict=True) if number < limit]
     return train, held
