@@ -1,11 +1,13 @@
 """Progress of long work: a few plain lines with the time left in a pipe, never a bar."""
 
 import io
+import math
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+from zephyr_utils.errors import HandbookError
 from zephyr_utils.training import callbacks, progress
 from zephyr_utils.training.progress import LINE_EVERY, ProgressReport
 
@@ -164,3 +166,34 @@ def test_tokens_per_second_are_those_between_two_logs(clock):
     clock.seconds += 4
     assert line._pace({"num_tokens": 52_000}) == ", 500 tokens/s"
     assert line._pace({}) == ""
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        {"loss": 0.0},  # of dialogues: no token counted
+        {"loss": 0.0, "rewards/margins": 0.0},
+        {"loss": 0.0, "rewards/margins": 0.99},
+        {"loss": 0.0, "rewards/margins": math.nan},
+        {"loss": math.nan, "rewards/margins": 2.0},
+        {"loss": math.inf},
+    ],
+)
+def test_a_run_stops_on_a_loss_that_is_no_number_or_zero_at_margins_that_cannot_make_it_so(logs):
+    arguments, state = SimpleNamespace(output_dir="runs"), SimpleNamespace(global_step=3)
+    with pytest.raises(HandbookError, match=f"the loss is {logs['loss']} at step 3"):
+        callbacks.StopOnDivergence().on_log(arguments, state, None, logs=logs)
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        {"loss": 0.0, "rewards/margins": 1.0},  # the hinge, once it is satisfied
+        {"loss": 0.3},
+        {"loss": -0.1, "rewards/margins": 5.0},  # robust DPO
+        {"eval_loss": 0.0},
+        None,
+    ],
+)
+def test_a_run_goes_on_where_the_hinge_is_satisfied(logs):
+    callbacks.StopOnDivergence().on_log(None, None, None, logs=logs)

@@ -12,6 +12,9 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.training.progress import ProgressReport
 from zephyr_utils.training.save import save_adapter
 
+# The mean reward margin from which a loss of preference pairs can be 0: the hinge's, the first.
+ZERO_LOSS_MARGIN = 1.0
+
 
 class ProgressLine(TrainerCallback):
     """Steps, loss, tokens per second and time left, as `ProgressReport` shows them.
@@ -85,7 +88,9 @@ class ProgressLine(TrainerCallback):
 
 
 class StopOnDivergence(TrainerCallback):
-    """Stop on a loss that is not a number, or exactly zero: more hours would not repair it."""
+    """Stop on a loss that is not a number, or is zero without the margins that make it so: more
+    hours would not repair it.
+    """
 
     def on_log(
         self,
@@ -95,8 +100,9 @@ class StopOnDivergence(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is None or (math.isfinite(loss) and loss != 0.0):
+        loss, margin = ((logs or {}).get(name) for name in ("loss", "rewards/margins"))
+        may_be_zero = margin is not None and margin >= ZERO_LOSS_MARGIN
+        if loss is None or (math.isfinite(loss) and (loss != 0.0 or may_be_zero)):
             return
         raise HandbookError(
             f"the loss is {loss} at step {state.global_step}",
