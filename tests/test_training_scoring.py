@@ -45,6 +45,23 @@ def test_a_large_vocabulary_makes_batches_small_and_changes_no_number(monkeypatc
     assert parts[1] == pytest.approx(whole[1], abs=1e-6)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_no_dropout_is_measured_and_the_model_is_left_in_the_mode_it_was_in(training):
+    loaded, tokenizer = load_model(BASE_FOLDER, dtype="float32")
+    prepare_tokenizer(tokenizer)
+    conversations = [row["messages"] for row in ROWS[:4]]
+    want = (
+        answer_log_probs(loaded, tokenizer, conversations),
+        held_out_loss(loaded, tokenizer, ROWS[:4]),
+    )
+    for layer in loaded.model.layers:  # transformers reads its rate in training mode alone
+        layer.self_attn.attention_dropout = 0.5
+    loaded.train(training)
+    assert torch.equal(answer_log_probs(loaded, tokenizer, conversations), want[0])
+    assert loaded.training == training
+    assert held_out_loss(loaded, tokenizer, ROWS[:4]) == want[1] and loaded.training == training
+
+
 def test_a_row_that_exceeds_the_limit_by_itself_is_measured_alone(monkeypatch, model):
     seen = sizes(monkeypatch, model[0])
     monkeypatch.setattr(scoring, "MAX_LOGITS", 1)

@@ -3,6 +3,7 @@ whole dialogues.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -51,10 +52,22 @@ def row_log_probs(
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     sums = torch.empty(len(rows))
     lengths = [len(rows[i][0]) for i in order]
-    for start, end in _batches(lengths, batch_size, _vocabulary(model)):
-        picked = order[start:end]
-        sums[picked] = batch_log_probs(model, [rows[i] for i in picked], pad_token_id).cpu()
+    with _without_dropout(model):
+        for start, end in _batches(lengths, batch_size, _vocabulary(model)):
+            picked = order[start:end]
+            sums[picked] = batch_log_probs(model, [rows[i] for i in picked], pad_token_id).cpu()
     return sums
+
+
+@contextmanager
+def _without_dropout(model: PreTrainedModel) -> Iterator[None]:
+    """Evaluation mode for a while; then the mode that the model was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def batch_log_probs(model: PreTrainedModel, rows: Sequence[Row], pad_token_id: int) -> torch.Tensor:
@@ -78,22 +91,21 @@ def held_out_loss(
     batch_size: int = 16,
 ) -> float:
     """Token-weighted negative log-likelihood of whole dialogues, in nats per token."""
-    model.eval()
     encoded = sorted((encode(tokenizer, row["messages"])[0] for row in dialogues), key=len)
     total, count = 0.0, 0
     lengths = list(map(len, encoded))
-    for start, end in _batches(lengths, batch_size, _vocabulary(model)):
-        batch = encoded[start:end]
-        width = lengths[end - 1]
-        padded = [row + [tokenizer.pad_token_id] * (width - len(row)) for row in batch]
-        ids = torch.tensor(padded).to(model.device)
-        labels = torch.tensor([row + [IGNORE_INDEX] * (width - len(row)) for row in batch])
-        # Right padding under a causal mask: no real token sees a pad, so no attention mask is
-        # needed.
-        logits = model(input_ids=ids).logits.float()
-        nll, tokens = token_weighted_nll(logits, labels.to(model.device))
-        total, count = total + float(nll), count + int(tokens)
-    model.train()
+    with _without_dropout(model):
+        for start, end in _batches(lengths, batch_size, _vocabulary(model)):
+            batch = encoded[start:end]
+            width = lengths[end - 1]
+            padded = [row + [tokenizer.pad_token_id] * (width - len(row)) for row in batch]
+            ids = torch.tensor(padded).to(model.device)
+            labels = torch.tensor([row + [IGNORE_INDEX] * (width - len(row)) for row in batch])
+            # Right padding under a causal mask: no real token sees a pad, so no attention mask is
+            # needed.
+            logits = model(input_ids=ids).logits.float()
+            nll, tokens = token_weighted_nll(logits, labels.to(model.device))
+            total, count = total + float(nll), count + int(tokens)
     return total / count
 
 
