@@ -198,8 +198,8 @@ print(f"that pair: {chosen[one]:.3f} - ({rejected[one]:.3f}) = {margins[one]:.3f
 print(f"all: mean margin {margins.mean():.3f}, accuracy {accuracy:.3f}")
 
 # %% [markdown]
-# The package's version refuses invalid input (unequal lengths, NaN, a β of 0) and adds a [bootstrap](../glossary) interval,
-# the middle 95 % of 2,000 resamples.
+# The package's version refuses invalid input (unequal lengths, NaN, a β of 0) and adds 95 % intervals: Wilson's of the
+# accuracy, right for few pairs too; of the mean margin a [bootstrap](../glossary)'s, the middle 95 % of 2,000 resamples.
 
 # %%
 measured = diagnostics.reward_margins(**sums, beta=beta)
@@ -699,7 +699,7 @@ print("ours:", diagnostics.accuracy_examples(log))
 
 # %%
 print("Zephyr's last accuracy:", wilson_interval(round(accuracies[-1] * 64), 64))
-print(f"ours, {len(margins)} pairs, bootstrap:", measured.accuracy)
+print(f"ours, {len(margins)} pairs:", measured.accuracy)
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -801,7 +801,7 @@ figures.show(
 )
 
 # %% [markdown]
-# Which were not learned? (Small groups get Wilson's interval: the bootstrap of a group without exceptions has no width.)
+# Which were not learned? (Wilson's intervals again: the bootstrap of a group without exceptions has no width.)
 
 # %%
 def by(groups):
@@ -1501,7 +1501,7 @@ if my_log:
 # ## Recap
 #
 # 1. *Margins*: [four log-probabilities per pair](ex-06-rewards) make two rewards, a margin and the accuracy; its interval is
-#    a bootstrap's.
+#    Wilson's.
 # 2. *Curves*: falling rewards and a rising evaluation loss are normal; [four things are not](ex-06-diagnosis).
 # 3. *β* is [the slope](ex-06-implied-beta) of rewards over log-probabilities.
 # 4. *How many examples*: accuracies in [multiples of 1/64](ex-06-measured-on) are good to ten points; the standard error

@@ -33,13 +33,17 @@ def test_beta_scales_margins_and_leaves_the_accuracy_alone():
     assert large.accuracy == small.accuracy
 
 
-def test_the_accuracys_interval_is_that_of_a_share():
-    rng = np.random.default_rng(1)
-    zeros = np.zeros(400)
-    found = reward_margins(rng.normal(0.5, 1, size=400), zeros, zeros, zeros, beta=1.0, n=4000)
-    share = found.accuracy.estimate
-    half = 1.96 * math.sqrt(share * (1 - share) / 400)
-    assert (found.accuracy.high - found.accuracy.low) / 2 == pytest.approx(half, rel=0.1)
+@pytest.mark.parametrize(
+    ("right", "pairs", "low", "high"),
+    # of 16 of 16 the lower bound is n / (n + z^2)
+    [(16, 16, 16 / (16 + 1.959964**2), 1.0), (8, 10, 0.4901625, 0.9433178)],
+)
+def test_the_accuracys_interval_is_wilsons_of_a_share(right, pairs, low, high):
+    zeros = np.zeros(pairs)
+    signs = [1.0] * right + [-1.0] * (pairs - right)
+    found = reward_margins(signs, zeros, zeros, zeros, beta=1.0)
+    assert found.accuracy.estimate == right / pairs
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_tensors_are_taken_as_they_come():

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.evaluation.intervals import Interval, bootstrap_interval
+from zephyr_utils.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
 from zephyr_utils.objectives import implicit_reward
 
 
@@ -29,8 +29,8 @@ class RewardMargins:
         chosen, rejected: ``beta * (log-probability under the policy - under the reference)``, shape
             ``(pairs,)``.
         margins: chosen minus rejected.
-        accuracy: share of pairs with a margin above zero, with its bootstrap interval over pairs.
-        mean_margin: mean margin with its bootstrap interval.
+        accuracy: share of pairs with a margin above zero, with Wilson's interval.
+        mean_margin: mean margin with its bootstrap interval over pairs.
         n_ties: pairs with a margin of exactly zero; they count as wrong (all of them do before
             training).
     """
@@ -110,7 +110,7 @@ def reward_margins(
         chosen=chosen,
         rejected=rejected,
         margins=margins,
-        accuracy=bootstrap_interval(margins > 0, n=n, seed=seed),
+        accuracy=wilson_interval(int((margins > 0).sum()), margins.size),
         mean_margin=bootstrap_interval(margins, n=n, seed=seed),
         n_ties=int((margins == 0).sum()),
     )
