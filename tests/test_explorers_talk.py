@@ -60,8 +60,14 @@ def test_a_kernel_answers_a_greeting_and_gives_the_weights_when_asked(widget, pa
         ("", "Type a question first."),
         (" \n", "Type a question first."),
         ("x" * 10_000, "The question has 10,000 characters, and at most 2,000 can be asked."),
-        ("a\x07b", "The question holds a control character (U+0007), which is no text: remove it."),
-        ("a\x9bb", "The question holds a control character (U+009B), which is no text: remove it."),
+        (
+            "a\x07b",
+            "The question holds a control character (U+0007), which is not text: remove it.",
+        ),
+        (
+            "a\x9bb",
+            "The question holds a control character (U+009B), which is not text: remove it.",
+        ),
         ("a\nb\tc 🙂 <b>", ""),
     ],
 )
@@ -203,7 +209,7 @@ def test_beside_the_base_models_answer_stands_why_it_holds_markers(values):
         result = [before, columns()];
     """
     before, (base, dsft) = at_site(values, body)
-    why = "never taught the chat template, nor where an answer ends"
+    why = "never taught the chat template, so it continues a text"
     assert why in base and base.index(why) < base.index("capital of France")
     assert why not in dsft and why not in "".join(before)
 

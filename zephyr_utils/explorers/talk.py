@@ -17,8 +17,8 @@ NOTES = {
 }
 # What puzzles a newcomer in its answers.
 REMARKS = {
-    "base": "It was never taught the chat template, nor where an answer ends: so it goes on "
-    "writing, and markers such as <|user|> are part of its text.",
+    "base": "It was never taught the chat template, so it continues a text: role markers such as "
+    "<|user|>, another question, someone else's answer.",
 }
 
 
