@@ -73,6 +73,12 @@ def test_equal_models_have_a_p_value_of_one():
     assert (difference.mean, difference.low, difference.high, difference.p_value) == (0, 0, 0, 1)
 
 
+@pytest.mark.parametrize("times", [1, 8])  # tried exactly, and sampled
+def test_differences_that_cancel_have_a_p_value_of_one_in_spite_of_rounding(times):
+    difference = np.array([7, -4, -5, 2] * times) / 7  # no sum is nearer to zero
+    assert paired_difference(difference, np.zeros(4 * times)).p_value == 1
+
+
 def test_the_sampled_sign_flip_agrees_with_the_normal_approximation():
     difference = np.random.default_rng(7).normal(0.15, 1, size=200)
     z = abs(difference.sum()) / np.sqrt((difference**2).sum())
