@@ -1048,7 +1048,8 @@ axes.plot(recalls, precisions, marker="o", color=figures.COLOURS[0])
 for wanted in (-2.0, 0.0, 3.5):
     at = int(np.argmin(abs(thresholds - wanted)))
     axes.annotate(
-        f"s > {wanted:+.1f}".replace("-", "−"), (recalls[at], precisions[at]), xytext=(6, 6),
+        f"s > {wanted:+.1f}".replace("-", "−"), (recalls[at], precisions[at]),
+        xytext=(6, 6),
         textcoords="offset points",
     )
 axes.set(xlabel="recall", ylabel="precision")

@@ -58,6 +58,33 @@ def test_afterwards_the_figure_is_as_it_was_also_after_an_error():
     assert before == after
 
 
+def test_a_label_longer_than_its_axis_stays_on_the_page():
+    rows = {"a row whose name takes half of the page": (1.0, 0.5, 1.5)}
+    fig = figures.difference_intervals(rows, label="difference, right answers (95 % interval)")
+    label = fig.axes[0].xaxis.label
+    before = label.get_position(), label.get_horizontalalignment()
+    with on_a_phone(fig):
+        fig.draw_without_rendering()
+        box = label.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= fig.bbox.width
+    assert (label.get_position(), label.get_horizontalalignment()) == before
+
+
+def test_a_legend_of_many_names_leaves_the_panels_their_height():
+    points = {f"method number {n} of many": [{"kl": n, "grade": 5.0}] for n in range(19)}
+    fig = figures.frontier(points, {"grade": "mean grade"})
+    with on_a_phone(fig):
+        fig.draw_without_rendering()
+        assert fig.axes[0].get_window_extent().height > 1.5 * fig.dpi
+
+
+def test_a_circle_has_no_empty_paper_above_and_below_it():
+    fig = figures.category_radar(["writing", "math", "coding"], {"dsft": [1.0, 2.0, 3.0]})
+    with on_a_phone(fig):
+        assert fig.get_figheight() <= WIDTH
+    assert fig.get_figheight() > WIDTH
+
+
 def test_a_narrow_figure_is_not_made_wider():
     fig, _ = figures.figure(width=3.0, height=2.0)
     with on_a_phone(fig):
