@@ -52,8 +52,8 @@ def on_a_phone(fig: Figure) -> Iterator[None]:
         for (axes, place), left in zip(panels, labelled, strict=True):
             axes.set_subplotspec(place)
             axes.yaxis.set_tick_params(labelleft=left)
-        for label, (place, alignment) in zip(labels, placed, strict=True):
-            label.set(position=place, horizontalalignment=alignment)
+        for label, (position, alignment) in zip(labels, placed, strict=True):
+            label.set(position=position, horizontalalignment=alignment)
         fig.legends[:] = legends
         fig.set_size_inches(size)
 
