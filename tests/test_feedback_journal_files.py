@@ -1,5 +1,7 @@
 """The journal as a file: damaged in any way, in a place that cannot be written, or none at all."""
 
+import errno
+import io
 import json
 import os
 
@@ -92,7 +94,7 @@ def test_line_separators_of_any_kind_in_a_reply_do_not_cut_its_line(text, tmp_pa
         b"key,text\n1,2\n",
     ],
 )
-def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(content, tmp_path):
+def test_a_file_that_is_not_a_journal_is_refused_and_left_as_it_is(content, tmp_path):
     path = tmp_path / "other"
     path.write_bytes(content)
     for _ in range(2):  # and nothing is left locked
@@ -170,3 +172,43 @@ def test_killed_while_asking_again_a_call_is_counted_as_under_way(tmp_path):
     journal._lock.release()
     with Journal(path) as journal:
         assert journal.unsettled.keys() == {"one"} and "one" not in journal
+
+
+class FillingDisk(io.FileIO):
+    """A file of which the disk takes half of the next line, and nothing after it."""
+
+    full = False
+
+    def write(self, line):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.full = True
+        return super().write(line[: len(line) // 2])
+
+
+def test_a_line_of_which_a_full_disk_took_half_is_taken_back(tmp_path):
+    path = written(tmp_path / "j.jsonl", reply("first"))
+    with Journal(path) as journal:
+        writable, journal._file = journal._file, FillingDisk(path, "ab")
+        with pytest.raises(HandbookError, match="No space left"):
+            journal.write(reply("lost"))
+        journal._file.close()
+        journal._file = writable
+        journal.write(reply("second", text="Hello again."))
+        assert journal.get("second").text == "Hello again."
+    with Journal(path) as journal:
+        assert journal._places.keys() == {"first", "second"}
+        assert journal.n_half_written == journal.n_unreadable == 0
+
+
+def test_a_journal_that_is_only_read_stays_as_it_is_beside_the_run_that_writes_it(tmp_path):
+    path = written(tmp_path / "j.jsonl", reply("first"), reply("second"))
+    with open(path, "rb+") as file:
+        file.truncate(path.stat().st_size - 5)
+    before = path.read_bytes()
+    with Journal(path, read_only=True) as journal:
+        assert ("first" in journal, "second" in journal) == (True, False)
+        assert journal.n_half_written == 1
+    assert path.read_bytes() == before
+    with Journal(path), Journal(path, read_only=True) as beside:
+        assert beside.get("first").text == "Hello."

@@ -13,9 +13,9 @@ from zephyr_utils.data.thoughts import split_thoughts
 from zephyr_utils.feedback import Call, Endpoint, Sampling, Unreadable, read_critique, read_ratings
 from zephyr_utils.feedback.bodies import parsed_body
 from zephyr_utils.feedback.faults import Fault, retry_after, status_fault
-from zephyr_utils.feedback.journal import _reply
 from zephyr_utils.feedback.prompt_files import _prompt_of
 from zephyr_utils.feedback.replies import reply_of
+from zephyr_utils.feedback.reply import recorded_reply
 
 ENDPOINT = Endpoint("http://127.0.0.1:1/v1")
 CALL = Call("answer", "m", (("user", "Q?"),), Sampling(), ENDPOINT.url)
@@ -64,7 +64,7 @@ def test_a_body_is_a_reply_that_the_journal_takes_or_a_fault_that_can_be_printed
         return
     assert bool(reply.problem) == (not reply.text.strip())
     line = json.dumps(vars(reply), ensure_ascii=False).encode(errors="replace")
-    assert _reply(json.loads(line)).problem == reply.problem
+    assert recorded_reply(json.loads(line)).problem == reply.problem
 
 
 MARKS = ["<think>", "</think>", "</thinking>", "<thought>", "[THINK]", "[/THINK]", "`", "```\n"]
@@ -118,7 +118,7 @@ def test_a_row_has_a_prompt_to_send_or_is_set_aside(row):
 @law(JSON | st.fixed_dictionaries({"key": JSON, "text": JSON, "problem": JSON}))
 def test_a_line_of_a_journal_is_a_reply_or_refused(fields):
     try:
-        _reply(fields)
+        recorded_reply(fields)
     except (ValueError, TypeError):
         return
     raise AssertionError("a reply needs more fields")

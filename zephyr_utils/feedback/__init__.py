@@ -20,11 +20,12 @@ from zephyr_utils.feedback.dialogues import distil_dialogues
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.estimate import estimate
 from zephyr_utils.feedback.interrupts import RunInterrupted, RunStopped
-from zephyr_utils.feedback.journal import Journal, Reply
+from zephyr_utils.feedback.journal import Journal
 from zephyr_utils.feedback.prompt_files import load_prompts
 from zephyr_utils.feedback.prompts import answer_order
 from zephyr_utils.feedback.rate import rate_answers
 from zephyr_utils.feedback.reading import Unreadable, read_critique, read_ratings
+from zephyr_utils.feedback.reply import Reply
 from zephyr_utils.feedback.report import CallReport
 from zephyr_utils.feedback.results import Collected
 from zephyr_utils.feedback.run import run_calls

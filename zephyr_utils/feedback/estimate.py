@@ -16,9 +16,10 @@ from zephyr_utils.feedback.cost import (
     Usage,
 )
 from zephyr_utils.feedback.endpoint import Endpoint
-from zephyr_utils.feedback.journal import Journal, Reply
+from zephyr_utils.feedback.journal import Journal
 from zephyr_utils.feedback.prompts import Order
 from zephyr_utils.feedback.rate import JUDGING, judge_calls
+from zephyr_utils.feedback.reply import Reply
 from zephyr_utils.feedback.results import Parse, answer_in, read_reply
 
 _FILLER = "x"  # stands for an answer that is not there yet; `_Planner` adds its length in tokens

@@ -16,7 +16,7 @@ from zephyr_utils.feedback.bodies import first_choice, other_protocol
 from zephyr_utils.feedback.calls import Call
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.faults import Fault, status_fault
-from zephyr_utils.feedback.journal import Problem, Reply, token_count
+from zephyr_utils.feedback.reply import Problem, Reply, token_count
 
 _TEXT_PARTS = {"text", "output_text", "input_text"}
 _THOUGHT_PARTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_text", "summary_text"}

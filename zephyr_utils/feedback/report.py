@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from zephyr_utils.feedback.cost import Prices, Usage, cost_of
-from zephyr_utils.feedback.journal import Reply
+from zephyr_utils.feedback.reply import Reply
 
 _SUMS = ("planned", "repeated", "from_journal", "made", "not_made", "made_again", "cut_off")
 

@@ -14,8 +14,9 @@ from zephyr_utils.data.templates import refuse_rendered
 from zephyr_utils.data.types import Dialogue, Feedback
 from zephyr_utils.feedback.calls import Call
 from zephyr_utils.feedback.cost import Prices
-from zephyr_utils.feedback.journal import Journal, Reply
+from zephyr_utils.feedback.journal import Journal
 from zephyr_utils.feedback.reading import Unreadable
+from zephyr_utils.feedback.reply import Reply
 from zephyr_utils.feedback.report import CallReport
 
 Parse = Callable[[str], Any]

@@ -20,8 +20,9 @@ from zephyr_utils.feedback.interrupts import (
     handle_signals,
     run_to_end,
 )
-from zephyr_utils.feedback.journal import Journal, Reply
+from zephyr_utils.feedback.journal import Journal
 from zephyr_utils.feedback.progress import progress_display
+from zephyr_utils.feedback.reply import Reply
 from zephyr_utils.feedback.report import CallReport
 from zephyr_utils.feedback.send import Sender
 

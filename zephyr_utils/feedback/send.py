@@ -7,8 +7,8 @@ from zephyr_utils.feedback.bodies import parsed_body
 from zephyr_utils.feedback.calls import Call
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.faults import fault_of
-from zephyr_utils.feedback.journal import Reply
 from zephyr_utils.feedback.replies import reply_of
+from zephyr_utils.feedback.reply import Reply
 
 
 class Sender:
