@@ -1,11 +1,12 @@
 """Laws of reading and judging logs over made-up rows: an answer or an error in plain words, the
-same in every layout, every row counted, and never green over what is no number.
+same in every layout, every row counted, and never green over what is not a number.
 
 A longer run: make fuzz
 """
 
 import json
 import math
+import time
 import warnings
 from functools import cache
 
@@ -17,6 +18,7 @@ from laws import law
 
 from zephyr_utils.diagnostics import read_training_log, traffic_light
 from zephyr_utils.diagnostics.event_files import read_event_rows
+from zephyr_utils.diagnostics.log_order import in_order
 from zephyr_utils.errors import HandbookError
 
 NAMES = [
@@ -114,7 +116,7 @@ def healthy(loss):
 
 
 @law(data=st.data())
-def test_no_log_is_green_whose_loss_reward_or_log_probability_is_no_number_after_all(data):
+def test_no_log_is_green_whose_loss_reward_or_log_probability_is_not_a_number_after_all(data):
     rows = [dict(row) for row in healthy(data.draw(st.sampled_from(sorted(logs.DPO_LOSSES))))]
     row = data.draw(st.sampled_from([row for row in rows[:-1] if row["step"] > 1]))
     name = data.draw(
@@ -159,6 +161,16 @@ def test_any_bytes_in_any_kind_of_file_are_a_verdict_or_an_error(folder, data, n
     path = folder / name
     path.write_bytes(data)
     assert judge(path)[1]
+
+
+def test_a_log_that_goes_backwards_row_by_row_takes_time_with_its_length():
+    def seconds(n):
+        rows = [(float(step), {}) for step in (*range(n), *range(n, 0, -1))]
+        start = time.process_time()
+        assert len(in_order(rows, "training")[0]) == 2
+        return time.process_time() - start
+
+    assert min(seconds(32_000) for _ in range(3)) < 10 * min(seconds(8_000) for _ in range(3))
 
 
 @pytest.mark.parametrize("n_rows", [20_000])

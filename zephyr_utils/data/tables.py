@@ -5,7 +5,8 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def check_delimiter(header: list[str], where: str) -> None:
 def _check_header(header: list[str], path: Path) -> None:
     if header and re.fullmatch(r"sep=.?", header[0].strip(), re.IGNORECASE):
         raise HandbookError(
-            "the first line is a note for Excel (sep=), and no header",
+            "the first line is a note for Excel (sep=), not a header",
             where=str(path),
             remedy="remove that line",
         )
@@ -113,14 +114,14 @@ def _check_header(header: list[str], path: Path) -> None:
     numbers = [name for name in filled if as_number(name) is not None]
     if numbers and 2 * len(numbers) >= len(filled):
         raise HandbookError(
-            f"the first line is no header, it holds numbers: {', '.join(numbers[:3])}",
+            f"the first line is not a header, it holds numbers: {', '.join(numbers[:3])}",
             where=str(path),
             remedy="put a line in front of it that names the columns, such as "
             "prompt,chosen,rejected",
         )
-    repeated = {name for name in header if header.count(name) > 1}
+    repeated = repeated_names(header)
     if not any(header) or repeated:
-        what = f"the header names {sorted(repeated)[0]!r} twice" if repeated else "it has no header"
+        what = f"the header names {repeated[0]!r} twice" if repeated else "it has no header"
         raise HandbookError(
             what,
             where=str(path),
@@ -141,7 +142,7 @@ def _csv_row(header: list[str], cells: list[str], where: str) -> Row:
     try:
         for cell in cells:
             cell.encode()
-    except UnicodeEncodeError:  # surrogateescape leaves a mark of each byte that is no UTF-8
+    except UnicodeEncodeError:  # surrogateescape leaves a mark of each byte that is not UTF-8
         what = "invalid UTF-8 in the row"
         return broken_row(where, "invalid_utf8", what, "write the file as UTF-8", value)
     return Row(where, value)
@@ -201,7 +202,7 @@ def arrow_rows(path: Path) -> Iterator[Row]:
 def batch_rows(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[Row]:
     """The rows of a batch, of which ``before`` stood in front of it.
 
-    A value that Python cannot hold (a date in the year 60,000, bytes that are no UTF-8) costs its
+    A value that Python cannot hold (a date in the year 60,000, bytes that are not UTF-8) costs its
     row alone; a date outside of any message is passed over.
     """
     import pyarrow as pa
@@ -235,9 +236,13 @@ def _one_by_one(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[Ro
             yield Row(where, value)
 
 
+def repeated_names(names: Sequence[str]) -> list[str]:
+    """The names that occur more than once, sorted."""
+    return sorted(name for name, times in Counter(names).items() if times > 1)
+
+
 def _check_columns(names: list[str], path: Path) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
+    if repeated := repeated_names(names):
         raise HandbookError(
             f"the table has two columns called {repeated[0]!r}",
             where=str(path),

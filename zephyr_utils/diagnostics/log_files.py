@@ -15,7 +15,7 @@ from pathlib import Path
 from zephyr_utils.data.fields import as_number
 from zephyr_utils.data.file_kinds import BEGINNING, check_kind
 from zephyr_utils.data.read import read_rows
-from zephyr_utils.data.tables import check_delimiter
+from zephyr_utils.data.tables import check_delimiter, repeated_names
 from zephyr_utils.diagnostics.event_files import read_event_rows
 from zephyr_utils.diagnostics.log_columns import TrainingLogError, message_text
 from zephyr_utils.errors import HandbookError
@@ -143,7 +143,7 @@ def _read_bytes(path: Path) -> bytes:
 def _text(file: LogFile, data: bytes) -> str:
     with _as_log_error(file):
         check_kind(Path(file.name), data[:BEGINNING])
-    # Bytes that are no UTF-8 become lone surrogates, by which their rows are recognised.
+    # Bytes that are not UTF-8 become lone surrogates, by which their rows are recognised.
     return data.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape")
 
 
@@ -202,7 +202,7 @@ def _add_markdown(file: LogFile, text: str) -> None:
 
 def _add_cells(file: LogFile, header: list[str], table: list[list[str]]) -> None:
     names = [name.strip() for name in header]
-    if repeated := sorted({name for name in names if name and names.count(name) > 1}):
+    if repeated := repeated_names([name for name in names if name]):
         raise TrainingLogError(
             f"has several columns named {message_text(repeated[0])}",
             where=file.name,
@@ -214,7 +214,7 @@ def _add_cells(file: LogFile, header: list[str], table: list[list[str]]) -> None
         )
     if any(names) and all(as_number(name) is not None for name in names if name):
         raise TrainingLogError(
-            f"the first line is no header, it holds numbers: {', '.join(names[:3])}",
+            f"the first line is not a header, it holds numbers: {', '.join(names[:3])}",
             where=file.name,
             remedy="put a line in front of it that names the columns, such as step,loss.",
         )
@@ -226,7 +226,7 @@ def _add_cells(file: LogFile, header: list[str], table: list[list[str]]) -> None
         )
     for number, cells in enumerate(table, start=1):
         if len(cells) != len(names):
-            file.unreadable.append(f"row {number}: has another number of cells than the header")
+            file.unreadable.append(f"row {number}: has a different number of cells from the header")
         elif not _is_decoded(cells):
             file.unreadable.append(f"row {number}: is not UTF-8 text")
         elif (longest := max(map(len, cells), default=0)) > _LONGEST_CELL:

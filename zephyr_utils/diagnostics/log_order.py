@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import itemgetter
 
 from zephyr_utils.diagnostics.log_columns import Cells
 from zephyr_utils.diagnostics.log_names import LogKind
@@ -25,21 +26,24 @@ def in_order(rows: Sequence[Row], kind: LogKind) -> tuple[list[Row], list[str]]:
     placeless = [number for number, step in enumerate(steps, start=1) if math.isnan(step)]
     if 0 < len(placeless) < len(steps):
         text = f"{len(placeless)} of {len(steps)} {kind} rows are without a step (the first: row "
-        warnings.append(f"{text}{placeless[0]}), and are judged where they stand in the file")
+        warnings.append(f"{text}{placeless[0]}), and are judged in the order of the file")
     if len(steps) > 2 and all(later < earlier for earlier, later in pairwise(steps)):
         warnings.append(f"the {kind} rows are in reverse order, the last step first")
         kept.reverse()
-    ordered: list[Row] = []
+    placed: list[tuple[int, Row]] = []  # of the rows with a step, each with its number in the file
+    aside: list[tuple[int, Row]] = []
     returns: list[tuple[float, float]] = []
     repeated: list[float] = []
-    for step, cells in kept:
-        if ordered and step < ordered[-1][0]:
-            returns.append((ordered[-1][0], step))
-            ordered = [row for row in ordered if math.isnan(row[0]) or row[0] < step]
-        elif ordered and step == ordered[-1][0]:
+    for number, row in enumerate(kept):
+        step, last = row[0], placed[-1][1][0] if placed else -math.inf
+        if step < last:
+            returns.append((last, step))
+        elif step == last:
             repeated.append(step)
-            ordered.pop()
-        ordered.append((step, cells))
+        while placed and placed[-1][1][0] >= step:  # each row is taken away once at most
+            placed.pop()
+        (aside if math.isnan(step) else placed).append((number, row))
+    ordered = [row for _, row in sorted(placed + aside, key=itemgetter(0))]
     if returns:
         (last, first), times = returns[0], f"{len(returns)} times, the first time "
         text = f"the {kind} steps go backwards {times if len(returns) > 1 else ''}from {last:g} to"
@@ -47,7 +51,7 @@ def in_order(rows: Sequence[Row], kind: LogKind) -> tuple[list[Row], list[str]]:
             f"{text} {first:g}: a resumed run, or two runs in one log; of the steps logged twice, "
             f"only the last pass is judged"
         )
-    # A final evaluation after the training repeats the last step, and is no disorder.
+    # A final evaluation after the training repeats the last step, and is not a disorder.
     if kind == "evaluation" and repeated and repeated[-1] == ordered[-1][0]:
         repeated.pop()
     if repeated:
