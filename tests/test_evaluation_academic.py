@@ -40,6 +40,12 @@ def test_results_are_read_in_percent_with_their_errors(tmp_path):
     assert (found["mmlu", "acc"].standard_error, found["mmlu", "acc"].shots) == (None, None)
 
 
+def test_results_that_say_nothing_of_shots_are_read(tmp_path):
+    path = written(tmp_path, {"results": {"mmlu": {"acc,none": 0.25}}, "n-shot": None})
+    (score,) = read_lm_eval_results(path)
+    assert (score.score, score.shots) == (25, None)
+
+
 def test_the_newest_results_of_a_folder_are_read(tmp_path):
     old = written(tmp_path, RESULTS, "model/results_1.json")
     newer = {"results": {"arc_challenge": {"acc,none": 0.25}}}
@@ -55,6 +61,9 @@ def test_the_newest_results_of_a_folder_are_read(tmp_path):
         ('{"results": {"mmlu"', "is not a results file"),
         ("[1]", "is not a results file"),
         ({"config": {}}, "is not a results file"),
+        ({"results": {"mmlu": 5}}, "is not a results file"),
+        ({"results": [1]}, "is not a results file"),
+        ({"results": {"mmlu": {"acc,none": 0.5}}, "n-shot": 5}, "is not a results file"),
         ({"results": {"mmlu": {"acc,none": float("nan")}}}, "acc of mmlu is nan"),
         ({"results": {"other": {"acc,none": 0.5}}}, "has no results for mmlu"),
     ],

@@ -225,8 +225,8 @@ def academic_scores(wanted: str, models: Mapping[str, str], folder: Path) -> lis
             run here.
 
     Raises:
-        EvaluationError: lm-eval is not installed, an entry that is not a task, or a task that stopped
-            (with lm-eval's own last line).
+        EvaluationError: lm-eval is not installed, an entry that is not a task, or a task that
+            stopped (with lm-eval's own last line).
     """
     if path := existing_path(wanted):
         return read_lm_eval_results(path)
