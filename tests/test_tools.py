@@ -77,7 +77,7 @@ def test_the_changelog_is_compared_with_where_the_branch_began(tmp_path):
     (tmp_path / "CHANGELOG.md").write_text(BEFORE.replace("- One", "- A book.\n- One"))
     git("commit", "-am", "Say so")
     assert gate().returncode == 0
-    # What others add to main meanwhile is no line of this branch.
+    # What others add to main meanwhile is not a line of this branch.
     (
         git("switch", "main"),
         (tmp_path / "CHANGELOG.md").write_text(BEFORE.replace("- One", "- X\n- One")),
@@ -99,7 +99,8 @@ def run_report(tmp_path, monkeypatch, open_issues):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TITLE", "The weekly checks fail")
     monkeypatch.setenv("RUN", "https://example.org/run/1")
-    needs = {"floors": {"result": "failure"}, "links": {"result": "success"}}
+    results = {"floors": "failure", "links": "success", "newest": "cancelled", "colab": "skipped"}
+    needs = {job: {"result": result} for job, result in results.items()}
     monkeypatch.setenv("NEEDS", json.dumps(needs))
     report.main()
     return [json.loads(line) for line in calls.read_text().splitlines()]
@@ -116,4 +117,4 @@ def run_report(tmp_path, monkeypatch, open_issues):
 def test_a_failure_opens_one_issue_and_adds_to_it(tmp_path, monkeypatch, open_issues, expected):
     listed, made = run_report(tmp_path, monkeypatch, open_issues)
     assert listed[:2] == ["issue", "list"] and made[:3] == expected
-    assert made[-1] == "Failed: floors. The run: https://example.org/run/1"
+    assert made[-1] == "Failed: floors, newest. The run: https://example.org/run/1"
