@@ -1,5 +1,5 @@
-"""What each scale took where it was measured, for ``book/making.md``: time, memory and core-hours,
-from the last run of the chapters and from ``benchmarks/results/smol.json``.
+"""What each scale took where it was measured, for ``book/making.md`` and the capstone: time, memory
+and core-hours, from the last run of the chapters and from ``benchmarks/results/smol.json``.
 """
 
 from typing import Any
@@ -19,6 +19,18 @@ STEPS = {  # of that run, by the chapter that teaches them
     "07_evaluation": ["exam_base", "exam_dsft", "exam_ddpo"],
 }
 NOT_THERE = ("–", "–", "–")
+# The capstone's steps: of that run, and the minutes that a reader is expected to need.
+CAPSTONE: dict[str, tuple[list[str], int]] = {
+    "1. Exam": ([], 60),
+    "2. Text": (["truecasing"], 20),
+    "3. Trial": ([], 10),
+    "4. dSFT": (["dsft"], 5),
+    "5. Pairs": (["pairs"], 20),
+    "6. dDPO": (["ddpo"], 10),
+    "7. Exam, three models": (STEPS["07_evaluation"], 10),
+    "8. Report": ([], 45),
+    "9. Hand on": ([], 10),
+}
 Report = dict[str, dict[str, Any]]
 
 
@@ -66,6 +78,22 @@ def chapters_measured(report: Report, chapters: list[str]) -> str:
     return markdown_table(["chapter", *heads], rows, numbers=range(1, 7))
 
 
+def capstone_minutes(report: Report, chapters: list[str]) -> str:
+    """What each step of the capstone takes: measured on the machine, estimated for the reader."""
+    run = real_model.first_seed()
+    rows = []
+    for name, (steps, own) in CAPSTONE.items():
+        seconds = [run["steps"][step]["seconds"] for step in steps]
+        rows.append([name, _minutes(sum(seconds) / 60) if steps else "not measured", own])
+    table = markdown_table(["step", "computing, minutes", "you, minutes"], rows, numbers=(1, 2))
+    return (
+        f"{table}\n\nThe computing was measured in [the committed run](real-model) of "
+        f"{run['steps']['dsft']['rows_out']} dialogues and {run['steps']['ddpo']['rows_out']} "
+        f"pairs, on {_machine(real_model.results()['environment'])}; its exam was the scale's own, "
+        "which a program checks. Your own minutes are *estimates* that nobody measured."
+    )
+
+
 def scale_of(entries: list[dict[str, Any]]) -> str:
     """The scale of a run, which is written down only where it is not the default."""
     return next(
@@ -107,8 +135,19 @@ def _machine(stamp: dict[str, Any]) -> str:
 
 
 def _written(minutes: float, memory: float, core_hours: float) -> tuple[str, ...]:
-    shown = f"{minutes:,.1f}" if minutes >= 0.05 else "< 0.1"
-    return shown, f"{memory:,.0f}", f"{core_hours:.2f}" if core_hours >= 0.005 else "< 0.01"
+    return (
+        _minutes(minutes),
+        f"{memory:,.0f}",
+        f"{core_hours:.2f}" if core_hours >= 0.005 else "< 0.01",
+    )
 
 
-PARTS = {"scales measured": scales_measured, "chapters measured": chapters_measured}
+def _minutes(minutes: float) -> str:
+    return f"{minutes:,.1f}" if minutes >= 0.05 else "< 0.1"
+
+
+PARTS = {
+    "scales measured": scales_measured,
+    "chapters measured": chapters_measured,
+    "capstone minutes": capstone_minutes,
+}
