@@ -13,6 +13,7 @@ from real_records import REAL, needs
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import (
     EvaluationError,
+    EvaluationWarning,
     Report,
     TaskScore,
     annotation_files,
@@ -203,6 +204,16 @@ def test_files_are_named_by_themselves_or_by_alpaca_evals_folders(tmp_path):
         "zephyr (alpaca_eval_gpt4)",
         "zephyr (weighted)",
     }
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(tmp_path):
+    rows = [{"question_id": 81, "model": "m", "turn": 1, "score": 7, "judgment": "[[7]]"}]
+    lines(tmp_path / "a.jsonl", rows)
+    lines(tmp_path / "C.JSONL", rows)
+    (tmp_path / "notes.md").write_text("not records", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("question_id,model,turn,score\n82,m,1,3\n", encoding="utf-8")
+    with pytest.warns(EvaluationWarning, match=r"1 of 3 files of records .* the first: b\.csv"):
+        assert len(read_judgments([tmp_path])) == 2
 
 
 def test_one_name_for_two_files_and_a_folder_without_records_are_errors(tmp_path):

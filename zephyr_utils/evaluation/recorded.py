@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from zephyr_utils.data.read import SUFFIXES
 from zephyr_utils.evaluation.common import (
     EvaluationError,
     check_names,
     load_rows,
     storable_rows,
+    warn_all,
 )
 from zephyr_utils.evaluation.types import (
     AlpacaEvalAnnotation,
@@ -30,15 +32,20 @@ _OTHER_RECORDS = {
                "as g1_winner and g2_winner"),
     "turns": ("questions", "give their judgments; the questions go into --questions"),
 }  # fmt: skip
-_ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+# Both projects write JSON; tables that lie beside it (leaderboards) are read when they are named.
+_ENDINGS = (".jsonl", ".json", ".jsonl.gz")
 
 
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]  # a missing file is named by whoever reads it
-    files = sorted(
-        file for file in path.rglob("*") if file.name.endswith(_ENDINGS) and file.is_file()
-    )
+    endings = (*SUFFIXES, ".gz", ".zip")
+    found = sorted(f for f in path.rglob("*") if f.name.lower().endswith(endings) and f.is_file())
+    files = [file for file in found if file.name.lower().endswith(_ENDINGS)]
+    if others := [f.relative_to(path) for f in found if not f.name.lower().endswith(_ENDINGS)]:
+        text = f"{len(others)} of {len(found)} files of records are neither .json nor .jsonl"
+        text += f" and are not read, the first: {others[0]}; name a file to have it read"
+        warn_all([f"{path}: {text}"])
     if not files:
         raise EvaluationError(
             "holds no .json or .jsonl file",
