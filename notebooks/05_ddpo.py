@@ -59,6 +59,8 @@ from zephyr_utils import (
 )
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.explorers.dpo_loss import DpoLoss
+from zephyr_utils.explorers.microscope import Microscope
+from zephyr_utils.explorers.weights import pack_models
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -1193,7 +1195,7 @@ for side, value in (("chosen", held_chosen), ("rejected", held_rejected)):
 
 # %% [markdown]
 # In many published runs the chosen answers, too, become *less* likely, Zephyr's among them: its chosen reward ends at −4.5.
-# This is **likelihood displacement** {cite:p}`razin2024unintentional`. It is no fault in itself, but the probability that
+# This is **likelihood displacement** {cite:p}`razin2024unintentional`. It is not a fault in itself, but the probability that
 # leaves both answers goes elsewhere, and not always to better ones ([Chapter 06](06_reward_margins)).
 #
 # ### Pair by pair
@@ -1269,15 +1271,46 @@ conversations = [row["chosen"][:-1] for row in held_out[:looked_at]]
 before = ask(sft_model, conversations)
 after = ask(made.folder / training.MODEL, conversations)
 
-# %% tags=["hide-input"]
-rows = [
-    {"prompt": asked[-1]["content"], "dSFT": one.text, "dSFT + dDPO": two.text}
-    for asked, one, two in zip(conversations, before, after, strict=True)
+# %%
+changed = [
+    (conversation, one.text, two.text)
+    for conversation, one, two in zip(conversations, before, after, strict=True)
     if one.text != two.text
 ]
-caption = f"The first six of {len(rows)} answers that changed, of {len(conversations)}."
-if rows:
-    display(HTML(before_after_table(rows[:6], caption=caption)))
+print(f"{len(changed)} of {len(conversations)} answers changed")
+for conversation, one, two in changed[:1]:
+    print("prompt:     ", conversation[-1]["content"])
+    print("dSFT:       ", one)
+    print("dSFT + dDPO:", two)
+
+# %% [markdown]
+# Six of them lie under a microscope: A is the answer of the dDPO model and B that of the dSFT model, each token coloured by
+# how much likelier dDPO made it. At which token do the two answers part, and is it that token that moved most? (The
+# models run in the page. At other scales the answers stand in a table.)
+
+# %% tags=["hide-input"]
+def answered(conversation, answer):
+    return [*conversation, {"role": "assistant", "content": answer}]
+
+
+if pipeline.scale == "miniature" and not base_model and changed:
+    adapters = {
+        "dSFT": pipeline.dsft().folder / training.ADAPTER,
+        "dDPO": made.folder / training.ADAPTER,
+    }
+    texts = [row["chosen"] for row in held_out[:20]]
+    models = pack_models(Path(pipeline.model_directory("base")), adapters, texts=texts)
+    two_answers = [
+        {"chosen": answered(asked, two), "rejected": answered(asked, one)}
+        for asked, one, two in changed[:6]
+    ]
+    display(Microscope(models, two_answers, recipe["beta"]))
+elif changed:
+    rows = [
+        {"prompt": asked[-1]["content"], "dSFT": one, "dSFT + dDPO": two}
+        for asked, one, two in changed[:6]
+    ]
+    display(HTML(before_after_table(rows, caption=f"{len(rows)} changed answers.")))
 
 # %% [markdown]
 # Has the *manner* changed: the opening, the offer at the end, a whole sentence in place of a bare word? Does the *content*
