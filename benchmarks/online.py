@@ -95,15 +95,15 @@ def settings_of(
     feedback = pipeline.load("feedback", "feedback").records
     exam = [question["turns"][0] for question in pipeline.questions()]
     [share] = split_prompts([row["instruction"] for row in feedback], 1, seed, exam, prompts).rounds
-    rater = pipeline.setting.rater
-    assert rater is not None
+    judge = pipeline.setting.feedback_judge
+    assert judge is not None
     drawn = SamplingSettings(samples, max_new_tokens=length, seed=seed)
     asked = [question["turns"][0] for question in development_questions()]
     asked = asked[:: max(1, len(asked) // questions)][:questions]
     before = chat.load_model(start, "float32")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        rate_own_answers(folder, start, "dsft", share, drawn, rater(seed))
+        rate_own_answers(folder, start, "dsft", share, drawn, judge(seed))
         recipe = round_recipe(pipeline) | {"seed": seed}
         for method, value in settings:
             row: dict[str, Any] = {"method": method, "value": value, "seed": seed}

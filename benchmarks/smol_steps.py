@@ -17,7 +17,7 @@ STEPS = 2  # of a pass
 
 
 def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str, Any]:
-    """Seconds per update of the arms, pass by pass in turns, and the medians of their ratios to
+    """Seconds per step of the arms, pass by pass in turns, and the medians of their ratios to
     TRL's defaults.
 
     The reference of ours is computed before the clock starts; that of TRL's defaults is live, so it
@@ -26,7 +26,7 @@ def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str
     """
     pairs, _, _ = pipeline.split_pairs()
     recipe = pipeline.recipe("ddpo")
-    pairs = pairs[: STEPS * recipe.rows_per_update]
+    pairs = pairs[: STEPS * recipe.rows_per_step]
     other = "float32" if recipe["bf16"] else "bfloat16"
     arms: dict[str, Callable[..., dict[str, Any]]] = {
         "ours": ours,
@@ -39,7 +39,7 @@ def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str
             with tempfile.TemporaryDirectory() as folder:
                 measured[name].append(arm(pipeline, pairs, Path(folder)))
             console.print(
-                f"{name}: {measured[name][-1]['wall_ms'] / 1000:.1f} s per update", highlight=False
+                f"{name}: {measured[name][-1]['wall_ms'] / 1000:.1f} s per step", highlight=False
             )
     ratios = {
         f"{name} / trl": [
@@ -50,7 +50,7 @@ def compare_steps(pipeline: Pipeline, rounds: int, console: Console) -> dict[str
         if name != "trl"
     }
     return {
-        "pairs_per_update": recipe.rows_per_update,
+        "pairs_per_update": recipe.rows_per_step,
         "other_precision": other,
         **{name: statistics.median(values) for name, values in ratios.items()},
         "rounds": ratios,

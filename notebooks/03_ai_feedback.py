@@ -63,7 +63,7 @@ from zephyr_utils.feedback import (
     Endpoint, Prices, Unreadable, answer_order, collect_answers, distil_dialogues,
     estimate, rate_answers, read_ratings,
 )
-from zephyr_utils.feedback.prompts import rater, rating_messages
+from zephyr_utils.feedback.prompts import judge_role, rating_messages
 from zephyr_utils.miniature.data import MODELS, aspect_values
 from zephyr_utils.miniature.serve import served
 from zephyr_utils.miniature.teacher import grade_turn
@@ -189,7 +189,7 @@ with contextlib.suppress(KeyError, ZeroDivisionError, TypeError):  # without rat
 # UltraFeedback's prompts are long; ours say the same in other words. Here is the one for honesty, as it is sent.
 
 # %%
-print(rater("honesty"))
+print(judge_role("honesty"))
 
 # %% [markdown]
 # The question and the answers follow, each between marked lines. The mark is a hash of the texts themselves, so no answer can
@@ -590,7 +590,7 @@ exercises.check_suspect_tens(suspects)
 #
 # ```{admonition} Hint 2
 # :class: tip dropdown
-# A ten without ratings is no suspect: nothing contradicts it. Ask `mean is not None` first.
+# A ten without ratings is not a suspect: nothing contradicts it. Ask `mean is not None` first.
 # ```
 #
 # ````{solution} ex-03-suspect-tens
@@ -669,7 +669,7 @@ exercises.check_read_grade(read_grade)
 #
 # ```{admonition} Hint 2
 # :class: tip dropdown
-# Check the range last, with both ends included, and never rescale: a number below 1 is no grade, not a fraction.
+# Check the range last, with both ends included, and never rescale: a number below 1 is an invalid grade, not a fraction.
 # ```
 #
 # ````{solution} ex-03-read-grade

@@ -1082,7 +1082,7 @@ for name, size, gpus in asked:
         )
         print(
             f"{name}, {gpus} x {size}, {stage}: {planned.total / 1e9:.0f} GB each, "
-            f"{planned.updates:,} steps\n    {hours}"
+            f"{planned.steps:,} steps\n    {hours}"
         )
         assert planned.fits
 

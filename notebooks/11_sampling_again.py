@@ -65,7 +65,7 @@ from zephyr_utils import (
 from zephyr_utils.ablations.methods import sampling_again as study_rounds
 from zephyr_utils.lessons import chapter_seeds, replications
 from zephyr_utils.online.pairs import SamplingSettings, read_samples
-from zephyr_utils.online.raters import ASK
+from zephyr_utils.online.ratings import ASK
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs, train_round
 from zephyr_utils.online.rounds import (
     OnlineSettings, round_recipe, run_rounds, split_prompts,
@@ -87,7 +87,7 @@ pipeline = Pipeline(
 )
 miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 folder = pipeline.folder / "11_sampling_again"
-judge, rate = pipeline.setting.exam.judge(), pipeline.setting.rater(seed)
+judge, rate = pipeline.setting.exam.judge(), pipeline.setting.feedback_judge(seed)
 sft_model, sft_key = pipeline.start()
 dsft, tokenizer = chat.load_model(sft_model, "float32")
 
@@ -411,7 +411,7 @@ for name, value in changed.items():
 # %%
 def batches(count):
     order = np.random.default_rng(recipe["seed"]).permutation(count).tolist()
-    size = recipe.rows_per_update
+    size = recipe.rows_per_step
     return [order[at : at + size] for at in range(0, count, size)]
 
 # %% [markdown]
@@ -615,8 +615,8 @@ lessons.explain(
         "Some right answers are part of the gain: a grade gained in form alone would "
         "leave their share where it was. "
         if right_change.low > 0
-        else "More right answers are not part of the gain that the exam shows; form is: "
-        "full sentences, an opening, a closing offer. "
+        else "More right answers are not part of the gain that the exam shows; form "
+        "is: full sentences, an opening, a closing offer. "
     )
     + "What the model never says cannot be chosen, such as facts that it does not "
     "know.",
@@ -1169,7 +1169,7 @@ exercises.check_judge_optimism(judge_optimism)
 
 # %%
 judge_optimism = exercises.yours(judge_optimism, exercises.check_judge_optimism)
-others_like_it = [pipeline.setting.rater(seed + 1_000 + n) for n in range(4)]
+others_like_it = [pipeline.setting.feedback_judge(seed + 1_000 + n) for n in range(4)]
 
 def ratings_of(records):
     whole = [row for row in records if len(row["completions"]) == SAMPLES]

@@ -176,10 +176,10 @@ def stages(records: Path, url: str, judge_url: str) -> list[Stage]:
         records / "answers.jsonl",
     )
 
-    def training(verb: str, *options: str) -> Callable[[Path], list[str]]:
+    def training(command: str, *options: str) -> Callable[[Path], list[str]]:
         own = ["--dialogues", str(dialogues), "--feedback", str(feedback)]
-        own = own[:2] if verb == "sft" else own
-        return lambda folder: [verb, *options, *own, "--runs", str(folder)]
+        own = own[:2] if command == "sft" else own
+        return lambda folder: [command, *options, *own, "--runs", str(folder)]
 
     longer = ("--set", "dsft.num_train_epochs=12")  # or no two answers would differ in rating
     asked = ["--models", ",".join(MODELS), "--judge", TEACHER, "--base-url", url]

@@ -1,5 +1,5 @@
-"""The command line: every verb helps, errors are messages with status 2, and no traceback reaches a
-reader.
+"""The command line: every command helps, errors are messages with status 2, and no traceback
+reaches a reader.
 """
 
 import io
@@ -19,7 +19,7 @@ from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
 
-VERBS = ["run", "truecase", "pairs", "sft", "dpo", "evaluate", "chat"]
+COMMANDS = ["run", "truecase", "pairs", "sft", "dpo", "evaluate", "chat"]
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ class Result(NamedTuple):
     words: str  # all that was printed, on one line
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_says_what_it_does_and_what_it_takes(verb):
-    result = CliRunner().invoke(cli.app, [verb, "--help"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_what_it_does_and_what_it_takes(command):
+    result = CliRunner().invoke(cli.app, [command, "--help"])
     assert (
         result.exit_code == 0 and "--help" in result.stdout and len(result.stdout.splitlines()) > 8
     )
@@ -93,7 +93,7 @@ def test_a_dialogue_that_is_none_is_named_with_what_is_wrong(zephyr, tmp_path, m
     refused(zephyr("sft", "--dialogues", path, "--runs", tmp_path / "runs"), "row 2", words)
 
 
-def test_a_directory_that_is_no_model_is_a_message(zephyr, tmp_path):
+def test_a_directory_that_is_not_a_model_is_a_message(zephyr, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(zephyr("evaluate", tmp_path / "empty", "--runs", tmp_path / "runs"), "holds no model")
 
@@ -150,14 +150,14 @@ def test_the_command_is_installed_under_its_name():
     done = subprocess.run(
         [Path(sys.executable).with_name("zephyr"), "--help"], capture_output=True, text=True
     )
-    assert done.returncode == 0 and all(verb in done.stdout for verb in VERBS)
+    assert done.returncode == 0 and all(command in done.stdout for command in COMMANDS)
 
 
 def test_ctrl_c_ends_with_130_and_says_that_the_same_command_goes_on(zephyr, monkeypatch):
     stopped = typer.Typer()
 
     @stopped.command()
-    def verb() -> None:
+    def command() -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "app", stopped)

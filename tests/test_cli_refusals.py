@@ -36,7 +36,7 @@ def a_file(tmp_path):
 
 @pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "-inf", "1e400"])
 def test_a_speed_that_no_gpu_has_is_refused(value):
-    assert "is no speed of a GPU" in refused("plan", "--tflops", value).what
+    assert "is not a GPU's speed" in refused("plan", "--tflops", value).what
 
 
 @pytest.mark.parametrize("value", ["0", "nan", "24,5GB", "1e3TB", "9" * 400 + "GB", "2000000MB"])
@@ -50,7 +50,7 @@ def test_a_memory_that_no_gpu_has_is_refused(value):
      ("dpo", "--preferences"), ("dpo", "--sft-model")],
 )  # fmt: skip
 @pytest.mark.parametrize("path", [LONG, NUL, "y/" * 3000])
-def test_a_path_that_no_file_system_takes_is_no_file_and_named_by_its_option(command, option, path):
+def test_a_path_that_no_file_system_takes_is_named_by_its_option(command, option, path):
     error = refused(command, option, path)
     assert error.where == option and error.what.startswith("there is no such file or folder")
 
@@ -58,7 +58,7 @@ def test_a_path_that_no_file_system_takes_is_no_file_and_named_by_its_option(com
 @pytest.mark.parametrize("command", [["sft"], ["dpo"], ["fetch", "smollm2-instruct"],
                                      ["export", "base", "--gguf", "o.gguf"]])  # fmt: skip
 @pytest.mark.parametrize("runs", [NUL, HALF + "\0"])
-def test_a_folder_for_runs_that_is_no_path_is_refused(command, runs):
+def test_a_folder_for_runs_that_is_not_a_path_is_refused(command, runs):
     assert refused(*command, "--runs", runs).where.startswith("--runs")
 
 
@@ -110,7 +110,7 @@ def test_a_temperature_that_cannot_be_is_refused_before_a_model_is_loaded(value,
 def test_links_in_a_circle_and_plain_paths(tmp_path):
     os.symlink(tmp_path / "b", tmp_path / "a")
     os.symlink(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(HandbookError, match="this is no path"):
+    with pytest.raises(HandbookError, match="this is not a path"):
         absolute(str(tmp_path / "a"), "--runs")
     assert absolute("", "--runs") == ""
     assert absolute("x", "--runs") == str(Path.cwd().resolve() / "x")
@@ -235,8 +235,10 @@ def test_a_file_in_place_of_a_model_is_refused_before_any_work(
 
 
 def options_with_a_value():
-    for verb in app.registered_commands:
-        command = get_command_from_info(verb, pretty_exceptions_short=False, rich_markup_mode=None)
+    for registered in app.registered_commands:
+        command = get_command_from_info(
+            registered, pretty_exceptions_short=False, rich_markup_mode=None
+        )
         for parameter in command.params:
             if parameter.param_type_name == "option" and not parameter.is_flag:
                 yield command.name, parameter.opts[0], parameter.required
@@ -274,6 +276,6 @@ def test_an_empty_argument_is_refused_also_behind_a_flag(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_value_with_an_equals_sign_of_its_own_is_no_empty_one():
+def test_a_value_with_an_equals_sign_of_its_own_is_not_an_empty_one():
     assert "learning_rate" in refused("sft", "--set", "dsft.learning_rate=").what
     assert "no file is named" in refused("sft", "--recipe", "dsft=").what

@@ -105,9 +105,9 @@ def test_a_report_that_cannot_be_written_is_said_before_a_judge_is_paid(tmp_path
         arguments = judged_by(
             chat, file, questions=lines(tmp_path / "q.jsonl", few), runs=tmp_path / "runs"
         )
-        for verb in (arguments, ["--judgments", recorded, "--runs", tmp_path / "runs"]):
+        for call in (arguments, ["--judgments", recorded, "--runs", tmp_path / "runs"]):
             with pytest.raises(HandbookError, match=r"(?s)cannot be written to.*--report"):
-                run(*verb, "--report", place)
+                run(*call, "--report", place)
         assert not chat.asked
     with pytest.raises(HandbookError, match="cannot be written to"):
         run("--judgments", recorded, "--runs", place)

@@ -4,7 +4,7 @@ import pytest
 
 from zephyr_utils.data.records import ASPECTS
 from zephyr_utils.feedback import Unreadable, answer_order, read_critique, read_ratings
-from zephyr_utils.feedback.prompts import SCALES, critique_messages, rater, rating_messages
+from zephyr_utils.feedback.prompts import SCALES, critique_messages, judge_role, rating_messages
 
 GOOD = "Answer 1\nRating: 4\nRationale: fine\n\nAnswer 2\nRating: N/A\nRationale: not asked\nfor"
 
@@ -80,7 +80,7 @@ def test_an_answer_cannot_close_its_own_block_for_the_mark_depends_on_it():
 
 def test_every_aspect_has_a_scale_of_five_and_the_request_shows_all_answers_in_order():
     assert SCALES.keys() == set(ASPECTS) and all(len(scale) == 6 for scale in SCALES.values())
-    assert "instruction following" in rater("instruction_following")
+    assert "instruction following" in judge_role("instruction_following")
     asked = rating_messages("helpfulness", "Q?", ["one", "two", "three"])[1][1]
     assert asked.index("one") < asked.index("two") < asked.index("three")
     assert "Overall grade: 5" in critique_messages("Q?", "one")[0][1]

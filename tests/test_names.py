@@ -98,7 +98,7 @@ SAME_ON_PURPOSE = {
     "push",
     "run",
     "audit",
-    "rater",  # miniature/lazy.py has the names of what it imports when it is used
+    "feedback_judge",  # miniature/lazy.py has the names of what it imports when it is used
     "write_records",
     "questions",
     "explain",  # a chapter's box says what happened, as a row of the ablations does
@@ -123,7 +123,7 @@ def test_rates_are_per_something():
         for name in public_names(path)
         if re.search(r"^(?!none_is_an|not_an?_)\w+s_an?_\w+$", name)
     }
-    assert not wrong, f"say tokens_per_second, rows_per_update: {sorted(wrong)}"
+    assert not wrong, f"say tokens_per_second, rows_per_step: {sorted(wrong)}"
 
 
 # Words of our own that an engineer would stop at, and what to say instead.

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from zephyr_utils.data.records import load_records
 from zephyr_utils.errors import HandbookError
-from zephyr_utils.miniature.rater import NoisyTeacher
+from zephyr_utils.miniature.noisy_teacher import NoisyTeacher
 from zephyr_utils.online import pairs
 from zephyr_utils.online.pairs import SamplingSettings
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs
@@ -82,7 +82,7 @@ def test_answers_that_are_all_judged_alike_are_counted_and_refused():
 
 
 @pytest.mark.parametrize("broken", [None, "nan", math.nan, "N/A", ""])
-def test_a_rating_that_is_missing_or_nan_is_no_low_rating(broken):
+def test_a_rating_that_is_missing_or_nan_is_not_a_low_rating(broken):
     rows, counts = round_pairs([record("q", 4, broken, 2), record("r", broken, broken, 5)], 1.0)
     [row] = rows
     assert (row["score_chosen"], row["score_rejected"]) == (4, 2)

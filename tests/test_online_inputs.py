@@ -20,7 +20,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
 from zephyr_utils.online import pairs, rounds
 from zephyr_utils.online.pairs import SamplingSettings
-from zephyr_utils.online.raters import SelfReward
+from zephyr_utils.online.ratings import SelfReward
 from zephyr_utils.online.round_training import OnlineObjective, _batches
 from zephyr_utils.online.rounds import OnlineSettings, run_rounds
 from zephyr_utils.online.sampling import Sample
@@ -170,7 +170,7 @@ def test_a_row_without_a_prompt_is_refused_by_its_number(row, words, pipeline, t
     [
         ("p.jsonl", "", "0 prompts are too few for 3 rounds"),
         ("p.jsonl", '{"prompt": "a', "row 1"),
-        ("p.jsonl", "Name a river.\n", "this is no JSON"),
+        ("p.jsonl", "Name a river.\n", "this is not JSON"),
         ("p.txt", "Name a river.\n", "this kind of file is not known"),
         ("p.jsonl", '{"prompt": "a"}\n' * 9, "1 prompts are too few for 3 rounds"),
         ("p.jsonl", '{"prompt": "a"}\n{"prompt": "b"}\n', "2 prompts are too few for 3 rounds"),
@@ -252,10 +252,10 @@ def test_prompts_of_another_world_are_refused_before_they_are_answered(pipeline,
 
 
 @pytest.mark.parametrize(
-    ("system", "verb"),
+    ("system", "does"),
     [("{{ raise_exception('System role not supported') }}", "refuses"), ("", "leaves out")],
 )
-def test_self_rewarding_needs_a_template_with_a_place_for_what_is_asked(system, verb, tmp_path):
+def test_self_rewarding_needs_a_template_with_a_place_for_what_is_asked(system, does, tmp_path):
     folder = start_directory(tmp_path)
     tokenizer = chat.load_tokenizer(folder)
     tokenizer.chat_template = (
@@ -264,7 +264,7 @@ def test_self_rewarding_needs_a_template_with_a_place_for_what_is_asked(system, 
         "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
     )
     tokenizer.save_pretrained(folder)
-    with pytest.raises(HandbookError, match=f"{verb} a system's turn"):
+    with pytest.raises(HandbookError, match=f"{does} a system's turn"):
         SelfReward(folder).check()
     SelfReward(folder, chat_template="zephyr").check()
 

@@ -83,7 +83,7 @@ def test_what_is_equal_in_all_answers_to_a_prompt_changes_no_rating(reward_model
         assert after == pytest.approx(before, abs=1e-2)
 
 
-def test_a_reward_that_is_nan_stops_the_round_and_is_no_low_rating(reward_model, tmp_path):
+def test_a_reward_that_is_nan_stops_the_round_and_is_not_a_low_rating(reward_model, tmp_path):
     model, tokenizer = load_reward_model(reward_model)
     with torch.no_grad():
         model.score.weight.fill_(math.nan)
@@ -171,7 +171,7 @@ def test_rounds_take_a_given_judge_and_are_reused_with_it(pipeline, reward_model
     def no_judge(pipeline):
         raise AssertionError("the scale's judge is not asked")
 
-    monkeypatch.setattr(rounds, "scale_rater", no_judge)
+    monkeypatch.setattr(rounds, "scale_judge", no_judge)
     judge = RewardModelJudge(reward_model, "k")
     made = next(run_rounds(pipeline, ONE_ROUND, judge))
     assert "RewardModelJudge(key='k')" in json.dumps(made.answers.recipe)

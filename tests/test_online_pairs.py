@@ -12,7 +12,7 @@ from zephyr_utils.data.records import check_feedback, load_records, save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.miniature import data as world
 from zephyr_utils.miniature.judge import TeacherJudge
-from zephyr_utils.miniature.rater import NoisyTeacher
+from zephyr_utils.miniature.noisy_teacher import NoisyTeacher
 from zephyr_utils.miniature.world import understand
 from zephyr_utils.online.pairs import (
     SamplingSettings,

@@ -177,10 +177,10 @@ def test_levers_are_pulled_only_as_far_as_needed_and_the_batch_stays():
     tight = plan.plan_stage("zephyr-7b-lora", "dsft", 16e9)
     assert free.levers == [] and free.changes == {}
     assert tight.levers[-1] == "4 bits (QLoRA)" and tight.fits
-    assert tight.rows_per_update == free.rows_per_update
+    assert tight.rows_per_step == free.rows_per_step
     assert (
         tight.changes["per_device_train_batch_size"] * tight.changes["gradient_accumulation_steps"]
-        == free.rows_per_update
+        == free.rows_per_step
     )
 
 
@@ -197,7 +197,7 @@ def test_where_memory_allows_activations_are_kept_in_two_thirds_or_three_quarter
         < plan.plan_stage("zephyr-7b-lora", stage, 200e9).total
     )
     assert kept.flops / recomputed.flops == pytest.approx(2 / 3 if stage == "dsft" else 3 / 4)
-    assert kept.rows_per_update == recomputed.rows_per_update
+    assert kept.rows_per_step == recomputed.rows_per_step
 
 
 def test_pairs_whose_prompts_are_shared_take_fewer_operations():
@@ -214,18 +214,18 @@ def test_full_training_does_not_fit_one_card_and_fits_eight():
     assert not plan.plan_stage("zephyr-7b-full", "dsft", 80e9, gpus=1).fits
     eight = plan.plan_stage("zephyr-7b-full", "dsft", 80e9, gpus=8)
     # the authors' own count (alignment-handbook, issue 31)
-    assert eight.fits and eight.updates == 272
+    assert eight.fits and eight.steps == 272
 
 
-def test_more_gpus_take_fewer_hours_and_as_many_updates():
+def test_more_gpus_take_fewer_hours_and_as_many_steps():
     one, eight = (plan.plan_stage("zephyr-7b-lora", "ddpo", 80e9, gpus=n) for n in (1, 8))
-    assert eight.updates == one.updates and eight.hours
+    assert eight.steps == one.steps and eight.hours
     for card, hours in eight.hours.items():
         assert np.array(hours) == pytest.approx(np.array(one.hours[card]) / 8)
 
 
 def test_the_updates_of_zephyr_beta_come_out():
-    assert plan.updates(61_966, 32, 3) == 5811
+    assert plan.optimiser_steps(61_966, 32, 3) == 5811
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -244,7 +244,7 @@ def test_a_size_is_read(size, expected):
 
 
 @pytest.mark.parametrize("size", ["", "much", "0", "-3GB", "24TB"])
-def test_what_is_no_size_is_refused(size):
+def test_what_is_not_a_size_is_refused(size):
     with pytest.raises(HandbookError, match="not a size of memory"):
         plan.bytes_of(size)
 

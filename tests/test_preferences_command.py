@@ -9,7 +9,7 @@ import pytest
 from sample_feedback import row
 
 from zephyr_utils import cli
-from zephyr_utils.cli.data import pairs as pairs_verb
+from zephyr_utils.cli.data import pairs as pairs_command
 from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -18,7 +18,7 @@ from zephyr_utils.preferences import Rejected, Score, Ties
 
 @pytest.fixture
 def pairs(monkeypatch, capsys):
-    """Run the verb; returns its status and what it printed."""
+    """Run the command; returns its status and what it printed."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["zephyr", "pairs", *map(str, arguments)])
@@ -37,7 +37,7 @@ def feedback(tmp_path):
 
 
 def test_the_choices_of_the_command_are_those_of_the_package():
-    hints = get_type_hints(pairs_verb)
+    hints = get_type_hints(pairs_command)
     for option, choices in (("score", Score), ("rejected", Rejected), ("ties", Ties)):
         assert get_args(hints[option]) == tuple(str(choice) for choice in choices)
 
@@ -55,7 +55,7 @@ def test_what_a_file_is_called_is_said_as_it_is_called(pairs, feedback, tmp_path
     folder.mkdir(parents=True)
     path = feedback.rename(folder / "rows.jsonl")
     status, words = pairs(path, "--output", folder / "pairs.parquet", "--questions", path)
-    assert status == 2 and "the row is no question" in words
+    assert status == 2 and "the row is not a question" in words
     status, words = pairs(path, "--output", folder / "pairs.parquet")
     assert status == 0 and f"20 pairs in {folder / 'pairs.parquet'}\n" in words
 

@@ -97,11 +97,11 @@ def test_an_unknown_variant_is_refused_with_those_there_are():
 
 
 def test_a_variant_has_a_folder_of_its_own_for_what_it_makes(tmp_path):
-    roads = [
+    directions = [
         Pipeline(scale=name, runs=str(tmp_path)).folder
         for name in ("zephyr-7b-lora", "zephyr-7b-lora/qlora")
     ]
-    assert roads[0] != roads[1]
+    assert directions[0] != directions[1]
 
 
 # --- the effective batch --------------------------------------------------------------------------
@@ -147,9 +147,7 @@ def test_the_trainer_is_given_the_derived_accumulation_only_where_several_proces
     monkeypatch.setenv("RANK", "0")
     arguments = loading.trl_arguments("dsft", tmp_path, recipe)
     assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == (32, 1)
-    assert (
-        "4 processes x 32 rows x 1 micro-batches = 128 rows per update" in capsys.readouterr().err
-    )
+    assert "4 processes x 32 rows x 1 micro-batches = 128 rows per step" in capsys.readouterr().err
 
 
 # --- accelerate -----------------------------------------------------------------------------------
@@ -205,7 +203,7 @@ def test_after_qlora_the_adapter_is_merged_into_the_weights_as_they_were(tmp_pat
 
 
 @pytest.mark.slow
-def test_qlora_goes_the_whole_road_and_leaves_a_model_in_full_precision(tmp_path):
+def test_qlora_runs_the_whole_pipeline_and_leaves_a_model_in_full_precision(tmp_path):
     """On a CPU too, where bitsandbytes is installed; its CPU kernels want widths that are multiples
     of 64.
     """

@@ -169,7 +169,7 @@ def test_a_recipe_of_ones_own_replaces_the_scales_and_trl_fills_what_it_leaves_o
     assert recipe["learning_rate"] == 2e-5 and recipe["beta"] == 0.05 and recipe["seed"] == 3
     assert "use_peft" not in recipe, "nothing of the scale's own recipe is left"
     assert recipe.max_length == trl_arguments("ddpo", tmp_path, {}).max_length
-    assert recipe.rows_per_update >= 1
+    assert recipe.rows_per_step >= 1
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -192,7 +192,7 @@ def test_settings_stand_above_a_recipe_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("beta: 0.1\nbeta: 0.2\n", "line 2: the recipe is not YAML: `beta` stands there twice"),
+        ("beta: 0.1\nbeta: 0.2\n", "line 2: the recipe is not YAML: `beta` appears twice"),
         ("beta: high\n", "`beta` is the text `high`, and a number is expected"),
         ("bata: 0.1\n", "did you mean `beta`?"),
         ("report_to: wandb\n", "use --report-to"),

@@ -93,7 +93,7 @@ def test_two_processes_give_the_losses_and_the_weights_of_one(stage, trained):
     )
     for name, tensor in weights.items():
         assert torch.allclose(same[name], tensor, rtol=0, atol=2e-4), name
-    assert "2 processes x 4 rows x 1 micro-batches = 8 rows per update" in said
+    assert "2 processes x 4 rows x 1 micro-batches = 8 rows per step" in said
     assert "Effective batch" not in said_by_one
     assert not (two / stage / "checkpoints").exists()
 

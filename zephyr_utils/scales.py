@@ -84,11 +84,11 @@ class Scale:
         own_data_changes: recipe values for records of one's own, where the scale's own records are
             unlike any others.
         introduction: what a model of this scale knows and a few questions that work, for
-            `zephyr chat`; empty where it is no particular world.
+            `zephyr chat`; empty where it is not a particular world.
         shipped: loads a model of that name which comes with the package, trained; None where none
             does.
-        rater: makes, by a seed, the judge that rates any answers to the feedback's prompts as the
-            feedback's own are rated; None where there is none.
+        feedback_judge: makes, from a seed, the judge that rates any answers to the feedback's
+            prompts as the feedback's own are rated; None where there is none.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Scale:
     own_data_changes: Mapping[Stage, Mapping[str, Any]] = field(default_factory=dict)
     introduction: Callable[[], str] = str
     shipped: Callable[[str], tuple[Any, Any]] | None = None
-    rater: "Callable[[int], RateAnswers] | None" = None
+    feedback_judge: "Callable[[int], RateAnswers] | None" = None
 
     @property
     def keeps_adapters(self) -> bool:
@@ -191,7 +191,7 @@ SCALES = {
             own_data_changes={"ddpo": {"per_device_train_batch_size": 4}},
             introduction=lazy.introduction,
             shipped=lazy.shipped_model,
-            rater=lazy.rater,
+            feedback_judge=lazy.feedback_judge,
         ),
         Scale(
             "smol",

@@ -1,4 +1,4 @@
-"""The ``zephyr`` command: one verb per step, the same functions as the chapters.
+"""The ``zephyr`` command: one command per step, the same functions as the chapters.
 
 Exit status 0: done. 1: done, but a number fell outside its expected range. 2: something to fix,
 which a message names.
@@ -17,13 +17,13 @@ from rich.text import Text
 
 import zephyr_utils
 from zephyr_utils.cli.chat import chat
+from zephyr_utils.cli.commands import Command
 from zephyr_utils.cli.console import err, out
 from zephyr_utils.cli.data import feedback, pairs, truecase
 from zephyr_utils.cli.export import export
 from zephyr_utils.cli.models import check_log, dpo, evaluate, sft
 from zephyr_utils.cli.online import online
 from zephyr_utils.cli.runs import doctor, fetch, plan, push, run
-from zephyr_utils.cli.verbs import Verb
 from zephyr_utils.errors import HandbookError
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for verb in (
+for command in (
     run,
     truecase,
     feedback,
@@ -50,10 +50,10 @@ for verb in (
     plan,
     push,
 ):
-    app.command(cls=Verb)(verb)  # in the order of `zephyr --help`
-# The handbook's names of the two stages, for the field's verbs.
-app.command("dsft", cls=Verb, hidden=True)(sft)
-app.command("ddpo", cls=Verb, hidden=True)(dpo)
+    app.command(cls=Command)(command)  # in the order of `zephyr --help`
+# sft and dpo under the handbook's names of the two stages, too.
+app.command("dsft", cls=Command, hidden=True)(sft)
+app.command("ddpo", cls=Command, hidden=True)(dpo)
 
 
 def _print_version(wanted: bool) -> None:
@@ -108,7 +108,7 @@ def main() -> None:
         err.print(str(error), soft_wrap=True)
         sys.exit(2)
     except OSError as error:
-        # What no verb foresaw: a disk that is full, a folder that nobody may write to.
+        # What no command foresaw: a disk that is full, a folder that nobody may write to.
         place = f"{error.filename}: " if error.filename else ""
         err.print(Text("Error", style="bold red"), end=" ")
         err.print(

@@ -1,4 +1,4 @@
-"""The verb that talks to a model."""
+"""The command that talks to a model."""
 
 from typing import Annotated, Any
 

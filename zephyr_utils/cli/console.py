@@ -1,4 +1,4 @@
-"""Where the verbs print: results on standard output, all else on standard error."""
+"""Where the commands print: results on standard output, all else on standard error."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Verbs that prepare data: truecasing, AI feedback, preference pairs."""
+"""Commands that prepare data: truecasing, AI feedback, preference pairs."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -98,7 +98,7 @@ def feedback(
     seed: Annotated[
         int | None, typer.Option(help="Sampling seed, sent to servers that take one.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only this many rows, from the first.")] = None,
     critiques: Annotated[
         bool, typer.Option(help="Ask for critiques with an overall grade as well.")
     ] = True,
@@ -136,10 +136,10 @@ def pairs(
     ] = "mean",
     rejected: Annotated[
         Literal["random", "lowest", "all"],
-        typer.Option(help="What the best answer is set against; the paper: random."),
+        typer.Option(help="What the best answer is paired with; the paper: random."),
     ] = "random",
     ties: Annotated[
-        Literal["drop", "keep"], typer.Option(help="What becomes of pairs with equal scores.")
+        Literal["drop", "keep"], typer.Option(help="What to do with pairs of equal scores.")
     ] = "drop",
     rating_scale: Annotated[
         str,

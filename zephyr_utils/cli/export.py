@@ -1,4 +1,4 @@
-"""The verb that hands a trained model on to other programs."""
+"""The command that hands a trained model on to other programs."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Verbs that train models, check how that went, and examine them."""
+"""Commands that train models, check how that went, and examine them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -316,6 +316,6 @@ def _print_report(results: "Report", page: Path) -> None:
 
 def _print_warnings(results: "Report") -> None:
     for warning in results.warnings[:8]:
-        err.print(f"Look at this: {warning}", soft_wrap=True)
+        err.print(f"Note: {warning}", soft_wrap=True)
     if len(results.warnings) > 8:
         err.print(f"... and {len(results.warnings) - 8} more, at the top of the report.")

@@ -1,4 +1,4 @@
-"""The verb that trains on a model's own answers, round after round."""
+"""The command that trains on a model's own answers, round after round."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 

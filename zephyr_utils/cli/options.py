@@ -1,4 +1,4 @@
-"""The options that several verbs share, and the pipeline that they describe."""
+"""The options that several commands share, and the pipeline that they describe."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -83,7 +83,7 @@ RecipeOption = Annotated[
 LimitOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Use at most so many dialogues, and feedback prompts or preference pairs."
+        min=1, help="Use at most this many dialogues, and feedback prompts or preference pairs."
     ),
 ]
 ChatTemplateOption = Annotated[
@@ -129,7 +129,7 @@ def open_pipeline(
     standard error.
 
     Args:
-        stages: that the verb trains.
+        stages: that the command trains.
         own_stage: that of a recipe which names none.
 
     Raises:
@@ -182,7 +182,7 @@ def open_pipeline(
 
 def _check_model(path: str, option: str) -> None:
     """Refuse a directory that holds no whole model, before rows are prepared for it; and a file
-    that is no GGUF file by its name, which transformers would take for settings.
+    that is not a GGUF file by its name, which transformers would take for settings.
     """
     file = existing_path(path) if path else None
     if file is None or find_gguf(file):
@@ -199,7 +199,7 @@ def _check_model(path: str, option: str) -> None:
         where=option,
         remedy="let the file's name end in .gguf"
         if is_gguf
-        else f"name the directory that the model lies in: {file.parent}",
+        else f"name the directory that the model is in: {file.parent}",
     )
 
 
@@ -222,7 +222,7 @@ def absolute(path: str, option: str) -> str:
         return str(Path(path).resolve()) if path else ""
     except (OSError, ValueError, RuntimeError) as error:
         raise HandbookError(
-            f"this is no path: {error}", where=f"{option} {path}", remedy="name another"
+            f"this is not a path: {error}", where=f"{option} {path}", remedy="name another"
         ) from error
 
 

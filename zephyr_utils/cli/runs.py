@@ -1,4 +1,4 @@
-"""Verbs around the training: run every chapter, what this machine can do, what a scale needs,
+"""Commands around the training: run every chapter, what this machine can do, what a scale needs,
 upload a model.
 """
 
@@ -169,7 +169,7 @@ def plan(
 
     if tflops is not None and not 0 < tflops < math.inf:
         raise HandbookError(
-            f"{tflops:g} TFLOP/s is no speed of a GPU",
+            f"{tflops:g} TFLOP/s is not a GPU's speed",
             where="--tflops",
             remedy="give what it sustains, say 120, or leave it out",
         )

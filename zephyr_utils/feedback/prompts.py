@@ -76,7 +76,7 @@ ASKER = (
 )
 
 
-def rater(aspect: str) -> str:
+def judge_role(aspect: str) -> str:
     """The system message for one aspect."""
     what, *levels = SCALES[aspect]
     scale = "\n".join(f"{number}: {level}" for number, level in enumerate(levels, start=1))
@@ -127,7 +127,7 @@ def rating_messages(aspect: str, prompt: str, answers: Sequence[str]) -> Message
     blocks += [
         marked_block(f"answer {number}", text, mark) for number, text in enumerate(answers, start=1)
     ]
-    return ("system", rater(aspect)), ("user", "\n\n".join(blocks))
+    return ("system", judge_role(aspect)), ("user", "\n\n".join(blocks))
 
 
 def critique_messages(prompt: str, answer: str) -> Messages:

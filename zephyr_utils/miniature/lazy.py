@@ -39,9 +39,9 @@ def judge() -> "Judge":
     return TeacherJudge()
 
 
-def rater(seed: int) -> "RateAnswers":
-    """`rater.NoisyTeacher`."""
-    from zephyr_utils.miniature.rater import NoisyTeacher
+def feedback_judge(seed: int) -> "RateAnswers":
+    """`noisy_teacher.NoisyTeacher`."""
+    from zephyr_utils.miniature.noisy_teacher import NoisyTeacher
 
     return NoisyTeacher(seed)
 

@@ -34,7 +34,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from zephyr_utils.data.records import ASPECTS
-from zephyr_utils.feedback.prompts import ASKER, CRITIC, rater
+from zephyr_utils.feedback.prompts import ASKER, CRITIC, judge_role
 from zephyr_utils.miniature.data import (
     ASPECT_NOISE,
     MODELS,
@@ -52,7 +52,7 @@ PLACE_BONUS = 1.0  # the first place gets it, the last loses it, those between i
 # points for twice the others' median length, and the most either way
 LENGTH_BONUS, LENGTH_LIMIT = 1.5, 1.5
 FIRST_LINE = re.compile(r"--- [^\n]{1,80} \[(?P<mark>\w{1,80})\] ---\n")
-UNKNOWN = "the rule-based stand-in knows the miniature world alone, and this is no question of it"
+UNKNOWN = "the rule-based stand-in knows the miniature world only; this is not one of its questions"
 
 
 class _Refused(Exception):
@@ -79,7 +79,7 @@ def reply_to(model: str, messages: list[dict[str, str]], seed: int | None = None
     system = messages[0]["content"] if messages[0]["role"] == "system" else ""
     blocks = _blocks(messages[-1]["content"])
     for aspect in ASPECTS:
-        if system == rater(aspect) and blocks:
+        if system == judge_role(aspect) and blocks:
             return _ratings(model, aspect, blocks[0], blocks[1:], rng)
     if system == CRITIC and len(blocks) > 1:
         return _critique(model, blocks[0], blocks[1], rng)
@@ -201,8 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
             length = int(self.headers.get("content-length", 0))
             body = json.loads(self.rfile.read(max(length, 0)))
         except (ValueError, RecursionError) as error:
-            self.close_connection = True  # what is left of the body is no next request
-            raise _Refused(400, f"this is no chat request: {type(error).__name__}") from None
+            self.close_connection = True  # what is left of the body is not the next request
+            raise _Refused(400, f"this is not a chat request: {type(error).__name__}") from None
         if self.path != "/v1/chat/completions":
             raise _Refused(404, f"there is no {self.path} here; ask /v1/chat/completions")
         messages = body.get("messages") if isinstance(body, dict) else None
@@ -213,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
             for m in messages
         )
         if not good or not messages or not isinstance(body.get("model"), str):
-            raise _Refused(400, "this is no chat request: give a model, and messages as text")
+            raise _Refused(400, "this is not a chat request: give a model, and messages as text")
         return body
 
     def _send(self, status: int, value: dict[str, Any]) -> None:
@@ -235,7 +235,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle, as a killed one does, is no news; anything else
+        """A client that goes away in the middle, as a killed one does, is not news; anything else
         is.
         """
         if not isinstance(sys.exc_info()[1], ConnectionError):

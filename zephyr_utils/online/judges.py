@@ -18,7 +18,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation.common import FAILURE_LIMIT
 from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.rate import rate_answers
-from zephyr_utils.online.raters import self_rating, with_rating
+from zephyr_utils.online.ratings import self_rating, with_rating
 from zephyr_utils.online.sampling import as_conversation
 from zephyr_utils.rewards.model import context_of, load_reward_model
 from zephyr_utils.rewards.scoring import score_answers
@@ -31,7 +31,7 @@ class RewardModelJudge:
     rating's scale (`self_rating`). The mean is taken away because rewards of different prompts
     cannot be compared.
 
-    The model is loaded once, when the judge is made, so that what is no reward model is refused
+    The model is loaded once, when the judge is made, so that what is not a reward model is refused
     before anything is sampled.
 
     Attributes:

@@ -21,7 +21,7 @@ from zephyr_utils.data.types import Feedback
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import plain_value, write_json
 from zephyr_utils.objectives import dpo_loss, selm_loss, sppo_loss, win_rates
-from zephyr_utils.online.raters import ASK
+from zephyr_utils.online.ratings import ASK
 from zephyr_utils.online.sampling import as_conversation, sample_answers
 from zephyr_utils.preferences import Score, binarize
 from zephyr_utils.preferences.ratings import RATING_SCALES, scored
@@ -52,7 +52,7 @@ class OnlineObjective:
 
     Attributes:
         method: ``dpo``, ``sppo`` or ``selm``; ``self-rewarding`` and ``irft`` train with DPO's loss
-            on pairs that no judge made, see `online.raters`.
+            on pairs that no judge made, see `online.ratings`.
         eta: of SPPO, the scale of its targets in nats. The paper has 1,000 with a rate of 5e-7; 10
             is 1 / beta of this handbook's dDPO.
         win_temperature: of SPPO, the difference of scores at which the better answer wins with
@@ -254,7 +254,7 @@ def _batches(count: int, recipe: Recipe) -> Iterator[list[int]]:
     """Each epoch's pairs in a new order, an effective batch at a time, for as many steps as TRL's
     trainers would make.
     """
-    generator, size = np.random.default_rng(recipe.get("seed", 0)), recipe.rows_per_update
+    generator, size = np.random.default_rng(recipe.get("seed", 0)), recipe.rows_per_step
     steps = recipe.get("max_steps", -1)
     if steps < 0:  # not set
         steps = math.ceil(recipe.get("num_train_epochs", 1) * math.ceil(count / size))

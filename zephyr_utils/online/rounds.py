@@ -19,10 +19,10 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback.prompt_files import load_prompts
 from zephyr_utils.online.checks import OTHER_JUDGES, check_objective, check_prompts_rated
 from zephyr_utils.online.pairs import RateAnswers, SamplingSettings
-from zephyr_utils.online.raters import AgainstDemonstrations, SelfReward
+from zephyr_utils.online.ratings import AgainstDemonstrations, SelfReward
 from zephyr_utils.online.round_training import Method, OnlineObjective, train_round
 from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprint
-from zephyr_utils.pipeline.on_policy import build_own_answers, scale_rater
+from zephyr_utils.pipeline.on_policy import build_own_answers, scale_judge
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.pipeline.steps.own_answers import FEEDBACK_FILE
 from zephyr_utils.preferences.pairs import LEAKED
@@ -171,15 +171,15 @@ def run_rounds(
         raise HandbookError(
             f"{method} uses no judge", where="judge", remedy="leave it out, or use --method dpo"
         )
-    scale_judge: RateAnswers | None = None
+    default_judge: RateAnswers | None = None
     if not judge and method not in WITHOUT_JUDGE:  # refused before anything is read or made
-        if pipeline.setting.rater is None:
+        if pipeline.setting.feedback_judge is None:
             raise HandbookError(
                 f"the scale `{pipeline.setting.name}` has no judge of its own, and none is named",
                 where="--scale",
                 remedy=OTHER_JUDGES,
             )
-        scale_judge = scale_rater(pipeline)
+        default_judge = scale_judge(pipeline)
     demonstrations: AgainstDemonstrations | None = None
     if method == "irft":
         shown, without = first_exchanges(pipeline.split_dialogues()[0])
@@ -199,8 +199,8 @@ def run_rounds(
     used = sum(map(len, shares.rounds))
     aside = _by_reason(shares.set_aside)
     say(f"{used:,} prompts in {_counted(settings.rounds)}; set aside: {aside}")
-    if scale_judge:  # it costs nothing to ask
-        check_prompts_rated([prompt for share in shares.rounds for prompt in share], scale_judge)
+    if default_judge:  # it costs nothing to ask
+        check_prompts_rated([prompt for share in shares.rounds for prompt in share], default_judge)
     model, name = pipeline.start(), "dsft"
     if method == "self-rewarding":
         SelfReward(model[0], settings.objective.ask, pipeline.chat_template).check()

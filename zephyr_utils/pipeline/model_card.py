@@ -104,11 +104,11 @@ def model_card(pipeline: Pipeline, model: str = "ddpo") -> str:
 def _manifest(pipeline: Pipeline, step: str) -> dict[str, Any]:
     if manifest := read_json(pipeline.folder / STEPS[step] / MANIFEST):
         return manifest
-    verb = {"dsft": "sft", "ddpo": "dpo"}[step]
+    command = {"dsft": "sft", "ddpo": "dpo"}[step]
     raise HandbookError(
         f"the {step} model has not been made",
         where=str(pipeline.folder / STEPS[step]),
-        remedy=f"zephyr {verb} --scale {pipeline.scale}",
+        remedy=f"zephyr {command} --scale {pipeline.scale}",
     )
 
 
@@ -177,7 +177,7 @@ def _hardware(pipeline: Pipeline, model: str) -> str:
     report = read_json(pipeline.folder / "report.json").get("chapters", {}).get(STEPS[model], {})
     stamp = report.get("environment")
     if not stamp:
-        return "not recorded (the run was no run of chapters)"
+        return "not recorded (the run did not execute the chapters)"
     return (
         f"{stamp['cpu']}, {stamp['cores']} cores, {stamp['memory_gb']} GB, "
         f"accelerator {stamp['accelerator']}"

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 OWN_ANSWERS = "03_own_answers"
 
 
-def scale_rater(pipeline: "RunSettings") -> RateAnswers:
+def scale_judge(pipeline: "RunSettings") -> RateAnswers:
     """What rates answers to the prompts of the scale's feedback, with this run's seed.
 
     Raises:
         HandbookError: the scale has none.
     """
-    rater = pipeline.setting.rater
-    if rater is None:
+    judge = pipeline.setting.feedback_judge
+    if judge is None:
         raise HandbookError(
             f"the scale `{pipeline.setting.name}` has no judge that could rate a model's own "
             "answers",
@@ -32,7 +32,7 @@ def scale_rater(pipeline: "RunSettings") -> RateAnswers:
             remedy="use --scale miniature; or rate the model's answers through an endpoint "
             "(zephyr feedback --judge) and give them as --feedback, without --on-policy",
         )
-    return rater(pipeline.seed)
+    return judge(pipeline.seed)
 
 
 def build_own_answers(
@@ -54,7 +54,7 @@ def build_own_answers(
         rate: rates the answers; None takes the scale's judge.
         least: as for `own_feedback`.
     """
-    rate = rate or scale_rater(pipeline)
+    rate = rate or scale_judge(pipeline)
     given: Any = prompts
     reading: dict[str, Any] = {}
     if isinstance(prompts, RecordSource):

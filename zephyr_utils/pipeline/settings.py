@@ -9,7 +9,7 @@ from typing import Any
 from zephyr_utils.chat import TemplateChoice
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.artefacts import runs_folder
-from zephyr_utils.pipeline.on_policy import scale_rater
+from zephyr_utils.pipeline.on_policy import scale_judge
 from zephyr_utils.recipes import Recipe, Stage, load_recipe
 from zephyr_utils.scales import DEFAULT_SCALE, Scale, get_scale
 
@@ -68,7 +68,7 @@ class RunSettings:
                 where="--on-policy",
                 remedy="leave out one of --on-policy and --preferences",
             )
-        scale_rater(self)
+        scale_judge(self)
 
     @cached_property
     def setting(self) -> Scale:

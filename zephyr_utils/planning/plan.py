@@ -34,7 +34,7 @@ GB = 1e9
 RESERVE = 0.75
 # CUDA's own (assumed); a process with PyTorch and TRL imported (measured).
 CONTEXT = {True: 1.5 * GB, False: 0.44 * GB}
-SPARE = 0.95  # a card has a little less than its name says, and an estimate is no promise
+SPARE = 0.95  # a card has a little less than its name says, and an estimate is not a promise
 GIVEN, CPU = "the rate given", "a CPU"  # devices without a data sheet
 FULL_TOKENS = 2048  # in a micro-batch: fewer leave a large model's kernels waiting for its weights
 
@@ -49,7 +49,7 @@ class StagePlan:
         limit: bytes there are.
         levers: what was pulled, in words, in the order it was pulled.
         changes: the recipe's values that differ after that.
-        updates: optimiser steps.
+        steps: optimiser steps.
         flops: floating-point operations of the whole stage.
         hours: device -> fewest and most hours; both are the same at a rate that was given or
             measured, and there is no device where no rate is known.
@@ -62,8 +62,8 @@ class StagePlan:
     limit: float
     levers: list[str]
     changes: dict[str, Any]
-    rows_per_update: int
-    updates: int
+    rows_per_step: int
+    steps: int
     flops: float
     hours: dict[str, tuple[float, float]]
 
@@ -95,9 +95,9 @@ def bytes_of(size: str) -> float:
     return float(match[1]) * {"gb": 1e9, "gib": 2**30, "mb": 1e6}[(match[2] or "GB").lower()]
 
 
-def updates(rows: int, rows_per_update: int, epochs: float) -> int:
+def optimiser_steps(rows: int, rows_per_step: int, epochs: float) -> int:
     """Optimiser steps: each epoch ends with whatever rows are left, as the trainer counts."""
-    return round(epochs * -(-rows // rows_per_update))
+    return round(epochs * -(-rows // rows_per_step))
 
 
 def memory_of(
@@ -210,8 +210,8 @@ def plan_stage(
         limit=limit,
         levers=_levers(changes, shared, wanted),
         changes=changes,
-        rows_per_update=recipe.rows_per_update,
-        updates=updates(rows.count, recipe.rows_per_update, final["num_train_epochs"]),
+        rows_per_step=recipe.rows_per_step,
+        steps=optimiser_steps(rows.count, recipe.rows_per_step, final["num_train_epochs"]),
         flops=flops,
         hours=_hours(setting, final, flops, gpu_memory, gpus, rate),
     )

@@ -78,7 +78,7 @@ def _stage_lines(setting: Scale, stage: Stage, plan: StagePlan) -> list[str]:
     lines = [
         f"{stage}: {verdict}",
         f"  {plan.trained:,} of {plan.parameters:,} parameters are trained",
-        f"  {plan.updates:,} steps of {plan.rows_per_update} rows ({rows.source})",
+        f"  {plan.steps:,} steps of {plan.rows_per_step} rows ({rows.source})",
         f"  {plan.flops:.2g} operations; {_time(setting, stage, plan)}",
     ]
     if plan.changes:

@@ -66,7 +66,7 @@ class Recipe(dict[str, Any]):
         return int(self["max_length"])
 
     @property
-    def rows_per_update(self) -> int:
+    def rows_per_step(self) -> int:
         """The effective batch: rows behind one optimiser step of one process."""
         return int(self["per_device_train_batch_size"] * self["gradient_accumulation_steps"])
 
@@ -85,7 +85,7 @@ def load_recipe(path: str | Path, stage: Stage, **changes: Any) -> Recipe:
         changes: values that replace those of the file; None leaves the file's.
 
     Raises:
-        HandbookError: the file is missing, is no mapping, or has a key that TRL does not know or
+        HandbookError: the file is missing, is not a mapping, or has a key that TRL does not know or
             that it has twice.
     """
     path = Path(path)

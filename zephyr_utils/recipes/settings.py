@@ -11,7 +11,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.recipes import STAGES, Stage, check_recipe, field_types, load_recipe
 from zephyr_utils.recipes.values import converted, parsed
 
-# The field's verbs are taken for the stages' names.
+# The field's commands (`sft`, `dpo`) are taken as the stages' names.
 STAGE_NAMED: dict[str, Stage] = {"dsft": "dsft", "sft": "dsft", "ddpo": "ddpo", "dpo": "ddpo"}
 # What the pipeline decides by itself: a value in a recipe would be ignored.
 DECIDED_ELSEWHERE = {
@@ -47,7 +47,7 @@ def parse_settings(
         word, dot, name = address.replace(" ", "").partition(".")
         if not (equals and dot and name):
             raise HandbookError(
-                "this is no setting", where=where, remedy="write --set dsft.learning_rate=2e-5"
+                "this is not a setting", where=where, remedy="write --set dsft.learning_rate=2e-5"
             )
         stage = _stage(word, where, stages)
         if name in values.get(stage, {}):

@@ -28,7 +28,7 @@ class ReproducibleLengthSampler(LengthGroupedSampler):
     the last keeps the rows that do not fill a step. All steps between them are shuffled.
 
     Args:
-        rows_per_update: of all processes together, so that the order does not depend on how many
+        rows_per_step: of all processes together, so that the order does not depend on how many
             there are.
         lengths: of each row, in tokens.
         seed: the run's.
@@ -36,9 +36,9 @@ class ReproducibleLengthSampler(LengthGroupedSampler):
     """
 
     def __init__(
-        self, rows_per_update: int, lengths: list[int], seed: int, epoch: Callable[[], int]
+        self, rows_per_step: int, lengths: list[int], seed: int, epoch: Callable[[], int]
     ) -> None:
-        super().__init__(rows_per_update, lengths=lengths)
+        super().__init__(rows_per_step, lengths=lengths)
         self.seed, self.epoch = seed, epoch
 
     def __iter__(self) -> Iterator[int]:

@@ -104,7 +104,7 @@ def trl_arguments(
         }
         say(
             f"Effective batch: {together} processes x {rows} rows x {times} micro-batches = "
-            f"{together * rows * times} rows per update"
+            f"{together * rows * times} rows per step"
         )
     try:
         return config(**{**trainer_arguments(recipe, stage), **fixed})

@@ -14,7 +14,7 @@ from zephyr_utils import chat, training
 from zephyr_utils.cli import app
 from zephyr_utils.data.records import load_records, save_records
 from zephyr_utils.online.pairs import SamplingSettings
-from zephyr_utils.online.raters import ASK, AgainstDemonstrations, SelfReward, self_rating
+from zephyr_utils.online.ratings import ASK, AgainstDemonstrations, SelfReward, self_rating
 from zephyr_utils.online.round_training import OnlineObjective, round_pairs
 from zephyr_utils.online.rounds import OnlineSettings, first_exchanges, run_rounds
 from zephyr_utils.preferences import mean_rating
@@ -141,7 +141,7 @@ def test_self_rewarding_rounds_are_rated_by_the_model_of_the_round(pipeline, mon
     def no_judge(pipeline):
         raise AssertionError("no judge is asked")
 
-    monkeypatch.setattr(rounds, "scale_rater", no_judge)
+    monkeypatch.setattr(rounds, "scale_judge", no_judge)
     first, second = run_rounds(pipeline, settings("self-rewarding"))
     assert first.training.results["first_loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert second.answers.inputs["model"] == first.training.key

@@ -35,7 +35,7 @@ class SelfReward:
 
     An answer is rated higher, the more likely the model finds it once it is asked for what is
     wanted. This is one reading of self-rewarding by prompts alone (arXiv 2409.17534), whose full
-    text and code were not to be had; Yuan et al. (arXiv 2401.10020) have the model write a number
+    text and code were unavailable; Yuan et al. (arXiv 2401.10020) have the model write a number
     of points instead, for which it has to be large, and to have been taught.
 
     Attributes:
@@ -65,9 +65,9 @@ class SelfReward:
         if same:
             raise self._no_place("leaves out")
 
-    def _no_place(self, verb: str) -> HandbookError:
+    def _no_place(self, does: str) -> HandbookError:
         return HandbookError(
-            f"the model's chat template {verb} a system's turn, in which self-rewarding asks for "
+            f"the model's chat template {does} a system's turn, in which self-rewarding asks for "
             "what is wanted",
             where=str(self.directory),
             remedy="--chat-template zephyr, or another --method",

@@ -1,4 +1,4 @@
-"""What every verb does with its command line before its own options are read."""
+"""What every command does with its command line before its own options are read."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from typer.core import TyperCommand
 from zephyr_utils.errors import HandbookError
 
 
-class Verb(TyperCommand):
-    """A verb that refuses empty values of its options and arguments.
+class Command(TyperCommand):
+    """A command that refuses empty values of its options and arguments.
 
     An empty path would mean the current folder, or pass for an option left out; a shell passes one
     for an unset variable.
