@@ -1005,7 +1005,7 @@ lessons.explain(
     f"(from {irft_gain.low:+.2f} to {irft_gain.high:+.2f}), the best rated by "
     f"{gained['dSFT-2, best rated']:+.2f}: a difference of {irft_best.mean:+.2f}, from "
     f"{irft_best.low:+.2f} to {irft_best.high:+.2f}. AI feedback knows the best of "
-    f"*four* answers, and can lead beyond them: dDPO, with more pairs, by "
+    f"*four* answers, and can lead beyond them: dDPO, with more pairs, changed it by "
     f"{gained['dDPO']:+.2f}.\n"
     "- **Against its fair rival,** dSFT on the same demonstrations "
     f"({gained['dSFT-2, demonstrations']:+.2f}): {irft_over.mean:+.2f}, from "
@@ -1296,7 +1296,7 @@ by_right = {  # over a wrong answer: a right but curt one, and a right full sent
     for name, one in weights.items()
 }
 lessons.explain(
-    f"*{largest}*.\n\n"
+    f"The largest is that of *{largest}*.\n\n"
     "- **Being right.** Over a wrong answer, a right but *curt* one and a right full "
     f"sentence weigh {by_right['mean of aspects']} for the judge that made the pairs, "
     f"{by_right['dDPO, implicit reward']} for dDPO, {by_right['reward model']} for the "
