@@ -48,7 +48,7 @@ class Clock:
     # of the rows as both sides are given them, padding apart: a pair's prompt counts twice
     tokens: int = 0
     positions: int = 0
-    filled: int = 0  # positions that are no padding
+    filled: int = 0  # positions that are not padding
     rows: int = 0
 
 

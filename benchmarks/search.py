@@ -158,7 +158,7 @@ class Search:
     def __init__(self, console: Console, afresh: list[str], workers: int) -> None:
         self.console, self.lock, self.workers = console, threading.Lock(), workers
         known = read_json(RESULTS)
-        # results of one seed on another world are no part of this search
+        # results of one seed on another world are not part of this search
         self.tried: dict[str, list[dict[str, Any]]] = {
             stage: found["tried"]
             for stage, found in known.items()

@@ -429,7 +429,7 @@ for name, labels in zip(("all tokens", "assistant only"), batch["labels"], stric
 # ### Where the base model's loss lies
 #
 # Before training, ask the base what it finds hard. We sort each token into one of four parts: the *marker* of a turn, the
-# *end* of a turn, the *user's* words (and those of a system turn), the *assistant's* words. What is no message's content
+# *end* of a turn, the *user's* words (and those of a system turn), the *assistant's* words. What is not a message's content
 # was written by the template.
 
 # %%

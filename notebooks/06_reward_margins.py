@@ -521,7 +521,7 @@ for title, one_log in LOGS.items():
     print(f"{title}: {diagnose(columns_of(one_log))}")
 
 # %% [markdown]
-# Zephyr's `"start"` is no fault: its first row was logged after 100 steps.
+# Zephyr's `"start"` is not a fault: its first row was logged after 100 steps.
 #
 # ## What a log gives away: β and the reference
 #

@@ -210,9 +210,9 @@ lessons.explain(
     f"below {smallest**0.5:.1e} is less than the smallest number that `float16` has, "
     "so it becomes zero, and a step that is divided by next to nothing is huge. The "
     "run diverges at the learning rate of all others, and from "
-    f"{lost_at} on its weights are no numbers. The trainer then logs a loss of "
+    f"{lost_at} on its weights are not numbers. The trainer then logs a loss of "
     f"{LOGS['B'].training['loss'][-1]:.0f}, because it leaves NaN out of its running "
-    "mean: such a zero is no success. The gradient norms tell it earlier. Each is a "
+    "mean: such a zero is not a success. The gradient norms tell it earlier. Each is a "
     "number that `float16` can hold, with few binary digits. Keep what the optimiser "
     "touches in `float32`; for the forward pass `bfloat16`, which has the same range, "
     "will do.",
@@ -513,7 +513,7 @@ lessons.explain(
 # ## Beside a healthy log
 #
 # What policy and reference share, one log cannot show: rewards and margins are differences, and it cancels. The
-# log-probabilities before the first step are no differences. They depend on the model, on the text, and on which of its
+# log-probabilities before the first step are not differences. They depend on the model, on the text, and on which of its
 # tokens count. So keep the log of a run that you trust, and lay each new one beside it.
 
 # %% [markdown]
@@ -638,7 +638,7 @@ exercises.check_find_fault(find_fault)
 # %% [markdown]
 # ```{admonition} Hint 1
 # :class: tip dropdown
-# One rule per fault, and the order matters: what is no number cannot be compared, so look for None first. A run that diverged
+# One rule per fault, and the order matters: what is not a number cannot be compared, so look for None first. A run that diverged
 # has margins of any sign, so ask for that before you look at margins. Two runs diverge: one at the recipe's rate.
 # ```
 #

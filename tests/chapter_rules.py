@@ -80,7 +80,7 @@ def _tags(cell: NotebookNode) -> list[str]:
 
 
 def _python(cell: NotebookNode) -> str:
-    # Lines for IPython (%pip, !pip) are no Python.
+    # Lines for IPython (%pip, !pip) are not Python.
     return re.sub(r"^( *)[%!].*$", r"\1pass", cell.source, flags=re.M)
 
 

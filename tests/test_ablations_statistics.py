@@ -207,7 +207,7 @@ def test_claims_of_a_family_are_corrected_together_and_others_are_not():
     assert found[0].findings[GRADE].effect.estimate == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_replication_without_the_row_is_left_out_and_one_is_no_measurement():
+def test_a_replication_without_the_row_is_left_out_and_one_is_not_a_measurement():
     measured = world(a=2)
     for seed in range(1, 10):
         del measured[seed]["a"]

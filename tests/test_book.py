@@ -205,7 +205,7 @@ def test_a_tag_that_loads_from_another_host_is_seen(tag):
         '<link rel="canonical" href="https://a.b/">',
     ],
 )
-def test_a_link_that_one_follows_and_a_file_of_ours_are_no_loads(tag):
+def test_a_link_that_one_follows_and_a_file_of_ours_are_not_loads(tag):
     assert build.loads_of(tag) == []
 
 

@@ -80,5 +80,5 @@ def test_text_around_a_box_in_one_cell_is_trimmed_and_the_box_kept():
     assert trimmed.startswith("### A step\n\n```{admonition} Predict") and "rose" not in trimmed
 
 
-def test_a_comment_in_code_inside_a_box_is_no_heading():
+def test_a_comment_in_code_inside_a_box_is_not_a_heading():
     assert learner._trimmed("````{solution} ex-01-a\n```python\n# not a heading\n```\n````") == ""

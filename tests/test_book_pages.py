@@ -83,7 +83,7 @@ def test_the_tables_of_recipes_show_what_our_recipes_hold(stage):
     assert float(rows["learning rate"][2]) == ours["learning_rate"]
     assert rows["warm-up"][2].strip() == "10\u00a0%"
     known = {row["argument"] for row in published_table(f"{stage}_recipes").rows} - {None, "batch"}
-    assert known <= set(ours) | {"packing"}, "a row's argument is no key of the recipe"
+    assert known <= set(ours) | {"packing"}, "a row's argument is not a key of the recipe"
 
 
 def test_the_papers_values_are_the_ones_we_train_seven_billion_weights_with():

@@ -139,7 +139,7 @@ def test_a_name_after_a_tilde_is_shown_by_its_last_word():
     assert "{py:obj}`run_calls <zephyr_utils.feedback." in text and "`~" not in text
 
 
-def test_a_plain_word_is_no_link_to_another_package():
+def test_a_plain_word_is_not_a_link_to_another_package():
     assert "doctor.report" not in rendered("feedback")
 
 

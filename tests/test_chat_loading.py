@@ -52,7 +52,7 @@ def test_a_missing_directory_is_named(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
-def test_a_directory_that_is_no_model_is_refused(tmp_path):
+def test_a_directory_that_is_not_a_model_is_refused(tmp_path):
     with pytest.raises(HandbookError, match=r"no config\.json"):
         load_model(tmp_path)
 

@@ -89,7 +89,7 @@ def test_a_quantised_model_is_refused_by_its_method(settings, name, directory):
 
 
 @pytest.mark.parametrize("damaged", ["gptq", ["gptq"], 4])
-def test_a_quantisation_that_is_no_mapping_is_an_unknown_one(damaged, directory):
+def test_a_quantisation_that_is_not_a_mapping_is_an_unknown_one(damaged, directory):
     put(directory / "config.json", quantization_config=damaged)
     for load in (check_model_directory, lambda d: check_quantised(damaged, d)):
         assert "is quantised (unknown)" in refused(load, directory).what
@@ -197,7 +197,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 144834
         ("special_tokens_map.json", [*LOADERS, load_tokenizer]),
     ],
 )
-def test_a_git_lfs_pointer_is_no_file_of_a_model(name, loaders, directory):
+def test_a_git_lfs_pointer_is_not_a_file_of_a_model(name, loaders, directory):
     (directory / name).write_text(POINTER)
     for load in loaders:
         error = refused(load, directory)

@@ -1,5 +1,5 @@
 """What people bring from chat exports, trackers and spreadsheets: prompts rendered already, texts
-that cannot be seen, thoughts and tools beside answers, lines that are no JSON.
+that cannot be seen, thoughts and tools beside answers, lines that are not JSON.
 """
 
 import json
@@ -166,7 +166,7 @@ def test_a_row_in_no_layout_is_told_what_to_change(row, advice):
         ('{"messages": [', "cut short"),
     ],
 )
-def test_a_line_that_is_no_json_is_told_what_it_looks_like(tmp_path, line, advice):
+def test_a_line_that_is_not_json_is_told_what_it_looks_like(tmp_path, line, advice):
     path = tmp_path / "a.jsonl"
     path.write_text(f"{line}\n{json.dumps({'messages': [QUESTION, GOOD]})}\n")
     with pytest.raises(RecordError) as error:

@@ -1,5 +1,5 @@
-"""Files that are not what their name says, are no files, or are one set twice: refused for the true
-reason, before any of their rows is blamed.
+"""Files that are not what their name says, are not files, or are one set twice: refused for the
+true reason, before any of their rows is blamed.
 """
 
 import gzip

@@ -94,7 +94,7 @@ def test_a_list_of_ones_own_replaces_the_published_one():
     assert refusal_filter(["I have no feelings."], {}).kept == [0]
 
 
-def test_a_row_that_is_no_dialogue_is_refused():
+def test_a_row_that_is_not_a_dialogue_is_refused():
     with pytest.raises(HandbookError, match="'messages'"):
         refusal_filter([{"prompt": "Hi"}])
 
@@ -153,7 +153,7 @@ def test_each_rule_finds_what_the_one_before_it_lets_pass(prompt, reference, rul
         ("mount everest is how tall", SHORT),
     ],
 )
-def test_a_turn_of_phrase_in_common_is_no_leak(prompt, reference):
+def test_a_turn_of_phrase_in_common_is_not_a_leak(prompt, reference):
     assert decontaminate([prompt], [reference]).kept == [0]
 
 
@@ -186,7 +186,7 @@ def test_questions_are_read_by_their_first_turns_and_a_row_without_turns_is_name
     assert first_turns(path) == ["Why\u2028not?"]
     for row in ({"prompt": "Hi"}, {"turns": []}, {"turns": "Hi"}, {"turns": [None]}, 5):
         path.write_text(json.dumps(row) + "\n")
-        with pytest.raises(RecordError, match=r"row 1: the row is no question"):
+        with pytest.raises(RecordError, match=r"row 1: the row is not a question"):
             first_turns(path)
 
 

@@ -44,7 +44,7 @@ def test_a_folder_with_all_its_parts_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["b.jsonl.incomplete", "b.jsonl.part", "b.parquet.crdownload"])
 def test_a_download_that_did_not_end_is_named(name, tmp_path):
-    with pytest.raises(HandbookError, match="a download that did not end"):
+    with pytest.raises(HandbookError, match="a download that did not finish"):
         load_records(folder_of(tmp_path, "a.jsonl", name), "dialogue")
 
 

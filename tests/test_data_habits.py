@@ -108,7 +108,7 @@ def test_texts_about_images_or_sound_beside_them_are_not_trained_on_alone(field,
 
 
 @pytest.mark.parametrize("value", [None, [], "", [None]])
-def test_an_empty_column_of_images_is_no_obstacle(value):
+def test_an_empty_column_of_images_is_not_an_obstacle(value):
     assert check_dialogue({"messages": [QUESTION, GOOD], "images": value})
 
 
@@ -122,7 +122,7 @@ def test_an_empty_column_of_images_is_no_obstacle(value):
         {"role": "assistant", "content": "", "function_call": {"name": "f"}},
     ],
 )
-def test_an_answer_that_calls_a_tool_is_no_answer_whatever_it_says(answer):
+def test_an_answer_that_calls_a_tool_is_not_an_answer_whatever_it_says(answer):
     assert reason_of({"messages": [QUESTION, answer]}, "dialogue") == "tool_turn"
     assert reason_of({"prompt": [QUESTION], "chosen": [GOOD], "rejected": [answer]}) == "tool_turn"
 
@@ -149,7 +149,7 @@ def test_an_answer_that_is_marked_as_not_to_be_trained_on_is_refused_in_dialogue
 
 
 @pytest.mark.parametrize("label", [False, 0, "False", "0", "undesirable", "bad", "rejected", "no"])
-def test_answers_that_are_labelled_are_no_dialogues_however_the_label_is_written(label):
+def test_answers_that_are_labelled_are_not_dialogues_however_the_label_is_written(label):
     row = {"prompt": "Name a river.", "completion": "The moon.", "label": label}
     assert reason_of(row, "dialogue") == "labelled_answer"
 

@@ -1,5 +1,5 @@
-"""Tables whose first line is no header, or is separated by another sign, and JSON that is whole but
-beyond what Python reads: each is named by what it is.
+"""Tables whose first line is not a header, or is separated by another sign, and JSON that is whole
+but beyond what Python reads: each is named by what it is.
 """
 
 import csv

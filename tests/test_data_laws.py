@@ -156,7 +156,7 @@ LINES = st.lists(
 
 @law(LINES, st.sampled_from(["rows.jsonl", "rows.json", "rows.csv", "rows.parquet",
                                "rows.jsonl.gz", "rows.arrow"]), share=0.3, folder=True)  # fmt: skip
-def test_bytes_that_are_no_records_are_counted_or_refused(folder, content, name):
+def test_bytes_that_are_not_records_are_counted_or_refused(folder, content, name):
     path = folder / name
     path.write_bytes(content)
     set_aside = []

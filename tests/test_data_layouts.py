@@ -118,7 +118,7 @@ ARENA = {
         ({name: json.dumps(turns) for name, turns in ARENA.items()} | {"winner": "model_a"}, RIVER),
     ],
 )
-def test_the_answer_that_people_preferred_is_chosen_and_their_scores_are_no_ratings(row, expected):
+def test_the_answer_that_people_preferred_is_chosen_and_their_scores_are_not_ratings(row, expected):
     assert check_preference(row) == expected
 
 
@@ -343,7 +343,7 @@ def test_a_good_and_a_bad_answer_to_the_same_turns_become_a_pair(tmp_path, yes, 
         loaded(tmp_path, rows)
 
 
-def test_labelled_answers_are_no_dialogues_to_imitate(tmp_path):
+def test_labelled_answers_are_not_dialogues_to_imitate(tmp_path):
     assert reason_of({"prompt": "Hi", "completion": "a", "label": False}, "dialogue") == (
         "labelled_answer"
     )

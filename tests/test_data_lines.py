@@ -153,7 +153,7 @@ def test_a_row_nested_just_less_deeply_than_the_parser_allows_can_be_set_aside(w
 
 
 @pytest.mark.parametrize("value", [10**400, "1" * 400, float("inf"), "NaN"])
-def test_numbers_beyond_every_float_are_no_scores(write, value):
+def test_numbers_beyond_every_float_are_not_scores(write, value):
     row = {"prompt": "Hi", "chosen": "a", "rejected": "b", "score_chosen": value,
            "score_rejected": 1}  # fmt: skip
     good = {"prompt": "Hi", "chosen": "a", "rejected": "b"}

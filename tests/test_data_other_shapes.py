@@ -34,13 +34,13 @@ def test_turns_before_two_answers_are_read_under_each_of_their_names(field, answ
     assert pair["chosen"] == [QUESTION, GOOD] and pair["rejected"] == [QUESTION, BAD]
 
 
-def test_documents_in_a_column_called_context_are_no_turns():
+def test_documents_in_a_column_called_context_are_not_turns():
     row = {"question": "Name a river.", "context": ["A text about rivers."], **TEXTS}
     assert check_preference(row)["chosen"] == [QUESTION, GOOD]
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("response_a", "response_b"), ("A", "B")])
-def test_answers_that_are_names_of_columns_are_no_answers(names):
+def test_answers_that_are_names_of_columns_are_not_answers(names):
     columns = {"prompt": "Name a river.", "response_a": "The Rhine.", "response_b": "The moon."}
     with pytest.raises(RecordError, match="named by chosen and rejected") as error:
         check_preference({**columns, "chosen": names[0], "rejected": names[1]})

@@ -132,7 +132,7 @@ def test_the_markers_of_templates_not_known_here_are_refused_too(marker):
      "turn.", "Human: a person.", "User: hi", "### Instruction: add", "<table>|x|</table>",
      "|> F# pipes <|"],
 )  # fmt: skip
-def test_words_about_markup_are_no_template(text):
+def test_words_about_markup_are_not_a_template(text):
     made = check_dialogue({"messages": messages([("user", text), ("assistant", text)])})
     assert made["messages"][0]["content"] == text
     pair = check_preference({"prompt": text, "chosen": text, "rejected": "No."})
@@ -151,7 +151,7 @@ def test_a_rendered_text_with_words_outside_of_its_turns_is_refused(text):
     assert error.value.reason == "templated_text" and "words outside" in error.value.what
 
 
-def test_plain_text_is_no_dialogue():
+def test_plain_text_is_not_a_dialogue():
     with pytest.raises(RecordError, match="field messages: the field is missing"):
         check_dialogue({"text": "The Rhine is a river."})
     assert turns_of("The Rhine") is None and template_of("") is None

@@ -63,7 +63,7 @@ def test_prompts_that_begin_with_a_name_of_the_user_are_counted(name, tmp_path):
 
 
 @pytest.mark.parametrize("words", ["Answer: 31", "Modelling: hard", "Aid: 3", "Users: 4"])
-def test_words_before_a_colon_that_name_nobody_are_no_names(words, tmp_path):
+def test_words_before_a_colon_that_name_nobody_are_not_names(words, tmp_path):
     assert warnings_of_dialogues(tmp_path, words + " {}", words) == []
 
 
@@ -115,8 +115,8 @@ OTHERS = {
     "bytes": ("b'The Rhine.'", "program's object"),
     "string": ('"The Rhine."', "program's object"),
     "message of a client": ("ChatCompletionMessage(content='The Rhine.')", "program's object"),
-    "place of an image": ("<image>\nThe Rhine.", "place for an image"),
-    "place of images": ("See <|image_pad|>: the Rhine.", "place for an image"),
+    "place of an image": ("<image>\nThe Rhine.", "placeholder for an image"),
+    "place of images": ("See <|image_pad|>: the Rhine.", "placeholder for an image"),
     "zero byte": ("The\x00 Rhine.", "control characters"),
     "colours of a terminal": ("\x1b[31mThe Rhine.\x1b[0m", "control characters"),
     "direction": ("\u202eThe Rhine.", "control characters"),
@@ -139,9 +139,9 @@ def test_what_an_export_left_in_most_texts_is_counted(text, words, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("$ERROR$", "stand for nothing"),
-        ("[deleted]", "stand for nothing"),
-        ("nan", "stand for nothing"),
+        ("$ERROR$", "are placeholders"),
+        ("[deleted]", "are placeholders"),
+        ("nan", "are placeholders"),
         ("Error: 429 Too Many Requests", "error of a call"),
         ('{"error": {"message": "overloaded"}}', "error of a call"),
         ("openai.RateLimitError: Error code: 429", "error of a call"),
@@ -202,7 +202,7 @@ def test_the_command_says_what_ratings_and_answers_hold(tmp_path):
             completion["response"] = "Assistant: " + completion["response"]
     path = written(tmp_path / "feedback.jsonl", rows)
     done = CliRunner().invoke(app, ["pairs", str(path), "--output", str(tmp_path / "p.jsonl")])
-    assert done.exit_code == 0 and "look at this: 80 of 80 answers begin with" in done.output
+    assert done.exit_code == 0 and "note: 80 of 80 answers begin with" in done.output
 
 
 def test_thoughts_of_some_models_are_said_of_the_pairs_that_are_made(tmp_path):
@@ -246,15 +246,15 @@ def test_answers_in_base64_are_counted_and_long_words_are_none(tmp_path):
 @pytest.mark.parametrize("place", ["{{text}}", "{{ user.name }}", "Dear {{name}},"])
 def test_places_that_were_not_filled_in_are_counted(place, tmp_path):
     [said] = warnings_of_dialogues(tmp_path, place + " {}", GOOD)
-    assert "12 of 12 turns of users hold a place that was not filled in" in said
+    assert "12 of 12 turns of users hold a placeholder that was not filled in" in said
     [said] = warnings_of_pairs(tmp_path, {"chosen": place + GOOD})
-    assert "hold a place that was not filled in" in said
+    assert "hold a placeholder that was not filled in" in said
 
 
 @pytest.mark.parametrize(
     "text", ["Write `{{name}}` there.", "```\n{{name}}\n```", "{% if a %}{{a}}{% endif %}", "{x}"]
 )
-def test_code_of_templates_is_no_place_that_was_not_filled_in(text, tmp_path):
+def test_code_of_templates_is_not_a_place_that_was_not_filled_in(text, tmp_path):
     assert warnings_of_dialogues(tmp_path, "{}", text) == []
 
 
@@ -277,7 +277,7 @@ def test_rows_of_several_splits_are_counted(held_out, tmp_path):
 
 
 @pytest.mark.parametrize("names", [("train",), ("test",), ("", "train"), ("a", "b")])
-def test_rows_of_one_split_or_of_parts_that_are_no_splits_are_no_matter(names, tmp_path):
+def test_rows_of_one_split_or_of_parts_that_are_not_splits_are_no_matter(names, tmp_path):
     assert with_splits(tmp_path / "one.jsonl", *names) == []
 
 

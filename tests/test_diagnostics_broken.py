@@ -47,7 +47,7 @@ def test_a_diverged_run_is_red_however_its_nan_was_stored(name):
     rows = logs.dpo()
     DIVERGED[name](rows)
     verdict = light(rows)
-    assert says(verdict, "red", "logged values are no finite numbers"), str(verdict)
+    assert says(verdict, "red", "logged values are not finite numbers"), str(verdict)
 
 
 def test_the_loss_that_is_null_in_every_row_never_was_a_number():
@@ -188,7 +188,7 @@ def rewards_against_the_log_probabilities(rows):
         (accuracies_in_percent, "outside 0 to 1: percentages"),
         (accuracies_below_0, "reach from -0.2"),
         (all_right_and_a_margin_below_0, "accuracy and margin contradict each other"),
-        (losses_in_place_of_log_probabilities, "a log-probability above 0 is none"),
+        (losses_in_place_of_log_probabilities, "a log-probability cannot be above 0"),
         (loss_at_ln_2, "no parameter moved"),
         (loss_constant_elsewhere, "the training loss is 0.5000 in all 11 rows"),
         (rewards_against_the_log_probabilities, "policy and reference are exchanged"),

@@ -23,7 +23,7 @@ LOGS = {fault: read_training_log(broken_run(letter)) for letter, fault in LETTER
 ALONE = {
     "healthy": ("green", "the policy began at its reference"),
     "reference": ("red", "the reference is another model than the starting point"),
-    "beta": ("red", "another setting was in force"),
+    "beta": ("red", "another setting was used"),
     "bos": ("amber", "-0.25 nats per answer"),
     "half precision": ("red", "its gradients were in float16"),
     "learning rate": ("red", "the run diverged; lower the learning rate"),

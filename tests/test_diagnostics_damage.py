@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, name, content,
         read_training_log(path)
 
 
-def test_column_types_of_parquet_that_are_no_numbers_are_refused_by_name(tmp_path):
+def test_column_types_of_parquet_that_are_not_numbers_are_refused_by_name(tmp_path):
     path = tmp_path / "log.parquet"
     steps = list(range(3))
     for values in ([[0.5]] * 3, [True, False, True], [b"\xff"] * 3, [{"mean": 0.5}] * 3):

@@ -92,7 +92,7 @@ def test_an_event_file_that_is_damaged_is_read_up_to_there_and_never_green(tmp_p
     assert log.training["step"].size == 11 and traffic_light(log).colour != "green"
 
 
-def test_what_is_no_event_file_is_refused(tmp_path):
+def test_what_is_not_an_event_file_is_refused(tmp_path):
     path = tmp_path / "events.out.tfevents.2"
     for data in (b"not an event file at all, but text", b"\xff" * 200, bytes(range(256))):
         path.write_bytes(data)

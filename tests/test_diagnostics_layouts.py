@@ -202,7 +202,7 @@ def test_llama_factorys_log_is_read_as_far_as_it_goes_and_says_where_the_rest_is
         traffic_light(read_training_log(path))
 
 
-def test_nulls_of_older_llama_factory_logs_are_no_divergence(tmp_path):
+def test_nulls_of_older_llama_factory_logs_are_not_divergence(tmp_path):
     path = tmp_path / "trainer_log.jsonl"
     names = ("loss", "eval_loss", "predict_loss", "reward", "accuracy", "learning_rate")
     rows = []

@@ -201,7 +201,7 @@ def test_accuracies_that_fit_no_small_number_of_examples_say_nothing():
     [
         ("", "holds no rows"),
         ("Step,Validation Loss\n", "holds no rows"),
-        ("Step,Validation Loss\n100,0.5\n200\n", "row 2: has another number of cells"),
+        ("Step,Validation Loss\n100,0.5\n200\n", "row 2: has a different number of cells"),
         (
             "Step,Validation Loss\n100,half\n",
             "row 1, column Validation Loss: loss is 'half', not a number",
@@ -224,7 +224,7 @@ def test_a_wrong_cell_is_shown_cut_short():
     assert len(str(caught.value)) < 250
 
 
-def test_files_that_are_no_logs_are_errors(tmp_path):
+def test_files_that_are_not_logs_are_errors(tmp_path):
     with pytest.raises(HandbookError, match="absent"):
         read_training_log(tmp_path / "absent.csv")
     with pytest.raises(HandbookError, match="absent"):

@@ -65,7 +65,7 @@ VERL = {
 
 def openrlhf():
     rows = renamed(logs.without_evaluations(logs.dpo()), OPENRLHF)
-    for row in rows:  # a running mean that begins at 0, which is no accuracy of these pairs
+    for row in rows:  # a running mean that begins at 0, which is not an accuracy of these pairs
         row |= {"train/acc_mean": 0.05, "train/loss_mean": 0.07}
     later = [row for row in logs.evaluations(logs.dpo()) if row["step"]]
     return rows + [
@@ -215,7 +215,7 @@ def test_a_log_of_one_or_two_rows_says_what_it_cannot_show(n):
         {"rewards/accuracies": 0.5},
     ],
 )
-def test_one_or_two_training_batches_are_no_proof_of_swapped_pairs(cells):
+def test_one_or_two_training_batches_are_not_proof_of_swapped_pairs(cells):
     rows = [{"step": 40 + i, "loss": 0.69, **cells} for i in range(3)]
     short = traffic_light(read_training_log(rows[:2]))
     assert says(short, "amber", "one or two batches, too few to tell")

@@ -59,7 +59,7 @@ def test_the_columns_of_nemo_aligner_are_read_in_training_and_evaluation(tmp_pat
     assert list(accuracies) == pytest.approx([row["rewards/accuracies"] for row in TRAINING])
 
 
-def test_the_loss_that_sums_up_a_run_is_no_training_loss_of_nemo(tmp_path):
+def test_the_loss_that_sums_up_a_run_is_not_a_training_loss_of_nemo(tmp_path):
     rows = [*logs.dpo(), {"train_loss": 0.4, "train_runtime": 60.0, "step": 100}]
     log = read_training_log(written(tmp_path / "log.jsonl", rows))
     [loss] = log.require("loss", kind="training")
@@ -80,5 +80,5 @@ def test_several_objects_in_one_line_are_called_that_and_not_cut_short(between, 
     path = tmp_path / "rows.jsonl"
     row = json.dumps({"prompt": "Name a river.", "completion": "The Rhine."})
     path.write_text(row + between + row + "\n")
-    with pytest.raises(HandbookError, match="several values stand in one line"):
+    with pytest.raises(HandbookError, match="several values are in one line"):
         load_records(path, "dialogue")

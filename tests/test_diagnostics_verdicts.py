@@ -1,5 +1,5 @@
-"""Verdicts over logs of every trainer and loss type: what is healthy, and what is no preference log
-at all.
+"""Verdicts over logs of every trainer and loss type: what is healthy, and what is not a preference
+log at all.
 """
 
 import math
@@ -61,7 +61,7 @@ def test_the_beta_of_a_reference_free_run_is_compared_with_the_one_it_was_meant_
 def test_a_beta_so_small_that_rewards_hardly_move_is_compared_with_the_one_that_was_meant():
     rows = logs.dpo(beta=0.001, fall=(0.1, -1.4), spread=0.3)
     assert max(abs(row["eval_rewards/rejected"]) for row in logs.evaluations(rows)) < 2e-3
-    assert says(light(rows, beta=0.1), "red", "not 0.1: another setting was in force")
+    assert says(light(rows, beta=0.1), "red", "not 0.1: another setting was used")
 
 
 def test_robust_dpo_may_fall_below_0_and_no_other_loss_may():
@@ -125,7 +125,7 @@ def test_what_healthy_runs_do_is_not_red(change, rows, colour):
     assert light(made).colour == colour, str(light(made))
 
 
-def test_training_rows_of_kto_that_lack_one_side_in_a_table_are_no_divergence(tmp_path):
+def test_training_rows_of_kto_that_lack_one_side_in_a_table_are_not_divergence(tmp_path):
     rows = logs.without_evaluations(logs.kto())
     for row in logs.training_rows(rows)[-3:]:
         for name in ("rewards/chosen", "rewards/margins", "logps/chosen"):

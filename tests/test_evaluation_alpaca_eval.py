@@ -136,7 +136,7 @@ def test_nothing_to_score_is_an_error(rows):
         alpaca_eval_win_rate(rows)
 
 
-def test_a_row_that_is_no_record_is_named():
+def test_a_row_that_is_not_a_record_is_named():
     with pytest.raises(EvaluationError, match="annotation 2: is float"):
         alpaca_eval_win_rate([{"preference": 1}, 2.0])
 
@@ -253,7 +253,7 @@ def test_rates_and_differences_do_not_depend_on_the_order_of_the_rows():
     "value",
     [10**400, -(10**309), float("inf"), [2], {"a": 1}, "2" * 5000, 10**4299, True],
 )
-def test_values_that_are_no_numbers_are_counted_whatever_they_are(value):
+def test_values_that_are_not_numbers_are_counted_whatever_they_are(value):
     rows = annotations(*[2, 1] * 10, value)
     rows[3] |= {"len_output_2": value, "index": value, "generator_2": value, "annotator": value}
     found = quietly(rows)

@@ -140,7 +140,7 @@ def test_winners_in_other_words_are_the_files_fault_and_not_the_judges(winner):
 
 def test_a_winner_of_one_order_alone_is_the_files_fault():
     rows = [{k: v for k, v in row.items() if k != "g2_winner"} for row in pairs("tie", "tie")]
-    with pytest.raises(HandbookError, match="both orders are not there") as error:
+    with pytest.raises(HandbookError, match="both orders are missing") as error:
         pair_score(rows)
     assert "g2_winner" in error.value.remedy and "again" not in error.value.remedy
 

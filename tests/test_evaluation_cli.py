@@ -118,7 +118,7 @@ def test_a_name_in_a_record_does_not_choose_where_files_go(tmp_path, few, name, 
 
 
 @pytest.mark.parametrize("name", [["a", "list"], {"an": "object"}, True, "  "])
-def test_a_name_that_is_no_text_is_refused(tmp_path, few, name):
+def test_a_name_that_is_not_text_is_refused(tmp_path, few, name):
     answers = lines(tmp_path / "x.jsonl", right_answers(few, name))
     with pytest.raises(HandbookError, match="16 of 16 records have no model's name in `model_id`"):
         run(answers, "--runs", tmp_path / "runs")
@@ -244,5 +244,5 @@ def test_academic_scores_are_read_from_results_or_refused_without_lm_eval(tmp_pa
 
 def test_an_academic_task_is_named_plainly(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    with pytest.raises(HandbookError, match="is no task"):
+    with pytest.raises(HandbookError, match="is not a task"):
         academic_scores("arc; rm -r x", {"m": "dir"}, tmp_path)

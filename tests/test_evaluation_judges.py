@@ -79,7 +79,7 @@ def test_a_missing_turn_or_answer_becomes_a_failed_judgment_and_is_named():
 
 
 @pytest.mark.parametrize("error", ["$ERROR$", " $ERROR$\n", "$ERROR$\r\n"])
-def test_fastchats_mark_of_a_failed_call_is_no_answer(error):
+def test_fastchats_mark_of_a_failed_call_is_not_an_answer(error):
     given = answers((error, "four"), ("a", error))
     with pytest.warns(EvaluationWarning) as caught:
         records = grade_answers(QUESTIONS, given, LengthJudge(), "m")

@@ -275,7 +275,7 @@ def test_an_empty_file_is_an_error(tmp_path, content):
         load_rows(path)
 
 
-def test_a_row_of_a_file_that_is_no_object_is_named(tmp_path):
+def test_a_row_of_a_file_that_is_not_an_object_is_named(tmp_path):
     path = tmp_path / "judgments.jsonl"
     path.write_text('{"score": 1}\n[1, 2]\n', encoding="utf-8")
     with pytest.raises(EvaluationError, match="row 2: is list"):

@@ -48,7 +48,7 @@ def test_a_judgment_of_nobody_is_refused_with_its_row(nobody, tmp_path):
         assert not (tmp_path / "report" / "report.html").exists()
 
 
-def test_judgments_of_which_none_says_a_model_are_one_models_and_null_is_no_name():
+def test_judgments_of_which_none_says_a_model_are_one_models_and_null_is_not_a_name():
     rows = with_names("model", *[...] * len(ROWS))
     assert mt_bench_score(rows).overall == mt_bench_score(ROWS).overall == 5.5
     with pytest.raises(HandbookError, match=r"20 of 20 .*: rows 1, 2, 3, 4, 5 and 15 more"):

@@ -47,7 +47,7 @@ def written(path, rows):
 def test_a_grade_under_another_name_is_refused_by_that_name(name, more, grade):
     with pytest.raises(EvaluationError) as error:
         mt_bench_score(judgments(name, grade, **more))
-    assert f"20 x the grade stands in {name}, not in score" in error.value.what
+    assert f"20 x the grade is in {name}, not in score" in error.value.what
     assert "call that field score" in error.value.remedy
 
 
@@ -57,7 +57,7 @@ def test_a_column_of_another_name_beside_a_score_changes_nothing():
 
 def test_some_grades_under_another_name_are_counted():
     rows = judgments("score", 7)[:19] + judgments("rating", 7)[19:]
-    with pytest.warns(EvaluationWarning, match="1 of 20 failed .* stands in rating, not in score"):
+    with pytest.warns(EvaluationWarning, match="1 of 20 failed .* is in rating, not in score"):
         score = mt_bench_score(rows)
     assert (score.n_judgments, score.n_failed, score.overall) == (20, 1, 7)
 

@@ -110,7 +110,7 @@ def test_choices_are_read_by_the_same_rule(text, winner):
 @pytest.mark.parametrize(
     "digits", ["9" * 5_000, "1" * 309, "1." + "0" * 5_000, "\u0669" * 4_400, "9" * 4]
 )
-def test_a_number_of_many_digits_is_no_grade_and_stops_nothing(digits):
+def test_a_number_of_many_digits_is_not_a_grade_and_stops_nothing(digits):
     assert parse_rating(f"Rating: [[{digits}]]") == -1
     assert parse_rating(f"Rating: [[{digits}]] Rating: [[6]]") == 6
 
@@ -203,7 +203,7 @@ def test_two_verdicts_side_by_side_are_none(between):
     assert parse_verdict("I would not say [[A]]; it is clearly [[B]]") == "B"
 
 
-def test_the_words_of_the_prompt_said_again_are_no_verdict():
+def test_the_words_of_the_prompt_said_again_are_not_a_verdict():
     choices = (
         'output "[[A]]" if assistant A is better, "[[B]]" if assistant B is better, and "[[C]]" '
         "for a tie."

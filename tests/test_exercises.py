@@ -50,7 +50,7 @@ def test_an_untouched_stub_is_not_attempted_and_lets_the_run_go_on(name, stub, c
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_an_answer_that_is_no_number_no_text_and_no_list_is_wrong_and_does_not_break_the_check(
+def test_an_answer_that_is_not_a_number_text_or_list_is_wrong_and_does_not_break_the_check(
     name,
 ):
     assert REGISTRY[name].verdict(lambda *_: object()).status == "wrong"
@@ -146,13 +146,13 @@ def test_an_answer_off_by_a_trifle_is_right_and_by_more_is_wrong():
     with pytest.raises(Wrong, match=r"Wrong\. Expected 0\.1, got 0\.1001"):
         compare(0.1001, 0.1, {}, "Wrong.")
     with pytest.raises(Wrong):
-        compare([0.1], 0.1, {}, "A list is no number.")
+        compare([0.1], 0.1, {}, "A list is not a number.")
     with pytest.raises(Wrong):
         compare(float("nan"), 0.1, {}, "Not a number.")
 
 
 @pytest.mark.parametrize("impostor", ["7", True, ["7"], np.True_, None])
-def test_words_and_booleans_are_no_numbers(impostor):
+def test_words_and_booleans_are_not_numbers(impostor):
     expected = [7.0] if isinstance(impostor, list) else float(impostor or 0)
     with pytest.raises(Wrong):
         compare(impostor, expected, {}, "No number.")

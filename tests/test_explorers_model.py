@@ -83,7 +83,7 @@ def test_tokens_are_those_of_the_chat_template_whatever_is_typed(world, world_to
     assert len(ours) == N_TEXTS and wrong == []
 
 
-def test_tokens_are_decoded_as_the_tokenizer_does_also_where_they_are_no_text(
+def test_tokens_are_decoded_as_the_tokenizer_does_also_where_they_are_not_text(
     world, world_tokenizer
 ):
     rng = random.Random(1)

@@ -1,5 +1,5 @@
-"""The margins explorer: its numbers are those of the rewards room, and filter, order and reading do
-what they say.
+"""The margins explorer: its numbers are those of the rewards module, and filter, order and reading
+do what they say.
 """
 
 import json

@@ -174,7 +174,7 @@ def test_a_judge_that_says_not_applicable_leaves_the_mean_to_the_other_aspects()
     assert not got.unreadable
 
 
-def test_a_row_that_is_no_feedback_is_named(world):
+def test_a_row_that_is_not_feedback_is_named(world):
     with pytest.raises(RecordError, match="row 2, field completions"):
         rate_answers(
             [{"instruction": "a", "completions": []}, {"instruction": "b"}], "j", endpoint=world
@@ -329,7 +329,7 @@ def test_costs_come_from_reported_tokens_and_the_users_table(tmp_path):
      "models: {m: {prompt: 1, completion: "
      "cheap}}", "{", "models: {m: {prompt: 1, completion: 1}}\nper: 0"],
 )  # fmt: skip
-def test_what_is_no_price_table_is_said_with_the_form_it_should_have(text, tmp_path):
+def test_what_is_not_a_price_table_is_said_with_the_form_it_should_have(text, tmp_path):
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(HandbookError, match="no price table") as caught:
         Prices.load(tmp_path / "p.yaml")

@@ -79,7 +79,7 @@ def test_a_single_choice_may_have_any_index():
 @pytest.mark.parametrize(
     "reason", ["error", "abort", "CANCELLED", "timeout", "network_error", "server_error"]
 )
-def test_an_answer_that_the_server_broke_off_is_no_answer(reason):
+def test_an_answer_that_the_server_broke_off_is_not_an_answer(reason):
     texts, report = answers(completion("Par", finish_reason=reason))
     assert not texts and report.failed == {"error_in_reply": 1}
 

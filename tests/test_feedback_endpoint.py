@@ -100,7 +100,7 @@ def test_a_token_in_place_of_the_user_is_sent_and_never_shown(caplog):
         "//host/v1",
     ],
 )
-def test_what_is_no_address_of_a_server_is_said_before_anything_is_sent(url, monkeypatch):
+def test_what_is_not_an_address_of_a_server_is_said_before_anything_is_sent(url, monkeypatch):
     for address in (url, url.replace("host", f"anna:{PASSWORD}@host")):
         with pytest.raises(HandbookError, match="not the address of a server") as caught:
             collect_answers(["Hi"], ["m"], endpoint=Endpoint(address))
@@ -147,7 +147,7 @@ def test_a_servers_words_give_no_orders_to_the_terminal_and_can_always_be_printe
 def test_a_proxy_that_cannot_be_used_is_said_without_its_password(proxy, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1234")
     monkeypatch.setenv("ALL_PROXY", proxy)
-    with pytest.raises(HandbookError, match="the client cannot be made") as caught:
+    with pytest.raises(HandbookError, match="the client cannot be created") as caught:
         Endpoint("https://example.invalid/v1").client(1.0)
     assert "secret-1" not in str(caught.value) and caught.value.__cause__ is None
 
@@ -182,7 +182,7 @@ def test_reading_and_estimating_import_no_client():
     assert done.returncode == 0 and "9 calls" not in done.stderr, done.stderr
 
 
-def test_a_server_without_a_key_that_echoes_none_is_no_trouble():
+def test_a_server_without_a_key_that_echoes_none_is_not_trouble():
     with (
         chat_server(by_turns((401, {"error": {"message": "none-needed"}}))) as chat,
         pytest.raises(RunStopped, match="refuses the key"),

@@ -76,7 +76,7 @@ def test_a_rationale_is_kept_as_it_is_line_separators_of_unicode_included():
         *[(v, "out_of_range") for v in ("0", "6", "9", "45", "1" * 309, "1" * 4301, "9" * 100_000)],
     ],
 )
-def test_what_may_mean_another_number_is_no_rating(value, reason):
+def test_what_may_mean_another_number_is_not_a_rating(value, reason):
     assert reason_of(read_ratings, FORM.format(value), 1) == reason
 
 

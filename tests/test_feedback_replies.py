@@ -75,7 +75,7 @@ def test_what_was_thought_is_kept_in_the_journal_and_never_as_the_answer(form, t
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
-def test_thoughts_sent_apart_are_no_answer_either(name):
+def test_thoughts_sent_apart_are_not_an_answer_either(name):
     with_thoughts = completion("Paris.", **{name: "Hm, Rome?"})
     assert answers(by_turns(with_thoughts))[0] == "Paris."
     answer, report = answers(by_turns(completion("", **{name: "Hm, Rome?"})))
@@ -160,7 +160,7 @@ def test_a_model_that_often_says_nothing_does_not_stop_the_run():
     assert balance(got.calls).without_answer == {"empty": 60}
 
 
-def test_a_teacher_that_only_thinks_ends_its_dialogue_and_its_thoughts_are_no_turn():
+def test_a_teacher_that_only_thinks_ends_its_dialogue_and_its_thoughts_are_not_a_turn():
     with chat_server(by_turns("<think>Hm.</think>Paris.")) as chat:
         got = distil_dialogues(["Q?"], "t", 2, endpoint=Endpoint(chat.url))
     assert [m["content"] for m in got.records[0]["messages"]] == ["Q?", *["Paris."] * 3]
@@ -293,7 +293,7 @@ def test_token_counts_that_cannot_be_are_not_counted(count, kept, tmp_path):
 
 
 @pytest.mark.parametrize("usage", ["12", [12], {"prompt_tokens": {"a": 1}}])
-def test_usage_in_another_form_is_no_fault(usage):
+def test_usage_in_another_form_is_not_a_fault(usage):
     answer, report = answers(by_turns(completion("Paris.") | {"usage": usage}))
     assert answer == "Paris." and report.usage["m"].uncounted == 1
 

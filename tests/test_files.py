@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path, place):
 
 
 @pytest.mark.parametrize("name", ["missing", "n" * 300, "a\0b", "file/below", "\ud800", ""])
-def test_a_name_that_no_disk_takes_is_no_path(tmp_path, name, monkeypatch):
+def test_a_name_that_no_disk_takes_is_not_a_path(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("")
     assert existing_path("file") == Path("file")

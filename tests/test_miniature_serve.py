@@ -1,5 +1,5 @@
-"""The stand-ins' server: what is no chat request is refused in a sentence, and blocks are read by
-their mark.
+"""The stand-ins' server: what is not a chat request is refused in a sentence, and blocks are read
+by their mark.
 """
 
 import http.client
@@ -56,7 +56,7 @@ NO_REQUEST = {
 
 
 @pytest.mark.parametrize("kind", NO_REQUEST)
-def test_what_is_no_chat_request_is_refused_and_the_server_lives_on(kind, world, capfd):
+def test_what_is_not_a_chat_request_is_refused_and_the_server_lives_on(kind, world, capfd):
     status, reply = post(world, NO_REQUEST[kind])
     assert status == 400 and reply["error"]["message"]
     assert post(world, b"{}", path="/v1/models")[0] == 404

@@ -202,7 +202,7 @@ def test_a_wrapped_statement_counts_as_one_line(tmp_path):
     assert complaints(chapter) == []
 
 
-def test_lines_for_ipython_are_no_breach(tmp_path):
+def test_lines_for_ipython_are_not_a_breach(tmp_path):
     chapter = tmp_path / "02_colab.py"
     colab = "if seed:\n    %pip install -q zephyr-handbook\nimport math"
     chapter.write_text(SPECIMEN.read_text().replace("import math", colab, 1))

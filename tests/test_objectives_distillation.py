@@ -97,7 +97,7 @@ END = {"a": torch.tensor([3.0, 1.0]), "steps": torch.tensor(9)}
 def test_extrapolation_goes_on_in_a_straight_line(amount, expected):
     made = objectives.extrapolate_weights(START, END, amount)
     assert made["a"].tolist() == expected
-    assert made["steps"] == 9, "a counter is no weight"
+    assert made["steps"] == 9, "a counter is not a weight"
     assert START["a"].tolist() == [1.0, 2.0] and END["a"].tolist() == [3.0, 1.0]
 
 

@@ -88,7 +88,7 @@ def test_sppo_with_labels_is_half_of_trls_sppo_hard():
 
 
 @pytest.mark.parametrize("rate", [1.2, -0.1, math.nan])
-def test_sppo_refuses_win_rates_that_are_no_probabilities(rate):
+def test_sppo_refuses_win_rates_that_are_not_probabilities(rate):
     with pytest.raises(ValueError, match="win rates"):
         objectives.sppo_loss(CHOSEN, REJECTED, column(0.9, rate), column(0.2, 0.4), 10.0)
 

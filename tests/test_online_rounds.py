@@ -175,7 +175,7 @@ def test_all_weights_can_be_trained_instead_of_an_adapter(start, feedback, tmp_p
     assert results["first_loss"] == pytest.approx(math.log(2), abs=1e-4) and results["kl"] > 0
 
 
-def test_a_loss_that_is_no_number_is_refused_with_its_step(start, feedback, tmp_path, monkeypatch):
+def test_a_loss_that_is_nan_is_refused_with_its_step(start, feedback, tmp_path, monkeypatch):
     true, calls = round_training.dpo_loss, []
 
     def breaks(*arguments):

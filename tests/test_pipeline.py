@@ -52,7 +52,7 @@ def small(tmp_path_factory):
     )
 
 
-def test_the_road_runs_from_raw_dialogues_to_a_graded_model(small):
+def test_the_pipeline_runs_from_raw_dialogues_to_a_graded_model(small):
     graded = small.evaluate("ddpo", small.model_directory("ddpo"))
     assert 1 <= graded.results["score"] <= 10 and 0 <= graded.results["ended"] <= 1
     steps = {"01_truecasing", "02_dsft", "04_preference_pairs", "05_ddpo", "07_evaluation"}

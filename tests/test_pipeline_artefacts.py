@@ -163,7 +163,7 @@ def test_what_a_killed_make_left_is_emptied_when_the_recipe_is_another(tmp_path)
     assert make.found == [["in_progress.json"]]
 
 
-def test_a_folder_left_while_it_was_emptied_is_no_work_to_go_on_with(tmp_path):
+def test_a_folder_left_while_it_was_emptied_is_not_a_result_to_go_on_with(tmp_path):
     start_and_kill(tmp_path / "a")
     wanted = json.loads((tmp_path / "a" / "in_progress.json").read_text())
     (tmp_path / "a" / "in_progress.json").write_text(json.dumps(wanted | {"state": "emptying"}))

@@ -223,8 +223,8 @@ def test_a_refusal_is_told_without_the_token(pipeline, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["mine", "/mine", "me/", "a/b/c"])
-def test_what_is_no_repository_is_refused(pipeline, name):
-    with pytest.raises(HandbookError, match="is no repository"):
+def test_what_is_not_a_repository_is_refused(pipeline, name):
+    with pytest.raises(HandbookError, match="is not a repository name"):
         uploads.hub_upload(pipeline, name)
 
 

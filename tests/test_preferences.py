@@ -145,7 +145,7 @@ def test_of_a_file_with_every_kind_of_bad_row_all_rows_are_accounted_for(tmp_pat
     assert loaded.n_read == len(made) + len(made.set_aside) + len(loaded.set_aside)
 
 
-def test_a_row_that_is_no_feedback_is_named():
+def test_a_row_that_is_not_feedback_is_named():
     with pytest.raises(RecordError, match="row 2, field completions"):
         binarize([row("Hi", 1, 2), {"instruction": "Hi"}])
     with pytest.raises(RecordError, match=r"row 1, field completions\[0\]\.response"):

@@ -103,7 +103,7 @@ def test_an_empty_set_is_audited_too():
     assert audit([]).n_pairs == 0 and "Audit of 0 preference pairs" in str(audit([]))
 
 
-def test_a_row_that_is_no_preference_is_named():
+def test_a_row_that_is_not_a_preference_is_named():
     with pytest.raises(RecordError, match="pair 2, field score_chosen"):
         audit([pair(), {"prompt": "Hi", "chosen": "a", "rejected": "b", "score_rejected": 1}])
 

@@ -141,5 +141,5 @@ def test_yaml_that_repeats_no_key_in_one_mapping_is_read():
 def test_a_model_that_is_priced_twice_is_refused(tmp_path):
     path = tmp_path / "prices.yaml"
     path.write_text("models:\n  m: {prompt: 1, completion: 2}\n  m: {prompt: 10, completion: 20}\n")
-    with pytest.raises(HandbookError, match="in line 3: `m` stands there twice"):
+    with pytest.raises(HandbookError, match="in line 3: `m` appears twice"):
         Prices.load(path)

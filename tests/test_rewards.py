@@ -64,7 +64,7 @@ def test_a_new_head_scores_every_answer_zero(start):
     assert rewards.score_answers(model, tokenizer, conversations(PAIRS[:3])).tolist() == [0.0] * 3
 
 
-def test_a_language_model_is_no_reward_model(start):
+def test_a_language_model_is_not_a_reward_model(start):
     with pytest.raises(HandbookError, match="no reward head, and one made at random"):
         rewards.load_reward_model(start)
 
@@ -111,7 +111,7 @@ def test_a_conversation_without_an_answer_or_beyond_the_context_is_refused(train
         rewards.score_answers(model, tokenizer, [long["chosen"]])
 
 
-def test_a_reward_that_is_no_number_is_counted_and_refused(start):
+def test_a_reward_that_is_not_a_number_is_counted_and_refused(start):
     model, tokenizer = rewards.load_reward_model(start, new_head=True)
     torch.nn.init.constant_(model.score.weight, math.nan)
     with pytest.raises(HandbookError, match="2 of 2 rewards are NaN"):

@@ -37,7 +37,7 @@ def test_the_weights_are_where_the_likelihoods_gradient_is_zero():
     assert np.abs(gradient).max() < 1e-6
 
 
-def test_errors_are_those_of_repeated_judgements():
+def test_errors_are_those_of_repeated_judgments():
     fits = [rewards.dissect_choices(*comparisons(500, seed), FEATURES) for seed in range(40)]
     spread = np.std([fit.weights for fit in fits], axis=0)
     said = np.mean([fit.standard_errors for fit in fits], axis=0)

@@ -93,7 +93,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_named():
     ("text", "words"),
     [("a: [1", "is not YAML"), ("- a\n- b", "a recipe is a mapping"), (None, "no such recipe")],
 )
-def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, words):
+def test_a_file_that_is_not_a_recipe_is_refused(tmp_path, text, words):
     path = tmp_path / "recipe.yaml"
     if text is not None:
         path.write_text(text)

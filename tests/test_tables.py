@@ -26,7 +26,7 @@ def test_a_markdown_cell_cannot_end_its_cell_or_its_row(cell, shown):
     assert markdown_table(["x"], [[cell]]).splitlines()[2:] == [f"| {shown} |"]
 
 
-def test_an_html_table_escapes_every_cell_that_is_no_markup():
+def test_an_html_table_escapes_every_cell_that_is_not_markup():
     evil = '<img src=x onerror="alert(1)">'
     table = html_table(
         [evil, "n"],

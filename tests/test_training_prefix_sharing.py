@@ -178,7 +178,7 @@ def test_every_pair_is_in_one_row_and_little_is_padding():
     assert len(rows) * width < 1.05 * sum(sizes)
     alone, narrow = pack(sizes, hidden_size=1)
     assert len(alone) > len(rows) and narrow < width, (
-        "beside small matrices attention is dear: narrower rows"
+        "beside small matrices attention is costly: narrower rows"
     )
 
 

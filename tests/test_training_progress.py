@@ -106,7 +106,7 @@ def test_in_a_notebook_it_is_one_line_that_rewrites_itself(clock, monkeypatch, c
     assert capsys.readouterr().err == ""
 
 
-def test_a_kernel_that_is_imported_and_does_not_run_is_no_notebook():
+def test_a_kernel_that_is_imported_and_does_not_run_is_not_a_notebook():
     import ipykernel.kernelapp
 
     assert ipykernel.kernelapp.IPKernelApp and not progress.in_notebook()
@@ -179,7 +179,7 @@ def test_tokens_per_second_are_those_between_two_logs(clock):
         {"loss": math.inf},
     ],
 )
-def test_a_run_stops_on_a_loss_that_is_no_number_or_zero_at_margins_that_cannot_make_it_so(logs):
+def test_a_run_stops_on_a_loss_that_is_not_a_number_or_zero_at_margins_that_cannot_make_it_so(logs):
     arguments, state = SimpleNamespace(output_dir="runs"), SimpleNamespace(global_step=3)
     with pytest.raises(HandbookError, match=f"the loss is {logs['loss']} at step 3"):
         callbacks.StopOnDivergence().on_log(arguments, state, None, logs=logs)

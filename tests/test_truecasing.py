@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from truecasing_corpus import CLEAN, FAULTY, MENDED, corpus, fitted, message
+from truecasing_corpus import CLEAN, FAULTY, REPAIRED, corpus, fitted, message
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.truecasing import (
@@ -28,7 +28,7 @@ def fresh(count: int = 300) -> list[str]:
 
 
 def test_sentence_starts_names_and_the_pronoun_are_restored():
-    assert fitted().truecase(FAULTY) == MENDED
+    assert fitted().truecase(FAULTY) == REPAIRED
 
 
 @pytest.mark.parametrize("kind", ["capitalize", "lower", "upper"])
@@ -83,7 +83,7 @@ def test_fitting_keeps_faulty_messages_out():
     faulty = [corrupt_case(text, "capitalize") for text in corpus(400, seed=2)]
     mixed = Truecaser.fit(clean + faulty)
     assert mixed.set_aside >= 395 and mixed.kept <= 605
-    assert mixed.truecase(FAULTY) == MENDED
+    assert mixed.truecase(FAULTY) == REPAIRED
 
 
 def test_fitting_keeps_out_what_only_the_names_betray():
@@ -98,7 +98,7 @@ def test_fitting_keeps_out_what_only_the_names_betray():
         ([], "no text to fit on"),
         (["", None], "no text to fit on"),
         ([corrupt_case(text, "capitalize") for text in corpus(50)], "wrongly cased"),
-        (["lower case only", "no capital here"], "can be learnt from"),
+        (["lower case only", "no capital here"], "can be learned from"),
         ("one string", "many texts"),
         ([1, 2], "expected text"),
     ],
@@ -202,11 +202,11 @@ def test_a_fault_keeps_every_length_and_capitalize_is_pythons():
     text = "Straße in İstanbul. ŉ ﬁ É\nWhy not? J. K. Rowling, e.g. Paris. Then I left."
     for kind in ("capitalize", "lower", "upper", "sentence"):
         assert len(corrupt_case(text, kind)) == len(text)
-    assert corrupt_case(MENDED, "capitalize") == MENDED.capitalize()
+    assert corrupt_case(REPAIRED, "capitalize") == REPAIRED.capitalize()
     assert corrupt_case(text, "sentence") == text.replace("Why", "why").replace("Then", "then")
-    kinds = {corrupt_case(MENDED, "mixed", np.random.default_rng(n)) for n in range(40)}
+    kinds = {corrupt_case(REPAIRED, "mixed", np.random.default_rng(n)) for n in range(40)}
     assert kinds == {
-        corrupt_case(MENDED, kind) for kind in ("capitalize", "lower", "upper", "sentence")
+        corrupt_case(REPAIRED, kind) for kind in ("capitalize", "lower", "upper", "sentence")
     }
 
 
@@ -219,9 +219,9 @@ def test_an_unknown_fault_or_a_missing_generator_is_refused(kind, reason):
 def test_scores_of_a_case_counted_by_hand():
     gold = "Hello Ana. The NASA man ran to `Code. X` at noon."
     faulty = "Hello ana. the nasa man ran to `code. x` at noon."
-    mended = "Hello Ana. The Nasa Man ran to `code. X` at noon."
-    scores = truecasing_scores(gold, faulty, mended)
-    # Edits: Ana, The, Nasa, Man, of which two are right; to mend: ana, the, nasa. What is in code
+    repaired = "Hello Ana. The Nasa Man ran to `code. X` at noon."
+    scores = truecasing_scores(gold, faulty, repaired)
+    # Edits: Ana, The, Nasa, Man, of which two are right; to repair: ana, the, nasa. What is in code
     # does not count.
     assert (scores.edits, scores.faults, scores.words) == (4, 3, 9)
     assert (scores.precision, scores.recall) == (2 / 4, 2 / 3)

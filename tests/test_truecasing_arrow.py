@@ -4,7 +4,7 @@ as they were.
 
 import pyarrow as pa
 import pytest
-from truecasing_corpus import CLEAN, FAULTY, MENDED, fitted
+from truecasing_corpus import CLEAN, FAULTY, REPAIRED, fitted
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.truecasing import truecase_messages
@@ -17,7 +17,7 @@ from zephyr_utils.truecasing.tables import ColumnReport
 def test_every_kind_of_string_array_keeps_its_type_nulls_and_length(kind):
     array = pa.array([CLEAN, None, FAULTY, ""], kind)
     repaired = fitted().truecase_batch(array)
-    assert repaired.type == kind and repaired.to_pylist() == [CLEAN, None, MENDED, ""]
+    assert repaired.type == kind and repaired.to_pylist() == [CLEAN, None, REPAIRED, ""]
     repaired.validate(full=True)
 
 
@@ -28,7 +28,7 @@ def test_slices_and_chunks_are_seen_as_they_are():
         assert repaired.to_pylist() == fitted().truecase_batch(array.slice(start, 2).to_pylist())
     assert array.to_pylist()[0] == FAULTY  # the original is never written to
     chunked = pa.chunked_array([array.slice(1, 3), array.slice(4), array.slice(5)])
-    assert fitted().truecase_batch(chunked).to_pylist() == [CLEAN, MENDED, None, MENDED]
+    assert fitted().truecase_batch(chunked).to_pylist() == [CLEAN, REPAIRED, None, REPAIRED]
     assert fitted().truecase_batch(pa.chunked_array([], pa.string())).to_pylist() == []
 
 
@@ -41,7 +41,7 @@ def test_zero_rows_nulls_and_clean_arrays_come_back_as_they_are():
     ):
         assert fitted().truecase_batch(array) is array
     assert fitted().truecase_batch([]) == []
-    assert fitted().truecase_batch([None, FAULTY]) == [None, MENDED]
+    assert fitted().truecase_batch([None, FAULTY]) == [None, REPAIRED]
 
 
 @pytest.mark.parametrize("wrong", [[1], [b"bytes"], pa.array([1]), pa.array([b"x"])])
@@ -55,7 +55,7 @@ def test_a_message_of_fifty_megabytes_is_repaired_like_a_short_one():
     text = "I " + sentence * (50_000_000 // len(sentence))
     repaired = fitted().truecase(text)
     assert len(repaired) == len(text)
-    part = MENDED[MENDED.index("However") :] + " "
+    part = REPAIRED[REPAIRED.index("However") :] + " "
     assert repaired[2 + len(part) * 3 :].startswith(part)
     assert repaired.count("However") == text.count("however")
 
@@ -79,16 +79,16 @@ def test_only_the_assistants_messages_are_repaired():
     report = ColumnReport()
     table = truecase_messages(conversations(), truecaser=fitted(), report=report)
     expected = conversations().to_pylist()
-    expected[0]["messages"][1]["content"] = MENDED
+    expected[0]["messages"][1]["content"] = REPAIRED
     assert table.to_pylist() == expected and table.schema == conversations().schema
     assert (report.messages, report.altered, report.labels["capitalized"]) == (2, 1, 1)
-    assert report.edits == sum(a != b for a, b in zip(FAULTY, MENDED, strict=True))
+    assert report.edits == sum(a != b for a, b in zip(FAULTY, REPAIRED, strict=True))
 
 
 def test_other_roles_can_be_chosen():
     table = truecase_messages(conversations(), roles=("user",), truecaser=fitted())
     first = table["messages"][0].as_py()
-    assert [message["content"] for message in first] == [MENDED, FAULTY]
+    assert [message["content"] for message in first] == [REPAIRED, FAULTY]
 
 
 def test_slices_chunks_and_batches_of_conversations_agree_with_the_whole():
@@ -106,9 +106,9 @@ def test_slices_chunks_and_batches_of_conversations_agree_with_the_whole():
 def test_in_raw_ultrachat_every_second_string_is_the_assistants():
     table = pa.table({"data": [[FAULTY, FAULTY, FAULTY], [FAULTY], [], None]})
     repaired = truecase_messages(table, "data", truecaser=fitted())["data"].to_pylist()
-    assert repaired == [[FAULTY, MENDED, FAULTY], [FAULTY], [], None]
+    assert repaired == [[FAULTY, REPAIRED, FAULTY], [FAULTY], [], None]
     sliced = truecase_messages(table.slice(1), "data", roles=("user",), truecaser=fitted())
-    assert sliced["data"].to_pylist() == [[MENDED], [], None]
+    assert sliced["data"].to_pylist() == [[REPAIRED], [], None]
 
 
 def test_columns_without_any_content_come_back_as_they_are():

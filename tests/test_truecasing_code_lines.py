@@ -87,7 +87,7 @@ def test_prose_around_a_block_is_repaired_and_the_block_is_not(code, fault):
     assert code in repaired and repaired.startswith(prose)
 
 
-def test_a_line_of_code_behind_a_sentence_is_no_sentence():
+def test_a_line_of_code_behind_a_sentence_is_not_a_sentence():
     # As it stands in an answer of UltraChat: the statement opens with a word in lower case, behind
     # a comment that ends with a full stop.
     text = (
@@ -127,7 +127,7 @@ PROSE = (
 
 
 @pytest.mark.parametrize("text", PROSE)
-def test_prose_and_mathematics_are_no_blocks_of_code(text):
+def test_prose_and_mathematics_are_not_blocks_of_code(text):
     for line in text.split("\n"):
         words = [word for word in line.split() if word.isalpha() and len(word) > 3]
         assert not words or not covered(text, line)
@@ -154,7 +154,7 @@ def test_text_between_two_fences_is_prose_however_it_is_indented():
 
 
 def test_blocks_do_not_cross_messages():
-    # Two messages are repaired as one buffer; one line of code in each is no block.
+    # Two messages are repaired as one buffer; one line of code in each is not a block.
     first, second = "letters.sort()", "however, maria visited paris. i like it."
     assert fitted().truecase_batch([first, second]) == [
         first, "However, Maria visited Paris. I like it.",

@@ -24,7 +24,7 @@ from zephyr_utils.progress import track_bytes
 from zephyr_utils.truecasing import Truecaser, corrupt_case, truecase_files, truecase_messages
 
 FAULTY = "I don't know paris well. however, maria visited it in may."
-MENDED = "I don't know Paris well. However, Maria visited it in May."
+REPAIRED = "I don't know Paris well. However, Maria visited it in May."
 
 
 def dialogues(count: int = 200, seed: int = 3) -> list[dict]:
@@ -63,10 +63,10 @@ def read(path: Path) -> list[dict]:
 
 
 def expected(rows: list[dict]) -> list[dict]:
-    mended = fitted().truecase_batch([row["messages"][1]["content"] for row in rows])
+    repaired = fitted().truecase_batch([row["messages"][1]["content"] for row in rows])
     return [
         row | {"messages": [row["messages"][0], row["messages"][1] | {"content": text}]}
-        for row, text in zip(rows, mended, strict=True)
+        for row, text in zip(rows, repaired, strict=True)
     ]
 
 
@@ -92,7 +92,7 @@ def test_untouched_lines_keep_every_byte(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(lines))  # no line break at the end
     truecase_files(tmp_path / "a.jsonl", tmp_path / "out", truecaser=fitted())
     written = (tmp_path / "out" / "a.jsonl").read_text().splitlines()
-    assert written == [lines[0], json.dumps({"text": MENDED}), lines[2]]
+    assert written == [lines[0], json.dumps({"text": REPAIRED}), lines[2]]
 
 
 def test_lines_that_cannot_be_read_are_set_aside_with_their_reason_and_counted(tmp_path):
@@ -111,7 +111,7 @@ def test_lines_that_cannot_be_read_are_set_aside_with_their_reason_and_counted(t
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
     report = truecase_files(tmp_path / "a.jsonl", tmp_path / "out", truecaser=fitted())
     written = (tmp_path / "out" / "a.jsonl").read_text().splitlines()
-    assert written == [json.dumps({"text": MENDED}), lines[8], lines[9]]
+    assert written == [json.dumps({"text": REPAIRED}), lines[8], lines[9]]
     assert dict(report.set_aside) == {"not JSON": 2, "not messages": 4, "no such column": 1}
     assert report.rows == len(lines) == len(written) + report.set_aside.total()
     aside = read(tmp_path / "out" / "a.jsonl.set_aside.jsonl")
@@ -123,13 +123,13 @@ def test_a_repaired_line_with_half_a_surrogate_pair_can_be_read_again(tmp_path):
     line = json.dumps({"text": FAULTY + " é"}, ensure_ascii=False).replace("é", "é \\ud800")
     (tmp_path / "a.jsonl").write_text(line + "\n", encoding="utf-8")
     truecase_files(tmp_path / "a.jsonl", tmp_path / "out", truecaser=fitted())
-    assert read(tmp_path / "out" / "a.jsonl") == [{"text": MENDED + " É \ud800"}]
+    assert read(tmp_path / "out" / "a.jsonl") == [{"text": REPAIRED + " É \ud800"}]
 
 
 def test_raw_ultrachat_is_known_by_its_data_column(tmp_path):
     write(tmp_path / "a.jsonl", [{"id": "0", "data": [FAULTY, FAULTY]}])
     truecase_files(tmp_path, tmp_path / "out", truecaser=fitted())
-    assert read(tmp_path / "out" / "a.jsonl") == [{"id": "0", "data": [FAULTY, MENDED]}]
+    assert read(tmp_path / "out" / "a.jsonl") == [{"id": "0", "data": [FAULTY, REPAIRED]}]
 
 
 def test_empty_files_are_fine_among_others(tmp_path):
@@ -142,7 +142,7 @@ def test_empty_files_are_fine_among_others(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
-def test_files_without_a_single_row_are_no_success(tmp_path, name):
+def test_files_without_a_single_row_are_not_a_success(tmp_path, name):
     if name.endswith("parquet"):
         pq.write_table(pa.Table.from_pylist(dialogues(3)).slice(0, 0), tmp_path / name)
     else:
@@ -280,8 +280,8 @@ def test_the_command_takes_other_files_to_fit_on_and_a_share_of_the_work(tmp_pat
     result = CliRunner().invoke(app, [*command, "--shard-index", "1", "--num-shards", "2"])
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "out" / "a.jsonl").exists()
-    assert read(tmp_path / "out" / "b.jsonl") == [{"text": MENDED}]
-    assert Truecaser.load(tmp_path / "out" / "truecaser.npz").truecase(FAULTY) == MENDED
+    assert read(tmp_path / "out" / "b.jsonl") == [{"text": REPAIRED}]
+    assert Truecaser.load(tmp_path / "out" / "truecaser.npz").truecase(FAULTY) == REPAIRED
 
 
 def test_progress_is_told_in_bytes_up_to_the_last(tmp_path):

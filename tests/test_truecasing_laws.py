@@ -194,7 +194,7 @@ def test_a_fit_and_a_stored_model_are_themselves_or_refused(folder, texts, data)
     try:
         caser = Truecaser.fit([*texts, *texts, "The house in Paris is small. He sees it."] * 3)
     except HandbookError as error:
-        assert "learnt" in error.what
+        assert "learned" in error.what
     else:
         caser.save(folder / "model.npz")
         assert Truecaser.load(folder / "model.npz").fingerprint() == caser.fingerprint()
@@ -204,4 +204,4 @@ def test_a_fit_and_a_stored_model_are_themselves_or_refused(folder, texts, data)
     except HandbookError as error:
         assert error.remedy
     else:
-        raise AssertionError("made-up bytes are no model")
+        raise AssertionError("made-up bytes are not a model")

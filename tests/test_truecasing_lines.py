@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
-from truecasing_corpus import FAULTY, MENDED, corpus, fitted
+from truecasing_corpus import FAULTY, REPAIRED, corpus, fitted
 
 from zephyr_utils.truecasing import (
     Truecaser,
@@ -46,7 +46,9 @@ def test_rows_of_a_slice_of_an_arrow_array_keep_their_neighbours():
     texts = [windows(FAULTY), None, "Ends in a return\r", "\nBegins with a feed", windows(FAULTY)]
     array = pa.array(texts * 3)[1:14]
     repaired = fitted().truecase_batch(array)
-    expected = [windows(MENDED) if text == windows(FAULTY) else text for text in array.to_pylist()]
+    expected = [
+        windows(REPAIRED) if text == windows(FAULTY) else text for text in array.to_pylist()
+    ]
     assert repaired.to_pylist() == expected
     table = truecase_messages(pa.table({"text": array}), column="text", truecaser=fitted())
     assert table["text"].to_pylist() == expected
@@ -55,7 +57,7 @@ def test_rows_of_a_slice_of_an_arrow_array_keep_their_neighbours():
 @pytest.mark.parametrize("text", ["\r", "\r\n", "\r\r\n", "a\r", "\n\r", "\r\n" * 50, "", "é\r\nÉ"])
 def test_lone_and_repeated_carriage_returns_survive(text):
     texts = [text, windows(FAULTY), text]
-    assert fitted().truecase_batch(texts) == [text, windows(MENDED), text]
+    assert fitted().truecase_batch(texts) == [text, windows(REPAIRED), text]
 
 
 def test_a_fit_on_texts_of_windows_is_the_fit_on_the_same_with_line_feeds():
@@ -112,7 +114,7 @@ def covered(text: str, part: str) -> bool:
 def test_front_matter_is_not_touched_and_the_text_behind_it_is(front):
     text = f"{front}\n\n{FAULTY.lower()}"
     assert covered(text, front)
-    assert fitted().truecase(text) == f"{front}\n\n{MENDED}"
+    assert fitted().truecase(text) == f"{front}\n\n{REPAIRED}"
 
 
 def test_a_block_of_yaml_between_rules_further_down_is_not_touched():

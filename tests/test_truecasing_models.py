@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from truecasing_corpus import FAULTY, MENDED, fitted
+from truecasing_corpus import FAULTY, REPAIRED, fitted
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.truecasing import Truecaser
@@ -12,7 +12,7 @@ def test_a_saved_model_repairs_alike_and_holds_no_pickle(tmp_path):
     fitted().save(tmp_path / "model.npz")
     loaded = Truecaser.load(tmp_path / "model.npz")
     assert loaded.fingerprint() == fitted().fingerprint()
-    assert (loaded.kept, loaded.truecase(FAULTY)) == (fitted().kept, MENDED)
+    assert (loaded.kept, loaded.truecase(FAULTY)) == (fitted().kept, REPAIRED)
     with np.load(tmp_path / "model.npz", allow_pickle=False) as stored:
         assert all(stored[name].dtype != object for name in stored.files)
 

@@ -127,7 +127,7 @@ def test_unknown_roles_are_counted_beside_known_ones(tmp_path):
 # --- bytes and lengths ---------------------------------------------------------------------------
 
 
-def test_bytes_that_are_no_text_cost_their_line_alone(tmp_path):
+def test_bytes_that_are_not_text_cost_their_line_alone(tmp_path):
     rows = [ROW, b'{"text": "caf\xe9. a"}', ROW.encode()[:20] + b"\xf0\x9f", b"\xed\xa0\x80", ROW]
     path = lines(tmp_path / "a.jsonl", *rows)
     report = truecase_files(path, tmp_path / "out", truecaser=fitted())
@@ -181,7 +181,7 @@ def test_dates_that_python_cannot_hold_pass_through(tmp_path):
     assert report.altered == 2 and written.drop("messages").equals(source.drop("messages"))
     before, after = (t["messages"].combine_chunks().values for t in (source, written))
     assert after.field("at").equals(before.field("at")) and not after.equals(before)
-    with pytest.raises(HandbookError, match="can be learnt from"):  # read, and of no use to a fit
+    with pytest.raises(HandbookError, match="can be learned from"):  # read, and of no use to a fit
         truecase_files(tmp_path / "a.parquet", tmp_path / "fitted")
 
 
@@ -209,7 +209,7 @@ def test_old_timestamps_of_far_years_keep_their_value(tmp_path):
     assert [row["when"] for row in written] == [datetime(9999, 12, 31), datetime(1, 1, 1)]
 
 
-def test_bytes_that_are_no_text_in_a_table_come_back_as_they_were(tmp_path):
+def test_bytes_that_are_not_text_in_a_table_come_back_as_they_were(tmp_path):
     raw = pa.array([b"caf\xe9. however, i", FAULTY.encode(), b"\xff[{"])
     table = pa.table({"text": pa.Array.from_buffers(pa.string(), 3, raw.buffers())})
     pq.write_table(table, tmp_path / "a.parquet")
@@ -217,7 +217,7 @@ def test_bytes_that_are_no_text_in_a_table_come_back_as_they_were(tmp_path):
     written = pq.read_table(tmp_path / "out" / "a.parquet")["text"].cast(pa.binary()).to_pylist()
     assert written[1] == RIGHT.encode() and written[2] == b"\xff[{" and report.rows_written == 3
     assert written[0].lower() == b"caf\xe9. however, i"
-    with pytest.raises(HandbookError, match="can be learnt from"):
+    with pytest.raises(HandbookError, match="can be learned from"):
         truecase_files(tmp_path / "a.parquet", tmp_path / "fitted")
 
 
@@ -298,7 +298,7 @@ def test_names_with_markup_braces_and_signs_are_shown_as_they_are(tmp_path, name
     assert status == 2 and name in said
 
 
-def test_a_name_of_a_surrogate_half_is_no_obstacle(tmp_path):
+def test_a_name_of_a_surrogate_half_is_not_an_obstacle(tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     try:
         folder.mkdir()

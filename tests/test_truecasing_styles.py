@@ -96,7 +96,7 @@ def test_the_same_words_are_repaired_where_they_open_a_sentence(faulty, right):
     assert right in fitted().truecase(OTHERS + faulty)
 
 
-def test_a_chat_in_lower_case_is_no_faulty_message_and_a_faulty_message_may_hold_a_handle():
+def test_a_chat_in_lower_case_is_not_a_faulty_message_and_a_faulty_message_may_hold_a_handle():
     chat = "Here it is.\n\nolga_7: i like paris. however, i may go.\n<bob> this is it. i think so."
     assert fitted().truecase(chat) == chat
     prose = "I like Paris. However, Maria visited it in May.\n\nShe and I remembered Olga_7. I do."

@@ -159,8 +159,8 @@ def test_a_file_of_any_form_is_repaired_and_fitted_on(tmp_path, form, ending):
         with pa.OSFile(str(tmp_path / "out" / "a.arrow")) as source:
             written = opened(source).read_all()
     assert written.equals(truecase_messages(table, name, truecaser=fitted()))
-    # It would be fitted on what it repairs: faulty messages, of which nothing is learnt.
-    with pytest.raises(HandbookError, match="can be learnt from"):
+    # It would be fitted on what it repairs: faulty messages, of which nothing is learned.
+    with pytest.raises(HandbookError, match="can be learned from"):
         truecase_files(path, tmp_path / "fitted")
 
 

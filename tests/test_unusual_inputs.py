@@ -162,7 +162,7 @@ def test_several_choices_and_empty_turns_are_said(examined):
         return {**row, "choices": [{"turns": [row["choices"][0]["turns"][0], " "]}]}
 
     assert "m: 4 answers have an empty turn, which is graded as it is" in examined(empty)
-    assert "Look at this" not in examined(lambda row: row)
+    assert "Note: " not in examined(lambda row: row)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 were planted.
 
 Everything is generated, so the tests need no records; names, abbreviations and brands recur often
-enough to be learnt.
+enough to be learned.
 """
 
 import random
@@ -91,7 +91,7 @@ def corpus(count: int = 3000, seed: int = 0) -> list[str]:
 FAULTY = (
     "I don't know paris well. however, maria visited it in may.\n\nshe and i remembered the bridge."
 )
-MENDED = (
+REPAIRED = (
     "I don't know Paris well. However, Maria visited it in May.\n\nShe and I remembered the bridge."
 )
 CLEAN = "The garden in Paris is quiet. I like it, and Maria does too."

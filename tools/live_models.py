@@ -228,7 +228,7 @@ def _questions_with_answers(run: Path) -> list[dict[str, Any]]:
 
 
 def embedded(explorer: Explorer) -> str:
-    """An explorer in a page that is no notebook, as MyST-NB embeds those of notebooks."""
+    """An explorer in a page that is not a notebook, as MyST-NB embeds those of notebooks."""
     ours = set(explorer.keys) - set(anywidget.AnyWidget.class_trait_names(sync=True))
     state: dict[str, Any] = explorer.get_state(sorted(ours))  # not what a front end keeps of it
     model = {"model_name": "AnyModel", "model_module": "anywidget", "state": state}

@@ -85,7 +85,7 @@ class _Tags(html.parser.HTMLParser):
         if tag == "input" and (
             given.get("type") != "radio" or not RADIO.fullmatch(given.get("name") or "")
         ):
-            self.faults.append("HTML with an input that is no choice of a prediction")
+            self.faults.append("HTML with an input that is not a choice of a prediction")
         for name, value in attrs:
             if (name in ("name", "type") and tag != "input") or name not in ATTRIBUTES:
                 self.faults.append(f"HTML with the attribute {name}")

@@ -74,7 +74,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def existing_path(name: str | Path) -> Path | None:
-    """A name as a path, if something is there; one that no file system takes is no path."""
+    """A name as a path, if something is there; one that no file system takes is not a path."""
     path = Path(name)
     try:
         path.stat()
@@ -186,7 +186,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
 
 
 def _is_full_disk(error: Exception) -> bool:
-    # safetensors and torch report it in words, as errors of their own that are no OSError.
+    # safetensors and torch report it in words, as errors of their own that are not OSError.
     words = ("No space left on device", "PytorchStreamWriter failed writing")
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or any(word in str(error) for word in words)

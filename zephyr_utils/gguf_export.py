@@ -58,9 +58,9 @@ def export_gguf(model: Path, file: Path, tools: Path, outtype: GgufPrecision = "
         outtype: precision of the weights.
 
     Raises:
-        HandbookError: the file is there already; the converter cannot be had, or refuses the model;
-            the disk is too small, or the folder cannot be written to; the file tokenises otherwise;
-            as `load_model`.
+        HandbookError: the file is there already; the converter is unavailable, or refuses the
+            model; the disk is too small, or the folder cannot be written to; the file tokenises
+            otherwise; as `load_model`.
     """
     if outtype not in get_args(GgufPrecision):
         raise HandbookError(

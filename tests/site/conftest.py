@@ -59,7 +59,7 @@ def pytest_generate_tests(metafunc):
         paths = (path.relative_to(PAGES) for path in PAGES.rglob("*.html"))
         names = sorted(
             str(path.with_suffix("")) for path in paths if path.parts[0] != "_static"
-        )  # those are no pages
+        )  # those are not pages
         metafunc.parametrize("page", names or ["index"])
 
 

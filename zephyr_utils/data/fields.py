@@ -11,9 +11,9 @@ from zephyr_utils.errors import HandbookError
 Fields = dict[str, Any]  # a row as it was read: names of fields and their values
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
-# What is no white space, nor one of the characters without a shape that editors and exports leave.
+# What is not white space, nor one of the characters without a shape that editors and exports leave.
 VISIBLE = re.compile("[^\\s\\x00-\\x1f\\u00ad\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2064\\ufeff]")
-LONGEST_NUMBER = 40  # characters; a longer one is no score of anybody's
+LONGEST_NUMBER = 40  # characters; a longer one is not a score of anybody's
 
 
 class RecordError(HandbookError, ValueError):

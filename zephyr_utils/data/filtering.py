@@ -271,7 +271,7 @@ def first_turns(path: str | Path) -> list[str]:
             fields = f" (it has: {present(row.value)})" if isinstance(row.value, dict) else ""
             raise RecordError(
                 "missing_field",
-                f"the row is no question with a list of turns{fields}",
+                f"the row is not a question with a list of turns{fields}",
                 where=row.where,
                 remedy='give MT-Bench\'s schema: {"question_id": 1, "turns": ["..."]}',
             )

@@ -199,12 +199,12 @@ def json_problem(error: Exception, text: str) -> tuple[str, str]:
         if isinstance(error, json.JSONDecodeError)
         else ""
     )
-    what = f"the line is no complete JSON value: {getattr(error, 'msg', error)}{at}"
+    what = f"the line is not a complete JSON value: {getattr(error, 'msg', error)}{at}"
     return what, _line_remedy(text)
 
 
 def _line_remedy(text: str) -> str:
-    """What to do about a line that is no JSON, by what it looks like."""
+    """What to do about a line that is not JSON, by what it looks like."""
     stripped = text.strip()
     if stripped.endswith(","):
         return "write one JSON object a line, without a comma after it"
@@ -217,9 +217,9 @@ def _line_remedy(text: str) -> str:
     if _YAML.match(stripped):
         return "this looks like YAML: write each record as one JSON object a line"
     if not stripped.startswith(("{", "[", '"')):
-        return "this is no JSON: a file of this name has one JSON object a line"
+        return "this is not JSON: a file of this name has one JSON object a line"
     if _SEVERAL.search(stripped) and _begins_whole(stripped):
-        return "several values stand in one line: put a line break between them"
+        return "several values are in one line: put a line break between them"
     return "the line may be cut short: write it again, one JSON object a line"
 
 

@@ -182,7 +182,7 @@ def _check_whole(folder: Path, files: list[Path]) -> None:
     for file in sorted(folder.iterdir()):
         if file.name.lower().endswith(_UNFINISHED) and not file.name.startswith("."):
             raise HandbookError(
-                f"{file.name} is a download that did not end",
+                f"{file.name} is a download that did not finish",
                 where=str(folder),
                 remedy="fetch it again, or move it out of the folder",
             )

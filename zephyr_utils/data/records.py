@@ -130,7 +130,7 @@ class RecordSet(Generic[R]):
             lines.append(
                 f"  {self.n_duplicate_ids:,} records repeat the id of an earlier one (kept)"
             )
-        lines += [f"  look at this: {warning}" for warning in self.warnings]
+        lines += [f"  note: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
     def layout_report(self) -> str:

@@ -21,7 +21,7 @@ LABELLED = Refused(
     "messages (or prompt, completion), label",
     lambda row: label_of(row) is not None,
     "labelled_answer",
-    "good and bad answers stand side by side here, and a dialogue is trained on as it is: keep the "
+    "good and bad answers are side by side here, and a dialogue is trained on as it is: keep the "
     "rows whose label is true, or give the file as preferences; if the label says something else, "
     "remove it",
     {
@@ -128,8 +128,8 @@ REFUSED_PAIRS = (
         "initial_reason_steps, chosen, rejected",
         lambda row: _filled(row.get("initial_reason_steps")) and has_pair(row),
         "other_layout",
-        "chosen and rejected go on from these steps, which would be lost: write them at the end of "
-        "the prompt or before both answers, and remove the column",
+        "chosen and rejected continue from these steps, which would be lost: write them at the end "
+        "of the prompt or before both answers, and remove the column",
         {
             "prompt": "What is 2 + 3 * 4?",
             "initial_reason_steps": "First, 3 * 4 = 12.",

@@ -5,8 +5,8 @@ from typing import Any
 
 from zephyr_utils.data.fields import RecordError
 
-# A longer line or cell is no record of anybody's: half a gigabyte without a line break is another
-# kind of file, or one made to fill the memory.
+# Nobody's record has a longer line or cell: half a gigabyte without a line break is another kind of
+# file, or one made to fill the memory.
 MAX_ROW_BYTES = 64 << 20
 MAX_JSON_BYTES = 1 << 30  # of a file that is read whole
 KEPT_OF_A_LONG_ROW = 200  # bytes, to recognise it by

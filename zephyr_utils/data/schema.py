@@ -167,8 +167,8 @@ def check_preference(record: Any, where: str = "") -> Preference:
 
 
 def read_preference(record: Any, where: str = "") -> Read[Preference] | Read[LabelledAnswer]:
-    """As `check_preference`, with the layout and what was converted; a labelled answer is no
-    error.
+    """As `check_preference`, with the layout and what was converted; a labelled answer is not
+    an error.
     """
     row, notes = object_of(record, where)
     layout = recognise(row, PAIRS, REFUSED_PAIRS, where)

@@ -10,7 +10,7 @@ def load_yaml(text: str) -> Any:
     """The value of a YAML text, of plain types alone.
 
     Raises:
-        yaml.YAMLError: it is no YAML, names a type of Python's, or a mapping names a key twice.
+        yaml.YAMLError: it is not YAML, names a type of Python's, or a mapping names a key twice.
     """
     return yaml.load(text, Loader=_StrictLoader)
 
@@ -23,7 +23,7 @@ class _StrictLoader(yaml.SafeLoader):
         for key, _ in node.value:
             name = (key.tag, key.value if isinstance(key, yaml.ScalarNode) else str(key.start_mark))
             if name in seen:
-                problem = f"`{name[1][:60]}` stands there twice"
+                problem = f"`{name[1][:60]}` appears twice"
                 raise ConstructorError(None, None, problem, key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)

@@ -20,7 +20,7 @@ class Template:
         name: as the field calls it.
         mark: the beginning of a turn; its group names the speaker, or ``speakers`` does.
         end: the end of a turn, if the template has one.
-        speakers: what the group's text means, where it is no name of a role.
+        speakers: what the group's text means, where it is not the name of a role.
         special: whether the markers are special tokens, which nobody writes by accident.
     """
 

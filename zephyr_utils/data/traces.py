@@ -229,11 +229,11 @@ TRACES = (
         "they would be trained on as text: remove them, or write the turns as messages",
     ),
     Trace(
-        "stand for nothing (as '$ERROR$', '[deleted]' or 'nan')",
+        "are placeholders (as '$ERROR$', '[deleted]' or 'nan')",
         _NOTHING.fullmatch,
         (),
         ALL_PARTS,
-        "leave these rows out: what failed or is missing is no text to train on",
+        "leave these rows out: what failed or is missing is not text to train on",
         many=0.0,
     ),
     Trace(
@@ -267,7 +267,7 @@ TRACES = (
         many=0.0,
     ),
     Trace(
-        "hold a place that was not filled in (as {{text}})",
+        "hold a placeholder that was not filled in (as {{text}})",
         _place,
         ("{{",),
         ALL_PARTS,
@@ -281,7 +281,7 @@ TRACES = (
         "they would be trained on as text: write the turns as messages",
     ),
     Trace(
-        "hold a place for an image or a sound (as <image>)",
+        "hold a placeholder for an image or a sound (as <image>)",
         _MEDIA.search,
         ("<", "["),
         ALL_PARTS,

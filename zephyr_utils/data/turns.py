@@ -26,7 +26,7 @@ from zephyr_utils.data.types import ROLES, SPEAKERS, TOOL_ROLES, Message, Role
 
 RENAMED = "roles renamed (human, gpt and the like)"
 JOINED = "contents given in parts joined"
-THOUGHTS_LEFT_OUT = "thoughts that stand beside an answer left out (reasoning_content)"
+THOUGHTS_LEFT_OUT = "thoughts beside an answer left out (reasoning_content)"
 TOOLS_LEFT_OUT = "descriptions of tools left out"
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -261,7 +261,7 @@ def _text_of(part: Any, here: str) -> str:
         return part["text"]
     raise RecordError(
         "not_text",
-        f"a part of the content is no text ({str(kind)[:40]})",
+        f"a part of the content is not text ({str(kind)[:40]})",
         where=here,
         remedy="only text is trained on here: remove the row, or set it aside",
     )

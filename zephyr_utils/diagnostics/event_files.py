@@ -129,7 +129,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """A protobuf message's fields: number, and an integer (varint) or the bytes of all other types.
 
     Raises:
-        ValueError, IndexError: the bytes are no protobuf message.
+        ValueError, IndexError: the bytes are not a protobuf message.
     """
     position = 0
     while position < len(message):

@@ -98,8 +98,8 @@ def implied_beta(log: TrainingLog) -> ImpliedBeta:
     spread = float(x @ x)
     if spread < 1e-12:
         raise TrainingLogError(
-            "the log-probabilities never change, so the run learnt nothing that beta could be read "
-            "from",
+            "the log-probabilities never change, so the run learned nothing that beta could be "
+            "read from",
             where=log.source,
             remedy="check the learning rate and that parameters were trained.",
         )

@@ -120,8 +120,8 @@ def read_training_log(source: str | Path | Iterable[Mapping[str, object]]) -> Tr
             (``.md``), a TensorBoard event file, or an iterable of such rows.
 
     Raises:
-        TrainingLogError: no such file, no rows, half of them unreadable, a cell that is no number
-            (named), columns of several runs, or neither losses nor rewards.
+        TrainingLogError: no such file, no rows, half of them unreadable, a cell that is not a
+            number (named), columns of several runs, or neither losses nor rewards.
     """
     if isinstance(source, str | Path):
         file = read_log_file(Path(source))
@@ -182,7 +182,7 @@ def _assemble(file: LogFile, rows: Sequence[LogRow], named: Mapping[object, Colu
         names = sorted({str(key) for row in rows for key in row.names})
         if column := metric_in_cells(file.rows):
             raise TrainingLogError(
-                "the names of its metrics stand in cells of the column "
+                "the names of its metrics are in cells of the column "
                 f"{message_text(column)}, not in the header",
                 where=file.name,
                 remedy="write one row per step with a column for each metric; in pandas: pivot a "

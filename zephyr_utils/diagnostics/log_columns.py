@@ -32,7 +32,7 @@ _GROUPED = re.compile(
     r"|\d{1,3}(?:[\s'\u2019]\d{3})+(?:[.,]\d+)?)"
 )
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.IGNORECASE)
-# Writers' words for "nothing was logged here yet", which is no missing number.
+# Writers' words for "nothing was logged here yet", which is not a missing number.
 _NOT_LOGGED_WORDS = ("no log", "-", "–", "—", "n/a")
 _EMPTY_WORDS = ("", "null", "none")
 # NaN and infinity as C, MSVC's runtime and spreadsheets print them.
@@ -62,7 +62,7 @@ class LogRow:
     Attributes:
         names: the row's columns as the file has them.
         step, planned_steps: NaN where the row does not say.
-        is_summary: it sums up the whole run (``train_runtime``), and is no point of a curve.
+        is_summary: it sums up the whole run (``train_runtime``), and is not a point of a curve.
         is_average: a Weights & Biases panel whose range columns differ from each other.
     """
 
@@ -127,7 +127,7 @@ def split_row(row: Mapping[str, object], columns: Mapping[object, Column], where
         where: the file and the row, for messages.
 
     Raises:
-        TrainingLogError: a metric that is no number, or two columns of one meaning that differ.
+        TrainingLogError: a metric that is not a number, or two columns of one meaning that differ.
     """
     # A card prints the evaluation's rewards without a prefix, beside the column "Validation Loss".
     is_card = any(str(key).strip().lower() == "validation loss" for key in row)
@@ -219,7 +219,7 @@ def _number(value: object, name: str, where: str) -> float | _Cell | None:
 
 
 def _spelling(value: object) -> tuple[str, str]:
-    """What a cell is that is no number to a program, and what to do about it."""
+    """What a cell is that is not a number to a program, and what to do about it."""
     text = value.strip() if isinstance(value, str) else ""
     if text.endswith(("%", "\u2030")):
         return "a percentage", "write it as a share (0.55 for 55 %), or leave the cell empty."

@@ -80,7 +80,7 @@ def _empty_cells(
 def _absent(rows: Sequence[tuple[float, Cells]], name: str, is_card: bool) -> list[int]:
     """Rows without a column that other rows of their kind have.
 
-    The first rows of a model card have no training loss yet, which is no gap.
+    The first rows of a model card have no training loss yet, which is not a gap.
     """
     has = [name in cells for _, cells in rows]
     start = has.index(True) if is_card else 0

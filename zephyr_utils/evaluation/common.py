@@ -24,14 +24,14 @@ LONGEST_NAME = 80  # characters of a name that are shown
 _REMEDIES = (
     (" is outside ", "bring the grades to the protocol's scale: they seem to be on another one"),
     ("is not a finite number", "write the grades as numbers, not as text"),
-    ("the grade stands in ", "call that field score, if its grades are from 1 to 10"),
+    ("the grade is in ", "call that field score, if its grades are from 1 to 10"),
     ("no [[rating]]", "write the grades into score: of a text, only one as [[7]] is read"),
     ("neither a score nor", "give judgments: question_id, model, turn, and score or judgment"),
     ("no preference field", "give annotations: instruction, the two outputs and preference"),
     ("is neither 1 nor 2", "write the turns as the numbers 1 and 2"),
     ("no question_id", "write each question's question_id"),
     (" is not one of ", "write the winner of each order as model_1, model_2, tie or error"),
-    ("are not there", "write the winners of both orders, g1_winner and g2_winner"),
+    ("are missing", "write the winners of both orders, g1_winner and g2_winner"),
 )
 # What files of one object keep their records under.
 _WRAPPERS = ("judgments", "annotations", "answers", "questions", "data", "rows", "records",
@@ -201,7 +201,7 @@ def check_failures(
         return
     raise EvaluationError(
         f"{n_failed} of {n_rows} failed, more than a tenth: {count_some(reasons)}; the mean of the "
-        "rest would not speak for the question set",
+        "rest would not represent the question set",
         where=where,
         remedy=f"{failure_remedy(reasons)}, or pass allow_failures=True (--allow-failures) and "
         "print the count.",
@@ -220,8 +220,8 @@ def failure_remedy(reasons: Mapping[str, int]) -> str:
 
 
 def checked_rows(records: Iterable[Record], what: str) -> list[Record]:
-    """A list of the records; raises :class:`EvaluationError` when there are none or one is no
-    mapping.
+    """A list of the records; raises :class:`EvaluationError` when there are none or one is not
+    a mapping.
 
     Args:
         records: an iterable of records, each a mapping from field names to values.
@@ -248,8 +248,8 @@ def load_rows(path: str | Path) -> list[dict[str, Any]]:
     """All records of one file (JSON Lines, a JSON list, a table), in their order; in CSV the
     protocols' numbers are read as such.
 
-    Judgments and annotations are not training rows: a broken one changes the published figure, so it
-    stops the reading instead of being set aside.
+    Judgments and annotations are not training rows: a broken one changes the published figure, so
+    it stops the reading instead of being set aside.
 
     A file of one object that holds its records in a list (``{"judgments": [...]}``) is read as that
     list; a model's name beside it is the name of the records without one.

@@ -71,7 +71,7 @@ def judgment_score(record: Mapping[str, Any]) -> tuple[float | None, str]:
     if "score" in record:
         stored = record["score"]
     elif name := next((name for name in record if _is_grade(name, record[name])), None):
-        return None, f"the grade stands in {display_name(name)}, not in score"
+        return None, f"the grade is in {display_name(name)}, not in score"
     elif isinstance(record.get("judgment"), str):
         stored = parse_rating(record["judgment"], finish_reason_of(record))
         if stored == FAILED:

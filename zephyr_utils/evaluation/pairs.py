@@ -81,7 +81,7 @@ def pair_outcome(record: MTBenchPairJudgment) -> Outcome:
 def _why_no_outcome(record: MTBenchPairJudgment) -> str:
     """Why a record has no outcome: its judge failed, or the file is at fault."""
     if "g1_winner" not in record or "g2_winner" not in record:
-        return "the winners of both orders are not there"
+        return "the winners of both orders are missing"
     for winner in (record["g1_winner"], record["g2_winner"]):
         if winner not in (*WINNERS, "error", None, ""):
             return f"winner {display_name(repr(winner))} is not one of {name_some(WINNERS)}"

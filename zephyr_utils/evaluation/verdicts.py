@@ -43,7 +43,7 @@ _END_TOKENS = re.compile(
     r"|<\|[a-z_]{1,20}\|>))++\s*+\Z",
     re.IGNORECASE,
 )
-# What stands right before a bracket that is not a verdict: another one, or the prompt's own example.
+# What is right before a bracket that is not a verdict: another one, or the prompt's own example.
 _OTHER_BEFORE = re.compile(
     r"\[\[\s*([^\[\]]{1,12}?)\s*\]\][\s\"'*_`]{0,6}(?:or|and|to|oder|ou|[/,–-])?[\s\"'*_`]{0,6}\Z",
     re.IGNORECASE,

@@ -98,7 +98,7 @@ def check_preference_probability(fn: Callable[[float, float], float]) -> None:
         mistakes = {
             "Chosen and rejected are swapped: the chance has to rise with the chosen answer's "
             "reward.": 1 - right,
-            "The sigmoid is missing: a difference of rewards is no chance, it may lie below 0 or "
+            "The sigmoid is missing: a difference of rewards is not a chance, it may be below 0 or "
             "above 1.": chosen - rejected,
             "This is a ratio of rewards, which may be below zero; the model takes exponentials "
             "first.": (chosen / (chosen + rejected)),
@@ -164,7 +164,7 @@ def check_steps(fn: Callable[[int, int, int, int, int], int]) -> None:
             "full.": math.ceil(rows * epochs / batch),
         }
         right = _steps(*run)
-        # In the first run accumulation is 1, so that to forget it is no mistake yet.
+        # In the first run accumulation is 1, so that to forget it is not a mistake yet.
         mistakes = {words: value for words, value in mistakes.items() if value != right}
         compare(
             attempt(fn, *run),

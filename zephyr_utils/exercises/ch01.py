@@ -77,7 +77,7 @@ def check_capitalised_fault(fn: Callable[[str], bool]) -> None:
         ),
         ("\n I agree. so do they.", True, "Leading white space hides the fault: strip first."),
         ("Yes, i can help.", True, "The pronoun i in lower case is evidence too."),
-        ("It is a fish.", False, "An i inside a word is no pronoun: match whole words."),
+        ("It is a fish.", False, "An i inside a word is not a pronoun: match whole words."),
         ("Sorry, i'm late.", True, "The pronoun need not have blanks on both sides: i'm, i, i."),
         ("Oaks are trees.\nask me.", True, "A sentence may end at a line break as well."),
         (

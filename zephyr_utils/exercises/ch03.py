@@ -127,14 +127,14 @@ def check_read_grade(fn: Callable[[str], float | None]) -> None:
                 )
                 raise Wrong(
                     f"{text!r} should give None, for {why}; you gave {float(got):g}. Return None "
-                    "for what is no grade."
+                    "for what is not a grade."
                 )
             continue
         mistakes = {
             f"{text!r} became a ten: the very fault of UltraFeedback's first code, which took what "
             f"was not above 1 for "
             "a fraction.": 10.0 if expected == 1 else np.nan,
-            f"{text!r} is no fraction: the number before the stroke is the grade.": expected / 10,
+            f"{text!r} is not a fraction: the number before the slash is the grade.": expected / 10,
             f"{text!r} became ten times what it says.": expected * 10,
             f"{text!r} need not be a whole number: 7.5 is a grade.": round(expected),
         }

@@ -41,7 +41,7 @@ def _repaired(overall: float, mean: float) -> float | None:
         "whatever their mean": lambda overall, mean: (
             None if 2 < mean <= 4 else _repaired(overall, mean)
         ),
-        "is no ten": lambda overall, mean: _repaired(10.0 if overall > 9 else overall, mean),
+        "is not a ten": lambda overall, mean: _repaired(10.0 if overall > 9 else overall, mean),
     },
 )  # fmt: skip
 def check_faulty_ten(fn: Callable[[float, float], float | None]) -> None:
@@ -52,7 +52,7 @@ def check_faulty_ten(fn: Callable[[float, float], float | None]) -> None:
     cases = [
         (7.0, 1.5, "Leave other grades alone: the fault turned ones into tens and nothing else."),
         (8.0, 3.0, "Leave other grades alone, whatever their mean."),
-        (9.5, 2.0, "Leave other grades alone: 9.5 is no ten."),
+        (9.5, 2.0, "Leave other grades alone: 9.5 is not a ten."),
         (10.0, 4.5, "With a mean above 4 it is a sound ten and stays. (Are your comparisons the "
                     "wrong way round?)"),
         (10.0, 1.25, "With a mean of at most 2 a one was meant."),

@@ -159,7 +159,7 @@ def check_binarise(fn: Callable[[list[Row], int], list[Pair]]) -> None:
     unrated, tied, without, equal, alone = pairs[60:]
     if unrated is None or unrated[0] != 0:
         raise Wrong(
-            f"An aspect that was not rated (N/A) is no zero: of {_shown(special[0])} number "
+            f"An aspect that was not rated (N/A) is not a zero: of {_shown(special[0])} number "
             "0 is the best."
         )
     if tied is None or tied[1] != 2:

@@ -66,8 +66,8 @@ _SLIPS: dict[str, Step] = {
             -F.logsigmoid(_margin(policy, reference, beta)).sum(), optimizer
         )
     ),
-    "log(sigmoid(m)) is log(0) for the pair that is very wrong, and its gradient is no number: use "
-    "F.logsigmoid(m).": lambda policy, reference, beta, optimizer: _stepped(
+    "log(sigmoid(m)) is log(0) for the pair that is very wrong, and its gradient is not a number: "
+    "use F.logsigmoid(m).": lambda policy, reference, beta, optimizer: _stepped(
         -torch.sigmoid(_margin(policy, reference, beta)).log().mean(), optimizer
     ),
 }

@@ -253,7 +253,7 @@ def _slip(**instead: Callable[[Log], bool]) -> Callable[[Log], str]:
 
 _SLIPS = {
     "may fall below 0 in a healthy run": _slip(direction=lambda log: log["chosen"][-1] < 0),
-    "A rising loss is no fault by itself": _slip(
+    "A rising loss is not a fault by itself": _slip(
         direction=lambda log: log["loss"][-1] > log["loss"].min() + 0.01
     ),
     "before the first step every reward is 0": _slip(frozen=lambda log: not log["chosen"][0]),
@@ -285,8 +285,8 @@ def check_diagnosis(fn: Callable[[Log], str]) -> None:
     explained = {
         "may fall below 0 in a healthy run": "The chosen reward may fall below 0 in a healthy run; "
         "it is the margin that has to end above 0.",
-        "A rising loss is no fault by itself": "A rising loss is no fault by itself: a few pairs "
-        "that are surely wrong lift it while the margin grows.",
+        "A rising loss is not a fault by itself": "A rising loss is not a fault by itself: a few "
+        "pairs that are surely wrong lift it while the margin grows.",
         "before the first step every reward is 0": "Look at all rows: before the first step every "
         "reward is 0 in any run.",
         "fall by the same amount": "Margins of 0 do not say that nothing moved: both rewards may "

@@ -190,7 +190,7 @@ def check_verdict(fn: Callable[[Ends, Ends, float], str]) -> None:
     if answers == _CASES:
         return
     explained = {
-        "no proof of the contrary": "An interval that holds 0 is no proof of the contrary: the "
+        "no proof of the contrary": "An interval that holds 0 is not proof of the contrary: the "
         "claim may be true and the measurement too weak.",
         "the middle": "You look at the middle of the interval, and forget its ends.",
         "wrong way round": "This is the wrong way round: an interval above 0 holds.",

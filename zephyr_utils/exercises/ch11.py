@@ -57,7 +57,7 @@ _SCORES = np.array([3.5, np.nan, 1.25, 4.75, 2.0])
 )
 def check_round_pair(fn: Callable[[Array], Places | None]) -> None:
     """``fn(scores) -> (best, worst)``: the places of the best- and the worst-scored answer to one
-    prompt, scores of failed judgements being NaN; None where no two scores differ.
+    prompt, scores of failed judgments being NaN; None where no two scores differ.
     """
     compare(
         attempt(fn, _SCORES),

@@ -78,12 +78,12 @@ _WHOSE: dict[str, Callable[..., Found]] = {
     "One standard error is a 68 % interval; take 1.96.": _with(
         lambda found, error: (found[0], OFF if abs(found[0]) > error else OPEN)
     ),
-    "Answers that are *likelier* than the model's draws, such as greedy ones, are no draws of its "
+    "Answers that are *likelier* than the model's draws, such as greedy ones, are not draws of its "
     "own either: the interval may leave out zero on both sides.": _with(
         lambda found, error: (found[0], OFF if found[0] > 1.96 * error else OPEN)
     ),
-    "A difference other than zero is no finding yet: draws of the same model differ, too. Compare "
-    "it with its error.": _with(_in_nats(0.0)),
+    "A difference other than zero is not a finding yet: draws of the same model differ, too. "
+    "Compare it with its error.": _with(_in_nats(0.0)),
     "A threshold in nats knows nothing of how many answers there are: compare the difference with "
     "its error.": _with(_in_nats(0.25)),
     'An interval that holds zero does not prove that the model wrote them: say "cannot tell".': (

@@ -92,7 +92,7 @@ _DIVERGENCES: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "This looks at the teacher's likeliest token alone, which is what a text could have told.": (
         lambda s, t: F.cross_entropy(s, t.argmax(dim=-1))
     ),
-    "Logits are no log-probabilities: normalise both with log_softmax first.": lambda s, t: (
+    "Logits are not log-probabilities: normalise both with log_softmax first.": lambda s, t: (
         (t.exp() * (t - s)).sum(dim=-1).mean()
     ),
 }

@@ -41,7 +41,7 @@ _PULLS: dict[str, Callable[[Tensor, Tensor, str], Tensor]] = {
     "The margin has the other sign: it asks for d above s, so the pull is still strong at d = s.": (
         lambda d, s, k: _pulls(d, -s if k == "margin" else s, k)
     ),
-    "The margin stands inside the logarithm; it is no weight.": lambda d, s, k: _pulls(
+    "The margin stands inside the logarithm; it is not a weight.": lambda d, s, k: _pulls(
         d, s, "scaled" if k == "margin" else k
     ),
     "The margin does not drop out of the derivative: sigma is taken at d - s.": lambda d, s, k: (
@@ -128,7 +128,7 @@ _HELPED: dict[str, Callable[[Array, int], Any]] = {
     "This is a one-sided quantile; the interval has two ends, with half of the 5 % beyond each.": (
         lambda g, n: _helped(g, n, lambda tries: NormalDist().inv_cdf(1 - 0.05 / tries))
     ),
-    "The sign of the mean alone is no finding: every mean has one.": lambda g, n: (
+    "The sign of the mean alone is not a finding: every mean has one.": lambda g, n: (
         HELPED if g.mean() > 0 else HARMED
     ),
     "The error is that of a mean: the spread of the gains divided by the root of their number.": (

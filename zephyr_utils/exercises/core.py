@@ -124,8 +124,8 @@ def attempt(function: Callable, *arguments: Any, none_is_an_answer: bool = False
 
     Raises:
         NotAttempted: it returned ``...`` or None, or raised NotImplementedError, as stubs do.
-        Wrong: it is no function, stopped with another error, changed its arguments, did not return
-            in time, or printed too much (see :mod:`zephyr_utils.exercises.guard`).
+        Wrong: it is not a function, stopped with another error, changed its arguments, did not
+            return in time, or printed too much (see :mod:`zephyr_utils.exercises.guard`).
     """
     if not callable(function):
         raise Wrong(
@@ -191,7 +191,7 @@ def _close(got: Any, expected: Any, tolerance: float) -> bool:
         left, right = _numbers(got), _numbers(expected)
     except (TypeError, ValueError):  # words, or lists of unequal lengths
         return False
-    if left.dtype.kind == "b" != right.dtype.kind:  # True is no number, though float() takes it
+    if left.dtype.kind == "b" != right.dtype.kind:  # True is not a number, though float() takes it
         return False
     return left.shape == right.shape and bool(
         np.allclose(left.astype(float), right.astype(float), rtol=0, atol=tolerance)
@@ -201,7 +201,7 @@ def _close(got: Any, expected: Any, tolerance: float) -> bool:
 def _numbers(value: Any) -> np.ndarray:
     value = value.detach().cpu() if hasattr(value, "detach") else value
     array = np.asarray(value)
-    if array.dtype.kind in "US":  # "7" is no number, though float() takes it
+    if array.dtype.kind in "US":  # "7" is not a number, though float() takes it
         raise TypeError
     return array if array.dtype.kind == "b" else array.astype(float)
 

@@ -38,7 +38,7 @@ class DpoLoss(Explorer):
     pairs: "traitlets.List[float]" = traitlets.List(traitlets.Float()).tag(sync=True)
 
     def __init__(self, pairs: Sequence[float] = (), **values: Any) -> None:
-        """Raises HandbookError where a pair's difference is no finite number."""
+        """Raises HandbookError where a pair's difference is not a finite number."""
         numbers = [round(float(pair), 3) for pair in pairs]
         if bad := [number for number in numbers if not math.isfinite(number)]:
             raise HandbookError(

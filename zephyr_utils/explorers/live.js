@@ -27,7 +27,7 @@ export function fault(question) {
   const control = CONTROL.exec(question);
   if (control) {
     const code = control[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
-    return `The question holds a control character (U+${code}), which is no text: remove it.`;
+    return `The question holds a control character (U+${code}), which is not text: remove it.`;
   }
   return HALF_PAIR.test(question) ? "The question holds half of a character (of a surrogate pair): remove it." : "";
 }

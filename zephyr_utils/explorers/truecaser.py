@@ -103,8 +103,8 @@ def _words(truecaser: Truecaser, text: str) -> list[tuple[int, int, str]]:
     words = split_words(join_messages([raw]))
     entry = model.lexicon.lookup(words.word)
     scores = model.scores(words, entry)
-    # Every character has one byte that is no continuation byte; counting those before an edge gives
-    # its index.
+    # Every character has one byte that is not a continuation byte; counting those before an edge
+    # gives its index.
     characters = np.concatenate([[0], np.cumsum((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)])
     found = []
     for n in range(len(words)):

@@ -93,7 +93,7 @@ class Prices:
             row = row if isinstance(row, dict) else {}
             prompt, completion = _price(row.get("prompt")), _price(row.get("completion"))
             if prompt is None or completion is None:
-                raise _no_table(path, f"the prices of {name} are not two numbers from 0 upwards")
+                raise _no_table(path, f"the prices of {name} are not two numbers of at least 0")
             models[str(name)] = (prompt, completion)
         per = table.get("per", 1_000_000)
         if not isinstance(per, int) or isinstance(per, bool) or not 0 < per <= _MOST_PER:
@@ -114,7 +114,9 @@ def _price(value: Any) -> float | None:
 
 def _no_table(path: str | Path, what: str) -> HandbookError:
     return HandbookError(
-        f"this is not a price table: {what}", where=str(path), remedy=f"write it in YAML: {PRICE_FILE}"
+        f"this is not a price table: {what}",
+        where=str(path),
+        remedy=f"write it in YAML: {PRICE_FILE}",
     )
 
 

@@ -87,7 +87,7 @@ class Endpoint:
             )
         if key[:1] in ("'", '"') and key[-1:] == key[:1]:
             raise HandbookError(
-                f"the key in {self.api_key_env} stands in quotation marks, which would be sent",
+                f"the key in {self.api_key_env} is in quotation marks, which would be sent",
                 where="endpoint",
                 remedy="set the variable without them; in a file of variables they are kept",
             )
@@ -127,7 +127,7 @@ class Endpoint:
             )
         except Exception as error:  # an unknown kind of proxy, a library that it needs
             raise HandbookError(
-                f"the client cannot be made: {type(error).__name__}",
+                f"the client cannot be created: {type(error).__name__}",
                 where=self.url,
                 remedy="check the variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
             ) from None  # its message may hold the proxy's password

@@ -235,7 +235,7 @@ def _writer_of(axis: Axis, values: np.ndarray) -> Callable[[float], str]:
 
 def _writer(scale: str, values: np.ndarray, span: float) -> Callable[[float], str]:
     """Writes values of one axis: whole ones as they are, others as finely as one can tell them
-    apart, or with three digits where the scale is no even one.
+    apart, or with three digits where the scale is not an even one.
     """
     known = values[np.isfinite(values)]
     largest = abs(known).max(initial=0.0)

@@ -6,7 +6,7 @@ tokenizer and `base.json` (seconds, loss, seed, versions).
 
 Two choices decide whether the base can be aligned, both found by asking it held-out questions in
 its own format. Muon: with AdamW and packed rows it was right in 59 % after 6.9 million tokens and
-had not learnt to look back at a name at all; with Muon it looked back after 1.5 million. Small
+had not learned to look back at a name at all; with Muon it looked back after 1.5 million. Small
 steps: 1,500 tokens a step learn more a token than 3,800.
 """
 
@@ -88,7 +88,7 @@ def training_batches(
     """Batches of about `tokens` tokens, shape (documents, longest), each document a row of its own,
     padded, for ever.
 
-    Not packed end to end: with strangers' documents in the same row the model never learnt *whose*
+    Not packed end to end: with strangers' documents in the same row the model never learned *whose*
     name to copy, and wrote its notes to the wrong person. Documents of a batch are of like length,
     so little is padding.
     """

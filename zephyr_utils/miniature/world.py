@@ -57,7 +57,7 @@ def draw_question(
 
 
 def understand(turns: list[str]) -> Question | None:
-    """The question that one or two user turns ask, or None when they are no question of this world.
+    """The question that one or two user turns ask, or None when it is not one of this world.
 
     Args:
         turns: the user's first turn, or both. With one turn, the second of the returned question is

@@ -69,8 +69,8 @@ def generalised_advantages(
 def whitened(advantages: Tensor, mask: Tensor | None = None) -> Tensor:
     """Advantages of mean 0 and standard deviation 1 over all that count in the batch.
 
-    A policy loss then has one scale whatever the reward's unit. It is no part of PPO's paper but of
-    its usual implementations.
+    A policy loss then has one scale whatever the reward's unit. It is not part of PPO's paper but
+    of its usual implementations.
 
     Args:
         advantages: of any shape.

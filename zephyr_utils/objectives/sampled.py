@@ -194,7 +194,7 @@ def kl_estimate(
 
     Args:
         log_probs, reference_log_probs: of one shape, in nats, of answers sampled **from the
-            policy**; on a data set's answers the mean is no KL divergence.
+            policy**; on a data set's answers the mean is not a KL divergence.
 
     Raises:
         ValueError: shapes that differ, or another kind.

@@ -31,7 +31,7 @@ class HubUpload:
     @property
     def size(self) -> int:
         """Bytes, the card included."""
-        card = len(self.card.encode(errors="backslashreplace"))  # a path may be no UTF-8
+        card = len(self.card.encode(errors="backslashreplace"))  # a path may not be UTF-8
         return sum(path.stat().st_size for path in self.files.values()) + card
 
 
@@ -45,7 +45,7 @@ def hub_upload(pipeline: Pipeline, repository: str, model: str = "ddpo") -> HubU
     owner, _, name = repository.partition("/")
     if not owner or not name or "/" in name:
         raise HandbookError(
-            f"`{repository}` is no repository", where="push", remedy="write owner/name"
+            f"`{repository}` is not a repository name", where="push", remedy="write owner/name"
         )
     card, folder = model_card(pipeline, model), pipeline.folder / STEPS[model] / "model"
     files = {path.name: path for pattern in PUBLISHED for path in sorted(folder.glob(pattern))}
@@ -104,7 +104,7 @@ def push(ready: HubUpload, private: bool = True) -> str:
     except Exception as error:  # no network, no right, no such owner: each an error of its own
         words = str(error).strip().partition("\n")[0].replace(token, "...")
         raise HandbookError(
-            f"the Hub did not take it: {type(error).__name__}: {words}",
+            f"the Hub refused it: {type(error).__name__}: {words}",
             where=ready.repository,
             remedy="check network and token",
         ) from None

@@ -34,7 +34,7 @@ class Anchor:
         measured: in `unit`.
         low, high: the estimate in `unit`: of memory the bare count and with the planner's reserve,
             of hours the fastest and the slowest published share of the card's peak.
-        used: whether the estimate was fitted to this very figure, so that it is no test of it.
+        used: whether the estimate was fitted to this very figure, so that it is not a test of it.
     """
 
     what: str

@@ -79,8 +79,8 @@ class Audit(TextTable):
 
     @property
     def length_bias(self) -> float:
-        """How often the longer answer is the chosen one, where the two differ in length; 0.5 is no
-        bias.
+        """How often the longer answer is the chosen one, where the two differ in length; 0.5 means
+        no bias.
         """
         unequal = 1 - self.share_same_length
         return self.share_chosen_longer / unequal if self.n_pairs and unequal > 0 else 0.5
@@ -187,7 +187,7 @@ def audit(
         `Audit`, which prints as a table.
 
     Raises:
-        RecordError: a row is no record of its kind.
+        RecordError: a row is not a record of its kind.
     """
     report = Audit()
     known = _read_feedback(feedback, rating_scales) if feedback is not None else None

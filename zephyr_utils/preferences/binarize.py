@@ -98,7 +98,7 @@ def binarize(
     Raises:
         HandbookError: an option has an unknown value, or so many ratings lie outside of the scale
             that it must be another.
-        RecordError: a row is no feedback record.
+        RecordError: a row is not a feedback record.
     """
     _check_option("score", score, Score)
     _check_option("rejected", rejected, Rejected)

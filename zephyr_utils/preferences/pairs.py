@@ -77,7 +77,7 @@ class PreferenceSet:
         ]
         if self.n_repeated:
             lines.append(f"  {self.n_repeated:,} rows repeat the prompt of an earlier one (used)")
-        lines += [f"  look at this: {warning}" for warning in differences(self.pairs)]
+        lines += [f"  note: {warning}" for warning in differences(self.pairs)]
         return "\n".join(lines)
 
     def require_pairs(self, where: str, n_leaked: int = 0) -> Self:

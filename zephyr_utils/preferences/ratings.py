@@ -45,7 +45,7 @@ class Scored(NamedTuple):
     Attributes:
         score: None if nothing is rated, or if one rating cannot be used.
         ratings: the numbers it is made of, inside of the scale or not.
-        bad: the first rating that is no number of the scale.
+        bad: the first rating that is not a number of the scale.
     """
 
     score: float | None
@@ -76,7 +76,7 @@ def mean_rating(
     """The mean of an answer's ratings in the four aspects (paper, section 3: the teacher's score).
 
     An aspect that the judge did not rate ("N/A", missing) is left out of the mean. None if no
-    aspect is rated, or if one rating is no number of the scale.
+    aspect is rated, or if one rating is not a number of the scale.
     """
     return scored(completion, Score.MEAN, scale).score
 

@@ -118,7 +118,7 @@ def _check(
         raise RewardModelError(
             f"{wrong} of {len(choices)} choices are neither 0 nor 1",
             where="dissection",
-            remedy="leave ties and failed judgements out, and count them",
+            remedy="leave ties and failed judgments out, and count them",
         )
     if (rank := int(np.linalg.matrix_rank(rows))) < rows.shape[1]:
         raise RewardModelError(

@@ -35,7 +35,7 @@ def load_reward_model(
 
     It is transformers' ``AutoModelForSequenceClassification`` with one label, as in TRL's
     RewardTrainer: a linear layer without bias on the last layer's state at the last token that is
-    no padding.
+    not padding.
 
     Args:
         directory: of a reward model, or of any model of the same architecture with `new_head`.

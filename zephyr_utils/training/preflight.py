@@ -117,7 +117,7 @@ def context_length(config: Any) -> int | None:
 
 
 def fitting_length(max_length: int | None, context: int | None) -> int | None:
-    """The smaller of a recipe's ``max_length`` and a model's context; None is no limit."""
+    """The smaller of a recipe's ``max_length`` and a model's context; None is not a limit."""
     limits = [limit for limit in (max_length, context) if limit]
     return min(limits, default=None)
 
@@ -149,7 +149,7 @@ def loss_warnings(loss: float, vocabulary: int) -> list[str]:
     return [
         f"the held-out loss before the first step is {loss:.2f} nats per token, above "
         f"ln({vocabulary:,}) = {math.log(vocabulary):.2f}, which guessing gives: model and "
-        "tokenizer do not belong together, or the texts are unlike all that the model has read"
+        "tokenizer do not belong together, or the texts are unlike what the model was trained on"
     ]
 
 

@@ -1,7 +1,7 @@
 """Truecasing: find wrongly cased messages of a chat corpus, repair them, score the repair.
 
 The fault is the one that a stray ``str.capitalize`` leaves ("Hello. how are you?"), and its
-relatives. Everything is learnt from the corpus's own well-cased majority: word statistics and a
+relatives. Everything is learned from the corpus's own well-cased majority: word statistics and a
 logistic regression over hashed features, in numpy. Clean messages pass through untouched.
 
 Files, on one machine or on several (each takes a share of the files, all fit the same model)::

@@ -95,7 +95,7 @@ class MessageFinder:
             decoded := parsed_structure(row), dict
         ):  # encoded twice
             return [LocatedText((ENCODED, *path), text) for path, text in self.in_row(decoded)]
-        raise RowError(NOT_MESSAGES, "the row is no object with named columns")
+        raise RowError(NOT_MESSAGES, "the row is not an object with named columns")
 
     def in_column(self, value: Any, name: str) -> list[LocatedText]:
         """The messages of a column's value; the paths begin with the column's name.
@@ -161,7 +161,7 @@ class MessageFinder:
         if not _is_conversation(value, name):
             if name in COLUMNS and name != "text":
                 raise RowError(
-                    NOT_MESSAGES, f"the text is JSON or Python, but no messages: {text[:60]!r}"
+                    NOT_MESSAGES, f"the text is JSON or Python, but not messages: {text[:60]!r}"
                 )
             return [LocatedText((), text)]
         if not can_change(text):

@@ -58,7 +58,7 @@ def read_words(truecaser: Truecaser, texts: Sequence[str]) -> WordReadings:
     words, lexicon = example.words, truecaser.model.lexicon
     entry = lexicon.lookup(words.word)
     features = list(feature_columns(words, lexicon.bucket[entry]))
-    # Every character has one byte that is no continuation byte, and a zero byte stands before each
+    # Every character has one byte that is not a continuation byte, and a zero byte precedes each
     # text: what was counted at its end is where the text's own characters begin.
     characters = np.cumsum((words.lower & 0xC0) != 0x80)
     begins = characters[np.flatnonzero(words.lower == 0)][words.row]

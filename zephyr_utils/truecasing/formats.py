@@ -113,7 +113,7 @@ class Collector:
         self.kept: list[str] = []
 
     def strings(self, array: pa.Array, chosen: np.ndarray) -> pa.Array:
-        """Keep the chosen strings but those that are no UTF-8."""
+        """Keep the chosen strings but those that are not UTF-8."""
         for scalar in array.filter(pa.array(chosen)):
             try:
                 self.kept.append(scalar.as_py() or "")
@@ -161,7 +161,7 @@ def file_messages(path: Path, finder: MessageFinder, refused: list[BadLine]) -> 
 
 
 def _check_lines(path: Path) -> None:
-    """Refuse what is no text in UTF-8."""
+    """Refuse what is not text in UTF-8."""
     with open_bytes(path) as source:
         check_kind(path, source.read(BEGINNING))
 

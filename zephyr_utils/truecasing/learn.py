@@ -155,7 +155,7 @@ class WordCounts:
 
     def lexicon(self, min_documents: int = 2) -> Lexicon:
         """Everything seen in at least so many messages: what one message alone knows must not be
-        learnt as known.
+        learned as known.
         """
         parts = np.concatenate(self.parts)
         keys, inverse = np.unique(parts["word"], return_inverse=True)
@@ -244,7 +244,7 @@ def fit_weights(
         lexicon: counts of their words.
         epochs: passes over the messages.
         checkpoint: a file that keeps the state after each pass; what it holds of the same messages
-            is not learnt again.
+            is not learned again.
 
     Returns:
         float32 array of 2 ** TABLE_BITS weights.

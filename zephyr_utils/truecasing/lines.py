@@ -46,7 +46,7 @@ def read_line(line: Line, finder: MessageFinder) -> tuple[str, list[LocatedText]
     if not line.whole:
         raise RowError(TOO_LONG, f"longer than {megabytes(MAX_ROW_BYTES)}; only its start is kept")
     try:
-        # Half of a surrogate pair in three bytes is no UTF-8, and yet some tools write it.
+        # Half of a surrogate pair in three bytes is not UTF-8, and yet some tools write it.
         text = line.content.removeprefix(MARK).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
         raise RowError(NOT_UTF8, f"{error.reason} at byte {error.start + 1} of the line") from error

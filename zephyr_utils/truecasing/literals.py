@@ -64,14 +64,14 @@ def changed_text(text: str, changes: Iterable[Change]) -> str:
     is meant, and is empty for the whole.
 
     Raises:
-        ValueError: the text is no literal, or does not hold what a change calls old.
+        ValueError: the text is not a literal, or does not hold what a change calls old.
     """
     inner: list[Change] = []
     slices: list[tuple[Slice, str]] = []
     for path, old, new in changes:
         if not path:
             if text != old:
-                raise ValueError("the text is another one than was read")
+                raise ValueError("the text is not the one that was read")
             return new
         first, rest = path[0], path[1:]
         if isinstance(first, Slice):
@@ -178,7 +178,7 @@ def _tree(text: str, is_json: bool) -> _Tree:
         if isinstance(value, dict | list):
             stack.append((value, []))
     if text[at:].strip() or len(stack) != 1 or len(root) != 1:
-        raise ValueError("the text is no literal")
+        raise ValueError("the text is not a literal")
     return root[0]
 
 
@@ -193,7 +193,7 @@ def _value(written: str, is_json: bool) -> str:
     except (ValueError, SyntaxError) as error:
         raise ValueError(f"the string cannot be read: {error}") from error
     if not isinstance(value, str):
-        raise ValueError("the literal is no string")
+        raise ValueError("the literal is not a string")
     return value
 
 

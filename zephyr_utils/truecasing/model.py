@@ -94,7 +94,7 @@ class Truecaser:
         lexicon = _count(messages).lexicon() if messages else None
         if lexicon is None or not lexicon.capital.sum() + lexicon.opening_capital.sum():
             raise HandbookError(
-                f"none of {len(buffer)} texts can be learnt from: all are wrongly cased, or no "
+                f"none of {len(buffer)} texts can be learned from: all are wrongly cased, or no "
                 f"word occurs in two of them",
                 where="Truecaser.fit",
                 remedy="fit on the well-cased majority of the corpus",
@@ -221,14 +221,14 @@ class Truecaser:
             return cls(Model(Lexicon(**arrays), weights, step), kept, set_aside)
         except Exception as error:
             raise HandbookError(
-                f"this is no model of a truecaser, or it is damaged ({error})",
+                f"this is not a model of a truecaser, or it is damaged ({error})",
                 where=str(path),
                 remedy="fit the truecaser again and save it",
             ) from error
 
 
 def _readable_texts(array: pa.Array | pa.ChunkedArray) -> Iterator[str]:
-    """The texts of an array but those that are no UTF-8."""
+    """The texts of an array but those that are not UTF-8."""
     for value in array:
         try:
             yield value.as_py() or ""

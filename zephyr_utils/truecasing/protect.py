@@ -75,8 +75,8 @@ def protected_spans(text: str) -> list[tuple[int, int]]:
     spans = protected_bytes(raw)
     if len(raw) == len(text) or not spans:
         return spans
-    # Every character has one byte that is no continuation byte; counting those before an edge gives
-    # its index.
+    # Every character has one byte that is not a continuation byte; counting those before an edge
+    # gives its index.
     characters = np.concatenate([[0], np.cumsum((np.frombuffer(raw, np.uint8) & 0xC0) != 0x80)])
     return [(int(characters[start]), int(characters[end])) for start, end in spans]
 

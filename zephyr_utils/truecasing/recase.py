@@ -100,7 +100,7 @@ def _recase(
     reading: Reading, evidence: CaseEvidence, upper: np.ndarray | None, deliberate: np.ndarray
 ) -> None:
     """Gather evidence and edits of wholly faulty rows; ``upper`` marks the shouted ones, None
-    recases all of it, and in the ``deliberate`` spans lower case is no evidence.
+    recases all of it, and in the ``deliberate`` spans lower case is not evidence.
     """
     words = reading.words
     if not len(words):

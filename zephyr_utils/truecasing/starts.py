@@ -13,7 +13,7 @@ from zephyr_utils.truecasing.arrays import TextBuffer, distinct
 
 BLOCK = 1 << 17
 # Shortened words that take a full stop within a sentence, as lists of non-breaking prefixes have
-# them; what else the corpus shortens is learnt from it (``lexicon.stops``).
+# them; what else the corpus shortens is learned from it (``lexicon.stops``).
 SHORTENED_WORDS = (
     rb"e\.g|i\.e|etc|vs|cf|no|nos|viz|al|ca|approx|avg|max|min|est|fig|figs|vol|ed|eds|pp?|ch|sec|eq|ref"
     rb"|mr|mrs|ms|dr|st|jr|sr|prof|hon|gen|rev|capt|lt|sgt|col|gov|sen|rep"

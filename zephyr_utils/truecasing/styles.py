@@ -70,8 +70,8 @@ HANDLE_ENDS = [re.compile(mark + rb"[*_]{0,2}[ \t]+[a-z]") for mark in (b":", b"
 
 
 def deliberate_spans(raw: bytes) -> list[tuple[int, int]]:
-    """Of a message in lower case, the spans in bytes where that is no evidence of a fault: lines of
-    a chat, fragments in quotation marks, and what follows a shortened word in brackets.
+    """Of a message in lower case, the spans in bytes where that is not evidence of a fault: lines
+    of a chat, fragments in quotation marks, and what follows a shortened word in brackets.
     """
     spans = [
         match.span()
@@ -123,7 +123,7 @@ class MessageStyle:
 
 
 def _is_no_sentence(line: bytes, *, numbered: bool) -> bool:
-    """Whether what opens a line, or an item behind its number, is no sentence."""
+    """Whether what opens a line, or an item behind its number, is not a sentence."""
     if AUTHOR.match(line) or TERM.match(line):
         return True
     words = len(line.split())

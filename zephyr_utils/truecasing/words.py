@@ -111,7 +111,7 @@ def split_words(joined: np.ndarray) -> Words:
     if len(high):
         hashed = lower.copy()
         _read_beyond_ascii(joined, high, lower, upper, kind, hashed)
-    edges = np.flatnonzero(kind[1:] != kind[:-1]) + 1  # the zero bytes at both ends are no words
+    edges = np.flatnonzero(kind[1:] != kind[:-1]) + 1  # the zero bytes at both ends are not words
     start, end = edges[0::2], edges[1::2]
 
     sums = np.empty(len(joined) + 1, np.uint64)

@@ -116,7 +116,7 @@ def numbers_of(text: str) -> list[float]:
     """The numbers of a text in order, in digits or in English words.
 
     Thousands may have commas, ``3/4`` is 0.75, and a percent sign changes nothing. Ordinals in
-    digits, exponents and the digits within a word (``m^2``, ``H2O``) are no numbers; neither are
+    digits, exponents and the digits within a word (``m^2``, ``H2O``) are not numbers; neither are
     those that number the items of a list.
     """
     lines = []

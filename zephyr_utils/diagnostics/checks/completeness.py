@@ -44,7 +44,7 @@ def check_completeness(log: TrainingLog) -> list[Reason]:
 def _not_finite(log: TrainingLog) -> list[Reason]:
     if not log.not_finite:
         return []
-    text = f"{len(log.not_finite)} logged values are no finite numbers, the first at "
+    text = f"{len(log.not_finite)} logged values are not finite numbers, the first at "
     text += f"{log.not_finite[0]}: the run diverged or a number overflowed (NaN is often stored as "
     return [Reason("red", text + "null); try float32 or bfloat16, or a lower learning rate")]
 
@@ -71,7 +71,7 @@ def _missing_columns(log: TrainingLog) -> list[Reason]:
     kind: LogKind = "evaluation" if log.has("rewards/margins") or log.has(*PAIR) else "training"
     if kind == "training":
         text = "there are no evaluation rows with rewards: margins on training pairs do not show "
-        reasons.append(Reason("amber", text + "what was learnt"))
+        reasons.append(Reason("amber", text + "what was learned"))
     wanted = [*PAIR, "rewards/margins", "logps/chosen", "logps/rejected"]
     wanted += [] if is_unpaired(log) else ["rewards/accuracies"]
     wanted += ["loss"] if kind == "evaluation" else []
@@ -157,12 +157,12 @@ def _contradictions(log: TrainingLog, kind: LogKind) -> list[Reason]:
             reasons += _accuracy_against_margin(log, kind)
     for name in ("logps/chosen", "logps/rejected"):
         if log.has(name, kind=kind) and (top := log.require(name, kind=kind)[0].max()) > ROUNDING:
-            text = f"{kind} {name} reaches {top:g}: a log-probability above 0 is none"
+            text = f"{kind} {name} reaches {top:g}: a log-probability cannot be above 0"
             reasons.append(Reason("red", f"{text} (losses or positive scores in its place?)"))
     if log.has("learning_rate", kind=kind):
         (rate,) = log.require("learning_rate", kind=kind)
         if (low := float(rate.min())) < 0:
-            text = f"the learning rate is {low:g} in a {kind} row, and none is below 0"
+            text = f"the learning rate is {low:g} in a {kind} row, and it cannot be below 0"
             reasons.append(Reason("red", f"{text}: another column in its place?"))
     return reasons
 

@@ -70,7 +70,7 @@ def _beta(log: TrainingLog, beta: float | None) -> list[Reason]:
         text = f"rewards fall where log-probabilities rise ({fit}): policy and reference are "
         text += "exchanged, or the columns are"
     elif beta is not None and abs(fit.beta - beta) > 0.01 * beta + 3 * fit.standard_error:
-        colour, text = "red", f"the log implies {fit}, not {beta:g}: another setting was in force"
+        colour, text = "red", f"the log implies {fit}, not {beta:g}: another setting was used"
     elif not low <= fit.beta <= high:
         colour, text = "amber", f"{text}: outside the usual {low:g} to {high:g}"
     return [Reason(colour, text)]

@@ -34,7 +34,7 @@ _NOTICEABLE_NATS = 0.15
 # In the miniature, a reference of the base model is off by 45 to 50 nats per answer, one that reads
 # another template by 6 to 8.
 _MANY_NATS = 15
-# Rewards this large in a log's first rows, early in the run, are no slow beginning.
+# Rewards this large in a log's first rows, early in the run, are not a slow beginning.
 _LARGE_EARLY_REWARD = 1.0
 _EARLY = 0.05  # of the run
 # Rewards below this at the end of a run mean that the policy hardly left its reference.
@@ -61,7 +61,7 @@ def _reward_model(log: TrainingLog) -> list[Reason]:
     text = f"{names} may be the scores of a reward model, as its trainer writes the same columns"
     if offsets is None:
         text += ", and the log does not begin before the first update"
-    return [Reason("amber", f"{text}: if it is one, nothing here holds")]
+    return [Reason("amber", f"{text}: if it is one, nothing here applies")]
 
 
 def _start(log: TrainingLog) -> list[Reason]:
@@ -191,8 +191,8 @@ def _reward_movement(log: TrainingLog, kind: LogKind) -> list[Reason]:
     if size < _NO_MOVEMENT:
         text = "the rewards stayed at 0: no parameter moved (a frozen adapter, beta 0, or far too "
         return [Reason("red", text + "low a learning rate)")]
-    text = f"the rewards stayed within {size:.2g} of 0: hardly anything was learnt (too few steps, "
-    return [Reason("amber", text + "too low a learning rate, or a very small beta)")]
+    text = f"the rewards stayed within {size:.2g} of 0: hardly anything was learned (too few "
+    return [Reason("amber", text + "steps, too low a learning rate, or a very small beta)")]
 
 
 def _nats_moved(log: TrainingLog) -> float:
@@ -207,9 +207,9 @@ def _constant_loss(log: TrainingLog) -> list[Reason]:
         return []
     (loss,) = log.require("loss", kind="training")
     if loss.size > 2 and np.ptp(loss) < 1e-6 and loss[0] != 0:
-        text = f"the training loss is {loss[0]:.4f} in all {loss.size} rows: nothing is learnt"
+        text = f"the training loss is {loss[0]:.4f} in all {loss.size} rows: nothing is learned"
         return [Reason("red", text)]
     if loss.size > 2 and np.abs(loss - LN_2).max() < _CONSTANT_LOSS and _nats_moved(log) <= 1:
         text = "the training loss stays at ln 2 = 0.6931 from the first row to the last: the "
-        return [Reason("red", text + "policy stays at its reference, nothing is learnt")]
+        return [Reason("red", text + "policy stays at its reference, nothing is learned")]
     return []

@@ -34,7 +34,7 @@ def make_pairs(
     made = preferences.binarize([loaded.records[i] for i in clean.kept], **strategy)
     made.require_pairs(str(reading.source), len(clean.removed))
     for warning in differences(made.pairs):
-        print(f"pairs: look at this: {warning}", flush=True)
+        print(f"pairs: note: {warning}", flush=True)
     save_records(made.pairs, folder / PAIRS_FILE)
     unpaired = Counter(row.reason for row in made.set_aside)
     reasons = {**loaded.reasons(), LEAKED: len(clean.removed), **unpaired}

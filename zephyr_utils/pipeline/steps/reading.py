@@ -78,7 +78,7 @@ class RecordSource:
         if loaded.conversions:
             print(f"{name}: {loaded.layout_report()}", flush=True)
         for warning in loaded.warnings:
-            print(f"{name}: look at this: {warning}", flush=True)
+            print(f"{name}: note: {warning}", flush=True)
         if self.at_most is None or len(loaded) <= self.at_most:
             return loaded
         print(f"{self.at_most:,} of {len(loaded):,} {RECORDS[kind]}, by --limit", flush=True)
