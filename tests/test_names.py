@@ -90,7 +90,7 @@ def test_no_two_classes_have_one_name():
 SAME_ON_PURPOSE = {
     "main",  # of a module that is run as a script
     "page",  # what each of the report's and the figures' modules draws
-    "chat",  # verbs of the command line are named like what they do
+    "chat",  # commands are named like what they do
     "evaluate",
     "feedback",
     "plan",
@@ -124,41 +124,3 @@ def test_rates_are_per_something():
         if re.search(r"^(?!none_is_an|not_an?_)\w+s_an?_\w+$", name)
     }
     assert not wrong, f"say tokens_per_second, rows_per_step: {sorted(wrong)}"
-
-
-# Words of our own that an engineer would stop at, and what to say instead.
-# modules that hold what is said in the miniature's world, by its people
-WORDS_OF_THE_WORLD = ("facts.py", "base_text.py", "small_talk.py", "newcomers.py", "outside.py")
-HOUSE_WORDS = {
-    r"\b(the|this|that|each|own|another|next) room\b|\brooms\b": "module",
-    r"\bbooks\b": "counts, accounting",
-    r"\bmend(s|ed|ing)?\b": "fix, repair",
-    r"\bdear(er|est)?\b": "costly",
-    r"\banew\b": "again",
-    r"\bnats a token\b": "nats per token",
-    r"\b(?:[Tt]okens|rows|calls|operations|bytes|MB|steps|questions) a second\b": "per second",
-}
-
-
-def test_code_speaks_the_language_of_the_field():
-    wrong = []
-    folders = ("zephyr_utils", "tools", "benchmarks", "notebooks")
-    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    for path in [*paths, *(ROOT / "zephyr_utils" / "recipes").rglob("*.yaml")]:
-        if path.name in WORDS_OF_THE_WORLD:
-            continue
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            for pattern, better in HOUSE_WORDS.items():
-                if re.search(pattern, line):
-                    wrong.append(f"{path.name}:{number}: say {better}: {line.strip()}")
-    assert not wrong, "\n".join(wrong)
-
-
-def test_names_of_tests_speak_it_too():
-    wrong = []
-    for path in (ROOT / "tests").rglob("test_*.py"):
-        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M):
-            sentence = name.replace("_", " ")
-            found = [better for word, better in HOUSE_WORDS.items() if re.search(word, sentence)]
-            wrong += [f"{path.name}: say {better}: {name}" for better in found]
-    assert not wrong, "\n".join(wrong)
