@@ -113,7 +113,7 @@ class Trace:
     """Something that does not belong in a text.
 
     Attributes:
-        what: the verb's phrase, as in "40 of 40 answers ...".
+        what: the end of the sentence, as in "40 of 40 answers ...".
         found: whether a text has it.
         signs: a text without any of these has it not; empty if it must be looked at.
         parts: the parts of a record that are looked at.
