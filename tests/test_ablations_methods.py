@@ -51,7 +51,7 @@ def test_the_table_has_the_distance_from_dsft_and_leaves_reward_models_out():
     measured = {seed: one_replication(dict.fromkeys(catalogue.METHODS, 0.8)) for seed in (0, 1)}
     lines = methods_table(measured, {"rloo": "RLOO", "reward": "reward model"}).splitlines()
     assert lines[2:] == [
-        "| RLOO | 5.00 [5.00, 5.00] | 50.0 [50.0, 50.0] | 12.0 | 100% | 1.25 | 2 |"
+        "| RLOO | 5.00 [5.00, 5.00] | 50.0 [50.0, 50.0] | 12.0 | 100 % | 1.25 | 2 |"
     ]
     for rows in measured.values():
         rows["rloo"]["kl"] = -0.001  # an estimate of nothing

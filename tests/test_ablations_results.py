@@ -90,7 +90,7 @@ def test_every_row_is_measured_by_make_claims():
 
 def test_a_model_has_a_line_with_both_outcomes():
     measured = {seed: whole_seed(0.0) for seed in (0, 1)}
-    line = "| dSFT-2 | 5.00 [5.00, 5.00] | 50.0 [50.0, 50.0] | 12.0 | 100% | 6.19 | 2 |"
+    line = "| dSFT-2 | 5.00 [5.00, 5.00] | 50.0 [50.0, 50.0] | 12.0 | 100 % | 6.19 | 2 |"
     assert line in models_table(measured, catalogue.TABLE_3)
 
 

@@ -184,14 +184,14 @@ def browser(results: dict[str, Any]) -> str:
     rows = [
         (
             f"greedy answers equal, of {next(iter(answers))['answers']}",
-            f"{goals['equal']:.0%}",
-            [f"{share:.1%}" for share in equal],
+            f"{100 * goals['equal']:.0f} %",
+            [f"{100 * share:.1f} %" for share in equal],
             min(equal) >= goals["equal"],
         ),
         (
             f"both answers equal, of {next(iter(answers))['questions']} questions",
-            f"{goals['equal']:.0%}",
-            [f"{share:.1%}" for share in both],
+            f"{100 * goals['equal']:.0f} %",
+            [f"{100 * share:.1f} %" for share in both],
             min(both) >= goals["equal"],
         ),
         (
@@ -225,7 +225,7 @@ def browser(results: dict[str, Any]) -> str:
         for what, values in (
             (
                 "of PyTorch's tokens per second in the same minutes",
-                [f"{one['browser'] / one['pytorch']:.0%}" for one in speeds],
+                [f"{100 * one['browser'] / one['pytorch']:.0f} %" for one in speeds],
             ),
             (
                 "tokens per second of processor time",
@@ -258,9 +258,9 @@ def _fetched(results: dict[str, Any]) -> tuple[str, list[str]]:
     counts = ", ".join(f"{len(one)} checkpoints of {stage}" for stage, one in kept["equal"].items())
     least = min(share for one in kept["equal"].values() for share in one.values())
     text = (
-        f"Of {kept['tokens']:,} tokens at least {least:.2%} stay the likeliest one when a "
-        f"checkpoint is rounded (goal: {goals['equal']:.0%}). A reader fetches {size / 1e6:.2f} MB "
-        f"at most (goal: {goals['bytes'] / 1e6:.1f} MB), with {counts}."
+        f"Of {kept['tokens']:,} tokens at least {100 * least:.2f} % stay the likeliest one when a "
+        f"checkpoint is rounded (goal: {100 * goals['equal']:.0f} %). A reader fetches "
+        f"{size / 1e6:.2f} MB at most (goal: {goals['bytes'] / 1e6:.1f} MB), with {counts}."
     )
     missed = ["checkpoints"] * (least < goals["equal"]) + ["bytes"] * (size > goals["bytes"])
     return text, missed

@@ -107,7 +107,7 @@ def _value(exams: Sequence[dict[str, Any]], outcome: str) -> str:
 
 def _mean(exams: Sequence[dict[str, Any]], key: str, form: str) -> str:
     values = [exam[key] for exam in exams if key in exam]
-    return f"{sum(values) / len(values):{form}}" if values else ""
+    return f"{sum(values) / len(values):{form}}".replace("%", " %") if values else ""
 
 
 def findings_table(findings: Iterable[ClaimResult], why: bool = True) -> str:
