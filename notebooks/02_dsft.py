@@ -1,8 +1,8 @@
 # %% [markdown]
 # # dSFT: learning to answer from a teacher
 #
-# A base model continues text. It does not answer: nothing in its training said where a question ends, whose turn comes
-# next, or when to stop. Distilled supervised fine-tuning (dSFT), the first of the paper's three methods
+# A base model continues text. It does not answer: nothing in its training said where a turn ends, whose turn comes
+# next, or that a question wants an answer. Distilled supervised fine-tuning (dSFT), the first of the paper's three methods
 # {cite:p}`tunstall2023zephyr`, shows it dialogues that a stronger model wrote and maximises their likelihood. You will
 # derive its loss, write the collator that feeds it, train with about fifteen lines of PyTorch, then with TRL, then with
 # the package, and see that all three do the same.
@@ -61,6 +61,7 @@ from transformers import PrinterCallback, get_scheduler, set_seed
 from zephyr_utils import chat, exercises, figures, lessons, published, training
 from zephyr_utils.data.records import load_records
 from zephyr_utils.evaluation import EvaluationWarning
+from zephyr_utils.evaluation.intervals import paired_difference
 from zephyr_utils.explorers.token_view import ChatTokens
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.pipeline import artefacts
@@ -146,8 +147,8 @@ assert torch.isclose(divergence, cross_entropy - entropy)
 #
 # $$\pi_{\text{dSFT}} = \arg\max_\pi \; \mathbb{E}_{(x, y) \sim \mathcal C} \, \log \pi(y \mid x).$$ (eq-02-dsft)
 #
-# It also says where the *held-out* loss must end: not at zero, but at the teacher's own entropy. (A training loss can go
-# lower, by memorising rows.)
+# It also says what the *held-out* loss cannot, on average, fall below: not zero, but the teacher's own entropy. (A training
+# loss can go lower, by memorising rows.)
 
 # %% [markdown]
 # ### Step 2: a text is as likely as the product of its tokens
@@ -411,8 +412,9 @@ collate = exercises.yours(collate, exercises.check_collate)
 # ````
 
 # %% [markdown]
-# Two rows of one dialogue, one with all tokens, one with the assistant's alone. (Where a template does not mark what the
-# assistant writes, no token of the second row counts.)
+# Two rows of one dialogue, one with all tokens, one with the assistant's alone. The shift drops the label of the first
+# token, which nothing precedes: with all tokens, one fewer prediction counts than there are labels. (Where a template does
+# not mark what the assistant writes, no token of the second row counts.)
 
 # %%
 def encoded(messages, assistant_only=False):
@@ -422,15 +424,18 @@ def encoded(messages, assistant_only=False):
 
 batch = collate([encoded(talk), encoded(talk, True)], tokenizer.pad_token_id)
 for name, labels in zip(("all tokens", "assistant only"), batch["labels"], strict=True):
-    counted = labels[labels != -100]
-    print(f"{name:>14}: {len(counted)} count: {tokenizer.decode(counted)!r}")
+    counted, n_predictions = labels[labels != -100], (labels[1:] != -100).sum()
+    print(
+        f"{name:>14}: {len(counted)} labels, {n_predictions} predictions count: "
+        f"{tokenizer.decode(counted)!r}"
+    )
 
 # %% [markdown]
 # ### Where the base model's loss lies
 #
-# Before training, ask the base what it finds hard. We sort each token into one of four parts: the *marker* of a turn, the
-# *end* of a turn, the *user's* words (and those of a system turn), the *assistant's* words. What is not a message's content
-# was written by the template.
+# Before training, ask the base what it finds hard. We sort each token into one of five parts: the *marker* of a turn, the
+# *end* token of a turn, the *line break* that the template writes after it, the *user's* words (and those of a system
+# turn), the *assistant's* words. What is not a message's content was written by the template.
 
 # %%
 def speakers(text, messages):
@@ -446,12 +451,13 @@ def speakers(text, messages):
 
 
 def parts(views, messages):
-    """The part each token belongs to: marker, end, user or assistant."""
+    """The part each token belongs to: marker, end, line break, user or assistant."""
     words, place, names = speakers("".join(v.text for v in views), messages), 0, []
     for view in views:
-        after_end = bool(names) and names[-1] == "end" and view.text == "\n"
-        if view.id == tokenizer.eos_token_id or after_end:
+        if view.id == tokenizer.eos_token_id:
             names.append("end")
+        elif names and names[-1] == "end" and view.text == "\n":
+            names.append("line break")
         else:  # a token without text is a further piece of the character before
             names.append(words.get(place, "marker") if view.text else names[-1])
         place += len(view.text)
@@ -478,7 +484,8 @@ lessons.predict(
     "template. Which part has the highest loss per token under the base of this run?",
     [
         "the marker of a turn",
-        "the end of a turn",
+        "the end token of a turn",
+        "the line break after an end token",
         "the user's words",
         "the assistant's words",
     ],
@@ -486,13 +493,14 @@ lessons.predict(
 )
 
 # %% tags=["hide-output"]
-PARTS = ("marker", "end", "user", "assistant")
+PARTS = ("marker", "end", "line break", "user", "assistant")
 before_by_part = loss_by_part(base, sample)
 by_loss = sorted(before_by_part, key=lambda name: -before_by_part[name][0])
 blind = math.log(len(tokenizer))
 for name in by_loss:
     loss, share = before_by_part[name]
     print(f"{name:>10}: {loss:6.2f} nats per token, {100 * share:3.0f} % of the tokens")
+form_loss = max(before_by_part[name][0] for name in by_loss if name in PARTS[:3])
 print(f"a blind guess among {len(tokenizer):,} tokens: {blind:.2f} nats")
 
 # %% tags=["remove-input"]
@@ -501,10 +509,11 @@ lessons.explain(
     f"{blind:.2f} nats; the end of a turn costs {before_by_part['end'][0]:.2f} and "
     f"the assistant's words {before_by_part['assistant'][0]:.2f}. "
     + (
-        "What is missing most is not knowledge but form: who speaks, in what format, "
-        "when to stop. A small adapter learns that in one or two passes."
-        if max(before_by_part["end"][0], before_by_part["marker"][0]) > blind / 2
-        else "Neither ends nor markers cost half as much as a blind guess: this base "
+        "What is missing most is not knowledge but form. A base has met the end token "
+        "where a document is over; here each turn ends with it, a question too, and a "
+        "line break follows. A small adapter learns that in one or two passes."
+        if form_loss > blind / 2
+        else "Nothing of the form costs half as much as a blind guess: this base "
         "has seen a chat's form before. What is left of it is what the template writes "
         "by itself, a system turn of its own included: a model that was trained on "
         "answers alone never had to predict that."
@@ -597,49 +606,54 @@ positions = exercises.yours(positions, exercises.check_packed_positions)
 # %% tags=["remove-input"]
 lessons.predict(
     "Now lay two dialogues end to end with positions that *run on*, and sum the losses "
-    "of all tokens but the first of each. How does the sum compare with that of the "
-    "two dialogues read alone?",
-    ["it is the same", "it is higher", "it is lower"],
+    "of all tokens but the first of each. How does the sum, in the mean over many "
+    "pairs of neighbours, compare with that of the dialogues read alone?",
+    ["it is higher", "it is lower", "no difference that these pairs show"],
     key="packing",
 )
 
 # %% tags=["hide-output"]
-one, two = (chat.encode(tokenizer, row["messages"])[0] for row in train[:2])
-row = torch.tensor([one + two], device=base.device)
-# the seam predicts nobody's token
-inside = [n for n in range(len(one + two) - 1) if n != len(one) - 1]
-
-
 @torch.no_grad()
-def packed_loss(places):
+def packed_loss(one, two, places):
+    """Sum of the token losses of two texts in one row, in nats."""
+    row = torch.tensor([one + two], device=base.device)
     places = torch.tensor([places], device=base.device)
     scores = base(input_ids=row, position_ids=places, use_cache=False).logits[0]
     losses = F.cross_entropy(scores[:-1].float(), row[0, 1:], reduction="none")
-    return losses[inside].sum().item()
+    # without the seam, where the first text predicts the second's first token
+    return (losses.sum() - losses[len(one) - 1]).item()
 
 
-alone = (token_losses(base, one).sum() + token_losses(base, two).sum()).item()
-again = packed_loss(list(positions([len(one), len(two)])))
-runs_on = packed_loss([*range(len(one + two))])
-print(f"alone {alone:.3f}, start again {again:.3f}, run on {runs_on:.3f}")
-assert math.isclose(alone, again, rel_tol=1e-3), (
-    "packed rows must not see their neighbours: reset the positions at each seam"
-)
+texts = [chat.encode(tokenizer, row["messages"])[0] for row in train[: 2 * looked_at]]
+of_pairs = defaultdict(list)
+for one, two in zip(texts[::2], texts[1::2], strict=False):
+    alone = sum(token_losses(base, text).sum().item() for text in (one, two))
+    again = packed_loss(one, two, list(positions([len(one), len(two)])))
+    assert math.isclose(alone, again, rel_tol=1e-3), (
+        "packed rows must not see their neighbours: reset the positions at each seam"
+    )
+    of_pairs["alone"].append(alone)
+    of_pairs["start again"].append(again)
+    of_pairs["run on"].append(packed_loss(one, two, [*range(len(one + two))]))
+pair_loss = {name: sum(values) / len(values) for name, values in of_pairs.items()}
+print(*(f"{name} {loss:.2f}" for name, loss in pair_loss.items()), sep=", ")
+change = paired_difference(of_pairs["run on"], of_pairs["alone"])
+print(f"run on − alone: {change}")
 
 # %% tags=["remove-input"]
 lessons.explain(
-    f"Read alone, the two dialogues have a loss of {alone:.3f} nats. With your "
-    "positions, transformers recognises two sequences and masks one from the other: "
-    f"{again:.3f}. With positions that run on, the second dialogue attends to the "
-    f"first: {runs_on:.3f}. Higher or lower, it is not what the student will meet: at "
-    "inference there is no neighbour. Zephyr's run was packed in this way, and rows "
-    "were cut where the context ended. Today's `packing_strategy: bfd` (best fit, "
-    "decreasing: the longest first, each where it leaves the least room) keeps "
-    "neighbours apart.",
+    f"Read alone, two dialogues have a loss of {pair_loss['alone']:.1f} nats, in the "
+    f"mean of {change.n} pairs. With your positions, transformers recognises two "
+    f"sequences and masks one from the other: {pair_loss['start again']:.1f}. With "
+    "positions that run on, the second dialogue attends to the first, and the sum "
+    f"changes by {change.mean:+.2f} nats (interval {change.low:+.2f} to "
+    f"{change.high:+.2f}). A lower loss would be no gain here: at inference there is "
+    "no neighbour, so the student is trained on what it will not meet. Zephyr's run "
+    "was packed in this way, and rows were cut where the context ended. Today's "
+    "`packing_strategy: bfd` (best fit, decreasing: the longest first, each where it "
+    "leaves the least room) keeps neighbours apart.",
     key="packing",
-    answer=(
-        0 if math.isclose(runs_on, alone, rel_tol=1e-5) else 1 if runs_on > alone else 2
-    ),
+    answer=0 if change.low > 0 else 1 if change.high < 0 else 2,
 )
 
 # %% [markdown]
@@ -1156,11 +1170,12 @@ lessons.explain(
 
 # %% tags=["remove-input"]
 lessons.predict(
-    "The same four parts as before, now after training. Which keeps the highest loss "
+    "The same five parts as before, now after training. Which keeps the highest loss "
     "per token?",
     [
         "the marker of a turn",
-        "the end of a turn",
+        "the end token of a turn",
+        "the line break after an end token",
         "the user's words",
         "the assistant's words",
     ],
@@ -1176,7 +1191,7 @@ falls = {  # of the mean loss, in nats per token
     name: share * (before_by_part[name][0] - loss)
     for name, (loss, share) in after_by_part.items()
 }
-form = (falls["marker"] + falls["end"]) / max(sum(falls.values()), 1e-9)
+form = sum(falls.get(name, 0.0) for name in PARTS[:3]) / max(sum(falls.values()), 1e-9)
 for name, (loss, share) in after_by_part.items():
     print(
         f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, "
@@ -1188,7 +1203,11 @@ lessons.explain(
     f"Markers are at {after_by_part['marker'][0]:.2f} and ends of turns at "
     f"{after_by_part['end'][0]:.2f}, after {before_by_part['marker'][0]:.2f} and "
     f"{before_by_part['end'][0]:.2f}: that is the format"
-    + (f", and {form:.0%} of the fall of the mean loss" if 0 < form < 1 else "")
+    + (
+        f", with the line breaks {form:.0%} of the fall of the mean loss"
+        if 0 < form < 1
+        else ""
+    )
     + ". The assistant's words are at "
     f"{after_by_part['assistant'][0]:.2f}, the user's at "
     f"{after_by_part['user'][0]:.2f}. Much of what remains cannot be predicted: "
@@ -1290,8 +1309,8 @@ lessons.explain(
         "nobody asked, as the table shows: it knows the end of a *document*. The "
         "student stops at the end of an *answer*. "
         if graded["base"]["ended"] < 0.5 < graded["dsft"]["ended"]
-        else "The base ends its answers, too, so dSFT has no stopping to teach, but "
-        "what they should say. "
+        else "The base stops too, but where its *documents* stop; dSFT teaches where a "
+        "*turn* stops, and what to say before it. "
         if graded["base"]["ended"] > 0.5
         else "Neither ends most of its answers by itself. "
     )
