@@ -219,6 +219,21 @@ def test_a_replication_without_the_row_is_left_out_and_one_is_not_a_measurement(
     assert "not measured" in findings_table([found])
 
 
+def test_a_replication_of_which_no_question_was_graded_in_both_exams_is_left_out():
+    whole, first_half, second_half = exam_of("cCe"), exam_of("a.."), exam_of(".bb")
+    measured = {
+        0: {"a": {"exam": whole}, "b": {"exam": first_half}},
+        1: {"a": {"exam": whole}, "b": {"exam": second_half}},
+        2: {"a": {"exam": first_half}, "b": {"exam": second_half}},
+        3: {"a": {"exam": whole}, "b": {"exam": whole | {"questions": ["..."]}}},
+    }
+    found = judge_together([Claim("a", "a", "", "one", "a", "b")], measured, reasons.explain)[0]
+    assert found.replications == 2
+    assert found.findings[GRADE].effect.per_replication == pytest.approx((1.0, 1.0))
+    ungraded = {3: measured[3]}
+    assert reasons.in_parts("a", "b", ungraded) == ""
+
+
 def test_a_difference_comes_in_two_parts_that_add_up():
     # twice as many right answers, each graded as before: all of it is content
     content = {0: {"a": {"exam": exam_of("SSaa")}, "b": {"exam": exam_of("Saaa")}}}

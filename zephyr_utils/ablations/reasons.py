@@ -55,9 +55,13 @@ def _both(
             exams = [find_exam(rows, name) for name in (better, worse)]
         except KeyError:
             continue
-        if all(exam.get("questions") and "right" in exam for exam in exams):
+        if all(_has_grades(exam) and "right" in exam for exam in exams):
             (p1, r1, w1), (p0, r0, w0) = (_composition(exam) for exam in exams)
             yield (p1, _either(r1, r0), _either(w1, w0)), (p0, _either(r0, r1), _either(w0, w1))
+
+
+def _has_grades(exam: dict[str, Any]) -> bool:
+    return any(set(turn) - {"."} for turn in exam.get("questions") or ())
 
 
 def _either(own: float | None, other: float | None) -> float:

@@ -41,7 +41,7 @@ class Claim:
         better, worse: two exams (`outcomes.find_exam`) whose difference it is about.
         expected: the side of the boundary that the claim puts the number on; "no gain" puts it
             below the margin.
-        primary: the outcome that it is stated for; the other stands beside it.
+        primary: the outcome that it is stated for; the other is beside it.
         number: a replication's results by row -> another number that the claim is about, in place
             of `better` and `worse`.
         against: the boundary that `number` is held against.
@@ -186,14 +186,17 @@ def verdict_of(effect: Effect, p_corrected: float, claim: Claim, margin: float |
 
 
 def effect_of(claim: Claim, outcome: str, measured: Measured) -> Effect | None:
-    """An outcome of a claim over the replications that have it; None for fewer than two."""
+    """An outcome of a claim over the replications that have it; None for fewer than two.
+
+    A replication of which no question was graded in both exams does not have it.
+    """
     values: list[ArrayLike] = []
     for rows in measured.values():
         try:
             if claim.number:
                 values.append([claim.number(rows)])
-            else:
-                values.append(paired_values(rows, claim.better, claim.worse, outcome))
+            elif (gaps := paired_values(rows, claim.better, claim.worse, outcome)).size:
+                values.append(gaps)
         except KeyError:  # this replication lacks a row
             continue
     return measure_effect(values) if len(values) > 1 else None
