@@ -186,13 +186,17 @@ class Search:
     def _in_a_process(self, stage: str, settings: list[tuple[dict, int]]) -> None:
         """`try_setting` for one setting after the other, in a process with one thread."""
         command = [sys.executable, __file__, "--stages", stage, "--settings", json.dumps(settings)]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command, env={**os.environ, **QUIET}, stdout=subprocess.PIPE, text=True
-        )
-        for line in process.stdout or ():
-            if line.startswith('{"'):
-                self._keep(stage, json.loads(line))
-        if process.wait():
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    if line.startswith('{"'):
+                        self._keep(stage, json.loads(line))
+            except BaseException:
+                process.kill()  # it would train on, and nobody would read what it says
+                raise
+        if process.returncode:
             raise RuntimeError(f"{stage}: a setting failed, see above")
 
     def _keep(self, stage: str, result: dict[str, Any]) -> None:

@@ -241,6 +241,29 @@ def test_a_process_that_dies_fails_the_rows_that_it_had_not_measured(monkeypatch
     assert "the process ended with 9" in kept[1][1]["failed"]
 
 
+@pytest.mark.parametrize("fails", ["say", "keep"])
+def test_a_process_ends_where_what_it_measured_cannot_be_kept(monkeypatch, fails):
+    said = json.dumps({"row": "dsft", "label": "dSFT-1", "results": {}, "seconds": 1})
+    training_on = f"import time; print({said!r}, flush=True); time.sleep(600)"
+    start, started = subprocess.Popen, []
+
+    def popen(command, **options):
+        started.append(start([sys.executable, "-c", training_on], **options))
+        return started[0]
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    calls = {"say": lambda line: None, "keep": None} | {fails: full}
+    try:
+        with pytest.raises(OSError, match="no space left"):
+            list(run_in_parallel([(Pipeline(seed=4), ["dsft", "few"])], 1, **calls))
+        assert started[0].returncode not in (0, None)
+    finally:
+        started[0].kill()
+
+
 @pytest.mark.slow
 def test_rows_train_from_what_they_say_and_a_second_process_reuses_them(tmp_path, monkeypatch):
     save_records(world.dialogues(60), tmp_path / "dialogues.jsonl")

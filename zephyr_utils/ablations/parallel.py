@@ -48,25 +48,31 @@ def run_in_parallel(
         failed: dict[str, str] = {}
         task = json.dumps({"pipeline": pipeline.arguments, "rows": wanted})
         # A file and not a pipe for its errors: nobody reads them until the process has ended.
-        with tempfile.TemporaryFile("w+") as errors:
-            process = subprocess.Popen(
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(
                 [sys.executable, "-m", module, task],
                 env={**os.environ, **QUIET},
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-            )
-            for line in process.stdout or ():
-                if line.startswith('{"row"'):
-                    done = json.loads(line)
-                    row = done["row"]
-                    if "failed" in done:
-                        failed[row] = done["failed"]
-                    else:
-                        results[row] = done["results"]
-                        say(f"seed {pipeline.seed}: {done['label']}, {done['seconds']:.0f} s")
-                    if keep:
-                        keep(pipeline.seed, done)
+            ) as process,
+        ):
+            try:
+                for line in process.stdout or ():
+                    if line.startswith('{"row"'):
+                        done = json.loads(line)
+                        row = done["row"]
+                        if "failed" in done:
+                            failed[row] = done["failed"]
+                        else:
+                            results[row] = done["results"]
+                            say(f"seed {pipeline.seed}: {done['label']}, {done['seconds']:.0f} s")
+                        if keep:
+                            keep(pipeline.seed, done)
+            except BaseException:
+                process.kill()  # it would train on, and nobody would read what it says
+                raise
             if process.wait():
                 errors.seek(0)
                 tail = errors.read()[-1500:]
