@@ -176,8 +176,8 @@ def _sign_flip_p_value(difference: NDArray[np.float64], n_permutations: int, see
     moving = np.sort(difference[difference != 0])
     if moving.size == 0:
         return 1.0
-    # A hair below the observed sum, so that equal sums count as equal in spite of rounding. The hair
-    # is in proportion to what was added up, as rounding is, not to the sum, which may be near 0.
+    # A hair below the observed sum, so that equal sums count as equal in spite of rounding. It is
+    # in proportion to what was added up, as rounding is, not to the sum, which may be near 0.
     observed = abs(moving.sum()) - 1e-12 * np.abs(moving).sum()
     if moving.size <= _EXACT_PAIRS:
         patterns = np.arange(2**moving.size)[:, None] >> np.arange(moving.size) & 1
