@@ -308,9 +308,10 @@ print(
 # %% tags=["remove-input"]
 lessons.explain(
     "The loss of a coin toss: both ratios are one, the margin is zero and "
-    "$\\sigma(0) = \\tfrac12$. Only *changes* since dSFT count, so neither the pairs "
-    "nor $\\beta$ matter yet. A first loss other than ln 2 means that the run started "
-    "at another model than its reference. Even ln 2 is not proof enough (Chapter 05).",
+    "$\\sigma(0) = \\tfrac12$. A loss of zero would need a margin without end. Only "
+    "*changes* since dSFT count, so neither the pairs nor $\\beta$ matter yet. A first "
+    "loss other than ln 2 means that the run started at another model than its "
+    "reference. Even ln 2 is not proof enough (Chapter 05).",
     key="first-loss",
 )
 
@@ -552,7 +553,8 @@ lessons.explain(
     (
         "It said something and stopped. ",
         "It went on writing until it was cut off. ",
-        "It wrote role markers and nothing else. ",
+        "It wrote role markers and nothing else. "
+        + ("Even so it ended by itself, as a document does. " if answer.ended else ""),
     )[what_came]
     + "A base model continues a text as its documents go on. Nothing has told it that "
     "these marks mean *you are asked, answer, stop*. In the paper's appendix a model "

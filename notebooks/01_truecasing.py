@@ -179,8 +179,9 @@ for name, deed in suspected.items():
 # %% tags=["remove-input"]
 lessons.explain(
     "`str.capitalize` raises the first letter *and lowers all others*, which its name "
-    "does not say. `str.lower` would have lowered the first letter too, and a rule for "
-    "sentence starts would have left England and NASA alone.",
+    "does not say. `str.lower` would have lowered the first letter too, `str.title` "
+    "would have raised every word, and a rule for sentence starts would have left "
+    "England and NASA alone.",
     key="whodunnit",
 )
 

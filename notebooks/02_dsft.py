@@ -330,9 +330,10 @@ lessons.explain(
     f"{len(direct)} ids one way and {len(by_text)} the other. Mistral's tokenizer, "
     "and the miniature's like it, puts the token `<s>` in front of every plain text; "
     "the template has none. A student trained one way and asked the other meets a "
-    "first token that it has never seen. With a tokenizer that adds nothing both ways "
-    "agree; with a template that has its own `<s>` the second way gives *two*. The "
-    "package goes straight to ids everywhere: in training, in chat and in evaluation.",
+    "first token that it has never seen. Zephyr's markers are plain text both ways. "
+    "With a tokenizer that adds nothing both ways agree; with a template that has its "
+    "own `<s>` the second way gives *two*. The package goes straight to ids "
+    "everywhere: in training, in chat and in evaluation.",
     key="two-ways",
     answer=0 if by_text == direct else 1,
 )
