@@ -1042,6 +1042,8 @@ first, last = measured[0], measured[-1]
 for key in keys:
     start, end = (curves[f"eval_{key}"][step] for step in (first, last))
     print(f"{key:20s} held out: {start:8.3f} before, {end:8.3f} after")
+if not curves["eval_rewards/accuracies"][first]:
+    print("(An accuracy of 0, not one half: every margin is 0; margins above 0 count.)")
 held_chosen, held_rejected = (curves[f"eval_rewards/{side}"][last] for side in sides)
 held_accuracy, held_margin = (
     curves[f"eval_rewards/{key}"][last] for key in ("accuracies", "margins")
