@@ -2,7 +2,7 @@
 
 Trains and examines every row of the ablations in each replication, whose seed draws records, exam
 and training alike, and writes what was measured (two outcomes by question), verdicts and the
-machine's stamp to ``benchmarks/results/claims.json``. What is judged and how stands in
+machine's stamp to ``benchmarks/results/claims.json``. What is judged and how is in
 ``benchmarks/protocol.md``, which is older than the results.
 
 The file is rewritten after each row: a run that was killed goes on where it was. Results that rest

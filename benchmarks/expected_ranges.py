@@ -16,7 +16,7 @@ Number = Callable[[dict[str, Any]], float]
 
 
 def at(*path: str) -> Number:
-    """Where a number stands in a replication's results."""
+    """Where a number is in a replication's results."""
     return lambda rows: functools.reduce(lambda part, key: part[key], path, rows)  # type: ignore[return-value]
 
 

@@ -139,7 +139,7 @@ def _throughput(shape: Shape, stage: Stage, asked: Recipe, seconds: float) -> di
 
 @contextlib.contextmanager
 def _counted_shared_rows(clock: Clock) -> Iterator[None]:
-    """Count the rows in which prompts stand once as they are made."""
+    """Count the rows in which prompts appear once as they are made."""
     from zephyr_utils.training import prefix_sharing
 
     make = prefix_sharing.share_prompts

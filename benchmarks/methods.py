@@ -2,7 +2,7 @@
 
 Trains and examines every row of part two in each replication, whose seed draws records, exam and
 training alike, and writes what was measured, verdicts and the machine's stamp to
-``benchmarks/results/methods.json``. What is judged and how stands in
+``benchmarks/results/methods.json``. What is judged and how is in
 ``benchmarks/protocol-methods.md``, which is older than the results. Rows that are measured stay;
 results that rest on another base model, world or setting are refused, by name.
 

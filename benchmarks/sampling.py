@@ -10,7 +10,7 @@ Both arms draw the same number of answers from one model to the same prompts of 
 
 The arms take turns, the order is turned by one each round, and a short run of each comes before.
 Compared are tokens per second of processor time on one thread (a machine that does other things
-beside must not count); the wall clock stands beside it. Answers of the two arms are other draws of
+beside must not count); the wall clock is beside it. Answers of the two arms are other draws of
 one distribution, so tokens are counted; greedily they must be the same, which is checked. Results:
 ``benchmarks/results/sampling.json``.
 """

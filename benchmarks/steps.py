@@ -19,7 +19,7 @@ same tokens:
 two on pairs whose prompts were made some two hundred tokens longer. Whole passes are interleaved,
 each arm once a round, and the order turns by one each round; two steps of each arm come before, to
 warm up. A step's time is processor time of one thread (a machine that does other things beside must
-not count); the wall clock stands beside it. A precomputed reference is paid before the clock
+not count); the wall clock is beside it. A precomputed reference is paid before the clock
 starts. Reported are ratios of medians over rounds, and the range of the ratio over single rounds.
 That the arms do the same maths is checked: their losses agree. Results:
 ``benchmarks/results/steps.json``.

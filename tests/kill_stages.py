@@ -9,7 +9,7 @@ moment falls into the stage's own work, not into the import of TRL. What a stage
 killed in a stage of its own (dSFT before dDPO) is made once and copied. Trainings save every few
 steps, so that most kills leave a checkpoint to go on from, and an exam asks few questions. A stage
 passes when, after a kill and one further start, its files hold the same bytes as those of the run
-left alone. Exceptions, each with its reason, stand in `IGNORED` and `VOLATILE`.
+left alone. Exceptions, each with its reason, are in `IGNORED` and `VOLATILE`.
 
 No file of the package may change while this runs: an artefact's key holds the code that makes it.
 """

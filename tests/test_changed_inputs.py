@@ -117,7 +117,7 @@ CHANGES = [recipe_file, weights, setting, template, limit, nothing]
 def test_a_training_goes_on_from_a_kill_only_if_nothing_changed(
     step, change, pipeline, tmp_path, monkeypatch
 ):
-    if step == "ddpo":  # starts from a chat model, so that no dSFT stands before it
+    if step == "ddpo":  # starts from a chat model, so that no dSFT is before it
         pipeline = replace(pipeline, sft_model=pipeline.base_model, base_model="", dialogues="")
     training = Training()
     monkeypatch.setattr(f"zephyr_utils.pipeline.pipeline.train_{step}", training)

@@ -1,4 +1,4 @@
-"""Folders from which something is missing, or in which something stands twice, are no one set."""
+"""Folders from which something is missing, or in which something appears twice, are not one set."""
 
 import json
 

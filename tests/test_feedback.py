@@ -39,7 +39,7 @@ def world():
 
 
 def place_reader(body, before):
-    """A judge that rates each answer by the number in it, wherever it stands."""
+    """A judge that rates each answer by the number in it, wherever it occurs."""
     if "Overall grade" in body["messages"][0]["content"]:
         return "So so.\nOverall grade: 5"
     if len(body["messages"]) == 1:

@@ -14,7 +14,7 @@ from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import Call, Endpoint, RunStopped, Sampling, collect_answers
 from zephyr_utils.feedback.command import FeedbackCommand
 
-PASSWORD = "p%40ss-word1"  # as it stands in an address; it is p@ss-word1
+PASSWORD = "p%40ss-word1"  # as it is in an address; it is p@ss-word1
 SECRETS = ("p@ss-word1", PASSWORD, base64.b64encode(b"anna:p@ss-word1").decode())
 
 

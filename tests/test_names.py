@@ -1,4 +1,4 @@
-"""The book's words and the code's: names in the glossary exist, terms stand once and in order, and
+"""The book's words and the code's: names in the glossary exist, terms appear once and in order, and
 one thing has one name.
 """
 
@@ -76,7 +76,7 @@ def defined(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> dict[str, list[s
             if isinstance(node, kind) and not node.name.startswith("_"):
                 where = places.setdefault(node.name, [])
                 place = path.relative_to(ROOT).as_posix()
-                if place not in where:  # overloads stand under one name
+                if place not in where:  # overloads are under one name
                     where.append(place)
     return places
 

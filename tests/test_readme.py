@@ -24,7 +24,7 @@ TREE = re.search(r"## The tree\n\n```\n(.*?)```", README, re.S)[1]
 
 
 def code(text):
-    """What stands in backticks or in blocks of code."""
+    """What is in backticks or in blocks of code."""
     blocks = re.findall(r"```\w*\n(.*?)```", text, re.S)
     return [*re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S)), *blocks]
 

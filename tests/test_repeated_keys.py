@@ -1,4 +1,4 @@
-"""A key that stands twice in one object has two readings: refused by its name and its line, in
+"""A key that appears twice in one object has two readings: refused by its name and its line, in
 whatever form the object comes.
 """
 

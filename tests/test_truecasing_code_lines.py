@@ -88,7 +88,7 @@ def test_prose_around_a_block_is_repaired_and_the_block_is_not(code, fault):
 
 
 def test_a_line_of_code_behind_a_sentence_is_not_a_sentence():
-    # As it stands in an answer of UltraChat: the statement opens with a word in lower case, behind
+    # As it is in an answer of UltraChat: the statement opens with a word in lower case, behind
     # a comment that ends with a full stop.
     text = (
         "# This program takes a positive number from Maria and gives the letters of it.\n\n"

@@ -142,12 +142,12 @@ UNTOUCHABLE = (
     "# Read a Name. then visit Paris.\nputs 'Which. Name?'\nName = gets.chomp\n",
     "Cd /River\nexport NAME=Maria\n# However, it is far. i like it.\necho 'Visit. it'\n",
 )
-# These stand on lines of their own.
+# These are on lines of their own.
 BLOCKS = ("```", "~~~", "$$", r"\[", r"\begin", "<pre", "<!--", "# Read", "Cd ")
 
 
 def planted_message(rng: random.Random) -> tuple[str, list[tuple[int, int]]]:
-    """A message with one to four untouchable parts, and where they stand (start, end, in
+    """A message with one to four untouchable parts, and where they are (start, end, in
     characters).
     """
     text, spans = "", []

@@ -1,7 +1,7 @@
 """The reference of the package: a page for each of its packages, made from signatures and
 docstrings at every build of the website.
 
-The pages are MyST with Sphinx's Python directives, so that each name has an address and stands in
+The pages are MyST with Sphinx's Python directives, so that each name has an address and is in
 the index.
 """
 

@@ -161,7 +161,7 @@ def _name(node: ast.stmt) -> str:
 
 
 def _comment(node: ast.stmt, lines: list[str]) -> str:
-    """What stands behind a constant in its line, or above it."""
+    """What is behind a constant in its line, or above it."""
     if not isinstance(node, ast.Assign | ast.AnnAssign) or node.end_lineno is None:
         return ""
     for number in (node.lineno, node.end_lineno):

@@ -93,7 +93,7 @@ def main() -> int:
     except HandbookError as error:
         print(f"There are no answers to choose from.\n{error}", file=sys.stderr)
         return 1
-    print(f"Answers to {len(made.results['questions'])} questions lie in {made.folder}")
+    print(f"Answers to {len(made.results['questions'])} questions are in {made.folder}")
     return 0
 
 

@@ -320,7 +320,7 @@ def main() -> int:
         f"The website: {count} pages, {size / 2**20:.1f} MB, built in "
         f"{time.perf_counter() - started:.0f} s."
     )
-    print(f"It lies in {pages}")
+    print(f"It is in {pages}")
     print(
         f"To read it: {Path(sys.executable).name} -m http.server --directory {pages}, then open "
         f"the address it names"

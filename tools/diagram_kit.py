@@ -79,14 +79,14 @@ class Drawing:
         self.shapes: list[str] = []
 
     def text(self, x: float, y: float, words: str, kind: str = "", *, anchor: str = "") -> None:
-        """Words that begin, or have their middle or end, at x; y is the line they stand on."""
+        """Words that begin, or have their middle or end, at x; y is the line they are on."""
         at = f' text-anchor="{anchor}"' if anchor else ""
         css = f' class="{kind}"' if kind else ""
         words = escape(words, quote=False)
         self.shapes.append(f'<text{css} x="{_number(x)}" y="{_number(y)}"{at}>{words}</text>')
 
     def lines(self, x: float, y: float, lines: list[str]) -> None:
-        """Lines of words under each other; y is the line that the first stands on."""
+        """Lines of words under each other; y is the line that the first is on."""
         for number, words in enumerate(lines):
             self.text(x, y + 22 * number, words)
 

@@ -189,7 +189,7 @@ def with_explorers(
 def _explorer(
     mark: str, run: Path, packed: BrowserModels, checkpoints: Checkpoints
 ) -> Explorer | str:
-    """What stands in place of a mark."""
+    """What is in place of a mark."""
     if mark == TALK:
         return Talk(packed, OPENING_SENTENCE, EXAMPLE_QUESTIONS)
     if mark == MICROSCOPE:

@@ -2,7 +2,7 @@
 
 *Widgets.* MyST-NB writes a widget's state as JSON into a script element and escapes ``</script>``
 in lower case only. HTML ignores case there, and ``<!--<script>`` keeps the element open to the end
-of the page; both may stand in any record that an explorer shows. So every ``<`` becomes
+of the page; both may occur in any record that an explorer shows. So every ``<`` becomes
 ``\\u003c``, which is the same JSON and no markup (HTML standard, section 4.12.1.3, restrictions for
 contents of script elements).
 
@@ -78,7 +78,7 @@ AFTER_OTHERS = 900  # MyST-NB's and the theme's handlers of the same event have 
 
 
 def safe_json(text: str) -> str:
-    """JSON that may stand in a script element: the same value, without the character ``<``."""
+    """JSON that may occur in a script element: the same value, without the character ``<``."""
     return text.replace("<", "\\u003c")
 
 

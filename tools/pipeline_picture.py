@@ -210,7 +210,7 @@ def _bars(
     """The grades as bars from 1 to 10, each with its numbers; and where the drawing ends."""
     shapes = [_text(1, top + 14, "07  Evaluation: grades from 1 to 10", "title")]
     y = top + 26
-    # names left of the bars and words right of them; on a phone they stand above
+    # names left of the bars and words right of them; on a phone they are above
     beside = width > 500
     left, right = (104, 210) if beside else (1, 1)
     per_point = (width - left - right) / (HIGHEST - LOWEST)

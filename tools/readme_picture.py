@@ -109,7 +109,7 @@ def dpo_in_words(results: dict[str, Any]) -> str:
 
 
 def block(metrics: dict[str, dict[str, float]], seeds: int, said: str) -> str:
-    """What stands between the marks in README.
+    """What is between the marks in README.
 
     Args:
         metrics: as the picture takes them.
@@ -138,7 +138,7 @@ def main() -> int:
     README.write_text(
         BLOCK.sub(lambda _: block(metrics, seeds, said), text, count=1), encoding="utf-8"
     )
-    print(f"README's picture of {seeds} seeds lies in {PICTURE}")
+    print(f"README's picture of {seeds} seeds is in {PICTURE}")
     return 0
 
 

@@ -34,7 +34,7 @@ class Check:
     """One thing looked at.
 
     Attributes:
-        part: the heading it stands under.
+        part: the heading it is under.
         state: `OK`; `MISSING`: the miniature does not run without it; `NOTE`: something else does
             not.
         words: the result, in a sentence or less.

@@ -119,7 +119,7 @@ def write_json(path: str | Path, value: Any, *, indent: int | None = 2) -> None:
     """Write a value as strict JSON (no NaN, no infinity), whole or not at all.
 
     Raises:
-        HandbookError: as `atomic_write`, or the value is none that JSON can hold.
+        HandbookError: as `atomic_write`, or the value is not one that JSON can hold.
     """
     try:
         text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
@@ -145,7 +145,7 @@ def plain_value(value: Any) -> Any:
     """A value as JSON can hold it: array scalars become numbers, numbers that are not finite None.
 
     Raises:
-        TypeError: a value that is none of these, such as a function.
+        TypeError: a value that is not one of these, such as a function.
     """
     if isinstance(value, dict):
         return {str(name): plain_value(inner) for name, inner in value.items()}

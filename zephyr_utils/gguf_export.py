@@ -35,7 +35,7 @@ class Exported:
     """A GGUF file, read back and compared with the model that it was made from.
 
     Attributes:
-        file: where it lies.
+        file: where it is.
         size: in bytes.
         largest_difference: of the log-probabilities of all tokens at all positions of `PROBES`, in
             nats; the model is taken in float32.
@@ -134,7 +134,7 @@ def _convert(converter: Path, model: Path, file: Path, outtype: str) -> None:
             f"llama.cpp's converter cannot convert this model: {_last_line(done.stderr)}",
             where=str(model),
             remedy="take a model of an architecture and a tokenizer that llama.cpp knows; the "
-            "miniature's tokenizer is our own and is none of them",
+            "miniature's tokenizer is our own and is not one of them",
         )
 
 

@@ -43,7 +43,7 @@ def html_table(
     Args:
         columns: the header's cells.
         rows: as many cells each. A cell is escaped unless it is :class:`Markup`.
-        caption: stands above the table; "" for none.
+        caption: shown above the table; "" for none.
         numbers: places of columns that hold numbers, from 0; their cells get the class ``number``.
         row_headers: whether the first cell of a row names it.
         css_class: of the table; "" for none.

@@ -88,7 +88,7 @@ def convert_gguf(file: Path, output: Path) -> Path:
         output: the directory; it appears whole or not at all.
 
     Raises:
-        HandbookError: the ``gguf`` package is missing; the file is none, is cut short, or is of an
+        HandbookError: the ``gguf`` package is missing; the file is not GGUF, cut short, or of an
             architecture or a quantisation that transformers does not know; the disk is too small.
     """
     weights = _check_gguf(file)
@@ -129,7 +129,7 @@ def _load(file: Path) -> tuple[Any, Any]:
             model = AutoModelForCausalLM.from_pretrained(
                 file.parent, dtype=torch.float32, **options
             )
-        except Exception as error:  # each fault has an error of its own kind there
+        except Exception as error:  # each fault raises its own kind of error there
             raise HandbookError(
                 f"transformers cannot load this GGUF file: {_first_line(error)}",
                 where=str(file),

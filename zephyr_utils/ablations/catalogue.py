@@ -3,7 +3,7 @@ which recipe.
 
 Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen. Each row
 had a search of its own on development questions, over three seeds that measure no claim, by
-``benchmarks/search.py``; the winners stand in ``recipes/<scale>/ablations.yaml``.
+``benchmarks/search.py``; the winners are in ``recipes/<scale>/ablations.yaml``.
 """
 
 from dataclasses import dataclass, field

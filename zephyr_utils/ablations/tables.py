@@ -134,7 +134,7 @@ def findings_table(findings: Iterable[ClaimResult], why: bool = True) -> str:
 
 
 def _cells(result: ClaimResult) -> tuple[str, str]:
-    """What stands under the two outcomes; a number of its own stands under the first."""
+    """What is under the two outcomes; a number of its own is under the first."""
     cells = [in_words(result, name) for name in result.claim.outcomes]
     return cells[0], cells[1] if len(cells) > 1 else ""
 

@@ -173,7 +173,7 @@ class _Steps:
     """
 
     def __init__(self, model: Any) -> None:
-        # PEFT's wrapper hides the parameters; the adapter lies in the layers of what it wraps.
+        # PEFT's wrapper hides the parameters; the adapter is in the layers of what it wraps.
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.known = set(inspect.signature(self.model.forward).parameters)
         self.cache = DynamicCache(config=self.model.config)

@@ -83,7 +83,7 @@ def check_settings(directory: Path) -> None:
     if adapter:
         raise HandbookError(
             "this directory holds a model and a LoRA adapter, which transformers would apply "
-            "without a word",
+            "silently",
             where=str(directory),
             remedy="merge the adapter into the model, or move adapter_config.json and the "
             "adapter's weights to a folder of their own",

@@ -1,6 +1,6 @@
 """Special tokens in contents: what a user or a model writes is text, even where it looks like one.
 
-A tokenizer takes ``</s>`` for the end of a turn wherever it stands, and ``<s>`` is also HTML for
+A tokenizer takes ``</s>`` for the end of a turn wherever it occurs, and ``<s>`` is also HTML for
 text that is struck out. An answer that explains it would teach the model to stop in mid-answer, and
 a user who types ``</s>`` and the marker of a turn would forge that turn. Here a conversation is
 encoded so that the tokens which the template writes are the only special ones.
@@ -44,7 +44,7 @@ class EncodedChat(NamedTuple):
 
 
 def special_tokens_in(tokenizer: PreTrainedTokenizerBase, messages: Conversation) -> dict[str, int]:
-    """The special tokens that stand in the contents of `messages` as text: token -> how often."""
+    """The special tokens that are in the contents of `messages` as text: token -> how often."""
     pattern = _pattern(control_tokens(tokenizer))
     counts: dict[str, int] = {}
     for message in messages:
@@ -104,7 +104,7 @@ def encode_contents_as_text(
 
     The whole conversation is encoded at once, as ``apply_chat_template`` does, by a copy of the
     tokenizer in which the special tokens have other names, as long as their own. The template's
-    tokens are given these names; what stands in contents keeps its own and is ordinary text.
+    tokens are given these names; what is in contents keeps its own and is ordinary text.
 
     Raises:
         HandbookError: the tokenizer cannot be copied: one that is not of the `tokenizers` library.

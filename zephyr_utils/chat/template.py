@@ -22,7 +22,7 @@ from zephyr_utils.data.fields import check_text
 from zephyr_utils.errors import HandbookError
 
 # Renders byte for byte as the template of Zephyr-7B does. What is ours are the generation marks:
-# they tell transformers which tokens the assistant writes. The end-of-sequence token stands inside
+# they tell transformers which tokens the assistant writes. The end-of-sequence token is inside
 # them, so that a model trained on answers alone learns to stop; the line break after it stands
 # outside. The role markers are plain text, not special tokens, so no embedding has to be added.
 ZEPHYR_TEMPLATE = """\
@@ -187,7 +187,7 @@ def _apply_template(
 
 
 class TokenView(NamedTuple):
-    """One token: the text it stands for, its id, whose turn it lies in, whether it counts in the
+    """One token: the text it stands for, its id, whose turn it is in, whether it counts in the
     loss.
     """
 

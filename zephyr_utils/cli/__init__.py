@@ -118,7 +118,7 @@ def main() -> None:
         )
         sys.exit(2)
     except SystemExit as ended:
-        # Typer turns Ctrl-C into status 130 without a word.
+        # Typer turns Ctrl-C into status 130 silently.
         stopped = getattr(ended.__context__, "__cause__", None)
         if isinstance(stopped, KeyboardInterrupt):
             err.print(

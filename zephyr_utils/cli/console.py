@@ -40,7 +40,7 @@ err = PlainConsole(stderr=True)
 
 
 def print_manifest(manifest: "Manifest", *names: str) -> None:
-    """Print where an artefact lies, its row counts and the results of those names."""
+    """Print where an artefact is, its row counts and the results of those names."""
     how = "reused" if manifest.reused else f"made in {manifest.seconds:.0f} s"
     rows = ", ".join(
         f"{count} {name.removeprefix('rows_').replace('_', ' ')}"

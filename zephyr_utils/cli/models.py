@@ -290,7 +290,7 @@ def evaluate(
 
 
 def _print_report(results: "Report", page: Path) -> None:
-    """A line for every figure of a report, what looks odd about them, and where the page lies."""
+    """A line for every figure of a report, what looks odd about them, and where the page is."""
     lines = []
     for grades in sorted(results.grades.values(), key=lambda grades: -grades.overall):
         lines.append(f"{grades}  95 %: {grades.interval.low:.2f} to {grades.interval.high:.2f}")

@@ -10,7 +10,7 @@ from zephyr_utils.errors import HandbookError
 
 @dataclass(frozen=True)
 class SetAside:
-    """A row that is not used: where it stood, the reason in a word, the full message, and the row
+    """A row that is not used: where it was, the reason in a word, the full message, and the row
     itself.
     """
 

@@ -312,7 +312,7 @@ class _ReferenceRuns:
         self.sizes = sorted({len(run) for run in self.owners})
 
     def inside(self, words: list[str]) -> str | None:
-        """The reference that stands in these words; of several, the one of which the most runs are
+        """The reference that is in these words; of several, the one of which the most runs are
         found.
         """
         seen = {run for size in self.sizes for run in _runs(words, size) if run in self.owners}

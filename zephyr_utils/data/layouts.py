@@ -47,7 +47,7 @@ class Layout(Generic[T]):
         fields: the fields that make it, as the table shows them.
         becomes: what is made of it, in words; empty where it is taken as it is.
         matches: whether a row is written in it.
-        convert: the row and the place it stands at -> what the schema checks.
+        convert: the row and the place it is at -> what the schema checks.
         example: one row.
     """
 

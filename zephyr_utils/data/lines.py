@@ -1,7 +1,7 @@
 """Rows of text files: JSON Lines, plain or compressed, and whole JSON files.
 
 Lines are split at the byte ``\\n`` alone, before anything is decoded, because U+2028, U+2029 and
-U+0085 may stand inside a JSON string, and because one line that cannot be decoded must not cost the
+U+0085 may occur inside a JSON string, and because one line that cannot be decoded must not cost the
 others.
 """
 

@@ -77,7 +77,7 @@ def _path_rows(path: Path) -> Iterator[Row]:
 
 
 def _suffix(path: Path) -> str:
-    """The ending that says how to read a file, empty if it is none of ours."""
+    """The ending that says how to read a file, empty if it is not one of ours."""
     name = path.name.lower()
     fitting = [suffix for suffix in SUFFIXES if name.endswith(suffix)]
     return max(fitting, key=len, default="")
@@ -203,7 +203,7 @@ def _check_whole(folder: Path, files: list[Path]) -> None:
 
 
 def _check_copies(files: list[Path], folder: Path) -> None:
-    """Refuse a file that stands in the folder twice, whose rows would count twice."""
+    """Refuse a file that appears in the folder twice, whose rows would count twice."""
     sizes: dict[int, list[Path]] = {}
     for file in files:
         if _SHARD.fullmatch(file.name):

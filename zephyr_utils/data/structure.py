@@ -53,7 +53,7 @@ def unpacked(record: Fields, where: str, notes: set[str]) -> Fields:
 
     Args:
         record: the row as it was read.
-        where: where it stood.
+        where: where it was.
         notes: `NOTE` is added to it if anything was parsed.
 
     Raises:

@@ -58,7 +58,7 @@ def in_no_layout(row: Fields, kind: Kind, fields: tuple[str, ...], where: str) -
         row: the row.
         kind: what it was to be.
         fields: the fields of the kind's first layout; the first that is missing is named.
-        where: where the row stood.
+        where: where the row was.
     """
     missing = next((field for field in fields if row.get(field) is None), None)
     if missing is None:

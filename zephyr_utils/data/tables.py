@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DELIMITERS = ",;\t"
-# What separates cells elsewhere, and a name as it stands between such signs.
+# What separates cells elsewhere, and a name as it is between such signs.
 _OTHER_DELIMITERS = {"|": "|", "^": "^", "\x01": "\\x01", "  ": "blanks"}
 _NAME = re.compile(r"\s*+[\"']?[A-Za-z_][\w ./-]{0,40}[\"']?\s*+")
 BATCH_BYTES = 64 << 20  # of a table that are turned into Python's objects at once
@@ -200,7 +200,7 @@ def arrow_rows(path: Path) -> Iterator[Row]:
 
 
 def batch_rows(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[Row]:
-    """The rows of a batch, of which ``before`` stood in front of it.
+    """The rows of a batch, of which ``before`` was in front of it.
 
     A value that Python cannot hold (a date in the year 60,000, bytes that are not UTF-8) costs its
     row alone; a date outside of any message is passed over.

@@ -89,7 +89,7 @@ def template_of(text: str) -> Template | None:
 
 
 def turns_of(text: str) -> list[dict[str, str]] | None:
-    """The turns of a rendered conversation, or None for text that is none.
+    """The turns of a rendered conversation, or None for other text.
 
     Contents come without the white space around them.
     """

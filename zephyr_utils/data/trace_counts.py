@@ -36,7 +36,7 @@ class TraceCounts:
         self._first: dict[Trace, str] = {}
 
     def add(self, record: Mapping[str, Any], where: str) -> None:
-        """Look at the texts of a checked record, which stood at ``where``."""
+        """Look at the texts of a checked record, which was at ``where``."""
         for part, text, before in _texts(record):
             if not text:
                 continue

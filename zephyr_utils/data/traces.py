@@ -101,7 +101,7 @@ def _place(text: str) -> bool:
 
 
 def _turn_tags(text: str) -> bool:
-    """Whether a turn stands in tags, outside code; in two searches, since a pattern would look for
+    """Whether a turn is in tags, outside code; in two searches, since a pattern would look for
     the end again from each tag.
     """
     plain = _CODE.sub("", text)

@@ -1,6 +1,6 @@
 """Turns of a conversation in whatever form they come, checked and brought into one.
 
-A `Turn` is a message with the name of the place it stands at, so that an error names the field that
+A `Turn` is a message with the name of the place it is at, so that an error names the field that
 the file has, whatever is made of it.
 """
 
@@ -38,7 +38,7 @@ class Turn(NamedTuple):
     """A message as it was read.
 
     Attributes:
-        place: where it stands, in words.
+        place: where it is, in words.
         message: the message, not checked yet.
         whole: whether the place is the text's own (``prompt``), not the message's (``chosen[0]``).
     """
@@ -49,7 +49,7 @@ class Turn(NamedTuple):
 
 
 def spoken(role: Role, value: Any, place: str) -> Turn:
-    """A turn that stands in a field as plain text."""
+    """A turn that is in a field as plain text."""
     return Turn(place, {"role": role, "content": value}, whole=True)
 
 

@@ -41,7 +41,7 @@ LETTERS = {
 
 
 def log_path(fault: str) -> Path:
-    """Where the log of a run lies: JSON Lines, one logged row each."""
+    """Where the log of a run is: JSON Lines, one logged row each."""
     return FOLDER / f"{fault.replace(' ', '_')}.jsonl"
 
 

@@ -21,7 +21,7 @@ _METRICS = ("loss", "learning_rate", "grad_norm", "kl")
 _FAMILIES = (*CORE_FAMILIES, "logits/")
 # Figures that prove that a row of a wide table was logged, and say nothing else.
 _TIMING = ("runtime", "samples_per_second", "steps_per_second")
-# Where a row stands, the most reliable name first: trackers count log calls in "step" and "_step".
+# Where a row is, the most reliable name first: trackers count log calls in "step" and "_step".
 _STEP_NAMES = ("global_step", "step", "current_steps", "global_step/max_steps", "_step")
 _PLACES = (*_STEP_NAMES, "epoch", "total_steps")
 # Spellings of numbers for people: "1,234", which may be either, "1,234,567.8", "1.234,5", "1 234"

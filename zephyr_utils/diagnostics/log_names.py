@@ -40,7 +40,7 @@ _OTHER_TRAINERS = (
     (re.compile(r"rewards?[/_](accurac)(?:y|ies)(?:_mean)?"), "rewards/"),
 )
 _PARTS = {"reject": "rejected", "margin": "margins", "accurac": "accuracies"}
-# Names that mean the accuracy of pairs, and the loss, where rewards of pairs stand beside them.
+# Names that mean the accuracy of pairs, and the loss, where rewards of pairs are beside them.
 _ACCURACIES = ("acc", "accuracy")
 _LOSSES = ("preference_loss", "dpo_loss", "kto_loss")
 _SHARED = re.compile(rf"(?:^|/){_SIDE}_rewards?$|rewards_{_SIDE}_mean$")
@@ -84,7 +84,7 @@ def _name_of_trl(name: str) -> str:
 def columns_of(keys: Iterable[object]) -> Mapping[object, Column]:
     """The columns of a whole log by their raw names, without those of :func:`column_of`'s None.
 
-    Some names say what they are only by what stands beside them: an ``accuracy`` is that of pairs
+    Some names say what they are only by what is beside them: an ``accuracy`` is that of pairs
     where rewards of pairs are logged as well (or in LLaMA-Factory's ``trainer_log.jsonl``), and a
     ``preference_loss`` is the loss where no other is. OpenRLHF's ``acc_mean`` is read of
     evaluations alone: in training it is a running mean that begins at 0.

@@ -160,7 +160,7 @@ def alpaca_eval_win_rate(
 
     Raises:
         EvaluationError: there are no records, none of them can be scored, more than a tenth failed
-            (unless allowed), the two models stand in both orders, or the preferences are on another
+            (unless allowed), the two models are in both orders, or the preferences are on another
             scale.
 
     Source: the AlpacaEval leaderboards' own figures; Zephyr-7B-beta's 90.60 (1.03) in Table 1 of

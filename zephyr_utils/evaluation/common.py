@@ -319,7 +319,7 @@ def check_names(
         needed: refuse also records of which none has the field.
 
     Raises:
-        EvaluationError: a name is null, empty or no text, or stands in some records only; the first
+        EvaluationError: a name is null, empty or no text, or is in some records only; the first
             rows are named.
     """
     numbered = list(rows)

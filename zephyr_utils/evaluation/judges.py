@@ -87,13 +87,13 @@ class BatchJudge(Protocol):
     """A judge that is asked for many judgments at once, as an endpoint is."""
 
     def grade_all(self, requests: Sequence[GradeRequest], what: str) -> list[Judgment]:
-        """One judgment a request, in order; ``what`` stands before the progress."""
+        """One judgment a request, in order; ``what`` is shown before the progress."""
         ...
 
     def compare_all(
         self, requests: Sequence[ComparisonRequest], what: str
     ) -> list[PairwiseJudgment]:
-        """One judgment a request, in order; ``what`` stands before the progress."""
+        """One judgment a request, in order; ``what`` is shown before the progress."""
         ...
 
 

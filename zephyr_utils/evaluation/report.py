@@ -56,7 +56,7 @@ class Report:
     """Collects figures, each ``add_...`` from raw records, and writes both files.
 
     Every :class:`EvaluationWarning` that is raised on the way is kept in ``warnings`` and
-    stands on the page.
+    is on the page.
 
     Args:
         title: heading of the page.

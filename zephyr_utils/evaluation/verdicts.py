@@ -1,7 +1,7 @@
 """From a judge's words to its verdict: the last one, after the thoughts, at the end of a judgment
 that finished.
 
-FastChat takes the first ``[[x]]`` of a judgment, wherever it stands. There an answer that is quoted
+FastChat takes the first ``[[x]]`` of a judgment, wherever it occurs. There an answer that is quoted
 sets its own grade, a grade that the judge weighed in its thoughts beats the one it gave, and a
 judgment that was cut off is graded by whatever it was quoting. On 800 public judgments of GPT-4 the
 two rules read the same in 799; the one that differs goes on after its verdict.
@@ -84,7 +84,7 @@ def parse_verdict(text: str, finish_reason: str = "") -> str:
 
 
 def _is_ambiguous(words: str, match: re.Match[str]) -> bool:
-    """Whether another verdict stands beside the last one, or the prompt's own words were repeated:
+    """Whether another verdict is beside the last one, or the prompt's own words were repeated:
     its example, or the line in which it names all three choices.
     """
     before = words[max(match.start() - _LOOK, 0) : match.start()]

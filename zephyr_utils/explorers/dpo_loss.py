@@ -15,7 +15,7 @@ from zephyr_utils.explorers.common import Explorer, script
 
 KINDS = ("sigmoid", "conservative", "robust")  # names as in objectives.LOSSES
 MOST_NOISE = 0.4  # at one half a label says nothing, and the robust loss divides by zero
-MOST_PAIRS = 2000  # drawn at most; they lie in the page
+MOST_PAIRS = 2000  # drawn at most; they are in the page
 
 
 class DpoLoss(Explorer):

@@ -1,4 +1,4 @@
-"""Watch it learn: one slider over the checkpoints of a training and what lies beyond its end."""
+"""Watch it learn: one slider over the checkpoints of a training and what is beyond its end."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

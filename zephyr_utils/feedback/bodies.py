@@ -32,7 +32,7 @@ def _merged(stream: str) -> Any:
     texts: dict[str, list[str]] = {}
     lists: dict[str, list[Any]] = {}
     finish_reason, ended = None, False
-    # Lines end with CR, LF or both; other separators may stand within an event.
+    # Lines end with CR, LF or both; other separators may occur within an event.
     for line in stream.replace("\r", "\n").split("\n"):
         name, _, data = line.strip().partition(":")
         if name != "data" or not data.strip():

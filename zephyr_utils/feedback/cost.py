@@ -106,7 +106,7 @@ _HIGHEST_PRICE = 1e12
 
 
 def _price(value: Any) -> float | None:
-    """A price, or None for what is none."""
+    """A price, or None if it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= _HIGHEST_PRICE else None

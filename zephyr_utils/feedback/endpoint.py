@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OPENAI = "https://api.openai.com/v1"
 LONGEST_SHOWN = 300  # characters of a server's error text that are passed on
 _LONGEST_READ = 100_000  # characters of it that are looked at
-SHORTEST_SECRET = 4  # what is shorter stands in too many other words to be replaced
+SHORTEST_SECRET = 4  # what is shorter occurs in too many other words to be replaced
 _CALL = re.compile(r"(?:/chat)?/completions/*$|/responses/*$|/models/*$|/embeddings/*$")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 

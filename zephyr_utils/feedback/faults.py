@@ -69,7 +69,7 @@ class Fault(Exception):
 
 
 def fault_of(error: Exception, endpoint: Endpoint, timeout: float) -> Fault:
-    """What an error of the ``openai`` client means; an error that is none of its is raised again.
+    """What an error of the ``openai`` client means; any other error is raised again.
 
     Args:
         endpoint: to leave the key out of the message, and to name where it came from.

@@ -182,7 +182,7 @@ def _joined(parts: list[Any], where: str) -> str:
     """The text of a content in parts.
 
     Raises:
-        RecordError: ``not_text``: a part is none, and the question would be asked without it.
+        RecordError: ``not_text``: a part is not text, and the question would be asked without it.
     """
     found = [part.get("text") if isinstance(part, dict) else part for part in parts]
     texts = [text for text in found if isinstance(text, str)]

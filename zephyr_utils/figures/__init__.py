@@ -2,7 +2,7 @@
 
 Every figure tells its series apart by line style, marker or hatching as well as by colour; the
 colours are Okabe and Ito's, chosen for colour-blind readers. The background is light and opaque, so
-that a page in dark mode shows the same figure; its numbers stand below it as a folded table. Names
+that a page in dark mode shows the same figure; its numbers are below it as a folded table. Names
 from data are shown as they are, never as mathematics. The functions return a matplotlib
 ``Figure``, to be changed further or passed to `show`.
 """

@@ -24,7 +24,7 @@ Look = tuple[str, str, str]  # colour, line style, marker
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Some points of one name: where they stand on the axis of places, their values, and the
+    """Some points of one name: where they are on the axis of places, their values, and the
     interval of each, or None.
     """
 

@@ -34,7 +34,7 @@ def figure_html(
     Args:
         fig: the figure.
         alt: what it shows, in a sentence.
-        caption: stands below it.
+        caption: shown below it.
         tables: say what the figure shows where its artists do not, such as by the size of dots;
             None reads them from the figure.
 

@@ -74,7 +74,7 @@ def plain_label(name: object, longest: int = LONGEST_LABEL) -> str:
     """A name from data as a label shows it: one line, no mathematics, at most ``longest``
     characters.
 
-    Matplotlib reads what stands between two dollar signs as TeX and raises where it is none; and
+    Matplotlib reads what is between two dollar signs as TeX and raises where it is not TeX; and
     it leaves out labels that begin with an underscore.
     """
     text = UNPRINTABLE.sub("\ufffd", " ".join(str(name).split()))

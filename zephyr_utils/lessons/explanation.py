@@ -30,7 +30,7 @@ def explain(
         title: of the folded box.
 
     Raises:
-        HandbookError: no text; a key that no `predict` has; an answer that is none of its options,
+        HandbookError: no text; a key that no `predict` has; an answer that is not an option,
             or that differs from the one `predict` was given.
     """
     display(HTML(explanation_html(text, key=key, answer=answer, title=title)))
@@ -71,7 +71,7 @@ def published(value: str, source: str) -> str:
         raise HandbookError(
             f"the published figure {value} has no source",
             where="published",
-            remedy="name the paper, card or page that it stands in",
+            remedy="name the paper, card or page that it is in",
         )
     return f"{value} ({source})"
 

@@ -126,7 +126,7 @@ def one_seed_beside(results: FamilyResults, here: Mapping[str, float]) -> str:
             claim.
 
     Raises:
-        HandbookError: a key is none of the study's claims.
+        HandbookError: a key is not one of the study's claims.
     """
     if unknown := set(here) - {claim.key for claim in METHOD_CLAIMS}:
         raise HandbookError(

@@ -22,7 +22,7 @@ class TeacherJudge:
         """Grade the answer to turn 1 or 2 of a question of the miniature world.
 
         Raises:
-            HandbookError: the question is none of that world, so nobody here knows its answer.
+            HandbookError: the question is not of that world, so nobody here knows its answer.
         """
         grade = self._grade(question, answers, turn)
         return Judgment(f"{grade.reason} [[{grade.score:g}]]", grade.score, "rules")

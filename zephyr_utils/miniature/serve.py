@@ -67,7 +67,7 @@ def reply_to(model: str, messages: list[dict[str, str]], seed: int | None = None
     """What a stand-in says; ``seed`` changes the draw of an answer, as a sampling seed does.
 
     Raises:
-        _Refused: there is no such model, or the text is none of the miniature world.
+        _Refused: there is no such model, or the text is not of the miniature world.
     """
     if model not in (*MODELS, *JUDGES):
         raise _Refused(

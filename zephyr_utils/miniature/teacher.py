@@ -182,7 +182,7 @@ def _holds(needle: str, text: str) -> bool:
 
 
 def grade_turn(turns: list[str], answers: list[str], turn: int) -> Grade | None:
-    """Grade the answer to turn 1 or 2 from the texts alone; None when the question is none of this
+    """Grade the answer to turn 1 or 2 from the texts alone; None when the question is not of this
     world.
     """
     question: Question | None = understand(turns[:turn])

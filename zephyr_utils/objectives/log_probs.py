@@ -15,7 +15,7 @@ def sequence_log_probs(logits: Tensor, labels: Tensor, ignore_index: int = IGNOR
             padding).
 
     Returns:
-        (batch,) sums in nats. The first token never counts: nothing stands before it to predict it
+        (batch,) sums in nats. The first token never counts: nothing is before it to predict it
             from.
     """
     return -_token_nll(logits, labels, ignore_index).sum(dim=-1)

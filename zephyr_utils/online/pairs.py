@@ -103,7 +103,7 @@ def own_feedback(
     Args:
         answers: to each prompt, as `sample_answers` returns them.
         model_name: of the model that gave them, for the records.
-        least: different whole answers that a prompt needs; 1 where a demonstration stands beside.
+        least: different whole answers that a prompt needs; 1 where there is a demonstration too.
     """
     made = OwnFeedback()
     for number, (prompt, group) in enumerate(zip(prompts, answers, strict=True)):

@@ -112,7 +112,7 @@ def split_prompts(
 ) -> PromptShares:
     """Shuffle prompts into shares that differ by one prompt at most.
 
-    A prompt that stands twice is used once, or two rounds could have it.
+    A prompt that appears twice is used once, or two rounds could have it.
 
     Args:
         asked: questions of the exam; prompts that hold one are set aside.
@@ -234,7 +234,7 @@ def _given_prompts(pipeline: Pipeline) -> list[str]:
 def first_exchanges(dialogues: Sequence[dict[str, Any]]) -> tuple[dict[str, str], Counter[str]]:
     """The answer to each dialogue's first turn, by that turn, and the dialogues that give none.
 
-    A prompt that stands twice keeps its first answer. A dialogue that begins with a system's turn
+    A prompt that appears twice keeps its first answer. A dialogue that begins with a system's turn
     is set aside, since own answers are sampled without one.
     """
     shown: dict[str, str] = {}

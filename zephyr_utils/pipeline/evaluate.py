@@ -140,7 +140,7 @@ def model_name(model: str) -> str:
     """What a model is called in records: the pipeline's own name, a directory's, or the one in a
     file of answers.
 
-    A directory called ``model`` is named with the folder it lies in.
+    A directory called ``model`` is named with the folder it is in.
 
     Raises:
         HandbookError: a file with answers of several models.

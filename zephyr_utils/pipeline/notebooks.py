@@ -87,7 +87,7 @@ def run_chapters(
         parameters: values for the cell tagged ``parameters``. Only those that differ from what is
             written there are injected. Paths have to be absolute: a chapter runs in the folder of
             the notebooks.
-        output_folder: ``runs/<scale>``. A chapter's artefacts and ``metrics.json`` lie in
+        output_folder: ``runs/<scale>``. A chapter's artefacts and ``metrics.json`` are in
             ``<NN_topic>/``, the executed copies in ``notebooks/``, what is known of the last run of
             each chapter in ``report.json``.
         expected: YAML of ranges, chapter -> metric -> [low, high]; the first metric is the

@@ -1,7 +1,7 @@
 """The pipeline, one method per step: each makes its artefact once, from the steps before it.
 
 Chapters and the command line call the same methods, so ``zephyr sft`` and chapter 02 leave the same
-model. What a step does stands in `steps`; here stands what it is made from and where it lies.
+model. What a step does is in `steps`; what it is made from, and where it is, is here.
 """
 
 from dataclasses import dataclass
@@ -274,13 +274,13 @@ class Pipeline(RunSettings):
         return {name: self.evaluate(name, self.model_directory(name)) for name in models}
 
     def has_model(self, name: str) -> bool:
-        """Whether ``base``, ``dsft`` or ``ddpo`` lies here without any training."""
+        """Whether ``base``, ``dsft`` or ``ddpo`` is here without any training."""
         step = self.folder / (DSFT if name == "dsft" else DDPO)
         return name == "base" or (step / training.MODEL).is_dir()
 
     def model_directory(self, name: str) -> str:
-        """Where ``base``, ``dsft`` or ``ddpo`` lies; makes it if it must, and fetches a base that
-        lies on the Hub.
+        """Where ``base``, ``dsft`` or ``ddpo`` is; makes it if it must, and fetches a base that
+        is on the Hub.
 
         Raises:
             HandbookError: there is no model of that name.
@@ -315,7 +315,7 @@ class Pipeline(RunSettings):
             name: of the model, for the records.
             directory: the model.
             temperature: None takes the exam's.
-            folder: where the artefact lies; None is ``07_evaluation/<name>``.
+            folder: where the artefact is; None is ``07_evaluation/<name>``.
             adapter: a LoRA adapter that is merged into the model first.
         """
         exam, questions = self.setting.exam, self.questions()

@@ -50,7 +50,7 @@ def notebook_digests(cells: Iterable[str], package: Path = PACKAGE) -> dict[str,
         cells: source of the code cells; lines of shell or magic (``%``, ``!``) are passed over.
     """
     lines = (line for cell in cells for line in cell.split("\n"))
-    # `pass`, since a magic may be all that stands under an `if`.
+    # `pass`, since a magic may be all that is under an `if`.
     code = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines)
     source = _Source(package)
     return code_digests(source.imports_of(ast.parse(code)), package)
@@ -81,7 +81,7 @@ class _Source:
         return self.imports_of(self.tree(module))
 
     def imports_of(self, tree: ast.Module) -> set[str]:
-        """The modules of the package that this code imports, wherever the import stands."""
+        """The modules of the package that this code imports, wherever the import is."""
         wanted: set[str] = set()
         for node in _running(tree):
             if isinstance(node, ast.Import):

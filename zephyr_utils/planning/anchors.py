@@ -47,7 +47,7 @@ class Anchor:
 
     @property
     def inside(self) -> bool:
-        """Whether the measured figure lies in the estimate, give or take `TOLERANCE`."""
+        """Whether the measured figure is within the estimate, give or take `TOLERANCE`."""
         return self.low * (1 - TOLERANCE) <= self.measured <= self.high * (1 + TOLERANCE)
 
     @property

@@ -74,7 +74,7 @@ class StagePlan:
 
     @property
     def fits(self) -> bool:
-        """Whether the estimate lies below what there is."""
+        """Whether the estimate is below the memory that there is."""
         return self.total <= self.limit
 
 

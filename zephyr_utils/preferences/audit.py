@@ -16,7 +16,7 @@ from zephyr_utils.preferences.ratings import RATING_SCALES, RatingScale, Score, 
 from zephyr_utils.preferences.text_table import TextTable, cell_text
 
 # The repair of UltraFeedback's faulty overall grades went by the mean of the aspect ratings: a 10
-# with a mean of at most 2 was a 1, above 4 it stood, and what lies between was judged again.
+# with a mean of at most 2 was a 1, above 4 it stood, and what is between was judged again.
 FAULTY_MEAN, SOUND_MEAN = 2.0, 4.0
 MOST_MODELS = 20  # rows of the table; a set of a thousand models has no use for a thousand rows
 

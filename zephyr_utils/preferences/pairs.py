@@ -39,7 +39,7 @@ class PreferenceSet:
         rows: for each pair the number of its row, from 0.
         set_aside: rows without a pair, each with its reason.
         n_used: rows with at least one pair.
-        left_out: answers (not rows) of used rows that could not take part, by reason.
+        left_out: answers (not rows) of paired rows that were not used, by reason.
         n_repeated: rows whose prompt an earlier row has already; they are used like any other.
     """
 

@@ -14,7 +14,7 @@ class TextTable:
 
     @property
     def title(self) -> str:
-        """What stands above the table."""
+        """What is above the table."""
         raise NotImplementedError
 
     @property

@@ -1,4 +1,4 @@
-"""Settings of a run that stand in place of a scale's recipes: ``--set STAGE.KEY=VALUE`` for one
+"""Settings of a run in place of a scale's recipes: ``--set STAGE.KEY=VALUE`` for one
 value, ``--recipe FILE`` for a whole file.
 """
 
@@ -33,7 +33,7 @@ def parse_settings(
     """``["dsft.learning_rate=2e-5"]`` as values of the stages' recipes.
 
     Args:
-        settings: as they stand on the command line.
+        settings: as given on the command line.
         stages: that the command trains; a value for another would be ignored.
 
     Raises:
@@ -69,7 +69,7 @@ def parse_recipes(
     """``["dsft=FILE"]`` as the absolute path of each stage's recipe.
 
     Args:
-        files: as they stand on the command line.
+        files: as given on the command line.
         own: the stage of a file that names none.
         stages: that the command trains.
 

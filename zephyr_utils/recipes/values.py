@@ -39,7 +39,7 @@ class _Bound:
 _ABOVE_0 = _Bound("a number above 0", lambda number: number > 0)
 _FROM_0 = _Bound("a number from 0", lambda number: number >= 0)
 _SHARE = _Bound("a number from 0 to below 1", lambda number: 0 <= number < 1)
-# TRL and torch find out minutes later, or take these numbers for something else without a word.
+# TRL and torch find out minutes later, or take these numbers for something else silently.
 BOUNDS = {
     **dict.fromkeys(
         (
@@ -152,7 +152,7 @@ def parsed(text: str) -> Any:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The types of a union, or the one type; Any for what is none."""
+    """The types of a union, or the one type; Any if there is none."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return [kind for part in typing.get_args(annotation) for kind in _members(part)]
     return [annotation]

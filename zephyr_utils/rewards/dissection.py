@@ -21,7 +21,7 @@ class Dissection:
     Attributes:
         features: names.
         weights: (features,) change of the log-odds of being preferred per unit of the feature.
-        standard_errors: (features,); too small where the same answers stand in several
+        standard_errors: (features,); too small where the same answers are in several
             comparisons, or where a feature decides nearly every choice.
         accuracy: share of the choices that the weights predict; half for a draw.
         n: comparisons.

@@ -1,4 +1,4 @@
-"""The effective batch: how many rows stand behind one update, whatever the number of processes."""
+"""The effective batch: how many rows make one optimiser step, whatever the number of processes."""
 
 from zephyr_utils.errors import HandbookError
 

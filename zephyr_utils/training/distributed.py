@@ -23,7 +23,7 @@ def shared_dataset(rows: list[dict[str, Any]], folder: Path) -> Dataset:
     """The rows as TRL wants them; of several processes the first writes them to a file that all
     read.
 
-    TRL lets the first process tokenise and score, and the others read its cache, which lies beside
+    TRL lets the first process tokenise and score, and the others read its cache, which is beside
     a file; rows from memory have a temporary folder a process, and there the others would find
     nothing.
     """

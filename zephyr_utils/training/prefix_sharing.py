@@ -7,7 +7,7 @@ longest row. Here it is
     p1 p2 ... pn | c1 c2 ... | pn r1 r2 ...        positions 1 2 ... n | n+1 n+2 ... | n n+1 n+2 ...
 
 with a mask under which the second answer does not see the first. The prompt's last token stands
-before each answer, since it is what predicts the answer's first. Several pairs stand in one row,
+before each answer, since it is what predicts the answer's first. Several pairs are in one row,
 unseen by each other, so that almost nothing is padding. Every token sees the tokens, at the
 positions, that it would see in two rows, so the log-probabilities are the same up to rounding; ``2
 * prompt + chosen + rejected`` positions and padding become ``prompt + chosen + rejected + 1``.
@@ -80,7 +80,7 @@ def _same_text(asks: Tensor, asked: Tensor) -> Tensor:
 def share_prompts(
     input_ids: Tensor, attention_mask: Tensor, labels: Tensor, hidden_size: int
 ) -> SharedRows:
-    """Turn a batch of two rows a pair into one in which each prompt stands once.
+    """Turn a batch of two rows a pair into one in which each prompt appears once.
 
     Args:
         input_ids: (2 * pairs, tokens): all chosen rows, then all rejected ones, padded at the

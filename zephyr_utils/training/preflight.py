@@ -1,6 +1,6 @@
 """Checks before the first step: whether recipe, rows and tokenizer fit the model, any base model.
 
-What would end in a traceback after minutes, or train something else than was meant without a word,
+What would end in a traceback after minutes, or train something else than was meant silently,
 is refused or said here.
 """
 

@@ -74,7 +74,7 @@ class ProgressReport:
             say(f"{self.what}: {self.total - self.done:,} {self.unit} begin")
 
     def update(self, done: int, note: str = "") -> None:
-        """Show that `done` parts are done, earlier ones included; `note` stands beside it."""
+        """Show that `done` parts are done, earlier ones included; `note` is beside it."""
         now = time.monotonic()
         if not self.warm and done > self.first:
             self.measured_from, self.first, self.warm = now, done, True

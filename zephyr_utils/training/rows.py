@@ -30,7 +30,7 @@ class FittedRows:
         special_tokens: special token of the tokenizer -> rows kept in which it stands as text; it
             is encoded as text there (`chat.special_tokens`).
         with_special_tokens: rows kept that hold any of these.
-        opposed: pairs kept whose answers stand in another pair kept the other way round.
+        opposed: pairs kept whose answers are in another pair kept the other way round.
         lengths: tokens of each row that came in and was measured, of a pair those of its longer
             side.
     """

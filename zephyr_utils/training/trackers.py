@@ -17,7 +17,7 @@ def check_trackers(names: Sequence[str]) -> tuple[str, ...]:
     """The trackers by name, each once and without ``none``.
 
     Raises:
-        HandbookError: the library of one is not installed, or ``none`` stands beside others.
+        HandbookError: the library of one is not installed, or ``none`` is given with others.
     """
     trackers = tuple(dict.fromkeys(name for name in names if name != "none"))
     if trackers and len(trackers) < len(set(names)):

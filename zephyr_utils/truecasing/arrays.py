@@ -113,7 +113,7 @@ def from_arrow(array: pa.Array) -> TextBuffer:
     starts, ends = bounds[:-1], bounds[1:]
     if array.null_count:
         null = np.asarray(array.is_null())
-        ends = np.where(null, starts, ends)  # what lies under a null is nobody's text
+        ends = np.where(null, starts, ends)  # what is under a null is nobody's text
     return TextBuffer(np.frombuffer(data or b"", np.uint8), starts, ends)
 
 

@@ -1,6 +1,6 @@
-"""Lines of source code that stand in a message without a fence around them.
+"""Lines of source code that are in a message without a fence around them.
 
-Some lines are code whatever stands beside them, and are found one by one. Others (an assignment, a
+Some lines are code whatever is beside them, and are found one by one. Others (an assignment, a
 call, ``end``) might be mathematics or prose; they count only in a *block*: consecutive lines of
 which enough are code and at least one is plainly so, with the comments, indented lines and blank
 lines between them. Every pattern ignores case and starts at its line's first byte, and every repeat
@@ -155,7 +155,7 @@ class _Lines:
         return end - start <= MAX_LINE and pattern.match(self.raw, start, end) is not None
 
     def is_code(self, line: int) -> bool:
-        """Whether a line is code whatever stands beside it."""
+        """Whether a line is code whatever is beside it."""
         start, end = self._bounds(line)
         if end - start > MAX_LINE:
             return False
@@ -184,7 +184,7 @@ class _Lines:
         return _INDENTED if self.matches(INDENTED, line) else _PROSE
 
     def around(self, line: int, done: int) -> tuple[int, int]:
-        """The first and last line of the run without prose that a line stands in, of its message
+        """The first and last line of the run without prose that a line is in, of its message
         and behind what is done.
         """
         first, last = line, line

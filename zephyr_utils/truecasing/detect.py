@@ -127,7 +127,7 @@ def surface_label(raw: bytes) -> int:
 
 
 class Spans:
-    """Sorted, disjoint spans that can be asked whether a place lies in one of them."""
+    """Sorted, disjoint spans that can be asked whether a place is in one of them."""
 
     def __init__(self, spans: list[tuple[int, int]]) -> None:
         self.starts = [start for start, _ in spans]

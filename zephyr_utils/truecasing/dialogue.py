@@ -40,7 +40,7 @@ TEMPLATE_WORDS = (
 )
 NO_COLUMN, TEMPLATED = "no such column", "in a chat template"
 
-# Marks of roles that no known template begins with, or that stand behind other words.
+# Marks of roles that no known template begins with, or that are behind other words.
 _ROLE_MARK = re.compile(
     r"^[ \t]*(?:<\|(?:user|assistant|im_start|start_header_id|START_OF_TURN_TOKEN)\|>"
     r"|<start_of_turn>|<｜(?:User|Assistant)｜>|\[INST\]|###\s{0,3}(?:Response|Assistant):"

@@ -18,7 +18,7 @@ class WordReadings:
         text: which of the texts the word is in, from 0.
         start, end: its bounds in characters.
         first: whether it is its text's first word.
-        opens_line, opens_sentence: whether a line break, or one of .!? as well, stands before it.
+        opens_line, opens_sentence: whether a line break, or one of .!? as well, is before it.
         digits: whether it holds nothing but digits.
         protected: whether it must not be touched (code, addresses, maths).
         capital: whether it is written with a capital.

@@ -2,7 +2,7 @@
 Weinberger et al. 2009).
 
 Every feature is blind to case. They tell of the word, its neighbours, its affixes, the gaps around
-it, how often the corpus writes it and its neighbours with a capital, and the line that it stands in
+it, how often the corpus writes it and its neighbours with a capital, and the line that it is in
 (its length, its ending, whether the word is inside bold, quotes, or a label before a colon):
 headings are often in title case, and lists have their style.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from zephyr_utils.truecasing.words import Words
 
 TABLE_BITS = 22
-EDGE = np.uint32(0x9E3779B9)  # stands for what lies beyond a message's ends
+EDGE = np.uint32(0x9E3779B9)  # stands for what is beyond a message's ends
 EDGE_BUCKET = np.uint32(30)
 _KEYS = np.random.default_rng(7).integers(2**31, 2**32, 64).astype(np.uint32) | np.uint32(1)
 _MIX = np.uint32(0x85EBCA6B)  # the multiplier of MurmurHash3's finaliser

@@ -29,7 +29,7 @@ FORMAT = "zephyr-handbook truecaser 4"  # counts up with whatever changes a fit 
 
 
 def protected_words(words: Words, spans: list[tuple[int, int]]) -> np.ndarray:
-    """Whether each word lies in, or reaches into, one of the spans (sorted, disjoint): what must
+    """Whether each word is in, or reaches into, one of the spans (sorted, disjoint): what must
     not be touched.
     """
     if not spans:

@@ -1,4 +1,4 @@
-"""What the corpus knows of each word: how often it stood inside a sentence, how often with a
+"""What the corpus knows of each word: how often it was inside a sentence, how often with a
 capital, in which form.
 """
 

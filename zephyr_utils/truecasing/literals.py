@@ -39,7 +39,7 @@ class Change(NamedTuple):
 
 
 class _Literal(NamedTuple):
-    """Where a string literal stands in a text, quotation marks included."""
+    """Where a string literal is in a text, quotation marks included."""
 
     start: int
     end: int

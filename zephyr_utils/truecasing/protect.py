@@ -40,7 +40,7 @@ AT = {
     }.items()
 }
 NEEDS_WORD_BEFORE = frozenset(b"(=^")
-NEEDS_NOTHING_BEFORE = frozenset(b"/@#-.")  # before a slash "~" and "." may stand
+NEEDS_NOTHING_BEFORE = frozenset(b"/@#-.")  # before a slash "~" and "." may occur
 JOINERS = frozenset(b"._/\\@")
 SIGNS_BEFORE_EQUALS = frozenset(b" !<>:+-*/")
 SCHEMES = re.compile(rb"[a-z][a-z0-9+.-]{0,20}\Z", re.I)
@@ -120,7 +120,7 @@ def protected_ranges(joined: np.ndarray) -> list[tuple[int, int]]:
 class _Tokens:
     """Answers about the runs of bytes without blanks in which triggers stand.
 
-    An answer costs as much as the token is long and many triggers may stand in it, so the answers
+    An answer costs as much as the token is long and many triggers may occur in it, so the answers
     about the latest token are kept.
     """
 
@@ -155,7 +155,7 @@ def _json_messages(joined: np.ndarray, zeros: np.ndarray) -> list[tuple[int, int
 
 
 def _triggers(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions of the triggers, with the bounds of the token that each stands in."""
+    """Positions of the triggers, with the bounds of the token that each is in."""
     kind = _KIND.take(array)
     places = np.flatnonzero(kind >= _SOMETIMES)  # what may be a trigger, by its neighbours
     places = places[(places > 0) & (places < len(array) - 1)]
@@ -194,7 +194,7 @@ def _triggers(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _opened(
     raw: bytes, at: int, start: int, end: int, limit: int, tokens: _Tokens
 ) -> tuple[int, int] | None:
-    """The span that the trigger at a byte opens or stands in, if it does.
+    """The span that the trigger at a byte opens or is in, if it does.
 
     Start and end bound its token, and the limit is the end of its message.
     """

@@ -96,7 +96,7 @@ def _pieces(data: np.ndarray, start: int, end: int) -> Iterator[tuple[int, int]]
 
 @dataclass
 class Reading:
-    """The words of some pieces, with their scores and where they stand in the buffer.
+    """The words of some pieces, with their scores and where they are in the buffer.
 
     Args:
         model: what read them.

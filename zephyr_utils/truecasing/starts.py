@@ -54,7 +54,7 @@ def sentence_candidates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lower-case letters that may open a sentence in mid-message.
 
-    They stand behind one of .!? and white space, behind a blank line or a fence, or behind an
+    They are behind one of .!? and white space, behind a blank line or a fence, or behind an
     item's number; in the latter cases only if the line reads like prose.
 
     Args:

@@ -11,7 +11,7 @@ from zephyr_utils.truecasing.content import BROKEN_STRUCTURE, LocatedText, RowEr
 from zephyr_utils.truecasing.dialogue import TEMPLATE_WORDS
 from zephyr_utils.truecasing.literals import Change, changed_text
 
-# First bytes of a text that may hold structure; what Python takes for blanks may stand before it.
+# First bytes of a text that may hold structure; what Python takes for blanks may occur before it.
 _BLANK = np.zeros(256, np.bool_)
 _BLANK[:33] = True
 _BLANK[128:] = True
@@ -28,7 +28,7 @@ class Visitor(Protocol):
         """The array of strings with the chosen ones (a mask) repaired; itself if none changed."""
 
     def texts(self, texts: list[str]) -> list[str]:
-        """The same for messages that stand inside other texts; unchanged ones are the same
+        """The same for messages that are inside other texts; unchanged ones are the same
         objects.
         """
 
@@ -137,7 +137,7 @@ class StringReader:
 
 
 def _may_hold(array: pa.Array, opens: np.ndarray) -> np.ndarray:
-    """Which strings may hold structure, or (where any text may stand) be rendered."""
+    """Which strings may hold structure, or (where any text may occur) be rendered."""
     text = from_arrow(array)
     may = np.zeros(len(array), np.bool_)
     filled = np.flatnonzero(text.ends > text.starts)

@@ -14,7 +14,7 @@ LINE_BYTES = 400  # of a line, looked at before and behind a place
 LONGEST_FRAGMENT = 8  # words of a line that has no end mark and is taken for no sentence
 LONGEST_BY_LINE = 10  # words
 
-# What may stand before the first word of a line or of a numbered item.
+# What may occur before the first word of a line or of a numbered item.
 LINE_OPENING = re.compile(rb"[ \t*#>_\"'-]{0,12}(?P<number>\d{1,3}[.)][ \t]+)?[*_\"']{0,3}\Z")
 # "courage: ...", "courage (noun): ...", "courage - Courage means", "old age: Old age is": no
 # sentence begins with a term of one word, or with one that what follows takes up again.
@@ -35,7 +35,7 @@ HANDLE = re.compile(
     rb"[ \t*>-]{0,8}" + _TIME + rb"[*_]{0,2}(?:<[@~+]?[\w.-]{1,30}>:?|@[\w.-]{1,30}:"
     rb"|(?=[\w.-]*[0-9_])[A-Za-z_][\w.-]{1,30}[:>])[*_]{0,2}[ \t]+(?=[a-z])"
 )
-HANDLE_BYTES = 80  # more than a handle with all that may stand before it
+HANDLE_BYTES = 80  # more than a handle with all that may occur before it
 # The same with a plain name, which makes a chat only where several lines are like it.
 NAME = re.compile(
     rb"^[ \t*>-]{0,8}" + _TIME + rb"[*_]{0,2}[A-Za-z][\w.-]{0,20}[:>][*_]{0,2}[ \t]+(?=[a-z])",

@@ -3,7 +3,7 @@
 Words are runs of letters and digits; the gap before a word is everything between it and the word
 before. All hashes are polynomial ones read off one running sum, so that a word, a gap or a suffix
 costs one subtraction (Karp and Rabin 1987, "Efficient randomized pattern-matching algorithms").
-Nothing here depends on which messages share a buffer: each message lies between two zero bytes and
+Nothing here depends on which messages share a buffer: each message is between two zero bytes and
 every hash stops there.
 """
 
@@ -52,7 +52,7 @@ class Words:
         first: whether the word is its message's first.
         digits: whether the word holds nothing but digits.
         word: hash of the word; numbers share one hash per length.
-        gap: hash of what lies between this word and the one before.
+        gap: hash of what is between this word and the one before.
         breaks: whether the gap holds a line break (a message's start counts).
         ends_sentence: whether the gap holds one of .!? or a line break.
     """
@@ -75,7 +75,7 @@ class Words:
         return len(self.start)
 
     def hash_range(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Hash of the bytes from start up to end, wherever they stand."""
+        """Hash of the bytes from start up to end, wherever they occur."""
         return (self.sums[end] - self.sums[start]) * _inverse_powers(len(self.sums))[start]
 
 

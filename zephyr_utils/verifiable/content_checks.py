@@ -1,6 +1,6 @@
 """Checks of what an answer says: a word, a set, a number, a list, and that it is given at all.
 
-Each is a function of the answer's text; what stands in a question's data is its keyword arguments.
+Each is a function of the answer's text; what is in a question's data is its keyword arguments.
 """
 
 from zephyr_utils.data.filtering import refusal_filter

@@ -1,6 +1,6 @@
 """Checks of an answer's form, in the manner of IFEval (Zhou et al. 2023, arXiv 2311.07911).
 
-Each is a function of the answer's text; what stands in a question's data is its keyword arguments.
+Each is a function of the answer's text; what is in a question's data is its keyword arguments.
 A bound that is left out does not bind; ``exactly`` is both bounds at once.
 """
 

@@ -87,7 +87,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def bullets_of(text: str) -> list[str]:
-    """What stands behind the bullets (``-``, ``*``, ``•``, ``+``) at the beginning of lines."""
+    """What is behind the bullets (``-``, ``*``, ``•``, ``+``) at the beginning of lines."""
     return [line[m.end() :].strip() for line in text.split("\n") if (m := _BULLET.match(line))]
 
 

@@ -1,7 +1,7 @@
 """The rows of part two: what trains each, and the settings that its search tries.
 
 A row's learning rate (ExPO: its amount) was searched on development questions over seeds that
-measure no claim, by ``benchmarks/search.py``; the winners stand in
+measure no claim, by ``benchmarks/search.py``; the winners are in
 ``recipes/<scale>/methods.yaml``.
 """
 
