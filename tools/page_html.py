@@ -65,6 +65,8 @@ VERBATIM = re.compile(
 )
 TEXT = re.compile(r'(?<![^>])[^<>]+|(?<= alt=")[^"]+')
 MINUS = re.compile(r"(?<![\w.)\]/&;−-])-(?=\.?\d)")
+NAMES = re.compile(f",(</strong>)?(<strong>)?{NO_BLANK}")
+DOTTED_TITLE = re.compile(r"(<h1>\w+\.)(?=\w)")  # of a module, too long for a phone
 SOLUTION = re.compile(r"(Solution to)(<a [^>]*>) ")
 INTERVAL = re.compile(r"(\[[+−-]?[\d.,]+,) ([+−-]?[\d.,]+\])|\bp ((?:=|&lt;|<)) (0\.\d+|1\.0+)")
 PER_CENT = re.compile(r"([\d.,]+) %")
@@ -140,7 +142,8 @@ def complete(app: Sphinx, page: str, template: str, context: dict[str, Any], doc
             body = body.replace("<h1>", f"{number}\n<h1>", 1)
         body = PRINTED.sub(in_lines, in_type(body))
         body = SOLUTION.sub(r"\1 \2", FORMULA_OR_CODE.sub(together, body))
-        body = body.replace(f",{NO_BLANK}", ", ")  # Sphinx is past splitting names at blanks
+        body = NAMES.sub(r",\1 \2", body)  # Sphinx is past splitting names at blanks
+        body = DOTTED_TITLE.sub(r"\1<wbr>", body)
         context["body"] = SIGNATURE.sub(plain_signature, body)
     if draw_sidebar := context.get("generate_toctree_html"):
         named = TOGGLE.replace("<summary>", '<summary aria-label="Pages under this one">')
