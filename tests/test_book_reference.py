@@ -10,7 +10,7 @@ import pytest
 import typer
 from api_sources import SOURCES, read_pages
 from docstrings import prose, to_myst
-from page_html import SIGNATURE, plain_signature
+from page_html import DOTTED_TITLE, NAMES, SIGNATURE, plain_signature
 from typer.testing import CliRunner
 
 from zephyr_utils.cli import app
@@ -149,6 +149,13 @@ def test_the_parameters_of_a_long_signature_are_lines_and_no_list():
         '<span class="sig-paren">(</span>\n\n<span class="sig-lines">\n<span class="sig-line">a,'
         "</span>\n</span>\n<dl><dd>b</dd></dl>"
     )
+
+
+def test_names_have_blanks_between_them_and_a_title_breaks_after_its_dot():
+    page = f"<strong>a</strong><strong>,</strong><strong>{docstrings.NO_BLANK}b</strong>"
+    assert NAMES.sub(r",\1 \2", page) == ("<strong>a</strong><strong>,</strong> <strong>b</strong>")
+    assert DOTTED_TITLE.sub(r"\1<wbr>", "<h1>zephyr_utils.data") == "<h1>zephyr_utils.<wbr>data"
+    assert DOTTED_TITLE.sub(r"\1<wbr>", "<h1>Words. More") == "<h1>Words. More"
 
 
 @pytest.mark.parametrize("name, command", COMMANDS)
