@@ -137,7 +137,7 @@ function memoryTable(planned, choice, facts) {
 function cardTable(planned, choice) {
   const row = ({ card, verdict: fits, hours: range }) =>
     html("tr", {}, html("th", { scope: "row" }, card.name), html("td", { class: "zx-number" }, String(card.memory_gb)),
-      html("td", {}, fits === "does not fit" ? "\u00d7 no" : fits === "fits" ? "\u25cf yes" : "\u25cb just"),
+      html("td", { class: "zx-number" }, fits === "does not fit" ? "\u00d7 no" : fits === "fits" ? "\u25cf yes" : "\u25cb just"),
       html("td", { class: "zx-number" }, fits === "does not fit" ? "" : span(range)));
   return html("table", {},
     html("caption", {}, `The same on ${choice.gpus} of any card`),
