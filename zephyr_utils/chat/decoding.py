@@ -25,6 +25,8 @@ from zephyr_utils.progress import track
 FEWEST_ROWS, MOST_ROWS = 64, 1024  # of a batch whose size was not asked for
 CACHE_BYTES = 2**29  # that the keys and values of such a batch may take, as far as FEWEST_ROWS lets
 SPARE_TOKENS = 32  # by which the memory for keys and values grows
+# Temperatures beyond which scores divided by them overflow, or differ from noise by nothing.
+LOWEST, HIGHEST = 1e-3, 1e3
 # From this share of ended rows on a batch is compacted. Each time copies keys and values once.
 MOST_ENDED = 0.1
 
@@ -70,7 +72,10 @@ class Decoding:
     def __post_init__(self) -> None:
         allowed = {
             "max_new_tokens": (self.max_new_tokens >= 1, "1 or more"),
-            "temperature": (0 <= self.temperature < math.inf, "0 (greedy) or more"),
+            "temperature": (
+                not self.temperature or LOWEST <= self.temperature <= HIGHEST,
+                f"0 (greedy), or {LOWEST:g} to {HIGHEST:g}",
+            ),
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
         }
         for name, (holds, words) in allowed.items():

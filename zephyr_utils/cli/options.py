@@ -1,5 +1,6 @@
 """The options that several commands share, and the pipeline that they describe."""
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -149,7 +150,9 @@ def open_pipeline(
         if path and not existing_path(path):
             option = f"--{name.replace('_', '-')}"
             raise HandbookError(
-                f"there is no such file or folder: {path}", where=option, remedy="check the path"
+                f"there is no such file or folder: {path}",
+                where=option,
+                remedy=_where_it_may_be(path, option),
             )
     for name in ("base_model", "sft_model"):
         _check_model(given[name], f"--{name.replace('_', '-')}")
@@ -178,6 +181,15 @@ def open_pipeline(
         soft_wrap=True,
     )
     return pipeline
+
+
+def _where_it_may_be(path: str, option: str) -> str:
+    """What to do about a path at which nothing is; a model's may be its name on the Hub."""
+    if option.endswith("-model") and re.fullmatch(r"[\w.-]+/[\w.-]+", path):
+        return f"fetch a model of the Hub first: hf download {path} --local-dir FOLDER"
+    from zephyr_utils.data.read import where_it_may_be
+
+    return where_it_may_be(Path(path))
 
 
 def _check_model(path: str, option: str) -> None:

@@ -113,7 +113,7 @@ def nothing_there(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> HandbookE
     """The error for a path without a file of records: it is missing, or a folder without one."""
     if not path.is_dir():
         return HandbookError(
-            "there is no such file or folder", where=str(path), remedy=_where_it_may_be(path)
+            "there is no such file or folder", where=str(path), remedy=where_it_may_be(path)
         )
     folders = sorted(child for child in path.iterdir() if child.is_dir())
     inside = [c for c in folders if any(f.name.lower().endswith(suffixes) for f in c.iterdir())]
@@ -126,7 +126,8 @@ def nothing_there(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> HandbookE
     )
 
 
-def _where_it_may_be(path: Path) -> str:
+def where_it_may_be(path: Path) -> str:
+    """What to do about a path at which nothing is."""
     written = path.as_posix()
     if written.startswith("~"):
         return f"the ~ was not replaced: give {path.expanduser()}"

@@ -222,6 +222,13 @@ def _given_prompts(pipeline: Pipeline) -> list[str]:
     say(read.report())
     for note, n in read.conversions.most_common():
         say(f"{n:,} of {len(read):,} prompts: {note}")
+    if not read.records:
+        reasons = ", ".join(f"{n:,} x {reason}" for reason, n in read.reasons().items())
+        raise HandbookError(
+            f"there is no prompt in its {read.n_read:,} rows{f' ({reasons})' if reasons else ''}",
+            where=str(pipeline.feedback),
+            remedy="give a file with a `prompt`, an `instruction` or `messages` in each row",
+        )
     prompts = [row["prompt"] for row in read.records]
     limits = {"--limit": pipeline.limit, f"scale {pipeline.scale}": pipeline.setting.limit}
     for name, limit in limits.items():
