@@ -157,7 +157,7 @@ lessons.explain(
     "step vanishes in the few digits of `bfloat16`, and two moments. Together that is "
     f"{per_weight:g} bytes per weight (Rajbhandari et al., the ZeRO paper), of which "
     "the weights alone are two. (All in `bfloat16` it would be "
-    f"{8 * mistral.parameters / 1e9:.0f} GB, and would fit.) RMSprop, which the "
+    f"{8 * mistral.parameters / 1e9:.0f} GB, and fit.) RMSprop, which the "
     "authors used for dDPO, keeps one moment: "
     f"{sum(rmsprop.values()) / mistral.parameters:g} bytes. Hence the paper's sixteen "
     "cards.",
@@ -546,8 +546,9 @@ lessons.explain(
     "(Two rows set the ranges, so they do not test them.) **Operations bound the time "
     "from below; the share is the unknown.** Time twenty steps, then multiply."
     + (
-        " The miniature's own peak is missed: the nearer end of the estimate differs "
-        f"by {missed.error:+.0%} from what its process was measured to take."
+        " The miniature's own peak is missed: the nearer end of the estimate is "
+        f"{abs(missed.error):.0%} {'below' if missed.error < 0 else 'above'} what its "
+        "process was measured to take."
         if missed and not missed.inside
         else ""
     ),
