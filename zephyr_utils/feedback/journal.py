@@ -64,8 +64,7 @@ class Journal:
         try:
             if not read_only:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            mode = "rb" if read_only else "a+b"
-            self._file = open(self.path, mode, buffering=0)  # noqa: SIM115 (closed in `close`)
+            self._file = io.FileIO(self.path, "r" if read_only else "a+")
         except (OSError, UnicodeError) as error:
             raise self._cannot_write(error) from error
         if not read_only:
