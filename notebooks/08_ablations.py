@@ -507,8 +507,8 @@ alone = grade["ddpo_without_dsft"]
 lessons.explain(
     f"At {alone:.2f}, with the base at {grade['base']:.2f} and dSFT at "
     f"{grade['dsft']:.2f}. Pairs teach the base which of two answers is the better "
-    "one; they do not teach it how a conversation goes, where an answer ends, or that "
-    "a question wants one. The paper finds the same, less purely, as Mistral had read "
+    "one; they do not teach it how a conversation goes, or that a question wants an "
+    "answer. The paper finds the same, less purely, as Mistral had read "
     "many dialogues on the web and this base none.",
     key="without-dsft",
     answer=0 if alone < grade["base"] else 1 if alone < grade["dsft"] else 2,
