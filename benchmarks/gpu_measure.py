@@ -192,7 +192,7 @@ def _wait() -> None:
 
 def _equality(shape: Shape, stage: Stage, small: bool) -> dict[str, Any]:
     """The first loss of the fast path against the plain one, on the same rows and the same weights,
-    before any update.
+    before any step.
 
     dSFT: packed rows against one row at a time, both weighted by tokens. dDPO: shared prompts and a
     precomputed reference against two rows and a live one, with an adapter that has been moved away

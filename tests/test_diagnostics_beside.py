@@ -1,5 +1,5 @@
 """A log beside a healthy one: what policy and reference share shows in log-probabilities before the
-first update.
+first step.
 """
 
 import pytest
@@ -63,7 +63,7 @@ def test_logs_that_begin_too_late_cannot_be_compared_and_say_which(which):
     late = [row for row in logs.dpo() if row["step"] >= 10]
     rows, known = (late, logs.dpo()) if which == "own" else (logs.dpo(), late)
     verdict = traffic_light(read_training_log(rows), 0.1, read_training_log(known))
-    assert says(verdict, "amber", "no log-probabilities from before the first update")
+    assert says(verdict, "amber", "no log-probabilities from before the first step")
 
 
 def test_the_command_takes_the_log_of_a_healthy_run(tmp_path):

@@ -62,7 +62,7 @@ def test_the_beta_that_was_in_force_is_a_hundredth():
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_log_goes_from_before_the_first_update_to_the_last(fault):
+def test_a_log_goes_from_before_the_first_step_to_the_last(fault):
     step = LOGS[fault].evaluation.get("step", LOGS[fault].training["step"])
     assert step[0] == 0 and LOGS[fault].training["step"][-1] == UPDATES
     assert log_path(fault).stat().st_size < 8000

@@ -149,7 +149,7 @@ def test_what_may_be_the_scores_of_a_reward_model_is_named_unless_the_start_prov
     assert not says(traffic_light(read_training_log(rows)), "amber", "scores of a reward model")
     late = traffic_light(read_training_log(rows[2:]))
     assert says(late, "amber", "may be the scores of a reward model")
-    assert says(late, "amber", "does not begin before the first update")
+    assert says(late, "amber", "does not begin before the first step")
     with_sft = [row | {"train/sft_loss": 1.5} for row in rows[2:]]
     assert not says(traffic_light(read_training_log(with_sft)), "amber", "reward model")
 

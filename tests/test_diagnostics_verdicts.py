@@ -80,7 +80,7 @@ def test_an_online_run_has_no_evaluation_rows_and_is_amber():
 
 
 # What a run's log may lack or have and still be healthy.
-def fp16_skips_its_first_updates(rows):
+def fp16_skips_its_first_steps(rows):
     for row in logs.training_rows(rows)[:2]:
         row["grad_norm"] = math.nan
 
@@ -112,7 +112,7 @@ def hinge_is_0_where_margins_are_wide(rows):
 @pytest.mark.parametrize(
     ("change", "rows", "colour"),
     [
-        (fp16_skips_its_first_updates, logs.dpo, "amber"),
+        (fp16_skips_its_first_steps, logs.dpo, "amber"),
         (kto_batches_without_a_chosen_answer, logs.kto, "green"),
         (evaluated_once_more_at_the_end, logs.dpo, "green"),
         (warmed_up_and_decayed_to_0, logs.dpo, "green"),

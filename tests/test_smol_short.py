@@ -1,4 +1,4 @@
-"""The pipeline with a real model, in short: three updates of each stage on rows of 128 tokens."""
+"""The pipeline with a real model, in short: three steps of each stage on rows of 128 tokens."""
 
 import json
 import os

@@ -22,7 +22,7 @@ OTHER_SENSES = {
 }
 # What to search for where a term's own letters would find too much or too little.
 SEARCHED_AS = {
-    "update": r"per[ _]update",
+    "update": r"(?:per|first|any)[ _]update",
     "room": r"(?:the|this|that|each|own|another|next) room|rooms",
     "tokens a second": r"(?:tokens|rows|pairs|calls|operations|bytes|MB|steps|questions) a second",
     "keep books": r"books",

@@ -54,7 +54,7 @@ DPO_LOSSES = {
 
 
 def place(i, n):
-    """Step and epoch of the i-th of n logged moments; the first is the first update."""
+    """Step and epoch of the i-th of n logged moments; the first is the first step."""
     return {"epoch": round(i / n, 4), "step": max(1, 10 * i)}
 
 

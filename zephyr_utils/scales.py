@@ -187,7 +187,7 @@ SCALES = {
             dtype="float32",
             searched=True,
             # Real answers are long beside the miniature's: sixteen pairs at once took 3.2 GB, and
-            # few pairs gave few updates.
+            # few pairs gave few steps.
             own_data_changes={"ddpo": {"per_device_train_batch_size": 4}},
             introduction=lazy.introduction,
             shipped=lazy.shipped_model,

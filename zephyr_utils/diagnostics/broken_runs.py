@@ -1,6 +1,6 @@
 """Real logs of short dDPO runs, each with one fault that was planted, and of a healthy one.
 
-``benchmarks/broken_runs.py`` made them: the miniature, 40 updates of 8 pairs, held-out pairs
+``benchmarks/broken_runs.py`` made them: the miniature, 40 steps of 8 pairs, held-out pairs
 measured before the first and after every tenth. They come with the package, so that nothing has to
 be trained to read them.
 """

@@ -40,7 +40,7 @@ def check_values(
                 absent = _absent(rows, name, is_card=is_wide)
                 gaps += _gap(rows, f"{kind} {name}", sorted({*missing, *absent}))
         elif is_metric(name) and strange:
-            # Mixed precision in fp16 skips its first updates so, which is normal.
+            # Mixed precision in fp16 skips its first steps so, which is normal.
             tail = _length_of_tail([v for _, v in values])
             if name == "grad_norm" and tail >= max(2, len(values) // 4):
                 first, value = values[-tail]

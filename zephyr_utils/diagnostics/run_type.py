@@ -143,7 +143,7 @@ def is_sigmoid(log: TrainingLog) -> bool:
 
 
 def first_values(log: TrainingLog, *names: str) -> list[float] | None:
-    """Values from before the first update: of the evaluation at step 0, or else of the training row
+    """Values from before the first step: of the evaluation at step 0, or else of the training row
     of step 1 (or 0), which is computed before its update; None if none were logged.
     """
     kinds: tuple[tuple[LogKind, int], ...] = (("evaluation", 0), ("training", 1))

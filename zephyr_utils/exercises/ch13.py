@@ -66,7 +66,7 @@ _OUT_OF_ORDER: Rows = [
 )
 def check_nats_at_start(fn: Callable[[Rows, float], tuple[float, ...]]) -> None:
     """``fn(rows, beta) -> (chosen, rejected)``: how far the policy is above its reference before
-    the first update, in nats, on held-out pairs.
+    the first step, in nats, on held-out pairs.
     """
     for beta in (0.1, 0.02):
         right = _nats_at_start(_OUT_OF_ORDER, beta)
@@ -77,7 +77,7 @@ def check_nats_at_start(fn: Callable[[Rows, float], tuple[float, ...]]) -> None:
             "You multiply by beta; a reward is beta times the difference, so divide.": (
                 _nats_at_start(_OUT_OF_ORDER, 1 / beta)
             ),
-            "This is the last evaluation. Rows need not be in order, so the one before any update "
+            "This is the last evaluation. Rows need not be in order, so the one before any step "
             "is not the first row of the list: look for step 0.": (0.3 / beta, -0.6 / beta),
             "This is a training row: it averages over other pairs every time.": _training_nats(
                 _OUT_OF_ORDER, beta
@@ -159,7 +159,7 @@ _BESIDE_SLIPS: dict[str, Callable[[Nats, Nats], str]] = {
 )
 def check_beside_healthy(fn: Callable[[Nats, Nats], str]) -> None:
     """``fn(own, healthy) -> str``: "same", "swapped", "mask" or "text", from held-out
-    log-probabilities (chosen, rejected) before the first update.
+    log-probabilities (chosen, rejected) before the first step.
     """
     explained = {
         "only the chosen answer": "You compare only the chosen answer; a rejected answer that is "

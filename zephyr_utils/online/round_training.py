@@ -141,7 +141,7 @@ def train_round(
         folder: where they are written.
         start: directory of the last round's model, the start and the reference.
         feedback: rated answers of that model.
-        recipe: the recipe of ``ddpo``; one update takes its effective batch at once.
+        recipe: the recipe of ``ddpo``; one step takes its effective batch at once.
         max_new_tokens: of the samples for the KL divergence, as of the rated answers; with more, a
             prompt need not fit into the context.
         chat_template: as for `chat.prepare_tokenizer`.

@@ -4,12 +4,12 @@ from zephyr_utils.errors import HandbookError
 
 
 def share_batch(per_device: int, accumulation: int, processes: int) -> tuple[int, int]:
-    """Rows a process takes at once, and how often before an update, so that the effective batch
+    """Rows a process takes at once, and how often before a step, so that the effective batch
     stays the recipe's.
 
     A recipe's ``per_device_train_batch_size x gradient_accumulation_steps`` is its effective batch.
     With more processes each does its share: fewer micro-batches first, and smaller ones only where
-    that is not enough. The mean gradient of an update, and with it the training, stays what it was
+    that is not enough. The mean gradient of a step, and with it the training, stays what it was
     up to rounding.
 
     Args:

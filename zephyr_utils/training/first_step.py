@@ -1,4 +1,4 @@
-"""The check before dDPO's first update: the policy must be the model that it starts from."""
+"""The check before dDPO's first step: the policy must be the model that it starts from."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def check_first_step(
     recipe: Mapping[str, Any],
     chat_template: TemplateChoice | None = None,
 ) -> dict[str, float]:
-    """Loss and log-probabilities of the first rows before any update, against ln 2 and the dSFT
+    """Loss and log-probabilities of the first rows before any step, against ln 2 and the dSFT
     model's own.
 
     Raises:

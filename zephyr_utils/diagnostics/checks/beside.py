@@ -1,7 +1,7 @@
 """The check that needs a second log: the same model on the same held-out pairs, from a run known to
 be healthy.
 
-Before the first update, log-probabilities depend on the model, the text and which of its tokens
+Before the first step, log-probabilities depend on the model, the text and which of its tokens
 count, and on nothing else. So they show what policy and reference share, which no single log can: a
 template, a doubled BOS, a mask that is off, pairs swapped throughout.
 """
@@ -15,18 +15,18 @@ _LOGPS = ("logps/chosen", "logps/rejected")
 
 
 def check_beside(log: TrainingLog, healthy: TrainingLog) -> list[Reason]:
-    """Compare the log-probabilities before the first update with those of a healthy run."""
+    """Compare the log-probabilities before the first step with those of a healthy run."""
     own, known = _at_the_start(log), _at_the_start(healthy)
     if own is None or known is None:
         which = log if own is None else healthy
-        text = f"{which.source} has no log-probabilities from before the first update, so the two "
+        text = f"{which.source} has no log-probabilities from before the first step, so the two "
         return [Reason("amber", text + "logs cannot be compared (eval_on_start: true logs them)")]
     apart = [a - b for a, b in zip(own, known, strict=True)]
     tolerance = max(_TOLERANCE_NATS, _TOLERANCE_SHARE * max(map(abs, known)))
     if max(map(abs, apart)) <= tolerance:
-        text = "log-probabilities before the first update are those of the healthy run: the same "
+        text = "log-probabilities before the first step are those of the healthy run: the same "
         return [Reason("green", text + "model, read from the same tokens")]
-    text = f"log-probabilities before the first update are {own[0]:.4g} and {own[1]:.4g} nats, in "
+    text = f"log-probabilities before the first step are {own[0]:.4g} and {own[1]:.4g} nats, in "
     text += f"the healthy run {known[0]:.4g} and {known[1]:.4g}: "
     swapped = max(abs(own[0] - known[1]), abs(own[1] - known[0])) <= tolerance
     if swapped:

@@ -124,7 +124,7 @@ def _float16_gradients(log: TrainingLog) -> bool:
 
 
 def _starting_loss(log: TrainingLog) -> float | None:
-    """The training loss that a run began with: that of the first update where it was logged, as all
+    """The training loss that a run began with: that of the first step where it was logged, as all
     pairs have the same loss there, and else the typical one of the first quarter; None if not
     above 0.
     """
@@ -159,7 +159,7 @@ def _ranking(log: TrainingLog) -> list[Reason]:
     if accuracy.size:
         reasons.append(_accuracy(log, accuracy, kind))
     elif log.has("rewards/accuracies", kind=kind):
-        reasons.append(Reason("amber", "no accuracy was measured after the first update"))
+        reasons.append(Reason("amber", "no accuracy was measured after the first step"))
     return reasons
 
 
@@ -178,7 +178,7 @@ def _against_training_pairs(log: TrainingLog, mean: float) -> list[Reason]:
 
 
 def _after_start(log: TrainingLog, name: str, kind: LogKind) -> NDArray[np.float64]:
-    """A column without the rows before the first update, where all margins are 0."""
+    """A column without the rows before the first step, where all margins are 0."""
     if not log.has(name, kind=kind):
         return np.empty(0)
     if not log.has("step", name, kind=kind):

@@ -52,7 +52,7 @@ def check_start(log: TrainingLog) -> list[Reason]:
 
 def _reward_model(log: TrainingLog) -> list[Reason]:
     """Columns that a reward model's trainer writes too, where nothing shows which run this was: a
-    policy's rewards are 0 before the first update, a reward model's scores are not.
+    policy's rewards are 0 before the first step, a reward model's scores are not.
     """
     offsets = first_values(log, *PAIR)
     if not log.shared_names or (offsets and max(map(abs, offsets)) <= _START_TOLERANCE):
@@ -60,13 +60,13 @@ def _reward_model(log: TrainingLog) -> list[Reason]:
     names = message_text(", ".join(log.shared_names))
     text = f"{names} may be the scores of a reward model, as its trainer writes the same columns"
     if offsets is None:
-        text += ", and the log does not begin before the first update"
+        text += ", and the log does not begin before the first step"
     return [Reason("amber", f"{text}: if it is one, nothing here applies")]
 
 
 def _start(log: TrainingLog) -> list[Reason]:
     """Whether the policy began at its reference: by the rewards if they were logged before the
-    first update, otherwise by the loss, which is ln 2 then for the sigmoid alone.
+    first step, otherwise by the loss, which is ln 2 then for the sigmoid alone.
     """
     if reference_free_beta(log) is not None:
         return []
@@ -82,12 +82,12 @@ def _start(log: TrainingLog) -> list[Reason]:
             return [_wrong_start(log, chosen, rejected, beta)]
         if beta is not None and max(abs(chosen), abs(rejected)) > _NOTICEABLE_NATS * beta:
             text = (
-                f"rewards before the first update are {chosen:+.3f} and {rejected:+.3f}, that is "
+                f"rewards before the first step are {chosen:+.3f} and {rejected:+.3f}, that is "
             )
             text += f"{chosen / beta:+.2f} and {rejected / beta:+.2f} nats per answer, where 0 was "
             text += "to be expected: half precision, or policy and reference read the texts in "
             return [Reason("amber", text + "slightly different ways (a doubled BOS)")]
-        text = "rewards are 0 before the first update: the policy began at its reference"
+        text = "rewards are 0 before the first step: the policy began at its reference"
         if loss is not None and not is_ln_2:
             text += f"; a first loss of {loss:.4g} is {_loss_names(loss, beta)}"
         return [Reason("green", text)]
@@ -97,7 +97,7 @@ def _start(log: TrainingLog) -> list[Reason]:
     if is_sigmoid(log):
         text += ", while later rows have the sigmoid's loss: the policy did not begin at its "
         return [Reason("red", text + "reference")]
-    text += ", and no rewards were logged before the first update: another loss than DPO's sigmoid "
+    text += ", and no rewards were logged before the first step: another loss than DPO's sigmoid "
     return [Reason("amber", text + "was used, or the policy did not begin at its reference")]
 
 
@@ -129,7 +129,7 @@ def _wrong_start(log: TrainingLog, chosen: float, rejected: float, beta: float |
     """Rewards that do not begin at 0, and why: a text that is tokenised in another way costs a few
     nats, however long the answer is; another model costs tens.
     """
-    text = f"rewards before the first update are {chosen:+.3f} and {rejected:+.3f} instead of 0"
+    text = f"rewards before the first step are {chosen:+.3f} and {rejected:+.3f} instead of 0"
     has_nll = any("nll_loss" in part for part in (log.training, log.evaluation))
     if has_nll and beta is None:
         text += ": the reference is another model than the starting point, or there is none "
@@ -179,7 +179,7 @@ def _reward_movement(log: TrainingLog, kind: LogKind) -> list[Reason]:
     if size >= _LITTLE_MOVEMENT:
         return []
     if log.require("step", *PAIR, kind=kind)[0].max() <= 1:
-        return [Reason("amber", "nothing was logged after the first update")]
+        return [Reason("amber", "nothing was logged after the first step")]
     moved = _nats_moved(log)
     if moved > _SMALLEST_BETA_INVERSE * max(size, ROUNDING):
         where = f"within {size:.2g} of 0" if size else "at 0"
