@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.objectives import IGNORE_INDEX
 from zephyr_utils.training.attention import FLEX
 
-IGNORE = -100
 # the segment of what belongs to no pair; pair i has 3i for its prompt, 3i + 1 and 3i + 2 for its
 # answers
 PADDING = -1
@@ -117,7 +117,7 @@ def share_prompts(
         for numbers in (source, positions, segments, back)
     )
     ids, targets = (whole.flatten()[where] for whole in (input_ids, labels))
-    targets = targets.masked_fill(segment_ids == PADDING, IGNORE)
+    targets = targets.masked_fill(segment_ids == PADDING, IGNORE_INDEX)
     return SharedRows(ids, position_ids, targets, segment_ids, predictions)
 
 
@@ -127,7 +127,7 @@ def _last_of_prompts(input_ids: Tensor, labels: Tensor) -> list[int]:
     Raises:
         ValueError: the two rows of a pair do not begin with one prompt.
     """
-    chosen, rejected = (labels != IGNORE).int().argmax(1).chunk(2)
+    chosen, rejected = (labels != IGNORE_INDEX).int().argmax(1).chunk(2)
     columns = torch.arange(input_ids.shape[1], device=input_ids.device)
     ours, theirs = input_ids.chunk(2)
     differ = ((ours != theirs) & (columns < chosen[:, None])).any(1) | (chosen != rejected)
