@@ -109,6 +109,11 @@ def test_results_are_read_back_as_they_were_written():
     assert found["replications"] == 2 and {"grade", "right"} <= set(found)
 
 
+def test_committed_results_are_found_wherever_a_notebook_is_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert results.committed_file("chapter_seeds.json")["chapters"]
+
+
 def test_ten_replications_of_640_questions_stay_below_three_megabytes():
     exam = {"score": 5.0, "right": 0.5, "questions": ["iI" * 320, "Ii" * 320]}
     seed = {row: {"exam": exam, "epochs": [exam] * 3} for row in catalogue.ABLATIONS}

@@ -116,7 +116,7 @@ def committed(
 
 def committed_file(name: str) -> dict[str, Any]:
     """A file of ``benchmarks/results/`` of this checkout; empty outside one."""
-    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]):
         if results := read_json(folder / "benchmarks" / "results" / name):
             return results
     return {}
