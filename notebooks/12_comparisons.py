@@ -1579,7 +1579,7 @@ figures.show(
 # ```{admonition} What you should see
 # :class: note
 # All lines begin near dSFT on the left; best of n ends early. dDPO's rises to about dDPO itself and falls steeply
-# beyond it, right answers with it. With this seed the short run's goes on rising beyond its own end. Whether such a gain
+# beyond it, right answers with it. With seed 0 the short run's goes on rising beyond its own end. Whether such a gain
 # holds over seeds is asked under *Over eight replications*, below, of another short run. *Margin* and *scaled* lie near
 # the short run, since they had the same few pairs; the distilled models lie near dDPO, whose answers they learned. What
 # comes from demonstrations alone has the demonstrations' own grade as its limit, and in so few steps stays below it.
