@@ -1,4 +1,7 @@
-"""The one exception that readers are meant to meet: it says where, what, and what to do."""
+"""The one exception that readers are meant to meet: it says where, what, and what to do.
+
+`first_line` quotes the errors of other libraries in it.
+"""
 
 
 class HandbookError(Exception):
@@ -19,3 +22,9 @@ class HandbookError(Exception):
         if remedy:
             parts.append(f"What to do: {remedy}")
         super().__init__("\n".join(parts))
+
+
+def first_line(error: Exception) -> str:
+    """The class of another library's error, and the first line of its message if it has one."""
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from zephyr_utils.errors import HandbookError
+from zephyr_utils.errors import HandbookError, first_line
 from zephyr_utils.files import existing_path, make_folder
 
 MAGIC = b"GGUF"
@@ -131,7 +131,7 @@ def _load(file: Path) -> tuple[Any, Any]:
             )
         except Exception as error:  # each fault raises its own kind of error there
             raise HandbookError(
-                f"transformers cannot load this GGUF file: {_first_line(error)}",
+                f"transformers cannot load this GGUF file: {first_line(error)}",
                 where=str(file),
                 remedy="take a file of an architecture that transformers converts (llama, mistral, "
                 "qwen2 and others), in a common quantisation such as Q4_1, Q8_0 or F16",
@@ -239,7 +239,7 @@ def _check_gguf(file: Path) -> int:
         tensors = GGUFReader(str(file)).tensors
     except Exception as error:  # numpy's and the reader's own, by where the file ends
         raise HandbookError(
-            f"the GGUF file is damaged or cut short: {_first_line(error)}",
+            f"the GGUF file is damaged or cut short: {first_line(error)}",
             where=str(file),
             remedy="copy or download it again and compare its size and hash",
         ) from error
@@ -285,8 +285,3 @@ def _whole_directory(output: Path) -> Iterator[Path]:
         unfinished.mkdir()
         yield unfinished
         unfinished.replace(output)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from zephyr_utils.data.file_kinds import BEGINNING, check_kind, check_table_kind
 from zephyr_utils.data.lines import bounded_lines, open_bytes
 from zephyr_utils.data.tables import batch_rows
-from zephyr_utils.errors import HandbookError
+from zephyr_utils.errors import HandbookError, first_line
 from zephyr_utils.truecasing.content import RowError
 from zephyr_utils.truecasing.dialogue import MessageFinder
 from zephyr_utils.truecasing.lines import BadLine, Line, bad_line, read_line, repair_lines
@@ -185,20 +185,16 @@ def readable(path: Path) -> Iterator[None]:
         raise HandbookError(what, where=str(path), remedy="fetch the file again") from error
     except (pa.ArrowException, UnicodeError) as error:
         kind = "Arrow" if path.name.lower().endswith(".arrow") else "Parquet"
-        what = f"the {kind} file cannot be read or written ({_first_line(error)})"
+        what = f"the {kind} file cannot be read or written ({first_line(error)})"
         raise HandbookError(what, where=str(path), remedy="fetch the file again") from error
     except OSError as error:
         other = error.filename is not None and Path(error.filename) != path
         if other or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise  # about another file, such as the output
-        what = f"the file cannot be read or written: {error.strerror or _first_line(error)}"
+        what = f"the file cannot be read or written: {error.strerror or first_line(error)}"
         raise HandbookError(
             what, where=str(path), remedy="check its permissions and the disk, or fetch it again"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 # --- lines -------------------------------------------------------------------------------------
