@@ -10,6 +10,7 @@ from tiny import tiny_tokenizer
 
 from zephyr_utils.chat import encode, prepare_tokenizer
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.training import rows as rows_module
 from zephyr_utils.training.rows import (
     fit_dialogues,
     fit_pairs,
@@ -44,6 +45,29 @@ def test_a_long_dialogue_keeps_the_whole_exchanges_that_fit():
     assert all(
         encode(tokenizer, row["messages"])[0][-2] == tokenizer.eos_token_id for row in fitted.rows
     )
+
+
+def test_every_exchange_that_fits_is_kept_whatever_the_limit():
+    tokenizer = ready_tokenizer()
+    messages = [{"role": "system", "content": "Be brief."}, *dialogue(6)["messages"]]
+    lengths = {end: len(encode(tokenizer, messages[:end])[0]) for end in range(3, 14, 2)}
+    for limit in range(lengths[3], lengths[13] + 2):
+        fitted = fit_dialogues(tokenizer, [{"prompt": "", "messages": messages}], limit)
+        fitting = max(end for end, length in lengths.items() if length <= limit)
+        assert fitted.rows[0]["messages"] == messages[:fitting]
+
+
+def test_a_long_dialogue_is_encoded_a_few_times_and_not_once_for_each_exchange(monkeypatch):
+    tokenizer, calls = ready_tokenizer(), []
+    whole = encode
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return whole(*arguments)
+
+    monkeypatch.setattr(rows_module, "encode", counted)
+    fitted = fit_dialogues(tokenizer, [dialogue(100)], 60)
+    assert fitted.rows and fitted.shortened == 1 and len(calls) <= 8  # the whole, and log2 of 100
 
 
 def test_a_dialogue_whose_first_exchange_is_too_long_is_set_aside_and_counted():
