@@ -10,8 +10,24 @@ from hypothesis import strategies as st
 from sample_records import ASSISTANT, DIALOGUE, FEEDBACK, FLAT, PAIR, SYSTEM, USER
 
 from zephyr_utils.data.fields import VISIBLE
-from zephyr_utils.data.records import RecordError, check_dialogue, check_feedback, check_preference
+from zephyr_utils.data.records import (
+    RecordError,
+    check_dialogue,
+    check_feedback,
+    check_preference,
+    with_answers,
+)
 from zephyr_utils.errors import HandbookError
+
+
+@pytest.mark.parametrize("answers", [["a"], ["a", "b", "c"], []])
+def test_answers_that_are_not_as_many_as_the_assistants_messages_are_refused(answers):
+    dialogues = [{"messages": [USER, ASSISTANT]}, {"messages": [USER, ASSISTANT, USER]}]
+    with pytest.raises(HandbookError, match=f"{len(answers)} answers cannot replace 2 messages"):
+        with_answers(dialogues, answers)
+    replaced = with_answers(dialogues, ["a", "b"])
+    assert [row["messages"][1]["content"] for row in replaced] == ["a", "b"]
+    assert replaced[1]["messages"][2] == USER
 
 
 def without(record, field):

@@ -237,7 +237,20 @@ def load_records(
 
 
 def with_answers(dialogues: Sequence[dict], answers: Sequence[str]) -> list[dict]:
-    """The dialogues with the assistant's messages replaced, in order."""
+    """The dialogues with the assistant's messages replaced, in order.
+
+    Raises:
+        HandbookError: there are more answers than such messages, or fewer.
+    """
+    turns = sum(
+        message["role"] == "assistant" for dialogue in dialogues for message in dialogue["messages"]
+    )
+    if len(answers) != turns:
+        raise HandbookError(
+            f"{len(answers):,} answers cannot replace {turns:,} messages of the assistant",
+            where="answers",
+            remedy="give one for each such message, in order",
+        )
     following = iter(answers)
     return [
         {
