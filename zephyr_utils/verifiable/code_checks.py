@@ -61,7 +61,11 @@ def defines_class(answer: str, *, name: str, methods: list[str] | None = None) -
     return any(
         node.name == name
         and set(methods or ())
-        <= {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)}
+        <= {
+            inner.name
+            for inner in node.body
+            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
         for tree in _parsed(answer)
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)

@@ -19,6 +19,7 @@ from zephyr_utils.verifiable.text import (
 
 _TITLE = re.compile(r"<<([^<>\n]++)>>")
 _PLACEHOLDER = re.compile(r"\[([^\[\]\n]++)\]")
+_QUOTATION_MARKS = "\"'“”‘’ "
 _HIGHLIGHT = re.compile(r"(?<!\*)\*{1,2}[^*\s][^*\n]*\*{1,2}(?!\*)")
 
 
@@ -98,7 +99,11 @@ def starts_with(answer: str, *, text: str | list[str]) -> bool:
 
 def ends_with(answer: str, *, text: str) -> bool:
     """Whether the answer ends with the text; case and quotation marks around do not matter."""
-    return _spaced(answer).rstrip("\"'”’ ").endswith(_spaced(text))
+    end = _spaced(text)
+    # A text of nothing but quotation marks is itself what is asked for.
+    bare = end.strip(_QUOTATION_MARKS)
+    answered = _spaced(answer)
+    return answered.rstrip(_QUOTATION_MARKS).endswith(bare) if bare else answered.endswith(end)
 
 
 def in_case(answer: str, *, case: Literal["lower", "upper"]) -> bool:
