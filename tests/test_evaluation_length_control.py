@@ -125,6 +125,15 @@ def test_length_control_does_not_depend_on_the_order_of_the_rows():
     assert win_rate_by_length(turned) == win_rate_by_length(rows)
 
 
+@pytest.mark.parametrize("rate", [win_rate_by_length, length_controlled_win_rate])
+def test_rows_without_a_preference_or_a_length_are_counted_in_a_warning(rate):
+    rows = lengthy(lambda d: float(d > 0), [30, -10, 20, -40, 10, -20, 15, -15, 25, -25])
+    for row in rows[:3]:
+        row["preference"] = None
+    with pytest.warns(EvaluationWarning, match="3 annotations lack a preference or a length"):
+        rate(rows) if rate is length_controlled_win_rate else rate(rows, n_bins=2)
+
+
 def test_groups_by_length_hold_every_row_in_order_of_length():
     groups = win_rate_by_length(
         lengthy(lambda d: float(d > 0), [30, -10, 20, -40, 10, -20]), n_bins=2

@@ -60,7 +60,7 @@ def _scores_and_lengths(
     annotations: Iterable[AlpacaEvalAnnotation], baseline_lengths: Mapping[Hashable, int] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Scores in [0, 1], length differences in characters, and the number of rows that lack one of
-    them.
+    them, of which it warns.
     """
     rows = checked_annotations(annotations)
     scores, differences = [], []
@@ -80,9 +80,12 @@ def _scores_and_lengths(
             "baseline_lengths.",
         )
     graded, lengths = np.asarray(scores), np.asarray(differences, dtype=np.float64)
+    n_left_out = len(rows) - len(scores)
+    if n_left_out:
+        warn_all([f"{n_left_out} annotations lack a preference or a length and are left out"])
     # By length, then score: sums and groups are then the same for any order of the rows.
     order = np.lexsort((graded, lengths))
-    return graded[order], lengths[order], len(rows) - len(scores)
+    return graded[order], lengths[order], n_left_out
 
 
 def length_controlled_win_rate(
@@ -105,11 +108,6 @@ def length_controlled_win_rate(
             :func:`~zephyr_utils.evaluation.annotations.checked_annotations`.
     """
     scores, difference, n_left_out = _scores_and_lengths(annotations, baseline_lengths)
-    warn_all(
-        [f"{n_left_out} annotations lack a preference or a length and are left out"]
-        if n_left_out
-        else []
-    )
     scale = float(difference.std())
     # All lengths alike: nothing to control for, and the curve's length term must be zero, not 0 /
     # 0.
@@ -161,6 +159,12 @@ def win_rate_by_length(
     Returns:
         One :class:`LengthBin` a group: mean difference in characters, rate and standard error in
             percent, rows.
+
+    Warns:
+        EvaluationWarning: rows left out, with their number.
+
+    Raises:
+        EvaluationError: as :func:`length_controlled_win_rate`, or two rows do not fall into each.
     """
     scores, difference, _ = _scores_and_lengths(annotations, baseline_lengths)
     if not 1 <= n_bins <= scores.size // 2:
