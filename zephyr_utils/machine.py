@@ -55,16 +55,17 @@ def peak_memory_mb() -> float:
     """The most memory this process has held so far, in MB (2^20 bytes)."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux: its getrusage would also count the process that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return round(int(line.split()[1]) / 2**10, 1)
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):  # some containers do not say it
+                return round(int(line.split()[1]) / 2**10, 1)
     if sys.platform == "win32":
         import psutil
 
         return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
     import resource  # not there on Windows
 
-    # macOS counts bytes
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS counts bytes
 
 
 def peak_memory() -> dict[str, float]:
