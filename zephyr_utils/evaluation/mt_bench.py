@@ -236,15 +236,14 @@ def _row_warnings(
         )
     if missing:
         messages.append(f"{len(missing)} turns were never judged: {name_some(missing)}")
+    asked = {question_and_turn(row)[0] for row in rows}
     if categories is not None:
-        asked = {question_and_turn(row)[0] for row in rows}
         unknown = sorted((q for q in asked if q not in categories), key=natural_order)
         if unknown:
             messages.append(
                 f"{len(unknown)} judged questions are not in the question set: {name_some(unknown)}"
             )
-    asked_ids = {question_and_turn(row)[0] for row in rows}
-    if both := sorted(str(q) for q in asked_ids if isinstance(q, int) and str(q) in asked_ids):
+    if both := sorted(str(q) for q in asked if isinstance(q, int) and str(q) in asked):
         messages.append(
             f"{len(both)} questions are numbered both as a number and as a text, and counted as "
             f"two: {name_some(both)}"
