@@ -59,7 +59,10 @@ def test_prompts_without_two_different_whole_answers_are_set_aside_by_name():
         "one_whole_answer": 1,
         "no_whole_answer": 1,
     }
-    assert made.left_out == {"cut off": 4, "empty": 3}
+    # of "equal" two whole ones, of "one" one
+    assert made.left_out == {"cut off": 4, "empty": 3, "their prompt was set aside": 3}
+    in_records = sum(len(record["completions"]) for record in made.records)
+    assert in_records + made.left_out.total() == sum(map(len, answers.values()))
     [record] = made.records
     assert check_feedback(record)["instruction"] == "fine"
     assert [one["response"] for one in record["completions"]] == ["a", "b", "a"]

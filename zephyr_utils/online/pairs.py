@@ -122,11 +122,13 @@ def own_feedback(
                 }
             )
             continue
+        made.left_out["their prompt was set aside"] += len(whole)
         reasons = {0: "no_whole_answer", 1: "one_whole_answer"}
         reason = reasons.get(len(whole), "all_answers_equal")
         where = f"prompt {number + 1}"
         detail = f"{where}: {len(whole)} of {len(group)} answers are whole: {reason}"
         made.set_aside.append(SetAside(where, reason, detail, {"prompt": prompt}))
+    made.left_out = +made.left_out  # without what is 0
     return made
 
 
