@@ -228,6 +228,13 @@ def test_the_updates_of_zephyr_beta_come_out():
     assert plan.optimiser_steps(61_966, 32, 3) == 5811
 
 
+def test_part_of_an_epoch_ends_with_a_whole_step_as_the_trainer_counts():
+    # transformers: max_steps = ceil(num_train_epochs * steps of an epoch)
+    assert plan.optimiser_steps(160, 16, 0.24) == 3
+    assert plan.optimiser_steps(100, 32, 0.5) == 2
+    assert plan.optimiser_steps(5, 32, 0.01) == 1
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_scale_has_a_plan_with_every_term(scale):
     for stage in ("dsft", "ddpo"):

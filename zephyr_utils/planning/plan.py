@@ -7,6 +7,7 @@ for each card (`rates`). `anchors` holds published and measured figures beside w
 formulas say of them.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -96,8 +97,9 @@ def bytes_of(size: str) -> float:
 
 
 def optimiser_steps(rows: int, rows_per_step: int, epochs: float) -> int:
-    """Optimiser steps: each epoch ends with whatever rows are left, as the trainer counts."""
-    return round(epochs * -(-rows // rows_per_step))
+    """Optimiser steps: each epoch ends with whatever rows are left, and part of a step is
+    one, as the trainer counts."""
+    return math.ceil(epochs * -(-rows // rows_per_step))
 
 
 def memory_of(
