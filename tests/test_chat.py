@@ -1,10 +1,14 @@
 """The chat template to the byte, what counts in the loss, and generation that can be repeated."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
+from transformers import Gemma3Config
 
 from zephyr_utils import chat
+from zephyr_utils.chat.generation import PromptTooLongError, prompt_ids
 from zephyr_utils.errors import HandbookError
 
 GREETING = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]
@@ -255,6 +259,15 @@ def test_a_model_in_training_is_left_in_training(tokenizer):
     model = tiny_model().train()
     chat.generate(model, tokenizer, PROMPTS[:1], max_new_tokens=1)
     assert model.training
+
+
+def test_the_context_of_a_model_for_texts_and_images_is_that_of_its_text_part(model, tokenizer):
+    nested = Gemma3Config(text_config={"max_position_embeddings": 64})
+    assert not hasattr(nested, "max_position_embeddings") and chat.context_length(nested) == 64
+    assert chat.context_length(model.config) == model.config.max_position_embeddings
+    question = [{"role": "user", "content": "Hi"}]
+    with pytest.raises(PromptTooLongError, match="64 new ones exceed the model's context of 64"):
+        prompt_ids(SimpleNamespace(config=nested), tokenizer, question, "question", 64)
 
 
 def test_no_conversations_give_no_answers(model, tokenizer):

@@ -3,7 +3,7 @@ token (`special_tokens`), loading (`loading`) and generation (`generation`).
 """
 
 from zephyr_utils.chat.generation import Answer, chat_turns, generate
-from zephyr_utils.chat.loading import load_model, load_pretrained, load_tokenizer
+from zephyr_utils.chat.loading import context_length, load_model, load_pretrained, load_tokenizer
 from zephyr_utils.chat.special_tokens import Conversation, special_tokens_in
 from zephyr_utils.chat.template import (
     ZEPHYR_TEMPLATE,
@@ -26,6 +26,7 @@ __all__ = [
     "TemplateChoice",
     "TokenView",
     "chat_turns",
+    "context_length",
     "encode",
     "encode_prompt",
     "generate",

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from zephyr_utils.chat.decoding import Decoding, decode
+from zephyr_utils.chat.loading import context_length
 from zephyr_utils.chat.special_tokens import Conversation
 from zephyr_utils.chat.template import encode_prompt
 from zephyr_utils.errors import HandbookError
@@ -94,7 +95,7 @@ def prompt_ids(
             remedy="leave out the answer to be generated",
         )
     ids = encode_prompt(tokenizer, conversation)
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = context_length(model.config)
     if context is not None and len(ids) + max_new_tokens > context:
         raise PromptTooLongError(
             f"its {len(ids)} tokens and {max_new_tokens} new ones exceed the model's context of "

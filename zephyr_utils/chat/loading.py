@@ -128,6 +128,12 @@ def load_config(source: str | Path, revision: str | None = None) -> PreTrainedCo
     return config
 
 
+def context_length(config: PreTrainedConfig) -> int | None:
+    """Tokens that a model of this configuration takes at most; None if it names no limit."""
+    # of a model for texts and images the limit is that of its text part
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
 def _where(source: str | Path, revision: str | None) -> dict[str, Any]:
     if Path(source).is_dir():
         return {"local_files_only": True}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from zephyr_utils.chat.loading import context_length
 from zephyr_utils.chat.special_tokens import Conversation
 from zephyr_utils.chat.template import encode
 from zephyr_utils.data.records import ASPECTS
@@ -20,7 +21,7 @@ from zephyr_utils.feedback.endpoint import Endpoint
 from zephyr_utils.feedback.rate import rate_answers
 from zephyr_utils.online.ratings import self_rating, with_rating
 from zephyr_utils.online.sampling import as_conversation
-from zephyr_utils.rewards.model import context_of, load_reward_model
+from zephyr_utils.rewards.model import load_reward_model
 from zephyr_utils.rewards.scoring import score_answers
 from zephyr_utils.training.progress import say
 
@@ -66,7 +67,7 @@ class RewardModelJudge:
             for record in records
             for one in record["completions"]
         ]  # fmt: skip
-        context = context_of(model) or math.inf
+        context = context_length(model.config) or math.inf
         fits = [len(encode(tokenizer, messages)[0]) <= context for messages in conversations]
         if too_long := fits.count(False):
             say(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zephyr_utils.chat import TemplateChoice
-from zephyr_utils.chat.loading import load_model, load_tokenizer
+from zephyr_utils.chat.loading import context_length, load_model, load_tokenizer
 from zephyr_utils.chat.special_tokens import Conversation
 from zephyr_utils.chat.template import encode_prompt, prepare_tokenizer
 from zephyr_utils.data.types import Completion, Feedback
@@ -100,7 +100,7 @@ class SelfReward:
         ]
         asked = [answer_row(tokenizer, [{"role": "system", "content": self.ask}, *messages])
                  for messages in plain]  # fmt: skip
-        context = getattr(model.config, "max_position_embeddings", None) or math.inf
+        context = context_length(model.config) or math.inf
         fits = [n for n, (ids, _) in enumerate(asked) if len(ids) <= context]
         pad = int(tokenizer.pad_token_id)
         bare = row_log_probs(model, [answer_row(tokenizer, plain[n]) for n in fits], pad)

@@ -14,7 +14,13 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from zephyr_utils.chat import TemplateChoice, encode, load_tokenizer, prepare_tokenizer
+from zephyr_utils.chat import (
+    TemplateChoice,
+    context_length,
+    encode,
+    load_tokenizer,
+    prepare_tokenizer,
+)
 from zephyr_utils.chat.model_files import check_weights
 from zephyr_utils.errors import HandbookError
 
@@ -116,11 +122,6 @@ def batch_rewards(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tens
     return outputs.logits[:, 0].float()
 
 
-def context_of(model: PreTrainedModel) -> int | None:
-    """Tokens that the model takes at most; None where its configuration names no limit."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
-
-
 def reward_rows(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -132,7 +133,7 @@ def reward_rows(
         RewardModelError: a conversation without an answer, or one that is longer than the model's
             context.
     """
-    context = context_of(model)
+    context = context_length(model.config)
     rows = []
     for n, conversation in enumerate(conversations):
         if not conversation or conversation[-1]["role"] != "assistant":

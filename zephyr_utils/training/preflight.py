@@ -17,7 +17,7 @@ from peft import PeftConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from zephyr_utils.chat import ZEPHYR_TEMPLATE, encode, encode_prompt
+from zephyr_utils.chat import ZEPHYR_TEMPLATE, context_length, encode, encode_prompt
 from zephyr_utils.chat.loading import load_config
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import write_text
@@ -108,12 +108,6 @@ def check_output(output: Path) -> None:
     """
     probe = write_text(output / ".writable", "")
     probe.unlink(missing_ok=True)
-
-
-def context_length(config: Any) -> int | None:
-    """Positions that a model of this configuration has; None if there is no limit."""
-    text = config.get_text_config()
-    return getattr(text, "max_position_embeddings", None)
 
 
 def fitting_length(max_length: int | None, context: int | None) -> int | None:
