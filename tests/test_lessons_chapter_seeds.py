@@ -40,6 +40,12 @@ def test_each_run_is_listed_in_the_order_of_its_seed():
     ]
 
 
+def test_one_measured_seed_has_no_deviation_and_a_bar_in_a_label_is_escaped():
+    one = {"chapters": {"10_x": {"3": {"gain": 0.5}}}}
+    table = seeds_table("10_x", {"gain": "log p(y | x)"}, {"gain": 0.25}, 1, one).splitlines()
+    assert table[2:] == ["| log p(y \\| x) | +0.25 | +0.50 | +0.50, – |"]
+
+
 def test_a_run_that_differs_from_the_stored_one_of_its_seed_says_why():
     same = {"gain": 1.5001, "fall": -3.0}
     assert seeds_table("10_x", LABELS, same, 0, KNOWN).splitlines()[-1].startswith("| grade lost")

@@ -10,6 +10,7 @@ from typing import Any
 
 from zephyr_utils.ablations.results import committed_file
 from zephyr_utils.errors import HandbookError
+from zephyr_utils.tables import markdown_table
 
 FILE = "chapter_seeds.json"
 NOTHING_YET = (
@@ -49,12 +50,14 @@ def seeds_table(
             remedy="python benchmarks/chapter_seeds.py, after deleting the chapter's entries",
         )
     seeds = sorted(runs, key=int)
-    rows = [["", "this run", f"seeds {', '.join(seeds)}", "mean, SD"], ["---", *["---:"] * 3]]
+    rows = []
     for name, label in labels.items():
         each = [runs[seed][name] for seed in seeds]
-        spread = f"{_signed(statistics.mean(each))}, {statistics.stdev(each):.2f}"
+        deviation = f"{statistics.stdev(each):.2f}" if len(each) > 1 else "–"
+        spread = f"{_signed(statistics.mean(each))}, {deviation}"
         rows.append([label, _signed(here[name]), ", ".join(map(_signed, each)), spread])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    columns = ["", "this run", f"seeds {', '.join(seeds)}", "mean, SD"]
+    table = markdown_table(columns, rows, numbers=range(1, 4))
     stored = runs.get(str(seed))
     if stored is None or all(_signed(here[name]) == _signed(stored[name]) for name in labels):
         return table
