@@ -331,7 +331,7 @@ def test_costs_come_from_reported_tokens_and_the_users_table(tmp_path):
 )  # fmt: skip
 def test_what_is_not_a_price_table_is_said_with_the_form_it_should_have(text, tmp_path):
     (tmp_path / "p.yaml").write_text(text)
-    with pytest.raises(HandbookError, match="no price table") as caught:
+    with pytest.raises(HandbookError, match="not a price table") as caught:
         Prices.load(tmp_path / "p.yaml")
     assert "completion" in caught.value.remedy
 

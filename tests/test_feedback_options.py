@@ -292,7 +292,7 @@ def test_a_row_without_a_prompt_is_set_aside_and_counted(row, tmp_path):
 )
 def test_a_price_table_that_means_harm_or_nothing_is_refused_in_a_sentence(text, tmp_path):
     (tmp_path / "p.yaml").write_text(text)
-    with pytest.raises(HandbookError, match="no price table") as caught:
+    with pytest.raises(HandbookError, match="not a price table") as caught:
         Prices.load(tmp_path / "p.yaml")
     assert len(str(caught.value)) < 500
 
@@ -300,7 +300,7 @@ def test_a_price_table_that_means_harm_or_nothing_is_refused_in_a_sentence(text,
 def test_a_price_table_in_another_encoding_or_place_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "p.yaml").write_bytes(b"models: {Zo\xeb: 1}")
     for path in (tmp_path / "p.yaml", tmp_path, tmp_path / "none.yaml", tmp_path / "a\0b"):
-        with pytest.raises(HandbookError, match="no price table"):
+        with pytest.raises(HandbookError, match="not a price table"):
             Prices.load(path)
 
 

@@ -90,7 +90,7 @@ def test_a_trainers_state_that_breaks_off_is_cut_short_and_not_to_be_written_by_
     whole = json.dumps({"log_history": logs.dpo()}, indent=2)
     path = tmp_path / "trainer_state.json"
     path.write_text(whole[:-300])
-    with pytest.raises(TrainingLogError, match=r"(?s)no complete JSON value.*may be cut short"):
+    with pytest.raises(TrainingLogError, match=r"(?s)not a complete JSON value.*may be cut short"):
         read_training_log(path)
     path.write_text("\n".join(json.dumps(row, indent=2) for row in logs.dpo()))
     with pytest.raises(TrainingLogError, match="spread over several lines"):
@@ -131,7 +131,7 @@ def test_prompts_with_a_place_that_was_not_filled_in_are_counted(tmp_path):
 
 def test_a_row_without_a_prompt_is_told_what_it_has(tmp_path):
     path = lines(tmp_path / "prompts.jsonl", [{"problem": "What is 2 + 3?", "solution": "5"}])
-    with pytest.raises(RecordError, match=r"no prompt in it \(the row has: problem, solution\)"):
+    with pytest.raises(RecordError, match=r"no prompt in it: the row has problem, solution"):
         load_prompts(path)
 
 
