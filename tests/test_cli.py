@@ -2,8 +2,10 @@
 reaches a reader.
 """
 
+import dataclasses
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +17,12 @@ from sample_records import DIALOGUE
 from typer.testing import CliRunner
 
 from zephyr_utils import cli
+from zephyr_utils.cli import console
 from zephyr_utils.data.records import load_records, save_records
+from zephyr_utils.files import plain_value
 from zephyr_utils.miniature import BASE_FOLDER
 from zephyr_utils.miniature import data as world
+from zephyr_utils.pipeline.artefacts import Manifest
 
 COMMANDS = ["run", "truecase", "pairs", "sft", "dpo", "evaluate", "chat"]
 
@@ -144,6 +149,17 @@ def test_before_any_training_one_talks_to_the_model_that_comes_with_the_package(
     assert "`ddpo` has not been trained here yet" in result.words
     assert "This model knows a small world" in result.words
     assert "Paris" in result.words.partition("model>")[2]
+
+
+def test_a_result_that_was_not_a_finite_number_is_shown_as_that(capsys, tmp_path):
+    results = plain_value({"accuracy": math.nan, "margin": 0.25})  # as an artefact keeps them
+    fields = dict.fromkeys(field.name for field in dataclasses.fields(Manifest))
+    known = {"folder": tmp_path, "reused": True, "rows": {}, "results": results}
+    console.print_manifest(Manifest(**fields | known), "accuracy", "margin")
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "  accuracy: not a finite number",
+        "  margin: 0.25",
+    ]
 
 
 def test_the_command_is_installed_under_its_name():

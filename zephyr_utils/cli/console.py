@@ -50,4 +50,6 @@ def print_manifest(manifest: "Manifest", *names: str) -> None:
     if reasons := {k: v for k, v in manifest.results.get("set_aside", {}).items() if v}:
         out.print(f"  set aside: {reasons}", soft_wrap=True)
     for name in names:
-        out.print(f"  {name.replace('_', ' ')}: {manifest.results[name]:.4g}")
+        value = manifest.results[name]  # None: JSON has no NaN and no infinity
+        shown = "not a finite number" if value is None else f"{value:.4g}"
+        out.print(f"  {name.replace('_', ' ')}: {shown}")
