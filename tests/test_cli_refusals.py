@@ -34,7 +34,7 @@ def a_file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "-inf", "1e400"])
+@pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "-inf", "1e400", "1e300"])
 def test_a_speed_that_no_gpu_has_is_refused(value):
     assert "is not a GPU's speed" in refused("plan", "--tflops", value).what
 

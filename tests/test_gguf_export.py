@@ -52,6 +52,11 @@ def test_a_file_of_other_weights_is_told_by_its_difference(model, tmp_path):
     assert made.largest_difference > 0.01
 
 
+def test_a_file_that_no_program_would_take_for_gguf_is_refused_at_once(tmp_path):
+    with pytest.raises(HandbookError, match="known by its ending"):
+        export_gguf(tmp_path / "no model", tmp_path / "made.bin", tmp_path / "tools")
+
+
 def test_a_file_that_is_there_is_not_replaced(model, tmp_path):
     (tmp_path / "made.gguf").write_bytes(b"precious")
     with pytest.raises(HandbookError, match="the file is there already"):

@@ -222,7 +222,7 @@ def test_a_refusal_is_told_without_the_token(pipeline, monkeypatch):
     assert told.value.__cause__ is None  # whose traceback would hold it
 
 
-@pytest.mark.parametrize("name", ["mine", "/mine", "me/", "a/b/c"])
+@pytest.mark.parametrize("name", ["mine", "/mine", "me/", "a/b/c", "me/na me", "../mine", "me/.."])
 def test_what_is_not_a_repository_is_refused(pipeline, name):
     with pytest.raises(HandbookError, match="is not a repository name"):
         uploads.hub_upload(pipeline, name)

@@ -58,15 +58,19 @@ def export_gguf(model: Path, file: Path, tools: Path, outtype: GgufPrecision = "
         outtype: precision of the weights.
 
     Raises:
-        HandbookError: the file is there already; the converter is unavailable, or refuses the
-            model; the disk is too small, or the folder cannot be written to; the file tokenises
-            otherwise; as `load_model`.
+        HandbookError: the file is there already, or does not end in .gguf; the converter is
+            unavailable, or refuses the model; the disk is too small, or the folder cannot be
+            written to; the file tokenises otherwise; as `load_model`.
     """
     if outtype not in get_args(GgufPrecision):
         raise HandbookError(
             f"there is no precision `{outtype}` to export to",
             where="outtype",
             remedy=f"choose one of {', '.join(get_args(GgufPrecision))}",
+        )
+    if file.suffix != ".gguf":
+        raise HandbookError(
+            "a GGUF file is known by its ending", where=str(file), remedy="name a file.gguf"
         )
     if existing_path(file):
         raise HandbookError(

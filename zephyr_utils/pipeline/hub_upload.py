@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.pipeline.model_card import STEPS, model_card
 from zephyr_utils.pipeline.pipeline import Pipeline
@@ -42,11 +45,14 @@ def hub_upload(pipeline: Pipeline, repository: str, model: str = "ddpo") -> HubU
         HandbookError: the name is not ``owner/name``, the model has not been made, or a file names
             a folder of this machine.
     """
-    owner, _, name = repository.partition("/")
-    if not owner or not name or "/" in name:
+    try:
+        validate_repo_id(repository if "/" in repository else f"{repository}/")
+    except HFValidationError as error:
         raise HandbookError(
-            f"`{repository}` is not a repository name", where="push", remedy="write owner/name"
-        )
+            f"`{repository}` is not a repository name",
+            where="push",
+            remedy="write owner/name, in letters, digits and -_.",
+        ) from error
     card, folder = model_card(pipeline, model), pipeline.folder / STEPS[model] / "model"
     files = {path.name: path for pattern in PUBLISHED for path in sorted(folder.glob(pattern))}
     for name, path in files.items():
