@@ -81,9 +81,7 @@ def _start(log: TrainingLog) -> list[Reason]:
         if max(abs(chosen), abs(rejected)) > tolerance:
             return [_wrong_start(log, chosen, rejected, beta)]
         if beta is not None and max(abs(chosen), abs(rejected)) > _NOTICEABLE_NATS * beta:
-            text = (
-                f"rewards before the first step are {chosen:+.3f} and {rejected:+.3f}, that is "
-            )
+            text = f"rewards before the first step are {chosen:+.3f} and {rejected:+.3f}, that is "
             text += f"{chosen / beta:+.2f} and {rejected / beta:+.2f} nats per answer, where 0 was "
             text += "to be expected: half precision, or policy and reference read the texts in "
             return [Reason("amber", text + "slightly different ways (a doubled BOS)")]
