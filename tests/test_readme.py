@@ -19,7 +19,14 @@ COMMANDS = ZEPHYR.commands
 # Modules that call pip, lm-eval or llama.cpp's converter, or have options of their own; and what
 # `make claims`, `trl` and the website's style sheet have.
 RUNS_OTHER_PROGRAMS = {"weights.py", "gguf_export.py", "academic.py", "make_base.py", "serve.py"}
-OTHER_OPTIONS = {"--afresh", "--config", "--help", "--pst-color-info", "--pst-color-warning"}
+OTHER_OPTIONS = {
+    "--afresh",
+    "--config",
+    "--help",
+    "--local-dir",
+    "--pst-color-info",
+    "--pst-color-warning",
+}
 TREE = re.search(r"## The tree\n\n```\n(.*?)```", README, re.S)[1]
 
 
