@@ -4,6 +4,7 @@ import pytest
 from truecasing_corpus import fitted
 
 from zephyr_utils.truecasing import corrupt_case, protected_spans
+from zephyr_utils.truecasing.code_lines import PLAIN
 
 RUBY = """# this program greets maria. the river is quiet.
 
@@ -160,3 +161,67 @@ def test_blocks_do_not_cross_messages():
         first, "However, Maria visited Paris. I like it.",
     ]  # fmt: skip
     assert fitted().truecase_batch([first, second, first])[1] == fitted().truecase(second)
+
+
+ONE_OF_EACH_KIND = r"""
+total += 1
+x <- c(1, 2)
+a => b
+name = "Ada"
+items = [1, 2]
+thing = new Thing(
+done = false;
+self = other.copy
+list.append(x)
+@items.each do |item|
+node->next()
+std::sort(a)
+puts "hello"
+elsif x == 1
+unless a && b
+end if
+endwhile
+dim total as integer
+local function f(
+fn main(
+func (s *Server) Run(
+def area
+<?php
+(define x 1)
+@app.route("/")
+using System;
+with open(f) as g:
+except ValueError:
+update users set name
+group by name
+left join orders
+export PATH=1
+cd src/app
+git clone x
+pip install numpy
+conda create env
+dotnet new console
+require 'json'
+disp('x')
+echo $HOME;
+printf("x")
+until x == y
+outer join b
+cargo build
+yarn add x
+brew install x
+gem install x
+composer install
+npx run
+endfunction
+package main;
+namespace App;
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("line", ONE_OF_EACH_KIND)
+def test_a_block_is_found_by_any_of_the_lines_that_are_plainly_code(line):
+    assert PLAIN.match(line.encode()), "the test's own line"
+    text = f"It is said.\n\n{line}\n{line}\n\nIt is said."
+    kept = "".join(text[slice(*span)] for span in protected_spans(text))
+    assert kept.split() == [*line.split(), *line.split()]

@@ -11,8 +11,6 @@ import re
 
 import numpy as np
 
-from zephyr_utils.truecasing.arrays import distinct
-
 MAX_LINE = 2000  # bytes; no line of code is that long, and lines of prose may be
 ENOUGH = 4  # points of a block: two for a line that is plainly code, one for one that may be
 BESIDE = 2  # comments and indented lines a block may hold for each line that counts
@@ -65,6 +63,18 @@ PLAIN = re.compile(
     )""",
     re.X | re.I,
 )
+# The first two letters of the words that `CODE_LINE` begins with.
+_CODE_LETTERS = (
+    b"al ap as bo ca ch cl co cr cu de do dr el fi fl fo fr fu if im in ku le mk pr pu re se st su "
+    b"sw tr va vo wg wh"
+)
+# What a line has that matches `PLAIN`: a trigger, one of these pairs of bytes, or the first two
+# letters of a word that it may begin with.
+_PAIRS = (b"<-", b"->", b"::")
+_PLAIN_LETTERS = (
+    b"br ca cd co de di do ec el en ex fn fu ge gi gr if im in le lo na np or ou pa pi pr pu "
+    b"ra re ri un up us wh wi ya"
+)
 # Of these, a command that is code alone: it has no mark at its end, as prose about it would.
 COMMAND = re.compile(
     rb"""[ \t]*(?:(?:pip3?|npm|npx|yarn|brew|conda|cargo|gem|composer|dotnet|git)[ ]
@@ -97,6 +107,27 @@ _POINTS = {_PERHAPS: 1, _PLAIN: 2}
 _MAY_OPEN, _ENDS_PROSE = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
 _MAY_OPEN[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_$@<( \t")] = True
 _ENDS_PROSE[list(b".!?")] = True
+_ENDS_CODE = np.zeros(256, np.bool_)
+_ENDS_CODE[list(b"{}; \t\r")] = True
+
+
+def _beginnings(letters: bytes, marks: bytes) -> np.ndarray:
+    """Whether a line may begin with two bytes, by their number (256 times the first, and the
+    second): with two of these letters in either case, or with one of these marks.
+    """
+    table = np.zeros(65536, np.bool_)
+    for mark in marks:
+        table[256 * mark : 256 * mark + 256] = True
+    for first, second in letters.split():
+        for either in (first, first - 32):
+            table[[256 * either + second, 256 * either + second - 32]] = True
+    return table
+
+
+_BEGINS_CODE, _BEGINS_PLAIN = (
+    _beginnings(_CODE_LETTERS, b' \t>#$"'),
+    _beginnings(_PLAIN_LETTERS, b" \t<("),
+)
 
 
 def code_line_spans(raw: bytes, array: np.ndarray, hits: np.ndarray) -> list[tuple[int, int]]:
@@ -111,26 +142,39 @@ def code_line_spans(raw: bytes, array: np.ndarray, hits: np.ndarray) -> list[tup
         Spans in bytes, in no order; they may overlap.
     """
     breaks = np.flatnonzero((array == 10) | (array == 0))
-    # Nearly all lines are out by their length, first or last byte.
-    likely = np.diff(breaks) > 3
-    likely &= _MAY_OPEN.take(array[breaks[:-1] + 1]) & ~_ENDS_PROSE.take(array[breaks[1:] - 1])
-    lines = _Lines(raw, breaks.tolist(), (array[breaks] == 0).tolist())
+    lines = _Lines(raw, array, breaks)
+    triggered = np.zeros(len(breaks) - 1, np.bool_)
+    triggered[np.searchsorted(breaks, hits) - 1] = True
+    first, second = (array.take(breaks[:-1] + n, mode="clip").astype(np.int32) for n in (1, 2))
+    begins, last = 256 * first + second, array[breaks[1:] - 1]
+    may_be_code = triggered & (_BEGINS_CODE.take(begins) | _ENDS_CODE.take(last))
     spans = [
         lines.span(line, line)
-        for line in distinct(np.searchsorted(breaks, hits)).tolist()
+        for line in (np.flatnonzero(may_be_code) + 1).tolist()
         if lines.is_code(line)
     ]
+    # Nearly all lines are out by what they lack, and of the others by length, first or last byte.
+    likely = triggered | _BEGINS_PLAIN.take(begins)
+    for pair in _PAIRS:
+        likely[np.searchsorted(breaks, _places(array, pair)) - 1] = True
+    likely &= np.diff(breaks) > 3
+    likely &= _MAY_OPEN.take(first) & ~_ENDS_PROSE.take(last)
     done = 0  # lines that were looked at already
     for line in (np.flatnonzero(likely) + 1).tolist():
         if not lines.matches(PLAIN, line):
             continue
         if line > done:
-            first, done = lines.around(line, done)
-            if block := lines.block(first, done):
+            begin, done = lines.around(line, done)
+            if block := lines.block(begin, done):
                 spans.append(lines.span(*block))
         if lines.matches(COMMAND, line):
             spans.append(lines.span(line, line))
     return spans
+
+
+def _places(array: np.ndarray, pair: bytes) -> np.ndarray:
+    """Where two bytes are, one right behind the other."""
+    return np.flatnonzero((array[:-1] == pair[0]) & (array[1:] == pair[1]))
 
 
 class _Lines:
@@ -138,12 +182,16 @@ class _Lines:
 
     Args:
         raw: the messages.
-        breaks: where line breaks and zero bytes stand; the first is the zero byte at 0.
-        closes: whether each of them is a zero byte.
+        array: the same as an array.
+        breaks: where line breaks and zero bytes are; the first is the zero byte at 0.
     """
 
-    def __init__(self, raw: bytes, breaks: list[int], closes: list[bool]) -> None:
-        self.raw, self.breaks, self.closes = raw, breaks, closes
+    def __init__(self, raw: bytes, array: np.ndarray, breaks: np.ndarray) -> None:
+        starts, ends = breaks[:-1] + 1, breaks[1:]
+        ends = ends - ((ends > starts) & (array[ends - 1] == 13))  # "\r\n" ends a line too
+        self.raw, self.breaks, self.closes = raw, breaks.tolist(), (array[breaks] == 0).tolist()
+        self._bounds = [(0, 0), *zip(starts.tolist(), ends.tolist(), strict=True)]
+        self._kinds: dict[int, int] = {}
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """The bytes from the start of one line to the end of another."""
@@ -151,12 +199,12 @@ class _Lines:
 
     def matches(self, pattern: re.Pattern[bytes], line: int) -> bool:
         """Whether a line matches from its start on; none that is too long for code does."""
-        start, end = self._bounds(line)
+        start, end = self._bounds[line]
         return end - start <= MAX_LINE and pattern.match(self.raw, start, end) is not None
 
     def is_code(self, line: int) -> bool:
         """Whether a line is code whatever is beside it."""
-        start, end = self._bounds(line)
+        start, end = self._bounds[line]
         if end - start > MAX_LINE:
             return False
         last = self.raw[start:end].rstrip()[-1:]
@@ -164,13 +212,14 @@ class _Lines:
             last and last in b"{};" and CODE_LINE_END.search(self.raw, max(start, end - 210), end)
         )
 
-    def _bounds(self, line: int) -> tuple[int, int]:
-        start, end = self.span(line, line)
-        return start, end - (end > start and self.raw[end - 1] == 13)  # "\r\n" ends a line too
-
     def kind(self, line: int) -> int:
         """What a line may be in a block."""
-        start, end = self._bounds(line)
+        if line not in self._kinds:
+            self._kinds[line] = self._kind(line)
+        return self._kinds[line]
+
+    def _kind(self, line: int) -> int:
+        start, end = self._bounds[line]
         if not self.raw[start:end].strip():
             return _BLANK
         if self.matches(FENCE, line):
