@@ -537,7 +537,7 @@ print(f"a = {beyond:+.2f} minus a = {up_to_end:+.2f}: {past_end}")
 def summary(line, amount):
     one = line[amount]
     mean, right, kl = one["grades"].mean(), one["right"], one["kl"]
-    return f"grade {mean:.2f}, right {right:.0%}, KL {kl:.1f}"
+    return f"grade {mean:.2f}, right {100 * right:.0f} %, KL {kl:.1f}"
 
 best, furthest = best_of_line(line), max(line)
 lessons.explain(

@@ -76,7 +76,9 @@ def test_a_name_that_is_no_folder_is_none_of_a_model(model, tmp_path, monkeypatc
     assert existing_folder(str(tmp_path)) == tmp_path
 
 
-@pytest.mark.parametrize("name", ["file/o.gguf", f"{LONG}.gguf", f"{LONG}/o.gguf", "o" * 251 + ".gguf"])
+@pytest.mark.parametrize(
+    "name", ["file/o.gguf", f"{LONG}.gguf", f"{LONG}/o.gguf", "o" * 251 + ".gguf"]
+)
 def test_a_gguf_file_that_cannot_be_written_is_refused_before_any_model_is_loaded(
     name, a_file, monkeypatch
 ):

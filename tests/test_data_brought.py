@@ -161,8 +161,8 @@ def test_a_row_in_no_layout_is_told_what_to_change(row, advice):
         ("title: a river", "YAML"),
         ("{'messages': []}", "json.dumps"),
         ("[{'role': 'user'}]", "json.dumps"),
-        ("prompt,completion", "no JSON"),
-        ("# a comment", "no JSON"),
+        ("prompt,completion", "not JSON"),
+        ("# a comment", "not JSON"),
         ('{"messages": [', "cut short"),
     ],
 )

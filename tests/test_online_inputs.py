@@ -168,7 +168,7 @@ def test_a_row_without_a_prompt_is_refused_by_its_number(row, words, pipeline, t
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("p.jsonl", "", "0 prompts are too few for 3 rounds"),
+        ("p.jsonl", "", "there is no prompt in its 0 rows"),
         ("p.jsonl", '{"prompt": "a', "row 1"),
         ("p.jsonl", "Name a river.\n", "this is not JSON"),
         ("p.txt", "Name a river.\n", "this kind of file is not known"),

@@ -36,7 +36,7 @@ def test_a_model_that_is_missing_foreign_cut_off_or_spoilt_is_refused(tmp_path):
     np.savez(tmp_path / "foreign.npz", weights=np.zeros(3))
     np.savez(tmp_path / "pickled.npz", format=np.array([{"a": 1}], dtype=object))
     for name in ("foreign.npz", "pickled.npz"):
-        with pytest.raises(HandbookError, match="no model of a truecaser"):
+        with pytest.raises(HandbookError, match="not a model of a truecaser"):
             Truecaser.load(tmp_path / name)
 
 
@@ -60,5 +60,5 @@ def test_a_model_with_a_field_that_cannot_be_is_refused(tmp_path, field, value):
     else:
         fields[field] = value
     np.savez(tmp_path / "bad.npz", **fields)
-    with pytest.raises(HandbookError, match="no model of a truecaser"):
+    with pytest.raises(HandbookError, match="not a model of a truecaser"):
         Truecaser.load(tmp_path / "bad.npz")

@@ -87,9 +87,9 @@ def log_ratios() -> Drawing:
         title="Two log-ratios make a reward margin",
         description=(
             "Above, two scales of log-probabilities. The chosen answer goes up by 3 nats, from "
-            "-15 under the dSFT model to -12 under the policy; the rejected one goes down by 3, "
-            "from -16 to -19. Below, a scale of rewards: beta times these log-ratios are +0.3 "
-            f"and -0.3, and the distance between them is the reward margin, {margin:.1f}."
+            "−15 under the dSFT model to −12 under the policy; the rejected one goes down by 3, "
+            "from −16 to −19. Below, a scale of rewards: beta times these log-ratios are +0.3 "
+            f"and −0.3, and the distance between them is the reward margin, {margin:.1f}."
         ),
     )
     y = 26.0

@@ -8,6 +8,7 @@ the copy runs from top to bottom; what it means is for the reader to say.
 """
 
 import argparse
+import ast
 import re
 import sys
 from pathlib import Path
@@ -28,11 +29,12 @@ def learners_copy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     answers.
     """
     cells, section = [], ""
+    sources = iter(_without_answers([c.source for c in notebook.cells if c.cell_type == "code"]))
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            answers = cell.source.startswith("lessons.explain(")
-            if "remove-cell" not in cell.metadata.get("tags", []) and not answers:
-                cells.append(cell.copy())
+            source = next(sources)
+            if "remove-cell" not in cell.metadata.get("tags", []) and source:
+                cells.append(nbformat.from_dict({**cell, "source": source}))
             continue
         headings = HEADING.findall(FENCE.sub("", cell.source))
         section = headings[-1].lstrip("# ") if headings else section
@@ -42,6 +44,45 @@ def learners_copy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     copy = nbformat.from_dict({**notebook, "cells": cells})
     nbformat.validate(copy)
     return copy
+
+
+def _without_answers(sources: list[str]) -> list[str]:
+    """The code cells without the explanations, and without what is computed for these alone; empty
+    where nothing is left.
+    """
+    needed: set[str] = set()  # names that later cells use
+    kept = []
+    for source in reversed(sources):
+        try:
+            statements = ast.parse(source).body
+        except SyntaxError:  # a magic command
+            kept.append(source)
+            continue
+        if any(_explains(statement) for statement in statements):
+            lines = source.splitlines()
+            parts = []
+            for statement in reversed(statements):
+                if not _explains(statement) and _names(statement, ast.Store) & needed:
+                    needed |= _names(statement, ast.Load)
+                    parts.append("\n".join(lines[statement.lineno - 1 : statement.end_lineno]))
+            kept.append("\n".join(reversed(parts)))
+        else:
+            needed |= {name for statement in statements for name in _names(statement, ast.Load)}
+            kept.append(source)
+    return kept[::-1]
+
+
+def _explains(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith("lessons.explain(")
+
+
+def _names(statement: ast.stmt, use: type[ast.expr_context]) -> set[str]:
+    """The names that a statement reads or sets."""
+    nodes = list(ast.walk(statement))
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, use)}
+    if use is ast.Store:
+        names |= {n.name for n in nodes if isinstance(n, ast.FunctionDef)}
+    return names
 
 
 def _trimmed(text: str) -> str:

@@ -150,7 +150,7 @@ _CASES: dict[tuple[Ends, Ends], str] = {
     ((-0.5, 0.1), (-0.45, 0.05)): "undecided",
 }
 _VERDICT_SLIPS: dict[str, Callable[[Ends, Ends, float], str]] = {
-    "no proof of the contrary": lambda wide, narrow, margin: (
+    "not proof of the contrary": lambda wide, narrow, margin: (
         "holds" if wide[0] > 0 else "does not hold"
     ),
     "the middle": lambda wide, narrow, margin: "holds" if sum(wide) > 0 else "does not hold",
@@ -190,7 +190,7 @@ def check_verdict(fn: Callable[[Ends, Ends, float], str]) -> None:
     if answers == _CASES:
         return
     explained = {
-        "no proof of the contrary": "An interval that holds 0 is not proof of the contrary: the "
+        "not proof of the contrary": "An interval that holds 0 is not proof of the contrary: the "
         "claim may be true and the measurement too weak.",
         "the middle": "You look at the middle of the interval, and forget its ends.",
         "wrong way round": "This is the wrong way round: an interval above 0 holds.",
