@@ -55,17 +55,18 @@ IGNORED = {
 }
 # In JSON: what measures the run and not the work.
 VOLATILE = {
-    "seconds", "peak_memory_mb", "resumed", "created_at", "finished", "tstamp", "at", "versions",
-    "date",
+    "seconds", "seconds_reused", "peak_memory_mb", "resumed", "created_at", "finished", "tstamp",
+    "at", "versions", "date",
     "report_sha256",  # over a report that holds its seconds
     "warnings",  # of a report: calls under way at the kill, which may be paid for twice
     "files", "reused",  # of truecasing: which files a start wrote, and which it found done
     "train_runtime", "train_samples_per_second", "train_steps_per_second", "tokens_per_second",
 }  # fmt: skip
-# In texts: durations and sizes that chapters print, identifiers of widgets, addresses of objects.
+# In texts: durations and sizes that chapters print, identifiers of widgets, addresses of objects,
+# and the layout of records, which only the start says that reads them.
 _VOLATILE_TEXT = re.compile(
     r"\d+(\.\d+)? (s|ms|MB|MB/s|seconds)\b|'(seconds|peak_memory_mb)': [\d.]+"
-    r"|\b[0-9a-f]{32}\b|\b0x[0-9a-f]+"
+    r"|\b[0-9a-f]{32}\b|\b0x[0-9a-f]+|[\w.]+: layout: [^\\]*\\n"
 )
 SAVE_STEPS = (
     4  # optimiser steps between two checkpoints; the recipes' 100 are more than a stage has
