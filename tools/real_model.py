@@ -118,7 +118,7 @@ def outcomes(report: Report, chapters: list[str]) -> str:
     rows = [
         (name, *(column[name] for column in columns), beside.get(name, "–")) for name in columns[0]
     ]
-    heads = ["", *(f"SmolLM2-135M, seed {run['seed']}" for run in runs), "miniature"]
+    heads = ["SmolLM2-135M", *(f"seed {run['seed']}" for run in runs), "miniature"]
     table = markdown_table(heads, rows, numbers=range(1, len(heads)))
     return f"{table}\n\n{verdict(runs)}"
 
