@@ -14,13 +14,14 @@ from live_lab import Lab, jupyter_lab
 from zephyr_utils.pipeline.artefacts import runs_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-# two explorers, one of the package's formula and one of the trained model's pairs
+# three explorers: of the package's formula, of the trained model's pairs, and one that gets the
+# models' weights from the kernel
 CHAPTER = "05_ddpo"
-EXPLORERS = 2
+EXPLORERS = 3
 # milliseconds: two busy cores, and a training if the last run's cannot be reused
 SLOW = 10 * 60_000
 # Every code cell has a number, or one has an error: then the cells after it will not run. Where the
-# code is hidden, a placeholder stands in the number's stead.
+# code is hidden, a placeholder is in the number's place.
 FINISHED = """
 (cells) => {
   const hidden = document.querySelectorAll(".jp-CodeCell .jp-InputPlaceholder").length;
