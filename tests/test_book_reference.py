@@ -107,7 +107,7 @@ Source: the paper."""
 
 def test_a_docstring_becomes_prose_code_and_fields():
     text = to_myst(DOCSTRING, lambda name: f"[{name}]")
-    assert text.startswith("What it does, with [binarize] and `x < 1`.\n\n```python\n>>> code\n```")
+    assert text.startswith("What it does, with [binarize] and `x < 1`.\n\n```pycon\n>>> code\n```")
     assert f":param first,{docstrings.NO_BLANK}second: shapes `(n,)`\n    each." in text
     assert ":param third: in \\$ or *nats*." in text
     assert ":returns: What comes out: \\{a\\} or \\<b\\>." in text
@@ -181,3 +181,11 @@ def test_required_options_stand_in_the_usage_and_choices_and_defaults_in_the_tab
     )
     assert re.search(r"\| `--critiques / --no-critiques` \|  \| `--critiques` \|", reference)
     assert re.search(r"\| `--set-aside` \|  \|  \| Count bad rows", reference)
+
+
+@pytest.mark.parametrize("example", ["{0}", "Example:\n    {1}"])
+def test_an_example_of_a_console_stays_code(example):
+    console = ">>> halved(\"$x\")\n'$x'"
+    indented = console.replace("\n", "\n    ")
+    docstring = f"What it is.\n\n{example.format(console, indented)}"
+    assert to_myst(docstring) == f"What it is.\n\n```pycon\n{console}\n```"

@@ -8,6 +8,7 @@ is escaped, so that a docstring means on the page what it means in the code.
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 
 SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Warns):(?: +(.+))?$")
@@ -125,11 +126,14 @@ def _field(name: str, text: str, link: Link) -> str:
 
 
 def _body(text: str, link: Link) -> str:
-    """Paragraphs, lists and indented code."""
+    """Paragraphs, lists, examples of a console and indented code."""
     blocks = re.split(r"\n\s*\n", text.strip("\n"))
     parts: list[str] = []
     for block in blocks:
-        if block.startswith("    "):
+        example = textwrap.dedent(block.removeprefix("Example:\n"))
+        if example.startswith(">>> "):
+            parts.append(f"```pycon\n{example}\n```")
+        elif block.startswith("    "):
             code = "\n".join(line.removeprefix("    ") for line in block.splitlines())
             if parts and parts[-1].endswith("\n```"):
                 parts[-1] = f"{parts[-1].removesuffix('```')}\n{code}\n```"
