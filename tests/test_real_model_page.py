@@ -96,7 +96,7 @@ def test_a_seed_that_ran_beside_other_work_shows_no_times_and_its_own_figures(ru
     assert "| dDPO, seed 7 | 9.87 |" in real_model.exam(SMALL, [])
 
 
-def test_the_page_on_a_second_epoch_follows_the_committed_rates():
+def test_the_sentence_about_the_second_epoch_matches_the_committed_rates():
     [row] = [row for row in read_json(real_model.RATES)["rows"] if row["after_epoch"] == 2]
     assert row["last_steps"]["rewards/accuracies"] == 1 and row["loss"] > math.log(2)
     table = real_model.rates(SMALL, [])
