@@ -50,18 +50,21 @@ from pprint import pprint
 
 import numpy as np
 import torch
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
 
 from zephyr_utils import chat, evaluation, exercises, figures, lessons
 from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.evaluation.judge_prompts import grading_messages
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.miniature.judge import TeacherJudge
+from zephyr_utils.miniature.newcomers import NEWCOMERS, are_sensible, ask_newcomers
+from zephyr_utils.miniature.small_talk import SMALL_TALK
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.miniature.world import split_of, understand
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.published import published_record, published_table
+from zephyr_utils.tables import markdown_table
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
@@ -1296,6 +1299,94 @@ for n in np.argsort(x - y)[[0, 1, -2, -1]]:
     )
 
 # %% [markdown]
+# ## What the exam does not ask
+#
+# The protocol's third outcome: eighty questions as newcomers put them, in words that no training text has. 48 lie inside the
+# miniature's world ("thanks a bunch", "Gold is what?"), 32 outside, where an honest "I only know ..." is sensible. The aim,
+# set before any training: 80 % answered sensibly after dSFT and after dDPO.
+
+# %% tags=["remove-input"]
+lessons.predict(
+    "How does the share of these questions that is answered sensibly change from dSFT "
+    "to dDPO?",
+    ["up by more than 5 points", "by 5 points at most", "down by more than 5 points"],
+    key="newcomers",
+)
+
+# %% tags=["hide-output"]
+def sensible_share(good):
+    return evaluation.wilson_interval(int(good.sum()), len(good))
+
+
+inside = np.array([asked.inside for asked in NEWCOMERS])
+replies, sensible, aim = {}, {}, 0.8
+for name in ("dsft", "ddpo") if graded else ():
+    model, _ = chat.load_model(pipeline.model_directory(name), dtype="float32")
+    replies[name] = ask_newcomers(model, tokenizer)
+    sensible[name] = np.array(are_sensible(replies[name]))
+if graded:
+    display(Markdown(markdown_table(
+        ["answered sensibly", "all 80", "48 inside", "32 outside"],
+        [
+            [name, *map(sensible_share, (good, good[inside], good[~inside]))]
+            for name, good in sensible.items()
+        ],
+        numbers=range(1, 4),
+    )))
+    shift = evaluation.paired_difference(sensible["ddpo"], sensible["dsft"])
+    print(f"dDPO − dSFT, all: {shift}")
+
+# %% tags=["hide-output"]
+def of_itself(name):
+    said = np.array(replies[name])[inside & ~sensible[name]]
+    own = re.compile("I only know|I know about|I am a small language model")
+    return sum(own.search(text) is not None for text in said)
+
+
+if graded:
+    lost = np.flatnonzero(sensible["dsft"] & ~sensible["ddpo"])
+    read = [understand([pair["prompt"]]) for pair in pipeline.split_pairs()[0]]
+    small = [asked for asked in read if asked and asked.category == SMALL_TALK]
+    print(f"{len(small)} of {len(read)} prompts of the pairs are small talk")
+
+# %% tags=["remove-input"]
+lessons.explain(
+    ", ".join(
+        f"{label} {'reaches' if sensible[name].mean() >= aim else 'misses'} the aim of "
+        f"{aim:.0%} with {sensible[name].mean():.1%}"
+        for label, name in (("dSFT", "dsft"), ("dDPO", "ddpo"))
+    )
+    + f". Inside the world {of_itself('ddpo')} of dDPO's answers introduce the model "
+    "or say what it knows where something else was asked (dSFT: "
+    f"{of_itself('dsft')}). *Conjecture*: the pairs reward manner above all, and small "
+    f"talk, {len(small) / len(read):.0%} of their prompts, has set phrases there, "
+    "where dSFT's dialogues word it as people type it."
+    if graded
+    else "These questions are about the miniature's world; this scale has none.",
+    key="newcomers",
+    answer=(0 if shift.mean > 0.05 else 2 if shift.mean < -0.05 else 1)
+    if graded
+    else None,
+)
+
+# %% [markdown]
+# Some that dSFT answers sensibly and dDPO does not:
+
+# %% tags=["hide-input"]
+if graded and len(lost):
+    some = [
+        {"question": NEWCOMERS[n].text} | {name: replies[name][n] for name in replies}
+        for n in lost[:: max(1, len(lost) // 4)][:4]
+    ]
+    display(HTML(before_after_table(some, caption="Newcomers' questions, greedily.")))
+
+# %% [markdown]
+# What training on preferences costs on other tasks is called an **alignment tax**: InstructGPT's PPO did worse on public
+# language tasks such as SQuAD and DROP, and less so with pretraining text mixed in {cite:p}`ouyang2022instructgpt`.
+# One training settles neither its size here nor its sign: dDPO lost 7.5 points with seed 2 and with seed 3, and gained 1.25
+# with seed 0 on a processor held to AVX2 (`benchmarks/protocol.md`, last change).
+
+# %% [markdown]
 # ## Figures that are not what they seem
 #
 # Before you compare two figures, ask four questions of the first, none of which is about the model:
@@ -1485,7 +1576,7 @@ ask("AlpacaEval 90.60 beside 10.99", version_1, version_2)
 #
 # - {cite:t}`tunstall2023zephyr`: section 4.2, tables 1 to 3.
 # - {cite:t}`zheng2023judging`: MT-Bench, position and length bias. {cite:t}`dubois2024length`: length control.
-# - {cite:t}`shoham2024medconceptsqa`: MedConceptsQA.
+# - {cite:t}`shoham2024medconceptsqa`: MedConceptsQA. {cite:t}`ouyang2022instructgpt`: the alignment tax.
 # - [FastChat](https://github.com/lm-sys/FastChat/tree/main/fastchat/llm_judge) and
 #   [AlpacaEval](https://github.com/tatsu-lab/alpaca_eval): record formats.
 
@@ -1502,4 +1593,5 @@ metrics |= {
 }
 if graded:
     metrics |= {"gain_said": gain_content, "gain_tone": gain_form}
+    metrics |= {f"newcomers_{name}": float(np.mean(s)) for name, s in sensible.items()}
 artefacts.write_metrics(pipeline.folder / "07_evaluation", metrics)

@@ -20,7 +20,7 @@ from zephyr_utils.miniature import data as world
 from zephyr_utils.miniature.base_text import base_documents
 from zephyr_utils.miniature.categories import CATEGORIES
 from zephyr_utils.miniature.judge import TeacherJudge
-from zephyr_utils.miniature.newcomers import NEWCOMERS, share_sensible
+from zephyr_utils.miniature.newcomers import NEWCOMERS, are_sensible, ask_newcomers
 from zephyr_utils.miniature.small_talk import (
     EXAMPLE_QUESTIONS,
     OUTSIDE,
@@ -151,11 +151,23 @@ def test_newcomers_questions_are_worded_as_no_training_text_is(dialogues, feedba
 
 
 def test_an_honest_answer_is_sensible_outside_the_world_and_nowhere_inside():
-    honest = share_sensible([OUTSIDE.sentence] * 80)
-    assert honest == {"sensible": 32 / 80, "sensible_inside": 0, "sensible_outside": 1}
-    assert share_sensible(["Paris."] * 80)["sensible_inside"] == 1 / 48
+    honest = are_sensible([OUTSIDE.sentence] * 80)
+    assert honest == [not newcomer.inside for newcomer in NEWCOMERS]
+    assert sum(are_sensible(["Paris."] * 80)) == 1
     right = [newcomer.truth.sentence for newcomer in NEWCOMERS[:18]] + ["x"] * 62
-    assert share_sensible(right)["sensible_inside"] == 18 / 48
+    assert are_sensible(right) == [True] * 18 + [False] * 62
+    with pytest.raises(ValueError, match="shorter"):
+        are_sensible(["Paris."])
+
+
+def test_newcomers_are_answered_in_the_order_of_their_questions():
+    model, tokenizer = shipped.load_shipped("dsft")
+    answers = ask_newcomers(model, tokenizer)
+    place = [newcomer.text for newcomer in NEWCOMERS].index("Tell me what 9 minus 4 is.")
+    alone = [[{"role": "user", "content": NEWCOMERS[place].text}]]
+    assert len(answers) == 80
+    assert answers[place] == generate(model, tokenizer, alone, temperature=0.0)[0].text
+    assert are_sensible(answers)[place]
 
 
 def test_every_saying_and_every_single_fact_has_several_phrasings():

@@ -126,29 +126,19 @@ NEWCOMERS = (
 )
 
 
-def share_sensible(answers: Sequence[str]) -> dict[str, float]:
-    """The shares of sensible answers to `NEWCOMERS`, in their order: of all, inside and outside.
+def are_sensible(answers: Sequence[str]) -> list[bool]:
+    """Whether each answer to `NEWCOMERS`, in their order, is sensible.
 
     Raises:
         ValueError: there is not one answer for each question.
     """
-    sensible = [
-        (asked.inside, is_right(asked.truth, answer))
-        for asked, answer in zip(NEWCOMERS, answers, strict=True)
-    ]
-    inside = [right for within, right in sensible if within]
-    outside = [right for within, right in sensible if not within]
-    return {
-        "sensible": (sum(inside) + sum(outside)) / len(sensible),
-        "sensible_inside": sum(inside) / len(inside),
-        "sensible_outside": sum(outside) / len(outside),
-    }
+    pairs = zip(NEWCOMERS, answers, strict=True)
+    return [is_right(asked.truth, answer) for asked, answer in pairs]
 
 
-def ask_newcomers(model: Any, tokenizer: Any, seed: int = 0) -> dict[str, float]:
-    """Put all of `NEWCOMERS` to a model, greedily, as `zephyr chat` answers by default; returns
-    :func:`share_sensible`.
+def ask_newcomers(model: Any, tokenizer: Any) -> list[str]:
+    """What a model answers to each of `NEWCOMERS`, in their order, greedily as `zephyr chat` does
+    by default.
     """
     conversations = [[{"role": "user", "content": asked.text}] for asked in NEWCOMERS]
-    answers = generate(model, tokenizer, conversations, temperature=0.0, seed=seed)
-    return share_sensible([answer.text for answer in answers])
+    return [answer.text for answer in generate(model, tokenizer, conversations, temperature=0.0)]
