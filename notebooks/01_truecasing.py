@@ -529,8 +529,10 @@ lessons.explain(
 # **edit** is a word whose case was changed; a **fault** is a word whose case was wrong.
 #
 # $$
-# P = \frac{\text{right edits}}{\text{edits}}, \qquad R = \frac{\text{right edits}}{\text{faults}}, \qquad
+# \begin{gathered}
+# P = \frac{\text{right edits}}{\text{edits}}, \qquad R = \frac{\text{right edits}}{\text{faults}}, \\[0.5ex]
 # F_1 = \frac{2PR}{P + R} .
+# \end{gathered}
 # $$ (eq-01-scores)
 
 # %% [markdown]

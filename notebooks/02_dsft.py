@@ -124,8 +124,8 @@ for message in everything[0]["messages"]:
 # $$
 # \begin{aligned}
 # \mathrm{KL}(p \,\|\, \pi_\theta) &= \sum_y p(y) \log \frac{p(y)}{\pi_\theta(y)} \\
-# &= \underbrace{-\sum_y p(y) \log \pi_\theta(y)}_{\text{cross-entropy}}
-#   - \underbrace{\Big(-\sum_y p(y) \log p(y)\Big)}_{\text{entropy of } p} .
+# &= \underbrace{-\sum_y p(y) \log \pi_\theta(y)}_{\text{cross-entropy}} \\
+# &\quad - \underbrace{\Big(-\sum_y p(y) \log p(y)\Big)}_{\text{entropy of } p} .
 # \end{aligned}
 # $$ (eq-02-kl)
 #

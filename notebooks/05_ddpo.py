@@ -431,8 +431,11 @@ lessons.explain(
 # The derivative of $-\log \sigma(m)$ is $-\sigma(-m)$. With the chain rule (DPO, section 4):
 #
 # $$
+# \begin{aligned}
 # \nabla_\theta L = -\beta\, \mathbb{E} \big[\, \sigma(-m)\,
-#   \big( \nabla_\theta \log \pi_\theta(y_w \mid x) - \nabla_\theta \log \pi_\theta(y_l \mid x) \big) \big] .
+#   \big( & \nabla_\theta \log \pi_\theta(y_w \mid x) \\
+#   & - \nabla_\theta \log \pi_\theta(y_l \mid x) \big) \big] .
+# \end{aligned}
 # $$ (eq-05-gradient)
 #
 # Each step raises the chosen answer's log-probability and lowers the rejected one's, both with the weight

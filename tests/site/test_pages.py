@@ -42,6 +42,25 @@ async (excluded) => {
   return found.violations.flatMap((rule) => rule.nodes.map(line));
 }
 """
+# Every box, as on paper; tables become lists in the frame after they are first seen.
+UNFOLD = """
+async () => {
+  window.dispatchEvent(new Event("beforeprint"));
+  document.querySelectorAll("details").forEach((fold) => { fold.open = true; });
+  await window.MathJax?.startup.promise;
+  for (let frame = 0; frame < 3; frame += 1) await new Promise(requestAnimationFrame);
+}
+"""
+# What scrolls within a page that is wider than the screen; lines of code may, outputs may not.
+SCROLLING = """
+() => [document.documentElement, ...document.querySelectorAll("body *")]
+  .filter((box) => box.clientWidth && box.scrollWidth > box.clientWidth + 1)
+  .filter((box) => box === document.documentElement
+    || ["auto", "scroll"].includes(getComputedStyle(box).overflowX))
+  .filter((box) => !box.matches("div.highlight pre") || box.closest(".cell_output"))
+  .map((box) => `${box.scrollWidth - box.clientWidth} px: <${box.tagName} class="`
+    + `${box.className}"> ${box.textContent.trim().slice(0, 80)}`)
+"""
 
 
 def opened(tab, address, page, width=1280):
@@ -65,6 +84,14 @@ def test_a_page_opens_without_error_and_passes_the_accessibility_checker(tab, ad
     tab.set_viewport_size({"width": 375, "height": 800})
     wide = tab.evaluate("document.documentElement.scrollWidth")
     assert wide <= 375, f"the page scrolls sideways on a phone: {wide} px"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [375, 1280])
+def test_only_code_scrolls_sideways_also_where_details_are_open(tab, address, page, width):
+    opened(tab, address, page, width)
+    tab.evaluate(UNFOLD)
+    assert tab.evaluate(SCROLLING) == []
 
 
 @pytest.mark.browser
