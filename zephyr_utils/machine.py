@@ -1,5 +1,8 @@
 """What a number was measured on: the machine, the versions, the memory a process has held."""
 
+import contextlib
+import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
@@ -75,6 +78,18 @@ def peak_memory() -> dict[str, float]:
     if torch is not None and torch.cuda.is_available():
         peaks["peak_accelerator_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return peaks
+
+
+def release_memory() -> None:
+    """Give memory that nothing uses any more back to the operating system.
+
+    glibc keeps what large tensors held for what comes next, in pieces that the next training cannot
+    use whole, so without this the stages of one process add up in its peak.
+    """
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def environment_stamp() -> dict[str, Any]:

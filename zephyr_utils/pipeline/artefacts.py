@@ -29,7 +29,7 @@ from zephyr_utils.files import (
     read_json,
     write_json,
 )
-from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb
+from zephyr_utils.machine import code_versions, peak_memory, peak_memory_mb, release_memory
 from zephyr_utils.pipeline.source import PACKAGE, code_digests
 
 MANIFEST, IN_PROGRESS, METRICS = "manifest.json", "in_progress.json", "metrics.json"
@@ -158,6 +158,7 @@ def build_artefact(
         resumed = _prepare(folder, key)
         started = time.perf_counter()
         results = plain_value(make(folder))
+        release_memory()  # a training's, before the next stage begins in the same process
         rows = {name: count for name, count in results.items() if name.startswith("rows_")}
         _check_rows(rows, folder)
         manifest = Manifest(
