@@ -343,7 +343,7 @@ def draw(axes, log, names, kind="evaluation"):
             columns["step"][there], columns[name][there],
             label=f"{name.split('/')[-1]}, {kind}", color=figures.COLOURS[n],
             linestyle="-" if kind == "evaluation" else ":",
-            linewidth=1.8 if kind == "evaluation" else 1,
+            linewidth=1.8 if kind == "evaluation" else 1.4,
         )
 
 
@@ -360,7 +360,7 @@ def side_by_side(names, ylabel, kinds=("evaluation",)):
     return fig
 
 
-SERIES = {"chosen": 0, "rejected": 1, "margins": 2, "accuracies": 3, "loss": 4}
+SERIES = {"chosen": 0, "rejected": 1, "margins": 2, "accuracies": 0, "loss": 0}
 LOGS = {"Zephyr-7B-beta": zephyr, f"ours, {pipeline.scale}": log}
 rewards = [f"rewards/{name}" for name in ("chosen", "rejected", "margins")]
 alt = "; ".join(
