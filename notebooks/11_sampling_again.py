@@ -72,6 +72,7 @@ from zephyr_utils.online.rounds import (
 )
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.tables import markdown_table
 
 # %% [markdown]
 # The sizes: rounds, prompts per round, answers per prompt, and held-out questions on which KL and length are
@@ -577,10 +578,20 @@ def path_of(rounds):
         measure(each.training.folder / training.MODEL, each.exam) for each in rounds
     ]
 
-def show(name, point):
+def in_numbers(value):
     # adding 0 takes the sign of -0.000
-    shown = (f"{key} {round(value, 3) + 0:6.3f}" for key, value in point.items())
-    print(f"{name:18s}", "  ".join(shown))
+    return str(value) if isinstance(value, int) else f"{round(value, 3) + 0:.3f}"
+
+def show(points):
+    columns = list(next(iter(points.values())))
+    display(Markdown(markdown_table(
+        ("name", *columns),
+        [(name, *map(in_numbers, point.values())) for name, point in points.items()],
+        numbers=range(1, len(columns) + 1),
+    )))
+
+def after_each(path):
+    return {f"after {n} round{'s' * (n != 1)}": point for n, point in enumerate(path)}
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -595,8 +606,7 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 paths = {"iterative DPO": path_of(made["iterative DPO"])}
-for number, point in enumerate(paths["iterative DPO"]):
-    show(f"after {number} round{'s' * (number != 1)}", point)
+show(after_each(paths["iterative DPO"]))
 
 # %% tags=["hide-output"]
 last = paths["iterative DPO"][-1]
@@ -678,8 +688,7 @@ paths["offline dDPO"] = [start, measure(offline.folder / training.MODEL, offline
 ddpo_exam = pipeline.evaluation(("ddpo",))["ddpo"]
 chapter_05 = pipeline.model_directory("ddpo")
 paths["dDPO, chapter 05"] = [start, measure(chapter_05, ddpo_exam)]
-for name, path in paths.items():
-    show(name, path[-1])
+show({name: path[-1] for name, path in paths.items()})
 
 final = judgments(made["iterative DPO"][-1].exam)
 over = evaluation.mt_bench_difference(final, judgments(offline_exam))
@@ -737,12 +746,6 @@ def describe(rows):
         "equal": (gap == 0).mean(), "reversed": (gap < 0).mean(),
     }
 
-def in_numbers(described):
-    return "  ".join(
-        f"{name} {v}" if isinstance(v, int) else f"{name} {round(v, 2) + 0:.2f}"
-        for name, v in described.items()
-    )
-
 # %% tags=["remove-input"]
 lessons.predict(
     "How far apart are the two answers of a pair of two, by the true grade, compared "
@@ -753,12 +756,13 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 kinds = {"2": describe(round_pairs(two, 1.0)[0]), str(SAMPLES): describe(rows)}
-for k, described in kinds.items():
-    print(f"K = {k}:", in_numbers(described))
+show({f"K = {k}": described for k, described in kinds.items()})
 few, few_exam = trained("two_answers", two, recipe)
 paths["K = 2, one round"] = [start, measure(few.folder / training.MODEL, few_exam)]
-show(f"K = {SAMPLES}, one round", paths["iterative DPO"][1])
-show("K = 2, one round", paths["K = 2, one round"][1])
+show({
+    f"K = {SAMPLES}, one round": paths["iterative DPO"][1],
+    "K = 2, one round": paths["K = 2, one round"][1],
+})
 
 # %% tags=["remove-input"]
 wide, narrow = kinds[str(SAMPLES)], kinds["2"]
@@ -924,11 +928,10 @@ lessons.predict(
 differences = {}
 for name in ("SPPO", "SELM"):
     paths[name] = path_of(made[name])
-    for number, point in enumerate(paths[name][1:], start=1):
-        show(f"{name}, round {number}", point)
     differences[name] = evaluation.mt_bench_difference(
         judgments(made[name][-1].exam), final
     )
+    show({f"{name}, round {n}": point for n, point in enumerate(paths[name][1:], 1)})
     print(f"grade, {name} minus iterative DPO: {differences[name]}")
 
 # %% tags=["remove-input"]
@@ -1001,13 +1004,18 @@ lessons.predict(
 compared = ("iterative DPO", *differences)
 new = {name: [variety(each) for each in made[name]] for name in compared}
 beats = {name: beats_the_last(made[name]) for name in new}
-for name, rounds in new.items():
-    for number, (row, won) in enumerate(zip(rounds, beats[name], strict=True), start=1):
-        print(
-            f"{name:13s} round {number}: {row['distinct']:.2f} of {SAMPLES} distinct, "
-            f"a 10 for {100 * row['tens']:.0f} % of prompts; "
-            f"beats the last: {100 * won:.1f} %"
+display(Markdown(markdown_table(
+    ("round", f"distinct of {SAMPLES}", "prompts with a 10", "beats the last"),
+    [
+        (
+            f"{name}, {number}", f"{row['distinct']:.2f}",
+            f"{100 * row['tens']:.0f} %", f"{100 * won:.1f} %",
         )
+        for name, rounds in new.items()
+        for number, (row, won) in enumerate(zip(rounds, beats[name], strict=True), 1)
+    ],
+    numbers=range(1, 4),
+)))
 
 # %% tags=["remove-input"]
 more = new["SELM"][-1]["distinct"] - new["iterative DPO"][-1]["distinct"]
@@ -1083,11 +1091,18 @@ def column(method, key):
     return {value: float(np.mean(of_value[value])) for value in sorted(of_value)}
 
 # %% tags=["hide-output"]
-for method, setting in (("dpo", "-"), ("sppo", "eta"), ("selm", "alpha")):
-    for value, point in column(method, "grade").items():
-        shown = {key: column(method, key)[value] for key in ("right", "kl", "distinct")}
-        print(f"{method:4s} {setting} {value:8g}  grade {point:.2f} ",
-              "  ".join(f"{key} {v:.3f}" for key, v in shown.items()))
+measured = ("grade", "right", "kl", "distinct")
+display(Markdown(markdown_table(
+    ("method", *measured),
+    [
+        (name.format(value), *(f"{column(method, key)[value]:.3f}" for key in measured))
+        for method, name in (
+            ("dpo", "DPO"), ("sppo", "SPPO, eta {:g}"), ("selm", "SELM, alpha {:g}")
+        )
+        for value in column(method, "grade")
+    ],
+    numbers=range(1, 5),
+)))
 
 # %% tags=["remove-input"]
 ETAS, shape = (0.1, 10.0, 100.0, 1000.0), None
@@ -1201,8 +1216,7 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 noise = [noise_of(each) for each in made["iterative DPO"]]
-for number, row in enumerate(noise, start=1):
-    print(f"round {number}:", in_numbers(row))
+show({f"round {number}": row for number, row in enumerate(noise, start=1)})
 
 # %% tags=["hide-output"]
 moved = {}
@@ -1532,7 +1546,7 @@ for number, (rated_so, of_pairs) in enumerate(seen, start=1):
         "agreement": right_way / max(1 - of_pairs["equal"], 1e-9),
         "ahead": float(ahead_by[number - 1]),
     })
-    show(f"answers of round {number}", self_path[-1])
+show({f"answers of round {n}": point for n, point in enumerate(self_path, start=1)})
 
 # %% tags=["hide-output"]
 differ = round((1 - seen[0][1]["equal"]) * seen[0][1]["pairs"])
@@ -1544,8 +1558,7 @@ print(f"agreement in round 1, of {differ} pairs: {agrees}")
 
 # %% tags=["hide-output"]
 paths["self-rewarding"] = path_of(made["self-rewarding"])
-for number, point in enumerate(paths["self-rewarding"]):
-    show(f"after {number} round{'s' * (number != 1)}", point)
+show(after_each(paths["self-rewarding"]))
 
 # %% tags=["remove-input"]
 one_own, end_own, end = self_path[0], self_path[-1], paths["self-rewarding"][-1]
@@ -1609,8 +1622,8 @@ whole_way = paths["dDPO, chapter 05"]
 paths["dDPO, chapter 05"] = [
     start, *map(part_of_the_way, (1 / 3, 2 / 3)), whole_way[-1]
 ]
-for point in paths["dDPO, chapter 05"]:
-    show("dDPO, chapter 05", point)
+parts = ("dSFT", "a third of the way", "two thirds", "dDPO, chapter 05")
+show(dict(zip(parts, paths["dDPO, chapter 05"], strict=True)))
 
 # %%
 fig = figures.frontier(
