@@ -65,6 +65,7 @@ from zephyr_utils.lessons import chapter_seeds, replications
 from zephyr_utils.miniature.teacher import grade_turn
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.tables import markdown_table
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
@@ -209,17 +210,22 @@ def measure(model):
         "tokens": np.mean([one.n_tokens for one in each]),
     }
 
-def report(name, reached):
-    print(
-        f"{name:22s} grade {reached['grades'].mean():5.2f}"
-        f"  right {100 * reached['right']:3.0f} %"
-        f"  KL {round(reached['kl'], 2) + 0:6.2f}  tokens {reached['tokens']:5.1f}"
-    )
+def report(models):
+    display(Markdown(markdown_table(
+        ("model", "grade", "right", "KL", "tokens"),
+        [
+            (
+                name, f"{one['grades'].mean():.2f}", f"{100 * one['right']:.0f} %",
+                f"{round(one['kl'], 2) + 0:.2f}", f"{one['tokens']:.1f}",
+            )
+            for name, one in models.items()
+        ],
+        numbers=range(1, 5),
+    )))
 
 # %%
 reached = {"dSFT": measure(reference), "dDPO": measure(aligned)}
-for name, one in reached.items():
-    report(name, one)
+report(reached)
 assert abs(reached["dSFT"]["kl"]) < 0.1
 
 # %% [markdown]
@@ -397,7 +403,7 @@ policies, against_regular, verdicts = {}, {}, {}
 for kind, strength in strengths.items():
     policies[kind] = fit(reference, STEPS, pair_loss(pairs, known, kind, strength))
     reached[kind] = measure(policies[kind])
-    report(kind, reached[kind])
+report({kind: reached[kind] for kind in strengths})
 for kind in ("margin", "scaled"):
     against_regular[kind] = evaluation.paired_difference(
         reached[kind]["grades"], reached["regular"]["grades"]
@@ -514,8 +520,7 @@ lessons.predict(
 AMOUNTS = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5)
 there = {-1.0: reached["dSFT"], 0.0: reached["dDPO"]}  # measured already
 line = {a: there.get(a) or measure(along(aligned, a)) for a in AMOUNTS}
-for amount, one in line.items():
-    report(f"dDPO, a = {amount:+.2f}", one)
+report({f"dDPO, a = {amount:+.2f}": one for amount, one in line.items()})
 at_zero = along(aligned, 0.0).state_dict()
 for name, weight in aligned.state_dict().items():
     assert torch.allclose(at_zero[name], weight, atol=1e-6), "a = 0 has to be dDPO"
@@ -574,8 +579,7 @@ short_line = {
     a: measure(along(policies["regular"], a)) if a else reached["regular"]
     for a in (-0.5, 0.0, 0.5, 1.0, 1.5, 3.0)
 }
-for amount, one in short_line.items():
-    report(f"regular, a = {amount:+.2f}", one)
+report({f"regular, a = {amount:+.2f}": one for amount, one in short_line.items()})
 short_best = best_of_line(short_line)
 # chosen on every other prompt; the rest can then say what it is worth
 chosen_amount = best_of_line(short_line, slice(0, None, 2))
@@ -770,7 +774,7 @@ for name, loss in (("texts", text_loss), ("logits", logit_loss)):
     student = fit(reference, STEPS, loss, rate=5e-4)
     distance[name] = away(student)
     reached[f"distilled, {name}"] = measure(student)
-    report(f"distilled, {name}", reached[f"distilled, {name}"])
+report({name: one for name, one in reached.items() if name.startswith("distilled")})
 for name, value in distance.items():
     print(f"{name:6s} {value:.3f} nats per token from the teacher")
 
@@ -971,7 +975,7 @@ for n in range(ROUNDS):
     gaps.append(gap)
     equal.append(aside)
     print(f"{aside} of {len(part)} pairs equal; demonstrations ahead by {gap:+.2f}")
-    report(f"IRFT, round {n + 1}", per_round[-1])
+report({f"IRFT, round {n}": one for n, one in enumerate(per_round, start=1)})
 
 # %% [markdown]
 # The other methods, each in as many steps:
@@ -982,8 +986,7 @@ reached["SPIN"] = measure(play_round(reference, list(shown), PLAYED)[0])
 reached["dSFT-2, demonstrations"] = supervised(shown)
 reached["dSFT-2, best rated"] = supervised(best_rated)
 ways = ("IRFT", "SPIN", "dSFT-2, demonstrations", "dSFT-2, best rated")
-for name in ("dSFT", *ways, "dDPO"):
-    report(name, reached[name])
+report({name: reached[name] for name in ("dSFT", *ways, "dDPO")})
 
 # %%
 irft_gain, irft_over, irft_best = (
@@ -1212,13 +1215,14 @@ judges = {
 }
 
 def show_weights(*names):
-    widths = [max(len(feature), 12) for feature in FEATURES]
-    cells = [f"{name:>{width}s}" for name, width in zip(FEATURES, widths, strict=True)]
-    print(" " * 21, *cells)
+    rows = []
     for name in names:
         of_judge = zip(judges[name].weights, judges[name].standard_errors, strict=True)
         cells = (f"{weight:.2f} ± {error:.2f}" for weight, error in of_judge)
-        print(f"{name:21s}", *map(str.rjust, cells, widths))
+        rows.append((name, *cells))
+    display(Markdown(markdown_table(
+        ("judge", *FEATURES), rows, numbers=range(1, len(FEATURES) + 1)
+    )))
 
 # %% [markdown]
 # First the judges:
@@ -1285,8 +1289,11 @@ taste = {
     for name in ("reward model", "dDPO, likelihood", "dDPO, implicit reward")
     for other in ("base, likelihood", "mean of aspects")
 }
-for (name, other), r in taste.items():
-    print(f"{name:22s} with {other:18s} r = {r:+.2f}")
+display(Markdown(markdown_table(
+    ("weights of", "and of", "r"),
+    [(*two, f"{r:+.2f}") for two, r in taste.items()],
+    numbers=[2],
+)))
 
 # %% tags=["remove-input"]
 implicit, taught = weights["dDPO, implicit reward"], weights["mean of aspects"]
