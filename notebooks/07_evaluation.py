@@ -196,12 +196,17 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 made = pipeline.evaluation()
-for name, manifest in made.items():
-    result = manifest.results
-    print(
-        f"{name:>5}: grade {result['score']:.2f}, right {100 * result['right']:.0f} %, "
-        f"ended by itself {100 * result['ended']:.0f} %"
-    )
+display(Markdown(markdown_table(
+    ("model", "grade", "right", "ended by itself"),
+    [
+        (
+            name, f"{one.results['score']:.2f}", f"{100 * one.results['right']:.0f} %",
+            f"{100 * one.results['ended']:.0f} %",
+        )
+        for name, one in made.items()
+    ],
+    numbers=range(1, 4),
+)))
 
 base, dsft, after = (made[name].results for name in ("base", "dsft", "ddpo"))
 
@@ -722,11 +727,17 @@ lessons.explain(
 # The win rate in four equal groups, by how much longer than the baseline's the answer is:
 
 # %%
-for group in evaluation.win_rate_by_length(annotations, n_bins=4):
-    print(
-        f"{group.length_difference:+6.1f} characters: "
-        f"{group.win_rate:5.1f} % ± {group.standard_error:.1f}  ({group.n} questions)"
-    )
+display(Markdown(markdown_table(
+    ("characters longer", "win rate", "questions"),
+    [
+        (
+            f"{group.length_difference:+.1f}",
+            f"{group.win_rate:.1f} % ± {group.standard_error:.1f}", group.n,
+        )
+        for group in evaluation.win_rate_by_length(annotations, n_bins=4)
+    ],
+    numbers=range(3),
+)))
 
 # %% [markdown]
 # To take length out, fit a curve to the scores, with $d$ the difference of the lengths and $s$ its standard deviation,
@@ -785,13 +796,17 @@ long_won = evaluation.as_annotations(
 )
 long_rate = evaluation.alpaca_eval_win_rate(long_won)
 long_controlled = evaluation.length_controlled_win_rate(long_won)
-for name, raw, at_equal in (
-    ("unbiased", rate, controlled), ("length bias", long_rate, long_controlled)
-):
-    print(
-        f"{name:12s} raw {raw.win_rate:5.1f} %   "
-        f"length-controlled {at_equal.win_rate:5.1f} %   phi {at_equal.phi:+.2f}"
-    )
+display(Markdown(markdown_table(
+    ("judge", "raw", "length-controlled", "phi"),
+    [
+        (name, f"{raw:.1f} %", f"{at_equal.win_rate:.1f} %", f"{at_equal.phi:+.2f}")
+        for name, raw, at_equal in (
+            ("unbiased", rate.win_rate, controlled),
+            ("length bias", long_rate.win_rate, long_controlled),
+        )
+    ],
+    numbers=range(1, 4),
+)))
 
 to_raw = abs(long_controlled.win_rate - rate.win_rate)
 to_controlled = abs(long_controlled.win_rate - controlled.win_rate)
@@ -968,12 +983,14 @@ def by_manner(name):
 
 if graded:
     (w_0, p_0), (w_1, p_1) = by_manner("dsft"), by_manner("ddpo")
-    for n, manner in enumerate(("friendly", "plain")):
-        print(
-            f"{manner:>8}: {100 * w_0[n]:3.0f} % of the answers, "
-            f"{100 * p_0[n]:3.0f} % right -> "
-            f"{100 * w_1[n]:3.0f} %, {100 * p_1[n]:3.0f} % right"
-        )
+    display(Markdown(markdown_table(
+        ("answers", "dSFT, share", "right", "dDPO, share", "right"),
+        [
+            (manner, *(f"{100 * each:.0f} %" for each in parts))
+            for manner, *parts in zip(("friendly", "plain"), w_0, p_0, w_1, p_1)
+        ],
+        numbers=range(1, 5),
+    )))
     within, composition = take_apart(w_0, w_1, p_0, p_1)
     change = float(w_1 @ p_1 - w_0 @ p_0)
     print(

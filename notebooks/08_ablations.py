@@ -62,6 +62,7 @@ from zephyr_utils.miniature.data import development_questions
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.published import published_table
+from zephyr_utils.tables import markdown_table
 from zephyr_utils.training import LOG
 
 pipeline = Pipeline(
@@ -78,12 +79,18 @@ miniature_as_shipped = pipeline.as_published and pipeline.scale == "miniature"
 
 # %%
 table_3 = published_table("table_3")
-for row in table_3.rows:
-    alpaca = f"{row['alpaca_eval']:.2f} ({row['alpaca_eval_error']:.2f})"
-    print(
-        f"{row['setting']:12s} MT-Bench {row['mt_bench']:.2f}, AlpacaEval {alpaca}: "
-        f"{row['description']}"
-    )
+display(Markdown(markdown_table(
+    ("setting", "MT-Bench", "AlpacaEval", "trained by"),
+    [
+        (
+            row["setting"], f"{row['mt_bench']:.2f}",
+            f"{row['alpaca_eval']:.2f} ({row['alpaca_eval_error']:.2f})",
+            row["description"],
+        )
+        for row in table_3.rows
+    ],
+    numbers=(1, 2),
+)))
 print(table_3.source)
 
 # %% [markdown]
@@ -374,14 +381,16 @@ print(f"the best mean promises     {np.mean(equal[choose(equal)[0]]) - 5:+.2f}")
 
 # %% tags=["hide-output"]
 searched = catalogue.searched_ablations(pipeline.scale)
+trained_rows = []
 for row in catalogue.ABLATIONS.values():
     if row.trains:
         recipe = catalogue.recipe_of(pipeline, row)
-        whose = "its own search" if row.name in searched else f"search of {row.stage}"
-        print(
-            f"{row.name:18s} learning rate {recipe['learning_rate']:.1e}, "
-            f"epochs {recipe['num_train_epochs']}: {whose}"
-        )
+        whose = "its own" if row.name in searched else f"that of {row.stage}"
+        rate = f"{recipe['learning_rate']:.1e}"
+        trained_rows.append((f"`{row.name}`", rate, recipe["num_train_epochs"], whose))
+display(Markdown(markdown_table(
+    ("row", "learning rate", "epochs", "search"), trained_rows, numbers=(1, 2)
+)))
 
 # %% tags=["remove-input"]
 lessons.predict(
@@ -496,9 +505,17 @@ lessons.predict(
 rows = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "few")
 mine = dict(run_in_parallel([(pipeline, rows)]))
 exams = {name: mine[pipeline.seed][name]["exam"] for name in rows}
-for name, exam in exams.items():
-    right = f", right {100 * exam['right']:.1f} %" if "right" in exam else ""
-    print(f"{catalogue.ABLATIONS[name].label:40s} grade {exam['score']:.2f}{right}")
+display(Markdown(markdown_table(
+    ("model", "grade", "right"),
+    [
+        (
+            catalogue.ABLATIONS[name].label, f"{exam['score']:.2f}",
+            f"{100 * exam['right']:.1f} %" if "right" in exam else "–",
+        )
+        for name, exam in exams.items()
+    ],
+    numbers=(1, 2),
+)))
 
 grade = {name: exam["score"] for name, exam in exams.items()}
 alone = grade["ddpo_without_dsft"]
@@ -801,16 +818,18 @@ lessons.predict(
 )
 
 # %% tags=["hide-output"]
-pulls = {}
-for gap in (-30.0, 0.0, 30.0):
+pulls, gaps = {}, (-30.0, 0.0, 30.0)
+for gap in gaps:
     for name in relatives(zero, zero):
         h = torch.tensor([gap / 2], requires_grad=True)
         relatives(h, torch.tensor([-gap / 2]))[name].sum().backward()
         pulls[name, gap] = -h.grad.item()
-    print(
-        f"gap {gap:+.0f}:",
-        "  ".join(f"{n} {pull:+.4f}" for (n, g), pull in pulls.items() if g == gap),
-    )
+names = relatives(zero, zero)
+display(Markdown(markdown_table(
+    ("gap", *names),
+    [(f"{g:+.0f}", *(f"{pulls[n, g]:+.4f}" for n in names)) for g in gaps],
+    numbers=range(len(names) + 1),
+)))
 
 times = pulls["sppo_hard", 0.0] / pulls["sigmoid", 0.0]
 
