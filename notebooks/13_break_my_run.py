@@ -44,7 +44,7 @@ settings = {}
 import math
 
 import numpy as np
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
 
 from zephyr_utils import diagnostics, exercises, figures, lessons
 from zephyr_utils.diagnostics.broken_runs import (
@@ -53,6 +53,7 @@ from zephyr_utils.diagnostics.broken_runs import (
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.pipeline.artefacts import write_metrics
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.tables import markdown_table
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
@@ -580,15 +581,16 @@ def at_start(name):
     return tuple(LOGS[name].evaluation[f"logps/{side}"][0] for side in SIDES)
 
 
-alone, with_healthy = {}, {}
+alone, with_healthy, rows = {}, {}, []
 for name in LETTERS:
     alone[name] = diagnostics.traffic_light(LOGS[name], RUN_BETA).colour
     light = diagnostics.traffic_light(LOGS[name], RUN_BETA, healthy=LOGS["H"])
     with_healthy[name] = light.colour
-    print(
-        f"run {name}: alone {alone[name]:5s} beside H {with_healthy[name]:5s} "
-        f"yours {compared(at_start(name), at_start('H')):9s} {FAULTS[LETTERS[name]]}"
-    )
+    yours = compared(at_start(name), at_start("H"))
+    rows.append((name, alone[name], light.colour, yours, FAULTS[LETTERS[name]]))
+display(Markdown(markdown_table(
+    ("run", "alone", "beside H", "yours", "what is wrong"), rows
+)))
 
 faulty = [name for name in LETTERS if LETTERS[name] != "healthy"]
 caught = [name for name in faulty if alone[name] != "green"]
