@@ -120,11 +120,17 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 table = [row for row in published.published_table("table_1").rows if row["mt_bench"]]
-for row in sorted(table, key=lambda row: row["mt_bench"]):
-    print(
-        f"{row['mt_bench']:5.2f}  {row['model']:<24} {row['size'] or 'unknown':>8}  "
-        f"{row['alignment'] or ''}"
-    )
+display(Markdown(markdown_table(
+    ("model", "MT-Bench", "size", "alignment"),
+    [
+        (
+            row["model"], f"{row['mt_bench']:.2f}", row["size"] or "unknown",
+            row["alignment"] or "–",
+        )
+        for row in sorted(table, key=lambda row: row["mt_bench"])
+    ],
+    numbers=(1, 2),
+)))
 zephyr = next(row for row in table if row["model"] == "Zephyr-7B-β")
 larger = [row for row in table if row["size"] and int(row["size"].rstrip("B")) > 7]
 behind = [row["model"] for row in larger if row["mt_bench"] < zephyr["mt_bench"]]
@@ -677,13 +683,18 @@ display(Markdown(markdown_table(
 # %% tags=["hide-output"]
 gain = mt_bench_difference(judgments["dSFT + dDPO"], judgments["dSFT"])
 plain_words = {"dDPO - dSFT": "dDPO without dSFT"}
-for row in published.published_table("table_3").rows:
-    print(
-        f"paper: {plain_words.get(row['setting'], row['setting']):<18} "
-        f"MT-Bench {row['mt_bench']:.2f}, "
-        f"AlpacaEval {row['alpaca_eval']:.2f} ± {row['alpaca_eval_error']:.2f}"
-    )
-print(f"ours:  dDPO minus dSFT, in grades {gain}")
+display(Markdown(markdown_table(
+    ("in the paper", "MT-Bench", "AlpacaEval"),
+    [
+        (
+            plain_words.get(row["setting"], row["setting"]), f"{row['mt_bench']:.2f}",
+            f"{row['alpaca_eval']:.2f} ± {row['alpaca_eval_error']:.2f}",
+        )
+        for row in published.published_table("table_3").rows
+    ],
+    numbers=(1, 2),
+)))
+print(f"ours: dDPO minus dSFT, in grades {gain}")
 right_points = 100 * (exam["dSFT + dDPO"]["right"] - exam["dSFT"]["right"])
 more_tokens = exam["dSFT + dDPO"]["tokens"] - exam["dSFT"]["tokens"]
 
