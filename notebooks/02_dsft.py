@@ -54,7 +54,7 @@ import torch
 import torch.nn.functional as F
 import trl
 from datasets import Dataset, disable_progress_bars
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
 from peft import PeftModel, get_peft_model
 from transformers import PrinterCallback, get_scheduler, set_seed
 
@@ -66,6 +66,7 @@ from zephyr_utils.explorers.token_view import ChatTokens
 from zephyr_utils.figures import before_after_table
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.tables import markdown_table
 from zephyr_utils.training.rows import fit_dialogues
 
 disable_progress_bars()
@@ -498,9 +499,14 @@ PARTS = ("marker", "end", "line break", "user", "assistant")
 before_by_part = loss_by_part(base, sample)
 by_loss = sorted(before_by_part, key=lambda name: -before_by_part[name][0])
 blind = math.log(len(tokenizer))
-for name in by_loss:
-    loss, share = before_by_part[name]
-    print(f"{name:>10}: {loss:6.2f} nats per token, {100 * share:3.0f} % of the tokens")
+display(Markdown(markdown_table(
+    ("part", "nats per token", "of the tokens"),
+    [
+        (name, f"{loss:.2f}", f"{100 * share:.0f} %")
+        for name, (loss, share) in ((name, before_by_part[name]) for name in by_loss)
+    ],
+    numbers=(1, 2),
+)))
 form_loss = max(before_by_part[name][0] for name in by_loss if name in PARTS[:3])
 print(f"a blind guess among {len(tokenizer):,} tokens: {blind:.2f} nats")
 
@@ -1193,11 +1199,17 @@ falls = {  # of the mean loss, in nats per token
     for name, (loss, share) in after_by_part.items()
 }
 form = sum(falls.get(name, 0.0) for name in PARTS[:3]) / max(sum(falls.values()), 1e-9)
-for name, (loss, share) in after_by_part.items():
-    print(
-        f"{name:>10}: {before_by_part[name][0]:6.2f} before, {loss:5.2f} after, "
-        f"{100 * share:.0f} % of tokens, {share * loss:.2f} of the mean"
-    )
+display(Markdown(markdown_table(
+    ("part", "before", "after", "of tokens", "of the mean"),
+    [
+        (
+            name, f"{before_by_part[name][0]:.2f}", f"{loss:.2f}",
+            f"{100 * share:.0f} %", f"{share * loss:.2f}",
+        )
+        for name, (loss, share) in after_by_part.items()
+    ],
+    numbers=range(1, 5),
+)))
 
 # %% tags=["remove-input"]
 lessons.explain(
@@ -1293,12 +1305,17 @@ graded = {
     name: manifest.results
     for name, manifest in pipeline.evaluation(("base", "dsft")).items()
 }
-for name, results in graded.items():
-    print(
-        f"{name:>5}: ends by itself {100 * results['ended']:3.0f} %, "
-        f"right {100 * results['right']:3.0f} %, grade {results['score']:.2f}, "
-        f"{results['tokens']:.0f} tokens per answer"
-    )
+display(Markdown(markdown_table(
+    ("model", "ends by itself", "right", "grade", "tokens per answer"),
+    [
+        (
+            name, f"{100 * one['ended']:.0f} %", f"{100 * one['right']:.0f} %",
+            f"{one['score']:.2f}", f"{one['tokens']:.0f}",
+        )
+        for name, one in graded.items()
+    ],
+    numbers=range(1, 5),
+)))
 
 # %% tags=["remove-input"]
 lessons.explain(
