@@ -64,6 +64,7 @@ from zephyr_utils.ablations.methods.replication import STEPS
 from zephyr_utils.lessons import chapter_seeds, replications
 from zephyr_utils.pipeline import artefacts
 from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.tables import markdown_table
 
 pipeline = Pipeline(
     scale=scale, seed=seed, dialogues=dialogues, feedback=feedback,
@@ -493,14 +494,14 @@ lessons.predict(
 # %% tags=["hide-output"]
 few_margins = {name: one.chosen - one.rejected for name, one in few_scores.items()}
 label_share, true_share = {}, {}
-print(f"{'the label':20s} agrees with the truth in {truth.mean():.3f}")
+agreement = [("the label", "–", f"{truth.mean():.3f}")]
 for name, margin in {**margins, **few_margins}.items():
     right = (margin > 0)[decided]
     label_share[name], true_share[name] = right.mean(), (right == truth).mean()
-    print(
-        f"{name:20s} agrees with the label in {label_share[name]:.3f}, "
-        f"with the truth in {true_share[name]:.3f}"
-    )
+    agreement.append((name, f"{label_share[name]:.3f}", f"{true_share[name]:.3f}"))
+display(Markdown(markdown_table(
+    ("who ranks", "agrees with the label", "with the truth"), agreement, numbers=(1, 2)
+)))
 
 # %% tags=["remove-input"]
 above = true_share["reward model"] > label_share["reward model"]
@@ -631,8 +632,14 @@ curves = {
     "chosen by the grade itself": rewards.best_of_n_curve(gold, gold).mean(axis=0),
     "chosen at random": np.full(8, gold.mean()),
 }
-for name, curve in curves.items():
-    print(f"{name:28s}", " ".join(f"{value:5.2f}" for value in curve))
+display(Markdown(markdown_table(
+    ("n", *curves),
+    [
+        (n, *(f"{value:.2f}" for value in grades))
+        for n, grades in enumerate(zip(*curves.values(), strict=True), start=1)
+    ],
+    numbers=range(4),
+)))
 picked = gold[np.arange(len(asked)), rewards.best_of_n(proxy)]
 control = np.random.default_rng(seed).random(proxy.shape)
 by_chance = gold[np.arange(len(asked)), rewards.best_of_n(control)]
@@ -806,10 +813,16 @@ def paired(one, other, key):
 # %%
 prompts = list(dict.fromkeys(row["prompt"] for row in train))
 
-def show(name, path):
-    for point in path:  # adding 0 takes the sign of -0.00
-        shown = "  ".join(f"{key} {round(point[key], 2) + 0:5.2f}" for key in SHOWN)
-        print(f"{name:16s}", shown)
+def show(paths):
+    display(Markdown(markdown_table(
+        ("run", *SHOWN),
+        [  # adding 0 takes the sign of -0.00
+            (name, *(f"{round(point[key], 2) + 0:.2f}" for key in SHOWN))
+            for name, path in paths.items()
+            for point in path
+        ],
+        numbers=range(1, 6),
+    )))
 
 def reinforce(reward, rounds=10, every=5):
     policy, _ = chat.load_model(sft_model, "float32")
@@ -833,8 +846,7 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 paths = {"reward model": reinforce(scores_of), "teacher's grade": reinforce(grades_of)}
-for name, path in paths.items():
-    show(name, path)
+show(paths)
 
 # %% tags=["hide-output"]
 by_model, by_grade = (path[-1] for path in paths.values())
@@ -958,10 +970,15 @@ loop_seconds = (time.perf_counter() - started) / ROUNDS
 
 # %% tags=["hide-output"]
 three = {"TRL": by_trl, "the loop, TRL's answers": replayed, "the loop, own": own}
-for name, rows in three.items():
-    for n, row in enumerate(rows, 1):
-        shown = "  ".join(f"{value:+.4f}" for value in row)
-        print(f"{name:24s} round {n}: reward, two losses  {shown}")
+display(Markdown(markdown_table(
+    ("round", "reward", "first loss", "second loss"),
+    [
+        (f"{name}, {n}", *(f"{value:+.4f}" for value in row))
+        for name, rows in three.items()
+        for n, row in enumerate(rows, 1)
+    ],
+    numbers=range(1, 4),
+)))
 trl_gap = abs(by_trl - replayed).max()
 print(f"largest gap on the same answers: {trl_gap:.1e}")
 print(f"per round: TRL {trl_seconds:.1f} s, the loop {loop_seconds:.1f} s")
@@ -1223,8 +1240,9 @@ for name, path, losses in (
     ("teacher's grade", *ppo(other, grades_of, every=5)),
 ):
     ppo_paths[name], value_losses[name] = [start_point, *path], losses
-    show(name, ppo_paths[name])
-    print("value loss by round:", " ".join(f"{loss:.2f}" for loss in losses))
+show(ppo_paths)
+for name, losses in value_losses.items():
+    print(f"{name}, value loss by round:", " ".join(f"{loss:.2f}" for loss in losses))
 
 # %% tags=["hide-output"]
 by_ppo, by_ppo_grade = (path[-1] for path in ppo_paths.values())
@@ -1284,7 +1302,7 @@ lessons.predict(
 # %% tags=["hide-output"]
 further, _ = ppo(learner, scores_of, every=5, rounds=range(11, 21), penalty=0.0)
 further = [by_ppo, *further]
-show("no penalty", further)
+show({"no penalty": further})
 
 # %% tags=["hide-output"]
 far = further[-1]
@@ -1419,8 +1437,7 @@ lessons.predict(
 
 # %% tags=["hide-output"]
 at_one_kl = {"RLOO": by_model, "dDPO": beside_rloo}
-for name, point in at_one_kl.items():
-    show(name, [point])
+show({name: [point] for name, point in at_one_kl.items()})
 outcomes = {
     "grade": [point["each"] for point in at_one_kl.values()],
     "right": [point["each"] >= judge.right_from for point in at_one_kl.values()],
@@ -1502,18 +1519,20 @@ figures.show(
 )
 
 # %% tags=["hide-output"]
-rises = {}
+rises, rows = {}, []
 for name, line in lines.items():
     first, last = line[0], line[-1]
     rises[name] = [
         (last[key] - first[key]) / numbers.std()
         for key, numbers in (("reward", proxy), ("grade", gold))
     ]
-    print(
-        f"{name:26s} KL {last['kl']:5.2f}  reward {rises[name][0]:+.2f} sd, "
-        f"grade {rises[name][1]:+.2f} sd, "
-        f"right {100 * (last['right'] - first['right']):+.0f} %"
-    )
+    rows.append((
+        name, f"{last['kl']:.2f}", *(f"{rise:+.2f}" for rise in rises[name]),
+        f"{100 * (last['right'] - first['right']):+.0f} %",
+    ))
+display(Markdown(markdown_table(
+    ("run", "KL", "reward, sd", "grade, sd", "right"), rows, numbers=range(1, 5)
+)))
 
 # %% [markdown]
 # The ends of all lines, each beside what dDPO's line has at the same divergence, in brackets (nan: dDPO never went so
@@ -1524,13 +1543,17 @@ def ddpo_line_at(kl, key):
     places, values = (np.array([one[k] for one in ddpo_path]) for k in ("kl", key))
     return value_at_kl(places, values, kl)
 
+ends = []
 for name, line in lines.items():
     last = line[-1]
     parts = (
-        f"{key} {last[key]:.2f} ({ddpo_line_at(last['kl'], key):.2f})"
+        f"{last[key]:.2f} ({ddpo_line_at(last['kl'], key):.2f})"
         for key in ("reward", "grade", "right")
     )
-    print(f"{name:25s} KL {last['kl']:5.2f}  {'  '.join(parts)}")
+    ends.append((name, f"{last['kl']:.2f}", *parts))
+display(Markdown(markdown_table(
+    ("run", "KL", "reward", "grade", "right"), ends, numbers=range(1, 5)
+)))
 
 # %% tags=["remove-input"]
 judged = {
