@@ -245,3 +245,10 @@ def test_pairs_held_out_are_measured_on_the_way_and_change_nothing_of_the_traini
     assert log.evaluation["rewards/accuracies"][0] == 0
     assert implied_beta(log).beta == pytest.approx(recipe("ddpo")["beta"], rel=1e-3)
     assert weights_of(measured.model) == weights_of(dpo.model)
+
+
+def test_no_more_pairs_are_measured_at_once_than_twice_those_trained_on(sft, tmp_path):
+    pairs = few_pairs()
+    settings = recipe("ddpo", per_device_train_batch_size=1, eval_steps=5)
+    trainer = stages.ddpo_trainer(sft.model, pairs, tmp_path, settings, pairs[:12])
+    assert len(trainer.eval_dataset) == 12 and trainer.args.per_device_eval_batch_size == 2
