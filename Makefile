@@ -19,7 +19,7 @@ EXAMPLES ?= 8000
 
 .DEFAULT_GOAL := help
 .PHONY: help env run test test-fast test-floors test-newest fuzz check book learner lab sync lint style types hooks lock
-.PHONY: bench claims methods links colab changelog report
+.PHONY: bench claims newcomers methods links colab changelog report
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench: $(ENVIRONMENT) ## Print where the time of the last run went, chapter by c
 
 claims: $(ENVIRONMENT) ## Train over several seeds and measure the claims of the paper (long)
 	$(BIN)/python benchmarks/claims.py
+
+newcomers: $(ENVIRONMENT) ## Put newcomers' questions to dSFT and dDPO over several seeds (long)
+	$(BIN)/python benchmarks/newcomers.py
 
 methods: $(ENVIRONMENT) ## Measure the methods that followed Zephyr over several seeds (long)
 	$(BIN)/python benchmarks/methods.py

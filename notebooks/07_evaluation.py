@@ -53,6 +53,8 @@ import torch
 from IPython.display import HTML, Markdown, display
 
 from zephyr_utils import chat, evaluation, exercises, figures, lessons
+from zephyr_utils.ablations.newcomers import newcomers_provenance, shares, shares_table
+from zephyr_utils.ablations.results import committed
 from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.evaluation.judge_prompts import grading_messages
 from zephyr_utils.figures import before_after_table
@@ -1400,8 +1402,11 @@ if graded and len(lost):
 # %% [markdown]
 # What training on preferences costs on other tasks is called an **alignment tax**: InstructGPT's PPO did worse on public
 # language tasks such as SQuAD and DROP, and less so with pretraining text mixed in {cite:p}`ouyang2022instructgpt`.
-# One training settles neither its size here nor its sign: dDPO lost 7.5 points with seed 2 and with seed 3, and gained 1.25
-# with seed 0 on a processor held to AVX2 (`benchmarks/protocol.md`, last change).
+# One training settles neither its size here nor its sign; over replications (`make newcomers`) it is:
+
+# %% tags=["hide-input"]
+known = committed("newcomers.json", newcomers_provenance)
+display(Markdown(shares_table(shares(known.measured)) if known.measured else known.machine))
 
 # %% [markdown]
 # ## Figures that are not what they seem

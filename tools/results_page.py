@@ -19,6 +19,7 @@ from zephyr_utils.ablations.catalogue import OWN_ANSWERS, TABLE_3
 from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
 from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import equal_kl_missed, judge_methods
+from zephyr_utils.ablations.newcomers import AIM, STAGES, newcomers_provenance, shares, shares_table
 from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
 from zephyr_utils.ablations.tables import methods_table, processors_table, undecided
 from zephyr_utils.ablations.verdicts import ClaimResult
@@ -106,6 +107,32 @@ def methods(known: Committed) -> str:
         for seed, rows in known.failed.items()
     ]
     return "\n\n".join(parts)
+
+
+def newcomers(known: Committed) -> str:
+    """The protocol's third outcome: what is answered sensibly, and whether the aim is reached."""
+    if len(known.measured) < 2:
+        return "Nothing is measured yet: `make newcomers` does it."
+    found = shares(known.measured)
+    whole = next(iter(found.values()))
+    said = []
+    for stage, label in zip(STAGES, ("dSFT", "dDPO"), strict=True):
+        one = whole[stage]
+        interval = one.interval()
+        how = (
+            "misses it"
+            if interval.high < AIM
+            else "reaches it"
+            if interval.low >= AIM
+            else "cannot be told from it"
+        )
+        means = one.per_replication
+        reached = sum(mean > AIM - 1e-9 for mean in means)  # 64 of 80 is 0.8, but not in binary
+        said.append(f"{label} {how} ({reached} of {len(means)} replications reach it)")
+    return (
+        f"{shares_table(found)}\n\n{len(whole['dsft'].per_replication)} replications. The aim was "
+        f"{100 * AIM:.0f} % after either stage: {', '.join(said)}. {known.machine}."
+    )
 
 
 def processors(results: dict[str, Any]) -> str:
@@ -278,6 +305,9 @@ def blocks() -> dict[str, Callable[[], str]]:
         "claims": lambda: claims(parse_results(read_json(RESULTS / "claims.json"))),
         "methods": lambda: methods(
             parse_results(read_json(RESULTS / "methods.json"), methods_provenance)
+        ),
+        "newcomers": lambda: newcomers(
+            parse_results(read_json(RESULTS / "newcomers.json"), newcomers_provenance)
         ),
         "processors": lambda: processors(read_json(RESULTS / "processors.json")),
         "truecasers": truecasers,

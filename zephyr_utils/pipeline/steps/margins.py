@@ -1,5 +1,6 @@
 """Step 6: implicit rewards of the held-out pairs."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,7 @@ def measure_margins(
         pairs, base_model, max_length, ties, chat_template: as for `ddpo.split_pairs`.
     """
     _, held_out, _ = split_pairs(pairs, base_model, max_length, ties, chat_template)
-    tokenizer = load_tokenizer(policy)  # of both: its template is the one that was trained with
-    sums: dict[str, Any] = {}
-    for name, directory in (("reference", reference), ("policy", policy)):
-        model, _ = load_model(directory, dtype="float32")
-        for side in ("chosen", "rejected"):
-            conversations = [pair[side] for pair in held_out]
-            log_probs = training.answer_log_probs(model, tokenizer, conversations)
-            sums[f"{name}_{side}"] = log_probs.numpy()
+    sums = pair_log_probs(reference, policy, held_out)
     np.savez(folder / LOG_PROBS, **sums)
     save_records(held_out, folder / HELD_OUT_PAIRS)
     measured = diagnostics.reward_margins(**sums, beta=beta)
@@ -53,3 +47,23 @@ def measure_margins(
         "chosen_reward": float(measured.chosen.mean()),
         "rejected_reward": float(measured.rejected.mean()),
     }
+
+
+def pair_log_probs(
+    reference: Path, policy: Path, pairs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Log-probabilities of both answers under both models, as `diagnostics.reward_margins` takes
+    them: (pairs,) each, in nats, in the order given.
+
+    Args:
+        reference, policy: directories of the models.
+    """
+    tokenizer = load_tokenizer(policy)  # of both: its template is the one that was trained with
+    sums: dict[str, Any] = {}
+    for name, directory in (("reference", reference), ("policy", policy)):
+        model, _ = load_model(directory, dtype="float32")
+        for side in ("chosen", "rejected"):
+            conversations = [pair[side] for pair in pairs]
+            log_probs = training.answer_log_probs(model, tokenizer, conversations)
+            sums[f"{name}_{side}"] = log_probs.numpy()
+    return sums

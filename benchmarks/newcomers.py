@@ -1,0 +1,65 @@
+"""Newcomers' questions over six replications, the protocol's third outcome: ``make newcomers``.
+
+Trains dSFT and dDPO in each replication, whose seed draws records and training alike, puts the
+eighty questions of ``zephyr_utils/miniature/newcomers.py`` to both, and writes which were answered
+sensibly to ``benchmarks/results/newcomers.json``. Models of the same seeds that ``make claims``
+trained are reused, and a run that was killed goes on where it was.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from expected_ranges import Number, outwards, over_seeds, write_ranges
+from rich.console import Console
+from rich.markdown import Markdown
+from study import Study, add_options, left_out, obtain
+
+from zephyr_utils.ablations import newcomers
+from zephyr_utils.ablations.verdicts import Measured
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "newcomers.json"
+RANGES = ROOT / "tests" / "expected" / "miniature.yaml"
+REPLICATIONS = 6
+STUDY = Study(RESULTS, newcomers.__name__, newcomers.newcomers_provenance)
+
+
+def ranges(measured: Measured) -> dict[str, list[float]]:
+    """Bounds of chapter 07's shares over these replications."""
+
+    def share(stage: str) -> Number:
+        return lambda rows: statistics.mean(rows[stage]["sensible"])
+
+    return {
+        f"newcomers_{stage}": outwards(*over_seeds(share(stage), measured))
+        for stage in newcomers.STAGES
+    }
+
+
+def main() -> int:
+    """Measure, print, write; 1 if a training failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_options(parser, REPLICATIONS, newcomers.STAGES)
+    parser.add_argument(
+        "--write-ranges", action="store_true", help="rewrite the regression's ranges of both shares"
+    )
+    parser.add_argument("--write-pages", action="store_true", help="rewrite book/results.md")
+    options = parser.parse_args()
+    console = Console()
+    measured, failed = obtain(STUDY, parser, options, console)
+    console.print(Markdown(newcomers.shares_table(newcomers.shares(measured))))
+    console.print("\n".join([f"{len(measured)} replications.", *left_out(failed)]))
+    if options.write_ranges:
+        write_ranges(RANGES, {"07_evaluation": ranges(measured)})
+    if options.write_pages:
+        subprocess.run([sys.executable, ROOT / "tools" / "results_page.py"], check=True)
+    return 1 if any(failed.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
