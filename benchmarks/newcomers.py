@@ -1,4 +1,4 @@
-"""Newcomers' questions over six replications, the protocol's third outcome: ``make newcomers``.
+"""Newcomers' questions over four replications, the protocol's third outcome: ``make newcomers``.
 
 Trains dSFT and dDPO in each replication, whose seed draws records and training alike, puts the
 eighty questions of ``zephyr_utils/miniature/newcomers.py`` to both, and writes which were answered
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from expected_ranges import Number, outwards, over_seeds, write_ranges
+from expected_ranges import outwards, write_ranges
 from rich.console import Console
 from rich.markdown import Markdown
 from study import Study, add_options, left_out, obtain
@@ -23,19 +23,25 @@ from zephyr_utils.ablations.verdicts import Measured
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "newcomers.json"
 RANGES = ROOT / "tests" / "expected" / "miniature.yaml"
-REPLICATIONS = 6
+REPLICATIONS = 4  # more: --seeds 10
+REACH = 0.15  # of the regression, in shares
 STUDY = Study(RESULTS, newcomers.__name__, newcomers.newcomers_provenance)
 
 
 def ranges(measured: Measured) -> dict[str, list[float]]:
-    """Bounds of chapter 07's shares over these replications."""
+    """Bounds of chapter 07's shares: `REACH` around the mean of these replications.
 
-    def share(stage: str) -> Number:
-        return lambda rows: statistics.mean(rows[stage]["sensible"])
-
-    return {
-        f"newcomers_{stage}": outwards(*over_seeds(share(stage), measured))
+    Four replications know too little of their spread; of seed 0, AVX2 alone moved dSFT's share by
+    0.05 and dDPO's by 0.09.
+    """
+    means = {
+        stage: statistics.mean(
+            statistics.mean(rows[stage]["sensible"]) for rows in measured.values()
+        )
         for stage in newcomers.STAGES
+    }
+    return {
+        f"newcomers_{stage}": outwards(mean - REACH, mean + REACH) for stage, mean in means.items()
     }
 
 
