@@ -58,7 +58,7 @@ def main() -> int:
     options = parser.parse_args()
     console = Console()
     measured, failed = obtain(STUDY, parser, options, console)
-    console.print(Markdown(newcomers.shares_table(newcomers.shares(measured))))
+    console.print(Markdown(newcomers.newcomers_table(measured)))
     console.print("\n".join([f"{len(measured)} replications.", *left_out(failed)]))
     if options.write_ranges:
         write_ranges(RANGES, {"07_evaluation": ranges(measured)})

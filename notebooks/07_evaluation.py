@@ -53,7 +53,7 @@ import torch
 from IPython.display import HTML, Markdown, display
 
 from zephyr_utils import chat, evaluation, exercises, figures, lessons
-from zephyr_utils.ablations.newcomers import newcomers_provenance, shares, shares_table
+from zephyr_utils.ablations.newcomers import newcomers_provenance, newcomers_table
 from zephyr_utils.ablations.results import committed
 from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.evaluation.judge_prompts import grading_messages
@@ -1406,7 +1406,7 @@ if graded and len(lost):
 
 # %% tags=["hide-input"]
 known = committed("newcomers.json", newcomers_provenance)
-display(Markdown(shares_table(shares(known.measured)) if known.measured else known.machine))
+display(Markdown(newcomers_table(known.measured) if known.measured else known.machine))
 
 # %% [markdown]
 # ## Figures that are not what they seem

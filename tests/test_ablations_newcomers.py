@@ -23,19 +23,20 @@ def rows(dsft, ddpo):
 
 
 def test_shares_are_of_all_questions_of_those_inside_and_of_those_outside():
-    found = newcomers.shares({0: rows(EVERYTHING, INSIDE), 1: rows(INSIDE, INSIDE)})
+    measured = {0: rows(EVERYTHING, INSIDE), 1: rows(INSIDE, INSIDE)}
+    found = newcomers.newcomer_shares(measured)
     assert list(found) == ["all 80", "48 inside", "32 outside"]
     whole, inside, outside = found.values()
     assert whole["dsft"].estimate == pytest.approx((1 + 0.6) / 2)
     assert whole["ddpo"].estimate == pytest.approx(0.6)
     assert whole["difference"].per_replication == pytest.approx((-0.4, 0))
     assert inside["ddpo"].estimate == 1 and outside["ddpo"].estimate == 0
-    assert "| 48 inside | 100.0 [100.0, 100.0] |" in newcomers.shares_table(found)
+    assert "| 48 inside | 100.0 [100.0, 100.0] |" in newcomers.newcomers_table(measured)
 
 
 def test_a_replication_without_one_of_the_stages_is_left_out():
     whole = {seed: rows(EVERYTHING, NOTHING) for seed in range(3)}
-    found = newcomers.shares(whole | {3: {"dsft": {"sensible": NOTHING}}})["all 80"]
+    found = newcomers.newcomer_shares(whole | {3: {"dsft": {"sensible": NOTHING}}})["all 80"]
     assert found["dsft"].per_replication == (1, 1, 1)
 
 

@@ -19,7 +19,13 @@ from zephyr_utils.ablations.catalogue import OWN_ANSWERS, TABLE_3
 from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
 from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import equal_kl_missed, judge_methods
-from zephyr_utils.ablations.newcomers import AIM, STAGES, newcomers_provenance, shares, shares_table
+from zephyr_utils.ablations.newcomers import (
+    AIM,
+    STAGES,
+    newcomer_shares,
+    newcomers_provenance,
+    newcomers_table,
+)
 from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
 from zephyr_utils.ablations.tables import methods_table, processors_table, undecided
 from zephyr_utils.ablations.verdicts import ClaimResult
@@ -113,24 +119,15 @@ def newcomers(known: Committed) -> str:
     """The protocol's third outcome: what is answered sensibly, and whether the aim is reached."""
     if len(known.measured) < 2:
         return "Nothing is measured yet: `make newcomers` does it."
-    found = shares(known.measured)
-    whole = next(iter(found.values()))
-    said = []
+    whole, said = next(iter(newcomer_shares(known.measured).values())), []
     for stage, label in zip(STAGES, ("dSFT", "dDPO"), strict=True):
-        one = whole[stage]
-        interval = one.interval()
-        how = (
-            "misses it"
-            if interval.high < AIM
-            else "reaches it"
-            if interval.low >= AIM
-            else "cannot be told from it"
-        )
-        means = one.per_replication
+        interval, means = whole[stage].interval(), whole[stage].per_replication
+        how = "misses it" if interval.high < AIM else "cannot be told from it"
+        how = "reaches it" if interval.low >= AIM else how
         reached = sum(mean > AIM - 1e-9 for mean in means)  # 64 of 80 is 0.8, but not in binary
         said.append(f"{label} {how} ({reached} of {len(means)} replications reach it)")
     return (
-        f"{shares_table(found)}\n\n{len(whole['dsft'].per_replication)} replications. The aim was "
+        f"{newcomers_table(known.measured)}\n\n{len(known.measured)} replications. The aim was "
         f"{100 * AIM:.0f} % after either stage: {', '.join(said)}. {known.machine}."
     )
 

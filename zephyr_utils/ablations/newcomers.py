@@ -32,13 +32,13 @@ def newcomers_provenance() -> dict[str, str]:
     }
 
 
-def measure(pipeline: Pipeline, stage: str) -> dict[str, Any]:
+def measure_newcomers(pipeline: Pipeline, stage: str) -> dict[str, Any]:
     """Whether the stage's model answers each of the questions sensibly, greedily: 1 or 0 each."""
     model, tokenizer = load_model(pipeline.model_directory(stage), dtype="float32")
     return {"sensible": [int(good) for good in are_sensible(ask_newcomers(model, tokenizer))]}
 
 
-def shares(measured: Measured) -> dict[str, dict[str, Effect]]:
+def newcomer_shares(measured: Measured) -> dict[str, dict[str, Effect]]:
     """Share answered sensibly after each stage, and their difference, over the replications that
     have both: of all questions, of those inside the world and of those outside.
 
@@ -66,15 +66,15 @@ def _effects(whole: Sequence[Mapping[str, Any]], part: np.ndarray) -> dict[str, 
     }
 
 
-def shares_table(found: Mapping[str, Mapping[str, Effect]]) -> str:
-    """The shares and their differences in percentage points, with 95 % intervals: Markdown."""
+def newcomers_table(measured: Measured) -> str:
+    """`newcomer_shares` in percent, the difference in points, with 95 % intervals: Markdown."""
     lines = [
         (
             name,
             *(_points(effects[stage], "") for stage in STAGES),
             _points(effects["difference"], "+"),
         )
-        for name, effects in found.items()
+        for name, effects in newcomer_shares(measured).items()
     ]
     head = ("questions", "dSFT, % [95 %]", "dDPO, % [95 %]", "difference, points [95 %]")
     return markdown_table(head, lines)
@@ -91,7 +91,9 @@ def _points(effect: Effect, sign: str) -> str:
 
 def main() -> None:
     """Ask the newcomers' questions of one pipeline's models."""
-    print_measurements(measure, {"dsft": "dSFT", "ddpo": "dDPO"}.__getitem__, lambda name: "")
+    print_measurements(
+        measure_newcomers, {"dsft": "dSFT", "ddpo": "dDPO"}.__getitem__, lambda name: ""
+    )
 
 
 if __name__ == "__main__":
