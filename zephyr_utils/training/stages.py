@@ -273,19 +273,16 @@ def _pairs_to_evaluate(
     held_out: Rows, pairs: int, recipe: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The held-out pairs that are measured on the way, and TRL's arguments for it."""
-    batch = recipe.get("per_device_train_batch_size", 8)
     if "eval_strategy" in recipe or "eval_steps" in recipe:
         count, schedule = EVAL_PAIRS, {"eval_strategy": "steps", "eval_on_start": True}
     else:
+        batch = recipe.get("per_device_train_batch_size", 8)
         steps = recipe.get("max_steps", -1)
         seen = round(recipe.get("num_train_epochs", 3) * pairs)
         if steps > 0:
             seen = steps * batch * recipe.get("gradient_accumulation_steps", 1)
         count, schedule = evaluation_schedule(len(held_out), pairs, seen)
-    # A batch without gradients keeps fewer tensors, but as many logits, and with a large vocabulary
-    # these are most of it: twice as many pairs as in training take no more memory than a step.
-    most = min(EVAL_BATCH_SIZE, 2 * batch)
-    count, at_once = even_batches(min(count, len(held_out)), processes(), most)
+    count, at_once = even_batches(min(count, len(held_out)), processes(), EVAL_BATCH_SIZE)
     if not count:
         return [], {}
     evaluated = [split_prompt(pair) for pair in held_out[:count]]
