@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.markdown import Markdown
 from study import Study, add_options, left_out, obtain
 
-from zephyr_utils.ablations import newcomers
 from zephyr_utils.ablations.verdicts import Measured
+from zephyr_utils.miniature import newcomers_study
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "newcomers.json"
 RANGES = ROOT / "tests" / "expected" / "miniature.yaml"
 REPLICATIONS = 4  # more: --seeds 10
 REACH = 0.15  # of the regression, in shares
-STUDY = Study(RESULTS, newcomers.__name__, newcomers.newcomers_provenance)
+STUDY = Study(RESULTS, newcomers_study.__name__, newcomers_study.newcomers_provenance)
 
 
 def ranges(measured: Measured) -> dict[str, list[float]]:
@@ -38,7 +38,7 @@ def ranges(measured: Measured) -> dict[str, list[float]]:
         stage: statistics.mean(
             statistics.mean(rows[stage]["sensible"]) for rows in measured.values()
         )
-        for stage in newcomers.STAGES
+        for stage in newcomers_study.STAGES
     }
     return {
         f"newcomers_{stage}": outwards(mean - REACH, mean + REACH) for stage, mean in means.items()
@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_options(parser, REPLICATIONS, newcomers.STAGES)
+    add_options(parser, REPLICATIONS, newcomers_study.STAGES)
     parser.add_argument(
         "--write-ranges", action="store_true", help="rewrite the regression's ranges of both shares"
     )
@@ -58,7 +58,7 @@ def main() -> int:
     options = parser.parse_args()
     console = Console()
     measured, failed = obtain(STUDY, parser, options, console)
-    console.print(Markdown(newcomers.newcomers_table(measured)))
+    console.print(Markdown(newcomers_study.newcomers_table(measured)))
     console.print("\n".join([f"{len(measured)} replications.", *left_out(failed)]))
     if options.write_ranges:
         write_ranges(RANGES, {"07_evaluation": ranges(measured)})

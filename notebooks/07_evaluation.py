@@ -53,7 +53,7 @@ import torch
 from IPython.display import HTML, Markdown, display
 
 from zephyr_utils import chat, evaluation, exercises, figures, lessons
-from zephyr_utils.ablations.newcomers import newcomers_provenance, newcomers_table
+from zephyr_utils.miniature.newcomers_study import newcomers_provenance, newcomers_table
 from zephyr_utils.ablations.results import committed
 from zephyr_utils.evaluation.exam import run_exam
 from zephyr_utils.evaluation.judge_prompts import grading_messages

@@ -7,9 +7,9 @@ import pytest
 import results_page
 import yaml
 
-from zephyr_utils.ablations import newcomers
 from zephyr_utils.ablations.results import Committed, changes_since
 from zephyr_utils.files import read_json
+from zephyr_utils.miniature import newcomers_study
 from zephyr_utils.miniature.newcomers import NEWCOMERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,19 +24,19 @@ def rows(dsft, ddpo):
 
 def test_shares_are_of_all_questions_of_those_inside_and_of_those_outside():
     measured = {0: rows(EVERYTHING, INSIDE), 1: rows(INSIDE, INSIDE)}
-    found = newcomers.newcomer_shares(measured)
+    found = newcomers_study.newcomer_shares(measured)
     assert list(found) == ["all 80", "48 inside", "32 outside"]
     whole, inside, outside = found.values()
     assert whole["dsft"].estimate == pytest.approx((1 + 0.6) / 2)
     assert whole["ddpo"].estimate == pytest.approx(0.6)
     assert whole["difference"].per_replication == pytest.approx((-0.4, 0))
     assert inside["ddpo"].estimate == 1 and outside["ddpo"].estimate == 0
-    assert "| 48 inside | 100.0 [100.0, 100.0] |" in newcomers.newcomers_table(measured)
+    assert "| 48 inside | 100.0 [100.0, 100.0] |" in newcomers_study.newcomers_table(measured)
 
 
 def test_a_replication_without_one_of_the_stages_is_left_out():
     whole = {seed: rows(EVERYTHING, NOTHING) for seed in range(3)}
-    found = newcomers.newcomer_shares(whole | {3: {"dsft": {"sensible": NOTHING}}})["all 80"]
+    found = newcomers_study.newcomer_shares(whole | {3: {"dsft": {"sensible": NOTHING}}})["all 80"]
     assert found["dsft"].per_replication == (1, 1, 1)
 
 
@@ -55,7 +55,7 @@ def test_the_committed_results_are_of_this_world_and_bound_the_regression():
     import newcomers as script
 
     found = read_json(script.RESULTS)
-    assert changes_since(found["provenance"], newcomers.newcomers_provenance) == ()
+    assert changes_since(found["provenance"], newcomers_study.newcomers_provenance) == ()
     assert len(found["measured"]) == script.REPLICATIONS and not found["failed"]
     bounds = script.ranges(found["measured"])
     expected = yaml.safe_load(script.RANGES.read_text("utf-8"))["07_evaluation"]

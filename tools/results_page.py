@@ -19,18 +19,18 @@ from zephyr_utils.ablations.catalogue import OWN_ANSWERS, TABLE_3
 from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
 from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import equal_kl_missed, judge_methods
-from zephyr_utils.ablations.newcomers import (
+from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
+from zephyr_utils.ablations.tables import methods_table, processors_table, undecided
+from zephyr_utils.ablations.verdicts import ClaimResult
+from zephyr_utils.errors import HandbookError
+from zephyr_utils.files import read_json
+from zephyr_utils.miniature.newcomers_study import (
     AIM,
     STAGES,
     newcomer_shares,
     newcomers_provenance,
     newcomers_table,
 )
-from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
-from zephyr_utils.ablations.tables import methods_table, processors_table, undecided
-from zephyr_utils.ablations.verdicts import ClaimResult
-from zephyr_utils.errors import HandbookError
-from zephyr_utils.files import read_json
 from zephyr_utils.published import published_table
 from zephyr_utils.tables import markdown_table
 

@@ -1,7 +1,7 @@
 """The protocol's third outcome over replications: which of the newcomers' questions dSFT and dDPO
 answer sensibly, and what may be said of it.
 
-``python -m zephyr_utils.ablations.newcomers`` is one process of `parallel.run_in_parallel`.
+``python -m zephyr_utils.miniature.newcomers_study`` is one process of `parallel.run_in_parallel`.
 """
 
 from collections.abc import Mapping, Sequence
