@@ -2,7 +2,7 @@
 held-out accuracy, the exam, and what the page *The same pipeline with a real model* shows.
 
     zephyr fetch smollm2-instruct               # prints DIR
-    python benchmarks/smol.py --base-model DIR   # 45 minutes alone
+    python benchmarks/smol.py --base-model DIR   # 65 minutes alone, 45 of them the pipeline's
     python benchmarks/smol.py --base-model DIR --seeds 1 --beside-other-work  # one more, untimed
 
 SmolLM2-135M-Instruct, as the package index has it (4 bits per weight, converted), is trained by the
@@ -23,6 +23,7 @@ os.environ.setdefault("TQDM_DISABLE", "")  # training says how far it is, unlike
 
 from rich.console import Console
 from smol_losses import held_out_losses
+from smol_pairs import ranked
 from smol_steps import compare_steps
 
 from zephyr_utils.chat import Answer, encode, generate, load_model, prepare_tokenizer
@@ -127,6 +128,7 @@ def run_of(
             for name, manifest in made.items()
         },
         "held_out_loss": held_out_losses(pipeline),
+        "ranked": ranked(pipeline),
         "curves": {
             stage: json.loads((steps[stage].folder / LOG).read_text("utf-8"))
             for stage in ("dsft", "ddpo")

@@ -37,7 +37,7 @@ def test_the_verdict_follows_the_intervals_of_all_seeds(run):
 
     def outcome(number: int, high: float, low: float) -> None:
         seed = run["seeds"][number]
-        seed["held_out_loss"]["change"] = {"estimate": high - 0.1, "low": -0.6, "high": high}
+        seed["held_out_loss"]["change"] = {"estimate": high - 0.15, "low": -0.6, "high": high}
         seed["steps"]["margins"] |= {"accuracy": 0.6, "accuracy_low": low, "accuracy_high": 0.68}
 
     outcome(0, -0.4, 0.52)
@@ -83,6 +83,7 @@ def test_a_seed_that_ran_beside_other_work_shows_no_times_and_its_own_figures(ru
         monkeypatch.setenv(name, "1")
     import smol
 
+    run["seeds"][0]["pairs_at_once"] = 2
     clean = copy.deepcopy(run["seeds"][0]) | {"seed": 7, "pairs_at_once": 1}
     clean["curves"]["ddpo"][0] |= {"eval_runtime": 9.0, "eval_steps_per_second": 2.0, "loss": 0.5}
     clean["steps"]["exam_ddpo"]["score"] = 9.87

@@ -15,6 +15,7 @@ import pipeline_picture
 import real_costs
 import real_feedback
 import real_model
+import real_pairs
 import scale_costs
 import yaml
 from docstrings import prose
@@ -298,6 +299,7 @@ PARTS: dict[str, Callable[[Report, list[str]], str]] = {
     **real_model.PARTS,
     **real_feedback.PARTS,
     **real_costs.PARTS,
+    **real_pairs.PARTS,
     **scale_costs.PARTS,
     **{
         f"published {name}": functools.partial(_published_part, name)

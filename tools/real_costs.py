@@ -35,10 +35,8 @@ def memory(report: Report, chapters: list[str]) -> str:
         f"Pairs in one pass make the peak. The {len(one['tokens'])} longest training pairs of "
         f"{' and '.join(map(str, one['tokens']))} tokens, in a process of their own, take "
         f"{one['peak_mb'] / 1024:.1f} GB and {one['cpu_seconds']:.0f} s of one core one by one, as "
-        f"the recipe has it now, and {two['peak_mb'] / 1024:.1f} GB and {two['cpu_seconds']:.0f} s "
-        f"both at once (`benchmarks/smol_memory.py`). A whole run holds more: the allocator keeps "
-        f"much of what earlier steps freed. The times above are of "
-        f"{real_model.first_seed()['pairs_at_once']} pairs at once."
+        f"the recipe has it, and {two['peak_mb'] / 1024:.1f} GB and {two['cpu_seconds']:.0f} s "
+        f"both at once (`benchmarks/smol_memory.py`)."
     )
 
 
