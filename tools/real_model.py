@@ -97,7 +97,8 @@ def times(report: Report, chapters: list[str]) -> str:
     for name, words in STEPS.items():
         step = first_seed()["steps"][name]
         out = step.get("rows_out", step.get("rows_trained", step.get("pairs", "–")))
-        rows.append((words, f"{step['seconds']:,.0f}", f"{step['peak_memory_mb']:,.0f}", out))
+        peak = f"{step['peak_memory_mb']:,.0f}" if "peak_memory_mb" in step else "–"
+        rows.append((words, f"{step['seconds']:,.0f}", peak, out))
     return markdown_table(["step", "seconds", "peak MB", "rows"], rows, numbers=(1, 2, 3))
 
 
