@@ -108,7 +108,8 @@ def _real(chapter: str) -> tuple[str, ...]:
         return NOT_THERE
     cores = real_model.results()["environment"]["cores"]
     return _written(
-        *_added([_costs(step["seconds"], step["peak_memory_mb"], cores) for step in steps])
+        # an exam that ran in a process that had held more says nothing of its own peak
+        *_added([_costs(step["seconds"], step.get("peak_memory_mb", 0), cores) for step in steps])
     )
 
 
@@ -137,7 +138,7 @@ def _machine(stamp: dict[str, Any]) -> str:
 def _written(minutes: float, memory: float, core_hours: float) -> tuple[str, ...]:
     return (
         _minutes(minutes),
-        f"{memory:,.0f}",
+        f"{memory:,.0f}" if memory else "–",
         f"{core_hours:.2f}" if core_hours >= 0.005 else "< 0.01",
     )
 
