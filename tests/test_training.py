@@ -252,3 +252,11 @@ def test_a_real_model_measures_few_pairs_at_once(name):
     ddpo = get_scale(name).recipe("ddpo")
     at_once = ddpo["per_device_eval_batch_size"]
     assert at_once == 2 * ddpo["per_device_train_batch_size"], "their logits would make the peak"
+
+
+def test_pairs_are_measured_in_whole_batches_of_at_most_as_many_as_the_recipe_says(sft, tmp_path):
+    pairs = few_pairs()
+    settings = recipe("ddpo", per_device_eval_batch_size=5, eval_steps=3)
+    trainer = stages.ddpo_trainer(sft.model, pairs, tmp_path, settings, pairs[:12])
+    assert len(trainer.eval_dataset) == 12 and trainer.args.per_device_eval_batch_size == 4
+    assert trainer.args.eval_steps == 3

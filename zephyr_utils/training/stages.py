@@ -255,7 +255,7 @@ def ddpo_trainer(
         share_prompts=recipe.get("share_prompts"),
         model=model,
         args=trl_arguments(
-            "ddpo", output, {**schedule, **recipe, "max_length": checks.max_length}, report_to
+            "ddpo", output, {**recipe, **schedule, "max_length": checks.max_length}, report_to
         ),
         train_dataset=shared_dataset(
             [split_prompt(pair) for pair in pairs], output / CHECKPOINTS / "pairs"
@@ -272,7 +272,9 @@ def ddpo_trainer(
 def _pairs_to_evaluate(
     held_out: Rows, pairs: int, recipe: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The held-out pairs that are measured on the way, and TRL's arguments for it."""
+    """The held-out pairs that are measured on the way, and TRL's arguments for it: the recipe's
+    own where it has any, but never more pairs at once than fill whole batches.
+    """
     if "eval_strategy" in recipe or "eval_steps" in recipe:
         count, schedule = EVAL_PAIRS, {"eval_strategy": "steps", "eval_on_start": True}
     else:
@@ -282,11 +284,13 @@ def _pairs_to_evaluate(
         if steps > 0:
             seen = steps * batch * recipe.get("gradient_accumulation_steps", 1)
         count, schedule = evaluation_schedule(len(held_out), pairs, seen)
-    count, at_once = even_batches(min(count, len(held_out)), processes(), EVAL_BATCH_SIZE)
+    most = recipe.get("per_device_eval_batch_size", EVAL_BATCH_SIZE)
+    count, at_once = even_batches(min(count, len(held_out)), processes(), most)
     if not count:
         return [], {}
     evaluated = [split_prompt(pair) for pair in held_out[:count]]
-    return evaluated, schedule | {"per_device_eval_batch_size": at_once}
+    own = {name: recipe[name] for name in schedule if name in recipe}
+    return evaluated, schedule | own | {"per_device_eval_batch_size": at_once}
 
 
 def train_and_log(trainer: Any, output: Path) -> list[dict[str, float]]:
