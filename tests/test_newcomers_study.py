@@ -48,7 +48,10 @@ def test_the_page_says_for_each_stage_whether_the_aim_is_reached():
     measured[0] = rows(NOTHING, EVERYTHING)
     said = results_page.newcomers(Committed(measured, "a machine"))
     assert "dSFT cannot be told from it (2 of 3" in said
-    assert "make newcomers" in results_page.newcomers(Committed({}, ""))
+    said = results_page.newcomers(Committed(measured, "", failed={3: {"ddpo": "no memory"}}))
+    assert "3 replications." in said and "Replication 3 failed in ddpo, and is left out." in said
+    for few in ({}, {0: rows(EVERYTHING, INSIDE)}):
+        assert "make newcomers" in results_page.newcomers(Committed(few, ""))
 
 
 def test_the_committed_results_are_of_this_world_and_bound_the_regression():

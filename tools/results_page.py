@@ -117,19 +117,23 @@ def methods(known: Committed) -> str:
 
 def newcomers(known: Committed) -> str:
     """The protocol's third outcome: what is answered sensibly, and whether the aim is reached."""
-    if len(known.measured) < 2:
-        return "Nothing is measured yet: `make newcomers` does it."
-    whole, said = next(iter(newcomer_shares(known.measured).values())), []
+    table, said = newcomers_table(known.measured), []
+    if not (found := newcomer_shares(known.measured)):
+        return table
+    whole = next(iter(found.values()))
     for stage, label in zip(STAGES, ("dSFT", "dDPO"), strict=True):
         interval, means = whole[stage].interval(), whole[stage].per_replication
         how = "misses it" if interval.high < AIM else "cannot be told from it"
         how = "reaches it" if interval.low >= AIM else how
         reached = sum(mean > AIM - 1e-9 for mean in means)  # 64 of 80 is 0.8, but not in binary
         said.append(f"{label} {how} ({reached} of {len(means)} replications reach it)")
-    return (
-        f"{newcomers_table(known.measured)}\n\n{len(known.measured)} replications. The aim was "
-        f"{100 * AIM:.0f} % after either stage: {', '.join(said)}. {known.machine}."
+    text = (
+        f"{table}\n\n{len(means)} replications. The aim was {100 * AIM:.0f} % after either stage: "
+        f"{', '.join(said)}. {known.machine}."
     )
+    for seed, rows in known.failed.items():
+        text += f" Replication {seed} failed in {', '.join(rows)}, and is left out."
+    return text
 
 
 def processors(results: dict[str, Any]) -> str:

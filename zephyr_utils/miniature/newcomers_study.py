@@ -20,15 +20,17 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 from zephyr_utils.tables import markdown_table
 
 STAGES = ("dsft", "ddpo")
+NOTHING_TO_COMPARE = "Fewer than two replications of both stages are measured: `make newcomers`."
 AIM = 0.8  # set before any training: of all eighty, after either stage
 
 
 def newcomers_provenance() -> dict[str, str]:
     """Fingerprints of what the shares rest on: base model, records, recipes, the questions."""
     rests_on = provenance()
+    asked = [[one.text, one.truth.required, sorted(one.truth.rivals)] for one in NEWCOMERS]
     return {
         **{name: rests_on[name] for name in ("base_model", "world", "recipes")},
-        "questions": fingerprint([[asked.text, list(asked.truth.required)] for asked in NEWCOMERS]),
+        "questions": fingerprint(asked),
     }
 
 
@@ -43,9 +45,12 @@ def newcomer_shares(measured: Measured) -> dict[str, dict[str, Effect]]:
     have both: of all questions, of those inside the world and of those outside.
 
     Returns:
-        part of the questions -> ``dsft``, ``ddpo`` or ``difference`` -> the effect.
+        part of the questions -> ``dsft``, ``ddpo`` or ``difference`` -> the effect; empty if fewer
+        than two replications have both stages.
     """
     whole = [rows for rows in measured.values() if set(STAGES) <= rows.keys()]
+    if len(whole) < 2:
+        return {}
     inside = np.array([asked.inside for asked in NEWCOMERS])
     parts = {
         f"all {len(inside)}": np.full(len(inside), True),
@@ -67,14 +72,18 @@ def _effects(whole: Sequence[Mapping[str, Any]], part: np.ndarray) -> dict[str, 
 
 
 def newcomers_table(measured: Measured) -> str:
-    """`newcomer_shares` in percent, the difference in points, with 95 % intervals: Markdown."""
+    """`newcomer_shares` in percent, the difference in points, with 95 % intervals: Markdown; a
+    sentence where there are none.
+    """
+    if not (found := newcomer_shares(measured)):
+        return NOTHING_TO_COMPARE
     lines = [
         (
             name,
             *(_points(effects[stage], "") for stage in STAGES),
             _points(effects["difference"], "+"),
         )
-        for name, effects in newcomer_shares(measured).items()
+        for name, effects in found.items()
     ]
     head = ("questions", "dSFT, % [95 %]", "dDPO, % [95 %]", "difference, points [95 %]")
     return markdown_table(head, lines)
