@@ -14,6 +14,7 @@ import warm
 from feedback_server import chat_server
 from round_fixtures import start_directory
 
+from zephyr_utils import cli
 from zephyr_utils.data.records import save_records
 from zephyr_utils.miniature import data as world
 
@@ -57,6 +58,21 @@ def stop(number, ready, folder, *command):
 def manifest(folder, step):
     (path,) = folder.glob(f"*/{step}/manifest.json")
     return json.loads(path.read_text())
+
+
+class Interrupted:
+    """An interrupt comes while it is finalised, and Python drops what a finaliser raises."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_that_python_drops_comes_again():
+    with pytest.raises(KeyboardInterrupt), cli._no_interrupt_is_lost():
+        Interrupted()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            pass
 
 
 @both_signals

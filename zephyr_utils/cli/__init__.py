@@ -4,6 +4,7 @@ Exit status 0: done. 1: done, but a number fell outside its expected range. 2: s
 which a message names.
 """
 
+import _thread
 import contextlib
 import os
 import signal
@@ -94,6 +95,29 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def _no_interrupt_is_lost() -> Iterator[None]:
+    """Interrupt again where Python drops an interrupt.
+
+    One that arrives inside a finaliser or a weak reference's callback is reported as "Exception
+    ignored", and the command would run on.
+    """
+    before = sys.unraisablehook
+
+    def again(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            # A moment later, since raised here it would be dropped as well.
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def main() -> None:
     """Entry point: errors a reader can fix become a message and status 2; Ctrl-C and SIGTERM become
     130.
@@ -101,7 +125,7 @@ def main() -> None:
     # of several processes that train together one prints
     out.quiet = os.environ.get("RANK", "0") not in ("", "0")
     try:
-        with _sigterm_as_ctrl_c():
+        with _sigterm_as_ctrl_c(), _no_interrupt_is_lost():
             app()
     except HandbookError as error:
         err.print(Text("Error", style="bold red"), end=" ")
