@@ -1,5 +1,5 @@
-"""The search behind the miniature's recipes: learning rate and epochs of dSFT, of dDPO, and of
-every row of chapter 08 and of part two.
+"""The search behind the miniature's recipes: the learning rates of dSFT, of dDPO, and of the rows
+of chapter 08 and of part two.
 
     python benchmarks/search.py --stages dsft ddpo rows  # one after the other, rows side by side
     python benchmarks/search.py --stages methods         # those of part two

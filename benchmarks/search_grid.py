@@ -33,6 +33,7 @@ GRIDS: dict[str, tuple[tuple[float, ...], tuple[Row, ...]]] = {
     "ipo": (FEW, ({"beta": 0.1}, {"beta": 1.0})),
     **{row: (FEW, ({},)) for row in OWN_ANSWERS},
     "best_of_4": ((5e-4, 1e-3, 2e-3), ({},)),
+    "few_after_one": (FEW, ({},)),
     # Three epochs; the one that counts here is the last.
     "epochs_after_one": ((4e-4, 8e-4, 1.6e-3), ({},)),
     "epochs": ((4e-4, 8e-4, 1.6e-3), ({},)),

@@ -42,6 +42,7 @@ def whole_seed(shift):
         "exam": exam,
         "epochs": [exam] * 3,
         "accuracies": {"train": [0.5] * 3, "held_out": [0.5] * 3},
+        "accuracy_once_trained": 0.5,
     }
     more = {
         "dsft": {"held_out_loss": 1.0 + shift},
@@ -319,14 +320,15 @@ def test_no_replication_has_a_seed_of_the_search():
 
 def test_every_row_that_trains_is_searched_but_a_control():
     trained = {row.name for row in catalogue.ABLATIONS.values() if row.trains}
-    assert set(grids.GRIDS) == (trained - {"dsft_more"}) | set(grids.PIPELINE)
+    assert set(grids.GRIDS) == (trained - set(catalogue.AT_THE_RATE_OF)) | set(grids.PIPELINE)
     assert not set(grids.GRIDS) & set(grids.SEARCHED)
 
 
-def test_more_of_dsft_takes_the_rate_of_the_row_that_it_is_the_control_of():
+@pytest.mark.parametrize(("control", "row"), catalogue.AT_THE_RATE_OF.items())
+def test_a_control_takes_the_rate_of_the_row_that_it_is_the_control_of(control, row):
     rates = {
-        catalogue.recipe_of(Pipeline(), catalogue.ABLATIONS[row])["learning_rate"]
-        for row in ("dsft_more", "dsft_2")
+        catalogue.recipe_of(Pipeline(), catalogue.ABLATIONS[name])["learning_rate"]
+        for name in (control, row)
     }
     assert len(rates) == 1
 

@@ -2,8 +2,9 @@
 which recipe.
 
 Rows marked `few` train on a quarter of the pairs, for one epoch, in batches of sixteen. Each row
-had a search of its own on development questions, over three seeds that measure no claim, by
-``benchmarks/search.py``; the winners are in ``recipes/<scale>/ablations.yaml``.
+but the controls of `AT_THE_RATE_OF` had a search of its own on development questions, over three
+seeds that measure no claim, by ``benchmarks/search.py``; the winners are in
+``recipes/<scale>/ablations.yaml``.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ class Ablation:
         answers: whose answers are paired: those of the ``feedback``, or ``own``, samples of the
             pipeline's dSFT model, rated by the same noisy judge.
         recipe: recipe values that make the row what it is.
-        few: trained on a quarter of the pairs; of its own answers, which are fewer, on all.
+        few: trained on a quarter of the pairs; on pairs of its own answers on as many of all.
         as_many_as: a row on other records that it makes as many updates as; "" makes those of its
             own epochs.
         epochs: how many epochs' models are kept and examined; 0 examines the last only.
@@ -98,6 +99,11 @@ ABLATIONS = {
             few=False,
         ),
         Ablation(
+            "few_after_one",
+            "dDPO on a quarter of the pairs, after 1 epoch of dSFT",
+            start="dsft_one_epoch",
+        ),
+        Ablation(
             "epochs_after_one",
             "dDPO epoch by epoch, after 1 of dSFT",
             start="dsft_one_epoch",
@@ -129,6 +135,12 @@ ABLATIONS = {
             as_many_as="few",
         ),
         Ablation(
+            "own_random_at_few",
+            "the model's own answers, rejected: a random one, at the rate of other models'",
+            answers="own",
+            as_many_as="few",
+        ),
+        Ablation(
             "own_worst",
             "the model's own answers, rejected: the worst",
             pairs={"rejected": "lowest"},
@@ -145,11 +157,20 @@ ABLATIONS = {
     )
 }
 TABLE_3 = ("base", "ddpo_without_dsft", "dsft", "dsft_2", "ddpo")
-CONTROLS = ("dsft_more",)
+CONTROLS = ("dsft_more", "own_random_at_few")
+# control -> the row whose learning rate it takes, so that nothing but the records differs
+AT_THE_RATE_OF = {"dsft_more": "dsft_2", "own_random_at_few": "few"}
 PAIRINGS = ("few", "lowest", "ties_kept", "overall")
 BETAS = ("beta_0.01", "few", "beta_0.5")
 LOSSES = ("few", "ipo", "hinge", "robust", "sppo_hard", "apo_zero")
-EPOCHS = ("epochs", "dsft_one_epoch", "epochs_after_one", "by_heart", "all_weights")
+EPOCHS = (
+    "epochs",
+    "dsft_one_epoch",
+    "few_after_one",
+    "epochs_after_one",
+    "by_heart",
+    "all_weights",
+)
 OWN_ANSWERS = ("own_random", "own_worst", "best_of_4")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from zephyr_utils import training
+from zephyr_utils import diagnostics, training
 from zephyr_utils.ablations.catalogue import ABLATIONS, FEW, Ablation, get_ablation, recipe_of
 from zephyr_utils.ablations.outcomes import encode_turns
 from zephyr_utils.errors import HandbookError
@@ -24,6 +24,7 @@ from zephyr_utils.pipeline.artefacts import Manifest, build_artefact, fingerprin
 from zephyr_utils.pipeline.pipeline import ABLATIONS_FOLDER, Pipeline
 from zephyr_utils.pipeline.steps.ddpo import train_ddpo
 from zephyr_utils.pipeline.steps.dsft import train_dsft
+from zephyr_utils.pipeline.steps.margins import pair_log_probs
 from zephyr_utils.recipes import Recipe
 
 Rows = list[dict[str, Any]]
@@ -181,6 +182,7 @@ def measure(pipeline: Pipeline, name: str) -> dict[str, Any]:
     if ablation.epochs:
         log = json.loads((train(pipeline, ablation).folder / training.LOG).read_text())
         results["accuracies"] = accuracies_by_epoch(log, ablation.epochs)
+        results["accuracy_once_trained"] = accuracy_once_trained(pipeline, ablation)
         # the last epoch's adapter, merged, is the row's model, which was examined
         results["epochs"] = [
             exam_results(pipeline, evaluate_ablation(pipeline, name, epoch))
@@ -221,6 +223,18 @@ def accuracies_by_epoch(log: list[dict], epochs: int) -> dict[str, list[float]]:
         accuracies["train"].append(sum(train) / len(train))
         accuracies["held_out"].append(held_out[-1])
     return accuracies
+
+
+def accuracy_once_trained(pipeline: Pipeline, ablation: Ablation) -> float:
+    """Share of its training pairs that an ablation's finished model ranks as the teacher did.
+
+    The log's share of the last epoch is older: each of its steps is taken before the update.
+    """
+    start, policy = (Path(model_of(pipeline, name)) for name in (ablation.start, ablation.name))
+    rows, _ = training_rows(pipeline, ablation)
+    sums = pair_log_probs(start, policy, rows)
+    beta = float(recipe_of(pipeline, ablation)["beta"])
+    return float(diagnostics.reward_margins(**sums, beta=beta).accuracy.estimate)
 
 
 # --- one process of several -----------------------------------------------------------------------

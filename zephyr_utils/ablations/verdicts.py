@@ -80,11 +80,13 @@ class Finding:
         effect: what was measured.
         p_corrected: that the number is its boundary, corrected within the family.
         verdict: on this outcome.
+        against: the boundary.
     """
 
     effect: Effect
     p_corrected: float
     verdict: Verdict
+    against: float = 0.0
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""
@@ -93,7 +95,7 @@ class Finding:
             "mean": interval.estimate,
             "low": interval.low,
             "high": interval.high,
-            "p": self.effect.p_differs(),
+            "p": self.effect.p_differs(self.against),
             "p_corrected": self.p_corrected,
             "standard_error": self.effect.standard_error,
             "detectable": self.effect.detectable,
@@ -232,6 +234,7 @@ def judge_together(
                 effect,
                 corrected[claim.key, outcome],
                 verdict_of(effect, corrected[claim.key, outcome], claim, MARGINS.get(outcome)),
+                claim.against,
             )
             for outcome in claim.outcomes
             if (effect := effects.get((claim.key, outcome)))
