@@ -8,33 +8,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zephyr_utils.ablations.catalogue import ABLATIONS, recipe_of
+from zephyr_utils.ablations import catalogue
+from zephyr_utils.ablations.catalogue import ABLATIONS, Ablation, recipe_of
 from zephyr_utils.ablations.verdicts import Measured
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 from zephyr_utils.pipeline.artefacts import fingerprint
-from zephyr_utils.pipeline.pipeline import Pipeline
+from zephyr_utils.pipeline.pipeline import PAIRING, Pipeline
 from zephyr_utils.recipes import STAGES
 
 # of claims.json: 2 holds two outcomes by question, and seeds that draw records and exam as well
 FORMAT = 2
-ROW = "recipe_of_"  # the fingerprint of a row's recipe
+ROW = "recipe_of_"  # the fingerprint of what makes a row, its recipe included
 Failures = dict[int, dict[str, str]]  # seed -> row -> why it failed
 
 
 def provenance() -> dict[str, str]:
-    """Fingerprints of what the claims rest on: base model, records and recipes of the default
-    scale, each row's recipe by itself.
+    """Fingerprints of what the claims rest on: base model, records, pairing, recipes and exam of
+    the default scale, and what makes each row by itself.
     """
     pipeline = Pipeline()
     return {
         "base_model": fingerprint(pipeline.setting.base_model),
         "world": fingerprint(pipeline.world_sample()),
+        "pairing": fingerprint(PAIRING),
+        "exam": fingerprint(_exam(pipeline)),
         "recipes": fingerprint({stage: pipeline.recipe(stage) for stage in STAGES}),
     } | {
-        f"{ROW}{name}": fingerprint(recipe_of(pipeline, ablation))
+        f"{ROW}{name}": fingerprint(_row(pipeline, ablation))
         for name, ablation in ABLATIONS.items()
         if ablation.trains
+    }
+
+
+def _exam(pipeline: Pipeline) -> dict[str, Any]:
+    """All that makes the exam and its second outcome (`measurements.exam_results`)."""
+    exam = pipeline.setting.exam
+    return {
+        "temperature": exam.temperature,
+        "max_new_tokens": exam.max_new_tokens,
+        "questions": pipeline.questions(),
+        "right_from": getattr(exam.judge(), "right_from", None),
+    }
+
+
+def _row(pipeline: Pipeline, ablation: Ablation) -> dict[str, Any]:
+    """All that makes a row. Its label makes nothing: another wording changes no result."""
+    return {
+        **dataclasses.asdict(dataclasses.replace(ablation, label="")),
+        "share": catalogue.FEW if ablation.few else 1.0,
+        "recipe": recipe_of(pipeline, ablation),
     }
 
 
@@ -93,7 +116,7 @@ def check_unchanged(
     """Refuse to go on with results that rest on something else than this code.
 
     Raises:
-        HandbookError: base model, world or recipes have changed since; they are named.
+        HandbookError: something that they rest on (`provenance`) has changed since; it is named.
     """
     changed = changes_since(results["provenance"], now)
     if changed:

@@ -19,10 +19,19 @@ def write_records(folder: Path, seed: int) -> dict[str, Path]:
 
 
 def sample_records() -> list[Any]:
-    """A few of all records, to tell whether they are still the same."""
-    from zephyr_utils.miniature import data
+    """A few of all records but the exam's questions, to tell whether they are still the same; and
+    the numbers and words that make them, since a few records do not show each change of those.
+    """
+    from zephyr_utils.miniature import data, facts, outside, teacher, world
 
-    return [data.questions(), data.dialogues(50), data.feedback(50)]
+    constants = {
+        f"{module.__name__}.{name}": value
+        for module in (data, facts, outside, teacher, world)
+        for name, value in vars(module).items()
+        # the categories hold functions; what those make is in the records
+        if name.isupper() and name != "CATEGORIES"
+    }
+    return [constants, data.dialogues(1000), data.feedback(50)]
 
 
 def questions(seed: int) -> "list[MTBenchQuestion]":

@@ -25,11 +25,13 @@ AIM = 0.8  # set before any training: of all eighty, after either stage
 
 
 def newcomers_provenance() -> dict[str, str]:
-    """Fingerprints of what the shares rest on: base model, records, recipes, the questions."""
+    """Fingerprints of what the shares rest on: base model, records, pairs, recipes, the questions;
+    and the exam, whose questions are kept out of the pairs.
+    """
     rests_on = provenance()
     asked = [[one.text, one.truth.required, sorted(one.truth.rivals)] for one in NEWCOMERS]
     return {
-        **{name: rests_on[name] for name in ("base_model", "world", "recipes")},
+        **{name: rests_on[name] for name in ("base_model", "world", "pairing", "exam", "recipes")},
         "questions": fingerprint(asked),
     }
 
