@@ -1701,9 +1701,9 @@ lessons.explain(text, key="seeds", answer=kept)
 # ## Over eight replications
 #
 # `make methods` trains this chapter's methods in eight replications, each with records, exam and
-# training from a seed of its own, and adds a DPO run stopped at RLOO's KL divergence. Rows, claims and margins were fixed
-# beforehand (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 %
-# power* has the smallest difference that such a study finds four times in five.
+# training from a seed of its own, and adds a DPO run that stops once it is as far from dSFT as RLOO. Rows, claims and margins
+# were fixed beforehand (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 %
+# power* has the smallest difference that one such comparison finds four times in five.
 
 # %% tags=["remove-input"]
 lessons.predict(

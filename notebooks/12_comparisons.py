@@ -1705,7 +1705,7 @@ lessons.explain(text, key="seeds", answer=kept)
 # `make methods` trains this chapter's methods except the flow in eight replications, each with
 # records, exam and training from a seed of its own. Rows, claims and margins were fixed beforehand
 # (`benchmarks/protocol-methods.md`). [Chapter 08](08_ablations) explains the verdicts; the column *80 % power* has
-# the smallest difference that such a study finds four times in five.
+# the smallest difference that one such comparison finds four times in five.
 
 # %% tags=["remove-input"]
 lessons.predict(

@@ -14,7 +14,7 @@ from zephyr_utils.ablations.outcomes import (
     paired_values,
 )
 from zephyr_utils.ablations.statistics import holm_corrected, measure_effect
-from zephyr_utils.ablations.tables import findings_table
+from zephyr_utils.ablations.tables import findings_table, in_words
 from zephyr_utils.ablations.verdicts import Claim, judge_together, verdict_of
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import seeds_interval
@@ -42,6 +42,18 @@ def test_the_noise_of_the_questions_counts_where_replications_happen_to_agree():
     assert seeds_interval([one.mean() for one in values]).high == pytest.approx(0.5)
     error = 2.0 / np.sqrt(10 * 640)
     assert measure_effect(values).standard_error == pytest.approx(error, rel=0.1)
+
+
+def test_the_noise_of_questions_that_all_replications_share_does_not_average_out():
+    rng = np.random.default_rng(1)
+    hard = rng.random(80)  # a question is as hard in each replication
+    values = [(rng.random(80) > hard).astype(float) for _ in range(4)]
+    apart, shared = measure_effect(values), measure_effect(values, same_questions=True)
+    true = np.sqrt(1 / 12 / 80 + 1 / 6 / 320)  # of the questions' difficulty, and of the answers
+    assert true < shared.draws.std() < 1.5 * true
+    assert apart.draws.std() < 0.8 * shared.draws.std() and shared.estimate == apart.estimate
+    with pytest.raises(HandbookError, match="different numbers of questions"):
+        measure_effect([[1.0, 0.0], [1.0]], same_questions=True)
 
 
 def test_the_intervals_hold_the_truth_as_often_as_they_say():
@@ -180,6 +192,16 @@ def effect_around(mean, spread=0.02):
 def test_a_verdict_follows_the_protocol(mean, p_corrected, expected, margin, verdict):
     claim = Claim("key", "a beats b", "", "family", "a", "b", expected)
     assert verdict_of(effect_around(mean), p_corrected, claim, margin) == verdict
+
+
+@pytest.mark.parametrize(("mean", "said"), [(0.1, True), (0.5, False)])
+def test_a_certain_difference_within_the_margin_is_said_to_be_small(mean, said):
+    claim = Claim("key", "a beats b", "", "family", "a", "b")
+    effect = effect_around(mean)
+    small = verdicts.is_small(effect, claim, 0.3)
+    finding = verdicts.Finding(effect, 0.01, "holds", small=small)
+    words = in_words(verdicts.ClaimResult(claim, {GRADE: finding}), GRADE)
+    assert words.startswith("**holds**, within the margin: +0.10" if said else "**holds**: +0.50")
 
 
 def world(**shifts):

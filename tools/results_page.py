@@ -11,16 +11,21 @@ website.
 import re
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zephyr_utils.ablations.catalogue import OWN_ANSWERS, TABLE_3
-from zephyr_utils.ablations.claims import FIRST, findings_table, judge_all, models_table
+from zephyr_utils.ablations.catalogue import ABLATIONS, OWN_ANSWERS, TABLE_3
+from zephyr_utils.ablations.claims import CLAIMS, FIRST, findings_table, judge_all, models_table
 from zephyr_utils.ablations.methods.catalogue import METHODS, methods_provenance
 from zephyr_utils.ablations.methods.claims import equal_kl_missed, judge_methods
 from zephyr_utils.ablations.results import FORMAT, Committed, parse_results
-from zephyr_utils.ablations.tables import methods_table, processors_table, undecided
+from zephyr_utils.ablations.tables import (
+    methods_table,
+    processors_table,
+    reasons_table,
+    undecided,
+)
 from zephyr_utils.ablations.verdicts import ClaimResult
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
@@ -50,16 +55,24 @@ ARMS = {
 COMPARED = {"in order", "two rows"}  # same precision and order as the bare loop
 
 
-def claims(known: Committed) -> str:
+def claims(known: Committed, seconds: Mapping[str, Sequence[float]]) -> str:
     """The models and the verdicts, and what a reader has to know of them; claims that are not
     measured are counted, not listed.
+
+    Args:
+        known: the committed results.
+        seconds: row -> what it took, by replication.
     """
     judged = judge_all(known.measured)
     shown = [finding for finding in judged if finding.verdict != "not measured"]
+    rows = (*TABLE_3, "few", *OWN_ANSWERS, "own_random_at_few")
     parts = [
-        models_table(known.measured, (*TABLE_3, *OWN_ANSWERS)),
-        findings_table(shown, why=False),
+        models_table(known.measured, rows),
+        findings_table(shown),
+        "```{admonition} What lies behind each verdict\n:class: tip dropdown\n"
+        f"{reasons_table(shown)}\n```",
         _about(known, judged, len(shown)),
+        _hours(seconds, len(known.measured)),
     ]
     if missing := len(judged) - len(shown):
         parts.append(f"{missing} further claims are not measured yet.")
@@ -72,7 +85,7 @@ def _about(known: Committed, judged: list[ClaimResult], shown: int) -> str:
     text = (
         f"Undecided, on the outcome that a claim is stated for: {every} of {shown}, {first} of "
         f"them among the first {FIRST}. Those, on table 3, epochs, pairings, β and losses, are "
-        "what the study began with; the others explain them or go beyond the paper, and are "
+        "the paper's and its successors'; the others explain them or go beyond the paper, and are "
         f"therefore counted apart. {known.machine}."
     )
     if known.format < FORMAT:
@@ -83,6 +96,22 @@ def _about(known: Committed, judged: list[ClaimResult], shown: int) -> str:
     for seed, rows in known.failed.items():
         text += f" Replication {seed} failed in {', '.join(rows)}, and is left out there."
     return f"{len(known.measured)} replications. {text}"
+
+
+def _hours(seconds: Mapping[str, Sequence[float]], replications: int) -> str:
+    """What the rows of the first claims and all rows took, added up."""
+    compared = {row for claim in CLAIMS[:FIRST] for row in (claim.better, claim.worse)}
+    first = {row.partition("@")[0] for row in compared if row} | {"epochs"}
+    first |= {ABLATIONS[row].start for row in first} - {""}
+    mean = {row: statistics.mean(took) for row, took in seconds.items()}
+    some, every = (
+        replications * sum(took for row, took in mean.items() if row in rows) / 3600
+        for rows in (first, mean)
+    )
+    return (
+        f"Added up, the rows of the first {FIRST} claims took {some:.1f} hours of one core, and all "
+        f"rows {every:.1f}; `make claims` trains as many replications at once as there are cores."
+    )
 
 
 def methods(known: Committed) -> str:
@@ -100,7 +129,7 @@ def methods(known: Committed) -> str:
     }
     parts = [
         methods_table(known.measured, labels),
-        findings_table(shown, why=False),
+        findings_table(shown),
         "Share of held-out pairs ranked as the label does: "
         + "; ".join(f"{labels[name]} {share:.3f}" for name, share in accuracy.items())
         + ".",
@@ -129,7 +158,8 @@ def newcomers(known: Committed) -> str:
         said.append(f"{label} {how} ({reached} of {len(means)} replications reach it)")
     text = (
         f"{table}\n\n{len(means)} replications. The aim was {100 * AIM:.0f} % after either stage: "
-        f"{', '.join(said)}. {known.machine}."
+        f"{', '.join(said)}. The protocol states it since three replications had been read. "
+        f"{known.machine}."
     )
     for seed, rows in known.failed.items():
         text += f" Replication {seed} failed in {', '.join(rows)}, and is left out."
@@ -303,7 +333,9 @@ def _inside(grade: dict[str, Any]) -> bool:
 def blocks() -> dict[str, Callable[[], str]]:
     """The name of each block of the page and what makes it."""
     return {
-        "claims": lambda: claims(parse_results(read_json(RESULTS / "claims.json"))),
+        "claims": lambda: claims(
+            parse_results(found := read_json(RESULTS / "claims.json")), found["seconds"]
+        ),
         "methods": lambda: methods(
             parse_results(read_json(RESULTS / "methods.json"), methods_provenance)
         ),

@@ -4,8 +4,9 @@ A replication draws world, records, training and exam with a seed of its own, an
 the same questions. A number is a mean over replications of a mean over questions, so chance enters
 at two levels, and two intervals are made:
 
-- Student's over the replications' means. Each replication has questions of its own, so the spread
-  of the means holds both levels; t allows for a spread that is itself a guess from few of them.
+- Student's over the replications' means. Where each replication has questions of its own, the
+  spread of the means holds both levels; t allows for a spread that is itself a guess from few of
+  them. Where all answer the same questions it holds one level alone, and the bootstrap has both.
 - The two-level bootstrap: replications are drawn with replacement, and within each its questions.
   It assumes no shape, but with few replications it is too narrow by the root of (n - 1) / n and
   knows nothing of t's tails; where the questions' noise dominates it is too wide, as it counts that
@@ -107,16 +108,21 @@ class Effect:
         return max(bootstrap, student)
 
 
-def measure_effect(values: Sequence[ArrayLike], seed: int = 0) -> Effect:
+def measure_effect(
+    values: Sequence[ArrayLike], seed: int = 0, *, same_questions: bool = False
+) -> Effect:
     """The number whose values are given by replication and question.
 
     Args:
         values: one array per replication, with one number per question, such as the difference of
             two models' grades; shape (questions,). One number where none are known by question.
         seed: of the bootstrap.
+        same_questions: all replications answer the same ones, in the same order: then each draw
+            takes one sample of questions for all of them, since their noise does not average out.
 
     Raises:
-        HandbookError: fewer than two replications, or one without values.
+        HandbookError: fewer than two replications, one without values, or `same_questions` of
+            which some lack some.
     """
     means = [np.asarray(one, dtype=np.float64).ravel() for one in values]
     if len(means) < 2 or any(not one.size or not np.isfinite(one).all() for one in means):
@@ -128,9 +134,16 @@ def measure_effect(values: Sequence[ArrayLike], seed: int = 0) -> Effect:
         )
     # (samples, replications): what the mean over questions might have been
     samples = np.stack([_question_samples(one.size) @ one for one in means], axis=1)
+    if same_questions and len({one.size for one in means}) > 1:
+        raise HandbookError(
+            "the replications have different numbers of questions",
+            where="replications",
+            remedy="give each replication a value for the same questions, in the same order",
+        )
     rng = np.random.default_rng(seed)
     shape = (DRAWS, len(means))
-    drawn = samples[rng.integers(_SAMPLES, size=shape), rng.integers(len(means), size=shape)]
+    of_questions = rng.integers(_SAMPLES, size=(DRAWS, 1) if same_questions else shape)
+    drawn = samples[of_questions, rng.integers(len(means), size=shape)]
     return Effect(tuple(float(one.mean()) for one in means), np.sort(drawn.mean(axis=1)))
 
 

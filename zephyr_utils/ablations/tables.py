@@ -110,9 +110,9 @@ def _mean(exams: Sequence[dict[str, Any]], key: str, form: str) -> str:
     return f"{sum(values) / len(values):{form}}".replace("%", " %") if values else ""
 
 
-def findings_table(findings: Iterable[ClaimResult], why: bool = True) -> str:
-    """Claim, verdict and difference in both outcomes, what could have been found, length, paper
-    and, where `why` is set, the reason: a Markdown table.
+def findings_table(findings: Iterable[ClaimResult]) -> str:
+    """Claim, verdict and difference in both outcomes, what could have been found, length, paper and
+    how many replications: a Markdown table.
     """
     head = [
         "claim",
@@ -122,15 +122,20 @@ def findings_table(findings: Iterable[ClaimResult], why: bool = True) -> str:
         "tokens",
         "paper",
         "replications",
-        *(["why"] if why else []),
     ]
     lines = []
     for result in findings:
         first, second = _cells(result)
         longer = "" if result.longer is None else f"{result.longer:+.1f}".replace("-", "−")
         line = [result.claim.text, first, second, _power(result), longer, result.claim.paper]
-        lines.append([*line, result.replications, *([result.why] if why else [])])
+        lines.append([*line, result.replications])
     return markdown_table(head, lines)
+
+
+def reasons_table(findings: Iterable[ClaimResult]) -> str:
+    """Claim, verdict and what we make of it, of those that have a reason: a Markdown table."""
+    lines = [(found.claim.text, found.verdict, found.why) for found in findings if found.why]
+    return markdown_table(("claim", "verdict", "measured"), lines)
 
 
 def _cells(result: ClaimResult) -> tuple[str, str]:
@@ -141,7 +146,8 @@ def _cells(result: ClaimResult) -> tuple[str, str]:
 
 def in_words(result: ClaimResult, outcome: str) -> str:
     """Verdict, estimate, 95 % interval and corrected p-value of one outcome, right answers in
-    percentage points; a claim's own number with three digits.
+    percentage points; a claim's own number with three digits. A difference that is certain and yet
+    within the margin says so.
     """
     found = result.findings.get(outcome)
     if found is None:
@@ -154,7 +160,9 @@ def in_words(result: ClaimResult, outcome: str) -> str:
         for number in (interval.estimate, interval.low, interval.high)
     )
     p_value = f"p = {found.p_corrected:.3f}" if found.p_corrected >= 0.0005 else "p < 0.001"
-    return f"**{found.verdict}**: {mean} [{low}, {high}], {p_value}"
+    certain = found.verdict in ("holds", "does not hold")
+    small = ", within the margin" if certain and found.small else ""
+    return f"**{found.verdict}**{small}: {mean} [{low}, {high}], {p_value}"
 
 
 def _power(result: ClaimResult) -> str:

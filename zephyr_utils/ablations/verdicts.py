@@ -81,12 +81,14 @@ class Finding:
         p_corrected: that the number is its boundary, corrected within the family.
         verdict: on this outcome.
         against: the boundary.
+        small: it lies within the margin, whether or not it is certain.
     """
 
     effect: Effect
     p_corrected: float
     verdict: Verdict
     against: float = 0.0
+    small: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """For JSON."""
@@ -101,7 +103,7 @@ class Finding:
             "detectable": self.effect.detectable,
             "per_seed": list(self.effect.per_replication),
         }
-        return {"verdict": self.verdict, **_rounded(numbers)}
+        return {"verdict": self.verdict, "within_margin": self.small, **_rounded(numbers)}
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def verdict_of(effect: Effect, p_corrected: float, claim: Claim, margin: float |
         margin: how small a difference is as good as none; None knows no equivalence.
     """
     significant, above = p_corrected < ALPHA, effect.estimate > claim.against
-    equivalent = margin is not None and effect.p_within(margin, claim.against) < ALPHA
+    equivalent = is_small(effect, claim, margin)
     if claim.expected == "no gain":
         if equivalent or (significant and not above):
             return "holds"
@@ -185,6 +187,11 @@ def verdict_of(effect: Effect, p_corrected: float, claim: Claim, margin: float |
     if significant:
         return "holds" if above == (claim.expected == "above") else "does not hold"
     return "equivalent" if equivalent else "undecided"
+
+
+def is_small(effect: Effect, claim: Claim, margin: float | None) -> bool:
+    """Whether the number lies within the margin: the 90 % interval does."""
+    return margin is not None and effect.p_within(margin, claim.against) < ALPHA
 
 
 def effect_of(claim: Claim, outcome: str, measured: Measured) -> Effect | None:
@@ -235,6 +242,7 @@ def judge_together(
                 corrected[claim.key, outcome],
                 verdict_of(effect, corrected[claim.key, outcome], claim, MARGINS.get(outcome)),
                 claim.against,
+                is_small(effect, claim, MARGINS.get(outcome)),
             )
             for outcome in claim.outcomes
             if (effect := effects.get((claim.key, outcome)))

@@ -93,7 +93,7 @@ def family_table(results: FamilyResults) -> str:
     """
     if not results.findings:
         return NOTHING_YET
-    parts = [findings_table(results.findings, why=False)]
+    parts = [findings_table(results.findings)]
     if results.note:
         parts.append(results.note)
     if results.missing:

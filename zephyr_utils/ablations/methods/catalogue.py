@@ -80,7 +80,7 @@ METHODS = {
         ),
         Method("best_of_8", "best of 8 of dSFT", "best", needs="reward", settings={"n": 8}),
         Method("rloo", "RLOO", "rloo", needs="reward", grid=PLAIN),
-        Method("stopped", "DPO stopped at RLOO's KL", "stopped", needs="rloo", rate_of="regular"),
+        Method("stopped", "DPO, to RLOO's KL at most", "stopped", needs="rloo", rate_of="regular"),
         # comparisons
         Method(
             "regular", "DPO", "loop", "train_strength", settings={"kind": "regular"}, grid=PLAIN

@@ -27,9 +27,9 @@ def equal_kl_missed(measured: Measured) -> str:
     if not short:
         return ""
     return (
-        f"In {len(short)} of {len(runs)} replications DPO had made all its steps before it was as "
-        f"far from dSFT as RLOO (by {statistics.mean(short):.1f} nats on average), so that the two "
-        "are not compared at equal KL divergence there."
+        f"In {len(short)} of {len(runs)} replications DPO made all its steps and was still nearer "
+        f"to dSFT than RLOO (by {statistics.mean(short):.1f} nats on average). There RLOO is "
+        "compared with the whole DPO run, at less KL divergence than its own."
     )
 
 
@@ -93,7 +93,7 @@ METHOD_CLAIMS = (
     ),
     _beats(
         "rloo_beats_dpo",
-        "RLOO beats DPO that was stopped at the same KL divergence",
+        "RLOO beats DPO that stops once it is as far from dSFT",
         "arXiv 2402.14740, without equal KL",
         REWARDS,
         ("rloo", "stopped"),
