@@ -58,7 +58,8 @@ from zephyr_utils import (
 )
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.evaluation import (
-    EvaluationWarning, load_rows, mt_bench_difference, mt_bench_score,
+    EvaluationWarning, bootstrap_interval, load_rows, mt_bench_difference,
+    mt_bench_score, wilson_interval,
 )
 from zephyr_utils.explorers.answers import Answers
 from zephyr_utils.miniature.shipped import load_shipped
@@ -721,19 +722,37 @@ lessons.explain(
 )
 
 # %% tags=["hide-input"]
+def right_share(rows):
+    right_from = pipeline.setting.exam.judge().right_from
+    turns_of = {}
+    for row in rows:
+        turns_of.setdefault(row["question_id"], []).append(row["score"] >= right_from)
+    shares = [sum(turns) / len(turns) for turns in turns_of.values()]
+    share = bootstrap_interval(shares)
+    if share.low == share.high:  # all alike, which a bootstrap takes for certainty
+        share = wilson_interval(round(sum(shares)), len(shares))
+    return share.estimate, share.low, share.high
+
+
 means = [score.overall for score in scores.values()]
+right = [right_share(rows) for rows in judgments.values()]
 figures.show(
     figures.score_bars(
         list(scores),
         means,
         [(score.interval.low, score.interval.high) for score in scores.values()],
+        label="mean grade (95 % interval)", right=right,
     ),
-    alt="Bars of the mean grade: "
-    + ", ".join(f"{shown} {score.overall:.2f}" for shown, score in scores.items())
+    alt="Bars of the mean grade, and of the share of right answers: "
+    + "; ".join(
+        f"{shown} {grade:.2f}, {100 * share:.0f} % right"
+        for shown, grade, (share, *_) in zip(scores, means, right)
+    )
     + ".",
     caption=(
-        f"Mean grade of {len(questions)} held-out questions, two turns each, "
-        "with 95 % bootstrap intervals over questions; they do not cover other seeds."
+        f"Mean grade and share of right answers of {len(questions)} held-out "
+        "questions, two turns each, with 95 % intervals over questions; "
+        "they do not cover other seeds."
     ),
 )
 

@@ -1046,20 +1046,34 @@ second = {
     entry["step"]: entry["loss"] for entry in log if entry["step"] > log[-1]["step"] / 2
 }
 level = dict.fromkeys((min(second), max(second)), after)
+ends = [
+    n * log[-1]["step"] / log[-1]["epoch"]
+    for n in range(1, math.ceil(log[-1]["epoch"]))
+]
 figures.show(
-    figures.loss_curve({"training": {entry["step"]: entry["loss"] for entry in log}}),
+    figures.loss_curve(
+        {"training": {entry["step"]: entry["loss"] for entry in log}}, epoch_ends=ends
+    ),
     alt=(
         f"The training loss is {log[0]['loss']:.1f} at step {log[0]['step']} "
         f"and ends at {log[-1]['loss']:.2f}."
+        + "".join(f" An epoch ends at step {step:.0f}." for step in ends)
     ),
     caption="Training loss, each point "
-    f"{'one step' if every == 1 else f'a mean over {every} steps'}.",
+    f"{'one step' if every == 1 else f'a mean over {every} steps'}."
+    f"{' Dashed: the end of an epoch.' if ends else ''}",
 )
 figures.show(
-    figures.loss_curve({"training": second, "held out, after": level}),
+    figures.loss_curve(
+        {"training": second, "held out, after": level},
+        epoch_ends=[step for step in ends if step > min(second)],
+    ),
     alt=(
         f"The loss of the second half runs between {min(second.values()):.2f} and "
         f"{max(second.values()):.2f}; the held-out loss is {after:.2f}."
+        + "".join(
+            f" An epoch ends at step {step:.0f}." for step in ends if step > min(second)
+        )
     ),
     caption=(
         "The second half on its own scale; "
@@ -1072,6 +1086,9 @@ figures.show(
 # learning: each batch has rows of about one length, and short rows have another loss than long ones. (The batches are
 # shuffled. The library's own sampler leaves them sorted by length within groups of fifty: the curve would be a sawtooth, and
 # length would be tied to the learning rate.) So no single figure of the log is the model's loss.
+#
+# A dashed line is the end of an epoch, in a run of more than one: right of it, every row has been seen before. A drop of the
+# training loss there may be memory; the held-out loss tells.
 
 # %% [markdown]
 # ```{exercise} The loss of a log

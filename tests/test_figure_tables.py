@@ -53,6 +53,19 @@ def test_bars_have_their_names_their_means_and_their_intervals():
     assert table.rows == [["dSFT", "5.00", "4.50 to 5.50"], ["costs $5", "7.00", "6.50 to 7.25"]]
 
 
+def test_both_outcomes_have_a_table_each_with_the_models_names():
+    right = [(0.7, 0.65, 0.75), (0.6, 0.5, 0.7)]
+    fig = figures.score_bars(["dSFT", "dDPO"], [5.0, 7.0], [(4.5, 5.5), (6.5, 7.25)], right=right)
+    _, share = tables(fig)
+    assert share.columns == ["name", "right answers in % (95 % interval)", "interval"]
+    assert share.rows == [["dSFT", "70", "65 to 75"], ["dDPO", "60", "50 to 70"]]
+
+
+def test_every_end_of_an_epoch_is_named_below_the_table():
+    fig = figures.loss_curve({"training": {1: 2.0, 9: 1.0}}, epoch_ends=[3, 6])
+    assert only(fig).note == "Line at 3: end of an epoch. Line at 6: end of an epoch."
+
+
 def test_differences_and_curves_have_their_intervals_beside_their_names():
     differences = only(figures.difference_intervals({"up": (1, 0.5, 2), "down": (-0.2, -0.5, 0.1)}))
     assert differences.rows == [["up", "1.00", "0.50 to 2.00"], ["down", "−0.20", "−0.50 to 0.10"]]

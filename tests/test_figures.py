@@ -108,6 +108,16 @@ def test_loss_curve_draws_each_series_in_the_order_of_its_steps():
     assert list(lines["held out"].get_ydata()) == [1.5]
 
 
+def test_loss_curve_draws_the_ends_of_epochs_and_names_them_once():
+    fig = figures.loss_curve({"training": {1: 2.0, 9: 1.0}}, epoch_ends=[3, 6])
+    [axes] = fig.axes
+    drawn = [line for line in axes.lines if list(line.get_xdata()) in ([3, 3], [6, 6])]
+    assert [line.get_linestyle() for line in drawn] == ["--", "--"]
+    legend = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert legend == ["training", "end of an epoch"]
+    assert len(figures.loss_curve({"training": {1: 2.0}}).axes[0].lines) == 1
+
+
 def test_reward_curves_put_each_metric_into_its_panel():
     rewards, margins, accuracies = figures.reward_curves(LOG).axes
     assert list(labelled(rewards)["rejected, training"].get_ydata()) == [-0.1, -0.4]
@@ -157,6 +167,23 @@ def test_score_bars_start_at_zero_and_show_their_intervals():
     assert [bar.get_width() for bar in axes.patches] == [5.0, 7.0]
     segments = [segment[:, 0].tolist() for segment in axes.collections[0].get_segments()]
     assert segments == [[4.5, 5.5], [6.5, 7.25]]
+
+
+def test_score_bars_show_both_outcomes_in_the_same_order_and_look():
+    right = [(0.7, 0.65, 0.75), (0.6, 0.5, 0.7)]
+    fig = figures.score_bars(["dSFT", "dDPO"], [5.0, 7.0], [(4.5, 5.5), (6.5, 7.25)], right=right)
+    grade, share = fig.axes
+    assert [bar.get_width() for bar in grade.patches] == [5.0, 7.0]
+    assert [bar.get_width() for bar in share.patches] == pytest.approx([70, 60])
+    [low, high] = share.collections[0].get_segments()[1][:, 0]
+    assert (low, high) == pytest.approx((50, 70)) and "right answers" in share.get_xlabel()
+    assert [text.get_text() for text in share.texts] == ["70 %", "60 %"]
+    looks = [
+        [(bar.get_y(), bar.get_facecolor(), bar.get_hatch()) for bar in axes.patches]
+        for axes in fig.axes
+    ]
+    assert looks[0] == looks[1]
+    assert all(axes.yaxis_inverted() for axes in fig.axes)  # the first model on top
 
 
 def test_the_radar_closes_each_outline():

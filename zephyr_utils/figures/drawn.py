@@ -37,7 +37,7 @@ class Points:
 def looks_of(fig: Figure) -> dict[Look, str]:
     """The names of the figure's lines by how they look, for panels that share one legend."""
     return {
-        _look(line): legend_name(line)
+        line_look(line): legend_name(line)
         for axes in fig.axes
         for line in axes.lines
         if legend_name(line) and not is_reference(line, axes)
@@ -109,7 +109,7 @@ def _error_bars(axes: Axes, looks: dict[Look, str]) -> Iterator[Points]:
         if line is not None:  # that of bars has none
             x, y = line_data(line)
             places, values = (y, x) if is_across(axes) else (x, y)
-            name = legend_name(container) or looks.get(_look(line), "")
+            name = legend_name(container) or looks.get(line_look(line), "")
             yield Points(name, places, values, _intervals(container, values.size))
 
 
@@ -128,8 +128,8 @@ def _lines(axes: Axes, looks: dict[Look, str]) -> Iterator[Points]:
         if id(line) not in parts and not is_reference(line, axes) and x.size:
             if axes.name == "polar" and x.size > 1 and math.isclose(x[0], x[-1]):
                 x, y = x[:-1], y[:-1]  # an outline ends where it began
-            name = legend_name(line) or looks.get(_look(line)) or _words_in(axes, line.get_color())
-            yield Points(name, x, y)
+            given = legend_name(line) or looks.get(line_look(line))
+            yield Points(given or _words_in(axes, line.get_color()), x, y)
 
 
 def _dots(axes: Axes) -> Iterator[Points]:
@@ -163,7 +163,8 @@ def is_reference(line: Line2D, axes: Axes) -> bool:
     return line.get_transform() != axes.transData
 
 
-def _look(line: Line2D) -> Look:
+def line_look(line: Line2D) -> Look:
+    """What tells a line from others."""
     return to_hex(line.get_color()), str(line.get_linestyle()), str(line.get_marker())
 
 

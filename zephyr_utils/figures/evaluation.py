@@ -5,6 +5,7 @@ what methods reach at which KL divergence.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zephyr_utils.errors import HandbookError
@@ -27,11 +28,42 @@ def score_bars(
     intervals: Sequence[tuple[float, float]],
     *,
     label: str = "mean score (95 % interval)",
+    right: Sequence[Estimate] = (),
 ) -> Figure:
-    """One bar per model from 0, with its interval (low, high) and its mean written beside it."""
-    fig, [axes] = figure(height=1.1 + 0.5 * len(models))
-    centres = np.asarray(means, float)
-    lows, highs = np.asarray(intervals, float).T
+    """One bar per model from 0, with its interval (low, high) and its mean written beside it; and
+    the same for the other outcome, in a second panel.
+
+    Args:
+        models: their names, from top to bottom.
+        means: a score each.
+        intervals: the bounds of each score.
+        label: what the axis of the scores says.
+        right: the share of right answers of each, from 0 to 1, with its bounds; drawn in per cent.
+            Without it there is one panel.
+    """
+    height = 1.1 + 0.5 * len(models)
+    if not right:
+        fig, [axes] = figure(height=height)
+    else:
+        fig, [axes, beside] = figure(2, width=9.0, height=height, sharey=True)
+        _bars(beside, models, 100 * np.asarray(right, float), "{:.0f} %")
+        beside.set(xlabel="right answers in % (95 % interval)")
+    _bars(axes, models, np.column_stack([means, intervals]), "{:.2f}")
+    axes.set(xlabel=label)
+    axes.invert_yaxis()  # the first model on top; of panels that share the axis, in both
+    return fig
+
+
+def _bars(axes: Axes, models: Sequence[str], estimates: np.ndarray, written: str) -> None:
+    """One panel of bars.
+
+    Args:
+        axes: the panel.
+        models: names of the bars.
+        estimates: mean, lower and upper bound of each; models x 3.
+        written: how a mean is written beside its bar.
+    """
+    centres, lows, highs = estimates.T
     # By place, not by name: two models of one name are two bars.
     bars = axes.barh(
         range(len(models)),
@@ -44,12 +76,14 @@ def score_bars(
     for n, (bar, mean, high) in enumerate(zip(bars, centres, highs, strict=True)):
         bar.set(facecolor=COLOURS[n % len(COLOURS)], alpha=0.75, hatch=HATCHES[n % len(HATCHES)])
         axes.annotate(
-            f"{mean:.2f}", (high, n), xytext=(6, 0), textcoords="offset points", va="center"
+            written.format(mean),
+            (high, n),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
         )
-    axes.set(xlabel=label, xlim=(0, highs.max() * 1.12))
-    axes.invert_yaxis()  # the first model on top
+    axes.set(xlim=(0, highs.max() * 1.15))
     axes.grid(axis="y", visible=False)
-    return fig
 
 
 def category_radar(

@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.category import StrCategoryFormatter
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from zephyr_utils.figures.drawn import (
@@ -26,6 +25,7 @@ from zephyr_utils.figures.drawn import (
     is_reference,
     legend_name,
     line_data,
+    line_look,
     looks_of,
     points_of,
     shown_text,
@@ -65,8 +65,7 @@ def _tables_of(axes: Axes, looks: dict[Look, str]) -> Iterator[FigureTable]:
         if _cells(axes).ndim == 2:  # and not a picture, which has colours for numbers
             yield _matrix(axes)
         return
-    notes = [_reference(line, axes) for line in axes.lines if is_reference(line, axes)]
-    note = " ".join(filter(None, notes))
+    note = " ".join(_references(axes))
     yield from _histogram(axes, note)
     if points := points_of(axes, looks):
         yield _points_table(axes, points, note)
@@ -259,8 +258,14 @@ def _writer(scale: str, values: np.ndarray, span: float) -> Callable[[float], st
     return write
 
 
-def _reference(line: Line2D, axes: Axes) -> str:
-    """What a line across the panel marks; empty where it has no name."""
-    x, y = line_data(line)
-    axis, at = (axes.xaxis, x) if x[0] == x[-1] else (axes.yaxis, y)
-    return f"Line at {_writer_of(axis, at)(at[0])}: {name}." if (name := legend_name(line)) else ""
+def _references(axes: Axes) -> Iterator[str]:
+    """What the lines across the panel mark, a sentence for each that has a name or looks like one
+    that has.
+    """
+    lines = [line for line in axes.lines if is_reference(line, axes)]
+    names = {line_look(line): legend_name(line) for line in lines if legend_name(line)}
+    for line in lines:
+        if name := legend_name(line) or names.get(line_look(line), ""):
+            x, y = line_data(line)
+            axis, at = (axes.xaxis, x) if x[0] == x[-1] else (axes.yaxis, y)
+            yield f"Line at {_writer_of(axis, at)(at[0])}: {name}."

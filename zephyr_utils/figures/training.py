@@ -17,11 +17,25 @@ from zephyr_utils.figures.style import (
 )
 
 
-def loss_curve(log: Mapping[str, Series], *, label: str = "loss (nats per token)") -> Figure:
-    """Loss against the optimiser's steps: one line per name, such as ``training``, ``held out``."""
+def loss_curve(
+    log: Mapping[str, Series],
+    *,
+    label: str = "loss (nats per token)",
+    epoch_ends: Sequence[float] = (),
+) -> Figure:
+    """Loss against the optimiser's steps: one line per name, such as ``training``, ``held out``.
+
+    Args:
+        log: name -> loss by step.
+        label: what the axis of the losses says.
+        epoch_ends: steps at which an epoch ends and another begins; a dashed line at each.
+    """
     fig, [axes] = figure()
     for n, (name, series) in enumerate(log.items()):
         plot_line(axes, series, name, n)
+    for n, step in enumerate(epoch_ends):
+        shown = None if n else "end of an epoch"  # one name in the legend for all
+        axes.axvline(step, color=INK, linestyle="--", linewidth=1.2, label=shown)
     axes.set(xlabel="step", ylabel=label)
     legend_below(fig)
     return fig
