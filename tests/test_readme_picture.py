@@ -12,6 +12,8 @@ from contrast import contrast
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.files import read_json
 
+SVG = "{http://www.w3.org/2000/svg}"
+
 
 def seed(ddpo_score):
     """What one seed measured, as far as the picture wants it."""
@@ -32,10 +34,39 @@ def test_the_picture_shows_the_means_of_the_seeds_that_have_all_three_models():
     )
     assert seeds == 2
     drawn = ElementTree.fromstring(readme_picture.picture(metrics))
-    words = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert "6.0; 60\u00a0% say the right thing" in words and "3,985 pairs: the best and" in words
+    words = [element.text for element in drawn.iter(f"{SVG}text")]
+    assert "grade 6.0" in words and "60\u00a0% right" in words
+    assert "3,985 pairs: the best and" in words
     assert "after dDPO 6.0 with 60\u00a0% of the answers right" in drawn.get("aria-label")
     assert "(not in this run)" not in " ".join(words)
+
+
+def test_both_outcomes_are_drawn_to_scale_and_lie_on_the_page():
+    metrics, _ = readme_picture.metrics_of({"measured": {"0": seed(5.5)}})
+    metrics["07_evaluation"]["right_ddpo"] = 0.25  # which no scale but its own gives
+    drawn = ElementTree.fromstring(readme_picture.picture(metrics))
+
+    def lengths(kind):
+        return [
+            float(bar.get("width")) for bar in drawn.iter(f"{SVG}rect") if bar.get("class") == kind
+        ]
+
+    whole = lengths("track")
+    assert len(whole) == 6 and len(set(whole)) == 1
+    shares = [1 / 18, 7 / 18, 1 / 2]  # of the way from 1 to 10
+    assert lengths("bar") == pytest.approx([whole[0] * share for share in shares], abs=0.1)
+    shares = [0.15, 0.45, 0.25]
+    assert lengths("bar right") == pytest.approx([whole[0] * share for share in shares], abs=0.1)
+    left, top, width, height = map(float, drawn.get("viewBox").split())
+    paper, *_ = (one for one in drawn.iter(f"{SVG}rect") if one.get("class") == "paper")
+    assert [float(paper.get(side)) for side in ("x", "y", "width", "height")] == [
+        left,
+        top,
+        width,
+        height,
+    ]
+    for shape in drawn.iter(f"{SVG}rect"):
+        assert float(shape.get("y")) + float(shape.get("height")) <= top + height
 
 
 def test_without_a_whole_seed_there_is_no_picture_and_the_remedy_is_named():
@@ -50,7 +81,10 @@ def test_words_and_bars_stand_out_from_the_ground_in_light_and_in_dark():
         assert f".paper {{ fill: {ground}; }}" in style
         for colour, least in [
             (ink, 7),
-            *((found, 3) for found in re.findall(r"(?:stroke|bar { fill): (#\w+)", style)),
+            *(
+                (found, 3)
+                for found in re.findall(r"(?:stroke|bar { fill|right { fill): (#\w+)", style)
+            ),
         ]:
             assert contrast(ground, colour) >= least, f"{colour} on {ground}"
 
