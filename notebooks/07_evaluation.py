@@ -341,7 +341,40 @@ figures.show(
 )
 
 # %% [markdown]
-# Each corner is a mean over few questions. Both models answered the same ones, so each change has its own interval:
+# The other outcome, the share of right answers, by the same categories:
+
+# %% tags=["hide-input"]
+category_of = {question["question_id"]: question["category"] for question in questions}
+
+
+def right_in(rows, category):
+    there = [row for row in rows if category_of[row["question_id"]] == category]
+    return 100 * float(np.mean([row["score"] >= judge.right_from for row in there]))
+
+
+right_radar = {
+    name: [right_in(rows, category) for category in categories]
+    for name, rows in judgments.items()
+}
+right_gains = np.subtract(right_radar["ddpo"], right_radar["dsft"])
+alt = "; ".join(
+    f"{name}: " + ", ".join(f"{c} {s:.0f} %" for c, s in zip(categories, shares))
+    for name, shares in right_radar.items()
+)
+figures.show(
+    figures.category_radar(categories, right_radar, top=100),
+    alt=f"Right answers by category. {alt}.",
+    caption=(
+        "Right answers in %, by category, both turns. From dSFT to dDPO, the change is "
+        f"highest in {categories[int(np.argmax(right_gains))]} "
+        f"({right_gains.max():+.0f} percentage points) and lowest in "
+        f"{categories[int(np.argmin(right_gains))]} ({right_gains.min():+.0f})."
+    ),
+)
+
+# %% [markdown]
+# Each corner is a mean over few questions. Both models answered the same ones, so each change, here of the grade, has its own
+# interval:
 
 # %%
 def by_question(rows):
@@ -1244,8 +1277,9 @@ figures.show(
         f"{seen[2]:.2f} at 80 and {seen[-1]:.2f} at 1,280; measured {total.mean:+.2f}."
     ),
     caption=(
-        "The smallest difference that an exam finds with 80 % power, and the one "
-        "measured here. Half the gap takes four times the questions."
+        "The smallest difference in grades that an exam finds with 80 % power, and the "
+        "one measured here. Half the gap takes four times the questions. Right answers "
+        "are not in this figure: their differences have another spread."
     ),
 )
 
