@@ -158,6 +158,7 @@ class Search:
     def __init__(self, console: Console, afresh: list[str], workers: int) -> None:
         self.console, self.lock, self.workers = console, threading.Lock(), workers
         known = read_json(RESULTS)
+        self.stamps = {stage: found["stamp"] for stage, found in known.items()}
         # results of one seed on another world are not part of this search
         self.tried: dict[str, list[dict[str, Any]]] = {
             stage: found["tried"]
@@ -203,10 +204,11 @@ class Search:
         with self.lock:
             rows = self.tried.setdefault(stage, [])
             rows.append(result)
+            self.stamps[stage] = environment_stamp() | {"threads": 1}  # of each process
             write_json(
                 RESULTS,
                 {
-                    name: {**grids.outcome(name, tried), "stamp": environment_stamp()}
+                    name: {**grids.outcome(name, tried), "stamp": self.stamps[name]}
                     for name, tried in sorted(self.tried.items())
                 },
             )
