@@ -1355,8 +1355,9 @@ for n in np.argsort(x - y)[[0, 1, -2, -1]]:
 # ## What the exam does not ask
 #
 # The protocol's third outcome: eighty questions as newcomers put them, in words that no training text has. 48 lie inside the
-# miniature's world ("thanks a bunch", "Gold is what?"), 32 outside, where an honest "I only know ..." is sensible. The aim,
-# set before any training: 80 % answered sensibly after dSFT and after dDPO.
+# miniature's world ("thanks a bunch", "Gold is what?"), 32 outside, where an honest "I only know ..." is sensible. The aim is
+# 80 % answered sensibly after dSFT and after dDPO. (The dialogues' small talk was reworded once after a pilot on these very
+# questions, and the aim was written into the protocol when three replications had been read.)
 
 # %% tags=["remove-input"]
 lessons.predict(

@@ -107,6 +107,6 @@ def test_it_is_said_where_dpo_never_came_as_far_as_rloo():
 
     short = {0: stopped(3.0, 2.0), 1: stopped(2.0, 2.1), 2: stopped(3.0, 1.0), 3: {}}
     said = claims.equal_kl_missed(short)
-    assert said.startswith("In 2 of 3 replications DPO had made all its steps")
+    assert said.startswith("In 2 of 3 replications DPO made all its steps")
     assert "(by 1.5 nats on average)" in said
     assert claims.equal_kl_missed({1: short[1]}) == ""

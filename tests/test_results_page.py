@@ -44,6 +44,13 @@ def test_a_page_without_the_marks_of_a_block_is_refused(text):
         page.filled(text, {"one": lambda: ""})
 
 
+def test_the_hours_are_those_of_the_rows_that_the_first_claims_need():
+    took = {"base": [360], "dsft": [720, 1440], "dsft_one_epoch": [360.0], "own_worst": [1800]}
+    said = page.hours({"seconds": took, "measured": {"0": {}, "1": {}}})
+    # two replications of 0.1 + 0.3 + 0.1 hours, and of 0.5 more
+    assert "first 18 claims took 1.0 hours of one core, and all rows 2.0;" in said
+
+
 def test_a_claim_that_is_not_measured_is_counted_and_not_listed():
     exam = {"score": 5.0, "right": 0.5, "ended": 1.0, "tokens": 9.0}
     measured = {seed: {row: {"exam": exam} for row in ("base", "dsft")} for seed in (0, 1)}

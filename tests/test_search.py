@@ -16,9 +16,9 @@ from zephyr_utils.pipeline.pipeline import Pipeline
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import claims as script
-import search
-import search_grid as grids
+import claims as script  # noqa: E402
+import search  # noqa: E402
+import search_grid as grids  # noqa: E402
 
 
 def test_a_result_stamps_its_own_stage_and_leaves_the_stamps_of_others(tmp_path, monkeypatch):

@@ -11,7 +11,8 @@ from typing import Any
 
 LOWEST, HIGHEST = 1, 10  # the scale of MT-Bench's grades
 MODELS = (("base", "Base model"), ("dsft", "after dSFT"), ("ddpo", "after dDPO"))
-BOX_HEIGHT, GAP, BAR = 88, 30, 26
+BOX_HEIGHT, GAP = 88, 30
+BAR, BETWEEN = 15, 12  # a bar's height; between models
 LONGEST_LINE = 28  # letters that fit into a box, even in a wide font
 
 # Chapter -> the metrics that the picture shows; a missing one is an error, and not a gap.
@@ -207,28 +208,31 @@ def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
 def _bars(
     bars: list[tuple[str, float, float]], width: float, top: float
 ) -> tuple[list[str], float]:
-    """The grades as bars from 1 to 10, each with its numbers; and where the drawing ends."""
-    shapes = [_text(1, top + 14, "07  Evaluation: grades from 1 to 10", "title")]
-    y = top + 26
-    # names left of the bars and words right of them; on a phone they are above
+    """Two bars for each model, grade and right answers, which need not agree, each with its number;
+    and where the drawing ends.
+    """
     beside = width > 500
-    left, right = (104, 210) if beside else (1, 1)
-    per_point = (width - left - right) / (HIGHEST - LOWEST)
+    title = f"07  Evaluation: grade, {LOWEST} to {HIGHEST}; right answers, %"
+    shapes = [_text(1, top + 14, title if beside else "07  Evaluation", "title")]
+    y = top + 28
+    left, right = (104, 100) if beside else (1, 90)  # on a phone the names are above
+    longest = width - left - right
     for words, score, share in bars:
-        says = f"{score:.1f}; {percent(share)} say the right thing"
-        if not beside:
-            shapes.append(_text(1, y + 16, f"{words}: {says}", "line"))
-            y += 24
-        long = (score - LOWEST) * per_point
-        shapes.append(
-            f'<rect class="track" x="{left}" y="{y}" width="{width - left - right:.0f}" '
-            f'height="{BAR}"/>'
-        )
-        shapes.append(f'<rect class="bar" x="{left}" y="{y}" width="{long:.1f}" height="{BAR}"/>')
         if beside:
+            shapes.append(_text(1, y + BAR + 5, words, "line"))
+        else:
+            shapes.append(_text(1, y + 14, words, "line"))
+            y += 20
+        for kind, long, says in (
+            ("bar", (score - LOWEST) / (HIGHEST - LOWEST), f"grade {score:.1f}"),
+            ("bar right", share, f"{percent(share)} right"),
+        ):
+            place = f'x="{left}" y="{y:.0f}" height="{BAR}"'
             shapes += [
-                _text(1, y + 18, words, "line"),
-                _text(width - right + 8, y + 18, says, "line"),
+                f'<rect class="track" {place} width="{longest:.0f}"/>',
+                f'<rect class="{kind}" {place} width="{long * longest:.1f}"/>',
+                _text(width - right + 8, y + 12, says, "line"),
             ]
-        y += BAR + 8
-    return shapes, y
+            y += BAR + 1
+        y += BETWEEN
+    return shapes, y - BETWEEN

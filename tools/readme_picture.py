@@ -10,7 +10,6 @@ when picture and results are out of step.
 import re
 import statistics
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,6 @@ EARLIER = (
     " These results belong to an earlier world, whose seeds moved the training alone: "
     "[results](book/results.md)."
 )
-SVG = "http://www.w3.org/2000/svg"
-NAMES, NUMBERS = 104, 100  # what the names left of the bars and the numbers right of them take
-BAR, PITCH = 15, 44  # a bar's height, and from model to model
 MODELS = [name for name, _ in pipeline_picture.MODELS]
 # The page that shows it has a style of its own, so it brings everything: also its background, for a
 # reader whose system and whose page disagree about dark mode.
@@ -94,61 +90,8 @@ def metrics_of(results: dict[str, Any]) -> tuple[dict[str, dict[str, float]], in
 
 
 def picture(metrics: dict[str, dict[str, float]]) -> str:
-    """The file: one drawing that needs no style sheet. Below the boxes it has two bars for each
-    model, since the grade and the share of right answers need not agree.
-    """
-    ElementTree.register_namespace("", SVG)
-    boxes = {chapter: each for chapter, each in metrics.items() if chapter != "07_evaluation"}
-    drawing = ElementTree.fromstring(pipeline_picture.alone(boxes, STYLE))
-    drawing.set("aria-label", pipeline_picture.description(metrics))
-    left, top, width, height = map(float, drawing.attrib["viewBox"].split())
-    outcomes = pipeline_picture.results(metrics)
-    inside = width + 2 * left  # without the margins
-    bottom = _draw_outcomes(drawing, outcomes, inside, height + 2 * top + pipeline_picture.GAP)
-    drawing.set("viewBox", f"{left:.0f} {top:.0f} {width:.0f} {bottom - 2 * top:.0f}")
-    for paper in drawing.iterfind(f"{{{SVG}}}rect[@class='paper']"):
-        paper.set("height", f"{bottom - 2 * top:.0f}")
-    return ElementTree.tostring(drawing, encoding="unicode") + "\n"
-
-
-def _draw_outcomes(
-    drawing: ElementTree.Element,
-    outcomes: list[tuple[str, float, float]],
-    width: float,
-    top: float,
-) -> float:
-    """Title and bars, each with its number beside it; returns where they end."""
-
-    def text(kind: str, x: float, y: float, words: str) -> None:
-        place = {"class": kind, "x": f"{x:.0f}", "y": f"{y:.0f}"}
-        shape = ElementTree.SubElement(drawing, f"{{{SVG}}}text", place)
-        shape.text, shape.tail = words, "\n"
-
-    def bar(kind: str, y: float, length: float) -> None:
-        place = {"class": kind, "x": str(NAMES), "y": f"{y:.0f}"}
-        size = {"width": f"{length:.1f}", "height": str(BAR)}
-        ElementTree.SubElement(drawing, f"{{{SVG}}}rect", place | size).tail = "\n"
-
-    lowest, highest = pipeline_picture.LOWEST, pipeline_picture.HIGHEST
-    title = (
-        f"07  Evaluation: mean grade, from {lowest} to {highest}, and right answers, "
-        "from 0 to 100\u00a0%"
-    )
-    text("title", 1, top + 14, title)
-    y = top + 28
-    longest = width - NAMES - NUMBERS
-    for model, grade, right in outcomes:
-        text("line", 1, y + BAR + 5, model)
-        for kind, share, words in (
-            ("bar", (grade - lowest) / (highest - lowest), f"grade {grade:.1f}"),
-            ("bar right", right, f"{pipeline_picture.percent(right)} right"),
-        ):
-            bar("track", y, longest)
-            bar(kind, y, share * longest)
-            text("line", width - NUMBERS + 8, y + 12, words)
-            y += BAR + 1
-        y += PITCH - 2 * (BAR + 1)
-    return y - (PITCH - 2 * (BAR + 1))
+    """The file: one drawing that needs no style sheet."""
+    return pipeline_picture.alone(metrics, STYLE)
 
 
 def dpo_in_words(results: dict[str, Any]) -> str:

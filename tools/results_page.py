@@ -11,7 +11,7 @@ website.
 import re
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,9 @@ ARMS = {
 COMPARED = {"in order", "two rows"}  # same precision and order as the bare loop
 
 
-def claims(known: Committed, seconds: Mapping[str, Sequence[float]]) -> str:
+def claims(known: Committed) -> str:
     """The models and the verdicts, and what a reader has to know of them; claims that are not
     measured are counted, not listed.
-
-    Args:
-        known: the committed results.
-        seconds: row -> what it took, by replication.
     """
     judged = judge_all(known.measured)
     shown = [finding for finding in judged if finding.verdict != "not measured"]
@@ -72,7 +68,6 @@ def claims(known: Committed, seconds: Mapping[str, Sequence[float]]) -> str:
         "```{admonition} What lies behind each verdict\n:class: tip dropdown\n"
         f"{reasons_table(shown)}\n```",
         _about(known, judged, len(shown)),
-        _hours(seconds, len(known.measured)),
     ]
     if missing := len(judged) - len(shown):
         parts.append(f"{missing} further claims are not measured yet.")
@@ -98,19 +93,20 @@ def _about(known: Committed, judged: list[ClaimResult], shown: int) -> str:
     return f"{len(known.measured)} replications. {text}"
 
 
-def _hours(seconds: Mapping[str, Sequence[float]], replications: int) -> str:
-    """What the rows of the first claims and all rows took, added up."""
+def hours(results: Mapping[str, Any]) -> str:
+    """What the rows of the first claims and all rows took, added up over the replications."""
     compared = {row for claim in CLAIMS[:FIRST] for row in (claim.better, claim.worse)}
     first = {row.partition("@")[0] for row in compared if row} | {"epochs"}
     first |= {ABLATIONS[row].start for row in first} - {""}
-    mean = {row: statistics.mean(took) for row, took in seconds.items()}
+    mean = {row: statistics.mean(took) for row, took in results["seconds"].items()}
     some, every = (
-        replications * sum(took for row, took in mean.items() if row in rows) / 3600
-        for rows in (first, mean)
+        len(results["measured"]) * sum(mean[row] for row in rows & mean.keys()) / 3600
+        for rows in (first, set(mean))
     )
     return (
-        f"Added up, the rows of the first {FIRST} claims took {some:.1f} hours of one core, and all "
-        f"rows {every:.1f}; `make claims` trains as many replications at once as there are cores."
+        f"Added up, the rows of the first {FIRST} claims took {some:.1f} hours of one core, and "
+        f"all rows {every:.1f}; `make claims` trains as many replications at once as there are "
+        "cores."
     )
 
 
@@ -333,8 +329,8 @@ def _inside(grade: dict[str, Any]) -> bool:
 def blocks() -> dict[str, Callable[[], str]]:
     """The name of each block of the page and what makes it."""
     return {
-        "claims": lambda: claims(
-            parse_results(found := read_json(RESULTS / "claims.json")), found["seconds"]
+        "claims": lambda: "\n\n".join(
+            (claims(parse_results(found := read_json(RESULTS / "claims.json"))), hours(found))
         ),
         "methods": lambda: methods(
             parse_results(read_json(RESULTS / "methods.json"), methods_provenance)

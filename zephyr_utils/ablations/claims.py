@@ -33,7 +33,7 @@ def train_accuracy(row: str, epoch: int, rows: dict[str, Any]) -> float:
     return accuracy
 
 
-def accuracy_once_trained(row: str, rows: dict[str, Any]) -> float:
+def final_accuracy(row: str, rows: dict[str, Any]) -> float:
     """The share of its training pairs that a row's finished model ranks rightly."""
     accuracy: float = rows[row]["accuracy_once_trained"]
     return accuracy
@@ -292,7 +292,7 @@ CLAIMS = (
         "once trained, all weights rank their training pairs nearly perfectly",
         "figure 3, left: near perfect",
         LAST,
-        number=functools.partial(accuracy_once_trained, "all_weights"),
+        number=functools.partial(final_accuracy, "all_weights"),
         against=0.95,
         why=dict.fromkeys(
             ("holds", "does not hold", "undecided"), reasons.accuracies("all_weights")
