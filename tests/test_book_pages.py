@@ -141,7 +141,8 @@ def test_the_picture_shows_the_numbers_of_the_run_in_light_words_and_in_its_alt_
     drawn = page_parts.picture(report, list(report))
     assert drawn.count("<svg") == 2 and drawn.count('role="img"') == 2
     for words in (
-        ">7.9; 46\u00a0% say the right thing<",
+        ">grade 7.9<",
+        ">46\u00a0% right<",
         "after dDPO 7.9 with 46\u00a0% of the answers right",
     ):
         assert words in drawn, words

@@ -129,7 +129,7 @@ def _caption(metrics: dict[str, dict[str, Any]]) -> str:
         f"{words} Between the answers after dDPO and those after dSFT, the judge prefers dDPO's in "
         f"{graded['win_rate_ddpo']:.0f} % of the comparisons (standard error "
         f"{graded['win_rate_error']:.0f}). A better "
-        "grade is not the same as a truer answer: compare the bars with the shares beside them."
+        "grade is not the same as a truer answer: compare the two bars of a model."
     )
 
 
