@@ -43,11 +43,11 @@ def test_a_replication_without_one_of_the_stages_is_left_out():
 def test_the_page_says_for_each_stage_whether_the_aim_is_reached():
     measured = {seed: rows(EVERYTHING, INSIDE) for seed in range(3)}
     said = results_page.newcomers(Committed(measured, "a machine"))
-    assert "dSFT reaches it (3 of 3 replications reach it)" in said
-    assert "dDPO misses it (0 of 3 replications reach it)" in said
+    assert "dSFT's mean reaches it (3 of 3 replications reach it)" in said
+    assert "dDPO's mean misses it (0 of 3 replications reach it)" in said
     measured[0] = rows(NOTHING, EVERYTHING)
     said = results_page.newcomers(Committed(measured, "a machine"))
-    assert "dSFT cannot be told from it (2 of 3" in said
+    assert "dSFT's mean misses it, though the interval includes it (2 of 3" in said
     said = results_page.newcomers(Committed(measured, "", failed={3: {"ddpo": "no memory"}}))
     assert "3 replications." in said and "Replication 3 failed in ddpo, and is left out." in said
     for few in ({}, {0: rows(EVERYTHING, INSIDE)}):

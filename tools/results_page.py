@@ -148,13 +148,14 @@ def newcomers(known: Committed) -> str:
     whole = next(iter(found.values()))
     for stage, label in zip(STAGES, ("dSFT", "dDPO"), strict=True):
         interval, means = whole[stage].interval(), whole[stage].per_replication
-        how = "misses it" if interval.high < AIM else "cannot be told from it"
-        how = "reaches it" if interval.low >= AIM else how
+        how = "misses it" if interval.estimate < AIM else "reaches it"
+        if interval.low < AIM <= interval.high:
+            how += ", though the interval includes it"
         reached = sum(mean > AIM - 1e-9 for mean in means)  # 64 of 80 is 0.8, but not in binary
-        said.append(f"{label} {how} ({reached} of {len(means)} replications reach it)")
+        said.append(f"{label}'s mean {how} ({reached} of {len(means)} replications reach it)")
     text = (
         f"{table}\n\n{len(means)} replications. The aim was {100 * AIM:.0f} % after either stage: "
-        f"{', '.join(said)}. The protocol states it since three replications had been read. "
+        f"{'; '.join(said)}. The protocol states it since three replications had been read. "
         f"{known.machine}."
     )
     for seed, rows in known.failed.items():
