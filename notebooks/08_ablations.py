@@ -990,6 +990,14 @@ show_differences(by_pairs, "Against dSFT-1, by what was trained on")
 rightness = differences(by_pairs, outcomes.RIGHT)
 gains = [rightness[label][0] for label in list(by_pairs)[:-1] if label in rightness]
 highest = int(np.argmax([*gains, 0]))  # the last where none is above 0
+against = {}
+for row in ("own_random", "own_random_at_few"):
+    if effect := effect_of(row, "few", outcomes.RIGHT):
+        interval = effect.interval()
+        against[row] = (
+            f"{100 * interval.estimate:+.1f} [{100 * interval.low:+.1f}, "
+            f"{100 * interval.high:+.1f}]"
+        )
 
 # %% tags=["remove-input"]
 lessons.explain(
@@ -1000,7 +1008,10 @@ lessons.explain(
     )
     + ". Mind how the rows were tuned: each learning rate was chosen by the grade, and "
     "in most searches a lower one had kept more answers right and gained less grade "
-    "(`benchmarks/results/search.json`)."
+    "(`benchmarks/results/search.json`). Against other models' answers, a random one "
+    f"rejected in both: {against['own_random']} points at the rate that the grade "
+    f"chose, {against['own_random_at_few']} at an equal one. Compare methods at "
+    "several rates before you say which is better."
     if len(gains) == 5
     else "These rows are not measured yet: `make claims` does.",
     key="other-pairs",
