@@ -802,7 +802,7 @@ show_differences(
 )
 
 # %% [markdown]
-# Much of what looked like the work of two more epochs is the learning rate's. And the rows that memorise lose to dSFT-1 *at
+# What looked like the work of two more epochs was the learning rate's. And the rows that memorise lose to dSFT-1 *at
 # the rate at which they memorise*; the search tried lower ones:
 
 # %% tags=["hide-input"]
