@@ -35,7 +35,7 @@ def train_accuracy(row: str, epoch: int, rows: dict[str, Any]) -> float:
 
 def final_accuracy(row: str, rows: dict[str, Any]) -> float:
     """The share of its training pairs that a row's finished model ranks rightly."""
-    accuracy: float = rows[row]["accuracy_once_trained"]
+    accuracy: float = rows[row][reasons.FINISHED]
     return accuracy
 
 
@@ -260,7 +260,7 @@ CLAIMS = (
     ),
     Claim(
         "own_random_at_equal_rate",
-        "at an equal rate, too, pairs of the model's own answers, a random one rejected, make more "
+        "at an equal rate pairs of the model's own answers, a random one rejected, make more "
         "answers right than as many of other models'",
         "not tried; arXiv 2404.14367",
         LAST,
@@ -295,7 +295,7 @@ CLAIMS = (
         number=functools.partial(final_accuracy, "all_weights"),
         against=0.95,
         why=dict.fromkeys(
-            ("holds", "does not hold", "undecided"), reasons.accuracies("all_weights")
+            ("holds", "does not hold", "undecided"), reasons.accuracies("all_weights", once=True)
         ),
     ),
 )

@@ -9,6 +9,8 @@ import numpy as np
 from zephyr_utils.ablations.outcomes import decode_turns, find_exam
 from zephyr_utils.ablations.verdicts import CONJECTURE, Claim, Measured
 
+FINISHED = "accuracy_once_trained"  # `measurements.measure`
+
 
 def explain(claim: Claim, verdict: str, measured: Measured) -> str:
     """What we make of a verdict: the claim's own words for it, or the difference in parts."""
@@ -78,15 +80,21 @@ def _composition(exam: dict[str, Any]) -> tuple[float, float | None, float | Non
     return float(is_right.mean()), of_right, of_wrong
 
 
-def accuracies(row: str, epoch: int = -1) -> Any:
-    """A reason that names training and held-out accuracy of an epoch of a row."""
+def accuracies(row: str, epoch: int = -1, *, once: bool = False) -> Any:
+    """A reason that names training and held-out accuracy of an epoch of a row, and with `once` that
+    of its finished model on the training pairs.
+    """
 
     def words(measured: Measured) -> str:
         found = [rows[row]["accuracies"] for rows in measured.values() if row in rows]
         train, held_out = (
             statistics.mean(one[part][epoch] for one in found) for part in ("train", "held_out")
         )
-        return f"training accuracy {train:.3f}, held out {held_out:.3f}"
+        said = f"training accuracy {train:.3f}, held out {held_out:.3f}"
+        if not once:
+            return said
+        of = [rows[row][FINISHED] for rows in measured.values() if FINISHED in rows.get(row, {})]
+        return f"{statistics.mean(of):.3f} once trained; over the last epoch {said}"
 
     return words
 
