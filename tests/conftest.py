@@ -73,3 +73,13 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
         terminalreporter.section("skips that are not in tests/expected/skips.txt", red=True)
         for line in unlisted:
             terminalreporter.write_line(line, red=True)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """The miniature's own server of answers and ratings, on a port of its own."""
+    from zephyr_utils.feedback import Endpoint
+    from zephyr_utils.miniature.serve import served
+
+    with served() as url:
+        yield Endpoint(url)

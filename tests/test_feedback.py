@@ -8,6 +8,7 @@ import random
 
 import pytest
 from feedback_server import chat_server
+from feedback_world import WORLD_PROMPTS
 
 from zephyr_utils.data.records import ASPECTS, RecordError, check_dialogue, check_feedback
 from zephyr_utils.errors import HandbookError
@@ -20,18 +21,9 @@ from zephyr_utils.feedback import (
     rate_answers,
 )
 from zephyr_utils.miniature.data import MODELS
-from zephyr_utils.miniature.serve import JUDGES, served
+from zephyr_utils.miniature.serve import JUDGES
 from zephyr_utils.miniature.world import draw_question
 from zephyr_utils.preferences import binarize, mean_rating
-
-RNG = random.Random(3)
-WORLD_PROMPTS = list(dict.fromkeys(draw_question(RNG).turns[0] for _ in range(40)))
-
-
-@pytest.fixture(scope="module")
-def world():
-    with served() as url:
-        yield Endpoint(url)
 
 
 def place_reader(body, before):

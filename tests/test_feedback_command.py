@@ -4,7 +4,6 @@ are really served.
 
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -13,25 +12,15 @@ import pytest
 import warm
 import yaml
 from feedback_server import chat_server, made_again
+from feedback_world import WORLD_PROMPTS
 
 from zephyr_utils import miniature
 from zephyr_utils.data.records import load_records
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import Endpoint, Journal, Sampling, collect_answers, rate_answers
 from zephyr_utils.miniature.data import MODELS
-from zephyr_utils.miniature.serve import reply_to, served
-from zephyr_utils.miniature.world import draw_question
+from zephyr_utils.miniature.serve import reply_to
 from zephyr_utils.preferences import audit, binarize
-
-RNG = random.Random(3)
-WORLD_PROMPTS = list(dict.fromkeys(draw_question(RNG).turns[0] for _ in range(40)))
-
-
-@pytest.fixture(scope="module")
-def world():
-    with served() as url:
-        yield Endpoint(url)
-
 
 # --- the command ----------------------------------------------------------------------------------
 

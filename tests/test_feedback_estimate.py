@@ -1,25 +1,13 @@
 """What a feedback run will cost: the estimate counts the very calls, prices come from a table."""
 
-import random
-
 import pytest
 import yaml
 from feedback_server import chat_server, completion
+from feedback_world import WORLD_PROMPTS
 
 from zephyr_utils.errors import HandbookError
 from zephyr_utils.feedback import Endpoint, Prices, Usage, collect_answers, estimate, rate_answers
 from zephyr_utils.miniature.data import MODELS
-from zephyr_utils.miniature.serve import served
-from zephyr_utils.miniature.world import draw_question
-
-RNG = random.Random(3)
-WORLD_PROMPTS = list(dict.fromkeys(draw_question(RNG).turns[0] for _ in range(40)))
-
-
-@pytest.fixture(scope="module")
-def world():
-    with served() as url:
-        yield Endpoint(url)
 
 
 def test_the_estimate_counts_the_very_calls_that_are_made_and_sends_none(world, tmp_path):
