@@ -183,9 +183,8 @@ def test_a_folder_with_files_of_the_reader_is_never_emptied(tmp_path):
     ).read_text() == "years" and "empty folder" in caught.value.remedy
 
 
-def test_a_second_run_on_the_same_artefact_waits_says_so_and_reuses_it(tmp_path):
-    begun, go_on = threading.Event(), threading.Event()
-    make = Maker()
+def test_a_second_run_reports_that_it_waits_and_reuses_the_artefact(tmp_path):
+    begun, go_on, make = threading.Event(), threading.Event(), Maker()
 
     def slow(folder):
         begun.set()

@@ -1,6 +1,4 @@
-"""What cannot be done is said in a sentence, nothing false ends well, and every row is accounted
-for.
-"""
+"""What cannot be truecased is refused with a clear error, and every row is accounted for."""
 
 import gzip
 import json

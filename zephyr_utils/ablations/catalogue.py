@@ -34,7 +34,8 @@ class Ablation:
         answers: whose answers are paired: those of the ``feedback``, or ``own``, samples of the
             pipeline's dSFT model, rated by the same noisy judge.
         recipe: recipe values that make the row what it is.
-        few: trained on a quarter of the pairs; on pairs of its own answers on as many of all.
+        few: trained on a quarter of the pairs; a row on its own answers keeps all of its pairs, and
+            `as_many_as` limits its steps.
         as_many_as: a row on other records that it makes as many updates as; "" makes those of its
             own epochs.
         epochs: how many epochs' models are kept and examined; 0 examines the last only.
